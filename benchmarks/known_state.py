@@ -17,7 +17,7 @@ from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Part
 from hashscan.matching.setup import WorkerSetup
-from hashscan.model import ALWAYS_COMPUTED, FileStat, Item, Kept
+from hashscan.model import ALWAYS_COMPUTED, FileStat, Item, StoredContentData
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.state.inventory.folder_rows import FolderRows
 from hashscan.state.inventory.listings import listing_of
@@ -52,7 +52,7 @@ def begin(state: Path) -> None:
     run = DigestRun(Part(), 0, (0,), 0, "pdq", bytes(range(32)), 90, 0)
     packed = pack(pack_picture(FORMATS[0], 640, 480, ("pdq",), [run]), ("pdq",))
     exact = tuple(hashlib.new(name, b"first").digest() for name in ("md5", "sha1", "sha256"))
-    contents.add(Kept(exact, 0, packed, confirmed=True), 0, NOW)
+    contents.add(StoredContentData(exact, 0, packed, confirmed=True), 0, NOW)
     contents.sync()
     database.execute("COMMIT")
     contents.close()
@@ -83,10 +83,10 @@ def fill(state: Path, count: int, files: int) -> float:
         ]
         listing, _ = listing_of(items, NOW * 10**9)
         listing.contents[:] = np.arange(start, start + len(items))
-        row = rows.find_or_make(b"/srv/www/customer-%06d/uploads" % (start // files), 1)
+        row = rows.find_or_insert(b"/srv/www/customer-%06d/uploads" % (start // files), 1)
         rows.write(row, listing)
-        rows.see([(row, 1, 1, 1, NOW)])
-    rows.place()
+        rows.store_checked([(row, 1, 1, 1, NOW)])
+    rows.index_contents()
     sha256 = contents.columns["sha256"]
     prefixes = np.concatenate(
         [

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from hashscan.cases.deadlines import Clock
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import import_notices
 from hashscan.cases.notices.reader import read_notices
@@ -81,7 +81,7 @@ def _import(folder: Path, notices: Path) -> None:
 
 def _list(folder: Path) -> None:
     with Ledger(folder) as ledger:
-        for _ in Queries(ledger, Clock(CaseSettings())).waiting():
+        for _ in Queries(ledger, DeadlineCalculator(CaseSettings())).open_cases():
             pass
 
 

@@ -77,9 +77,9 @@ class Bench:
         """How many entries a subscriber has in use, by a process that only looks at the sizes of files."""
         code = (
             "import sys; from datetime import datetime, UTC; from pathlib import Path;"
-            "from hashscan.lists.store import ListStore; from hashscan.lists.record import Thoroughness;"
+            "from hashscan.lists.store import ListStore; from hashscan.lists.record import VerificationLevel;"
             "store = ListStore(Path(sys.argv[1]) / 'lists');"
-            "print(store.open(None, datetime.now(UTC), Thoroughness.SIZES).infos[0].entries)"
+            "print(store.open(None, datetime.now(UTC), VerificationLevel.SIZES).infos[0].entries)"
         )
         command = [sys.executable, "-c", code, str(self._scratch / state)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)

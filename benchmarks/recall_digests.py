@@ -27,7 +27,7 @@ def hashscan() -> Way:
     from hashscan.hashing.formats import PREFIX_SIZE, sniff
     from hashscan.hashing.records import DecodedPicture, pack_request, unpack_reply
     from hashscan.hashing.variants import DOUBTS
-    from hashscan.matching.matcher import is_tight
+    from hashscan.matching.matcher import has_tight_threshold
 
     decode = decoder.load("hashscan.hashing.pdq:PDQ")
 
@@ -47,7 +47,7 @@ def hashscan() -> Way:
                 d.value.hex(),
                 d.quality,
                 d.variant,
-                is_tight(d.rendering, d.turn, d.turn if d.shown else 0),
+                has_tight_threshold(d.rendering, d.turn, d.turn if d.shown else 0),
                 DOUBTS[d.doubt],
             ]
             for d in answer.digests

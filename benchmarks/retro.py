@@ -35,9 +35,9 @@ from PIL import Image
 from hashscan.hashing.pdq_turns import likely_turned
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.lists.store import ListStore
-from hashscan.matching.matcher import TIGHT_THRESHOLD, is_tight
+from hashscan.matching.matcher import TIGHT_THRESHOLD, has_tight_threshold
 from hashscan.model import ALGORITHMS
-from hashscan.state.queries.retro_match import Gains
+from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import MOST_BITS
@@ -84,7 +84,7 @@ def digests_of(reader: StateReader, row: int) -> Iterator[tuple[bytes, int]]:
     for run in found.runs:
         if run.algorithm == "pdq" and run.quality >= ALGORITHMS["pdq"].min_quality:
             for digest in run.digests():
-                tight = is_tight(run.rendering, digest.turn, run.shown)
+                tight = has_tight_threshold(run.rendering, digest.turn, run.shown)
                 yield digest.value, TIGHT_THRESHOLD if tight else FULL
 
 
@@ -127,7 +127,7 @@ def take(state: Path) -> None:
     with ListStore(state / "lists").open((LIST,), datetime.now(UTC)) as opened:
         database.execute("BEGIN IMMEDIATE")
         contents = Contents(database, folder, from_text(text))
-        gains = Gains(database, contents, opened.handles, None)
+        gains = RetroMatcher(database, contents, opened.handles, None)
         wall, cpu = time.perf_counter(), time.process_time()
         compared = gains.take()
         seconds, worked = time.perf_counter() - wall, time.process_time() - cpu

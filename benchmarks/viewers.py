@@ -93,7 +93,7 @@ def compared(files: Sequence[Path], work: Path) -> Iterator[Compared]:
     from hashscan.hashing.formats import sniff
     from hashscan.hashing.pdq import PDQ
     from hashscan.hashing.records import DecodedPicture, pack_request, unpack_reply
-    from hashscan.matching.matcher import is_tight
+    from hashscan.matching.matcher import has_tight_threshold
 
     decode = decoder.load("hashscan.hashing.pdq:PDQ")
     pdq = PDQ()
@@ -119,7 +119,9 @@ def compared(files: Sequence[Path], work: Path) -> Iterator[Compared]:
                     if digest.plain:
                         stored = distance
                     if digest.quality >= QUALITY:
-                        tight = is_tight(digest.rendering, digest.turn, digest.turn if digest.shown else 0)
+                        tight = has_tight_threshold(
+                            digest.rendering, digest.turn, digest.turn if digest.shown else 0
+                        )
                         near.append((distance - (TIGHT if tight else THRESHOLD), distance, digest.variant))
                 over, nearest, variant = min(near, default=(None, None, ""))
                 found = undecoded or (over is not None and over <= 0)

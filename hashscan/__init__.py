@@ -9,4 +9,4 @@ __version__ = "0.1.0"
 _never, _sys.dont_write_bytecode = _sys.dont_write_bytecode, True
 from hashscan import bytecode as _bytecode  # noqa: E402
 
-_sys.dont_write_bytecode = _never or not _bytecode.can_be_kept()
+_sys.dont_write_bytecode = _never or not _bytecode.may_write()

@@ -22,7 +22,7 @@ def main() -> int:
 
         process.restart_without_interpreter_variables()
         process.prepare_streams()
-        process.allow_own_access()
+        process.fix_umask()
         process.check_surroundings()
         from hashscan.cli.main import run
 

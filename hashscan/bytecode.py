@@ -10,7 +10,7 @@ import resource
 _FREE_BYTES = 64 << 20
 
 
-def can_be_kept() -> bool:
+def may_write() -> bool:
     """Return True if there is no limit on the size of files, and enough free space on the disk."""
     disk = os.statvfs(os.path.dirname(__file__))
     size, _ = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -242,7 +242,7 @@ class ListInfo:
     """The problem and its remedy, for lists that can't be used or should be checked."""
 
     @property
-    def accuses(self) -> bool:
+    def can_find(self) -> bool:
         """True if the list can produce findings.
 
         A list of known-good entries can't: its only other entries are those of the test picture, as in every
@@ -504,7 +504,7 @@ class Match:
         return self.distance > self.threshold
 
 
-MATCHES_KEPT = 32
+MATCHES_MAX = 32
 """Number of matches that a finding names, closest first; a list may hold thousands of copies of a hash."""
 
 
@@ -550,7 +550,7 @@ class FileResult:
     """Name of the picture's format, where the picture was not decoded in full."""
 
 
-class Kept(NamedTuple):
+class StoredContentData(NamedTuple):
     """The result of reading a file: all data from which its verdict is derived, apart from the lists."""
 
     exact: tuple[bytes, ...]
@@ -573,7 +573,7 @@ class BatchResult:
     bytes_read: int = 0
     sandbox: SandboxLevel | None = None
     """The sandbox level that the worker's decoders achieved, once one was needed."""
-    kept: tuple[Kept | None, ...] = ()
+    kept: tuple[StoredContentData | None, ...] = ()
     """The data to be stored for each item, if any; empty where nothing is stored."""
     deferred: tuple[tuple[int, int], ...] = ()
     """Files that were left unread because they are large or sparse: position in the batch, size in bytes.
@@ -601,7 +601,7 @@ class SandboxLevel:
         return self.landlock > 0 and self.seccomp and self.capabilities_dropped and self.limits
 
     @property
-    def word(self) -> str:
+    def summary(self) -> str:
         """The level in one word: full, partial or off."""
         if self.mode == "off":
             return "off"

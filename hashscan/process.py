@@ -55,7 +55,7 @@ _were_closed: set[int] = set()
 """Standard descriptors (0, 1, 2) that were closed when this process started."""
 
 
-class Unprepared(Exception):
+class EnvironmentProblem(Exception):
     """A process environment in which hashscan can't work, with the problem and the remedy."""
 
     def __init__(self, message: str, remedy: str) -> None:
@@ -120,7 +120,7 @@ def _open_useless(descriptor: int) -> None:
         os.close(end)
 
 
-def allow_own_access() -> None:
+def fix_umask() -> None:
     """Change the umask so that it takes no rights from the owner of new files.
 
     Otherwise the owner would lose access to them for good.
@@ -139,35 +139,39 @@ def check_surroundings() -> None:
 
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= files < _OPEN_FILES_MIN:
-        raise Unprepared(
+        raise EnvironmentProblem(
             f"a limit of {files} open files is too low; at least {_OPEN_FILES_MIN} are needed",
             _REMEDIES[errno.EMFILE],
         )
     size, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if 0 <= size < _FILE_SIZE_MIN:
-        raise Unprepared(f"a limit of {size} bytes for the size of files is too low", _REMEDIES[errno.EFBIG])
+        raise EnvironmentProblem(
+            f"a limit of {size} bytes for the size of files is too low", _REMEDIES[errno.EFBIG]
+        )
     try:
         # The memory is never used, so that this costs none.
         mmap.mmap(-1, _MEMORY_MIN, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError as error:
-        raise Unprepared(
+        raise EnvironmentProblem(
             f"{_MEMORY_MIN >> 20} MiB of memory can't be had: {error.strerror}", _REMEDIES[errno.ENOMEM]
         ) from error
     try:
         os.getcwd()
     except OSError as error:
-        raise Unprepared(f"the current folder can't be used: {error.strerror}", _NO_CURRENT_FOLDER) from error
+        raise EnvironmentProblem(
+            f"the current folder can't be used: {error.strerror}", _NO_CURRENT_FOLDER
+        ) from error
     try:
         os.close(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
-        raise Unprepared(f"{os.devnull} can't be used: {error.strerror}", _NO_DEVICES) from error
+        raise EnvironmentProblem(f"{os.devnull} can't be used: {error.strerror}", _NO_DEVICES) from error
 
 
 def explain_shortage(error: BaseException) -> tuple[str, str] | None:
     """Return the shortage behind an error and its remedy; None where there is none."""
     one: BaseException | None = error
     while one is not None:
-        if isinstance(one, Unprepared):
+        if isinstance(one, EnvironmentProblem):
             return str(one), one.remedy
         if isinstance(one, OSError) and one.errno == errno.EBADF and _were_closed:
             return "standard input or output is closed", _CLOSED_OUTPUT

@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from hashscan.sources.ctime import PROVEN
+from hashscan.sources.ctime import TRUSTED_TYPES
 from hashscan.sources.mounts import filesystem_type
 
 # Without a terminal sweeps would step back behind whatever else runs here, and tests time out.
@@ -73,8 +73,8 @@ def pytest_configure() -> None:
         kind = filesystem_type(folder)
     finally:
         os.close(folder)
-    if kind not in PROVEN.values():
-        where = f"{tempfile.gettempdir()} must lie on {' or '.join(PROVEN)}"
+    if kind not in TRUSTED_TYPES.values():
+        where = f"{tempfile.gettempdir()} must lie on {' or '.join(TRUSTED_TYPES)}"
         pytest.exit(f"{where}: name another folder in TMPDIR", returncode=pytest.ExitCode.USAGE_ERROR)
 
 

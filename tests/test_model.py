@@ -10,5 +10,5 @@ def test_whether_a_list_accuses(category: str) -> None:
     """Whatever stands beside known-good entries does, but for the test picture, which every list has."""
     alone = ListInfo("x", TrustState.FRESH, categories=(category,))
     beside = ListInfo("x", TrustState.FRESH, categories=("known-good", category))
-    assert alone.accuses == (category != "known-good")
-    assert beside.accuses == (category not in {"known-good", "test"})
+    assert alone.can_find == (category != "known-good")
+    assert beside.can_find == (category not in {"known-good", "test"})

@@ -48,7 +48,7 @@ FOUND_KINDS = frozenset({Kind.FOUND, Kind.OVERDUE})
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
+class Alert:
     """One alert as it is built, before it has a number."""
 
     kind: Kind
@@ -76,7 +76,7 @@ class Alarm:
             more = max(len(self.cases), self.counts.get("cases", 0)) - CASES_IN_TEXT
             ids = ", ".join(map(str, self.cases[:CASES_IN_TEXT])) + (f" and {more} more" if more > 0 else "")
             lines.append(f"Cases: {ids}. See: hashscan cases list")
-        lines += [_described(detail) for detail in self.details[:DETAILS_MAX]]
+        lines += [_detail_line(detail) for detail in self.details[:DETAILS_MAX]]
         if len(self.details) > DETAILS_MAX:
             lines.append(f"and {len(self.details) - DETAILS_MAX} more")
         return {
@@ -99,14 +99,14 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= _LINE_MAX else shown[: _LINE_MAX - 1] + "…"
 
 
-def digest_of(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Merge several documents that have waited for a channel into one.
 
     Args:
         documents: the documents, at least one, oldest first.
     """
     first, last = documents[0], documents[-1]
-    gravest = min(documents, key=lambda document: _GRAVITY.index(document["severity"]))
+    gravest = min(documents, key=lambda document: _SEVERITY_ORDER.index(document["severity"]))
     lines = [f"{document['at']}  {document['subject']}" for document in documents[-DETAILS_MAX:]]
     if len(documents) > DETAILS_MAX:
         lines.insert(0, f"{len(documents) - DETAILS_MAX} older ones: see hashscan alarms list")
@@ -129,8 +129,8 @@ def digest_of(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-_GRAVITY = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+_SEVERITY_ORDER = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 
-def _described(detail: Mapping[str, Any]) -> str:
+def _detail_line(detail: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in detail.items() if value not in (None, ""))

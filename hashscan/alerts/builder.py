@@ -8,28 +8,28 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, FOUND_KINDS, Alarm, Kind
-from hashscan.alerts.metrics_values import ListFigures
-from hashscan.cases.deadlines import Clock
+from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, FOUND_KINDS, Alert, Kind
+from hashscan.alerts.metrics_values import ListMetrics
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.cases.queries import Queries
-from hashscan.cases.unreported_events import NewCases, News, NewSweep, OverdueCase
+from hashscan.cases.unreported_events import NewCases, OverdueCase, UnreportedEvents, UnreportedScan
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
 from hashscan.reports.records import path_fields
 from hashscan.settings.alerts import NotifyOn
 
 if TYPE_CHECKING:
-    from hashscan.scan.reporting.report_writer import Outcome
+    from hashscan.scan.reporting.report_writer import ScanResult
 
 _GOOD = frozenset({TrustState.FRESH, TrustState.LOCAL})
 _SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/:]*\Z")
-_OF_A_LIST = re.compile(r"list \S+ is \w+")
+_LIST_SHORTCOMING = re.compile(r"list \S+ is \w+")
 """A scan's shortcomings that a list's own alert describes better."""
 
 
-class Raising:
+class AlertBuilder:
     """A builder of alerts; each event gives one alert only.
 
     Args:
@@ -40,7 +40,9 @@ class Raising:
         host: the name of this machine.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, *, on: NotifyOn, details: bool, host: str) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: DeadlineCalculator, *, on: NotifyOn, details: bool, host: str
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._on = on
@@ -48,13 +50,13 @@ class Raising:
         self._host = host
         self._outbox = Outbox(ledger)
 
-    def raise_all(
+    def build_all(
         self,
         now: float,
         kinds: Collection[str],
-        lists: Sequence[ListFigures] = (),
+        lists: Sequence[ListMetrics] = (),
         withdrawn: Iterable[str] = (),
-        others: Iterable[Alarm] = (),
+        others: Iterable[Alert] = (),
     ) -> int:
         """Put all new alerts into the outbox.
 
@@ -75,7 +77,7 @@ class Raising:
         """
         made = 0
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-        with self._outbox.together():
+        with self._outbox.transaction():
             self._outbox.adopt(kinds)
             for alarm in (*others, *self._alarms(now, lists, withdrawn)):
                 if not self._wanted(alarm.kind):
@@ -84,14 +86,14 @@ class Raising:
                 made += self._outbox.add(alarm.keys, int(now), document, kinds) is not None
         return made
 
-    def put_down(self, now: float, alarms: Iterable[Alarm]) -> None:
+    def store(self, now: float, alarms: Iterable[Alert]) -> None:
         """Store alerts without delivering them, for the channels of a later command.
 
         Raises:
             LedgerError: the ledger can't be written.
         """
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-        with self._outbox.together():
+        with self._outbox.transaction():
             self._outbox.prune(int(now))
             for alarm in alarms:
                 self._outbox.add(alarm.keys, int(now), alarm.document(self._host, at), ())
@@ -101,28 +103,28 @@ class Raising:
             self._on == "always" or kind in FOUND_KINDS or (self._on == "trouble" and kind is not Kind.DONE)
         )
 
-    def _alarms(self, now: float, lists: Sequence[ListFigures], withdrawn: Iterable[str]) -> Iterator[Alarm]:
-        news = News(self._ledger, self._outbox, self._clock)
+    def _alarms(self, now: float, lists: Sequence[ListMetrics], withdrawn: Iterable[str]) -> Iterator[Alert]:
+        news = UnreportedEvents(self._ledger, self._outbox, self._clock)
         new = news.new_cases(CASES_NAMED)
         if new is not None:
-            yield _found(new, self._described(new.ids))
+            yield _found(new, self._details_of(new.ids))
         if overdue := news.overdue(now):
-            yield _overdue(overdue, self._described([case.id for case in overdue]))
+            yield _overdue(overdue, self._details_of([case.id for case in overdue]))
         for sweep in news.new_sweeps():
-            yield from _of_sweep(sweep, now, details=self._details)
+            yield from _scan_alerts(sweep, now, details=self._details)
         for one in lists:
             if one.state not in _GOOD:
-                yield Alarm(
+                yield Alert(
                     Kind.LIST,
                     (f"list:{one.name}:{one.version}:{one.state}",),
                     f"list {one.name} is {one.state}",
                     (f"Version {one.version}. See: hashscan lists status {one.name}",),
                 )
-        if keys := self._outbox.untold(f"withdrawn:{item}" for item in withdrawn):
-            yield Alarm(
+        if keys := self._outbox.unreported(f"withdrawn:{item}" for item in withdrawn):
+            yield Alert(
                 Kind.WITHDRAWN,
                 tuple(keys),
-                f"{_many(len(keys), 'file')} in quarantine accused by nothing any more",
+                f"{_counted(len(keys), 'file')} in quarantine accused by nothing any more",
                 (
                     "Their entries were withdrawn. See: hashscan quarantine list --withdrawn; put them back "
                     "with: hashscan quarantine restore --withdrawn",
@@ -130,7 +132,7 @@ class Raising:
                 counts={"items": len(keys)},
             )
 
-    def _described(self, ids: Sequence[int]) -> list[dict[str, Any]]:
+    def _details_of(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         """Return the details of the first cases, if details were asked for."""
         found: list[dict[str, Any]] = []
         if not self._details:
@@ -156,7 +158,7 @@ class Raising:
         return found
 
 
-def failure(code: int, words: str, now: float, *, details: bool) -> Alarm:
+def failure_alert(code: int, words: str, now: float, *, details: bool) -> Alert:
     """Return the alert for a scan that failed; at most one a day for each exit code.
 
     Args:
@@ -166,7 +168,7 @@ def failure(code: int, words: str, now: float, *, details: bool) -> Alarm:
         details: True if it may name paths.
     """
     day = datetime.fromtimestamp(now, UTC).date()
-    return Alarm(
+    return Alert(
         Kind.FAILED,
         (f"failed:{code}:{day}",),
         f"sweep FAILED: {EXIT_MEANINGS[code]}",
@@ -174,7 +176,7 @@ def failure(code: int, words: str, now: float, *, details: bool) -> Alarm:
     )
 
 
-def list_failure(name: str, code: int, words: str, now: float, *, details: bool) -> Alarm:
+def list_failure_alert(name: str, code: int, words: str, now: float, *, details: bool) -> Alert:
     """Return the alert for a list that can't be pulled; at most one a day for each list and exit code.
 
     Args:
@@ -185,7 +187,7 @@ def list_failure(name: str, code: int, words: str, now: float, *, details: bool)
         details: True if it may name paths.
     """
     day = datetime.fromtimestamp(now, UTC).date()
-    return Alarm(
+    return Alert(
         Kind.LIST,
         (f"pull:{name}:{code}:{day}",),
         f"list {name} can't be pulled: {EXIT_MEANINGS[code]}",
@@ -193,7 +195,7 @@ def list_failure(name: str, code: int, words: str, now: float, *, details: bool)
     )
 
 
-def outcome_alarms(outcome: Outcome, name: str, *, details: bool) -> Iterator[Alarm]:
+def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator[Alert]:
     """Yield the alerts for a scan that no ledger knows.
 
     Args:
@@ -207,23 +209,23 @@ def outcome_alarms(outcome: Outcome, name: str, *, details: bool) -> Iterator[Al
         for verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW)
     }
     if number := sum(found.values()):
-        yield Alarm(
+        yield Alert(
             Kind.FOUND,
             (f"found:{name}",),
-            f"{_many(number, 'finding')}: {_listed(found)}",
+            f"{_counted(number, 'finding')}: {_listed(found)}",
             ("See the report.",),
             counts={name: n for name, n in found.items() if n},
         )
     if outcome.shortcomings:
         words = outcome.shortcomings if details else map(without_paths, outcome.shortcomings)
-        yield Alarm(Kind.INCOMPLETE, (f"incomplete:{name}",), "sweep incomplete", tuple(words))
+        yield Alert(Kind.INCOMPLETE, (f"incomplete:{name}",), "sweep incomplete", tuple(words))
     else:
-        yield Alarm(
-            Kind.DONE, (f"done:{name}",), f"sweep complete: {_many(outcome.summary.files, 'file')} checked"
+        yield Alert(
+            Kind.DONE, (f"done:{name}",), f"sweep complete: {_counted(outcome.summary.files, 'file')} checked"
         )
 
 
-def _found(new: NewCases, details: list[dict[str, Any]]) -> Alarm:
+def _found(new: NewCases, details: list[dict[str, Any]]) -> Alert:
     verdicts = _listed(new.verdicts)
     lines = []
     if new.categories:
@@ -234,10 +236,10 @@ def _found(new: NewCases, details: list[dict[str, Any]]) -> Alarm:
         lines.append(f"{new.removed} of them gone or in quarantine already")
     if new.first_due is not None:
         lines.append(f"First deadline: {datetime.fromtimestamp(new.first_due, UTC):%Y-%m-%d %H:%M} UTC")
-    return Alarm(
+    return Alert(
         Kind.FOUND,
         (f"found:{new.ids[0]}",),
-        f"{_many(new.total, 'new case')}: {verdicts}",
+        f"{_counted(new.total, 'new case')}: {verdicts}",
         tuple(lines),
         tuple(new.ids),
         {"cases": new.total, **new.verdicts},
@@ -245,13 +247,13 @@ def _found(new: NewCases, details: list[dict[str, Any]]) -> Alarm:
     )
 
 
-def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Alarm:
+def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Alert:
     customers = len({case.customer for case in cases if case.customer})
-    of = f" of {_many(customers, 'customer')}" if customers else ""
-    return Alarm(
+    of = f" of {_counted(customers, 'customer')}" if customers else ""
+    return Alert(
         Kind.OVERDUE,
         tuple(case.key for case in cases),
-        f"{_many(len(cases), 'case')}{of} overdue",
+        f"{_counted(len(cases), 'case')}{of} overdue",
         ("The deadline for removal has passed. See: hashscan cases due",),
         tuple(case.id for case in cases[:CASES_NAMED]),
         {"cases": len(cases)},
@@ -259,23 +261,23 @@ def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Ala
     )
 
 
-def _of_sweep(sweep: NewSweep, now: float, *, details: bool) -> Iterator[Alarm]:
+def _scan_alerts(sweep: UnreportedScan, now: float, *, details: bool) -> Iterator[Alert]:
     began = f"{datetime.fromtimestamp(sweep.started, UTC):%Y-%m-%d %H:%M} UTC"
     if sweep.ended is None:
-        yield Alarm(
+        yield Alert(
             Kind.FAILED,
             (f"killed:{sweep.uuid}",),
             "sweep FAILED: it was killed",
             (f"It began {began}, and what it found is in its unfinished report.",),
         )
         return
-    words = [words for words in sweep.incomplete if not _OF_A_LIST.fullmatch(words)]
+    words = [words for words in sweep.incomplete if not _LIST_SHORTCOMING.fullmatch(words)]
     if words:
         # The same shortcomings are reported once a week; if they were reported each night, nobody would read
         # them.
         trouble = hashlib.sha256(re.sub(r"\d+", "", "\n".join(words)).encode()).hexdigest()[:16]
         year, week, _ = datetime.fromtimestamp(now, UTC).isocalendar()
-        yield Alarm(
+        yield Alert(
             Kind.INCOMPLETE,
             (f"incomplete:{trouble}:{year}-{week}",),
             "sweep incomplete",
@@ -286,10 +288,10 @@ def _of_sweep(sweep: NewSweep, now: float, *, details: bool) -> Iterator[Alarm]:
             counts={"files": sweep.files},
         )
     elif not sweep.incomplete:
-        yield Alarm(
+        yield Alert(
             Kind.DONE,
             (f"done:{sweep.uuid}",),
-            f"sweep complete: {_many(sweep.files, 'file')} checked",
+            f"sweep complete: {_counted(sweep.files, 'file')} checked",
             (f"It began {began}; {EXIT_MEANINGS.get(sweep.exit_code or 0, '')}.",),
             counts={"files": sweep.files},
         )
@@ -306,5 +308,5 @@ def _listed(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in sorted(numbers.items()) if number)
 
 
-def _many(number: int, name: str) -> str:
+def _counted(number: int, name: str) -> str:
     return f"{number} {name}" + ("" if number == 1 else "s")

@@ -8,23 +8,23 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from hashscan.alerts.alert import digest_of
+from hashscan.alerts.alert import merge_documents
 from hashscan.alerts.channels.channel import Channel, DeliveryError
-from hashscan.cases.outbox import KeptAlarm, Outbox
+from hashscan.cases.outbox import Outbox, QueuedAlert
 
-SECONDS = 20.0
+DELIVERY_SECONDS = 20.0
 """The time limit of one delivery, after which it has failed."""
-ALL_SECONDS = 60.0
+DELIVERY_RUN_SECONDS = 60.0
 """The time after which no other delivery starts; the remaining alerts wait."""
-_APART = 5
+_SINGLE_MESSAGES_MAX = 5
 """The largest number of alerts that a channel gets one by one; if more have waited, one message reports
 all."""
 
-Clock = Callable[[], float]
+Now = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class DeliveryResult:
     """The result of a delivery run."""
 
     sent: int
@@ -38,17 +38,19 @@ class Delivered:
 
 
 @dataclass(slots=True)
-class _Line:
+class _ChannelQueue:
     """The queue of one channel: the alerts that it has still to get."""
 
     channel: Channel
-    alarms: list[KeptAlarm]
+    alarms: list[QueuedAlert]
 
     def take(self) -> tuple[list[int], dict[str, Any]]:
         """Remove the next delivery, and return the ids of its alerts and its document."""
-        if len(self.alarms) > _APART:
+        if len(self.alarms) > _SINGLE_MESSAGES_MAX:
             taken, self.alarms = self.alarms, []
-            return [one.id for one in taken], digest_of([{**one.document, "id": one.id} for one in taken])
+            return [one.id for one in taken], merge_documents(
+                [{**one.document, "id": one.id} for one in taken]
+            )
         one = self.alarms.pop(0)
         return [one.id], {**one.document, "id": one.id}
 
@@ -56,12 +58,12 @@ class _Line:
 def deliver(
     outbox: Outbox,
     channels: Sequence[Channel],
-    now: Clock,
+    now: Now,
     *,
     at_once: bool = False,
-    seconds: float = SECONDS,
-    all_seconds: float = ALL_SECONDS,
-) -> Delivered:
+    seconds: float = DELIVERY_SECONDS,
+    all_seconds: float = DELIVERY_RUN_SECONDS,
+) -> DeliveryResult:
     """Deliver waiting alerts; each channel is independent, and skipped for a while after a failure (backoff).
 
     Args:
@@ -73,7 +75,7 @@ def deliver(
         all_seconds: the time after which no other delivery starts.
     """
     until = time.monotonic() + all_seconds
-    lines: list[_Line] = []
+    lines: list[_ChannelQueue] = []
     postponed: list[str] = []
     for channel in channels:
         waiting = outbox.waiting_for(channel.id, channel.kind)
@@ -81,12 +83,12 @@ def deliver(
         if waiting and failing is not None and now() < failing.again and not at_once:
             postponed.append(channel.label)
         elif waiting:
-            lines.append(_Line(channel, waiting))
+            lines.append(_ChannelQueue(channel, waiting))
     sent, failures = 0, []
     with ThreadPoolExecutor(max(1, len(lines))) as threads:
-        running: dict[Future[None], tuple[_Line, list[int]]] = {}
+        running: dict[Future[None], tuple[_ChannelQueue, list[int]]] = {}
 
-        def begin(line: _Line) -> None:
+        def begin(line: _ChannelQueue) -> None:
             if line.alarms and time.monotonic() < until:
                 alarms, document = line.take()
                 running[threads.submit(line.channel.deliver, document, seconds)] = line, alarms
@@ -108,5 +110,5 @@ def deliver(
                 sent += 1
                 begin(line)
     for kind in {channel.kind for channel in channels}:
-        outbox.settle(kind, [channel.id for channel in channels if channel.kind == kind])
-    return Delivered(sent, outbox.waiting(), tuple(failures), tuple(postponed))
+        outbox.complete_kind(kind, [channel.id for channel in channels if channel.kind == kind])
+    return DeliveryResult(sent, outbox.waiting(), tuple(failures), tuple(postponed))

@@ -13,11 +13,11 @@ from pathlib import Path
 from hashscan.errors import LockedError
 from hashscan.lists.durable import output_errors
 
-_TURN = 0.1
+_POLL_SECONDS = 0.1
 
 
 @contextmanager
-def delivering(state: Path, seconds: float) -> Iterator[None]:
+def delivery_lock(state: Path, seconds: float) -> Iterator[None]:
     """Hold the delivery lock.
 
     Args:
@@ -32,13 +32,13 @@ def delivering(state: Path, seconds: float) -> Iterator[None]:
     with output_errors(f"{path} can't be locked"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        _wait_for(descriptor, path, time.monotonic() + seconds)
+        _acquire(descriptor, path, time.monotonic() + seconds)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, path: Path, until: float) -> None:
+def _acquire(descriptor: int, path: Path, until: float) -> None:
     while True:
         try:
             # A record lock: processes that are started while it is held don't keep it.
@@ -52,4 +52,4 @@ def _wait_for(descriptor: int, path: Path, until: float) -> None:
                 f"another process is delivering alarms and holds {path}",
                 advice="What is to be told is kept; the next command that delivers alarms tells it.",
             )
-        time.sleep(_TURN)
+        time.sleep(_POLL_SECONDS)

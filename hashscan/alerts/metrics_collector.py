@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hashscan.alerts.metrics_values import CaseFigures, Figures, ListFigures, SweepFigures
-from hashscan.cases.deadlines import Clock
+from hashscan.alerts.metrics_values import CaseMetrics, ListMetrics, Metrics, ScanMetrics
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.ledger_stats import standing
 from hashscan.cases.outbox import Outbox
@@ -15,9 +15,9 @@ from hashscan.model import ListInfo
 from hashscan.quarantine.withdrawal_cache import last_known
 
 
-def figures_of(
-    ledger: Ledger, state: Path, clock: Clock, now: float, lists: tuple[ListFigures, ...]
-) -> Figures:
+def collect_metrics(
+    ledger: Ledger, state: Path, clock: DeadlineCalculator, now: float, lists: tuple[ListMetrics, ...]
+) -> Metrics:
     """Return the present metrics.
 
     Args:
@@ -33,7 +33,7 @@ def figures_of(
     found = standing(ledger, clock, now)
     last = None
     if found.last is not None:
-        last = SweepFigures(
+        last = ScanMetrics(
             found.last.started,
             found.last.ended,
             found.last.exit_code,
@@ -42,11 +42,11 @@ def figures_of(
             found.last.shortcomings,
         )
     outbox = Outbox(ledger)
-    return Figures(
+    return Metrics(
         last,
         found.last_success,
         lists,
-        CaseFigures(found.open, found.overdue, found.disputed, found.opened_ever),
+        CaseMetrics(found.open, found.overdue, found.disputed, found.opened_ever),
         found.in_quarantine,
         len(last_known(state)),
         outbox.waiting(),
@@ -54,7 +54,9 @@ def figures_of(
     )
 
 
-def list_figures(state: Path, now: datetime, seen: Iterable[ListInfo] = ()) -> tuple[ListFigures, ...]:
+def collect_list_metrics(
+    state: Path, now: datetime, seen: Iterable[ListInfo] = ()
+) -> tuple[ListMetrics, ...]:
     """Return the states of a state folder's hash lists.
 
     Args:
@@ -67,14 +69,14 @@ def list_figures(state: Path, now: datetime, seen: Iterable[ListInfo] = ()) -> t
     """
     # Imported late, because lists need numpy.
     from hashscan.lists.pulling.client import attempts_of
-    from hashscan.lists.record import Thoroughness
+    from hashscan.lists.record import VerificationLevel
     from hashscan.lists.store import DEMO, ListStore
 
     store = ListStore(state / "lists")
-    with store.open(None, now, Thoroughness.SIZES) as opened:
+    with store.open(None, now, VerificationLevel.SIZES) as opened:
         infos = {info.name: info for info in opened.infos} | {info.name: info for info in seen}
     return tuple(
-        ListFigures(
+        ListMetrics(
             info.name,
             info.state.value,
             info.entries,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashscan import __version__
-from hashscan.alerts.metrics_values import CaseFigures, Figures, ListFigures, SweepFigures
+from hashscan.alerts.metrics_values import CaseMetrics, ListMetrics, Metrics, ScanMetrics
 from hashscan.lists.durable import output_errors, replace_file
 from hashscan.model import TrustState, Verdict
 
@@ -26,7 +26,7 @@ _LARGEST = 1 << 20
 """The bytes of an older file that are read at most."""
 
 
-def write_metrics(path: Path, figures: Figures) -> None:
+def write_metrics(path: Path, figures: Metrics) -> None:
     """Write the metrics atomically; every user may read the file, so it names neither paths nor customers.
 
     Args:
@@ -38,7 +38,7 @@ def write_metrics(path: Path, figures: Figures) -> None:
         OutputError: the file can't be written; the old file stays.
     """
     with output_errors(f"the metrics can't be written to {path}"):
-        data = rendered(_with_older(figures, path))
+        data = render_metrics(_merge_older(figures, path))
         # node_exporter runs as another user, so the file is readable whatever the umask is.
         umask = os.umask(0o022)
         try:
@@ -47,19 +47,19 @@ def write_metrics(path: Path, figures: Figures) -> None:
             os.umask(umask)
 
 
-def rendered(figures: Figures) -> bytes:
+def render_metrics(figures: Metrics) -> bytes:
     """Return the figures in Prometheus' text format."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     families = _Families()
-    families.by("build_info", "The version of hashscan.", "version", {__version__: 1})
+    families.gauge_by("build_info", "The version of hashscan.", "version", {__version__: 1})
     families.gauge(
         LAST_SUCCESS.removeprefix("hashscan_"),
         "When a sweep last came to its end with nothing left out.",
         figures.last_success,
     )
     if figures.last is not None:
-        _add_sweep(families, figures.last)
+        _add_scan(families, figures.last)
     _add_lists(families, figures.lists)
     if figures.cases is not None:
         _add_cases(families, figures.cases)
@@ -99,11 +99,11 @@ class _Families:
 
         self._families.append(CounterMetricFamily(f"hashscan_{name}", text, value=value))
 
-    def by(self, name: str, text: str, label: str, values: Mapping[str, float | None]) -> None:
+    def gauge_by(self, name: str, text: str, label: str, values: Mapping[str, float | None]) -> None:
         """Add a gauge with one label, for known values."""
-        self.by_labels(name, text, [label], [((key,), value) for key, value in values.items()])
+        self.gauge_by_labels(name, text, [label], [((key,), value) for key, value in values.items()])
 
-    def by_labels(
+    def gauge_by_labels(
         self,
         name: str,
         text: str,
@@ -121,7 +121,7 @@ class _Families:
             self._families.append(family)
 
 
-def _add_sweep(families: _Families, last: SweepFigures) -> None:
+def _add_scan(families: _Families, last: ScanMetrics) -> None:
     families.gauge("last_run_timestamp_seconds", "When the last sweep began.", last.began)
     if last.ended is not None:
         families.gauge(
@@ -135,7 +135,7 @@ def _add_sweep(families: _Families, last: SweepFigures) -> None:
     families.gauge(
         "last_run_shortcomings", "Reasons for which the last sweep is incomplete.", last.shortcomings
     )
-    families.by(
+    families.gauge_by(
         "last_run_files",
         "Files of the last sweep by verdict.",
         "verdict",
@@ -143,8 +143,8 @@ def _add_sweep(families: _Families, last: SweepFigures) -> None:
     )
 
 
-def _add_lists(families: _Families, lists: tuple[ListFigures, ...]) -> None:
-    families.by_labels(
+def _add_lists(families: _Families, lists: tuple[ListMetrics, ...]) -> None:
+    families.gauge_by_labels(
         "list_state",
         "1 for the state that a list is in.",
         ["list", "state"],
@@ -156,12 +156,12 @@ def _add_lists(families: _Families, lists: tuple[ListFigures, ...]) -> None:
         ("list_entries", "How many entries it has.", {o.name: o.entries for o in lists}),
         ("list_version", "Its version in use.", {o.name: o.version for o in lists}),
     ):
-        families.by(name, text, "list", values)
+        families.gauge_by(name, text, "list", values)
 
 
-def _add_cases(families: _Families, cases: CaseFigures) -> None:
+def _add_cases(families: _Families, cases: CaseMetrics) -> None:
     kinds = [Verdict.MATCH.value, Verdict.HELD.value, Verdict.REVIEW.value, "notice"]
-    families.by(
+    families.gauge_by(
         "cases_open",
         "Cases that stand, by verdict.",
         "verdict",
@@ -172,7 +172,7 @@ def _add_cases(families: _Families, cases: CaseFigures) -> None:
     families.counter("cases_opened", "Cases there ever were.", cases.opened_ever)
 
 
-def _with_older(figures: Figures, path: Path) -> Figures:
+def _merge_older(figures: Metrics, path: Path) -> Metrics:
     """Return the figures, with an older file's values if these are of a later scan."""
     older = _samples(path)
     success = [known for known in (figures.last_success, older.get((LAST_SUCCESS, ""))) if known is not None]
@@ -181,7 +181,7 @@ def _with_older(figures: Figures, path: Path) -> Figures:
     if began is not None and (last is None or last.began < began):
         took = older.get((f"{_RUN}duration_seconds", ""))
         code = older.get((f"{_RUN}exit_code", ""))
-        last = SweepFigures(
+        last = ScanMetrics(
             began,
             None if took is None else began + took,
             None if code is None else int(code),

@@ -9,7 +9,7 @@ from hashscan.errors import EXIT_CLEAN, EXIT_FOUND
 
 
 @dataclass(frozen=True, slots=True)
-class SweepFigures:
+class ScanMetrics:
     """The last scan; times in seconds since 1970."""
 
     began: float
@@ -24,7 +24,7 @@ class SweepFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class ListFigures:
+class ListMetrics:
     """One hash list; times in seconds since 1970."""
 
     name: str
@@ -36,7 +36,7 @@ class ListFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class CaseFigures:
+class CaseMetrics:
     """The number of cases; open ones by verdict."""
 
     open: Mapping[str, int]
@@ -46,21 +46,21 @@ class CaseFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Metrics:
     """All metrics; None is a value that is not known."""
 
-    last: SweepFigures | None = None
+    last: ScanMetrics | None = None
     last_success: float | None = None
     """The end of the last complete scan, in seconds since 1970."""
-    lists: tuple[ListFigures, ...] = ()
-    cases: CaseFigures | None = None
+    lists: tuple[ListMetrics, ...] = ()
+    cases: CaseMetrics | None = None
     in_quarantine: int | None = None
     withdrawn: int | None = None
     """The number of items in quarantine whose entries were withdrawn."""
     alarms_waiting: int | None = None
     oldest_waiting: float | None = None
 
-    def with_run(self, run: SweepFigures | None) -> Figures:
+    def with_run(self, run: ScanMetrics | None) -> Metrics:
         """Return the figures with the scan that has just run.
 
         It becomes the last scan, and also the last success if it was complete and ended with exit code 0 or

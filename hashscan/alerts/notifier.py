@@ -8,26 +8,26 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from hashscan.alerts.alert import Alarm
-from hashscan.alerts.builder import Raising
-from hashscan.alerts.channels.apprise import Notify
+from hashscan.alerts.alert import Alert
+from hashscan.alerts.builder import AlertBuilder
+from hashscan.alerts.channels.apprise import AppriseChannel
 from hashscan.alerts.channels.channel import Channel
-from hashscan.alerts.channels.hook import Hook
-from hashscan.alerts.channels.journal import Journal
-from hashscan.alerts.dispatcher import ALL_SECONDS, Delivered, deliver
-from hashscan.alerts.lock import delivering
-from hashscan.alerts.metrics_values import ListFigures
-from hashscan.cases.deadlines import Clock
+from hashscan.alerts.channels.hook import HookChannel
+from hashscan.alerts.channels.journal import SyslogChannel
+from hashscan.alerts.dispatcher import DELIVERY_RUN_SECONDS, DeliveryResult, deliver
+from hashscan.alerts.lock import delivery_lock
+from hashscan.alerts.metrics_values import ListMetrics
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.quarantine.withdrawal_cache import last_known
-from hashscan.settings.alerts import AlarmSettings
+from hashscan.settings.alerts import AlertSettings
 from hashscan.settings.cases import CaseSettings
 
 Now = Callable[[], float]
 
 
-class Teller:
+class Notifier:
     """A notifier for all channels of the settings.
 
     Args:
@@ -36,14 +36,14 @@ class Teller:
         now: returns seconds since 1970.
     """
 
-    def __init__(self, settings: AlarmSettings, cases: CaseSettings, now: Now = time.time) -> None:
+    def __init__(self, settings: AlertSettings, cases: CaseSettings, now: Now = time.time) -> None:
         self._settings = settings
-        self._clock = Clock(cases)
+        self._clock = DeadlineCalculator(cases)
         self._now = now
         self.channels: tuple[Channel, ...] = (
-            *(Notify(url) for url in settings.urls),
-            *(Hook(command) for command in settings.hooks),
-            *((Journal(),) if settings.syslog else ()),
+            *(AppriseChannel(url) for url in settings.urls),
+            *(HookChannel(command) for command in settings.hooks),
+            *((SyslogChannel(),) if settings.syslog else ()),
         )
 
     def check(self) -> None:
@@ -55,15 +55,15 @@ class Teller:
         for channel in self.channels:
             channel.check()
 
-    def tell(
+    def notify(
         self,
         ledger: Ledger,
         state: Path,
-        lists: Sequence[ListFigures] = (),
-        others: Iterable[Alarm] = (),
+        lists: Sequence[ListMetrics] = (),
+        others: Iterable[Alert] = (),
         *,
         at_once: bool = False,
-    ) -> Delivered:
+    ) -> DeliveryResult:
         """Build alerts from the ledger's new events, and deliver all waiting alerts.
 
         Args:
@@ -78,31 +78,31 @@ class Teller:
             LockedError: another process delivers, and takes long.
             OutputError: the state folder can't be written.
         """
-        self._raising(ledger).raise_all(
+        self._builder(ledger).build_all(
             self._now(), {channel.kind for channel in self.channels}, lists, last_known(state), others
         )
-        with delivering(state, ALL_SECONDS):
+        with delivery_lock(state, DELIVERY_RUN_SECONDS):
             outbox = Outbox(ledger)
             outbox.prune(int(self._now()))
             return deliver(outbox, self.channels, self._now, at_once=at_once)
 
-    def put_down(self, ledger: Ledger, alarms: Iterable[Alarm]) -> None:
+    def store(self, ledger: Ledger, alarms: Iterable[Alert]) -> None:
         """Store alerts for the channels of a later command.
 
         Raises:
             LedgerError: the ledger can't be written.
         """
-        self._raising(ledger).put_down(self._now(), alarms)
+        self._builder(ledger).store(self._now(), alarms)
 
-    def tell_once(self, others: Iterable[Alarm]) -> Delivered:
+    def notify_without_state(self, others: Iterable[Alert]) -> DeliveryResult:
         """Deliver alerts if there is no state folder to store them in."""
         with tempfile.TemporaryDirectory(prefix="hashscan-") as folder, Ledger(Path(folder)) as ledger:
             kinds = {channel.kind for channel in self.channels}
-            self._raising(ledger).raise_all(self._now(), kinds, others=others)
+            self._builder(ledger).build_all(self._now(), kinds, others=others)
             return deliver(Outbox(ledger), self.channels, self._now)
 
-    def _raising(self, ledger: Ledger) -> Raising:
-        return Raising(
+    def _builder(self, ledger: Ledger) -> AlertBuilder:
+        return AlertBuilder(
             ledger,
             self._clock,
             on=self._settings.on,

@@ -10,7 +10,7 @@ from hashscan.attribution.customers import PART, USER, Customers
 from hashscan.errors import UsageError
 from hashscan.model import CustomerRule
 from hashscan.registry import SOURCES
-from hashscan.settings.table_rows import WrongKeyError, each, line, read_row, rows_of
+from hashscan.settings.table_rows import InvalidValueError, printable_line, read_each, read_row, rows_of
 
 NAME_MAX = 200
 _USER_MAX = 0xFFFFFFFE
@@ -50,11 +50,11 @@ def customer_rules(tables: object, source: str) -> tuple[CustomerRule, ...]:
 
 def _path(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise WrongKeyError(f"{value!r} is no pattern", "Write one such as '/home/{customer}/'.")
+        raise InvalidValueError(f"{value!r} is no pattern", "Write one such as '/home/{customer}/'.")
     scheme, separator, _ = value.partition("://")
     if separator and "/" not in scheme and scheme not in SOURCES:
         schemes = ", ".join(name for name in SOURCES if name != "file")
-        raise WrongKeyError(f"{value!r} names no objects", f"There is {schemes}.")
+        raise InvalidValueError(f"{value!r} names no objects", f"There is {schemes}.")
     return value
 
 
@@ -73,24 +73,24 @@ def _owner(value: object) -> tuple[int, int]:
         else:
             return uid, uid
         remedy = "Mend the name, or write the user's number without quotes, or a range such as '1000-59999'."
-        raise WrongKeyError(f"there is no user {value!r} here", remedy)
-    raise WrongKeyError(
+        raise InvalidValueError(f"there is no user {value!r} here", remedy)
+    raise InvalidValueError(
         f"{value!r} is no user", "Write a user's name, or the number without quotes, or '1000-59999'."
     )
 
 
 def _name(value: object) -> str:
-    name = line(value, NAME_MAX)
+    name = printable_line(value, NAME_MAX)
     for found in _BRACES.finditer(name):
         if found[1] not in {PART, USER}:
-            raise WrongKeyError(
+            raise InvalidValueError(
                 f"nothing is called {found[0]} there", f"What can stand in braces is {PART} and {USER}."
             )
     return name
 
 
 _READERS: dict[str, Any] = {
-    "path": lambda value: each(value, _path),
-    "owner": lambda value: each(value, _owner),
+    "path": lambda value: read_each(value, _path),
+    "owner": lambda value: read_each(value, _owner),
     "name": _name,
 }

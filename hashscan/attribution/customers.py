@@ -20,7 +20,7 @@ USER = "user"
 _FOLDERS_KEPT = 4096
 
 
-class Answer(NamedTuple):
+class CustomerDecision(NamedTuple):
     """The decision of the rules on one path."""
 
     customer: str
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     """The rule that decides; None where none applies."""
 
 
-NOBODY = Answer("", None)
+NOBODY = CustomerDecision("", None)
 
 
 class _Compiled(NamedTuple):
@@ -79,7 +79,7 @@ class Customers:
         customer = self.of(path, uid if isinstance(uid, int) else None)
         return {**record, "customer": customer} if customer else record
 
-    def answer(self, path: bytes, uid: int | None) -> Answer:
+    def answer(self, path: bytes, uid: int | None) -> CustomerDecision:
         """Return the decision on a path, with the rule that decides.
 
         For the arguments see `of`.
@@ -91,7 +91,7 @@ class Customers:
             path = path[: path.rfind(b"/") + 1]
         return self._answer(path, uid)
 
-    def _decide(self, path: bytes, uid: int | None) -> Answer:
+    def _decide(self, path: bytes, uid: int | None) -> CustomerDecision:
         scheme, parts = parts_of(path)
         for rule, paths, by_name, by_user in self._rules:
             if rule.owners and not _within(uid, rule.owners):
@@ -110,7 +110,7 @@ class Customers:
             if by_user:
                 assert uid is not None
                 said = said.replace(f"{{{USER}}}", _user(uid))
-            return Answer(said, rule)
+            return CustomerDecision(said, rule)
         return NOBODY
 
 

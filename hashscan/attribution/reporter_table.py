@@ -6,7 +6,7 @@ import re
 
 from hashscan.errors import UsageError
 from hashscan.model import Reporter
-from hashscan.settings.table_rows import Reader, WrongKeyError, line, read_row
+from hashscan.settings.table_rows import InvalidValueError, Reader, printable_line, read_row
 
 _LONGEST = 200
 _EMAIL = re.compile(r"[^@\s<>\"(),:;\[\]\\]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
@@ -33,27 +33,27 @@ def reporter_of(table: object, source: str) -> Reporter:
 
 
 def _organisation(value: object) -> str:
-    found = line(value, _LONGEST)
+    found = printable_line(value, _LONGEST)
     if not found:
-        raise WrongKeyError("it is empty", "Name the organisation.")
+        raise InvalidValueError("it is empty", "Name the organisation.")
     return found
 
 
 def _email(value: object) -> str:
     if not isinstance(value, str) or not _EMAIL.fullmatch(value):
-        raise WrongKeyError(f"{value!r} is no e-mail address", "Write one such as abuse@example.org.")
+        raise InvalidValueError(f"{value!r} is no e-mail address", "Write one such as abuse@example.org.")
     return value
 
 
 def _domain(value: object) -> str:
     if not isinstance(value, str) or len(value) > 253 or not _DOMAIN.fullmatch(value):
-        raise WrongKeyError(f"{value!r} is no domain", "Write one such as example.org.")
+        raise InvalidValueError(f"{value!r} is no domain", "Write one such as example.org.")
     return value.lower()
 
 
 def _country(value: object) -> str:
     if not isinstance(value, str) or not _COUNTRY.fullmatch(value):
-        raise WrongKeyError(f"{value!r} is no country", "Write its two letters, such as NL.")
+        raise InvalidValueError(f"{value!r} is no country", "Write its two letters, such as NL.")
     return value
 
 
@@ -61,7 +61,7 @@ _READERS: dict[str, Reader] = {
     "organisation": _organisation,
     "email": _email,
     "domain": _domain,
-    "name": lambda value: line(value, _LONGEST),
-    "phone": lambda value: line(value, _LONGEST),
+    "name": lambda value: printable_line(value, _LONGEST),
+    "phone": lambda value: printable_line(value, _LONGEST),
     "country": _country,
 }

@@ -6,7 +6,7 @@ from hashscan.attribution.sites import Sites
 from hashscan.errors import UsageError
 from hashscan.model import SiteRule
 from hashscan.registry import SOURCES
-from hashscan.settings.table_rows import Reader, WrongKeyError, read_row, rows_of
+from hashscan.settings.table_rows import InvalidValueError, Reader, read_row, rows_of
 
 
 def site_rules(tables: object, source: str) -> tuple[SiteRule, ...]:
@@ -33,7 +33,7 @@ def site_rules(tables: object, source: str) -> tuple[SiteRule, ...]:
 
 def _url(value: object) -> str:
     if not isinstance(value, str) or not value.startswith(("https://", "http://")):
-        raise WrongKeyError(
+        raise InvalidValueError(
             f"{value!r} is no web address", "Write one such as 'https://{customer}.example/'."
         )
     return value
@@ -41,11 +41,11 @@ def _url(value: object) -> str:
 
 def _path(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise WrongKeyError(f"{value!r} is no path", "Write one such as '/var/www/{customer}/htdocs'.")
+        raise InvalidValueError(f"{value!r} is no path", "Write one such as '/var/www/{customer}/htdocs'.")
     scheme, separator, _ = value.partition("://")
     if separator and scheme not in SOURCES:
         schemes = ", ".join(name for name in SOURCES if name != "file")
-        raise WrongKeyError(f"{value!r} names no objects", f"There is {schemes}.")
+        raise InvalidValueError(f"{value!r} names no objects", f"There is {schemes}.")
     return value
 
 

@@ -15,7 +15,7 @@ from hashscan.attribution.web_address import Address, host_of, put_together, tak
 from hashscan.errors import UsageError
 from hashscan.model import SiteRule
 from hashscan.sources.beneath import LIST_FLAGS, open_absolute, stat_absolute
-from hashscan.sources.symlinks import followed
+from hashscan.sources.symlinks import resolve_admin_links
 
 FOUND_MAX = 32
 """Maximum number of paths for one address."""
@@ -77,7 +77,7 @@ class Sites:
         rules: Iterable[SiteRule] = (),
         look: Look = names_in,
         is_there: Callable[[bytes], bool] = is_there,
-        follow: Callable[[bytes], bytes] = followed,
+        follow: Callable[[bytes], bytes] = resolve_admin_links,
     ) -> None:
         """Compile the rules; the most specific ones come first.
 

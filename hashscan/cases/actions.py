@@ -7,7 +7,7 @@ import pwd
 from collections.abc import Iterable
 
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.tracker import Book
+from hashscan.cases.tracker import CaseTracker
 from hashscan.errors import UsageError
 
 TOLD, DISPUTED, CLOSED, REOPENED = "told", "disputed", "closed", "reopened"
@@ -20,7 +20,9 @@ _SET = {
 }
 
 
-def act(ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str, now: int) -> list[int]:
+def record_action(
+    ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str, now: int
+) -> list[int]:
     """Record the same action on several cases; all of it or nothing.
 
     Args:
@@ -40,7 +42,7 @@ def act(ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str,
     """
     news = []
     with ledger.transaction() as database:
-        book = Book(database)
+        book = CaseTracker(database)
         for number in dict.fromkeys(numbers):
             row = database.execute(
                 "SELECT told, disputed, closed, removed, path, version, host FROM cases WHERE id=?", (number,)
@@ -69,7 +71,7 @@ def act(ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str,
                 f"UPDATE cases SET {_SET[kind]} WHERE id=:number",  # noqa: S608 - our own words
                 {"now": now, "words": words, "number": number},
             )
-            book.note(number, now, kind, words, who)
+            book.add_event(number, now, kind, words, who)
             news.append(number)
     return news
 

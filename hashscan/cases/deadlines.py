@@ -11,7 +11,7 @@ DUE = "due(verdict, categories || ' ' || claimed, coalesce(began, found), notice
 """SQL expression for the deadline of a case, in seconds since 1970; NULL if it has none."""
 
 
-class Clock:
+class DeadlineCalculator:
     """The deadlines of cases by the settings.
 
     A match and a notice have the shortest deadline of their categories. A review has a deadline of its own. A
@@ -53,6 +53,6 @@ class Clock:
         own = [self.settings.deadlines.get(name, self.settings.deadline) for name in categories.split()]
         return int(min(own, default=self.settings.deadline))
 
-    def attach(self, ledger: Ledger) -> None:
+    def register(self, ledger: Ledger) -> None:
         """Add this computation to the queries of a ledger as a SQL function, used by `DUE`."""
         ledger.add_function("due", 5, self.due)

@@ -12,7 +12,7 @@ from typing import Any
 from hashscan.cases.queries import Case, Entry, Event
 from hashscan.reports.csv import cell
 from hashscan.reports.records import path_fields
-from hashscan.state.store.moments import moment
+from hashscan.state.store.moments import format_time
 
 _TIMES = ("found", "began", "seen", "noticed", "due", "told", "disputed", "removed", "closed")
 COLUMNS = (
@@ -38,7 +38,7 @@ def fields_of(case: Case, now: float) -> dict[str, Any]:
     fields["overdue"] = case.overdue(now)
     for key in _TIMES:
         if (at := getattr(case, key)) is not None:
-            fields[key] = moment(at)
+            fields[key] = format_time(at)
     if case.hours is not None:
         fields["hours"] = round(case.hours, 3)
     for key in ("size", "uid", "previous"):
@@ -64,7 +64,7 @@ def whole_fields(case: Case, entries: Iterable[Entry], events: Iterable[Event], 
         ],
         "events": [
             {
-                "at": moment(event.at),
+                "at": format_time(event.at),
                 "kind": event.kind,
                 **({"words": event.words} if event.words else {}),
                 **({"who": event.who} if event.who else {}),
@@ -101,7 +101,7 @@ def _value(value: Any) -> Any:
     return cell(value) if isinstance(value, str) else value
 
 
-def clock_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration in its two largest non-zero units, such as `3 h 20 min`."""
     minutes = int(abs(seconds)) // 60
     days, minutes = divmod(minutes, 24 * 60)

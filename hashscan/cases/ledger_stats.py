@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hashscan.cases.deadlines import DUE, Clock
+from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 
 _OPEN = "removed IS NULL AND closed IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
-class LastSweep:
+class LastScan:
     """The scan that was started last; times in seconds since 1970."""
 
     started: int
@@ -25,10 +25,10 @@ class LastSweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LedgerStats:
     """The counts of a ledger."""
 
-    last: LastSweep | None
+    last: LastScan | None
     last_success: int | None
     """Time at which a scan that read files last ended complete; seconds since 1970."""
     open: Mapping[str, int]
@@ -39,7 +39,7 @@ class Standing:
     in_quarantine: int
 
 
-def standing(ledger: Ledger, clock: Clock, now: float) -> Standing:
+def standing(ledger: Ledger, clock: DeadlineCalculator, now: float) -> LedgerStats:
     """Return the counts of a ledger.
 
     Args:
@@ -50,7 +50,7 @@ def standing(ledger: Ledger, clock: Clock, now: float) -> Standing:
     Raises:
         LedgerError: the ledger can't be read.
     """
-    clock.attach(ledger)
+    clock.register(ledger)
     with ledger.reading():
         found = ledger.one(
             "SELECT started, ended, exit_code, verdicts, bytes, incomplete FROM sweeps "
@@ -59,14 +59,14 @@ def standing(ledger: Ledger, clock: Clock, now: float) -> Standing:
         last = None
         if found is not None:
             started, ended, code, verdicts, size, incomplete = found
-            last = LastSweep(started, ended, code, json.loads(verdicts), size, len(json.loads(incomplete)))
+            last = LastScan(started, ended, code, json.loads(verdicts), size, len(json.loads(incomplete)))
         success = ledger.one("SELECT max(ended) FROM sweeps WHERE whole = 1 AND known = 0")
         counts = ledger.rows(f"SELECT verdict, count(*) FROM cases WHERE {_OPEN} GROUP BY verdict")  # noqa: S608
         overdue, disputed = ledger.one(
             f"SELECT count(*) FILTER (WHERE {DUE} < ?), count(disputed) FROM cases WHERE {_OPEN}",  # noqa: S608
             now,
         )
-        return Standing(
+        return LedgerStats(
             last,
             success[0],
             dict(counts),

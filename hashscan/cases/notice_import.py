@@ -10,16 +10,16 @@ from itertools import islice
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_tracker import NoticeBook, Said
+from hashscan.cases.notice_tracker import NoticeTracker, StoredNotice
 from hashscan.cases.notices.base import Notice, NoticeError
-from hashscan.cases.tracker import Place
+from hashscan.cases.tracker import CaseLocation
 
 _TOGETHER = 2_000
 """Number of notices in one transaction."""
 
 
 @dataclass(slots=True)
-class Taken:
+class ImportCounts:
     """Counts of the import of a file of notices."""
 
     notices: int = 0
@@ -39,8 +39,8 @@ def import_notices(
     paths_of: Callable[[str], tuple[bytes, ...]],
     now: int,
     customers: Customers = NO_CUSTOMERS,
-    taken: Taken | None = None,
-) -> Taken:
+    taken: ImportCounts | None = None,
+) -> ImportCounts:
     """Import notices. If the process is killed, a part is done; importing again does the rest.
 
     Args:
@@ -55,7 +55,7 @@ def import_notices(
         NoticeError: the file is damaged; the notices before the damage are imported.
         LedgerError: the ledger can't be written.
     """
-    taken = Taken() if taken is None else taken
+    taken = ImportCounts() if taken is None else taken
     trouble: NoticeError | None = None
     while trouble is None:
         some: list[Notice] = []
@@ -67,19 +67,19 @@ def import_notices(
         if not some and trouble is None:
             return taken
         with ledger.transaction() as database:
-            book = NoticeBook(database)
+            book = NoticeTracker(database)
             for notice in some:
                 _take(book, notice, paths_of, now, customers, taken)
     raise trouble
 
 
 def _take(
-    book: NoticeBook,
+    book: NoticeTracker,
     notice: Notice,
     paths_of: Callable[[str], tuple[bytes, ...]],
     now: int,
     customers: Customers,
-    taken: Taken,
+    taken: ImportCounts,
 ) -> None:
     taken.notices += 1
     places = _places(notice, paths_of)
@@ -90,7 +90,7 @@ def _take(
         before = book.begun
         _, is_new = book.take_notice(
             place,
-            Said(
+            StoredNotice(
                 digest=hashlib.sha256(notice.key.encode() + b"\0" + (place.path or b"")).digest(),
                 notice=hashlib.sha256(notice.key.encode()).digest(),
                 received=now if notice.received is None else min(now, int(notice.received.timestamp())),
@@ -111,13 +111,15 @@ def _take(
             taken.joined += 1
 
 
-def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[Place]:
+def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[CaseLocation]:
     """Return the candidate files that exist; if none does, the most likely one."""
     if notice.path:
-        return [Place(_as_swept(notice.path), url=notice.url)]
+        return [CaseLocation(_as_swept(notice.path), url=notice.url)]
     paths = paths_of(notice.url) if notice.url else ()
     there = [path for path in paths if not path.startswith(b"/") or os.path.lexists(path)]
-    return [Place(path, url=notice.url) for path in there or paths[:1]] or [Place(None, url=notice.url)]
+    return [CaseLocation(path, url=notice.url) for path in there or paths[:1]] or [
+        CaseLocation(None, url=notice.url)
+    ]
 
 
 def _as_swept(path: bytes) -> bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hashscan.cases.tracker import CASE_QUERY, NOTICE, Book, KnownCase, Place
+from hashscan.cases.tracker import CASE_QUERY, NOTICE, CaseLocation, CaseTracker, KnownCase
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StoredNotice:
     """The values of one notice that are stored."""
 
     digest: bytes
@@ -26,10 +26,10 @@ class Said:
     customer: str = ""
 
 
-class NoticeBook(Book):
+class NoticeTracker(CaseTracker):
     """The cases, with the methods to import notices."""
 
-    def take_notice(self, place: Place, said: Said) -> tuple[int, bool]:
+    def take_notice(self, place: CaseLocation, said: StoredNotice) -> tuple[int, bool]:
         """Store a notice in its case; create the case if there is none.
 
         Returns:
@@ -70,7 +70,7 @@ class NoticeBook(Book):
         )
         return case.id, True
 
-    def _place_unmapped(self, place: Place, now: int) -> None:
+    def _place_unmapped(self, place: CaseLocation, now: int) -> None:
         """Set the path of the open case of a URL, now that the file of the URL is known."""
         row = self._one(
             "SELECT id FROM cases WHERE path IS NULL AND url<>'' AND url=? AND removed IS NULL "
@@ -85,9 +85,9 @@ class NoticeBook(Book):
             return
         words = f"goes on as case {other.id}"
         self._database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, words, row[0]))
-        self.note(row[0], now, "closed", words)
+        self.add_event(row[0], now, "closed", words)
 
-    def _case_of_notice(self, place: Place, said: Said) -> KnownCase | None:
+    def _case_of_notice(self, place: CaseLocation, said: StoredNotice) -> KnownCase | None:
         """Return the case of a notice: an open one, or one whose file was removed after the notice was sent.
 
         A notice names no machine: if several cases have its path, open ones of this machine come first.
@@ -105,5 +105,5 @@ class NoticeBook(Book):
         ended = case.removed if case.removed is not None else case.closed
         if ended is not None and ended < said.received:
             return None
-        self.note(case.id, said.received, "noticed", said.sender)
+        self.add_event(case.id, said.received, "noticed", said.sender)
         return case

@@ -27,17 +27,17 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS alarm_channels (channel TEXT PRIMARY KEY, label TEXT NOT NULL, "
     "failures INTEGER NOT NULL, again INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID",
 )
-_NOBODY_YET = ""
+_NO_CHANNEL_YET = ""
 """Used instead of a kind: the alert waits for the first channels that are set up."""
 _FIRST_WAIT, _LONGEST_WAIT = 60, 6 * 3600
 """Backoff in seconds after the first failure of a channel, doubled with each further one, and its maximum."""
 _FAILING = "SELECT channel, label, failures, again, error FROM alarm_channels"
-KEPT_SECONDS = 30 * 86_400
+RETENTION_SECONDS = 30 * 86_400
 """Retention of an alert that was delivered to all channels; it may name paths."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAlarm:
+class QueuedAlert:
     """One alert in the outbox."""
 
     id: int
@@ -52,7 +52,7 @@ class KeptAlarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class FailingChannel:
     """A channel whose last delivery failed."""
 
     id: str
@@ -80,7 +80,7 @@ class Outbox:
                     database.execute(statement)
 
     @contextmanager
-    def together(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """Make all changes in the block in one transaction."""
         if self._within is not None:
             yield self._within
@@ -92,7 +92,7 @@ class Outbox:
             finally:
                 self._within = None
 
-    def untold(self, keys: Iterable[str]) -> list[str]:
+    def unreported(self, keys: Iterable[str]) -> list[str]:
         """Return the keys without an alert yet, in their order (deduplication)."""
         find = "SELECT 1 FROM alarm_keys WHERE key = ?"
         return [key for key in dict.fromkeys(keys) if self._ledger.one(find, key) is None]
@@ -104,7 +104,7 @@ class Outbox:
 
     def set_mark(self, name: str, number: int) -> None:
         """Record the number up to which all events of a kind were alerted."""
-        with self.together() as database:
+        with self.transaction() as database:
             database.execute("INSERT OR REPLACE INTO alarm_marks VALUES (?, ?)", (name, number))
 
     def add(
@@ -121,9 +121,9 @@ class Outbox:
         Returns:
             Its number; None if it was not queued.
         """
-        wanted = set(kinds) or {_NOBODY_YET}
-        with self.together() as database:
-            if not self.untold(keys):
+        wanted = set(kinds) or {_NO_CHANNEL_YET}
+        with self.transaction() as database:
+            if not self.unreported(keys):
                 return None
             cursor = database.execute(
                 "INSERT INTO alarms (made, document) VALUES (?, ?)", (made, json.dumps(document))
@@ -135,14 +135,14 @@ class Outbox:
 
     def adopt(self, kinds: Iterable[str]) -> None:
         """Let alerts that were created without any channels wait for all channels of some kinds."""
-        with self.together() as database:
-            rows = database.execute("SELECT alarm FROM alarm_waits WHERE kind = ?", (_NOBODY_YET,))
+        with self.transaction() as database:
+            rows = database.execute("SELECT alarm FROM alarm_waits WHERE kind = ?", (_NO_CHANNEL_YET,))
             waits = [(alarm, kind) for (alarm,) in rows.fetchall() for kind in kinds]
             database.executemany("INSERT OR IGNORE INTO alarm_waits VALUES (?, ?)", waits)
             if waits:
-                database.execute("DELETE FROM alarm_waits WHERE kind = ?", (_NOBODY_YET,))
+                database.execute("DELETE FROM alarm_waits WHERE kind = ?", (_NO_CHANNEL_YET,))
 
-    def waiting_for(self, channel: str, kind: str) -> list[KeptAlarm]:
+    def waiting_for(self, channel: str, kind: str) -> list[QueuedAlert]:
         """Return the alerts that a channel has not delivered yet, oldest first."""
         return self._alarms(
             "WHERE id IN (SELECT alarm FROM alarm_waits WHERE kind = ?) "
@@ -160,7 +160,7 @@ class Outbox:
         made: int | None = self._ledger.one(query)[0]
         return made
 
-    def listed(self, limit: int) -> list[KeptAlarm]:
+    def listed(self, limit: int) -> list[QueuedAlert]:
         """Return all waiting alerts and the last `limit` alerts, oldest first."""
         return self._alarms(
             "WHERE id IN (SELECT alarm FROM alarm_waits) "
@@ -170,29 +170,29 @@ class Outbox:
 
     def sent(self, alarms: Sequence[int], channel: str, label: str, at: int) -> None:
         """Record that a channel has delivered alerts, and so works."""
-        with self.together() as database:
+        with self.transaction() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO alarm_sent VALUES (?, ?, ?, ?)",
                 [(alarm, channel, label, at) for alarm in alarms],
             )
             database.execute("DELETE FROM alarm_channels WHERE channel = ?", (channel,))
 
-    def settle(self, kind: str, channels: Collection[str]) -> None:
+    def complete_kind(self, kind: str, channels: Collection[str]) -> None:
         """Remove the wait of alerts for a kind of channel after all channels of that kind delivered them."""
         sent_everywhere = " AND ".join(
             ["EXISTS (SELECT 1 FROM alarm_sent s WHERE s.alarm = alarm_waits.alarm AND s.channel = ?)"]
             * len(channels)
         )
         if channels:
-            with self.together() as database:
+            with self.transaction() as database:
                 database.execute(
                     f"DELETE FROM alarm_waits WHERE kind = ? AND {sent_everywhere}",  # noqa: S608
                     (kind, *channels),
                 )
 
-    def failed(self, channel: str, label: str, error: str, now: int) -> Failing:
+    def failed(self, channel: str, label: str, error: str, now: int) -> FailingChannel:
         """Record a failed delivery; the backoff of the channel doubles with each failure in a row."""
-        with self.together() as database:
+        with self.transaction() as database:
             found = self.failing(channel)
             failures = 1 if found is None else found.failures + 1
             wait = min(_FIRST_WAIT << min(failures - 1, 16), _LONGEST_WAIT)
@@ -200,16 +200,16 @@ class Outbox:
                 "INSERT OR REPLACE INTO alarm_channels VALUES (?, ?, ?, ?, ?)",
                 (channel, label, failures, now + wait, error),
             )
-        return Failing(channel, label, failures, now + wait, error)
+        return FailingChannel(channel, label, failures, now + wait, error)
 
-    def failing(self, channel: str) -> Failing | None:
+    def failing(self, channel: str) -> FailingChannel | None:
         """Return the failure record of a channel; None if its last delivery did not fail."""
         row = self._ledger.one(f"{_FAILING} WHERE channel = ?", channel)
-        return None if row is None else Failing(*row)
+        return None if row is None else FailingChannel(*row)
 
-    def all_failing(self) -> list[Failing]:
+    def all_failing(self) -> list[FailingChannel]:
         """Return all channels whose last delivery failed."""
-        return [Failing(*row) for row in self._ledger.rows(f"{_FAILING} ORDER BY channel")]
+        return [FailingChannel(*row) for row in self._ledger.rows(f"{_FAILING} ORDER BY channel")]
 
     def drop(self, alarms: Collection[int]) -> int:
         """Drop alerts: they no longer wait for delivery.
@@ -218,7 +218,7 @@ class Outbox:
             Number of alerts that waited.
         """
         dropped = 0
-        with self.together() as database:
+        with self.transaction() as database:
             for alarm in alarms:
                 waited = database.execute("DELETE FROM alarm_waits WHERE alarm = ?", (alarm,))
                 dropped += waited.rowcount > 0
@@ -226,24 +226,24 @@ class Outbox:
 
     def prune(self, now: int) -> None:
         """Delete old alerts that don't wait, and failure records if none waits; keep the keys of events."""
-        with self.together() as database:
+        with self.transaction() as database:
             database.execute(
                 "DELETE FROM alarm_waits WHERE kind = ? AND alarm IN (SELECT id FROM alarms WHERE made < ?)",
-                (_NOBODY_YET, now - KEPT_SECONDS),
+                (_NO_CHANNEL_YET, now - RETENTION_SECONDS),
             )
             database.execute(
                 "DELETE FROM alarms WHERE made < ? AND id NOT IN (SELECT alarm FROM alarm_waits)",
-                (now - KEPT_SECONDS,),
+                (now - RETENTION_SECONDS,),
             )
             database.execute("DELETE FROM alarm_sent WHERE alarm NOT IN (SELECT id FROM alarms)")
             if not self.waiting():
                 database.execute("DELETE FROM alarm_channels")
 
-    def _alarms(self, where: str, values: Sequence[object]) -> list[KeptAlarm]:
+    def _alarms(self, where: str, values: Sequence[object]) -> list[QueuedAlert]:
         # No part of the query comes from outside.
         rows = list(self._ledger.rows(f"SELECT id, made, document FROM alarms {where}", *values))  # noqa: S608
         return [
-            KeptAlarm(
+            QueuedAlert(
                 number,
                 made,
                 json.loads(document),

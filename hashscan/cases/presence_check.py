@@ -14,11 +14,11 @@ from hashscan.cases.queries import Case
 from hashscan.cases.tracker import NOTICE
 from hashscan.errors import HashscanError
 from hashscan.model import Access, FileStat, Item, Reason
-from hashscan.sources.base import FileTrouble, Source
+from hashscan.sources.base import FileError, Source
 from hashscan.sources.beneath import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
 from hashscan.sources.foreign_mounts import ForeignMountError
 from hashscan.sources.objects.source import ObjectSource
-from hashscan.sources.objects.store import ObjectStore, Transient
+from hashscan.sources.objects.store import ObjectStore, RetryableError
 from hashscan.sources.targets import real_path
 from hashscan.state.inventory.listings import wrapped
 from hashscan.state.inventory.presence import is_file_gone
@@ -36,7 +36,7 @@ class Presence(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Look(NamedTuple):
+class CheckResult(NamedTuple):
     """The result of the check of a case."""
 
     case: Case
@@ -45,7 +45,7 @@ class Look(NamedTuple):
     """The reason for an unknown presence."""
 
 
-class Checker:
+class PresenceChecker:
     """A checker of files, without following symlinks as in scans, and of objects."""
 
     def __init__(self, sources: Mapping[str, type[Source]], endpoint: str | None = None) -> None:
@@ -59,7 +59,7 @@ class Checker:
         self._access = Access(endpoint=endpoint)
         self._stores: dict[bytes, ObjectStore] = {}
 
-    def look(self, case: Case) -> Look:
+    def look(self, case: Case) -> CheckResult:
         """Check the file or object of one case."""
         found = self._look(case)
         # A case that has only a notice was never seen here: neither its content nor a file at exactly this
@@ -67,47 +67,49 @@ class Checker:
         if case.verdict != NOTICE or case.path is None:
             return found
         if found.presence is Presence.CHANGED:
-            return Look(case, Presence.UNKNOWN, "it has another content than the notice names")
+            return CheckResult(case, Presence.UNKNOWN, "it has another content than the notice names")
         if found.presence is Presence.GONE and case.path.startswith(b"/") and _leads(case.path):
-            return Look(case, Presence.UNKNOWN, "it is a folder, or lies elsewhere and a link leads there")
+            return CheckResult(
+                case, Presence.UNKNOWN, "it is a folder, or lies elsewhere and a link leads there"
+            )
         return found
 
-    def _look(self, case: Case) -> Look:
+    def _look(self, case: Case) -> CheckResult:
         if case.path is None:
-            return Look(case, Presence.UNKNOWN, "nobody knows where it lies")
+            return CheckResult(case, Presence.UNKNOWN, "nobody knows where it lies")
         if not case.path.startswith(b"/"):
             return self._look_at_object(case, case.path)
         if case.host:
-            return Look(case, Presence.UNKNOWN, f"it lies on {case.host}, whose next report will tell")
+            return CheckResult(case, Presence.UNKNOWN, f"it lies on {case.host}, whose next report will tell")
         if b"\0" in case.path or not {b"", b".", b".."}.isdisjoint(case.path[1:].split(b"/")):
-            return Look(case, Presence.UNKNOWN, Reason.NO_NAME.value)
+            return CheckResult(case, Presence.UNKNOWN, Reason.NO_NAME.value)
         try:
-            return Look(case, *_look_at_file(case, case.path))
+            return CheckResult(case, *_look_at_file(case, case.path))
         except OSError as error:
-            return Look(case, Presence.UNKNOWN, error.strerror or str(error))
+            return CheckResult(case, Presence.UNKNOWN, error.strerror or str(error))
 
-    def _look_at_object(self, case: Case, url: bytes) -> Look:
+    def _look_at_object(self, case: Case, url: bytes) -> CheckResult:
         try:
             store, key = self._store(url)
             for etag in dict.fromkeys((case.etag, "")):
                 item = Item(key, FileStat(0, 0, case.size or 0, case.mtime or 0, 0, 1, 0), etag, case.version)
                 with suppress(_Replaced):
-                    return Look(case, _look_at_state(store, item, case.sha256))
-            return Look(case, Presence.UNKNOWN, "it changes while it is read")
-        except FileTrouble as trouble:
+                    return CheckResult(case, _look_at_state(store, item, case.sha256))
+            return CheckResult(case, Presence.UNKNOWN, "it changes while it is read")
+        except FileError as trouble:
             if trouble.reason is Reason.VANISHED:
-                return Look(case, Presence.GONE)
-            return Look(case, Presence.UNKNOWN, f"{trouble.reason.value} {trouble.detail}".rstrip())
-        except Transient as trouble:
-            return Look(case, Presence.UNKNOWN, trouble.detail)
+                return CheckResult(case, Presence.GONE)
+            return CheckResult(case, Presence.UNKNOWN, f"{trouble.reason.value} {trouble.detail}".rstrip())
+        except RetryableError as trouble:
+            return CheckResult(case, Presence.UNKNOWN, trouble.detail)
         except HashscanError as error:
-            return Look(case, Presence.UNKNOWN, f"{error}. {error.remedy}")
+            return CheckResult(case, Presence.UNKNOWN, f"{error}. {error.remedy}")
 
     def _store(self, url: bytes) -> tuple[ObjectStore, bytes]:
         scheme = url.partition(b"://")[0].decode("ascii", errors="replace").lower()
         source = self._sources.get(scheme)
         if source is None or not issubclass(source, ObjectSource):
-            raise FileTrouble(Reason.NO_NAME, f"there is no store for {scheme}://")
+            raise FileError(Reason.NO_NAME, f"there is no store for {scheme}://")
         target = source.parse(url)
         name = source.url(target.container)
         if name not in self._stores:
@@ -182,7 +184,7 @@ def _look_at_state(store: ObjectStore, item: Item, sha256: bytes | None) -> Pres
     """Read an object and compare its content; if it still has its etag, its content is not read."""
     try:
         reading = store.read(item, 0)
-    except FileTrouble as trouble:
+    except FileError as trouble:
         if trouble.reason is Reason.REPLACED:
             raise _Replaced from trouble
         raise

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hashscan.cases.deadlines import DUE, Clock
+from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 
-EVER = 1 << 62
+FAR_FUTURE = 1 << 62
 """A time after all others, in seconds since 1970; its negative is before all others."""
 
 
@@ -87,7 +87,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class ScanRun:
     """One scan, or one shard of a scan; times in seconds since 1970."""
 
     uuid: str
@@ -160,23 +160,23 @@ class Queries:
         LedgerError: the ledger can't be read.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: DeadlineCalculator) -> None:
         self._ledger = ledger
-        clock.attach(ledger)
+        clock.register(ledger)
 
     def case(self, number: int) -> Case | None:
         """Return a case by its number; None if it doesn't exist."""
         return next(self._cases("WHERE id=?", number), None)
 
-    def found(self, since: int = -EVER, until: int = EVER) -> Iterator[Case]:
+    def found(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[Case]:
         """Yield cases that were found or noticed from `since` to before `until`, ordered by number."""
         return self._cases("WHERE found>=? AND found<? ORDER BY id", since, until)
 
-    def removed(self, since: int = -EVER, until: int = EVER) -> Iterator[Case]:
+    def removed(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[Case]:
         """Yield cases whose files were removed from `since` to before `until`, in the order of removal."""
         return self._cases("WHERE removed>=? AND removed<? ORDER BY removed, id", since, until)
 
-    def waiting(self) -> Iterator[Case]:
+    def open_cases(self) -> Iterator[Case]:
         """Yield open cases, ordered by deadline."""
         return self._cases(f"WHERE removed IS NULL AND closed IS NULL ORDER BY {DUE} IS NULL, {DUE}, id")
 
@@ -211,7 +211,7 @@ class Queries:
         query = "SELECT at, kind, words, who FROM events WHERE id=? ORDER BY at, number"
         return [Event(*row) for row in self._ledger.rows(query, case)]
 
-    def sweeps(self, since: int = -EVER, until: int = EVER) -> Iterator[Sweep]:
+    def sweeps(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[ScanRun]:
         """Yield scans that were started from `since` to before `until`, in that order."""
         query = (
             "SELECT uuid, known, shard, started, ended, exit_code, whole, files, bytes, verdicts, lists, "
@@ -219,7 +219,7 @@ class Queries:
         )
         for row in self._ledger.rows(query, since, until):
             uuid, known, shard, started, ended, code, whole, files, size, *texts = row
-            yield Sweep(
+            yield ScanRun(
                 uuid,
                 bool(known),
                 shard,
@@ -232,7 +232,7 @@ class Queries:
                 *map(json.loads, texts),
             )
 
-    def custody(self, since: int = -EVER, until: int = EVER) -> Iterator[CustodyEvent]:
+    def custody(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[CustodyEvent]:
         """Yield events of the quarantine log from `since` to before `until`, in that order."""
         query = "SELECT at, kind, item, path, id FROM custody WHERE at>=? AND at<? ORDER BY at, log, line"
         return (CustodyEvent(*row) for row in self._ledger.rows(query, since, until))

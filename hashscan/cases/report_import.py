@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.tracker import NOTICE, Book
+from hashscan.cases.tracker import NOTICE, CaseTracker
 from hashscan.errors import UsageError
 from hashscan.model import Verdict
 from hashscan.reports.reading import last_record, read_report
@@ -22,7 +22,7 @@ from hashscan.reports.record_lines import Record
 from hashscan.reports.shapes import require_shape
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import GONE
-from hashscan.state.findings.history import Found
+from hashscan.state.findings.history import FindingRecord
 from hashscan.state.inventory.listings import wrapped
 
 _FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
@@ -31,7 +31,7 @@ _UNCHECKED = frozenset({"unreadable", "undecoded", "skipped", "standing"})
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ReportImportResult:
     """The counts of an import."""
 
     findings: int
@@ -43,7 +43,7 @@ class Imported:
     """True if the report was imported before, so that nothing was done."""
 
 
-def import_report(ledger: Ledger, path: Path) -> Imported:
+def import_report(ledger: Ledger, path: Path) -> ReportImportResult:
     """Import a report: all of it, or nothing if the process is killed.
 
     Cases from earlier reports of the same scan (same machine, targets, options) end if a complete report
@@ -67,15 +67,15 @@ def import_report(ledger: Ledger, path: Path) -> Imported:
             ) from error
 
 
-def _import(database: sqlite3.Connection, report: Path) -> Imported:
+def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
     records = _records(report)
     sweep = next(records)
     parts = [part["uuid"] for part in sweep.get("merged", {}).get("from", [])]
     if _is_known(database, sweep["uuid"], report):
-        return Imported(0, 0, 0, known=True)
+        return ReportImportResult(0, 0, 0, known=True)
     started = _seconds(sweep["started"])
     scope, host, lists = _scope(sweep), _host(sweep), json.dumps(sweep["lists"])
-    book = Book(database)
+    book = CaseTracker(database)
     findings = 0
     summary: Record | None = None
     for record in records:
@@ -105,7 +105,7 @@ def _import(database: sqlite3.Connection, report: Path) -> Imported:
         "INSERT OR IGNORE INTO followed VALUES (?, 0, '')", [(_part(name),) for name in parts]
     )
     _put_sweep(database, sweep, summary, started)
-    return Imported(findings, book.begun, removed)
+    return ReportImportResult(findings, book.begun, removed)
 
 
 def _records(path: Path) -> Iterator[Record]:
@@ -164,7 +164,7 @@ def _sees_all(sweep: Record) -> bool:
 
 
 def _end_unmet(
-    database: sqlite3.Connection, book: Book, scope: str, started: int, ended: int, coverage: Coverage
+    database: sqlite3.Connection, book: CaseTracker, scope: str, started: int, ended: int, coverage: Coverage
 ) -> int:
     """End the cases whose files a complete report should contain but doesn't; return their number.
 
@@ -184,13 +184,13 @@ def _end_unmet(
             book.remove(number, ended, GONE)
             removed += 1
         elif case.verdict != NOTICE:
-            book.clear(case, ended)
+            book.end_without_match(case, ended)
     return removed
 
 
-def _found(record: Record, at: int) -> Found:
+def _found(record: Record, at: int) -> FindingRecord:
     matches = record.get("matches", [])
-    return Found(
+    return FindingRecord(
         0,
         _path(record),
         _text(record, "version"),

@@ -8,18 +8,18 @@ from datetime import datetime
 from pathlib import Path
 
 from hashscan.cases.ledger import Ledger, LedgerError
-from hashscan.cases.tracker import Book, Place
+from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.errors import OutputError
-from hashscan.quarantine.items import Item, take_in
-from hashscan.quarantine.log_checkpoint import standing_of
+from hashscan.quarantine.items import Item, apply_line
+from hashscan.quarantine.log_checkpoint import read_checkpoint
 from hashscan.quarantine.store import read_lines
-from hashscan.state.findings.history import History, Swept
+from hashscan.state.findings.history import History, ScanRecord
 
 _KINDS = frozenset({"moved", "left", "restored", "released", "withdrawn", "accused"})
 
 
 @dataclass(frozen=True, slots=True)
-class Synced:
+class SyncResult:
     """The result of a sync."""
 
     new: int
@@ -28,7 +28,7 @@ class Synced:
     """Errors for which the state or the custody log was not read; the other part was."""
 
 
-def sync(ledger: Ledger, state: Path) -> Synced:
+def sync(ledger: Ledger, state: Path) -> SyncResult:
     """Update the ledger in transactions: if the process is killed, the next sync does the rest.
 
     Args:
@@ -47,7 +47,7 @@ def sync(ledger: Ledger, state: Path) -> Synced:
             raise
         except OutputError as error:
             troubles.append(error)
-    return Synced(new, tuple(troubles))
+    return SyncResult(new, tuple(troubles))
 
 
 def _follow_state(ledger: Ledger, state: Path) -> int:
@@ -57,9 +57,9 @@ def _follow_state(ledger: Ledger, state: Path) -> int:
     # Read again under the lock: otherwise the later of two processes could undo the update of the other.
     with ledger.transaction() as database, History(state) as history:
         since = _next(ledger, history)
-        for swept in history.sweeps(since):
+        for swept in history.scans(since):
             _take_sweep(database, history.identity, swept)
-        book = Book(database)
+        book = CaseTracker(database)
         for found in history.findings(since):
             book.take_finding(history.identity, found)
         settled = history.settled
@@ -83,7 +83,7 @@ def _followed(ledger: Ledger, source: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _take_sweep(database: sqlite3.Connection, identity: str, swept: Swept) -> None:
+def _take_sweep(database: sqlite3.Connection, identity: str, swept: ScanRecord) -> None:
     # A scan that was killed before it began its report has no name of its own.
     name = swept.uuid or f"{identity}/{swept.number}"
     whole = swept.exit_code is not None and swept.incomplete == "[]"
@@ -100,25 +100,27 @@ def _take_sweep(database: sqlite3.Connection, identity: str, swept: Swept) -> No
 
 
 def _follow_custody(ledger: Ledger, state: Path) -> int:
-    standing = standing_of(state)
+    standing = read_checkpoint(state)
     if standing is None or not standing.head.count or _stands_at(ledger, str(standing.head)):
         return 0
     with ledger.transaction() as database:
-        book, items = Book(database), dict[str, Item]()
+        book, items = CaseTracker(database), dict[str, Item]()
         log, since, head = "", 0, ""
         for line, reached in read_lines(state):
             if not log:
                 log = reached.digest
                 since = _followed(ledger, f"log {log}")
             head = str(reached)
-            take_in(items, line)
+            apply_line(items, line)
             kind = line["type"]
             if kind not in _KINDS or reached.count <= since:
                 continue
             item = items[line["item"]]
             if not item.of_another:
                 at = int(datetime.fromisoformat(line["time"]).timestamp())
-                book.take_custody(log, reached.count, at, kind, item.id, Place(item.path, item.version))
+                book.take_custody(
+                    log, reached.count, at, kind, item.id, CaseLocation(item.path, item.version)
+                )
         if log:
             database.execute(
                 "INSERT OR REPLACE INTO followed VALUES (?, ?, ?)",

@@ -25,7 +25,7 @@ from hashscan.state.findings.coverage import (
     usable_lists,
 )
 from hashscan.state.findings.findings import CHANGED, CLEARED, GONE
-from hashscan.state.findings.history import Found
+from hashscan.state.findings.history import FindingRecord
 
 QUARANTINED = "quarantined"
 NOTICE = "notice"
@@ -33,7 +33,7 @@ NOTICE = "notice"
 _CLEARED_WORDS = "no hash list accuses it any more"
 
 
-class Place(NamedTuple):
+class CaseLocation(NamedTuple):
     """The location of the file or object of a case."""
 
     path: bytes | None
@@ -68,7 +68,7 @@ _SAME_VERSION = "(version=?2 OR version='' OR ?2='')"
 """If versions are not scanned, a finding has no version, but its quarantine item does."""
 
 
-class Book:
+class CaseTracker:
     """The cases, within one transaction of the ledger."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -76,7 +76,7 @@ class Book:
         self.begun = 0
         """Number of new cases."""
 
-    def take_finding(self, state: str, found: Found, host: str = "") -> None:
+    def take_finding(self, state: str, found: FindingRecord, host: str = "") -> None:
         """Create or update the case of a finding; findings of one path must come in their order.
 
         Args:
@@ -100,17 +100,17 @@ class Book:
             )
         elif case.removed is not None and found.last > case.removed and found.gone is None:
             # It was removed and was there again before any scan noticed its absence.
-            self.note(case.id, found.last, "back")
-            case = self._go_on(state, found, host)
+            self.add_event(case.id, found.last, "back")
+            case = self._reassign(state, found, host)
         elif case.pruned is not None and case.removed is None and found.last > case.seen:
             # A closed case whose content was pruned: it can't be compared with the file that was found now.
-            case = self._go_on(state, found, host)
+            case = self._reassign(state, found, host)
         elif _is_closed_for_another(case, found):
             self.remove(case.id, found.last, CHANGED)
-            case = self._go_on(state, found, host)
+            case = self._reassign(state, found, host)
         self._follow(case, found)
 
-    def _go_on(self, state: str, found: Found, host: str) -> KnownCase:
+    def _reassign(self, state: str, found: FindingRecord, host: str) -> KnownCase:
         """Assign a finding to another case than before: the open one of its path, or a new one."""
         case = self._open_of(found.path, found.version, host) or self._begin_finding(found, found.last, host)
         self._database.execute(
@@ -118,7 +118,7 @@ class Book:
         )
         return case
 
-    def _adoptable(self, state: str, found: Found, host: str) -> KnownCase | None:
+    def _adoptable(self, state: str, found: FindingRecord, host: str) -> KnownCase | None:
         """Return the case of a finding that has none: if the state was lost, or a notice came first."""
         case = self._open_of(found.path, found.version, host) or self._noticed_only(found, host)
         if case is not None:
@@ -132,7 +132,7 @@ class Book:
         )  # fmt: skip
         return None if row is None else KnownCase(*row)
 
-    def _noticed_only(self, found: Found, host: str) -> KnownCase | None:
+    def _noticed_only(self, found: FindingRecord, host: str) -> KnownCase | None:
         """Return the open case of a notice, which names no machine, after another machine found the file."""
         if not host:
             return None
@@ -146,12 +146,12 @@ class Book:
         self._database.execute("UPDATE cases SET host=? WHERE id=?", (host, row[0]))
         return KnownCase(*row)
 
-    def _begin_finding(self, found: Found, at: int, host: str) -> KnownCase:
-        place = Place(found.path, found.version, host=host)
+    def _begin_finding(self, found: FindingRecord, at: int, host: str) -> KnownCase:
+        place = CaseLocation(found.path, found.version, host=host)
         return self._begin(place, found.verdict, at, "found", words=found.verdict)
 
     def _begin(
-        self, place: Place, verdict: str, at: int, kind: str, words: str = "", who: str = ""
+        self, place: CaseLocation, verdict: str, at: int, kind: str, words: str = "", who: str = ""
     ) -> KnownCase:
         previous = None
         if place.path is not None:
@@ -164,12 +164,12 @@ class Book:
         )
         assert cursor.lastrowid is not None
         self.begun += 1
-        self.note(cursor.lastrowid, at, kind, words, who)
+        self.add_event(cursor.lastrowid, at, kind, words, who)
         if place.path is not None and not place.host:
-            self._take_loose(cursor.lastrowid, place, at)
+            self._apply_earlier_custody(cursor.lastrowid, place, at)
         return self.case(cursor.lastrowid)
 
-    def _follow(self, case: KnownCase, found: Found) -> None:
+    def _follow(self, case: KnownCase, found: FindingRecord) -> None:
         """Update a case from its finding in a state."""
         if found.ending == CLEARED and case.verdict == NOTICE:
             return
@@ -184,7 +184,7 @@ class Book:
             (because,) = self._one("SELECT because FROM cases WHERE id=?", case.id)
             verdict = case.verdict
         if verdict != case.verdict:
-            self.note(case.id, found.last, "verdict", f"{case.verdict}, now {verdict}")
+            self.add_event(case.id, found.last, "verdict", f"{case.verdict}, now {verdict}")
             if verdict == "match" and case.verdict in {"held", "review"}:
                 self._database.execute(
                     "UPDATE cases SET began=? WHERE id=? AND noticed IS NULL", (found.last, case.id)
@@ -211,21 +211,21 @@ class Book:
         if found.ending != CLEARED:
             self.remove(case.id, found.gone, found.ending)
         elif case.closed is None and not accused:
-            self.clear(case, found.gone)
+            self.end_without_match(case, found.gone)
 
-    def clear(self, case: KnownCase, at: int) -> None:
+    def end_without_match(self, case: KnownCase, at: int) -> None:
         """Record that no list matches the file of a case: close the case, or keep it open for its notice."""
         if case.noticed is None:
             self._database.execute(
                 "UPDATE cases SET closed=?, why=?, how=? WHERE id=?", (at, _CLEARED_WORDS, CLEARED, case.id)
             )
-            self.note(case.id, at, "closed", _CLEARED_WORDS)
+            self.add_event(case.id, at, "closed", _CLEARED_WORDS)
             return
         self._database.execute(
             "UPDATE cases SET verdict=?, because='', categories='' WHERE id=?", (NOTICE, case.id)
         )
         self._set_matches(case.id, [])
-        self.note(case.id, at, "cleared", f"{_CLEARED_WORDS}; a notice does")
+        self.add_event(case.id, at, "cleared", f"{_CLEARED_WORDS}; a notice does")
 
     def _was_restored(self, number: int, since: int) -> bool:
         """Return True if a file was restored from quarantine after a scan noticed its absence."""
@@ -249,7 +249,7 @@ class Book:
             ((number, *match) for match in sorted(wanted)),
         )
 
-    def take_custody(self, log: str, line: int, at: int, kind: str, item: str, place: Place) -> None:
+    def take_custody(self, log: str, line: int, at: int, kind: str, item: str, place: CaseLocation) -> None:
         """Record one line of the quarantine (custody) log.
 
         Args:
@@ -296,14 +296,14 @@ class Book:
         if kind == "moved":
             self.remove(number, at, QUARANTINED, item)
         elif kind == "restored":
-            self.note(number, at, kind, item)
+            self.add_event(number, at, kind, item)
             place = self._one("SELECT path, version, host FROM cases WHERE id=?", number)
             if case.how == QUARANTINED and self._open_of(*place) is None:
                 self._database.execute("UPDATE cases SET removed=NULL, how='' WHERE id=?", (number,))
         else:
-            self.note(number, at, kind, item)
+            self.add_event(number, at, kind, item)
 
-    def _take_loose(self, number: int, place: Place, found: int) -> None:
+    def _apply_earlier_custody(self, number: int, place: CaseLocation, found: int) -> None:
         """Apply lines of the quarantine log that came before the case of their file existed."""
         row = self._one(
             "SELECT log, line, at, item FROM custody WHERE id IS NULL AND kind='moved' AND path=?1 "  # noqa: S608
@@ -325,7 +325,7 @@ class Book:
     def remove(self, number: int, at: int, how: str, words: str = "", who: str = "") -> None:
         """Record that the file or object of a case is gone."""
         self._database.execute("UPDATE cases SET removed=?, how=? WHERE id=?", (at, how, number))
-        self.note(number, at, "removed", f"{how} {words}".rstrip(), who)
+        self.add_event(number, at, "removed", f"{how} {words}".rstrip(), who)
 
     def take_look(self, number: int, presence: str, at: int) -> None:
         """Record the result of a presence check.
@@ -345,9 +345,9 @@ class Book:
 
     def _reopen(self, case: KnownCase, at: int) -> None:
         self._database.execute("UPDATE cases SET closed=NULL, why='', how='' WHERE id=?", (case.id,))
-        self.note(case.id, at, "reopened")
+        self.add_event(case.id, at, "reopened")
 
-    def note(self, number: int, at: int, kind: str, words: str = "", who: str = "") -> None:
+    def add_event(self, number: int, at: int, kind: str, words: str = "", who: str = "") -> None:
         """Add an event to a case."""
         self._database.execute(
             "INSERT INTO events (id, at, kind, words, who) VALUES (?, ?, ?, ?, ?)",
@@ -369,7 +369,7 @@ class Book:
         return self._database.execute(query, parameters).fetchone()
 
 
-def _is_closed_for_another(case: KnownCase, found: Found) -> bool:
+def _is_closed_for_another(case: KnownCase, found: FindingRecord) -> bool:
     """Return True if a person closed the case and the file has other content now."""
     return (
         case.closed is not None

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hashscan.cases.deadlines import DUE, Clock
+from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 
@@ -42,7 +42,7 @@ class OverdueCase:
 
 
 @dataclass(frozen=True, slots=True)
-class NewSweep:
+class UnreportedScan:
     """A scan for which no alert was created; times in seconds since 1970."""
 
     uuid: str
@@ -54,7 +54,7 @@ class NewSweep:
     incomplete: Sequence[str]
 
 
-class News:
+class UnreportedEvents:
     """Queries for unreported events; use them within the transaction that adds the alerts.
 
     Args:
@@ -63,10 +63,10 @@ class News:
         clock: computes the deadlines of cases.
     """
 
-    def __init__(self, ledger: Ledger, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, outbox: Outbox, clock: DeadlineCalculator) -> None:
         self._ledger = ledger
         self._outbox = outbox
-        clock.attach(ledger)
+        clock.register(ledger)
 
     def new_cases(self, named: int) -> NewCases | None:
         """Return the cases since the last call; on the first call, the open ones.
@@ -117,7 +117,7 @@ class News:
         )
         return [OverdueCase(*row) for row in self._ledger.rows(query, now)]
 
-    def new_sweeps(self) -> list[NewSweep]:
+    def new_sweeps(self) -> list[UnreportedScan]:
         """Return the scans since the last call, in their order; on the first call, only the last scan."""
         mark = self._outbox.mark(_SWEEPS)
         last = self._ledger.one("SELECT max(id) FROM sweeps")[0] or 0
@@ -127,6 +127,6 @@ class News:
         )
         rows = self._ledger.rows(query, last - 1 if mark is None else mark)
         return [
-            NewSweep(uuid, started, ended, code, files, json.loads(incomplete))
+            UnreportedScan(uuid, started, ended, code, files, json.loads(incomplete))
             for uuid, started, ended, code, files, incomplete in rows
         ]

@@ -14,7 +14,7 @@ import click
 
 from hashscan import __version__
 from hashscan.cli.options.base import HashscanGroup
-from hashscan.cli.output.terminal import printable, printable_lines
+from hashscan.cli.output.terminal import escape_control, escape_lines
 from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 """Sections of the help, with their commands."""
 
-UNSETTLED = frozenset({"config", "completion", "manual"})
+COMMANDS_WITHOUT_SETTINGS = frozenset({"config", "completion", "manual"})
 """Commands that take no value from the settings file, and that must also work if the file is invalid."""
 
 
-class LazyGroup(HashscanGroup):
+class RootGroup(HashscanGroup):
     """A command group that imports a subcommand only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -98,9 +98,9 @@ class LazyGroup(HashscanGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; if there is none of this name, fail and suggest a similar one."""
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
-            from hashscan.settings.suggestions import nearest
+            from hashscan.settings.suggestions import closest_match
 
-            meant = nearest(args[0], COMMANDS)
+            meant = closest_match(args[0], COMMANDS)
             if meant is not None:
                 ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}?")
         return super().resolve_command(ctx, args)
@@ -121,7 +121,7 @@ class LazyGroup(HashscanGroup):
         return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,
@@ -138,7 +138,7 @@ class LazyGroup(HashscanGroup):
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Find known child-abuse material by hash, without looking at a picture."""
-    if ctx.invoked_subcommand not in UNSETTLED:
+    if ctx.invoked_subcommand not in COMMANDS_WITHOUT_SETTINGS:
         from hashscan.cli.config.file import apply_settings_file
 
         apply_settings_file(ctx, config, os.environ)
@@ -179,17 +179,17 @@ def run(arguments: Sequence[str]) -> int:
         with io.StringIO() as said:
             error.show(file=said)
             # Not indented, since click formats its own lines. Arguments are shown as the user gave them.
-            sys.stderr.write("".join(f"{printable(line)}\n" for line in said.getvalue().splitlines()))
+            sys.stderr.write("".join(f"{escape_control(line)}\n" for line in said.getvalue().splitlines()))
         if isinstance(error, click.BadParameter):
             from hashscan.cli.config.file import origin_of
 
             if origin := origin_of(error):
-                sys.stderr.write(f"  {printable(origin)}\n")
+                sys.stderr.write(f"  {escape_control(origin)}\n")
         return EXIT_USAGE
     return result if isinstance(result, int) else 0
 
 
 def _say(message: str, remedy: str) -> None:
-    sys.stderr.write(printable_lines(f"hashscan: {message}") + "\n")
+    sys.stderr.write(escape_lines(f"hashscan: {message}") + "\n")
     if remedy:
-        sys.stderr.write(f"  {printable_lines(remedy)}\n")
+        sys.stderr.write(f"  {escape_lines(remedy)}\n")

@@ -11,13 +11,13 @@ import stat
 from enum import Enum
 from pathlib import Path
 
-from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import OutputError, UsageError
 
 _LINKS_MAX = 40
 
 
-class Needs(Enum):
+class RootRights(Enum):
     """Root's rights that a command needs in addition to those of the state folder's owner."""
 
     NOTHING = "nothing"
@@ -28,7 +28,7 @@ class Needs(Enum):
     """Move files of all users: root is refused, since only a state folder of root's may say which files."""
 
 
-def settle_owner(words: str, state: Path, needs: Needs, kind: str = "state folder") -> None:
+def become_folder_owner(words: str, state: Path, needs: RootRights, kind: str = "state folder") -> None:
     """Continue as the owner of a folder, or refuse to, before anything in the folder is opened.
 
     Args:
@@ -44,11 +44,11 @@ def settle_owner(words: str, state: Path, needs: Needs, kind: str = "state folde
     if os.geteuid() != 0:
         _require_access(words, state, kind)
         return
-    owner = owner_of(state)
+    owner = controlling_uid(state)
     if owner == 0:
         return
     name = _name_of(owner)
-    if needs is not Needs.NOTHING:
+    if needs is not RootRights.NOTHING:
         raise UsageError(
             f"the {kind} {state} is under the control of {name}, so root must not use it for `{words}`",
             advice=_advice(words, owner, needs),
@@ -67,10 +67,10 @@ def settle_owner(words: str, state: Path, needs: Needs, kind: str = "state folde
                 f"{name}, who controls the {kind} {state}, can't read the installation in {folder}",
                 advice="Install hashscan where all users can read it, such as in /opt/hashscan.",
             )
-    say(f"hashscan: goes on as {name}, who controls the {kind} {printable(str(state))}")
+    print_message(f"hashscan: goes on as {name}, who controls the {kind} {escape_control(str(state))}")
 
 
-def owner_of(path: Path) -> int:
+def controlling_uid(path: Path) -> int:
     """Return the uid of the user who controls what lies at a path.
 
     It is the owner of the first folder or symlink on the path that does not belong to root. Root creates what
@@ -142,8 +142,8 @@ def _name_of(uid: int) -> str:
         return f"uid {uid}"
 
 
-def _advice(words: str, owner: int, needs: Needs) -> str:
-    if needs is Needs.CHANGING:
+def _advice(words: str, owner: int, needs: RootRights) -> str:
+    if needs is RootRights.CHANGING:
         return "Name a --state folder that root made, such as /var/lib/hashscan-quarantine."
     return (
         "Run it as that user, with the right to read all files: "

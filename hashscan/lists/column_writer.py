@@ -16,7 +16,7 @@ from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.columns import BLOCK, ID_DTYPE, ColumnFiles
 from hashscan.lists.durable import PRIVATE_FILE
 from hashscan.lists.growing_column import GrowingColumn
-from hashscan.lists.ids import Conflict, ConflictError, EntryLedger
+from hashscan.lists.ids import Conflict, ConflictError, IdRegistry
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Algorithm, Entry
 
 _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}
@@ -44,7 +44,7 @@ class ColumnWriter:
         self._mode = mode
         self._label = label
         self._unit = "line"
-        self._ledger = EntryLedger(folder)
+        self._ledger = IdRegistry(folder)
         self._open: dict[str, _AlgorithmWriter] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
         """Number of entries by algorithm and category; complete when `finish` has returned."""
@@ -120,7 +120,7 @@ class ColumnWriter:
 class _AlgorithmWriter:
     """The three growing columns of one algorithm."""
 
-    def __init__(self, folder: Path, algorithm: Algorithm, mode: int, ledger: EntryLedger) -> None:
+    def __init__(self, folder: Path, algorithm: Algorithm, mode: int, ledger: IdRegistry) -> None:
         self._algorithm = algorithm
         self._ledger = ledger
         self._waiting: list[Entry] = []

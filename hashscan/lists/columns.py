@@ -21,7 +21,7 @@ from hashscan.model import ALGORITHMS, ENTRY_ID_MAX
 ID_DTYPE = np.dtype(f"S{ENTRY_ID_MAX}")
 BLOCK = 1 << 16
 """Number of entries processed at a time; a block of any column stays under 10 MB."""
-Block = tuple[NDArray[np.bytes_], NDArray[np.uint8], NDArray[np.uint8]]
+ColumnBlock = tuple[NDArray[np.bytes_], NDArray[np.uint8], NDArray[np.uint8]]
 """Some rows of an algorithm's columns: ids and categories of shape (n,), values of shape (n, size)."""
 BYTE = np.dtype(np.uint8)
 ROW_DTYPE = np.dtype("<i8")
@@ -147,7 +147,7 @@ class ActiveRows:
     folder: Path
     files: ColumnFiles
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[ColumnBlock]:
         files, folder = self.files, self.folder
         shape = (files.entries,)
         columns = zip(
@@ -159,7 +159,7 @@ class ActiveRows:
         yield from without(columns, withdrawn_rows(folder, files))
 
 
-def without(blocks: Iterable[Block], rows: NDArray[np.int64]) -> Iterator[Block]:
+def without(blocks: Iterable[ColumnBlock], rows: NDArray[np.int64]) -> Iterator[ColumnBlock]:
     """Yield blocks without some of their rows.
 
     Args:

@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import NoUsableListError, UsageError
-from hashscan.lists.columns import HEADER_SIZE, Block, ColumnError, ListHandle, withdrawn_rows
+from hashscan.lists.columns import HEADER_SIZE, ColumnBlock, ColumnError, ListHandle, withdrawn_rows
 from hashscan.lists.durable import output_errors
 from hashscan.lists.joined import JoinedColumn, JoinedColumns, joined_columns
 from hashscan.lists.layout import ListFolder, own_name
-from hashscan.lists.lock import Hold
+from hashscan.lists.lock import ReadLock
 from hashscan.lists.manifest import Manifest
-from hashscan.lists.record import Thoroughness
+from hashscan.lists.record import VerificationLevel
 from hashscan.lists.repository import open_repository, read_metadata, signed_target
 from hashscan.lists.store import ListStore
 from hashscan.lists.withdrawals import between
@@ -42,7 +42,7 @@ _Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class EntryChange:
     """Entries of one algorithm and category that one version has and the other has not."""
 
     came: bool
@@ -74,7 +74,7 @@ class Difference:
     _old: _Version | None
     _new: _Version
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> Iterator[EntryChange]:
         """Yield the removed, then the added entries, by algorithm; an entry changed under its id is in both.
 
         Iterating raises:
@@ -111,7 +111,7 @@ def difference_in(
     name: str,
     *,
     from_nothing: bool = False,
-    thoroughness: Thoroughness = Thoroughness.CHECKSUMS,
+    thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS,
 ) -> Iterator[Difference]:
     """Yield the active and the staged version of a list's folder, after verifying both.
 
@@ -141,7 +141,7 @@ def difference_in(
             raise NoUsableListError(f"a version of the list {name!r} can't be relied on: {error}") from error
 
 
-Admits = Callable[[Difference], bool]
+ActivationCheck = Callable[[Difference], bool]
 """Decides from the changes of a version if it may be activated."""
 
 
@@ -161,7 +161,7 @@ class _Shard:
     def rows(self) -> int:
         return self.columns.value.pieces[self.number].rows
 
-    def block(self) -> Block:
+    def block(self) -> ColumnBlock:
         """Return the rows of the shard, including withdrawn ones."""
         return self._read(self.columns.ids), self._read(self.columns.category), self._read(self.columns.value)
 
@@ -238,7 +238,7 @@ class _Candidates:
 
     def without(
         self, others: NDArray[np.uint64], own: NDArray[np.uint64], algorithm: str, *, came: bool
-    ) -> Iterator[Change]:
+    ) -> Iterator[EntryChange]:
         """Yield the candidates that are not among the other version's.
 
         Args:
@@ -260,7 +260,7 @@ class _Candidates:
                 numbers = category[rows]
                 for number in np.unique(numbers).tolist():
                     chosen = rows[numbers == number]
-                    yield Change(came, algorithm, shard.categories[number], ids[chosen], value[chosen])
+                    yield EntryChange(came, algorithm, shard.categories[number], ids[chosen], value[chosen])
 
 
 def _hashes(key: bytes, shard: _Shard, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -277,7 +277,7 @@ def _hashes(key: bytes, shard: _Shard, rows: NDArray[np.int64]) -> NDArray[np.ui
 
 
 def _version(
-    name: str, held: tuple[Path, Hold], root: bytes, thoroughness: Thoroughness, stack: ExitStack
+    name: str, held: tuple[Path, ReadLock], root: bytes, thoroughness: VerificationLevel, stack: ExitStack
 ) -> tuple[_Version, ListInfo]:
     """Open a version until the stack is closed.
 

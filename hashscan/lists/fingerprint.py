@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hashscan.errors import OutputError
 from hashscan.lists.columns import ColumnError, ListHandle
-from hashscan.lists.record import RECORD_NAME, Record, checksum, read_record
+from hashscan.lists.record import RECORD_NAME, VersionRecord, checksum, read_record
 from hashscan.lists.store import OpenedLists
 from hashscan.model import ListInfo
 
@@ -27,7 +27,7 @@ def content_fingerprint(handle: ListHandle) -> str:
     """
     folder = handle.folder.parent
     # The list that comes with the program has no record; its columns are small.
-    record = read_record(folder) if (folder / RECORD_NAME).exists() else Record({}, {})
+    record = read_record(folder) if (folder / RECORD_NAME).exists() else VersionRecord({}, {})
     columns = []
     for files in handle.columns:
         names = (*files.names, *([files.withdrawn] if files.withdrawn else ()))

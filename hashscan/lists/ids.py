@@ -57,7 +57,7 @@ class Conflict:
     second: Row
 
 
-class EntryLedger:
+class IdRegistry:
     """All entries recorded so far, at 40 bytes on disk each."""
 
     def __init__(self, folder: Path) -> None:

@@ -30,7 +30,7 @@ _BASE, _DELTA = "base", "delta"
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ShardRows:
     """The rows of one shard's column within a joined column."""
 
     target: str
@@ -50,7 +50,7 @@ class JoinedColumn:
     width: tuple[int, ...]
     """Shape of a row."""
     rows: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ShardRows, ...]
     """Pieces in the order of their rows, without gaps."""
 
     @property
@@ -67,11 +67,11 @@ class JoinedColumn:
     def _row_size(self) -> int:
         return self.dtype.itemsize * math.prod(self.width)
 
-    def shard_size(self, piece: Piece) -> int:
+    def shard_size(self, piece: ShardRows) -> int:
         """Return the size of a shard's file in bytes."""
         return HEADER_SIZE + piece.rows * piece.dtype.itemsize * math.prod(self.width)
 
-    def shard(self, descriptor: int, piece: Piece) -> bytes:
+    def shard(self, descriptor: int, piece: ShardRows) -> bytes:
         """Return a shard as it was published, made again from the joined file.
 
         If the joined file is damaged, the bytes differ from the published ones.
@@ -87,7 +87,7 @@ class JoinedColumn:
             data = narrow.tobytes() if (narrow == rows).all() else b""
         return column_header(piece.dtype, (piece.rows, *self.width)) + data
 
-    def place(self, descriptor: int, piece: Piece, shard: bytes) -> None:
+    def place(self, descriptor: int, piece: ShardRows, shard: bytes) -> None:
         """Write a shard's rows to their position in the joined file.
 
         Raises:
@@ -168,9 +168,9 @@ def _joined(place: str, algorithm: str, parts: tuple[Part, ...]) -> JoinedColumn
     start = 0
     for columns in every:
         for shard in columns.shards:
-            ids.append(Piece(shard.ids, start, shard.entries, id_dtype(columns.id_size)))
-            category.append(Piece(shard.category, start, shard.entries, BYTE))
-            value.append(Piece(shard.value, start, shard.entries, BYTE))
+            ids.append(ShardRows(shard.ids, start, shard.entries, id_dtype(columns.id_size)))
+            category.append(ShardRows(shard.category, start, shard.entries, BYTE))
+            value.append(ShardRows(shard.value, start, shard.entries, BYTE))
             start += shard.entries
     size = (ALGORITHMS[algorithm].size,)
     return JoinedColumns(

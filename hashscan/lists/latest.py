@@ -17,7 +17,7 @@ from hashscan.model import Entry, TrustState
 
 
 @dataclass(frozen=True, slots=True)
-class Latest:
+class ActiveVersion:
     """The active version of a list, locked so that no writer removes it."""
 
     version: int
@@ -25,7 +25,7 @@ class Latest:
     """Every key that could sign the list since its root was trusted; empty for an unsigned list."""
     _handle: ListHandle
 
-    def follows(self, version: int, key_ids: Iterable[str]) -> bool:
+    def is_later_version_of(self, version: int, key_ids: Iterable[str]) -> bool:
         """Return True if this is a later version of the list that had this version and these keys.
 
         A different list that got the same name later does not count, since its owner can't withdraw entries
@@ -44,7 +44,7 @@ class Latest:
 
 
 @contextmanager
-def latest(store: ListStore, name: str) -> Iterator[Latest | None]:
+def latest(store: ListStore, name: str) -> Iterator[ActiveVersion | None]:
     """Yield the active version of a list; None if it is missing, damaged or expired and so can't be trusted.
 
     Nothing is written: the caller may be root while the lists belong to another user.
@@ -61,7 +61,7 @@ def latest(store: ListStore, name: str) -> Iterator[Latest | None]:
             hold.close()
 
 
-def _latest(store: ListStore, name: str, opened: OpenedList) -> Latest | None:
+def _latest(store: ListStore, name: str, opened: OpenedList) -> ActiveVersion | None:
     info, handle = opened.info, opened.handle
     if handle is None or info.state not in (TrustState.FRESH, TrustState.LOCAL):
         return None
@@ -71,7 +71,7 @@ def _latest(store: ListStore, name: str, opened: OpenedList) -> Latest | None:
             signers = _signers(store, name, handle)
         except (ListTrustError, OSError):
             return None
-    return Latest(info.version, signers, handle)
+    return ActiveVersion(info.version, signers, handle)
 
 
 def _signers(store: ListStore, name: str, handle: ListHandle) -> frozenset[str]:

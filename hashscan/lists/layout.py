@@ -31,7 +31,7 @@ from hashscan.lists.durable import (
     replace_link,
     sync_folder,
 )
-from hashscan.lists.lock import Hold, claimed_for_removal
+from hashscan.lists.lock import ReadLock, claimed_for_removal
 from hashscan.lists.manifest import LIST_NAME
 
 DEMO = "demo"
@@ -115,11 +115,11 @@ class ListFolder:
         except FileNotFoundError:
             return None
 
-    def hold_active(self) -> tuple[Path, Hold] | None:
+    def hold_active(self) -> tuple[Path, ReadLock] | None:
         """Return the active version with a lock that keeps it from removal; None if there is none."""
         return _held(self.active)
 
-    def hold_staged(self) -> tuple[Path, Hold] | None:
+    def hold_staged(self) -> tuple[Path, ReadLock] | None:
         """Return the staged version with a lock that keeps it from removal; None if there is none."""
         return _held(self.staged)
 
@@ -210,7 +210,7 @@ class ListFolder:
             shutil.rmtree(gone)
 
 
-def _held(current: Callable[[], Path | None]) -> tuple[Path, Hold] | None:
+def _held(current: Callable[[], Path | None]) -> tuple[Path, ReadLock] | None:
     """Lock the version that `current` names, although writers may replace it at any time.
 
     Returns:
@@ -218,7 +218,7 @@ def _held(current: Callable[[], Path | None]) -> tuple[Path, Hold] | None:
     """
     while (version := current()) is not None:
         try:
-            hold = Hold(version)
+            hold = ReadLock(version)
         except FileNotFoundError:
             if current() == version:
                 raise

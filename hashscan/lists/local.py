@@ -16,9 +16,9 @@ from hashscan.lists.durable import is_refusal, replace_file, sync_folder
 from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError, Part, PartColumns, Shard
 from hashscan.lists.record import (
-    Record,
     RecordedFile,
-    Thoroughness,
+    VerificationLevel,
+    VersionRecord,
     checksum,
     counts_of_info,
     read_record,
@@ -62,11 +62,13 @@ def write_local(
     replace_file(folder / MANIFEST_NAME, manifests.to_bytes(manifest))
     paths = [folder / MANIFEST_NAME, *(targets / file for files in written for file in files.names)]
     sums = {path.name: RecordedFile(checksum(path)) for path in paths}
-    write_record(folder, Record(sums, count_entries(targets, written, CATEGORIES)))
+    write_record(folder, VersionRecord(sums, count_entries(targets, written, CATEGORIES)))
     return manifest
 
 
-def open_local(name: str, folder: Path, thoroughness: Thoroughness = Thoroughness.CHECKSUMS) -> OpenedList:
+def open_local(
+    name: str, folder: Path, thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS
+) -> OpenedList:
     """Open a local list, after comparing its files with their checksums, or only their sizes."""
     info = ListInfo(name, TrustState.DAMAGED)
     try:
@@ -81,13 +83,13 @@ def open_local(name: str, folder: Path, thoroughness: Thoroughness = Thoroughnes
         )
         for files in handle.columns:
             open_columns(handle.folder, files)
-            if thoroughness is not Thoroughness.SIZES:
+            if thoroughness is not VerificationLevel.SIZES:
                 for file in files.names:
                     record.check(file, handle.folder / file)
-            if thoroughness is Thoroughness.SIGNED:
+            if thoroughness is VerificationLevel.SIGNED:
                 ids = handle.folder / files.ids
                 check_ids(read_blocks(ids, id_dtype(files.id_size), (files.entries,)), files.algorithm)
-        if thoroughness is Thoroughness.SIGNED:
+        if thoroughness is VerificationLevel.SIGNED:
             count_entries(handle.folder, handle.columns, handle.categories)
     except (ColumnError, ManifestError, OSError) as error:
         if is_refusal(error):
@@ -104,7 +106,7 @@ def open_local(name: str, folder: Path, thoroughness: Thoroughness = Thoroughnes
     return OpenedList(info, handle, manifest)
 
 
-def _column_files(manifest: Manifest, record: Record) -> tuple[ColumnFiles, ...]:
+def _column_files(manifest: Manifest, record: VersionRecord) -> tuple[ColumnFiles, ...]:
     """Return the columns; a local list has one shard for each algorithm."""
     every = []
     for columns in manifest.parts[0].columns:

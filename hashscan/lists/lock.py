@@ -40,7 +40,7 @@ def sole_writer(path: Path, what: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-class Hold:
+class ReadLock:
     """A reader's shared lock on a folder, so that writers don't remove the folder while it is in use.
 
     The lock ends with `close`, with the object, or with the process, whichever is first. A forked child

@@ -10,8 +10,15 @@ import numpy as np
 
 from hashscan.lists.columns import ListHandle
 from hashscan.lists.manifest import Manifest
-from hashscan.lists.record import Counts
-from hashscan.lists.repository import TARGETS, Contents, OpenedList, intact_target, open_signed, signed_target
+from hashscan.lists.record import EntryCounts
+from hashscan.lists.repository import (
+    TARGETS,
+    CountsAndHandle,
+    OpenedList,
+    intact_target,
+    open_signed,
+    signed_target,
+)
 from hashscan.lists.rows import check_ids, count_categories
 from hashscan.lists.shards import PublishedRows, unsharded
 from hashscan.lists.withdrawals import withdrawn_by_algorithm
@@ -35,7 +42,7 @@ def open_published(name: str, folder: Path, trusted_root: bytes, now: datetime, 
         algorithm. A manifest if the list can be used, fresh or stale.
     """
 
-    def contents(verified: VerifiedMetadata, manifest: Manifest) -> Contents:
+    def contents(verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
         return _contents(name, folder, verified, manifest)
 
     return open_signed(name, folder, trusted_root, now, remedy, contents)
@@ -46,12 +53,12 @@ def file_names(verified: VerifiedMetadata) -> dict[str, str]:
     return {name: target.file_name for name, target in verified.targets.items()}
 
 
-def _contents(name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest) -> Contents:
+def _contents(name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
     for target in manifest.names:
         intact_target(signed_target(verified, target), folder)
     targets, names = folder / TARGETS, file_names(verified)
     gone = withdrawn_by_algorithm(manifest, lambda target: targets / names[target])
-    counts: Counts = {}
+    counts: EntryCounts = {}
     for algorithm, _ in manifest.by_algorithm:
         rows = PublishedRows(targets, manifest, names, algorithm)
         check_ids((ids for ids, _, _ in rows), algorithm)

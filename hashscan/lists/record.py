@@ -18,7 +18,7 @@ _SCHEMA = 1
 _CHUNK = 1 << 20
 
 
-class Thoroughness(Enum):
+class VerificationLevel(Enum):
     """The thoroughness of comparing a stored list's contents; signatures and manifest are always verified."""
 
     SIZES = "sizes"
@@ -39,17 +39,17 @@ class RecordedFile:
     """For a joined column, a fingerprint of its rows: see `JoinedColumn.content`."""
 
 
-Counts = dict[str, dict[str, int]]
+EntryCounts = dict[str, dict[str, int]]
 """Number of active entries by algorithm and category; categories without entries are left out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class VersionRecord:
     """The files and counts of a version, as recorded on activation."""
 
     files: dict[str, RecordedFile]
     """Files by name."""
-    counts: Counts
+    counts: EntryCounts
 
     def check(self, name: str, path: Path) -> None:
         """Compare a file with its recorded checksum.
@@ -63,7 +63,7 @@ class Record:
             raise ColumnError(f"{name} has changed")
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Path, record: VersionRecord) -> None:
     """Write the record of a version into its folder.
 
     Raises:
@@ -74,7 +74,7 @@ def write_record(folder: Path, record: Record) -> None:
     replace_file(folder / RECORD_NAME, json.dumps(document, indent=1).encode("ascii"))
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path) -> VersionRecord:
     """Read the record of a version.
 
     Raises:
@@ -98,10 +98,10 @@ def read_record(folder: Path) -> Record:
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ColumnError(f"{RECORD_NAME} lacks files or counts") from error
-    return Record(files, counts)
+    return VersionRecord(files, counts)
 
 
-def counts_of_info(counts: Counts) -> tuple[tuple[str, str, int], ...]:
+def counts_of_info(counts: EntryCounts) -> tuple[tuple[str, str, int], ...]:
     """Return the counts as `ListInfo` holds them: sorted by algorithm, then in the order of `CATEGORIES`."""
     return tuple(
         (algorithm, category, counts[algorithm][category])

@@ -34,7 +34,7 @@ from hashscan.lists.columns import (
 from hashscan.lists.durable import is_refusal
 from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, joined_columns
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError
-from hashscan.lists.record import Counts, Record, Thoroughness, counts_of_info, read_record
+from hashscan.lists.record import EntryCounts, VerificationLevel, VersionRecord, counts_of_info, read_record
 from hashscan.lists.rows import check_ids
 from hashscan.lists.shards import SHARD_MAX
 from hashscan.lists.stored import count_entries, stored_handle, withdrawn_of
@@ -66,11 +66,11 @@ class OpenedList:
     """The owner's manifest; None if it could not be read."""
 
 
-class DamagedError(Exception):
+class DamagedFileError(Exception):
     """A stored file is not what the list's owner signed."""
 
 
-Contents = tuple[Counts, ListHandle | None]
+CountsAndHandle = tuple[EntryCounts, ListHandle | None]
 """The counts of a list's entries, and the handle to its files if they can be opened directly."""
 
 
@@ -80,7 +80,7 @@ def open_repository(
     trusted_root: bytes,
     now: datetime,
     *,
-    thoroughness: Thoroughness = Thoroughness.SIGNED,
+    thoroughness: VerificationLevel = VerificationLevel.SIGNED,
 ) -> OpenedList:
     """Verify a stored version and open its list.
 
@@ -98,8 +98,8 @@ def open_repository(
         Always an info; a handle only if the list can be used.
     """
 
-    def contents(verified: VerifiedMetadata, manifest: Manifest) -> Contents:
-        record = None if thoroughness is Thoroughness.SIGNED else _record(folder)
+    def contents(verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
+        record = None if thoroughness is VerificationLevel.SIGNED else _record(folder)
         if record is None:
             return _signed_contents(name, folder, verified, manifest)
         return _recorded_contents(name, folder, verified, manifest, record, thoroughness)
@@ -113,7 +113,7 @@ def open_signed(
     trusted_root: bytes,
     now: datetime,
     remedy: str,
-    contents: Callable[[VerifiedMetadata, Manifest], Contents],
+    contents: Callable[[VerifiedMetadata, Manifest], CountsAndHandle],
 ) -> OpenedList:
     """Verify a folder's metadata and manifest, then its contents, and return the state of the list.
 
@@ -123,7 +123,7 @@ def open_signed(
         trusted_root: root metadata that the administrator trusts.
         now: the time to compare expiries with.
         remedy: advice for when the list is damaged or stale.
-        contents: checks everything but the manifest; may raise ColumnError, DamagedError or OSError.
+        contents: checks everything but the manifest; may raise ColumnError, DamagedFileError or OSError.
     """
     from hashscan.lists import trust
 
@@ -145,7 +145,7 @@ def open_signed(
             info, version=manifest.version, entries=manifest.entries, by_algorithm=manifest.by_algorithm
         )
         counts, handle = contents(verified, manifest)
-    except (DamagedError, OSError) as error:
+    except (DamagedFileError, OSError) as error:
         if is_refusal(error):
             return unreadable(info, error)
         return _unusable(info, f"a stored file is damaged: {error}; {remedy}")
@@ -231,14 +231,14 @@ def intact_target(target: SignedTarget, folder: Path) -> Path:
     """Return the path of a target in a folder, after comparing it with its signed length and hashes.
 
     Raises:
-        DamagedError: the file is not what was signed.
+        DamagedFileError: the file is not what was signed.
         OSError: the file can't be read.
     """
     path = folder / TARGETS / target.file_name
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         if not target.intact(file):
-            raise DamagedError(f"{target.file_name} is not what the list's owner signed")
+            raise DamagedFileError(f"{target.file_name} is not what the list's owner signed")
     return path
 
 
@@ -259,7 +259,7 @@ def _check_length(target: SignedTarget, size: int, most: int) -> None:
         )
 
 
-def _record(folder: Path) -> Record | None:
+def _record(folder: Path) -> VersionRecord | None:
     """Return the record of a version, or None if it can't be used; then the signed hashes are compared."""
     try:
         return read_record(folder)
@@ -267,7 +267,9 @@ def _record(folder: Path) -> Record | None:
         return None
 
 
-def _signed_contents(name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest) -> Contents:
+def _signed_contents(
+    name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest
+) -> CountsAndHandle:
     """Compare all files with the signed hashes."""
     for part in manifest.parts:
         for withdrawal in part.withdrawn:
@@ -282,7 +284,7 @@ def _signed_contents(name: str, folder: Path, verified: VerifiedMetadata, manife
         rows = withdrawn_of(columns, manifest, gone)
         numbers[columns.place] = len(rows)
         if rows.size and not np.array_equal(rows, _stored_rows(folder, columns, len(rows))):
-            raise DamagedError(f"{columns.withdrawn} is not what follows from the list's withdrawals")
+            raise DamagedFileError(f"{columns.withdrawn} is not what follows from the list's withdrawals")
         ids = folder / COLUMNS / columns.ids.file
         check_ids(read_blocks(ids, id_dtype(columns.id_size), (columns.rows,)), columns.place)
     handle = _handle(name, folder, verified, manifest, numbers)
@@ -294,9 +296,9 @@ def _recorded_contents(
     folder: Path,
     verified: VerifiedMetadata,
     manifest: Manifest,
-    record: Record,
-    thoroughness: Thoroughness,
-) -> Contents:
+    record: VersionRecord,
+    thoroughness: VerificationLevel,
+) -> CountsAndHandle:
     """Compare all files with the record from when the version was assembled."""
     numbers = {}
     totals: dict[str, int] = {}
@@ -311,22 +313,22 @@ def _recorded_contents(
         for column in columns:
             recorded = record.files.get(column.file)
             if recorded is None or recorded.content != content_of(column, verified):
-                raise DamagedError(f"{column.file} was recorded for something else")
-        if thoroughness is Thoroughness.CHECKSUMS:
+                raise DamagedFileError(f"{column.file} was recorded for something else")
+        if thoroughness is VerificationLevel.CHECKSUMS:
             for file in checked:
                 try:
                     record.check(file, folder / COLUMNS / file)
                 except ColumnError as error:
-                    raise DamagedError(str(error)) from error
+                    raise DamagedFileError(str(error)) from error
     if totals != dict(manifest.by_algorithm):
-        raise DamagedError("the rows that are withdrawn are not as many as the manifest says")
+        raise DamagedFileError("the rows that are withdrawn are not as many as the manifest says")
     handle = _handle(name, folder, verified, manifest, numbers)
     for files in handle.columns:
         try:
             open_columns(handle.folder, files)
             withdrawn_rows(handle.folder, files)
         except ColumnError as error:
-            raise DamagedError(str(error)) from error
+            raise DamagedFileError(str(error)) from error
     return record.counts, handle
 
 
@@ -348,10 +350,10 @@ def _compare_shards(path: Path, column: JoinedColumn, verified: VerifiedMetadata
     try:
         whole = os.fstat(descriptor).st_size == column.size
         if not whole or os.pread(descriptor, HEADER_SIZE, 0) != column.header:
-            raise DamagedError(f"{column.file} has another length or shape")
+            raise DamagedFileError(f"{column.file} has another length or shape")
         for piece in column.pieces:
             if not signed_target(verified, piece.target).intact(column.shard(descriptor, piece)):
-                raise DamagedError(f"{column.file} is not what the list's owner signed in {piece.target}")
+                raise DamagedFileError(f"{column.file} is not what the list's owner signed in {piece.target}")
     finally:
         os.close(descriptor)
 
@@ -360,7 +362,7 @@ def _stored_rows(folder: Path, columns: JoinedColumns, rows: int) -> NDArray[np.
     try:
         return map_column(folder / COLUMNS / columns.withdrawn, ROW_DTYPE, (rows,))
     except ColumnError as error:
-        raise DamagedError(str(error)) from error
+        raise DamagedFileError(str(error)) from error
 
 
 def unreadable(info: ListInfo, error: BaseException) -> OpenedList:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.columns import BYTE, Block, ColumnFiles, id_dtype, read_blocks, without
+from hashscan.lists.columns import BYTE, ColumnBlock, ColumnFiles, id_dtype, read_blocks, without
 from hashscan.lists.durable import PRIVATE_FILE
 from hashscan.lists.growing_column import GrowingColumn
 from hashscan.lists.manifest import Manifest, Part, PartColumns, Shard, Withdrawal
@@ -29,7 +29,7 @@ SHARD_MAX = 16_000_000
 
 
 def write_part(
-    folder: Path, version: int, columns: Mapping[str, Iterable[Block]], mode: int = PRIVATE_FILE
+    folder: Path, version: int, columns: Mapping[str, Iterable[ColumnBlock]], mode: int = PRIVATE_FILE
 ) -> Part:
     """Write and sync the rows that a release adds, in memory that doesn't grow with their number.
 
@@ -81,7 +81,7 @@ def write_withdrawal(
     return Withdrawal(algorithm, len(rows), name)
 
 
-def read_part(folder: Path, columns: PartColumns, names: Mapping[str, str]) -> Iterator[Block]:
+def read_part(folder: Path, columns: PartColumns, names: Mapping[str, str]) -> Iterator[ColumnBlock]:
     """Yield the rows of one algorithm in a part, in blocks, including withdrawn rows.
 
     Args:
@@ -122,7 +122,7 @@ class PublishedRows:
     withdrawn: NDArray[np.int64] | None = None
     """Rows to leave out, ascending."""
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[ColumnBlock]:
         blocks = (
             block
             for part in self.manifest.parts
@@ -134,26 +134,26 @@ class PublishedRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Chained:
+class ChainedBlocks:
     """Blocks of several sources in sequence; can be iterated more than once if the sources can."""
 
-    sources: tuple[Iterable[Block], ...]
+    sources: tuple[Iterable[ColumnBlock], ...]
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[ColumnBlock]:
         return (block for source in self.sources for block in source)
 
 
 @dataclass(frozen=True, slots=True)
-class Renumbered:
+class RenumberedBlocks:
     """Blocks with renumbered categories; can be iterated more than once if the blocks can."""
 
-    blocks: Iterable[Block]
+    blocks: Iterable[ColumnBlock]
     theirs: tuple[str, ...]
     """The meaning of the numbers in the blocks."""
     ours: tuple[str, ...]
     """The meaning of the new numbers; contains every category of the blocks."""
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[ColumnBlock]:
         numbers = np.array([self.ours.index(category) for category in self.theirs], dtype=np.uint8)
         for ids, category, value in self.blocks:
             yield ids, numbers[category], value
@@ -190,9 +190,9 @@ class _ShardWriter:
         )
         self._full = max(SHARD_SIZE // (id_size + 1 + size), 1)
 
-    def write(self, blocks: Iterable[Block]) -> Iterator[Shard]:
+    def write(self, blocks: Iterable[ColumnBlock]) -> Iterator[Shard]:
         waiting = iter(blocks)
-        left: Block | None = None
+        left: ColumnBlock | None = None
         number = 0
         while left is not None or (left := next(waiting, None)) is not None:
             with ExitStack() as stack:

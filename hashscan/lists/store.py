@@ -25,10 +25,10 @@ from hashscan.lists.layout import (
     refuse_to_leave_files,
 )
 from hashscan.lists.local import open_local, write_local
-from hashscan.lists.lock import Hold, claimed_for_removal, sole_writer
+from hashscan.lists.lock import ReadLock, claimed_for_removal, sole_writer
 from hashscan.lists.manifest import LIST_NAME
 from hashscan.lists.published import open_published
-from hashscan.lists.record import Thoroughness
+from hashscan.lists.record import VerificationLevel
 from hashscan.lists.repository import OpenedList, open_repository, unreadable
 from hashscan.model import Entry, ListInfo, TrustState
 
@@ -47,7 +47,7 @@ class OpenedLists:
     """Every requested list, in the requested order."""
     handles: tuple[ListHandle, ...]
     """Handles of the lists that are verified and usable."""
-    holds: tuple[Hold, ...] = ()
+    holds: tuple[ReadLock, ...] = ()
     temporary: tuple[TemporaryIndex, ...] = ()
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class ListStore:
         self,
         names: Sequence[str] | None,
         now: datetime,
-        thoroughness: Thoroughness = Thoroughness.CHECKSUMS,
+        thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS,
     ) -> OpenedLists:
         """Verify lists and open those that can be used, each with a compiled index.
 
@@ -123,7 +123,7 @@ class ListStore:
             info, handle = opened.info, opened.handle
             if handle is not None and version is not None:
                 try:
-                    ready = prepared(handle, version, thorough=thoroughness is not Thoroughness.SIZES)
+                    ready = prepared(handle, version, thorough=thoroughness is not VerificationLevel.SIZES)
                 except ColumnError as error:
                     info = _with_problem(replace(info, state=TrustState.DAMAGED), str(error))
                     handle = None
@@ -138,7 +138,7 @@ class ListStore:
                 holds += [hold] if hold else []
         return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary))
 
-    def look_at(self, name: str, now: datetime) -> tuple[OpenedList, Hold | None]:
+    def look_at(self, name: str, now: datetime) -> tuple[OpenedList, ReadLock | None]:
         """Verify one list, open it without its index, and lock its version; nothing is written.
 
         Args:
@@ -148,7 +148,7 @@ class ListStore:
         Raises:
             UsageError: the name is not valid.
         """
-        opened, hold, _ = self._open(checked_name(name), now, Thoroughness.CHECKSUMS)
+        opened, hold, _ = self._open(checked_name(name), now, VerificationLevel.CHECKSUMS)
         return opened, hold
 
     def import_entries(self, name: str, entries: Iterable[Entry | EntryBlock], label: str) -> ListInfo:
@@ -178,7 +178,7 @@ class ListStore:
                 replace_file(folder.identity, str(uuid.uuid4()).encode())
             try:
                 write_local(name, folder.fresh_staging(), entries, label, version, datetime.now(UTC))
-                fresh = open_local(name, folder.staging, Thoroughness.SIZES).handle
+                fresh = open_local(name, folder.staging, VerificationLevel.SIZES).handle
                 if fresh is not None:
                     compile_new(fresh, folder.staging)
                 finished = folder.activate_staging(version)
@@ -238,8 +238,8 @@ class ListStore:
         return False
 
     def _open(
-        self, name: str, now: datetime, thoroughness: Thoroughness
-    ) -> tuple[OpenedList, Hold | None, Path | None]:
+        self, name: str, now: datetime, thoroughness: VerificationLevel
+    ) -> tuple[OpenedList, ReadLock | None, Path | None]:
         """Return the opened list, the lock on its version, and the version's folder."""
         if name == DEMO:
             return _open_demo(now), None, None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hashscan.lists.columns import BYTE, ColumnFiles, ListHandle, read_blocks, withdrawn_rows
 from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, joined_columns
 from hashscan.lists.manifest import Manifest
-from hashscan.lists.record import Counts
+from hashscan.lists.record import EntryCounts
 from hashscan.lists.rows import count_categories
 from hashscan.lists.withdrawals import between
 
@@ -38,14 +38,14 @@ def stored_handle(
     return ListHandle(name, manifest.version, folder / COLUMNS, manifest.categories, files)
 
 
-def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tuple[str, ...]) -> Counts:
+def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tuple[str, ...]) -> EntryCounts:
     """Count the active entries by algorithm and category.
 
     Raises:
         ColumnError: a category number has no meaning, or a file is not valid.
         OSError: a file can't be read.
     """
-    counts: Counts = {}
+    counts: EntryCounts = {}
     for files in every:
         of_algorithm = counts.setdefault(files.algorithm, {})
         blocks = read_blocks(folder / files.category, BYTE, (files.entries,))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hashscan.model import Action, Verdict
-from hashscan.quarantine.trust_weakness import SILENCED, accuses
+from hashscan.quarantine.trust_weakness import NOT_ACTED_ON, justifies_action
 from hashscan.reports.record_lines import Record
 from hashscan.settings.policy import BreakerLimits
 
@@ -21,7 +21,7 @@ Owner = int | str
 """A user's number, or the URL of a bucket."""
 
 
-_UNCOUNTED = SILENCED - {"withheld"}
+_UNCOUNTED = NOT_ACTED_ON - {"withheld"}
 """Markers of matches that don't count; a match that policy withholds counts, since it says as much about its
 entry as any other.
 """
@@ -36,7 +36,7 @@ class Tally:
     """At most one more than the limit; more would make no difference."""
 
 
-class Breaker:
+class CircuitBreaker:
     """A counter of the files that each entry matches; it judges only after all files were counted."""
 
     def __init__(self, limits: BreakerLimits) -> None:
@@ -65,7 +65,7 @@ class Breaker:
         """
         if finding["verdict"] != Verdict.MATCH:
             return finding
-        accusing = _accusing(finding, SILENCED)
+        accusing = _accusing(finding, NOT_ACTED_ON)
         words = [self._words(key) for key in accusing if self._has_tripped(self._tallies[key])]
         if not words:
             return finding
@@ -82,7 +82,7 @@ class Breaker:
         """Return the record of a finding with the entries withheld that match too many files."""
         matches = [
             {**match, "withheld": self._words(_key(match))}
-            if accuses(match) and self._has_tripped(self._tallies[_key(match)])
+            if justifies_action(match) and self._has_tripped(self._tallies[_key(match)])
             else match
             for match in finding["matches"]
         ]
@@ -136,7 +136,7 @@ def is_still_held(finding: Record, because: str) -> bool:
     if finding["verdict"] != Verdict.MATCH:
         return False
     # If one more entry accuses it, it is not the same finding.
-    end = _too_much(len(_accusing(finding, SILENCED)))
+    end = _too_much(len(_accusing(finding, NOT_ACTED_ON)))
     return because.startswith(f"{finding['because']}; but entry ") and because.endswith(end)
 
 
@@ -156,7 +156,7 @@ def _too_much(entries: int) -> str:
 
 def _accusing(finding: Record, without: frozenset[str]) -> list[Key]:
     """Return the entries that accuse a file by themselves, each once, except those marked by `without`."""
-    keys = (_key(match) for match in finding.get("matches", ()) if accuses(match, without))
+    keys = (_key(match) for match in finding.get("matches", ()) if justifies_action(match, without))
     return list(dict.fromkeys(keys))
 
 

@@ -30,7 +30,7 @@ class InForce(NamedTuple):
     remedy: str
 
 
-def policy_in_force(settings: PolicySettings, infos: Iterable[ListInfo], state: Path | None) -> InForce:
+def effective_policy(settings: PolicySettings, infos: Iterable[ListInfo], state: Path | None) -> InForce:
     """Return the policy of one sweep.
 
     Where the quarantine's log is damaged or lost, what was put back is a match again and not held: that hides

@@ -8,13 +8,13 @@ from dataclasses import replace
 from hashscan.hashing.formats import advice
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.hashing.variants import Kind
-from hashscan.matching.file_task import Checked
+from hashscan.matching.file_task import FileTask
 from hashscan.matching.matcher import Matcher, closest_of_each
-from hashscan.matching.policy import ONLY_REPORT, Policy, closeness, explained, judge, only_test
-from hashscan.matching.policy_rules import NOTHING, Subject
+from hashscan.matching.policy import ONLY_REPORT, Policy, explained, judge, only_test, sort_key
+from hashscan.matching.policy_rules import NO_SUBJECT, Subject
 from hashscan.model import (
     ALGORITHMS,
-    MATCHES_KEPT,
+    MATCHES_MAX,
     Digest,
     FileResult,
     Match,
@@ -24,7 +24,7 @@ from hashscan.model import (
 )
 
 
-def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:
+def store_reply(file: FileTask, reply: bytes, pictures: Sequence[str]) -> bool:
     """Validate a decoder's reply and store it; return False if it is invalid, which is stored, too.
 
     Args:
@@ -52,17 +52,17 @@ def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:
     return True
 
 
-ENDED_BY_LIMITS = frozenset({Reason.MEMORY, Reason.TIMEOUT, Reason.DECODER_DIED})
+LIMIT_REASONS = frozenset({Reason.MEMORY, Reason.TIMEOUT, Reason.DECODER_DIED})
 """Reasons that may not hold with other limits or libraries than those under which they were found."""
 
 
-def take_undecodable(file: Checked) -> None:
+def take_undecodable(file: FileTask) -> None:
     """Store that the file is a picture of a format that can't be decoded here."""
     assert file.kind is not None
     file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
 
 
-def match_all(matcher: Matcher, algorithms: Sequence[str], files: Sequence[Checked]) -> None:
+def match_files(matcher: Matcher, algorithms: Sequence[str], files: Sequence[FileTask]) -> None:
     """Match all files with the index at once, algorithm by algorithm."""
     for name in algorithms:
         if name not in matcher.algorithms:
@@ -72,16 +72,16 @@ def match_all(matcher: Matcher, algorithms: Sequence[str], files: Sequence[Check
             asking[row][0].matches.append(match)
     for file in files:
         if file.matches:
-            file.matches = sorted(closest_of_each(file.matches), key=closeness)
+            file.matches = sorted(closest_of_each(file.matches), key=sort_key)
 
 
 def result_of(
-    file: Checked,
+    file: FileTask,
     algorithms: Sequence[str],
     *,
     with_digests: bool = False,
     augment: frozenset[Kind] = frozenset(),
-    subject: Subject = NOTHING,
+    subject: Subject = NO_SUBJECT,
     policy: Policy = ONLY_REPORT,
 ) -> FileResult:
     """Return the result of a file that was read and matched.
@@ -132,13 +132,13 @@ def result_of(
 
 
 def _first_of(matches: Sequence[Match]) -> tuple[Match, ...]:
-    """Return the first `MATCHES_KEPT` matches, and the first of each further list.
+    """Return the first `MATCHES_MAX` matches, and the first of each further list.
 
     A finding must name all its lists.
     """
-    kept = list(matches[:MATCHES_KEPT])
+    kept = list(matches[:MATCHES_MAX])
     lists = {match.list_name for match in kept}
-    for match in matches[MATCHES_KEPT:]:
+    for match in matches[MATCHES_MAX:]:
         if match.list_name not in lists:
             lists.add(match.list_name)
             kept.append(match)

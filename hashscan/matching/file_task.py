@@ -8,12 +8,12 @@ from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.records import DecodedPicture
 from hashscan.matching.matcher import Query
 from hashscan.model import ALGORITHMS, CtimeTrust, Item, Match, Reason
-from hashscan.sandbox.client import Begun
-from hashscan.sources.base import FileTrouble, OpenFile
+from hashscan.sandbox.client import PendingFile
+from hashscan.sources.base import FileError, OpenFile
 
 
 @dataclass(slots=True)
-class Checked:
+class FileTask:
     """The task of checking one file."""
 
     item: Item
@@ -23,7 +23,7 @@ class Checked:
     """Digests of its bytes, by algorithm."""
     decoded: DecodedPicture | None = None
     """The decoder's data of the picture, once validated."""
-    begun: Begun | None = None
+    begun: PendingFile | None = None
     """A request to a decoder whose reply was not received yet."""
     reply: bytes = b""
     """The decoder's reply, once validated; it may also be used for equal content."""
@@ -43,7 +43,7 @@ class Checked:
     deferred: int = 0
     """Size in bytes, if reading was deferred until the large files are read."""
 
-    def fail(self, trouble: FileTrouble) -> None:
+    def fail(self, trouble: FileError) -> None:
         """Mark the file as unreadable, since its bytes can't be relied on, and drop what was computed."""
         self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
         self.exact = {}

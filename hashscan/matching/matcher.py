@@ -36,7 +36,7 @@ def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
     return {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
 
 
-def is_tight(rendering: int, turn: int, shown: int) -> bool:
+def has_tight_threshold(rendering: int, turn: int, shown: int) -> bool:
     """Return True if only entries within `TIGHT_THRESHOLD` count for a digest.
 
     Args:
@@ -169,7 +169,7 @@ def _limits(run: DigestRun | None, full: int, tight: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _limits_of(rendering: int, turns: tuple[int, ...], shown: int, full: int, tight: int) -> bytes:
-    limits = [tight if is_tight(rendering, turn, shown) else full for turn in turns]
+    limits = [tight if has_tight_threshold(rendering, turn, shown) else full for turn in turns]
     return np.array(limits, np.int64).tobytes()
 
 

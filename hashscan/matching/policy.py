@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from hashscan.matching.policy_rules import NOTHING, Subject, deciding, words_of
-from hashscan.matching.restored_content import PutBack
+from hashscan.matching.policy_rules import NO_SUBJECT, Subject, select_rule, words_of
+from hashscan.matching.restored_content import RestoredContent
 from hashscan.model import (
     ACTING_CATEGORIES,
     ALGORITHMS,
@@ -20,7 +20,7 @@ from hashscan.model import (
     Verdict,
     Weak,
 )
-from hashscan.quarantine.trust_weakness import WORDS, lacking
+from hashscan.quarantine.trust_weakness import WEAKNESS_NAMES, blocking_weakness_of
 
 _STRONGEST_FIRST = (Action.QUARANTINE, Action.REPORT, Action.HELD, Action.REVIEW)
 _VERDICTS = {
@@ -41,7 +41,7 @@ class Policy:
     """Kinds of weak lists and entries that may still cause a move, besides fresh, signed lists."""
     weak_lists: Mapping[str, Weak] = field(default_factory=dict)
     """Lists in use that are not fresh and signed, by name."""
-    put_back: Mapping[bytes, PutBack] = field(default_factory=dict)
+    put_back: Mapping[bytes, RestoredContent] = field(default_factory=dict)
     """Contents that were restored from quarantine, by their sha256."""
 
 
@@ -58,7 +58,7 @@ class Judgement(NamedTuple):
     """The action to be taken, for findings."""
 
 
-def closeness(match: Match) -> tuple[bool, int, bool, int, str, str]:
+def sort_key(match: Match) -> tuple[bool, int, bool, int, str, str]:
     """Return a sort key: the closest match first, then the algorithm that is hardest to forge.
 
     Excepted ones come last: of very many only the first are reported, and these must explain the verdict.
@@ -76,7 +76,7 @@ def closeness(match: Match) -> tuple[bool, int, bool, int, str, str]:
 def judge(
     matches: Sequence[Match],
     reason: Reason | None,
-    subject: Subject = NOTHING,
+    subject: Subject = NO_SUBJECT,
     policy: Policy = ONLY_REPORT,
 ) -> Judgement:
     """Return the verdict for a file whose bytes were read.
@@ -99,7 +99,7 @@ def judge(
     if acting:
         return _strongest(acting, subject, policy)
     if accusing:
-        doubt = _doubt(min(accusing, key=closeness)) or "the category is for review only"
+        doubt = _doubt(min(accusing, key=sort_key)) or "the category is for review only"
         # No action ever follows from it, so an exception has nothing to withhold: it is only mentioned.
         said = "" if any(m.excepted is None for m in accusing) else f"; {_withheld(accusing)}"
         return Judgement(Verdict.REVIEW, f"{_words(accusing)}; {doubt}{said}", Action.REVIEW)
@@ -111,7 +111,7 @@ def _strongest(matches: Sequence[Match], subject: Subject, policy: Policy) -> Ju
     weighed = [(match, *_weigh(match, subject, policy)) for match in matches]
     action = min((action for _, action, _ in weighed), key=_STRONGEST_FIRST.index)
     decided = {match: why for match, weight, why in weighed if weight is action}
-    first = min(decided, key=closeness)
+    first = min(decided, key=sort_key)
     why = decided[first] if first.excepted is None else f"but {_withheld(list(decided))}"
     words = _words(list(decided)) + (f"; {why}" if why else "")
     return Judgement(_VERDICTS[action], words, action)
@@ -140,18 +140,18 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
     if match.excepted is not None:
         return Action.HELD, ""
     put_back = policy.put_back.get(subject.sha256) if subject.sha256 is not None else None
-    if put_back is not None and put_back.answers(match):
+    if put_back is not None and put_back.covers(match):
         return Action.HELD, f"but its content was put back on {put_back.day} by {put_back.by}"
     if not policy.rules:
         return Action.REPORT, ""
-    rule, unasked = deciding(policy.rules, match, subject)
+    rule, unasked = select_rule(policy.rules, match, subject)
     said = [*unasked, "no rule fits" if rule is None else words_of(rule)]
     action = Action.REPORT if rule is None else rule.action
     if action is Action.QUARANTINE:
-        weak = lacking(policy.weak_lists.get(match.list_name), match.category, policy.act_on)
+        weak = blocking_weakness_of(policy.weak_lists.get(match.list_name), match.category, policy.act_on)
         if weak is not None:
             action = Action.REPORT
-            said.append(f"but nothing is moved on the word of {WORDS[weak]}")
+            said.append(f"but nothing is moved on the word of {WEAKNESS_NAMES[weak]}")
     return action, "; ".join(said)
 
 
@@ -179,7 +179,7 @@ def _identifies(match: Match) -> bool:
 
 def _withheld(matches: Sequence[Match]) -> str:
     """Return why and until when the closest of some matches, all of excepted entries, is withheld."""
-    excepted = min(matches, key=closeness).excepted
+    excepted = min(matches, key=sort_key).excepted
     assert excepted is not None
     which = "the entry is" if len(matches) == 1 else "all these entries are"
     return f"{which} excepted here until {excepted.until}: {excepted.reason}"
@@ -187,7 +187,7 @@ def _withheld(matches: Sequence[Match]) -> str:
 
 def _words(matches: Sequence[Match]) -> str:
     """Return the closest match as text, with the number of further ones."""
-    first = min(matches, key=closeness)
+    first = min(matches, key=sort_key)
     likeness = "equal" if first.threshold == 0 else f"{first.distance} of {first.threshold} bits apart"
     if first.variant != "as stored":
         likeness += f", {first.variant}"

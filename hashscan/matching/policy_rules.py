@@ -20,7 +20,7 @@ class Subject(NamedTuple):
     sha256: bytes | None = None
 
 
-NOTHING = Subject()
+NO_SUBJECT = Subject()
 
 
 def subject_of(path: bytes, stat: FileStat) -> Subject:
@@ -28,7 +28,7 @@ def subject_of(path: bytes, stat: FileStat) -> Subject:
     return Subject(path, None if stat.of_object else stat.uid)
 
 
-def deciding(
+def select_rule(
     rules: Sequence[PolicyRule], match: Match, subject: Subject
 ) -> tuple[PolicyRule | None, list[str]]:
     """Return the first rule that fits.
@@ -93,7 +93,7 @@ def covers(patterns: tuple[str, ...], path: bytes) -> bool:
     for folder in folders:
         if compiled.excludes(place, folder, is_folder=True):
             return True
-        place = compiled.enter(place, folder)
+        place = compiled.descend(place, folder)
     return compiled.excludes(place, name, is_folder=False)
 
 

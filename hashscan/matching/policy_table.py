@@ -11,7 +11,7 @@ from hashscan.lists.manifest import LIST_NAME
 from hashscan.matching.policy_rules import patterns_for
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ListInfo, PolicyRule
 from hashscan.registry import SOURCES
-from hashscan.settings.table_rows import WrongKeyError, each, rows_of, unknown_key
+from hashscan.settings.table_rows import InvalidValueError, read_each, rows_of, unknown_key
 from hashscan.sources.patterns import Patterns
 
 REASON_MAX = 200
@@ -50,17 +50,17 @@ def _rule(table: Mapping[str, Any], number: int, source: str) -> PolicyRule:
         try:
             if key in _READERS:
                 name, read = _READERS[key]
-                found[name] = each(value, read)
+                found[name] = read_each(value, read)
             else:
                 found[key] = _SINGLE[key](value)
-        except (WrongKeyError, UsageError) as error:
+        except (InvalidValueError, UsageError) as error:
             raise UsageError(f"{where}, key {key!r}: {error}", advice=error.remedy) from error
     return PolicyRule(number, **found)
 
 
 def _one_of(what: str, names: Sequence[str], value: object, why_not: str = "") -> str:
     if not isinstance(value, str) or value not in names:
-        raise WrongKeyError(
+        raise InvalidValueError(
             f"{value!r} is no {what} that a rule can ask for{why_not}", f"There is {', '.join(names)}."
         )
     return value
@@ -76,24 +76,24 @@ def _algorithm(value: object) -> str:
 
 def _list(value: object) -> str:
     if not isinstance(value, str) or not LIST_NAME.fullmatch(value):
-        raise WrongKeyError(f"{value!r} is no name of a list", "See `hashscan lists status`.")
+        raise InvalidValueError(f"{value!r} is no name of a list", "See `hashscan lists status`.")
     return value
 
 
 def _path(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise WrongKeyError(
+        raise InvalidValueError(
             f"{value!r} is no pattern", "Write one as for --exclude, such as '/var/www/example/'."
         )
     scheme, separator, rest = value.partition("://")
     if separator and "/" not in scheme:
         if scheme not in SOURCES or not rest:
             schemes = ", ".join(name for name in SOURCES if name != "file")
-            raise WrongKeyError(
+            raise InvalidValueError(
                 f"{value!r} names no objects", f"There is {schemes}; such as 's3://bucket/uploads/'."
             )
     elif "/" in value.rstrip("/") and not value.startswith(("/", "**/")):
-        raise WrongKeyError(
+        raise InvalidValueError(
             f"{value!r} does not begin where paths do",
             f"Write the whole path from / on, or '**/{value}' for any place.",
         )
@@ -106,11 +106,11 @@ def _owner(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _USER_MAX:
         return value
     if not isinstance(value, str):
-        raise WrongKeyError(f"{value!r} is no user", "Write a user's name, or the number without quotes.")
+        raise InvalidValueError(f"{value!r} is no user", "Write a user's name, or the number without quotes.")
     try:
         return pwd.getpwnam(value).pw_uid
     except (KeyError, ValueError):
-        raise WrongKeyError(
+        raise InvalidValueError(
             f"there is no user {value!r} here", "Mend the name, or write the user's number without quotes."
         ) from None
 
@@ -127,13 +127,13 @@ _READERS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
 
 def _distance(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _FARTHEST:
-        raise WrongKeyError(f"{value!r} is no distance", f"Write a number of bits from 0 to {_FARTHEST}.")
+        raise InvalidValueError(f"{value!r} is no distance", f"Write a number of bits from 0 to {_FARTHEST}.")
     return value
 
 
 def _reason(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > REASON_MAX:
-        raise WrongKeyError(
+        raise InvalidValueError(
             f"{str(value)[:60]!r} is no reason",
             f"Say in one printable line of at most {REASON_MAX} characters why.",
         )

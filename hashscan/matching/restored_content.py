@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashscan.model import MATCHES_KEPT, Match
+from hashscan.model import MATCHES_MAX, Match
 from hashscan.quarantine.items import State
 from hashscan.quarantine.log import Line
 from hashscan.quarantine.store import read_lines
@@ -18,7 +18,7 @@ _WHOLE_LIST = ""
 
 
 @dataclass(frozen=True, slots=True)
-class PutBack:
+class RestoredContent:
     """One content that was restored, once or several times."""
 
     day: str
@@ -28,7 +28,7 @@ class PutBack:
     entries: frozenset[tuple[str, str]]
     """List and id of the entries that had accused it by then."""
 
-    def answers(self, match: Match) -> bool:
+    def covers(self, match: Match) -> bool:
         """Return True if the operator knew of this match."""
         return (match.list_name, match.entry_id) in self.entries or (
             match.list_name,
@@ -36,7 +36,7 @@ class PutBack:
         ) in self.entries
 
 
-def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
+def read_put_back(state: Path | None) -> dict[bytes, RestoredContent]:
     """Return the restored contents, by their sha256.
 
     The log is read twice, so that memory holds nothing but restored contents, each less than a kilobyte.
@@ -60,7 +60,7 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
             restored[line["item"]] = str(line["time"])[:10], sys.intern(_name(line["operator"]))
     if not restored:
         return {}
-    found: dict[bytes, PutBack] = {}
+    found: dict[bytes, RestoredContent] = {}
     shared: dict[frozenset[tuple[str, str]], frozenset[tuple[str, str]]] = {}
     for line, _ in read_lines(state):
         ended = restored.get(line.get("item", "")) if line["type"] == State.MOVING else None
@@ -71,7 +71,7 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
         if sha256 in found:
             entries |= found[sha256].entries
         entries = shared.setdefault(entries, entries)
-        found[sha256] = PutBack(*ended, entries)
+        found[sha256] = RestoredContent(*ended, entries)
     return found
 
 
@@ -79,7 +79,7 @@ def _entries(line: Line) -> frozenset[tuple[str, str]]:
     """Return the entries that accused an item; empty where it was moved by hand."""
     matches = line["accusation"].get("matches", ())
     entries = {(m["list"], m["entry"]) for m in matches}
-    if len(matches) >= MATCHES_KEPT:
+    if len(matches) >= MATCHES_MAX:
         # There may be more than the finding names, and those are not new either.
         entries |= {(m["list"], _WHOLE_LIST) for m in matches}
     return frozenset(entries)

@@ -64,7 +64,7 @@ class WorkerSetup:
         return tuple(name for name in self.algorithms if ALGORITHMS[name].of_picture)
 
 
-def algorithms_of_lists(lists: Iterable[ListHandle]) -> tuple[str, ...]:
+def algorithms_to_compute(lists: Iterable[ListHandle]) -> tuple[str, ...]:
     """Return the algorithms that a scan computes: those that are always kept, and those of its lists."""
     asked = {files.algorithm for handle in lists for files in handle.columns}
     return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)

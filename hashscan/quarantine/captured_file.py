@@ -14,10 +14,10 @@ from functools import cache
 from typing import Any
 
 from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
-from hashscan.quarantine.custody_record import Facts, facts_of
-from hashscan.quarantine.flags import why_fixed
-from hashscan.quarantine.searching import Whereabouts
-from hashscan.sources.base import FileTrouble
+from hashscan.quarantine.custody_record import FileFacts, facts_of
+from hashscan.quarantine.flags import immutable_reason
+from hashscan.quarantine.searching import FileLocation
+from hashscan.sources.base import FileError
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.posix import file_trouble
 from hashscan.sources.regular import open_regular
@@ -38,7 +38,7 @@ class Outcome(StrEnum):
     """The system does not allow it, or it would replace another file."""
 
 
-class Why(StrEnum):
+class SkipCause(StrEnum):
     """A known cause for which a file was not moved; a later attempt uses it."""
 
     LEASED = "leased"
@@ -47,19 +47,19 @@ class Why(StrEnum):
     """It can't be renamed into the quarantine, though both are on one mount."""
 
 
-class NotDone(Exception):
+class QuarantineSkipped(Exception):
     """An error that says that a file was not moved or restored."""
 
-    def __init__(self, outcome: Outcome, detail: str, why: Why | None = None) -> None:
+    def __init__(self, outcome: Outcome, detail: str, why: SkipCause | None = None) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.why = why
 
 
-class UnsureError(NotDone):
+class OutcomeUnknown(QuarantineSkipped):
     """An error for a lost server answer: the location of an object is unknown until `repair` checks it."""
 
-    def __init__(self, why: NotDone) -> None:
+    def __init__(self, why: QuarantineSkipped) -> None:
         super().__init__(Outcome.REFUSED, f"how it ended can't be told yet, say verify --repair later: {why}")
 
 
@@ -82,7 +82,7 @@ class ObjectIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class QuarantineRequest:
     """A request to move one file or object."""
 
     path: bytes
@@ -95,7 +95,7 @@ class Request:
     """Used if the sha256 is not known; without both, the request means the current content."""
 
     @property
-    def of_object(self) -> bool:
+    def is_object(self) -> bool:
         """True if the path is the URL of an object, not a file of this machine."""
         return is_url(self.path)
 
@@ -106,10 +106,10 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class CapturedFile:
     """A file that was hashed and is still open."""
 
-    request: Request
+    request: QuarantineRequest
     item: str
     parent_path: bytes
     name: bytes
@@ -117,7 +117,7 @@ class Held:
     """Descriptor of its folder, which may be opened with `O_PATH` only."""
     file: int
     status: os.stat_result
-    facts: Facts
+    facts: FileFacts
     digests: Mapping[str, str]
 
     @property
@@ -130,11 +130,11 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     """Split a plain absolute path into its folder and its name.
 
     Raises:
-        NotDone: the path is not a plain absolute path.
+        QuarantineSkipped: the path is not a plain absolute path.
     """
     names = path.split(b"/")
     if names[0] or len(names) < 2 or {b"", b".", b".."} & set(names[1:]) or b"\0" in path:
-        raise NotDone(Outcome.REFUSED, "not a plain absolute path of a file")
+        raise QuarantineSkipped(Outcome.REFUSED, "not a plain absolute path of a file")
     return path[: -len(names[-1]) - 1] or b"/", names[-1]
 
 
@@ -144,11 +144,11 @@ def is_url(path: bytes) -> bool:
 
 
 @contextmanager
-def hold(
-    request: Request,
-    twin: Callable[[os.stat_result, str], Facts | None],
-    at: Whereabouts | None = None,
-) -> Iterator[Held]:
+def capture(
+    request: QuarantineRequest,
+    twin: Callable[[os.stat_result, str], FileFacts | None],
+    at: FileLocation | None = None,
+) -> Iterator[CapturedFile]:
     """Open a file beneath the root without following a symlink, and hash it.
 
     Args:
@@ -158,7 +158,7 @@ def hold(
         at: the current location, if the file is not where it was found.
 
     Raises:
-        NotDone: the file can't be read, or is not what was found.
+        QuarantineSkipped: the file can't be read, or is not what was found.
     """
     parent_path, name = split(request.path) if at is None else (at.parent_path, at.name)
     parent = file = -1
@@ -171,36 +171,36 @@ def hold(
             with suppress(PermissionError):
                 fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NOATIME)
             status = os.fstat(file)
-            if fixed := why_fixed(file, request.path, parent, parent_path):
-                raise NotDone(Outcome.REFUSED, fixed)
+            if fixed := immutable_reason(file, request.path, parent, parent_path):
+                raise QuarantineSkipped(Outcome.REFUSED, fixed)
             if isinstance(request.identity, Identity) and request.identity.size != status.st_size:
                 # An owner who makes the file endless in the meantime must not keep us reading.
-                raise NotDone(Outcome.CHANGED, "it was changed since it was found")
+                raise QuarantineSkipped(Outcome.CHANGED, "it was changed since it was found")
             facts = facts_of(file, status)
             reader = _reader()
             reader.begin_pieces(_pieces(file, status.st_size))
             digests = {name: value.hex() for name, value in reader.finish()[0].items()}
             # If the content is known, a chmod or touch in the meantime is no reason to stop.
-            if request.sha256 is None and not same(status, os.fstat(file)):
-                raise NotDone(Outcome.CHANGED, "it changed while it was read")
+            if request.sha256 is None and not same_status(status, os.fstat(file)):
+                raise QuarantineSkipped(Outcome.CHANGED, "it changed while it was read")
         except OSError as error:
             raise file_trouble(error) from error
         if (known := twin(status, digests["sha256"])) is not None:
             facts = {**known, "links": status.st_nlink}
         _check(request, facts, digests["sha256"])
         item = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
-        yield Held(request, item, parent_path, name, parent, file, status, facts, digests)
-    except FileTrouble as trouble:
+        yield CapturedFile(request, item, parent_path, name, parent, file, status, facts, digests)
+    except FileError as trouble:
         gone = Outcome.GONE if trouble.reason.name == "VANISHED" else Outcome.REFUSED
         outcome = Outcome.RACED if trouble.reason.name == "REPLACED" else gone
         cause = trouble.__cause__
         leased = isinstance(cause, OSError) and cause.errno == errno.EAGAIN
-        raise NotDone(
+        raise QuarantineSkipped(
             outcome,
             "a process holds a lease on it, and takes another when that is broken"
             if leased
             else f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}",
-            Why.LEASED if leased else None,
+            SkipCause.LEASED if leased else None,
         ) from trouble
     finally:
         for descriptor in (file, parent):
@@ -219,12 +219,12 @@ def _pieces(file: int, size: int) -> Iterator[bytes]:
     offset = 0
     while block := os.pread(file, _BLOCK, offset):
         if offset > size:
-            raise NotDone(Outcome.CHANGED, "it grew while it was read")
+            raise QuarantineSkipped(Outcome.CHANGED, "it grew while it was read")
         yield block
         offset += len(block)
 
 
-def same(one: os.stat_result, other: os.stat_result) -> bool:
+def same_status(one: os.stat_result, other: os.stat_result) -> bool:
     """Return True if two stat results show the same device, inode, size, mtime and ctime."""
     return (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (
         other.st_dev,
@@ -235,11 +235,11 @@ def same(one: os.stat_result, other: os.stat_result) -> bool:
     )
 
 
-def _check(request: Request, facts: Facts, sha256: str) -> None:
+def _check(request: QuarantineRequest, facts: FileFacts, sha256: str) -> None:
     if request.sha256 is not None:
         if request.sha256 != sha256:
-            raise NotDone(Outcome.CHANGED, "its content is not what was found")
+            raise QuarantineSkipped(Outcome.CHANGED, "its content is not what was found")
     elif request.identity is not None:
         seen = Identity(facts["inode"], facts["size"], facts["mtime_ns"], facts["ctime_ns"])
         if seen != request.identity:
-            raise NotDone(Outcome.CHANGED, "it was changed since it was found")
+            raise QuarantineSkipped(Outcome.CHANGED, "it was changed since it was found")

@@ -13,7 +13,7 @@ from typing import Any
 
 from hashscan.quarantine import system
 
-Facts = Mapping[str, Any]
+FileFacts = Mapping[str, Any]
 """Owner, mode, times, link count, size and extended attributes of a file; JSON values by key."""
 
 _KEPT_BYTES = 1 << 16
@@ -30,7 +30,7 @@ _UNREAD_ATTRIBUTE = frozenset({errno.E2BIG, errno.ERANGE, errno.EACCES, errno.EP
 """The attribute is too large, grows while it is read, or may not be read."""
 
 
-def facts_of(descriptor: int, status: os.stat_result) -> Facts:
+def facts_of(descriptor: int, status: os.stat_result) -> FileFacts:
     """Return all that is known of a file besides its content.
 
     Args:
@@ -81,7 +81,7 @@ def is_sealed(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == sealed
 
 
-def put_back(descriptor: int, facts: Facts) -> None:
+def restore_facts(descriptor: int, facts: FileFacts) -> None:
     """Set owner, mode, attributes and times of a file to the recorded values.
 
     Args:

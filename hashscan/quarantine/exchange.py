@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import NotDone, Outcome, Why
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped, SkipCause
 from hashscan.sources.beneath import (
     FILE_FLAGS,
     LIST_FLAGS,
     PASS_FLAGS,
     open_absolute,
-    open_again,
     open_child,
+    reopen_for_reading,
 )
 
 _BLOCK = 1 << 20
@@ -33,13 +33,13 @@ def open_folder(path: bytes) -> int:
     """Open a folder with `O_PATH`, without following a symlink.
 
     Raises:
-        NotDone: the folder is gone, or its path has a symlink now.
+        QuarantineSkipped: the folder is gone, or its path has a symlink now.
     """
     try:
         return open_absolute(path, PASS_FLAGS)
     except OSError as error:
         outcome = Outcome.GONE if error.errno == errno.ENOENT else Outcome.RACED
-        raise NotDone(outcome, f"its folder can't be opened: {error.strerror}") from error
+        raise QuarantineSkipped(outcome, f"its folder can't be opened: {error.strerror}") from error
 
 
 def sync_folder(folder: int) -> None:
@@ -48,7 +48,7 @@ def sync_folder(folder: int) -> None:
     Args:
         folder: descriptor of the folder; `O_PATH` suffices.
     """
-    again = open_again(folder)
+    again = reopen_for_reading(folder)
     try:
         system.sync(again)
     finally:
@@ -66,20 +66,20 @@ def take_out(folder: int, name: bytes, inode: tuple[int, int], into: int, entry:
         entry: the new name.
 
     Raises:
-        NotDone: the file is not there any more, or the system doesn't allow the move.
+        QuarantineSkipped: the file is not there any more, or the system doesn't allow the move.
         DisplacedError: another file was there, and is in our folder now.
     """
     try:
         system.rename(folder, name, into, entry)
     except OSError as error:
         gone = error.errno == errno.ENOENT
-        crossed = Why.CROSSED if error.errno == errno.EXDEV else None
+        crossed = SkipCause.CROSSED if error.errno == errno.EXDEV else None
         outcome = Outcome.RACED if gone else Outcome.REFUSED
-        raise NotDone(outcome, error.strerror or str(error), crossed) from error
+        raise QuarantineSkipped(outcome, error.strerror or str(error), crossed) from error
     found = os.stat(entry, dir_fd=into, follow_symlinks=False)
     if (found.st_dev, found.st_ino) != inode:
         give_back(into, entry, folder, name)
-        raise NotDone(Outcome.RACED, "something else was put in its place, and was left there")
+        raise QuarantineSkipped(Outcome.RACED, "something else was put in its place, and was left there")
 
 
 def give_back(into: int, entry: bytes, folder: int, name: bytes) -> None:
@@ -108,9 +108,9 @@ def give_name(source: int, entry: bytes, folder: int, name: bytes) -> None:
         with ExitStack() as stack:
             file = open_child(source, entry, FILE_FLAGS)
             stack.callback(os.close, file)
-            listed = open_again(folder)
+            listed = reopen_for_reading(folder)
             stack.callback(os.close, listed)
-            system.join_project(file, listed)
+            system.copy_project_id(file, listed)
         system.rename(source, entry, folder, name)
 
 
@@ -127,23 +127,27 @@ def private_folder(parent: int, entry: bytes) -> Iterator[int]:
         Its descriptor.
 
     Raises:
-        NotDone: the folder can't be made, or was replaced at once.
+        QuarantineSkipped: the folder can't be made, or was replaced at once.
     """
     name = private_name(entry)
     try:
         system.make_folder(parent, name, stat.S_IRWXU)
         folder = open_child(parent, name, LIST_FLAGS)
     except OSError as error:
-        raise NotDone(Outcome.REFUSED, f"no folder can be made beside it: {error.strerror}") from error
+        raise QuarantineSkipped(
+            Outcome.REFUSED, f"no folder can be made beside it: {error.strerror}"
+        ) from error
     try:
         status = os.fstat(folder)
         # The parent's owner can replace it, but not by an empty folder of our user.
         if status.st_uid != os.geteuid() or status.st_mode & 0o077 or os.listdir(folder):
-            raise NotDone(Outcome.RACED, "another folder was put in place of ours")
+            raise QuarantineSkipped(Outcome.RACED, "another folder was put in place of ours")
         try:
-            system.leave_project(folder)
+            system.clear_project_inheritance(folder)
         except OSError as error:
-            raise NotDone(Outcome.REFUSED, f"its project can't be left: {error.strerror}") from error
+            raise QuarantineSkipped(
+                Outcome.REFUSED, f"its project can't be left: {error.strerror}"
+            ) from error
         yield folder
     finally:
         os.close(folder)

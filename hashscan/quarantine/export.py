@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import NotDone, Outcome
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.items import KEPT, Item
 from hashscan.quarantine.log import Line
 from hashscan.quarantine.open_item import open_item, place_of
@@ -36,7 +36,7 @@ def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[s
 
     Raises:
         UsageError: the extra is not installed, a key is invalid, or the file exists already.
-        NotDone: an item is missing or was altered; nothing was written.
+        QuarantineSkipped: an item is missing or was altered; nothing was written.
         OutputError: the file or the log can't be written.
     """
     keys = _keys(recipients)
@@ -52,8 +52,8 @@ def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[s
     except OSError as error:
         raise OutputError(f"can't write {target}: {error.strerror or error}") from error
     for item in items:
-        quarantine.note("exported", item.id, recipients=list(recipients), sha256=digest)
-    quarantine.settle()
+        quarantine.log_event("exported", item.id, recipients=list(recipients), sha256=digest)
+    quarantine.sync()
     return digest
 
 
@@ -119,7 +119,9 @@ def _encrypt(
         ):
             for item in items:
                 if item.state not in KEPT or item.of_another:
-                    raise NotDone(Outcome.REFUSED, f"item {item.id} is not what was found, or not kept")
+                    raise QuarantineSkipped(
+                        Outcome.REFUSED, f"item {item.id} is not what was found, or not kept"
+                    )
                 _add(archive, item, quarantine, lines[item.id])
     finally:
         thread.join()

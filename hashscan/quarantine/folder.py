@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
-from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_again, open_child
+from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child, reopen_for_reading
 from hashscan.sources.evidence import FOLDER_MODE, FOLDER_NAME, TAG, TAG_NAME
 
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
@@ -20,7 +20,7 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-class Place:
+class QuarantineFolder:
     """A quarantine folder, held open."""
 
     def __init__(self, path: bytes, descriptor: int) -> None:
@@ -30,20 +30,20 @@ class Place:
         self.mount = mount_of(descriptor)
 
 
-class KnownPlaces:
+class OpenFolders:
     """A cache of open quarantine folders, by the path that log records name."""
 
     def __init__(self) -> None:
-        self._by_path: dict[bytes, Place] = {}
+        self._by_path: dict[bytes, QuarantineFolder] = {}
 
-    def at(self, path: bytes) -> Place:
+    def at(self, path: bytes) -> QuarantineFolder:
         """Return the quarantine folder at a path.
 
         Raises:
             OSError: it doesn't exist or is not ours alone.
         """
         if path not in self._by_path:
-            self._by_path[path] = Place(path, _opened(open_absolute(path, LIST_FLAGS)))
+            self._by_path[path] = QuarantineFolder(path, _require_private(open_absolute(path, LIST_FLAGS)))
         return self._by_path[path]
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class KnownPlaces:
         self._by_path.clear()
 
 
-class Places(KnownPlaces):
+class QuarantineFolders(OpenFolders):
     """The quarantine folders of a machine, by mount."""
 
     def __init__(self, own: Path, chosen: Iterable[Path] = ()) -> None:
@@ -69,7 +69,7 @@ class Places(KnownPlaces):
             OutputError: the default folder can't be used.
         """
         super().__init__()
-        self._by_mount: dict[int, Place | None] = {}
+        self._by_mount: dict[int, QuarantineFolder | None] = {}
         try:
             self._fallback = self._make(os.path.realpath(os.fsencode(own)))
         except OSError as error:
@@ -95,18 +95,18 @@ class Places(KnownPlaces):
                 self.chosen = place
 
     @property
-    def own(self) -> Place:
+    def own(self) -> QuarantineFolder:
         """The quarantine folder in the state folder."""
         return self._fallback
 
-    def of(self, folder: int) -> Place:
+    def of(self, folder: int) -> QuarantineFolder:
         """Return the quarantine folder for files of a folder: on its mount, or else the default folder."""
         mount = mount_of(folder)
         if mount not in self._by_mount:
-            self._by_mount[mount] = self._at_the_top(mount)
+            self._by_mount[mount] = self._at_mount_point(mount)
         return self._by_mount[mount] or self._fallback
 
-    def _at_the_top(self, mount: int) -> Place | None:
+    def _at_mount_point(self, mount: int) -> QuarantineFolder | None:
         top = mount_point(mount)
         if os.geteuid() != 0 or top is None:
             return None
@@ -117,23 +117,23 @@ class Places(KnownPlaces):
             return None
         return place if place.mount == mount else None
 
-    def _make(self, above: bytes) -> Place:
+    def _make(self, above: bytes) -> QuarantineFolder:
         """Open the quarantine folder beneath a folder, and make it if it doesn't exist.
 
         Raises:
             OSError: it can't be made, or another user could replace it.
         """
-        folder = _safe(above)
+        folder = _open_trusted(above)
         try:
             path = above.rstrip(b"/") + b"/" + FOLDER_NAME
             if path not in self._by_path:
                 with suppress(FileExistsError):
                     system.make_folder(folder, FOLDER_NAME, FOLDER_MODE)
-                descriptor = _opened(open_child(folder, FOLDER_NAME, LIST_FLAGS))
-                self._by_path[path] = Place(path, descriptor)
-                system.leave_project(descriptor)
+                descriptor = _require_private(open_child(folder, FOLDER_NAME, LIST_FLAGS))
+                self._by_path[path] = QuarantineFolder(path, descriptor)
+                system.clear_project_inheritance(descriptor)
                 _tag(descriptor)
-                again = open_again(folder)
+                again = reopen_for_reading(folder)
                 try:
                     system.sync(again)
                 finally:
@@ -164,7 +164,7 @@ def mount_point(mount: int) -> bytes | None:
     return None
 
 
-def _safe(path: bytes) -> int:
+def _open_trusted(path: bytes) -> int:
     """Open a folder, and check that no other user can rename anything in its path.
 
     Raises:
@@ -188,7 +188,7 @@ def _safe(path: bytes) -> int:
     return current
 
 
-def _opened(descriptor: int) -> int:
+def _require_private(descriptor: int) -> int:
     """Return the descriptor of a folder, after checking that it is this user's alone."""
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != FOLDER_MODE:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from hashscan.quarantine.log import Line
-from hashscan.sources.evidence import KeptFile
+from hashscan.sources.evidence import QuarantinedFile
 
 
 class State(StrEnum):
@@ -35,7 +35,7 @@ UNFINISHED = frozenset({State.MOVING, State.RESTORING, State.RELEASING})
 
 WITHDRAWN = "withdrawn"
 """Type of the line that says that all entries that matched an item were withdrawn by their lists' owners."""
-ACCUSED = "accused"
+MATCHED_AGAIN = "accused"
 """Type of the line that says that entries match an item again, or that some of them were withdrawn."""
 
 
@@ -90,14 +90,14 @@ class Item:
     """True if all of its matched entries are gone."""
 
     @property
-    def of_object(self) -> bool:
+    def is_object(self) -> bool:
         """True if it was found in a bucket."""
         return "object" in self.record
 
     @property
     def version(self) -> str:
         """Version of the object that was found, else empty."""
-        return str(self.record["object"]["version"]) if self.of_object else ""
+        return str(self.record["object"]["version"]) if self.is_object else ""
 
     @property
     def in_bucket(self) -> bool:
@@ -107,7 +107,7 @@ class Item:
     @property
     def owners(self) -> tuple[str, ...]:
         """Its owner under all names, the usual one first: user name and uid, or the URL of the bucket."""
-        if self.of_object:
+        if self.is_object:
             scheme, _, rest = self.path.partition(b"://")
             return (f"{scheme.decode()}://{rest.partition(b'/')[0].decode()}",)
         uid = str(self.record["file"]["uid"])
@@ -117,21 +117,23 @@ class Item:
     @property
     def matches(self) -> list[Mapping[str, Any]]:
         """The matches that justified the move, without malformed ones in the report."""
-        return [match for match in listed(self.record["accusation"].get("matches")) if _is_match(match)]
+        return [
+            match for match in list_or_empty(self.record["accusation"].get("matches")) if _is_match(match)
+        ]
 
     @property
-    def why_back(self) -> dict[str, Any]:
+    def restore_reason_fields(self) -> dict[str, Any]:
         """Fields for the log line of a restore: the withdrawals, if no entry supports the item any more."""
         return {"withdrawals": self.withdrawals} if self.withdrawn else {}
 
     @property
-    def kept_file(self) -> KeptFile:
+    def kept_file(self) -> QuarantinedFile:
         """The kept file in the form by which scans recognize it."""
         sealed = self.sealed or {}
         # A file that was moved by mistake was never hashed.
         sha256 = "" if self.of_another else self.sha256
         size = self.record.get("file", {}).get("size")
-        return KeptFile(sha256, size, sealed.get("inode"), sealed.get("ctime_ns"))
+        return QuarantinedFile(sha256, size, sealed.get("inode"), sealed.get("ctime_ns"))
 
     @property
     def sha256(self) -> str:
@@ -143,11 +145,11 @@ def items_of(lines: Iterable[Line]) -> dict[str, Item]:
     """Return the items by id, in the order in which they were added."""
     items: dict[str, Item] = {}
     for line in lines:
-        take_in(items, line)
+        apply_line(items, line)
     return items
 
 
-def take_in(items: dict[str, Item], line: Line) -> None:
+def apply_line(items: dict[str, Item], line: Line) -> None:
     """Update the items by one log line."""
     if "item" not in line:
         return
@@ -168,12 +170,12 @@ def take_in(items: dict[str, Item], line: Line) -> None:
         items[name].note = Note(NoteState.NOTING, line["inode"], line["sha256"])
     elif line["type"] in _NOTE_STATES and (note := items[name].note) is not None:
         note.state = NoteState(line["type"])
-    elif line["type"] in {WITHDRAWN, ACCUSED}:
+    elif line["type"] in {WITHDRAWN, MATCHED_AGAIN}:
         items[name].withdrawals = tuple(line["withdrawals"])
         items[name].withdrawn = line["type"] == WITHDRAWN
 
 
-def listed(value: Any) -> list[Any]:
+def list_or_empty(value: Any) -> list[Any]:
     """Return the value if it is a list, else an empty list; another program may have written the report."""
     return value if isinstance(value, list) else []
 

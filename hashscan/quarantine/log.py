@@ -28,7 +28,7 @@ _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class LogHead:
     """The length and last digest of a log. A copy kept elsewhere shows if the log was cut or rewritten."""
 
     count: int
@@ -40,10 +40,10 @@ class Head:
         return f"{self.count}:{self.digest}"
 
 
-EMPTY = Head(0, _FIRST)
+EMPTY = LogHead(0, _FIRST)
 
 
-def parse_head(text: str) -> Head:
+def parse_head(text: str) -> LogHead:
     """Parse a head from the form in which commands print it.
 
     Raises:
@@ -55,7 +55,7 @@ def parse_head(text: str) -> Head:
             f"{text[:100]!r} is no head of a log",
             advice="Give it as it was printed: a number, a colon and 64 hex digits.",
         )
-    return Head(int(found[1]), found[2])
+    return LogHead(int(found[1]), found[2])
 
 
 class BrokenLogError(OutputError):
@@ -88,7 +88,7 @@ def has_log(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("log.jsonl", "head"))
 
 
-def read_log(folder: Path, known: Mapping[str, Head] | None = None) -> Iterator[tuple[Line, Head]]:
+def read_log(folder: Path, known: Mapping[str, LogHead] | None = None) -> Iterator[tuple[Line, LogHead]]:
     """Yield the lines of a log from the first, each with the head up to it.
 
     Behind the head that is kept beside the log, the last line may be torn. It is left out: its writer was
@@ -115,7 +115,7 @@ def read_log(folder: Path, known: Mapping[str, Head] | None = None) -> Iterator[
                 if not raw.endswith(b"\n") and number > kept.count:
                     break
                 line = _parse(path, number, raw, head)
-                head = Head(number, hashlib.sha256(raw).hexdigest())
+                head = LogHead(number, hashlib.sha256(raw).hexdigest())
                 _compare(path, head, expected)
                 yield line, head
     except FileNotFoundError:
@@ -123,10 +123,10 @@ def read_log(folder: Path, known: Mapping[str, Head] | None = None) -> Iterator[
         return
     except OSError as error:
         raise OutputError(f"can't read the log {path}: {error.strerror}") from error
-    refuse_shorter(path, head, expected)
+    require_length(path, head, expected)
 
 
-def _compare(path: Path, head: Head, expected: Mapping[str, Head]) -> None:
+def _compare(path: Path, head: LogHead, expected: Mapping[str, LogHead]) -> None:
     """Check the head after a line against the expected heads with the same line count."""
     if odd := [where for where, kept in expected.items() if kept.count == head.count and kept != head]:
         raise BrokenLogError(
@@ -134,7 +134,7 @@ def _compare(path: Path, head: Head, expected: Mapping[str, Head]) -> None:
         )
 
 
-def refuse_shorter(path: Path, head: Head, expected: Mapping[str, Head]) -> None:
+def require_length(path: Path, head: LogHead, expected: Mapping[str, LogHead]) -> None:
     """Check that a log has at least as many lines as the kept heads say.
 
     Args:
@@ -154,7 +154,7 @@ def refuse_shorter(path: Path, head: Head, expected: Mapping[str, Head]) -> None
         )
 
 
-def refuse_lost(path: Path, expected: Mapping[str, Head]) -> None:
+def refuse_lost(path: Path, expected: Mapping[str, LogHead]) -> None:
     """See that there never was a log where none is.
 
     Args:
@@ -168,7 +168,7 @@ def refuse_lost(path: Path, expected: Mapping[str, Head]) -> None:
         raise LostLogError(path, max(told.values()), " and ".join(told))
 
 
-def _kept_head(folder: Path) -> Head:
+def _kept_head(folder: Path) -> LogHead:
     path = folder / "head"
     try:
         with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as stream:
@@ -187,10 +187,10 @@ def _kept_head(folder: Path) -> Head:
             f"{path} is not what was written there",
             advice="Verify the log against a head that is kept elsewhere.",
         )
-    return Head(int(found[1]), found[2])
+    return LogHead(int(found[1]), found[2])
 
 
-def _parse(path: Path, number: int, raw: bytes, before: Head) -> Line:
+def _parse(path: Path, number: int, raw: bytes, before: LogHead) -> Line:
     """Return the content of a line, after checking that it is complete and follows the line before."""
     body, ending = raw[:-_ENDING], raw[-_ENDING:]
     if ending != _ending(body):
@@ -220,7 +220,7 @@ class LogWriter:
     def __init__(
         self,
         folder: Path,
-        known: Mapping[str, Head] | None = None,
+        known: Mapping[str, LogHead] | None = None,
         seen: Callable[[Line], object] | None = None,
     ) -> None:
         """Open a log, and create it if it never existed.
@@ -248,7 +248,7 @@ class LogWriter:
             raise self._trouble(error) from error
         self._kept = EMPTY
 
-    def _begin(self, folder: Path, known: Mapping[str, Head]) -> None:
+    def _begin(self, folder: Path, known: Mapping[str, LogHead]) -> None:
         if self._path.exists():
             return
         refuse_lost(self._path, known)
@@ -275,7 +275,7 @@ class LogWriter:
             with suppress(OSError):
                 self._cut_torn_line()
             raise self._trouble(error) from error
-        self.head = Head(self.head.count + 1, hashlib.sha256(raw).hexdigest())
+        self.head = LogHead(self.head.count + 1, hashlib.sha256(raw).hexdigest())
 
     def sync(self) -> None:
         """Sync the log, so that all lines survive a power cut.
@@ -288,7 +288,7 @@ class LogWriter:
         except OSError as error:
             raise self._trouble(error) from error
 
-    def keep_head(self) -> None:
+    def write_head(self) -> None:
         """Write the current head beside the log, so that a cut at the log's end is detected.
 
         Raises:
@@ -314,7 +314,7 @@ class LogWriter:
     ) -> None:
         self.close()
 
-    def _keep_head(self, head: Head) -> None:
+    def _keep_head(self, head: LogHead) -> None:
         aside = b".tmp-head"
         with suppress(FileNotFoundError):
             system.unlink(self._folder, aside)

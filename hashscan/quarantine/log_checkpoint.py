@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.log import EMPTY, Head, parse_head
+from hashscan.quarantine.log import EMPTY, LogHead, parse_head
 
 _NAME = "quarantine-head"
 _ASIDE = b".tmp-quarantine-head"
@@ -20,10 +20,10 @@ _MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LogCheckpoint:
     """A checkpoint of a quarantine log."""
 
-    head: Head
+    head: LogHead
     """Head of the log."""
     items: int
     """Number of things in quarantine."""
@@ -32,15 +32,15 @@ class Standing:
         """Return the checkpoint as in reports; JSON values by key."""
         return {"head": str(self.head), "items": self.items}
 
-    def words(self) -> str:
+    def message(self) -> str:
         """Return the checkpoint as text, without a digest or path of what is kept."""
         return f"quarantine: {self.items} kept; head of the log: {self.head}"
 
 
-NOTHING = Standing(EMPTY, 0)
+EMPTY_CHECKPOINT = LogCheckpoint(EMPTY, 0)
 
 
-def standing_of(state: Path) -> Standing | None:
+def read_checkpoint(state: Path) -> LogCheckpoint | None:
     """Return the checkpoint of the last write to a quarantine log; None if there is none.
 
     Raises:
@@ -53,7 +53,7 @@ def standing_of(state: Path) -> Standing | None:
         items = said["items"]
         if not isinstance(items, int):
             raise TypeError
-        return Standing(parse_head(said["head"]), items)
+        return LogCheckpoint(parse_head(said["head"]), items)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -62,16 +62,16 @@ def standing_of(state: Path) -> Standing | None:
         raise OutputError(f"{path} is not what was written there", advice=_REMEDY) from error
 
 
-def standing_fields(state: Path | None) -> dict[str, object]:
+def checkpoint_fields(state: Path | None) -> dict[str, object]:
     """Return the checkpoint fields for a report; empty if there is no checkpoint."""
     try:
-        standing = None if state is None else standing_of(state)
+        standing = None if state is None else read_checkpoint(state)
     except OutputError as error:
         return {"quarantine": {"trouble": str(error)}}
     return {} if standing is None else {"quarantine": standing.fields()}
 
 
-def known_heads(state: Path, folder: Path) -> Mapping[str, Head]:
+def known_heads(state: Path, folder: Path) -> Mapping[str, LogHead]:
     """Return the head that the log must contain, by the place where it is kept.
 
     Args:
@@ -81,7 +81,7 @@ def known_heads(state: Path, folder: Path) -> Mapping[str, Head]:
     Raises:
         OutputError: the checkpoint can't be read, or is missing although there is a log.
     """
-    standing = standing_of(state)
+    standing = read_checkpoint(state)
     if standing is not None:
         return {str(state / _NAME): standing.head}
     if (folder / "log.jsonl").exists():
@@ -89,7 +89,7 @@ def known_heads(state: Path, folder: Path) -> Mapping[str, Head]:
     return {}
 
 
-def keep_standing(state: Path, standing: Standing) -> None:
+def write_checkpoint(state: Path, standing: LogCheckpoint) -> None:
     """Write the checkpoint; only for the holder of the quarantine's lock.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hashscan.errors import UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import Held, NotDone, Outcome
+from hashscan.quarantine.captured_file import CapturedFile, Outcome, QuarantineSkipped
 from hashscan.quarantine.exchange import DisplacedError, give_back, take_out
 from hashscan.quarantine.items import Item, Note, NoteState
 from hashscan.quarantine.store import Quarantine
@@ -52,7 +52,7 @@ def read_note(path: Path) -> bytes:
     return content
 
 
-def leave_notes(quarantine: Quarantine, moved: Sequence[Held], text: bytes) -> Mapping[str, str]:
+def write_notes(quarantine: Quarantine, moved: Sequence[CapturedFile], text: bytes) -> Mapping[str, str]:
     """Put a text in the place of moved files, under their names; never replace a file that is there by now.
 
     Args:
@@ -70,7 +70,7 @@ def leave_notes(quarantine: Quarantine, moved: Sequence[Held], text: bytes) -> M
     digest = hashlib.sha256(text).hexdigest()
     without: dict[str, str] = {}
     with ExitStack() as stack:
-        made: list[tuple[Held, int]] = []
+        made: list[tuple[CapturedFile, int]] = []
         for held in moved:
             try:
                 note = system.create_unnamed(held.parent, _MODE)
@@ -83,7 +83,7 @@ def leave_notes(quarantine: Quarantine, moved: Sequence[Held], text: bytes) -> M
             system.change_mode(note, _MODE)
             system.sync(note)
             # The inode identifies the note if this process dies right after it was named.
-            quarantine.note(NoteState.NOTING, held.item, inode=os.fstat(note).st_ino, sha256=digest)
+            quarantine.log_event(NoteState.NOTING, held.item, inode=os.fstat(note).st_ino, sha256=digest)
             made.append((held, note))
         quarantine.log.sync()
         for held, note in made:
@@ -92,19 +92,19 @@ def leave_notes(quarantine: Quarantine, moved: Sequence[Held], text: bytes) -> M
                 system.name_file(note, held.parent, held.name)
             except OSError as error:
                 without[held.item] = error.strerror or str(error)
-                quarantine.note(NoteState.NO_NOTE, held.item, detail=without[held.item])
+                quarantine.log_event(NoteState.NO_NOTE, held.item, detail=without[held.item])
                 continue
             # Set the folder's times back: otherwise they can't be restored together with the file.
             with suppress(PermissionError):
                 system.set_folder_times(held.parent, before.st_atime_ns, before.st_mtime_ns)
-            quarantine.note(NoteState.NOTED, held.item)
+            quarantine.log_event(NoteState.NOTED, held.item)
         for descriptor in {held.status.st_dev: note for held, note in made}.values():
             system.sync_file_system(descriptor)
-    quarantine.settle()
+    quarantine.sync()
     return without
 
 
-def take_away(item: Item, into: int, into_path: bytes, parent: int, name: bytes) -> None:
+def remove_note(item: Item, into: int, into_path: bytes, parent: int, name: bytes) -> None:
     """Remove the note from the place of a file that is to be restored; leave anything else that is there.
 
     Args:
@@ -115,7 +115,7 @@ def take_away(item: Item, into: int, into_path: bytes, parent: int, name: bytes)
         name: name of the file.
 
     Raises:
-        NotDone: another file was put in its place during the operation.
+        QuarantineSkipped: another file was put in its place during the operation.
         OSError: the disk fails.
     """
     if item.note is None or item.note.state is NoteState.NO_NOTE or not _is_there(item.note, parent, name):
@@ -126,10 +126,10 @@ def take_away(item: Item, into: int, into_path: bytes, parent: int, name: bytes)
         take_out(parent, name, (there.st_dev, item.note.inode), into, entry)
         if not _is_there(item.note, into, entry):
             give_back(into, entry, parent, name)
-            raise NotDone(Outcome.RACED, "its note was changed as it was taken away")
+            raise QuarantineSkipped(Outcome.RACED, "its note was changed as it was taken away")
     except DisplacedError as error:
         where = os.fsdecode(into_path + b"/" + entry)
-        raise NotDone(
+        raise QuarantineSkipped(
             Outcome.RACED, f"something else was put in the place of its note, and is kept as {where}: {error}"
         ) from error
     system.unlink(into, entry)
@@ -139,7 +139,7 @@ def finish_note(quarantine: Quarantine, item: Item, parent: int, name: bytes) ->
     """Record in the log if a note exists whose writer died before recording it."""
     if item.note is not None and item.note.state is NoteState.NOTING:
         there = parent >= 0 and _is_there(item.note, parent, name)
-        quarantine.note(NoteState.NOTED if there else NoteState.NO_NOTE, item.id, repaired=True)
+        quarantine.log_event(NoteState.NOTED if there else NoteState.NO_NOTE, item.id, repaired=True)
 
 
 def drop_taken_note(item: Item, folder: int) -> None:

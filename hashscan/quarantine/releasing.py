@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import NotDone, Outcome
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.items import KEPT, Item, State
 from hashscan.quarantine.open_item import place_of
 from hashscan.quarantine.store import Quarantine
@@ -18,7 +18,7 @@ def is_due(item: Item) -> bool:
     return item.state in KEPT and _moment(item, "destroy_by") <= datetime.now(UTC)
 
 
-def release(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> int:
+def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> int:
     """Destroy one item; its record stays in the log. The data blocks on the disk are not overwritten.
 
     Args:
@@ -31,32 +31,34 @@ def release(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         The number of other hard links of the file. Through them the content remains, readable by root alone.
 
     Raises:
-        NotDone: the item must still be kept, or can't be removed.
+        QuarantineSkipped: the item must still be kept, or can't be removed.
         OutputError: the quarantine can't be written.
     """
     if item.state not in KEPT:
-        raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
+        raise QuarantineSkipped(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
     if _moment(item, "retain_min") > datetime.now(UTC) and not override:
-        raise NotDone(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
+        raise QuarantineSkipped(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
     if item.withdrawn and not override:
-        raise NotDone(Outcome.REFUSED, "whatever accused it was withdrawn: put it back, or --override")
+        raise QuarantineSkipped(
+            Outcome.REFUSED, "whatever accused it was withdrawn: put it back, or --override"
+        )
     destroy = _destroyer(quarantine, item)
-    quarantine.note(State.RELEASING, item.id, reason=reason, override=override)
+    quarantine.log_event(State.RELEASING, item.id, reason=reason, override=override)
     quarantine.log.sync()
     try:
         names = destroy()
-    except (OSError, NotDone) as error:
+    except (OSError, QuarantineSkipped) as error:
         detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        quarantine.note(State.STAYS, item.id, detail=detail)
-        quarantine.settle()
-        raise NotDone(Outcome.REFUSED, f"it can't be removed: {detail}") from error
-    quarantine.note(State.RELEASED, item.id, **({"other_names": names} if names else {}))
-    quarantine.settle()
+        quarantine.log_event(State.STAYS, item.id, detail=detail)
+        quarantine.sync()
+        raise QuarantineSkipped(Outcome.REFUSED, f"it can't be removed: {detail}") from error
+    quarantine.log_event(State.RELEASED, item.id, **({"other_names": names} if names else {}))
+    quarantine.sync()
     return names
 
 
 def _destroyer(quarantine: Quarantine, item: Item) -> Callable[[], int]:
-    if item.of_object:
+    if item.is_object:
 
         def drop() -> int:
             quarantine.keeping.drop(item)

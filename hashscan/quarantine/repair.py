@@ -10,10 +10,10 @@ import stat
 from contextlib import suppress
 
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import NotDone, split
-from hashscan.quarantine.custody_record import put_back, seal
+from hashscan.quarantine.captured_file import QuarantineSkipped, split
+from hashscan.quarantine.custody_record import restore_facts, seal
 from hashscan.quarantine.exchange import DisplacedError, give_back, open_folder, private_name, sync_folder
-from hashscan.quarantine.folder import Place
+from hashscan.quarantine.folder import QuarantineFolder
 from hashscan.quarantine.items import UNFINISHED, Item, NoteState, State, path_fields
 from hashscan.quarantine.notes import drop_taken_note, finish_note
 from hashscan.quarantine.objects.repair import finish_object
@@ -36,19 +36,19 @@ def repair(quarantine: Quarantine) -> list[str]:
     troubles = []
     for item in quarantine.items().values():
         try:
-            if item.state in UNFINISHED and item.of_object:
+            if item.state in UNFINISHED and item.is_object:
                 finish_object(quarantine, item)
             elif item.state in UNFINISHED:
                 _FINISH[item.state](quarantine, item, place_of(quarantine, item))
             if item.note is not None and item.note.state is NoteState.NOTING:
                 _finish_noting(quarantine, item)
-        except (OSError, NotDone) as error:
+        except (OSError, QuarantineSkipped) as error:
             troubles.append(f"item {item.id} can't be finished: {error}")
-    quarantine.settle()
+    quarantine.sync()
     return troubles
 
 
-def _finish_moving(quarantine: Quarantine, item: Item, place: Place) -> None:
+def _finish_moving(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
     if item.record["way"] == "copy":
         _finish_copy(quarantine, item, place)
         return
@@ -56,7 +56,7 @@ def _finish_moving(quarantine: Quarantine, item: Item, place: Place) -> None:
     try:
         found = os.stat(entry, dir_fd=place.descriptor, follow_symlinks=False)
     except FileNotFoundError:
-        quarantine.note(State.LEFT, item.id, outcome="interrupted", detail="it had not been moved yet")
+        quarantine.log_event(State.LEFT, item.id, outcome="interrupted", detail="it had not been moved yet")
         return
     if found.st_ino != item.record["file"]["inode"]:
         _return(quarantine, item, place, "something else was taken in its place")
@@ -64,24 +64,24 @@ def _finish_moving(quarantine: Quarantine, item: Item, place: Place) -> None:
     file = _open(place.descriptor, entry)
     try:
         if sha256_of(file) != item.sha256:
-            put_back(file, item.record["file"])
+            restore_facts(file, item.record["file"])
             _return(quarantine, item, place, "it was changed as it was moved")
             return
         seal(file)
         system.sync(file)
         system.sync(place.descriptor)
-        with suppress(NotDone):
+        with suppress(QuarantineSkipped):
             parent = open_folder(split(item.path)[0])
             try:
                 sync_folder(parent)
             finally:
                 os.close(parent)
-        quarantine.note(State.MOVED, item.id, links=os.fstat(file).st_nlink, repaired=True)
+        quarantine.log_event(State.MOVED, item.id, links=os.fstat(file).st_nlink, repaired=True)
     finally:
         os.close(file)
 
 
-def _return(quarantine: Quarantine, item: Item, place: Place, why: str) -> None:
+def _return(quarantine: Quarantine, item: Item, place: QuarantineFolder, why: str) -> None:
     """Move back a file that should not be in quarantine, or record that it can't be moved back."""
     parent_path, name = split(item.path)
     try:
@@ -91,13 +91,15 @@ def _return(quarantine: Quarantine, item: Item, place: Place, why: str) -> None:
             sync_folder(parent)
         finally:
             os.close(parent)
-    except (DisplacedError, NotDone) as error:
-        quarantine.note(State.DISPLACED, item.id, place=path_fields(place.path), detail=f"{why}; {error}")
+    except (DisplacedError, QuarantineSkipped) as error:
+        quarantine.log_event(
+            State.DISPLACED, item.id, place=path_fields(place.path), detail=f"{why}; {error}"
+        )
     else:
-        quarantine.note(State.LEFT, item.id, outcome="interrupted", detail=f"{why}, and was put back")
+        quarantine.log_event(State.LEFT, item.id, outcome="interrupted", detail=f"{why}, and was put back")
 
 
-def _finish_copy(quarantine: Quarantine, item: Item, place: Place) -> None:
+def _finish_copy(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
     """Keep the copy if the original is gone from its folder; otherwise delete the copy."""
     parent_path, name = split(item.path)
     entry = item.id.encode()
@@ -120,13 +122,13 @@ def _finish_copy(quarantine: Quarantine, item: Item, place: Place) -> None:
         # The inode number alone could be a later file's, after the copied file was deleted.
         if whole and _has_content(parent, name, item):
             whole = False
-    except NotDone:
+    except QuarantineSkipped:
         if not whole:
             raise
     except DisplacedError as error:
         where = parent_path.rstrip(b"/") + b"/" + private_name(entry)
         _drop(place, entry)
-        quarantine.note(State.DISPLACED, item.id, place=path_fields(where), detail=str(error))
+        quarantine.log_event(State.DISPLACED, item.id, place=path_fields(where), detail=str(error))
         return
     finally:
         if parent >= 0:
@@ -136,13 +138,13 @@ def _finish_copy(quarantine: Quarantine, item: Item, place: Place) -> None:
         with _closing(file):
             seal(file)
             system.sync(file)
-        quarantine.note(State.MOVED, item.id, links=0, repaired=True)
+        quarantine.log_event(State.MOVED, item.id, links=0, repaired=True)
     else:
         _drop(place, entry)
-        quarantine.note(State.LEFT, item.id, outcome="interrupted", detail="it had not been moved yet")
+        quarantine.log_event(State.LEFT, item.id, outcome="interrupted", detail="it had not been moved yet")
 
 
-def _finish_restoring(quarantine: Quarantine, item: Item, place: Place) -> None:
+def _finish_restoring(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
     parent_path, name = split(item.path)
     entry = item.id.encode()
     kept = _inode(place.descriptor, entry) is not None
@@ -155,7 +157,7 @@ def _finish_restoring(quarantine: Quarantine, item: Item, place: Place) -> None:
         return
     try:
         parent = open_folder(parent_path)
-    except NotDone:
+    except QuarantineSkipped:
         _seal_again(quarantine, item, place)
         return
     with _closing(parent):
@@ -176,7 +178,7 @@ def _finish_restoring(quarantine: Quarantine, item: Item, place: Place) -> None:
 def _finish_noting(quarantine: Quarantine, item: Item) -> None:
     parent_path, name = split(item.path)
     parent = -1
-    with suppress(NotDone):
+    with suppress(QuarantineSkipped):
         parent = open_folder(parent_path)
     try:
         finish_note(quarantine, item, parent, name)
@@ -185,25 +187,25 @@ def _finish_noting(quarantine: Quarantine, item: Item) -> None:
             os.close(parent)
 
 
-def _seal_again(quarantine: Quarantine, item: Item, place: Place) -> None:
+def _seal_again(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
     detail = "it was interrupted"
     if item.of_another:
-        quarantine.note(State.DISPLACED, item.id, place=path_fields(item.place), detail=detail)
+        quarantine.log_event(State.DISPLACED, item.id, place=path_fields(item.place), detail=detail)
         return
     with _closing(_open(place.descriptor, item.id.encode())) as file:
-        if not quarantine.is_back_by_another_name(item, os.fstat(file)):
+        if not quarantine.is_restored_by_hard_link(item, os.fstat(file)):
             seal(file)
             system.sync(file)
-    quarantine.note(State.STAYS, item.id, detail=detail)
+    quarantine.log_event(State.STAYS, item.id, detail=detail)
 
 
-def _finish_releasing(quarantine: Quarantine, item: Item, place: Place) -> None:
+def _finish_releasing(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
     try:
         _drop(place, item.id.encode())
     except OSError as error:
-        quarantine.note(State.STAYS, item.id, detail=error.strerror)
+        quarantine.log_event(State.STAYS, item.id, detail=error.strerror)
     else:
-        quarantine.note(State.RELEASED, item.id)
+        quarantine.log_event(State.RELEASED, item.id)
 
 
 _FINISH = {
@@ -262,7 +264,7 @@ def _unseal(folder: int, entry: bytes, item: Item) -> None:
     """Restore the attributes of a file that goes back; its owner may have another hard link to it."""
     if _inode(folder, entry) == item.record["file"]["inode"]:
         with _closing(_open(folder, entry)) as file:
-            put_back(file, item.record["file"])
+            restore_facts(file, item.record["file"])
 
 
 def _in_private(parent: int, entry: bytes) -> int | None:
@@ -278,7 +280,7 @@ def _in_private(parent: int, entry: bytes) -> int | None:
     return None
 
 
-def _is_whole(item: Item, place: Place) -> bool:
+def _is_whole(item: Item, place: QuarantineFolder) -> bool:
     try:
         with _closing(_open(place.descriptor, item.id.encode())) as file:
             return sha256_of(file) == item.sha256
@@ -286,7 +288,7 @@ def _is_whole(item: Item, place: Place) -> bool:
         return False
 
 
-def _drop(place: Place, entry: bytes) -> None:
+def _drop(place: QuarantineFolder, entry: bytes) -> None:
     with suppress(FileNotFoundError):
         system.unlink(place.descriptor, entry)
     system.sync(place.descriptor)

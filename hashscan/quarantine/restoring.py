@@ -10,12 +10,12 @@ from itertools import islice
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import NotDone, Outcome, split
-from hashscan.quarantine.custody_record import put_back, seal
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped, split
+from hashscan.quarantine.custody_record import restore_facts, seal
 from hashscan.quarantine.exchange import copy_content, give_name, open_folder, private_folder, private_name
-from hashscan.quarantine.folder import Place, mount_of
+from hashscan.quarantine.folder import QuarantineFolder, mount_of
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
-from hashscan.quarantine.notes import take_away
+from hashscan.quarantine.notes import remove_note
 from hashscan.quarantine.objects.restoring import restore_object
 from hashscan.quarantine.open_item import open_item, place_of
 from hashscan.quarantine.store import Quarantine
@@ -26,11 +26,11 @@ _TOGETHER = 100
 
 
 @dataclass(slots=True)
-class _Returning:
+class _Restore:
     """An item that is being restored."""
 
     item: Item
-    place: Place
+    place: QuarantineFolder
     parent: int
     """Descriptor of the folder that gets the file, opened with `O_PATH`."""
     name: bytes
@@ -58,7 +58,7 @@ def restore(quarantine: Quarantine, item: Item) -> None:
     """Restore one item: content, owner, mode, attributes, times.
 
     Raises:
-        NotDone: the item stays in quarantine: it is not there or was altered, its folder is gone, or its name
+        QuarantineSkipped: the item stays in quarantine: it is missing or was altered, its folder is gone, or its name
         is taken.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
@@ -67,7 +67,9 @@ def restore(quarantine: Quarantine, item: Item) -> None:
             raise error
 
 
-def restore_all(quarantine: Quarantine, items: Iterable[Item]) -> Iterator[tuple[Item, NotDone | None]]:
+def restore_all(
+    quarantine: Quarantine, items: Iterable[Item]
+) -> Iterator[tuple[Item, QuarantineSkipped | None]]:
     """Restore items in this order; yield each, with the error if it stays, when that is on the disk.
 
     To restore the times of folders too, pass the item that was taken last from each folder first.
@@ -84,89 +86,89 @@ def restore_all(quarantine: Quarantine, items: Iterable[Item]) -> Iterator[tuple
         yield from answers
 
 
-def _together(quarantine: Quarantine, items: list[Item]) -> list[tuple[Item, NotDone | None]]:
-    answers: list[tuple[Item, NotDone | None]] = []
+def _together(quarantine: Quarantine, items: list[Item]) -> list[tuple[Item, QuarantineSkipped | None]]:
+    answers: list[tuple[Item, QuarantineSkipped | None]] = []
     with ExitStack() as stack:
-        begun: list[_Returning] = []
+        begun: list[_Restore] = []
         for item in items:
             try:
-                if item.of_object and item.state in KEPT:
+                if item.is_object and item.state in KEPT:
                     restore_object(quarantine, item)
                     answers.append((item, None))
                 else:
                     begun.append(_opened(quarantine, item, stack))
-            except NotDone as error:
+            except QuarantineSkipped as error:
                 answers.append((item, error))
         for one in begun:
-            quarantine.note(State.RESTORING, one.item.id, way=one.way, **one.item.why_back)
+            quarantine.log_event(State.RESTORING, one.item.id, way=one.way, **one.item.restore_reason_fields)
         if begun:
             quarantine.log.sync()
-        ready: list[_Returning] = []
-        failed: list[tuple[_Returning, Exception]] = []
+        ready: list[_Restore] = []
+        failed: list[tuple[_Restore, Exception]] = []
         for one in begun:
             stack.enter_context(one.leave_private)
             try:
                 _prepare(quarantine, one, stack)
                 ready.append(one)
-            except (OSError, NotDone) as error:
+            except (OSError, QuarantineSkipped) as error:
                 failed.append((one, error))
         # Otherwise a power cut could leave a file in its place without its owner set.
         _sync_all(one.on_its_file_system for one in ready)
         quarantine.log.sync()
-        done: list[_Returning] = []
+        done: list[_Restore] = []
         for one in ready:
             try:
-                _set_in(one)
+                _rename_into_place(one)
                 done.append(one)
-            except (OSError, NotDone) as error:
+            except (OSError, QuarantineSkipped) as error:
                 failed.append((one, error))
         _seal_what_stays([one for one, _ in failed], done)
         answers += [(one.item, _stays(quarantine, one.item, error)) for one, error in failed]
-        answers += [(one.item, None) for one in _settled(quarantine, done)]
+        answers += [(one.item, None) for one in _log_restored(quarantine, done)]
         if begun:
-            quarantine.settle()
+            quarantine.sync()
     return answers
 
 
-def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Returning:
+def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Restore:
     """Open an item and the folder that gets it.
 
     Raises:
-        NotDone: the item can't be restored.
+        QuarantineSkipped: the item can't be restored.
     """
     if item.state not in KEPT:
-        raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
+        raise QuarantineSkipped(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
     place = place_of(quarantine, item)
     parent_path, name = split(item.path)
     parent = open_folder(parent_path)
     stack.callback(os.close, parent)
     if item.of_another:
-        return _Returning(item, place, parent, name, -1, "rename")
+        return _Restore(item, place, parent, name, -1, "rename")
     file = open_item(item, place)
     stack.callback(os.close, file)
     way = "rename" if mount_of(parent) == place.mount else "copy"
-    return _Returning(item, place, parent, name, file, way)
+    return _Restore(item, place, parent, name, file, way)
 
 
-def _prepare(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
+def _prepare(quarantine: Quarantine, one: _Restore, stack: ExitStack) -> None:
     """Give the file, or the copy of it, the recorded owner, mode, attributes and times.
 
     Raises:
-        NotDone: its name is taken, or the copy is not what was kept.
+        QuarantineSkipped: its name is taken, or the copy is not what was kept.
         OSError: a file can't be read, written or changed.
     """
     if _is_taken(one):
         # Check before the owner has access again: the owner may have a hard link and alter the file
         # meanwhile.
-        raise NotDone(Outcome.REFUSED, "it can't have its name back: File exists")
+        raise QuarantineSkipped(Outcome.REFUSED, "it can't have its name back: File exists")
     if one.way == "copy":
         _copy(quarantine, one, stack)
-    elif one.file >= 0 and not quarantine.is_back_by_another_name(one.item, os.fstat(one.file)):
+    elif one.file >= 0 and not quarantine.is_restored_by_hard_link(one.item, os.fstat(one.file)):
         one.sealed = True
-        put_back(one.file, one.item.record["file"])
+        restore_facts(one.file, one.item.record["file"])
 
 
-def _is_taken(one: _Returning) -> bool:
+def _is_taken(one: _Restore) -> bool:
     """Return True if its name is taken by anything but the note that was left there."""
     try:
         there = os.stat(one.name, dir_fd=one.parent, follow_symlinks=False)
@@ -175,7 +177,7 @@ def _is_taken(one: _Returning) -> bool:
     return one.item.note is None or there.st_ino != one.item.note.inode
 
 
-def _copy(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
+def _copy(quarantine: Quarantine, one: _Restore, stack: ExitStack) -> None:
     before = os.fstat(one.parent)
     one.private = one.leave_private.enter_context(private_folder(one.parent, one.entry))
     # The folder's times show the restore of other items that nothing else was changed in the folder.
@@ -186,21 +188,23 @@ def _copy(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
     try:
         copy_content(one.file, one.copy, os.fstat(one.file).st_size)
         if sha256_of(one.copy) != one.item.sha256:
-            raise NotDone(Outcome.CHANGED, "the copy is not what was kept")
-        put_back(one.copy, one.item.record["file"])
-    except (OSError, NotDone):
+            raise QuarantineSkipped(Outcome.CHANGED, "the copy is not what was kept")
+        restore_facts(one.copy, one.item.record["file"])
+    except (OSError, QuarantineSkipped):
         system.unlink(one.private, one.entry)
         raise
     # The inode identifies the file if this process dies before the next line.
     inode = os.fstat(one.copy).st_ino
-    quarantine.note(State.RESTORING, one.item.id, way="copy", inode=inode, **one.item.why_back)
+    quarantine.log_event(
+        State.RESTORING, one.item.id, way="copy", inode=inode, **one.item.restore_reason_fields
+    )
 
 
-def _set_in(one: _Returning) -> None:
+def _rename_into_place(one: _Restore) -> None:
     """Give a file its name, and its folder the recorded times.
 
     Raises:
-        NotDone: its name is taken.
+        QuarantineSkipped: its name is taken.
         OSError: the disk fails.
     """
     before = os.fstat(one.parent)
@@ -209,14 +213,14 @@ def _set_in(one: _Returning) -> None:
     else:
         source, path = one.place.descriptor, one.place.path
     try:
-        take_away(one.item, source, path, one.parent, one.name)
+        remove_note(one.item, source, path, one.parent, one.name)
         give_name(source, one.entry, one.parent, one.name)
-    except (OSError, NotDone) as error:
+    except (OSError, QuarantineSkipped) as error:
         if one.copy >= 0:
             system.unlink(source, one.entry)
-        if isinstance(error, NotDone):
+        if isinstance(error, QuarantineSkipped):
             raise
-        raise NotDone(Outcome.REFUSED, f"it can't have its name back: {error.strerror}") from error
+        raise QuarantineSkipped(Outcome.REFUSED, f"it can't have its name back: {error.strerror}") from error
     finally:
         one.leave_private.close()
     if one.item.folder is not None and _is_as_it_was_left(one.item, before):
@@ -229,7 +233,7 @@ def _is_as_it_was_left(item: Item, folder: os.stat_result) -> bool:
     return item.folder is not None and folder.st_mtime_ns == item.folder["after_ns"]
 
 
-def _seal_what_stays(failed: list[_Returning], done: list[_Returning]) -> None:
+def _seal_what_stays(failed: list[_Restore], done: list[_Restore]) -> None:
     back = {(s.st_dev, s.st_ino) for s in (os.fstat(one.file) for one in done if one.file >= 0)}
     for one in failed:
         if one.sealed:
@@ -238,7 +242,7 @@ def _seal_what_stays(failed: list[_Returning], done: list[_Returning]) -> None:
                 seal(one.file)
 
 
-def _settled(quarantine: Quarantine, done: list[_Returning]) -> list[_Returning]:
+def _log_restored(quarantine: Quarantine, done: list[_Restore]) -> list[_Restore]:
     """Sync restored files, then delete what was copied from quarantine and record the restores in the log."""
     _sync_all(one.on_its_file_system for one in done)
     copied = [one for one in done if one.copy >= 0]
@@ -246,7 +250,7 @@ def _settled(quarantine: Quarantine, done: list[_Returning]) -> list[_Returning]
         system.unlink(one.place.descriptor, one.entry)
     _sync_all(one.place.descriptor for one in copied)
     for one in done:
-        quarantine.note(State.RESTORED, one.item.id)
+        quarantine.log_event(State.RESTORED, one.item.id)
     return done
 
 
@@ -256,16 +260,16 @@ def _sync_all(descriptors: Iterable[int]) -> None:
         system.sync_file_system(descriptor)
 
 
-def finish(quarantine: Quarantine, item: Item, place: Place) -> None:
+def finish(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
     """Record that an item is restored, after deleting any copy that is still kept."""
     with suppress(FileNotFoundError):
         system.unlink(place.descriptor, item.id.encode())
     system.sync(place.descriptor)
-    quarantine.note(State.RESTORED, item.id)
+    quarantine.log_event(State.RESTORED, item.id)
 
 
-def _stays(quarantine: Quarantine, item: Item, error: Exception) -> NotDone:
+def _stays(quarantine: Quarantine, item: Item, error: Exception) -> QuarantineSkipped:
     detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
     kind = State.DISPLACED if item.of_another else State.STAYS
-    quarantine.note(kind, item.id, place=path_fields(item.place), detail=detail)
-    return error if isinstance(error, NotDone) else NotDone(Outcome.REFUSED, detail)
+    quarantine.log_event(kind, item.id, place=path_fields(item.place), detail=detail)
+    return error if isinstance(error, QuarantineSkipped) else QuarantineSkipped(Outcome.REFUSED, detail)

@@ -14,7 +14,7 @@ _DEPTH = 64
 
 
 @dataclass(slots=True)
-class Effort:
+class SearchBudget:
     """The remaining budget for files that are renamed meanwhile; customers decide how many there are."""
 
     names: int = 1_000_000
@@ -24,7 +24,7 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class FileLocation:
     """The current location of a file."""
 
     parent: int
@@ -38,7 +38,7 @@ class Whereabouts:
         return self.parent_path.rstrip(b"/") + b"/" + self.name
 
 
-def search(path: bytes, inodes: Collection[int], effort: Effort) -> Iterator[tuple[int, Whereabouts]]:
+def search(path: bytes, inodes: Collection[int], effort: SearchBudget) -> Iterator[tuple[int, FileLocation]]:
     """Search for files by inode: beneath the folder of a path, then beneath parent folders owned by users.
 
     A customer can rename nothing in a folder of root's, so the search ends below it. An inode number is no
@@ -78,10 +78,10 @@ def _beneath(
     folder: int,
     path: bytes,
     inodes: Collection[int],
-    effort: Effort,
+    effort: SearchBudget,
     seen: tuple[int, int] | None,
     depth: int,
-) -> Iterator[tuple[int, Whereabouts]]:
+) -> Iterator[tuple[int, FileLocation]]:
     folders: list[bytes] = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -92,7 +92,7 @@ def _beneath(
             if entry.is_dir(follow_symlinks=False):
                 folders.append(name)
             elif entry.inode() in inodes and not entry.is_symlink():
-                yield entry.inode(), Whereabouts(os.dup(folder), path, name)
+                yield entry.inode(), FileLocation(os.dup(folder), path, name)
     if depth == _DEPTH:
         return
     device = os.fstat(folder).st_dev

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from hashscan.model import USABLE_STATES, TrustState, Verdict, Weak
-from hashscan.quarantine.captured_file import Identity, ObjectIdentity, Request, is_url
+from hashscan.quarantine.captured_file import Identity, ObjectIdentity, QuarantineRequest, is_url
 from hashscan.quarantine.items import path_of
-from hashscan.quarantine.trust_weakness import accuses, lacking, weak_list
+from hashscan.quarantine.trust_weakness import blocking_weakness_of, justifies_action, weak_list
 
 
 def request_of(
@@ -16,7 +16,7 @@ def request_of(
     sweep: Mapping[str, Any],
     act_on: Collection[Weak] = (),
     content: str | None = None,
-) -> Request | None:
+) -> QuarantineRequest | None:
     """Return the move that a finding justifies; None if it justifies none.
 
     A finding whose matches are all by test entries, or by local or stale lists, justifies no move. A finding
@@ -37,7 +37,7 @@ def request_of(
     if not matches:
         return None
     named = {m["list"] for m in matches}
-    return Request(
+    return QuarantineRequest(
         path_of(finding),
         {
             "sweep": sweep.get("uuid"),
@@ -54,7 +54,9 @@ def request_of(
     )
 
 
-def unbacked(finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Collection[Weak]) -> Weak | None:
+def blocking_weakness(
+    finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Collection[Weak]
+) -> Weak | None:
     """Return the weakness that alone keeps a finding from being moved; None if there is no such weakness.
 
     If there are several such matches, the first, which is the closest, counts.
@@ -68,7 +70,9 @@ def unbacked(finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Colle
         return None
     lists = {info["name"]: info for info in sweep.get("lists", ())}
     match = next(m for m in finding["matches"] if _acts(m, lists, tuple(Weak)))
-    return lacking(weak_list(TrustState(lists[match["list"]]["state"])), match["category"], act_on)
+    return blocking_weakness_of(
+        weak_list(TrustState(lists[match["list"]]["state"])), match["category"], act_on
+    )
 
 
 def _identity(finding: Mapping[str, Any]) -> Identity | ObjectIdentity | None:
@@ -84,6 +88,6 @@ def _acts(match: Mapping[str, Any], lists: Mapping[str, Mapping[str, Any]], act_
     state = lists.get(match["list"], {}).get("state")
     return (
         state in USABLE_STATES
-        and lacking(weak_list(TrustState(state)), match["category"], act_on) is None
-        and accuses(match)
+        and blocking_weakness_of(weak_list(TrustState(state)), match["category"], act_on) is None
+        and justifies_action(match)
     )

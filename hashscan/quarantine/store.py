@@ -16,16 +16,22 @@ from typing import Any, Self
 
 from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
-from hashscan.quarantine.custody_record import Facts, is_sealed
-from hashscan.quarantine.folder import Places
-from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, items_of, take_in
-from hashscan.quarantine.log import Head, Line, LogWriter, has_log, read_log, refuse_lost
-from hashscan.quarantine.log_checkpoint import NOTHING, Standing, keep_standing, known_heads, standing_of
-from hashscan.quarantine.objects.keeping import Keeping
+from hashscan.quarantine.custody_record import FileFacts, is_sealed
+from hashscan.quarantine.folder import QuarantineFolders
+from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, apply_line, items_of
+from hashscan.quarantine.log import Line, LogHead, LogWriter, has_log, read_log, refuse_lost
+from hashscan.quarantine.log_checkpoint import (
+    EMPTY_CHECKPOINT,
+    LogCheckpoint,
+    known_heads,
+    read_checkpoint,
+    write_checkpoint,
+)
+from hashscan.quarantine.objects.keeping import CopyStorage
 from hashscan.quarantine.objects.stores import Stores
-from hashscan.quarantine.searching import Effort
-from hashscan.quarantine.system_log import tell_system_log
-from hashscan.sources.evidence import KeptFile
+from hashscan.quarantine.searching import SearchBudget
+from hashscan.quarantine.system_log import write_system_log
+from hashscan.sources.evidence import QuarantinedFile
 
 _NOBODY = 0xFFFFFFFF
 
@@ -44,7 +50,7 @@ def read_items(state: Path) -> dict[str, Item]:
     return items_of(line for line, _ in read_lines(state))
 
 
-def read_lines(state: Path, known: Mapping[str, Head] | None = None) -> Iterator[tuple[Line, Head]]:
+def read_lines(state: Path, known: Mapping[str, LogHead] | None = None) -> Iterator[tuple[Line, LogHead]]:
     """Yield the log lines of a quarantine from the first, each with the head up to it; none without a log.
 
     Args:
@@ -76,13 +82,13 @@ def kept_in_buckets(state: Path) -> frozenset[bytes]:
     )
 
 
-def kept_in_folders(state: Path) -> dict[bytes, dict[bytes, KeptFile]]:
+def kept_in_folders(state: Path) -> dict[bytes, dict[bytes, QuarantinedFile]]:
     """Return the files that a quarantine keeps on this machine, by folder (as in the log) and file name.
 
     Raises:
         OutputError: the log is damaged or can't be read.
     """
-    folders: dict[bytes, dict[bytes, KeptFile]] = {}
+    folders: dict[bytes, dict[bytes, QuarantinedFile]] = {}
     for item in read_items(state).values():
         if not item.in_bucket:
             files = folders.setdefault(item.place, {})
@@ -120,23 +126,25 @@ class Quarantine:
             stack.callback(os.close, _lock(folder))
             known = known_heads(state, folder)
             if not known:
-                _keep_standing(state, NOTHING)
-            self.places = Places(folder, chosen)
+                _keep_standing(state, EMPTY_CHECKPOINT)
+            self.places = QuarantineFolders(folder, chosen)
             stack.callback(self.places.close)
             self.stores = Stores({}) if stores is None else stores
             stack.callback(self.stores.close)
-            self.keeping = Keeping(self.stores, self.places, self.places.own.path)
+            self.keeping = CopyStorage(self.stores, self.places, self.places.own.path)
             self._items: dict[str, Item] = {}
-            self.log = stack.enter_context(LogWriter(folder, known, lambda line: take_in(self._items, line)))
-            self._begun = self._kept = standing_of(state) or NOTHING
+            self.log = stack.enter_context(
+                LogWriter(folder, known, lambda line: apply_line(self._items, line))
+            )
+            self._begun = self._kept = read_checkpoint(state) or EMPTY_CHECKPOINT
             self._stack = stack.pop_all()
         self.state = state
         self.folder = folder
-        self.effort = Effort()
+        self.effort = SearchBudget()
         """Remaining budget for files that move away."""
 
     @property
-    def head(self) -> Head:
+    def head(self) -> LogHead:
         """Head of the log; a copy should be kept elsewhere too."""
         return self.log.head
 
@@ -168,7 +176,7 @@ class Quarantine:
             return False
         return os.path.samestat(os.fstat(place.descriptor), os.fstat(folder))
 
-    def facts_of_twin(self, status: os.stat_result, sha256: str) -> Facts | None:
+    def facts_before_seal(self, status: os.stat_result, sha256: str) -> FileFacts | None:
         """Return a file's facts from before another hard link of it was moved and sealed; None if none was.
 
         Args:
@@ -178,14 +186,14 @@ class Quarantine:
         if not is_sealed(status):
             return None
         for item in self._items.values():
-            if item.state not in KEPT or item.of_object or item.sha256 != sha256:
+            if item.state not in KEPT or item.is_object or item.sha256 != sha256:
                 continue
-            facts: Facts = item.record["file"]
+            facts: FileFacts = item.record["file"]
             if facts["inode"] == status.st_ino:
                 return facts
         return None
 
-    def is_back_by_another_name(self, item: Item, status: os.stat_result) -> bool:
+    def is_restored_by_hard_link(self, item: Item, status: os.stat_result) -> bool:
         """Return True if the kept file was restored by another hard link, so that its owner has access again.
 
         The owner may have changed the owner, mode and times that were restored.
@@ -197,24 +205,24 @@ class Quarantine:
         return status.st_nlink > 1 and any(
             other.state is State.RESTORED and other.record["file"]["inode"] == status.st_ino
             for other in self._items.values()
-            if other.sha256 == item.sha256 and not other.of_object
+            if other.sha256 == item.sha256 and not other.is_object
         )
 
     def append(self, line: Line) -> None:
         """Append a line to the log; it is on the disk only after `settle`, or a sync of the log."""
         self.log.append(line)
-        take_in(self._items, line)
+        apply_line(self._items, line)
 
-    def note(self, kind: str, item: str, **more: Any) -> None:
+    def log_event(self, kind: str, item: str, **more: Any) -> None:
         """Append a line to the log, with operator, host and time."""
-        self.append({"type": kind, "item": item, **circumstances(), **more})
+        self.append({"type": kind, "item": item, **event_context(), **more})
 
-    def settle(self) -> None:
+    def sync(self) -> None:
         """Sync the log, and write its head beside it and into the state folder."""
         self.log.sync()
-        self.log.keep_head()
+        self.log.write_head()
         if self._kept.head != self.head:
-            standing = Standing(self.head, sum(item.state in KEPT for item in self._items.values()))
+            standing = LogCheckpoint(self.head, sum(item.state in KEPT for item in self._items.values()))
             _keep_standing(self.state, standing)
             self._kept = standing
 
@@ -223,7 +231,7 @@ class Quarantine:
         self._stack.close()
         # A head that may not be on the disk is not sent: its lines would be reported missing for ever.
         news = self._kept != self._begun
-        if news and not tell_system_log(self._kept.words()) and self._told is not None:
+        if news and not write_system_log(self._kept.message()) and self._told is not None:
             self._told(
                 "no system log takes it here: keep the head of the quarantine's log elsewhere yourself"
             )
@@ -237,15 +245,15 @@ class Quarantine:
         self.close()
 
 
-def circumstances() -> dict[str, Any]:
+def event_context() -> dict[str, Any]:
     """Return who does something, when, on which host, and with which version."""
     return {"time": datetime.now(UTC).isoformat(), "host": socket.gethostname(), "version": __version__,
             "operator": _operator()}  # fmt: skip
 
 
-def _keep_standing(state: Path, standing: Standing) -> None:
+def _keep_standing(state: Path, standing: LogCheckpoint) -> None:
     try:
-        keep_standing(state, standing)
+        write_checkpoint(state, standing)
     except OSError as error:
         raise OutputError(f"can't write into {state}: {error.strerror}") from error
 

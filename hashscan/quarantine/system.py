@@ -83,7 +83,7 @@ def make_folder(folder: int, name: bytes, mode: int) -> None:
     os.mkdir(name, mode, dir_fd=folder)
 
 
-def leave_project(folder: int) -> None:
+def clear_project_inheritance(folder: int) -> None:
     """Clear the flag by which a folder of ours passes its project id to new entries.
 
     With the flag, renaming a file of another project into the folder fails with EXDEV. On a filesystem
@@ -107,7 +107,7 @@ def leave_project(folder: int) -> None:
         fcntl.ioctl(folder, _FSSETXATTR, bytes(fields))
 
 
-def join_project(descriptor: int, folder: int) -> None:
+def copy_project_id(descriptor: int, folder: int) -> None:
     """Give a file the project id of a folder; a file's owner may set any project id.
 
     Args:

@@ -22,7 +22,7 @@ class Severity(IntEnum):
     INFO = 6
 
 
-def tell_system_log(words: str, *, severity: Severity = Severity.NOTICE, address: str = ADDRESS) -> bool:
+def write_system_log(words: str, *, severity: Severity = Severity.NOTICE, address: str = ADDRESS) -> bool:
     """Send a line to syslog or the journal.
 
     Args:

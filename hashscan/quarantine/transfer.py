@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import Held, NotDone, Outcome, same
-from hashscan.quarantine.custody_record import Facts, is_sealed, put_back, seal
+from hashscan.quarantine.captured_file import CapturedFile, Outcome, QuarantineSkipped, same_status
+from hashscan.quarantine.custody_record import FileFacts, is_sealed, restore_facts, seal
 from hashscan.quarantine.exchange import (
     DisplacedError,
     copy_content,
@@ -19,7 +19,7 @@ from hashscan.quarantine.exchange import (
     private_folder,
     take_out,
 )
-from hashscan.quarantine.folder import Place
+from hashscan.quarantine.folder import QuarantineFolder
 from hashscan.sources.beneath import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
 from hashscan.sources.evidence import sha256_of
 
@@ -29,7 +29,9 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DELETED = b" (deleted)"
 
 
-def take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> dict[str, int]:
+def take_file(
+    held: CapturedFile, latest: os.stat_result, place: QuarantineFolder, *, within: bool
+) -> dict[str, int]:
     """Move one file, seal it, and check that it is still what was hashed.
 
     If the sha256 is known, only the content counts: it is compared when nobody can open the file any more, so
@@ -45,7 +47,7 @@ def take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> d
         Access and modification time of its folder before, modification time after; nanoseconds.
 
     Raises:
-        NotDone: the file stays where it is.
+        QuarantineSkipped: the file stays where it is.
         DisplacedError: another file is in quarantine now and can't go back.
         OutputError: the quarantine can't be written.
     """
@@ -59,7 +61,7 @@ def take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> d
                 _require_there(held, parent, name)
                 (_take_within if within else _take_across)(held, parent, name, place)
                 break
-            except NotDone as error:
+            except QuarantineSkipped as error:
                 if error.outcome is not Outcome.RACED or held.request.sha256 is None or tries == _TRIES:
                     raise
                 # The kernel knows the current name of the open file.
@@ -77,7 +79,7 @@ def take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> d
     return {"atime_ns": before.st_atime_ns, "mtime_ns": before.st_mtime_ns, "after_ns": after}
 
 
-def keep_copies(files: list[tuple[Held, Place]]) -> dict[str, NotDone]:
+def copy_files(files: list[tuple[CapturedFile, QuarantineFolder]]) -> dict[str, QuarantineSkipped]:
     """Copy files from other filesystems, and sync the copies before any original is removed.
 
     A copy of a file that changes meanwhile has other content than was hashed; `take` detects that.
@@ -88,7 +90,7 @@ def keep_copies(files: list[tuple[Held, Place]]) -> dict[str, NotDone]:
     Raises:
         OutputError: a copy can't be written for another reason.
     """
-    lacking: dict[str, NotDone] = {}
+    lacking: dict[str, QuarantineSkipped] = {}
     for held, place in files:
         try:
             copy = system.create(place.descriptor, held.entry, 0o600)
@@ -104,35 +106,35 @@ def keep_copies(files: list[tuple[Held, Place]]) -> dict[str, NotDone]:
             with suppress(FileNotFoundError):
                 system.unlink(place.descriptor, held.entry)
             detail = f"there is no room for a copy in {os.fsdecode(place.path)}: {error.strerror}"
-            lacking[held.item] = NotDone(Outcome.REFUSED, detail)
+            lacking[held.item] = QuarantineSkipped(Outcome.REFUSED, detail)
     for place in {place.mount: place for _, place in files}.values():
         system.sync_file_system(place.descriptor)
     return lacking
 
 
-def _require_unchanged(held: Held, latest: os.stat_result) -> None:
+def _require_unchanged(held: CapturedFile, latest: os.stat_result) -> None:
     parent = open_folder(held.parent_path)
     try:
         if not os.path.samestat(os.fstat(parent), os.fstat(held.parent)):
-            raise NotDone(Outcome.RACED, "another folder was put in place of its own")
+            raise QuarantineSkipped(Outcome.RACED, "another folder was put in place of its own")
         try:
             there = os.stat(held.name, dir_fd=parent, follow_symlinks=False)
         except OSError as error:
-            raise NotDone(Outcome.RACED, error.strerror or str(error)) from error
-        if not same(there, latest):
-            raise NotDone(Outcome.RACED, "something else was put in its place, or it was changed")
+            raise QuarantineSkipped(Outcome.RACED, error.strerror or str(error)) from error
+        if not same_status(there, latest):
+            raise QuarantineSkipped(Outcome.RACED, "something else was put in its place, or it was changed")
     finally:
         os.close(parent)
 
 
-def _require_there(held: Held, parent: int, name: bytes) -> None:
+def _require_there(held: CapturedFile, parent: int, name: bytes) -> None:
     """Check that a name is the file's: another file, if taken by mistake, might not be able to go back."""
     try:
         there = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except OSError as error:
-        raise NotDone(Outcome.RACED, error.strerror or str(error)) from error
+        raise QuarantineSkipped(Outcome.RACED, error.strerror or str(error)) from error
     if (there.st_dev, there.st_ino) != (held.status.st_dev, held.status.st_ino):
-        raise NotDone(Outcome.RACED, "something else was put in its place")
+        raise QuarantineSkipped(Outcome.RACED, "something else was put in its place")
 
 
 def _name_of(file: int) -> tuple[bytes, bytes] | None:
@@ -147,23 +149,23 @@ def _name_of(file: int) -> tuple[bytes, bytes] | None:
     return parent or b"/", name
 
 
-def _take_within(held: Held, parent: int, name: bytes, place: Place) -> None:
+def _take_within(held: CapturedFile, parent: int, name: bytes, place: QuarantineFolder) -> None:
     inode = (held.status.st_dev, held.status.st_ino)
     take_out(parent, name, inode, place.descriptor, held.entry)
     facts = _facts_now(held)
     try:
         seal(held.file)
         _require_content(held)
-    except (OSError, NotDone) as error:
-        put_back(held.file, facts)
+    except (OSError, QuarantineSkipped) as error:
+        restore_facts(held.file, facts)
         give_back(place.descriptor, held.entry, parent, name)
-        raise error if isinstance(error, NotDone) else _refused(error) from error
+        raise error if isinstance(error, QuarantineSkipped) else _refused(error) from error
 
 
-def _take_across(held: Held, parent: int, name: bytes, place: Place) -> None:
+def _take_across(held: CapturedFile, parent: int, name: bytes, place: QuarantineFolder) -> None:
     """Remove a file that was copied, after proving that it is the one that was copied."""
     if not _is_whole(held, place):
-        raise NotDone(Outcome.CHANGED, "it changed while it was copied")
+        raise QuarantineSkipped(Outcome.CHANGED, "it changed while it was copied")
     with private_folder(parent, held.entry) as private:
         inode = (held.status.st_dev, held.status.st_ino)
         take_out(parent, name, inode, private, held.entry)
@@ -172,14 +174,14 @@ def _take_across(held: Held, parent: int, name: bytes, place: Place) -> None:
             # Its owner may have made another hard link at the last moment.
             seal(held.file)
             _require_content(held)
-        except (OSError, NotDone) as error:
-            put_back(held.file, facts)
+        except (OSError, QuarantineSkipped) as error:
+            restore_facts(held.file, facts)
             give_back(private, held.entry, parent, name)
-            raise error if isinstance(error, NotDone) else _refused(error) from error
+            raise error if isinstance(error, QuarantineSkipped) else _refused(error) from error
         system.unlink(private, held.entry)
 
 
-def _facts_now(held: Held) -> Facts:
+def _facts_now(held: CapturedFile) -> FileFacts:
     """Return the facts to restore if the file goes back; its owner may have changed it since the hashing."""
     status = os.fstat(held.file)
     if is_sealed(status):
@@ -194,7 +196,7 @@ def _facts_now(held: Held) -> Facts:
     }
 
 
-def _is_whole(held: Held, place: Place) -> bool:
+def _is_whole(held: CapturedFile, place: QuarantineFolder) -> bool:
     copy = open_child(place.descriptor, held.entry, FILE_FLAGS)
     try:
         return sha256_of(copy) == held.digests["sha256"]
@@ -202,12 +204,12 @@ def _is_whole(held: Held, place: Place) -> bool:
         os.close(copy)
 
 
-def _require_content(held: Held) -> None:
+def _require_content(held: CapturedFile) -> None:
     if sha256_of(held.file, held.status.st_size) != held.digests["sha256"]:
-        raise NotDone(Outcome.CHANGED, "it was changed as it was moved")
+        raise QuarantineSkipped(Outcome.CHANGED, "it was changed as it was moved")
 
 
-def _refused(error: OSError) -> NotDone:
+def _refused(error: OSError) -> QuarantineSkipped:
     if error.errno in {errno.EIO, errno.EROFS}:
-        return NotDone(Outcome.REFUSED, f"the disk fails: {error.strerror}")
-    return NotDone(Outcome.REFUSED, error.strerror or str(error))
+        return QuarantineSkipped(Outcome.REFUSED, f"the disk fails: {error.strerror}")
+    return QuarantineSkipped(Outcome.REFUSED, error.strerror or str(error))

@@ -7,10 +7,10 @@ from typing import Any
 
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, TEST_CATEGORY, TrustState, Weak
 
-SILENCED = frozenset({"excepted", "doubt", "withheld"})
+NOT_ACTED_ON = frozenset({"excepted", "doubt", "withheld"})
 """Keys that a report sets on matches that do not justify an action."""
 
-WORDS = {
+WEAKNESS_NAMES = {
     Weak.LOCAL: "a local list",
     Weak.STALE: "a list past its expiry",
     Weak.TEST: "a test entry",
@@ -18,7 +18,7 @@ WORDS = {
 _OF_STATE = {TrustState.LOCAL: Weak.LOCAL, TrustState.STALE: Weak.STALE}
 
 
-def accuses(match: Mapping[str, Any], silenced: Collection[str] = SILENCED) -> bool:
+def justifies_action(match: Mapping[str, Any], silenced: Collection[str] = NOT_ACTED_ON) -> bool:
     """Return True if a match in a report justifies an action by itself.
 
     Args:
@@ -39,7 +39,7 @@ def weak_list(state: TrustState) -> Weak | None:
     return _OF_STATE.get(state)
 
 
-def lacking(weak: Weak | None, category: str, act_on: Collection[Weak]) -> Weak | None:
+def blocking_weakness_of(weak: Weak | None, category: str, act_on: Collection[Weak]) -> Weak | None:
     """Return the weakness that keeps a match from being acted on; None if there is none.
 
     Args:
@@ -52,10 +52,10 @@ def lacking(weak: Weak | None, category: str, act_on: Collection[Weak]) -> Weak 
     return Weak.TEST if category == TEST_CATEGORY and Weak.TEST not in act_on else None
 
 
-def words_of(unbacked: Mapping[Weak, int]) -> list[str]:
+def weakness_messages(unbacked: Mapping[Weak, int]) -> list[str]:
     """Return a message per weakness for matches that are not moved because of it, from their counts."""
     return [
         f"{number} {'match stays' if number == 1 else 'matches stay'}: nothing is moved on the word of "
-        f"{WORDS[weak]} without --act-on {weak}"
+        f"{WEAKNESS_NAMES[weak]} without --act-on {weak}"
         for weak, number in unbacked.items()
     ]

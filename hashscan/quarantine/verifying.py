@@ -7,18 +7,20 @@ import stat
 from pathlib import Path
 
 from hashscan.errors import OutputError
-from hashscan.quarantine.captured_file import NotDone
-from hashscan.quarantine.folder import KnownPlaces
-from hashscan.quarantine.items import KEPT, UNFINISHED, Item, take_in
-from hashscan.quarantine.log import EMPTY, Head
+from hashscan.quarantine.captured_file import QuarantineSkipped
+from hashscan.quarantine.folder import OpenFolders
+from hashscan.quarantine.items import KEPT, UNFINISHED, Item, apply_line
+from hashscan.quarantine.log import EMPTY, LogHead
 from hashscan.quarantine.log_checkpoint import known_heads
-from hashscan.quarantine.objects.keeping import Keeping
+from hashscan.quarantine.objects.keeping import CopyStorage
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.open_item import open_item
 from hashscan.quarantine.store import folder_of, read_lines
 
 
-def verify(state: Path, given: Head | None, stores: Stores | None = None) -> tuple[Head, int, list[str]]:
+def verify(
+    state: Path, given: LogHead | None, stores: Stores | None = None
+) -> tuple[LogHead, int, list[str]]:
     """Verify the log and all that it says is kept.
 
     Args:
@@ -45,10 +47,10 @@ def verify(state: Path, given: Head | None, stores: Stores | None = None) -> tup
     head = EMPTY
     items: dict[str, Item] = {}
     for line, head in read_lines(state, known):  # noqa: B007
-        take_in(items, line)
+        apply_line(items, line)
     kept = 0
-    places = KnownPlaces()
-    keeping = Keeping(stores or Stores({}), places, os.fsencode(folder_of(state)))
+    places = OpenFolders()
+    keeping = CopyStorage(stores or Stores({}), places, os.fsencode(folder_of(state)))
     try:
         for item in items.values():
             if item.state in UNFINISHED:
@@ -70,7 +72,7 @@ def verify(state: Path, given: Head | None, stores: Stores | None = None) -> tup
                         troubles.append(f"item {item.id}: its permissions were changed")
                 finally:
                     os.close(file)
-            except NotDone as error:
+            except QuarantineSkipped as error:
                 troubles.append(f"item {item.id}: {error}")
             except OSError as error:
                 troubles.append(f"item {item.id}: what was kept can't be found: {error.strerror}")

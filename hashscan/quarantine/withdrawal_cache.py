@@ -9,20 +9,20 @@ from typing import Any
 
 from hashscan.lists.durable import output_errors, replace_file
 from hashscan.lists.layout import ListFolder
-from hashscan.quarantine.log_checkpoint import NOTHING, standing_of
+from hashscan.quarantine.log_checkpoint import EMPTY_CHECKPOINT, read_checkpoint
 from hashscan.quarantine.store import folder_of
 
 _FILE = "compared.json"
 
 
-def mark_of(state: Path, name: str) -> str | None:
+def active_version(state: Path, name: str) -> str | None:
     """Return the name of a list's active version; None if there is none."""
     with output_errors(f"the list {name!r} can't be read"):
         active = ListFolder(state / "lists" / name).active()
     return None if active is None else active.name
 
 
-def remember(state: Path, marks: Mapping[str, str | None], withdrawn: tuple[str, ...]) -> None:
+def write_cache(state: Path, marks: Mapping[str, str | None], withdrawn: tuple[str, ...]) -> None:
     """Write the result of a comparison beside the log, with the log size and list versions it is valid for.
 
     The file is only a cache; the log holds the data.
@@ -34,7 +34,7 @@ def remember(state: Path, marks: Mapping[str, str | None], withdrawn: tuple[str,
         replace_file(folder / _FILE, json.dumps(document).encode())
 
 
-def known(state: Path) -> tuple[str, ...] | None:
+def cached_withdrawn(state: Path) -> tuple[str, ...] | None:
     """Return the cached ids of withdrawn items; None if the log or a list has changed since.
 
     Raises:
@@ -46,11 +46,11 @@ def known(state: Path) -> tuple[str, ...] | None:
             size = (folder / "log.jsonl").stat().st_size
         except FileNotFoundError:
             # If the log was lost, the next process that opens the quarantine will detect that.
-            return () if (standing_of(state) or NOTHING) == NOTHING else None
+            return () if (read_checkpoint(state) or EMPTY_CHECKPOINT) == EMPTY_CHECKPOINT else None
         document = _read(folder)
     if document.get("log") != size:
         return None
-    if any(mark_of(state, name) != mark for name, mark in document["lists"].items()):
+    if any(active_version(state, name) != mark for name, mark in document["lists"].items()):
         return None
     return tuple(document["withdrawn"])
 

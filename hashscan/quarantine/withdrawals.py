@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hashscan.lists.latest import Latest, latest
+from hashscan.lists.latest import ActiveVersion, latest
 from hashscan.lists.store import ListStore
-from hashscan.model import ACTING_CATEGORIES, KNOWN_GOOD_CATEGORY, MATCHES_KEPT, TEST_CATEGORY, Entry
-from hashscan.quarantine.items import ACCUSED, KEPT, WITHDRAWN, Item, listed
+from hashscan.model import ACTING_CATEGORIES, KNOWN_GOOD_CATEGORY, MATCHES_MAX, TEST_CATEGORY, Entry
+from hashscan.quarantine.items import KEPT, MATCHED_AGAIN, WITHDRAWN, Item, list_or_empty
 from hashscan.quarantine.store import Quarantine
-from hashscan.quarantine.withdrawal_cache import mark_of, remember
+from hashscan.quarantine.withdrawal_cache import active_version, write_cache
 
 _ACTING = ACTING_CATEGORIES - {TEST_CATEGORY}
 _Match = Mapping[str, Any]
@@ -19,7 +19,7 @@ _Key = tuple[str, str]
 """The name of a list and the id of an entry."""
 
 
-def compare(quarantine: Quarantine) -> tuple[str, ...]:
+def find_withdrawn(quarantine: Quarantine) -> tuple[str, ...]:
     """Compare all kept items with the lists whose entries matched them, and log changes.
 
     Returns:
@@ -33,14 +33,14 @@ def compare(quarantine: Quarantine) -> tuple[str, ...]:
     items = [item for item in quarantine.items().values() if item.state in KEPT and not item.of_another]
     of_list: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        for name in {match["list"] for match in accusers(item)}:
+        for name in {match["list"] for match in supporting_matches(item)}:
             of_list[name].append(item)
     gone = {item.id: _so_far(item) for item in items}
     marks: dict[str, str | None] = {}
     for name, accused in sorted(of_list.items()):
         # Read before the list, so that a version that becomes active meanwhile is compared the next time.
-        marks[name] = mark_of(state, name)
-        ids = {m["entry"] for item in accused for m in accusers(item) if m["list"] == name}
+        marks[name] = active_version(state, name)
+        ids = {m["entry"] for item in accused for m in supporting_matches(item) if m["list"] == name}
         with latest(store, name) as now:
             entries = None if now is None else now.entries(ids)
             if now is None or entries is None:
@@ -51,14 +51,14 @@ def compare(quarantine: Quarantine) -> tuple[str, ...]:
             for entry in entries:
                 by_id[entry.id].append(entry)
             for item in accused:
-                _judge(item, name, now, by_id, gone[item.id])
+                _update_gone_entries(item, name, now, by_id, gone[item.id])
     withdrawn = tuple(item.id for item in items if _note(quarantine, item, gone[item.id]))
-    quarantine.settle()
-    remember(state, marks, withdrawn)
+    quarantine.sync()
+    write_cache(state, marks, withdrawn)
     return withdrawn
 
 
-def accusers(item: Item) -> list[_Match]:
+def supporting_matches(item: Item) -> list[_Match]:
     """Return the matches for which an item is kept; empty for an item that was added by hand."""
     lists = _lists_of(item)
     speaking = [
@@ -76,7 +76,7 @@ def _lists_of(item: Item) -> dict[str, tuple[int, frozenset[str]]]:
     """Return the version and key ids of each list that had a match for an item, by list name."""
     return {
         info["name"]: (info["version"], frozenset(filter(_is_text, info.get("key_ids") or ())))
-        for info in listed(item.record["accusation"].get("lists"))
+        for info in list_or_empty(item.record["accusation"].get("lists"))
         if isinstance(info, dict)
         and _is_text(info.get("name"))
         and isinstance(info.get("version"), int)
@@ -88,13 +88,13 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _judge(
-    item: Item, name: str, now: Latest, entries: Mapping[str, Sequence[Entry]], gone: dict[_Key, int]
+def _update_gone_entries(
+    item: Item, name: str, now: ActiveVersion, entries: Mapping[str, Sequence[Entry]], gone: dict[_Key, int]
 ) -> None:
     """Update which of an item's entries are gone from one list."""
-    if not now.follows(*_lists_of(item)[name]):
+    if not now.is_later_version_of(*_lists_of(item)[name]):
         return
-    for match in accusers(item):
+    for match in supporting_matches(item):
         if match["list"] != name:
             continue
         key = (name, match["entry"])
@@ -107,7 +107,7 @@ def _judge(
 def _is_still(entry: Entry, match: _Match, item: Item) -> bool:
     """Return True if a later entry equals the matched one; an exact one must have this content's digest."""
     # A store may hold other bytes for an object than a scan was given.
-    digest = None if item.of_object else item.record["digests"].get(entry.algorithm)
+    digest = None if item.is_object else item.record["digests"].get(entry.algorithm)
     return (
         entry.algorithm == match["algorithm"]
         and (entry.category in _ACTING or entry.category == match["category"])
@@ -121,17 +121,17 @@ def _so_far(item: Item) -> dict[_Key, int]:
 
 def _note(quarantine: Quarantine, item: Item, gone: Mapping[_Key, int]) -> bool:
     """Log the changes of an item's entries, once; return True if no entry supports it any more."""
-    standing = sorted({(match["list"], match["entry"]) for match in accusers(item)} - gone.keys())
+    standing = sorted({(match["list"], match["entry"]) for match in supporting_matches(item)} - gone.keys())
     # If there were very many matches, not all were recorded; the others may still be valid.
-    whole = len(listed(item.record["accusation"].get("matches"))) < MATCHES_KEPT
+    whole = len(list_or_empty(item.record["accusation"].get("matches"))) < MATCHES_MAX
     withdrawn = bool(gone) and not standing and whole
     if gone.keys() == _so_far(item).keys():
         return withdrawn
     by_version: dict[tuple[str, int], list[str]] = defaultdict(list)
     for (name, entry), version in gone.items():
         by_version[name, version].append(entry)
-    quarantine.note(
-        WITHDRAWN if withdrawn else ACCUSED,
+    quarantine.log_event(
+        WITHDRAWN if withdrawn else MATCHED_AGAIN,
         item.id,
         withdrawals=[
             {"list": name, "version": version, "entries": sorted(entries)}

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.store import Quarantine
-from hashscan.quarantine.withdrawal_cache import known, last_known
+from hashscan.quarantine.withdrawal_cache import cached_withdrawn, last_known
 
 _NAMED = 10
 """Number of items that an alert names; `quarantine list` shows all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
+class WithdrawnItems:
     """An alert about withdrawn items, given after each change of lists and by each scan."""
 
     items: tuple[str, ...]
@@ -42,7 +42,7 @@ class Alarm:
         return tuple(lines)
 
 
-def alarm(state: Path, quarantine: Quarantine | None = None) -> Alarm:
+def withdrawn_items(state: Path, quarantine: Quarantine | None = None) -> WithdrawnItems:
     """Return the items that are withdrawn by the current lists; use the cache if nothing has changed.
 
     Errors are reported in the alert and not raised, so that pulling lists, scanning and restoring don't fail
@@ -53,15 +53,15 @@ def alarm(state: Path, quarantine: Quarantine | None = None) -> Alarm:
         quarantine: its quarantine, if this process has it open.
     """
     try:
-        found = known(state)
+        found = cached_withdrawn(state)
         if found is not None:
-            return Alarm(found)
+            return WithdrawnItems(found)
         # Lists need numpy, which only this comparison uses.
-        from hashscan.quarantine.withdrawals import compare
+        from hashscan.quarantine.withdrawals import find_withdrawn
 
         if quarantine is not None:
-            return Alarm(compare(quarantine))
+            return WithdrawnItems(find_withdrawn(quarantine))
         with Quarantine(state) as opened:
-            return Alarm(compare(opened))
+            return WithdrawnItems(find_withdrawn(opened))
     except (LockedError, OutputError) as error:
-        return Alarm(last_known(state), str(error))
+        return WithdrawnItems(last_known(state), str(error))

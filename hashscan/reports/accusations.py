@@ -25,13 +25,13 @@ _NEEDED = frozenset({"algorithm", "distance", "threshold"})
 _HEX = tuple(
     (name, re.compile(f"[0-9a-f]{{{2 * ALGORITHMS[name].size}}}", re.ASCII).fullmatch) for name in DIGESTS
 )
-_WORLD = (b"http://", b"https://")
+_WEB_SCHEMES = (b"http://", b"https://")
 _KEPT = "!$&'()*+,;=:@/~"
 """Characters allowed in the path of a URL, besides letters, digits, `-`, `.` and `_`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Accusation:
+class ReportableFinding:
     """A finding to be reported to an authority, with its most severe match."""
 
     record: Record
@@ -61,7 +61,7 @@ class Accusation:
         return f"{match['algorithm']} of its picture lies {near} from {entry}"
 
 
-def accusations(report: Report, left_out: Counter[str]) -> Iterator[Accusation]:
+def accusations(report: Report, left_out: Counter[str]) -> Iterator[ReportableFinding]:
     """Yield the findings to be reported, in the report's order.
 
     Args:
@@ -69,13 +69,13 @@ def accusations(report: Report, left_out: Counter[str]) -> Iterator[Accusation]:
         left_out: counts the other findings, by reason.
     """
     for record in report.records():
-        match = _loudest(record)
+        match = _most_severe_match(record)
         if match is None:
             if reason := _why_not(record):
                 left_out[reason] += 1
             continue
         path = path_bytes(record)
-        yield Accusation(
+        yield ReportableFinding(
             record,
             match,
             path,
@@ -102,7 +102,7 @@ def require_digests(report: Report) -> None:
         )
 
 
-def location(accusation: Accusation, host: str) -> str:
+def location(accusation: ReportableFinding, host: str) -> str:
     """Return a URL of the file or object, in ASCII: its public URL, else its location."""
     if accusation.url:
         return accusation.url
@@ -112,7 +112,7 @@ def location(accusation: Accusation, host: str) -> str:
     return f"file://{quote_from_bytes(host.encode(), '')}{quote_from_bytes(accusation.path, _KEPT)}"
 
 
-def began(report: Report) -> datetime:
+def scan_start(report: Report) -> datetime:
     """Return the start time of the scan, in UTC.
 
     Raises:
@@ -137,7 +137,7 @@ def _digests(report: Report, record: Record) -> dict[str, str]:
     return {name: known[name] for name, hexadecimal in _HEX if hexadecimal(str(known.get(name, "")))}
 
 
-def _loudest(record: Record) -> Mapping[str, Any] | None:
+def _most_severe_match(record: Record) -> Mapping[str, Any] | None:
     """Return the most severe, then nearest match of a finding to be reported; None for other records."""
     if record.get("type") != "finding" or record.get("verdict") != Verdict.MATCH or "accepted" in record:
         return None
@@ -174,4 +174,4 @@ def _why_not(record: Record) -> str:
 
 
 def _is_address(path: bytes) -> bool:
-    return path.startswith(_WORLD) and path.isascii() and path.decode("ascii").isprintable()
+    return path.startswith(_WEB_SCHEMES) and path.isascii() and path.decode("ascii").isprintable()

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from hashscan.reports.base import ReportFormat
 from hashscan.reports.fields import TYPES, deciding_match, moment, shortcomings, verdict_of
-from hashscan.reports.names import path_bytes, printable, whole_path
+from hashscan.reports.names import path_bytes, path_text, printable
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
@@ -92,7 +92,7 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
     picture = get("picture")
     accepted = get("accepted")
     path = record["path"]
-    shown = cell(whole_path(record))
+    shown = cell(path_text(record))
     return [
         record["type"],
         verdict_of(record),

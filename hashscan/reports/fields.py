@@ -10,10 +10,10 @@ from hashscan.model import KNOWN_GOOD_CATEGORY, Verdict
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
-STANDING = "standing"
-CHANGED = "silent-change"
+OPEN_EARLIER = "standing"
+SILENT_CHANGE = "silent-change"
 FOLDER = "folder"
-ACCUSING = frozenset({"finding", STANDING})
+MATCHING_TYPES = frozenset({"finding", OPEN_EARLIER})
 """Types of records with a match against a file."""
 
 NOT_CHECKED = frozenset(
@@ -21,7 +21,7 @@ NOT_CHECKED = frozenset(
 )
 """Types of records of files and folders that were not checked, or not completely."""
 
-TYPES = ACCUSING | NOT_CHECKED | {CHANGED}
+TYPES = MATCHING_TYPES | NOT_CHECKED | {SILENT_CHANGE}
 """Types of records about a file or folder that each document must contain."""
 
 KILLED = "the sweep was killed: what it did not come by is not in this report"
@@ -32,7 +32,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 def verdict_of(record: Record) -> str:
     """Return the verdict of a record, for an earlier finding the one that still holds; empty if none."""
-    return str(record.get("was" if record["type"] == STANDING else "verdict", ""))
+    return str(record.get("was" if record["type"] == OPEN_EARLIER else "verdict", ""))
 
 
 def deciding_match(record: Record) -> Mapping[str, Any]:
@@ -51,10 +51,10 @@ def deciding_match(record: Record) -> Mapping[str, Any]:
 def reason_of(record: Record) -> str:
     """Return the reason for which a record is in the report, as text."""
     kind = record["type"]
-    if kind == STANDING:
+    if kind == OPEN_EARLIER:
         last = record.get("last", "at an unknown time")
         return f"{record.get('because', '')}; an earlier finding that stands, last found {last}"
-    if kind == CHANGED:
+    if kind == SILENT_CHANGE:
         return "its content is another than it was, though it seemed unchanged"
     if "because" in record:
         accepted = record.get("accepted")

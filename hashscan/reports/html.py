@@ -14,9 +14,9 @@ from hashscan.reports.base import ReportFormat
 from hashscan.reports.page.advice import exit_words, headline, lists_of, shortcomings, steps
 from hashscan.reports.page.frame import Page
 from hashscan.reports.page.kept_rows import KeptRows
-from hashscan.reports.page.rows import KINDS, path_of, row_of, table, text, whole
+from hashscan.reports.page.rows import KINDS, int_or_none, path_of, row_of, table, text
 from hashscan.reports.page.tally import Tally, verdicts_of
-from hashscan.reports.page.text import bytes_words, duration, moment, number
+from hashscan.reports.page.text import duration, format_bytes, moment, number
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
@@ -120,18 +120,18 @@ def _title(host: str, started: str) -> str:
 def _facts(
     sweep: Record, end: Record, summary: Record | None, counts: Mapping[str, int | None]
 ) -> list[tuple[str, str]]:
-    files = whole(end, "files")
+    files = int_or_none(end, "files")
     seconds = end.get("seconds")
-    read = whole(end, "bytes")
-    unchanged = whole(end, "unchanged")
+    read = int_or_none(end, "bytes")
+    unchanged = int_or_none(end, "unchanged")
     ctime = end.get("ctime")
     doubts = ctime if isinstance(ctime, dict) else {}
-    again = sum(whole(doubts, name) or 0 for name in ("filesystem", "writer"))
-    unproven = sum(whole(doubts, name) or 0 for name in ("unproven", "on_trust"))
+    again = sum(int_or_none(doubts, name) or 0 for name in ("filesystem", "writer"))
+    unproven = sum(int_or_none(doubts, name) or 0 for name in ("unproven", "on_trust"))
     known = [count for count in counts.values() if count is not None]
     facts = [
         ("Files", f"at least {number(sum(known))}" if files is None else number(files)),
-        ("Read", "" if read is None else bytes_words(read)),
+        ("Read", "" if read is None else format_bytes(read)),
         ("Unchanged, so not read again", number(unchanged) if unchanged else ""),
         ("Read again by the next sweep, whatever their ctime", number(again) if again else ""),
         ("Unchanged only by an unproven ctime", number(unproven) if unproven else ""),
@@ -154,8 +154,8 @@ def _conditions(sweep: Record, summary: Record | None) -> dict[str, Any]:
                 "name": text(info, "name"),
                 "state": text(info, "state"),
                 "problem": text(info, "problem"),
-                "version": whole(info, "version") or 0,
-                "entries": whole(info, "entries") or 0,
+                "version": int_or_none(info, "version") or 0,
+                "entries": int_or_none(info, "entries") or 0,
                 "expires": moment(text(info, "expires")),
                 "categories": _joined(info.get("categories")),
             }
@@ -172,7 +172,7 @@ def _settings(sweep: Record, end: Record) -> list[tuple[str, str]]:
     level = text(sandbox, "level")
     thresholds = table(sweep, "thresholds")
     breaker = table(sweep, "breaker")
-    owners, files = whole(breaker, "owners"), whole(breaker, "files")
+    owners, files = int_or_none(breaker, "owners"), int_or_none(breaker, "files")
     passed = table(end, "passed")
     settings = [
         ("Sandbox", f"{level} ({text(sandbox, 'mode')})" if level else text(sandbox, "mode")),

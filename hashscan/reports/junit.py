@@ -10,9 +10,9 @@ from xml.sax.saxutils import escape, quoteattr
 from hashscan.model import Verdict
 from hashscan.reports.base import ReportFormat
 from hashscan.reports.fields import (
-    CHANGED,
     FOLDER,
-    STANDING,
+    OPEN_EARLIER,
+    SILENT_CHANGE,
     TYPES,
     deciding_match,
     reason_of,
@@ -20,7 +20,7 @@ from hashscan.reports.fields import (
     utc,
     verdict_of,
 )
-from hashscan.reports.names import path_bytes, printable, whole_path
+from hashscan.reports.names import path_bytes, path_text, printable
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
@@ -28,8 +28,8 @@ _FAILURE, _ERROR, _SKIPPED = "failure", "error", "skipped"
 
 _SUITES = (
     *(verdict.value for verdict in Verdict if verdict is not Verdict.CLEAN),
-    STANDING,
-    CHANGED,
+    OPEN_EARLIER,
+    SILENT_CHANGE,
     FOLDER,
 )
 """Suites in the order in which they are written."""
@@ -99,7 +99,7 @@ class _Outcomes:
 
 def _suite_of(record: Record) -> str:
     kind = str(record["type"])
-    return kind if kind in {STANDING, CHANGED, FOLDER} else verdict_of(record)
+    return kind if kind in {OPEN_EARLIER, SILENT_CHANGE, FOLDER} else verdict_of(record)
 
 
 def _suite(name: str, counts: Counter[tuple[str, str]], report: Report) -> str:
@@ -130,7 +130,7 @@ def _case_of(record: Record, suite: str, outcome: str) -> str:
     words = reason_of(record)
     if customer := record.get("customer", ""):
         words += f"; customer {customer}"
-    path = whole_path(record)
+    path = path_text(record)
     exact = ""
     if not path.isprintable():
         exact = f"; its name in base64: {base64.b64encode(path_bytes(record)).decode('ascii')}"

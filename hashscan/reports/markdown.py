@@ -11,7 +11,7 @@ from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import Verdict
 from hashscan.reports.base import ReportFormat
 from hashscan.reports.fields import (
-    STANDING,
+    OPEN_EARLIER,
     deciding_match,
     reason_of,
     remark_on_tests,
@@ -19,7 +19,7 @@ from hashscan.reports.fields import (
     utc,
     verdict_of,
 )
-from hashscan.reports.names import printable, shortened, whole_path
+from hashscan.reports.names import path_text, printable, shortened
 from hashscan.reports.overview import Overview, overview
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
@@ -98,7 +98,7 @@ def _sentence(report: Report) -> str:
     """Return a sentence: host, targets and time of the scan, and its exit code."""
     sweep, summary = report.sweep, report.summary
     targets = sweep.get("targets", ())
-    shown = ", ".join(_code(whole_path(target)) for target in targets[:5] if "path" in target)
+    shown = ", ".join(_code(path_text(target)) for target in targets[:5] if "path" in target)
     more = f" and {len(targets) - 5} more" if len(targets) > 5 else ""
     words = f"Sweep of {shown or 'nothing'}{more} on {_text(sweep.get('host', ''), _LONGEST_NAME)}"
     if started := utc(sweep.get("started", "")):
@@ -133,14 +133,14 @@ def _findings(told: Overview) -> Iterator[str]:
 
 def _finding(record: Record, with_customers: bool) -> list[str]:
     verdict = verdict_of(record)
-    if record["type"] == STANDING or "accepted" in record:
-        verdict += " (stands)" if record["type"] == STANDING else " (accepted)"
+    if record["type"] == OPEN_EARLIER or "accepted" in record:
+        verdict += " (stands)" if record["type"] == OPEN_EARLIER else " (accepted)"
     customer = [_code(record.get("customer", ""))] if with_customers else []
     return [
         verdict,
         _text(deciding_match(record).get("category", ""), _LONGEST_NAME),
         *customer,
-        _code(whole_path(record)),
+        _code(path_text(record)),
         _text(reason_of(record), _LONGEST_WORDS),
     ]
 

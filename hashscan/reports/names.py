@@ -15,7 +15,7 @@ def path_bytes(record: Record) -> bytes:
     return str(record["path"]).encode("utf-8", errors="surrogatepass")
 
 
-def whole_path(record: Record) -> str:
+def path_text(record: Record) -> str:
     """Return the path or URL of a record as text; bytes that are not UTF-8 become lone surrogates."""
     if "path_b64" in record:
         return path_bytes(record).decode("utf-8", errors="surrogateescape")

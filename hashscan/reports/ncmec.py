@@ -14,7 +14,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO, ClassVar
 
 from hashscan.errors import OutputError
-from hashscan.reports.accusations import accusations, began, require_digests
+from hashscan.reports.accusations import accusations, require_digests, scan_start
 from hashscan.reports.base import ReportFormat
 from hashscan.reports.csv import cell
 from hashscan.reports.ncmec_drafts import file_draft, report_begin, report_end, url_line
@@ -45,7 +45,7 @@ class Ncmec(ReportFormat):
         """Write the archive."""
         reporter = report.reporter
         require_digests(report)
-        time = began(report)
+        time = scan_start(report)
         host = str(report.sweep.get("host", ""))
         # A database without a name is a private temporary file, which is gone when the process ends.
         with _sorted_on_disk(), closing(sqlite3.connect("")) as database:

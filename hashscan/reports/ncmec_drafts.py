@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from hashscan.model import Reporter
-from hashscan.reports.accusations import Accusation, zulu
+from hashscan.reports.accusations import ReportableFinding, zulu
 from hashscan.reports.xml_text import element, plain
 
 INCIDENT_TYPE = "Child Pornography (possession, manufacture, and distribution)"
@@ -102,7 +102,7 @@ def report_end(reporter: Reporter, customer: str, files: int, urls: int, *, whol
     return ("\n".join(lines) + "\n").encode()
 
 
-def file_draft(accusation: Accusation, host: str) -> bytes:
+def file_draft(accusation: ReportableFinding, host: str) -> bytes:
     """Return the details document of one file."""
     path, is_encoded = plain(accusation.path)
     name = plain(accusation.path.rpartition(b"/")[2])[0]
@@ -127,7 +127,7 @@ def file_draft(accusation: Accusation, host: str) -> bytes:
     return (_HEAD + "\n  ".join(lines) + "\n</fileDetails>\n").encode()
 
 
-def _uploaded(accusation: Accusation) -> list[str]:
+def _uploaded(accusation: ReportableFinding) -> list[str]:
     """Return the element with the upload time of an object; for a file the time is not known."""
     record = accusation.record
     if "device" in record or accusation.path.startswith(b"/"):
@@ -136,7 +136,7 @@ def _uploaded(accusation: Accusation) -> list[str]:
     return [element("uploadedToEspTimestamp", time)] if time else []
 
 
-def _about(accusation: Accusation, host: str, path: str, *, is_encoded: bool) -> list[str]:
+def _about(accusation: ReportableFinding, host: str, path: str, *, is_encoded: bool) -> list[str]:
     record = accusation.record
     told = [
         f"Category {accusation.match['category']}: {accusation.evidence}.",

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from hashscan.model import Verdict
-from hashscan.reports.fields import ACCUSING, STANDING, TYPES, deciding_match, verdict_of
+from hashscan.reports.fields import MATCHING_TYPES, OPEN_EARLIER, TYPES, deciding_match, verdict_of
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
@@ -62,11 +62,11 @@ def overview(report: Report, most: int) -> Overview:
         if kind not in TYPES:
             continue
         verdict = verdict_of(record)
-        if kind == STANDING:
+        if kind == OPEN_EARLIER:
             told.standing += 1
         elif verdict:
             told.verdicts[verdict] += 1
-        if kind not in ACCUSING:
+        if kind not in MATCHING_TYPES:
             told.reasons[kind, record.get("reason", "")] += 1
             continue
         told.accused[verdict] += 1

@@ -10,42 +10,42 @@ TEXT_MAX = 4096
 NUMBER_MAX = 1 << 62
 
 
-class WrongValueError(ValueError):
+class InvalidValueError(ValueError):
     """An error for an invalid value; its message does not repeat the value."""
 
 
 def text(value: object) -> str:
     """Return the value if it is a text of at most `TEXT_MAX` characters."""
     if not isinstance(value, str) or len(value) > TEXT_MAX:
-        raise WrongValueError("a text is none, or too long")
+        raise InvalidValueError("a text is none, or too long")
     return value
 
 
 def number(value: object, most: int = NUMBER_MAX) -> int:
     """Return the value if it is an integer from 0 to `most`."""
     if type(value) is not int or not 0 <= value <= most:
-        raise WrongValueError("a number is none, or out of range")
+        raise InvalidValueError("a number is none, or out of range")
     return value
 
 
 def flag(value: object) -> bool:
     """Return the value if it is true or false."""
     if not isinstance(value, bool):
-        raise WrongValueError("a flag is neither true nor false")
+        raise InvalidValueError("a flag is neither true nor false")
     return value
 
 
 def array(value: object) -> list[Any]:
     """Return the value if it is a list; its elements are not checked."""
     if not isinstance(value, list):
-        raise WrongValueError("a list is none")
+        raise InvalidValueError("a list is none")
     return value
 
 
 def table(value: object) -> dict[str, Any]:
     """Return the value if it is an object; its members are not checked."""
     if not isinstance(value, dict):
-        raise WrongValueError("an object is none")
+        raise InvalidValueError("an object is none")
     return value
 
 
@@ -56,5 +56,5 @@ def moment(value: object) -> datetime:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise WrongValueError("a time is none, or lacks its zone")
+        raise InvalidValueError("a time is none, or lacks its zone")
     return found

@@ -86,7 +86,7 @@ def sandbox_fields(level: SandboxLevel) -> dict[str, Any]:
     """Return the fields of the sandbox around the decoders."""
     return {
         "mode": level.mode,
-        "level": level.word,
+        "level": level.summary,
         "landlock": level.landlock,
         "seccomp": level.seccomp,
         "uid_dropped": level.uid_dropped,
@@ -95,7 +95,7 @@ def sandbox_fields(level: SandboxLevel) -> dict[str, Any]:
     }
 
 
-def sweep_record(
+def scan_record(
     *,
     uuid: str,
     version: str,
@@ -246,7 +246,7 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
     return record
 
 
-def with_content(record: Record, result: FileResult) -> Record:
+def with_sha256(record: Record, result: FileResult) -> Record:
     """Return the record of a finding with the sha256 of its content, if that was computed.
 
     Args:
@@ -257,7 +257,7 @@ def with_content(record: Record, result: FileResult) -> Record:
     return record if sha256 is None else {**record, CONTENT: sha256}
 
 
-def known_record(path: bytes, result: FileResult, item: Item, *, with_digests: bool) -> Record:
+def rescan_record(path: bytes, result: FileResult, item: Item, *, with_digests: bool) -> Record:
     """Return the record of a file from the results of an earlier scan, without fields that need a stat."""
     record = result_record(path, result, with_digests=with_digests, item=item)
     return {key: value for key, value in record.items() if key not in {"uid", "links", "device"}}
@@ -326,7 +326,7 @@ def digest_record(
     return record
 
 
-def lost_record(path: bytes, reason: Reason, detail: str) -> Record:
+def unreadable_record(path: bytes, reason: Reason, detail: str) -> Record:
     """Return the record of a file of which not even the size is known."""
     record: dict[str, Any] = {
         "type": Verdict.UNREADABLE.value,

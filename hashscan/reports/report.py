@@ -24,7 +24,7 @@ def _no_url(record: Record) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ReportContext:
     """Data that is not in the records and that some formats need."""
 
     digests: Callable[[Record], Mapping[str, str]] = _no_digests
@@ -35,10 +35,10 @@ class Context:
     """The organisation and person who report."""
 
 
-BARE = Context()
+BARE = ReportContext()
 
 
-def speaker(context: Context) -> Reporter:
+def require_reporter(context: ReportContext) -> Reporter:
     """Return the organisation and person who report.
 
     Raises:
@@ -56,7 +56,7 @@ def speaker(context: Context) -> Reporter:
 class Report:
     """The report of one scan in a file, complete or partial."""
 
-    def __init__(self, path: Path, context: Context = BARE) -> None:
+    def __init__(self, path: Path, context: ReportContext = BARE) -> None:
         """Create a report object.
 
         Args:
@@ -76,7 +76,7 @@ class Report:
             OutputError: the file can't be read to its end.
         """
         for number, record in enumerate(read_report(self.path), 1):
-            yield self._understood(record, f"line {number}")
+            yield self._validated(record, f"line {number}")
 
     @cached_property
     def sweep(self) -> Record:
@@ -89,9 +89,9 @@ class Report:
         last = last_record(self.path)
         if last is None or last["type"] != "summary":
             return None
-        return self._understood(last, "last line")
+        return self._validated(last, "last line")
 
-    def _understood(self, record: Record, where: str) -> Record:
+    def _validated(self, record: Record, where: str) -> Record:
         try:
             require_shape(record)
         except ValueError as error:
@@ -108,7 +108,7 @@ class Report:
         Raises:
             UsageError: the settings name none.
         """
-        return speaker(self.context)
+        return require_reporter(self.context)
 
     def digests(self, record: Record) -> Mapping[str, str]:
         """Return the known digests of a record's file, in hex by algorithm."""

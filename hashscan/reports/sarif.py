@@ -11,7 +11,15 @@ from typing import Any, BinaryIO
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_MEANINGS
 from hashscan.model import Verdict
 from hashscan.reports.base import ReportFormat
-from hashscan.reports.fields import ACCUSING, TYPES, deciding_match, reason_of, shortcomings, utc, verdict_of
+from hashscan.reports.fields import (
+    MATCHING_TYPES,
+    TYPES,
+    deciding_match,
+    reason_of,
+    shortcomings,
+    utc,
+    verdict_of,
+)
 from hashscan.reports.names import path_bytes, printable
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
@@ -42,7 +50,7 @@ class Sarif(ReportFormat):
         stream.write(f'{{"$schema":"{_SCHEMA}","version":"2.1.0","runs":[\n{run[:-1]},"results":['.encode())
         begin, others = b"\n", False
         for record in report.records():
-            if record["type"] in ACCUSING:
+            if record["type"] in MATCHING_TYPES:
                 stream.write(begin + _encode(_result(record)).encode())
                 begin = b",\n"
             elif record["type"] in TYPES:
@@ -56,7 +64,7 @@ class Sarif(ReportFormat):
         if others:
             # There may be as many of these as results, so they are read again and not kept in memory.
             for record in report.records():
-                if record["type"] in TYPES and record["type"] not in ACCUSING:
+                if record["type"] in TYPES and record["type"] not in MATCHING_TYPES:
                     stream.write(begin + _encode(_file_notice(record)).encode())
                     begin = b",\n"
         stream.write(b"]}]}]}\n")

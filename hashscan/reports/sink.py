@@ -24,7 +24,7 @@ SETTLED = ".settled"
 filesystems without unnamed files (O_TMPFILE)."""
 
 
-class ReportSink:
+class ReportFile:
     """A writer of one report, to a file or to standard output.
 
     Only its owner can read the file, since findings are sensitive. Every record is flushed, so that a killed
@@ -86,7 +86,7 @@ class ReportSink:
             self._lines.write(record)
             self._stream.flush()
 
-    def settle(self, last_words: Iterable[Record]) -> None:
+    def replace_matches(self, last_words: Iterable[Record]) -> None:
         """Replace the records of matches by their final ones.
 
         The file is written again beside itself and then renamed, so that a killed scan leaves either version
@@ -171,7 +171,7 @@ class ReportSink:
             with contextlib.suppress(OSError):
                 os.unlink(self._partial)
 
-    def __enter__(self) -> ReportSink:
+    def __enter__(self) -> ReportFile:
         return self
 
     def __exit__(

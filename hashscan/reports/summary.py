@@ -19,7 +19,7 @@ from hashscan.model import (
 )
 from hashscan.reports.record_lines import Record
 from hashscan.reports.record_values import number, table
-from hashscan.sources.base import Passed
+from hashscan.sources.base import NonFileCounts
 
 FailOn = Literal["match", "review", "never"]
 
@@ -99,12 +99,12 @@ class Summary:
         """Count a folder that could not be entered."""
         self.folder_reasons[reason] += 1
 
-    def add_passed(self, passed: Passed) -> None:
+    def add_passed(self, passed: NonFileCounts) -> None:
         """Count entries that are not files."""
         for key in PASSED:
             self.passed[key] += getattr(passed, key)
 
-    def take(self, fields: Mapping[str, Any]) -> None:
+    def add_fields(self, fields: Mapping[str, Any]) -> None:
         """Add the counts of another summary, as `fields` returned them and a report stores them.
 
         Empty targets are not added up: each shard lists all targets.
@@ -184,10 +184,10 @@ class Summary:
             "low_quality_pictures": self.low_quality,
             "bytes": self.bytes_read,
             "unchanged": self.recalled,
-            **({"ctime": doubts} if (doubts := self._doubts()) else {}),
+            **({"ctime": doubts} if (doubts := self._ctime_counts()) else {}),
         }
 
-    def _doubts(self) -> dict[str, int]:
+    def _ctime_counts(self) -> dict[str, int]:
         """Return the counts, by ctime trust, of files whose ctime is not proven or that are read again."""
         return {t.name.lower(): n for t, n in sorted(self.ctime.items()) if n and t is not CtimeTrust.PROVEN}
 

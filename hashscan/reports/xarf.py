@@ -11,11 +11,11 @@ from uuid import UUID
 
 from hashscan.model import Reporter
 from hashscan.reports.accusations import (
-    Accusation,
+    ReportableFinding,
     accusations,
-    began,
     location,
     require_digests,
+    scan_start,
     zulu,
 )
 from hashscan.reports.base import ReportFormat
@@ -45,7 +45,7 @@ class Xarf(ReportFormat):
         reporter = report.reporter
         require_digests(report)
         contact = _contact(reporter)
-        time = zulu(began(report))
+        time = zulu(scan_start(report))
         host = str(report.sweep.get("host", ""))
         for accusation in accusations(report, self.left_out):
             document = {
@@ -68,7 +68,7 @@ def _contact(reporter: Reporter) -> dict[str, str]:
     }
 
 
-def _identity(accusation: Accusation, host: str) -> UUID:
+def _identity(accusation: ReportableFinding, host: str) -> UUID:
     """Return a version 4 UUID that is always the same for the same content in the same place."""
     parts = (
         host.encode("utf-8", "surrogatepass"),
@@ -80,7 +80,7 @@ def _identity(accusation: Accusation, host: str) -> UUID:
     return UUID(bytes=hashlib.sha256(lengths + b"".join(parts)).digest()[:16], version=4)
 
 
-def _fields(accusation: Accusation, host: str) -> dict[str, Any]:
+def _fields(accusation: ReportableFinding, host: str) -> dict[str, Any]:
     url = location(accusation, host)
     name = _host(url)
     fields: dict[str, Any] = {
@@ -102,7 +102,7 @@ def _fields(accusation: Accusation, host: str) -> dict[str, Any]:
     return fields
 
 
-def _description(accusation: Accusation) -> str:
+def _description(accusation: ReportableFinding) -> str:
     words = f"Found by its hash, without a look at it: {accusation.evidence}."
     if accusation.customer:
         words = f"{words} It is a customer's: {accusation.customer}"

@@ -17,7 +17,7 @@ _PAUSE_SECONDS = 0.05
 machine."""
 
 
-def carry_niceness() -> None:
+def set_autogroup_niceness() -> None:
     """Set the niceness of this process's autogroup to that of the process, if it is above 0.
 
     If the kernel has no autogroups, or all tries fail because other processes do the same, nothing is done.

@@ -27,7 +27,7 @@ class OwnerBudget:
         losses, before = self._spent.get(owner, (0, 0.0))
         self._spent[owner] = losses + 1, before + seconds
 
-    def used_up(self, owner: int) -> bool:
+    def is_exhausted(self, owner: int) -> bool:
         """Return True if no more files of an owner are to be decoded."""
         losses, seconds = self._spent.get(owner, (0, 0.0))
         return losses >= self._losses or seconds >= self._seconds

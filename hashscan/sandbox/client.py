@@ -30,7 +30,7 @@ from hashscan.sandbox.link import (
     DecoderLink,
     DecoderMisbehaved,
     DecoderOverTime,
-    DecoderSilent,
+    DecoderTimeout,
 )
 from hashscan.sandbox.protocol import REPLY_MAX, REQUEST_MAX, ZygoteConfig
 
@@ -88,7 +88,7 @@ class Plugin:
 
 
 @dataclass(slots=True, eq=False)
-class Begun:
+class PendingFile:
     """A file that was passed to the sandbox."""
 
     descriptor: int
@@ -134,7 +134,7 @@ class Sandbox:
         self._decoders = Decoders(config)
         self._budget = OwnerBudget(options.owner_losses, options.owner_seconds)
         self._process = os.getpid()
-        self._under_way: deque[Begun] = deque()
+        self._under_way: deque[PendingFile] = deque()
         self._settled = 0.0
         self._closed = False
 
@@ -159,7 +159,7 @@ class Sandbox:
         assert self._decoders.level is not None
         return self._decoders.level
 
-    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> Begun:
+    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> PendingFile:
         """Pass one file to the decoder, behind those in progress; `finish` returns the result.
 
         If the file needs another decoder than those files, this waits for their results.
@@ -178,8 +178,8 @@ class Sandbox:
         self._check_use()
         if len(request) > REQUEST_MAX:
             raise ValueError(f"a request has at most {REQUEST_MAX} bytes")
-        begun, now = Begun(descriptor, request, owner), self._decoders
-        if self._budget.used_up(owner):
+        begun, now = PendingFile(descriptor, request, owner), self._decoders
+        if self._budget.is_exhausted(owner):
             begun.outcome = _over_budget()
             return begun
         used_up = now.files > 0 and (
@@ -202,7 +202,7 @@ class Sandbox:
             raise
         return begun
 
-    def finish(self, begun: Begun) -> bytes:
+    def finish(self, begun: PendingFile) -> bytes:
         """Wait for the reply to a file, and so for the replies to all files begun before it.
 
         If the decoder is lost, the file is sent once more to a new one, unless the file itself must be the
@@ -262,11 +262,11 @@ class Sandbox:
             # Two processes would read each other's replies.
             raise RuntimeError("a sandbox can't be used in a process forked after it was made")
 
-    def _has(self, begun: Begun) -> bool:
+    def _has(self, begun: PendingFile) -> bool:
         """Return True if a file was sent to the current decoder."""
         return self._decoders.link is not None and begun.link is self._decoders.link
 
-    def _send(self, begun: Begun) -> None:
+    def _send(self, begun: PendingFile) -> None:
         """Send a file to the decoder; start a new decoder if there is none."""
         lost: DecoderLost | None = None
         # The decoder may have ended since the last check; this file is not the cause.
@@ -304,9 +304,9 @@ class Sandbox:
         if begun.loss is None and not self._has(begun):
             self._send_all()
         outcome = begun.loss or self._await(begun)
-        if isinstance(outcome, DecoderLost) and not begun.loss and not _is_certain(begun, outcome):
+        if isinstance(outcome, DecoderLost) and not begun.loss and not _is_cause(begun, outcome):
             # An earlier file or the system may be the cause; this must not cost the file its verdict.
-            if self._budget.used_up(begun.owner):
+            if self._budget.is_exhausted(begun.owner):
                 outcome = _over_budget()
             else:
                 self._send_all()
@@ -314,7 +314,7 @@ class Sandbox:
         self._settled = time.monotonic()
         self._under_way.popleft()
         begun.outcome = outcome
-        if self._under_way and self._budget.used_up(begun.owner):
+        if self._under_way and self._budget.is_exhausted(begun.owner):
             # All files in progress have the same owner.
             for other in self._under_way:
                 other.outcome = _over_budget()
@@ -322,7 +322,7 @@ class Sandbox:
         if self._under_way and not self._has(self._under_way[0]):
             self._send_all()
 
-    def _await(self, begun: Begun) -> bytes | DecoderLost:
+    def _await(self, begun: PendingFile) -> bytes | DecoderLost:
         assert self._decoders.link is not None
         # The decoder can't have started it before the previous file was answered.
         since = max(begun.since, self._settled)
@@ -339,7 +339,7 @@ class Sandbox:
             return self._decoders.link.receive(deadline, seconds)
         except DecoderOverTime:
             return self._decoders.lost(Reason.TIMEOUT, f"over {seconds:g} s of processor time", 0)
-        except DecoderSilent:
+        except DecoderTimeout:
             return self._decoders.lost(Reason.STARVED, f"no answer within {wall_seconds:g} s", 0)
         except DecoderMisbehaved as misbehaved:
             return self._decoders.lost(Reason.DECODER_DIED, str(misbehaved), 0)
@@ -351,6 +351,6 @@ def _over_budget() -> DecoderLost:
     return DecoderLost(Reason.OVER_BUDGET, "not decoded in this scan")
 
 
-def _is_certain(begun: Begun, loss: DecoderLost) -> bool:
+def _is_cause(begun: PendingFile, loss: DecoderLost) -> bool:
     """Return True if the file must be the cause of the loss of its decoder."""
     return begun.first and loss.reason is not Reason.STARVED

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hashscan.sandbox import landlock, seccomp
-from hashscan.sandbox.autogroup import carry_niceness
+from hashscan.sandbox.autogroup import set_autogroup_niceness
 from hashscan.sandbox.libc import capabilities, clear_capabilities, prctl
-from hashscan.sandbox.protocol import DECODER_SOCKET, EXIT_ORPHANED, Hello
+from hashscan.sandbox.protocol import DECODER_SOCKET, EXIT_ORPHANED, ConfinementResult
 
 NOBODY = 65534
 """A user id that owns nothing on any system; it is the kernel's own overflow uid and gid."""
@@ -54,13 +54,13 @@ class Confinement:
     """The seccomp filter, or an errno."""
 
 
-def prepare(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Confinement:
+def prepare_confinement(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Confinement:
     """Prepare in the zygote what decoders will use: with Landlock active, no library can be loaded."""
     rights: landlock.Rights | int = _SWITCHED_OFF
     program: bytes | int = _SWITCHED_OFF
     if mode != "off":
         try:
-            rights = landlock.available()
+            rights = landlock.supported_rights()
         except OSError as error:
             rights = error.errno or errno.ENOSYS
         try:
@@ -71,14 +71,14 @@ def prepare(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Con
     return Confinement(mode, os.getpid(), memory_bytes, cpu_seconds, rights, program)
 
 
-def keep_only(descriptor: int) -> None:
+def close_other_descriptors(descriptor: int) -> None:
     """Duplicate `descriptor` to the number `DECODER_SOCKET`, and close all others."""
     os.dup2(descriptor, DECODER_SOCKET, inheritable=False)
     os.closerange(0, DECODER_SOCKET)
     os.closerange(DECODER_SOCKET + 1, ZYGOTE_DESCRIPTORS)
 
 
-def confine(confinement: Confinement) -> Hello:
+def confine(confinement: Confinement) -> ConfinementResult:
     """Confine this process permanently.
 
     Each part is tried even if earlier parts failed; Landlock and seccomp come last, because they would
@@ -88,7 +88,7 @@ def confine(confinement: Confinement) -> Hello:
         The parts that are active. The worker decides whether that is enough.
     """
     os.setsid()
-    carry_niceness()
+    set_autogroup_niceness()
     on = confinement.mode != "off"
     limits = _errno(lambda: _limit(confinement.memory_bytes, confinement.cpu_seconds))
     uid = dropped = _SWITCHED_OFF
@@ -108,7 +108,7 @@ def confine(confinement: Confinement) -> Hello:
     shut = rights if isinstance(rights, int) else _errno(lambda: landlock.restrict(rights))
     filtered = program if isinstance(program, int) else _errno(lambda: seccomp.install(program))
     version = 0 if isinstance(rights, int) else rights.version
-    return Hello(version, shut, filtered, uid, dropped, limits)
+    return ConfinementResult(version, shut, filtered, uid, dropped, limits)
 
 
 def _errno(step: Callable[[], None]) -> int:

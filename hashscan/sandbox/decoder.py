@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import NoReturn
 
-from hashscan.sandbox.confine import Confinement, confine, keep_only
+from hashscan.sandbox.confine import Confinement, close_other_descriptors, confine
 from hashscan.sandbox.protocol import (
     DECODER_SOCKET,
     EXIT_BAD_REPLY,
@@ -32,7 +32,7 @@ def run(connection: int, confinement: Confinement, handle: Handle, reply_max: in
     status = EXIT_EXCEPTION
     try:
         try:
-            keep_only(connection)
+            close_other_descriptors(connection)
             channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=DECODER_SOCKET)
             channel.send(confine(confinement).pack())
             status = _serve(channel, handle, reply_max)

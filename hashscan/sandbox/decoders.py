@@ -9,14 +9,14 @@ import time
 
 from hashscan.errors import SandboxError, ZygoteError, ZygoteKilledError
 from hashscan.model import Reason, SandboxLevel
-from hashscan.sandbox.launch import ZygoteGone, ZygoteProcess
-from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderSilent
+from hashscan.sandbox.launch import ZygoteLost, ZygoteProcess
+from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderTimeout
 from hashscan.sandbox.protocol import (
     EXIT_MEMORY,
+    EXIT_MESSAGES,
     EXIT_NO_MEMORY,
     EXIT_ORPHANED,
-    EXIT_WORDS,
-    Hello,
+    ConfinementResult,
     ZygoteConfig,
 )
 
@@ -101,7 +101,7 @@ class Decoders:
             try:
                 connection, process = self._ready_zygote().spawn()
                 link = DecoderLink(connection, self._config.reply_max, process)
-            except ZygoteGone:
+            except ZygoteLost:
                 self._drop_zygote()
                 failure = ZygoteKilledError("the process that decoders are forked from dies again and again")
             except OSError as error:
@@ -113,7 +113,7 @@ class Decoders:
                     # not been checked.
                     self.link = link
                     return link
-                except (DecoderSilent, DecoderClosed):
+                except (DecoderTimeout, DecoderClosed):
                     lost = self.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
                     failure = ZygoteError(f"decoders die before their first file: {lost.detail}")
                 finally:
@@ -138,7 +138,7 @@ class Decoders:
             except ZygoteError:
                 self._drop_zygote()
                 raise
-            except (ZygoteGone, OSError) as error:
+            except (ZygoteLost, OSError) as error:
                 self._drop_zygote()
                 why = error
                 time.sleep(pause)
@@ -146,7 +146,7 @@ class Decoders:
                 return self._zygote
         raise ZygoteKilledError(f"the process that decoders are forked from can't be started: {why}") from why
 
-    def _judge(self, hello: Hello) -> None:
+    def _judge(self, hello: ConfinementResult) -> None:
         new = hello.level(self._config.mode)
         before = self.level or new
         self.level = SandboxLevel(
@@ -167,13 +167,13 @@ class Decoders:
         assert self._zygote is not None
         try:
             status, killed = self._zygote.end(patience)
-        except ZygoteGone:
+        except ZygoteLost:
             self._drop_zygote()
             return DecoderLost(Reason.STARVED, "the process it was forked from died")
         self._deaths += 1
         if self._deaths >= DEATHS_PER_ZYGOTE:
             self._drop_zygote()
-        return DecoderLost(reason, detail) if detail else DecoderLost(*_words(status, killed))
+        return DecoderLost(reason, detail) if detail else DecoderLost(*_describe_status(status, killed))
 
     def drop(self) -> None:
         """Close the connection to the decoder."""
@@ -188,7 +188,7 @@ class Decoders:
         if ours:
             self._drop_zygote()
         elif self._zygote is not None:
-            self._zygote.forget()
+            self._zygote.detach()
             self._zygote = None
 
     def _drop_zygote(self) -> None:
@@ -198,12 +198,12 @@ class Decoders:
             zygote.close()
 
 
-def _words(status: int, killed: bool) -> tuple[Reason, str]:
+def _describe_status(status: int, killed: bool) -> tuple[Reason, str]:
     """Return reason and text for the wait status of a decoder whose socket had closed."""
     if not os.WIFSIGNALED(status):
         code = os.waitstatus_to_exitcode(status)
         reason = _REASONS.get(code, Reason.DECODER_DIED)
-        return reason, EXIT_WORDS.get(code, f"exit code {code}")
+        return reason, EXIT_MESSAGES.get(code, f"exit code {code}")
     number = os.WTERMSIG(status)
     if number == signal.SIGXCPU:
         return Reason.TIMEOUT, "its processor time is used up"

@@ -50,7 +50,7 @@ def _handled(filesystem: int = 0, network: int = 0, scopes: int = 0) -> bool:
     return True
 
 
-def available() -> Rights:
+def supported_rights() -> Rights:
     """Ask the kernel bit by bit which rights it can remove.
 
     A table of versions would leave out rights that kernels learn after it was written. No right that can be

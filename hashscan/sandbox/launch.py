@@ -40,7 +40,7 @@ REAP_SECONDS = 2.0
 """Time that a zygote whose socket has closed may take to end, so that its own exit status is seen."""
 
 
-class ZygoteGone(Exception):
+class ZygoteLost(Exception):
     """The error that the zygote has died or doesn't answer; it can be started again."""
 
 
@@ -107,24 +107,24 @@ class ZygoteProcess:
 
         Raises:
             ZygoteError: it can't be loaded; the message ends with the zygote's traceback.
-            ZygoteGone: the zygote was killed, or is too slow, which says nothing about the plug-in; or an
+            ZygoteLost: the zygote was killed, or is too slow, which says nothing about the plug-in; or an
                 earlier wait was interrupted, and may have consumed the message.
         """
         if self._ready:
             return
         if self._asking:
-            raise ZygoteGone
+            raise ZygoteLost
         self._asking = True
         try:
             self._receive(START_SECONDS)
-        except ZygoteGone:
+        except ZygoteLost:
             try:
                 status = self._process.wait(REAP_SECONDS)
             except subprocess.TimeoutExpired:
-                raise ZygoteGone(f"it has not loaded within {START_SECONDS:g} s") from None
+                raise ZygoteLost(f"it has not loaded within {START_SECONDS:g} s") from None
             if status in (-signal.SIGKILL, -signal.SIGTERM):
                 name = signal.Signals(-status).name
-                raise ZygoteGone(f"ended by {name} while it loaded, perhaps for want of memory") from None
+                raise ZygoteLost(f"ended by {name} while it loaded, perhaps for want of memory") from None
             self._stderr.seek(0)
             written = self._stderr.read().decode("utf-8", "replace")
             raise ZygoteError(
@@ -141,7 +141,7 @@ class ZygoteProcess:
             Its non-blocking socket, and its process id.
 
         Raises:
-            ZygoteGone: the zygote has died or doesn't answer.
+            ZygoteLost: the zygote has died or doesn't answer.
             OSError: the system has no process or no descriptor left.
         """
         ours, theirs = _pair()
@@ -164,7 +164,7 @@ class ZygoteProcess:
             Its wait status, and True if it had to be killed.
 
         Raises:
-            ZygoteGone: the zygote has died or doesn't answer.
+            ZygoteLost: the zygote has died or doesn't answer.
         """
         status, killed = self._ask(COMMAND.pack(END, int(patience * 1000)), ANSWER_SECONDS + patience)
         return status, bool(killed)
@@ -181,7 +181,7 @@ class ZygoteProcess:
         self._process.kill()
         self._process.wait()
 
-    def forget(self) -> None:
+    def detach(self) -> None:
         """Close the connection in a process that was forked from the worker, not the zygote's parent."""
         self._control.close()
         self._stderr.close()
@@ -191,7 +191,7 @@ class ZygoteProcess:
         if self._asking:
             # Ctrl-C came between a command and its answer, which would now be read as the answer to this
             # command.
-            raise ZygoteGone
+            raise ZygoteLost
         self._asking = True
         rights = []
         if passed is not None:
@@ -199,20 +199,20 @@ class ZygoteProcess:
         try:
             self._control.sendmsg([command], rights, socket.MSG_DONTWAIT)
         except OSError as error:
-            raise ZygoteGone from error
+            raise ZygoteLost from error
         value, flag = ANSWER.unpack(self._receive(seconds))
         self._asking = False
         return value, flag
 
     def _receive(self, seconds: float) -> bytes:
         if not wait(self._poll, time.monotonic() + seconds):
-            raise ZygoteGone
+            raise ZygoteLost
         try:
             message = self._control.recv(64, socket.MSG_DONTWAIT)
         except OSError as error:
-            raise ZygoteGone from error
+            raise ZygoteLost from error
         if not message:
-            raise ZygoteGone
+            raise ZygoteLost
         return message
 
 

@@ -10,14 +10,14 @@ import socket
 import time
 from collections import deque
 
-from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, Hello
+from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, ConfinementResult
 from hashscan.sandbox.waiting import wait
 
 # An integer: comparing the flag's own type takes longer than receiving the reply.
 _DESCRIPTORS_CUT = int(socket.MSG_CTRUNC)
 
 
-class DecoderSilent(Exception):
+class DecoderTimeout(Exception):
     """The error that a decoder did not answer before the deadline."""
 
 
@@ -101,7 +101,7 @@ class DecoderLink:
                 that was taken over can't manipulate this check, as it could manipulate a timer of its own.
 
         Raises:
-            DecoderSilent: no reply before the deadline.
+            DecoderTimeout: no reply before the deadline.
             DecoderOverTime: the processor time is used up.
             DecoderClosed: the socket is closed.
             DecoderMisbehaved: the message is not a valid reply.
@@ -118,20 +118,20 @@ class DecoderLink:
             raise DecoderMisbehaved("it replied twice")
         return bytes(memoryview(self._buffer)[NONCE_BYTES:size])
 
-    def receive_hello(self, deadline: float) -> Hello:
+    def receive_hello(self, deadline: float) -> ConfinementResult:
         """Wait for the hello message of a new decoder, before it has seen any file.
 
         Raises:
-            DecoderSilent: no message before the deadline.
+            DecoderTimeout: no message before the deadline.
             DecoderClosed: the socket is closed.
             DecoderMisbehaved: it sent a descriptor.
             ValueError: the message is not a hello.
         """
-        return Hello.unpack(bytes(memoryview(self._buffer)[: self._take(deadline)]))
+        return ConfinementResult.unpack(bytes(memoryview(self._buffer)[: self._take(deadline)]))
 
     def _take(self, deadline: float, processor_limit: float = math.inf) -> int:
         if not wait(self._poll, deadline, lambda: processor_limit - self._used()):
-            raise DecoderOverTime if self._used() >= processor_limit else DecoderSilent
+            raise DecoderOverTime if self._used() >= processor_limit else DecoderTimeout
         try:
             size, flags = self._receive()
         except ConnectionResetError:

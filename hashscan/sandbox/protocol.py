@@ -35,7 +35,7 @@ ANSWER = struct.Struct("<iI")
 """The answer to SPAWN: 0 or the errno of the failed fork, and the decoder's process id. The answer to END:
 the wait status, and 1 if the decoder had to be killed."""
 
-STARTED_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ZYGOTE_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of the zygote. Decoders can't start threads, so libraries must be configured before they are
 loaded."""
 
@@ -46,7 +46,7 @@ EXIT_BAD_REPLY = 83
 EXIT_ORPHANED = 84
 EXIT_NO_MEMORY = 85
 
-EXIT_WORDS: dict[int, str] = {
+EXIT_MESSAGES: dict[int, str] = {
     EXIT_EXCEPTION: "an exception escaped the plug-in",
     EXIT_MEMORY: "out of memory",
     EXIT_BAD_REPLY: "the plug-in's reply has the wrong size",
@@ -83,7 +83,7 @@ class ZygoteConfig:
         return cls(**fields)
 
 
-class Hello(NamedTuple):
+class ConfinementResult(NamedTuple):
     """The result of a decoder's confinement: an errno for each part, 0 if it is active."""
 
     landlock_version: int
@@ -98,7 +98,7 @@ class Hello(NamedTuple):
         return _HELLO.pack(_HELLO_MAGIC, *self)
 
     @classmethod
-    def unpack(cls, message: bytes) -> Hello:
+    def unpack(cls, message: bytes) -> ConfinementResult:
         """Return the result from a message of `pack`.
 
         Raises:

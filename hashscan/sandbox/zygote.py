@@ -20,8 +20,8 @@ import time
 from typing import NoReturn
 
 from hashscan.sandbox import decoder
-from hashscan.sandbox.confine import ZYGOTE_DESCRIPTORS, Confinement, prepare
-from hashscan.sandbox.protocol import ANSWER, COMMAND, READY, SPAWN, STARTED_ENVIRONMENT, ZygoteConfig
+from hashscan.sandbox.confine import ZYGOTE_DESCRIPTORS, Confinement, prepare_confinement
+from hashscan.sandbox.protocol import ANSWER, COMMAND, READY, SPAWN, ZYGOTE_ENVIRONMENT, ZygoteConfig
 
 
 def main(worker: int, config_text: str) -> NoReturn:
@@ -30,8 +30,10 @@ def main(worker: int, config_text: str) -> NoReturn:
     watch = _watch(control, worker)
     _settle()
     config = ZygoteConfig.decode(config_text)
-    os.environ.update(STARTED_ENVIRONMENT)
-    confinement = prepare(config.mode, config.memory_bytes, config.cpu_seconds, config.seccomp_library)
+    os.environ.update(ZYGOTE_ENVIRONMENT)
+    confinement = prepare_confinement(
+        config.mode, config.memory_bytes, config.cpu_seconds, config.seccomp_library
+    )
     module, _, function = config.target.partition(":")
     handle: decoder.Handle = getattr(importlib.import_module(module), function)(*config.arguments)
     # These objects will never be freed: a garbage collection in a decoder must not touch, and so copy, their

@@ -12,7 +12,7 @@ from hashscan.model import Batch
 from hashscan.scan.workers.wire import pack_batch, unpack_batch
 
 
-class Spool:
+class BatchSpool:
     """A first-in, first-out queue of batches on disk.
 
     Raises:
@@ -30,7 +30,7 @@ class Spool:
                 self._file = tempfile.TemporaryFile(prefix="hashscan-")  # noqa: SIM115
             pickle.dump(pack_batch(batch), self._file)
         except OSError as error:
-            raise _trouble(error) from error
+            raise _spool_error(error) from error
         self._batches += 1
 
     def batches(self) -> Iterator[Batch]:
@@ -42,7 +42,7 @@ class Spool:
             for _ in range(self._batches):
                 yield unpack_batch(pickle.load(self._file))  # noqa: S301 - written by this process
         except OSError as error:
-            raise _trouble(error) from error
+            raise _spool_error(error) from error
 
     def close(self) -> None:
         """Close the temporary file, which deletes it."""
@@ -51,7 +51,7 @@ class Spool:
             self._file = None
 
 
-def _trouble(error: OSError) -> OutputError:
+def _spool_error(error: OSError) -> OutputError:
     return OutputError(
         f"the batches that wait, a temporary file in {tempfile.gettempdir()}, failed: {error.strerror}",
         advice="Free some space there, or name another folder in TMPDIR.",

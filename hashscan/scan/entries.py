@@ -19,7 +19,7 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.scan.workers.pool import Pool
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, SkippedFile, shown_path
+from hashscan.sources.base import Listing, SkippedFile, UnlistedFolder, UnreadableName, full_path
 
 IDENTIFYING = "sha256"
 """The algorithm that entry ids are made from, so that a file gets the same ids each time it is hashed."""
@@ -29,11 +29,11 @@ _PARTIAL = frozenset({Reason.TRUNCATED, Reason.BROKEN})
 """Reasons for which a part of the picture is missing: the rest is decoded as grey, so its hash is not
 usable."""
 
-_NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
+_EMPTY_STAT = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class HashedFile:
     """The result for one file or folder."""
 
     path: bytes
@@ -54,16 +54,16 @@ class EntryMaker:
         self._algorithms = frozenset(algorithms)
         self._seen: set[bytes] = set()
 
-    def make(self, path: bytes, result: FileResult) -> Made:
+    def make(self, path: bytes, result: FileResult) -> HashedFile:
         """Return the entries of one file."""
         digests = {digest.algorithm: digest for digest in result.digests}
         if IDENTIFYING not in digests:
             self.counts["not hashed"] += 1
-            return Made(path, problem=f"not hashed: {_why(result)}")
+            return HashedFile(path, problem=f"not hashed: {_why(result)}")
         content = digests[IDENTIFYING].value
         if content in self._seen:
             self.counts["repeated"] += 1
-            return Made(path)
+            return HashedFile(path)
         self._seen.add(content)
         problem = self._missing(result, digests)
         self.counts["in part" if problem else "hashed"] += 1
@@ -84,12 +84,12 @@ class EntryMaker:
             for entry_id, digest in kept
             if digest.algorithm in self._algorithms
         )
-        return Made(path, entries, problem)
+        return HashedFile(path, entries, problem)
 
-    def closed(self, path: bytes, closed: ClosedFolder) -> Made:
+    def closed(self, path: bytes, closed: UnlistedFolder) -> HashedFile:
         """Record a folder that could not be entered, so that nothing is known of its files."""
         self.counts["closed"] += 1
-        return Made(path, problem=f"folder not entered: {closed.reason.value}")
+        return HashedFile(path, problem=f"folder not entered: {closed.reason.value}")
 
     def _missing(self, result: FileResult, digests: dict[str, Digest]) -> str:
         if result.reason in _PARTIAL:
@@ -106,15 +106,15 @@ class EntryMaker:
         )
 
 
-def make_entries(listings: Iterator[Listing], pool: Pool, maker: EntryMaker) -> Iterator[Made]:
+def make_entries(listings: Iterator[Listing], pool: Pool, maker: EntryMaker) -> Iterator[HashedFile]:
     """Hash all files that a source lists, and yield the result of each file."""
     waiting: deque[tuple[Batch, Future[BatchResult]]] = deque()
 
-    def finish(leave: int) -> Iterator[Made]:
+    def finish(leave: int) -> Iterator[HashedFile]:
         while len(waiting) > leave:
             batch, future = waiting.popleft()
             for result in future.result().results:
-                yield maker.make(shown_path(batch.target, batch.folder, result.name), result)
+                yield maker.make(full_path(batch.target, batch.folder, result.name), result)
 
     for listing in listings:
         match listing:
@@ -124,12 +124,12 @@ def make_entries(listings: Iterator[Listing], pool: Pool, maker: EntryMaker) -> 
                 yield from finish(leave=2 * pool.workers)
             case SkippedFile(target, folder, item, reason):
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
-                yield maker.make(shown_path(target, folder, item.name), result)
-            case LostFile(target, folder, name, reason, detail):
-                lost = FileResult(name, _NOWHERE, Verdict.UNREADABLE, reason, detail)
-                yield maker.make(shown_path(target, folder, name), lost)
-            case ClosedFolder(target, folder):
-                yield maker.closed(shown_path(target, folder), listing)
+                yield maker.make(full_path(target, folder, item.name), result)
+            case UnreadableName(target, folder, name, reason, detail):
+                lost = FileResult(name, _EMPTY_STAT, Verdict.UNREADABLE, reason, detail)
+                yield maker.make(full_path(target, folder, name), lost)
+            case UnlistedFolder(target, folder):
+                yield maker.closed(full_path(target, folder), listing)
     yield from finish(leave=0)
 
 

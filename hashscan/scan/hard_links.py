@@ -25,13 +25,13 @@ def _key(stat: FileStat) -> bytes:
     return b"".join(number.to_bytes(_FIELD_BYTES, "little", signed=True) for number in identity)
 
 
-class LinkMemory:
+class HardLinkTable:
     """The files with more than one hard link that the scan has seen so far, by identity."""
 
     def __init__(self) -> None:
         # An empty name makes a database that spills to an unlinked temporary file.
         self._database = sqlite3.connect("", isolation_level=None)
-        with _explained():
+        with _database_errors():
             self._database.executescript(
                 f"""
                 PRAGMA cache_size = {_PAGES_IN_MEMORY};
@@ -43,7 +43,7 @@ class LinkMemory:
                 """
             )
 
-    def meet(self, batch: Batch, item: Item) -> tuple[bool, FileResult | None]:
+    def lookup_or_claim(self, batch: Batch, item: Item) -> tuple[bool, FileResult | None]:
         """Decide if a file with several hard links must be read under this name.
 
         Returns:
@@ -52,7 +52,7 @@ class LinkMemory:
             `settle` returns it later.
         """
         key = _key(item.stat)
-        with _explained():
+        with _database_errors():
             row = self._database.execute("SELECT result FROM met WHERE key=?", (key,)).fetchone()
             if row is None:
                 self._database.execute("INSERT INTO met VALUES (?, NULL)", (key,))
@@ -64,7 +64,7 @@ class LinkMemory:
             self._database.execute("INSERT INTO waiting VALUES (?, ?)", (key, place))
             return False, None
 
-    def settle(self, listed: FileStat, result: FileResult) -> Iterator[tuple[Batch, Item]]:
+    def store_result(self, listed: FileStat, result: FileResult) -> Iterator[tuple[Batch, Item]]:
         """Store the result of a file that `meet` said to read.
 
         Args:
@@ -75,20 +75,20 @@ class LinkMemory:
             The names that waited for this result, each with its batch (without the batch's other items).
         """
         key = _key(listed)
-        with _explained():
+        with _database_errors():
             self._database.execute("UPDATE met SET result=? WHERE key=?", (pickle.dumps(result), key))
             # A few at a time, because a file may have more names than fit into memory.
             while places := self._waiting(key, 1000):
                 yield from places
 
-    def pass_on(self, listed: FileStat) -> Batch | None:
+    def retry_other_name(self, listed: FileStat) -> Batch | None:
         """Handle a failed read whose cause is the name and not the file.
 
         Returns:
             A batch of one waiting name, under which the file is read instead; None if no name waits.
         """
         key = _key(listed)
-        with _explained():
+        with _database_errors():
             for batch, item in self._waiting(key, 1):
                 return replace(batch, items=(item,))
             self._database.execute("DELETE FROM met WHERE key=?", (key,))
@@ -108,7 +108,7 @@ class LinkMemory:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def _database_errors() -> Iterator[None]:
     """Convert the database's errors to ours: if the temporary folder is full, our own output fails."""
     try:
         yield

@@ -51,7 +51,7 @@ def owner_of(batch: Batch) -> Owner:
     return Owner(stat.of_object, stat.uid)
 
 
-class LargeFiles:
+class LargeFileQueue:
     """The queue of batches with one large or sparse file each.
 
     Raises:
@@ -130,7 +130,7 @@ class LargeFiles:
             if owner not in self._lists or owner in passed_over:
                 # The owner was entered again when a smaller file was added.
                 continue
-            if (now := self._until(owner)) > until:
+            if (now := self._bytes_after_next(owner)) > until:
                 # More was read for this owner since the entry was made.
                 heapq.heappush(self._order, (now, put, owner))
             elif self._running[owner] < max(1, workers - 1):
@@ -164,14 +164,14 @@ class LargeFiles:
         self._read[owner] += max(bytes_read, hole_bytes)
         self._holes[owner] += hole_bytes
 
-    def _until(self, owner: Owner) -> int:
+    def _bytes_after_next(self, owner: Owner) -> int:
         """Return the bytes that will have been read for an owner after the owner's next file."""
         sizes = self._lists[owner]
         return self._read[owner] + (1 << min(sizes))
 
     def _enter(self, owner: Owner) -> None:
         self._puts += 1
-        heapq.heappush(self._order, (self._until(owner), self._puts, owner))
+        heapq.heappush(self._order, (self._bytes_after_next(owner), self._puts, owner))
 
     def _take(self, owner: Owner) -> Batch:
         assert self._file is not None  # the caller has checked that a file waits

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from hashscan.model import Batch, Item
 
-OF_ONE_OWNER = 10_000
+PER_OWNER_MAX = 10_000
 """The number of files of one owner that are deferred; more are unreadable at once, so that no owner can
 fill the memory."""
-_IN_ALL = 100_000
+_TOTAL_MAX = 100_000
 _LONGEST_SECONDS = 60
 _SETTING = Path("/proc/sys/fs/lease-break-time")
 
@@ -32,7 +32,7 @@ class LeasedFiles:
         self._due = 0.0
         self._closed = False
 
-    def put_off(self, batch: Batch, item: Item) -> bool:
+    def defer(self, batch: Batch, item: Item) -> bool:
         """Defer a file, and return False if it can't be deferred.
 
         Args:
@@ -40,7 +40,7 @@ class LeasedFiles:
             item: the file.
         """
         owner = item.stat.uid
-        if self._closed or self._by_owner[owner] >= OF_ONE_OWNER or self._by_owner.total() >= _IN_ALL:
+        if self._closed or self._by_owner[owner] >= PER_OWNER_MAX or self._by_owner.total() >= _TOTAL_MAX:
             return False
         self._by_owner[owner] += 1
         self._batches[replace(batch, items=())].append(item)

@@ -11,7 +11,7 @@ from types import TracebackType
 from hashscan.errors import LockedError, OutputError
 
 
-class SweepLock:
+class ScanLock:
     """A lock that is held while a scan runs, and released when its process ends, however it ends.
 
     A record lock (fcntl) belongs to one process: workers that are forked from the scan don't keep it.
@@ -40,7 +40,7 @@ class SweepLock:
         """Release the lock, so that another scan can start."""
         os.close(self._descriptor)
 
-    def __enter__(self) -> SweepLock:
+    def __enter__(self) -> ScanLock:
         return self
 
     def __exit__(

@@ -14,24 +14,24 @@ from typing import Any
 
 from hashscan.errors import LockedError
 from hashscan.model import DIRECT, Access, Action, Weak
-from hashscan.quarantine.captured_file import Outcome, Request, is_url
+from hashscan.quarantine.captured_file import Outcome, QuarantineRequest, is_url
 from hashscan.quarantine.items import KEPT
-from hashscan.quarantine.moving import Answer, move
+from hashscan.quarantine.moving import MoveResult, move
 from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.retention import Retention, require_clock
-from hashscan.quarantine.selection import request_of, unbacked
+from hashscan.quarantine.selection import blocking_weakness, request_of
 from hashscan.quarantine.store import Quarantine, read_items
-from hashscan.quarantine.trust_weakness import words_of
+from hashscan.quarantine.trust_weakness import weakness_messages
 from hashscan.registry import SOURCES
 from hashscan.reports.record_lines import CONTENT, Record
 from hashscan.reports.records import path_fields
 from hashscan.settings.policy import NO_RULES, PolicySettings, QuarantineSettings
 
-_TOGETHER = 200
+_BATCH_SIZE = 200
 """The number of findings that are in memory at a time."""
-_PATIENCE = 60.0
+_LOCK_SECONDS = 60.0
 """The seconds to wait for the quarantine's lock; commands that maintain a quarantine take less."""
 _SAID = 20
 """The number of files not moved for which standard error shows the reason."""
@@ -90,7 +90,7 @@ class Mover:
                 told(trouble)
 
     @property
-    def left(self) -> int:
+    def not_moved(self) -> int:
         """The number of findings that should have been moved and were not."""
         return self.outcomes.total() - self.outcomes[Outcome.DONE]
 
@@ -110,10 +110,10 @@ class Mover:
         """
         for item in read_items(self._state).values():
             if item.state in KEPT and not item.of_another:
-                owner = {} if item.of_object else {"uid": item.record["file"]["uid"]}
+                owner = {} if item.is_object else {"uid": item.record["file"]["uid"]}
                 yield {"path": os.fsdecode(item.path), "matches": item.matches, **owner}
 
-    def act(
+    def mover_function(
         self, sweep: Record, is_stopped: Callable[[], bool], until: float | None = None
     ) -> Callable[[Iterable[Record]], Iterator[Record]]:
         """Return a function that moves a scan's findings and yields their records with the outcome of each.
@@ -129,19 +129,19 @@ class Mover:
             with ExitStack() as stack:
                 quarantine: Quarantine | None = None
                 try:
-                    quarantine = stack.enter_context(self._open_patiently())
+                    quarantine = stack.enter_context(self._open_with_retry())
                     why_not = ""
                 except LockedError as error:
                     # The findings and the summary are reported all the same.
                     why_not = str(error)
-                while some := list(islice(todo, _TOGETHER)):
+                while some := list(islice(todo, _BATCH_SIZE)):
                     if is_stopped():
                         why_not = "the sweep was stopped"
                     elif until is not None and time.monotonic() >= until:
                         why_not = "the time budget is used up"
-                    yield from self._together(None if why_not else quarantine, some, sweep, why_not)
-            self._told(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.left} left")
-            for words in words_of(self._unbacked):
+                    yield from self._move_batch(None if why_not else quarantine, some, sweep, why_not)
+            self._told(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.not_moved} left")
+            for words in weakness_messages(self._unbacked):
                 self._told(words)
 
         return act
@@ -150,8 +150,8 @@ class Mover:
         stores = Stores(SOURCES, self._endpoint, self._bucket)
         return Quarantine(self._state, self._places, self._told, stores)
 
-    def _open_patiently(self) -> Quarantine:
-        until = time.monotonic() + _PATIENCE
+    def _open_with_retry(self) -> Quarantine:
+        until = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
                 return self._open()
@@ -160,13 +160,13 @@ class Mover:
                     raise
                 time.sleep(0.1)
 
-    def _together(
+    def _move_batch(
         self, quarantine: Quarantine | None, findings: Sequence[Record], sweep: Record, why_not: str
     ) -> Iterator[Record]:
         asked = [self._request(finding, sweep) for finding in findings]
         requests = [request for request in asked if request is not None]
         given = (
-            (Answer(r.path, Outcome.REFUSED, detail=why_not, version=r.version) for r in requests)
+            (MoveResult(r.path, Outcome.REFUSED, detail=why_not, version=r.version) for r in requests)
             if quarantine is None
             else move(quarantine, requests, self._terms, self._note)
         )
@@ -177,20 +177,20 @@ class Mover:
             yield (
                 finding
                 if request is None
-                else self._said(finding, request, answers[request.path, request.version])
+                else self._record_with_outcome(finding, request, answers[request.path, request.version])
             )
 
-    def _request(self, finding: Record, sweep: Record) -> Request | None:
+    def _request(self, finding: Record, sweep: Record) -> QuarantineRequest | None:
         content = finding.get(CONTENT)
         if self._by_rules:
             allowed = finding.get("action") == Action.QUARANTINE
             return request_of(finding, sweep, self._act_on, content) if allowed else None
         request = request_of(finding, sweep, self._act_on, content)
-        if request is None and (weak := unbacked(finding, sweep, self._act_on)) is not None:
+        if request is None and (weak := blocking_weakness(finding, sweep, self._act_on)) is not None:
             self._unbacked[weak] += 1
         return request
 
-    def _said(self, finding: Record, request: Request, answer: Answer) -> Record:
+    def _record_with_outcome(self, finding: Record, request: QuarantineRequest, answer: MoveResult) -> Record:
         """Return a finding's record with the outcome of the move."""
         path = os.fsdecode(request.path)
         said: dict[str, Any] = {"outcome": answer.outcome.value}

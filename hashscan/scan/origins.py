@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hashscan.errors import TargetError
 from hashscan.model import Access, Reason
 from hashscan.registry import SOURCES
-from hashscan.sources.base import Listing, LostFile, Passed, Source, without_secrets
+from hashscan.sources.base import Listing, NonFileCounts, Source, UnreadableName, strip_secrets
 from hashscan.sources.options import ListingOptions
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _WEB = frozenset({"http", "https"})
 the key."""
 
 
-def libraries_of(targets: Sequence[bytes]) -> tuple[str, ...]:
+def source_modules(targets: Sequence[bytes]) -> tuple[str, ...]:
     """Return the modules that workers need to open these targets; import them before workers are forked."""
     found = [_scheme_of(target) for target in targets]
     return tuple({module: None for name in found if name in SOURCES for module in SOURCES[name].libraries})
@@ -44,7 +44,7 @@ def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access
     for target in targets:
         scheme = _scheme_of(target)
         if scheme not in SOURCES:
-            shown = without_secrets(target).decode(errors="replace")
+            shown = strip_secrets(target).decode(errors="replace")
             raise TargetError(
                 f"{shown!r}: there is no source for {scheme.removesuffix(':')}://",
                 advice=f"Name a path, or a URL of {', '.join(n for n in SOURCES if n != _FILES) or 'none'}; "
@@ -91,17 +91,19 @@ def named_listings(
         if scheme not in known and scheme in SOURCES and not sources:
             known[scheme] = SOURCES[scheme]((), options, access)
         if scheme in known:
-            yield from known[scheme].named(group)
+            yield from known[scheme].listings_by_name(group)
             continue
         for name in group:
             if not name:
-                yield Passed()
+                yield NonFileCounts()
             elif scheme in SOURCES:
                 secret = scheme in _WEB or b"@" in name.split(b"/", 3)[2]
-                shown = without_secrets(name) if secret and scheme != _FILES else name
-                yield LostFile(shown, b"", b"", Reason.OUTSIDE, "")
+                shown = strip_secrets(name) if secret and scheme != _FILES else name
+                yield UnreadableName(shown, b"", b"", Reason.OUTSIDE, "")
             else:
-                yield LostFile(without_secrets(name), b"", b"", Reason.NO_NAME, "there is no source for it")
+                yield UnreadableName(
+                    strip_secrets(name), b"", b"", Reason.NO_NAME, "there is no source for it"
+                )
 
 
 def _scheme_of(name: bytes) -> str:

@@ -16,22 +16,29 @@ from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Rea
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import (
     folder_record,
-    lost_record,
     result_record,
     silent_change_record,
-    with_content,
+    unreadable_record,
+    with_sha256,
 )
 from hashscan.reports.summary import Summary
-from hashscan.scan.baseline.filter import NOTHING_ACCEPTED, Accepting
-from hashscan.scan.batch_spool import Spool
-from hashscan.scan.hard_links import LinkMemory
-from hashscan.scan.large_files import LARGE_BYTES, LargeFiles
+from hashscan.scan.baseline.filter import NOTHING_ACCEPTED, BaselineFilter
+from hashscan.scan.batch_spool import BatchSpool
+from hashscan.scan.hard_links import HardLinkTable
+from hashscan.scan.large_files import LARGE_BYTES, LargeFileQueue
 from hashscan.scan.leased_files import LeasedFiles
 from hashscan.scan.workers.decoder_check import DecodingCount
 from hashscan.scan.workers.pool import Pool
 from hashscan.settings.values import MAX_SPARSE
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile, shown_path
-from hashscan.state.memory import SweepMemory
+from hashscan.sources.base import (
+    Listing,
+    NonFileCounts,
+    SkippedFile,
+    UnlistedFolder,
+    UnreadableName,
+    full_path,
+)
+from hashscan.state.memory import ScanState
 
 BATCHES_PER_WORKER = 2
 """One batch is read and one is ready: a worker never waits, and little is lost when a scan ends early."""
@@ -39,18 +46,18 @@ BATCHES_PER_WORKER = 2
 POLL_SECONDS = 0.2
 """The longest time that a stop request or the progress display may have to wait."""
 
-_AT_A_TIME = 16
+_OBJECTS_PER_BATCH_MIN = 16
 """The fewest objects in a batch. They are downloaded together; in a smaller batch each would be waited for
 alone."""
 
 GRACE_SECONDS = 1.0
 """The time after the deadline for which results of batches that were handed out before are waited for."""
 
-_ABOUT_THE_NAME = frozenset({Reason.VANISHED, Reason.REPLACED, Reason.CHANGED})
+_NAME_REASONS = frozenset({Reason.VANISHED, Reason.REPLACED, Reason.CHANGED})
 """Reasons that say nothing about the same file under another hard link."""
 
 
-class Sweep:
+class ScanPipeline:
     """One run over the listings of its sources.
 
     Iterating yields the records of everything that is not clean, as it is found; the totals are in `summary`.
@@ -65,8 +72,8 @@ class Sweep:
         moving: bool = False,
         own: frozenset[tuple[int, int]] = frozenset(),
         tick: Callable[[], None] = lambda: None,
-        memory: SweepMemory | None = None,
-        accepting: Accepting = NOTHING_ACCEPTED,
+        memory: ScanState | None = None,
+        accepting: BaselineFilter = NOTHING_ACCEPTED,
         customers: Customers = NO_CUSTOMERS,
         deadline: float | None = None,
         max_sparse: int = MAX_SPARSE,
@@ -102,12 +109,12 @@ class Sweep:
         self._memory = memory
         self._accepting = accepting
         self._customers = customers
-        self._later = Spool()
-        self._large = LargeFiles()
+        self._later = BatchSpool()
+        self._large = LargeFileQueue()
         self._large_turn = False
         """True if all other files were handed out, so that large files are next."""
         self._max_sparse = max_sparse
-        self._links = LinkMemory()
+        self._links = HardLinkTable()
         self._leased = LeasedFiles()
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
         self._outstanding = 0
@@ -155,17 +162,17 @@ class Sweep:
             contextlib.closing(self._large),
         ):
             for listing in self._listings:
-                self._look_around()
+                self._tick_all()
                 yield from self._take(listing)
                 yield from self._advance(leave=self._capacity - 1)
-                if self._over or self._pool.failure:
+                if self._stopping_or_late or self._pool.failure:
                     break
             else:
                 self.listed = True
                 for batch in self._later.batches():
                     self._make_ready(batch)
                     yield from self._advance(leave=self._capacity - 1)
-                    if self._over or self._pool.failure:
+                    if self._stopping_or_late or self._pool.failure:
                         break
                 else:
                     self._all_taken = self._large_turn = True
@@ -174,14 +181,14 @@ class Sweep:
 
     def _try_leased(self) -> Iterator[Record]:
         """Retry the files that had a lease, when every lease must have been released."""
-        while not (self._over or self._pool.failure) and (seconds := self._leased.seconds):
-            self._look_around()
+        while not (self._stopping_or_late or self._pool.failure) and (seconds := self._leased.seconds):
+            self._tick_all()
             time.sleep(min(seconds, POLL_SECONDS))
         self._ready.extend(self._leased.take())
         yield from self._advance(leave=0)
 
     @property
-    def _over(self) -> bool:
+    def _stopping_or_late(self) -> bool:
         """True if no more batches are to be handed out."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
         return self._stopping or late
@@ -205,41 +212,41 @@ class Sweep:
                 self.files_by_target[target] += 1
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
                 self.summary.add(result)
-                path = shown_path(target, folder, item.name)
+                path = full_path(target, folder, item.name)
                 if self._memory is not None:
-                    self._memory.left(path, item.version)
+                    self._memory.record_unchecked(path, item.version)
                 yield result_record(path, result, with_digests=self._with_digests, item=item)
-            case LostFile(target, folder, name, reason, detail):
+            case UnreadableName(target, folder, name, reason, detail):
                 self.files_by_target[target] += 1
                 self.summary.count(Verdict.UNREADABLE, reason)
-                path = shown_path(target, folder, name)
+                path = full_path(target, folder, name)
                 if self._memory is not None:
-                    self._memory.left(path)
-                yield lost_record(path, reason, detail)
-            case ClosedFolder(target, folder, closed_because, detail):
+                    self._memory.record_unchecked(path)
+                yield unreadable_record(path, reason, detail)
+            case UnlistedFolder(target, folder, closed_because, detail):
                 self.summary.close_folder(closed_because)
                 if self._memory is not None:
-                    self._memory.break_off(target, folder)
-                yield folder_record(shown_path(target, folder), closed_because, detail)
-            case Passed():
+                    self._memory.mark_incomplete(target, folder)
+                yield folder_record(full_path(target, folder), closed_because, detail)
+            case NonFileCounts():
                 self.summary.add_passed(listing)
 
     def _take_batch(self, batch: Batch) -> Iterator[Record]:
         """Yield the records of a batch's unchanged files, and have the other files read."""
         if self._memory is None:
-            yield from self._sort_out(batch, later=False)
+            yield from self._prepare_batch(batch, later=False)
             return
-        known = self._memory.recall(batch)
+        known = self._memory.lookup(batch)
         self.summary.add_quiet(known.quiet, low_quality=known.low)
         self.summary.ctime[CtimeTrust.UNPROVEN] += known.unproven
         self.summary.ctime[CtimeTrust.ON_TRUST] += known.on_trust
         for item, result in known.answers:
             self.summary.recalled += 1
-            yield from self._tell(batch, result, item)
+            yield from self._report(batch, result, item)
         if known.reading:
-            yield from self._sort_out(replace(batch, items=tuple(known.reading)), later=known.later)
+            yield from self._prepare_batch(replace(batch, items=tuple(known.reading)), later=known.later)
 
-    def _sort_out(self, batch: Batch, *, later: bool) -> Iterator[Record]:
+    def _prepare_batch(self, batch: Batch, *, later: bool) -> Iterator[Record]:
         """Prepare a batch for reading, without the files that are known under another hard link."""
         reading: list[Item] = []
         for item in batch.items:
@@ -249,7 +256,7 @@ class Sweep:
                 yield from self._conclude(batch, ours, item)
                 continue
             if item.stat.links > 1:
-                read, result = self._links.meet(batch, item)
+                read, result = self._links.lookup_or_claim(batch, item)
                 if result is not None:
                     yield from self._conclude(batch, result, item)
                 if not read:
@@ -279,7 +286,7 @@ class Sweep:
     def _advance(self, *, leave: int) -> Iterator[Record]:
         """Hand out batches and receive results, until no more than `leave` batches are outstanding."""
         while True:
-            over = self._over or bool(self._pool.failure and self._large_turn)
+            over = self._stopping_or_late or bool(self._pool.failure and self._large_turn)
             while self._ready and self._outstanding < self._capacity and not over:
                 self._submit(self._next())
             while self._large_turn and self._large.running < max(1, self._pool.workers) and not over:
@@ -300,13 +307,13 @@ class Sweep:
             self._outstanding -= 1
             yield from self._receive(batch, future.result())
 
-    def _look_around(self) -> None:
+    def _tick_all(self) -> None:
         self._tick()
         if self._memory is not None:
-            self._memory.tick()
+            self._memory.commit_if_due()
 
     def _wait(self) -> tuple[Batch, Future[BatchResult]] | None:
-        self._look_around()
+        self._tick_all()
         try:
             return self._answers.get(timeout=POLL_SECONDS)
         except queue.Empty:
@@ -322,7 +329,7 @@ class Sweep:
             self._begun = now
         # The speed is not known until there is a first result.
         pace = self._answered / max(now - self._begun, POLL_SECONDS)
-        least = 1 if batch.source == "file" else _AT_A_TIME
+        least = 1 if batch.source == "file" else _OBJECTS_PER_BATCH_MIN
         most = max(least, int(pace * (self._deadline - now) / self._capacity))
         if len(batch.items) <= most:
             return batch
@@ -343,7 +350,7 @@ class Sweep:
             self._large.done(batch, answer.bytes_read, answer.hole_bytes)
         self.summary.bytes_read += answer.bytes_read
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
-        results = answer.results if self._memory is None else self._memory.keep(answer)
+        results = answer.results if self._memory is None else self._memory.store_results(answer)
         for result, kept in zip(results, answer.kept or repeat(None), strict=False):
             self.decoding.add(result, kept)
         # No large file is deferred twice.
@@ -353,22 +360,22 @@ class Sweep:
                 self._postpone(batch, item, deferred[place])
                 continue
             # A large file then goes to the queue of large files again.
-            if result.reason is Reason.LEASED and self._leased.put_off(replace(batch, max_sparse=None), item):
+            if result.reason is Reason.LEASED and self._leased.defer(replace(batch, max_sparse=None), item):
                 continue
             yield from self._conclude(batch, result, item)
             if item.stat.links > 1:
                 yield from self._settle(item, result)
         if self._memory is not None:
-            self._memory.answered(batch)
+            self._memory.commit_batch(batch)
 
     def _settle(self, item: Item, result: FileResult) -> Iterator[Record]:
         """Yield the records for the other hard links of a file."""
-        if result.verdict is Verdict.UNREADABLE and result.reason in _ABOUT_THE_NAME:
-            again = self._links.pass_on(item.stat)
+        if result.verdict is Verdict.UNREADABLE and result.reason in _NAME_REASONS:
+            again = self._links.retry_other_name(item.stat)
             if again is not None:
                 self._ready.append(again)
             return
-        for batch, other in self._links.settle(item.stat, result):
+        for batch, other in self._links.store_result(item.stat, result):
             yield from self._conclude(batch, replace(result, name=other.name), other)
 
     def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
@@ -379,25 +386,25 @@ class Sweep:
             if result.content is not None and not item.stat.of_object:
                 self.summary.ctime[result.ctime] += 1
         if before:
-            path = shown_path(batch.target, batch.folder, item.name)
+            path = full_path(batch.target, batch.folder, item.name)
             yield silent_change_record(path, item, before if self._with_digests else "")
-        yield from self._tell(batch, result, item)
+        yield from self._report(batch, result, item)
 
-    def _tell(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
+    def _report(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
         """Count a file, and yield its record unless it is clean."""
         self.summary.add(result)
         clean = result.verdict is Verdict.CLEAN
-        if clean and (self._memory is None or not self._memory.findings_stand):
+        if clean and (self._memory is None or not self._memory.has_open_findings):
             return
-        path = shown_path(batch.target, batch.folder, item.name)
+        path = full_path(batch.target, batch.folder, item.name)
         if self._memory is not None:
             uid = None if item.stat.of_object else item.stat.uid
             # A clean file needs no customer. While findings are open, every file that is read gets to this
             # line.
             customer = "" if clean else self._customers.of(path, uid)
-            self._memory.judged(path, item, result, customer)
+            self._memory.store_finding(path, item, result, customer)
         if not clean:
             record = result_record(path, result, with_digests=self._with_digests, item=item)
             if self._moving:
-                record = with_content(record, result)
-            yield self._accepting.applied(record, result, self.summary)
+                record = with_sha256(record, result)
+            yield self._accepting.apply(record, result, self.summary)

@@ -7,19 +7,19 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from hashscan.errors import UsageError
-from hashscan.matching.circuit_breaker import Breaker, Owner, owner_of
+from hashscan.matching.circuit_breaker import CircuitBreaker, Owner, owner_of
 from hashscan.model import Weak
-from hashscan.quarantine.captured_file import Outcome, Request, is_url
+from hashscan.quarantine.captured_file import Outcome, QuarantineRequest, is_url
 from hashscan.quarantine.items import path_of
-from hashscan.quarantine.selection import request_of, unbacked
-from hashscan.quarantine.trust_weakness import words_of
+from hashscan.quarantine.selection import blocking_weakness, request_of
+from hashscan.quarantine.trust_weakness import weakness_messages
 from hashscan.reports.record_lines import Record
-from hashscan.scan.reporting.report_validation import understood
+from hashscan.scan.reporting.report_validation import validated_records
 from hashscan.settings.policy import BreakerLimits
 from hashscan.sources.beneath import stat_absolute
 
 
-class Accused:
+class QuarantineRequests:
     """The findings of reports that are to be moved.
 
     Each report is read twice, and nothing of it is kept in memory.
@@ -40,7 +40,7 @@ class Accused:
             OutputError: a report can't be read.
         """
         self._reports = reports
-        self._breaker = Breaker(limits)
+        self._breaker = CircuitBreaker(limits)
         self._act_on = act_on
         self._unbacked = Counter[Weak]()
         self._accepted = 0
@@ -51,7 +51,7 @@ class Accused:
 
     def _count(self, report: Path) -> None:
         ended = False
-        records = understood(report)
+        records = validated_records(report)
         sweep = next(records)
         self.urls.update(filter(is_url, map(path_of, sweep.get("targets", ()))))
         if "shard" in sweep:
@@ -71,38 +71,38 @@ class Accused:
                 "with --reason.",
             )
 
-    def said(self) -> list[str]:
+    def breaker_messages(self) -> list[str]:
         """Return a warning line for each entry that matches too many files."""
         return [f"BREAKER: {words}: too much to be right" for words in self._breaker.said()]
 
-    def requests(self) -> Iterator[Request]:
+    def requests(self) -> Iterator[QuarantineRequest]:
         """Yield the requests to move files."""
         for report in self._reports:
-            records = understood(report)
+            records = validated_records(report)
             sweep = next(records)
             for record in records:
                 if _is_moved(record):
                     continue
                 self._accepted += "accepted" in record and record["type"] == "finding"
-                judged = self._judged(record)
+                judged = self._with_breaker(record)
                 request = request_of(judged, sweep, self._act_on)
                 if request is not None:
                     yield request
-                elif (weak := unbacked(judged, sweep, self._act_on)) is not None:
+                elif (weak := blocking_weakness(judged, sweep, self._act_on)) is not None:
                     self._unbacked[weak] += 1
 
-    def unbacked(self) -> list[str]:
+    def unmoved_messages(self) -> list[str]:
         """Return messages about matches that no move is requested for.
 
         Call it when all requests were consumed.
         """
-        said = words_of(self._unbacked)
+        said = weakness_messages(self._unbacked)
         if self._accepted:
             stay = "finding stays" if self._accepted == 1 else "findings stay"
             said.append(f"{self._accepted} {stay} that a baseline accepts")
         return said
 
-    def _judged(self, record: Record) -> Record:
+    def _with_breaker(self, record: Record) -> Record:
         return self._breaker.judge(record) if record["type"] == "finding" else record
 
 

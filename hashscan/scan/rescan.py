@@ -16,27 +16,27 @@ from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore
 from hashscan.matching.circuit_breaker import limits_fields
-from hashscan.matching.effective_policy import policy_fields, policy_in_force
+from hashscan.matching.effective_policy import effective_policy, policy_fields
 from hashscan.matching.matcher import thresholds_of_lists
 from hashscan.matching.policy_table import unused_lists
-from hashscan.matching.setup import WorkerSetup, algorithms_of_lists
-from hashscan.quarantine.withdrawn_items import alarm
+from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
+from hashscan.quarantine.withdrawn_items import withdrawn_items
 from hashscan.reports.record_lines import Record
-from hashscan.reports.records import known_record, sweep_record
+from hashscan.reports.records import rescan_record, scan_record
 from hashscan.reports.summary import Summary, exit_code_of
-from hashscan.scan.baseline.filter import Accepting
-from hashscan.scan.lock import SweepLock
+from hashscan.scan.baseline.filter import BaselineFilter
+from hashscan.scan.lock import ScanLock
 from hashscan.scan.reporting.observer import Observer
-from hashscan.scan.reporting.report_paths import places_of
-from hashscan.scan.reporting.report_writer import Outcome, writing_of
+from hashscan.scan.reporting.report_paths import report_paths
+from hashscan.scan.reporting.report_writer import ScanResult, open_reports
 from hashscan.scan.runner import require_usable, sandbox_options
 from hashscan.scan.selection import selection_fields
-from hashscan.settings.scan import SweepSettings
+from hashscan.settings.scan import ScanSettings
 from hashscan.sources.patterns import Patterns
 from hashscan.state.queries.rescan import KnownFiles
 
 
-class _Run:
+class _KnownFilesRun:
     """The iteration over all known files; it yields the records of everything that is not clean."""
 
     def __init__(
@@ -44,7 +44,7 @@ class _Run:
         known: KnownFiles,
         targets: Sequence[bytes],
         observer: Observer,
-        accepting: Accepting,
+        accepting: BaselineFilter,
         *,
         with_digests: bool,
     ) -> None:
@@ -72,10 +72,10 @@ class _Run:
         for answer in self._known.answers(self._targets, self.summary):
             self._observer.tick()
             if answer is not None:
-                record = known_record(
+                record = rescan_record(
                     answer.path, answer.result, answer.item, with_digests=self._with_digests
                 )
-                yield self._accepting.applied(record, answer.result, self.summary)
+                yield self._accepting.apply(record, answer.result, self.summary)
             if self.stopped:
                 return
         for record in self._known.standing(self._targets):
@@ -83,7 +83,7 @@ class _Run:
             yield record
 
 
-def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
+def run_rescan(settings: ScanSettings, observer: Observer) -> ScanResult:
     """Match the stored digests of earlier scans against today's lists.
 
     Raises:
@@ -95,27 +95,27 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
     identity, started, clock = str(uuid.uuid4()), datetime.now(UTC), time.monotonic()
     # Known files of a target can be matched even if the target does not exist now.
     targets = [target if b"://" in target else os.path.realpath(target) for target in settings.targets]
-    accepting = Accepting.of(settings.baseline, started, settings.fail_on)
-    for words in accepting.said_before():
-        observer.told(words)
+    accepting = BaselineFilter.from_file(settings.baseline, started, settings.fail_on)
+    for words in accepting.messages_before():
+        observer.message(words)
     with ExitStack() as stack:
-        stack.enter_context(SweepLock(settings.state))
+        stack.enter_context(ScanLock(settings.state))
         opened = stack.enter_context(ListStore(settings.state / "lists").open(settings.lists, started))
-        observer.opened(opened.infos)
+        observer.lists_opened(opened.infos)
         require_usable(opened)
         infos = fingerprinted(opened)
         exceptions = exceptions_at(settings.state, {info.name for info in infos}, started)
-        observer.excepted(exceptions)
+        observer.exceptions_loaded(exceptions)
         for words in unused_lists(settings.policy.rules, infos):
-            observer.told(words)
-        in_force = policy_in_force(settings.policy, infos, settings.state)
+            observer.message(words)
+        in_force = effective_policy(settings.policy, infos, settings.state)
         if in_force.trouble:
-            observer.told(f"{in_force.trouble}. {in_force.remedy}")
-        algorithms = algorithms_of_lists(opened.handles)
-        places = places_of(settings.reports, settings.state, started, identity)
+            observer.message(f"{in_force.trouble}. {in_force.remedy}")
+        algorithms = algorithms_to_compute(opened.handles)
+        places = report_paths(settings.reports, settings.state, started, identity)
         customers = Customers(settings.customers)
         observer.beginning()
-        writing = stack.enter_context(writing_of(settings, places, observer, customers))
+        writing = stack.enter_context(open_reports(settings, places, observer, customers))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
@@ -127,19 +127,19 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
         )
-        withdrawn = alarm(settings.state)
+        withdrawn = withdrawn_items(settings.state)
         for words in withdrawn.words:
-            observer.told(words)
+            observer.message(words)
         known = stack.enter_context(
             KnownFiles(
                 settings.state,
                 setup,
                 with_digests=settings.with_digests,
-                told=observer.told,
+                told=observer.message,
                 customers=customers,
             )
         )
-        begun = sweep_record(
+        begun = scan_record(
             uuid=identity,
             version=__version__,
             host=socket.gethostname(),
@@ -165,8 +165,8 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         )
         emit(begun)
         known.begin(begun)
-        run = _Run(known, targets, observer, accepting, with_digests=settings.with_digests)
-        observer.begun(run)
+        run = _KnownFilesRun(known, targets, observer, accepting, with_digests=settings.with_digests)
+        observer.started(run)
         for record in run:
             emit(record)
         known.finish()
@@ -190,7 +190,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(shortcomings))
         if run.stopped:
             shortcomings.append("stopped before its end")
-            exit_code = observer.stopped_with() or exit_code
+            exit_code = observer.stop_exit_code() or exit_code
         outcome = writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock, further)
         known.conclude(summary.fields(), exit_code, shortcomings)
         writing.convert()

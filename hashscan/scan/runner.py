@@ -19,37 +19,37 @@ from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.matching.circuit_breaker import limits_fields
-from hashscan.matching.effective_policy import policy_fields, policy_in_force
+from hashscan.matching.effective_policy import effective_policy, policy_fields
 from hashscan.matching.matcher import thresholds_of_lists
 from hashscan.matching.policy_table import unused_lists
-from hashscan.matching.setup import WorkerSetup, algorithms_of_lists
+from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
 from hashscan.model import ListInfo, TrustState
-from hashscan.quarantine.withdrawn_items import Alarm, alarm
-from hashscan.reports.records import sandbox_fields, sweep_record
+from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
+from hashscan.reports.records import sandbox_fields, scan_record
 from hashscan.reports.summary import exit_code_of
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.baseline.filter import Accepting
-from hashscan.scan.evidence import kept_evidence, kept_files, mover_of, quarantine_fields
-from hashscan.scan.lock import SweepLock
+from hashscan.scan.baseline.filter import BaselineFilter
+from hashscan.scan.evidence import mover_of, quarantine_fields, quarantined_files, quarantined_urls
+from hashscan.scan.lock import ScanLock
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
-from hashscan.scan.pipeline import Sweep
+from hashscan.scan.pipeline import ScanPipeline
 from hashscan.scan.reporting.observer import Observer
-from hashscan.scan.reporting.report_paths import places_of
-from hashscan.scan.reporting.report_writer import Outcome, writing_of
+from hashscan.scan.reporting.report_paths import report_paths
+from hashscan.scan.reporting.report_writer import ScanResult, open_reports
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.throttle.load import LoadGate
-from hashscan.scan.throttle.rate_limiter import Pace
+from hashscan.scan.throttle.rate_limiter import RateLimiter
 from hashscan.scan.workers.decoder_check import undecoded_samples
 from hashscan.scan.workers.pool import Pool, ProcessPool
 from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.priority import NeighbourSettings
-from hashscan.settings.scan import SweepSettings
+from hashscan.settings.priority import PrioritySettings
+from hashscan.settings.scan import ScanSettings
 from hashscan.sources.base import Listing, Source
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.shards import ShardFilter
-from hashscan.state.memory import Ending
+from hashscan.state.memory import ScanOutcome
 from hashscan.state.store.opening import open_memory
 
 _MOVING_SHARE = 0.1
@@ -70,7 +70,7 @@ def require_usable(opened: OpenedLists) -> None:
         OutputError: no list can be read.
     """
     usable = {handle.name for handle in opened.handles}
-    if any(info.accuses for info in opened.infos if info.name in usable):
+    if any(info.can_find for info in opened.infos if info.name in usable):
         return
     if not opened.infos:
         raise NoUsableListError("there is no hash list")
@@ -89,7 +89,7 @@ def require_usable(opened: OpenedLists) -> None:
     raise NoUsableListError(f"no usable hash list: {states}")
 
 
-def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
+def run_scan(settings: ScanSettings, observer: Observer) -> ScanResult:
     """Run one scan.
 
     Raises:
@@ -104,13 +104,13 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
     started = datetime.now(UTC)
     clock = time.monotonic()
     deadline, moving_until = _deadlines(settings, clock)
-    accepting = Accepting.of(settings.baseline, started, settings.fail_on)
-    for words in accepting.said_before():
-        observer.told(words)
+    accepting = BaselineFilter.from_file(settings.baseline, started, settings.fail_on)
+    for words in accepting.messages_before():
+        observer.message(words)
     with ExitStack() as stack:
         if settings.state is not None:
             # First, because it creates the state folder, which must exist to be left out of the scan.
-            stack.enter_context(SweepLock(settings.state))
+            stack.enter_context(ScanLock(settings.state))
         mover = mover_of(settings, observer)
         options = ListingOptions(
             exclude=Patterns.compile(settings.exclude, settings.ignore_file),
@@ -118,8 +118,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             all_versions=settings.all_versions,
             max_file_size=settings.max_file_size,
             protected=_identities(settings.state),
-            kept=kept_files(settings, observer),
-            evidence=kept_evidence(settings, observer),
+            kept=quarantined_files(settings, observer),
+            evidence=quarantined_urls(settings, observer),
         )
         sources: Sequence[Source]
         if settings.inventory is None:
@@ -138,21 +138,21 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             listings = shard.keep(listings)
         store = ListStore(settings.state / "lists" if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, started))
-        observer.opened(opened.infos)
+        observer.lists_opened(opened.infos)
         require_usable(opened)
         infos = fingerprinted(opened)
         exceptions = exceptions_at(settings.state, {info.name for info in infos}, started)
-        observer.excepted(exceptions)
+        observer.exceptions_loaded(exceptions)
         for words in unused_lists(settings.policy.rules, infos):
-            observer.told(words)
-        in_force = policy_in_force(settings.policy, infos, settings.state)
+            observer.message(words)
+        in_force = effective_policy(settings.policy, infos, settings.state)
         if in_force.trouble:
-            observer.told(f"{in_force.trouble}. {in_force.remedy}")
-        algorithms = algorithms_of_lists(opened.handles)
-        places = places_of(settings.reports, settings.state, started, identity)
+            observer.message(f"{in_force.trouble}. {in_force.remedy}")
+        algorithms = algorithms_to_compute(opened.handles)
+        places = report_paths(settings.reports, settings.state, started, identity)
         customers = Customers(settings.customers)
         observer.beginning()
-        writing = stack.enter_context(writing_of(settings, places, observer, customers))
+        writing = stack.enter_context(open_reports(settings, places, observer, customers))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
@@ -170,22 +170,22 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             trust_ctime=settings.trust_ctime,
         )
         if settings.trust_ctime and setup.keep:
-            observer.told(
+            observer.message(
                 f"files on {' and '.join(settings.trust_ctime)} are taken for unchanged while their ctime "
                 "is, as --trust-ctime says: whoever changes one there without its ctime is not noticed"
             )
-        pace, gate = _restraint(settings.neighbour, stack, deadline)
-        withdrawn = alarm(settings.state) if settings.state is not None else Alarm(())
+        pace, gate = _limits(settings.neighbour, stack, deadline)
+        withdrawn = withdrawn_items(settings.state) if settings.state is not None else WithdrawnItems(())
         for words in withdrawn.words:
-            observer.told(words)
+            observer.message(words)
         memory = None
         if setup.keep:
-            memory = stack.enter_context(open_memory(settings, setup, sources, observer.told))
-            left = memory.left_over()
+            memory = stack.enter_context(open_memory(settings, setup, sources, observer.message))
+            left = memory.unreached_folders()
             for source in sources:
-                source.begin_with(left)
+                source.resume_with(left)
         with _pool(settings, setup, infos, pace) as pool:
-            begun = sweep_record(
+            begun = scan_record(
                 uuid=identity,
                 version=__version__,
                 host=socket.gethostname(),
@@ -213,8 +213,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             )
             emit(begun)
             if memory is not None:
-                memory.begin(begun)
-            run = Sweep(
+                memory.store_start(begun)
+            run = ScanPipeline(
                 listings,
                 pool,
                 with_digests=settings.with_digests,
@@ -227,7 +227,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 deadline=deadline,
                 max_sparse=settings.max_sparse,
             )
-            observer.begun(run)
+            observer.started(run)
             for record in run:
                 emit(record)
             _ticker(pool, None, observer)()
@@ -235,9 +235,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         summary = run.summary
         whole = not run.cut_short and not failure
         if whole and shard is None and settings.files_from is None:
-            for words in accepting.said_after():
-                observer.told(words)
-        ending = Ending([], [])
+            for words in accepting.messages_after():
+                observer.message(words)
+        ending = ScanOutcome([], [])
         if memory is not None:
             ending = memory.finish(
                 run.files_by_target,
@@ -252,11 +252,11 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         moving = mover is not None and not run.stopped and not failure
         further = writing.settle(
             summary,
-            mover.act(begun, lambda: run.stopped, moving_until) if mover and moving else None,
+            mover.mover_function(begun, lambda: run.stopped, moving_until) if mover and moving else None,
             mover.kept() if mover and moving and not whole else (),
         )
         if memory is not None:
-            memory.hold(writing.held())
+            memory.store_held(writing.held())
         if whole and settings.files_from is None:
             # If files are named, a target without new files is normal.
             targets = {target for source in sources for target in source.targets}
@@ -286,18 +286,18 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             shortcomings.append("the time budget is used up; the next sweep goes on")
         if mover is not None and not moving:
             shortcomings.append("it was cut short, so that nothing was moved")
-        if mover is not None and mover.left:
-            shortcomings.append(f"{mover.left} findings were not moved")
+        if mover is not None and mover.not_moved:
+            shortcomings.append(f"{mover.not_moved} findings were not moved")
         slower = settings.cluster is None and summary.sandbox is not None and not _private_functions_work()
         if slower:
-            observer.told(
+            observer.message(
                 "JPEGs are decoded more slowly than need be, since hashscan doesn't know the installed "
                 "Pillow; see `hashscan selftest`"
             )
         exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(shortcomings))
         if run.stopped:
             shortcomings.append("stopped before its end")
-            exit_code = observer.stopped_with() or exit_code
+            exit_code = observer.stop_exit_code() or exit_code
         outcome = writing.conclude(
             summary,
             infos,
@@ -315,12 +315,12 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             },
         )
         if memory is not None:
-            memory.conclude(summary.fields(), exit_code, shortcomings)
+            memory.store_end(summary.fields(), exit_code, shortcomings)
         writing.convert()
         return outcome
 
 
-def _deadlines(settings: SweepSettings, begun: float) -> tuple[float | None, float | None]:
+def _deadlines(settings: ScanSettings, begun: float) -> tuple[float | None, float | None]:
     """Return when to read no more, and when to move no more, by the monotonic clock; None for never.
 
     Where findings are moved, the last tenth of the time budget is kept for that, or `_MOVING_SECONDS` if that
@@ -346,21 +346,23 @@ def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence
     """Return the folders of each target that the next scan begins with."""
     found: dict[bytes, Sequence[bytes]] = {}
     for source in () if listed else sources:
-        found.update(source.left())
+        found.update(source.unlisted_folders())
     return found
 
 
-def _restraint(
-    neighbour: NeighbourSettings, stack: ExitStack, deadline: float | None
-) -> tuple[Pace | None, LoadGate | None]:
+def _limits(
+    neighbour: PrioritySettings, stack: ExitStack, deadline: float | None
+) -> tuple[RateLimiter | None, LoadGate | None]:
     """Return the rate limiter of the workers, and the load check; None if not asked for."""
-    if not neighbour.paced:
+    if not neighbour.rate_limited:
         return None, None
-    pace = stack.enter_context(Pace(neighbour.limit_rate, neighbour.limit_files))
+    pace = stack.enter_context(RateLimiter(neighbour.limit_rate, neighbour.limit_files))
     return pace, None if neighbour.max_load is None else LoadGate(neighbour.max_load, pace, until=deadline)
 
 
-def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo], pace: Pace | None) -> Pool:
+def _pool(
+    settings: ScanSettings, setup: WorkerSetup, infos: Sequence[ListInfo], pace: RateLimiter | None
+) -> Pool:
     """Return the pool of workers, on this machine or on a cluster."""
     if settings.cluster is None:
         return ProcessPool(setup, settings.workers, pace=pace)
@@ -371,10 +373,10 @@ def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo]
 
 def _ticker(pool: Pool, gate: LoadGate | None, observer: Observer) -> Callable[[], None]:
     def tick() -> None:
-        if gate is not None and (word := gate.look()):
-            observer.told(word)
+        if gate is not None and (word := gate.check()):
+            observer.message(word)
         for message in pool.messages():
-            observer.told(message)
+            observer.message(message)
         observer.tick()
 
     return tick

@@ -6,14 +6,14 @@ import hashlib
 import json
 
 from hashscan.reports.record_lines import Record
-from hashscan.settings.scan import SweepSettings
+from hashscan.settings.scan import ScanSettings
 from hashscan.sources.patterns import Patterns
 
 _PATTERNS_SHOWN = 100
 """The number of patterns shown, because an ignore file may have very many."""
 
 
-def selection_fields(settings: SweepSettings, patterns: Patterns) -> Record:
+def selection_fields(settings: ScanSettings, patterns: Patterns) -> Record:
     """Return the `selection` field of a scan's first record; options that were not given are left out.
 
     Args:

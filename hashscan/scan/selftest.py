@@ -15,20 +15,20 @@ from hashscan.hashing.formats import FORMATS, advice, extras_here
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.entry_search import find_entry
 from hashscan.lists.store import DEMO, ListHandle, ListStore
-from hashscan.matching.setup import WorkerSetup, algorithms_of_lists
+from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
 from hashscan.model import FileResult, ListInfo, TrustState
-from hashscan.scan.canary import canary
-from hashscan.scan.lock import SweepLock
+from hashscan.scan.canary import test_picture
+from hashscan.scan.lock import ScanLock
 from hashscan.scan.reporting.observer import Observer
-from hashscan.scan.runner import run_sweep, sandbox_options
+from hashscan.scan.runner import run_scan, sandbox_options
 from hashscan.scan.single import check_file
 from hashscan.scan.workers.decoder_check import undecoded_samples
 from hashscan.scan.workers.worker import Worker
 from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.scan import ReportTarget, SweepSettings
+from hashscan.settings.scan import ReportTarget, ScanSettings
 
-_BY_BYTES = "sha256"
-_BY_LIKENESS = "pdq"
+_EXACT = "sha256"
+_PERCEPTUAL = "pdq"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +50,25 @@ def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
         OutputError: the state folder can't be used.
         SandboxError: the demanded sandbox level is not available.
     """
-    with SweepLock(state):
+    with ScanLock(state):
         yield Step(True, f"the state folder {state} can be written to")
     with tempfile.TemporaryDirectory(prefix="hashscan-selftest-") as name:
         uploads = Path(name) / "uploads"
         uploads.mkdir()
-        (uploads / "same").write_bytes(canary())
-        (uploads / "likeness").write_bytes(canary("other bytes, same picture"))
+        (uploads / "same").write_bytes(test_picture())
+        (uploads / "likeness").write_bytes(test_picture("other bytes, same picture"))
         (uploads / "unlisted").write_bytes(b"nothing of note\n")
         yield from _sweep(limits, uploads, Path(name) / "report.jsonl")
         yield from _decoders(limits, Path(name))
         store = ListStore(state / "lists")
         for list_name in store.names():
-            yield _ask(store, list_name, limits, uploads)
+            yield _check_list(store, list_name, limits, uploads)
 
 
 def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step]:
     """Run a real scan of the picture, the picture with other bytes, and a file that is on no list."""
-    outcome = run_sweep(
-        SweepSettings(
+    outcome = run_scan(
+        ScanSettings(
             targets=(bytes(uploads),),
             lists=("demo",),
             reports=(ReportTarget("jsonl", report),),
@@ -89,7 +89,7 @@ def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step
     else:
         yield Step(
             level.full or level.mode == "off",
-            f"sandbox {level.word}: Landlock {level.landlock or 'missing'}, "
+            f"sandbox {level.summary}: Landlock {level.landlock or 'missing'}, "
             f"seccomp {'on' if level.seccomp else 'missing'}, "
             f"user {'changed' if level.uid_dropped else 'kept'}, "
             f"capabilities {'dropped' if level.capabilities_dropped else 'kept'}, "
@@ -98,10 +98,10 @@ def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step
         )
     found = {Path(r["path"]).name: _algorithms(r) for r in records if r["type"] == "finding"}
     yield Step(
-        {_BY_BYTES, _BY_LIKENESS} <= found.get("same", set()),
+        {_EXACT, _PERCEPTUAL} <= found.get("same", set()),
         "the test picture is found by its bytes and by likeness",
     )
-    yield Step(found.get("likeness") == {_BY_LIKENESS}, "with other bytes it is found by likeness")
+    yield Step(found.get("likeness") == {_PERCEPTUAL}, "with other bytes it is found by likeness")
     yield Step("unlisted" not in found, "a file that is on no list is not accused")
     yield Step(
         outcome.summary.files == 3 and outcome.exit_code == 1 and records[-1]["type"] == "summary",
@@ -123,7 +123,7 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
         setup = WorkerSetup(
             lists=opened.handles,
             sandbox=sandbox_options(limits),
-            algorithms=algorithms_of_lists(opened.handles),
+            algorithms=algorithms_to_compute(opened.handles),
             max_pixels=limits.max_pixels,
         )
         undecoded = undecoded_samples(setup)
@@ -134,18 +134,18 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
             lacking = bool(extra) and extra not in extras_here()
             yield Step(lacking, f"not decoded: {name}, {reason}{advice(names[name])}")
         with Worker(setup) as worker:
-            for name, content in encodings(canary()):
+            for name, content in encodings(test_picture()):
                 place = folder / "encoded"
                 place.write_bytes(content)
                 found = {match.algorithm for match in check_file(worker, bytes(place)).matches}
-                yield Step(found == {_BY_LIKENESS}, f"the test picture as {name} is found by likeness")
+                yield Step(found == {_PERCEPTUAL}, f"the test picture as {name} is found by likeness")
 
 
 def _algorithms(record: dict[str, Any]) -> set[str]:
     return {match["algorithm"] for match in record["matches"]}
 
 
-def _ask(store: ListStore, name: str, limits: DecodingLimits, uploads: Path) -> Step:
+def _check_list(store: ListStore, name: str, limits: DecodingLimits, uploads: Path) -> Step:
     """Check the picture against one list of this machine, and nothing else."""
     with store.open([name], datetime.now(UTC)) as opened:
         (info,) = opened.infos
@@ -158,22 +158,22 @@ def _ask(store: ListStore, name: str, limits: DecodingLimits, uploads: Path) -> 
         setup = WorkerSetup(
             lists=opened.handles,
             sandbox=sandbox_options(limits),
-            algorithms=algorithms_of_lists(opened.handles),
+            algorithms=algorithms_to_compute(opened.handles),
             max_pixels=limits.max_pixels,
         )
         with Worker(setup) as worker:
             by_bytes, by_likeness = (
                 check_file(worker, bytes(uploads / file)) for file in ("same", "likeness")
             )
-        return _proof(info, opened.handles[0], by_bytes, by_likeness)
+        return _list_result(info, opened.handles[0], by_bytes, by_likeness)
 
 
-def _proof(info: ListInfo, handle: ListHandle, by_bytes: FileResult, by_likeness: FileResult) -> Step:
+def _list_result(info: ListInfo, handle: ListHandle, by_bytes: FileResult, by_likeness: FileResult) -> Step:
     """Report if a list's own entries of the picture were found, and if not, why."""
     named = f"list {info.name} version {info.version}, {info.state.value},"
     lacking = [
         algorithm
-        for algorithm, result in ((_BY_BYTES, by_bytes), (_BY_LIKENESS, by_likeness))
+        for algorithm, result in ((_EXACT, by_bytes), (_PERCEPTUAL, by_likeness))
         if _id_of(algorithm) not in {match.entry_id for match in result.matches}
     ]
     if not lacking:

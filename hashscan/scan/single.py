@@ -6,10 +6,20 @@ import os
 
 from hashscan.errors import TargetError
 from hashscan.matching.matcher import Query
-from hashscan.matching.policy import closeness
-from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Kept, Match, Reason, Verdict
+from hashscan.matching.policy import sort_key
+from hashscan.model import (
+    ALGORITHMS,
+    COMPUTED,
+    Batch,
+    FileResult,
+    FileStat,
+    Match,
+    Reason,
+    StoredContentData,
+    Verdict,
+)
 from hashscan.scan.workers.worker import Worker
-from hashscan.sources.base import ClosedFolder, LostFile
+from hashscan.sources.base import UnlistedFolder, UnreadableName
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.foreign_mounts import ForeignMountError
@@ -33,7 +43,7 @@ def check_file(worker: Worker, path: bytes) -> FileResult:
     return read_file(worker, path)[0]
 
 
-def read_file(worker: Worker, path: bytes) -> tuple[FileResult, Kept | None]:
+def read_file(worker: Worker, path: bytes) -> tuple[FileResult, StoredContentData | None]:
     """Check one file, and also return the data for the cache, if the worker keeps it and there is any.
 
     See `check_file` for arguments and errors.
@@ -45,10 +55,10 @@ def read_file(worker: Worker, path: bytes) -> tuple[FileResult, Kept | None]:
         if isinstance(listing, Batch):
             answer = worker.check(listing)
             return answer.results[0], answer.kept[0] if answer.kept else None
-        if isinstance(listing, LostFile):
+        if isinstance(listing, UnreadableName):
             lost = FileResult(listing.name, _NOWHERE, Verdict.UNREADABLE, listing.reason, listing.detail)
             return lost, None
-        if isinstance(listing, ClosedFolder):
+        if isinstance(listing, UnlistedFolder):
             # Nobody can tell whether it is a folder, where another user's FUSE is on the way to it.
             reason = Reason[listing.reason.name]
             lost = FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, reason, listing.detail)
@@ -98,4 +108,4 @@ def algorithms_of(text: str) -> dict[str, bytes]:
 
 def match_digest(worker: Worker, algorithm: str, value: bytes) -> list[Match]:
     """Return all entries within the threshold of one digest, closest first."""
-    return sorted((match for _, match in worker.matcher.ask(algorithm, [Query(value)])), key=closeness)
+    return sorted((match for _, match in worker.matcher.ask(algorithm, [Query(value)])), key=sort_key)

@@ -10,7 +10,7 @@ NotifyOn = Literal["found", "trouble", "always"]
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmSettings:
+class AlertSettings:
     """The channels of alerts, and the events to report."""
 
     urls: tuple[str, ...] = field(default=(), repr=False)
@@ -31,4 +31,4 @@ class AlarmSettings:
         return bool(self.urls or self.hooks or self.syslog)
 
 
-NO_ALARMS = AlarmSettings()
+NO_ALERTS = AlertSettings()

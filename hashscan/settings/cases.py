@@ -34,7 +34,7 @@ class CaseSettings:
             require_positive("--category-deadline", seconds)
 
 
-USUAL_DEADLINES = CaseSettings()
+DEFAULT_DEADLINES = CaseSettings()
 
 
 def parse_category_deadline(text: str) -> tuple[str, float]:

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """The path of a value: the keys that lead to it, and in an array of tables the row's number from 0."""
 
 _TOKEN = re.compile(
@@ -18,7 +18,7 @@ _TOKEN = re.compile(
 )
 
 
-def key_lines(document: str) -> Mapping[Place, int]:
+def key_lines(document: str) -> Mapping[KeyPath, int]:
     """Return the line of every key of a document, except keys in inline tables.
 
     Args:
@@ -27,9 +27,9 @@ def key_lines(document: str) -> Mapping[Place, int]:
     Returns:
         The lines, counted from 1, of every key and of every table header.
     """
-    lines: dict[Place, int] = {}
-    table: Place = ()
-    rows: dict[Place, int] = {}
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    rows: dict[KeyPath, int] = {}
     for statement in _statements(document):
         line, words = statement[0][0], [(kind, text) for _, kind, text in statement]
         if words[0] == ("mark", "["):
@@ -50,7 +50,7 @@ def key_lines(document: str) -> Mapping[Place, int]:
     return lines
 
 
-def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
+def line_of(lines: Mapping[KeyPath, int], place: KeyPath) -> int | None:
     """Return the line of a key; for a key in an inline table, the line of the value that contains it.
 
     Args:
@@ -63,15 +63,15 @@ def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
     return None
 
 
-def _note(lines: dict[Place, int], place: Place, line: int, within: int = 0) -> None:
+def _note(lines: dict[KeyPath, int], place: KeyPath, line: int, within: int = 0) -> None:
     """Record the line of a key, and of tables that the key creates by naming them."""
     for length in range(within + 1, len(place) + 1):
         lines.setdefault(place[:length], line)
 
 
-def _numbered(keys: tuple[str, ...], rows: Mapping[Place, int]) -> Place:
+def _numbered(keys: tuple[str, ...], rows: Mapping[KeyPath, int]) -> KeyPath:
     """Return the path of a table whose header has no row numbers: it is in the last row of each array."""
-    place: Place = ()
+    place: KeyPath = ()
     for key in keys:
         place = (*place, key)
         if place in rows:

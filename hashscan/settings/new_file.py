@@ -41,7 +41,7 @@ def write_new(path: Path, data: bytes, *, force: bool, group: int | None = None)
             replace_file(aside, data, PRIVATE_FILE)
             if group is not None:
                 _give_to_group(aside, group)
-            return _put(aside, path, force=force)
+            return _link_into_place(aside, path, force=force)
         finally:
             aside.unlink(missing_ok=True)
 
@@ -55,7 +55,7 @@ def _give_to_group(path: Path, group: int) -> None:
         os.close(descriptor)
 
 
-def _put(aside: Path, path: Path, *, force: bool) -> Path | None:
+def _link_into_place(aside: Path, path: Path, *, force: bool) -> Path | None:
     """Give a temporary file its final name."""
     try:
         # Unlike a rename, a hard link never replaces a file that appears meanwhile.
@@ -65,7 +65,7 @@ def _put(aside: Path, path: Path, *, force: bool) -> Path | None:
             raise UsageError(
                 f"{path} is there already", advice="Name another file, or keep this aside with --force."
             ) from None
-        kept = _kept(path)
+        kept = _back_up(path)
         aside.replace(path)
         sync_folder(path.parent)
         return kept
@@ -73,7 +73,7 @@ def _put(aside: Path, path: Path, *, force: bool) -> Path | None:
     return None
 
 
-def _kept(path: Path) -> Path:
+def _back_up(path: Path) -> Path:
     """Hard-link the existing file to a free backup name."""
     for number in range(_KEPT_MAX):
         kept = path.with_name(f"{path.name}.bak{number or ''}")

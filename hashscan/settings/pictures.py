@@ -33,7 +33,7 @@ class DecodingLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Matching:
+class MatchingSettings:
     """The rules for comparing a picture with an entry."""
 
     variants: tuple[str, ...] = tuple(VARIANTS)
@@ -51,10 +51,10 @@ class Matching:
             )
 
     @classmethod
-    def without(cls, skipped: Iterable[str], review_threshold: int | None) -> Matching:
+    def without(cls, skipped: Iterable[str], review_threshold: int | None) -> MatchingSettings:
         """Return the settings with all variants but some."""
         left_out = frozenset(skipped)
         return cls(tuple(name for name in VARIANTS if name not in left_out), review_threshold)
 
 
-ALL_VARIANTS = Matching()
+DEFAULT_MATCHING = MatchingSettings()

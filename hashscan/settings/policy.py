@@ -39,7 +39,7 @@ class BreakerLimits:
         require_positive("--breaker-files", self.files)
 
 
-USUAL_LIMITS = BreakerLimits()
+DEFAULT_BREAKER_LIMITS = BreakerLimits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from hashscan.settings.values import require_positive
 
 
 @dataclass(frozen=True, slots=True)
-class NeighbourSettings:
+class PrioritySettings:
     """The priority and limits with which a scan yields to other programs of the machine."""
 
     background: bool = False
@@ -30,9 +30,9 @@ class NeighbourSettings:
                 require_positive(option, value)
 
     @property
-    def paced(self) -> bool:
+    def rate_limited(self) -> bool:
         """True if workers must ask the rate limiter before they read."""
         return any(limit is not None for limit in (self.limit_rate, self.limit_files, self.max_load))
 
 
-NO_RESTRAINT = NeighbourSettings()
+NO_LIMITS = PrioritySettings()

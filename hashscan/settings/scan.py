@@ -11,9 +11,15 @@ from urllib.parse import urlsplit
 from hashscan.errors import UsageError
 from hashscan.model import DIRECT, Access, CustomerRule, Reporter, Shard, SiteRule
 from hashscan.settings.cluster import ClusterSettings
-from hashscan.settings.pictures import ALL_VARIANTS, DecodingLimits, Matching
-from hashscan.settings.policy import NO_RULES, USUAL_LIMITS, BreakerLimits, PolicySettings, QuarantineSettings
-from hashscan.settings.priority import NO_RESTRAINT, NeighbourSettings
+from hashscan.settings.pictures import DEFAULT_MATCHING, DecodingLimits, MatchingSettings
+from hashscan.settings.policy import (
+    DEFAULT_BREAKER_LIMITS,
+    NO_RULES,
+    BreakerLimits,
+    PolicySettings,
+    QuarantineSettings,
+)
+from hashscan.settings.priority import NO_LIMITS, PrioritySettings
 from hashscan.settings.values import MAX_SPARSE, require_positive
 
 FailOn = Literal["match", "review", "never"]
@@ -32,7 +38,7 @@ class ReportTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepSettings:
+class ScanSettings:
     """All settings of `hashscan scan`."""
 
     targets: tuple[bytes, ...]
@@ -44,12 +50,12 @@ class SweepSettings:
     """The state folder; None stores nothing."""
     workers: int
     decoding: DecodingLimits
-    matching: Matching = ALL_VARIANTS
+    matching: MatchingSettings = DEFAULT_MATCHING
     policy: PolicySettings = NO_RULES
     access: Access = DIRECT
     cluster: ClusterSettings | None = None
     """The cluster; None for this machine."""
-    neighbour: NeighbourSettings = NO_RESTRAINT
+    neighbour: PrioritySettings = NO_LIMITS
     exclude: tuple[str, ...] = ()
     ignore_file: Path | None = None
     one_file_system: bool = False
@@ -81,7 +87,7 @@ class SweepSettings:
     """True to read no file, and to match the stored digests of earlier scans."""
     inventory: bytes | None = None
     """The path or URL of the manifest of an S3 inventory, which lists the objects of a bucket."""
-    breaker: BreakerLimits = USUAL_LIMITS
+    breaker: BreakerLimits = DEFAULT_BREAKER_LIMITS
     quarantine: QuarantineSettings | None = None
     """The quarantine; None moves nothing."""
     quarantine_states: tuple[Path, ...] = ()
@@ -113,7 +119,7 @@ class SweepSettings:
         if self.max_file_size is not None:
             require_positive("--max-file-size", self.max_file_size)
         require_positive("--max-sparse", self.max_sparse)
-        if self.cluster is not None and self.neighbour.paced:
+        if self.cluster is not None and self.neighbour.rate_limited:
             raise UsageError(
                 "with --cluster, other machines do the reading",
                 advice="Give --limit-rate, --limit-files and --max-load to each `hashscan worker`.",

@@ -8,7 +8,7 @@ _ALIKE = 0.6
 """The lowest similarity by difflib's measure; below it, short words are similar to everything."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def closest_match(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that is most similar to another; `-` and `_` are equal.
 
     Args:

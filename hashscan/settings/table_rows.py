@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from hashscan.errors import UsageError
-from hashscan.settings.suggestions import nearest
+from hashscan.settings.suggestions import closest_match
 
 ROWS_MAX = 1000
 
 T = TypeVar("T")
 Reader = Callable[[object], Any]
-"""A function that validates a key's value and returns the parsed value; raises `WrongKeyError`, or a
+"""A function that validates a key's value and returns the parsed value; raises `InvalidValueError`, or a
 complete UsageError."""
 
 
-class WrongKeyError(ValueError):
+class InvalidValueError(ValueError):
     """A key's value is not valid; the message says why, and `remedy` what is valid."""
 
     def __init__(self, why: str, remedy: str) -> None:
@@ -46,7 +46,7 @@ def rows_of(tables: object, kind: str, source: str) -> Sequence[Mapping[str, Any
 
 def unknown_key(key: str, known: Iterable[str], where: str) -> UsageError:
     """Return the error for a key that a row can't have."""
-    meant = nearest(key, known)
+    meant = closest_match(key, known)
     asked = f"Did you mean {meant!r}? " if meant else ""
     return UsageError(f"{where}: there is no key {key!r}", advice=f"{asked}There is {', '.join(known)}.")
 
@@ -75,24 +75,24 @@ def read_row(
     for key, value in table.items():
         try:
             found[key] = readers[key](value)
-        except (WrongKeyError, UsageError) as error:
+        except (InvalidValueError, UsageError) as error:
             raise UsageError(f"{where}, key {key!r}: {error}", advice=error.remedy) from error
     return found
 
 
-def each(value: object, read: Callable[[object], T]) -> tuple[T, ...]:
+def read_each(value: object, read: Callable[[object], T]) -> tuple[T, ...]:
     """Return the parsed values of one value or of a list of values.
 
     Raises:
-        WrongKeyError: the list is empty, or a value is not valid.
+        InvalidValueError: the list is empty, or a value is not valid.
     """
     values = value if isinstance(value, list) else [value]
     if not values:
-        raise WrongKeyError("an empty list fits nothing", "Name what it is to be, or leave out the key.")
+        raise InvalidValueError("an empty list fits nothing", "Name what it is to be, or leave out the key.")
     return tuple(dict.fromkeys(map(read, values)))
 
 
-def line(value: object, longest: int) -> str:
+def printable_line(value: object, longest: int) -> str:
     """Return one printable line without outer white space; it may be empty.
 
     Args:
@@ -100,10 +100,10 @@ def line(value: object, longest: int) -> str:
         longest: the largest number of characters.
 
     Raises:
-        WrongKeyError: it is not such a line.
+        InvalidValueError: it is not such a line.
     """
     if not isinstance(value, str) or len(value) > longest or not value.isprintable():
-        raise WrongKeyError(
+        raise InvalidValueError(
             f"{str(value)[:60]!r} can't stand there",
             f"Write one printable line of at most {longest} characters.",
         )

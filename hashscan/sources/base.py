@@ -24,7 +24,7 @@ class SkippedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class LostFile:
+class UnreadableName:
     """A name that was listed, but whose file could not be examined; its verdict is unreadable."""
 
     target: bytes
@@ -35,7 +35,7 @@ class LostFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ClosedFolder:
+class UnlistedFolder:
     """A folder that could not be entered, or whose listing could not be completed."""
 
     target: bytes
@@ -45,7 +45,7 @@ class ClosedFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class NonFileCounts:
     """Counts of listed things that are not files."""
 
     folders: int = 0
@@ -59,10 +59,10 @@ class Passed:
     file system was asked for), or because they belong to hashscan itself."""
 
 
-Listing = Batch | SkippedFile | LostFile | ClosedFolder | Passed
+Listing = Batch | SkippedFile | UnreadableName | UnlistedFolder | NonFileCounts
 
 
-def shown_path(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
+def full_path(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
     """Return the full path of a file, or of a folder if no name is given, to show and to open.
 
     Args:
@@ -77,7 +77,7 @@ def shown_path(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
     return path
 
 
-def without_secrets(url: bytes) -> bytes:
+def strip_secrets(url: bytes) -> bytes:
     """Return a URL without user, password, query and fragment, because these may contain secrets."""
     scheme, separator, rest = re.split(rb"[?#]", url, maxsplit=1)[0].partition(b"://")
     if not separator:
@@ -86,16 +86,16 @@ def without_secrets(url: bytes) -> bytes:
     return scheme + separator + host.rpartition(b"@")[2] + slash + path
 
 
-Spend = Callable[[int, int], None]
+Acquire = Callable[[int, int], None]
 """A rate limiter: called with the number of files about to be opened and of bytes about to be read. It
 returns when they may be. It may be called from several threads."""
 
 
-def unlimited(files: int, size: int) -> None:
+def no_rate_limit(files: int, size: int) -> None:
     """Allow everything at once: a `Spend` without a rate limit."""
 
 
-class FileTrouble(Exception):
+class FileError(Exception):
     """An error that makes a file unreadable; it becomes the verdict unreadable with this reason."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
@@ -118,10 +118,10 @@ class OpenFile(ABC):
         return None
 
     @property
-    def pieces(self) -> Iterator[bytes | memoryview] | None:
+    def stream(self) -> Iterator[bytes | memoryview] | None:
         """All bytes in order, readable once, if there is no space to store them; otherwise None.
 
-        A file with `pieces` has no descriptor. Iterating may raise FileTrouble.
+        A file with `pieces` has no descriptor. Iterating may raise FileError.
         """
         return None
 
@@ -141,7 +141,7 @@ class OpenFile(ABC):
     """True if the bytes were already fetched from another machine and counted by the rate limiter; reading
     them costs nothing more."""
 
-    def probe(self, on_trust: Collection[str]) -> CtimeTrust:
+    def ctime_trust(self, on_trust: Collection[str]) -> CtimeTrust:
         """Determine how far the file's ctime can be trusted. Call it before anything is read.
 
         Args:
@@ -158,7 +158,7 @@ class OpenFile(ABC):
         """Compare the file with `stat` after reading.
 
         Raises:
-            FileTrouble: the file has changed, or can't be examined any more.
+            FileError: the file has changed, or can't be examined any more.
         """
 
     @abstractmethod
@@ -170,7 +170,7 @@ class OpenFolder(ABC):
     """A folder of a batch, reopened by a worker."""
 
     @abstractmethod
-    def announce(self, items: Sequence[Item]) -> None:
+    def prefetch(self, items: Sequence[Item]) -> None:
         """Announce the items that will be opened, each once and in this order, to allow prefetching."""
 
     @abstractmethod
@@ -178,7 +178,7 @@ class OpenFolder(ABC):
         """Open one file of the batch.
 
         Raises:
-            FileTrouble: it can't be opened, or is not the file that was listed.
+            FileError: it can't be opened, or is not the file that was listed.
         """
 
 
@@ -190,7 +190,7 @@ class Opener(ABC):
         """Reopen a batch's folder in another process than the one that listed it.
 
         Raises:
-            FileTrouble: the folder is gone, or another folder is in its place; this applies to every item.
+            FileError: the folder is gone, or another folder is in its place; this applies to every item.
         """
 
     @abstractmethod
@@ -232,24 +232,24 @@ class Source(ABC):
     def listings(self) -> Iterator[Listing]:
         """List the targets: batches of files to read, and everything that is not read."""
 
-    def begin_with(self, folders: Mapping[bytes, Sequence[bytes]]) -> None:  # noqa: B027
+    def resume_with(self, folders: Mapping[bytes, Sequence[bytes]]) -> None:  # noqa: B027
         """Set where to begin; call it before `listings`. Sources that list quickly may ignore it.
 
         Args:
             folders: by target, the result of `left` when the last listing was abandoned.
         """
 
-    def left(self) -> Mapping[bytes, Sequence[bytes]]:
+    def unlisted_folders(self) -> Mapping[bytes, Sequence[bytes]]:
         """Return by target the folders to begin with next time, if the listing is abandoned now.
 
         Call it once, while the iterator of `listings` still exists.
         """
         return {}
 
-    def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
+    def listings_by_name(self, names: Iterator[bytes]) -> Iterator[Listing]:
         """List files by name, instead of searching for files.
 
-        Each name gives exactly one file of a batch, SkippedFile or LostFile; a name that is given twice gives
+        Each name gives one file of a batch, SkippedFile or UnreadableName; a name that is given twice gives
         two. If there are targets, a name that is not beneath one of them is lost with the reason OUTSIDE.
         Sources that can't look up names report all of them as lost. The result for a name must not contain a
         secret that the name may contain, such as a signature.
@@ -260,14 +260,16 @@ class Source(ABC):
         """
         for name in names:
             if name:
-                shown = without_secrets(name)
-                yield LostFile(shown, b"", b"", Reason.NO_NAME, f"{self.name} can't look up single names")
+                shown = strip_secrets(name)
+                yield UnreadableName(
+                    shown, b"", b"", Reason.NO_NAME, f"{self.name} can't look up single names"
+                )
             else:
-                yield Passed()
+                yield NonFileCounts()
 
     @classmethod
     @abstractmethod
-    def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:
+    def opener(cls, access: Access, spend: Acquire = no_rate_limit) -> Opener:
         """Return the object that opens the files of this source's batches, in any process.
 
         Args:

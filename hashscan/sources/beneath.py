@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from hashscan.sources.foreign_mounts import enter_mount, seen
+from hashscan.sources.foreign_mounts import refuse_foreign_mount, seen
 
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Flags to read a file. If a FIFO or a terminal is put in its place, it can neither block this process nor
@@ -23,7 +23,7 @@ PASS_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags to pass through a folder: this needs the right to search it, not to list it. The kernel refuses
 O_NONBLOCK and O_NOCTTY together with O_PATH, which runs no driver's open function and so can't block."""
 
-LOOK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+EXAMINE_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags to examine anything: nothing is opened, whatever it is, and a symlink is not followed."""
 
 _AGAIN_FLAGS = FILE_FLAGS & ~os.O_NOFOLLOW
@@ -68,8 +68,8 @@ def open_child(folder: int, name: bytes, flags: int) -> int:
         flags: one of the constants of this module.
 
     Returns:
-        A new descriptor. With LOOK_FLAGS and PASS_FLAGS it may be the root of a foreign FUSE; `enter_mount`
-        and `seen` detect that.
+        A new descriptor. With LOOK_FLAGS and PASS_FLAGS it may be the root of a foreign FUSE;
+        `refuse_foreign_mount` and `seen` detect that.
 
     Raises:
         ForeignMountError: another user's FUSE is mounted there, and it was to be opened.
@@ -95,15 +95,15 @@ def stat_child(folder: int, name: bytes) -> os.stat_result:
         ForeignMountError: another user's FUSE is mounted there.
         OSError: as fstatat(2).
     """
-    found = open_child(folder, name, LOOK_FLAGS)
+    found = open_child(folder, name, EXAMINE_FLAGS)
     try:
-        enter_mount(found, seen(folder))
+        refuse_foreign_mount(found, seen(folder))
         return os.fstat(found)
     finally:
         os.close(found)
 
 
-def open_again(descriptor: int) -> int:
+def reopen_for_reading(descriptor: int) -> int:
     """Open for reading what was opened with O_PATH only.
 
     Args:
@@ -182,7 +182,7 @@ def stat_absolute(path: bytes) -> os.stat_result:
         OSError: as `open_beneath`.
         ValueError: it isn't plain and absolute.
     """
-    descriptor = open_absolute(path, LOOK_FLAGS)
+    descriptor = open_absolute(path, EXAMINE_FLAGS)
     try:
         return os.fstat(descriptor)
     finally:
@@ -195,7 +195,7 @@ def open_by_openat2(root: int, path: bytes, flags: int) -> int:
     Raises:
         OSError: EXDEV if anything is mounted on the path.
     """
-    _check(path)
+    _require_plain_path(path)
     return _open_pieces(root, _long_pieces(path), flags, _openat2)
 
 
@@ -204,11 +204,11 @@ def open_by_steps(root: int, path: bytes, flags: int) -> int:
 
     This works across mounts, and on kernels without openat2.
     """
-    _check(path)
+    _require_plain_path(path)
     return _open_pieces(root, iter(path.split(b"/")), flags, _enter_step)
 
 
-def _check(path: bytes) -> None:
+def _require_plain_path(path: bytes) -> None:
     """Reject paths that the kernel would interpret differently from this module."""
     framed = b"/" + path + b"/"
     if path and (b"//" in framed or b"/./" in framed or b"/../" in framed or b"\0" in path):
@@ -259,10 +259,10 @@ def _enter_step(folder: int, name: bytes, flags: int) -> int:
     if name == b".":
         return _open_step(folder, name, flags)
     # Opening a folder makes the kernel call the FUSE server; opening with these flags doesn't.
-    first = flags if flags & os.O_PATH else (PASS_FLAGS if flags & os.O_DIRECTORY else LOOK_FLAGS)
+    first = flags if flags & os.O_PATH else (PASS_FLAGS if flags & os.O_DIRECTORY else EXAMINE_FLAGS)
     found = _open_step(folder, name, first)
     try:
-        enter_mount(found, seen(folder))
+        refuse_foreign_mount(found, seen(folder))
         if first == flags:
             return found
         if flags & os.O_DIRECTORY:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import overload
 
 from hashscan.model import FileStat, Item
-from hashscan.sources.folder_listing import Look
+from hashscan.sources.folder_listing import ListingChunk
 
 _WIDTH = 8
 _SECOND = 1_000_000_000
@@ -35,7 +35,7 @@ class ItemColumns(Sequence[Item]):
         self.device = device
 
     @classmethod
-    def of(cls, found: Look) -> ItemColumns:
+    def from_look(cls, found: ListingChunk) -> ItemColumns:
         """Return the files of a `Look` that contains at least one."""
         device = int.from_bytes(found.further[:_WIDTH], sys.byteorder) if found.one_device else None
         return cls(found.names, found.identities, found.further, device)
@@ -76,7 +76,7 @@ class ItemColumns(Sequence[Item]):
     def _stats(self) -> Iterator[tuple[int, ...]]:
         inodes, sizes, mtimes, ctimes = self._columns(self.identities)
         devices, links, owners, mtime_seconds, ctime_seconds = self._columns(self.further)
-        times = _whole(mtimes, mtime_seconds), _whole(ctimes, ctime_seconds)
+        times = _nanoseconds(mtimes, mtime_seconds), _nanoseconds(ctimes, ctime_seconds)
         numbers = (column.tolist() for column in (devices, inodes, sizes))
         return zip(*numbers, *times, links.tolist(), owners.tolist(), strict=True)
 
@@ -84,7 +84,7 @@ class ItemColumns(Sequence[Item]):
         table = memoryview(data).cast("Q")
         return [table[start : start + len(self)] for start in range(0, len(table), len(self))]
 
-    def some(self, start: int, end: int) -> ItemColumns:
+    def part(self, start: int, end: int) -> ItemColumns:
         """Return the files from index `start` up to, not including, `end`."""
         names = b"/".join(self.names.split(b"/")[start:end])
         identities, further = (
@@ -101,13 +101,13 @@ class ItemColumns(Sequence[Item]):
         start = total = 0
         for place, more in enumerate(self._columns(self.identities)[1].tolist()):
             if place > start and (total + more > size or place - start >= files):
-                yield self.some(start, place)
+                yield self.part(start, place)
                 start, total = place, 0
             total += more
-        yield self.some(start, len(self)) if start else self
+        yield self.part(start, len(self)) if start else self
 
 
-def _whole(cut: memoryview[int], seconds: memoryview[int]) -> list[int]:
+def _nanoseconds(cut: memoryview[int], seconds: memoryview[int]) -> list[int]:
     """Return times in nanoseconds, from their lowest 64 bits and their seconds, both unsigned."""
     signed = seconds.cast("B").cast("q").tolist()
     if not signed or -_FAR < min(signed) <= max(signed) < _FAR:

@@ -23,11 +23,11 @@ from contextlib import suppress
 from hashscan.model import CtimeTrust
 from hashscan.sources.mounts import filesystem_type
 
-PROVEN = {"ext4": 0xEF53, "btrfs": 0x9123683E}
+TRUSTED_TYPES = {"ext4": 0xEF53, "btrfs": 0x9123683E}
 """Filesystem types on which a file's owner can't change content without changing ctime, with their numbers
 from linux/magic.h. ext2 and ext3 have the number of ext4 and use its driver."""
 
-ON_TRUST = {
+TYPES_TRUSTED_BY_OPTION = {
     # Its owner can exchange the contents of two files: XFS_IOC_SWAPEXT.
     "xfs": 0x58465342,
     # Clients can write without the server's knowledge, or the server decides the times freely.
@@ -43,7 +43,7 @@ ON_TRUST = {
 }
 """Filesystem types, by name, on which ctime is trusted only if the operator says so."""
 
-_PROVEN_NUMBERS = frozenset(PROVEN.values())
+_PROVEN_NUMBERS = frozenset(TRUSTED_TYPES.values())
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
 """Errors of the lease call that say nothing about the file: it belongs to another user and CAP_LEASE is
 missing, or the kernel, the filesystem or a system call filter doesn't support leases."""
@@ -75,17 +75,17 @@ with suppress(ImportError):
     from hashscan.sources._kernel_calls import write_out as _write_out
 
 
-def is_on_trust(kind: int | None, on_trust: Collection[str]) -> bool:
+def is_trusted_by_option(kind: int | None, on_trust: Collection[str]) -> bool:
     """Return True if the operator has declared this filesystem type to be trusted.
 
     Args:
         kind: the number of the type.
         on_trust: names of the trusted types.
     """
-    return any(ON_TRUST[name] == kind for name in on_trust)
+    return any(TYPES_TRUSTED_BY_OPTION[name] == kind for name in on_trust)
 
 
-def probe(descriptor: int, kind: int | None, on_trust: Collection[str] = ()) -> CtimeTrust:
+def ctime_trust(descriptor: int, kind: int | None, on_trust: Collection[str] = ()) -> CtimeTrust:
     """Determine how far a file's ctime can be trusted from now on.
 
     Call it after the fstat whose ctime is stored, and before anything of the file is read.
@@ -93,10 +93,10 @@ def probe(descriptor: int, kind: int | None, on_trust: Collection[str] = ()) -> 
     Args:
         descriptor: of a regular file, open for reading only.
         kind: the number of its filesystem type; None if unknown.
-        on_trust: names of types in `ON_TRUST` that are trusted.
+        on_trust: names of types in `TYPES_TRUSTED_BY_OPTION` that are trusted.
     """
     proven = kind in _PROVEN_NUMBERS
-    if not proven and not is_on_trust(kind, on_trust):
+    if not proven and not is_trusted_by_option(kind, on_trust):
         return CtimeTrust.FILESYSTEM
     error = _lease(descriptor)
     if not error and proven:
@@ -109,7 +109,7 @@ def probe(descriptor: int, kind: int | None, on_trust: Collection[str] = ()) -> 
     return CtimeTrust.UNPROVEN if proven else CtimeTrust.ON_TRUST
 
 
-class TypeOfFiles:
+class FilesystemTypes:
     """The filesystem types of the files in a folder that is held open.
 
     The type is determined once for all files on the folder's device, because the device number can't be given

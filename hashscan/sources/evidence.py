@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from hashscan.model import FileStat
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.regular import open_regular
 
@@ -32,7 +32,7 @@ _WARNINGS = 5
 """Number of folders that get a warning each."""
 
 
-class KeptFile(NamedTuple):
+class QuarantinedFile(NamedTuple):
     """A file in quarantine, as the quarantine log records it."""
 
     sha256: str
@@ -42,7 +42,7 @@ class KeptFile(NamedTuple):
     ctime_ns: int | None = None
     """Its ctime when it was sealed."""
 
-    def is_at(self, folder: int, name: bytes, status: FileStat) -> bool:
+    def matches(self, folder: int, name: bytes, status: FileStat) -> bool:
         """Return True if a file is this one, unchanged.
 
         Whoever has another name (hard link) of the file can change its ctime by creating a further link; in
@@ -57,7 +57,7 @@ class KeptFile(NamedTuple):
             return False
         if self.ctime_ns is not None and (self.inode, self.ctime_ns) == (status.inode, status.ctime_ns):
             return True
-        with suppress(OSError, FileTrouble):
+        with suppress(OSError, FileError):
             file, _ = open_regular(folder, name, status.device, status.inode)
             try:
                 return sha256_of(file, status.size) == self.sha256
@@ -66,13 +66,13 @@ class KeptFile(NamedTuple):
         return False
 
 
-_TAG_FILE = KeptFile(hashlib.sha256(TAG).hexdigest(), len(TAG))
+_TAG_FILE = QuarantinedFile(hashlib.sha256(TAG).hexdigest(), len(TAG))
 
-KeptFiles = Mapping[bytes, KeptFile]
+KeptFiles = Mapping[bytes, QuarantinedFile]
 """The files that are kept in one folder, by name."""
 
 
-class Evidence:
+class QuarantineFolders:
     """The files that the quarantines of some state folders keep in folders of this machine.
 
     The quarantine logs are read only when a folder with the quarantine name is found.

@@ -8,23 +8,23 @@ from contextlib import ExitStack, contextmanager
 
 from hashscan.model import DIRECT, Access, Batch, CtimeTrust, Item, Reason
 from hashscan.sources.base import (
-    FileTrouble,
+    Acquire,
+    FileError,
     Listing,
     Opener,
     OpenFile,
     OpenFolder,
     Source,
-    Spend,
-    shown_path,
-    unlimited,
+    full_path,
+    no_rate_limit,
 )
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
-from hashscan.sources.ctime import TypeOfFiles, probe
+from hashscan.sources.ctime import FilesystemTypes, ctime_trust
 from hashscan.sources.holes import BLOCK_BYTES, holes_exceed
 from hashscan.sources.named import NamedFiles
 from hashscan.sources.options import ListingOptions
-from hashscan.sources.page_cache import absent_ranges, let_go
-from hashscan.sources.posix import expect, file_stat, file_trouble
+from hashscan.sources.page_cache import absent_ranges, drop_from_cache
+from hashscan.sources.posix import file_stat, file_trouble, require_identity
 from hashscan.sources.regular import open_regular
 from hashscan.sources.targets import resolve
 from hashscan.sources.walk import Walk
@@ -69,10 +69,10 @@ class FilesystemSource(Source):
 
         Like `targets` this leaves out targets that the scan of another target reaches.
         """
-        return tuple(shown_path(target.path, b"", target.name or b"") for target in self._targets)
+        return tuple(full_path(target.path, b"", target.name or b"") for target in self._targets)
 
     def listings(self) -> Iterator[Listing]:
-        """List the targets one after another; first the folders that were given to `begin_with`.
+        """List the targets one after another; first the folders that were given to `resume_with`.
 
         Raises:
             OutputError: the temporary file for a very large tree failed.
@@ -96,11 +96,11 @@ class FilesystemSource(Source):
                 yield from walk.rest()
         self._walks = []
 
-    def begin_with(self, folders: Mapping[bytes, Sequence[bytes]]) -> None:
+    def resume_with(self, folders: Mapping[bytes, Sequence[bytes]]) -> None:
         """Set the folders to begin with."""
         self._first = folders
 
-    def left(self) -> Mapping[bytes, Sequence[bytes]]:
+    def unlisted_folders(self) -> Mapping[bytes, Sequence[bytes]]:
         """Return by target the folders to begin with next time, if the listing is abandoned now."""
         if self._walks is None:
             return self._first
@@ -108,12 +108,12 @@ class FilesystemSource(Source):
         ordered = sorted(self._walks, key=lambda walk: walk.in_folder)
         return {walk.path: left for walk in ordered if (left := walk.left())}
 
-    def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
+    def listings_by_name(self, names: Iterator[bytes]) -> Iterator[Listing]:
         """Look up files by path, without following symlinks; see `NamedFiles`."""
         return self._named.listings(names)
 
     @classmethod
-    def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:  # noqa: ARG003
+    def opener(cls, access: Access, spend: Acquire = no_rate_limit) -> Opener:  # noqa: ARG003
         """Return an object that opens files by descriptor."""
         return _Opener(spend)
 
@@ -121,7 +121,7 @@ class FilesystemSource(Source):
 class _Opener(Opener):
     """An opener that keeps nothing between batches."""
 
-    def __init__(self, spend: Spend) -> None:
+    def __init__(self, spend: Acquire) -> None:
         self._spend = spend
 
     def close(self) -> None:
@@ -135,13 +135,13 @@ class _Opener(Opener):
         paths that the administrator named were resolved when the targets were found.
 
         Raises:
-            FileTrouble: the folder is gone, or another folder is in its place; raised on entering.
+            FileError: the folder is gone, or another folder is in its place; raised on entering.
         """
         try:
-            descriptor = open_absolute(shown_path(batch.target, batch.folder), PASS_FLAGS)
+            descriptor = open_absolute(full_path(batch.target, batch.folder), PASS_FLAGS)
         except OSError as error:
             raise file_trouble(error) from error
-        expect(descriptor, batch.device, batch.inode)
+        require_identity(descriptor, batch.device, batch.inode)
         try:
             yield _Folder(descriptor, batch.device, self._spend)
         finally:
@@ -151,12 +151,12 @@ class _Opener(Opener):
 class _Folder(OpenFolder):
     """A folder held open by descriptor."""
 
-    def __init__(self, descriptor: int, device: int, spend: Spend) -> None:
+    def __init__(self, descriptor: int, device: int, spend: Acquire) -> None:
         self._descriptor = descriptor
-        self._types = TypeOfFiles(device)
+        self._types = FilesystemTypes(device)
         self._spend = spend
 
-    def announce(self, items: Sequence[Item]) -> None:
+    def prefetch(self, items: Sequence[Item]) -> None:
         pass
 
     def open(self, item: Item) -> OpenFile:
@@ -168,7 +168,7 @@ class _Folder(OpenFolder):
 class _File(OpenFile):
     """A regular file held open by descriptor."""
 
-    def __init__(self, descriptor: int, status: os.stat_result, types: TypeOfFiles) -> None:
+    def __init__(self, descriptor: int, status: os.stat_result, types: FilesystemTypes) -> None:
         self._descriptor = descriptor
         self._types = types
         self.stat = file_stat(status)
@@ -179,8 +179,8 @@ class _File(OpenFile):
     def descriptor(self) -> int:
         return self._descriptor
 
-    def probe(self, on_trust: Collection[str]) -> CtimeTrust:
-        return probe(self._descriptor, self._types.of(self._descriptor, self.stat.device), on_trust)
+    def ctime_trust(self, on_trust: Collection[str]) -> CtimeTrust:
+        return ctime_trust(self._descriptor, self._types.of(self._descriptor, self.stat.device), on_trust)
 
     def holes_exceed(self, limit: int) -> bool:
         return self.hole_bytes > limit and holes_exceed(self._descriptor, self.stat.size, limit)
@@ -199,10 +199,10 @@ class _File(OpenFile):
             or now.st_ino != then.inode
             or now.st_dev != then.device
         ):
-            raise FileTrouble(Reason.CHANGED)
+            raise FileError(Reason.CHANGED)
 
     def close(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            let_go(descriptor, self._absent)
+            drop_from_cache(descriptor, self._absent)
             os.close(descriptor)

@@ -20,7 +20,7 @@ _LOWEST = (1 << 64) - 1
 _SECOND = 1_000_000_000
 
 
-class Look(NamedTuple):
+class ListingChunk(NamedTuple):
     """A part of a folder's content, in the system's order."""
 
     files: int
@@ -51,7 +51,7 @@ class Look(NamedTuple):
     """Number of the error that stopped the listing; 0 if there was none."""
 
 
-def looks(descriptor: int, most: int) -> Iterator[Look]:
+def looks(descriptor: int, most: int) -> Iterator[ListingChunk]:
     """List a folder that was just opened for listing; open nothing in it and follow no symlink.
 
     Args:
@@ -65,20 +65,20 @@ def looks(descriptor: int, most: int) -> Iterator[Look]:
         yield from looks_in_python(descriptor, most)
         return
     while True:
-        found = Look._make(_in_c(descriptor, most))
+        found = ListingChunk._make(_in_c(descriptor, most))
         yield found
         if found.ended or found.error:
             return
 
 
-def looks_in_python(descriptor: int, most: int) -> Iterator[Look]:
+def looks_in_python(descriptor: int, most: int) -> Iterator[ListingChunk]:
     """List a folder as `looks` does, without the C extension."""
     if most < 1:
         raise ValueError("at least one name must be asked for")
     try:
         with os.scandir(descriptor) as entries:
             while True:
-                gathered = _Gathered()
+                gathered = _ChunkBuilder()
                 try:
                     for entry in islice(entries, most):
                         gathered.take(entry)
@@ -89,10 +89,10 @@ def looks_in_python(descriptor: int, most: int) -> Iterator[Look]:
                 if gathered.count < most:
                     return
     except OSError as error:
-        yield _Gathered().look(error=error.errno or 0)
+        yield _ChunkBuilder().look(error=error.errno or 0)
 
 
-class _Gathered:
+class _ChunkBuilder:
     """A collector of the names for the next `Look`."""
 
     def __init__(self) -> None:
@@ -132,11 +132,11 @@ class _Gathered:
         else:
             self._specials += 1
 
-    def look(self, *, ended: bool = False, error: int = 0) -> Look:
+    def look(self, *, ended: bool = False, error: int = 0) -> ListingChunk:
         """Return the names that were added."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 9
         identities, further = (b"".join(array("Q", c) for c in part) for part in (columns[:4], columns[4:]))
-        return Look(
+        return ListingChunk(
             len(self._names),
             b"/".join(self._names),
             identities,

@@ -38,7 +38,7 @@ class ForeignMountError(OSError):
         super().__init__(errno.EXDEV, f"a FUSE {whose} is mounted here")
 
 
-class Seen(NamedTuple):
+class DescriptorInfo(NamedTuple):
     """Properties of an open file or folder that are available without asking a server."""
 
     device: int
@@ -48,14 +48,14 @@ class Seen(NamedTuple):
     """Number of the mount; 0 if the kernel (before 5.8) doesn't report it."""
 
 
-def seen(descriptor: int) -> Seen:
+def seen(descriptor: int) -> DescriptorInfo:
     """Examine a descriptor without asking a server.
 
     Raises:
         OSError: it is not open.
     """
     # Past its constructor, which takes twice as long.
-    return tuple.__new__(Seen, identity(descriptor))
+    return tuple.__new__(DescriptorInfo, identity(descriptor))
 
 
 def identity_in_python(descriptor: int) -> tuple[int, int, int, int]:
@@ -75,7 +75,7 @@ with suppress(ImportError):
     from hashscan.sources._folder_listing import identify as identity
 
 
-def enter_mount(descriptor: int, above: Seen) -> Seen:
+def refuse_foreign_mount(descriptor: int, above: DescriptorInfo) -> DescriptorInfo:
     """Examine what was opened with O_PATH in a folder, and reject it if it is a foreign FUSE.
 
     Args:

@@ -38,14 +38,14 @@ class Gathering:
             or self._bytes + size > self._options.batch_bytes
             or identity in self._met
         )
-        done = self.take() if full else None
+        done = self.flush() if full else None
         self._head = head
         self._items.append(item)
         self._met.add(identity)
         self._bytes += size
         return done
 
-    def take(self) -> Batch | None:
+    def flush(self) -> Batch | None:
         """Return the files collected so far as a batch, or None."""
         if self._head is None or not self._items:
             return None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hashscan.model import Batch, Item, Reason
-from hashscan.sources.base import FileTrouble, Listing, LostFile, Passed, SkippedFile
+from hashscan.sources.base import FileError, Listing, NonFileCounts, SkippedFile, UnreadableName
 from hashscan.sources.beneath import (
     PASS_FLAGS,
     open_child,
@@ -17,12 +17,12 @@ from hashscan.sources.beneath import (
     stat_child,
 )
 from hashscan.sources.evidence import FOLDER_NAME, KeptFiles
-from hashscan.sources.foreign_mounts import enter_mount, seen
+from hashscan.sources.foreign_mounts import refuse_foreign_mount, seen
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.options import ListingOptions
-from hashscan.sources.patterns import Place
-from hashscan.sources.posix import file_stat, file_trouble, kind
+from hashscan.sources.patterns import PatternState
+from hashscan.sources.posix import describe_file_type, file_stat, file_trouble
 from hashscan.sources.targets import real_path
 
 Parts = tuple[bytes, ...]
@@ -33,7 +33,7 @@ _SPECIAL = frozenset({b"", b".", b".."})
 
 
 @dataclass(frozen=True, slots=True)
-class _Root:
+class _TargetPath:
     """A target, as its path may be written."""
 
     spelled: Parts
@@ -49,9 +49,9 @@ class _Folder:
     head: Batch
     """A batch of this folder, without items."""
     descriptor: int = -1
-    place: Place = ()
+    place: PatternState = ()
     """State of the exclude patterns in this folder."""
-    trouble: FileTrouble | None = None
+    trouble: FileError | None = None
     """The reason why the folder could not be entered."""
     skipped: Reason | None = None
     """The reason why everything in the folder is left out."""
@@ -64,7 +64,7 @@ class _Folder:
         """Go down into the subfolder of this name, and close the descriptor of the current one."""
         deeper = open_child(self.descriptor, name, PASS_FLAGS)
         try:
-            enter_mount(deeper, seen(self.descriptor))
+            refuse_foreign_mount(deeper, seen(self.descriptor))
         except OSError:
             os.close(deeper)
             raise
@@ -83,7 +83,7 @@ class NamedFiles:
 
     Relative paths start in the current folder. If there are targets, a path must be beneath one of them, as
     the target was written or with its symlinks resolved; without targets, everything may be named. A folder,
-    a symlink or a device gives a LostFile that says what it is. Everything that a walk leaves out is left out
+    a symlink or a device gives an UnreadableName with its type. Everything that a walk leaves out is left out
     here, too: files excluded by patterns, large files, hashscan's own state, file systems that store no
     files.
 
@@ -123,12 +123,12 @@ class NamedFiles:
                 # Close the folder first: while it is held open, nobody can unmount its file system.
                 self._leave()
                 yield from self._gathered()
-                yield Passed()
+                yield NonFileCounts()
             yield from self._gathered()
         finally:
             self._leave()
 
-    def _spellings(self, target: bytes) -> Iterator[_Root]:
+    def _spellings(self, target: bytes) -> Iterator[_TargetPath]:
         spelled = self._plain(target)
         try:
             real = real_path(target)
@@ -137,11 +137,11 @@ class NamedFiles:
             # Another user's FUSE is mounted on it, or it is gone: the same then applies to everything beneath
             # it.
             if spelled is not None:
-                yield _Root(spelled, spelled, False)
+                yield _TargetPath(spelled, spelled, False)
             return
-        yield _Root(_split(real), _split(real), is_file)
+        yield _TargetPath(_split(real), _split(real), is_file)
         if spelled is not None:
-            yield _Root(spelled, _split(real), is_file)
+            yield _TargetPath(spelled, _split(real), is_file)
 
     def _plain(self, name: bytes) -> Parts | None:
         """Return the components of a path, or None if they can't be determined without the file system."""
@@ -170,29 +170,29 @@ class NamedFiles:
         base = name.rpartition(b"/")[2]
         raw = name[: len(name) - len(base)]
         if b"\0" in name:
-            yield LostFile(name, b"", b"", Reason.NO_NAME, "it holds a NUL")
+            yield UnreadableName(name, b"", b"", Reason.NO_NAME, "it holds a NUL")
             return
         if self._folder is None or raw != self._raw or base in _SPECIAL:
             self._leave()
             parts = self._plain(name)
             if parts is None:
                 detail = "no current folder" if self._here is None else "`..` after another name"
-                yield LostFile(name, b"", b"", Reason.NO_NAME, detail)
+                yield UnreadableName(name, b"", b"", Reason.NO_NAME, detail)
                 return
             found = self._root_of(parts)
             if found is None:
-                yield LostFile(_join(parts), b"", b"", Reason.OUTSIDE, "")
+                yield UnreadableName(_join(parts), b"", b"", Reason.OUTSIDE, "")
                 return
             target, beneath, patterns = found
             if not beneath:
-                yield LostFile(_join(target), b"", b"", Reason.NO_FILE, "it is a folder")
+                yield UnreadableName(_join(target), b"", b"", Reason.NO_FILE, "it is a folder")
                 return
             base = beneath[-1]
             self._folder = self._enter(target, beneath[:-1], patterns=patterns)
             # A folder that can't be entered now may exist when the next name arrives.
             if self._folder.trouble is None and not any(root.is_file for root in self._roots):
                 self._raw = raw
-        yield from self._tell(self._folder, base)
+        yield from self._listing_of(self._folder, base)
 
     def _root_of(self, parts: Parts) -> tuple[Parts, Parts, bool] | None:
         """Return the target that contains a path, the rest of the path, and True if patterns apply.
@@ -226,7 +226,7 @@ class NamedFiles:
                 status = self._see(folder, top)
                 if patterns and exclude and exclude.excludes(folder.place, part, is_folder=True):
                     folder.skipped = folder.skipped or Reason.EXCLUDED
-                folder.place = exclude.enter(folder.place, part)
+                folder.place = exclude.descend(folder.place, part)
             folder.head = replace(head, device=status.st_dev, inode=status.st_ino)
             if self._options.kept is not None and (target + beneath)[-1:] == (FOLDER_NAME,):
                 folder.kept = self._options.kept.kept_in(folder.descriptor, _join(target + beneath))
@@ -234,7 +234,7 @@ class NamedFiles:
             folder.close()
             folder.trouble = file_trouble(error)
             if error.errno in _ON_THE_WAY:
-                folder.trouble = FileTrouble(
+                folder.trouble = FileError(
                     Reason.NO_FILE, "what should be a folder on its way is none, or a link"
                 )
         return folder
@@ -255,7 +255,7 @@ class NamedFiles:
             folder.skipped = folder.skipped or Reason.EXCLUDED
         return status
 
-    def _tell(self, folder: _Folder, name: bytes) -> Iterator[Listing]:
+    def _listing_of(self, folder: _Folder, name: bytes) -> Iterator[Listing]:
         target, path = folder.head.target, folder.head.folder
         trouble, status = folder.trouble, None
         if trouble is None:
@@ -265,17 +265,17 @@ class NamedFiles:
                 trouble = file_trouble(error)
             else:
                 if not stat.S_ISREG(status.st_mode):
-                    trouble = FileTrouble(Reason.NO_FILE, f"it is {kind(status.st_mode)}")
+                    trouble = FileError(Reason.NO_FILE, f"it is {describe_file_type(status.st_mode)}")
         if status is None or trouble is not None:
             assert trouble is not None
-            yield LostFile(target, path, name, trouble.reason, trouble.detail)
+            yield UnreadableName(target, path, name, trouble.reason, trouble.detail)
             return
         item = Item(name, file_stat(status))
         options = self._options
         known = folder.kept.get(name) if folder.kept is not None else None
         if folder.skipped is not None:
             yield SkippedFile(target, path, item, folder.skipped)
-        elif known is not None and known.is_at(folder.descriptor, name, item.stat):
+        elif known is not None and known.matches(folder.descriptor, name, item.stat):
             yield SkippedFile(target, path, item, Reason.OWN)
         elif folder.patterns and options.exclude.excludes(folder.place, name, is_folder=False):
             yield SkippedFile(target, path, item, Reason.EXCLUDED)
@@ -287,7 +287,7 @@ class NamedFiles:
                 yield full
 
     def _gathered(self) -> Iterator[Listing]:
-        batch = self._gathering.take()
+        batch = self._gathering.flush()
         if batch is not None:
             yield batch
 

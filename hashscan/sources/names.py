@@ -15,7 +15,7 @@ from hashscan.errors import OutputError, UsageError
 LONGEST = 1 << 20
 """Maximum length of one name in bytes; no file can be opened by a path nearly as long."""
 
-PAUSE = b""
+NO_NAME_YET = b""
 """A marker between the names, yielded when no name has arrived for a while, so that the consumer can do other
 work."""
 
@@ -74,7 +74,7 @@ class NameList:
             if len(rest) >= LONGEST or rest[:1] == b"\0":
                 break
             if not block:
-                yield PAUSE
+                yield NO_NAME_YET
         separator = b"\0" if b"\0" in rest else b"\n"
         while True:
             *whole, last = rest.split(separator)
@@ -88,7 +88,7 @@ class NameList:
             if more is None:
                 break
             if not more:
-                yield PAUSE
+                yield NO_NAME_YET
             rest += more
         if rest:
             yield self._counted(rest)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hashscan.sources.patterns import Patterns
 
 if TYPE_CHECKING:
-    from hashscan.sources.evidence import Evidence
+    from hashscan.sources.evidence import QuarantineFolders
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ListingOptions:
     """List every version of an object, not only the current ones."""
     protected: frozenset[tuple[int, int]] = frozenset()
     """Device and inode of folders that are never entered: hashscan's own state."""
-    kept: Evidence | None = None
+    kept: QuarantineFolders | None = None
     """Files that a quarantine keeps in folders of this machine, which are left out."""
     evidence: frozenset[bytes] = frozenset()
     """URLs of objects that a quarantine keeps, which are left out."""

@@ -52,7 +52,7 @@ def absent_ranges(descriptor: int, size: int) -> Sequence[Range]:
         return ()
     present = _cached_pages(descriptor, 0, 0)
     if present < 0:
-        return _judged_by_beginning(descriptor)
+        return _ranges_by_first_byte(descriptor)
     if not present:
         return ALL
     if present * mmap.PAGESIZE >= size:
@@ -72,7 +72,7 @@ def absent_ranges(descriptor: int, size: int) -> Sequence[Range]:
     return found
 
 
-def let_go(descriptor: int, ranges: Sequence[Range]) -> None:
+def drop_from_cache(descriptor: int, ranges: Sequence[Range]) -> None:
     """Drop ranges of a file from the page cache; pages that are mapped or were changed since then stay."""
     for start, length in ranges:
         try:
@@ -81,7 +81,7 @@ def let_go(descriptor: int, ranges: Sequence[Range]) -> None:
             return
 
 
-def _judged_by_beginning(descriptor: int) -> Sequence[Range]:
+def _ranges_by_first_byte(descriptor: int) -> Sequence[Range]:
     try:
         os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
     except OSError as error:

@@ -22,7 +22,7 @@ from typing import Self
 
 from hashscan.errors import UsageError
 
-Place = tuple[int, ...]
+PatternState = tuple[int, ...]
 """State of the patterns with a slash in one folder: for each pattern, a bit for every state it can be in."""
 
 
@@ -49,9 +49,9 @@ class _Rule:
                     following |= 1 << number
                 elif step.fullmatch(name):
                     following |= 1 << number + 1
-        return self.settle(following)
+        return self.skip_empty_components(following)
 
-    def settle(self, states: int) -> int:
+    def skip_empty_components(self, states: int) -> int:
         """Add the states that are reached without a component, because `**` may match no folder at all."""
         for number, step in enumerate(self.steps):
             if step is None and states >> number & 1:
@@ -70,7 +70,7 @@ class Patterns:
         self._with_slash = tuple(
             sorted((rule for rule in self._rules if rule.name is None), key=lambda rule: rule.index)
         )
-        self.start: Place = tuple(rule.settle(1) for rule in self._with_slash)
+        self.start: PatternState = tuple(rule.skip_empty_components(1) for rule in self._with_slash)
         """The state of the patterns in a target."""
 
     @classmethod
@@ -99,14 +99,14 @@ class Patterns:
     def __bool__(self) -> bool:
         return bool(self._rules)
 
-    def enter(self, place: Place, name: bytes) -> Place:
+    def descend(self, place: PatternState, name: bytes) -> PatternState:
         """Return the state in the subfolder `name` of a folder."""
         if not place:
             return place
         text = _text(name)
         return tuple(rule.advance(states, text) for rule, states in zip(self._with_slash, place, strict=True))
 
-    def excludes(self, place: Place, name: bytes, *, is_folder: bool) -> bool:
+    def excludes(self, place: PatternState, name: bytes, *, is_folder: bool) -> bool:
         """Return True if a name is left out.
 
         Args:

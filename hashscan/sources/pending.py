@@ -82,7 +82,7 @@ class PendingFolders:
             while written < len(block):
                 written += os.pwrite(self._file.fileno(), block[written:], self._end + written)
         except OSError as error:
-            raise _trouble(error.strerror or str(error)) from error
+            raise _output_error(error.strerror or str(error)) from error
         self._blocks.append(self._end)
         self._end += len(block)
         del self._recent[:half]
@@ -95,11 +95,11 @@ class PendingFolders:
             while len(block) < self._end - start:
                 more = os.pread(self._file.fileno(), self._end - start - len(block), start + len(block))
                 if not more:
-                    raise _trouble("it is shorter than was written")
+                    raise _output_error("it is shorter than was written")
                 block += more
             os.ftruncate(self._file.fileno(), start)
         except OSError as error:
-            raise _trouble(error.strerror or str(error)) from error
+            raise _output_error(error.strerror or str(error)) from error
         self._end = start
         position = 0
         while position < len(block):
@@ -109,7 +109,7 @@ class PendingFolders:
             position += length
 
 
-def _trouble(why: str) -> OutputError:
+def _output_error(why: str) -> OutputError:
     return OutputError(
         f"the list of folders still to be walked, a temporary file in {tempfile.gettempdir()}, failed: {why}",
         advice="Free some space there, or name another folder in TMPDIR.",

@@ -8,7 +8,7 @@ import stat
 from operator import attrgetter
 
 from hashscan.model import FileStat, FolderReason, Reason
-from hashscan.sources.base import ClosedFolder, FileTrouble
+from hashscan.sources.base import FileError, UnlistedFolder
 from hashscan.sources.foreign_mounts import ForeignMountError, seen
 
 _REASONS: dict[int, Reason] = {
@@ -35,7 +35,7 @@ _KINDS: dict[int, str] = {
 }
 
 
-def kind(mode: int) -> str:
+def describe_file_type(mode: int) -> str:
     """Return the kind of file that `st_mode` describes, with its article."""
     return _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
 
@@ -50,26 +50,26 @@ def file_stat(status: os.stat_result) -> FileStat:
     return tuple.__new__(FileStat, _STAT_FIELDS(status))
 
 
-def file_trouble(error: OSError) -> FileTrouble:
-    """Return the FileTrouble for an error of open, stat or read, with the system's text if ours says less."""
+def file_trouble(error: OSError) -> FileError:
+    """Return the FileError for an error of open, stat or read, with the system's text if ours says less."""
     if isinstance(error, ForeignMountError):
-        return FileTrouble(Reason.FUSE, str(error.strerror))
+        return FileError(Reason.FUSE, str(error.strerror))
     reason = _REASONS.get(error.errno or 0)
     if reason is None:
-        return FileTrouble(Reason.IO_ERROR, error.strerror or str(error))
-    return FileTrouble(reason)
+        return FileError(Reason.IO_ERROR, error.strerror or str(error))
+    return FileError(reason)
 
 
-def closed_folder(target: bytes, folder: bytes, trouble: FileTrouble) -> ClosedFolder:
-    """Return the ClosedFolder for an error with a folder."""
-    return ClosedFolder(target, folder, FolderReason[trouble.reason.name], trouble.detail)
+def closed_folder(target: bytes, folder: bytes, trouble: FileError) -> UnlistedFolder:
+    """Return the UnlistedFolder for an error with a folder."""
+    return UnlistedFolder(target, folder, FolderReason[trouble.reason.name], trouble.detail)
 
 
-def expect(descriptor: int, device: int, inode: int) -> int:
+def require_identity(descriptor: int, device: int, inode: int) -> int:
     """Return the descriptor if it has the expected device and inode; otherwise close it.
 
     Raises:
-        FileTrouble: it is something else, or can't be examined.
+        FileError: it is something else, or can't be examined.
     """
     try:
         found = seen(descriptor)
@@ -78,5 +78,5 @@ def expect(descriptor: int, device: int, inode: int) -> int:
         raise file_trouble(error) from error
     if (found.device, found.inode) != (device, inode):
         os.close(descriptor)
-        raise FileTrouble(Reason.REPLACED)
+        raise FileError(Reason.REPLACED)
     return descriptor

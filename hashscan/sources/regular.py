@@ -10,10 +10,17 @@ from contextlib import suppress
 from functools import lru_cache
 
 from hashscan.model import Reason
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.beneath import EAGAIN_PAUSES, FILE_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_again, open_child
+from hashscan.sources.base import FileError
+from hashscan.sources.beneath import (
+    EAGAIN_PAUSES,
+    EXAMINE_FLAGS,
+    FILE_FLAGS,
+    PASS_FLAGS,
+    open_child,
+    reopen_for_reading,
+)
 from hashscan.sources.foreign_mounts import identity
-from hashscan.sources.posix import file_trouble, kind
+from hashscan.sources.posix import describe_file_type, file_trouble
 
 
 def open_regular(
@@ -36,12 +43,12 @@ def open_regular(
         A descriptor, and its fstat result.
 
     Raises:
-        FileTrouble: it can't be opened, or is not the file that was listed. LEASED if somebody holds a write
+        FileError: it can't be opened, or is not the file that was listed. LEASED if somebody holds a write
             lease on it: the holder has been asked to release it, and loses it after
             /proc/sys/fs/lease-break-time seconds. This function doesn't wait that long.
     """
     try:
-        found = open_child(folder, name, LOOK_FLAGS)
+        found = open_child(folder, name, EXAMINE_FLAGS)
         try:
             # Not fstat, since another user's FUSE may have been mounted over the file.
             _check(identity(found), device, inode)
@@ -51,11 +58,11 @@ def open_regular(
         try:
             status = os.fstat(descriptor)
             _check((status.st_dev, status.st_ino, status.st_mode, 0), device, inode)
-        except (OSError, FileTrouble):
+        except (OSError, FileError):
             os.close(descriptor)
             raise
     except BlockingIOError as error:
-        raise FileTrouble(Reason.LEASED) from error
+        raise FileError(Reason.LEASED) from error
     except OSError as error:
         raise file_trouble(error) from error
     return descriptor, status
@@ -68,11 +75,11 @@ def _open_found(found: int, folder: int, name: bytes, pauses: Iterable[float]) -
             return _open_found(found, folder, name, ())
         time.sleep(pause)
     # Without /proc the name has to do, and what was opened is checked all the same.
-    return open_again(found) if _has_proc() else os.open(name, FILE_FLAGS, dir_fd=folder)
+    return reopen_for_reading(found) if _has_proc() else os.open(name, FILE_FLAGS, dir_fd=folder)
 
 
 def _check(found: tuple[int, int, int, int], device: int, inode: int) -> None:
-    """Raise FileTrouble where something is not the regular file of an identity.
+    """Raise FileError where something is not the regular file of an identity.
 
     Args:
         found: its device, inode, mode and mount.
@@ -80,9 +87,9 @@ def _check(found: tuple[int, int, int, int], device: int, inode: int) -> None:
         inode: that was listed.
     """
     if not stat.S_ISREG(found[2]):
-        raise FileTrouble(Reason.REPLACED, f"it is {kind(found[2])} now")
+        raise FileError(Reason.REPLACED, f"it is {describe_file_type(found[2])} now")
     if found[0] != device or found[1] != inode:
-        raise FileTrouble(Reason.REPLACED, "it is another file now")
+        raise FileError(Reason.REPLACED, "it is another file now")
 
 
 @lru_cache(maxsize=1)
@@ -90,7 +97,7 @@ def _has_proc() -> bool:
     """Return True if a descriptor can be opened again through /proc."""
     top = os.open(b"/", PASS_FLAGS)
     try:
-        again = open_again(top)
+        again = reopen_for_reading(top)
     except OSError:
         return False
     finally:

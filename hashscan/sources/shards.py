@@ -14,7 +14,14 @@ from typing import Any
 import xxhash
 
 from hashscan.model import Batch, Shard
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile, shown_path
+from hashscan.sources.base import (
+    Listing,
+    NonFileCounts,
+    SkippedFile,
+    UnlistedFolder,
+    UnreadableName,
+    full_path,
+)
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.options import ListingOptions
 
@@ -69,31 +76,35 @@ class ShardFilter:
                 case Batch():
                     yield from self._filter(listing)
                 case SkippedFile(target, folder, item):
-                    yield listing if self._see(target, shown_path(target, folder, item.name)) else Passed()
-                case LostFile(target, folder, name):
-                    yield listing if self._see(target, shown_path(target, folder, name)) else Passed()
-                case ClosedFolder(target, folder):
-                    own = shard_of(shown_path(target, folder), self._shard.count) == self._shard.index
-                    yield listing if own else Passed()
-                case Passed():
+                    yield (
+                        listing
+                        if self._see(target, full_path(target, folder, item.name))
+                        else NonFileCounts()
+                    )
+                case UnreadableName(target, folder, name):
+                    yield listing if self._see(target, full_path(target, folder, name)) else NonFileCounts()
+                case UnlistedFolder(target, folder):
+                    own = shard_of(full_path(target, folder), self._shard.count) == self._shard.index
+                    yield listing if own else NonFileCounts()
+                case NonFileCounts():
                     # The end of a folder, or a pause: the files collected so far need not wait.
                     yield from self._gathered()
-                    yield listing if self._shard.index == 1 else Passed()
+                    yield listing if self._shard.index == 1 else NonFileCounts()
         yield from self._gathered()
 
     def _filter(self, batch: Batch) -> Iterator[Listing]:
         head = replace(batch, items=())
         # The path is empty only for an empty name, which no file has; so this is the part before every name.
-        before = shown_path(batch.target, batch.folder, b"-")[:-1]
+        before = full_path(batch.target, batch.folder, b"-")[:-1]
         for item in batch.items:
             if self._see(batch.target, before + item.name):
                 full = self._gathering.add(head, item)
                 if full is not None:
                     yield full
-        yield Passed()
+        yield NonFileCounts()
 
     def _gathered(self) -> Iterator[Listing]:
-        batch = self._gathering.take()
+        batch = self._gathering.flush()
         if batch is not None:
             yield batch
 

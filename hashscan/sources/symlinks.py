@@ -11,7 +11,7 @@ _LINKS_MAX = 40
 """Maximum number of symlinks in one path, as in the kernel."""
 
 
-def followed(path: bytes) -> bytes:
+def resolve_admin_links(path: bytes) -> bytes:
     """Return the path of a folder with the symlinks of root and of the scanning user resolved.
 
     Symlinks of customers can lead anywhere, so from the first of these on, the path stays unchanged; so does

@@ -11,19 +11,19 @@ from typing import NamedTuple
 
 from hashscan.errors import TargetError
 from hashscan.model import Reason
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.beneath import LIST_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_absolute, open_child
-from hashscan.sources.foreign_mounts import ForeignMountError, enter_mount, seen
+from hashscan.sources.base import FileError
+from hashscan.sources.beneath import EXAMINE_FLAGS, LIST_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.foreign_mounts import ForeignMountError, refuse_foreign_mount, seen
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.patterns import Patterns
-from hashscan.sources.posix import kind
+from hashscan.sources.posix import describe_file_type
 from hashscan.sources.regular import open_regular
 
 _LINKS = 40
 """Maximum number of symlinks in one path, as in the kernel."""
 
 
-class Step(NamedTuple):
+class PathStep(NamedTuple):
     """A folder on the path from the root of the file system to a target."""
 
     device: int
@@ -41,7 +41,7 @@ class Target:
     it."""
     name: bytes | None
     """Name of the single file; None for a folder."""
-    way: tuple[Step, ...]
+    way: tuple[PathStep, ...]
     """The folders from `/` to the target folder, both included; empty if another user's FUSE is mounted on
     it.
 
@@ -75,7 +75,7 @@ def resolve(
     kept: list[Target] = []
     # Shallow targets first: if a target is left out because of another one, that one must be kept itself.
     for target in sorted(found, key=lambda target: len(target.way)):
-        if not any(_covers(other, target, exclude, one_file_system) for other in kept):
+        if not any(_reaches(other, target, exclude, one_file_system) for other in kept):
             kept.append(target)
     return tuple(sorted(kept, key=found.index))
 
@@ -87,14 +87,14 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
     try:
         # Symlinks in the path are the administrator's own; they are followed here, once, and never again.
         path = real_path(given)
-        folder, name, way = _look(path)
+        folder, name, way = _examine_target(path)
     except ForeignMountError:
         return Target(os.path.abspath(given), None, ())
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise TargetError(f"the target {shown} does not exist") from error
         raise TargetError(f"the target {shown} can't be opened: {error.strerror}") from error
-    except FileTrouble as error:
+    except FileError as error:
         if error.reason is Reason.FUSE:
             return Target(os.path.abspath(given), None, ())
         raise TargetError(f"the target {shown} can't be opened: {error.detail or error}") from error
@@ -127,9 +127,9 @@ def real_path(path: bytes) -> bytes:
             continue
         folder = open_absolute(b"/" + b"/".join(names), PASS_FLAGS)
         try:
-            found = open_child(folder, name, LOOK_FLAGS)
+            found = open_child(folder, name, EXAMINE_FLAGS)
             try:
-                if not stat.S_ISLNK(enter_mount(found, seen(folder)).mode):
+                if not stat.S_ISLNK(refuse_foreign_mount(found, seen(folder)).mode):
                     names.append(name)
                     continue
                 links += 1
@@ -146,23 +146,23 @@ def real_path(path: bytes) -> bytes:
     return b"/" + b"/".join(names)
 
 
-def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
+def _examine_target(path: bytes) -> tuple[bytes, bytes | None, tuple[PathStep, ...]]:
     """Return the folder at a path, or the folder and the name of a file, and the steps to the folder.
 
     Raises:
         OSError: it can't be opened.
-        FileTrouble: it changed during the check.
+        FileError: it changed during the check.
         TargetError: it is neither a folder nor a regular file.
     """
-    way: list[Step] = []
+    way: list[PathStep] = []
     names = [name for name in path.split(b"/") if name]
     current = os.open(b"/", PASS_FLAGS)
     try:
         way.append(_step(current, None))
         for position, name in enumerate(names):
-            deeper = open_child(current, name, LOOK_FLAGS)
+            deeper = open_child(current, name, EXAMINE_FLAGS)
             try:
-                enter_mount(deeper, seen(current))
+                refuse_foreign_mount(deeper, seen(current))
             except OSError:
                 os.close(deeper)
                 raise
@@ -174,7 +174,7 @@ def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
             os.close(current)
             current = deeper
             if not stat.S_ISDIR(status.st_mode):
-                what = kind(status.st_mode)
+                what = describe_file_type(status.st_mode)
                 raise TargetError(f"the target {os.fsdecode(path)!r} is {what}, not a folder or a file")
             way.append(_step(current, way[-1]))
         os.close(os.open(b".", LIST_FLAGS, dir_fd=current))
@@ -187,22 +187,22 @@ def _require_readable(folder: int, name: bytes, status: os.stat_result) -> None:
     """Check that a file can be opened.
 
     Raises:
-        FileTrouble: it can't be opened. A lease on it is not an error, because the scan waits for it.
+        FileError: it can't be opened. A lease on it is not an error, because the scan waits for it.
     """
     try:
         os.close(open_regular(folder, name, status.st_dev, status.st_ino)[0])
-    except FileTrouble as trouble:
+    except FileError as trouble:
         if trouble.reason is not Reason.LEASED:
             raise
 
 
-def _step(descriptor: int, above: Step | None) -> Step:
+def _step(descriptor: int, above: PathStep | None) -> PathStep:
     status = os.fstat(descriptor)
     crossed = above is None or above.device != status.st_dev
-    return Step(status.st_dev, status.st_ino, crossed and is_pseudo(descriptor))
+    return PathStep(status.st_dev, status.st_ino, crossed and is_pseudo(descriptor))
 
 
-def _covers(outer: Target, inner: Target, exclude: Patterns, one_file_system: bool) -> bool:
+def _reaches(outer: Target, inner: Target, exclude: Patterns, one_file_system: bool) -> bool:
     """Return True if walking the target `outer` reaches the target `inner`."""
     if not (outer.way and inner.way):
         return outer.path == inner.path
@@ -220,5 +220,5 @@ def _covers(outer: Target, inner: Target, exclude: Patterns, one_file_system: bo
             return False
         if one_file_system and step.device != outer.way[-1].device:
             return False
-        place = exclude.enter(place, name)
+        place = exclude.descend(place, name)
     return True

@@ -7,10 +7,10 @@ from array import array
 from types import TracebackType
 from typing import Self
 
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.beneath import PASS_FLAGS, open_beneath
-from hashscan.sources.patterns import Place
-from hashscan.sources.posix import expect, file_trouble
+from hashscan.sources.patterns import PatternState
+from hashscan.sources.posix import file_trouble, require_identity
 
 _WINDOW = 32  # descriptors held beneath the target's own
 _CLIMB = 1000  # levels in one call; the kernel accepts 4095 bytes
@@ -25,7 +25,7 @@ class Trail:
     depth, and each level needs only a few bytes.
     """
 
-    def __init__(self, target: int, device: int, inode: int, place: Place) -> None:
+    def __init__(self, target: int, device: int, inode: int, place: PatternState) -> None:
         """Start at a target.
 
         Args:
@@ -71,7 +71,7 @@ class Trail:
         return self._devices[-1]
 
     @property
-    def place(self) -> Place:
+    def place(self) -> PatternState:
         """State of the exclude patterns in the current folder."""
         return self._places[-1]
 
@@ -90,7 +90,7 @@ class Trail:
         folder = self.folder if depth is None else bytes(self._path[: self._ends[depth]])
         return folder + b"/" + name if folder else name
 
-    def push(self, name: bytes, descriptor: int, device: int, inode: int, place: Place) -> None:
+    def push(self, name: bytes, descriptor: int, device: int, inode: int, place: PatternState) -> None:
         """Go down into a folder; this object closes the descriptor later."""
         if self._path:
             self._path += b"/"
@@ -121,11 +121,11 @@ class Trail:
             return
         try:
             if depth not in self._held:
-                climbed = expect(
-                    _climb(below[1], below[0] - depth), self._devices[depth], self._inodes[depth]
+                climbed = require_identity(
+                    _open_ancestor(below[1], below[0] - depth), self._devices[depth], self._inodes[depth]
                 )
                 self._held[depth] = climbed
-        except (OSError, FileTrouble):
+        except (OSError, FileError):
             pass  # moved or not permitted; `descriptor` retries from the target
         finally:
             os.close(below[1])
@@ -134,7 +134,7 @@ class Trail:
         """Return a descriptor of the current folder to open names in; it may not allow listing.
 
         Raises:
-            FileTrouble: the folder is no longer where it was.
+            FileError: the folder is no longer where it was.
         """
         depth = self.depth
         if depth not in self._held:
@@ -142,11 +142,11 @@ class Trail:
                 descriptor = open_beneath(self._held[0], bytes(self._path), PASS_FLAGS)
             except OSError as error:
                 raise file_trouble(error) from error
-            self._held[depth] = expect(descriptor, self._devices[depth], self._inodes[depth])
+            self._held[depth] = require_identity(descriptor, self._devices[depth], self._inodes[depth])
         return self._held[depth]
 
 
-def _climb(descriptor: int, levels: int) -> int:
+def _open_ancestor(descriptor: int, levels: int) -> int:
     """Open the folder that is now `levels` levels above a folder."""
     current = descriptor
     try:

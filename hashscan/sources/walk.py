@@ -10,46 +10,54 @@ from collections.abc import Iterator, Sequence
 
 from hashscan.model import Batch, FolderReason, Item, Reason
 from hashscan.sources.base import (
-    ClosedFolder,
-    FileTrouble,
+    FileError,
     Listing,
-    LostFile,
-    Passed,
+    NonFileCounts,
     SkippedFile,
-    shown_path,
+    UnlistedFolder,
+    UnreadableName,
+    full_path,
 )
 from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child, stat_child
 from hashscan.sources.columns import ItemColumns
 from hashscan.sources.evidence import FOLDER_NAME, KeptFiles
-from hashscan.sources.folder_listing import Look, looks
+from hashscan.sources.folder_listing import ListingChunk, looks
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.options import ListingOptions
-from hashscan.sources.patterns import Place
+from hashscan.sources.patterns import PatternState
 from hashscan.sources.pending import PendingFolders
-from hashscan.sources.posix import closed_folder, expect, file_stat, file_trouble, kind
+from hashscan.sources.posix import (
+    closed_folder,
+    describe_file_type,
+    file_stat,
+    file_trouble,
+    require_identity,
+)
 from hashscan.sources.targets import Target
 from hashscan.sources.trail import Trail
 
 
-def _lone_file(source: str, target: Target, name: bytes, options: ListingOptions) -> Iterator[Listing]:
+def _single_file(source: str, target: Target, name: bytes, options: ListingOptions) -> Iterator[Listing]:
     """List a target that is a single file; patterns don't apply, because it was named explicitly."""
     device, inode = target.identity
     try:
-        folder = expect(open_absolute(target.path, PASS_FLAGS), device, inode)
+        folder = require_identity(open_absolute(target.path, PASS_FLAGS), device, inode)
         try:
             status = stat_child(folder, name)
         finally:
             os.close(folder)
     except OSError as error:
         trouble = file_trouble(error)
-        yield LostFile(target.path, b"", name, trouble.reason, trouble.detail)
+        yield UnreadableName(target.path, b"", name, trouble.reason, trouble.detail)
         return
-    except FileTrouble as trouble:
-        yield LostFile(target.path, b"", name, trouble.reason, trouble.detail)
+    except FileError as trouble:
+        yield UnreadableName(target.path, b"", name, trouble.reason, trouble.detail)
         return
     if not stat.S_ISREG(status.st_mode):
-        yield LostFile(target.path, b"", name, Reason.REPLACED, f"it is {kind(status.st_mode)} now")
+        yield UnreadableName(
+            target.path, b"", name, Reason.REPLACED, f"it is {describe_file_type(status.st_mode)} now"
+        )
         return
     item = Item(name, file_stat(status))
     if options.max_file_size is not None and item.stat.size > options.max_file_size:
@@ -120,7 +128,7 @@ class Walk:
             return
         self._began = True
         if self._target.name is not None:
-            yield from _lone_file(self._source, self._target, self._target.name, self._options)
+            yield from _single_file(self._source, self._target, self._target.name, self._options)
         else:
             yield from self._from(b"")
 
@@ -154,10 +162,10 @@ class Walk:
         device, inode = self._target.identity
         try:
             try:
-                root = expect(open_absolute(self._target.path, LIST_FLAGS), device, inode)
+                root = require_identity(open_absolute(self._target.path, LIST_FLAGS), device, inode)
             except OSError as error:
                 raise file_trouble(error) from error
-        except FileTrouble as trouble:
+        except FileError as trouble:
             if not path:
                 yield closed_folder(self._target.path, b"", trouble)
             return
@@ -189,7 +197,7 @@ class Walk:
             refusal = self._step(trail, name)
             if refusal is None:
                 continue
-            gone = isinstance(refusal, ClosedFolder) and refusal.reason in _GONE
+            gone = isinstance(refusal, UnlistedFolder) and refusal.reason in _GONE
             if gone or trail.child(name) != path:
                 break
             yield refusal
@@ -203,14 +211,14 @@ class Walk:
         """Go down into a folder; return a listing with the reason if that is not possible."""
         try:
             descriptor, status, refusal = self._enter(trail, name)
-        except FileTrouble as trouble:
+        except FileError as trouble:
             if trouble.reason is Reason.FUSE and self._options.one_file_system:
-                return Passed(excluded_folders=1)
+                return NonFileCounts(excluded_folders=1)
             return closed_folder(self._target.path, trail.child(name), trouble)
         if refusal is not None:
             os.close(descriptor)
             return refusal
-        place = self._exclude.enter(trail.place, name)
+        place = self._exclude.descend(trail.place, name)
         trail.push(name, descriptor, status.st_dev, status.st_ino, place)
         return None
 
@@ -218,7 +226,7 @@ class Walk:
         """Open a folder for listing; if it must not be listed, return a listing with the reason.
 
         Raises:
-            FileTrouble: it can't be opened.
+            FileError: it can't be opened.
         """
         try:
             descriptor = open_child(trail.descriptor(), name, LIST_FLAGS)
@@ -237,10 +245,10 @@ class Walk:
             or (crossed and self._options.one_file_system)
             or (crossed and is_pseudo(descriptor))
         ):
-            refusal = Passed(excluded_folders=1)
+            refusal = NonFileCounts(excluded_folders=1)
         elif identity in trail:
             # A folder can be mounted beneath itself.
-            refusal = ClosedFolder(self._target.path, trail.child(name), FolderReason.LOOP, "")
+            refusal = UnlistedFolder(self._target.path, trail.child(name), FolderReason.LOOP, "")
         return descriptor, status, refusal
 
     def _list(self, descriptor: int, inode: int, trail: Trail) -> Iterator[Listing]:
@@ -265,46 +273,48 @@ class Walk:
                     yield from self._mounted(head, descriptor, name, place)
                 elif number:
                     trouble = file_trouble(OSError(number, os.strerror(number)))
-                    yield LostFile(target, folder, name, trouble.reason, trouble.detail)
+                    yield UnreadableName(target, folder, name, trouble.reason, trouble.detail)
                 else:
-                    yield LostFile(target, folder, name, Reason.REPLACED, f"it is {kind(mode)} now")
+                    yield UnreadableName(
+                        target, folder, name, Reason.REPLACED, f"it is {describe_file_type(mode)} now"
+                    )
             if found.files and kept is not None:
-                items = ItemColumns.of(found)
+                items = ItemColumns.from_look(found)
                 others = [item for item in items if not _is_kept(kept, descriptor, item)]
                 yield from self._chosen(head, others, place)
             elif found.files:
                 yield from self._batches(head, found, place)
             if found.error:
-                yield ClosedFolder(target, folder, FolderReason.IO_ERROR, os.strerror(found.error))
+                yield UnlistedFolder(target, folder, FolderReason.IO_ERROR, os.strerror(found.error))
         self.in_folder = False
-        yield Passed(folders=1, links=links, specials=specials, excluded_folders=excluded)
+        yield NonFileCounts(folders=1, links=links, specials=specials, excluded_folders=excluded)
 
-    def _mounted(self, head: Batch, descriptor: int, name: bytes, place: Place) -> Iterator[Listing]:
+    def _mounted(self, head: Batch, descriptor: int, name: bytes, place: PatternState) -> Iterator[Listing]:
         """List a file over which something is mounted."""
         try:
             status = stat_child(descriptor, name)
         except OSError as error:
             trouble = file_trouble(error)
-            yield LostFile(head.target, head.folder, name, trouble.reason, trouble.detail)
+            yield UnreadableName(head.target, head.folder, name, trouble.reason, trouble.detail)
             return
         if stat.S_ISREG(status.st_mode):
             yield from self._chosen(head, (Item(name, file_stat(status)),), place)
         else:
-            detail = f"it is {kind(status.st_mode)} now"
-            yield LostFile(head.target, head.folder, name, Reason.REPLACED, detail)
+            detail = f"it is {describe_file_type(status.st_mode)} now"
+            yield UnreadableName(head.target, head.folder, name, Reason.REPLACED, detail)
 
     def _kept_in(self, descriptor: int, folder: bytes) -> KeptFiles | None:
         """Return the files of a folder that a quarantine keeps; None if it is not a quarantine's folder."""
         evidence = self._options.kept
-        path = shown_path(self._target.path, folder)
+        path = full_path(self._target.path, folder)
         if evidence is None or path.rpartition(b"/")[2] != FOLDER_NAME:
             return None
         return evidence.kept_in(descriptor, path)
 
-    def _batches(self, head: Batch, found: Look, place: Place) -> Iterator[Listing]:
+    def _batches(self, head: Batch, found: ListingChunk, place: PatternState) -> Iterator[Listing]:
         """Yield batches of files that were examined."""
         options = self._options
-        columns = ItemColumns.of(found)
+        columns = ItemColumns.from_look(found)
         if self._exclude or options.max_file_size is not None:
             yield from self._chosen(head, columns, place)
         elif found.files <= options.batch_files and found.size <= options.batch_bytes:
@@ -313,7 +323,7 @@ class Walk:
             for part in columns.parts(options.batch_files, options.batch_bytes):
                 yield _filled(head, part)
 
-    def _chosen(self, head: Batch, items: Sequence[Item], place: Place) -> Iterator[Listing]:
+    def _chosen(self, head: Batch, items: Sequence[Item], place: PatternState) -> Iterator[Listing]:
         """Yield files, each of which may be left out."""
         max_size, exclude = self._options.max_file_size, self._exclude
         gathering = Gathering(self._options)
@@ -324,13 +334,13 @@ class Walk:
                 yield SkippedFile(head.target, head.folder, item, Reason.OVER_SIZE)
             elif (full := gathering.add(head, item)) is not None:
                 yield full
-        if (rest := gathering.take()) is not None:
+        if (rest := gathering.flush()) is not None:
             yield rest
 
 
 def _is_kept(kept: KeptFiles, folder: int, item: Item) -> bool:
     known = kept.get(item.name)
-    return known is not None and known.is_at(folder, item.name, item.stat)
+    return known is not None and known.matches(folder, item.name, item.stat)
 
 
 def _filled(head: Batch, items: Sequence[Item]) -> Batch:

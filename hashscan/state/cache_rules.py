@@ -14,14 +14,14 @@ from hashscan.matching.setup import WorkerSetup
 from hashscan.model import FileResult, Item
 from hashscan.reports.record_lines import Record
 from hashscan.state.cached_results import result_of
-from hashscan.state.findings.findings import NO_STAT, Standing, standing_record_of
+from hashscan.state.findings.findings import UNKNOWN_STAT, OpenFinding, open_finding_record
 from hashscan.state.inventory.listings import NONE
 from hashscan.state.store.contents import HIT, STALE, Contents
 
-_NOWHERE = Item(b"", NO_STAT)
+_NOWHERE = Item(b"", UNKNOWN_STAT)
 
 
-class Deriving:
+class CachedResults:
     """The cached contents, with the lists and the policy of one scan."""
 
     def __init__(self, contents: Contents, setup: WorkerSetup, *, with_digests: bool) -> None:
@@ -30,7 +30,7 @@ class Deriving:
         self._with_digests = with_digests
         self._matcher: Matcher | None = None
 
-    def attention(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def attention_flags(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the attention flags of files with these contents; a file without a content must be read."""
         if not self._contents.rows:
             return np.full(len(contents), STALE, np.uint8)
@@ -59,7 +59,7 @@ class Deriving:
         )
         return None if result is None else replace(result, content=content)
 
-    def standing(self, found: Standing, *, answered: bool) -> Iterator[Record]:
+    def open_finding_record(self, found: OpenFinding, *, answered: bool) -> Iterator[Record]:
         """Yield the record of an open finding; nothing where today's lists clear it.
 
         Args:
@@ -69,6 +69,6 @@ class Deriving:
         result: FileResult | None = None
         if found.content is not None and self._contents.is_whole(found.content):
             result = self.result(found.content, _NOWHERE, Subject(found.path))
-        record = standing_record_of(found, result, answered=answered)
+        record = open_finding_record(found, result, answered=answered)
         if record is not None:
             yield record

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hashscan.model import FileResult, Item
 
 
-class Recalled(NamedTuple):
+class CachedBatch(NamedTuple):
     """The files of a batch, grouped by how the scan proceeds with them."""
 
     quiet: int
@@ -27,9 +27,9 @@ class Recalled(NamedTuple):
     """Number of unchanged files that are so only by the operator's option."""
 
 
-def together(parts: Sequence[Recalled]) -> Recalled:
+def combine(parts: Sequence[CachedBatch]) -> CachedBatch:
     """Combine the parts of a batch whose files are on several filesystems."""
-    return Recalled(
+    return CachedBatch(
         sum(part.quiet for part in parts),
         sum(part.low for part in parts),
         [answer for part in parts for answer in part.answers],

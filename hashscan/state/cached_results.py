@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hashscan.matching.evaluation import match_all, take_reply, take_undecodable
+from hashscan.matching.evaluation import match_files, store_reply, take_undecodable
 from hashscan.matching.evaluation import result_of as judged
-from hashscan.matching.file_task import Checked
+from hashscan.matching.file_task import FileTask
 from hashscan.matching.matcher import Matcher
 from hashscan.matching.policy import judge
 from hashscan.matching.policy_rules import Subject
@@ -18,12 +18,12 @@ from hashscan.state.store.stored_contents import Content
 UNCONFIRMED = "not yet confirmed by a second decoder, which the next sweep does"
 
 
-def recalled(content: Content, item: Item) -> Checked:
+def file_task_of(content: Content, item: Item) -> FileTask:
     """Return a file of this content, before it is matched with lists."""
-    checked = Checked(item, kind=content.kind, exact=content.exact)
+    checked = FileTask(item, kind=content.kind, exact=content.exact)
     if reply := content.reply:
         # The reply was validated before it was stored, but is validated again: it was on a disk meanwhile.
-        take_reply(checked, reply, content.profile.picture_names)
+        store_reply(checked, reply, content.profile.picture_names)
     elif content.kind is not None and content.kind.pillow is None:
         take_undecodable(checked)
     checked.confirmed = bool(content.flags & CONFIRMED)
@@ -52,9 +52,9 @@ def result_of(
     Returns:
         The result, or None where a fresh decoder has to confirm a match first.
     """
-    checked = recalled(content, item)
+    checked = file_task_of(content, item)
     if matcher is not None:
-        match_all(matcher, setup.algorithms, [checked])
+        match_files(matcher, setup.algorithms, [checked])
         if not checked.confirmed and any(ALGORITHMS[m.algorithm].of_picture for m in checked.matches):
             return None
     return judged(checked, setup.algorithms, with_digests=with_digests, subject=subject, policy=setup.policy)
@@ -77,8 +77,8 @@ def known_result_of(
     if result is not None:
         return result
     assert matcher is not None
-    checked = recalled(content, item)
-    match_all(matcher, setup.algorithms, [checked])
+    checked = file_task_of(content, item)
+    match_files(matcher, setup.algorithms, [checked])
     result = judged(
         checked, setup.algorithms, with_digests=with_digests, subject=subject, policy=setup.policy
     )

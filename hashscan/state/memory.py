@@ -9,25 +9,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from hashscan.matching.evaluation import ENDED_BY_LIMITS
+from hashscan.matching.evaluation import LIMIT_REASONS
 from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
-from hashscan.sources.base import shown_path
-from hashscan.state.cache_rules import Deriving
-from hashscan.state.cached_batch import Recalled
+from hashscan.sources.base import full_path
+from hashscan.state.cache_rules import CachedResults
+from hashscan.state.cached_batch import CachedBatch
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import Findings
 from hashscan.state.inventory.folder_rows import FolderRows
 from hashscan.state.inventory.object_rows import ObjectRows
-from hashscan.state.inventory.rereading import Rereading
-from hashscan.state.inventory.scanned_folders import SweptFolders
-from hashscan.state.inventory.scanned_objects import SweptObjects
+from hashscan.state.inventory.rereading import RandomReread
+from hashscan.state.inventory.scanned_folders import ScannedFolders
+from hashscan.state.inventory.scanned_objects import ScannedObjects
 from hashscan.state.inventory.scopes import Scopes, Shrunken
-from hashscan.state.queries.retro_match import Gains
+from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import LACKING, LIMITED, LOW, ODD, Contents
-from hashscan.state.store.database import closed_on_failure, explained, open_database
+from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
 from hashscan.state.store.profile import profile_of
 from hashscan.state.store.scan_accounts import begin_account, conclude_account
 
@@ -36,7 +36,7 @@ _COMMIT_SECONDS = 1.0
 _SYNC_SECONDS = 20.0
 
 
-class Ending(NamedTuple):
+class ScanOutcome(NamedTuple):
     """The outcome of a scan that only the state knows."""
 
     shrunken: list[Shrunken]
@@ -45,7 +45,7 @@ class Ending(NamedTuple):
     """Earlier findings that the scan did not meet."""
 
 
-class SweepMemory:
+class ScanState:
     """The state, opened for writing by one scan.
 
     Raises, in all methods:
@@ -81,26 +81,26 @@ class SweepMemory:
         if remark:
             told(remark)
         self._committed = self._synced = time.monotonic()
-        with closed_on_failure(self._database), explained(self._folder):
+        with closed_on_failure(self._database), errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._contents = Contents(self._database, self._folder, profile_of(setup))
             scopes.begin(self._database)
             if scopes.rebooted and (lost := self._contents.recover()):
                 told(f"{lost} files are read again, since a power cut took what was remembered of them")
-            self.rereading = Rereading(reread, self._contents, told, self._met_before())
+            self.rereading = RandomReread(reread, self._contents, told, self._last_counts())
             coverage = Coverage.of_setup(setup, accepted=accept_cleared)
             self._findings = Findings(self._database, coverage, self._contents.sha256)
             self._rows = FolderRows(self._database, scopes.shard, setup.trust_ctime)
             self._object_rows = ObjectRows(self._database, setup.access.endpoint)
-            self._deriving = Deriving(self._contents, setup, with_digests=with_digests)
+            self._deriving = CachedResults(self._contents, setup, with_digests=with_digests)
             known = scopes, self._deriving, self.rereading
-            self._folders = SweptFolders(self._rows, *known, weak=weak)
-            self._objects = SweptObjects(self._object_rows, *known)
-            self._gains = Gains(self._database, self._contents, setup.lists, setup.review_threshold)
+            self._folders = ScannedFolders(self._rows, *known, weak=weak)
+            self._objects = ScannedObjects(self._object_rows, *known)
+            self._gains = RetroMatcher(self._database, self._contents, setup.lists, setup.review_threshold)
             self._gains.take()
             self._commit()
 
-    def _met_before(self) -> tuple[int, int]:
+    def _last_counts(self) -> tuple[int, int]:
         """Return the numbers of files that the last scan met and of those only probably unchanged.
 
         Both include objects.
@@ -111,36 +111,36 @@ class SweepMemory:
 
     def decoded(self, name: str) -> int:
         """Return the number of kept contents that are pictures of a format and were decoded in full."""
-        with explained(self._folder):
+        with errors_explained(self._folder):
             return self._contents.decoded(name)
 
-    def left_over(self) -> Mapping[bytes, Sequence[bytes]]:
+    def unreached_folders(self) -> Mapping[bytes, Sequence[bytes]]:
         """Return by target the folders beneath it that the last scan did not reach."""
-        with explained(self._folder):
+        with errors_explained(self._folder):
             return self._scopes.left()
 
-    def recall(self, batch: Batch) -> Recalled:
+    def lookup(self, batch: Batch) -> CachedBatch:
         """Return the cached results of a batch; each file that must be read has to be settled later.
 
         Batches of one folder follow each other, until it has been listed to its end.
         """
-        with explained(self._folder):
+        with errors_explained(self._folder):
             return (self._folders if batch.source == _FILES else self._objects).recall(batch)
 
-    def keep(self, answer: BatchResult) -> list[FileResult]:
+    def store_results(self, answer: BatchResult) -> list[FileResult]:
         """Store the results of reading a batch; return them with the numbers of their contents."""
         if not answer.kept:
             return list(answer.results)
         now = int(time.time())
         results = []
-        with explained(self._folder):
+        with errors_explained(self._folder):
             for result, kept in zip(answer.results, answer.kept, strict=True):
                 if kept is None:
                     results.append(result)
                     continue
                 lacking = result.reason is Reason.UNSUPPORTED
                 flags = LOW * result.low_quality | ODD * (result.reason is not None) | LACKING * lacking
-                flags |= LIMITED * (result.reason in ENDED_BY_LIMITS)
+                flags |= LIMITED * (result.reason in LIMIT_REASONS)
                 content = self._contents.add(kept, flags, now)
                 if result.verdict in FINDINGS:
                     self._contents.hit(content)
@@ -162,7 +162,7 @@ class SweepMemory:
             The earlier SHA-256 in hex where only the content shows that the file has changed; else an empty
             string.
         """
-        with explained(self._folder):
+        with errors_explained(self._folder):
             if batch.source == _FILES:
                 self._folders.settle(batch, item, content, ctime)
             else:
@@ -170,34 +170,34 @@ class SweepMemory:
             if not self.rereading.waits:
                 # In nearly all scans nothing waits, so that no path need be built for each file.
                 return ""
-            path = shown_path(batch.target, batch.folder, item.name)
+            path = full_path(batch.target, batch.folder, item.name)
             return self.rereading.compare(path, item.version, content)
 
     def postpone(self, batch: Batch, item: Item) -> None:
         """Let a file that must be read be read only after its folder is no longer in memory."""
         if batch.source == _FILES:
-            with explained(self._folder):
+            with errors_explained(self._folder):
                 self._folders.postpone(batch, item)
 
-    def break_off(self, target: bytes, folder: bytes) -> None:
+    def mark_incomplete(self, target: bytes, folder: bytes) -> None:
         """Mark a folder as not listed to its end, so that files that were not met may still exist."""
-        with explained(self._folder):
+        with errors_explained(self._folder):
             self._folders.break_off(target, folder)
 
-    def answered(self, batch: Batch) -> None:
+    def commit_batch(self, batch: Batch) -> None:
         """Commit after all files of a batch are settled, so that their results survive a crash."""
-        with explained(self._folder):
+        with errors_explained(self._folder):
             if batch.source == _FILES:
                 self._folders.answered(batch)
             self._commit()
 
-    def tick(self) -> None:
+    def commit_if_due(self) -> None:
         """Commit if the last commit is more than a second old; to be called often.
 
         Without this, files that are settled without reading would accumulate in memory.
         """
         if time.monotonic() - self._committed > _COMMIT_SECONDS:
-            with explained(self._folder):
+            with errors_explained(self._folder):
                 self._commit()
 
     def _commit(self) -> None:
@@ -205,7 +205,7 @@ class SweepMemory:
         self._object_rows.commit()
         now = time.monotonic()
         if now - self._synced > _SYNC_SECONDS:
-            self._rows.place()
+            self._rows.index_contents()
             self._contents.sync()
             self._synced = now
         self._contents.commit()
@@ -215,11 +215,11 @@ class SweepMemory:
         self._committed = now
 
     @property
-    def findings_stand(self) -> bool:
+    def has_open_findings(self) -> bool:
         """True if there are open findings, so that clean files must be recorded, too."""
         return self._findings.any_stand
 
-    def judged(self, path: bytes, item: Item, result: FileResult, customer: str = "") -> None:
+    def store_finding(self, path: bytes, item: Item, result: FileResult, customer: str = "") -> None:
         """Store the result of a file, or of a version of an object.
 
         Args:
@@ -228,12 +228,12 @@ class SweepMemory:
             result: of the file.
             customer: the customer who must act on it; empty where no rule names one.
         """
-        with explained(self._folder):
-            self._findings.judge(
+        with errors_explained(self._folder):
+            self._findings.store(
                 path, item.version, result, self._scopes.sweep, etag=item.etag, customer=customer
             )
 
-    def left(self, path: bytes, version: str = "") -> None:
+    def record_unchecked(self, path: bytes, version: str = "") -> None:
         """Record that a path exists but was not checked."""
         self._findings.leave(path, version)
 
@@ -246,7 +246,7 @@ class SweepMemory:
         closed: bool,
         accept_shrink: bool,
         left: Mapping[bytes, Sequence[bytes]] | None = None,
-    ) -> Ending:
+    ) -> ScanOutcome:
         """End the scan.
 
         Args:
@@ -258,10 +258,10 @@ class SweepMemory:
             left: by target, the folders beneath it to begin with in the next scan; None where targets aren't
                 walked.
         """
-        with explained(self._folder):
+        with errors_explained(self._folder):
             self._folders.finish(listed=listed)
             if left is not None:
-                self._scopes.leave(left)
+                self._scopes.store_unreached(left)
             shrunken, standing = self._scopes.finish(
                 self._rows,
                 self._object_rows,
@@ -275,31 +275,33 @@ class SweepMemory:
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)",
                 [("met", self.rereading.met), ("doubtful", self.rereading.doubtful)],
             )
-            self._rows.place()
+            self._rows.index_contents()
             self._contents.sync()
             self._commit()
-            return Ending(
+            return ScanOutcome(
                 shrunken,
                 [
                     record
                     for found in standing
-                    for record in self._deriving.standing(found, answered=self._findings.is_answered(found))
+                    for record in self._deriving.open_finding_record(
+                        found, answered=self._findings.is_covered(found)
+                    )
                 ],
             )
 
-    def hold(self, held: Iterable[Record]) -> None:
+    def store_held(self, held: Iterable[Record]) -> None:
         """Store the verdict held for findings that were held after all, given by their records."""
-        with explained(self._folder):
+        with errors_explained(self._folder):
             self._findings.hold(held)
             self._commit()
 
-    def begin(self, begun: Record) -> None:
+    def store_start(self, begun: Record) -> None:
         """Store the start of the scan, from the first record of its report."""
-        with explained(self._folder):
+        with errors_explained(self._folder):
             begin_account(self._database, self._scopes.sweep, begun)
             self._commit()
 
-    def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
+    def store_end(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
         """Store the end of the scan.
 
         Args:
@@ -307,7 +309,7 @@ class SweepMemory:
             exit_code: of its command.
             incomplete: reasons why it is incomplete, as text.
         """
-        with explained(self._folder):
+        with errors_explained(self._folder):
             conclude_account(self._database, self._scopes.sweep, summary, exit_code, incomplete)
             self._commit()
 
@@ -318,7 +320,7 @@ class SweepMemory:
             self._database.rollback()
         self._database.close()
 
-    def __enter__(self) -> SweepMemory:
+    def __enter__(self) -> ScanState:
         return self
 
     def __exit__(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hashscan.cases.deadlines import Clock
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.settings.cases import CaseSettings
 
 DAY = 86_400
-CLOCK = Clock(CaseSettings())
+CLOCK = DeadlineCalculator(CaseSettings())
 
 
 def add_case(ledger: Ledger, path: str, found: int, **values: Any) -> int:

@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, SEVERITIES, Alarm, Kind, digest_of
+from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, SEVERITIES, Alert, Kind, merge_documents
 
 
 def document(number: int, kind: Kind = Kind.FOUND, **options: Any) -> dict[str, Any]:
-    made = Alarm(kind, (f"k{number}",), f"subject {number}", cases=(number,), counts={"match": 1}, **options)
+    made = Alert(kind, (f"k{number}",), f"subject {number}", cases=(number,), counts={"match": 1}, **options)
     return {**made.document("web1", f"2027-01-{number:02}"), "id": number}
 
 
@@ -31,7 +31,7 @@ def test_the_page_explains_every_kind() -> None:
 
 def test_it_is_bounded_and_says_what_is_left_out() -> None:
     details = [{"case": n, "path": f"/www/{n}"} for n in range(50)]
-    made = Alarm(Kind.FOUND, ("k",), "x" * 5000, cases=tuple(range(5000)), details=details).document("h", "t")
+    made = Alert(Kind.FOUND, ("k",), "x" * 5000, cases=tuple(range(5000)), details=details).document("h", "t")
     assert len(made["subject"]) <= 300
     assert len(made["cases"]) == CASES_NAMED
     assert "18, 19 and 4980 more" in made["text"]
@@ -43,7 +43,7 @@ def test_it_is_bounded_and_says_what_is_left_out() -> None:
 
 @given(st.text(), st.lists(st.text(), max_size=3), st.text(), st.text())
 def test_lines_stay_lines(subject: str, lines: list[str], path: str, host: str) -> None:
-    made = Alarm(Kind.FOUND, ("k",), subject, tuple(lines), details=[{"path": path}]).document(host, "t")
+    made = Alert(Kind.FOUND, ("k",), subject, tuple(lines), details=[{"path": path}]).document(host, "t")
     assert made["subject"].isprintable()
     assert len(made["text"].split("\n")) == len(lines) + 1
     assert all(line.isprintable() for line in made["text"].split("\n"))
@@ -51,7 +51,7 @@ def test_lines_stay_lines(subject: str, lines: list[str], path: str, host: str) 
 
 
 def test_many_that_waited_become_one() -> None:
-    made = digest_of([document(n, Kind.OVERDUE if n == 3 else Kind.INCOMPLETE) for n in range(1, 26)])
+    made = merge_documents([document(n, Kind.OVERDUE if n == 3 else Kind.INCOMPLETE) for n in range(1, 26)])
     assert made["subject"] == "hashscan on web1: 25 alarms have waited since 2027-01-01"
     assert (made["kind"], made["severity"]) == ("overdue", "alert")
     assert made["text"].splitlines()[0].startswith("5 older ones")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from hashscan.alerts.builder import Raising, failure, list_failure, without_paths
-from hashscan.alerts.metrics_values import ListFigures
+from hashscan.alerts.builder import AlertBuilder, failure_alert, list_failure_alert, without_paths
+from hashscan.alerts.metrics_values import ListMetrics
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.settings.alerts import NotifyOn
@@ -32,7 +32,7 @@ def told(
     """The documents of the alarms that are new."""
     outbox = Outbox(ledger)
     before = {alarm.id for alarm in outbox.listed(0)}
-    Raising(ledger, CLOCK, on=on, details=details, host="web1").raise_all(now, {"notify"}, **more)
+    AlertBuilder(ledger, CLOCK, on=on, details=details, host="web1").build_all(now, {"notify"}, **more)
     return [dict(alarm.document) for alarm in outbox.listed(0) if alarm.id not in before]
 
 
@@ -129,11 +129,11 @@ def test_sweeps(ledger: Ledger) -> None:
 
 def test_a_stale_list_is_told_of_once_and_not_by_each_sweep(ledger: Ledger) -> None:
     add_sweep(ledger, "s", NOW, exit_code=3, incomplete=["list national is stale"])
-    stale = [ListFigures("national", "stale", 5, 3, NOW, NOW), ListFigures("own", "local", 5, 1, None, None)]
+    stale = [ListMetrics("national", "stale", 5, 3, NOW, NOW), ListMetrics("own", "local", 5, 1, None, None)]
     (alarm,) = told(ledger, lists=stale)
     assert alarm["subject"] == "hashscan on web1: list national is stale"
     assert told(ledger, NOW + 1, lists=stale) == []
-    assert told(ledger, NOW + 2, lists=[ListFigures("national", "damaged", 5, 3, NOW, NOW)])
+    assert told(ledger, NOW + 2, lists=[ListMetrics("national", "damaged", 5, 3, NOW, NOW)])
 
 
 def test_what_nothing_accuses_any_more_is_told_of_once(ledger: Ledger) -> None:
@@ -151,18 +151,18 @@ def test_what_nothing_accuses_any_more_is_told_of_once(ledger: Ledger) -> None:
 def test_only_what_was_asked_for_is_told(ledger: Ledger, on: NotifyOn, kinds: set[str]) -> None:
     add_case(ledger, "/a", NOW)
     add_sweep(ledger, "s", NOW)
-    alarms = told(ledger, on=on, lists=[ListFigures("national", "stale", 5, 3, NOW, NOW)])
+    alarms = told(ledger, on=on, lists=[ListMetrics("national", "stale", 5, 3, NOW, NOW)])
     assert {alarm["kind"] for alarm in alarms} == kinds
 
 
 def test_a_failure_is_told_once_a_day(ledger: Ledger) -> None:
-    alarm = failure(12, f"can't write {SECRET_PATH}", NOW, details=False)
+    alarm = failure_alert(12, f"can't write {SECRET_PATH}", NOW, details=False)
     (document,) = told(ledger, others=[alarm])
     assert "our own input or output failed" in document["subject"]
     assert "alice" not in json.dumps(document)
-    assert told(ledger, others=[failure(12, "x", NOW + 60, details=False)]) == []
-    assert len(told(ledger, others=[failure(12, "x", NOW + DAY, details=False)])) == 1
-    assert len(told(ledger, others=[list_failure("national", 10, "forged", NOW, details=False)])) == 1
+    assert told(ledger, others=[failure_alert(12, "x", NOW + 60, details=False)]) == []
+    assert len(told(ledger, others=[failure_alert(12, "x", NOW + DAY, details=False)])) == 1
+    assert len(told(ledger, others=[list_failure_alert("national", 10, "forged", NOW, details=False)])) == 1
 
 
 @pytest.mark.parametrize(

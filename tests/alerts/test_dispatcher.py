@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from hashscan.alerts.alert import Alarm, Kind
+from hashscan.alerts.alert import Alert, Kind
 from hashscan.alerts.channels.channel import Channel, DeliveryError
-from hashscan.alerts.channels.hook import Hook
-from hashscan.alerts.dispatcher import Delivered, deliver
+from hashscan.alerts.channels.hook import HookChannel
+from hashscan.alerts.dispatcher import DeliveryResult, deliver
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 
@@ -49,7 +49,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 def add(outbox: Outbox, *keys: str, kinds: tuple[str, ...] = ("notify",)) -> None:
     for key in keys:
-        outbox.add([key], 1000, Alarm(Kind.FOUND, (key,), key).document("web1", "now"), kinds)
+        outbox.add([key], 1000, Alert(Kind.FOUND, (key,), key).document("web1", "now"), kinds)
 
 
 def at(seconds: int) -> Callable[[], float]:
@@ -59,9 +59,9 @@ def at(seconds: int) -> Callable[[], float]:
 def test_each_channel_gets_each_alarm_once_in_order(outbox: Outbox) -> None:
     one, two = Listener("one"), Listener("two")
     add(outbox, "a", "b")
-    assert deliver(outbox, [one, two], at(1000)) == Delivered(4, 0, (), ())
+    assert deliver(outbox, [one, two], at(1000)) == DeliveryResult(4, 0, (), ())
     add(outbox, "c")
-    assert deliver(outbox, [one, two], at(1001)) == Delivered(2, 0, (), ())
+    assert deliver(outbox, [one, two], at(1001)) == DeliveryResult(2, 0, (), ())
     assert one.ids == two.ids == [1, 2, 3]
 
 
@@ -70,35 +70,35 @@ def test_one_that_is_down_holds_up_no_other_and_gets_all_later(outbox: Outbox) -
     one.trouble = "down"
     add(outbox, "a", "b")
     done = deliver(outbox, [one, two], at(1000))
-    assert done == Delivered(2, 2, (f"{one.label}: down",), ())
+    assert done == DeliveryResult(2, 2, (f"{one.label}: down",), ())
     assert one.tried == 1
     # Left alone for a while, unless a person asks.
-    assert deliver(outbox, [one, two], at(1030)) == Delivered(0, 2, (), (one.label,))
+    assert deliver(outbox, [one, two], at(1030)) == DeliveryResult(0, 2, (), (one.label,))
     assert deliver(outbox, [one, two], at(1030), at_once=True).failures
     assert one.tried == 2
     one.trouble = None
-    assert deliver(outbox, [one, two], at(2000)) == Delivered(2, 0, (), ())
+    assert deliver(outbox, [one, two], at(2000)) == DeliveryResult(2, 0, (), ())
     assert one.ids == two.ids == [1, 2]
 
 
 def test_what_has_waited_long_comes_as_one(outbox: Outbox) -> None:
     one = Listener("one")
     add(outbox, *map(str, range(30)))
-    assert deliver(outbox, [one], at(1000)) == Delivered(1, 0, (), ())
+    assert deliver(outbox, [one], at(1000)) == DeliveryResult(1, 0, (), ())
     assert "30 alarms have waited" in one.got[0]["subject"]
 
 
 def test_alarms_wait_for_the_kinds_that_were_asked_for(outbox: Outbox) -> None:
     add(outbox, "a", kinds=("notify", "exec"))
     assert deliver(outbox, [Listener("one")], at(1000)).waiting == 1
-    assert deliver(outbox, [], at(1000)) == Delivered(0, 1, (), ())
-    assert deliver(outbox, [Hook(["true"])], at(1000)) == Delivered(1, 0, (), ())
+    assert deliver(outbox, [], at(1000)) == DeliveryResult(0, 1, (), ())
+    assert deliver(outbox, [HookChannel(["true"])], at(1000)) == DeliveryResult(1, 0, (), ())
 
 
 def test_nothing_is_begun_when_the_time_is_over(outbox: Outbox) -> None:
     one = Listener("one")
     add(outbox, "a", "b")
-    assert deliver(outbox, [one], at(1000), all_seconds=0) == Delivered(0, 2, (), ())
+    assert deliver(outbox, [one], at(1000), all_seconds=0) == DeliveryResult(0, 2, (), ())
     assert one.tried == 0
 
 
@@ -111,13 +111,13 @@ def test_channels_are_told_side_by_side(outbox: Outbox) -> None:
             both.wait()
 
     add(outbox, "a")
-    assert deliver(outbox, [Waiting("one"), Waiting("two")], at(1000)) == Delivered(2, 0, (), ())
+    assert deliver(outbox, [Waiting("one"), Waiting("two")], at(1000)) == DeliveryResult(2, 0, (), ())
 
 
 KILLED = """
 import os, pathlib, sys
 from hashscan.alerts.dispatcher import deliver
-from hashscan.alerts.channels.hook import Hook
+from hashscan.alerts.channels.hook import HookChannel
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 
@@ -126,7 +126,7 @@ class Dying(Outbox):
         os.kill(os.getpid(), 9)
 
 outbox = Dying(Ledger(pathlib.Path(sys.argv[1])))
-deliver(outbox, [Hook(["sh", "-c", f"cat >> {sys.argv[2]}"])], lambda: 1000)
+deliver(outbox, [HookChannel(["sh", "-c", f"cat >> {sys.argv[2]}"])], lambda: 1000)
 """
 
 
@@ -136,5 +136,5 @@ def test_killed_between_telling_and_marking_it_tells_again(tmp_path: Path, outbo
     killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, told], check=False, timeout=60)
     assert killed.returncode == -9
     assert len(told.read_text().splitlines()) == 1
-    assert deliver(outbox, [Hook(["sh", "-c", f"cat >> {told}"])], at(1001)).waiting == 0
+    assert deliver(outbox, [HookChannel(["sh", "-c", f"cat >> {told}"])], at(1001)).waiting == 0
     assert len(told.read_text().splitlines()) == 2

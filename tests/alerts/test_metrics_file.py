@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from hashscan.alerts.metrics_file import rendered, write_metrics
-from hashscan.alerts.metrics_values import CaseFigures, Figures, ListFigures, SweepFigures
+from hashscan.alerts.metrics_file import render_metrics, write_metrics
+from hashscan.alerts.metrics_values import CaseMetrics, ListMetrics, Metrics, ScanMetrics
 from hashscan.errors import OutputError
 
 ROOT = Path(__file__).parents[2]
-RUN = SweepFigures(1_800_000_000, 1_800_000_100.5, 1, {"match": 2, "clean": 98}, 12_345, 0)
-FULL = Figures(
+RUN = ScanMetrics(1_800_000_000, 1_800_000_100.5, 1, {"match": 2, "clean": 98}, 12_345, 0)
+FULL = Metrics(
     RUN,
     1_800_000_100,
-    (ListFigures("national", "fresh", 10, 3, 1_900_000_000, 1_799_999_000),),
-    CaseFigures({"match": 2, "notice": 1}, 1, 0, 5),
+    (ListMetrics("national", "fresh", 10, 3, 1_900_000_000, 1_799_999_000),),
+    CaseMetrics({"match": 2, "notice": 1}, 1, 0, 5),
     4,
     1,
     2,
@@ -79,13 +79,13 @@ def test_it_says_all_that_is_known_and_anybody_may_read_it(tmp_path: Path) -> No
 
 
 def test_what_is_not_known_is_not_said() -> None:
-    assert {name.partition(",")[0] for name in read(rendered(Figures()))} == {"hashscan_build_info"}
+    assert {name.partition(",")[0] for name in read(render_metrics(Metrics()))} == {"hashscan_build_info"}
 
 
 def test_a_killed_sweep_is_no_success(tmp_path: Path) -> None:
     path = tmp_path / "hashscan.prom"
     write_metrics(path, FULL)
-    killed = SweepFigures(1_800_086_400, None, None)
+    killed = ScanMetrics(1_800_086_400, None, None)
     write_metrics(path, replace(FULL, last=killed))
     found = read(path.read_bytes())
     assert found["hashscan_last_run_killed"] == 1
@@ -96,7 +96,7 @@ def test_a_killed_sweep_is_no_success(tmp_path: Path) -> None:
 def test_a_sweep_that_failed_early_stays_the_last_until_there_is_a_later_one(tmp_path: Path) -> None:
     path = tmp_path / "hashscan.prom"
     write_metrics(path, FULL)
-    failed = SweepFigures(1_800_086_400, 1_800_086_401, 12)
+    failed = ScanMetrics(1_800_086_400, 1_800_086_401, 12)
     write_metrics(path, replace(FULL, last=failed, last_success=None))
     write_metrics(path, FULL)
     found = read(path.read_bytes())
@@ -142,7 +142,7 @@ def test_numbers_of_any_kind_in_an_older_file(tmp_path_factory: pytest.TempPathF
 def test_what_pages_and_rules_name_is_there(place: str) -> None:
     text = (ROOT / place).read_text(encoding="utf-8")
     named = set(re.findall(r"\bhashscan_[a-z_]+", text))
-    written = {name.partition(",")[0] for name in read(rendered(FULL))}
+    written = {name.partition(",")[0] for name in read(render_metrics(FULL))}
     assert named
     assert named <= written
     if place.endswith(".md"):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.alerts.alert import Alarm, Kind
+from hashscan.alerts.alert import Alert, Kind
 from hashscan.alerts.channels.channel import Channel, DeliveryError
 from hashscan.alerts.dispatcher import deliver
 from hashscan.cases.ledger import Ledger
@@ -61,7 +61,7 @@ def test_every_alarm_arrives(tmp_path_factory: pytest.TempPathFactory, steps: li
         outbox = Outbox(ledger)
         for step, value in [*steps, ("up", 0), ("up", 1), ("up", 2), ("deliver", 10**6), ("deliver", 0)]:
             if step == "alarm":
-                document = Alarm(Kind.FOUND, (), str(value), cases=(value,)).document("h", "t")
+                document = Alert(Kind.FOUND, (), str(value), cases=(value,)).document("h", "t")
                 new = outbox.add([str(value)], now, document, {"notify", "exec"}) is not None
                 assert new is (value not in made)
                 made.add(value)

@@ -3,10 +3,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.cases.deadlines import Clock
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.settings.cases import CaseSettings
 
-CLOCK = Clock(CaseSettings(deadline=100.0, deadlines={"A1": 10.0, "B2": 1000.0}, review_deadline=500.0))
+CLOCK = DeadlineCalculator(
+    CaseSettings(deadline=100.0, deadlines={"A1": 10.0, "B2": 1000.0}, review_deadline=500.0)
+)
 
 
 def test_each_verdict_has_its_own_time() -> None:

@@ -24,12 +24,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hashscan.cases.deadlines import Clock
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_tracker import NoticeBook, Said
+from hashscan.cases.notice_tracker import NoticeTracker, StoredNotice
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
-from hashscan.cases.tracker import Place
+from hashscan.cases.tracker import CaseLocation
 from hashscan.errors import NoUsableListError
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.variants import VARIANTS
@@ -38,13 +38,13 @@ from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, Entry, Shard
 from hashscan.scan import runner
 from hashscan.scan.reporting.observer import Observer
-from hashscan.scan.rescan import run_known
-from hashscan.scan.runner import run_sweep
+from hashscan.scan.rescan import run_rescan
+from hashscan.scan.runner import run_scan
 from hashscan.scan.workers.pool import Pool
 from hashscan.scan.workers.worker import Worker
 from hashscan.settings.cases import CaseSettings
-from hashscan.settings.pictures import DecodingLimits, Matching
-from hashscan.settings.scan import SweepSettings
+from hashscan.settings.pictures import DecodingLimits, MatchingSettings
+from hashscan.settings.scan import ScanSettings
 from hashscan.sources.shards import shard_of
 from hashscan.state.inventory import listings
 from hashscan.state.store.database import FOLDER
@@ -222,8 +222,8 @@ class Machine:
             case Notice(path):
                 with Ledger(self.state) as ledger, ledger.transaction() as database:
                     digest = f"{path} {len(self.log)}".encode()
-                    said = Said(digest, digest, int(time.time()), int(time.time()), "hotline")
-                    NoticeBook(database).take_notice(Place(self.path(path)), said)
+                    said = StoredNotice(digest, digest, int(time.time()), int(time.time()), "hotline")
+                    NoticeTracker(database).take_notice(CaseLocation(self.path(path)), said)
             case LoseState():
                 shutil.rmtree(self.state / FOLDER, ignore_errors=True)
                 self.forgotten = set(PATHS)
@@ -245,7 +245,7 @@ class Machine:
     def open_cases(self) -> dict[str, Case]:
         with Ledger(self.state) as ledger:
             assert sync(ledger, self.state).troubles == ()
-            found = list(Queries(ledger, Clock(CaseSettings())).waiting())
+            found = list(Queries(ledger, DeadlineCalculator(CaseSettings())).open_cases())
         names = {self.path(name): name for name in PATHS}
         opened = {names[case.path]: case for case in found if case.path is not None}
         assert len(opened) == len(found)
@@ -255,7 +255,7 @@ class Machine:
         before = self.open_cases()
         usable = {name for name in scan.lists if self.lists.get(name) is not None}
         try:
-            (run_known if scan.known else run_sweep)(self.settings_of(scan), Observer())
+            (run_rescan if scan.known else run_scan)(self.settings_of(scan), Observer())
         except NoUsableListError:
             assert not usable, self.log
             usable = set()
@@ -263,16 +263,16 @@ class Machine:
         for path in PATHS:
             self.compare(scan, usable, path, before.get(path), after.get(path))
 
-    def settings_of(self, scan: Scan) -> SweepSettings:
+    def settings_of(self, scan: Scan) -> ScanSettings:
         variants = tuple(name for name in VARIANTS if scan.turned or name != TURNED)
-        return SweepSettings(
+        return ScanSettings(
             targets=(os.fsencode(self.tree / scan.target),),
             lists=scan.lists,
             reports=(),
             state=self.state,
             workers=1,
             decoding=DecodingLimits(sandbox="off"),
-            matching=Matching(variants, 60 if scan.review else None),
+            matching=MatchingSettings(variants, 60 if scan.review else None),
             exclude=(scan.excluded,) if scan.excluded and not scan.known else (),
             max_file_size=scan.largest,
             shard=None if scan.shard is None or scan.known else Shard(scan.shard, 2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.ledger_stats import LastSweep, Standing, standing
+from hashscan.cases.ledger_stats import LastScan, LedgerStats, standing
 from tests.alerts.ledgers import CLOCK, DAY, add_case, add_sweep
 
 NOW = 1_800_000_000
@@ -13,7 +13,7 @@ NOW = 1_800_000_000
 
 def test_an_empty_ledger(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
-        assert standing(ledger, CLOCK, NOW) == Standing(None, None, {}, 0, 0, 0, 0)
+        assert standing(ledger, CLOCK, NOW) == LedgerStats(None, None, {}, 0, 0, 0, 0)
 
 
 def test_all_of_it(tmp_path: Path) -> None:
@@ -34,8 +34,8 @@ def test_all_of_it(tmp_path: Path) -> None:
                  (5, "moved", "z"), (6, "released", "z")],
             )  # fmt: skip
         found = standing(ledger, CLOCK, NOW + DAY + 1)
-    assert found == Standing(
-        LastSweep(NOW + DAY, NOW + DAY + 60, 4, {"match": 2}, 5000, 2),
+    assert found == LedgerStats(
+        LastScan(NOW + DAY, NOW + DAY + 60, 4, {"match": 2}, 5000, 2),
         NOW + 60,
         {"match": 2, "held": 1},
         2,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.outbox import KEPT_SECONDS, Outbox
+from hashscan.cases.outbox import RETENTION_SECONDS, Outbox
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def kept(outbox: Outbox, key: str, made: int = 1000, kinds: tuple[str, ...] = ("
 
 def test_what_was_told_of_is_never_told_again(outbox: Outbox) -> None:
     first = kept(outbox, "overdue:1")
-    assert outbox.untold(["overdue:1", "overdue:2"]) == ["overdue:2"]
+    assert outbox.unreported(["overdue:1", "overdue:2"]) == ["overdue:2"]
     assert outbox.add(["overdue:1"], 1001, {}, ["notify"]) is None
     outbox.drop([first])
-    outbox.prune(1000 + KEPT_SECONDS + 1)
+    outbox.prune(1000 + RETENTION_SECONDS + 1)
     assert outbox.listed(10) == []
     assert outbox.add(["overdue:1"], 9999, {}, ["notify"]) is None
 
@@ -36,14 +36,14 @@ def test_what_was_told_of_is_never_told_again(outbox: Outbox) -> None:
 def test_an_alarm_waits_until_all_channels_there_are_have_it(outbox: Outbox) -> None:
     number = kept(outbox, "a")
     outbox.sent([number], "notify:1", "one", 1001)
-    outbox.settle("notify", ["notify:1", "notify:2"])
+    outbox.complete_kind("notify", ["notify:1", "notify:2"])
     assert [one.id for one in outbox.waiting_for("notify:2", "notify")] == [number]
     assert outbox.waiting_for("notify:1", "notify") == []
     outbox.sent([number], "notify:2", "two", 1002)
-    outbox.settle("notify", ["notify:1", "notify:2"])
+    outbox.complete_kind("notify", ["notify:1", "notify:2"])
     (one,) = outbox.listed(0)
     assert (one.waits, one.sent, one.document) == (("exec",), ("one", "two"), {"key": "a"})
-    outbox.settle("exec", [])
+    outbox.complete_kind("exec", [])
     assert outbox.waiting() == 1
     assert outbox.drop([number, 99]) == 1
     assert (outbox.waiting(), outbox.oldest_waiting()) == (0, None)
@@ -53,7 +53,7 @@ def test_a_channel_whose_secret_was_mended_gets_what_waited(outbox: Outbox) -> N
     number = kept(outbox, "a", kinds=("notify",))
     outbox.failed("notify:wrong", "mailto", "no", 1000)
     outbox.sent([number], "notify:right", "mailto", 1001)
-    outbox.settle("notify", ["notify:right"])
+    outbox.complete_kind("notify", ["notify:right"])
     outbox.prune(1001)
     assert outbox.waiting() == 0
     assert outbox.all_failing() == []
@@ -74,15 +74,15 @@ def test_a_channel_is_left_alone_ever_longer_until_it_works(outbox: Outbox) -> N
 def test_an_old_alarm_that_waits_is_not_forgotten(outbox: Outbox) -> None:
     waiting, done = kept(outbox, "a", made=5), kept(outbox, "b", made=6)
     outbox.drop([done])
-    outbox.prune(KEPT_SECONDS * 9)
+    outbox.prune(RETENTION_SECONDS * 9)
     assert [one.id for one in outbox.listed(10)] == [waiting]
     assert outbox.oldest_waiting() == 5
 
 
 def test_it_is_made_with_what_it_tells_of_or_not_at_all(outbox: Outbox) -> None:
-    with pytest.raises(KeyError), outbox.together():
+    with pytest.raises(KeyError), outbox.transaction():
         raise KeyError(kept(outbox, "a"))
-    assert outbox.untold(["a"]) == ["a"]
+    assert outbox.unreported(["a"]) == ["a"]
     assert outbox.listed(10) == []
 
 
@@ -102,6 +102,6 @@ def test_what_was_made_where_nobody_is_told_waits_for_whoever_is(outbox: Outbox)
 
 def test_what_nobody_ever_asked_for_is_forgotten(outbox: Outbox) -> None:
     kept(outbox, "a", made=5, kinds=())
-    outbox.prune(6 + KEPT_SECONDS)
+    outbox.prune(6 + RETENTION_SECONDS)
     assert outbox.listed(10) == []
-    assert outbox.untold(["a"]) == []
+    assert outbox.unreported(["a"]) == []

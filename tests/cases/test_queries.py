@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.cases.deadlines import Clock
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import Queries
 from hashscan.settings.cases import CaseSettings
@@ -29,11 +29,11 @@ def queries(tmp_path: Path) -> Iterator[Queries]:
                     (b"/7", "review", "", 2, None, None),
                 ],
             )
-        yield Queries(ledger, Clock(CaseSettings()))
+        yield Queries(ledger, DeadlineCalculator(CaseSettings()))
 
 
 def test_what_waits_comes_as_it_is_due_and_what_has_no_clock_last(queries: Queries) -> None:
-    assert [case.id for case in queries.waiting()] == [3, 2, 1, 7, 4]
+    assert [case.id for case in queries.open_cases()] == [3, 2, 1, 7, 4]
 
 
 def test_what_is_due_ends_at_the_moment_and_begins_with_the_oldest(queries: Queries) -> None:
@@ -65,4 +65,4 @@ def test_all_are_found_whatever_a_notice_says_of_its_time(tmp_path: Path) -> Non
     with Ledger(tmp_path) as ledger:
         with ledger.transaction() as database:
             database.execute("INSERT INTO cases (verdict, found, seen) VALUES ('notice', -62135596800, 0)")
-        assert len(list(Queries(ledger, Clock(CaseSettings())).found())) == 1
+        assert len(list(Queries(ledger, DeadlineCalculator(CaseSettings())).found())) == 1

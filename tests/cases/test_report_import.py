@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from hashscan.cases.actions import CLOSED, REOPENED, act
-from hashscan.cases.deadlines import Clock
+from hashscan.cases.actions import CLOSED, REOPENED, record_action
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_tracker import NoticeBook, Said
+from hashscan.cases.notice_tracker import NoticeTracker, StoredNotice
 from hashscan.cases.queries import Case, Queries
-from hashscan.cases.report_import import Imported, import_report
-from hashscan.cases.tracker import Place
+from hashscan.cases.report_import import ReportImportResult, import_report
+from hashscan.cases.tracker import CaseLocation
 from hashscan.errors import UsageError
 from hashscan.settings.cases import CaseSettings
 
@@ -54,10 +54,10 @@ def report(folder: Path, day: int, records: list[dict[str, Any]], *, whole: bool
     return path
 
 
-def take(folder: Path, path: Path) -> tuple[Imported, list[Case]]:
+def take(folder: Path, path: Path) -> tuple[ReportImportResult, list[Case]]:
     with Ledger(folder / "state") as ledger:
         came = import_report(ledger, path)
-        return came, list(Queries(ledger, Clock(CaseSettings())).found())
+        return came, list(Queries(ledger, DeadlineCalculator(CaseSettings())).found())
 
 
 @pytest.fixture
@@ -68,21 +68,21 @@ def folder(tmp_path: Path) -> Path:
 def test_its_findings_become_cases_once(folder: Path) -> None:
     path = report(folder, 0, [finding("/www/a"), finding("/www/b", customer="bob")])
     came, cases = take(folder, path)
-    assert came == Imported(2, 2, 0)
+    assert came == ReportImportResult(2, 2, 0)
     assert [(c.path, c.found, c.customer, c.uid) for c in cases] == [
         (b"/www/a", BEGIN, "", 1000),
         (b"/www/b", BEGIN, "bob", 1000),
     ]
-    assert take(folder, path) == (Imported(0, 0, 0, known=True), cases)
+    assert take(folder, path) == (ReportImportResult(0, 0, 0, known=True), cases)
 
 
 def test_a_whole_one_ends_what_it_has_not_found_again(folder: Path) -> None:
     take(folder, report(folder, 0, [finding("/www/a"), finding("/www/b")]))
     came, cases = take(folder, report(folder, 1, [finding("/www/a")]))
-    assert came == Imported(1, 0, 1)
+    assert came == ReportImportResult(1, 0, 1)
     assert [(case.removed, case.how) for case in cases] == [(None, ""), (BEGIN + DAY + 60, "gone")]
     came, cases = take(folder, report(folder, 2, [finding("/www/a"), finding("/www/b")]))
-    assert came == Imported(2, 1, 0)
+    assert came == ReportImportResult(2, 1, 0)
     assert [case.previous for case in cases] == [None, None, 2]
 
 
@@ -124,7 +124,9 @@ def test_joined_shards_count_once(folder: Path) -> None:
     came, cases = take(folder, merged)
     assert (came.findings, came.new, len(cases)) == (2, 1, 2)
     with Ledger(folder / "state") as ledger:
-        assert [sweep.uuid for sweep in Queries(ledger, Clock(CaseSettings())).sweeps()] == ["u9"]
+        assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).sweeps()] == [
+            "u9"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -174,13 +176,13 @@ def test_what_was_taken_over_half_is_taken_over_whole(folder: Path) -> None:
     lines = path.read_text().splitlines(keepends=True)
     partial = path.with_name("half")
     partial.write_text("".join(lines[:2]))
-    assert take(folder, partial)[0] == Imported(1, 1, 0)
+    assert take(folder, partial)[0] == ReportImportResult(1, 1, 0)
     assert take(folder, partial)[0].known
     came, cases = take(folder, path)
-    assert (came, len(cases)) == (Imported(2, 1, 0), 2)
+    assert (came, len(cases)) == (ReportImportResult(2, 1, 0), 2)
     assert take(folder, path)[0].known
     with Ledger(folder / "state") as ledger:
-        (sweep,) = Queries(ledger, Clock(CaseSettings())).sweeps()
+        (sweep,) = Queries(ledger, DeadlineCalculator(CaseSettings())).sweeps()
     assert (sweep.ended, sweep.files) == (BEGIN + 60, 9)
 
 
@@ -189,7 +191,9 @@ def test_a_shard_that_comes_after_its_sum_counts_no_more(folder: Path) -> None:
     came, _ = take(folder, report(folder, 0, [finding("/www/a")], shard={"index": 1, "count": 2}))
     assert came.known
     with Ledger(folder / "state") as ledger:
-        assert [sweep.uuid for sweep in Queries(ledger, Clock(CaseSettings())).sweeps()] == ["u9"]
+        assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).sweeps()] == [
+            "u9"
+        ]
 
 
 def test_the_machine_is_known_on_which_a_file_lies(folder: Path) -> None:
@@ -217,10 +221,10 @@ def test_equal_paths_on_two_machines_are_two_cases(folder: Path) -> None:
     came, cases = take(folder, report(folder, 3, [], host="web8"))
     assert (came.removed, [case.open for case in cases]) == (1, [True, False])
     with Ledger(folder / "state") as ledger:
-        act(ledger, [1], CLOSED, "done", "root", BEGIN)
+        record_action(ledger, [1], CLOSED, "done", "root", BEGIN)
         take(folder, report(folder, 4, [finding("/www/a")], host="web8"))
         # Another machine's open case of this path is no reason against it.
-        assert act(ledger, [1], REOPENED, "not yet", "root", BEGIN) == [1]
+        assert record_action(ledger, [1], REOPENED, "not yet", "root", BEGIN) == [1]
 
 
 @pytest.mark.parametrize(
@@ -261,8 +265,8 @@ def test_a_report_that_asked_less_ends_nothing(
 def test_a_case_with_a_notice_goes_on_where_a_report_is_silent(folder: Path) -> None:
     take(folder, report(folder, 0, [finding("/www/a")], host="web7"))
     with Ledger(folder / "state") as ledger, ledger.transaction() as database:
-        said = Said(b"d", b"n", BEGIN + 5, BEGIN + 6, "hotline", categories="B1")
-        assert NoticeBook(database).take_notice(Place(b"/www/a"), said) == (1, True)
+        said = StoredNotice(b"d", b"n", BEGIN + 5, BEGIN + 6, "hotline", categories="B1")
+        assert NoticeTracker(database).take_notice(CaseLocation(b"/www/a"), said) == (1, True)
     for day in (1, 2):
         came, (case,) = take(folder, report(folder, day, [], host="web7"))
         assert (came.removed, case.open, case.verdict, case.categories) == (0, True, "notice", ("B1",))

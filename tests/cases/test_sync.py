@@ -10,17 +10,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hashscan.cases.actions import CLOSED, DISPUTED, REOPENED, TOLD, act
-from hashscan.cases.deadlines import Clock
+from hashscan.cases.actions import CLOSED, DISPUTED, REOPENED, TOLD, record_action
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_tracker import NoticeBook, Said
+from hashscan.cases.notice_tracker import NoticeTracker, StoredNotice
 from hashscan.cases.pruning import prune
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
-from hashscan.cases.tracker import Book, Place
+from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.model import Verdict
 from hashscan.settings.cases import CaseSettings
-from hashscan.state.findings.history import Found
+from hashscan.state.findings.history import FindingRecord
 from hashscan.state.store.database import FOLDER
 from tests.cases.world import BEGIN, World, coverage, result
 
@@ -40,7 +40,7 @@ def cases(world: World, settings: CaseSettings | None = None) -> list[Case]:
         before = list(ledger.rows("SELECT * FROM events"))
         assert sync(ledger, world.state).new == 0
         assert list(ledger.rows("SELECT * FROM events")) == before
-        return list(Queries(ledger, Clock(settings or CaseSettings())).found())
+        return list(Queries(ledger, DeadlineCalculator(settings or CaseSettings())).found())
 
 
 def test_a_finding_becomes_a_case_and_ends_when_its_file_is_gone(world: World) -> None:
@@ -65,7 +65,7 @@ def test_sweeps_are_taken_over_with_what_they_counted(world: World) -> None:
     world.sweep({}, [A], ends=False)
     with Ledger(world.state) as ledger:
         sync(ledger, world.state)
-        one, two = Queries(ledger, Clock(CaseSettings())).sweeps()
+        one, two = Queries(ledger, DeadlineCalculator(CaseSettings())).sweeps()
     assert (one.uuid, one.started, one.ended, one.exit_code, one.whole) == ("sweep-1", BEGIN, BEGIN, 1, True)
     assert (one.files, one.bytes, one.verdicts) == (100, 1000, {"match": 1})
     assert [info["name"] for info in one.lists] == ["national"]
@@ -133,8 +133,8 @@ def test_a_case_with_a_notice_goes_on_when_lists_accuse_its_file_no_more(world: 
     world.sweep({A: result(b"1")})
     (case,) = cases(world)
     with Ledger(world.state) as ledger, ledger.transaction() as database:
-        said = Said(b"d", b"n", BEGIN + 9, BEGIN + 9, "hotline", categories="B1")
-        assert NoticeBook(database).take_notice(Place(A), said) == (case.id, True)
+        said = StoredNotice(b"d", b"n", BEGIN + 9, BEGIN + 9, "hotline", categories="B1")
+        assert NoticeTracker(database).take_notice(CaseLocation(A), said) == (case.id, True)
     world.wait(60)
     world.sweep({A: result(b"1", Verdict.CLEAN)})
     (case,) = cases(world)
@@ -218,12 +218,12 @@ def test_what_is_restored_is_open_again_whatever_was_said_of_its_case(world: Wor
     world.sweep({A: result(b"1"), B: result(b"2")})
     first, second = cases(world)
     with Ledger(world.state) as ledger:
-        act(ledger, [first.id], DISPUTED, "a drawing", "root", world.now)
+        record_action(ledger, [first.id], DISPUTED, "a drawing", "root", world.now)
     world.wait(60)
     items = [world.move(A), world.move(B)]
     cases(world)
     with Ledger(world.state) as ledger:
-        act(ledger, [first.id], REOPENED, "it is none", "root", world.now)
+        record_action(ledger, [first.id], REOPENED, "it is none", "root", world.now)
         assert [case.how for case in cases(world)] == ["quarantined"] * 2
         world.wait(DAY)
         assert prune(ledger, world.now, world.now) == 2
@@ -265,7 +265,7 @@ def test_what_was_only_asked_for_has_not_come_back(world: World) -> None:
         from hashscan.state.findings.findings import Findings
 
         (number,) = database.execute("INSERT INTO sweeps (started) VALUES (9) RETURNING id").fetchone()
-        Findings(database, coverage()).judge(A, "", result(b"1"), number, looked=False)
+        Findings(database, coverage()).store(A, "", result(b"1"), number, looked=False)
         database.execute("UPDATE sweeps SET exit_code=1, ended=9 WHERE id=?", (number,))
     (case,) = cases(world)
     assert (case.how, case.uid) == ("quarantined", 1000)
@@ -275,7 +275,7 @@ def test_a_state_that_was_lost_makes_no_case_twice(world: World) -> None:
     world.sweep({A: result(b"1"), B: result(b"2")})
     first, second = cases(world)
     with Ledger(world.state) as ledger:
-        assert act(ledger, [second.id], CLOSED, "no such thing", "root", BEGIN) == [second.id]
+        assert record_action(ledger, [second.id], CLOSED, "no such thing", "root", BEGIN) == [second.id]
     world.lose_state()
     world.wait(60)
     world.sweep({A: result(b"1"), B: result(b"2")})
@@ -290,7 +290,7 @@ def test_what_is_closed_covers_no_other_content(world: World) -> None:
     world.sweep({A: result(b"1")})
     (case,) = cases(world)
     with Ledger(world.state) as ledger:
-        act(ledger, [case.id], CLOSED, "a drawing", "root", BEGIN)
+        record_action(ledger, [case.id], CLOSED, "a drawing", "root", BEGIN)
     world.wait(60)
     world.sweep({A: result(b"9")})
     closed, found = cases(world)
@@ -304,7 +304,7 @@ def test_what_was_held_and_closed_opens_when_it_becomes_a_match(world: World) ->
     (held,) = cases(world)
     assert held.due is None
     with Ledger(world.state) as ledger:
-        act(ledger, [held.id], CLOSED, "known to be good", "root", BEGIN)
+        record_action(ledger, [held.id], CLOSED, "known to be good", "root", BEGIN)
     world.wait(60)
     world.sweep({A: result(b"1", Verdict.HELD)})
     (held,) = cases(world)
@@ -353,14 +353,14 @@ class _KilledError(Exception):
 @contextmanager
 def dying_after(number: int) -> Iterator[None]:
     """Let so many findings be taken over, and no more."""
-    calls, real = iter(range(99)), Book.take_finding
+    calls, real = iter(range(99)), CaseTracker.take_finding
 
-    def take(self: Book, state: str, found: Found) -> None:
+    def take(self: CaseTracker, state: str, found: FindingRecord) -> None:
         if next(calls) == number:
             raise _KilledError
         real(self, state, found)
 
-    with mock.patch.object(Book, "take_finding", take):
+    with mock.patch.object(CaseTracker, "take_finding", take):
         yield
 
 
@@ -444,7 +444,9 @@ def compare(state: Path, history: History) -> None:
                 elif move in {"close", "tell"}:
                     for case in [c for c in cases(world) if c.path == path and c.open]:
                         with Ledger(world.state) as ledger:
-                            act(ledger, [case.id], CLOSED if move == "close" else TOLD, "so", "me", world.now)
+                            record_action(
+                                ledger, [case.id], CLOSED if move == "close" else TOLD, "so", "me", world.now
+                            )
                 elif move == "prune":
                     cases(world)
                     with Ledger(world.state) as ledger:

@@ -16,7 +16,7 @@ from hashscan.hashing.variants import VARIANTS
 from hashscan.model import TEST_CATEGORY, Digest, FileResult, FileStat, Match, Verdict
 from hashscan.quarantine.items import path_fields
 from hashscan.quarantine.log import LogWriter
-from hashscan.quarantine.log_checkpoint import Standing, keep_standing
+from hashscan.quarantine.log_checkpoint import LogCheckpoint, write_checkpoint
 from hashscan.quarantine.store import folder_of
 from hashscan.state.findings import findings
 from hashscan.state.findings.coverage import Coverage
@@ -97,10 +97,10 @@ class World:
             begin_account(database, number, begun)
             book = Findings(database, coverage(lists))
             for path, what in seen.items():
-                book.judge(path, "", what, number)
-            for one in book.standing(number):
+                book.store(path, "", what, number)
+            for one in book.open_findings(number):
                 if one.path in gone:
-                    book.settle(one, number)
+                    book.end_as_gone(one, number)
             if ends:
                 database.execute("UPDATE sweeps SET ended=? WHERE id=?", (self.now, number))
                 counts = {"verdicts": {"match": len(seen)}, "files": 100, "bytes": 1000}
@@ -119,8 +119,8 @@ class World:
         for line in lines:
             self._log.append({"time": at, **line})
         self._log.sync()
-        self._log.keep_head()
-        keep_standing(self.state, Standing(self._log.head, 0))
+        self._log.write_head()
+        write_checkpoint(self.state, LogCheckpoint(self._log.head, 0))
 
     def move(self, path: bytes, version: str = "") -> str:
         """Have a file moved into quarantine, or an object where a version is told; its item."""

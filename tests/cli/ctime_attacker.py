@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hashscan.sources.ctime import ON_TRUST
+from hashscan.sources.ctime import TYPES_TRUSTED_BY_OPTION
 from hashscan.sources.mounts import filesystem_type
 
 NOBODY = 65534
@@ -363,7 +363,7 @@ class Customer:
 def _is_xfs(path: Path) -> bool:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return filesystem_type(descriptor) == ON_TRUST["xfs"]
+        return filesystem_type(descriptor) == TYPES_TRUSTED_BY_OPTION["xfs"]
     finally:
         os.close(descriptor)
 

@@ -148,13 +148,13 @@ ASKING = """
 import os, sys
 from hashscan.model import SiteRule
 from hashscan.attribution.sites import Sites, is_there, names_in
-from hashscan.sources.symlinks import followed
+from hashscan.sources.symlinks import resolve_admin_links
 folder = os.fsencode(sys.argv[1])
 sites = Sites([SiteRule("", "https://x.example/{name}/*/", os.path.dirname(sys.argv[1]) + "/{name}/*/www")])
 assert sites.paths_of("https://x.example/evil/a/b.jpg") == ()
 assert list(names_in(folder)) == []
 assert not is_there(folder) and not is_there(folder + b"/www")
-assert followed(folder + b"/www") == folder + b"/www"
+assert resolve_admin_links(folder + b"/www") == folder + b"/www"
 """
 
 

@@ -16,8 +16,8 @@ import click
 import pytest
 
 from hashscan.cli.main import COMMANDS
-from hashscan.cli.options.base import Duration, HashscanCommand, Size, TableOption, option_key
-from hashscan.cli.options.entry_files import entries_of
+from hashscan.cli.options.base import DurationParam, HashscanCommand, SizeParam, TableOption, option_key
+from hashscan.cli.options.entry_files import open_entries
 from hashscan.errors import UsageError
 from hashscan.model import ACTING_CATEGORIES, CATEGORIES, Weak
 from hashscan.registry import LIST_FORMATS
@@ -102,9 +102,9 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
     match option.type:
         case click.Choice():
             return list(option.type.choices)
-        case Size():
+        case SizeParam():
             return ["1G"]
-        case Duration():
+        case DurationParam():
             return ["6h"]
         case click.types.IntParamType():
             return [1000]
@@ -208,7 +208,7 @@ def test_a_format_that_says_the_category_is_not_overruled(tmp_path: Path, form: 
     for category in CATEGORIES:
         with (
             pytest.raises(UsageError, match="categories of its own"),
-            entries_of(tmp_path / "file", form, category),
+            open_entries(tmp_path / "file", form, category),
         ):
             pass
 

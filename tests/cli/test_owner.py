@@ -15,7 +15,7 @@ import pytest
 
 from hashscan.cli.main import cli
 from hashscan.cli.options.base import HashscanCommand
-from hashscan.cli.owner import Needs, owner_of
+from hashscan.cli.owner import RootRights, controlling_uid
 from tests.cli.conftest import Ran, environment, runner
 from tests.sources.children import needs_root
 
@@ -166,12 +166,12 @@ def test_root_leaves_nothing_of_its_own_in_the_state_of_another(place: Path, com
     assert isinstance(found, HashscanCommand)
     assert "Traceback" not in ran.err
     assert set(owners(place / "state").values()) == {USER}
-    if found.needs is Needs.NOTHING:
+    if found.needs is RootRights.NOTHING:
         assert "hashscan: goes on as" in ran.err
         assert ran.code not in (12, 70), ran.err
     else:
         assert (ran.code, content(place / "state")) == (2, before)
-        assert ("setpriv" in ran.err) == (found.needs is Needs.READING)
+        assert ("setpriv" in ran.err) == (found.needs is RootRights.READING)
 
 
 @needs_root
@@ -328,14 +328,14 @@ def test_who_controls_a_path(tmp_path: Path) -> None:
     (tmp_path / "theirs" / "to-ours").symlink_to(tmp_path / "ours")
     os.chown(tmp_path / "theirs", USER, USER)
     os.lchown(tmp_path / "theirs" / "to-ours", OTHER, OTHER)
-    assert owner_of(tmp_path / "ours") == 0
-    assert owner_of(tmp_path / "ours" / "missing" / "state") == 0
-    assert owner_of(tmp_path / "theirs" / "state") == USER
-    assert owner_of(tmp_path / "theirs" / "missing") == USER
-    assert owner_of(tmp_path / "ours" / "to-theirs") == USER
-    assert owner_of(tmp_path / "theirs" / "to-ours") == USER
-    assert owner_of(tmp_path / "ours" / ".." / "ours") == 0
+    assert controlling_uid(tmp_path / "ours") == 0
+    assert controlling_uid(tmp_path / "ours" / "missing" / "state") == 0
+    assert controlling_uid(tmp_path / "theirs" / "state") == USER
+    assert controlling_uid(tmp_path / "theirs" / "missing") == USER
+    assert controlling_uid(tmp_path / "ours" / "to-theirs") == USER
+    assert controlling_uid(tmp_path / "theirs" / "to-ours") == USER
+    assert controlling_uid(tmp_path / "ours" / ".." / "ours") == 0
     os.chown(tmp_path / "theirs", 0, 0)
-    assert owner_of(tmp_path / "theirs" / "to-ours") == OTHER
+    assert controlling_uid(tmp_path / "theirs" / "to-ours") == OTHER
     (tmp_path / "ours" / "loop").symlink_to("loop")
-    assert owner_of(tmp_path / "ours" / "loop") == 0
+    assert controlling_uid(tmp_path / "ours" / "loop") == 0

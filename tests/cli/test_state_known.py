@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from hashscan.scan.reporting.observer import Observer
-from hashscan.scan.reporting.observer import Run as AnyRun
-from hashscan.scan.rescan import run_known
+from hashscan.scan.reporting.observer import RunningScan as AnyRun
+from hashscan.scan.rescan import run_rescan
 from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.scan import SweepSettings
+from hashscan.settings.scan import ScanSettings
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 
 Known = Callable[..., tuple[Ran, list[dict[str, Any]]]]
@@ -177,7 +177,7 @@ def test_whoever_watches_is_told_how_far_it_is(many: Path, state: Path) -> None:
         def __init__(self) -> None:
             self.seen: list[int] = []
 
-        def begun(self, run: AnyRun) -> None:
+        def started(self, run: AnyRun) -> None:
             self.run = run
             assert run.processes() == []
 
@@ -187,7 +187,7 @@ def test_whoever_watches_is_told_how_far_it_is(many: Path, state: Path) -> None:
                 self.run.stop()
 
     watching = Watching()
-    settings = SweepSettings(
+    settings = ScanSettings(
         targets=(),
         lists=("ours",),
         reports=(),
@@ -196,6 +196,6 @@ def test_whoever_watches_is_told_how_far_it_is(many: Path, state: Path) -> None:
         decoding=DecodingLimits("auto", 1 << 30, 20.0, 64_000_000),
         known=True,
     )
-    outcome = run_known(settings, watching)
+    outcome = run_rescan(settings, watching)
     assert watching.seen == sorted(watching.seen)
     assert 0 < watching.seen[0] < watching.seen[-1] == outcome.summary.files < 603

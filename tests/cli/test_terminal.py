@@ -16,7 +16,7 @@ import pytest
 from hashscan.cli.config.catalogue import Catalogue
 from hashscan.cli.main import cli
 from hashscan.cli.main import run as run_here
-from hashscan.cli.output.terminal import say
+from hashscan.cli.output.terminal import print_message
 from hashscan.settings.toml_text import toml_text
 from tests.cli.conftest import COMMAND, Run, environment
 
@@ -202,7 +202,7 @@ def test_what_is_said_is_harmless(capsys: pytest.CaptureFixture[str], tmp_path: 
         [f"--{TEXT}"],
     ):
         assert run_here(arguments) == 2
-    say(f"a name: {TEXT}")
+    print_message(f"a name: {TEXT}")
     said = capsys.readouterr().err
     assert_harmless(said.encode(), "said")
     assert "\\x1b[31m[bold]x" in said

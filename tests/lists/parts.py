@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hashscan.lists import manifest as manifests
-from hashscan.lists.columns import Block, id_dtype
+from hashscan.lists.columns import ColumnBlock, id_dtype
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, Part
 from hashscan.lists.shards import write_part, write_withdrawal
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry
@@ -17,9 +17,9 @@ from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry
 from .builders import NOW, Owner
 
 
-def blocks_of(entries: Sequence[Entry], length: int = 1000) -> dict[str, list[Block]]:
+def blocks_of(entries: Sequence[Entry], length: int = 1000) -> dict[str, list[ColumnBlock]]:
     """Entries as blocks of some length, by algorithm."""
-    made: dict[str, list[Block]] = {}
+    made: dict[str, list[ColumnBlock]] = {}
     for algorithm in sorted({entry.algorithm for entry in entries}):
         every = [entry for entry in entries if entry.algorithm == algorithm]
         for start in range(0, len(every), length):
@@ -36,7 +36,7 @@ def blocks_of(entries: Sequence[Entry], length: int = 1000) -> dict[str, list[Bl
     return made
 
 
-def entries_of_blocks(algorithm: str, blocks: Sequence[Block]) -> list[Entry]:
+def entries_of_blocks(algorithm: str, blocks: Sequence[ColumnBlock]) -> list[Entry]:
     """Back again."""
     return [
         Entry(entry_id.decode("ascii"), algorithm, value.tobytes(), CATEGORIES[category])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashscan.lists import ids as ids_module
 from hashscan.lists.blocks import EntryBlock
-from hashscan.lists.ids import Conflict, ConflictError, EntryLedger, Row, first_shared_id
+from hashscan.lists.ids import Conflict, ConflictError, IdRegistry, Row, first_shared_id
 
 IDS = st.lists(st.text("ab~ ", min_size=1, max_size=3).map(lambda text: f"x{text}x"), max_size=25)
 
@@ -73,7 +73,7 @@ def test_repeats_and_the_first_conflict(
         last[entry_id] = row
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ids_module, "_RUN", run)
-        ledger = EntryLedger(tmp_path_factory.mktemp("ledger"))
+        ledger = IdRegistry(tmp_path_factory.mktemp("ledger"))
         for place, (entry_id, value, algorithm) in enumerate(notes, start=1):
             ledger.note(block_of([entry_id], [value], algorithm, place))
         if conflict:

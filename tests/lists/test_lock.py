@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import LockedError
-from hashscan.lists.lock import Hold, claimed_for_removal, sole_writer
+from hashscan.lists.lock import ReadLock, claimed_for_removal, sole_writer
 
 HOLDER = """
 import sys
@@ -49,7 +49,7 @@ def test_a_hold_keeps_a_folder_until_it_ends(tmp_path: Path) -> None:
             return unused
 
     assert removable()
-    first, second = Hold(tmp_path), Hold(tmp_path)
+    first, second = ReadLock(tmp_path), ReadLock(tmp_path)
     assert not removable()
     first.close()
     assert not removable()

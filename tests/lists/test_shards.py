@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.lists import columns, shards
-from hashscan.lists.columns import Block, ColumnError, without
+from hashscan.lists.columns import ColumnBlock, ColumnError, without
 from hashscan.lists.manifest import Manifest
 from hashscan.lists.shards import (
-    Chained,
+    ChainedBlocks,
     PublishedRows,
-    Renumbered,
+    RenumberedBlocks,
     read_part,
     unsharded,
     write_part,
@@ -73,7 +73,7 @@ def test_a_full_shard_has_four_to_sixteen_megabytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
 
     class Many:
-        def __iter__(self) -> Iterator[Block]:
+        def __iter__(self) -> Iterator[ColumnBlock]:
             for _ in range(5):
                 yield (
                     np.full(50_000, b"12345678", dtype="S64"),
@@ -137,10 +137,10 @@ def test_categories_are_renumbered() -> None:
     entries = some_entries(4, algorithms=["md5"], categories=["B1", "A1"])
     blocks = blocks_of(entries, 3)["md5"]
     backwards = tuple(reversed(CATEGORIES))
-    theirs = Renumbered(blocks, CATEGORIES, backwards)
+    theirs = RenumberedBlocks(blocks, CATEGORIES, backwards)
     assert [block[1].tolist() for block in theirs] != [block[1].tolist() for block in blocks]
-    ours = Renumbered(theirs, backwards, CATEGORIES)
-    twice = Chained((ours, blocks))
+    ours = RenumberedBlocks(theirs, backwards, CATEGORIES)
+    twice = ChainedBlocks((ours, blocks))
     assert entries_of_blocks("md5", list(twice)) == entries * 2
     left = list(without(twice, np.array([0, 1, 2, 7])))
     assert entries_of_blocks("md5", left) == (entries * 2)[3:7]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.matching.circuit_breaker import Breaker, owner_of
+from hashscan.matching.circuit_breaker import CircuitBreaker, owner_of
 from hashscan.model import Weak
 from hashscan.quarantine.selection import request_of
 from hashscan.settings.policy import BreakerLimits
@@ -25,7 +25,7 @@ def finding(*matches: dict[str, Any], verdict: str = "match", **more: Any) -> di
 
 
 def tripped(*findings: dict[str, Any], owners: int = 20, files: int = 10_000) -> list[str]:
-    breaker = Breaker(BreakerLimits(owners, files))
+    breaker = CircuitBreaker(BreakerLimits(owners, files))
     for number, one in enumerate(findings):
         breaker.count(one, number)
     return [str(fields["entry"]) for fields in breaker.fields()]
@@ -56,7 +56,7 @@ def test_what_accuses_nobody_is_not_counted_and_saves_nobody(changes: dict[str, 
     weak = {**MATCH, "entry": "weak", **changes}
     assert tripped(*[finding(weak)] * 9, owners=5) == []
     assert tripped(*[finding(weak, MATCH)] * 9, owners=5) == ["e"]
-    breaker = Breaker(BreakerLimits(1, 1))
+    breaker = CircuitBreaker(BreakerLimits(1, 1))
     for number in range(2):
         breaker.count(finding(weak, MATCH), number)
     assert breaker.judge(finding(weak, MATCH))["verdict"] == "held"
@@ -71,7 +71,7 @@ def test_what_is_held_anyway_counts() -> None:
 def test_an_entry_that_hits_too_much_has_no_part_in_what_others_accuse() -> None:
     """Or a file would be moved on its word, when the other alone is one on whose word nothing is moved."""
     other = {**MATCH, "entry": "other", "list": "local"}
-    breaker = Breaker(BreakerLimits(9, 1))
+    breaker = CircuitBreaker(BreakerLimits(9, 1))
     breaker.count(finding(MATCH), 1)
     both = finding(MATCH, other, action="quarantine", inode=1, size=1, mtime_ns=1, ctime_ns=1)
     breaker.count(both, 1)
@@ -89,7 +89,7 @@ def test_an_entry_that_hits_too_much_has_no_part_in_what_others_accuse() -> None
 
 
 def test_nobody_knows_whose_it_is() -> None:
-    breaker = Breaker(BreakerLimits(1, 9))
+    breaker = CircuitBreaker(BreakerLimits(1, 9))
     for _ in range(9):
         breaker.count(finding(MATCH), None)
     assert not breaker.has_tripped
@@ -117,7 +117,7 @@ def test_against_a_plain_count(files: list[tuple[set[str], int, str]], owners: i
         finding(*({**MATCH, "entry": entry} for entry in sorted(entries)), verdict=verdict, uid=uid)
         for entries, uid, verdict in files
     ]
-    breaker = Breaker(BreakerLimits(owners, most))
+    breaker = CircuitBreaker(BreakerLimits(owners, most))
     hit: dict[str, list[int]] = defaultdict(list)
     for one, (entries, uid, _) in zip(findings, files, strict=True):
         breaker.count(one, owner_of(one))

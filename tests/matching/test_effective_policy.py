@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hashscan.matching.effective_policy import policy_fields, policy_in_force
+from hashscan.matching.effective_policy import effective_policy, policy_fields
 from hashscan.model import Action, ListInfo, PolicyRule, TrustState, Weak
 from hashscan.settings.policy import PolicySettings
 
@@ -12,7 +12,7 @@ from hashscan.settings.policy import PolicySettings
 def test_weak_lists_are_known_by_their_state() -> None:
     infos = [ListInfo(state.value, state) for state in TrustState]
     settings = PolicySettings((PolicyRule(1, Action.HELD),), (Weak.TEST,))
-    policy = policy_in_force(settings, infos, None)
+    policy = effective_policy(settings, infos, None)
     assert policy.weak_lists == {"local": Weak.LOCAL, "stale": Weak.STALE}
     assert (policy.rules, policy.act_on) == (settings.rules, settings.act_on)
 

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.matching.policy import Policy, closeness, explained, judge, only_test
-from hashscan.matching.policy_rules import NOTHING, Subject
-from hashscan.matching.restored_content import PutBack
+from hashscan.matching.policy import Policy, explained, judge, only_test, sort_key
+from hashscan.matching.policy_rules import NO_SUBJECT, Subject
+from hashscan.matching.restored_content import RestoredContent
 from hashscan.model import (
     ACTING_CATEGORIES,
     ALGORITHMS,
@@ -22,7 +22,7 @@ from hashscan.model import (
     Verdict,
     Weak,
 )
-from hashscan.quarantine.trust_weakness import WORDS
+from hashscan.quarantine.trust_weakness import WEAKNESS_NAMES
 
 
 def match(
@@ -175,7 +175,7 @@ def test_known_good_content_is_held_whether_or_not_an_entry_is_excepted() -> Non
 
 def test_what_explains_the_verdict_is_reported_first() -> None:
     matches = [match(excepted="x"), match("pdq", distance=31, entry="far")]
-    assert min(matches, key=closeness).entry_id == "far"
+    assert min(matches, key=sort_key).entry_id == "far"
 
 
 def test_only_tests() -> None:
@@ -255,7 +255,7 @@ RULES = st.lists(
     max_size=4,
 ).map(lambda rules: tuple(replace(rule, number=n) for n, rule in enumerate(rules, start=1)))
 PUT_BACK = st.none() | st.frozensets(st.tuples(st.sampled_from(LISTS), st.sampled_from(["a", "b", ""]))).map(
-    lambda entries: PutBack("2027-01-31", "root", entries)
+    lambda entries: RestoredContent("2027-01-31", "root", entries)
 )
 POLICIES = st.builds(
     lambda rules, act_on, back: Policy(rules, act_on, WEAK_LISTS, {} if back is None else {CONTENT: back}),
@@ -297,7 +297,7 @@ def test_what_is_moved_is_well_backed(matches: list[Match], subject: Subject, po
         for m in matches
         if m.category in ACTING_CATEGORIES
         and not (m.excepted or m.near_miss or m.doubt or ALGORITHMS[m.algorithm].review_only)
-        and not (back and back.answers(m))
+        and not (back and back.covers(m))
         and (m.list_name not in WEAK_LISTS or WEAK_LISTS[m.list_name] in policy.act_on)
         and (m.category != "test" or Weak.TEST in policy.act_on)
     ]
@@ -376,19 +376,19 @@ def test_weak_lists_move_nothing_unless_the_settings_say_so() -> None:
         ({"category": "test"}, Weak.TEST),
     ):
         weak = replace(match(), **changes)
-        verdict, because, action = judge([weak], None, NOTHING, Policy(rules, (), WEAK_LISTS))
+        verdict, because, action = judge([weak], None, NO_SUBJECT, Policy(rules, (), WEAK_LISTS))
         assert (verdict, action) == (Verdict.MATCH, Action.REPORT)
-        assert f"but nothing is moved on the word of {WORDS[needed]}" in because
+        assert f"but nothing is moved on the word of {WEAKNESS_NAMES[needed]}" in because
         policy = Policy(rules, (needed,), WEAK_LISTS)
-        assert judge([weak], None, NOTHING, policy).action is Action.QUARANTINE
+        assert judge([weak], None, NO_SUBJECT, policy).action is Action.QUARANTINE
         # What stands well by itself is moved, and its own words are told.
-        both = judge([weak, match("pdq", distance=20)], None, NOTHING, Policy(rules, (), WEAK_LISTS))
+        both = judge([weak, match("pdq", distance=20)], None, NO_SUBJECT, Policy(rules, (), WEAK_LISTS))
         assert both.action is Action.QUARANTINE
         assert both.because == "pdq 20 of 31 bits apart: entry e1 (A1) of list list; rule 1: quarantine"
 
 
 def test_what_was_put_back_is_held_unless_another_entry_accuses_it() -> None:
-    back = PutBack("2027-01-31", "alice", frozenset({("list", "e1")}))
+    back = RestoredContent("2027-01-31", "alice", frozenset({("list", "e1")}))
     for rules in ((), (PolicyRule(1, Action.QUARANTINE),)):
         policy = Policy(rules, put_back={CONTENT: back})
         same = Subject(b"/a", 0, CONTENT)
@@ -403,5 +403,5 @@ def test_what_was_put_back_is_held_unless_another_entry_accuses_it() -> None:
             judged = judge([match(), another], None, same, policy)
             assert judged.verdict is Verdict.MATCH
             assert judged.because.startswith(f"sha256 equal: entry {another.entry_id}")
-    whole = PutBack("2027-01-31", "alice", frozenset({("list", "")}))
+    whole = RestoredContent("2027-01-31", "alice", frozenset({("list", "")}))
     assert judge([match()], None, same, Policy(put_back={CONTENT: whole})).verdict is Verdict.HELD

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.matching.policy_rules import NOTHING, Subject, covers, deciding, subject_of, words_of
+from hashscan.matching.policy_rules import NO_SUBJECT, Subject, covers, select_rule, subject_of, words_of
 from hashscan.model import Action, FileStat, Match, PolicyRule
 
 MATCH = Match("ours", "e-1", "pdq", "A1", 12, 31)
@@ -61,24 +61,26 @@ def test_the_first_that_fits_decides() -> None:
         PolicyRule(7, Action.QUARANTINE, "as told", ("A1",), ("pdq",), 12, ("ours",), ("/srv/",), (0, 33)),
         PolicyRule(8, Action.REVIEW),
     ]
-    rule, unasked = deciding(rules, MATCH, Subject(b"/srv/a", 33))
+    rule, unasked = select_rule(rules, MATCH, Subject(b"/srv/a", 33))
     assert (rule, unasked) == (rules[6], [])
     assert words_of(rules[6]) == "rule 7: quarantine (as told)"
-    assert deciding(rules[:6], MATCH, Subject(b"/srv/a", 33)) == (None, [])
+    assert select_rule(rules[:6], MATCH, Subject(b"/srv/a", 33)) == (None, [])
     for number, other in enumerate((Subject(b"/home/a", 33), Subject(b"/srv/a", 0)), start=4):
-        assert deciding(rules, MATCH, other)[0] == rules[number]
+        assert select_rule(rules, MATCH, other)[0] == rules[number]
 
 
 def test_what_is_not_known_of_a_file_fits_no_rule_and_is_said() -> None:
     rule = PolicyRule(1, Action.QUARANTINE, paths=("/srv/",), owners=(33,))
-    assert deciding([rule], MATCH, NOTHING) == (
+    assert select_rule([rule], MATCH, NO_SUBJECT) == (
         None,
         ["rule 1 asks for its path and owner, which is not known"],
     )
-    assert deciding([rule], MATCH, Subject(b"/srv/a"))[1] == ["rule 1 asks for its owner, which is not known"]
+    assert select_rule([rule], MATCH, Subject(b"/srv/a"))[1] == [
+        "rule 1 asks for its owner, which is not known"
+    ]
     # What is known and does not fit leaves no question.
-    assert deciding([rule], MATCH, Subject(b"/home/a")) == (None, [])
-    assert deciding([rule], MATCH, Subject(None, 34)) == (None, [])
+    assert select_rule([rule], MATCH, Subject(b"/home/a")) == (None, [])
+    assert select_rule([rule], MATCH, Subject(None, 34)) == (None, [])
 
 
 def test_an_object_has_no_owner() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hashscan.errors import OutputError
 from hashscan.matching.restored_content import read_put_back
-from hashscan.model import MATCHES_KEPT, Match
+from hashscan.model import MATCHES_MAX, Match
 from hashscan.quarantine import store
 from hashscan.quarantine.items import State
 from hashscan.quarantine.store import Quarantine
@@ -34,8 +34,8 @@ class Log:
             for state in states:
                 place = {"path": "/q"}
                 first = {"path": "/a", "place": place, "digests": {"sha256": SHA256.hex()}, **more}
-                quarantine.note(state, item, **(first if state is State.MOVING else {"place": place}))
-            quarantine.settle()
+                quarantine.log_event(state, item, **(first if state is State.MOVING else {"place": place}))
+            quarantine.sync()
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def test_what_went_back_because_its_entries_were_withdrawn_was_not_judged_here(l
     """If their owner accuses it again, that is meant."""
     log.say("1", State.MOVING, State.MOVED, accusation=accused("e-1"))
     with Quarantine(log.state) as quarantine:
-        quarantine.note(State.RESTORING, "1", withdrawals=[{"list": "ours", "entries": ["e-1"]}])
-        quarantine.note(State.RESTORED, "1")
+        quarantine.log_event(State.RESTORING, "1", withdrawals=[{"list": "ours", "entries": ["e-1"]}])
+        quarantine.log_event(State.RESTORED, "1")
     assert read_put_back(log.state) == {}
 
 
@@ -75,7 +75,7 @@ def test_what_was_put_back(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     back = read_put_back(log.state)[SHA256]
     assert (back.by, len(back.day)) == ("alice", 10)
     assert back.entries == {("ours", "e-1")}
-    assert back.answers(MATCH)
+    assert back.covers(MATCH)
     log.say("2", State.MOVING, State.MOVED, State.RESTORING, State.RESTORED, accusation=accused("e-2"))
     # Moved once more, by an entry of which the operator knows nothing.
     log.say("3", State.MOVING, State.MOVED, accusation=accused("e-3"))
@@ -83,10 +83,10 @@ def test_what_was_put_back(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_of_more_entries_than_a_finding_names_the_whole_list_was_known(log: Log) -> None:
-    for number, known in ((MATCHES_KEPT - 1, False), (MATCHES_KEPT, True)):
+    for number, known in ((MATCHES_MAX - 1, False), (MATCHES_MAX, True)):
         entries = accused(*(f"x-{place}" for place in range(number)))
         log.say(f"{number}", State.MOVING, State.MOVED, State.RESTORING, State.RESTORED, accusation=entries)
-        assert read_put_back(log.state)[SHA256].answers(MATCH) is known
+        assert read_put_back(log.state)[SHA256].covers(MATCH) is known
 
 
 def test_a_damaged_log_is_an_error(log: Log) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.quarantine.folder import Places
+from hashscan.quarantine.folder import QuarantineFolders
 from tests.quarantine.rooms import Room
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -35,7 +35,7 @@ def shared(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def far_room(tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
     """Its files lie on a file system that has no place of its own."""
-    monkeypatch.setattr(Places, "_at_the_top", lambda self, mount: None)
+    monkeypatch.setattr(QuarantineFolders, "_at_mount_point", lambda self, mount: None)
     return Room(tmp_path / "state", shared)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.quarantine import system
-from hashscan.quarantine.folder import Places
+from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.restoring import restore_all
 from hashscan.quarantine.store import Quarantine
@@ -25,7 +25,7 @@ CALLS = [
 
 def main(what: str, base: Path, files: Path, across: bool) -> None:
     if across:
-        Places._at_the_top = lambda self, mount: None  # type: ignore[method-assign]
+        QuarantineFolders._at_mount_point = lambda self, mount: None  # type: ignore[method-assign]
     number = 0
     while True:
         room = Room(base / f"{number}", files / f"{number}")

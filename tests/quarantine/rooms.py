@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from hashscan.quarantine.captured_file import Request
+from hashscan.quarantine.captured_file import QuarantineRequest
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState
-from hashscan.quarantine.moving import Answer, move
+from hashscan.quarantine.moving import MoveResult, move
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine, read_items
@@ -36,7 +36,7 @@ class Room:
         os.utime(path, ns=(1_000_000_000_123_456_789, 1_100_000_000_987_654_321))
         return path
 
-    def take(self, *paths: Path, note: bytes | None = None) -> list[Answer]:
+    def take(self, *paths: Path, note: bytes | None = None) -> list[MoveResult]:
         with Quarantine(self.state) as quarantine:
             return list(move(quarantine, [request(path) for path in paths], TERMS, note))
 
@@ -44,9 +44,9 @@ class Room:
         return list(read_items(self.state).values())
 
 
-def request(path: Path, content: bytes | None = None) -> Request:
+def request(path: Path, content: bytes | None = None) -> QuarantineRequest:
     digest = None if content is None else hashlib.sha256(content).hexdigest()
-    return Request(os.fsencode(path), {"reason": "a test"}, digest)
+    return QuarantineRequest(os.fsencode(path), {"reason": "a test"}, digest)
 
 
 def mended(state: Path) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.quarantine.captured_file import NotDone
+from hashscan.quarantine.captured_file import QuarantineSkipped
 from hashscan.quarantine.export import export
 from hashscan.quarantine.store import Quarantine
 from tests.quarantine.rooms import Room
@@ -62,7 +62,7 @@ def test_nothing_half_is_left(room: Room, tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         exported(room, tmp_path / "none" / "x", key)
     (room.state / "quarantine" / ".hashscan-quarantine" / answers[1].item).unlink()
-    with pytest.raises(NotDone):
+    with pytest.raises(QuarantineSkipped):
         exported(room, target, key)
     assert not target.exists()
     target.write_bytes(b"another")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.log import EMPTY, BrokenLogError, Head, LogWriter, parse_head, read_log
+from hashscan.quarantine.log import EMPTY, BrokenLogError, LogHead, LogWriter, parse_head, read_log
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes]
     return folder, (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
 
 
-def fill(folder: Path, number: int, start: int = 0) -> Head:
+def fill(folder: Path, number: int, start: int = 0) -> LogHead:
     with LogWriter(folder) as log:
         for place in range(start, start + number):
             log.append({"type": "x", "item": f"i{place}", "path": "/ä\n\x1b" * (place % 3)})
         log.sync()
-        log.keep_head()
+        log.write_head()
         return log.head
 
 
@@ -40,7 +40,7 @@ def with_lines(folder: Path, lines: list[bytes], head: str | None = None) -> Pat
     return folder
 
 
-def bad_line(folder: Path, known: Head | None = None) -> int:
+def bad_line(folder: Path, known: LogHead | None = None) -> int:
     with pytest.raises(BrokenLogError) as caught:
         list(read_log(folder, None if known is None else {"a mail": known}))
     assert known is None or "says a mail" in str(caught.value)
@@ -141,7 +141,7 @@ def test_a_line_that_finds_no_space_leaves_no_half(tmp_path: Path, monkeypatch: 
             with pytest.raises(OutputError, match="No space"):
                 log.append({"type": "x"})
         log.append({"type": "y"})
-        log.keep_head()
+        log.write_head()
     assert [line["type"] for line, _ in read_log(tmp_path)] == ["x", "x", "y"]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import OutputError
-from hashscan.quarantine.log import EMPTY, BrokenLogError, Head, LostLogError, read_log
-from hashscan.quarantine.log_checkpoint import Standing, standing_fields, standing_of
+from hashscan.quarantine.log import EMPTY, BrokenLogError, LogHead, LostLogError, read_log
+from hashscan.quarantine.log_checkpoint import LogCheckpoint, checkpoint_fields, read_checkpoint
 from hashscan.quarantine.store import Quarantine, folder_of, read_items
 from hashscan.quarantine.verifying import verify
 from tests.quarantine.rooms import Room
@@ -25,20 +25,20 @@ def cut(room: Room, left: int) -> None:
     (folder / "head").write_text(f"{heads[left]}\n")
 
 
-def head_of(room: Room) -> Head:
-    found = standing_of(room.state)
+def head_of(room: Room) -> LogHead:
+    found = read_checkpoint(room.state)
     assert found is not None
     return found.head
 
 
 def test_it_goes_with_the_log(room: Room) -> None:
-    assert standing_of(room.state) is None
-    assert standing_fields(room.state) == standing_fields(None) == {}
+    assert read_checkpoint(room.state) is None
+    assert checkpoint_fields(room.state) == checkpoint_fields(None) == {}
     for number in (1, 2):
         room.take(room.file(f"{number}"))
         head, _, _ = verify(room.state, None)
-        assert standing_of(room.state) == Standing(head, number)
-        assert standing_fields(room.state) == {"quarantine": {"head": str(head), "items": number}}
+        assert read_checkpoint(room.state) == LogCheckpoint(head, number)
+        assert checkpoint_fields(room.state) == {"quarantine": {"head": str(head), "items": number}}
     assert (room.state / "quarantine-head").stat().st_mode & 0o777 == 0o600
 
 
@@ -99,20 +99,20 @@ def test_what_the_state_knows_is_missed(room: Room) -> None:
         (trouble,) = verify(room.state, None)[2]
         assert "Then write it there" in trouble
         with pytest.raises(BrokenLogError, match="says --head"):
-            verify(room.state, Head(head.count + 1, head.digest))
+            verify(room.state, LogHead(head.count + 1, head.digest))
         path.write_text(json.dumps({"head": str(head), "items": 0}))
     assert verify(room.state, None)[2] == []
     room.take(room.file("b"))
-    assert standing_of(room.state) == Standing(head_of(room), 2)
+    assert read_checkpoint(room.state) == LogCheckpoint(head_of(room), 2)
 
 
 def test_no_quarantine_is_no_trouble(room: Room, tmp_path: Path) -> None:
     assert verify(tmp_path / "none", None) == (EMPTY, 0, [])
     with pytest.raises(LostLogError, match="says --head"):
-        verify(tmp_path / "none", Head(1, "0" * 64))
+        verify(tmp_path / "none", LogHead(1, "0" * 64))
 
 
 def test_a_spoilt_one_costs_no_report(room: Room) -> None:
     room.state.mkdir()
     (room.state / "quarantine-head").write_text("x")
-    assert "trouble" in str(standing_fields(room.state))
+    assert "trouble" in str(checkpoint_fields(room.state))

@@ -19,8 +19,8 @@ import pytest
 
 from hashscan.errors import LockedError, OutputError, UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import Identity, NotDone, Outcome, Request
-from hashscan.quarantine.folder import Places
+from hashscan.quarantine.captured_file import Identity, Outcome, QuarantineRequest, QuarantineSkipped
+from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.items import State
 from hashscan.quarantine.log import LogWriter
 from hashscan.quarantine.moving import move
@@ -100,7 +100,7 @@ def test_a_file_that_grows_for_ever_holds_up_nothing(room: Room, monkeypatch: py
         file.truncate(1 << 43)
     found = Identity(path.stat().st_ino, 350_000, 0, 0)
     with Quarantine(room.state) as quarantine:
-        (answer,) = move(quarantine, [Request(os.fsencode(path), {}, "0" * 64, found)], TERMS)
+        (answer,) = move(quarantine, [QuarantineRequest(os.fsencode(path), {}, "0" * 64, found)], TERMS)
     assert answer.outcome is Outcome.CHANGED
 
 
@@ -118,7 +118,7 @@ def test_all_names_of_a_file_are_moved_and_come_back_as_they_were(together: bool
         path.hardlink_to(paths[0])
     before = paths[0].stat()
     seen = Identity(before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
-    requests = [Request(os.fsencode(path), {}, None, seen) for path in paths]
+    requests = [QuarantineRequest(os.fsencode(path), {}, None, seen) for path in paths]
     for some in [requests] if together else [requests[:1], requests[1:]]:
         with Quarantine(any_room.state) as quarantine:
             assert {answer.outcome for answer in move(quarantine, some, TERMS)} == {Outcome.DONE}
@@ -147,10 +147,10 @@ def test_what_is_back_by_another_name_is_its_owners(room: Room) -> None:
         restore(quarantine, quarantine.items()[first.id])
         path.chmod(0o600)
         other.write_bytes(b"taken")
-        with pytest.raises(NotDone):
+        with pytest.raises(QuarantineSkipped):
             restore(quarantine, quarantine.items()[second.id])
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        quarantine.note(State.RESTORING, second.id, way="rename")
+        quarantine.log_event(State.RESTORING, second.id, way="rename")
     assert mended(room.state) == []
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     other.unlink()
@@ -168,7 +168,7 @@ def test_what_was_found_must_still_be_there(room: Room) -> None:
         for wrong in (
             request(path, b"other"),
             *(
-                Request(os.fsencode(path), {}, None, Identity(*changed))
+                QuarantineRequest(os.fsencode(path), {}, None, Identity(*changed))
                 for changed in (
                     (right.inode + 1, right.size, right.mtime_ns, right.ctime_ns),
                     (right.inode, right.size + 1, right.mtime_ns, right.ctime_ns),
@@ -179,7 +179,7 @@ def test_what_was_found_must_still_be_there(room: Room) -> None:
         ):
             (answer,) = move(quarantine, [wrong], TERMS)
             assert answer.outcome is Outcome.CHANGED
-        (answer,) = move(quarantine, [Request(os.fsencode(path), {}, None, right)], TERMS)
+        (answer,) = move(quarantine, [QuarantineRequest(os.fsencode(path), {}, None, right)], TERMS)
         assert answer.outcome is Outcome.DONE
 
 
@@ -206,7 +206,7 @@ def test_nothing_but_files_beneath_plain_folders_is_moved(room: Room) -> None:
     assert path.read_bytes() == b"accused"
     with Quarantine(room.state) as quarantine:
         for odd in (b"", b"//a", b"/a/../b", b"/a\0b", b"/" + b"x" * 300, b"/x" * 5000):
-            (answer,) = move(quarantine, [Request(odd, {})], TERMS)
+            (answer,) = move(quarantine, [QuarantineRequest(odd, {})], TERMS)
             assert answer.outcome in {Outcome.REFUSED, Outcome.GONE}
 
 
@@ -439,12 +439,12 @@ def test_a_place_that_others_could_exchange_is_refused(room: Room, tmp_path: Pat
         unsafe.chmod(mode)
         os.chown(unsafe, owner, owner)
         with pytest.raises(UsageError, match="others can rename"):
-            Places(tmp_path, [unsafe])
+            QuarantineFolders(tmp_path, [unsafe])
     taken = tmp_path / "taken"
     (taken / ".hashscan-quarantine").mkdir(parents=True)
     os.chown(taken / ".hashscan-quarantine", 12345, 12345)
     with pytest.raises(UsageError, match="not this user's alone"):
-        Places(tmp_path, [taken])
+        QuarantineFolders(tmp_path, [taken])
 
 
 @needs_root
@@ -584,7 +584,7 @@ def test_projects_keep_nothing_from_being_moved(
     """A folder hands its project on, and takes no file of another by a rename."""
     subprocess.run(["chattr", "+P", "-p", "5", xfs], check=True)
     if far:
-        monkeypatch.setattr(Places, "_at_the_top", lambda self, mount: None)
+        monkeypatch.setattr(QuarantineFolders, "_at_mount_point", lambda self, mount: None)
     path = xfs / "folder" / "a"
     path.parent.mkdir()
     path.write_bytes(b"accused")
@@ -642,7 +642,7 @@ def test_what_was_moved_elsewhere_since_it_was_found_is_looked_for(moved: str, r
     path, innocent = room.file("a/b/c"), room.file("other/c", b"innocent")
     status = path.stat()
     found = Identity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    asked = Request(os.fsencode(path), {}, hashlib.sha256(b"accused").hexdigest(), found)
+    asked = QuarantineRequest(os.fsencode(path), {}, hashlib.sha256(b"accused").hexdigest(), found)
     if moved != "file":
         (room.files / "a" / "b").rename(room.files / "a" / "new")
         path = room.files / "a" / "new" / "c"

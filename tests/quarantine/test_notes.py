@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import NotDone, Outcome
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.items import NoteState
 from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.restoring import restore
@@ -145,7 +145,7 @@ def test_nothing_but_the_very_note_is_removed(meddle: Callable[[Path], None], an
         assert in_order(any_room, path, b"accused", 0o640) == "there"
         return
     before = path.lstat()
-    with pytest.raises(NotDone, match="exists"):
+    with pytest.raises(QuarantineSkipped, match="exists"):
         put_back(any_room)
     assert (path.lstat().st_ino, path.lstat().st_size) == (before.st_ino, before.st_size)
     assert verify(any_room.state, None)[1:] == (1, [])
@@ -157,7 +157,7 @@ def test_what_was_put_in_its_place_at_the_last_moment_goes_back(
     path = any_room.file("a")
     any_room.take(path, note=NOTE)
     at_call(monkeypatch, "rename", lambda: other_file(path))
-    with pytest.raises(NotDone) as caught:
+    with pytest.raises(QuarantineSkipped) as caught:
         put_back(any_room)
     assert caught.value.outcome is Outcome.RACED
     assert path.read_bytes() == b"mine"
@@ -178,7 +178,7 @@ def test_what_can_not_go_back_is_kept_and_named(any_room: Room, monkeypatch: pyt
         rename(*arguments)
 
     monkeypatch.setattr(system, "rename", renamed)
-    with pytest.raises(NotDone, match="is kept as") as caught:
+    with pytest.raises(QuarantineSkipped, match="is kept as") as caught:
         put_back(any_room)
     kept = Path(str(caught.value).split("is kept as ")[1].split(": ")[0])
     assert kept.read_bytes() == b"mine"

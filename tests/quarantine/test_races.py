@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.quarantine.captured_file import Identity, Outcome, Request
+from hashscan.quarantine.captured_file import Identity, Outcome, QuarantineRequest
 from hashscan.quarantine.items import State
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.store import Quarantine
@@ -126,7 +126,7 @@ def test_who_renames_all_the_time_keeps_little(room: Room, tmp_path: Path) -> No
                     finally:
                         os.close(folder)
                     digest = hashlib.sha256(content).hexdigest()
-                    asked.append(Request(os.fsencode(tree / "d" / name), {}, digest, found))
+                    asked.append(QuarantineRequest(os.fsencode(tree / "d" / name), {}, digest, found))
             outcomes.update(answer.outcome for answer in move(quarantine, asked, TERMS))
         racer.kill()
     # Nearly all of them are; without a second try it is a tenth.

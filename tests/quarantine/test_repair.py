@@ -14,7 +14,7 @@ import pytest
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.folder import Places
+from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.items import State
 from hashscan.quarantine.verifying import verify
 from tests.quarantine.dying import NAMES
@@ -31,7 +31,7 @@ def test_killed_before_any_step(
     files = tmp_path / "files"
     if way == "across":
         files = request.getfixturevalue("shared")
-        monkeypatch.setattr(Places, "_at_the_top", lambda self, mount: None)
+        monkeypatch.setattr(QuarantineFolders, "_at_mount_point", lambda self, mount: None)
     subprocess.run(
         [sys.executable, "-m", "tests.quarantine.dying", what, tmp_path / "states", files, way],
         cwd=ROOT,
@@ -72,7 +72,7 @@ def broken_off(room: Room, path: Path, monkeypatch: pytest.MonkeyPatch, name: st
 def test_a_later_file_with_the_number_of_the_first_is_not_taken_for_it(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Places, "_at_the_top", lambda self, mount: None)
+    monkeypatch.setattr(QuarantineFolders, "_at_mount_point", lambda self, mount: None)
     room = Room(shared / "state", tmp_path / "files")
     path = room.file("a")
     inode = path.stat().st_ino

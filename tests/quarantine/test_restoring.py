@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.quarantine import restoring
-from hashscan.quarantine.captured_file import NotDone, Outcome
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.items import KEPT, State
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.restoring import restore, restore_all
@@ -109,7 +109,10 @@ def test_a_file_comes_back(any_room: Room) -> None:
     assert in_order(any_room, path, b"accused", 0o640) == "there"
     assert (after.st_atime_ns, after.st_mtime_ns) == (before.st_atime_ns, before.st_mtime_ns)
     assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
-    with Quarantine(any_room.state) as quarantine, pytest.raises(NotDone, match="not in quarantine"):
+    with (
+        Quarantine(any_room.state) as quarantine,
+        pytest.raises(QuarantineSkipped, match="not in quarantine"),
+    ):
         restore(quarantine, any_room.items()[0])
 
 
@@ -145,7 +148,7 @@ def test_what_stays_is_never_given_back_for_a_moment(any_room: Room, monkeypatch
     (any_room.files / "other").hardlink_to(path)
     any_room.take(path)
     path.write_bytes(b"another")
-    monkeypatch.setattr(restoring, "put_back", lambda *_: pytest.fail("its owner could alter it"))
+    monkeypatch.setattr(restoring, "restore_facts", lambda *_: pytest.fail("its owner could alter it"))
     assert len(all_back(any_room)) == 1
     assert path.read_bytes() == b"another"
     assert verify(any_room.state, None)[1:] == (1, [])
@@ -184,7 +187,7 @@ def test_what_was_displaced_can_be_put_back(room: Room, monkeypatch: pytest.Monk
     room.take(path)
     with Quarantine(room.state) as quarantine:
         item = room.items()[0]
-        quarantine.note(State.DISPLACED, item.id, place={"path": os.fsdecode(item.place)}, detail="")
-        quarantine.settle()
+        quarantine.log_event(State.DISPLACED, item.id, place={"path": os.fsdecode(item.place)}, detail="")
+        quarantine.sync()
     assert all_back(room) == []
     assert path.exists()

@@ -9,7 +9,7 @@ import pytest
 
 from hashscan.model import Weak
 from hashscan.quarantine.captured_file import Identity
-from hashscan.quarantine.selection import request_of, unbacked
+from hashscan.quarantine.selection import blocking_weakness, request_of
 
 SWEEP = {
     "type": "sweep",
@@ -60,7 +60,7 @@ def test_a_match_is_moved() -> None:
 def test_what_does_not_act(changes: dict[str, Any]) -> None:
     weak = {**MATCH, **changes}
     assert request_of({**FINDING, "matches": [weak]}, SWEEP) is None
-    assert unbacked({**FINDING, "matches": [weak]}, SWEEP, ()) is None
+    assert blocking_weakness({**FINDING, "matches": [weak]}, SWEEP, ()) is None
     assert request_of({**FINDING, "matches": [weak, MATCH]}, SWEEP) is not None
 
 
@@ -81,10 +81,10 @@ def test_what_the_settings_must_say(changes: dict[str, Any], needed: list[Weak])
             enough = set(needed) <= set(act_on)
             assert (request_of(finding, SWEEP, act_on) is not None) is enough
             lacks = [weak for weak in needed if weak not in act_on]
-            assert unbacked(finding, SWEEP, act_on) is (lacks[0] if lacks else None)
+            assert blocking_weakness(finding, SWEEP, act_on) is (lacks[0] if lacks else None)
     strong = {**FINDING, "matches": [{**MATCH, **changes}, MATCH]}
     assert request_of(strong, SWEEP) is not None
-    assert unbacked(strong, SWEEP, ()) is None
+    assert blocking_weakness(strong, SWEEP, ()) is None
 
 
 @pytest.mark.parametrize(

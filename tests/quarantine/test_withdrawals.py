@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from hashscan.lists import latest
 from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
-from hashscan.model import MATCHES_KEPT, Entry
-from hashscan.quarantine.captured_file import Request
-from hashscan.quarantine.items import ACCUSED, WITHDRAWN, Item
+from hashscan.model import MATCHES_MAX, Entry
+from hashscan.quarantine.captured_file import QuarantineRequest
+from hashscan.quarantine.items import MATCHED_AGAIN, WITHDRAWN, Item
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine, folder_of, read_items
 from hashscan.quarantine.verifying import verify
-from hashscan.quarantine.withdrawn_items import alarm
+from hashscan.quarantine.withdrawn_items import withdrawn_items
 from tests.lists.builders import Owner
 from tests.quarantine.dying import die_at
 from tests.quarantine.rooms import TERMS, Room
@@ -85,12 +85,12 @@ class Server:
         path = self.room.file(f"{number}", CONTENT)
         speaks = accusation or self.accusation(ids or (f"e{number}",))
         with Quarantine(self.room.state) as quarantine:
-            (answer,) = move(quarantine, [Request(os.fsencode(path), speaks)], TERMS)
+            (answer,) = move(quarantine, [QuarantineRequest(os.fsencode(path), speaks)], TERMS)
         self.files[number] = answer.item
         return answer.item
 
     def flagged(self) -> tuple[str, ...]:
-        found = alarm(self.room.state)
+        found = withdrawn_items(self.room.state)
         assert found.trouble == ""
         return found.items
 
@@ -101,7 +101,7 @@ class Server:
         """What the log says of flags."""
         log = folder_of(self.room.state) / "log.jsonl"
         every = [json.loads(line) for line in log.read_text().splitlines()]
-        return [line for line in every if line["type"] in {WITHDRAWN, ACCUSED}]
+        return [line for line in every if line["type"] in {WITHDRAWN, MATCHED_AGAIN}]
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_an_item_is_flagged_when_the_last_entry_goes_and_no_longer_when_it_comes
     assert [dict(each) for each in item.withdrawals] == [{"list": NAME, "version": 2, "entries": ["e0"]}]
     server.withdraw("e1")
     assert server.flagged() == (both,)
-    words = " ".join(alarm(server.room.state).words)
+    words = " ".join(withdrawn_items(server.room.state).words)
     assert both in words
     assert other not in words
     assert "restore --withdrawn" in words
@@ -130,7 +130,7 @@ def test_an_item_is_flagged_when_the_last_entry_goes_and_no_longer_when_it_comes
     assert server.flagged() == ()
     assert not server.item(0).withdrawn
     types = [line["type"] for line in server.lines()]
-    assert types == [ACCUSED, WITHDRAWN, ACCUSED]
+    assert types == [MATCHED_AGAIN, WITHDRAWN, MATCHED_AGAIN]
     assert server.lines()[1]["standing"] == []
     assert verify(server.room.state, None)[2] == []
 
@@ -143,7 +143,7 @@ def test_nothing_is_written_or_read_twice(server: Server, monkeypatch: pytest.Mo
     server.release(entry(9))
     assert server.flagged() == (item,)
     assert len(server.lines()) == before
-    monkeypatch.setattr("hashscan.quarantine.withdrawals.compare", None)
+    monkeypatch.setattr("hashscan.quarantine.withdrawals.find_withdrawn", None)
     assert server.flagged() == (item,)
 
 
@@ -175,7 +175,7 @@ def test_only_what_accuses_is_asked(server: Server) -> None:
 
 
 def test_of_too_many_matches_some_are_not_known(server: Server) -> None:
-    server.take(0, *["e0"] * MATCHES_KEPT)
+    server.take(0, *["e0"] * MATCHES_MAX)
     server.withdraw("e0")
     assert server.flagged() == ()
     assert server.item(0).withdrawals
@@ -271,7 +271,7 @@ def test_trouble_is_told_and_made_good_later(server: Server) -> None:
     log = folder_of(server.room.state) / "log.jsonl"
     whole = log.read_bytes()
     log.write_bytes(whole.replace(b"A1", b"A2"))
-    found = alarm(server.room.state)
+    found = withdrawn_items(server.room.state)
     assert "line 1" in found.trouble
     assert "WARNING" in found.words[0]
     log.write_bytes(whole)
@@ -281,7 +281,7 @@ def test_trouble_is_told_and_made_good_later(server: Server) -> None:
         compared.write_bytes(nonsense)
         assert server.flagged() == (item,)
     log.unlink()
-    assert alarm(server.room.state).trouble
+    assert withdrawn_items(server.room.state).trouble
 
 
 def test_lists_may_lie_in_the_state_of_the_user_who_sweeps(server: Server, tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_killed_anywhere_each_flag_is_logged_once(server: Server) -> None:
             code = 1
             try:
                 die_at(number)
-                code = int(set(alarm(server.room.state).items) != items)
+                code = int(set(withdrawn_items(server.room.state).items) != items)
             finally:
                 os._exit(code)
         _, status = os.waitpid(child, 0)
@@ -371,7 +371,7 @@ def test_an_object_is_flagged_as_a_file_is(server: Server) -> None:
 
 
 def test_without_a_quarantine_none_is_made(tmp_path: Path) -> None:
-    assert alarm(tmp_path).words == ()
+    assert withdrawn_items(tmp_path).words == ()
     assert os.listdir(tmp_path) == []
 
 

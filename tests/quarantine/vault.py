@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hashscan.quarantine.captured_file import ObjectIdentity, Request
+from hashscan.quarantine.captured_file import ObjectIdentity, QuarantineRequest
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item
-from hashscan.quarantine.moving import Answer, move
+from hashscan.quarantine.moving import MoveResult, move
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.restoring import restore
@@ -36,17 +36,17 @@ class Vault:
     def quarantine(self) -> Quarantine:
         return Quarantine(self.state, stores=self.stores())
 
-    def put(self, key: bytes, content: bytes = b"accused") -> Request:
+    def put(self, key: bytes, content: bytes = b"accused") -> QuarantineRequest:
         """An object, and the request that a sweep of it leads to."""
         answer = self.bucket.put(
             key, content, **HEADERS, Metadata={"who": "me"}, Tagging="case=4711"  # type: ignore[arg-type]
         )  # fmt: skip
-        return Request(self.url(key), {"reason": "a test"}, identity=ObjectIdentity(answer["ETag"]))
+        return QuarantineRequest(self.url(key), {"reason": "a test"}, identity=ObjectIdentity(answer["ETag"]))
 
     def url(self, key: bytes) -> bytes:
         return self.bucket.url + b"/" + key
 
-    def take(self, *requests: Request) -> list[Answer]:
+    def take(self, *requests: QuarantineRequest) -> list[MoveResult]:
         with self.quarantine() as quarantine:
             return list(move(quarantine, requests, TERMS))
 

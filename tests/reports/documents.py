@@ -9,7 +9,7 @@ from typing import Any
 from hashscan.model import Reporter
 from hashscan.reports.record_lines import line_of
 from hashscan.reports.records import path_fields
-from hashscan.reports.report import Context
+from hashscan.reports.report import ReportContext
 
 HOSTILE = (
     b"/srv/<script>alert(1)</script>.jpg",
@@ -27,7 +27,7 @@ HOSTILE = (
 )
 
 DIGESTS = {"md5": "0d" * 16, "sha1": "1e" * 20, "sha256": "2f" * 32}
-CONTEXT = Context(
+CONTEXT = ReportContext(
     digests=lambda record: DIGESTS,
     reporter=Reporter(
         "A hoster & sons", "abuse@hoster.example", "hoster.example", "Ada van Dam", "+31 20 1234567", "NL"

@@ -19,12 +19,12 @@ from hashscan.reports.html import Html
 from hashscan.reports.page import kept_rows
 from hashscan.reports.record_lines import line_of
 from hashscan.reports.records import path_fields
-from hashscan.reports.report import Context, Report
+from hashscan.reports.report import Report, ReportContext
 from tests.browser import faults
 from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
 
 
-def page(path: Path, context: Context | None = None) -> str:
+def page(path: Path, context: ReportContext | None = None) -> str:
     stream = io.BytesIO()
     Html().write(Report(path) if context is None else Report(path, context), stream)
     return stream.getvalue().decode()
@@ -83,7 +83,7 @@ def test_a_finding_is_told_in_full(tmp_path: Path) -> None:
              "threshold": 0, "category": "B1", "excepted": {"reason": "a logo", "until": "2027-01-01"}},
         ],
     }  # fmt: skip
-    context = Context(url_of=lambda record: "https://acme.example/a.jpg")
+    context = ReportContext(url_of=lambda record: "https://acme.example/a.jpg")
     text = page(written(tmp_path / "r.jsonl", [finding(b"/srv/a.jpg", **further)]), context)
     ((kind, name, customer, category, list_name, entry, why, changed, uid, details),) = rows_of(text)
     assert (kind, name, customer, category) == ("match", "/srv/a.jpg", "acme", "A2")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.reports.names import path_bytes, printable, shortened, whole_path
+from hashscan.reports.names import path_bytes, path_text, printable, shortened
 from hashscan.reports.records import path_fields
 
 
@@ -12,13 +12,13 @@ from hashscan.reports.records import path_fields
 def test_a_name_comes_back_byte_for_byte(path: bytes) -> None:
     record = {"type": "finding", **path_fields(path)}
     assert path_bytes(record) == path
-    assert whole_path(record).encode("utf-8", errors="surrogateescape") == path
+    assert path_text(record).encode("utf-8", errors="surrogateescape") == path
 
 
 def test_half_a_character_in_a_report_that_we_did_not_write() -> None:
     record = {"type": "finding", "path": "/srv/\ud800"}
     assert path_bytes(record) == b"/srv/\xed\xa0\x80"
-    assert printable(whole_path(record)) == "/srv/\\ud800"
+    assert printable(path_text(record)) == "/srv/\\ud800"
 
 
 @given(st.text(), st.binary())

@@ -22,7 +22,7 @@ from hashscan.errors import UsageError
 from hashscan.model import Reporter
 from hashscan.reports.names import path_bytes
 from hashscan.reports.ncmec import Ncmec
-from hashscan.reports.report import BARE, Context, Report
+from hashscan.reports.report import BARE, Report, ReportContext
 from tests.reports.documents import CONTEXT, DIGESTS, HOSTILE, finding, match, written
 
 
@@ -31,7 +31,7 @@ def schema() -> xmlschema.XMLSchema:
     return xmlschema.XMLSchema(resources.files("hashscan.reports").joinpath("ncmec.xsd").read_text())
 
 
-def archive(path: Path, context: Context = CONTEXT) -> dict[str, bytes]:
+def archive(path: Path, context: ReportContext = CONTEXT) -> dict[str, bytes]:
     stream = io.BytesIO()
     Ncmec().write(Report(path, context), stream)
     stream.seek(0)
@@ -153,7 +153,7 @@ def test_nothing_found_makes_no_draft(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("context", [BARE, replace(CONTEXT, digests=lambda record: {})])
-def test_what_is_missing_is_told_before_anything_is_written(tmp_path: Path, context: Context) -> None:
+def test_what_is_missing_is_told_before_anything_is_written(tmp_path: Path, context: ReportContext) -> None:
     stream = io.BytesIO()
     with pytest.raises(UsageError):
         Ncmec().write(Report(written(tmp_path / "r.jsonl", [finding(b"/srv/a")]), context), stream)

@@ -12,13 +12,13 @@ import pytest
 
 from hashscan.errors import LockedError, OutputError
 from hashscan.reports.record_lines import Record
-from hashscan.reports.sink import ReportSink
+from hashscan.reports.sink import ReportFile
 
 WRITE = """
 import sys, pathlib
 from hashscan.reports.record_lines import Record
-from hashscan.reports.sink import ReportSink
-sink = ReportSink(pathlib.Path(sys.argv[1]))
+from hashscan.reports.sink import ReportFile
+sink = ReportFile(pathlib.Path(sys.argv[1]))
 sink.write({"type": "sweep", "schema": 1})
 print("written", flush=True)
 sys.stdin.read()
@@ -37,7 +37,7 @@ def killed_sweep(path: Path) -> None:
 
 def test_grows_as_partial_and_is_named_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    with ReportSink(path) as sink:
+    with ReportFile(path) as sink:
         sink.write({"type": "sweep", "schema": 1})
         partial = tmp_path / "out.jsonl.partial"
         assert json.loads(partial.read_text()) == {"type": "sweep", "schema": 1}
@@ -52,7 +52,7 @@ def test_grows_as_partial_and_is_named_at_the_end(tmp_path: Path) -> None:
 def test_is_private_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        with ReportSink(tmp_path / "out") as sink:
+        with ReportFile(tmp_path / "out") as sink:
             sink.finish()
     finally:
         os.umask(before)
@@ -62,7 +62,7 @@ def test_is_private_whatever_the_umask(tmp_path: Path) -> None:
 def test_the_report_of_a_killed_sweep_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     killed_sweep(path)
-    with ReportSink(path) as sink:
+    with ReportFile(path) as sink:
         assert sink.set_aside is not None
         assert json.loads(sink.set_aside.read_text()) == {"type": "sweep", "schema": 1}
         sink.finish()
@@ -78,14 +78,14 @@ def test_two_sweeps_into_one_report_are_refused(tmp_path: Path) -> None:
     with writer:
         writer.stdout.readline()
         with pytest.raises(LockedError):
-            ReportSink(path)
+            ReportFile(path)
         writer.kill()
 
 
 def test_an_earlier_report_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("old\n")
-    with ReportSink(path) as sink:
+    with ReportFile(path) as sink:
         sink.write({"type": "sweep", "schema": 1})
         assert path.read_text() == "old\n"
         sink.finish()
@@ -95,18 +95,18 @@ def test_an_earlier_report_stands_until_the_new_one_is_whole(tmp_path: Path) -> 
 def test_a_link_in_place_of_the_partial_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out.partial").symlink_to(tmp_path / "victim")
     with pytest.raises(OutputError, match="out"):
-        ReportSink(tmp_path / "out")
+        ReportFile(tmp_path / "out")
     assert not (tmp_path / "victim").exists()
 
 
 @pytest.mark.parametrize("name", ["missing/out.jsonl", "."])
 def test_an_impossible_place_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match="can't write the report"):
-        ReportSink(tmp_path / name)
+        ReportFile(tmp_path / name)
 
 
 def test_a_full_disk_is_our_own_output_failing() -> None:
-    sink = ReportSink(None)
+    sink = ReportFile(None)
     full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - closed by the sink
     sink._stream.close()
     sink._stream = sink._lines.stream = full
@@ -119,8 +119,8 @@ ACCUSED, HELD = ({"type": "finding", "schema": 1, "verdict": verdict} for verdic
 OTHER = {"type": "unreadable", "schema": 1, "verdict": "unreadable"}
 
 
-def grown(path: Path, number: int = 3) -> ReportSink:
-    sink = ReportSink(path)
+def grown(path: Path, number: int = 3) -> ReportFile:
+    sink = ReportFile(path)
     sink.write({"type": "sweep", "schema": 1})
     for place in range(number):
         sink.write({**ACCUSED, "place": place})
@@ -141,7 +141,7 @@ def test_last_words_take_the_place_of_the_first(
         monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT | os.O_EXCL)
     path = tmp_path / "out.jsonl"
     with grown(path) as sink:
-        sink.settle(last_words())
+        sink.replace_matches(last_words())
         assert sorted(os.listdir(tmp_path)) == ["out.jsonl.partial"]
         settled = (tmp_path / "out.jsonl.partial").read_text().splitlines()
         sink.write({"type": "summary", "schema": 1})
@@ -168,7 +168,7 @@ def test_a_settled_report_is_still_locked(tmp_path: Path) -> None:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"settled\n"
         with pytest.raises(LockedError):
-            ReportSink(path)
+            ReportFile(path)
         writer.kill()
 
 
@@ -210,7 +210,7 @@ sink.finish()
         verdicts = {one["verdict"] for one in found if one["type"] == "finding"}
         assert (len(found), len(verdicts)) == (7, 1)
         stray += path.with_name("out.jsonl.settled").exists()
-        with ReportSink(path) as sink:
+        with ReportFile(path) as sink:
             sink.finish()
         assert not [name for name in os.listdir(path.parent) if name.endswith((".partial", ".settled"))]
         number += 1

@@ -4,7 +4,7 @@ import pytest
 
 from hashscan.model import FileResult, FileStat, FolderReason, ListInfo, Reason, TrustState, Verdict
 from hashscan.reports.summary import Summary
-from hashscan.sources.base import Passed
+from hashscan.sources.base import NonFileCounts
 
 STAT = FileStat(1, 2, 3, 4, 5, 1, 0)
 FRESH = ListInfo("good", TrustState.FRESH)
@@ -69,7 +69,7 @@ def test_fields_count_every_file_once() -> None:
     made.add(FileResult(b"a", STAT, Verdict.CLEAN, low_quality=True))
     made.add(FileResult(b"b", STAT, Verdict.UNDECODED, Reason.BROKEN))
     made.add(FileResult(b"c", STAT, Verdict.UNDECODED, Reason.BROKEN))
-    made.add_passed(Passed(folders=2, links=1, specials=3))
+    made.add_passed(NonFileCounts(folders=2, links=1, specials=3))
     fields = made.fields()
     assert fields["files"] == 3 == sum(fields["verdicts"].values())
     assert set(fields["verdicts"]) == {verdict.value for verdict in Verdict}

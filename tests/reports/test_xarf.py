@@ -15,12 +15,12 @@ from xarf import parse
 from hashscan.cases.notices.xarf import XarfNotices
 from hashscan.errors import UsageError
 from hashscan.reports.names import path_bytes
-from hashscan.reports.report import BARE, Context, Report
+from hashscan.reports.report import BARE, Report, ReportContext
 from hashscan.reports.xarf import Xarf
 from tests.reports.documents import CONTEXT, DIGESTS, HOSTILE, finding, match, written
 
 
-def documents(path: Path, context: Context = CONTEXT) -> list[dict[str, Any]]:
+def documents(path: Path, context: ReportContext = CONTEXT) -> list[dict[str, Any]]:
     stream = io.BytesIO()
     Xarf().write(Report(path, context), stream)
     return [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -31,7 +31,7 @@ def seen(record: Any) -> str:
 
 
 @pytest.mark.parametrize("context", [CONTEXT, replace(CONTEXT, url_of=seen)], ids=["path", "url"])
-def test_each_document_is_valid(tmp_path: Path, context: Context) -> None:
+def test_each_document_is_valid(tmp_path: Path, context: ReportContext) -> None:
     records = [finding(name, customer=f"customer {name!r}" * 40, picture={"format": "JPEG", "width": 1,
                "height": 1}) for name in (*HOSTILE, b"s3://bucket/a b\xff//c")]  # fmt: skip
     found = documents(written(tmp_path / "r.jsonl", records), context)
@@ -132,7 +132,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_missing_is_told_before_anything_is_written(
-    tmp_path: Path, context: Context, words: str
+    tmp_path: Path, context: ReportContext, words: str
 ) -> None:
     stream = io.BytesIO()
     with pytest.raises(UsageError, match=words) as caught:

@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from hashscan.sandbox.protocol import DECODER_SOCKET, STARTED_ENVIRONMENT
+from hashscan.sandbox.protocol import DECODER_SOCKET, ZYGOTE_ENVIRONMENT
 
 ZYGOTE = os.getpid()
 MARKER = "HASHSCAN_TEST_MARKER"
@@ -96,7 +96,7 @@ def _thread() -> None:
 
 def _environment() -> None:
     known = dict(os.environ)
-    for name, value in STARTED_ENVIRONMENT.items():
+    for name, value in ZYGOTE_ENVIRONMENT.items():
         assert known.pop(name) == value
     # The interpreter's own, when it finds itself in the C locale.
     known.pop("LC_CTYPE", None)

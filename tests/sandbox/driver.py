@@ -130,7 +130,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     return {
         "outcomes": outcomes,
         **more,
-        "word": level.word,
+        "word": level.summary,
         "landlock": level.landlock,
         "seccomp": level.seccomp,
         "uid_dropped": level.uid_dropped,

@@ -13,10 +13,10 @@ GROUP = Path("/proc/self/autogroup")
 
 CODE = """
 import os, sys
-from hashscan.sandbox.autogroup import carry_niceness
+from hashscan.sandbox.autogroup import set_autogroup_niceness
 os.setsid()
 os.setpriority(os.PRIO_PROCESS, 0, int(sys.argv[1]))
-carry_niceness()
+set_autogroup_niceness()
 print(open("/proc/self/autogroup").read().split()[-1])
 """
 

@@ -15,7 +15,7 @@ import pytest
 
 from hashscan.errors import ZygoteError, ZygoteKilledError
 from hashscan.model import Reason
-from hashscan.sandbox.client import WALL_FACTOR, Begun, Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import WALL_FACTOR, PendingFile, Plugin, Sandbox, SandboxOptions
 from hashscan.sandbox.decoders import DEATHS_PER_ZYGOTE, DecoderLost
 from tests.sandbox.plugin import REPLY
 from tests.sandbox.runner import processes
@@ -298,7 +298,7 @@ def test_seconds_of_decoders_that_answer_are_not_counted(file: int) -> None:
             assert ask(sandbox, file, "size after a while") == 1234
 
 
-def _reason(sandbox: Sandbox, begun: Begun) -> Reason | None:
+def _reason(sandbox: Sandbox, begun: PendingFile) -> Reason | None:
     try:
         sandbox.finish(begun)
     except DecoderLost as loss:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderMisbehaved, DecoderSilent
-from hashscan.sandbox.protocol import NONCE_BYTES, Hello
+from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderMisbehaved, DecoderTimeout
+from hashscan.sandbox.protocol import NONCE_BYTES, ConfinementResult
 
 REPLY_MAX = 4
 
@@ -56,7 +56,7 @@ def test_only_one_whole_reply_with_the_nonce_is_taken(
     if right and not any(message for message, _ in sent[1:2]):
         assert link.receive(time.monotonic()) == sent[0][0][NONCE_BYTES:]
     elif not sent and not closes:
-        with pytest.raises(DecoderSilent):
+        with pytest.raises(DecoderTimeout):
             link.receive(time.monotonic())
     else:
         with pytest.raises((DecoderClosed, DecoderMisbehaved)):
@@ -131,7 +131,7 @@ def test_sending_to_one_that_doesn_t_read_never_blocks() -> None:
 
 def test_hello_longer_than_replies() -> None:
     link, decoder = pair()
-    hello = Hello(7, 0, 38, 1, 0, 2)
+    hello = ConfinementResult(7, 0, 38, 1, 0, 2)
     decoder.send(hello.pack())
     assert link.receive_hello(time.monotonic() + 60) == hello
     link.close()
@@ -142,7 +142,7 @@ def test_waits_no_longer_than_told() -> None:
     link, decoder = pair()
     link.send(b"", 0)
     begun = time.monotonic()
-    with pytest.raises(DecoderSilent):
+    with pytest.raises(DecoderTimeout):
         link.receive(begun + 0.05)
     assert time.monotonic() - begun >= 0.05
     link.close()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.sandbox.protocol import Hello, ZygoteConfig
+from hashscan.sandbox.protocol import ConfinementResult, ZygoteConfig
 
 FILE_NAMES = st.binary(max_size=30).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 ERRNOS = st.integers(0, 200)
@@ -20,9 +20,9 @@ def test_config_survives_a_command_line(path: tuple[str, ...], arguments: tuple[
     assert ZygoteConfig.decode(config.encode()) == config
 
 
-@given(st.builds(Hello, ERRNOS, ERRNOS, ERRNOS, ERRNOS, ERRNOS, ERRNOS))
-def test_hello_survives(hello: Hello) -> None:
-    assert Hello.unpack(hello.pack()) == hello
+@given(st.builds(ConfinementResult, ERRNOS, ERRNOS, ERRNOS, ERRNOS, ERRNOS, ERRNOS))
+def test_hello_survives(hello: ConfinementResult) -> None:
+    assert ConfinementResult.unpack(hello.pack()) == hello
     level = hello.level("auto")
     assert level.full == (hello.lacking() == "" and hello.landlock_version > 0)
     assert (level.landlock > 0) == (hello.landlock == 0 and hello.landlock_version > 0)
@@ -31,8 +31,11 @@ def test_hello_survives(hello: Hello) -> None:
 @given(st.binary(max_size=40))
 def test_anything_else_is_no_hello(message: bytes) -> None:
     with pytest.raises(ValueError, match="not a decoder's hello"):
-        Hello.unpack(message)
+        ConfinementResult.unpack(message)
 
 
 def test_lacking_gives_the_system_s_reasons() -> None:
-    assert Hello(0, errno.ENOSYS, 0, errno.EPERM, 0, 0).lacking() == "Landlock (Function not implemented)"
+    assert (
+        ConfinementResult(0, errno.ENOSYS, 0, errno.EPERM, 0, 0).lacking()
+        == "Landlock (Function not implemented)"
+    )

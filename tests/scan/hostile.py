@@ -19,7 +19,7 @@ from hashscan.hashing.records import (
 from hashscan.hashing.variants import Kind, Part
 from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Batch, BatchResult
-from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.worker import Worker
 from tests.hashing.runs import runs
 
@@ -101,7 +101,7 @@ class MortalWorker(Worker):
         return super().check(batch)
 
 
-def mortal(setup: WorkerSetup, answers: Answers) -> Worker:
+def mortal(setup: WorkerSetup, answers: DecodeCache) -> Worker:
     """Makes one in a pool's process."""
     return MortalWorker(setup, answers)
 

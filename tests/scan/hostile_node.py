@@ -12,7 +12,7 @@ from pathlib import Path
 from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Batch, BatchResult
 from hashscan.scan.cluster import host
-from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.worker import Worker
 from tests.scan.hostile import MortalWorker
 
@@ -51,7 +51,7 @@ def hinder() -> None:
     from hashscan.scan.cluster import node
 
     if kept := os.environ.get("SWEEPS_KEPT"):
-        node.SWEEPS_KEPT = int(kept)
+        node.SCANS_MAX = int(kept)
     if idle := os.environ.get("IDLE_SECONDS"):
         node.IDLE_SECONDS = float(idle)
     if (deadly := os.environ.get("DIE_PREPARING")) and os.path.exists(deadly):
@@ -60,7 +60,7 @@ def hinder() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def mortal(setup: WorkerSetup, answers: Answers) -> Worker:
+def mortal(setup: WorkerSetup, answers: DecodeCache) -> Worker:
     """Makes a worker in a node's process, whose decoder is hostile, too."""
     hinder()
     if folder := os.environ.get("TRAP"):

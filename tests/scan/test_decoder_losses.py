@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from hashscan.lists.store import ListStore
-from hashscan.matching.setup import WorkerSetup, algorithms_of_lists
+from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
 from hashscan.model import Batch, Entry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.workers.worker import Worker
@@ -73,7 +73,7 @@ def worker_with(tmp_path: Path, entry: Entry, **more: Any) -> Iterator[Worker]:
     store = ListStore(tmp_path / "lists")
     store.import_entries("ours", [entry], "test")
     with store.open(["ours"], datetime.now(UTC)) as opened:
-        setup = replace(SETUP, lists=opened.handles, algorithms=algorithms_of_lists(opened.handles), **more)
+        setup = replace(SETUP, lists=opened.handles, algorithms=algorithms_to_compute(opened.handles), **more)
         with Worker(setup) as worker:
             yield worker
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.model import Batch, FileStat, Item
-from hashscan.scan.large_files import OWNER_SPARSE, LargeFiles, owner_of
+from hashscan.scan.large_files import OWNER_SPARSE, LargeFileQueue, owner_of
 
 LIMIT = 1 << 30
 
@@ -18,15 +18,15 @@ def lone(name: bytes, uid: int, size: int) -> Batch:
     return Batch("file", b"/t", b"", 1, 2, (Item(name, FileStat(1, 3, size, 0, 0, 1, uid)),))
 
 
-def filled(*files: tuple[int, int]) -> LargeFiles:
+def filled(*files: tuple[int, int]) -> LargeFileQueue:
     """A queue of files by owner and size."""
-    waiting = LargeFiles()
+    waiting = LargeFileQueue()
     for number, (uid, size) in enumerate(files):
         waiting.put(lone(b"%d" % number, uid, size), size)
     return waiting
 
 
-def order(waiting: LargeFiles, workers: int = 1) -> list[tuple[int, int]]:
+def order(waiting: LargeFileQueue, workers: int = 1) -> list[tuple[int, int]]:
     """Owner and size of all, each read before the next is taken."""
     found = []
     while (batch := waiting.take(workers, LIMIT)) is not None:
@@ -87,7 +87,7 @@ def test_a_smaller_file_that_comes_late_is_not_behind_its_owners_larger_ones() -
 
 def test_nothing_is_lost_between_put_and_take() -> None:
     batch = lone(b"n", 5, 1 << 26)
-    waiting = LargeFiles()
+    waiting = LargeFileQueue()
     waiting.put(batch, 1 << 26)
     assert waiting
     found = waiting.take(1, LIMIT)

@@ -8,7 +8,7 @@ import pytest
 
 from hashscan.model import Batch, FileStat, Item
 from hashscan.scan import leased_files
-from hashscan.scan.leased_files import OF_ONE_OWNER, LeasedFiles
+from hashscan.scan.leased_files import PER_OWNER_MAX, LeasedFiles
 
 BATCH = Batch("file", b"/target", b"folder", 1, 2, ())
 
@@ -22,9 +22,7 @@ def test_files_come_back_in_their_batches_and_none_is_put_off_twice() -> None:
     assert files.seconds == 0
     other = Batch("file", b"/target", b"other", 1, 3, ())
     for batch, number in ((BATCH, 1), (other, 2), (BATCH, 3)):
-        assert files.put_off(
-            Batch("file", b"/target", batch.folder, 1, batch.inode, (item(9),)), item(number)
-        )
+        assert files.defer(Batch("file", b"/target", batch.folder, 1, batch.inode, (item(9),)), item(number))
     assert files.seconds > 0
     taken = list(files.take())
     assert [(batch.folder, [i.name for i in batch.items]) for batch in taken] == [
@@ -32,14 +30,14 @@ def test_files_come_back_in_their_batches_and_none_is_put_off_twice() -> None:
         (b"other", [b"2"]),
     ]
     assert files.seconds == 0
-    assert not files.put_off(BATCH, item(1))
+    assert not files.defer(BATCH, item(1))
 
 
 def test_one_owner_can_have_only_so_many_put_off() -> None:
     files = LeasedFiles()
-    assert all(files.put_off(BATCH, item(number)) for number in range(OF_ONE_OWNER))
-    assert not files.put_off(BATCH, item(0))
-    assert files.put_off(BATCH, item(0, uid=6))
+    assert all(files.defer(BATCH, item(number)) for number in range(PER_OWNER_MAX))
+    assert not files.defer(BATCH, item(0))
+    assert files.defer(BATCH, item(0, uid=6))
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import LockedError, OutputError
-from hashscan.scan.lock import SweepLock
+from hashscan.scan.lock import ScanLock
 
 HOLD = """
 import sys, pathlib
-from hashscan.scan.lock import SweepLock
-lock = SweepLock(pathlib.Path(sys.argv[1]))
+from hashscan.scan.lock import ScanLock
+lock = ScanLock(pathlib.Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -27,16 +27,16 @@ def test_a_second_sweep_is_refused_until_the_first_is_gone(tmp_path: Path) -> No
     with holder:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(LockedError) as caught:
-            SweepLock(tmp_path)
+            ScanLock(tmp_path)
         assert caught.value.exit_code == 11
         assert str(tmp_path) in str(caught.value)
         holder.kill()
         holder.wait()
-        SweepLock(tmp_path).release()
+        ScanLock(tmp_path).release()
 
 
 def test_the_state_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
-    with SweepLock(tmp_path / "a" / "state"):
+    with ScanLock(tmp_path / "a" / "state"):
         assert (tmp_path / "a" / "state").stat().st_mode & 0o777 == 0o700
         assert (tmp_path / "a" / "state" / "sweep.lock").stat().st_mode & 0o777 == 0o600
 
@@ -44,11 +44,11 @@ def test_the_state_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 def test_a_file_in_the_way_is_explained(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(OutputError, match="state"):
-        SweepLock(tmp_path / "state")
+        ScanLock(tmp_path / "state")
 
 
 def test_a_link_in_place_of_the_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sweep.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError):
-        SweepLock(tmp_path)
+        ScanLock(tmp_path)
     assert not (tmp_path / "elsewhere").exists()

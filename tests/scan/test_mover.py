@@ -56,14 +56,16 @@ def moves(tmp_path: Path) -> Mover:
 
 
 def test_past_its_time_nothing_is_moved_and_each_says_so(tmp_path: Path, moves: Mover) -> None:
-    records = list(moves.act(SWEEP, lambda: False, time.monotonic())(findings(tmp_path / "files", 2)))
+    records = list(
+        moves.mover_function(SWEEP, lambda: False, time.monotonic())(findings(tmp_path / "files", 2))
+    )
     assert [record["quarantine"]["outcome"] for record in records] == ["refused"] * 2
     assert len(os.listdir(tmp_path / "files")) == 2
-    assert moves.left == 2
+    assert moves.not_moved == 2
 
 
 def test_what_is_kept_counts_for_the_breaker(tmp_path: Path, moves: Mover) -> None:
-    list(moves.act(SWEEP, lambda: False)(findings(tmp_path / "files", 2)))
+    list(moves.mover_function(SWEEP, lambda: False)(findings(tmp_path / "files", 2)))
     kept = list(moves.kept())
     assert [(one["uid"], one["matches"]) for one in kept] == [(os.geteuid(), [MATCH])] * 2
     assert {one["path"] for one in kept} == {str(tmp_path / "files" / name) for name in ("0000", "0001")}
@@ -71,9 +73,9 @@ def test_what_is_kept_counts_for_the_breaker(tmp_path: Path, moves: Mover) -> No
 
 def test_what_is_named_twice_is_moved_once(tmp_path: Path, moves: Mover) -> None:
     found = findings(tmp_path / "files", 3)
-    records = list(moves.act(SWEEP, lambda: False)([*found, found[0]]))
+    records = list(moves.mover_function(SWEEP, lambda: False)([*found, found[0]]))
     assert [record["quarantine"]["outcome"] for record in records] == ["done"] * 4
-    assert (moves.outcomes[Outcome.DONE], moves.left) == (3, 0)
+    assert (moves.outcomes[Outcome.DONE], moves.not_moved) == (3, 0)
 
 
 def test_each_says_what_came_of_it_in_its_order(tmp_path: Path, moves: Mover) -> None:
@@ -81,12 +83,12 @@ def test_each_says_what_came_of_it_in_its_order(tmp_path: Path, moves: Mover) ->
     os.unlink(found[3]["path"])
     Path(found[300]["path"]).write_bytes(b"another")
     found[7]["verdict"] = "held"
-    last = list(moves.act(SWEEP, lambda: False)(found))
+    last = list(moves.mover_function(SWEEP, lambda: False)(found))
     assert [one["path"] for one in last] == [one["path"] for one in found]
     assert last[7] == found[7]
     outcomes = {place: one["quarantine"]["outcome"] for place, one in enumerate(last) if place != 7}
     assert outcomes == dict.fromkeys(outcomes, "done") | {3: "gone", 300: "changed"}
-    assert (moves.left, moves.fields()) == (
+    assert (moves.not_moved, moves.fields()) == (
         2, {"moved": 447, "raced": 0, "changed": 1, "gone": 1, "refused": 0},
     )  # fmt: skip
     assert len(read_items(tmp_path / "state")) == 447
@@ -97,22 +99,22 @@ def test_each_says_what_came_of_it_in_its_order(tmp_path: Path, moves: Mover) ->
 def test_another_process_has_the_quarantine(
     tmp_path: Path, moves: Mover, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mover, "_PATIENCE", 0.0)
+    monkeypatch.setattr(mover, "_LOCK_SECONDS", 0.0)
     found = findings(tmp_path / "files", 3)
     command = [sys.executable, "-c", HOLDER, tmp_path / "state"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        last = list(moves.act(SWEEP, lambda: False)(found))
+        last = list(moves.mover_function(SWEEP, lambda: False)(found))
         holder.communicate(b"")
     assert {one["quarantine"]["outcome"] for one in last} == {"refused"}
     assert "another process uses" in last[0]["quarantine"]["detail"]
-    assert (moves.left, len(os.listdir(tmp_path / "files"))) == (3, 3)
+    assert (moves.not_moved, len(os.listdir(tmp_path / "files"))) == (3, 3)
 
 
 def test_stopped_in_between(tmp_path: Path, moves: Mover) -> None:
     found = findings(tmp_path / "files", 250)
-    last = list(moves.act(SWEEP, lambda: moves.outcomes[Outcome.DONE] > 0)(found))
+    last = list(moves.mover_function(SWEEP, lambda: moves.outcomes[Outcome.DONE] > 0)(found))
     assert [one["quarantine"]["outcome"] for one in last] == ["done"] * 200 + ["refused"] * 50
     assert len(os.listdir(tmp_path / "files")) == 50
 
@@ -126,9 +128,9 @@ def test_rules_say_what_may_be_moved(tmp_path: Path) -> None:
     found[2]["matches"] = [{**MATCH, "list": "o"}]
     sweep = {**SWEEP, "lists": [*SWEEP["lists"], {"name": "o", "state": "local"}]}
     moves = Mover(tmp_path / "state", QuarantineSettings(1, 2), said.append, policy=rules)
-    last = list(moves.act(sweep, lambda: False)(found))
+    last = list(moves.mover_function(sweep, lambda: False)(found))
     assert [one.get("quarantine", {}).get("outcome") for one in last] == ["done", None, None]
-    assert moves.left == 0
+    assert moves.not_moved == 0
     assert not any("--act-on" in words for words in said)
 
 
@@ -141,7 +143,7 @@ def test_without_rules_all_that_is_backed_is_moved(tmp_path: Path, act_on: tuple
     sweep = {**SWEEP, "lists": [*SWEEP["lists"], {"name": "o", "state": "local"}]}
     settings = PolicySettings(act_on=act_on)
     moves = Mover(tmp_path / "state", QuarantineSettings(1, 2), said.append, policy=settings)
-    last = list(moves.act(sweep, lambda: False)(found))
+    last = list(moves.mover_function(sweep, lambda: False)(found))
     outcomes = [one.get("quarantine", {}).get("outcome") for one in last]
     assert outcomes == ["done", "done" if act_on else None]
     stays = "1 match stays: nothing is moved on the word of a local list without --act-on local"

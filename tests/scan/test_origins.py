@@ -9,8 +9,8 @@ import pytest
 
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Batch, Reason
-from hashscan.scan.origins import libraries_of, named_listings, sources_of
-from hashscan.sources.base import LostFile, Passed
+from hashscan.scan.origins import named_listings, source_modules, sources_of
+from hashscan.sources.base import NonFileCounts, UnreadableName
 from hashscan.sources.objects.s3 import S3Source
 from hashscan.sources.options import ListingOptions
 
@@ -48,11 +48,11 @@ def test_names_go_to_their_sources_in_order(tmp_path: Path, monkeypatch: pytest.
     ]
     assert told == [
         [b"a"],
-        LostFile(b"s4://x/y", b"", b"", Reason.NO_NAME, "there is no source for it"),
-        Passed(),
+        UnreadableName(b"s4://x/y", b"", b"", Reason.NO_NAME, "there is no source for it"),
+        NonFileCounts(),
         [b"b"],
-        LostFile(b"file:///etc/passwd", b"", b"", Reason.NO_NAME, "there is no source for it"),
-        LostFile(b"/", os.fsencode(tmp_path)[1:], b"gone", Reason.VANISHED, ""),
+        UnreadableName(b"file:///etc/passwd", b"", b"", Reason.NO_NAME, "there is no source for it"),
+        UnreadableName(b"/", os.fsencode(tmp_path)[1:], b"gone", Reason.VANISHED, ""),
     ]
 
 
@@ -68,19 +68,19 @@ def test_names_go_to_their_sources_in_order(tmp_path: Path, monkeypatch: pytest.
 )
 def test_secrets_in_a_url_are_not_told(name: bytes, shown: bytes) -> None:
     (lost,) = named_listings(iter([name]), [], ListingOptions(), DIRECT)
-    assert isinstance(lost, LostFile)
+    assert isinstance(lost, UnreadableName)
     assert (lost.target, lost.reason) == (shown, Reason.NO_NAME)
 
 
 def test_with_targets_other_schemes_are_outside(tmp_path: Path) -> None:
     sources = sources_of([os.fsencode(tmp_path)], ListingOptions(), DIRECT)
     (lost,) = named_listings(iter([b"s3://bucket/a?b"]), sources, ListingOptions(), DIRECT)
-    assert lost == LostFile(b"s3://bucket/a?b", b"", b"", Reason.OUTSIDE, "")
+    assert lost == UnreadableName(b"s3://bucket/a?b", b"", b"", Reason.OUTSIDE, "")
 
 
 def test_libraries_are_those_of_the_schemes_named() -> None:
-    assert libraries_of([b"/var/www", b"gopher://x", b"./s3://x"]) == ()
-    assert libraries_of([b"/var/www", b"S3://x", b"s3://y/z"]) == S3Source.libraries
+    assert source_modules([b"/var/www", b"gopher://x", b"./s3://x"]) == ()
+    assert source_modules([b"/var/www", b"S3://x", b"s3://y/z"]) == S3Source.libraries
 
 
 @pytest.mark.parametrize(

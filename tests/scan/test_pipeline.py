@@ -26,10 +26,10 @@ from hashscan.model import (
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan import leased_files, pipeline
 from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
-from hashscan.scan.pipeline import Sweep
+from hashscan.scan.pipeline import ScanPipeline
 from hashscan.scan.workers.pool import Pool
 from hashscan.scan.workers.worker import Worker
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile
+from hashscan.sources.base import Listing, NonFileCounts, SkippedFile, UnlistedFolder, UnreadableName
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
@@ -99,7 +99,7 @@ def test_every_file_has_one_verdict(tmp_path: Path, worker: Worker) -> None:
         (folder / str(number)).write_bytes(b"x" * number)
     os.symlink("nowhere", tmp_path / "link")
     os.mkfifo(tmp_path / "fifo")
-    sweep = Sweep(listings(tmp_path, batch_files=10), Inline(worker))
+    sweep = ScanPipeline(listings(tmp_path, batch_files=10), Inline(worker))
     assert list(sweep) == []
     assert sweep.summary.files == 300 == sweep.summary.verdicts[Verdict.CLEAN]
     assert sweep.summary.bytes_read == sum(range(300))
@@ -123,7 +123,7 @@ def test_a_deadline_is_kept_however_slow_it_is(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=lambda: now))
     pool = Slow()
-    sweep = Sweep(listings(tmp_path, batch_files=256), pool, deadline=20.0)
+    sweep = ScanPipeline(listings(tmp_path, batch_files=256), pool, deadline=20.0)
     assert list(sweep) == []
     assert sweep.cut_short
     assert 20.0 <= now < 21.0
@@ -138,7 +138,7 @@ def test_hard_links_are_read_once_and_every_name_counts(tmp_path: Path, worker: 
     for number in range(1, 250):
         os.link(tmp_path / "0", tmp_path / str(number))
     pool = Inline(worker)
-    sweep = Sweep(listings(tmp_path, batch_files=20), pool)
+    sweep = ScanPipeline(listings(tmp_path, batch_files=20), pool)
     list(sweep)
     assert sweep.summary.files == 250
     assert sum(len(batch.items) for batch in pool.asked) == 1
@@ -154,7 +154,7 @@ def linked(*names: bytes) -> Batch:
 
 def test_a_vanished_name_does_not_speak_for_the_others() -> None:
     pool = Vanishing(b"a", b"b")
-    sweep = Sweep([linked(b"a", b"b", b"c", b"d")], pool)
+    sweep = ScanPipeline([linked(b"a", b"b", b"c", b"d")], pool)
     records = list(sweep)
     assert [record["path"] for record in records] == ["/t/a", "/t/b"]
     assert sweep.summary.verdicts == {Verdict.UNREADABLE: 2, Verdict.CLEAN: 2}
@@ -162,19 +162,19 @@ def test_a_vanished_name_does_not_speak_for_the_others() -> None:
 
 
 def test_when_all_names_vanish_all_are_counted() -> None:
-    sweep = Sweep([linked(b"a", b"b"), linked(b"c")], Vanishing(b"a", b"b", b"c"))
+    sweep = ScanPipeline([linked(b"a", b"b"), linked(b"c")], Vanishing(b"a", b"b", b"c"))
     assert len(list(sweep)) == 3
     assert sweep.summary.verdicts == {Verdict.UNREADABLE: 3}
 
 
 def test_what_the_source_passes_by_is_told_and_counted() -> None:
     item = Item(b"big", STAT)
-    sweep = Sweep(
+    sweep = ScanPipeline(
         [
             SkippedFile(b"/t", b"f", item, Reason.OVER_SIZE),
-            LostFile(b"/t", b"f", b"gone", Reason.VANISHED, "No such file"),
-            ClosedFolder(b"/t", b"g", FolderReason.PERMISSION, "Permission denied"),
-            Passed(folders=1, links=2, specials=3),
+            UnreadableName(b"/t", b"f", b"gone", Reason.VANISHED, "No such file"),
+            UnlistedFolder(b"/t", b"g", FolderReason.PERMISSION, "Permission denied"),
+            NonFileCounts(folders=1, links=2, specials=3),
         ],
         Vanishing(),
     )
@@ -199,7 +199,7 @@ def test_no_more_than_two_batches_for_each_worker_are_under_way() -> None:
     pool = Slow()
     pool.workers = 3
     batches = [linked(b"%d" % n) for n in range(50)]
-    sweep = Sweep(
+    sweep = ScanPipeline(
         (Batch(b.source, b.target, b.folder, 1, n, _single(n)) for n, b in enumerate(batches)), pool
     )
     sweep._tick = lambda: sweep.stop() if len(pool.asked) == 6 else None
@@ -219,7 +219,7 @@ def test_an_answer_that_does_not_cover_its_batch_is_a_defect() -> None:
             return BatchResult(super().answer(batch).results[1:])
 
     with pytest.raises(AssertionError):
-        list(Sweep([linked(b"a")], Forgetful()))
+        list(ScanPipeline([linked(b"a")], Forgetful()))
 
 
 def test_a_workers_defect_is_not_swallowed() -> None:
@@ -230,7 +230,7 @@ def test_a_workers_defect_is_not_swallowed() -> None:
             return future
 
     with pytest.raises(RuntimeError, match="defect"):
-        list(Sweep([linked(b"a")], Broken()))
+        list(ScanPipeline([linked(b"a")], Broken()))
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_leased_files_are_tried_again_when_all_others_were(
     waits: list[float] = []
     monkeypatch.setattr(pipeline.time, "sleep", waits.append)
     pool = Inline(worker)
-    sweep = Sweep(listings(tmp_path), pool)
+    sweep = ScanPipeline(listings(tmp_path), pool)
     (record,) = sweep
     assert (record["path"], record["reason"]) == (str(tmp_path / "d"), Reason.LEASED)
     assert sweep.summary.verdicts == {Verdict.CLEAN: 5, Verdict.UNREADABLE: 1}
@@ -281,7 +281,7 @@ def test_a_sweep_that_is_stopped_does_not_wait_for_leases(
     holders["kept"].append(os.open(tmp_path / "a", os.O_RDWR))
     fcntl.fcntl(holders["kept"][-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
     monkeypatch.setattr(leased_files, "_break_seconds", lambda: 3600)
-    sweep = Sweep(listings(tmp_path), Inline(worker))
+    sweep = ScanPipeline(listings(tmp_path), Inline(worker))
     monkeypatch.setattr(pipeline.time, "sleep", lambda _: sweep.stop())
     assert list(sweep) == []
     assert (sweep.summary.files, sweep.cut_short) == (0, True)
@@ -301,7 +301,7 @@ def test_large_files_come_last_by_owner(tmp_path: Path, worker: Worker) -> None:
         with (tmp_path / f"sparse{number}").open("wb") as file:
             file.truncate(SPARSE_BYTES + 8192)
     pool = Deferring(worker)
-    sweep = Sweep(listings(tmp_path), pool)
+    sweep = ScanPipeline(listings(tmp_path), pool)
     assert list(sweep) == []
     assert not sweep.cut_short
     assert sweep.summary.verdicts == {Verdict.CLEAN: 15}
@@ -328,7 +328,7 @@ def test_what_waits_when_the_time_is_used_up_has_no_verdict(
             return super().answer(batch)
 
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=lambda: now))
-    sweep = Sweep(listings(tmp_path), Slow(), deadline=20.0)
+    sweep = ScanPipeline(listings(tmp_path), Slow(), deadline=20.0)
     list(sweep)
     assert sweep.summary.files == 1
     assert sweep.cut_short
@@ -350,7 +350,7 @@ def test_an_answer_that_never_comes_is_not_waited_for(
             return Future()
 
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=clock))
-    sweep = Sweep(listings(tmp_path), Silent(), deadline=20.0)
+    sweep = ScanPipeline(listings(tmp_path), Silent(), deadline=20.0)
     assert list(sweep) == []
     assert sweep.cut_short
     assert sweep.summary.files == 0
@@ -362,7 +362,7 @@ def test_hard_links_of_a_deferred_file_have_its_verdict(tmp_path: Path, worker: 
     for name in "bcd":
         os.link(tmp_path / "a", tmp_path / name)
     pool = Deferring(worker)
-    sweep = Sweep(listings(tmp_path), pool)
+    sweep = ScanPipeline(listings(tmp_path), pool)
     list(sweep)
     assert sweep.summary.verdicts == {Verdict.CLEAN: 4}
     assert sum(batch.max_sparse is not None for batch in pool.asked) == 1

@@ -12,10 +12,10 @@ from hashscan.model import Access
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.sharding.same_scan import SELECTION
 from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.scan import SweepSettings
+from hashscan.settings.scan import ScanSettings
 from hashscan.sources.patterns import Patterns
 
-PLAIN = SweepSettings(
+PLAIN = ScanSettings(
     targets=(b"/t",), lists=None, reports=(), state=None, workers=1, decoding=DecodingLimits()
 )
 LIMITS = {

@@ -17,7 +17,7 @@ from PIL import Image
 from hashscan.hashing import heif
 from hashscan.hashing.samples import samples
 from hashscan.lists.store import ListStore
-from hashscan.matching.setup import algorithms_of_lists
+from hashscan.matching.setup import algorithms_to_compute
 from hashscan.model import Entry, Reason, Verdict
 from hashscan.scan.workers.worker import Worker
 from tests.pictures import encoded, scene
@@ -38,7 +38,7 @@ def worker_for(tmp_path: Path, listed: Image.Image) -> Iterator[Worker]:
     store = ListStore(tmp_path / "lists")
     store.import_entries("ours", [Entry("e", "pdq", value, "A1")], "test")
     with store.open(["ours"], datetime.now(UTC)) as opened:
-        algorithms = algorithms_of_lists(opened.handles)
+        algorithms = algorithms_to_compute(opened.handles)
         with Worker(replace(SETUP, lists=opened.handles, algorithms=algorithms)) as worker:
             yield worker
 

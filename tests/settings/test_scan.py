@@ -6,10 +6,10 @@ import pytest
 
 from hashscan.errors import UsageError
 from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.scan import ReportTarget, SweepSettings
+from hashscan.settings.scan import ReportTarget, ScanSettings
 
 
-def settings(**changes: object) -> SweepSettings:
+def settings(**changes: object) -> ScanSettings:
     values: dict[str, object] = {
         "targets": (b"/srv",),
         "lists": None,
@@ -18,7 +18,7 @@ def settings(**changes: object) -> SweepSettings:
         "workers": 1,
         "decoding": DecodingLimits(),
     }
-    return SweepSettings(**{**values, **changes})  # type: ignore[arg-type]
+    return ScanSettings(**{**values, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hashscan.settings.suggestions import nearest
+from hashscan.settings.suggestions import closest_match
 
 KNOWN = ("workers", "max-pixels", "report", "time_budget")
 
@@ -20,8 +20,8 @@ KNOWN = ("workers", "max-pixels", "report", "time_budget")
     ],
 )
 def test_what_was_meant(word: str, meant: str | None) -> None:
-    assert nearest(word, KNOWN) == meant
+    assert closest_match(word, KNOWN) == meant
 
 
 def test_nothing_is_near_where_nothing_is_known() -> None:
-    assert nearest("workers", ()) is None
+    assert closest_match("workers", ()) is None

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from hashscan.model import Batch
-from hashscan.sources.base import Listing, Passed, shown_path
+from hashscan.sources.base import Listing, NonFileCounts, full_path
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 
@@ -19,25 +19,25 @@ def walked(*targets: bytes, **options: object) -> list[Listing]:
 def files(listings: Iterable[Listing]) -> list[bytes]:
     """Paths of the files to be read, sorted."""
     return sorted(
-        shown_path(listing.target, listing.folder, item.name)
+        full_path(listing.target, listing.folder, item.name)
         for listing in listings
         if isinstance(listing, Batch)
         for item in listing.items
     )
 
 
-def passed(listings: Iterable[Listing]) -> Passed:
+def passed(listings: Iterable[Listing]) -> NonFileCounts:
     """The sum of everything passed by."""
     sums = Counter[str]()
     for listing in listings:
-        if isinstance(listing, Passed):
-            sums.update({name: getattr(listing, name) for name in Passed.__slots__})
-    return Passed(**sums)
+        if isinstance(listing, NonFileCounts):
+            sums.update({name: getattr(listing, name) for name in NonFileCounts.__slots__})
+    return NonFileCounts(**sums)
 
 
 def others(listings: Iterable[Listing]) -> list[Listing]:
     """Everything that is not as it should be."""
-    return [listing for listing in listings if not isinstance(listing, Batch | Passed)]
+    return [listing for listing in listings if not isinstance(listing, Batch | NonFileCounts)]
 
 
 def identity(path: bytes) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
-from hashscan.sources.base import FileTrouble, Listing, Passed, SkippedFile, Source, shown_path
+from hashscan.sources.base import FileError, Listing, NonFileCounts, SkippedFile, Source, full_path
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.objects.az import AzureSource
 from hashscan.sources.objects.gs import GoogleSource
@@ -243,7 +243,7 @@ def fill(storage: Storage) -> dict[bytes, bytes]:
 
 def path_in(batch: Batch | SkippedFile, item: Item) -> bytes:
     """A file's path beneath the target."""
-    return shown_path(b"", batch.folder, item.name).lstrip(b"/")
+    return full_path(b"", batch.folder, item.name).lstrip(b"/")
 
 
 def batch_of(source: Source, path: bytes) -> Batch:
@@ -266,7 +266,7 @@ def open_batch(storage: Storage, source: Source, batch: Batch) -> dict[bytes, by
     batch = pickle.loads(pickle.dumps(batch))
     read = {}
     with closing(type(source).opener(storage.access)) as opener, opener.reopen(batch) as folder:
-        folder.announce(batch.items)
+        folder.prefetch(batch.items)
         for item in batch.items:
             with closing(folder.open(item)) as file:
                 assert file.stat == item.stat
@@ -284,10 +284,10 @@ def trouble(storage: Storage, source: Source, batch: Batch) -> list[Reason]:
     try:
         with closing(type(source).opener(storage.access)) as opener, opener.reopen(batch) as folder:
             for item in batch.items:
-                with pytest.raises(FileTrouble) as caught:
+                with pytest.raises(FileError) as caught:
                     folder.open(item)
                 reasons.append(caught.value.reason)
-    except FileTrouble as error:
+    except FileError as error:
         reasons = [error.reason] * len(batch.items)
     return reasons
 
@@ -320,7 +320,7 @@ def test_sizes_are_those_of_the_files(storage: Storage) -> None:
 
 
 def test_nothing_there(storage: Storage) -> None:
-    assert all(isinstance(listing, Passed) for listing in storage.source().listings())
+    assert all(isinstance(listing, NonFileCounts) for listing in storage.source().listings())
 
 
 def test_over_size_is_told_of(storage: Storage) -> None:
@@ -376,7 +376,7 @@ def test_the_names_of_what_a_listing_holds(storage: Storage) -> None:
     (batch,) = batches(storage.source().listings())
     (item,) = batch.items
     assert isinstance(item, Item)
-    assert shown_path(batch.target, batch.folder, item.name).endswith(b"/a/f")
+    assert full_path(batch.target, batch.folder, item.name).endswith(b"/a/f")
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_the_names_of_what_a_listing_holds(storage: Storage) -> None:
     ],
 )
 def test_shown_path(parts: tuple[bytes, bytes, bytes], whole: bytes) -> None:
-    assert shown_path(*parts) == whole
+    assert full_path(*parts) == whole
 
 
 component = st.binary(min_size=1, max_size=5).filter(lambda name: b"/" not in name)
@@ -401,5 +401,5 @@ component = st.binary(min_size=1, max_size=5).filter(lambda name: b"/" not in na
 
 @given(component, st.lists(component, max_size=3), component)
 def test_shown_path_loses_nothing(target: bytes, folder: list[bytes], name: bytes) -> None:
-    shown = shown_path(b"/" + target, b"/".join(folder), name)
+    shown = full_path(b"/" + target, b"/".join(folder), name)
     assert shown.split(b"/") == [b"", target, *folder, name]

@@ -12,12 +12,12 @@ import pytest
 
 from hashscan.model import CtimeTrust
 from hashscan.sources import ctime
-from hashscan.sources.ctime import ON_TRUST, PROVEN, TypeOfFiles, probe
+from hashscan.sources.ctime import TRUSTED_TYPES, TYPES_TRUSTED_BY_OPTION, FilesystemTypes, ctime_trust
 from hashscan.sources.mounts import filesystem_type
 
 from .children import in_child, needs_root
 
-EXT4, XFS, TMPFS = PROVEN["ext4"], ON_TRUST["xfs"], 0x01021994
+EXT4, XFS, TMPFS = TRUSTED_TYPES["ext4"], TYPES_TRUSTED_BY_OPTION["xfs"], 0x01021994
 LEASES = {"C": ctime._lease, "Python": ctime._lease_in_python}
 WRITING_OUT = {"C": ctime._write_out, "Python": ctime._write_out_in_python}
 
@@ -46,41 +46,41 @@ def file(path: Path) -> Iterator[int]:
 
 @pytest.mark.usefixtures("_way")
 def test_without_a_writer_a_proven_type_is_trusted(file: int) -> None:
-    assert probe(file, EXT4) is CtimeTrust.PROVEN
+    assert ctime_trust(file, EXT4) is CtimeTrust.PROVEN
     # The lease was given back, so that it can be had again.
-    assert probe(file, EXT4) is CtimeTrust.PROVEN
+    assert ctime_trust(file, EXT4) is CtimeTrust.PROVEN
 
 
 @pytest.mark.usefixtures("_way")
 def test_who_writes_is_seen_until_the_last_way_to_write_is_gone(path: Path, file: int) -> None:
     writer = os.open(path, os.O_RDWR)
-    assert probe(file, EXT4) is CtimeTrust.WRITER
+    assert ctime_trust(file, EXT4) is CtimeTrust.WRITER
     mapping = mmap.mmap(writer, 7)
     os.close(writer)
-    assert probe(file, EXT4) is CtimeTrust.WRITER
+    assert ctime_trust(file, EXT4) is CtimeTrust.WRITER
     mapping.close()
-    assert probe(file, EXT4) is CtimeTrust.PROVEN
+    assert ctime_trust(file, EXT4) is CtimeTrust.PROVEN
 
 
 @pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("kind", [XFS, TMPFS, None, 0])
 def test_other_types_are_not_trusted(file: int, kind: int | None) -> None:
-    assert probe(file, kind) is CtimeTrust.FILESYSTEM
-    assert probe(file, kind, ("nfs",)) is CtimeTrust.FILESYSTEM
+    assert ctime_trust(file, kind) is CtimeTrust.FILESYSTEM
+    assert ctime_trust(file, kind, ("nfs",)) is CtimeTrust.FILESYSTEM
 
 
 @pytest.mark.usefixtures("_way")
 def test_a_type_on_trust_is_never_proven(path: Path, file: int) -> None:
-    assert probe(file, XFS, ("nfs", "xfs")) is CtimeTrust.ON_TRUST
+    assert ctime_trust(file, XFS, ("nfs", "xfs")) is CtimeTrust.ON_TRUST
     with path.open("r+b"):
-        assert probe(file, XFS, ("xfs",)) is CtimeTrust.WRITER
+        assert ctime_trust(file, XFS, ("xfs",)) is CtimeTrust.WRITER
 
 
 @needs_root
 @pytest.mark.usefixtures("_way")
 def test_of_another_users_file_nothing_is_proven(path: Path) -> None:
     def ask() -> CtimeTrust:
-        return probe(os.open(path, os.O_RDONLY), EXT4)
+        return ctime_trust(os.open(path, os.O_RDONLY), EXT4)
 
     assert in_child(ask, as_nobody=True) is CtimeTrust.UNPROVEN
 
@@ -91,16 +91,16 @@ def test_where_the_kernel_fails_the_file_is_read_again(
     file: int, error: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ctime, "_lease", lambda _: error)
-    assert probe(file, EXT4) is CtimeTrust.WRITER
+    assert ctime_trust(file, EXT4) is CtimeTrust.WRITER
 
 
 def test_where_nothing_can_be_written_out_the_file_is_read_again(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ctime, "_lease", lambda _: errno.EACCES)
-    assert probe(file, EXT4) is CtimeTrust.UNPROVEN
+    assert ctime_trust(file, EXT4) is CtimeTrust.UNPROVEN
     monkeypatch.setattr(ctime, "_write_out", lambda _: errno.EIO)
-    assert probe(file, EXT4) is CtimeTrust.WRITER
+    assert ctime_trust(file, EXT4) is CtimeTrust.WRITER
 
 
 @pytest.mark.parametrize("lease", LEASES.values(), ids=LEASES)
@@ -151,7 +151,7 @@ def test_the_type_is_that_of_the_file_itself(path: Path, file: int, monkeypatch:
 
     monkeypatch.setattr(ctime, "filesystem_type", count)
     device = os.fstat(file).st_dev
-    types = TypeOfFiles(device)
+    types = FilesystemTypes(device)
     assert types.of(file, device) == types.of(file, device) == filesystem_type(file)
     assert len(asked) == 1
     memory = os.memfd_create("file")

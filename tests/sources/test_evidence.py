@@ -10,7 +10,7 @@ import pytest
 
 from hashscan.model import Batch, Reason
 from hashscan.sources.base import SkippedFile
-from hashscan.sources.evidence import FOLDER_NAME, TAG, Evidence, KeptFile
+from hashscan.sources.evidence import FOLDER_NAME, TAG, QuarantinedFile, QuarantineFolders
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 
@@ -29,25 +29,25 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
-def recorded(place: Path, file: KeptFile) -> Evidence:
-    return Evidence(lambda: {os.fsencode(place): {b"item": file}})
+def recorded(place: Path, file: QuarantinedFile) -> QuarantineFolders:
+    return QuarantineFolders(lambda: {os.fsencode(place): {b"item": file}})
 
 
-def listed(target: Path, kept: Evidence) -> list[bytes]:
+def listed(target: Path, kept: QuarantineFolders) -> list[bytes]:
     source = FilesystemSource([os.fsencode(target)], ListingOptions(kept=kept))
     found = [listing for listing in source.listings() if isinstance(listing, Batch)]
     return sorted(item.name for batch in found for item in batch.items)
 
 
-def named(path: Path, kept: Evidence) -> list[object]:
+def named(path: Path, kept: QuarantineFolders) -> list[object]:
     source = FilesystemSource([os.fsencode(path.parents[1])], ListingOptions(kept=kept))
     return list(source.named(iter([os.fsencode(path)])))
 
 
 def test_what_the_log_names_is_left_out(place: Path) -> None:
     status = (place / "item").stat()
-    by_times = KeptFile("0" * 64, status.st_size, status.st_ino, status.st_ctime_ns)
-    for file in (by_times, KeptFile(SHA256, len(CONTENT)), KeptFile(SHA256)):
+    by_times = QuarantinedFile("0" * 64, status.st_size, status.st_ino, status.st_ctime_ns)
+    for file in (by_times, QuarantinedFile(SHA256, len(CONTENT)), QuarantinedFile(SHA256)):
         kept = recorded(place, file)
         assert listed(place.parent, kept) == []
         assert listed(place, kept) == []
@@ -56,22 +56,22 @@ def test_what_the_log_names_is_left_out(place: Path) -> None:
 
 def test_a_name_an_owner_and_a_mode_hide_nothing(place: Path) -> None:
     told: list[str] = []
-    assert listed(place.parent, Evidence(dict, told.append)) == [b"CACHEDIR.TAG", b"item"]
+    assert listed(place.parent, QuarantineFolders(dict, told.append)) == [b"CACHEDIR.TAG", b"item"]
     assert ["--quarantine-state" in words for words in told] == [True]
-    assert isinstance(named(place / "item", Evidence())[0], Batch)
+    assert isinstance(named(place / "item", QuarantineFolders())[0], Batch)
 
 
 def test_warnings_are_bounded(tmp_path: Path) -> None:
     told: list[str] = []
     for number in range(20):
         (tmp_path / str(number) / NAME).mkdir(parents=True)
-    listed(tmp_path, Evidence(dict, told.append))
+    listed(tmp_path, QuarantineFolders(dict, told.append))
     assert len(told) == 6
 
 
 def test_anything_else_in_the_folder_is_scanned(place: Path) -> None:
     """Whoever is root in a container that has the file system to itself can write into it."""
-    kept = recorded(place, KeptFile(SHA256, len(CONTENT)))
+    kept = recorded(place, QuarantinedFile(SHA256, len(CONTENT)))
     (place / "other").write_bytes(CONTENT)
     (place / "deeper").mkdir()
     (place / "deeper" / "item").write_bytes(CONTENT)
@@ -83,14 +83,14 @@ def test_anything_else_in_the_folder_is_scanned(place: Path) -> None:
 @pytest.mark.parametrize("size", [len(CONTENT), len(CONTENT) + 1])
 def test_an_item_that_was_written_over_is_scanned(place: Path, size: int) -> None:
     status = (place / "item").stat()
-    kept = recorded(place, KeptFile(SHA256, status.st_size, status.st_ino, status.st_ctime_ns - 1))
+    kept = recorded(place, QuarantinedFile(SHA256, status.st_size, status.st_ino, status.st_ctime_ns - 1))
     assert listed(place.parent, kept) == []
     (place / "item").write_bytes(b"x" * size)
     assert listed(place.parent, kept) == [b"item"]
 
 
 def test_the_folder_elsewhere_or_another_in_its_place_is_scanned(place: Path) -> None:
-    file = KeptFile(SHA256, len(CONTENT))
+    file = QuarantinedFile(SHA256, len(CONTENT))
     moved = place.parent / "moved" / NAME
     moved.parent.mkdir()
     place.rename(moved)
@@ -109,14 +109,14 @@ def test_a_copy_restored_from_a_backup_is_known_by_its_content(place: Path) -> N
     (place / "item").rename(place / "aside")
     (place / "item").write_bytes(CONTENT)
     (place / "aside").unlink()
-    kept = recorded(place, KeptFile(SHA256, len(CONTENT), status.st_ino, status.st_ctime_ns))
+    kept = recorded(place, QuarantinedFile(SHA256, len(CONTENT), status.st_ino, status.st_ctime_ns))
     assert listed(place.parent, kept) == []
 
 
 def test_what_is_no_file_any_more_is_not_taken_for_one(place: Path) -> None:
     (place / "item").unlink()
     (place / "item").symlink_to("/etc/passwd")
-    assert listed(place.parent, recorded(place, KeptFile(SHA256, len(CONTENT)))) == []
+    assert listed(place.parent, recorded(place, QuarantinedFile(SHA256, len(CONTENT)))) == []
     (place / "item").unlink()
     os.mkfifo(place / "item")
-    assert listed(place.parent, recorded(place, KeptFile(SHA256, len(CONTENT)))) == []
+    assert listed(place.parent, recorded(place, QuarantinedFile(SHA256, len(CONTENT)))) == []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from hashscan.model import DIRECT, Batch, Item, Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 
@@ -43,14 +43,14 @@ def contents(batch: Batch) -> dict[bytes, bytes]:
     return read
 
 
-def refused_folder(batch: Batch) -> FileTrouble:
-    with pytest.raises(FileTrouble) as caught, FilesystemSource.opener(DIRECT).reopen(batch):
+def refused_folder(batch: Batch) -> FileError:
+    with pytest.raises(FileError) as caught, FilesystemSource.opener(DIRECT).reopen(batch):
         pytest.fail("opened")
     return caught.value
 
 
 def refused_file(batch: Batch, name: bytes) -> tuple[Reason, str]:
-    with FilesystemSource.opener(DIRECT).reopen(batch) as folder, pytest.raises(FileTrouble) as caught:
+    with FilesystemSource.opener(DIRECT).reopen(batch) as folder, pytest.raises(FileError) as caught:
         folder.open(item_of(batch, name))
     return caught.value.reason, caught.value.detail
 
@@ -153,7 +153,7 @@ def test_other_errors_keep_the_words_of_the_system(tree: bytes) -> None:
             lowest = os.dup(0)
             os.close(lowest)
             resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, lowest))
-            with pytest.raises(FileTrouble) as caught:
+            with pytest.raises(FileError) as caught:
                 folder.open(batch.items[0])
         return caught.value.reason, caught.value.detail
 
@@ -215,7 +215,7 @@ def test_changed_while_read(tree: bytes, change: Callable[[bytes], object]) -> N
         file.check_unchanged()
         time.sleep(0.02)  # the kernel's clock for files ticks every few milliseconds
         change(tree + b"/f")
-        with pytest.raises(FileTrouble) as caught:
+        with pytest.raises(FileError) as caught:
             file.check_unchanged()
         assert caught.value.reason is Reason.CHANGED
         file.close()

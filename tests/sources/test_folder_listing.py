@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hashscan.sources import folder_listing
 from hashscan.sources.columns import ItemColumns
-from hashscan.sources.folder_listing import Look, looks, looks_in_python
+from hashscan.sources.folder_listing import ListingChunk, looks, looks_in_python
 from hashscan.sources.posix import file_stat
 from tests.sources.children import GETDENTS64, fail_call, in_child, needs_numbers, needs_root, own_mounts
 from tests.sources.trees import fill, temporary_tree, write
@@ -36,7 +36,7 @@ def seen(way: object, path: bytes, most: int) -> tuple[list[tuple[bytes, tuple[i
     """Files with what is said of them, and all else."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        found: list[Look] = list(way(descriptor, most))  # type: ignore[operator]
+        found: list[ListingChunk] = list(way(descriptor, most))  # type: ignore[operator]
     finally:
         os.close(descriptor)
     assert all(not one.ended and not one.error for one in found[:-1])
@@ -50,8 +50,8 @@ def seen(way: object, path: bytes, most: int) -> tuple[list[tuple[bytes, tuple[i
     return sorted(files), [folders, links, specials, odd, found[-1].ended, found[-1].error]
 
 
-def columns_of(found: Look) -> ItemColumns:
-    return ItemColumns.of(found)
+def columns_of(found: ListingChunk) -> ItemColumns:
+    return ItemColumns.from_look(found)
 
 
 @needs_c

@@ -12,7 +12,7 @@ import pytest
 
 from hashscan.model import Batch, FolderReason, Reason
 from hashscan.sources import foreign_mounts, regular
-from hashscan.sources.base import ClosedFolder, FileTrouble
+from hashscan.sources.base import FileError, UnlistedFolder
 from hashscan.sources.beneath import FILE_FLAGS, LIST_FLAGS, PASS_FLAGS, open_absolute, open_by_steps
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.foreign_mounts import ForeignMountError, identity_in_python, seen
@@ -149,7 +149,7 @@ def test_one_that_is_mounted_between_listing_and_reading(tree: bytes, over: str)
         try:
             with FilesystemSource.opener(None).reopen(batch) as folder:  # type: ignore[arg-type]
                 folder.open(batch.items[0])
-        except FileTrouble as trouble:
+        except FileError as trouble:
             return trouble.reason
         return None
 
@@ -166,7 +166,7 @@ def test_a_walk_goes_on_beside_it(tree: bytes) -> None:
 
     def attempt() -> tuple[list[object], int]:
         listings = list(FilesystemSource([tree], ListingOptions()).listings())
-        closed = [one for one in listings if isinstance(one, ClosedFolder)]
+        closed = [one for one in listings if isinstance(one, UnlistedFolder)]
         files = sum(len(one.items) for one in listings if isinstance(one, Batch))
         return [(one.folder, one.reason) for one in closed], files
 

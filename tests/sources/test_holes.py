@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.sources.ctime import TypeOfFiles
+from hashscan.sources.ctime import FilesystemTypes
 from hashscan.sources.filesystem import _File
 from hashscan.sources.holes import BLOCK_BYTES, PAIRS_MAX, holes_exceed
 
@@ -97,7 +97,7 @@ def test_very_many_holes_are_not_counted_to_the_end(monkeypatch: pytest.MonkeyPa
 def test_blocks_that_say_less_than_is_there_do_not_count_alone(tmp_path: Path) -> None:
     # As file systems do that compress.
     (tmp_path / "f").write_bytes(b"x" * MIB)
-    opened = _File(os.open(tmp_path / "f", os.O_RDONLY), os.stat(tmp_path / "f"), TypeOfFiles(0))
+    opened = _File(os.open(tmp_path / "f", os.O_RDONLY), os.stat(tmp_path / "f"), FilesystemTypes(0))
     opened.hole_bytes = 1 << 40
     assert not opened.holes_exceed(0)
     opened.close()
@@ -106,7 +106,7 @@ def test_blocks_that_say_less_than_is_there_do_not_count_alone(tmp_path: Path) -
 def test_without_holes_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # It would wait for the lock of the file, which its owner can hold.
     (tmp_path / "f").write_bytes(b"x" * MIB)
-    opened = _File(os.open(tmp_path / "f", os.O_RDONLY), os.stat(tmp_path / "f"), TypeOfFiles(0))
+    opened = _File(os.open(tmp_path / "f", os.O_RDONLY), os.stat(tmp_path / "f"), FilesystemTypes(0))
     monkeypatch.setattr(os, "lseek", None)
     assert not opened.holes_exceed(0)
     opened.close()

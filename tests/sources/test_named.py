@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from hashscan.model import DIRECT, Batch, Reason
-from hashscan.sources.base import FileTrouble, Listing, LostFile, Passed, SkippedFile, shown_path
+from hashscan.sources.base import FileError, Listing, NonFileCounts, SkippedFile, UnreadableName, full_path
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
@@ -36,13 +36,13 @@ def said(listing: Listing) -> list[tuple[bytes, str]]:
     match listing:
         case Batch(items=items):
             assert len({item.name for item in items}) == len(items)
-            return [(shown_path(listing.target, listing.folder, item.name), "read") for item in items]
+            return [(full_path(listing.target, listing.folder, item.name), "read") for item in items]
         case SkippedFile(target, folder, item, reason):
-            return [(shown_path(target, folder, item.name), f"skipped: {reason}")]
-        case LostFile(target, folder, name, reason, detail):
-            return [(shown_path(target, folder, name), f"{reason}: {detail}" if detail else str(reason))]
-        case Passed():
-            assert listing == Passed()
+            return [(full_path(target, folder, item.name), f"skipped: {reason}")]
+        case UnreadableName(target, folder, name, reason, detail):
+            return [(full_path(target, folder, name), f"{reason}: {detail}" if detail else str(reason))]
+        case NonFileCounts():
+            assert listing == NonFileCounts()
             return []
     raise AssertionError(listing)
 
@@ -107,7 +107,7 @@ def test_a_target_that_is_turned_into_a_link(here: bytes) -> None:
     os.rename(b"a", b"moved")
     os.symlink(b"c", b"a")
     (lost,) = source.named(iter([b"a/four"]))
-    assert isinstance(lost, LostFile)
+    assert isinstance(lost, UnreadableName)
     assert (lost.target, lost.reason) == (here + b"/a", Reason.NO_FILE)
 
 
@@ -175,7 +175,7 @@ def test_named_twice_and_batches(here: bytes) -> None:
     assert [
         [item.name for item in listing.items] if isinstance(listing, Batch) else listing
         for listing in listings
-    ] == [[b"one", b"two"], [b"one"], Passed(), [b"two"], [b"top"]]
+    ] == [[b"one", b"two"], [b"one"], NonFileCounts(), [b"two"], [b"top"]]
 
 
 def test_limits_of_a_batch(here: bytes) -> None:
@@ -233,7 +233,7 @@ def test_a_folder_turned_into_a_link_meanwhile(here: bytes) -> None:
     os.rename(b"a", b"moved")
     os.symlink(b"moved", b"a")
     assert isinstance(batch, Batch)
-    with pytest.raises(FileTrouble) as caught, source.opener(DIRECT).reopen(batch):
+    with pytest.raises(FileError) as caught, source.opener(DIRECT).reopen(batch):
         pass
     assert caught.value.reason is Reason.REPLACED
 

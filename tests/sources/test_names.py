@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.sources.names import LONGEST, PAUSE, NameList
+from hashscan.sources.names import LONGEST, NO_NAME_YET, NameList
 
 plain = st.binary(min_size=1, max_size=30).filter(lambda name: b"\n" not in name and b"\0" not in name)
 odd = st.binary(min_size=1, max_size=30).filter(lambda name: b"\0" not in name)
@@ -22,7 +22,7 @@ odd = st.binary(min_size=1, max_size=30).filter(lambda name: b"\0" not in name)
 
 def read(path: Path) -> list[bytes]:
     with NameList(path) as names:
-        found = [name for name in names.names() if name != PAUSE]
+        found = [name for name in names.names() if name != NO_NAME_YET]
         assert names.count == len(found)
         return found
 
@@ -70,7 +70,7 @@ def test_nul_in_the_beginning_decides_at_once(tmp_path: Path) -> None:
     with NameList(tmp_path / "names") as names:
         found = names.names()
         os.write(held, b"\0a\nb\0")
-        assert next(n for n in found if n != PAUSE) == b"a\nb"
+        assert next(n for n in found if n != NO_NAME_YET) == b"a\nb"
     os.close(held)
 
 
@@ -79,12 +79,12 @@ def test_a_pause_while_nothing_comes(tmp_path: Path) -> None:
     held = os.open(tmp_path / "names", os.O_RDWR)
     with NameList(tmp_path / "names") as names:
         found = names.names()
-        assert [next(found), next(found)] == [PAUSE, PAUSE]
+        assert [next(found), next(found)] == [NO_NAME_YET, NO_NAME_YET]
         os.write(held, b"\0first\0sec")
-        assert next(n for n in found if n != PAUSE) == b"first"
-        assert next(found) == PAUSE
+        assert next(n for n in found if n != NO_NAME_YET) == b"first"
+        assert next(found) == NO_NAME_YET
         os.write(held, b"ond\0")
-        assert next(n for n in found if n != PAUSE) == b"second"
+        assert next(n for n in found if n != NO_NAME_YET) == b"second"
     os.close(held)
 
 

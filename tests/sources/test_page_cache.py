@@ -19,7 +19,7 @@ from hashscan.model import DIRECT, Batch
 from hashscan.sources import page_cache
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
-from hashscan.sources.page_cache import ALL, absent_ranges, let_go
+from hashscan.sources.page_cache import ALL, absent_ranges, drop_from_cache
 
 needs_cachestat = pytest.mark.skipif(
     find_spec("hashscan.sources._kernel_calls") is None, reason="the extension in C is not built"
@@ -166,11 +166,11 @@ def test_files_of_others(file: Path) -> None:
     with file.open("rb", buffering=0) as stream:
         read = f"""
 import os, sys
-from hashscan.sources.page_cache import absent_ranges, let_go
+from hashscan.sources.page_cache import absent_ranges, drop_from_cache
 os.setgid(65534); os.setuid(65534)
 absent = absent_ranges({stream.fileno()}, {SIZE})
 os.pread({stream.fileno()}, {SIZE}, 0)
-let_go({stream.fileno()}, absent)
+drop_from_cache({stream.fileno()}, absent)
 """
         subprocess.run([sys.executable, "-c", read], check=True, pass_fds=[stream.fileno()], timeout=60)
     assert not any(resident(file))
@@ -180,6 +180,6 @@ let_go({stream.fileno()}, absent)
 def test_to_let_go_of_what_is_closed_is_no_error(ranges: Sequence[tuple[int, int]]) -> None:
     reader, writer = os.pipe()
     # A pipe has no pages to let go of.
-    let_go(reader, ranges)
+    drop_from_cache(reader, ranges)
     os.close(reader)
     os.close(writer)

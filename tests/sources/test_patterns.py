@@ -18,7 +18,7 @@ def excluded(patterns: Patterns, path: bytes, *, is_folder: bool = False) -> boo
     for folder in folders:
         if patterns.excludes(place, folder, is_folder=True):
             return True
-        place = patterns.enter(place, folder)
+        place = patterns.descend(place, folder)
     return patterns.excludes(place, name, is_folder=is_folder)
 
 
@@ -198,7 +198,7 @@ def test_no_path_can_make_it_slow() -> None:
     place = patterns.start
     for _ in range(2000):
         assert not patterns.excludes(place, b"a", is_folder=True)
-        place = patterns.enter(place, b"a")
+        place = patterns.descend(place, b"a")
     assert patterns.excludes(place, b"b", is_folder=False)
 
 
@@ -231,7 +231,7 @@ def test_paths_agree_with_a_plain_regular_expression(parts: list[str], path: lis
     patterns = Patterns.compile(["/".join(parts)])
     place = patterns.start
     for name in path[:-1]:
-        place = patterns.enter(place, name.encode())
+        place = patterns.descend(place, name.encode())
     expected = re.fullmatch(plain, "/".join(path) + "/") is not None
     assert patterns.excludes(place, path[-1].encode(), is_folder=False) == expected
 
@@ -242,5 +242,5 @@ def test_any_pattern_compiles_or_is_refused(pattern: str, name: bytes) -> None:
         patterns = Patterns.compile([pattern])
     except UsageError:
         return
-    place = patterns.enter(patterns.start, b"folder")
+    place = patterns.descend(patterns.start, b"folder")
     assert patterns.excludes(place, name, is_folder=True) in {True, False}

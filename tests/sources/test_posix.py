@@ -7,8 +7,14 @@ import stat
 import pytest
 
 from hashscan.model import FileStat, FolderReason, Reason
-from hashscan.sources.base import ClosedFolder, FileTrouble
-from hashscan.sources.posix import closed_folder, expect, file_stat, file_trouble, kind
+from hashscan.sources.base import FileError, UnlistedFolder
+from hashscan.sources.posix import (
+    closed_folder,
+    describe_file_type,
+    file_stat,
+    file_trouble,
+    require_identity,
+)
 
 from .trees import write
 
@@ -40,19 +46,21 @@ def test_all_other_errors_keep_the_words_of_the_system() -> None:
 
 @pytest.mark.parametrize("reason", [Reason.PERMISSION, Reason.IO_ERROR, Reason.VANISHED, Reason.REPLACED])
 def test_folders_have_the_same_troubles(reason: Reason) -> None:
-    closed = closed_folder(b"/t", b"f", FileTrouble(reason, "words"))
-    assert closed == ClosedFolder(b"/t", b"f", FolderReason(reason.value), "words")
+    closed = closed_folder(b"/t", b"f", FileError(reason, "words"))
+    assert closed == UnlistedFolder(b"/t", b"f", FolderReason(reason.value), "words")
 
 
 def test_kinds(tree: bytes) -> None:
     os.mkfifo(tree + b"/fifo")
     os.symlink(b"x", tree + b"/link")
     write(tree + b"/file")
-    shown = {name: kind(os.lstat(os.path.join(tree, name)).st_mode) for name in os.listdir(tree)}
+    shown = {
+        name: describe_file_type(os.lstat(os.path.join(tree, name)).st_mode) for name in os.listdir(tree)
+    }
     assert shown == {b"fifo": "a FIFO", b"link": "a symbolic link", b"file": "a regular file"}
-    assert kind(os.stat(tree).st_mode) == "a folder"
-    assert kind(os.stat("/dev/null").st_mode) == "a character device"
-    assert kind(stat.S_IFSOCK) == "a socket"
+    assert describe_file_type(os.stat(tree).st_mode) == "a folder"
+    assert describe_file_type(os.stat("/dev/null").st_mode) == "a character device"
+    assert describe_file_type(stat.S_IFSOCK) == "a socket"
 
 
 @pytest.mark.parametrize("mtime", [YEAR_2400, -(10**9) + 1, 0])
@@ -71,9 +79,9 @@ def test_file_stat(tree: bytes, mtime: int) -> None:
 def test_expect(tree: bytes) -> None:
     status = os.stat(tree)
     descriptor = os.open(tree, os.O_RDONLY)
-    assert expect(descriptor, status.st_dev, status.st_ino) == descriptor
-    with pytest.raises(FileTrouble) as caught:
-        expect(descriptor, status.st_dev, status.st_ino + 1)
+    assert require_identity(descriptor, status.st_dev, status.st_ino) == descriptor
+    with pytest.raises(FileError) as caught:
+        require_identity(descriptor, status.st_dev, status.st_ino + 1)
     assert caught.value.reason is Reason.REPLACED
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)

@@ -13,7 +13,7 @@ import pytest
 
 from hashscan.model import Reason
 from hashscan.sources import regular
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.regular import open_regular
 
 from .children import in_child, mount, needs_root, own_mounts
@@ -46,7 +46,7 @@ def read(path: bytes, status: os.stat_result | None = None) -> bytes:
 
 
 def refusal(path: bytes, status: os.stat_result | None = None) -> tuple[Reason, str]:
-    with pytest.raises(FileTrouble) as caught:
+    with pytest.raises(FileError) as caught:
         read(path, status)
     return caught.value.reason, caught.value.detail
 
@@ -200,7 +200,7 @@ def test_exchanged_all_the_time(tree: bytes) -> None:
         while time.monotonic() < ends:
             try:
                 outcomes.add(read(tree + b"/f", status))
-            except FileTrouble as trouble:
+            except FileError as trouble:
                 outcomes.add(trouble.reason)
     finally:
         stop.set()

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.model import Batch, FileStat, FolderReason, Item, Reason, Shard
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile, shown_path
+from hashscan.sources.base import (
+    Listing,
+    NonFileCounts,
+    SkippedFile,
+    UnlistedFolder,
+    UnreadableName,
+    full_path,
+)
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.shards import ShardFilter, shard_of
@@ -46,16 +53,16 @@ def told(listings: Iterable[Listing]) -> Counter[tuple[str, bytes]]:
             case Batch():
                 assert listing.items
                 found.update(
-                    ("file", shown_path(listing.target, listing.folder, item.name)) for item in listing.items
+                    ("file", full_path(listing.target, listing.folder, item.name)) for item in listing.items
                 )
             case SkippedFile(target, folder, item):
-                found["skipped", shown_path(target, folder, item.name)] += 1
-            case LostFile(target, folder, name):
-                found["lost", shown_path(target, folder, name)] += 1
-            case ClosedFolder(target, folder):
-                found["closed", shown_path(target, folder)] += 1
-            case Passed():
-                for what in Passed.__slots__:
+                found["skipped", full_path(target, folder, item.name)] += 1
+            case UnreadableName(target, folder, name):
+                found["lost", full_path(target, folder, name)] += 1
+            case UnlistedFolder(target, folder):
+                found["closed", full_path(target, folder)] += 1
+            case NonFileCounts():
+                for what in NonFileCounts.__slots__:
                     found[what, b""] += getattr(listing, what)
     return +found
 
@@ -65,11 +72,11 @@ def listing_of(kind: int, target: bytes, folder: bytes, some: list[bytes]) -> Li
     if kind == 0:
         return SkippedFile(target, folder, items[0], Reason.EXCLUDED)
     if kind == 1:
-        return LostFile(target, folder, some[0], Reason.VANISHED, "")
+        return UnreadableName(target, folder, some[0], Reason.VANISHED, "")
     if kind == 2:
-        return ClosedFolder(target, folder, FolderReason.PERMISSION, "")
+        return UnlistedFolder(target, folder, FolderReason.PERMISSION, "")
     if kind == 3:
-        return Passed(1, 2, 3, 4)
+        return NonFileCounts(1, 2, 3, 4)
     return Batch("file", target, folder, 1, 2, items)
 
 
@@ -102,7 +109,7 @@ def test_all_shards_together_are_the_whole(
         assert all(shard_of(path, count) == index for kind, path in part if path)
         together += part
         assert kept.targets_with_files == {
-            listing.target for listing in whole if not isinstance(listing, ClosedFolder | Passed)
+            listing.target for listing in whole if not isinstance(listing, UnlistedFolder | NonFileCounts)
         }
         assert kept.listed == sum(
             number for (kind, path), number in told(whole).items() if kind in {"file", "skipped", "lost"}

@@ -9,7 +9,7 @@ import pytest
 
 from hashscan.attribution.sites import Sites
 from hashscan.model import SiteRule
-from hashscan.sources.symlinks import followed
+from hashscan.sources.symlinks import resolve_admin_links
 
 
 def test_links_are_followed_to_their_end(tmp_path: Path) -> None:
@@ -18,12 +18,12 @@ def test_links_are_followed_to_their_end(tmp_path: Path) -> None:
     (tmp_path / "clients" / "one").symlink_to("client1/../client1/./web1")
     (tmp_path / "bob.example").symlink_to(tmp_path / "clients" / "one")
     here = os.fsencode(tmp_path)
-    assert followed(here + b"/bob.example/web") == os.fsencode(real)
-    assert followed(os.fsencode(real)) == os.fsencode(real)
-    assert followed(here + b"/bob.example/none/x") == os.fsencode(real.parent) + b"/none/x"
-    assert followed(b"/") == b"/"
+    assert resolve_admin_links(here + b"/bob.example/web") == os.fsencode(real)
+    assert resolve_admin_links(os.fsencode(real)) == os.fsencode(real)
+    assert resolve_admin_links(here + b"/bob.example/none/x") == os.fsencode(real.parent) + b"/none/x"
+    assert resolve_admin_links(b"/") == b"/"
     (tmp_path / "up").symlink_to("/../..")
-    assert followed(here + b"/up") == b"/"
+    assert resolve_admin_links(here + b"/up") == b"/"
     sites = Sites([SiteRule("rule", "https://{domain}/", f"{tmp_path}/{{domain}}/web")])
     assert sites.paths_of("https://bob.example/a.jpg") == (os.fsencode(real) + b"/a.jpg",)
 
@@ -32,9 +32,9 @@ def test_links_in_a_circle_and_names_that_can_not_be_stay(tmp_path: Path) -> Non
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     circle = os.fsencode(tmp_path) + b"/a/x"
-    assert followed(circle) in {circle, circle.replace(b"/a/", b"/b/")}
+    assert resolve_admin_links(circle) in {circle, circle.replace(b"/a/", b"/b/")}
     for path in (b"/x\0y/z", b"/" + b"n" * 5000):
-        assert followed(path) == path
+        assert resolve_admin_links(path) == path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
@@ -43,4 +43,4 @@ def test_a_customers_link_leads_nowhere(tmp_path: Path) -> None:
     link = tmp_path / "public_html"
     link.symlink_to("victim")
     os.lchown(link, 12345, 12345)
-    assert followed(os.fsencode(link) + b"/x") == os.fsencode(link) + b"/x"
+    assert resolve_admin_links(os.fsencode(link) + b"/x") == os.fsencode(link) + b"/x"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.model import Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.trail import Trail
 
 from .trees import FOLDER, make_chain, temporary_tree
@@ -126,7 +126,7 @@ def test_will_not_take_another_folder_for_it(chain: bytes) -> None:
         os.mkdir(chain + b"/" + path_to(10))
         os.rename(chain + b"/../elsewhere/moved/" + path_to(50)[len(path_to(10)) + 1 :], chain + b"/../d50")
         trail.cut(10)
-        with pytest.raises(FileTrouble) as caught:
+        with pytest.raises(FileError) as caught:
             trail.descriptor()
         assert caught.value.reason is Reason.REPLACED
         trail.cut(9)
@@ -141,6 +141,6 @@ def test_says_so_when_it_is_gone(chain: bytes) -> None:
         os.rename(chain + b"/" + path_to(10), chain + b"/../d10")
         trail.cut(20)
         for _ in range(2):
-            with pytest.raises(FileTrouble) as caught:
+            with pytest.raises(FileError) as caught:
                 trail.descriptor()
             assert caught.value.reason is Reason.VANISHED

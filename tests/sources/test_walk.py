@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.model import Batch, FolderReason, Reason
-from hashscan.sources.base import ClosedFolder, Listing, Passed, SkippedFile
+from hashscan.sources.base import Listing, NonFileCounts, SkippedFile, UnlistedFolder
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
@@ -19,7 +19,7 @@ from .trees import fill, make_chain, temporary_tree, write
 
 
 def test_empty_target(tree: bytes) -> None:
-    assert walked(tree) == [Passed(folders=1)]
+    assert walked(tree) == [NonFileCounts(folders=1)]
 
 
 def test_files_as_they_are(tree: bytes) -> None:
@@ -35,7 +35,7 @@ def test_files_as_they_are(tree: bytes) -> None:
     assert (item.stat.device, item.stat.inode) == (status.st_dev, status.st_ino)
     assert (item.stat.size, item.stat.mtime_ns) == (5, -1_500_000_000)
     assert (item.stat.ctime_ns, item.stat.links, item.stat.uid) == (status.st_ctime_ns, 1, os.geteuid())
-    assert passed(listings) == Passed(folders=3)
+    assert passed(listings) == NonFileCounts(folders=3)
 
 
 # The first names decide which branches exist; the tree is as deep as names are repeated.
@@ -88,7 +88,7 @@ def test_sees_what_os_walk_sees(
                 specials += stat.S_ISFIFO(mode)
         listings = walked(root, batch_files=batch_files, batch_bytes=batch_bytes, pending_in_memory=pending)
     assert files(listings) == sorted(expected)
-    assert passed(listings) == Passed(folders=folders, links=links, specials=specials)
+    assert passed(listings) == NonFileCounts(folders=folders, links=links, specials=specials)
     assert others(listings) == []
     for listing in listings:
         if isinstance(listing, Batch):
@@ -109,7 +109,7 @@ def test_links_and_specials_are_counted(tree: bytes) -> None:
     listings = walked(tree)
     listening.close()
     assert files(listings) == [tree + b"/real/f"]
-    assert passed(listings) == Passed(folders=2, links=4, specials=2)
+    assert passed(listings) == NonFileCounts(folders=2, links=4, specials=2)
     assert others(listings) == []
 
 
@@ -117,7 +117,7 @@ def test_links_and_specials_are_counted(tree: bytes) -> None:
 def test_devices_are_counted(tree: bytes) -> None:
     os.mknod(tree + b"/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(tree + b"/disk", stat.S_IFBLK | 0o600, os.makedev(7, 0))
-    assert walked(tree) == [Passed(folders=1, specials=2)]
+    assert walked(tree) == [NonFileCounts(folders=1, specials=2)]
 
 
 def test_one_inode_under_two_names(tree: bytes) -> None:
@@ -164,7 +164,7 @@ def test_ten_thousand_folders_deep(deep_tree: bytes) -> None:
             if len(depths) % 100 == 0:
                 most = max(most, len(os.listdir("/proc/self/fd")))
         else:
-            assert isinstance(listing, Passed)
+            assert isinstance(listing, NonFileCounts)
             folders += listing.folders
     assert depths == list(range(1, 10_001))
     assert folders == 10_001
@@ -200,7 +200,7 @@ def test_excluded(tree: bytes) -> None:
     os.symlink(b"keep", tree + b"/link.log")
     listings = walked(tree, exclude=Patterns.compile(["*.log", "cache/", "/d/x", "huge"]), max_file_size=10)
     assert files(listings) == [tree + b"/keep", tree + b"/x/f"]
-    assert passed(listings) == Passed(folders=3, links=1, excluded_folders=3)
+    assert passed(listings) == NonFileCounts(folders=3, links=1, excluded_folders=3)
     skipped = [listing for listing in others(listings) if isinstance(listing, SkippedFile)]
     assert len(skipped) == len(others(listings))
     assert {(listing.folder, listing.item.name) for listing in skipped} == {
@@ -229,7 +229,7 @@ def test_protected_folders_are_not_entered(tree: bytes) -> None:
     write(tree + b"/a/f")
     listings = walked(tree, protected=frozenset({identity(tree + b"/a/state")}))
     assert files(listings) == [tree + b"/a/f"]
-    assert passed(listings) == Passed(folders=2, excluded_folders=1)
+    assert passed(listings) == NonFileCounts(folders=2, excluded_folders=1)
 
 
 def test_single_file(tree: bytes) -> None:
@@ -281,7 +281,7 @@ def test_mounts(tree: bytes) -> None:
     found = [b"/bound/g", b"/disk/h", b"/f", b"/sub/up/elsewhere/g"]
     assert files(everything) == [tree + b"/t" + path for path in found]
     assert {
-        (listing.folder, listing.reason) for listing in everything if isinstance(listing, ClosedFolder)
+        (listing.folder, listing.reason) for listing in everything if isinstance(listing, UnlistedFolder)
     } == {
         (b"self", FolderReason.LOOP),
         (b"sub/up/t", FolderReason.LOOP),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.model import Batch, FolderReason
-from hashscan.sources.base import ClosedFolder, Listing
+from hashscan.sources.base import Listing, UnlistedFolder
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
@@ -94,7 +94,7 @@ def test_what_was_left_and_may_not_be_entered_is_told_of_once(tree: bytes) -> No
     os.chmod(tree + b"/shut", 0)
     seen = in_child(lambda: walk_some([tree], {tree: [b"shut"]}, None)[0], as_nobody=True)
     os.chmod(tree + b"/shut", 0o755)
-    assert others(seen) == [ClosedFolder(tree, b"shut", FolderReason.PERMISSION, "")]
+    assert others(seen) == [UnlistedFolder(tree, b"shut", FolderReason.PERMISSION, "")]
     assert files(seen) == [tree + b"/a/f"]
 
 

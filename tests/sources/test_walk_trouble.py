@@ -14,7 +14,7 @@ import pytest
 
 from hashscan.model import Batch, FolderReason, Reason
 from hashscan.sources import walk
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed
+from hashscan.sources.base import Listing, NonFileCounts, UnlistedFolder, UnreadableName
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.folder_listing import looks_in_python
 from hashscan.sources.options import ListingOptions
@@ -49,7 +49,7 @@ def test_single_file_changes_before_it_is_listed(
     write(tree + b"/t/f")
     source = FilesystemSource([tree + b"/t/f"], ListingOptions())
     change(tree + beside)
-    assert list(source.listings()) == [LostFile(tree + b"/t", b"", b"f", reason, detail)]
+    assert list(source.listings()) == [UnreadableName(tree + b"/t", b"", b"f", reason, detail)]
 
 
 def turn_into_link(path: bytes) -> None:
@@ -71,7 +71,7 @@ def test_target_changes_before_it_is_listed(
     os.mkdir(tree + b"/t")
     source = FilesystemSource([tree + b"/t"], ListingOptions())
     change(tree + b"/t")
-    assert list(source.listings()) == [ClosedFolder(tree + b"/t", b"", reason, "")]
+    assert list(source.listings()) == [UnlistedFolder(tree + b"/t", b"", reason, "")]
 
 
 def test_no_permission(tree: bytes) -> None:
@@ -84,13 +84,13 @@ def test_no_permission(tree: bytes) -> None:
     for path in (b"/closed", b"/names", b"/deep/closed"):
         os.chmod(tree + path, 0o755)
     assert files(listings) == [tree + b"/open/f"]
-    closed = {listing.folder: listing for listing in listings if isinstance(listing, ClosedFolder)}
+    closed = {listing.folder: listing for listing in listings if isinstance(listing, UnlistedFolder)}
     # Names can be listed without the right to look at them.
     assert set(closed) == {b"closed", b"deep/closed", b"names/sub"}
     assert {listing.reason for listing in closed.values()} == {FolderReason.PERMISSION}
-    (lost,) = (listing for listing in listings if isinstance(listing, LostFile))
-    assert lost == LostFile(tree, b"names", b"f", Reason.PERMISSION, "")
-    assert passed(listings) == Passed(folders=4, links=1)
+    (lost,) = (listing for listing in listings if isinstance(listing, UnreadableName))
+    assert lost == UnreadableName(tree, b"names", b"f", Reason.PERMISSION, "")
+    assert passed(listings) == NonFileCounts(folders=4, links=1)
 
 
 def test_folders_change_before_they_are_entered(tree: bytes) -> None:
@@ -109,7 +109,7 @@ def test_folders_change_before_they_are_entered(tree: bytes) -> None:
     seen += listings
     # Another folder of that name is as good as the first.
     assert files(seen) == [tree + b"/t/first", tree + b"/t/other/g", tree + b"/t/same/f"]
-    assert {(listing.folder, listing.reason) for listing in seen if isinstance(listing, ClosedFolder)} == {
+    assert {(listing.folder, listing.reason) for listing in seen if isinstance(listing, UnlistedFolder)} == {
         (b"gone", FolderReason.VANISHED),
         (b"link", FolderReason.REPLACED),
         (b"file", FolderReason.REPLACED),
@@ -134,7 +134,7 @@ def test_files_change_before_they_are_looked_at(tree: bytes, monkeypatch: pytest
             elif name.endswith(b"3"):
                 os.mkdir(tree + b"/" + name)
     rest = list(listings)
-    lost = [listing for listing in rest if isinstance(listing, LostFile)]
+    lost = [listing for listing in rest if isinstance(listing, UnreadableName)]
     # One item had been looked at already.
     assert len(files([first, *rest])) + len(lost) == 300
     assert {(int(listing.name[-1:]) in {1, 2, 3}, listing.reason) for listing in lost} == {
@@ -147,7 +147,7 @@ def test_files_change_before_they_are_looked_at(tree: bytes, monkeypatch: pytest
         "it is a symbolic link now",
         "it is a folder now",
     }
-    assert passed(rest) == Passed(folders=1)
+    assert passed(rest) == NonFileCounts(folders=1)
 
 
 @needs_numbers
@@ -164,8 +164,8 @@ def test_list_breaks_off(tree: bytes) -> None:
 
     seen = in_child(with_failure)
     assert 64 < len(files(seen)) < 5000
-    closed = {listing.folder: listing for listing in seen if isinstance(listing, ClosedFolder)}
-    assert closed[b""] == ClosedFolder(tree, b"", FolderReason.IO_ERROR, "Input/output error")
+    closed = {listing.folder: listing for listing in seen if isinstance(listing, UnlistedFolder)}
+    assert closed[b""] == UnlistedFolder(tree, b"", FolderReason.IO_ERROR, "Input/output error")
     # What the system had handed over of the folder's own folders is still tried.
     assert {listing.reason for listing in closed.values()} == {FolderReason.IO_ERROR}
     assert passed(seen).folders == len(closed)
@@ -185,7 +185,7 @@ def test_moved_while_walked(tree: bytes) -> None:
             os.rename(tree + b"/t" + b"/d" * 50, tree + b"/elsewhere/moved")
     assert not any(b"secret" in path for path in files(seen))
     done = passed(seen).folders
-    assert done + sum(isinstance(listing, ClosedFolder) for listing in seen) == 100 + 99
+    assert done + sum(isinstance(listing, UnlistedFolder) for listing in seen) == 100 + 99
     assert len(files(seen)) == 100
 
 
@@ -235,11 +235,11 @@ def test_file_system_that_does_not_say_what_a_name_is(tree: bytes, monkeypatch: 
     if isinstance(seen, str):
         pytest.skip(f"no loop mount here: {seen.strip()}")
     assert [path for path in files(seen) if b"/a/" in path] == [tree + b"/t/a/f", tree + b"/t/a/z"]
-    lost = [listing for listing in seen if isinstance(listing, LostFile)]
+    lost = [listing for listing in seen if isinstance(listing, UnreadableName)]
     assert lost
     assert {listing.reason for listing in lost} == {Reason.VANISHED}
     assert len(lost) + len(files(seen)) == 22
-    assert passed(seen) == Passed(folders=2, links=1, specials=1)
+    assert passed(seen) == NonFileCounts(folders=2, links=1, specials=1)
 
 
 @pytest.mark.slow

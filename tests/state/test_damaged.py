@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import OutputError
-from hashscan.lists.difference import Change
+from hashscan.lists.difference import EntryChange
 from hashscan.model import Batch, FileStat, Item
 from hashscan.reports.summary import Summary
 from hashscan.state.inventory.folder_rows import FolderRows
 from hashscan.state.inventory.object_rows import ObjectRows
 from hashscan.state.inventory.scopes import Container, Scopes
 from hashscan.state.maintenance.vacuum import vacuum
-from hashscan.state.maintenance.verifying import damages
-from hashscan.state.memory import SweepMemory
-from hashscan.state.queries.content_search import Sought, find, load
+from hashscan.state.maintenance.verifying import find_damage
+from hashscan.state.memory import ScanState
+from hashscan.state.queries.content_search import DigestQuery, find, load
 from hashscan.state.queries.export import FORMATS
 from hashscan.state.queries.known_files import KnownFiles
 from hashscan.state.queries.known_record import hit_record, known_record
@@ -57,9 +57,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     put(rows, b"/f", {b"0": 0, b"1": 1})
     put(rows, b"/f", {b"1": 2}, piece=True)
-    rows.place()
+    rows.index_contents()
     put(rows, b"/g", {b"3": 3})
-    rows.see([(1, 1, 1, 1, 9)])
+    rows.store_checked([(1, 1, 1, 1, 9)])
     objects = ObjectRows(database, "http://service")
     for number, name in ((4, b"key"), (0, b"other")):
         item = Item(name, FileStat(0, 0, 10, 1, 0, 1, 0), "etag", "")
@@ -82,10 +82,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def look_up(state: Path) -> None:
     with StateReader(state) as reader, reader.reading():
         sought = [
-            Sought("pdq", PDQ, 90),
-            Sought("sha256", hashlib.sha256(b"1").digest(), 0),
-            Sought("md5", hashlib.md5(b"3").digest(), 0),
-            Sought("sha512", bytes(64), 0),
+            DigestQuery("pdq", PDQ, 90),
+            DigestQuery("sha256", hashlib.sha256(b"1").digest(), 0),
+            DigestQuery("md5", hashlib.md5(b"3").digest(), 0),
+            DigestQuery("sha512", bytes(64), 0),
         ]
         for every_variant in (False, True):
             near = {one.content: one for one in find(reader, sought, every_variant=every_variant)}
@@ -99,7 +99,7 @@ def look_up(state: Path) -> None:
 def would_hit(state: Path) -> None:
     ids = np.array([b"e"], "S64")
     with StateReader(state) as reader, reader.reading():
-        changes = [Change(True, "pdq", "A1", ids, np.frombuffer(PDQ, np.uint8).reshape(1, -1))]
+        changes = [EntryChange(True, "pdq", "A1", ids, np.frombuffer(PDQ, np.uint8).reshape(1, -1))]
         hits = hits_of(reader, changes)
         for file in KnownFiles(reader).having(list(hits.nearest)):
             hit_record(hits.nearest[file.content], file)
@@ -112,7 +112,7 @@ def status(state: Path) -> None:
 
 def check(state: Path) -> None:
     with StateReader(state) as reader, reader.reading():
-        list(damages(reader))
+        list(find_damage(reader))
 
 
 def export(state: Path) -> None:
@@ -130,10 +130,10 @@ def match_known(state: Path) -> None:
 
 def sweep(state: Path) -> None:
     scopes = Scopes([b"/f"], "", {}, containers={BUCKET: Container((BUCKET,), all_versions=False)})
-    with SweepMemory(state, SETUP, scopes, told=print) as memory:
+    with ScanState(state, SETUP, scopes, told=print) as memory:
         for name in (b"key", b"other"):
             item = Item(name, FileStat(0, 0, 10, 1, 0, 1, 0), "etag", "")
-            memory.recall(Batch("s3", BUCKET, b"", 0, 0, (item,)))
+            memory.lookup(Batch("s3", BUCKET, b"", 0, 0, (item,)))
         memory.finish({b"/f": 1, BUCKET: 2}, listed=True, whole=True, closed=False, accept_shrink=True)
 
 
@@ -164,7 +164,7 @@ def test_what_is_whole_concerns_nobody(whole: Path, tmp_path: Path) -> None:
         shutil.copytree(whole / "sweep", tmp_path / command.__name__ / "sweep")
         command(tmp_path / command.__name__)
     with StateReader(whole) as reader:
-        assert list(damages(reader)) == []
+        assert list(find_damage(reader)) == []
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,7 +8,7 @@ import sys
 from urllib.parse import unquote
 
 from hashscan.alerts.channels.apprise_process import NO_APPRISE, NO_URL, SENT
-from hashscan.alerts.channels.bounded_program import Ended, run_bounded
+from hashscan.alerts.channels.bounded_program import ProgramResult, run_bounded
 from hashscan.alerts.channels.channel import Channel, DeliveryError, Document
 from hashscan.errors import UsageError
 
@@ -19,12 +19,12 @@ _PIECES = re.compile(r"[^/:@?&=#,+;\s]+")
 _SHORT = 2
 """The length up to which a piece of a URL is no secret."""
 _LOOK_SECONDS = 30
-_WORDS = 300
+_MESSAGE_MAX = 300
 _TYPES = {"alert": "failure", "crit": "failure", "err": "failure", "warning": "warning", "info": "success"}
 """Apprise's names of the severities."""
 
 
-class Notify(Channel):
+class AppriseChannel(Channel):
     """A channel with one Apprise URL."""
 
     kind = "notify"
@@ -48,7 +48,7 @@ class Notify(Channel):
             )
         if ended.code != SENT:
             raise UsageError(
-                f"Apprise can't use the URL of --notify {self.label}{self._because(ended)}",
+                f"Apprise can't use the URL of --notify {self.label}{self._reason_suffix(ended)}",
                 advice="See https://github.com/caronc/apprise/wiki for how URLs are written.",
             )
 
@@ -67,9 +67,9 @@ class Notify(Channel):
         if ended.code is None:
             raise DeliveryError(f"no answer within {seconds:.0f} s")
         why = {NO_APPRISE: "Apprise is not installed", NO_URL: "Apprise can't use the URL"}
-        raise DeliveryError(why.get(ended.code, "not taken") + self._because(ended))
+        raise DeliveryError(why.get(ended.code, "not taken") + self._reason_suffix(ended))
 
-    def _run(self, task: dict[str, str], seconds: float) -> Ended:
+    def _run(self, task: dict[str, str], seconds: float) -> ProgramResult:
         # -P: files in the working folder must not be imported as modules.
         command = [sys.executable, "-P", "-m", "hashscan.alerts.channels.apprise_process"]
         try:
@@ -77,9 +77,9 @@ class Notify(Channel):
         except OSError as error:
             raise DeliveryError(f"Apprise can't be started: {error.strerror}") from error
 
-    def _because(self, ended: Ended) -> str:
+    def _reason_suffix(self, ended: ProgramResult) -> str:
         # Cut afterwards: half a secret would not be recognised.
-        words = hidden(_ANY_URL.sub("***", " ".join(ended.words.split())), self._secrets)[-_WORDS:]
+        words = redact(_ANY_URL.sub("***", " ".join(ended.words.split())), self._secrets)[-_MESSAGE_MAX:]
         return f": {words}" if words else ""
 
 
@@ -92,7 +92,7 @@ def secrets_of(url: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=len, reverse=True))
 
 
-def hidden(text: str, secrets: tuple[str, ...]) -> str:
+def redact(text: str, secrets: tuple[str, ...]) -> str:
     """Return a text with the secrets replaced."""
     for secret in secrets:
         text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)

@@ -19,7 +19,7 @@ _TURN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProgramResult:
     """The result of a program."""
 
     code: int | None
@@ -30,7 +30,7 @@ class Ended:
 
 def run_bounded(
     command: Sequence[str], given: bytes, seconds: float, environment: Mapping[str, str] | None = None
-) -> Ended:
+) -> ProgramResult:
     """Run a program; at the time limit, its whole process group is killed.
 
     Args:
@@ -66,7 +66,7 @@ def run_bounded(
         words = b""
         try:
             while process.poll() is None and time.monotonic() < until:
-                words = _heard(pipe.fileno(), words, _TURN)
+                words = _read_output(pipe.fileno(), words, _TURN)
             code = process.poll()
         finally:
             if process.poll() is None:
@@ -74,11 +74,11 @@ def run_bounded(
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         # A child that it left running may hold the pipe open for ever, so its end is not waited for.
-        words = _heard(pipe.fileno(), words, 0)
-    return Ended(code, words.decode("utf-8", "replace").strip())
+        words = _read_output(pipe.fileno(), words, 0)
+    return ProgramResult(code, words.decode("utf-8", "replace").strip())
 
 
-def _heard(pipe: int, words: bytes, seconds: float) -> bytes:
+def _read_output(pipe: int, words: bytes, seconds: float) -> bytes:
     """Return the last output, with what arrives within the time limit."""
     waiting = select.poll()
     waiting.register(pipe, select.POLLIN)

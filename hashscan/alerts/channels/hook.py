@@ -16,7 +16,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WORDS = 300
 
 
-class Hook(Channel):
+class HookChannel(Channel):
     """A channel with one program and its arguments."""
 
     kind = "exec"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hashscan.alerts.channels.channel import Channel, DeliveryError, Document
-from hashscan.quarantine.system_log import ADDRESS, Severity, tell_system_log
+from hashscan.quarantine.system_log import ADDRESS, Severity, write_system_log
 
 
-class Journal(Channel):
+class SyslogChannel(Channel):
     """A channel to syslog or the journal."""
 
     kind = "syslog"
@@ -17,7 +17,7 @@ class Journal(Channel):
 
     def deliver(self, document: Document, seconds: float) -> None:
         """Send a line of `key=value` pairs with the alert's severity."""
-        if not tell_system_log(
+        if not write_system_log(
             line_of(document), severity=Severity[document["severity"].upper()], address=self._address
         ):
             raise DeliveryError("no system log takes it")

@@ -65,8 +65,8 @@ def _notice(values: Mapping[str, str]) -> Notice:
         return values.get(name, "").strip()
 
     return Notice(
-        reference=fields.words("reference", get("reference")),
-        sender=fields.words("sender", get("sender")),
+        reference=fields.printable_line("reference", get("reference")),
+        sender=fields.printable_line("sender", get("sender")),
         url=fields.url(get("url")) if get("url") else "",
         path=fields.path(values["path"]) if values.get("path") else b"",
         received=fields.moment("received", get("received")) if get("received") else None,

@@ -56,7 +56,7 @@ def path(text: str) -> bytes:
         raise FieldError(f"{shown(text)} is no text") from error
 
 
-def words(field: str, text: str) -> str:
+def printable_line(field: str, text: str) -> str:
     """Return a name as one printable line.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from hashscan.cases.notices import fields
 from hashscan.cases.notices.base import Notice, NoticeError, NoticeFormat
-from hashscan.cases.notices.xarf import NoXarfError, notice_of, parse
+from hashscan.cases.notices.xarf import NotXarfError, notice_of, parse
 
 _MAIL_MAX = 48 << 20
 _LINES_MAX = 1_500_000
@@ -63,7 +63,7 @@ class MailNotices(NoticeFormat):
             # The older policy leaves headers as they are: only headers that are asked for are parsed.
             message = email.message_from_bytes(data, policy=email.policy.compat32)
             found = list(self._found(message, None, "", 0))
-        except NoXarfError as error:
+        except NotXarfError as error:
             raise NoticeError(f"{label}: {error}", advice=_ADVICE) from error
         except (MessageError, RecursionError) as error:
             raise NoticeError(f"{label}: a mail that can't be taken apart", advice=_ADVICE) from error
@@ -81,7 +81,7 @@ class MailNotices(NoticeFormat):
             depth: number of parts around it.
         """
         if depth > _DEPTH_MAX:
-            raise NoXarfError("a mail of parts within parts without an end")
+            raise NotXarfError("a mail of parts within parts without an end")
         came = _came(message) or came
         mail_id = _header(message, "Message-ID") or mail_id
         if message.is_multipart():
@@ -161,6 +161,6 @@ def _came(message: Message) -> datetime | None:
 def _header(message: Message, name: str) -> str:
     """Return a header as one line; empty if it is missing or not printable text."""
     try:
-        return fields.words(name, " ".join(str(message.get(name, "")).split()))
+        return fields.printable_line(name, " ".join(str(message.get(name, "")).split()))
     except fields.FieldError:
         return ""

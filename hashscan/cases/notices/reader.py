@@ -43,7 +43,7 @@ class Notices(Iterator[Notice]):
         self.label = "standard input" if str(path) == "-" else os.fspath(path)
         self._stream = _open(path)
         try:
-            self.form = form or _guessed(self._stream)
+            self.form = form or _detect_format(self._stream)
         except OSError as error:
             self._stream.close()
             raise self._unreadable(error) from error
@@ -107,7 +107,7 @@ def _open(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _guessed(stream: BinaryIO) -> str:
+def _detect_format(stream: BinaryIO) -> str:
     """Detect the format from the beginning of the file."""
     head: bytes = stream.peek(_HEAD)[:_HEAD].removeprefix(BOM).lstrip()  # type: ignore[attr-defined]
     if head.startswith((b"{", b"[")):

@@ -20,7 +20,7 @@ _ADVICE = "Ask its sender for XARF 4 as JSON, or put url, reference and received
 _V4_TYPES = ("csam", "csem")
 
 
-class NoXarfError(Exception):
+class NotXarfError(Exception):
     """An error for data that is not XARF, or lacks required values; its message says why."""
 
 
@@ -41,8 +41,8 @@ class XarfNotices(NoticeFormat):
                 else:
                     self.passed_over[found] += 1
             if not number:
-                raise NoXarfError("it is empty")
-        except NoXarfError as error:
+                raise NotXarfError("it is empty")
+        except NotXarfError as error:
             raise NoticeError(f"{label}, report {max(number, 1)}: {error}", advice=_ADVICE) from error
 
 
@@ -50,33 +50,33 @@ def parse(data: bytes | str) -> Any:
     """Parse a JSON value, within limits of size and number of parts.
 
     Raises:
-        NoXarfError: the text is not JSON, or too large.
+        NotXarfError: the text is not JSON, or too large.
     """
     marks: tuple[Any, Any] = (b"{", b"[") if isinstance(data, bytes) else ("{", "[")
     if len(data) > DOCUMENT_MAX or sum(map(data.count, marks)) > _NODES_MAX:
-        raise NoXarfError(f"a document of more than {DOCUMENT_MAX >> 20} MiB or of too many parts")
+        raise NotXarfError(f"a document of more than {DOCUMENT_MAX >> 20} MiB or of too many parts")
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise NoXarfError("it is no JSON") from error
+        raise NotXarfError("it is no JSON") from error
 
 
 def notice_of(document: object) -> Notice | str:
     """Return the notice in a XARF document, or a message if it reports another kind of abuse.
 
     Raises:
-        NoXarfError: it is not XARF, or a value is invalid.
+        NotXarfError: it is not XARF, or a value is invalid.
     """
     if not isinstance(document, dict):
-        raise NoXarfError("it is no JSON object")
+        raise NotXarfError("it is no JSON object")
     try:
         if "xarf_version" in document:
             return _version_4(document)
         if "ReporterInfo" in document and "Report" in document:
             return _version_3(document)
     except fields.FieldError as error:
-        raise NoXarfError(str(error)) from error
-    raise NoXarfError("it has no xarf_version, and so is no XARF")
+        raise NotXarfError(str(error)) from error
+    raise NotXarfError("it has no xarf_version, and so is no XARF")
 
 
 def _documents(stream: BinaryIO) -> Iterator[object]:
@@ -88,7 +88,7 @@ def _documents(stream: BinaryIO) -> Iterator[object]:
         return
     try:
         value = parse(first)
-    except NoXarfError:
+    except NotXarfError:
         value = parse(first + stream.read(DOCUMENT_MAX + 1))
     if isinstance(value, list):
         yield from value
@@ -106,15 +106,15 @@ def _line(stream: BinaryIO) -> bytes:
 def _version_4(report: Mapping[str, Any]) -> Notice | str:
     version = _text(report, "xarf_version")
     if not version.startswith("4."):
-        raise NoXarfError(f"it is XARF {shown(version)}, and known are 3 and 4")
+        raise NotXarfError(f"it is XARF {shown(version)}, and known are 3 and 4")
     kind = _text(report, "category"), _text(report, "type")
     if kind[0] != "content" or kind[1] not in _V4_TYPES:
         return f"of another kind of abuse: {shown('/'.join(kind))}"
     reporter = _table(report, "reporter")
     values = _table(report, "hash_values")
     return Notice(
-        reference=fields.words("report_id", _text(report, "report_id")),
-        sender=fields.words("reporter", _text(reporter, "contact") or _text(reporter, "org")),
+        reference=fields.printable_line("report_id", _text(report, "report_id")),
+        sender=fields.printable_line("reporter", _text(reporter, "contact") or _text(reporter, "org")),
         url=fields.url(_text(report, "url")),
         received=fields.moment("timestamp", _text(report, "timestamp")),
         category=fields.category(_text(report, "classification")),
@@ -134,8 +134,8 @@ def _version_3(document: Mapping[str, Any]) -> Notice | str:
         filter(None, (_text(reporter, f"Reporter{name}") for name in ("ContactEmail", "OrgEmail", "Org"))), ""
     )
     return Notice(
-        reference=fields.words("ReportID", _text(report, "ReportID")),
-        sender=fields.words("ReporterInfo", sender),
+        reference=fields.printable_line("ReportID", _text(report, "ReportID")),
+        sender=fields.printable_line("ReporterInfo", sender),
         url=fields.url(url),
         received=fields.moment("Date", _text(report, "Date")),
     )
@@ -146,7 +146,7 @@ def _text(table: Mapping[str, Any], key: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise NoXarfError(f"its {key} is no text")
+        raise NotXarfError(f"its {key} is no text")
     return value
 
 
@@ -155,5 +155,5 @@ def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise NoXarfError(f"its {key} is no object")
+        raise NotXarfError(f"its {key} is no object")
     return value

@@ -105,7 +105,7 @@ def draw(
     tones = {f"serie-{number}": each.tone for number, each in enumerate(series)}
     names = {f"serie-{number}": each.name for number, each in enumerate(series)}
     graph = next(child for child in chart.render_tree() if "graph" in str(child.get("class")))
-    drawn = Markup("").join(_taken(graph, tones, names, ""))
+    drawn = Markup("").join(_filtered_svg(graph, tones, names, ""))
     return Markup('<svg class="plotted {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         shape.name, shape.width, shape.height, words, drawn
     )
@@ -154,7 +154,7 @@ def _every(shape: Shape, count: int, length: int) -> int:
     return math.ceil((length * _CHARACTER + 6) / room)
 
 
-def _taken(node: Any, tones: dict[str, str], names: dict[str, str], name: str) -> Iterator[Markup]:
+def _filtered_svg(node: Any, tones: dict[str, str], names: dict[str, str], name: str) -> Iterator[Markup]:
     """Yield an SVG node and its children, limited to known elements and attributes."""
     kind = str(node.tag).rpartition("}")[2]
     classes = str(node.get("class") or "").split()
@@ -170,7 +170,7 @@ def _taken(node: Any, tones: dict[str, str], names: dict[str, str], name: str) -
     if classes:
         given["class"] = " ".join(classes)
     attributes = Markup("").join(Markup(' {}="{}"').format(key, value) for key, value in given.items())
-    inner = Markup("").join(part for child in node for part in _taken(child, tones, names, name))
+    inner = Markup("").join(part for child in node for part in _filtered_svg(child, tones, names, name))
     yield Markup("<{0}{1}>{2}{3}</{0}>").format(kind, attributes, (node.text or "").strip(), inner)
 
 

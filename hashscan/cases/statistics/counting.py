@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from hashscan.cases.statistics.events import CaseFact, Custody, Facts, Found, Outcome
+from hashscan.cases.statistics.events import CaseFact, Custody, Facts, FindingVerdict, Outcome
 from hashscan.cases.statistics.periods import Calendar, Period
 
 
@@ -60,7 +60,7 @@ class Figures:
     sweeps: Counter[Outcome] = field(default_factory=Counter)
     files: int = 0
     bytes: int = 0
-    findings: Counter[Found] = field(default_factory=Counter)
+    findings: Counter[FindingVerdict] = field(default_factory=Counter)
     """New findings, each counted once, in the period in which its case began."""
     lists: Counter[str] = field(default_factory=Counter)
     """Matches by list; a match of two lists counts for both."""
@@ -126,7 +126,7 @@ def count(facts: Facts, periods: Sequence[Period], now: int) -> Statistics:
 def _count_case(figures: Figures, case: CaseFact, now: int) -> None:
     if case.found is not None:
         figures.findings[case.found] += 1
-    if case.found is Found.MATCH:
+    if case.found is FindingVerdict.MATCH:
         figures.lists.update(case.lists)
         figures.categories.update(case.categories)
     if case.deadline is None:

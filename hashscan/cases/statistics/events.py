@@ -27,7 +27,7 @@ class SweepFact:
     """Bytes read from files."""
 
 
-class Found(StrEnum):
+class FindingVerdict(StrEnum):
     """The verdict of the last scan that found the file of a case."""
 
     MATCH = "match"
@@ -41,7 +41,7 @@ class CaseFact:
 
     begun: int
     """Time of the finding or notice, or of the change from held or review to match."""
-    found: Found | None
+    found: FindingVerdict | None
     """None if there is only a notice."""
     lists: frozenset[str]
     """Names of the lists with a matching entry."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from hashscan.errors import UsageError
 
-MOST = 1000
+MAX_PERIODS = 1000
 """Maximum number of periods in one result; more would not be readable."""
 
 _DAY = timedelta(days=1)
@@ -116,9 +116,9 @@ def periods(unit: Unit, first: date, last: date, zone: tzinfo, now: int) -> Sequ
         raise UsageError(f"{last} is before {first}", advice="Let --since be before --until.")
     made: list[Period] = []
     for start in _starts(unit, first, last):
-        if len(made) == MOST:
+        if len(made) == MAX_PERIODS:
             raise UsageError(
-                f"from {first} to {last} there are more than {MOST} {unit}s",
+                f"from {first} to {last} there are more than {MAX_PERIODS} {unit}s",
                 advice="Ask for a shorter time, or longer periods with --by.",
             )
         after = _after(start, unit)

@@ -6,9 +6,17 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 
-from hashscan.cases.deadlines import DUE, Clock
+from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.statistics.events import CaseFact, Custody, CustodyFact, Facts, Found, Outcome, SweepFact
+from hashscan.cases.statistics.events import (
+    CaseFact,
+    Custody,
+    CustodyFact,
+    Facts,
+    FindingVerdict,
+    Outcome,
+    SweepFact,
+)
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_FOUND,
@@ -38,7 +46,7 @@ _CUSTODY = {
 """The custody event for each type of line in the quarantine log."""
 
 
-def facts_of(ledger: Ledger, clock: Clock) -> Facts:
+def facts_of(ledger: Ledger, clock: DeadlineCalculator) -> Facts:
     """Return all facts in a ledger; they are read during iteration, so the ledger must stay open.
 
     Args:
@@ -48,7 +56,7 @@ def facts_of(ledger: Ledger, clock: Clock) -> Facts:
     Raises:
         OutputError: the ledger can't be read; raised during iteration.
     """
-    clock.attach(ledger)
+    clock.register(ledger)
     return Facts(_sweeps(ledger), _cases(ledger), _custody(ledger), _notices(ledger))
 
 
@@ -89,7 +97,7 @@ def _cases(ledger: Ledger) -> Iterator[CaseFact]:
     for began, verdict, lists, categories, due, removed, closed in ledger.rows(query):
         what = None
         with suppress(ValueError):
-            what = Found(verdict)
+            what = FindingVerdict(verdict)
         yield CaseFact(
             began, what, frozenset(json.loads(lists)), frozenset(categories.split()), due, removed, closed
         )

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from hashscan.cases.statistics.charts import SHAPES, Series, draw
 from hashscan.cases.statistics.counting import Figures, Statistics
-from hashscan.cases.statistics.events import Custody, Found, Outcome
+from hashscan.cases.statistics.events import Custody, FindingVerdict, Outcome
 from hashscan.cases.statistics.periods import Period, Unit
 from hashscan.cases.statistics.writer import hours
 from hashscan.reports.page.frame import Page
@@ -36,7 +36,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ChartDefinition:
     """The definition of a chart."""
 
     name: str
@@ -51,7 +51,7 @@ class Plan:
 class Chart:
     """A chart with its numbers."""
 
-    plan: Plan
+    plan: ChartDefinition
     drawn: Sequence[Markup]
     """The chart drawn in each shape; empty if there are no values."""
     words: str
@@ -59,7 +59,7 @@ class Chart:
 
 
 CHECKED = (
-    Plan(
+    ChartDefinition(
         "files",
         "Files checked",
         (
@@ -67,7 +67,7 @@ CHECKED = (
             Column("bytes read", lambda f: f.bytes, form="bytes"),
         ),
     ),
-    Plan(
+    ChartDefinition(
         "sweeps",
         "Sweeps",
         (
@@ -78,19 +78,19 @@ CHECKED = (
     ),
 )
 FOUND = (
-    Plan(
+    ChartDefinition(
         "findings",
         "New findings",
         (
-            Column("match", lambda f: f.findings[Found.MATCH], "accused"),
-            Column("held", lambda f: f.findings[Found.HELD], "withheld"),
-            Column("review", lambda f: f.findings[Found.REVIEW], "doubtful"),
+            Column("match", lambda f: f.findings[FindingVerdict.MATCH], "accused"),
+            Column("held", lambda f: f.findings[FindingVerdict.HELD], "withheld"),
+            Column("review", lambda f: f.findings[FindingVerdict.REVIEW], "doubtful"),
         ),
     ),
-    Plan("notices", "Notices received", (Column("notices", lambda f: f.notices, "noticed"),)),
+    ChartDefinition("notices", "Notices received", (Column("notices", lambda f: f.notices, "noticed"),)),
 )
 REMOVED = (
-    Plan(
+    ChartDefinition(
         "removal",
         "What became of cases, by when they began",
         (
@@ -102,7 +102,7 @@ REMOVED = (
             Column("in time", lambda f: f.removal.share, form="share"),
         ),
     ),
-    Plan(
+    ChartDefinition(
         "hours",
         "Hours until removal, by when cases began",
         (
@@ -114,7 +114,7 @@ REMOVED = (
     ),
 )
 EVIDENCE = (
-    Plan(
+    ChartDefinition(
         "custody",
         "Quarantine",
         (
@@ -153,7 +153,7 @@ def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> I
         totals=totals,
         files=_in_words(totals.files),
         unfinished=[period.label for period, _ in statistics.periods if period.end > statistics.now],
-        found=Found,
+        found=FindingVerdict,
         sections=[
             ("checked", "Checked", [_chart(plan, statistics, unit) for plan in CHECKED]),
             ("found", "Found", [_chart(plan, statistics, unit) for plan in FOUND]),
@@ -190,7 +190,7 @@ def _labelled(statistics: Statistics) -> Iterator[tuple[tuple[str, str], Figures
         yield (period.label, remark), figures
 
 
-def _chart(plan: Plan, statistics: Statistics, unit: Unit) -> Chart:
+def _chart(plan: ChartDefinition, statistics: Statistics, unit: Unit) -> Chart:
     labels = [period.label for period, _ in statistics.periods]
     columns = [column for column in plan.columns if column.tone]
     series = [
@@ -204,7 +204,7 @@ def _chart(plan: Plan, statistics: Statistics, unit: Unit) -> Chart:
     return Chart(plan, drawn, words, columns if len(columns) > 1 else ())
 
 
-def _words(plan: Plan, columns: Sequence[Column], statistics: Statistics, unit: Unit) -> str:
+def _words(plan: ChartDefinition, columns: Sequence[Column], statistics: Statistics, unit: Unit) -> str:
     """Describe the chart in one sentence for screen readers; the table below it has all numbers."""
     said: list[str] = []
     for column in columns:

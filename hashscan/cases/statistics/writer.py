@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hashscan.cases.statistics.counting import Figures, Statistics
-from hashscan.cases.statistics.events import Custody, Found, Outcome
+from hashscan.cases.statistics.events import Custody, FindingVerdict, Outcome
 from hashscan.cases.statistics.periods import Period, Unit
 from hashscan.reports.csv import cell
 
@@ -23,7 +23,7 @@ def hours(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds / 3600, 2)
 
 
-def moment(seconds: int) -> str:
+def format_time(seconds: int) -> str:
     """Return a time in UTC in ISO 8601 format."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -40,11 +40,11 @@ def json_text(statistics: Statistics, unit: Unit, zone: str) -> str:
     document = {
         "type": "statistics",
         "schema": SCHEMA,
-        "made": moment(statistics.now),
+        "made": format_time(statistics.now),
         "by": unit.value,
         "timezone": zone,
-        "from": moment(periods[0][0].begin),
-        "to": moment(periods[-1][0].end),
+        "from": format_time(periods[0][0].begin),
+        "to": format_time(periods[-1][0].end),
         "periods": [{**_period(period), **numbers(figures, statistics)} for period, figures in periods],
         "totals": numbers(statistics.totals, statistics),
     }
@@ -72,7 +72,7 @@ def numbers(figures: Figures, statistics: Statistics) -> Mapping[str, Any]:
         "sweeps": {outcome.value: figures.sweeps[outcome] for outcome in Outcome},
         "files": figures.files,
         "bytes": figures.bytes,
-        "findings": {found.value: figures.findings[found] for found in Found},
+        "findings": {found.value: figures.findings[found] for found in FindingVerdict},
         "lists": {name: figures.lists[name] for name in statistics.lists},
         "categories": {name: figures.categories[name] for name in statistics.categories},
         "custody": {what.value: figures.custody[what] for what in Custody},
@@ -94,8 +94,8 @@ def numbers(figures: Figures, statistics: Statistics) -> Mapping[str, Any]:
 def _period(period: Period) -> Mapping[str, Any]:
     return {
         "period": period.label,
-        "from": moment(period.begin),
-        "to": moment(period.end),
+        "from": format_time(period.begin),
+        "to": format_time(period.end),
         "whole": period.whole,
     }
 

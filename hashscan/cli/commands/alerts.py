@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from hashscan.cli.options.alerts import alarm_options, channel_options, take_alarms
+from hashscan.cli.options.alerts import alert_options, channel_options, take_alarms
 from hashscan.cli.options.base import HashscanGroup, state_option
 from hashscan.cli.options.cases import deadline_options, take_deadlines
-from hashscan.cli.output.terminal import print_table, printable, say
+from hashscan.cli.output.terminal import escape_control, print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
-from hashscan.settings.cases import USUAL_DEADLINES
+from hashscan.settings.cases import DEFAULT_DEADLINES
 
 _SHOWN = 20
 """Latest alerts that are listed, even if every channel has delivered them."""
@@ -58,16 +58,16 @@ def list_(as_json: bool, state: Path) -> int:
         ),
     )
     for channel in failing:
-        say(
+        print_message(
             f"hashscan: {channel.label} has failed {channel.failures} times, and is left alone until "
-            f"{_moment(channel.again)}: {printable(channel.error)}"
+            f"{_moment(channel.again)}: {escape_control(channel.error)}"
         )
     return EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 2, 11, 12, 13, 70))
 @click.option("--now", "at_once", is_flag=True, help="Try also channels that have failed not long ago.")
-@alarm_options
+@alert_options
 @deadline_options
 @state_option
 def send(at_once: bool, state: Path, **options: Any) -> int:
@@ -76,20 +76,22 @@ def send(at_once: bool, state: Path, **options: Any) -> int:
     What there is to tell comes from the sweeps, cases and lists of the state folder, so that a sweep which
     can't reach the network needs no channel of its own. Exits 13 when an alarm still waits.
     """
-    from hashscan.cli.output.notifications import tell_or_fail
+    from hashscan.cli.output.notifications import send_alerts_or_raise
 
     alarms, deadlines = take_alarms(options), take_deadlines(options)
     if not alarms.any_channel and alarms.metrics is None:
         raise UsageError(
             "nobody is to be told", advice="Name a channel, or put one into the settings' table `alarms`."
         )
-    delivered = tell_or_fail(state, alarms, deadlines, at_once=at_once)
+    delivered = send_alerts_or_raise(state, alarms, deadlines, at_once=at_once)
     if delivered is None:
         return EXIT_CLEAN
     for label in delivered.postponed:
-        say(f"hashscan: {label} is left alone for a while, since it has failed; --now tries it at once")
+        print_message(
+            f"hashscan: {label} is left alone for a while, since it has failed; --now tries it at once"
+        )
     if delivered.sent:
-        say(f"hashscan: {delivered.sent} alarms delivered")
+        print_message(f"hashscan: {delivered.sent} alarms delivered")
     return EXIT_UNREACHABLE if delivered.waiting else EXIT_CLEAN
 
 
@@ -107,7 +109,7 @@ def drop(ids: tuple[int, ...], all_: bool, state: Path) -> int:
     with Ledger(state) as ledger:
         outbox = Outbox(ledger)
         dropped = outbox.drop([alarm.id for alarm in outbox.listed(0)] if all_ else ids)
-    say(f"hashscan: {dropped} alarms dropped")
+    print_message(f"hashscan: {dropped} alarms dropped")
     return EXIT_CLEAN
 
 
@@ -115,27 +117,27 @@ def drop(ids: tuple[int, ...], all_: bool, state: Path) -> int:
 @channel_options
 def test(**options: Any) -> int:
     """Send a test alarm through every channel, at once, and say which have taken it."""
-    from hashscan.alerts.alert import Alarm, Kind
+    from hashscan.alerts.alert import Alert, Kind
     from hashscan.alerts.channels.channel import DeliveryError
-    from hashscan.alerts.dispatcher import SECONDS
-    from hashscan.alerts.notifier import Teller, host
+    from hashscan.alerts.dispatcher import DELIVERY_SECONDS
+    from hashscan.alerts.notifier import Notifier, host
 
     alarms = take_alarms(options)
     if not alarms.any_channel:
         raise UsageError("there is no channel to test", advice="Name one: --notify, --exec or --syslog.")
-    teller = Teller(alarms, USUAL_DEADLINES)
+    teller = Notifier(alarms, DEFAULT_DEADLINES)
     teller.check()
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    alarm = Alarm(Kind.TEST, (), "a test", ("Nothing was found; this only shows that alarms arrive.",))
+    alarm = Alert(Kind.TEST, (), "a test", ("Nothing was found; this only shows that alarms arrive.",))
     failed = False
     for channel in teller.channels:
         try:
-            channel.deliver({**alarm.document(host(), at), "id": 0}, SECONDS)
+            channel.deliver({**alarm.document(host(), at), "id": 0}, DELIVERY_SECONDS)
         except DeliveryError as error:
             failed = True
-            say(f"hashscan: {channel.label}: FAILED: {printable(str(error))}")
+            print_message(f"hashscan: {channel.label}: FAILED: {escape_control(str(error))}")
         else:
-            say(f"hashscan: {channel.label}: sent")
+            print_message(f"hashscan: {channel.label}: sent")
     return EXIT_UNREACHABLE if failed else EXIT_CLEAN
 
 

@@ -9,19 +9,19 @@ from pathlib import Path
 import click
 
 from hashscan.cli.options.base import HashscanCommand, state_option
-from hashscan.cli.output.ledger_sync import followed_ledger
-from hashscan.cli.output.terminal import printable, say
-from hashscan.cli.owner import Needs
+from hashscan.cli.output.ledger_sync import synced_ledger
+from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.owner import RootRights
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 
-_TOGETHER = 200
+_BATCH_SIZE = 200
 """Results that are stored in one transaction."""
 
 
 @click.command(
     cls=HashscanCommand,
     exit_codes=(0, 2, 3, 12, 70),
-    needs=Needs.READING,
+    needs=RootRights.READING,
     meanings={0: "all cases were looked at", 3: "of some, nobody can tell whether the file is gone"},
 )
 @click.argument("cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...")
@@ -33,34 +33,36 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: Path) -> int:
     A file that was changed is digested: with another content it is gone, too. One that only has another name
     now is found by the next sweep. No file is followed through a link.
     """
-    from hashscan.cases.presence_check import Checker, Presence
-    from hashscan.cases.tracker import Book
+    from hashscan.cases.presence_check import Presence, PresenceChecker
+    from hashscan.cases.tracker import CaseTracker
     from hashscan.registry import SOURCES
 
     counts: Counter[Presence] = Counter()
-    with followed_ledger(state) as followed:
+    with synced_ledger(state) as followed:
         # Only their numbers are kept: there may be a million cases, and checking them takes a while.
-        wanted = [case.id for case in followed.queries.waiting() if not cases or case.id in cases]
+        wanted = [case.id for case in followed.queries.open_cases() if not cases or case.id in cases]
         for number in set(cases) - set(wanted):
             if followed.queries.case(number) is None:
                 raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
-        checker = Checker(SOURCES, endpoint)
+        checker = PresenceChecker(SOURCES, endpoint)
         try:
-            for start in range(0, len(wanted), _TOGETHER):
-                some = map(followed.queries.case, wanted[start : start + _TOGETHER])
+            for start in range(0, len(wanted), _BATCH_SIZE):
+                some = map(followed.queries.case, wanted[start : start + _BATCH_SIZE])
                 looks = [checker.look(case) for case in some if case is not None and case.open]
                 now = int(time.time())
                 with followed.ledger.transaction() as database:
-                    book = Book(database)
+                    book = CaseTracker(database)
                     for look in looks:
                         book.take_look(look.case.id, look.presence.value, now)
                 for look in looks:
                     counts[look.presence] += 1
                     if look.presence is not Presence.THERE:
                         words = f": {look.words}" if look.words else ""
-                        say(f"hashscan: case {look.case.id}: {look.presence.value}{printable(words)}")
+                        print_message(
+                            f"hashscan: case {look.case.id}: {look.presence.value}{escape_control(words)}"
+                        )
         finally:
             checker.close()
         told = ", ".join(f"{number} {presence.value}" for presence, number in sorted(counts.items()))
-        say(f"hashscan: {len(wanted)} cases looked at" + (f": {told}" if told else ""))
+        print_message(f"hashscan: {len(wanted)} cases looked at" + (f": {told}" if told else ""))
         return followed.exit_code(EXIT_INCOMPLETE if counts[Presence.UNKNOWN] else EXIT_CLEAN)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import HashscanCommand, state_option
-from hashscan.cli.options.context import customer_options, customers_of, site_option
-from hashscan.cli.output.ledger_sync import followed_ledger
-from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.options.context import customer_options, effective_customer_rules, site_option
+from hashscan.cli.output.ledger_sync import synced_ledger
+from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import CustomerRule, SiteRule
 
@@ -63,16 +63,18 @@ def import_(
     from hashscan.attribution.sites import Sites
 
     sites = Sites(site_rules or ())
-    customers = Customers(customers_of(customer_rules, layouts))
+    customers = Customers(effective_customer_rules(customer_rules, layouts))
     unmapped = 0
-    with followed_ledger(state) as followed:
+    with synced_ledger(state) as followed:
         for path in files:
             if form is None and _is_report(path):
                 _take_report(followed.ledger, path)
             else:
                 unmapped += _take_notices(followed.ledger, path, form, sites, customers)
         if unmapped:
-            say("hashscan: where these lie nobody knows; see `hashscan cases list`, and add [[site]] tables")
+            print_message(
+                "hashscan: where these lie nobody knows; see `hashscan cases list`, and add [[site]] tables"
+            )
         return followed.exit_code(EXIT_INCOMPLETE if unmapped else EXIT_CLEAN)
 
 
@@ -87,28 +89,28 @@ def _take_report(ledger: Ledger, path: Path) -> None:
     from hashscan.cases.report_import import import_report
 
     came = import_report(ledger, path)
-    shown = printable(str(path))
+    shown = escape_control(str(path))
     if came.known:
-        say(f"hashscan: {shown}: this sweep is known already")
+        print_message(f"hashscan: {shown}: this sweep is known already")
     else:
-        say(
+        print_message(
             f"hashscan: {shown}: {came.findings} findings, {came.new} new cases, "
             f"{came.removed} not found again"
         )
 
 
 def _take_notices(ledger: Ledger, path: Path, form: str | None, sites: Sites, customers: Customers) -> int:
-    from hashscan.cases.notice_import import Taken, import_notices
+    from hashscan.cases.notice_import import ImportCounts, import_notices
     from hashscan.cases.notices.reader import read_notices
 
-    notices, taken = read_notices(path, form), Taken()
+    notices, taken = read_notices(path, form), ImportCounts()
     try:
         import_notices(ledger, notices, sites.paths_of, int(time.time()), customers, taken)
     finally:
-        say(
-            f"hashscan: {printable(notices.label)}: {taken.notices} notices: {taken.new} new cases, "
+        print_message(
+            f"hashscan: {escape_control(notices.label)}: {taken.notices} notices: {taken.new} new cases, "
             f"{taken.joined} of known cases, {taken.known} known already, {taken.unmapped} without a path"
         )
     for words, number in notices.passed_over.items():
-        say(f"hashscan: {number} passed over: {printable(words)}")
+        print_message(f"hashscan: {number} passed over: {escape_control(words)}")
     return taken.unmapped

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.config.completion import case_numbers
-from hashscan.cli.options.alerts import alarm_options, take_alarms
-from hashscan.cli.options.base import Duration, HashscanCommand, state_option
+from hashscan.cli.options.alerts import alert_options, take_alarms
+from hashscan.cli.options.base import DurationParam, HashscanCommand, state_option
 from hashscan.cli.options.cases import deadline_options, deadlines_of, take_deadlines
-from hashscan.cli.output.ledger_sync import followed_ledger
-from hashscan.cli.output.notifications import tell
-from hashscan.cli.output.terminal import ROWS_SHOWN, print_table, printable, say
+from hashscan.cli.output.ledger_sync import synced_ledger
+from hashscan.cli.output.notifications import send_alerts
+from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def list_(
 ) -> int:
     """List cases: those that are due first come first."""
     now = time.time()
-    with followed_ledger(state, deadlines_of(**deadlines)) as followed:
+    with synced_ledger(state, deadlines_of(**deadlines)) as followed:
         queries = followed.queries
         waits = only in {"open", "found", "told", "disputed", "overdue"}
         wanted = (
             case
-            for case in (queries.waiting() if waits else queries.found())
+            for case in (queries.open_cases() if waits else queries.found())
             if _is_wanted(case, only, now)
             and (of is None or case.customer == of)
             and (verdict is None or case.verdict == verdict)
@@ -94,9 +94,9 @@ def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
     if rows:
         print_table(("case", "state", "verdict", "category", "customer", "due", "where"), rows)
     if more:
-        say(f"hashscan: and {more} more; --limit shows more of them")
+        print_message(f"hashscan: and {more} more; --limit shows more of them")
     if not rows:
-        say("hashscan: no such case")
+        print_message("hashscan: no such case")
 
 
 def _categories(case: Case) -> str:
@@ -111,14 +111,14 @@ def _where(case: Case) -> str:
 
 def _due(case: Case, now: float) -> str:
     """Return the deadline of a case, with the time that is left or by which it is overdue."""
-    from hashscan.cases.export import clock_words, short_moment
+    from hashscan.cases.export import format_duration, short_moment
 
     if not case.open:
         return "-"
     if case.due is None:
         return "no clock"
     left = case.due - now
-    words = f"in {clock_words(left)}" if left >= 0 else f"OVERDUE by {clock_words(left)}"
+    words = f"in {format_duration(left)}" if left >= 0 else f"OVERDUE by {format_duration(left)}"
     return f"{short_moment(case.due)} ({words})"
 
 
@@ -139,10 +139,14 @@ def _write(form: str, cases: Iterable[Case], now: float) -> None:
     meanings={0: "nothing is due", 1: "a case is overdue, or due --within that time"},
 )
 @click.option(
-    "--within", type=Duration(), default=0.0, metavar="TIME", help="Those, too, that become due in that time."
+    "--within",
+    type=DurationParam(),
+    default=0.0,
+    metavar="TIME",
+    help="Those, too, that become due in that time.",
 )
 @_format_option
-@alarm_options
+@alert_options
 @deadline_options
 @state_option
 def due(within: float, form: str, state: Path, **options: Any) -> int:
@@ -151,21 +155,21 @@ def due(within: float, form: str, state: Path, **options: Any) -> int:
     Whoever is to be told of alarms is told of what is overdue, once.
     """
     now, deadlines = time.time(), take_deadlines(options)
-    tell(state, take_alarms(options), deadlines)
-    with followed_ledger(state, deadlines) as followed:
+    send_alerts(state, take_alarms(options), deadlines)
+    with synced_ledger(state, deadlines) as followed:
         counts: Counter[bool] = Counter()
-        found = _counted(followed.queries.due_by_customer(now + within), counts, now)
+        found = _count_overdue(followed.queries.due_by_customer(now + within), counts, now)
         if form == "table":
             for customer, cases in groupby(found, key=lambda case: case.customer):
-                click.echo(printable(customer) or "(no customer)")
+                click.echo(escape_control(customer) or "(no customer)")
                 _print_cases(cases, ROWS_SHOWN, now)
         else:
             _write(form, found, now)
-        say(f"hashscan: {counts[True]} overdue" + (f", {counts[False]} due soon" if within else ""))
+        print_message(f"hashscan: {counts[True]} overdue" + (f", {counts[False]} due soon" if within else ""))
         return followed.exit_code(EXIT_FOUND if counts else EXIT_CLEAN)
 
 
-def _counted(cases: Iterable[Case], counts: Counter[bool], now: float) -> Iterator[Case]:
+def _count_overdue(cases: Iterable[Case], counts: Counter[bool], now: float) -> Iterator[Case]:
     """Yield the cases, and count them by whether they are overdue."""
     for case in cases:
         counts[case.overdue(now)] += 1
@@ -189,7 +193,7 @@ def show(cases: tuple[int, ...], form: str, state: Path, **deadlines: Any) -> in
     from hashscan.cases.export import whole_fields
 
     now = time.time()
-    with followed_ledger(state, deadlines_of(**deadlines)) as followed:
+    with synced_ledger(state, deadlines_of(**deadlines)) as followed:
         for number in cases:
             case = followed.queries.case(number)
             if case is None:
@@ -212,11 +216,13 @@ def show(cases: tuple[int, ...], form: str, state: Path, **deadlines: Any) -> in
                 ("before", "" if case.previous is None else f"case {case.previous}"),
             ):
                 if words:
-                    click.echo(f"  {name:<10} {printable(words)}")
+                    click.echo(f"  {name:<10} {escape_control(words)}")
             for entry in entries:
                 click.echo(
-                    f"  {'entry':<10} {printable(entry.entry)} ({printable(entry.category)}) of list "
-                    f"{printable(entry.list_name)}: {printable(entry.algorithm)}, distance {entry.distance}"
+                    f"  {'entry':<10} {escape_control(entry.entry)} "
+                    f"({escape_control(entry.category)}) of list "
+                    f"{escape_control(entry.list_name)}: {escape_control(entry.algorithm)}, "
+                    f"distance {entry.distance}"
                 )
             for event in events:
                 _print_event(event)
@@ -228,7 +234,7 @@ def _print_event(event: Any) -> None:
 
     who = f" by {event.who}" if event.who else ""
     words = f": {event.words}" if event.words else ""
-    click.echo(f"  {short_moment(event.at)} UTC  {printable(event.kind + who + words)}")
+    click.echo(f"  {short_moment(event.at)} UTC  {escape_control(event.kind + who + words)}")
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
@@ -242,7 +248,7 @@ def times(form: str, state: Path, **deadlines: Any) -> int:
     """
     from hashscan.cases.removal_times import months
 
-    with followed_ledger(state, deadlines_of(**deadlines)) as followed:
+    with synced_ledger(state, deadlines_of(**deadlines)) as followed:
         found = list(months(followed.queries.removed()))
         columns = ("month", "removed", "in time", "late", "median hours", "90 % within hours")
         if form == "json":
@@ -268,5 +274,5 @@ def times(form: str, state: Path, **deadlines: Any) -> int:
         elif rows:
             print_table(columns, rows)
         else:
-            say("hashscan: nothing was removed yet")
+            print_message("hashscan: nothing was removed yet")
         return followed.exit_code(EXIT_CLEAN)

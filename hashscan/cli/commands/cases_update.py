@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from hashscan.cli.config.completion import case_numbers
-from hashscan.cli.options.base import Duration, HashscanCommand, state_option
-from hashscan.cli.output.ledger_sync import followed_ledger
-from hashscan.cli.output.terminal import say
+from hashscan.cli.options.base import DurationParam, HashscanCommand, state_option
+from hashscan.cli.output.ledger_sync import synced_ledger
+from hashscan.cli.output.terminal import print_message
 from hashscan.errors import EXIT_CLEAN, UsageError
 
 _CODES = (0, 2, 12, 70)
@@ -76,19 +76,19 @@ def reopen(cases: tuple[int, ...], because: str, state: Path) -> int:
 
 
 def _act(state: Path, cases: tuple[int, ...], kind: str, words: str) -> int:
-    from hashscan.cases.actions import act, operator
+    from hashscan.cases.actions import operator, record_action
 
-    with followed_ledger(state) as followed:
-        news = act(followed.ledger, cases, kind, words, operator(), int(time.time()))
+    with synced_ledger(state) as followed:
+        news = record_action(followed.ledger, cases, kind, words, operator(), int(time.time()))
         for number in sorted(set(cases)):
-            say(f"hashscan: case {number}: {kind if number in news else 'nothing new'}")
+            print_message(f"hashscan: case {number}: {kind if number in news else 'nothing new'}")
         return followed.exit_code(EXIT_CLEAN)
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @click.option(
     "--older-than",
-    type=Duration(),
+    type=DurationParam(),
     required=True,
     metavar="TIME",
     help="Cases that have been over for this time, such as 365d.",
@@ -104,6 +104,6 @@ def prune(older_than: float, state: Path) -> int:
     if older_than < 0:
         raise UsageError("--older-than must not be negative")
     now = int(time.time())
-    with followed_ledger(state) as followed:
-        say(f"hashscan: {forget(followed.ledger, int(now - older_than), now)} cases pruned")
+    with synced_ledger(state) as followed:
+        print_message(f"hashscan: {forget(followed.ledger, int(now - older_than), now)} cases pruned")
         return followed.exit_code(EXIT_CLEAN)

@@ -15,13 +15,13 @@ from hashscan.cli.options.base import (
     decoding_options,
     fail_on_option,
     list_option,
-    matching_of,
     matching_options,
+    matching_settings,
     state_option,
 )
 from hashscan.cli.options.policy import policy_of, policy_options
-from hashscan.cli.output.terminal import printable, say
-from hashscan.cli.owner import Needs
+from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.owner import RootRights
 from hashscan.errors import UsageError
 from hashscan.settings.pictures import DecodingLimits
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hashscan.scan.workers.worker import Worker
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 10, 12, 70), needs=Needs.READING)
+@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 10, 12, 70), needs=RootRights.READING)
 @click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=ANY_PATH)
 @list_option
 @fail_on_option
@@ -62,38 +62,38 @@ def command(
     is looked up under every algorithm whose digests have that length. An existing file of that name comes
     first.
     """
-    from hashscan.cli.commands.lists_except import say_exceptions
+    from hashscan.cli.commands.lists_except import print_exceptions
     from hashscan.lists.exceptions import exceptions_at
-    from hashscan.lists.record import Thoroughness
+    from hashscan.lists.record import VerificationLevel
     from hashscan.lists.store import ListStore
-    from hashscan.matching.effective_policy import policy_in_force
+    from hashscan.matching.effective_policy import effective_policy
     from hashscan.matching.policy_table import unused_lists
-    from hashscan.matching.setup import WorkerSetup, algorithms_of_lists
-    from hashscan.reports.sink import ReportSink
+    from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
+    from hashscan.reports.sink import ReportFile
     from hashscan.reports.summary import Summary
     from hashscan.scan.runner import require_usable, sandbox_options
     from hashscan.scan.workers.worker import Worker
 
-    matching = matching_of(skipped, review_threshold)
+    matching = matching_settings(skipped, review_threshold)
     decided = policy_of(policy, act_on)
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
     now = datetime.now(UTC)
-    opened = ListStore(state / "lists").open(lists or None, now, Thoroughness.SIZES)
+    opened = ListStore(state / "lists").open(lists or None, now, VerificationLevel.SIZES)
     for info in opened.infos:
         if info.problem is not None:
-            say(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
+            print_message(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
     require_usable(opened)
     exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
-    say_exceptions(exceptions)
+    print_exceptions(exceptions)
     for words in unused_lists(decided.rules, opened.infos):
-        say(f"hashscan: {words}")
-    in_force = policy_in_force(decided, opened.infos, state)
+        print_message(f"hashscan: {words}")
+    in_force = effective_policy(decided, opened.infos, state)
     if in_force.trouble:
-        say(f"hashscan: {printable(in_force.trouble)}. {printable(in_force.remedy)}")
+        print_message(f"hashscan: {escape_control(in_force.trouble)}. {escape_control(in_force.remedy)}")
     setup = WorkerSetup(
         lists=opened.handles,
         sandbox=sandbox_options(limits),
-        algorithms=algorithms_of_lists(opened.handles),
+        algorithms=algorithms_to_compute(opened.handles),
         max_pixels=limits.max_pixels,
         excepted=exceptions.in_force,
         policy=in_force.policy,
@@ -101,7 +101,7 @@ def command(
         review_threshold=matching.review_threshold,
     )
     summary = Summary()
-    with ReportSink(None) as output, Worker(setup) as worker:
+    with ReportFile(None) as output, Worker(setup) as worker:
         for item in items:
             output.write(_check(worker, item, summary))
     return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict, incomplete=bool(in_force.trouble))
@@ -109,9 +109,9 @@ def command(
 
 def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     """Check one file or digest, and add its verdict to the summary."""
-    from hashscan.matching.policy import closeness, judge
-    from hashscan.matching.policy_rules import NOTHING
-    from hashscan.model import MATCHES_KEPT
+    from hashscan.matching.policy import judge, sort_key
+    from hashscan.matching.policy_rules import NO_SUBJECT
+    from hashscan.model import MATCHES_MAX
     from hashscan.reports.records import digest_record, result_record
     from hashscan.scan.single import algorithms_of, check_file, is_named, match_digest
 
@@ -128,7 +128,7 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
         )
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
     # A digest belongs to no file, but it identifies content that was restored from quarantine.
-    subject = NOTHING._replace(sha256=values.get("sha256"))
+    subject = NO_SUBJECT._replace(sha256=values.get("sha256"))
     verdict, because, action = judge(matches, None, subject, worker.setup.policy)
     summary.count(verdict, None)
-    return digest_record(text, verdict, because, action, sorted(matches, key=closeness)[:MATCHES_KEPT])
+    return digest_record(text, verdict, because, action, sorted(matches, key=sort_key)[:MATCHES_MAX])

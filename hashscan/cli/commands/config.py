@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.options.base import HashscanGroup
-from hashscan.cli.output.terminal import printable, say
-from hashscan.cli.owner import owner_of
+from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.owner import controlling_uid
 from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
 from hashscan.settings.file import chosen_file, read_file
 from hashscan.settings.machine import SERVICE_GROUP, service_group
 
 if TYPE_CHECKING:
     from hashscan.cli.config.catalogue import Catalogue, Command
-    from hashscan.cli.config.effective import Shown, Sources
+    from hashscan.cli.config.effective import EffectiveValue, ValueSources
     from hashscan.cli.config.file import Mistake
 
 _NAMED = 8
@@ -51,7 +51,7 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, form: str) -
     sources, wrong = _sources(ctx, catalogue)
     shown = [one for name in chosen for one in sources.shown(name)]
     for problem in dict.fromkeys((one.where, one.problem) for one in shown if one.problem is not None):
-        say(f"hashscan: {printable(str(problem[0]))}: {printable(str(problem[1]))}")
+        print_message(f"hashscan: {escape_control(str(problem[0]))}: {escape_control(str(problem[1]))}")
         wrong = True
     shown = [one for one in shown if not changed or one.origin != "default"]
     if form == "json":
@@ -74,29 +74,31 @@ def check(ctx: click.Context, file: Path | None) -> int:
     Without FILE, it is the one that commands would read: --config, HASHSCAN_CONFIG, or the system's.
     """
     from hashscan.cli.config.catalogue import Catalogue
-    from hashscan.cli.config.check import in_order, mistakes_in, strange_variables, warnings_about
+    from hashscan.cli.config.check import in_order, mistakes_in, unknown_variables, warnings_about
     from hashscan.cli.config.file import SettingsFile
 
     catalogue = Catalogue.of(_root(ctx))
     source, document, values = read_file(file or _root(ctx).params["config"], os.environ)
-    strange = list(strange_variables(catalogue, os.environ))
+    strange = list(unknown_variables(catalogue, os.environ))
     for name, meant in strange:
         advice = f"did you mean {meant}?" if meant else "unset it."
-        say(f"hashscan: no option has the variable {printable(name)}; {advice}")
+        print_message(f"hashscan: no option has the variable {escape_control(name)}; {advice}")
     if source is None:
-        say(f"hashscan: there is no settings file {chosen_file(None, {})[0]}, so there is nothing to check")
+        print_message(
+            f"hashscan: there is no settings file {chosen_file(None, {})[0]}, so there is nothing to check"
+        )
         return EXIT_USAGE if strange else EXIT_CLEAN
-    shown = printable(str(source))
+    shown = escape_control(str(source))
     settings = SettingsFile(catalogue, values)
     mistakes = in_order(mistakes_in(settings, catalogue, str(source)), document)
     for line, mistake in mistakes:
-        say(f"{shown}:{line}: {_told(mistake)}")
+        print_message(f"{shown}:{line}: {_mistake_text(mistake)}")
     for warning in warnings_about(source, secret=_holds_secrets(catalogue, settings)):
-        say(f"hashscan: warning: {shown}: {warning}")
+        print_message(f"hashscan: warning: {shown}: {warning}")
     if mistakes:
-        say(f"hashscan: {shown}: {len(mistakes)} {'mistake' if len(mistakes) == 1 else 'mistakes'}")
+        print_message(f"hashscan: {shown}: {len(mistakes)} {'mistake' if len(mistakes) == 1 else 'mistakes'}")
     else:
-        say(f"hashscan: {shown} is as it should be")
+        print_message(f"hashscan: {shown} is as it should be")
     return EXIT_USAGE if mistakes or strange else EXIT_CLEAN
 
 
@@ -120,16 +122,16 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> int:
         click.echo(text, nl=False)
         return EXIT_CLEAN
     path = file or chosen_file(_root(ctx).params["config"], os.environ)[0]
-    root = os.geteuid() == 0 and owner_of(path) == 0
+    root = os.geteuid() == 0 and controlling_uid(path) == 0
     group = service_group() if root else None
     kept = write_new(path, text.encode(), force=force, group=group)
     if kept is not None:
-        say(f"hashscan: what was there is kept as {printable(str(kept))}")
-    say(f"hashscan: {printable(str(path))} is written; it sets nothing yet")
+        print_message(f"hashscan: what was there is kept as {escape_control(str(kept))}")
+    print_message(f"hashscan: {escape_control(str(path))} is written; it sets nothing yet")
     if root and group is None:
-        say(
+        print_message(
             f"hashscan: root alone can read it, as there is no group {SERVICE_GROUP}; for scans as another "
-            f"user: `chgrp GROUP {printable(str(path))}` and `chmod 640 {printable(str(path))}`"
+            f"user: `chgrp GROUP {escape_control(str(path))}` and `chmod 640 {escape_control(str(path))}`"
         )
     return EXIT_CLEAN
 
@@ -144,7 +146,7 @@ def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
     Raises:
         UsageError: there is no such command.
     """
-    from hashscan.settings.suggestions import nearest
+    from hashscan.settings.suggestions import closest_match
 
     found = [
         name
@@ -152,15 +154,15 @@ def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
         if name[: len(words)] == words and not isinstance(command, click.Group)
     ]
     if not found:
-        meant = nearest(" ".join(words), (" ".join(name) for name in catalogue.commands))
+        meant = closest_match(" ".join(words), (" ".join(name) for name in catalogue.commands))
         advice = f"Did you mean {meant!r}?" if meant else "See `hashscan --help`."
         raise UsageError(f"there is no command {' '.join(words)!r}", advice=advice)
     return found
 
 
-def _sources(ctx: click.Context, catalogue: Catalogue) -> tuple[Sources, bool]:
+def _sources(ctx: click.Context, catalogue: Catalogue) -> tuple[ValueSources, bool]:
     """Return the sources of values, and whether the settings file has mistakes; print these."""
-    from hashscan.cli.config.effective import Sources
+    from hashscan.cli.config.effective import ValueSources
     from hashscan.cli.config.file import SettingsFile
     from hashscan.settings.key_lines import key_lines, line_of
 
@@ -170,12 +172,12 @@ def _sources(ctx: click.Context, catalogue: Catalogue) -> tuple[Sources, bool]:
     lines = key_lines(document)
     for mistake in file.mistakes:
         where = f"{name}:{line_of(lines, mistake.place)}"
-        say(f"{printable(where)}: {_told(mistake)}")
-    return Sources(catalogue, file, name, lines), bool(file.mistakes)
+        print_message(f"{escape_control(where)}: {_mistake_text(mistake)}")
+    return ValueSources(catalogue, file, name, lines), bool(file.mistakes)
 
 
-def _told(mistake: Mistake) -> str:
-    return printable(f"{mistake.message.rstrip('.')}. {mistake.advice}")
+def _mistake_text(mistake: Mistake) -> str:
+    return escape_control(f"{mistake.message.rstrip('.')}. {mistake.advice}")
 
 
 def _holds_secrets(catalogue: Catalogue, file: Any) -> bool:
@@ -184,14 +186,14 @@ def _holds_secrets(catalogue: Catalogue, file: Any) -> bool:
     return any(option.hide_input for _, option, _ in each_taken(file, catalogue))
 
 
-def _document(sources: Sources, shown: list[Shown]) -> dict[str, Any]:
+def _document(sources: ValueSources, shown: list[EffectiveValue]) -> dict[str, Any]:
     commands: dict[str, dict[str, Any]] = {}
     for one in shown:
         commands.setdefault(" ".join(one.command), {})[one.key] = one.document()
     return {"file": sources.name or None, "commands": commands}
 
 
-def _draw(shown: list[Shown], *, one_command: bool) -> None:
+def _draw(shown: list[EffectiveValue], *, one_command: bool) -> None:
     """Draw the values in a table; a value that several commands share is one row."""
     from hashscan.cli.output.terminal import print_table
 

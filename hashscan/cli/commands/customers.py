@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand
-from hashscan.cli.options.context import customer_options, customers_of, site_option
-from hashscan.cli.output.terminal import printable, say, show_table
+from hashscan.cli.options.context import customer_options, effective_customer_rules, site_option
+from hashscan.cli.output.terminal import escape_control, print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, OutputError
 from hashscan.model import CustomerRule, SiteRule
 
@@ -37,21 +37,21 @@ def command(
     Without ITEM, the rules are shown, in the order in which they are asked, and the layouts that --customers
     knows.
     """
-    rules = customers_of(customer_rules, layouts)
+    rules = effective_customer_rules(customer_rules, layouts)
     if not items:
         _show(rules, site_rules or ())
         return EXIT_CLEAN
     from hashscan.attribution.customers import Customers
     from hashscan.attribution.sites import Sites
 
-    asking = _Asking(Customers(rules), Sites(site_rules or ()))
+    asking = CustomerLookup(Customers(rules), Sites(site_rules or ()))
     answers = [answer for item in items for answer in asking.about(item)]
     for answer in answers:
         _write(answer, as_json=as_json)
     return EXIT_CLEAN if all(answer["customer"] for answer in answers) else EXIT_INCOMPLETE
 
 
-class _Asking:
+class CustomerLookup:
     """A lookup of the customer and the web address of items, by the rules."""
 
     def __init__(self, customers: Any, sites: Any) -> None:
@@ -94,7 +94,9 @@ def _write(answer: dict[str, Any], *, as_json: bool) -> None:
         line = json.dumps(answer, separators=(",", ":"))
     else:
         said = (answer["customer"] or "-", answer.get("rule", "no rule"), answer.get("path", answer["item"]))
-        line = "\t".join(printable(word) for word in (*said, *((answer["url"],) if "url" in answer else ())))
+        line = "\t".join(
+            escape_control(word) for word in (*said, *((answer["url"],) if "url" in answer else ()))
+        )
     try:
         sys.stdout.write(line + "\n")
     except OSError as error:
@@ -119,7 +121,7 @@ def _show(rules: tuple[CustomerRule, ...], sites: tuple[SiteRule, ...]) -> None:
             ),
         )
     else:
-        say("hashscan: no rule says whose files are")
+        print_message("hashscan: no rule says whose files are")
     if sites:
         show_table(
             "rules that say where the world sees files",

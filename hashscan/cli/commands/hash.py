@@ -37,7 +37,7 @@ def command(
     """
     from hashscan.matching.setup import WorkerSetup
     from hashscan.reports.records import result_record
-    from hashscan.reports.sink import ReportSink
+    from hashscan.reports.sink import ReportFile
     from hashscan.scan.runner import sandbox_options
     from hashscan.scan.single import check_file
     from hashscan.scan.workers.worker import Worker
@@ -53,7 +53,7 @@ def command(
         with_digests=True,
     )
     complete = True
-    with ReportSink(None) as output, Worker(setup) as worker:
+    with ReportFile(None) as output, Worker(setup) as worker:
         for path in files:
             result = check_file(worker, path)
             complete = complete and result.reason is None

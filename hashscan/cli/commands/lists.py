@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.commands.lists_except import except_, say_exceptions
+from hashscan.cli.commands.lists_except import except_, print_exceptions
 from hashscan.cli.commands.lists_pull import add, pull
 from hashscan.cli.commands.lists_staged import activate, diff
 from hashscan.cli.config.completion import list_names
@@ -16,18 +16,18 @@ from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_opti
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
     category_option,
-    entries_of,
     format_option,
-    say_left_out,
+    open_entries,
+    print_left_out,
 )
-from hashscan.cli.output.terminal import printable, say, show_counts, show_lists
-from hashscan.cli.output.withdrawals import say_withdrawn
+from hashscan.cli.output.terminal import escape_control, print_message, show_counts, show_lists
+from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
 from hashscan.model import ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
 
 if TYPE_CHECKING:
-    from hashscan.lists.pulling.attempts import Attempts
+    from hashscan.lists.pulling.attempts import PullRecord
 
 
 @click.group(cls=HashscanGroup, help="Add, pull and look at hash lists.")
@@ -64,7 +64,7 @@ def status(names: tuple[str, ...], state: Path) -> int:
             if info.name != DEMO and client.origin_of(store, info.name) is not None:
                 _say_staged(info.name, staged_info(store, info.name))
                 _say_attempts(info.name, client.attempts_of(store, info.name))
-        say_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
+        print_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
         require_usable(opened)
         good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
@@ -73,21 +73,23 @@ def status(names: tuple[str, ...], state: Path) -> int:
 def _say_staged(name: str, staged: ListInfo | None) -> None:
     """Print which version of a list is staged and not yet active."""
     if staged is not None:
-        what = printable(staged.problem or f"{staged.entries} entries, expires {staged.expires}")
-        say(
+        what = escape_control(staged.problem or f"{staged.entries} entries, expires {staged.expires}")
+        print_message(
             f"hashscan: list {name}: version {staged.version} is staged and NOT in use, "
             f"{staged.state.value}: {what}; see `hashscan lists diff {name}` "
             f"and `hashscan lists activate {name}`"
         )
 
 
-def _say_attempts(name: str, attempts: Attempts) -> None:
+def _say_attempts(name: str, attempts: PullRecord) -> None:
     """Print when a signed list was last pulled, and the error of the last attempt if it failed."""
-    say(f"hashscan: list {name}: last pulled {attempts.succeeded or 'never'}")
+    print_message(f"hashscan: list {name}: last pulled {attempts.succeeded or 'never'}")
     if attempts.error:
-        say(f"hashscan: list {name}: the last try, {attempts.tried}, failed: {printable(attempts.error)}")
+        print_message(
+            f"hashscan: list {name}: the last try, {attempts.tried}, failed: {escape_control(attempts.error)}"
+        )
     for problem in attempts.problems:
-        say(f"hashscan: list {name}: passed over then: {printable(problem)}")
+        print_message(f"hashscan: list {name}: passed over then: {escape_control(problem)}")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
@@ -98,15 +100,17 @@ def verify(names: tuple[str, ...], state: Path) -> int:
 
     All lists when none is named. An index that can't be relied on is compiled again, and that is said.
     """
-    from hashscan.lists.record import Thoroughness
+    from hashscan.lists.record import VerificationLevel
     from hashscan.lists.store import ListStore
 
-    with ListStore(state / "lists").open(names or None, datetime.now(UTC), Thoroughness.SIGNED) as opened:
+    with ListStore(state / "lists").open(
+        names or None, datetime.now(UTC), VerificationLevel.SIGNED
+    ) as opened:
         for info in opened.infos:
             words = (
                 info.problem or f"version {info.version}: all {info.entries} entries are as they should be"
             )
-            say(f"hashscan: list {info.name} is {info.state.value}: {words}")
+            print_message(f"hashscan: list {info.name} is {info.state.value}: {words}")
         if not opened.handles:
             return EXIT_NO_LIST
         sound = all(info.problem is None for info in opened.infos)
@@ -126,10 +130,12 @@ def import_(file: Path, name: str, form: str, category: str | None, state: Path)
     """
     from hashscan.lists.store import ListStore
 
-    with entries_of(file, form, category) as (entries, label):
+    with open_entries(file, form, category) as (entries, label):
         info = ListStore(state / "lists").import_entries(name, entries, label)
-    say(f"hashscan: local list {name} version {info.version}: {info.entries} entries, signed by nobody")
-    say_withdrawn(state)
+    print_message(
+        f"hashscan: local list {name} version {info.version}: {info.entries} entries, signed by nobody"
+    )
+    print_withdrawn_items(state)
     return EXIT_CLEAN
 
 
@@ -141,7 +147,7 @@ def remove(name: str, state: Path) -> int:
     from hashscan.lists.store import ListStore
 
     ListStore(state / "lists").remove(name)
-    say(f"hashscan: list {name} is removed")
+    print_message(f"hashscan: list {name} is removed")
     return EXIT_CLEAN
 
 
@@ -172,7 +178,7 @@ def export(name: str, form: str, output: Path, state: Path) -> int:
             raise NoUsableListError(f"the list {name} can't be exported: {opened.infos[0].problem}")
         writer = LIST_WRITERS[form](name)
         export_list(opened.handles[0], writer, None if str(output) == "-" else output)
-    say_left_out(writer.left_out, "entries")
+    print_left_out(writer.left_out, "entries")
     return EXIT_CLEAN
 
 

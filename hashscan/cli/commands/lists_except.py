@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import HashscanCommand, list_option, state_option
-from hashscan.cli.output.terminal import say, show_table
+from hashscan.cli.output.terminal import print_message, show_table
 from hashscan.errors import EXIT_CLEAN, NoUsableListError, UsageError
 from hashscan.model import KNOWN_GOOD_CATEGORY
 from hashscan.settings.values import parse_until
@@ -68,19 +68,19 @@ def except_(
     return _add(entries, reason, until, lists, state)
 
 
-def say_exceptions(exceptions: Exceptions) -> None:
+def print_exceptions(exceptions: Exceptions) -> None:
     """Print how many entries are excepted, and which exceptions have expired."""
     if exceptions.in_force:
         number = len(exceptions.in_force)
         which = "1 entry is" if number == 1 else f"{number} entries are"
-        say(f"hashscan: {which} excepted here; see `hashscan lists except`")
+        print_message(f"hashscan: {which} excepted here; see `hashscan lists except`")
     for gone in exceptions.expired[:_SAID]:
-        say(
+        print_message(
             f"hashscan: the exception of entry {gone.entry_id} of list {gone.list_name} ended {gone.until}, "
             "and it matches again; renew it, or end this notice with `hashscan lists except --remove`"
         )
     if len(exceptions.expired) > _SAID:
-        say(f"hashscan: {len(exceptions.expired) - _SAID} more exceptions have ended")
+        print_message(f"hashscan: {len(exceptions.expired) - _SAID} more exceptions have ended")
 
 
 def _show(lists: tuple[str, ...], state: Path) -> int:
@@ -89,7 +89,7 @@ def _show(lists: tuple[str, ...], state: Path) -> int:
     now = datetime.now(UTC)
     kept = [e for e in read_exceptions(state) if not lists or e.list_name in lists]
     if not kept:
-        say("hashscan: no entry is excepted")
+        print_message("hashscan: no entry is excepted")
         return EXIT_CLEAN
     show_table(
         "excepted entries",
@@ -117,7 +117,7 @@ def _remove(entry_ids: tuple[str, ...], lists: tuple[str, ...], state: Path) -> 
 
     for entry_id in entry_ids:
         gone = remove_exception(state, entry_id, lists)
-        say(f"hashscan: entry {gone.entry_id} of list {gone.list_name} is no longer excepted")
+        print_message(f"hashscan: entry {gone.entry_id} of list {gone.list_name} is no longer excepted")
     return EXIT_CLEAN
 
 
@@ -129,19 +129,19 @@ def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, 
     if end <= now:
         raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
     # All entries are looked up before anything is changed.
-    for list_name, entry in [_accusing(entry_id, lists, state, now) for entry_id in entry_ids]:
-        excepted = made_exception(list_name, entry, reason, end, user(), now)
+    for list_name, entry in [_matching_entry(entry_id, lists, state, now) for entry_id in entry_ids]:
+        excepted = made_exception(list_name, entry, reason, end, invoking_user(), now)
         before = add_exception(state, excepted)
-        say(
+        print_message(
             f"hashscan: entry {entry.id} ({entry.algorithm}, {entry.category}) of list {list_name} "
             f"is excepted until {excepted.until}{', no longer ' + before.until if before else ''}"
         )
     return EXIT_CLEAN
 
 
-def _accusing(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
+def _matching_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
     """Return the name of an entry's list and the entry; refuse a known-good entry, which has no matches."""
-    list_name, entry = _found(entry_id, lists, state, now)
+    list_name, entry = _find_entry(entry_id, lists, state, now)
     if entry.category == KNOWN_GOOD_CATEGORY:
         raise UsageError(
             f"the entry {entry_id!r} says what is known to be good, so it has no matches to withhold",
@@ -150,7 +150,7 @@ def _accusing(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime)
     return list_name, entry
 
 
-def _found(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
+def _find_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
     """Return the name of the list that has an entry with this id, and the entry.
 
     Raises:
@@ -158,10 +158,10 @@ def _found(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) ->
         NoUsableListError: there is no usable list to search.
     """
     from hashscan.lists.entry_search import find_entry
-    from hashscan.lists.record import Thoroughness
+    from hashscan.lists.record import VerificationLevel
     from hashscan.lists.store import ListStore
 
-    with ListStore(state / "lists").open(lists or None, now, Thoroughness.SIZES) as opened:
+    with ListStore(state / "lists").open(lists or None, now, VerificationLevel.SIZES) as opened:
         usable = {handle.name for handle in opened.handles}
         unusable = [f"{i.name} is {i.state.value}" for i in opened.infos if i.name not in usable]
         if not usable:
@@ -188,7 +188,7 @@ def _found(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) ->
     return found[0]
 
 
-def user() -> str:
+def invoking_user() -> str:
     """Return the name of the user who runs the command; under sudo, of the user who called sudo."""
     name = os.environ.get("SUDO_USER")
     if not name:

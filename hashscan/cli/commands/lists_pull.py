@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.config.completion import list_names
-from hashscan.cli.options.alerts import alarm_options, take_alarms
+from hashscan.cli.options.alerts import alert_options, take_alarms
 from hashscan.cli.options.base import HashscanCommand, state_option
 from hashscan.cli.options.cases import deadline_options, take_deadlines
-from hashscan.cli.output.confirmation import Gate, confirm_share_option
-from hashscan.cli.output.notifications import tell_of_pulls
-from hashscan.cli.output.terminal import say
-from hashscan.cli.output.withdrawals import say_withdrawn
+from hashscan.cli.output.confirmation import ActivationCheck, confirm_share_option
+from hashscan.cli.output.notifications import send_pull_alerts
+from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_DEFECT,
@@ -33,7 +33,7 @@ from hashscan.errors import (
 if TYPE_CHECKING:
     from hashscan.lists.pulling.update import Pulled
 
-_GRAVEST = (
+_EXIT_CODES_BY_SEVERITY = (
     EXIT_DEFECT,
     EXIT_NO_LIST,
     EXIT_OUTPUT,
@@ -105,7 +105,7 @@ def add(
     for each pull and sent to the source and its mirrors alone, over https or to this machine.
     """
     from hashscan.lists.pulling import client
-    from hashscan.lists.pulling.credentials import CredentialPlaces
+    from hashscan.lists.pulling.credentials import CredentialSources
     from hashscan.lists.pulling.first_root import fetch_first_root
     from hashscan.lists.pulling.origin import checked_origin
     from hashscan.lists.store import ListStore
@@ -115,7 +115,7 @@ def add(
             "a list is trusted by its root: name either --root or --root-fingerprint",
             advice="Ask the list's owner for one, by another way than the list's own server.",
         )
-    places = CredentialPlaces(
+    places = CredentialSources(
         _text(token_file),
         token_variable,
         _text(login_file),
@@ -126,7 +126,7 @@ def add(
     origin = checked_origin(source, mirrors, proxy=proxy, ca_file=ca_file, credentials=places)
     trusted = _read(root) if root else fetch_first_root(origin, root_fingerprint or "")
     client.add(ListStore(state / "lists"), name, origin, trusted)
-    say(f"hashscan: list {name} is added; fetch it with `hashscan lists pull {name}`")
+    print_message(f"hashscan: list {name} is added; fetch it with `hashscan lists pull {name}`")
     return EXIT_CLEAN
 
 
@@ -145,7 +145,7 @@ def add(
     help="Keep the new version aside: look at it with `lists diff`, put it in use with `lists activate`.",
 )
 @confirm_share_option
-@alarm_options
+@alert_options
 @deadline_options
 @state_option
 def pull(
@@ -166,7 +166,7 @@ def pull(
     try:
         return _pull(names, jitter, stage, confirm_share, state, troubles)
     finally:
-        tell_of_pulls(state, alarms, deadlines, troubles)
+        send_pull_alerts(state, alarms, deadlines, troubles)
 
 
 def _pull(
@@ -182,7 +182,7 @@ def _pull(
     Returns:
         The exit code.
     """
-    from hashscan.cli.output.pull_progress import Transfer
+    from hashscan.cli.output.pull_progress import PullProgress
     from hashscan.lists.pulling import client
     from hashscan.lists.store import ListStore
 
@@ -196,30 +196,30 @@ def _pull(
     time.sleep(random.uniform(0, jitter))  # noqa: S311 - no secret
     codes: list[int] = []
     for name in chosen:
-        gate = Gate(name, state, confirm_share)
+        gate = ActivationCheck(name, state, confirm_share)
         try:
-            with Transfer(name) as transfer:
+            with PullProgress(name) as transfer:
                 done = client.pull(store, name, stage=stage, admits=gate, watch=transfer)
         except HashscanError as error:
             troubles.append((name, error))
             if len(chosen) == 1:
                 raise
             # An error with one list must not keep the others from being pulled.
-            say(f"hashscan: list {name}: {error}\n  {error.remedy}")
+            print_message(f"hashscan: list {name}: {error}\n  {error.remedy}")
             codes.append(error.exit_code)
             continue
         for problem in done.problems:
-            say(f"hashscan: list {name}: passed over, and another source used: {problem}")
-        say(
+            print_message(f"hashscan: list {name}: passed over, and another source used: {problem}")
+        print_message(
             f"hashscan: list {name} version {done.info.version} ({_what(done)}): "
             f"{done.info.entries} entries, {done.fetched} bytes fetched"
         )
         for words in gate.words:
-            say(f"hashscan: {words}")
+            print_message(f"hashscan: {words}")
         if done.withheld:
             codes.append(EXIT_INCOMPLETE)
-    say_withdrawn(state)
-    return min(codes, key=_GRAVEST.index, default=EXIT_CLEAN)
+    print_withdrawn_items(state)
+    return min(codes, key=_EXIT_CODES_BY_SEVERITY.index, default=EXIT_CLEAN)
 
 
 def _what(done: Pulled) -> str:

@@ -12,14 +12,14 @@ import click
 
 from hashscan.cli.config.completion import list_names
 from hashscan.cli.options.base import HashscanCommand, state_option
-from hashscan.cli.output.confirmation import Gate, confirm_share_option
-from hashscan.cli.output.terminal import say, show_table
-from hashscan.cli.output.withdrawals import say_withdrawn
+from hashscan.cli.output.confirmation import ActivationCheck, confirm_share_option
+from hashscan.cli.output.terminal import print_message, show_table
+from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import CATEGORIES
 
 if TYPE_CHECKING:
-    from hashscan.lists.difference import Change, Difference
+    from hashscan.lists.difference import Difference, EntryChange
     from hashscan.lists.store import ListStore
 
 
@@ -60,22 +60,22 @@ def activate(
     for name in names or _staged(store):
         if drop:
             activation.discard(store, name)
-            say(f"hashscan: list {name}: the staged version is dropped")
+            print_message(f"hashscan: list {name}: the staged version is dropped")
             continue
-        gate = Gate(name, state, confirm_share)
+        gate = ActivationCheck(name, state, confirm_share)
         done = activation.activate(store, name, None if confirm else gate, only=version)
         for words in gate.words:
-            say(f"hashscan: {words}")
+            print_message(f"hashscan: {words}")
         if done is None:
             code = EXIT_INCOMPLETE
             continue
-        say(
+        print_message(
             f"hashscan: list {name} version {done.info.version} is in use "
             f"(was {done.previous or 'not there'} before): {done.info.entries} entries"
         )
         if done.info.problem:
-            say(f"hashscan: list {name} is {done.info.state.value}: {done.info.problem}")
-    say_withdrawn(state)
+            print_message(f"hashscan: list {name} is {done.info.state.value}: {done.info.problem}")
+    print_withdrawn_items(state)
     return code
 
 
@@ -97,7 +97,7 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: Path) ->
     Shows by algorithm and category what came and what went. An entry changed under its id counts as both.
     Likeness, for --would-hit, is that of pictures as they are stored; a sweep tries other variants, too.
     """
-    from hashscan.cli.output.would_hit import say_hits
+    from hashscan.cli.output.would_hit import print_hits
     from hashscan.lists.difference import difference
     from hashscan.lists.store import ListStore
 
@@ -106,7 +106,7 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: Path) ->
         with difference(store, name) as compared:
             _show(name, compared, write_entries=entries)
             if would_hit:
-                say_hits(name, compared, state)
+                print_hits(name, compared, state)
     return EXIT_CLEAN
 
 
@@ -143,10 +143,10 @@ def _show(name: str, compared: Difference, *, write_entries: bool) -> None:
             ("algorithm", "category", "came", "went"),
             ((*kind, str(counts["came"][kind]), str(counts["went"][kind])) for kind in kinds),
         )
-    say(f"hashscan: {title}: {came} entries came, {went} went")
+    print_message(f"hashscan: {title}: {came} entries came, {went} went")
 
 
-def _write(name: str, word: str, change: Change) -> None:
+def _write(name: str, word: str, change: EntryChange) -> None:
     kind = {"list": name, "change": word, "algorithm": change.algorithm, "category": change.category}
     for entry in change.ids:
         sys.stdout.write(json.dumps({**kind, "entry": entry}) + "\n")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, state_option
-from hashscan.cli.options.context import customer_options, customers_of
-from hashscan.cli.output.terminal import printable, say
-from hashscan.cli.owner import Needs
+from hashscan.cli.options.context import customer_options, effective_customer_rules
+from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.owner import RootRights
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_FOUND,
@@ -29,18 +29,18 @@ from hashscan.settings.pictures import DecodingLimits
 if TYPE_CHECKING:
     from hashscan.model import CustomerRule
     from hashscan.reports.record_lines import Record
-    from hashscan.state.queries.content_search import Near, Sought
+    from hashscan.state.queries.content_search import ContentMatch, DigestQuery
     from hashscan.state.store.reading import StateReader
 
-_FARTHEST = 90
+_MAX_DISTANCE = 90
 """Largest distance that can be asked for, in bits; unrelated pictures begin to be as near as this."""
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 12, 70), needs=Needs.READING)
+@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 12, 70), needs=RootRights.READING)
 @click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=ANY_PATH)
 @click.option(
     "--distance",
-    type=click.IntRange(0, _FARTHEST),
+    type=click.IntRange(0, _MAX_DISTANCE),
     metavar="BITS",
     help="How far the hash of a known picture may lie from the one asked for; 31 by default for PDQ.",
 )
@@ -79,18 +79,18 @@ def command(
     from hashscan.state.store.reading import StateReader
 
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
-    customers = Customers(customers_of(customer_rules, layouts))
+    customers = Customers(effective_customer_rules(customer_rules, layouts))
     known, complete = False, True
     with ExitStack() as stack:
         reader = stack.enter_context(StateReader(state))
-        asking = _Asking(reader, limits, distance, stack)
+        asking = _DigestMaker(reader, limits, distance, stack)
         for item in items:
             sought, trouble = asking.sought(item)
             if trouble:
                 complete = False
-                say(f"hashscan: {printable(os.fsdecode(item))}: {trouble}")
+                print_message(f"hashscan: {escape_control(os.fsdecode(item))}: {trouble}")
             with reader.reading():
-                nearest: dict[int, Near] = {}
+                nearest: dict[int, ContentMatch] = {}
                 for near in find(reader, sought, every_variant=every_variant):
                     nearest.setdefault(near.content, near)
                 count = 0
@@ -99,13 +99,13 @@ def command(
                     _write(customers.named(record), as_json=as_json)
             known = known or count > 0
             files = "1 known file" if count == 1 else f"{count or 'no'} known files"
-            say(f"hashscan: {printable(os.fsdecode(item))}: {files}")
+            print_message(f"hashscan: {escape_control(os.fsdecode(item))}: {files}")
     if known:
         return EXIT_FOUND if complete else EXIT_FOUND_INCOMPLETE
     return EXIT_CLEAN if complete else EXIT_INCOMPLETE
 
 
-class _Asking:
+class _DigestMaker:
     """A converter of items to digests; it starts a worker when the first file is named."""
 
     def __init__(
@@ -117,7 +117,7 @@ class _Asking:
         self._stack = stack
         self._worker: Any = None
 
-    def sought(self, item: bytes) -> tuple[list[Sought], str]:
+    def sought(self, item: bytes) -> tuple[list[DigestQuery], str]:
         """Return the digests to look up, and a message on what of a file could not be digested."""
         from hashscan.scan.single import algorithms_of, is_named
 
@@ -136,7 +136,7 @@ class _Asking:
             sought_of_digest(self._reader, name, value, self._distance) for name, value in values.items()
         ], ""
 
-    def _of_file(self, path: bytes) -> tuple[list[Sought], str]:
+    def _of_file(self, path: bytes) -> tuple[list[DigestQuery], str]:
         from hashscan.matching.setup import WorkerSetup
         from hashscan.model import ALWAYS_COMPUTED
         from hashscan.scan.runner import sandbox_options
@@ -161,7 +161,7 @@ class _Asking:
         return sought_of_file(kept, setup.exact, setup.pictures, self._distance), trouble
 
 
-def _records(reader: StateReader, item: bytes, nearest: dict[int, Near]) -> Iterator[Record]:
+def _records(reader: StateReader, item: bytes, nearest: dict[int, ContentMatch]) -> Iterator[Record]:
     from hashscan.state.queries.content_search import load
     from hashscan.state.queries.known_files import KnownFiles
     from hashscan.state.queries.known_record import known_record
@@ -184,8 +184,8 @@ def _write(record: Record, *, as_json: bool) -> None:
             record["first_read"],
             record.get("last_seen", "-"),
             record.get("verdict", "-"),
-            printable(record["path"]),
-            *([printable(record["customer"])] if "customer" in record else []),
+            escape_control(record["path"]),
+            *([escape_control(record["customer"])] if "customer" in record else []),
         )
         sys.stdout.write("\t".join(fields) + "\n")
     except OSError as error:

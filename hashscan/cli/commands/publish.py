@@ -10,7 +10,7 @@ import click
 
 from hashscan.cli.commands.publish_hash import hash_command
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup
-from hashscan.cli.options.entry_files import EntriesCommand, category_option, entries_of, format_option
+from hashscan.cli.options.entry_files import EntriesCommand, category_option, format_option, open_entries
 from hashscan.cli.options.passphrases import (
     online_passphrase,
     passphrase_options,
@@ -18,13 +18,13 @@ from hashscan.cli.options.passphrases import (
     root_passphrase_option,
     root_passphrases,
 )
-from hashscan.cli.output.terminal import say, show_table
+from hashscan.cli.output.terminal import print_message, show_table
 from hashscan.errors import EXIT_CLEAN, UsageError
 from hashscan.model import ListInfo
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 _DAY = "%Y-%m-%d %H:%M UTC"
-_RENEWING = {
+_RENEWAL_ADVICE = {
     "root": "`hashscan publish rotate` renews it, with the root's keys",
     "targets": "the next release renews it, or `hashscan publish refresh --all`",
     "snapshot": "the next `hashscan publish refresh` renews it",
@@ -130,9 +130,11 @@ def init(
         root_threshold=root_threshold,
         root_passphrase=root_passphrase(root_passphrase_file, asked=not (passphrase_file or no_passphrase)),
     )
-    say(f"hashscan: list {name} is begun; give its subscribers {work / 'root.json'} by a way they trust")
+    print_message(
+        f"hashscan: list {name} is begun; give its subscribers {work / 'root.json'} by a way they trust"
+    )
     for folder in root_keys or ((keys or work / "keys") / "root",):
-        say(
+        print_message(
             f"  keep the root's keys in {folder.resolve()} offline: only `hashscan publish rotate` needs them"
         )
     return EXIT_CLEAN
@@ -147,9 +149,9 @@ def add(file: Path, work: Path, form: str, category: str | None) -> int:
     """Take in the entries of a file for the next release; all of them, or none when a line is wrong."""
     from hashscan.lists.publishing.publisher import Publisher
 
-    with entries_of(file, form, category) as (entries, label):
+    with open_entries(file, form, category) as (entries, label):
         count = Publisher(work).add(entries, label)
-    say(f"hashscan: {count} entries wait for the next release")
+    print_message(f"hashscan: {count} entries wait for the next release")
     return EXIT_CLEAN
 
 
@@ -172,7 +174,7 @@ def withdraw(entries: tuple[str, ...], file: Path | None, work: Path) -> int:
 
     ids = [*entries, *(_lines(file) if file else [])]
     count = Publisher(work).withdraw(ids)
-    say(f"hashscan: {count} entries are withdrawn; subscribers know when you have released")
+    print_message(f"hashscan: {count} entries are withdrawn; subscribers know when you have released")
     return EXIT_CLEAN
 
 
@@ -222,7 +224,7 @@ def refresh(work: Path, everything: bool, passphrase_file: Path | None, no_passp
     passphrase = online_passphrase(passphrase_file, no_passphrase)
     refreshed = Publisher(work).refresh(everything=everything, passphrase=passphrase)
     expiries = ", ".join(f"{role} until {refreshed.expiries[role]:{_DAY}}" for role in refreshed.roles)
-    say(f"hashscan: signed anew: {expiries}")
+    print_message(f"hashscan: signed anew: {expiries}")
     _say_running_out(refreshed.running_out)
     return EXIT_CLEAN
 
@@ -270,20 +272,24 @@ def rotate(
         passphrase=passphrase,
         root_passphrases=root_passphrases(root_passphrase_file, passphrase_file),
     )
-    say(f"hashscan: root version {rotated.root_version} is published; it runs out {rotated.expires:{_DAY}}")
+    print_message(
+        f"hashscan: root version {rotated.root_version} is published; it runs out {rotated.expires:{_DAY}}"
+    )
     for path in rotated.made:
-        say(f"  new key: {path}")
+        print_message(f"  new key: {path}")
     for path in rotated.retired:
-        say(f"  old key, trusted by nobody any more, kept as {path}")
+        print_message(f"  old key, trusted by nobody any more, kept as {path}")
     if "root" in roles:
-        say("  the root's old keys that were not needed to sign are trusted by nobody any more either")
+        print_message(
+            "  the root's old keys that were not needed to sign are trusted by nobody any more either"
+        )
     for role in rotated.lost:
-        say(
+        print_message(
             f"  the old key of {role} was not there: a pull that was under way may have failed, "
             "the next won't"
         )
     if rotated.left_behind:
-        say(
+        print_message(
             f"  subscribers who were given a root of version {rotated.left_behind} or before can't follow "
             f"any more; give them {work / 'root.json'}"
         )
@@ -298,9 +304,9 @@ def status(work: Path) -> int:
 
     found = Publisher(work).status()
     if found.published is None:
-        say(f"hashscan: list {found.state.name} is not released yet")
+        print_message(f"hashscan: list {found.state.name} is not released yet")
     else:
-        say(
+        print_message(
             f"hashscan: list {found.state.name} version {found.published.version}: "
             f"{found.published.entries} entries, the base and {found.increments} increments, "
             f"{found.rows - found.published.entries} withdrawn rows"
@@ -310,9 +316,11 @@ def status(work: Path) -> int:
             ("algorithm", "category", "entries"),
             ((algorithm, category, str(n)) for algorithm, category, n in found.published.counts),
         )
-    say(f"  {found.pending} entries wait to be released, {found.withdrawing} to be withdrawn")
+    print_message(f"  {found.pending} entries wait to be released, {found.withdrawing} to be withdrawn")
     if found.compaction_pays:
-        say("  `hashscan publish compact` would make it smaller and quicker to pull for the first time")
+        print_message(
+            "  `hashscan publish compact` would make it smaller and quicker to pull for the first time"
+        )
     show_table(
         "signatures",
         ("role", "runs out", "must sign", "keys"),
@@ -333,11 +341,11 @@ def status(work: Path) -> int:
 def _say_running_out(running_out: Mapping[str, datetime]) -> None:
     """Print which signatures expire soon, and which command renews them."""
     for role, expires in sorted(running_out.items()):
-        say(f"  {role} runs out {expires:{_DAY}}: {_RENEWING[role]}")
+        print_message(f"  {role} runs out {expires:{_DAY}}: {_RENEWAL_ADVICE[role]}")
 
 
 def _say_published(info: ListInfo) -> None:
-    say(
+    print_message(
         f"hashscan: version {info.version} is published: {info.entries} entries; "
         f"the first signature runs out {info.expires}"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, positive
-from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry
 from hashscan.settings.machine import default_workers
@@ -73,7 +73,7 @@ def hash_command(
     from hashscan.lists.export import write_entries
     from hashscan.matching.setup import WorkerSetup
     from hashscan.registry import LIST_WRITERS
-    from hashscan.scan.entries import IDENTIFYING, EntryMaker, Made, make_entries
+    from hashscan.scan.entries import IDENTIFYING, EntryMaker, HashedFile, make_entries
     from hashscan.scan.runner import sandbox_options
     from hashscan.scan.workers.pool import ProcessPool
     from hashscan.sources.filesystem import FilesystemSource
@@ -82,7 +82,7 @@ def hash_command(
 
     target = None if str(output) == "-" else output
     if target is not None:
-        _refuse_beneath(target, folders)
+        _require_outside(target, folders)
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
     source = FilesystemSource(folders, ListingOptions(exclude=Patterns.compile((), None)))
     maker = EntryMaker(category, algorithms)
@@ -96,17 +96,17 @@ def hash_command(
         augment=augment,
     )
 
-    def entries(made: Iterator[Made]) -> Iterator[Entry]:
+    def entries(made: Iterator[HashedFile]) -> Iterator[Entry]:
         for one in made:
             if one.problem:
-                say(f"hashscan: {printable(os.fsdecode(one.path))}: {one.problem}")
+                print_message(f"hashscan: {escape_control(os.fsdecode(one.path))}: {one.problem}")
             yield from one.entries
 
     with ProcessPool(setup, workers) as pool:
         made = entries(make_entries(source.listings(), pool, maker))
         write_entries(made, LIST_WRITERS[form]("hashed"), target)
     counts = maker.counts
-    say(
+    print_message(
         f"hashscan: {counts.total() - counts['closed']} files: {counts['hashed']} hashed, "
         f"{counts['in part']} hashed in part, {counts['repeated']} with the content of another, "
         f"{counts['not hashed']} not hashed; {counts['closed']} folders not entered"
@@ -115,7 +115,7 @@ def hash_command(
     return EXIT_CLEAN if complete else EXIT_INCOMPLETE
 
 
-def _refuse_beneath(output: Path, folders: tuple[bytes, ...]) -> None:
+def _require_outside(output: Path, folders: tuple[bytes, ...]) -> None:
     """Refuse an output file that lies in a folder that is to be hashed.
 
     Raises:
@@ -125,6 +125,6 @@ def _refuse_beneath(output: Path, folders: tuple[bytes, ...]) -> None:
     for folder in folders:
         if place.is_relative_to(os.path.realpath(os.fsdecode(folder))):
             raise UsageError(
-                f"{printable(str(output))} lies beneath a folder that is to be hashed",
+                f"{escape_control(str(output))} lies beneath a folder that is to be hashed",
                 advice="Name a file elsewhere.",
             )

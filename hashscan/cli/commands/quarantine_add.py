@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import HashscanCommand, state_option
-from hashscan.cli.options.policy import act_on_option, weak_of
+from hashscan.cli.options.policy import act_on_option, weak_trust_of
 from hashscan.cli.options.quarantine import quarantine_options
-from hashscan.cli.options.quarantine_items import mend, stores, told
-from hashscan.cli.output.terminal import printable, say
-from hashscan.cli.output.withdrawals import say_withdrawn
-from hashscan.cli.owner import Needs
+from hashscan.cli.options.quarantine_items import finish_interrupted, open_stores, print_quarantine_message
+from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.output.withdrawals import print_withdrawn_items
+from hashscan.cli.owner import RootRights
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import Weak
 from hashscan.settings.policy import BreakerLimits, QuarantineSettings
 
 if TYPE_CHECKING:
-    from hashscan.quarantine.captured_file import Request
-    from hashscan.scan.quarantine_requests import Accused
+    from hashscan.quarantine.captured_file import QuarantineRequest
+    from hashscan.scan.quarantine_requests import QuarantineRequests
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=Needs.CHANGING)
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=RootRights.CHANGING)
 @click.argument("what", nargs=-1, required=True, metavar="REPORT|PATH|URL...")
 @click.option(
     "--reason",
@@ -69,67 +69,76 @@ def add(
     settings = QuarantineSettings.of(retain_min, destroy_by, places, note)
     text = None if note is None else read_note(note)
     limits = BreakerLimits(breaker_owners, breaker_files)
-    requests: Iterable[Request]
+    requests: Iterable[QuarantineRequest]
     if reason is not None:
         requests = by_hand = _by_hand(what, reason)
-        urls = [request.path for request in by_hand if request.of_object]
+        urls = [request.path for request in by_hand if request.is_object]
     else:
-        accused = _accused(what, limits, weak_of(act_on))
+        accused = _accused(what, limits, weak_trust_of(act_on))
         requests, urls = _asked(accused), list(accused.urls)
-    kept_in = stores(endpoint, settings.bucket)
+    kept_in = open_stores(endpoint, settings.bucket)
     kept_in.keep_apart(urls)
     if dry_run:
         for request in requests:
-            click.echo(printable(os.fsdecode(request.path)))
+            click.echo(escape_control(os.fsdecode(request.path)))
         return EXIT_CLEAN
     if os.geteuid() != 0:
-        say("hashscan: an ordinary user can move nothing but own files, and that user can open them still")
+        print_message(
+            "hashscan: an ordinary user can move nothing but own files, and that user can open them still"
+        )
     moved = left = 0
-    with Quarantine(state, settings.places, told, kept_in) as quarantine:
-        mend(quarantine)
+    with Quarantine(state, settings.places, print_quarantine_message, kept_in) as quarantine:
+        finish_interrupted(quarantine)
         terms = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
         for answer in move(quarantine, requests, terms, text):
-            path = printable(os.fsdecode(answer.path))
+            path = escape_control(os.fsdecode(answer.path))
             if answer.outcome is Outcome.DONE:
                 moved += 1
                 click.echo(f"{answer.item}\t{path}")
                 if answer.detail:
-                    say(f"hashscan: {path}: {answer.detail}")
+                    print_message(f"hashscan: {path}: {answer.detail}")
                 if answer.links > 1:
-                    say(
+                    print_message(
                         f"hashscan: {path} has {answer.links - 1} other names, which can't be opened any more"
                     )
                 if answer.writers:
-                    say(f"hashscan: {path} is open for writing: {', '.join(map(printable, answer.writers))}")
+                    print_message(
+                        f"hashscan: {path} is open for writing: "
+                        f"{', '.join(map(escape_control, answer.writers))}"
+                    )
                 if answer.no_note:
-                    say(f"hashscan: no note was left at {path}: {answer.no_note}")
+                    print_message(f"hashscan: no note was left at {path}: {answer.no_note}")
             else:
                 left += 1
-                say(f"hashscan: not moved: {path}: {answer.outcome.value}: {printable(answer.detail)}")
+                print_message(
+                    f"hashscan: not moved: {path}: {answer.outcome.value}: {escape_control(answer.detail)}"
+                )
         # An entry may have been withdrawn after the report was written.
-        say_withdrawn(state, quarantine)
-        say(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
+        print_withdrawn_items(state, quarantine)
+        print_message(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
 
 
-def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
-    from hashscan.quarantine.captured_file import Request, is_url
+def _by_hand(paths: Iterable[str], reason: str) -> list[QuarantineRequest]:
+    from hashscan.quarantine.captured_file import QuarantineRequest, is_url
 
     named = map(os.fsencode, paths)
-    return [Request(one if is_url(one) else os.path.abspath(one), {"reason": reason}) for one in named]
+    return [
+        QuarantineRequest(one if is_url(one) else os.path.abspath(one), {"reason": reason}) for one in named
+    ]
 
 
-def _accused(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> Accused:
+def _accused(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> QuarantineRequests:
     """Return the requests of all reports, read in full first: nothing is moved if a report is not valid."""
-    from hashscan.scan.quarantine_requests import Accused
+    from hashscan.scan.quarantine_requests import QuarantineRequests
 
-    accused = Accused([Path(name) for name in names], limits, act_on)
-    for words in accused.said():
-        say(f"hashscan: {printable(words)}")
+    accused = QuarantineRequests([Path(name) for name in names], limits, act_on)
+    for words in accused.breaker_messages():
+        print_message(f"hashscan: {escape_control(words)}")
     return accused
 
 
-def _asked(accused: Accused) -> Iterator[Request]:
+def _asked(accused: QuarantineRequests) -> Iterator[QuarantineRequest]:
     yield from accused.requests()
-    for words in accused.unbacked():
-        say(f"hashscan: {words}")
+    for words in accused.unmoved_messages():
+        print_message(f"hashscan: {words}")

@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import Duration, HashscanCommand, state_option
-from hashscan.cli.options.quarantine_items import all_or_named, mend, stores, told
-from hashscan.cli.output.terminal import printable, say, show_table
-from hashscan.cli.output.withdrawals import say_withdrawn
+from hashscan.cli.options.base import DurationParam, HashscanCommand, state_option
+from hashscan.cli.options.quarantine_items import (
+    finish_interrupted,
+    open_stores,
+    print_quarantine_message,
+    selected_items,
+)
+from hashscan.cli.output.terminal import escape_control, print_message, show_table
+from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command("list", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
 @click.option(
-    "--older-than", type=Duration(), metavar="TIME", help="Only what was moved longer ago, such as 30d."
+    "--older-than", type=DurationParam(), metavar="TIME", help="Only what was moved longer ago, such as 30d."
 )
 @click.option(
     "--owner",
@@ -50,7 +55,7 @@ def list_(
     from hashscan.quarantine.items import KEPT
     from hashscan.quarantine.store import read_items
 
-    say_withdrawn(state)
+    print_withdrawn_items(state)
     before = datetime.now(UTC) - timedelta(seconds=older_than or 0)
     shown = [
         item
@@ -107,12 +112,12 @@ def verify(repair: bool, head: str | None, state: Path) -> int:
 
     known = parse_head(head) if head is not None else None
     if repair:
-        with Quarantine(state, told=told, stores=stores()) as quarantine:
-            mend(quarantine)
-    found, kept, troubles = verify_all(state, known, stores())
+        with Quarantine(state, told=print_quarantine_message, stores=open_stores()) as quarantine:
+            finish_interrupted(quarantine)
+    found, kept, troubles = verify_all(state, known, open_stores())
     for trouble in troubles:
-        say(f"hashscan: {printable(trouble)}")
-    say(f"hashscan: {kept} in quarantine, {len(troubles)} troubles; head of the log: {found}")
+        print_message(f"hashscan: {escape_control(trouble)}")
+    print_message(f"hashscan: {kept} in quarantine, {len(troubles)} troubles; head of the log: {found}")
     return EXIT_OUTPUT if troubles else EXIT_CLEAN
 
 
@@ -138,20 +143,20 @@ def export(
 
     The items stay in quarantine. Exits 3, and leaves no file, when one is gone or was altered.
     """
-    from hashscan.quarantine.captured_file import NotDone
+    from hashscan.quarantine.captured_file import QuarantineSkipped
     from hashscan.quarantine.export import export as write
     from hashscan.quarantine.store import Quarantine
 
-    with Quarantine(state, told=told, stores=stores()) as quarantine:
-        mend(quarantine)
-        chosen = all_or_named(items, everything, quarantine.items())
+    with Quarantine(state, told=print_quarantine_message, stores=open_stores()) as quarantine:
+        finish_interrupted(quarantine)
+        chosen = selected_items(items, everything, quarantine.items())
         try:
             digest = write(quarantine, chosen, recipients, output)
-        except NotDone as error:
-            say(f"hashscan: nothing was written: {printable(str(error))}")
+        except QuarantineSkipped as error:
+            print_message(f"hashscan: nothing was written: {escape_control(str(error))}")
             return EXIT_INCOMPLETE
-        click.echo(f"{digest}\t{printable(str(output))}")
-        say(f"hashscan: {len(chosen)} exported; head of the log: {quarantine.head}")
+        click.echo(f"{digest}\t{escape_control(str(output))}")
+        print_message(f"hashscan: {len(chosen)} exported; head of the log: {quarantine.head}")
     return EXIT_CLEAN
 
 

@@ -10,7 +10,7 @@ from hashscan.cli.commands.report_accept import accept
 from hashscan.cli.commands.report_show import show
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup, output_option, state_option
 from hashscan.cli.options.context import reporter_option, site_option
-from hashscan.cli.output.terminal import human_bytes, printable, say
+from hashscan.cli.output.terminal import escape_control, human_bytes, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS, HashscanError, UsageError
 from hashscan.model import Reporter, SiteRule
 from hashscan.registry import REPORT_FORMATS
@@ -55,17 +55,17 @@ def convert(
     """
     from hashscan.reports.conversion import convert as write
     from hashscan.reports.report import Report
-    from hashscan.scan.reporting.context import context_of, explained
+    from hashscan.scan.reporting.context import report_context, with_digests
 
     destination = None if str(output) == "-" else output
     if destination is not None:
         _require_other(report, output, "the document can't take the place of the report it is made from")
     chosen = REPORT_FORMATS[form]
-    bare = context_of(site_rules or (), reporter)
-    with explained(bare, state if chosen.needs_digests else None) as context:
+    bare = report_context(site_rules or (), reporter)
+    with with_digests(bare, state if chosen.needs_digests else None) as context:
         left_out = write(Report(report, context), chosen, destination)
     for reason, number in left_out.items():
-        say(f"hashscan: left out: {number} {reason}")
+        print_message(f"hashscan: left out: {number} {reason}")
     return EXIT_CLEAN
 
 
@@ -92,16 +92,16 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
     shards, is held. Bytes may be more, since a file with names in
     several shards is read in each.
     """
-    from hashscan.reports.sink import PARTIAL, ReportSink
+    from hashscan.reports.sink import PARTIAL, ReportFile
     from hashscan.scan.sharding.merging import merge_reports
 
     destination = None if str(output) == "-" else output
     for report in reports if destination is not None else ():
         for grown in (output, output.with_name(output.name + PARTIAL)):
             _require_other(report, grown, f"the joined report can't take the place of {report}")
-    with ReportSink(destination) as sink:
+    with ReportFile(destination) as sink:
         if sink.set_aside is not None:
-            say(f"hashscan: an unfinished report was in its place; it is kept as {sink.set_aside}")
+            print_message(f"hashscan: an unfinished report was in its place; it is kept as {sink.set_aside}")
         try:
             merged = merge_reports(reports, sink)
             sink.finish()
@@ -109,19 +109,19 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
             sink.discard()
             raise
     for words in merged.said:
-        say(f"hashscan: {printable(words)}")
+        print_message(f"hashscan: {escape_control(words)}")
     summary = merged.summary
     counts = ", ".join(
         f"{number} {verdict}" for verdict, number in sorted(summary.verdicts.items()) if number
     )
-    say(
+    print_message(
         f"hashscan: {merged.shards} reports, {summary.files} files, {human_bytes(summary.bytes_read)}: "
         f"{counts or 'nothing'}; exit {merged.exit_code} ({EXIT_MEANINGS[merged.exit_code]})"
     )
     if merged.shortcomings:
-        say(f"hashscan: incomplete: {printable(', '.join(merged.shortcomings))}")
+        print_message(f"hashscan: incomplete: {escape_control(', '.join(merged.shortcomings))}")
     if destination is not None:
-        say(f"hashscan: report: {destination}")
+        print_message(f"hashscan: report: {destination}")
     return merged.exit_code
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.commands.lists_except import user
+from hashscan.cli.commands.lists_except import invoking_user
 from hashscan.cli.options.base import HashscanCommand, state_option
-from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_CLEAN, UsageError
 from hashscan.settings.values import parse_until
 
@@ -60,14 +60,14 @@ def accept(
     """
     from hashscan.reports.report import BARE, Report
     from hashscan.scan.baseline.file import key_of, read_baseline, write_baseline
-    from hashscan.scan.baseline.from_report import acceptable
-    from hashscan.scan.reporting.context import explained
+    from hashscan.scan.baseline.from_report import matches_to_accept
+    from hashscan.scan.reporting.context import with_digests
 
     now, end = datetime.now(UTC), parse_until(until)
     if end <= now:
         raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
-    with explained(BARE, state) as context:
-        found = acceptable(Report(report, context), because, end, user(), now, entries, paths)
+    with with_digests(BARE, state) as context:
+        found = matches_to_accept(Report(report, context), because, end, invoking_user(), now, entries, paths)
     if not found.matches:
         raise UsageError(
             "there is nothing to accept: " + (found.words or "the report has no such finding"),
@@ -79,7 +79,9 @@ def accept(
     renewed = len(before.keys() & taken.keys())
     anew = f", {renewed} of them anew" if renewed else ""
     both = len(before.keys() | taken.keys())
-    say(f"hashscan: {len(taken)} accepted until {found.matches[0].until}{anew}; {output} accepts {both}")
+    print_message(
+        f"hashscan: {len(taken)} accepted until {found.matches[0].until}{anew}; {output} accepts {both}"
+    )
     if found.words:
-        say(f"hashscan: not accepted: {printable(found.words)}")
+        print_message(f"hashscan: not accepted: {escape_control(found.words)}")
     return EXIT_CLEAN

@@ -71,13 +71,13 @@ def show(report: Path | None, limit: int, state: Path) -> int:
 
 def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
     from hashscan.reports.fields import remark_on_tests, shortcomings
-    from hashscan.reports.names import whole_path
+    from hashscan.reports.names import path_text
 
     sweep, summary = report.sweep, report.summary
     yield "sweep", f"{sweep.get('uuid', '')} on {sweep.get('host', '')}, hashscan {sweep.get('version', '')}"
     for target in sweep.get("targets", ()):
         if "path" in target:
-            yield "target", whole_path(target)
+            yield "target", path_text(target)
     yield "began", _when(sweep.get("started", ""))
     for info in sweep.get("lists", ()):
         problem = f"; {info['problem']}" if "problem" in info else ""
@@ -149,21 +149,21 @@ def _findings(console: Console, seen: Overview) -> None:
 
 
 def _finding(record: Record, with_customers: bool) -> list[str]:
-    from hashscan.reports.fields import STANDING, reason_of, verdict_of
-    from hashscan.reports.names import whole_path
+    from hashscan.reports.fields import OPEN_EARLIER, reason_of, verdict_of
+    from hashscan.reports.names import path_text
 
     moved = record.get("quarantine", {}).get("outcome")
     verdict = verdict_of(record)
     if "accepted" in record:
         verdict += ", accepted"
-    elif record["type"] == STANDING:
+    elif record["type"] == OPEN_EARLIER:
         verdict += ", stands"
     elif moved is not None:
         verdict += ", moved" if moved == "done" else f", NOT moved: {moved}"
     return [
         verdict,
         *([record.get("customer", "")] if with_customers else []),
-        whole_path(record),
+        path_text(record),
         reason_of(record),
     ]
 

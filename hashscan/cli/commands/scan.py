@@ -7,38 +7,43 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.options.alerts import alarm_options, take_alarms
+from hashscan.cli.options.alerts import alert_options, take_alarms
 from hashscan.cli.options.base import (
     ANY_PATH,
-    Duration,
+    DurationParam,
     HashscanCommand,
-    Size,
+    SizeParam,
     decoding_options,
     fail_on_option,
     list_option,
-    matching_of,
     matching_options,
+    matching_settings,
     positive,
     state_option,
 )
 from hashscan.cli.options.cases import deadline_options, take_deadlines
 from hashscan.cli.options.cluster import certificate_options, cluster_of
-from hashscan.cli.options.context import customer_options, customers_of, reporter_option, site_option
+from hashscan.cli.options.context import (
+    customer_options,
+    effective_customer_rules,
+    reporter_option,
+    site_option,
+)
 from hashscan.cli.options.policy import policy_of, policy_options
 from hashscan.cli.options.priority import neighbour_of, neighbour_options
 from hashscan.cli.options.quarantine import quarantine_options
-from hashscan.cli.output.notifications import SweepTelling
-from hashscan.cli.output.scan_run import run_and_tell
-from hashscan.cli.owner import Needs
+from hashscan.cli.output.notifications import ScanAlerts
+from hashscan.cli.output.scan_run import run_scan_command
+from hashscan.cli.owner import RootRights
 from hashscan.errors import UsageError
 from hashscan.model import DIRECT, Access, CustomerRule, PolicyRule, Reporter, Shard, SiteRule
 from hashscan.registry import REPORT_FORMATS
 from hashscan.settings.machine import default_workers
 from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.policy import BreakerLimits, QuarantineSettings
-from hashscan.settings.scan import DEFAULT_REREAD, ReportTarget, SweepSettings
+from hashscan.settings.scan import DEFAULT_REREAD, ReportTarget, ScanSettings
 from hashscan.settings.values import MAX_SPARSE, parse_shard, parse_share
-from hashscan.sources.ctime import ON_TRUST
+from hashscan.sources.ctime import TYPES_TRUSTED_BY_OPTION
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -104,7 +109,7 @@ class ShardParam(click.ParamType[Shard]):
             self.fail(f"{error}. {error.remedy}", param, ctx)
 
 
-@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=Needs.READING)
+@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=RootRights.READING)
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", type=ANY_PATH)
 @click.option(
     "--files-from",
@@ -164,13 +169,13 @@ class ShardParam(click.ParamType[Shard]):
 @click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
 @click.option(
     "--max-file-size",
-    type=Size(),
+    type=SizeParam(),
     callback=positive,
     help="Leave out larger files; they are counted as skipped.",
 )
 @click.option(
     "--max-sparse",
-    type=Size(),
+    type=SizeParam(),
     callback=positive,
     default=MAX_SPARSE,
     show_default="16G",
@@ -191,7 +196,7 @@ class ShardParam(click.ParamType[Shard]):
 @neighbour_options
 @click.option(
     "--time-budget",
-    type=Duration(),
+    type=DurationParam(),
     callback=positive,
     help="End after this time, such as 6h, within a file too; exit 3, and the next sweep goes on from there. "
     "With --quarantine the last tenth of it is for moving.",
@@ -220,9 +225,11 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--trust-ctime",
     multiple=True,
-    type=click.Choice(sorted(ON_TRUST)),
+    type=click.Choice(sorted(TYPES_TRUSTED_BY_OPTION)),
     metavar="TYPE",
-    help="Take files on filesystems of this type (" + ", ".join(sorted(ON_TRUST)) + ") for unchanged while "
+    help="Take files on filesystems of this type ("
+    + ", ".join(sorted(TYPES_TRUSTED_BY_OPTION))
+    + ") for unchanged while "
     "their ctime is; repeatable. Without it, all of them are read by every sweep. DANGER: there, content can "
     "change and ctime not: on xfs at the will of a file's owner who may run programs, on network filesystems "
     "by other machines. No sweep sees such a change, unless --reread happens to choose the file.",
@@ -270,7 +277,7 @@ class ShardParam(click.ParamType[Shard]):
     help="State folder of another quarantine: files that its log says it keeps are not scanned; repeatable.",
 )
 @quarantine_options
-@alarm_options
+@alert_options
 @deadline_options
 @state_option
 @click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
@@ -320,15 +327,15 @@ def command(
     alarms, deadlines = take_alarms(options), take_deadlines(options)
     if options["reread"] is None:
         options["reread"] = 0.0 if options["known"] else DEFAULT_REREAD
-    settings = SweepSettings(
+    settings = ScanSettings(
         targets=targets,
         lists=lists or None,
         reports=reports,
         state=None if no_state else state,
         decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
-        matching=matching_of(skipped, review_threshold),
+        matching=matching_settings(skipped, review_threshold),
         policy=policy_of(policy, act_on),
-        customers=customers_of(customer_rules, layouts),
+        customers=effective_customer_rules(customer_rules, layouts),
         sites=site_rules or (),
         reporter=reporter,
         access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
@@ -338,7 +345,7 @@ def command(
         quarantine=QuarantineSettings.of(retain_min, destroy_by, places, note) if quarantine else None,
         **options,
     )
-    with SweepTelling(
+    with ScanAlerts(
         settings.state, alarms, deadlines, known=settings.known, followed=settings.cluster is None
     ) as telling:
-        return telling.exits(run_and_tell(settings, telling))
+        return telling.exits(run_scan_command(settings, telling))

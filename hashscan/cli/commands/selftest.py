@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hashscan.cli.options.base import HashscanCommand, decoding_options, state_option
-from hashscan.cli.output.terminal import printable
+from hashscan.cli.output.terminal import escape_control
 from hashscan.errors import EXIT_CLEAN
 from hashscan.settings.pictures import DecodingLimits
 
@@ -29,5 +29,5 @@ def command(state: Any, sandbox: Any, decoder_memory: int, decoder_seconds: floa
     exit_code = EXIT_CLEAN
     for step in run_selftest(limits, state):
         exit_code = max(exit_code, EXIT_CLEAN if step.passed else step.failure)
-        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {printable(step.words)}")
+        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {escape_control(step.words)}")
     return exit_code

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.options.base import HashscanGroup, output_option, state_option
-from hashscan.cli.output.terminal import human_bytes, printable, say, show_table
+from hashscan.cli.output.terminal import escape_control, human_bytes, print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT
 from hashscan.lists.durable import output_errors, replace_stream
 
@@ -27,7 +27,7 @@ def status(state: Path) -> int:
     """Show how many files and contents are known, on which filesystems, and when targets were last swept."""
     from hashscan.state.maintenance.vacuum import size_of
     from hashscan.state.queries.overview import overview_of
-    from hashscan.state.store.moments import moment
+    from hashscan.state.store.moments import format_time
     from hashscan.state.store.reading import StateReader
 
     with StateReader(state) as reader, reader.reading():
@@ -63,7 +63,7 @@ def status(state: Path) -> int:
                 os.fsdecode(each.target),
                 each.shard or "-",
                 "-" if each.files is None else str(each.files),
-                "never" if each.complete is None else moment(each.complete),
+                "never" if each.complete is None else format_time(each.complete),
             )
             for each in found.targets
         ),
@@ -71,12 +71,14 @@ def status(state: Path) -> int:
     known = found.files + found.objects
     each = f", {size / known:.0f} bytes a file" if known else ""
     objects = f"{found.objects} objects, " if found.objects else ""
-    say(
+    print_message(
         f"hashscan: {found.files} files, {objects}{found.contents} contents, {found.pictures} pictures; "
         f"{human_bytes(size)} on the disk{each}"
     )
-    begun = "never" if found.last_begun is None else moment(found.last_begun)
-    say(f"hashscan: {found.findings} findings stand, {found.gone} are gone; last sweep begun: {begun}")
+    begun = "never" if found.last_begun is None else format_time(found.last_begun)
+    print_message(
+        f"hashscan: {found.findings} findings stand, {found.gone} are gone; last sweep begun: {begun}"
+    )
     return EXIT_CLEAN
 
 
@@ -87,20 +89,22 @@ def check(state: Path) -> int:
 
     Reads all that is kept, some hundred thousand contents a second, and may run beside a sweep.
     """
-    from hashscan.state.maintenance.verifying import damages
+    from hashscan.state.maintenance.verifying import find_damage
     from hashscan.state.store.reading import StateReader
 
     count = 0
     with StateReader(state) as reader, reader.reading():
-        for words in damages(reader):
+        for words in find_damage(reader):
             count += 1
             if count <= _DAMAGES_SHOWN:
-                say(f"hashscan: {printable(words)}")
+                print_message(f"hashscan: {escape_control(words)}")
         if count:
-            reader.condemn()
-            say(f"hashscan: {count} faults; the next sweep sets the state aside and reads everything again")
+            reader.mark_damaged()
+            print_message(
+                f"hashscan: {count} faults; the next sweep sets the state aside and reads everything again"
+            )
             return EXIT_OUTPUT
-        say(f"hashscan: {reader.contents.rows} contents, all in order")
+        print_message(f"hashscan: {reader.contents.rows} contents, all in order")
     return EXIT_CLEAN
 
 
@@ -112,12 +116,12 @@ def vacuum(state: Path) -> int:
     Needs as much free space again as what stays. No sweep can run meanwhile. Killed at any time, it loses
     nothing.
     """
-    from hashscan.scan.lock import SweepLock
+    from hashscan.scan.lock import ScanLock
     from hashscan.state.maintenance.vacuum import vacuum as drop
 
-    with SweepLock(state):
+    with ScanLock(state):
         done = drop(state)
-    say(
+    print_message(
         f"hashscan: {done.dropped} of {done.contents} contents dropped, "
         f"{human_bytes(done.before)} became {human_bytes(done.after)}"
     )

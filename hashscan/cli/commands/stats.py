@@ -18,12 +18,12 @@ from hashscan.errors import EXIT_CLEAN, OutputError
 from hashscan.lists.durable import output_errors, replace_stream
 
 if TYPE_CHECKING:
-    from hashscan.cases.deadlines import Clock
+    from hashscan.cases.deadlines import DeadlineCalculator
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.statistics.counting import Statistics
     from hashscan.cases.statistics.periods import Unit
 
-_READABLE = 0o644
+_PUBLIC_MODE = 0o644
 """File mode of the output; counts are meant to be published."""
 
 
@@ -71,9 +71,9 @@ def command(
     custody log, so they stay when reports are deleted. They name no file, no customer and no hash. Every
     period is there, with zeros where nothing happened.
     """
-    from hashscan.cases.deadlines import Clock
+    from hashscan.cases.deadlines import DeadlineCalculator
     from hashscan.cases.statistics.periods import Unit, zone_of
-    from hashscan.cli.output.ledger_sync import followed_ledger
+    from hashscan.cli.output.ledger_sync import synced_ledger
     from hashscan.reports.destinations import require_destination
 
     unit, where, now = Unit(by), zone_of(zone), int(time.time())
@@ -82,8 +82,8 @@ def command(
     if not state.is_dir():
         raise OutputError(f"there is no state folder {state}", advice="Sweep first, or name its --state.")
     deadlines = deadlines_of(deadline, category_deadlines, review_deadline)
-    with followed_ledger(state, deadlines) as followed:
-        counted = _count(followed.ledger, Clock(deadlines), unit, since, until, where, now)
+    with synced_ledger(state, deadlines) as followed:
+        counted = _count(followed.ledger, DeadlineCalculator(deadlines), unit, since, until, where, now)
         if form == "terminal":
             _show(counted, unit, zone, output)
         else:
@@ -92,7 +92,13 @@ def command(
 
 
 def _count(
-    ledger: Ledger, clock: Clock, unit: Unit, since: str | None, until: str | None, zone: tzinfo, now: int
+    ledger: Ledger,
+    clock: DeadlineCalculator,
+    unit: Unit,
+    since: str | None,
+    until: str | None,
+    zone: tzinfo,
+    now: int,
 ) -> Statistics:
     """Count what a ledger holds at this moment."""
     from hashscan.cases.statistics.counting import count
@@ -101,11 +107,11 @@ def _count(
 
     with ledger.reading():
         last = day_of(now, zone) if until is None else days_of(until)[1]
-        first = _usual_start(unit, last, begun(ledger), zone) if since is None else days_of(since)[0]
+        first = _default_first_day(unit, last, begun(ledger), zone) if since is None else days_of(since)[0]
         return count(facts_of(ledger, clock), periods(unit, first, last, zone, now), now)
 
 
-def _usual_start(unit: Unit, last: date, begun: int | None, zone: tzinfo) -> date:
+def _default_first_day(unit: Unit, last: date, begun: int | None, zone: tzinfo) -> date:
     """Return the default first day: that of the first of the usual periods with any event."""
     from hashscan.cases.statistics.periods import USUAL, day_of, earlier
 
@@ -132,7 +138,7 @@ def _write(pieces: Iterable[bytes], output: Path) -> None:
             sys.stdout.buffer.flush()
     else:
         with output_errors(f"can't write {output}"):
-            replace_stream(output, pieces, _READABLE)
+            replace_stream(output, pieces, _PUBLIC_MODE)
 
 
 def _show(counted: Statistics, unit: Unit, zone: str, output: Path) -> None:

@@ -9,16 +9,16 @@ import click
 from hashscan.cli.options.base import HashscanCommand, positive, state_option
 from hashscan.cli.options.cluster import certificate_options
 from hashscan.cli.options.priority import neighbour_of, neighbour_options
-from hashscan.cli.output.terminal import say
-from hashscan.cli.owner import Needs
-from hashscan.scan.throttle.background import step_back
+from hashscan.cli.output.terminal import print_message
+from hashscan.cli.owner import RootRights
+from hashscan.scan.throttle.background import lower_priority
 from hashscan.settings.cluster import ClusterSettings
 from hashscan.settings.machine import default_workers
 
 EXIT_CODES = (2, 12, 13, 70, 130, 143)
 
 
-@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=Needs.READING)
+@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=RootRights.READING)
 @click.option("--scheduler", required=True, metavar="ADDRESS", help="Of the Dask scheduler: tls://HOST:PORT.")
 @certificate_options
 @click.option(
@@ -58,9 +58,9 @@ def command(
     neighbour = neighbour_of(background, limit_rate, limit_files, max_load)
     if neighbour.background:
         # Before any process starts: children inherit the priority.
-        step_back()
-    from hashscan.scan.cluster.host import HostSettings, prepared, run_host
+        lower_priority()
+    from hashscan.scan.cluster.host import HostSettings, check_node, run_host
 
     settings = HostSettings(cluster, state, processes, host, neighbour)
-    say(f"hashscan: {prepared(settings)}")
-    return run_host(settings, lambda words: say(f"hashscan: {words}"))
+    print_message(f"hashscan: {check_node(settings)}")
+    return run_host(settings, lambda words: print_message(f"hashscan: {words}"))

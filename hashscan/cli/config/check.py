@@ -11,16 +11,16 @@ from typing import Any
 import click
 
 from hashscan.cli.config.catalogue import Catalogue, Command
-from hashscan.cli.config.file import Mistake, SettingsFile, Taken
+from hashscan.cli.config.file import AssignedValue, Mistake, SettingsFile
 from hashscan.cli.options.base import SETTINGS_FILE, option_key, settings_of
 from hashscan.cli.options.tables import TablesParam
 from hashscan.errors import HashscanError
 from hashscan.settings.file import CONFIG_VARIABLE
-from hashscan.settings.key_lines import Place, key_lines, line_of
+from hashscan.settings.key_lines import KeyPath, key_lines, line_of
 from hashscan.settings.machine import service_group
-from hashscan.settings.suggestions import nearest
+from hashscan.settings.suggestions import closest_match
 
-VARIABLE = "HASHSCAN_"
+VARIABLE_PREFIX = "HASHSCAN_"
 OTHER_VARIABLES = (CONFIG_VARIABLE, "HASHSCAN_PASSPHRASE", "HASHSCAN_ROOT_PASSPHRASE")
 """Variables that belong to no option."""
 
@@ -50,7 +50,9 @@ def in_order(mistakes: list[Mistake], document: str) -> list[tuple[int | None, M
     return sorted(numbered, key=lambda pair: pair[0] or 0)
 
 
-def each_taken(file: SettingsFile, catalogue: Catalogue) -> Iterator[tuple[Command, click.Option, Taken]]:
+def each_taken(
+    file: SettingsFile, catalogue: Catalogue
+) -> Iterator[tuple[Command, click.Option, AssignedValue]]:
     """Yield every value of a file, once for each option that it sets."""
     for words, options in file.taken.items():
         for option in settings_of(catalogue.commands[words]):
@@ -65,7 +67,7 @@ def context_of(catalogue: Catalogue, words: Command, source: str) -> click.Conte
     return ctx
 
 
-def problem_with(ctx: click.Context, option: click.Option, value: object) -> tuple[str, str] | None:
+def refusal_of(ctx: click.Context, option: click.Option, value: object) -> tuple[str, str] | None:
     """Return why the option's parser refuses a value, and advice; None if it accepts the value."""
     try:
         option.process_value(ctx, value)
@@ -81,25 +83,27 @@ def problem_with(ctx: click.Context, option: click.Option, value: object) -> tup
     return message, advice
 
 
-def _refused(ctx: click.Context, option: click.Option, taken: Taken, source: str) -> Iterator[Mistake]:
+def _refused(
+    ctx: click.Context, option: click.Option, taken: AssignedValue, source: str
+) -> Iterator[Mistake]:
     key = option_key(option)
     if isinstance(option.type, TablesParam) and isinstance(taken.value, list):
         for number, problem in _refused_rows(ctx, option, taken.value):
             place = (*taken.place, number, *_key_named(taken.value[number], problem[0]))
             yield _mistake(place, problem, source)
-    elif refused := problem_with(ctx, option, taken.value):
+    elif refused := refusal_of(ctx, option, taken.value):
         message, advice = refused
         inner = _key_named(taken.value, message) if isinstance(taken.value, dict) else ()
         named = message if isinstance(taken.value, dict) else f"`{key}`: {message}"
         yield _mistake((*taken.place, *inner), (named, advice), source)
 
 
-def _mistake(place: Place, problem: tuple[str, str], source: str) -> Mistake:
+def _mistake(place: KeyPath, problem: tuple[str, str], source: str) -> Mistake:
     # The parsers of tables name the file in the message, and so do we.
     return Mistake(place, problem[0].removeprefix(source).lstrip(":, "), problem[1])
 
 
-def _key_named(row: Mapping[str, Any], message: str) -> Place:
+def _key_named(row: Mapping[str, Any], message: str) -> KeyPath:
     """Return the key of a row that a message is about, or an empty place if the message names none."""
     return next(((key,) for key in row if f"key {key!r}" in message), ())
 
@@ -118,11 +122,11 @@ def _refused_rows(
     good = tomllib.loads(option.type.example)
     rows = list(rows)
     last = -1
-    while problem := problem_with(ctx, option, rows):
+    while problem := refusal_of(ctx, option, rows):
         low, high = 1, len(rows)
         while low < high:
             middle = (low + high) // 2
-            if problem_with(ctx, option, rows[:middle]):
+            if refusal_of(ctx, option, rows[:middle]):
                 high = middle
             else:
                 low = middle + 1
@@ -134,7 +138,7 @@ def _refused_rows(
         rows[last] = good
 
 
-def strange_variables(catalogue: Catalogue, environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+def unknown_variables(catalogue: Catalogue, environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
     """Yield variables that begin with HASHSCAN_ and that nothing reads, each with a similar known one."""
     known = {
         option.envvar: None
@@ -144,8 +148,8 @@ def strange_variables(catalogue: Catalogue, environ: Mapping[str, str]) -> Itera
     }
     every = [*known, *OTHER_VARIABLES]
     for name in environ:
-        if name.startswith(VARIABLE) and name not in every:
-            yield name, nearest(name, every)
+        if name.startswith(VARIABLE_PREFIX) and name not in every:
+            yield name, closest_match(name, every)
 
 
 def warnings_about(path: Path, *, secret: bool) -> Iterator[str]:

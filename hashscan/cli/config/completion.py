@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from hashscan.cli.owner import owner_of
+from hashscan.cli.owner import controlling_uid
 from hashscan.errors import HashscanError, UsageError
 from hashscan.settings.machine import default_state
 
@@ -37,14 +37,14 @@ def case_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> lis
     from click.shell_completion import CompletionItem
 
     from hashscan.cases.completion import waiting_cases
-    from hashscan.cli.output.terminal import printable
+    from hashscan.cli.output.terminal import escape_control
 
     try:
         found = waiting_cases(state_of(ctx))
     except HashscanError:
         return []
     return [
-        CompletionItem(str(number), help=printable(" ".join(filter(None, (what, who)))))
+        CompletionItem(str(number), help=escape_control(" ".join(filter(None, (what, who)))))
         for number, who, what in found
         if str(number).startswith(incomplete)
     ]
@@ -73,6 +73,6 @@ def _trusted(state: Path) -> Path:
     Raises:
         HashscanError: another user controls the folder.
     """
-    if os.geteuid() == 0 and owner_of(state) != 0:
+    if os.geteuid() == 0 and controlling_uid(state) != 0:
         raise UsageError(f"the state folder {state} is another user's")
     return state

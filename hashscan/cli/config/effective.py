@@ -9,17 +9,17 @@ from typing import Any
 import click
 
 from hashscan.cli.config.catalogue import Catalogue, Command
-from hashscan.cli.config.check import context_of, problem_with
+from hashscan.cli.config.check import context_of, refusal_of
 from hashscan.cli.config.file import SettingsFile
 from hashscan.cli.options.base import TableOption, option_key, settings_of
-from hashscan.settings.key_lines import Place, line_of
+from hashscan.settings.key_lines import KeyPath, line_of
 from hashscan.settings.toml_text import plain_value, toml_key, toml_text
 
 MASK = "(secret, not shown)"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class EffectiveValue:
     """The effective value of one option of one command."""
 
     command: Command
@@ -50,16 +50,16 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ValueSources:
     """The sources of values besides the command line: the settings file and variables."""
 
     catalogue: Catalogue
     file: SettingsFile
     name: str
     """Name of the file."""
-    lines: Mapping[Place, int]
+    lines: Mapping[KeyPath, int]
 
-    def shown(self, words: Command) -> Iterator[Shown]:
+    def shown(self, words: Command) -> Iterator[EffectiveValue]:
         """Yield every option of a command with its effective value.
 
         Args:
@@ -69,7 +69,7 @@ class Sources:
         for option in settings_of(self.catalogue.commands[words]):
             yield self._shown(ctx, words, option)
 
-    def _shown(self, ctx: click.Context, words: Command, option: click.Option) -> Shown:
+    def _shown(self, ctx: click.Context, words: Command, option: click.Option) -> EffectiveValue:
         value = option.value_from_envvar(ctx)
         taken = self.file.taken.get(words, {}).get(option.name or "")
         if value is not None:
@@ -78,10 +78,10 @@ class Sources:
             value, origin, where = taken.value, "file", self._place(taken.place)
         else:
             value, origin, where = default_of(option, ctx), "default", "default"
-        problem = problem_with(ctx, option, value) if origin != "default" else None
+        problem = refusal_of(ctx, option, value) if origin != "default" else None
         secret = option.hide_input and value not in (None, (), [])
         value = MASK if secret else plain_value(_typed(option, value))
-        return Shown(
+        return EffectiveValue(
             words,
             option_key(option),
             value,
@@ -93,7 +93,7 @@ class Sources:
             problem[0] if problem else None,
         )
 
-    def _place(self, place: Place) -> str:
+    def _place(self, place: KeyPath) -> str:
         table = ".".join(str(key) for key in place[:-1])
         line = line_of(self.lines, place)
         numbered = f"{self.name}:{line}" if line is not None else self.name
@@ -133,12 +133,12 @@ def _words(option: click.Option, value: Any) -> str:
     return str(value)
 
 
-def as_toml(shown: list[Shown], catalogue: Catalogue) -> str:
+def as_toml(shown: list[EffectiveValue], catalogue: Catalogue) -> str:
     """Return a settings file with the same values, and with their origins in comments.
 
     Options that are not set, and secrets, are named in comments only.
     """
-    tables: dict[str, dict[str, Shown]] = {}
+    tables: dict[str, dict[str, EffectiveValue]] = {}
     for one in shown:
         table = tables.setdefault(f"[{one.table}]" if one.table else catalogue.header(one.command), {})
         table.setdefault(one.key, one)

@@ -15,28 +15,28 @@ from hashscan.cli.options.base import SETTINGS_FILE, option_key
 from hashscan.cli.options.tables import TablesParam
 from hashscan.errors import UsageError
 from hashscan.settings.file import read_file
-from hashscan.settings.key_lines import Place, key_lines, line_of
-from hashscan.settings.suggestions import nearest
+from hashscan.settings.key_lines import KeyPath, key_lines, line_of
+from hashscan.settings.suggestions import closest_match
 
-_PLACES = "hashscan.places"
+_ASSIGNED_KEY = "hashscan.places"
 """Context key of the file's text and of the values that commands have taken from it."""
 _SHOWN = 60
 """Characters of a value that a message shows at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class AssignedValue:
     """A value that the file gives to an option, with its place in the file."""
 
     value: Any
-    place: Place
+    place: KeyPath
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
     """A mistake in the file, with its place, a message and advice."""
 
-    place: Place
+    place: KeyPath
     message: str
     advice: str
 
@@ -56,7 +56,7 @@ class SettingsFile:
             values: values as parsed from TOML.
         """
         self.mistakes: list[Mistake] = []
-        self.taken: dict[Command, dict[str, Taken]] = {}
+        self.taken: dict[Command, dict[str, AssignedValue]] = {}
         """Values by command and by the parameter name of the option."""
         self._catalogue = catalogue
         self._values = values
@@ -89,7 +89,7 @@ class SettingsFile:
         else:
             self._mistake((key,), *self._no_key(key, self._catalogue.top, "no command has an option"))
 
-    def _take_table(self, words: Command, table: Mapping[str, Any], place: Place) -> None:
+    def _take_table(self, words: Command, table: Mapping[str, Any], place: KeyPath) -> None:
         catalogue = self._catalogue
         own = catalogue.own(words) if words in catalogue.commands else {}
         shared = catalogue.tables.get(words[0], {}) if len(words) == 1 else {}
@@ -110,7 +110,7 @@ class SettingsFile:
         self,
         options: list[tuple[Command, click.Option]],
         value: object,
-        place: Place,
+        place: KeyPath,
         table: Mapping[str, Any],
     ) -> None:
         key = str(place[-1])
@@ -121,7 +121,7 @@ class SettingsFile:
                 self._mistake(place, *problem)
                 return
         for words, option in options:
-            self.taken.setdefault(words, {})[option.name or ""] = Taken(value, place)
+            self.taken.setdefault(words, {})[option.name or ""] = AssignedValue(value, place)
 
     def _no_key(self, key: str, known: Iterable[str], words_for_it: str) -> tuple[str, str]:
         """Return a message and advice for a key that stands nowhere, or in another table."""
@@ -129,9 +129,9 @@ class SettingsFile:
         if homes:
             named = homes[0] if len(homes) == 1 else f"{', '.join(homes[:-1])} or {homes[-1]}"
             return f"{words_for_it} {key!r} here", f"It belongs to {named}."
-        return f"{words_for_it} {key!r}", _did_you_mean(nearest(key, known), "Mend or remove the key.")
+        return f"{words_for_it} {key!r}", _did_you_mean(closest_match(key, known), "Mend or remove the key.")
 
-    def _mistake(self, place: Place, message: str, advice: str) -> None:
+    def _mistake(self, place: KeyPath, message: str, advice: str) -> None:
         self.mistakes.append(Mistake(place, message, advice))
 
 
@@ -142,7 +142,7 @@ def _no_table(catalogue: Catalogue, key: str) -> tuple[str, str]:
         return f"there is no command {key!r} by itself", f"Write {' or '.join(homes)}."
     known = {words[0] for words in catalogue.commands} | set(catalogue.tables)
     rows = {name for name, options in catalogue.top.items() if isinstance(options[0][1].type, TablesParam)}
-    found = nearest(key, known | rows)
+    found = closest_match(key, known | rows)
     return f"there is no command {key!r}", _did_you_mean(found, "Mend the name of the table.")
 
 
@@ -219,7 +219,7 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
         )
     ctx.default_map = file.default_map()
     ctx.meta[SETTINGS_FILE] = str(source)
-    ctx.meta[_PLACES] = (document, file.taken)
+    ctx.meta[_ASSIGNED_KEY] = (document, file.taken)
 
 
 def origin_of(error: click.BadParameter) -> str | None:
@@ -231,7 +231,7 @@ def origin_of(error: click.BadParameter) -> str | None:
         return f"It is the value of the variable {error.param.envvar}."
     if source is not ParameterSource.DEFAULT_MAP:
         return None
-    document, taken = error.ctx.meta[_PLACES]
+    document, taken = error.ctx.meta[_ASSIGNED_KEY]
     place = taken[_words_of(error.ctx)][error.param.name].place
     return f"It stands in {error.ctx.meta[SETTINGS_FILE]}, line {line_of(key_lines(document), place)}."
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hashscan.cli.config.catalogue import Catalogue, Command
-from hashscan.cli.config.check import context_of, problem_with
+from hashscan.cli.config.check import context_of, refusal_of
 from hashscan.cli.config.effective import default_of
 from hashscan.cli.config.file import wrong_kind
 from hashscan.cli.options.base import option_key
@@ -134,7 +134,7 @@ def _value(ctx: click.Context, option: click.Option) -> Any:
     if option.multiple:
         candidates = [*([default] if default is not None else []), [], *([one] for one in candidates)]
     for value in candidates:
-        if wrong_kind(option, value) is None and problem_with(ctx, option, value) is None:
+        if wrong_kind(option, value) is None and refusal_of(ctx, option, value) is None:
             return value
     return None
 

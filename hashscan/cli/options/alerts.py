@@ -12,7 +12,7 @@ import click
 
 from hashscan.cli.options.base import TableOption
 from hashscan.errors import UsageError
-from hashscan.settings.alerts import NO_ALARMS, AlarmSettings
+from hashscan.settings.alerts import NO_ALERTS, AlertSettings
 from hashscan.settings.secrets import secret_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,7 +97,7 @@ def channel_options(command: F) -> F:
     return command
 
 
-def alarm_options(command: F) -> F:
+def alert_options(command: F) -> F:
     """Add all alert options (table `alarms` of the settings file); `take_alarms` takes their values."""
     for option in reversed(
         (
@@ -127,7 +127,7 @@ def alarm_options(command: F) -> F:
     return channel_options(command)
 
 
-def take_alarms(options: dict[str, Any]) -> AlarmSettings:
+def take_alarms(options: dict[str, Any]) -> AlertSettings:
     """Take the alert options out of a command's options; the command may have `channel_options` alone.
 
     Raises:
@@ -139,11 +139,11 @@ def take_alarms(options: dict[str, Any]) -> AlarmSettings:
             "--metrics: node_exporter reads only files whose name ends with .prom",
             advice="Name the file so.",
         )
-    return AlarmSettings(
+    return AlertSettings(
         tuple(dict.fromkeys(url for urls in options.pop("notify") for url in urls)),
         tuple(dict.fromkeys(options.pop("hooks"))),
         options.pop("syslog"),
-        options.pop("notify_on", NO_ALARMS.on),
-        options.pop("notify_details", NO_ALARMS.details),
+        options.pop("notify_on", NO_ALERTS.on),
+        options.pop("notify_details", NO_ALERTS.details),
         metrics,
     )

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hashscan.cli.config.completion import list_names
-from hashscan.cli.owner import Needs, settle_owner
+from hashscan.cli.owner import RootRights, become_folder_owner
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.machine import default_state
-from hashscan.settings.pictures import SUGGESTED_REVIEW_THRESHOLD, Matching
+from hashscan.settings.pictures import SUGGESTED_REVIEW_THRESHOLD, MatchingSettings
 from hashscan.settings.values import parse_duration, parse_size, require_positive
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SETTINGS_FILE = "hashscan.settings_file"
 """Key of the settings file's path in a context; absent without a settings file."""
 
 
-class AnyPath(click.ParamType[bytes]):
+class AnyPathParam(click.ParamType[bytes]):
     """A parameter with a file, folder or URL; not checked here, as a customer's FUSE may never answer."""
 
     name = "path"
@@ -46,7 +46,7 @@ class AnyPath(click.ParamType[bytes]):
         return [CompletionItem(incomplete, type="file")]
 
 
-ANY_PATH = AnyPath()
+ANY_PATH = AnyPathParam()
 """The shared parameter type; reading is tried later, since a capability may permit it."""
 
 _NO_SETTINGS = frozenset({"help", "version", "config"})
@@ -66,7 +66,7 @@ class HashscanCommand(click.Command):
         exit_codes: Iterable[int] = (0, 2, 70),
         meanings: Mapping[int, str] | None = None,
         settings: bool = True,
-        needs: Needs = Needs.NOTHING,
+        needs: RootRights = RootRights.NOTHING,
         **kwargs: Any,
     ) -> None:
         """Make a command.
@@ -91,7 +91,7 @@ class HashscanCommand(click.Command):
         for name, kind in _FOLDERS.items():
             folder = ctx.params.get(name)
             if isinstance(folder, Path) and not ctx.params.get("no_state"):
-                settle_owner(ctx.command_path, folder, self.needs, kind)
+                become_folder_owner(ctx.command_path, folder, self.needs, kind)
         return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -143,7 +143,7 @@ class TableOption(click.Option):
         self.table = table
 
 
-class Size(click.ParamType[int]):
+class SizeParam(click.ParamType[int]):
     """A parameter with a size in bytes, with an optional suffix K, M, G or T."""
 
     name = "size"
@@ -158,7 +158,7 @@ class Size(click.ParamType[int]):
             self.fail(f"{error}. {error.remedy}", param, ctx)
 
 
-class Duration(click.ParamType[float]):
+class DurationParam(click.ParamType[float]):
     """A parameter with a duration, with an optional suffix s, m, h or d."""
 
     name = "duration"
@@ -235,7 +235,7 @@ def fail_on_option(command: F) -> F:
 
 
 def _useful_threshold(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
-    return Matching(review_threshold=value).review_threshold
+    return MatchingSettings(review_threshold=value).review_threshold
 
 
 def matching_options(command: F) -> F:
@@ -264,14 +264,14 @@ def matching_options(command: F) -> F:
     return command
 
 
-def matching_of(skipped: Iterable[str], review_threshold: int | None) -> Matching:
+def matching_settings(skipped: Iterable[str], review_threshold: int | None) -> MatchingSettings:
     """Return the values of the matching options as settings.
 
     Raises:
         UsageError: a value is not usable.
     """
     names = tuple(skipped)
-    return Matching.without(VARIANTS if "all" in names else names, review_threshold)
+    return MatchingSettings.without(VARIANTS if "all" in names else names, review_threshold)
 
 
 def decoding_options(command: F) -> F:
@@ -287,7 +287,7 @@ def decoding_options(command: F) -> F:
             ),
             click.option(
                 "--decoder-memory",
-                type=Size(),
+                type=SizeParam(),
                 callback=positive,
                 default="1G",
                 show_default=True,

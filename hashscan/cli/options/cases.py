@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.options.base import Duration, TableOption
+from hashscan.cli.options.base import DurationParam, TableOption
 from hashscan.errors import UsageError
-from hashscan.settings.cases import USUAL_DEADLINES, CaseSettings, parse_category_deadline
+from hashscan.settings.cases import DEFAULT_DEADLINES, CaseSettings, parse_category_deadline
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _option = partial(click.option, cls=TableOption, table="cases")
 
 
-class CategoryDeadline(click.ParamType[tuple[str, float]]):
+class CategoryDeadlineParam(click.ParamType[tuple[str, float]]):
     """A parameter of the form `CATEGORY=TIME`."""
 
     name = "deadline"
@@ -40,8 +40,8 @@ def deadline_options(command: F) -> F:
         (
             _option(
                 "--deadline",
-                type=Duration(),
-                default=USUAL_DEADLINES.deadline,
+                type=DurationParam(),
+                default=DEFAULT_DEADLINES.deadline,
                 show_default="24h",
                 metavar="TIME",
                 help="How long after it was found, or told of, a match must be gone.",
@@ -50,14 +50,14 @@ def deadline_options(command: F) -> F:
                 "--category-deadline",
                 "category_deadlines",
                 multiple=True,
-                type=CategoryDeadline(),
+                type=CategoryDeadlineParam(),
                 metavar="CATEGORY=TIME",
                 help="Another time for a category, such as A1=12h; repeatable.",
             ),
             _option(
                 "--review-deadline",
-                type=Duration(),
-                default=USUAL_DEADLINES.review_deadline,
+                type=DurationParam(),
+                default=DEFAULT_DEADLINES.review_deadline,
                 show_default="7d",
                 metavar="TIME",
                 help="How long a review may wait. What is held has no clock.",

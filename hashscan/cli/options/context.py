@@ -55,7 +55,7 @@ class ReporterParam(TablesParam[Reporter]):
 
 
 def customer_options(command: F) -> F:
-    """Add --customer and --customers; `customers_of` takes their values."""
+    """Add --customer and --customers; `effective_customer_rules` takes their values."""
     return click.option(
         "--customers",
         "layouts",
@@ -99,7 +99,7 @@ def reporter_option(command: F) -> F:
     )(command)
 
 
-def customers_of(
+def effective_customer_rules(
     rules: tuple[CustomerRule, ...] | None, layouts: tuple[str, ...]
 ) -> tuple[CustomerRule, ...]:
     """Return all rules that map files to customers, with the written ones before those of hosting panels."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hashscan.cli.options.base import HashscanCommand
-from hashscan.cli.output.terminal import say
+from hashscan.cli.output.terminal import print_message
 from hashscan.errors import UsageError
 from hashscan.model import CATEGORIES
 from hashscan.registry import LIST_FORMATS
@@ -58,14 +58,14 @@ def category_option(command: F) -> F:
     )(command)
 
 
-def say_left_out(left_out: Mapping[str, int], what: str) -> None:
+def print_left_out(left_out: Mapping[str, int], what: str) -> None:
     """Print how many records were left out, by reason."""
     for reason, count in sorted(left_out.items()):
-        say(f"hashscan: {count} {what} left out: {reason}")
+        print_message(f"hashscan: {count} {what} left out: {reason}")
 
 
 @contextmanager
-def entries_of(
+def open_entries(
     file: Path, form: str, category: str | None = None
 ) -> Iterator[tuple[Iterator[EntryBlock], str]]:
     """Open a file of entries; yield its blocks, which are read on demand, and its name for error messages.
@@ -89,7 +89,7 @@ def entries_of(
         if sys.stdin is None:
             raise UsageError("standard input is closed", advice="Name a file, or pipe one in.")
         yield reader.blocks(sys.stdin.buffer, "standard input"), "standard input"
-        say_left_out(reader.left_out, "records")
+        print_left_out(reader.left_out, "records")
         return
     try:
         stream = file.open("rb")
@@ -97,4 +97,4 @@ def entries_of(
         raise UsageError(f"can't read {file}: {error.strerror}", advice="Name an existing file.") from error
     with stream:
         yield reader.blocks(stream, str(file)), str(file)
-        say_left_out(reader.left_out, "records")
+        print_left_out(reader.left_out, "records")

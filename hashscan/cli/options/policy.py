@@ -54,9 +54,9 @@ def policy_options(command: F) -> F:
 
 def policy_of(policy: tuple[PolicyRule, ...] | None, act_on: tuple[str, ...]) -> PolicySettings:
     """Return the values of the policy options as settings."""
-    return PolicySettings(policy or (), weak_of(act_on))
+    return PolicySettings(policy or (), weak_trust_of(act_on))
 
 
-def weak_of(act_on: tuple[str, ...]) -> tuple[Weak, ...]:
+def weak_trust_of(act_on: tuple[str, ...]) -> tuple[Weak, ...]:
     """Return the kinds of weakly trusted matches for which files may be moved."""
     return tuple(weak for weak in Weak if weak in act_on)

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.options.base import Size, positive
-from hashscan.settings.priority import NeighbourSettings
+from hashscan.cli.options.base import SizeParam, positive
+from hashscan.settings.priority import PrioritySettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,7 +26,7 @@ def neighbour_options(command: F) -> F:
             ),
             click.option(
                 "--limit-rate",
-                type=Size(),
+                type=SizeParam(),
                 callback=positive,
                 metavar="SIZE",
                 help="Read or download at most so many bytes a second, all workers together; such as 20M.",
@@ -53,7 +53,7 @@ def neighbour_options(command: F) -> F:
 
 def neighbour_of(
     background: bool | None, limit_rate: int | None, limit_files: float | None, max_load: float | None
-) -> NeighbourSettings:
+) -> PrioritySettings:
     """Return the values of these options as settings.
 
     Raises:
@@ -61,4 +61,4 @@ def neighbour_of(
     """
     if background is None:
         background = not sys.stderr.isatty()
-    return NeighbourSettings(background, limit_rate, limit_files, max_load)
+    return PrioritySettings(background, limit_rate, limit_files, max_load)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.options.base import Duration, TableOption, positive
+from hashscan.cli.options.base import DurationParam, TableOption, positive
 from hashscan.settings.policy import BreakerLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,13 +24,13 @@ def quarantine_options(command: F) -> F:
         (
             _option(
                 "--retain-min",
-                type=Duration(),
+                type=DurationParam(),
                 metavar="TIME",
                 help="How long evidence must be kept, such as 90d. No default: the law says.",
             ),
             _option(
                 "--destroy-by",
-                type=Duration(),
+                type=DurationParam(),
                 metavar="TIME",
                 help="How long it may be kept at most, such as 365d. No default: the law says.",
             ),

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.output.terminal import printable, say
-from hashscan.cli.output.withdrawals import say_withdrawn
+from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 
 if TYPE_CHECKING:
-    from hashscan.quarantine.captured_file import NotDone
+    from hashscan.quarantine.captured_file import QuarantineSkipped
     from hashscan.quarantine.items import Item
     from hashscan.quarantine.objects.stores import Stores
     from hashscan.quarantine.store import Quarantine
 
 
-def told(words: str) -> None:
+def print_quarantine_message(words: str) -> None:
     """Print a message of the quarantine, escaped, on standard error."""
-    say(f"hashscan: {printable(words)}")
+    print_message(f"hashscan: {escape_control(words)}")
 
 
-def stores(endpoint: str | None = None, place: str | None = None) -> Stores:
+def open_stores(endpoint: str | None = None, place: str | None = None) -> Stores:
     """Return the stores in which objects are found and kept; no server is asked yet.
 
     Raises:
@@ -36,16 +36,16 @@ def stores(endpoint: str | None = None, place: str | None = None) -> Stores:
     return Stores(SOURCES, endpoint, place)
 
 
-def mend(quarantine: Quarantine) -> None:
+def finish_interrupted(quarantine: Quarantine) -> None:
     """Finish what a killed command has begun, before any other change; print items with withdrawn entries."""
     from hashscan.quarantine.repair import repair
 
     for trouble in repair(quarantine):
-        told(trouble)
-    say_withdrawn(quarantine.state, quarantine)
+        print_quarantine_message(trouble)
+    print_withdrawn_items(quarantine.state, quarantine)
 
 
-def all_or_named(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:
+def selected_items(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:
     """Return the named items, or all items that are kept.
 
     Raises:
@@ -55,10 +55,10 @@ def all_or_named(names: tuple[str, ...], everything: bool, known: dict[str, Item
 
     if bool(names) is everything:
         raise UsageError("it takes ITEMs or --all", advice="Name ITEMs, or say --all.")
-    return named(names, known) if names else [item for item in known.values() if item.state in KEPT]
+    return items_by_prefix(names, known) if names else [item for item in known.values() if item.state in KEPT]
 
 
-def named(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
+def items_by_prefix(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
     """Return the items whose ids begin with the names; in the order of the names, each once.
 
     Raises:
@@ -74,31 +74,35 @@ def named(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
     return list(chosen.values())
 
 
-def each(items: Iterable[Item], quarantine: Quarantine, do: Callable[[Item], None], word: str) -> int:
+def apply_to_items(
+    items: Iterable[Item], quarantine: Quarantine, do: Callable[[Item], None], word: str
+) -> int:
     """Apply `do` to each item and print the outcomes; return the exit code."""
-    from hashscan.quarantine.captured_file import NotDone
+    from hashscan.quarantine.captured_file import QuarantineSkipped
 
-    def done() -> Iterator[tuple[Item, NotDone | None]]:
+    def done() -> Iterator[tuple[Item, QuarantineSkipped | None]]:
         for item in items:
             try:
                 do(item)
-            except NotDone as error:
+            except QuarantineSkipped as error:
                 yield item, error
             else:
                 yield item, None
 
-    return tell_each(done(), quarantine, word)
+    return print_outcomes(done(), quarantine, word)
 
 
-def tell_each(answers: Iterable[tuple[Item, NotDone | None]], quarantine: Quarantine, word: str) -> int:
+def print_outcomes(
+    answers: Iterable[tuple[Item, QuarantineSkipped | None]], quarantine: Quarantine, word: str
+) -> int:
     """Print the outcome of each item as it arrives, and a summary; return the exit code."""
     done = left = 0
     for item, error in answers:
         if error is not None:
             left += 1
-            say(f"hashscan: item {item.id} stays: {printable(str(error))}")
+            print_message(f"hashscan: item {item.id} stays: {escape_control(str(error))}")
         else:
             done += 1
-            click.echo(f"{item.id}\t{printable(os.fsdecode(item.path))}")
-    say(f"hashscan: {done} {word}, {left} stay; head of the log: {quarantine.head}")
+            click.echo(f"{item.id}\t{escape_control(os.fsdecode(item.path))}")
+    print_message(f"hashscan: {done} {word}, {left} stay; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN

@@ -33,7 +33,7 @@ def confirm_share_option(command: F) -> F:
     )(command)
 
 
-class Gate:
+class ActivationCheck:
     """A check that a version's new entries hit no larger share of the known files than is allowed."""
 
     def __init__(self, name: str, state: Path, share: float) -> None:

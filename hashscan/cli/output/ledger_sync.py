@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_OUTPUT, HashscanError, OutputError
-from hashscan.settings.cases import USUAL_DEADLINES, CaseSettings
+from hashscan.settings.cases import DEFAULT_DEADLINES, CaseSettings
 
 if TYPE_CHECKING:
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.queries import Queries
 
 
-def follow(state: Path) -> bool:
+def sync_ledger(state: Path) -> bool:
     """Add to the ledger the findings of scans and the entries of the custody log.
 
     Errors are printed and not raised: any later command can add what is missing.
@@ -36,7 +36,7 @@ def follow(state: Path) -> bool:
     return not troubles
 
 
-def follow_report(state: Path, record: Path | None) -> bool:
+def import_report_into_ledger(state: Path, record: Path | None) -> bool:
     """Add the content of a report to the ledger.
 
     Returns:
@@ -46,7 +46,7 @@ def follow_report(state: Path, record: Path | None) -> bool:
     from hashscan.cases.report_import import import_report
 
     if record is None:
-        say("hashscan: its findings become cases by `hashscan cases import REPORT`")
+        print_message("hashscan: its findings become cases by `hashscan cases import REPORT`")
         return True
     try:
         with Ledger(state) as ledger:
@@ -57,7 +57,7 @@ def follow_report(state: Path, record: Path | None) -> bool:
     return True
 
 
-class Followed:
+class SyncedLedger:
     """A ledger that is up to date, as far as that was possible."""
 
     def __init__(self, ledger: Ledger, queries: Queries, *, whole: bool) -> None:
@@ -71,7 +71,7 @@ class Followed:
 
 
 @contextmanager
-def followed_ledger(state: Path, deadlines: CaseSettings = USUAL_DEADLINES) -> Iterator[Followed]:
+def synced_ledger(state: Path, deadlines: CaseSettings = DEFAULT_DEADLINES) -> Iterator[SyncedLedger]:
     """Open the ledger of a state folder and bring it up to date.
 
     Args:
@@ -81,7 +81,7 @@ def followed_ledger(state: Path, deadlines: CaseSettings = USUAL_DEADLINES) -> I
     Raises:
         LedgerError: the ledger can't be used.
     """
-    from hashscan.cases.deadlines import Clock
+    from hashscan.cases.deadlines import DeadlineCalculator
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.queries import Queries
     from hashscan.cases.sync import sync
@@ -89,12 +89,15 @@ def followed_ledger(state: Path, deadlines: CaseSettings = USUAL_DEADLINES) -> I
     with Ledger(state) as ledger:
         troubles = sync(ledger, state).troubles
         _say_troubles(troubles)
-        yield Followed(ledger, Queries(ledger, Clock(deadlines)), whole=not troubles)
+        yield SyncedLedger(ledger, Queries(ledger, DeadlineCalculator(deadlines)), whole=not troubles)
 
 
 def _say_troubles(troubles: Iterable[HashscanError]) -> None:
     for trouble in troubles:
-        say(f"hashscan: the ledger of cases is not up to date: {printable(str(trouble))}. {trouble.remedy}")
+        print_message(
+            f"hashscan: the ledger of cases is not up to date: {escape_control(str(trouble))}. "
+            f"{trouble.remedy}"
+        )
 
 
 def exit_code_without_ledger(code: int) -> int:

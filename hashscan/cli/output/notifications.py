@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import (
     EXIT_DEFECT,
     EXIT_INTERRUPTED,
@@ -23,26 +23,26 @@ from hashscan.errors import (
     OutputError,
 )
 from hashscan.model import ListInfo
-from hashscan.settings.alerts import AlarmSettings
+from hashscan.settings.alerts import AlertSettings
 from hashscan.settings.cases import CaseSettings
 
 if TYPE_CHECKING:
-    from hashscan.alerts.alert import Alarm
-    from hashscan.alerts.dispatcher import Delivered
-    from hashscan.alerts.metrics_values import SweepFigures
-    from hashscan.alerts.notifier import Teller
-    from hashscan.scan.reporting.report_writer import Outcome
+    from hashscan.alerts.alert import Alert
+    from hashscan.alerts.dispatcher import DeliveryResult
+    from hashscan.alerts.metrics_values import ScanMetrics
+    from hashscan.alerts.notifier import Notifier
+    from hashscan.scan.reporting.report_writer import ScanResult
 
 
-def tell(
+def send_alerts(
     state: Path,
-    alarms: AlarmSettings,
+    alarms: AlertSettings,
     cases: CaseSettings,
     *,
     seen: Iterable[ListInfo] = (),
-    others: Sequence[Alarm] = (),
-    instead: Sequence[Alarm] = (),
-    run: SweepFigures | None = None,
+    others: Sequence[Alert] = (),
+    instead: Sequence[Alert] = (),
+    run: ScanMetrics | None = None,
 ) -> None:
     """Send the alerts that are due, and write the metrics; errors are printed and not raised.
 
@@ -57,27 +57,27 @@ def tell(
     """
     if not alarms.any_channel and alarms.metrics is None:
         return
-    from hashscan.alerts.notifier import Teller
+    from hashscan.alerts.notifier import Notifier
 
     try:
-        tell_or_fail(state, alarms, cases, seen=seen, others=others, run=run)
+        send_alerts_or_raise(state, alarms, cases, seen=seen, others=others, run=run)
     except LockedError as error:
         _say_trouble(error)
     except HashscanError as error:
         _say_trouble(error)
-        _tell_without_state(Teller(alarms, cases), alarms, (*others, *instead), run)
+        _send_without_ledger(Notifier(alarms, cases), alarms, (*others, *instead), run)
 
 
-def tell_or_fail(
+def send_alerts_or_raise(
     state: Path,
-    alarms: AlarmSettings,
+    alarms: AlertSettings,
     cases: CaseSettings,
     *,
     seen: Iterable[ListInfo] = (),
-    others: Sequence[Alarm] = (),
-    run: SweepFigures | None = None,
+    others: Sequence[Alert] = (),
+    run: ScanMetrics | None = None,
     at_once: bool = False,
-) -> Delivered | None:
+) -> DeliveryResult | None:
     """Send the alerts that are due, and write the metrics; for a command that does only this.
 
     Args:
@@ -91,39 +91,39 @@ def tell_or_fail(
         LockedError: another process delivers alerts, and takes long; the alerts are kept.
         OutputError: the ledger, the lists or the metrics file can't be used.
     """
-    from hashscan.alerts.metrics_collector import figures_of, list_figures
+    from hashscan.alerts.metrics_collector import collect_list_metrics, collect_metrics
     from hashscan.alerts.metrics_file import write_metrics
-    from hashscan.alerts.notifier import Teller
-    from hashscan.cases.deadlines import Clock
+    from hashscan.alerts.notifier import Notifier
+    from hashscan.cases.deadlines import DeadlineCalculator
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.sync import sync
 
-    teller = Teller(alarms, cases)
+    teller = Notifier(alarms, cases)
     delivered = None
-    lists = list_figures(state, datetime.now(UTC), seen)
+    lists = collect_list_metrics(state, datetime.now(UTC), seen)
     with Ledger(state) as ledger:
         for trouble in sync(ledger, state).troubles:
-            say(f"hashscan: the ledger of cases is not up to date: {printable(str(trouble))}")
+            print_message(f"hashscan: the ledger of cases is not up to date: {escape_control(str(trouble))}")
         try:
             if alarms.any_channel:
-                delivered = teller.tell(ledger, state, lists, others, at_once=at_once)
-                say_delivered(delivered)
+                delivered = teller.notify(ledger, state, lists, others, at_once=at_once)
+                print_failed_deliveries(delivered)
             elif others:
-                teller.put_down(ledger, others)
+                teller.store(ledger, others)
         finally:
             if alarms.metrics is not None:
-                figures = figures_of(ledger, state, Clock(cases), time.time(), lists)
+                figures = collect_metrics(ledger, state, DeadlineCalculator(cases), time.time(), lists)
                 write_metrics(alarms.metrics, figures.with_run(run))
     return delivered
 
 
 def _say_trouble(error: HashscanError) -> None:
-    say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
+    print_message(f"hashscan: alarms and metrics: {escape_control(str(error))}\n  {error.remedy}")
 
 
-def tell_of_pulls(
+def send_pull_alerts(
     state: Path,
-    alarms: AlarmSettings,
+    alarms: AlertSettings,
     cases: CaseSettings,
     troubles: Iterable[tuple[str, HashscanError]],
 ) -> None:
@@ -144,56 +144,58 @@ def tell_of_pulls(
     quiet = not alarms.any_channel and alarms.metrics is None
     if quiet and not grave:
         return
-    from hashscan.alerts.builder import list_failure
-    from hashscan.alerts.notifier import Teller
+    from hashscan.alerts.builder import list_failure_alert
+    from hashscan.alerts.notifier import Notifier
 
     others = [
-        list_failure(name, error.exit_code, str(error), time.time(), details=alarms.details)
+        list_failure_alert(name, error.exit_code, str(error), time.time(), details=alarms.details)
         for name, error in grave
     ]
     if quiet:
-        _put_down(state, Teller(alarms, cases), others)
+        _store_alerts(state, Notifier(alarms, cases), others)
     else:
-        tell(state, alarms, cases, others=others)
+        send_alerts(state, alarms, cases, others=others)
 
 
-def _put_down(state: Path, teller: Teller, alarms: Sequence[Alarm]) -> None:
+def _store_alerts(state: Path, teller: Notifier, alarms: Sequence[Alert]) -> None:
     """Store alerts in the ledger, for a later command that has channels."""
     from hashscan.cases.ledger import Ledger
 
     # The failure itself is printed already; an error of the ledger must not hide it.
     with suppress(OutputError), Ledger(state) as ledger:
-        teller.put_down(ledger, alarms)
+        teller.store(ledger, alarms)
 
 
-def _tell_without_state(
-    teller: Teller, alarms: AlarmSettings, others: Sequence[Alarm], run: SweepFigures | None
+def _send_without_ledger(
+    teller: Notifier, alarms: AlertSettings, others: Sequence[Alert], run: ScanMetrics | None
 ) -> None:
     """Send alerts and write metrics where there is no ledger, or no usable one."""
     from hashscan.alerts.metrics_file import write_metrics
-    from hashscan.alerts.metrics_values import Figures
+    from hashscan.alerts.metrics_values import Metrics
 
     try:
         if others and teller.channels:
-            for words in teller.tell_once(others).failures:
-                say(f"hashscan: an alarm was not delivered, and is not kept: {printable(words)}")
+            for words in teller.notify_without_state(others).failures:
+                print_message(
+                    f"hashscan: an alarm was not delivered, and is not kept: {escape_control(words)}"
+                )
         if alarms.metrics is not None:
-            write_metrics(alarms.metrics, Figures().with_run(run))
+            write_metrics(alarms.metrics, Metrics().with_run(run))
     except HashscanError as error:
         _say_trouble(error)
 
 
-def say_delivered(delivered: Delivered) -> None:
+def print_failed_deliveries(delivered: DeliveryResult) -> None:
     """Print which deliveries failed, and how many alerts wait."""
     for words in delivered.failures:
-        say(f"hashscan: an alarm was not delivered by {printable(words)}")
+        print_message(f"hashscan: an alarm was not delivered by {escape_control(words)}")
     if delivered.waiting:
-        say(
+        print_message(
             f"hashscan: alarms that wait and are tried again: {delivered.waiting}; see `hashscan alarms list`"
         )
 
 
-class SweepTelling:
+class ScanAlerts:
     """A context manager that sends the alerts of a scan when it ends, however it ends.
 
     Raises:
@@ -201,7 +203,7 @@ class SweepTelling:
     """
 
     def __init__(
-        self, state: Path | None, alarms: AlarmSettings, cases: CaseSettings, *, known: bool, followed: bool
+        self, state: Path | None, alarms: AlertSettings, cases: CaseSettings, *, known: bool, followed: bool
     ) -> None:
         """Set where alerts go.
 
@@ -218,11 +220,11 @@ class SweepTelling:
         """Whether the findings become cases, or have become cases."""
         self._alarms = alarms
         self._cases = cases
-        self._outcome: Outcome | None = None
+        self._outcome: ScanResult | None = None
         self._exit_code: int | None = None
         self._began = time.time()
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: ScanResult) -> None:
         """Store the outcome of a scan that came to its end."""
         self._outcome = outcome
 
@@ -231,11 +233,11 @@ class SweepTelling:
         self._exit_code = code
         return code
 
-    def __enter__(self) -> SweepTelling:
+    def __enter__(self) -> ScanAlerts:
         if self._alarms.any_channel:
-            from hashscan.alerts.notifier import Teller
+            from hashscan.alerts.notifier import Notifier
 
-            Teller(self._alarms, self._cases).check()
+            Notifier(self._alarms, self._cases).check()
         return self
 
     def __exit__(
@@ -244,34 +246,36 @@ class SweepTelling:
         quiet = not self._alarms.any_channel and self._alarms.metrics is None
         if quiet and (error is None or self._state is None):
             return
-        from hashscan.alerts.builder import failure, outcome_alarms
-        from hashscan.alerts.notifier import Teller
+        from hashscan.alerts.builder import failure_alert, outcome_alerts
+        from hashscan.alerts.notifier import Notifier
 
         now, details = time.time(), self._alarms.details
         others = [] if error is None else self._failure(error, now)
         if quiet:
             assert self._state is not None
-            _put_down(self._state, Teller(self._alarms, self._cases), others)
+            _store_alerts(self._state, Notifier(self._alarms, self._cases), others)
             return
         run = self._run(error, now)
-        found: list[Alarm] = []
+        found: list[Alert] = []
         if self._outcome is not None:
-            found += outcome_alarms(self._outcome, f"{self._began:.6f}", details=details)
+            found += outcome_alerts(self._outcome, f"{self._began:.6f}", details=details)
         if self._state is None:
-            _tell_without_state(Teller(self._alarms, self._cases), self._alarms, (*others, *found), run)
+            _send_without_ledger(Notifier(self._alarms, self._cases), self._alarms, (*others, *found), run)
             return
         words = "The ledger of cases can't be used, so nobody is told of cases."
-        instead = [failure(EXIT_OUTPUT, words, now, details=details)]
+        instead = [failure_alert(EXIT_OUTPUT, words, now, details=details)]
         if self.followed:
             instead = [*found, *instead]
         else:
             others += found
         seen = () if self._outcome is None else self._outcome.lists
-        tell(self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run)
+        send_alerts(
+            self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run
+        )
 
-    def _failure(self, error: BaseException, now: float) -> list[Alarm]:
+    def _failure(self, error: BaseException, now: float) -> list[Alert]:
         """Return the alert for an error; none for an interruption, or for a usage error on a terminal."""
-        from hashscan.alerts.builder import failure
+        from hashscan.alerts.builder import failure_alert
 
         if not isinstance(error, Exception):
             return []
@@ -280,20 +284,20 @@ class SweepTelling:
         if code == EXIT_USAGE and sys.stderr.isatty():
             return []
         words = str(error) if ours else type(error).__name__
-        return [failure(code, words, now, details=self._alarms.details)]
+        return [failure_alert(code, words, now, details=self._alarms.details)]
 
-    def _run(self, error: BaseException | None, now: float) -> SweepFigures | None:
+    def _run(self, error: BaseException | None, now: float) -> ScanMetrics | None:
         """Return the figures of the scan; None for a rescan, or if another scan holds the lock."""
-        from hashscan.alerts.metrics_values import SweepFigures
+        from hashscan.alerts.metrics_values import ScanMetrics
 
         if self._known or isinstance(error, LockedError):
             return None
         if self._outcome is None:
             code = error.exit_code if isinstance(error, HashscanError) else EXIT_DEFECT
             code = EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else code
-            return SweepFigures(self._began, now, code)
+            return ScanMetrics(self._began, now, code)
         summary = self._outcome.summary
-        return SweepFigures(
+        return ScanMetrics(
             self._began,
             now,
             self._outcome.exit_code if self._exit_code is None else self._exit_code,

@@ -6,14 +6,14 @@ import sys
 import time
 from typing import Any
 
-from hashscan.cli.output.terminal import human_bytes, say
+from hashscan.cli.output.terminal import human_bytes, print_message
 from hashscan.reports.summary import Summary
 
 LINE_SECONDS = 60.0
 _BAR_SECONDS = 0.2
 
 
-class Progress:
+class ScanProgress:
     """The display of a scan's totals on standard error while it runs."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Progress:
         """Write a line in place of the bar, which appears again below it."""
         if self._bar is not None:
             self._bar.clear()
-        say(text)
+        print_message(text)
 
     def close(self) -> None:
         """Remove the bar."""

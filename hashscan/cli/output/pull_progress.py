@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any
 
 from hashscan.cli.output import progress
-from hashscan.cli.output.terminal import human_bytes, printable, say
+from hashscan.cli.output.terminal import escape_control, human_bytes, print_message
 
 
-class Transfer:
+class PullProgress:
     """The display on standard error of how much of a list is downloaded."""
 
     def __init__(self, name: str) -> None:
@@ -24,7 +24,7 @@ class Transfer:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                desc=printable(name),
+                desc=escape_control(name),
                 unit="B",
                 unit_scale=True,
                 file=sys.stderr,
@@ -49,9 +49,9 @@ class Transfer:
         if now - self._shown >= progress.LINE_SECONDS:
             self._shown = now
             of = f" of {human_bytes(self._total)}" if self._total is not None else ""
-            say(f"hashscan: list {self._name}: {human_bytes(self._received)}{of} fetched")
+            print_message(f"hashscan: list {self._name}: {human_bytes(self._received)}{of} fetched")
 
-    def __enter__(self) -> Transfer:
+    def __enter__(self) -> PullProgress:
         return self
 
     def __exit__(

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from hashscan.cli.output.notifications import SweepTelling
+from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.terminal import (
+    escape_control,
     human_bytes,
-    printable,
-    say,
+    print_message,
     show_customers,
     show_findings,
-    show_standing,
+    show_open_findings,
 )
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS
 from hashscan.model import CtimeTrust
-from hashscan.scan.origins import libraries_of
-from hashscan.scan.throttle.background import step_back
+from hashscan.scan.origins import source_modules
+from hashscan.scan.throttle.background import lower_priority
 from hashscan.scan.workers.forkserver import warm_up
-from hashscan.settings.scan import SweepSettings
+from hashscan.settings.scan import ScanSettings
 
 
-def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
+def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
     """Run the scan that the settings describe, print its summary, and update the ledger.
 
     Returns:
@@ -29,24 +29,28 @@ def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
     """
     if settings.neighbour.background:
         # Before any process starts: children inherit the priority.
-        step_back()
+        lower_priority()
     if settings.cluster is None and not settings.known:
         # The workers' imports begin while this process imports the rest and verifies the lists.
-        warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
-    from hashscan.cli.output.ledger_sync import exit_code_without_ledger, follow, follow_report
-    from hashscan.cli.output.scan_watcher import Watcher
-    from hashscan.scan.rescan import run_known
-    from hashscan.scan.runner import run_sweep
+        warm_up(source_modules(settings.targets if settings.inventory is None else (b"s3://",)))
+    from hashscan.cli.output.ledger_sync import (
+        exit_code_without_ledger,
+        import_report_into_ledger,
+        sync_ledger,
+    )
+    from hashscan.cli.output.scan_watcher import TerminalObserver
+    from hashscan.scan.rescan import run_rescan
+    from hashscan.scan.runner import run_scan
 
     if settings.state is not None:
         # If this scan sets the state aside, this is the last time that its findings can be read.
-        follow(settings.state)
-    with Watcher() as watcher:
-        outcome = (run_known if settings.known else run_sweep)(settings, watcher)
+        sync_ledger(settings.state)
+    with TerminalObserver() as watcher:
+        outcome = (run_rescan if settings.known else run_scan)(settings, watcher)
     telling.ended(outcome)
     show_findings(watcher.findings, outcome.summary.findings)
     show_customers(watcher.customers)
-    show_standing(watcher.standing)
+    show_open_findings(watcher.standing)
     verdicts = sorted(outcome.summary.verdicts.items())
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
     part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
@@ -55,38 +59,40 @@ def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
     meaning = EXIT_MEANINGS[outcome.exit_code]
     if outcome.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and outcome.summary.accepted.total():
         meaning += ", but what is accepted"
-    say(
+    print_message(
         f"hashscan: {part}{outcome.summary.files} files{unchanged}, "
         f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
         f"exit {outcome.exit_code} ({meaning})"
     )
-    for line in _doubts(outcome.summary.ctime):
-        say(f"hashscan: {line}")
+    for line in _ctime_warnings(outcome.summary.ctime):
+        print_message(f"hashscan: {line}")
     if settings.baseline is not None:
         number = outcome.summary.accepted.total()
-        say(f"hashscan: {number} of {outcome.summary.findings} findings are accepted by {settings.baseline}")
+        print_message(
+            f"hashscan: {number} of {outcome.summary.findings} findings are accepted by {settings.baseline}"
+        )
     if settings.files_from is not None and not outcome.summary.files:
         where = "" if settings.shard is None else " of this shard"
-        say(f"hashscan: --files-from named no file{where}, so there was nothing to check")
+        print_message(f"hashscan: --files-from named no file{where}, so there was nothing to check")
     if settings.known:
-        say("hashscan: no file was looked at: these are verdicts on what earlier sweeps have read")
+        print_message("hashscan: no file was looked at: these are verdicts on what earlier sweeps have read")
     if outcome.shortcomings:
-        say(f"hashscan: incomplete: {printable(', '.join(outcome.shortcomings))}")
+        print_message(f"hashscan: incomplete: {escape_control(', '.join(outcome.shortcomings))}")
     if outcome.only_test:
-        say("hashscan: only test entries were matched; this says nothing about real material")
+        print_message("hashscan: only test entries were matched; this says nothing about real material")
     elif tests := outcome.summary.test_findings:
-        say(
+        print_message(
             f"hashscan: findings by test entries only: {tests} of {outcome.summary.findings}; "
             "these say nothing about real material"
         )
     for report in outcome.reports:
-        say(f"hashscan: report: {report}")
+        print_message(f"hashscan: report: {report}")
     if settings.state is None:
         return outcome.exit_code
-    followed = follow(settings.state)
+    followed = sync_ledger(settings.state)
     if settings.cluster is not None:
         # The state does not keep what nodes have read, so the ledger is updated from the report.
-        reported = follow_report(settings.state, outcome.record)
+        reported = import_report_into_ledger(settings.state, outcome.record)
         telling.followed = reported
         followed = followed and reported
     if followed:
@@ -94,7 +100,7 @@ def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
     return exit_code_without_ledger(outcome.exit_code)
 
 
-def _doubts(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:
+def _ctime_warnings(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:
     """Yield a line for each reason why an unchanged ctime does not prove that files are unchanged."""
     if number := ctime[CtimeTrust.FILESYSTEM]:
         yield (

@@ -10,15 +10,15 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from hashscan.cli.commands.lists_except import say_exceptions
-from hashscan.cli.output.progress import Progress
-from hashscan.cli.output.terminal import ROWS_SHOWN, printable, say
+from hashscan.cli.commands.lists_except import print_exceptions
+from hashscan.cli.output.progress import ScanProgress
+from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import is_accusing
-from hashscan.scan.reporting.observer import Observer, Run
+from hashscan.scan.reporting.observer import Observer, RunningScan
 from hashscan.scan.throttle.pause import pause
 
 _CUSTOMERS_KEPT = 100_000
@@ -27,7 +27,7 @@ _CUSTOMERS_KEPT = 100_000
 Handler = Callable[[int, FrameType | None], None]
 
 
-class Watcher(Observer):
+class TerminalObserver(Observer):
     """An observer that shows progress, keeps the first findings, and stops the scan cleanly on a signal."""
 
     def __init__(self) -> None:
@@ -36,8 +36,8 @@ class Watcher(Observer):
         self.standing: list[Record] = []
         self.customers: Counter[str] = Counter()
         """Number of findings by customer; those of no customer have an empty name."""
-        self._progress = Progress()
-        self._run: Run | None = None
+        self._progress = ScanProgress()
+        self._run: RunningScan | None = None
         self._exit_code: int | None = None
         self._handlers: dict[int, Any] = {}
 
@@ -46,36 +46,36 @@ class Watcher(Observer):
         """Return the first findings; matches, which may be acted on, come before all others."""
         return (self._matches + self._others)[:ROWS_SHOWN]
 
-    def opened(self, lists: Sequence[ListInfo]) -> None:
+    def lists_opened(self, lists: Sequence[ListInfo]) -> None:
         """Print the problems of lists, and which lists are local."""
         for info in lists:
             if info.problem is not None:
-                say(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
+                print_message(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
             elif info.state is TrustState.LOCAL:
-                say(f"hashscan: list {info.name} is local: nobody has signed it")
+                print_message(f"hashscan: list {info.name} is local: nobody has signed it")
 
-    def excepted(self, exceptions: Exceptions) -> None:
+    def exceptions_loaded(self, exceptions: Exceptions) -> None:
         """Print how many entries are excepted, and which exceptions have ended."""
-        say_exceptions(exceptions)
+        print_exceptions(exceptions)
 
-    def set_aside(self, path: Path) -> None:
+    def unfinished_report_renamed(self, path: Path) -> None:
         """Print the path of the report that a killed scan left."""
-        say(f"hashscan: a killed sweep left its report unfinished; it is kept as {path}")
+        print_message(f"hashscan: a killed sweep left its report unfinished; it is kept as {path}")
 
-    def told(self, message: str) -> None:
+    def message(self, message: str) -> None:
         """Print a message, above the progress bar if there is one."""
-        self._progress.line(f"hashscan: {printable(message)}")
+        self._progress.line(f"hashscan: {escape_control(message)}")
 
     def beginning(self) -> None:
         """Start to heed signals; the sweep ends on one as soon as it has begun."""
-        self._heed(signal.SIGINT, self._handle)
-        self._heed(signal.SIGTERM, self._handle)
+        self._install_handler(signal.SIGINT, self._handle)
+        self._install_handler(signal.SIGTERM, self._handle)
         # nohup ignores SIGHUP, and a script may have chosen to ignore SIGTSTP: then they stay ignored.
         for number, handle in ((signal.SIGHUP, self._hang_up), (signal.SIGTSTP, self._pause)):
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._heed(number, handle)
+                self._install_handler(number, handle)
 
-    def begun(self, run: Run) -> None:
+    def started(self, run: RunningScan) -> None:
         """Start to show progress; stop the sweep where a signal has asked for it before."""
         self._run = run
         self._progress.watch(run.summary)
@@ -90,7 +90,7 @@ class Watcher(Observer):
         """Keep the first findings, and count them by customer; print the date of an inventory."""
         if record["type"] == "sweep" and "inventory" in record:
             created = record["inventory"]["created"]
-            say(f"hashscan: the inventory is of {created}; what came later is not swept")
+            print_message(f"hashscan: the inventory is of {created}; what came later is not swept")
         if record["type"] == "finding":
             customer = str(record.get("customer", ""))
             if customer in self.customers or len(self.customers) < _CUSTOMERS_KEPT:
@@ -101,7 +101,7 @@ class Watcher(Observer):
         if record["type"] == "standing" and len(self.standing) < ROWS_SHOWN:
             self.standing.append(record)
 
-    def stopped_with(self) -> int | None:
+    def stop_exit_code(self) -> int | None:
         """Return the exit code for the signal that stopped the scan; None if there was none."""
         return self._exit_code
 
@@ -120,7 +120,7 @@ class Watcher(Observer):
     def _pause(self, number: int, frame: FrameType | None) -> None:
         pause(list if self._run is None else self._run.processes)
 
-    def _heed(self, number: signal.Signals, handle: Handler) -> None:
+    def _install_handler(self, number: signal.Signals, handle: Handler) -> None:
         self._handlers[number] = signal.signal(number, handle)
 
     def _stop(self, exit_code: int) -> None:
@@ -128,7 +128,7 @@ class Watcher(Observer):
         if self._run is not None:
             self._run.stop()
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> TerminalObserver:
         return self
 
     def __exit__(

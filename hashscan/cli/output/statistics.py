@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from hashscan.cases.statistics.counting import Figures, Statistics
-from hashscan.cases.statistics.events import Custody, Found, Outcome
+from hashscan.cases.statistics.events import Custody, FindingVerdict, Outcome
 from hashscan.cases.statistics.periods import Unit
-from hashscan.cli.output.terminal import human_bytes, printable
+from hashscan.cli.output.terminal import escape_control, human_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +49,9 @@ def show_statistics(statistics: Statistics, unit: Unit, zone: str, stream: TextI
     first, last = statistics.periods[0][0], statistics.periods[-1][0]
     span = first.label if first is last else f"{first.label} to {last.label}"
     over = ", not over yet" if last.end > statistics.now else ""
-    console.print(f"Checks and detections by {unit.value}, {span}{over} ({printable(zone)})", markup=False)
+    console.print(
+        f"Checks and detections by {unit.value}, {span}{over} ({escape_control(zone)})", markup=False
+    )
     _checked(console, statistics, unit)
     _found(console, statistics, unit)
     _names(console, "list", statistics.lists, statistics.totals.lists)
@@ -78,11 +80,11 @@ def _found(console: Console, statistics: Statistics, unit: Unit) -> None:
     _table(
         console,
         "New findings",
-        (unit.value, *(found.value for found in Found), "notices"),
+        (unit.value, *(found.value for found in FindingVerdict), "notices"),
         statistics,
-        lambda f: (*(_count(f.findings[found]) for found in Found), _count(f.notices)),
-        tuple(found.value for found in Found),
-        lambda f: tuple(f.findings[found] for found in Found),
+        lambda f: (*(_count(f.findings[found]) for found in FindingVerdict), _count(f.notices)),
+        tuple(found.value for found in FindingVerdict),
+        lambda f: tuple(f.findings[found] for found in FindingVerdict),
     )
 
 
@@ -141,7 +143,7 @@ def _table(
 def _names(console: Console, kind: str, names: Cells, counts: dict[str, int]) -> None:
     """Draw the matches of each list, or of each category, the most frequent first."""
     ordered = sorted(names, key=lambda name: (-counts[name], name))
-    rows = [(printable(name), (_count(counts[name]),)) for name in ordered]
+    rows = [(escape_control(name), (_count(counts[name]),)) for name in ordered]
     if rows:
         bars = [(counts[name],) for name in ordered]
         _draw(console, f"Matches by {kind}", (kind, "matches"), rows, bars, ("matches",), total=False)

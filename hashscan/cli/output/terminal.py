@@ -17,7 +17,7 @@ _LONGEST = 100_000
 """Width of tables on standard output that is no terminal; no cell is wrapped, since programs read it."""
 
 
-def printable(text: str) -> str:
+def escape_control(text: str) -> str:
     """Return the text with all characters escaped that are not printable, as a terminal could obey them."""
     return "".join(c if c.isprintable() else f"\\x{_byte_of(c):02x}" for c in text)
 
@@ -28,15 +28,15 @@ def _byte_of(character: str) -> int:
     return number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number
 
 
-def printable_lines(text: str) -> str:
+def escape_lines(text: str) -> str:
     """Escape several lines, and indent all but the first, so that none from a file name looks like ours."""
-    first, *others = map(printable, text.split("\n"))
+    first, *others = map(escape_control, text.split("\n"))
     return "\n".join((first, *(line if line.startswith("  ") else f"  {line}" for line in others)))
 
 
-def say(text: str = "") -> None:
+def print_message(text: str = "") -> None:
     """Write text to standard error, escaped."""
-    sys.stderr.write(printable_lines(text) + "\n")
+    sys.stderr.write(escape_lines(text) + "\n")
     sys.stderr.flush()
 
 
@@ -71,7 +71,7 @@ def _draw_table(
         table.add_column(column, overflow="fold")
     for row in rows:
         # Text, not str: a name with square brackets must not be read as markup.
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(escape_control(cell)) for cell in row))
     # Without a terminal, lines are as long as they need to be, so that logs can be searched.
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     Console(stderr=stderr, width=None if terminal else 200 if stderr else _LONGEST).print(table)
@@ -129,7 +129,7 @@ def show_customers(findings: Mapping[str, int]) -> None:
     )
 
 
-def show_standing(standing: Sequence[Mapping[str, Any]]) -> None:
+def show_open_findings(standing: Sequence[Mapping[str, Any]]) -> None:
     """Draw the first open findings of earlier scans whose files this scan did not check."""
     if standing:
         show_table(
@@ -145,7 +145,7 @@ def show_counts(info: ListInfo) -> None:
     for algorithm, category, count in info.counts:
         by_algorithm.setdefault(algorithm, []).append(f"{count} {category}")
     for algorithm, counts in by_algorithm.items():
-        say(f"hashscan: list {info.name}: {algorithm}: {', '.join(counts)}")
+        print_message(f"hashscan: list {info.name}: {algorithm}: {', '.join(counts)}")
 
 
 def show_lists(infos: Sequence[ListInfo]) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashscan.cli.output.terminal import say
+from hashscan.cli.output.terminal import print_message
 
 if TYPE_CHECKING:
     from hashscan.lists.difference import Difference
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _FILES_SHOWN = 1000
 
 
-def say_hits(name: str, compared: Difference, state: Path) -> None:
+def print_hits(name: str, compared: Difference, state: Path) -> None:
     """Look up a staged version's new entries among the known files, and print the files that they hit."""
     from hashscan.state.queries.known_record import hit_record
     from hashscan.state.queries.would_hit import files_hit, hits_of
@@ -30,8 +30,8 @@ def say_hits(name: str, compared: Difference, state: Path) -> None:
                 record = {"list": name, **hit_record(hits.nearest[file.content], file)}
                 sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
     for algorithm, entries in sorted(hits.left_out.items()):
-        say(f"hashscan: list {name}: {entries} new entries of {algorithm} were not looked up")
+        print_message(f"hashscan: list {name}: {entries} new entries of {algorithm} were not looked up")
     shown = f", the first {_FILES_SHOWN} of them shown" if count > _FILES_SHOWN else ""
     entries_hit = "entry hits" if hits.entries == 1 else "entries hit"
     files = "1 known file" if count == 1 else f"{count} known files"
-    say(f"hashscan: list {name}: {hits.entries} new {entries_hit} {files}{shown}")
+    print_message(f"hashscan: list {name}: {hits.entries} new {entries_hit} {files}{shown}")

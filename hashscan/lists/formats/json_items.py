@@ -37,14 +37,14 @@ class JsonItems:
         refuse_not_utf8(head)
         self.head = head.removeprefix(BOM)
         self._source = stream
-        self._reader = _Guarded(self.head, stream)
+        self._reader = _LimitedStream(self.head, stream)
 
     def before(self, array: str) -> dict[str, Any]:
         """Return the scalar members before the member `array`, within the first 64 KiB."""
         found: dict[str, Any] = {}
         depth, key = 0, ""
         try:
-            for kind, value in ijson.basic_parse(_Guarded(self.head, None), use_float=True):
+            for kind, value in ijson.basic_parse(_LimitedStream(self.head, None), use_float=True):
                 if kind == "map_key" and depth == 1:
                     key = value
                     if key == array:
@@ -88,7 +88,7 @@ class _UnreadableError(Exception):
     """The rest of the document can't be read; the message says why."""
 
 
-class _Guarded:
+class _LimitedStream:
     """A stream that refuses deep nesting and endless records before the parser sees them."""
 
     def __init__(self, head: bytes, rest: BinaryIO | None) -> None:

@@ -44,7 +44,7 @@ INLINE int64_t POPCOUNT64(uint64_t x)
 #define CHECKS_POPCNT 0
 #endif
 
-static PyObject *DamagedError;
+static PyObject *DamagedFileError;
 
 typedef enum { FINE, NO_MEMORY, DAMAGED } Outcome;
 
@@ -405,7 +405,7 @@ static PyObject *answer(Outcome outcome, const Hits *hits)
     if (outcome == NO_MEMORY)
         return PyErr_NoMemory();
     if (outcome == DAMAGED) {
-        PyErr_SetString(DamagedError, "a bucket names something that is not there");
+        PyErr_SetString(DamagedFileError, "a bucket names something that is not there");
         return NULL;
     }
     if (hits->used > (size_t)PY_SSIZE_T_MAX / sizeof *hits->numbers)
@@ -600,12 +600,12 @@ done:
 
 static int prepare(PyObject *module)
 {
-    DamagedError = PyErr_NewException("hashscan.lists.index._probe.DamagedError", NULL, NULL);
-    if (!DamagedError)
+    DamagedFileError = PyErr_NewException("hashscan.lists.index._probe.DamagedFileError", NULL, NULL);
+    if (!DamagedFileError)
         return -1;
-    Py_INCREF(DamagedError);
-    if (PyModule_AddObject(module, "DamagedError", DamagedError) < 0) {
-        Py_DECREF(DamagedError);
+    Py_INCREF(DamagedFileError);
+    if (PyModule_AddObject(module, "DamagedFileError", DamagedFileError) < 0) {
+        Py_DECREF(DamagedFileError);
         return -1;
     }
     return 0;

@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-class DamagedError(Exception): ...
+class DamagedFileError(Exception): ...
 
 def probe(
     words: NDArray[Any],

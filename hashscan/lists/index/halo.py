@@ -25,7 +25,7 @@ _CANDIDATES_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Halo:
+class NeighbourTable:
     """The buckets of the index."""
 
     words: NDArray[np.uint64]
@@ -40,7 +40,7 @@ class Halo:
     """A bit for each bucket, lowest first: 1 if it has more than 8 pairs; shape (chunks, 8192)."""
 
     @classmethod
-    def of(cls, words: NDArray[np.uint64]) -> Halo:
+    def of(cls, words: NDArray[np.uint64]) -> NeighbourTable:
         """Build the index of at most `MOST` entries; `words` has whole words of 8 bytes."""
         chunks = _chunks(words)
         masks = np.concatenate((np.zeros(1, np.uint16), 1 << np.arange(_BITS, dtype=np.uint16)))

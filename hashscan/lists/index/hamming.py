@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hashscan.lists.index.base import Hits, Segment, Strategy
 from hashscan.lists.index.chunks import Chunks
-from hashscan.lists.index.halo import MOST, Halo
-from hashscan.lists.index.kernel import Kernel, Tables, best_kernel, words_of
+from hashscan.lists.index.halo import MOST, NeighbourTable
+from hashscan.lists.index.kernel import ChunkTables, Kernel, best_kernel, words_of
 
 _WORD_BITS = 64
 _BUDGET_LEAST = 4096
@@ -59,7 +59,7 @@ class Hamming(Strategy):
             return self.plain(values)
         chunks = Chunks.of(values.shape[1] * 8, len(values))
         words = words_of(values).view(np.uint64)
-        tables = Tables(chunks, words, columns["starts"], columns["rows"], columns["sketch"])
+        tables = ChunkTables(chunks, words, columns["starts"], columns["rows"], columns["sketch"])
         return _Hamming(words, tables, self._kernel)
 
     def eager(self, values: NDArray[np.uint8]) -> Segment:
@@ -68,7 +68,7 @@ class Hamming(Strategy):
             return super().eager(values)
         segment = super().eager(values)
         assert isinstance(segment, _Hamming)
-        segment.halo = Halo.of(words_of(values).view(np.uint64))
+        segment.halo = NeighbourTable.of(words_of(values).view(np.uint64))
         return segment
 
     def plain(self, values: NDArray[np.uint8]) -> Segment:
@@ -77,12 +77,14 @@ class Hamming(Strategy):
 
 
 class _Hamming(Segment):
-    def __init__(self, words: NDArray[np.unsignedinteger], tables: Tables | None, kernel: Kernel) -> None:
+    def __init__(
+        self, words: NDArray[np.unsignedinteger], tables: ChunkTables | None, kernel: Kernel
+    ) -> None:
         self._words = words
         self._tables = tables
         self._kernel = kernel
         self._pays: dict[int, bool] = {}
-        self.halo: Halo | None = None
+        self.halo: NeighbourTable | None = None
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
         """Search each query in the cheapest way; scan linearly if its buckets have too many candidates."""

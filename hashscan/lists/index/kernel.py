@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hashscan.lists.index.base import DamagedIndexError, Hits, no_hits
 from hashscan.lists.index.chunks import Chunks, flips
-from hashscan.lists.index.halo import Halo
+from hashscan.lists.index.halo import NeighbourTable
 
 _SCAN_BLOCK = 1 << 14
 """Number of entries compared at a time; intermediate results stay in a core's cache."""
@@ -25,7 +25,7 @@ _CANDIDATES_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class ChunkTables:
     """The compiled columns of one segment, and the values they were built from."""
 
     chunks: Chunks
@@ -50,7 +50,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def probe(
-        self, tables: Tables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
+        self, tables: ChunkTables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
         """Search by chunks.
 
@@ -69,7 +69,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def halo(
-        self, halo: Halo, queries: NDArray[np.uint64], threshold: int, budget: int
+        self, halo: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
         """Search by a halo; arguments and results as in `probe`, with one threshold that the halo supports.
 
@@ -95,7 +95,7 @@ class NumpyKernel(Kernel):
     candidate_cost = 6.0
 
     def probe(
-        self, tables: Tables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
+        self, tables: ChunkTables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
         """Search by chunks, all queries of a radius at a time."""
         spent = np.zeros(len(queries), dtype=np.int64)
@@ -114,7 +114,7 @@ class NumpyKernel(Kernel):
 
     @staticmethod
     def _probe_chunk(
-        tables: Tables,
+        tables: ChunkTables,
         queries: NDArray[np.uint64],
         asking: NDArray[np.int64],
         threshold: int,
@@ -165,7 +165,7 @@ class NumpyKernel(Kernel):
         return found
 
     def halo(
-        self, halo: Halo, queries: NDArray[np.uint64], threshold: int, budget: int
+        self, halo: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
         """Search chunk by chunk, all queries at a time."""
         return halo.probe(queries, threshold, budget)
@@ -195,7 +195,7 @@ class CKernel(Kernel):
     candidate_cost = 6.0
 
     def probe(
-        self, tables: Tables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
+        self, tables: ChunkTables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
         """Search by chunks, query by query."""
         from hashscan.lists.index import _probe
@@ -211,12 +211,12 @@ class CKernel(Kernel):
                 np.ascontiguousarray(thresholds),
                 budget,
             )
-        except _probe.DamagedError as error:
+        except _probe.DamagedFileError as error:
             raise DamagedIndexError(str(error)) from error
         return _unpacked(hits), np.flatnonzero(np.frombuffer(given_up, dtype=np.uint8))
 
     def halo(
-        self, halo: Halo, queries: NDArray[np.uint64], threshold: int, budget: int
+        self, halo: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
         """Search chunk by chunk."""
         from hashscan.lists.index import _probe
@@ -235,7 +235,7 @@ class CKernel(Kernel):
                 threshold,
                 budget,
             )
-        except _probe.DamagedError as error:
+        except _probe.DamagedFileError as error:
             raise DamagedIndexError(str(error)) from error
         return _unpacked(hits), np.flatnonzero(np.frombuffer(spent, np.uint64) > budget)
 

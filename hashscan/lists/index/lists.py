@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hashscan.lists.columns import ColumnFiles, Columns, ListHandle, open_columns, withdrawn_rows
 from hashscan.lists.index.base import DamagedIndexError, Hits, Index, Segment, no_hits
 from hashscan.lists.index.metrics import strategy_of
-from hashscan.lists.index.segments import Withdrawn, compile_segment, open_segment
+from hashscan.lists.index.segments import WithoutWithdrawn, compile_segment, open_segment
 from hashscan.model import ALGORITHMS
 
 SMALL = 20_000
@@ -165,7 +165,9 @@ class CompiledIndex(Index):
 
 def _segment(handle: ListHandle, files: ColumnFiles, columns: Columns, many: bool) -> Segment:
     segment = _whole_segment(handle, files, columns, many)
-    return Withdrawn(segment, withdrawn_rows(handle.folder, files)) if files.withdrawn_rows else segment
+    return (
+        WithoutWithdrawn(segment, withdrawn_rows(handle.folder, files)) if files.withdrawn_rows else segment
+    )
 
 
 def _whole_segment(handle: ListHandle, files: ColumnFiles, columns: Columns, many: bool) -> Segment:

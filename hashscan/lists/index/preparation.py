@@ -86,7 +86,7 @@ def _shared(handle: ListHandle, files: ColumnFiles, other: Path) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedList:
     """A list with its index."""
 
     handle: ListHandle
@@ -95,7 +95,7 @@ class Prepared:
     temporary: TemporaryIndex | None = None
 
 
-def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> Prepared:
+def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> PreparedList:
     """Check the index of a list and compile what is missing or can't be used.
 
     Args:
@@ -108,7 +108,7 @@ def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> Prepared:
     """
     wanted = compiled(handle)
     if not wanted:
-        return Prepared(handle)
+        return PreparedList(handle)
     handle = replace(handle, index=folder / INDEX)
     if belongs_to_another(folder) and not all(_is_compiled(handle, files) for files in wanted):
         return _elsewhere(handle, "its index is missing, and root writes none among another user's files")
@@ -129,11 +129,11 @@ def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> Prepared:
             except OSError as trouble:
                 return _elsewhere(handle, f"{reasons[-1]} and can't be written: {trouble}")
     if not reasons:
-        return Prepared(handle)
-    return Prepared(handle, f"{reasons[0]}, and has been compiled again")
+        return PreparedList(handle)
+    return PreparedList(handle, f"{reasons[0]}, and has been compiled again")
 
 
-def _elsewhere(handle: ListHandle, trouble: str) -> Prepared:
+def _elsewhere(handle: ListHandle, trouble: str) -> PreparedList:
     """Compile all of a list in a temporary folder; if that fails, the list is searched without an index."""
     try:
         temporary = TemporaryIndex()
@@ -141,5 +141,5 @@ def _elsewhere(handle: ListHandle, trouble: str) -> Prepared:
         for files in compiled(handle):
             compile_list(elsewhere, files)
     except OSError:
-        return Prepared(replace(handle, index=None), f"{trouble}; it is searched without, which is slow")
-    return Prepared(elsewhere, f"{trouble}; a temporary one is used", temporary)
+        return PreparedList(replace(handle, index=None), f"{trouble}; it is searched without, which is slow")
+    return PreparedList(elsewhere, f"{trouble}; a temporary one is used", temporary)

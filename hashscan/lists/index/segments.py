@@ -128,7 +128,7 @@ def link_segment(source: Path, folder: Path, algorithm: str) -> None:
         sync_folder(folder)
 
 
-class Withdrawn(Segment):
+class WithoutWithdrawn(Segment):
     """A segment with some rows excluded from every result."""
 
     def __init__(self, segment: Segment, rows: NDArray[np.int64]) -> None:

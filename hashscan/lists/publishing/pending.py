@@ -20,7 +20,7 @@ from hashscan.errors import OutputError
 from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.columns import (
     ActiveRows,
-    Block,
+    ColumnBlock,
     ColumnError,
     ListHandle,
     column_header,
@@ -31,9 +31,9 @@ from hashscan.lists.durable import replace_file, sync_folder
 from hashscan.lists.layout import private_folder
 from hashscan.lists.local import open_local, write_local
 from hashscan.lists.publishing.id_set import IdSet
-from hashscan.lists.publishing.publisher_state import Addition, Operation, Withdrawing
+from hashscan.lists.publishing.publisher_state import Operation, PendingAddition, PendingWithdrawal
 from hashscan.lists.record import checksum
-from hashscan.lists.shards import Chained, Renumbered
+from hashscan.lists.shards import ChainedBlocks, RenumberedBlocks
 from hashscan.model import CATEGORIES, Entry
 
 PENDING = "pending"
@@ -49,7 +49,7 @@ class Pending:
         self._operations = operations
         self._withdrawn: dict[str, IdSet] = {}
 
-    def by_algorithm(self) -> dict[str, Iterable[Block]]:
+    def by_algorithm(self) -> dict[str, Iterable[ColumnBlock]]:
         """Return the pending entries, without those that were withdrawn before their release.
 
         Returns:
@@ -59,19 +59,19 @@ class Pending:
         Raises:
             OutputError: the entries are lost.
         """
-        sources: dict[str, list[Iterable[Block]]] = {}
+        sources: dict[str, list[Iterable[ColumnBlock]]] = {}
         gone = IdSet()
         # The last first, since a withdrawal applies to what came before it.
         for operation in reversed(self._operations):
-            if isinstance(operation, Withdrawing):
+            if isinstance(operation, PendingWithdrawal):
                 gone |= self._ids(operation)
                 continue
             handle = self._handle(operation)
             for files in handle.columns:
-                rows = Without(ActiveRows(handle.folder, files), gone)
-                renumbered = Renumbered(rows, handle.categories, CATEGORIES)
+                rows = WithoutIds(ActiveRows(handle.folder, files), gone)
+                renumbered = RenumberedBlocks(rows, handle.categories, CATEGORIES)
                 sources.setdefault(files.algorithm, []).append(renumbered)
-        return {algorithm: Chained(tuple(reversed(rows))) for algorithm, rows in sources.items()}
+        return {algorithm: ChainedBlocks(tuple(reversed(rows))) for algorithm, rows in sources.items()}
 
     def ids(self) -> Iterator[NDArray[np.bytes_]]:
         """Yield the ids of all pending entries, in blocks."""
@@ -82,11 +82,13 @@ class Pending:
         """Return all withdrawn ids, of published and of pending entries."""
         every = IdSet()
         for operation in self._operations:
-            if isinstance(operation, Withdrawing):
+            if isinstance(operation, PendingWithdrawal):
                 every |= self._ids(operation)
         return every
 
-    def add(self, name: str, entries: Iterable[Entry | EntryBlock], label: str, now: datetime) -> Addition:
+    def add(
+        self, name: str, entries: Iterable[Entry | EntryBlock], label: str, now: datetime
+    ) -> PendingAddition:
         """Write entries to the end of the queue.
 
         Args:
@@ -102,9 +104,9 @@ class Pending:
         batch, folder = self._new_folder()
         manifest = write_local(name, folder, entries, label, 1, now)
         sync_folder(self._folder)
-        return Addition(batch, manifest.entries)
+        return PendingAddition(batch, manifest.entries)
 
-    def withdraw(self, ids: IdSet, published: Iterable[NDArray[np.bytes_]]) -> Withdrawing:
+    def withdraw(self, ids: IdSet, published: Iterable[NDArray[np.bytes_]]) -> PendingWithdrawal:
         """Write a withdrawal to the end of the queue.
 
         Args:
@@ -119,7 +121,7 @@ class Pending:
         is_published = _found(ids, published)
         waits = np.zeros(len(ids), dtype=bool)
         for operation in self._operations:
-            if isinstance(operation, Addition):
+            if isinstance(operation, PendingAddition):
                 handle = self._handle(operation)
                 blocks = (block for files in handle.columns for block in ActiveRows(handle.folder, files))
                 waits |= _found(ids, (block_ids for block_ids, _, _ in blocks))
@@ -135,13 +137,13 @@ class Pending:
         replace_file(folder / _IDS, header + ids.ids.tobytes())
         sync_folder(self._folder)
         size = ids.ids.dtype.itemsize
-        return Withdrawing(batch, len(ids), int(is_published.sum()), size, checksum(folder / _IDS))
+        return PendingWithdrawal(batch, len(ids), int(is_published.sum()), size, checksum(folder / _IDS))
 
     def _new_folder(self) -> tuple[str, Path]:
         batch = secrets.token_hex(8)
         return batch, private_folder(self._folder / batch)
 
-    def _handle(self, operation: Addition) -> ListHandle:
+    def _handle(self, operation: PendingAddition) -> ListHandle:
         opened = open_local(operation.name, self._folder / operation.name)
         if opened.handle is None:
             raise OutputError(
@@ -150,7 +152,7 @@ class Pending:
             )
         return opened.handle
 
-    def _ids(self, operation: Withdrawing) -> IdSet:
+    def _ids(self, operation: PendingWithdrawal) -> IdSet:
         known = self._withdrawn.get(operation.name)
         if known is None:
             path = self._folder / operation.name / _IDS
@@ -179,13 +181,13 @@ class UnknownIdError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Without:
+class WithoutIds:
     """Blocks without the rows of some ids; can be iterated more than once if the blocks can."""
 
-    blocks: Iterable[Block]
+    blocks: Iterable[ColumnBlock]
     ids: IdSet
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[ColumnBlock]:
         for ids, category, value in self.blocks:
             keep = self.ids.absent(ids)
             yield (ids, category, value) if keep.all() else (ids[keep], category[keep], value[keep])

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hashscan.lists.publishing.publisher_status import PublisherStatus
     from hashscan.lists.publishing.refreshing import Refreshed
     from hashscan.lists.publishing.rotation import Rotated
-    from hashscan.lists.publishing.workspace import Workroom
+    from hashscan.lists.publishing.workspace import Workspace
 
 
 class Publisher:
@@ -110,11 +110,11 @@ class Publisher:
 
     def status(self, now: datetime | None = None) -> PublisherStatus:
         """Return the published version, the pending operations, and the expiries of signatures."""
-        from hashscan.lists.publishing.publisher_status import look
+        from hashscan.lists.publishing.publisher_status import read_folder
         from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:
-            return look(room, seconds(now))
+            return read_folder(room, seconds(now))
 
     def add(self, entries: Iterable[Entry | EntryBlock], label: str) -> int:
         """Add entries for the next release.
@@ -299,7 +299,7 @@ class Publisher:
             room.renew(at)
             return rotated
 
-    def _opened(self) -> AbstractContextManager[Workroom]:
+    def _opened(self) -> AbstractContextManager[Workspace]:
         from hashscan.lists.publishing.workspace import opened
 
         return opened(self._work)

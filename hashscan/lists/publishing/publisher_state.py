@@ -49,7 +49,7 @@ class Expiry:
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
+class PendingAddition:
     """Pending entries."""
 
     name: str
@@ -58,7 +58,7 @@ class Addition:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawing:
+class PendingWithdrawal:
     """Ids whose entries, published or pending before, are withdrawn by the next release."""
 
     name: str
@@ -73,11 +73,11 @@ class Withdrawing:
     """xxh3_128 of the file of ids."""
 
 
-Operation = Addition | Withdrawing
+Operation = PendingAddition | PendingWithdrawal
 
 
 @dataclass(frozen=True, slots=True)
-class Upcoming:
+class ReleaseInProgress:
     """A release that has begun."""
 
     version: int
@@ -98,20 +98,20 @@ class PublisherState:
     """The list version that all pending operations follow."""
     pending: tuple[Operation, ...] = ()
     """Pending operations in the order of arrival."""
-    upcoming: Upcoming | None = None
+    upcoming: ReleaseInProgress | None = None
     """Set while a release is being published."""
 
     @property
     def waiting(self) -> int:
         """Number of entries that wait to be published."""
-        added = sum(operation.entries for operation in self.pending if isinstance(operation, Addition))
-        taken = sum(o.ids - o.published for o in self.pending if isinstance(o, Withdrawing))
+        added = sum(operation.entries for operation in self.pending if isinstance(operation, PendingAddition))
+        taken = sum(o.ids - o.published for o in self.pending if isinstance(o, PendingWithdrawal))
         return added - taken
 
     @property
     def withdrawing(self) -> int:
         """Number of published entries that wait to be withdrawn."""
-        return sum(o.published for o in self.pending if isinstance(o, Withdrawing))
+        return sum(o.published for o in self.pending if isinstance(o, PendingWithdrawal))
 
 
 def write_state(work: Path, state: PublisherState) -> None:
@@ -172,19 +172,19 @@ def _state(document: Any) -> PublisherState:
         Expiry(**document["expiry_days"]),
         _number(released, 0),
         tuple(_operation(operation) for operation in document["pending"]),
-        Upcoming(_number(upcoming["version"]), _number(upcoming["done"], 0)) if upcoming else None,
+        ReleaseInProgress(_number(upcoming["version"]), _number(upcoming["done"], 0)) if upcoming else None,
     )
 
 
 def _described(operation: Operation) -> dict[str, Any]:
-    return {"kind": "add" if isinstance(operation, Addition) else "withdraw", **asdict(operation)}
+    return {"kind": "add" if isinstance(operation, PendingAddition) else "withdraw", **asdict(operation)}
 
 
 def _operation(document: Any) -> Operation:
     if not _BATCH.fullmatch(document["name"]):
         raise ValueError("names of what is pending")
     if document["kind"] == "add":
-        return Addition(document["name"], _number(document["entries"]))
+        return PendingAddition(document["name"], _number(document["entries"]))
     if document["kind"] != "withdraw" or not _SUM.fullmatch(document["sum"]):
         raise ValueError("what is pending")
     ids, published = _number(document["ids"]), _number(document["published"], 0)
@@ -193,7 +193,7 @@ def _operation(document: Any) -> Operation:
     size = _number(document["id_size"])
     if size > ENTRY_ID_MAX:
         raise ValueError("size of ids")
-    return Withdrawing(document["name"], ids, published, size, document["sum"])
+    return PendingWithdrawal(document["name"], ids, published, size, document["sum"])
 
 
 def _number(value: Any, least: int = 1) -> int:

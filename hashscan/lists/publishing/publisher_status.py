@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hashscan.lists.publishing.publisher_state import PublisherState
-from hashscan.lists.publishing.workspace import Workroom
+from hashscan.lists.publishing.workspace import Workspace
 from hashscan.model import ListInfo
 
 _MANY_INCREMENTS = 100
@@ -54,7 +54,7 @@ class PublisherStatus:
         return self.state.withdrawing
 
 
-def look(room: Workroom, now: datetime) -> PublisherStatus:
+def read_folder(room: Workspace, now: datetime) -> PublisherStatus:
     """Return the published version, the pending operations, and the expiries of signatures.
 
     Raises:

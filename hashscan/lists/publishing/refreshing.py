@@ -12,7 +12,7 @@ from datetime import datetime
 from hashscan.errors import UsageError
 from hashscan.lists.publishing import release
 from hashscan.lists.publishing.publication import publish
-from hashscan.lists.publishing.workspace import Workroom
+from hashscan.lists.publishing.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Refreshed:
     """The expiries of roles that have less than a third of their validity left."""
 
 
-def refresh(room: Workroom, passphrase: bytes | None, now: datetime, *, everything: bool) -> Refreshed:
+def refresh(room: Workspace, passphrase: bytes | None, now: datetime, *, everything: bool) -> Refreshed:
     """Sign the timestamp again, the snapshot if it expires soon, the targets only if `everything` is set.
 
     The arguments and errors are those of `Publisher.refresh`.

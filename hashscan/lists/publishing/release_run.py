@@ -14,14 +14,14 @@ from hashscan.lists.durable import sync_folder
 from hashscan.lists.manifest import PARTS_MAX, Manifest
 from hashscan.lists.publishing import release as signing
 from hashscan.lists.publishing.publication import publish
-from hashscan.lists.publishing.publisher_state import Upcoming
+from hashscan.lists.publishing.publisher_state import ReleaseInProgress
 from hashscan.lists.publishing.revision import write_base, write_increment
-from hashscan.lists.publishing.workspace import Published, Workroom
+from hashscan.lists.publishing.workspace import Published, Workspace
 from hashscan.lists.repository import TARGETS
 from hashscan.model import ListInfo
 
 
-def release(room: Workroom, passphrase: bytes | None, now: datetime) -> ListInfo:
+def release(room: Workspace, passphrase: bytes | None, now: datetime) -> ListInfo:
     """Publish all pending operations: first as a base, later as an increment.
 
     The arguments, result and errors are those of `Publisher.release`.
@@ -43,7 +43,7 @@ def release(room: Workroom, passphrase: bytes | None, now: datetime) -> ListInfo
     return _publish(room, write, len(room.state.pending), passphrase, now)
 
 
-def compact(room: Workroom, passphrase: bytes | None, now: datetime) -> ListInfo:
+def compact(room: Workspace, passphrase: bytes | None, now: datetime) -> ListInfo:
     """Publish the present entries as one new base.
 
     The arguments, result and errors are those of `Publisher.compact`.
@@ -59,7 +59,7 @@ def compact(room: Workroom, passphrase: bytes | None, now: datetime) -> ListInfo
 
 
 def _publish(
-    room: Workroom,
+    room: Workspace,
     write: Callable[[Published | None, int], Manifest],
     done: int,
     passphrase: bytes | None,
@@ -88,7 +88,7 @@ def _publish(
     metadata = signing.signed_release(targets, publication.versions, signers, state.expiry, now)
     publication.check(metadata)
     # Otherwise a release killed after this would look like a working folder restored from an old backup.
-    room.remember(replace(state, upcoming=Upcoming(version, done)), clear=False)
+    room.remember(replace(state, upcoming=ReleaseInProgress(version, done)), clear=False)
     for target in staged:
         target.path.rename(state.repository / TARGETS / target.file_name)
     sync_folder(state.repository / TARGETS)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from hashscan.lists import manifest as manifests
 from hashscan.lists.canary import canary_entries
-from hashscan.lists.columns import Block
+from hashscan.lists.columns import ColumnBlock
 from hashscan.lists.durable import replace_file
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, Part
 from hashscan.lists.publishing.id_set import IdSet
-from hashscan.lists.publishing.pending import Pending, Without
-from hashscan.lists.shards import Chained, PublishedRows, Renumbered, write_part, write_withdrawal
+from hashscan.lists.publishing.pending import Pending, WithoutIds
+from hashscan.lists.shards import ChainedBlocks, PublishedRows, RenumberedBlocks, write_part, write_withdrawal
 from hashscan.lists.withdrawals import withdrawn_by_algorithm
 from hashscan.model import CATEGORIES, Entry
 
@@ -33,7 +33,7 @@ class PublishedEntries:
     names: Mapping[str, str]
     """File name of each target."""
 
-    def active(self, algorithm: str) -> Iterable[Block]:
+    def active(self, algorithm: str) -> Iterable[ColumnBlock]:
         """Return all active entries of one algorithm, with categories numbered as in `CATEGORIES`.
 
         Raises:
@@ -42,12 +42,12 @@ class PublishedEntries:
         """
         gone = self.withdrawn().get(algorithm)
         rows = PublishedRows(self.targets, self.manifest, self.names, algorithm, gone)
-        return Renumbered(rows, self.manifest.categories, CATEGORIES)
+        return RenumberedBlocks(rows, self.manifest.categories, CATEGORIES)
 
-    def by_algorithm(self) -> dict[str, Iterable[Block]]:
+    def by_algorithm(self) -> dict[str, Iterable[ColumnBlock]]:
         """Return the active entries of all algorithms without the test picture's; each base adds these."""
         canary = canary_ids()
-        return {algorithm: Without(self.active(algorithm), canary) for algorithm in self.manifest.rows()}
+        return {algorithm: WithoutIds(self.active(algorithm), canary) for algorithm in self.manifest.rows()}
 
     def ids(self) -> Iterator[NDArray[np.bytes_]]:
         """Yield the ids of all active entries, in blocks."""
@@ -76,7 +76,7 @@ def write_base(
     name: str,
     version: int,
     now: datetime,
-    columns: Mapping[str, Iterable[Block]],
+    columns: Mapping[str, Iterable[ColumnBlock]],
 ) -> Manifest:
     """Write a version that is a new base, with the test picture's entries first.
 
@@ -92,7 +92,7 @@ def write_base(
     """
     canary = canary_blocks()
     every = {
-        algorithm: Chained((canary.get(algorithm, ()), columns.get(algorithm, ())))
+        algorithm: ChainedBlocks((canary.get(algorithm, ()), columns.get(algorithm, ())))
         for algorithm in {*columns, *canary}
     }
     part = write_part(folder, version, every, PUBLIC_FILE)
@@ -110,7 +110,7 @@ def write_increment(
     # The category numbers of earlier parts keep their meaning.
     categories = (*before.categories, *(c for c in CATEGORIES if c not in before.categories))
     columns = {
-        algorithm: Renumbered(rows, CATEGORIES, categories)
+        algorithm: RenumberedBlocks(rows, CATEGORIES, categories)
         for algorithm, rows in pending.by_algorithm().items()
     }
     added = write_part(folder, version, columns, PUBLIC_FILE)
@@ -125,9 +125,9 @@ def write_increment(
     return _written(folder, Manifest(before.name, version, now, categories, (*before.parts, part)))
 
 
-def canary_blocks() -> dict[str, list[Block]]:
+def canary_blocks() -> dict[str, list[ColumnBlock]]:
     """Return the test picture's entries as blocks, by algorithm."""
-    blocks: dict[str, list[Block]] = {}
+    blocks: dict[str, list[ColumnBlock]] = {}
     for entry in canary_entries():
         blocks.setdefault(entry.algorithm, []).append(_block(entry))
     return blocks
@@ -138,7 +138,7 @@ def canary_ids() -> IdSet:
     return IdSet(entry.id.encode("ascii") for entry in canary_entries())
 
 
-def _block(entry: Entry) -> Block:
+def _block(entry: Entry) -> ColumnBlock:
     return (
         np.array([entry.id.encode("ascii")], dtype=np.bytes_),
         np.array([CATEGORIES.index(entry.category)], dtype=np.uint8),

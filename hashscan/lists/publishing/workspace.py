@@ -38,7 +38,7 @@ class Published:
 
 
 @dataclass(slots=True)
-class Workroom:
+class Workspace:
     """A list's working folder, opened by a command that holds its lock."""
 
     work: Path
@@ -150,7 +150,7 @@ class Workroom:
 
 
 @contextmanager
-def opened(work: Path) -> Iterator[Workroom]:
+def opened(work: Path) -> Iterator[Workspace]:
     """Lock the working folder, and finish or undo what killed processes began.
 
     Raises:
@@ -167,7 +167,7 @@ def opened(work: Path) -> Iterator[Workroom]:
             state = read_state(work)
             rotation.finish(work, state.repository)
             publication = Publication.read(state.repository, (work / rotation.ROOT_NAME).read_bytes())
-            room = Workroom(work, state, publication)
+            room = Workspace(work, state, publication)
             room.catch_up()
             room.clear()
             try:

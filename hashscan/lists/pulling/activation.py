@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hashscan.errors import ListTrustError, UsageError
-from hashscan.lists.difference import Admits, difference_in
+from hashscan.lists.difference import ActivationCheck, difference_in
 from hashscan.lists.durable import output_errors
 from hashscan.lists.layout import ListFolder, own_name
-from hashscan.lists.record import Thoroughness
+from hashscan.lists.record import VerificationLevel
 from hashscan.lists.repository import open_repository
 from hashscan.lists.store import ListStore
 from hashscan.model import USABLE_STATES, ListInfo
@@ -42,7 +42,11 @@ def staged_info(store: ListStore, name: str) -> ListInfo | None:
         version, hold = held
         try:
             opened = open_repository(
-                name, version, folder.root.read_bytes(), datetime.now(UTC), thoroughness=Thoroughness.SIZES
+                name,
+                version,
+                folder.root.read_bytes(),
+                datetime.now(UTC),
+                thoroughness=VerificationLevel.SIZES,
             )
         finally:
             hold.close()
@@ -50,7 +54,7 @@ def staged_info(store: ListStore, name: str) -> ListInfo | None:
 
 
 def activate(
-    store: ListStore, name: str, admits: Admits | None = None, *, only: int | None = None
+    store: ListStore, name: str, admits: ActivationCheck | None = None, *, only: int | None = None
 ) -> Activated | None:
     """Activate the staged version, after comparing all of it with what was signed.
 
@@ -84,10 +88,12 @@ def activate(
                 f"version {opened.info.version} of the list {name!r} is staged, and not {only}",
                 advice=f"Look at it with `hashscan lists diff {name} --would-hit` first.",
             )
-        before = open_repository(name, active, root, now, thoroughness=Thoroughness.SIZES) if active else None
+        before = (
+            open_repository(name, active, root, now, thoroughness=VerificationLevel.SIZES) if active else None
+        )
         usable = before is not None and before.info.state in USABLE_STATES
         if admits is not None:
-            sizes = Thoroughness.SIZES  # all of it was compared just now
+            sizes = VerificationLevel.SIZES  # all of it was compared just now
             with difference_in(folder, name, from_nothing=not usable, thoroughness=sizes) as compared:
                 if not admits(compared):
                     return None

@@ -27,11 +27,11 @@ from hashscan.lists import manifest as manifests
 from hashscan.lists.columns import ROW_DTYPE, ColumnError, column_header, id_dtype, read_blocks
 from hashscan.lists.durable import PRIVATE_FILE, sync_file
 from hashscan.lists.growing_column import GrowingColumn
-from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, Piece, joined_columns
+from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, ShardRows, joined_columns
 from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, ManifestError
 from hashscan.lists.pulling.concurrency import each_done
-from hashscan.lists.record import Record, RecordedFile, checksum, read_record, write_record
+from hashscan.lists.record import RecordedFile, VersionRecord, checksum, read_record, write_record
 from hashscan.lists.repository import TARGETS, content_of, load_manifest, signed_target
 from hashscan.lists.rows import check_ids
 from hashscan.lists.stored import count_entries, stored_handle, withdrawn_of
@@ -193,7 +193,7 @@ class _Assembly:
                     return True
         return False
 
-    def _prepared(self, column: JoinedColumn) -> list[Piece]:
+    def _prepared(self, column: JoinedColumn) -> list[ShardRows]:
         """Give a column's file its length, copy the pieces that are here, and return the missing ones."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._place(column), flags, PRIVATE_FILE)
@@ -211,10 +211,10 @@ class _Assembly:
         finally:
             os.close(descriptor)
 
-    def _is_there(self, descriptor: int, column: JoinedColumn, piece: Piece) -> bool:
+    def _is_there(self, descriptor: int, column: JoinedColumn, piece: ShardRows) -> bool:
         return signed_target(self._verified, piece.target).intact(column.shard(descriptor, piece))
 
-    def _copied(self, descriptor: int, column: JoinedColumn, piece: Piece) -> bool:
+    def _copied(self, descriptor: int, column: JoinedColumn, piece: ShardRows) -> bool:
         target = signed_target(self._verified, piece.target)
         for earlier in self._earlier:
             shard = earlier.shard(piece.target)
@@ -223,7 +223,7 @@ class _Assembly:
                 return True
         return False
 
-    def _fill(self, missing: Iterable[tuple[JoinedColumn, Piece]]) -> None:
+    def _fill(self, missing: Iterable[tuple[JoinedColumn, ShardRows]]) -> None:
         """Download the missing pieces of columns."""
         wanted = {piece.target: (column, piece) for column, piece in missing}
         with closing(self._arrivals(signed_target(self._verified, name) for name in wanted)) as arrivals:
@@ -260,7 +260,7 @@ class _Assembly:
             lambda columns: numbers[columns.place],
         )
         counts = count_entries(handle.folder, handle.columns, handle.categories)
-        write_record(self._folder, Record(self._files, counts))
+        write_record(self._folder, VersionRecord(self._files, counts))
 
     def _write_withdrawn(self, columns: JoinedColumns, rows: NDArray[np.int64]) -> None:
         path = self._folder / COLUMNS / columns.withdrawn
@@ -281,7 +281,7 @@ class _EarlierVersion:
     folder: Path
 
     @cached_property
-    def record(self) -> Record | None:
+    def record(self) -> VersionRecord | None:
         """The record of the version; None if it can't be read."""
         try:
             return read_record(self.folder)
@@ -289,7 +289,7 @@ class _EarlierVersion:
             return None
 
     @cached_property
-    def _pieces(self) -> dict[str, tuple[JoinedColumn, Piece]]:
+    def _pieces(self) -> dict[str, tuple[JoinedColumn, ShardRows]]:
         """Position of the version's shards in its columns, by target name."""
         try:
             (path,) = (self.folder / TARGETS).glob(f"*.{MANIFEST_NAME}")

@@ -16,7 +16,7 @@ _SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
+class PullRecord:
     """Times and results of pulls; times are RFC 3339."""
 
     succeeded: str | None = None
@@ -29,21 +29,21 @@ class Attempts:
     """Errors of the sources that the last attempt skipped."""
 
 
-class Report:
+class PullDetails:
     """Details that a successful pull adds to the record."""
 
     problems: tuple[str, ...] = ()
 
 
 @contextmanager
-def recorded(path: Path) -> Iterator[Report]:
+def recorded(path: Path) -> Iterator[PullDetails]:
     """Record at `path` how the body ended.
 
     Raises:
         OSError: the body succeeded, but the record can't be written.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    report = Report()
+    report = PullDetails()
     try:
         yield report
     except (HashscanError, OSError) as error:
@@ -51,10 +51,10 @@ def recorded(path: Path) -> Iterator[Report]:
         with suppress(OSError):
             _write(path, replace(read_attempts(path), tried=now, error=str(error), problems=()))
         raise
-    _write(path, Attempts(now, now, None, report.problems))
+    _write(path, PullRecord(now, now, None, report.problems))
 
 
-def read_attempts(path: Path) -> Attempts:
+def read_attempts(path: Path) -> PullRecord:
     """Read the record; return an empty one if it is missing or not understood, since nothing depends on it.
 
     Raises:
@@ -63,17 +63,17 @@ def read_attempts(path: Path) -> Attempts:
     try:
         document = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
-        return Attempts()
+        return PullRecord()
     if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-        return Attempts()
+        return PullRecord()
     succeeded, tried, error = (document.get(name) for name in ("succeeded", "tried", "error"))
     problems = document.get("problems")
     if not isinstance(problems, list) or not all(isinstance(text, str) for text in problems):
-        return Attempts()
+        return PullRecord()
     if not all(text is None or isinstance(text, str) for text in (succeeded, tried, error)):
-        return Attempts()
-    return Attempts(succeeded, tried, error, tuple(problems))
+        return PullRecord()
+    return PullRecord(succeeded, tried, error, tuple(problems))
 
 
-def _write(path: Path, attempts: Attempts) -> None:
+def _write(path: Path, attempts: PullRecord) -> None:
     replace_file(path, json.dumps({"schema": _SCHEMA, **asdict(attempts)}, indent=1).encode())

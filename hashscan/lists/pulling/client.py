@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
-from hashscan.lists.difference import Admits
+from hashscan.lists.difference import ActivationCheck
 from hashscan.lists.durable import output_errors, replace_file
 from hashscan.lists.layout import ListFolder, own_name
-from hashscan.lists.pulling.attempts import Attempts, read_attempts, recorded
+from hashscan.lists.pulling.attempts import PullRecord, read_attempts, recorded
 from hashscan.lists.pulling.credentials import read_credentials
 from hashscan.lists.pulling.origin import Origin, OriginError, checked_origin, read_origin, write_origin
-from hashscan.lists.pulling.update import Pulled, Update, Watch
+from hashscan.lists.pulling.update import LocationPull, Pulled, PullProgress
 from hashscan.lists.store import ListStore
 
 
@@ -67,7 +67,7 @@ def origin_of(store: ListStore, name: str) -> Origin | None:
         ) from error
 
 
-def attempts_of(store: ListStore, name: str) -> Attempts:
+def attempts_of(store: ListStore, name: str) -> PullRecord:
     """Return the record of the last pulls of a signed list.
 
     Raises:
@@ -82,8 +82,8 @@ def pull(
     name: str,
     *,
     stage: bool = False,
-    admits: Admits | None = None,
-    watch: Watch | None = None,
+    admits: ActivationCheck | None = None,
+    watch: PullProgress | None = None,
 ) -> Pulled:
     """Download and verify the newest version of a signed list, and activate it.
 
@@ -119,14 +119,19 @@ def pull(
 
 
 def _from_any(
-    name: str, folder: ListFolder, origin: Origin, stage: bool, admits: Admits | None, watch: Watch | None
+    name: str,
+    folder: ListFolder,
+    origin: Origin,
+    stage: bool,
+    admits: ActivationCheck | None,
+    watch: PullProgress | None,
 ) -> Pulled:
     """Pull from the first location that offers a usable version."""
     credentials = read_credentials(origin.credentials, os.environ)
     failures: list[HashscanError] = []
     for location in origin.locations:
         try:
-            update = Update(name, folder, origin, location, credentials, watch)
+            update = LocationPull(name, folder, origin, location, credentials, watch)
             pulled = update.run(stage=stage, admits=admits)
         except (UnreachableError, ListTrustError) as error:
             failures.append(error)

@@ -22,7 +22,7 @@ _FILE_MAX = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialPlaces:
+class CredentialSources:
     """The places of the credentials for one list; None if not used."""
 
     token_file: str | None = None
@@ -83,18 +83,18 @@ class Credentials:
         return text
 
 
-def check_files(places: CredentialPlaces) -> None:
+def check_files(places: CredentialSources) -> None:
     """Check that credentials files can be used; variables may not be set yet.
 
     Raises:
         UsageError: a file can't be read, is accessible to others, or has invalid content.
     """
-    read_credentials(CredentialPlaces(token_file=places.token_file), {})
-    read_credentials(CredentialPlaces(login_file=places.login_file), {})
-    read_credentials(CredentialPlaces(certificate=places.certificate, key=places.key), {})
+    read_credentials(CredentialSources(token_file=places.token_file), {})
+    read_credentials(CredentialSources(login_file=places.login_file), {})
+    read_credentials(CredentialSources(certificate=places.certificate, key=places.key), {})
 
 
-def read_credentials(places: CredentialPlaces, environ: Mapping[str, str]) -> Credentials:
+def read_credentials(places: CredentialSources, environ: Mapping[str, str]) -> Credentials:
     """Read the credentials for a pull.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hashscan.errors import UsageError
 from hashscan.lists.durable import replace_file
-from hashscan.lists.pulling.credentials import CredentialPlaces, check_files
+from hashscan.lists.pulling.credentials import CredentialSources, check_files
 from hashscan.lists.pulling.location import WEB, checked_location, checked_proxy, endpoint, is_loopback
 from hashscan.lists.pulling.tls import tls_context
 
@@ -33,7 +33,7 @@ class Origin:
     """Takes precedence over the environment's proxy; None uses the environment's."""
     ca_file: str | None = None
     """PEM file of the only authorities trusted to certify the servers; None uses the system's."""
-    credentials: CredentialPlaces = CredentialPlaces()  # noqa: RUF009 - frozen
+    credentials: CredentialSources = CredentialSources()  # noqa: RUF009 - frozen
 
     @property
     def locations(self) -> tuple[str, ...]:
@@ -52,14 +52,14 @@ def checked_origin(
     *,
     proxy: str | None = None,
     ca_file: Path | None = None,
-    credentials: CredentialPlaces | None = None,
+    credentials: CredentialSources | None = None,
 ) -> Origin:
     """Return an origin in its stored form, with absolute paths of all files.
 
     Raises:
         UsageError: an address is not valid, a file can't be used, or credentials would be sent unencrypted.
     """
-    places = credentials or CredentialPlaces()
+    places = credentials or CredentialSources()
     absolute = {
         field.name: str(Path(value).absolute()) if value and not field.name.endswith("_variable") else value
         for field in fields(places)
@@ -70,7 +70,7 @@ def checked_origin(
         tuple(checked_location(mirror) for mirror in mirrors),
         checked_proxy(proxy) if proxy else None,
         str(ca_file.absolute()) if ca_file else None,
-        CredentialPlaces(**absolute),
+        CredentialSources(**absolute),
     )
     if len(set(origin.locations)) < len(origin.locations):
         raise UsageError("one address of the list is named twice", advice="Name each mirror once.")
@@ -126,5 +126,5 @@ def _origin(document: dict[str, Any]) -> Origin:
         tuple(mirrors),
         document["proxy"],
         document["ca_file"],
-        CredentialPlaces(**document["credentials"]),
+        CredentialSources(**document["credentials"]),
     )

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from tuf.api.exceptions import DownloadError
 
 
-class Turns:
+class RequestSlots:
     """A limit on concurrent requests, shared by all downloads of one fetcher."""
 
     def __init__(self, at_once: int) -> None:

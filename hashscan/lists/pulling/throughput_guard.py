@@ -27,7 +27,7 @@ class TooSlowError(DownloadError):
     """A server is slower than the minimum speed."""
 
 
-class Pace:
+class ThroughputGuard:
     """A monitor of all connections of one fetcher."""
 
     def __init__(self) -> None:

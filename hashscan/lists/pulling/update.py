@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hashscan.errors import ListTrustError
-from hashscan.lists.difference import Admits, difference_in
+from hashscan.lists.difference import ActivationCheck, difference_in
 from hashscan.lists.durable import replace_file, sync_file, sync_folder
 from hashscan.lists.index.preparation import INDEX, compile_new
 from hashscan.lists.joined import COLUMNS
@@ -19,7 +19,7 @@ from hashscan.lists.pulling.assembly import Download, assemble
 from hashscan.lists.pulling.credentials import Credentials
 from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.pulling.validators import Validators
-from hashscan.lists.record import Thoroughness
+from hashscan.lists.record import VerificationLevel
 from hashscan.lists.repository import (
     CLOCKS_MAY_DIFFER,
     METADATA,
@@ -39,7 +39,7 @@ _ROLES = ("timestamp", "snapshot", "targets")
 _ROOT_HISTORY = "root_history"
 
 
-class Watch(Protocol):
+class PullProgress(Protocol):
     """A receiver of a pull's progress."""
 
     def expect(self, count: int) -> None:
@@ -69,7 +69,7 @@ class Pulled:
     """Errors of the locations that were skipped."""
 
 
-class Update:
+class LocationPull:
     """One pull of one list from one location; the caller holds the list's lock."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Update:
         origin: Origin,
         location: str,
         credentials: Credentials,
-        watch: Watch | None,
+        watch: PullProgress | None,
     ) -> None:
         """Prepare to pull.
 
@@ -103,7 +103,7 @@ class Update:
         self._watch = watch
         self._root = folder.root.read_bytes()
 
-    def run(self, *, stage: bool, admits: Admits | None) -> Pulled:
+    def run(self, *, stage: bool, admits: ActivationCheck | None) -> Pulled:
         """Pull, and activate or stage the new version.
 
         Args:
@@ -135,7 +135,7 @@ class Update:
             return self._take_over(updater, fetcher, stage, admits)
 
     def _take_over(
-        self, updater: Updater, fetcher: StagingFetcher, stage: bool, admits: Admits | None
+        self, updater: Updater, fetcher: StagingFetcher, stage: bool, admits: ActivationCheck | None
     ) -> Pulled:
         """Activate or stage the version that the refreshed metadata names."""
         from hashscan.lists import trust
@@ -168,10 +168,10 @@ class Update:
         changed = not kept_aside or finished != staged
         return Pulled(info, previous, changed, staged=kept_aside, withheld=withheld, fetched=fetched)
 
-    def _admitted(self, admits: Admits, previous: int | None) -> bool:
+    def _admitted(self, admits: ActivationCheck, previous: int | None) -> bool:
         """Return True if the staged version may be activated; both versions have just been fully compared."""
         with difference_in(
-            self._folder, self._name, from_nothing=previous is None, thoroughness=Thoroughness.SIZES
+            self._folder, self._name, from_nothing=previous is None, thoroughness=VerificationLevel.SIZES
         ) as compared:
             return admits(compared)
 
@@ -183,7 +183,9 @@ class Update:
         expect = self._watch.expect if self._watch else None
         fetched = assemble(self._staging, verified, earlier, self._download(updater), fetcher.give_up, expect)
         # All of it has just been compared with what was signed.
-        opened = open_repository(self._name, self._staging, self._root, now, thoroughness=Thoroughness.SIZES)
+        opened = open_repository(
+            self._name, self._staging, self._root, now, thoroughness=VerificationLevel.SIZES
+        )
         if opened.handle is None:
             raise ListTrustError(f"the new version of {self._name!r} can't be used: {opened.info.problem}")
         _check_clock(opened, now)
@@ -191,7 +193,7 @@ class Update:
         return opened.info, fetched
 
     def _opened(self, version: Path, now: datetime) -> OpenedList:
-        return open_repository(self._name, version, self._root, now, thoroughness=Thoroughness.CHECKSUMS)
+        return open_repository(self._name, version, self._root, now, thoroughness=VerificationLevel.CHECKSUMS)
 
     def _source_errors(self) -> AbstractContextManager[None]:
         from hashscan.lists.pulling.source_errors import source_errors

@@ -31,8 +31,8 @@ from hashscan.lists.pulling.credentials import Credentials
 from hashscan.lists.pulling.fetch import CHUNK, StagingFetcher
 from hashscan.lists.pulling.location import checked_proxy, endpoint, is_loopback
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.pulling.request_slots import Turns
-from hashscan.lists.pulling.throughput_guard import Pace
+from hashscan.lists.pulling.request_slots import RequestSlots
+from hashscan.lists.pulling.throughput_guard import ThroughputGuard
 from hashscan.lists.pulling.tls import tls_context
 from hashscan.lists.pulling.validators import Validators
 
@@ -77,8 +77,8 @@ class HttpFetcher(StagingFetcher):
         self._origin = origin
         self._credentials = credentials
         self._validators = validators
-        self._pace = Pace()
-        self._turns = Turns(AT_ONCE)
+        self._pace = ThroughputGuard()
+        self._turns = RequestSlots(AT_ONCE)
         self._managers: dict[tuple[bool, str | None], urllib3.PoolManager] = {}
         self._making = threading.Lock()
 

@@ -11,12 +11,18 @@ from contextlib import contextmanager
 from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
 from hashscan.model import Item
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import NotDone, Outcome, UnsureError
-from hashscan.quarantine.objects.stores import asked, not_done
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.objects.changing import ChangeableStore, Description, Properties, TakenError, named
+from hashscan.quarantine.captured_file import Outcome, OutcomeUnknown, QuarantineSkipped
+from hashscan.quarantine.objects.stores import call_with_retries, to_skipped
+from hashscan.sources.base import FileError
+from hashscan.sources.objects.changing import (
+    ChangeableStore,
+    ObjectDescription,
+    ObjectExistsError,
+    Properties,
+    unlisted_item,
+)
 from hashscan.sources.objects.receiving import Receiver
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.store import RetryableError
 
 
 @contextmanager
@@ -32,7 +38,7 @@ def fetched(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[int]:
         A descriptor.
 
     Raises:
-        NotDone: the object can't be downloaded.
+        QuarantineSkipped: the object can't be downloaded.
         OSError: the file can't be written.
     """
     with tempfile.TemporaryFile(dir=os.fsdecode(folder)) as file:
@@ -47,8 +53,8 @@ def fetched(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[int]:
             for chunk in receiver.chunks():
                 system.write(descriptor, chunk)
             receiver.check()
-        except FileTrouble as trouble:
-            raise not_done(trouble) from trouble
+        except FileError as trouble:
+            raise to_skipped(trouble) from trouble
         yield descriptor
 
 
@@ -61,7 +67,7 @@ def digests_of(file: int) -> Mapping[str, str]:
 
 def store_new(
     store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
-) -> Description:
+) -> ObjectDescription:
     """Store a file as a new object, and read it again to verify it.
 
     Args:
@@ -76,64 +82,64 @@ def store_new(
         The store's description of the new object.
 
     Raises:
-        NotDone: the key is taken, or the object can't be stored; nothing of ours is left in the store.
-        UnsureError: something of ours may be left in the store.
+        QuarantineSkipped: the key is taken, or the object can't be stored; nothing is left in the store.
+        OutcomeUnknown: something of ours may be left in the store.
         OSError: a local file can't be written.
     """
     made = _create(store, key, file, properties, sha256, folder)
     try:
-        found = whole(store, key, sha256, folder, made)
-    except (NotDone, OSError):
+        found = describe_if_unaltered(store, key, sha256, folder, made)
+    except (QuarantineSkipped, OSError):
         _take_back(store, key, made)
         raise
     if found is None:
         _take_back(store, key, made)
-        raise NotDone(Outcome.REFUSED, "what was stored is not what was sent")
+        raise QuarantineSkipped(Outcome.REFUSED, "what was stored is not what was sent")
     return found
 
 
 def _create(
     store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
-) -> Description:
+) -> ObjectDescription:
     lost = False
 
-    def create() -> Description:
+    def create() -> ObjectDescription:
         nonlocal lost
         try:
             return store.create(key, file, os.fstat(file).st_size, properties)
-        except Transient:
+        except RetryableError:
             lost = True
             raise
 
     try:
-        return asked(create)
-    except TakenError as error:
-        reason = NotDone(Outcome.REFUSED, "its name is taken")
+        return call_with_retries(create)
+    except ObjectExistsError as error:
+        reason = QuarantineSkipped(Outcome.REFUSED, "its name is taken")
         reason.__cause__ = error
-    except NotDone as error:
+    except QuarantineSkipped as error:
         reason = error
     # If an answer was lost, the object that is there may be our own.
     try:
-        there = whole(store, key, sha256, folder) if lost else None
-    except NotDone as error:
-        raise UnsureError(error) from error
+        there = describe_if_unaltered(store, key, sha256, folder) if lost else None
+    except QuarantineSkipped as error:
+        raise OutcomeUnknown(error) from error
     if there is None:
         raise reason
     return there
 
 
-def _take_back(store: ChangeableStore, key: bytes, made: Description) -> None:
+def _take_back(store: ChangeableStore, key: bytes, made: ObjectDescription) -> None:
     """Delete the object that was just stored; an object that has replaced it stays."""
     try:
         drop(store, key, made)
-    except NotDone as error:
+    except QuarantineSkipped as error:
         if error.outcome is not Outcome.RACED:
-            raise UnsureError(error) from error
+            raise OutcomeUnknown(error) from error
 
 
-def whole(
-    store: ChangeableStore, key: bytes, sha256: str, folder: bytes, known: Description | None = None
-) -> Description | None:
+def describe_if_unaltered(
+    store: ChangeableStore, key: bytes, sha256: str, folder: bytes, known: ObjectDescription | None = None
+) -> ObjectDescription | None:
     """Read an object; return its description if its content has the expected sha256, else None.
 
     Args:
@@ -144,20 +150,20 @@ def whole(
         known: its etag and version; None for the current object.
 
     Raises:
-        NotDone: it can't be read, or is replaced again and again.
+        QuarantineSkipped: it can't be read, or is replaced again and again.
     """
-    item = named(key) if known is None else named(key, known.etag, known.version)
+    item = unlisted_item(key) if known is None else unlisted_item(key, known.etag, known.version)
     try:
-        told = asked(lambda: store.describe(item))
-        with fetched(store, named(key, told.etag, told.version, told.size), folder) as file:
+        told = call_with_retries(lambda: store.describe(item))
+        with fetched(store, unlisted_item(key, told.etag, told.version, told.size), folder) as file:
             return told if digests_of(file)["sha256"] == sha256 else None
-    except NotDone as error:
+    except QuarantineSkipped as error:
         if error.outcome is Outcome.REFUSED:
             raise
         return None
 
 
-def drop(store: ChangeableStore, key: bytes, known: Description | None = None) -> None:
+def drop(store: ChangeableStore, key: bytes, known: ObjectDescription | None = None) -> None:
     """Delete an object of our own if it still exists.
 
     Args:
@@ -166,11 +172,11 @@ def drop(store: ChangeableStore, key: bytes, known: Description | None = None) -
         known: its etag and version; None for the current object.
 
     Raises:
-        NotDone: it can't be deleted.
+        QuarantineSkipped: it can't be deleted.
     """
     try:
-        told = known if known is not None else asked(lambda: store.describe(named(key)))
-        asked(lambda: store.delete(named(key, told.etag, told.version)))
-    except NotDone as error:
+        told = known if known is not None else call_with_retries(lambda: store.describe(unlisted_item(key)))
+        call_with_retries(lambda: store.delete(unlisted_item(key, told.etag, told.version)))
+    except QuarantineSkipped as error:
         if error.outcome is not Outcome.GONE:
             raise

@@ -10,22 +10,22 @@ from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import NotDone, Outcome
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.custody_record import seal
 from hashscan.quarantine.exchange import copy_content
-from hashscan.quarantine.folder import KnownPlaces, Place
+from hashscan.quarantine.folder import OpenFolders, QuarantineFolder
 from hashscan.quarantine.items import Item
 from hashscan.quarantine.objects.content import drop, fetched, store_new
-from hashscan.quarantine.objects.stores import Stores, asked
+from hashscan.quarantine.objects.stores import Stores, call_with_retries
 from hashscan.sources.beneath import FILE_FLAGS, open_child
 from hashscan.sources.evidence import sha256_of
-from hashscan.sources.objects.changing import ChangeableStore, Description, named
+from hashscan.sources.objects.changing import ChangeableStore, ObjectDescription, unlisted_item
 
 
-class Keeping:
+class CopyStorage:
     """The storage of kept copies."""
 
-    def __init__(self, stores: Stores, places: KnownPlaces, spare: bytes) -> None:
+    def __init__(self, stores: Stores, places: OpenFolders, spare: bytes) -> None:
         """Remember how to open buckets and folders.
 
         Args:
@@ -44,7 +44,7 @@ class Keeping:
             Fields that identify the copy, for the log.
 
         Raises:
-            NotDone: the bucket doesn't accept it.
+            QuarantineSkipped: the bucket doesn't accept it.
             OutputError: the copy can't be written to or verified in the folder.
         """
         if not item.in_bucket:
@@ -80,12 +80,12 @@ class Keeping:
         """Open the copy for reading, after verifying that it is what was found.
 
         Raises:
-            NotDone: the copy is gone, was altered, or can't be read.
+            QuarantineSkipped: the copy is gone, was altered, or can't be read.
         """
         if item.in_bucket:
             store, key = self._there(item)
-            told = asked(lambda: store.describe(_identified(item, key)))
-            exact = named(key, told.etag, told.version, told.size)
+            told = call_with_retries(lambda: store.describe(_identified(item, key)))
+            exact = unlisted_item(key, told.etag, told.version, told.size)
             with fetched(store, exact, self._spare) as file:
                 _expect(item, file)
                 yield file
@@ -95,7 +95,7 @@ class Keeping:
             file = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)
         except OSError as error:
             outcome = Outcome.GONE if error.errno == errno.ENOENT else Outcome.REFUSED
-            raise NotDone(outcome, f"what was kept can't be opened: {error.strerror}") from error
+            raise QuarantineSkipped(outcome, f"what was kept can't be opened: {error.strerror}") from error
         try:
             _expect(item, file)
             yield file
@@ -106,11 +106,11 @@ class Keeping:
         """Destroy the copy if it exists.
 
         Raises:
-            NotDone: it can't be destroyed.
+            QuarantineSkipped: it can't be destroyed.
         """
         if item.in_bucket:
             store, key = self._there(item)
-            known = item.copy and Description(0, item.copy["etag"], item.copy["version"], "", {})
+            known = item.copy and ObjectDescription(0, item.copy["etag"], item.copy["version"], "", {})
             drop(store, key, known or None)
             return
         place = self._place(item)
@@ -119,7 +119,7 @@ class Keeping:
                 system.unlink(place.descriptor, item.id.encode())
             system.sync(place.descriptor)
         except OSError as error:
-            raise NotDone(Outcome.REFUSED, f"it can't be removed: {error.strerror}") from error
+            raise QuarantineSkipped(Outcome.REFUSED, f"it can't be removed: {error.strerror}") from error
 
     def secure(self, item: Item) -> Mapping[str, Any]:
         """Make durable and private a copy that exists and is not yet in the log.
@@ -128,11 +128,11 @@ class Keeping:
             As `put`.
 
         Raises:
-            NotDone: the copy can't be read or changed.
+            QuarantineSkipped: the copy can't be read or changed.
         """
         if item.in_bucket:
             store, key = self._there(item)
-            told = asked(lambda: store.describe(named(key)))
+            told = call_with_retries(lambda: store.describe(unlisted_item(key)))
             return {"etag": told.etag, "version": told.version}
         place = self._place(item)
         try:
@@ -144,30 +144,32 @@ class Keeping:
                 os.close(copy)
             system.sync(place.descriptor)
         except OSError as error:
-            raise NotDone(Outcome.REFUSED, f"the copy can't be sealed: {error.strerror}") from error
+            raise QuarantineSkipped(Outcome.REFUSED, f"the copy can't be sealed: {error.strerror}") from error
         return {}
 
     def _there(self, item: Item) -> tuple[ChangeableStore, bytes]:
         store, above = self._stores.at(item.place, item.record["endpoint"])
         return store, above + b"/" + item.id.encode()
 
-    def _place(self, item: Item) -> Place:
+    def _place(self, item: Item) -> QuarantineFolder:
         try:
             return self._places.at(item.place)
         except OSError as error:
             where = os.fsdecode(item.place)
             # Perhaps its filesystem, with the copy on it, is only not mounted.
-            raise NotDone(Outcome.REFUSED, f"the folder {where} can't be opened: {error.strerror}") from error
+            raise QuarantineSkipped(
+                Outcome.REFUSED, f"the folder {where} can't be opened: {error.strerror}"
+            ) from error
 
 
 def _identified(item: Item, key: bytes) -> Any:
-    return named(key, item.copy["etag"], item.copy["version"]) if item.copy else named(key)
+    return unlisted_item(key, item.copy["etag"], item.copy["version"]) if item.copy else unlisted_item(key)
 
 
 def _expect(item: Item, file: int) -> None:
     try:
         altered = sha256_of(file) != item.sha256
     except OSError as error:
-        raise NotDone(Outcome.REFUSED, f"what was kept can't be read: {error.strerror}") from error
+        raise QuarantineSkipped(Outcome.REFUSED, f"what was kept can't be read: {error.strerror}") from error
     if altered:
-        raise NotDone(Outcome.CHANGED, "what was kept has been altered")
+        raise QuarantineSkipped(Outcome.CHANGED, "what was kept has been altered")

@@ -7,17 +7,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hashscan.model import Item as StoredItem
-from hashscan.quarantine.captured_file import NotDone, ObjectIdentity, Outcome, Request, UnsureError
+from hashscan.quarantine.captured_file import (
+    ObjectIdentity,
+    Outcome,
+    OutcomeUnknown,
+    QuarantineRequest,
+    QuarantineSkipped,
+)
 from hashscan.quarantine.items import Item, State, path_fields
 from hashscan.quarantine.objects.content import digests_of, fetched
-from hashscan.quarantine.objects.stores import asked
+from hashscan.quarantine.objects.stores import call_with_retries
 from hashscan.quarantine.retention import Retention
-from hashscan.quarantine.store import Quarantine, circumstances
-from hashscan.sources.objects.changing import ChangeableStore, Description, named
-from hashscan.sources.objects.store import Transient
+from hashscan.quarantine.store import Quarantine, event_context
+from hashscan.sources.objects.changing import ChangeableStore, ObjectDescription, unlisted_item
+from hashscan.sources.objects.store import RetryableError
 
 
-def move_object(quarantine: Quarantine, request: Request, retention: Retention) -> Item:
+def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: Retention) -> Item:
     """Copy an object, verify the copy, and delete exactly the version that was copied.
 
     Args:
@@ -29,26 +35,26 @@ def move_object(quarantine: Quarantine, request: Request, retention: Retention) 
         The item, when all of it is in the log and on the disk.
 
     Raises:
-        NotDone: the object, or one that has replaced it, stays where it is.
-        UnsureError: the result is unknown until `repair` checks it.
+        QuarantineSkipped: the object, or one that has replaced it, stays where it is.
+        OutcomeUnknown: the result is unknown until `repair` checks it.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
     stores = quarantine.stores
     store, key = stores.at(request.path, stores.endpoint)
     if not key:
-        raise NotDone(Outcome.REFUSED, "it names no object")
+        raise QuarantineSkipped(Outcome.REFUSED, "it names no object")
     place = _place(quarantine, request.path)
     seen = request.identity if isinstance(request.identity, ObjectIdentity) else ObjectIdentity()
-    told = asked(lambda: store.describe(named(key, seen.etag, seen.version)))
-    exact = named(key, told.etag, told.version, told.size)
+    told = call_with_retries(lambda: store.describe(unlisted_item(key, seen.etag, seen.version)))
+    exact = unlisted_item(key, told.etag, told.version, told.size)
     with fetched(store, exact, quarantine.places.own.path) as file:
         digests = digests_of(file)
         if request.sha256 not in {None, digests["sha256"]} and not _stored_otherwise(told):
-            raise NotDone(Outcome.CHANGED, "its content is not what was found")
+            raise QuarantineSkipped(Outcome.CHANGED, "its content is not what was found")
         name = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
         record = {
             "item": name,
-            **circumstances(),
+            **event_context(),
             **path_fields(request.path),
             "way": "object",
             "place": path_fields(place),
@@ -63,11 +69,11 @@ def move_object(quarantine: Quarantine, request: Request, retention: Retention) 
         item = quarantine.item(name)
         try:
             copy = quarantine.keeping.put(item, file)
-        except UnsureError:
-            quarantine.settle()
+        except OutcomeUnknown:
+            quarantine.sync()
             raise
-        except NotDone as error:
-            raise left(quarantine, item, error) from error
+        except QuarantineSkipped as error:
+            raise log_not_moved(quarantine, item, error) from error
     finish_moving(quarantine, item, store, exact, copy)
     return item
 
@@ -83,8 +89,8 @@ def finish_moving(
     """Delete an object whose copy is kept, and log that; if it can't be deleted, delete the copy.
 
     Raises:
-        NotDone: the object, or one that has replaced it, stays.
-        UnsureError: the result is unknown until `repair` checks it.
+        QuarantineSkipped: the object, or one that has replaced it, stays.
+        OutcomeUnknown: the result is unknown until `repair` checks it.
     """
     item.copy = copy
     lost = False
@@ -93,27 +99,27 @@ def finish_moving(
         nonlocal lost
         try:
             return store.delete(exact)
-        except Transient:
+        except RetryableError:
             lost = True
             raise
 
     try:
-        compared = asked(delete)
-    except NotDone as error:
+        compared = call_with_retries(delete)
+    except QuarantineSkipped as error:
         try:
             gone = lost and _is_gone(store, exact, error)
-        except UnsureError:
-            quarantine.settle()
+        except OutcomeUnknown:
+            quarantine.sync()
             raise
         if gone:
             moved(quarantine, item, copy, leaves=store.deletes, **more)
             return
         quarantine.keeping.drop(item)
-        raise left(quarantine, item, error) from error
+        raise log_not_moved(quarantine, item, error) from error
     moved(quarantine, item, copy, compared=compared, leaves=store.deletes, **more)
 
 
-def _is_gone(store: ChangeableStore, exact: StoredItem, error: NotDone) -> bool:
+def _is_gone(store: ChangeableStore, exact: StoredItem, error: QuarantineSkipped) -> bool:
     """Return True if an object is gone; its deletion may have succeeded although the answer was lost.
 
     Then the copy is the only one left.
@@ -121,10 +127,10 @@ def _is_gone(store: ChangeableStore, exact: StoredItem, error: NotDone) -> bool:
     if error.outcome is not Outcome.REFUSED:
         return True
     try:
-        asked(lambda: store.describe(exact))
-    except NotDone as unknown:
+        call_with_retries(lambda: store.describe(exact))
+    except QuarantineSkipped as unknown:
         if unknown.outcome is Outcome.REFUSED:
-            raise UnsureError(unknown) from unknown
+            raise OutcomeUnknown(unknown) from unknown
         return True
     return False
 
@@ -138,11 +144,11 @@ def moved(quarantine: Quarantine, item: Item, copy: Any, **more: Any) -> None:
         copy: fields that identify the copy.
         more: `compared`: True if the store compared the etag while deleting, False if we did just before.
     """
-    quarantine.note(State.MOVED, item.id, copy=copy, **more)
-    quarantine.settle()
+    quarantine.log_event(State.MOVED, item.id, copy=copy, **more)
+    quarantine.sync()
 
 
-def lacking(item: Item) -> str:
+def move_remarks(item: Item) -> str:
     """Return remarks about a moved object as text; empty if there are none."""
     words = []
     if not item.latest.get("compared", True):
@@ -152,10 +158,10 @@ def lacking(item: Item) -> str:
     return "; ".join(words)
 
 
-def left(quarantine: Quarantine, item: Item, error: NotDone) -> NotDone:
+def log_not_moved(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
     """Log that an object was not moved."""
-    quarantine.note(State.LEFT, item.id, outcome=error.outcome.value, detail=str(error))
-    quarantine.settle()
+    quarantine.log_event(State.LEFT, item.id, outcome=error.outcome.value, detail=str(error))
+    quarantine.sync()
     return error
 
 
@@ -164,11 +170,13 @@ def _place(quarantine: Quarantine, url: bytes) -> bytes:
     if place is None:
         return quarantine.places.chosen.path
     if quarantine.stores.container_of(place) == quarantine.stores.container_of(url):
-        raise NotDone(Outcome.REFUSED, "evidence must lie in another bucket than where it was found")
+        raise QuarantineSkipped(
+            Outcome.REFUSED, "evidence must lie in another bucket than where it was found"
+        )
     return place
 
 
-def _facts(told: Description) -> dict[str, Any]:
+def _facts(told: ObjectDescription) -> dict[str, Any]:
     return {
         "etag": told.etag,
         "version": told.version,
@@ -179,6 +187,6 @@ def _facts(told: Description) -> dict[str, Any]:
     }
 
 
-def _stored_otherwise(told: Description) -> bool:
+def _stored_otherwise(told: ObjectDescription) -> bool:
     """Return True if scans read other bytes than are stored, so that digests can't be compared."""
     return " " in told.etag

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashscan.errors import OutputError
-from hashscan.quarantine.captured_file import NotDone, Outcome, UnsureError
+from hashscan.quarantine.captured_file import Outcome, OutcomeUnknown, QuarantineSkipped
 from hashscan.quarantine.items import Item, State
 from hashscan.quarantine.objects.content import store_new
 from hashscan.quarantine.store import Quarantine
@@ -15,25 +15,25 @@ def restore_object(quarantine: Quarantine, item: Item) -> None:
     Its version and time are new, since no store accepts the old ones.
 
     Raises:
-        NotDone: it stays: the copy is gone or was altered, the key is taken, or the store refuses.
-        UnsureError: it is unknown if the object is back.
+        QuarantineSkipped: it stays: the copy is gone or was altered, the key is taken, or the store refuses.
+        OutcomeUnknown: it is unknown if the object is back.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
     with quarantine.keeping.opened(item) as file:
-        quarantine.note(State.RESTORING, item.id, way="object", **item.why_back)
+        quarantine.log_event(State.RESTORING, item.id, way="object", **item.restore_reason_fields)
         quarantine.log.sync()
         properties = item.record["object"]["properties"]
         try:
             made = store_new(store, key, file, properties, item.sha256, quarantine.places.own.path)
-        except UnsureError:
-            quarantine.settle()
+        except OutcomeUnknown:
+            quarantine.sync()
             raise
-        except NotDone as error:
-            raise stays(quarantine, item, error) from error
+        except QuarantineSkipped as error:
+            raise log_not_restored(quarantine, item, error) from error
         except OSError as error:
-            reason = NotDone(Outcome.REFUSED, f"it can't be read again: {error.strerror}")
-            raise stays(quarantine, item, reason) from error
+            reason = QuarantineSkipped(Outcome.REFUSED, f"it can't be read again: {error.strerror}")
+            raise log_not_restored(quarantine, item, reason) from error
     finish(quarantine, item, {"etag": made.etag, "version": made.version})
 
 
@@ -41,16 +41,16 @@ def finish(quarantine: Quarantine, item: Item, made: dict[str, str]) -> None:
     """Destroy the copy of an object that is back, and log that."""
     try:
         quarantine.keeping.drop(item)
-    except NotDone as error:
+    except QuarantineSkipped as error:
         raise OutputError(
             f"item {item.id} is back, but the copy of it can't be destroyed: {error}"
         ) from error
-    quarantine.note(State.RESTORED, item.id, **({"object": made} if made else {}))
-    quarantine.settle()
+    quarantine.log_event(State.RESTORED, item.id, **({"object": made} if made else {}))
+    quarantine.sync()
 
 
-def stays(quarantine: Quarantine, item: Item, error: NotDone) -> NotDone:
+def log_not_restored(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
     """Log that an object was not restored."""
-    quarantine.note(State.STAYS, item.id, detail=str(error))
-    quarantine.settle()
+    quarantine.log_event(State.STAYS, item.id, detail=str(error))
+    quarantine.sync()
     return error

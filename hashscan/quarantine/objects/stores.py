@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from hashscan.errors import HashscanError, UsageError
 from hashscan.model import Access, Reason
-from hashscan.quarantine.captured_file import NotDone, Outcome
-from hashscan.sources.base import FileTrouble, Source, without_secrets
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
+from hashscan.sources.base import FileError, Source, strip_secrets
 from hashscan.sources.evidence import FOLDER_NAME
 from hashscan.sources.objects.changeable import make_changeable
 from hashscan.sources.objects.changing import ChangeableStore
 from hashscan.sources.objects.source import ObjectSource
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.store import RetryableError
 from hashscan.sources.objects.tries import Tries
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Stores:
         if place is not None:
             try:
                 source, container, prefix = self._parsed(place.encode())
-            except (NotDone, HashscanError) as error:
+            except (QuarantineSkipped, HashscanError) as error:
                 raise UsageError(
                     f"evidence can't be kept there: {error}",
                     advice="Name a bucket: --place s3://BUCKET/PREFIX.",
@@ -72,7 +72,7 @@ class Stores:
         """Return the store of an object, and the object's key.
 
         Raises:
-            NotDone: the store can't be opened: credentials are missing, or nothing can be changed there.
+            QuarantineSkipped: the store can't be opened: credentials are missing, or it is read-only.
         """
         source, container, key = self._parsed(url)
         name = (source.url(container), endpoint)
@@ -80,14 +80,14 @@ class Stores:
             try:
                 self._open[name] = make_changeable(source.name, container, Access(endpoint=endpoint))
             except HashscanError as error:
-                raise NotDone(Outcome.REFUSED, f"{error}. {error.advice}") from error
+                raise QuarantineSkipped(Outcome.REFUSED, f"{error}. {error.advice}") from error
         return self._open[name], key
 
     def container_of(self, url: bytes) -> bytes:
         """Return the URL of the container of an object.
 
         Raises:
-            NotDone: the URL has none.
+            QuarantineSkipped: the URL has none.
         """
         source, container, _ = self._parsed(url)
         return source.url(container)
@@ -102,7 +102,7 @@ class Stores:
             return
         own = self.container_of(self.place)
         for url in urls:
-            with suppress(NotDone):  # nothing can be moved from there in any case
+            with suppress(QuarantineSkipped):  # nothing can be moved from there in any case
                 if self.container_of(url) == own:
                     raise UsageError(
                         f"evidence must lie in another bucket than what is found in {own.decode()}",
@@ -113,15 +113,15 @@ class Stores:
         scheme = url.partition(b"://")[0].decode("ascii", errors="replace").lower()
         source = self._sources.get(scheme)
         if source is None or not issubclass(source, ObjectSource):
-            shown = without_secrets(url).decode(errors="replace")
-            raise NotDone(
+            shown = strip_secrets(url).decode(errors="replace")
+            raise QuarantineSkipped(
                 Outcome.REFUSED,
                 f"what lies at {shown.partition('://')[0]}:// can't be moved: take it down on its server",
             )
         try:
             found = source.parse(url)
         except HashscanError as error:
-            raise NotDone(Outcome.REFUSED, str(error)) from error
+            raise QuarantineSkipped(Outcome.REFUSED, str(error)) from error
         return source, found.container, found.prefix
 
     def close(self) -> None:
@@ -131,27 +131,27 @@ class Stores:
         self._open.clear()
 
 
-def asked(call: Callable[[], T]) -> T:
+def call_with_retries(call: Callable[[], T]) -> T:
     """Call a store, and retry while it is busy.
 
     Raises:
-        NotDone: the call failed.
+        QuarantineSkipped: the call failed.
     """
     tries = Tries(time.sleep)
     try:
         while True:
             try:
                 return call()
-            except Transient as trouble:
+            except RetryableError as trouble:
                 tries.failed(trouble)
-    except FileTrouble as trouble:
-        raise not_done(trouble) from trouble
+    except FileError as trouble:
+        raise to_skipped(trouble) from trouble
     except HashscanError as error:
         # An error of credentials, or an unreachable server.
-        raise NotDone(Outcome.REFUSED, f"{error}. {error.advice}") from error
+        raise QuarantineSkipped(Outcome.REFUSED, f"{error}. {error.advice}") from error
 
 
-def not_done(trouble: FileTrouble) -> NotDone:
-    """Convert a store's error to `NotDone`."""
+def to_skipped(trouble: FileError) -> QuarantineSkipped:
+    """Convert a store's error to `QuarantineSkipped`."""
     outcome = _OUTCOMES.get(trouble.reason, Outcome.REFUSED)
-    return NotDone(outcome, f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}")
+    return QuarantineSkipped(outcome, f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}")

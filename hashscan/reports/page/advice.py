@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TrustState, Verdict
-from hashscan.reports.page.rows import table, text, whole
+from hashscan.reports.page.rows import int_or_none, table, text
 from hashscan.reports.page.text import number
 from hashscan.reports.record_lines import Record
 
@@ -65,7 +65,7 @@ def headline(summary: Record | None, counts: Mapping[str, int | None], standing:
 
 def exit_words(summary: Record | None) -> str:
     """Return the exit code and its meaning."""
-    code = None if summary is None else whole(summary, "exit_code")
+    code = None if summary is None else int_or_none(summary, "exit_code")
     if code is None:
         return "none: it was killed"
     return f"{code}: {EXIT_MEANINGS[code]}" if code in EXIT_MEANINGS else str(code)
@@ -100,7 +100,7 @@ def steps(
 
 def _of_findings(end: Record, counts: Mapping[str, int | None], standing: int) -> Iterator[Step]:
     if found := counts[Verdict.MATCH]:
-        moved = whole(table(end, "quarantine"), "moved") or 0
+        moved = int_or_none(table(end, "quarantine"), "moved") or 0
         if end.get("only_test_entries"):
             yield Step(
                 f"Nothing real could be found: {_files(found)} matched test entries",
@@ -151,7 +151,7 @@ def _of_quarantine(end: Record) -> Iterator[Step]:
 
 
 def _of_breaker(breaker: Record) -> Iterator[Step]:
-    entries = whole(breaker, "entries")
+    entries = int_or_none(breaker, "entries")
     if not entries:
         return
     first = breaker.get("first")

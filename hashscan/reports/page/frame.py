@@ -26,7 +26,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hashscan.reports.page.names import marked, marked_path
-from hashscan.reports.page.text import bytes_words, day, duration, moment, number
+from hashscan.reports.page.text import day, duration, format_bytes, moment, number
 
 _FRAME = Path(__file__).parent
 
@@ -57,7 +57,7 @@ class Page:
         )
         environment.filters.update(
             number=number,
-            bytes=bytes_words,
+            bytes=format_bytes,
             duration=duration,
             moment=moment,
             day=day,

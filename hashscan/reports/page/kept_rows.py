@@ -19,7 +19,7 @@ _IN_MEMORY = 1 << 20
 """Bytes of one rank in memory; beyond that an unnamed temporary file is used."""
 
 
-class _Rank:
+class _RankRows:
     def __init__(self, plain_rows: int, stack: ExitStack) -> None:
         self.rows = 0
         self.first: list[Row] = []
@@ -53,7 +53,7 @@ class KeptRows:
             plain_rows: number of rows that `first` returns as objects.
         """
         self._stack = ExitStack()
-        self._ranks = [_Rank(plain_rows, self._stack) for _ in RANKS]
+        self._ranks = [_RankRows(plain_rows, self._stack) for _ in RANKS]
         self._plain_rows = plain_rows
         self.offered = 0
         """Number of rows that were offered."""

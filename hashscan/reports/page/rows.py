@@ -12,7 +12,7 @@ from typing import Any
 
 from hashscan.model import Verdict
 from hashscan.reports.fields import deciding_match
-from hashscan.reports.page.text import bytes_words, number
+from hashscan.reports.page.text import format_bytes, number
 from hashscan.reports.record_lines import Record
 
 KINDS = {
@@ -78,7 +78,7 @@ def row_of(record: Record, customer: str, url_of: Callable[[Record], str]) -> Ro
         return None
     closest = deciding_match(record)
     url = url_of(record)
-    mtime = whole(record, "mtime_ns")
+    mtime = int_or_none(record, "mtime_ns")
     return Row(
         kind=kind,
         name=_name(record),
@@ -88,7 +88,7 @@ def row_of(record: Record, customer: str, url_of: Callable[[Record], str]) -> Ro
         entry=text(closest, "entry"),
         why=_why(record, closest),
         changed=None if mtime is None else mtime // _NS,
-        uid=whole(record, "uid"),
+        uid=int_or_none(record, "uid"),
         details=tuple(pair for pair in (*_details(record, closest), ("Address", url)) if pair[1]),
     )
 
@@ -99,7 +99,7 @@ def text(fields: Record, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def whole(fields: Record, key: str) -> int | None:
+def int_or_none(fields: Record, key: str) -> int | None:
     """Return an integer of a record; None if it has none."""
     value = fields.get(key)
     return value if type(value) is int else None
@@ -125,12 +125,12 @@ def _name(record: Record) -> str:
     return path_of(record) or text(record, "digest")
 
 
-def likeness(match: Record) -> str:
+def distance_text(match: Record) -> str:
     """Return the distance of a match as text."""
-    algorithm, distance = text(match, "algorithm"), whole(match, "distance")
+    algorithm, distance = text(match, "algorithm"), int_or_none(match, "distance")
     if not algorithm:
         return ""
-    threshold = whole(match, "threshold") or 0
+    threshold = int_or_none(match, "threshold") or 0
     words = f"{algorithm} equal" if threshold == 0 else f"{algorithm} {distance} of {threshold} bits"
     variant = text(match, "variant")
     return words if variant in {"", "as stored"} else f"{words}, {variant}"
@@ -138,7 +138,7 @@ def likeness(match: Record) -> str:
 
 def _why(record: Record, closest: Record) -> str:
     if closest:
-        return likeness(closest)
+        return distance_text(closest)
     return text(record, "reason") or text(record, "because")
 
 
@@ -155,13 +155,13 @@ def _details(record: Record, closest: Record) -> Iterator[tuple[str, str]]:
         yield "Was", text(record, "was")
     for key, label in _SIMPLE:
         yield label, text(record, key)
-    size = whole(record, "size")
-    yield "Size", "" if size is None else f"{bytes_words(size)} ({number(size)} bytes)"
+    size = int_or_none(record, "size")
+    yield "Size", "" if size is None else f"{format_bytes(size)} ({number(size)} bytes)"
     picture = table(record, "picture")
     if picture:
         width, height = picture.get("width"), picture.get("height")
         yield "Picture", f"{text(picture, 'format')}, {width} by {height} pixels"
-    links = whole(record, "links") or 1
+    links = int_or_none(record, "links") or 1
     if links > 1:
         yield "Links", f"has {links} names, of which this is one"
     for algorithm, digest in table(record, "digests").items():
@@ -178,7 +178,7 @@ _TO_DO = {
 
 def _match_words(match: Record) -> str:
     words = (
-        f"{likeness(match)}: entry {text(match, 'entry')} ({text(match, 'category')}) "
+        f"{distance_text(match)}: entry {text(match, 'entry')} ({text(match, 'category')}) "
         f"of list {text(match, 'list')}"
     )
     excepted = table(match, "excepted")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hashscan.model import Verdict
-from hashscan.reports.page.rows import Row, table, whole
+from hashscan.reports.page.rows import Row, int_or_none, table
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 
@@ -156,4 +156,4 @@ def verdicts_of(summary: Mapping[str, object] | None, tally: Tally) -> dict[str,
             for verdict in Verdict
         }
     counts: Record = table(summary, "verdicts")
-    return {verdict.value: whole(counts, verdict) or 0 for verdict in Verdict}
+    return {verdict.value: int_or_none(counts, verdict) or 0 for verdict in Verdict}

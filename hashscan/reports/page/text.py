@@ -12,7 +12,7 @@ def number(value: int) -> str:
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def bytes_words(value: int) -> str:
+def format_bytes(value: int) -> str:
     """Format a number of bytes in a suitable unit."""
     if abs(value) < 1024:
         return f"{value}\N{NO-BREAK SPACE}bytes"

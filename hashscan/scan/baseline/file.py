@@ -56,11 +56,11 @@ def read_baseline(path: Path) -> tuple[AcceptedMatch, ...]:
     found: dict[Key, AcceptedMatch] = {}
     for line, row in _rows(path, document):
         try:
-            accepted = accepted_of(row)
+            accepted = accepted_match_from(row)
         except ValueError as error:
-            raise _damaged(path, line, str(error)) from error
+            raise _invalid_file_error(path, line, str(error)) from error
         if key_of(accepted) in found:
-            raise _damaged(path, line, "the same is accepted twice")
+            raise _invalid_file_error(path, line, "the same is accepted twice")
         found[key_of(accepted)] = accepted
     return tuple(found.values())
 
@@ -100,7 +100,7 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _damaged(path, data.count(b"\n", 0, error.start) + 1, "this is no UTF-8") from error
+        raise _invalid_file_error(path, data.count(b"\n", 0, error.start) + 1, "this is no UTF-8") from error
 
 
 def _rows(path: Path, document: str) -> Iterator[tuple[int, Any]]:
@@ -109,12 +109,14 @@ def _rows(path: Path, document: str) -> Iterator[tuple[int, Any]]:
         whole = json.loads(document)
     except (ValueError, RecursionError) as error:
         # A number of thousands of digits is no syntax error, and has no line.
-        raise _damaged(path, getattr(error, "lineno", 1), "this is no JSON that can be read") from error
+        raise _invalid_file_error(
+            path, getattr(error, "lineno", 1), "this is no JSON that can be read"
+        ) from error
     if not isinstance(whole, dict) or whole.get("format") != FORMAT:
-        raise _damaged(path, 1, f'it does not say "format": "{FORMAT}"')
+        raise _invalid_file_error(path, 1, f'it does not say "format": "{FORMAT}"')
     version = whole.get("version")
     if type(version) is not int or version < 1:
-        raise _damaged(path, 1, "it does not say which version of the format it has")
+        raise _invalid_file_error(path, 1, "it does not say which version of the format it has")
     if version > VERSION:
         raise UsageError(
             f"a newer hashscan wrote the baseline {path}: its version is {version}, and this one knows "
@@ -123,44 +125,44 @@ def _rows(path: Path, document: str) -> Iterator[tuple[int, Any]]:
         )
     rows = whole.get("accepted")
     if not isinstance(rows, list):
-        raise _damaged(path, 1, "it has no list of what is accepted")
+        raise _invalid_file_error(path, 1, "it has no list of what is accepted")
     yield from zip(_lines(document, len(rows)), rows, strict=True)
 
 
 def _lines(document: str, number: int) -> list[int]:
     """Return the lines on which the rows begin; the document is known to be valid."""
     decoder = json.JSONDecoder()
-    place = _skipped(document, document.index("{") + 1)
+    place = _skip_separators(document, document.index("{") + 1)
     lines: list[int] = []
     while document[place] != "}":
         key, place = decoder.raw_decode(document, place)
-        place = _skipped(document, place)
+        place = _skip_separators(document, place)
         if key == "accepted" and document[place] == "[":
             # If a key occurs twice, the last one counts.
             lines = []
-            place = _skipped(document, place + 1)
+            place = _skip_separators(document, place + 1)
             line, before = 1, 0
             while document[place] != "]":
                 line, before = line + document.count("\n", before, place), place
                 lines.append(line)
                 _, place = decoder.raw_decode(document, place)
-                place = _skipped(document, place)
+                place = _skip_separators(document, place)
             place += 1
         else:
             _, place = decoder.raw_decode(document, place)
-        place = _skipped(document, place)
+        place = _skip_separators(document, place)
     assert len(lines) == number
     return lines
 
 
-def _skipped(document: str, place: int) -> int:
+def _skip_separators(document: str, place: int) -> int:
     """Return the position after white space and separators."""
     while document[place] in " \t\r\n,:":
         place += 1
     return place
 
 
-def accepted_of(row: object) -> AcceptedMatch:
+def accepted_match_from(row: object) -> AcceptedMatch:
     """Return the accepted match of one row of the file.
 
     Raises:
@@ -190,7 +192,7 @@ def accepted_of(row: object) -> AcceptedMatch:
     return AcceptedMatch(**{field: row[key] for key, field in _KEYS.items()})
 
 
-def _damaged(path: Path, line: int, why: str) -> UsageError:
+def _invalid_file_error(path: Path, line: int, why: str) -> UsageError:
     return UsageError(
         f"{path}, line {line}: {why}",
         advice="Mend it, or restore it; `hashscan report accept` writes such files.",

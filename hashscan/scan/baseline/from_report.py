@@ -8,15 +8,15 @@ from datetime import datetime
 
 from hashscan.errors import UsageError
 from hashscan.matching.policy_rules import covers
-from hashscan.model import KNOWN_GOOD_CATEGORY, MATCHES_KEPT, AcceptedMatch
+from hashscan.model import KNOWN_GOOD_CATEGORY, MATCHES_MAX, AcceptedMatch
 from hashscan.reports.names import path_bytes
 from hashscan.reports.report import Report
-from hashscan.scan.baseline.file import REASON_MAX, accepted_of, key_of
-from hashscan.scan.baseline.filter import written
+from hashscan.scan.baseline.file import REASON_MAX, accepted_match_from, key_of
+from hashscan.scan.baseline.filter import format_time
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptable:
+class AcceptableMatches:
     """The matches that can be accepted, each once, and the findings that can't."""
 
     matches: tuple[AcceptedMatch, ...]
@@ -24,7 +24,7 @@ class Acceptable:
     """A message about findings that can't be accepted; empty if all can."""
 
 
-def acceptable(
+def matches_to_accept(
     report: Report,
     reason: str,
     until: datetime,
@@ -32,7 +32,7 @@ def acceptable(
     now: datetime,
     entries: Sequence[str] = (),
     paths: Sequence[str] = (),
-) -> Acceptable:
+) -> AcceptableMatches:
     """Select the matches of a report.
 
     Args:
@@ -66,19 +66,19 @@ def acceptable(
         ]
         content = report.digests(record).get("sha256", "")
         without += bool(matches) and not content
-        many += len(record.get("matches", ())) >= MATCHES_KEPT
+        many += len(record.get("matches", ())) >= MATCHES_MAX
         for match in matches if content else ():
             row = {
                 "list": match.get("list"),
                 "entry": match.get("entry"),
                 "sha256": content,
                 "reason": reason,
-                "until": written(until),
+                "until": format_time(until),
                 "by": by,
-                "since": written(now),
+                "since": format_time(now),
             }
             try:
-                one = accepted_of(row)
+                one = accepted_match_from(row)
             except ValueError as error:
                 raise UsageError(
                     f"{report.name} has a finding that can't be accepted: {error}",
@@ -90,4 +90,4 @@ def acceptable(
         words.append(f"{without} findings say no digest of their content")
     if many:
         words.append(f"{many} findings have more matches than a report names")
-    return Acceptable(tuple(found.values()), ", ".join(words))
+    return AcceptableMatches(tuple(found.values()), ", ".join(words))

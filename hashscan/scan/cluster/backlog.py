@@ -31,7 +31,7 @@ class Backlog:
         """Append a new batch."""
         self._waiting.append(work)
 
-    def put_back(self, works: Iterable[Work]) -> None:
+    def requeue(self, works: Iterable[Work]) -> None:
         """Requeue the batches of a worker that can't check them, when none of them is the cause."""
         for work in reversed(list(works)):
             (self._alone if work.alone else self._waiting).appendleft(work)
@@ -48,15 +48,15 @@ class Backlog:
             if work.alone:
                 self._suspects.append(Suspect(work, node, now + RETURN_SECONDS))
             else:
-                self._alone.extend(work.apart())
+                self._alone.extend(work.split_by_file())
 
-    def returned(self, node: str) -> None:
+    def node_has_new_worker(self, node: str) -> None:
         """Give up a node's suspect files when it has a new worker: so the machine is not the cause."""
         for suspect in [s for s in self._suspects if s.node == node]:
             self._suspects.remove(suspect)
             suspect.work.give_up("the worker that had it died, and so did one that had nothing else")
 
-    def judge(self, now: float) -> None:
+    def retry_expired_suspects(self, now: float) -> None:
         """Retry the files elsewhere whose machine was lost."""
         for suspect in [s for s in self._suspects if s.deadline < now]:
             self._suspects.remove(suspect)

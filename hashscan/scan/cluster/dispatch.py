@@ -21,17 +21,17 @@ from hashscan.model import BatchResult
 from hashscan.scan.cluster import node
 from hashscan.scan.cluster.backlog import Backlog
 from hashscan.scan.cluster.messages import AnswerError, Defect, Ready, Refused, Unprepared
-from hashscan.scan.cluster.preparing import Preparing
+from hashscan.scan.cluster.preparing import WorkerPreparation
 from hashscan.scan.cluster.results import Answer, unpack_answer
 from hashscan.scan.cluster.tasks import Tasks, first_line
 from hashscan.scan.cluster.work import Slot, Work
 from hashscan.scan.workers.wire import pack_batch
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """The interval between two checks of the present workers."""
 ANSWER_SECONDS = 60.0
 """The time limit for the scheduler to list its workers."""
-LONELY_SECONDS = 60.0
+NO_WORKER_SECONDS = 60.0
 """The time that a running scan waits for a worker when none is left."""
 SCHEDULER_SECONDS = 20.0
 """The time that a scheduler may be unreachable before the scan ends without it."""
@@ -66,7 +66,7 @@ class Dispatcher:
         self.failure = ""
         self._client = client
         self._tasks = Tasks(client, f"hashscan-{token}", self._broken)
-        self.preparing = Preparing(self._tasks, token, job, self._ready, say)
+        self.preparing = WorkerPreparation(self._tasks, token, job, self._ready, say)
         self._token = token
         self._say = say
         self._changed = changed
@@ -75,7 +75,7 @@ class Dispatcher:
 
     # Present workers --------------------------------------------------------------------------------------
 
-    async def look(self) -> None:
+    async def refresh_workers(self) -> None:
         """Find new and lost workers.
 
         Raises:
@@ -86,8 +86,8 @@ class Dispatcher:
         scheduler: Any = self._client.scheduler
         present = frozenset(await asyncio.wait_for(scheduler.ncores(), ANSWER_SECONDS))
         for address in self.slots.keys() - present:
-            self._lose(self.slots[address])
-        self.preparing.look(present)
+            self._worker_lost(self.slots[address])
+        self.preparing.refresh(present)
 
     def begin(self) -> asyncio.Task[None]:
         """Start watching in the background; the caller cancels the task at the end."""
@@ -98,20 +98,20 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         here = with_worker = loop.time()
         while not self.failure:
-            await asyncio.sleep(LOOK_SECONDS + len(self.slots) / 1000)
+            await asyncio.sleep(POLL_SECONDS + len(self.slots) / 1000)
             now = loop.time()
             try:
-                await self.look()
+                await self.refresh_workers()
                 here = now
             except (OSError, TimeoutError) as error:
                 # Dask continues to connect; a scheduler that was restarted works as before.
                 if now - here > SCHEDULER_SECONDS or self._client.status not in {"running", "connecting"}:
                     self._give_up(f"the scheduler is gone: {error or type(error).__name__}")
                 continue
-            self._backlog.judge(now)
+            self._backlog.retry_expired_suspects(now)
             if self.slots or self.preparing:
                 with_worker = now
-            elif now - with_worker > LONELY_SECONDS:
+            elif now - with_worker > NO_WORKER_SECONDS:
                 troubles = self.preparing.troubles()
                 self._give_up(f"no worker is left{': ' if troubles else ''}{troubles}")
             self._hand_out()
@@ -120,10 +120,10 @@ class Dispatcher:
         self.slots[address] = Slot(address, ready)
         self.met[address] = ready
         self._changed()
-        self._backlog.returned(ready.node)
+        self._backlog.node_has_new_worker(ready.node)
         self._hand_out()
 
-    def _vacate(self, slot: Slot) -> list[Work]:
+    def _remove_worker(self, slot: Slot) -> list[Work]:
         """Remove a worker, and return the batches that it had."""
         self.slots.pop(slot.address, None)
         works = list(slot.busy)
@@ -133,22 +133,22 @@ class Dispatcher:
         self._changed()
         return works
 
-    def _lose(self, slot: Slot) -> None:
+    def _worker_lost(self, slot: Slot) -> None:
         """Handle the loss of a worker."""
         self.lost += 1
         self._say(f"node {slot.ready.host} lost a worker; its files are tried again")
-        self._backlog.lost(self._vacate(slot), slot.ready.node, asyncio.get_running_loop().time())
+        self._backlog.lost(self._remove_worker(slot), slot.ready.node, asyncio.get_running_loop().time())
 
     def _disconnected(self) -> None:
         """Handle the loss of the scheduler and all its data; none of the running batches is the cause."""
         self._say("the scheduler is out of reach; waiting for it")
         for slot in list(self.slots.values()):
-            self._backlog.put_back(self._vacate(slot))
+            self._backlog.requeue(self._remove_worker(slot))
         self.preparing.forget_all()
 
     # Assigned batches --------------------------------------------------------------------------------------
 
-    def take(self, work: Work) -> None:
+    def submit(self, work: Work) -> None:
         """Queue a batch to be checked."""
         if self.failure:
             work.give_up(self.failure)
@@ -191,16 +191,16 @@ class Dispatcher:
                 work.fail(ClusterDefect(f"on node {host}:\n{traceback}"))
             case Refused():
                 # It answers, but can't do its work: none of its batches is the cause.
-                self._backlog.put_back(self._vacate(slot))
+                self._backlog.requeue(self._remove_worker(slot))
                 self.preparing.refuse(answer)
             case Unprepared(process) if process == slot.ready.process:
                 # It works, but has removed this scan to make room for another one.
-                self._backlog.put_back(self._vacate(slot))
-                self.preparing.again(slot.address)
+                self._backlog.requeue(self._remove_worker(slot))
+                self.preparing.retry(slot.address)
             case Unprepared():
-                self._lose(slot)
+                self._worker_lost(slot)
                 # If the address is still in use, it is another process's, which isn't prepared.
-                self.preparing.again(slot.address)
+                self.preparing.retry(slot.address)
         self._hand_out()
 
     def _broken(self, error: BaseException) -> None:
@@ -213,7 +213,7 @@ class Dispatcher:
         self._say(self.failure)
         every = self._backlog.drain()
         for slot in list(self.slots.values()):
-            every += self._vacate(slot)
+            every += self._remove_worker(slot)
         self._changed()
         for work in every:
             if error is None:

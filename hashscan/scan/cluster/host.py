@@ -22,12 +22,12 @@ from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.cluster.dask import require_dask, security_of
 from hashscan.scan.cluster.scratch import scratch_folder
 from hashscan.scan.throttle.load import LoadGate
-from hashscan.scan.throttle.rate_limiter import Pace
-from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.throttle.rate_limiter import RateLimiter
+from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.pool import MakeWorker
 from hashscan.scan.workers.worker import Worker
 from hashscan.settings.cluster import ClusterSettings
-from hashscan.settings.priority import NeighbourSettings
+from hashscan.settings.priority import PrioritySettings
 
 if TYPE_CHECKING:
     from distributed import Nanny, Security
@@ -48,11 +48,11 @@ class HostSettings:
     host: str | None = None
     """The address under which other machines reach this one; None is the address used to reach the
     scheduler."""
-    neighbour: NeighbourSettings = field(default_factory=NeighbourSettings)
+    neighbour: PrioritySettings = field(default_factory=PrioritySettings)
     """The rate and load limits for all its processes together."""
 
 
-def prepared(settings: HostSettings) -> str:
+def check_node(settings: HostSettings) -> str:
     """Check that this machine can take part, before it joins the cluster.
 
     Returns:
@@ -72,9 +72,9 @@ def prepared(settings: HostSettings) -> str:
     trial = WorkerSetup(
         lists=(), sandbox=SandboxOptions("auto"), algorithms=("sha256", "pdq"), max_pixels=64_000_000
     )
-    with Answers() as answers, Worker(trial, answers) as worker:
+    with DecodeCache() as answers, Worker(trial, answers) as worker:
         level = worker.sandbox.start()
-    return f"lists: {', '.join(lists) or 'none but demo'}; sandbox: {level.word}"
+    return f"lists: {', '.join(lists) or 'none but demo'}; sandbox: {level.summary}"
 
 
 def run_host(settings: HostSettings, say: Callable[[str], None], make: MakeWorker = Worker) -> int:
@@ -113,11 +113,11 @@ async def _run(
         asyncio.get_running_loop().add_signal_handler(number, stop, code)
     neighbour = settings.neighbour
     limits = scratch / "pace", neighbour.limit_rate, neighbour.limit_files
-    nannies = _nannies(settings, security, scratch, make, limits if neighbour.paced else None)
+    nannies = _nannies(settings, security, scratch, make, limits if neighbour.rate_limited else None)
     looking = None
     if neighbour.max_load is not None:
         # It is closed when the process ends.
-        gate = LoadGate(neighbour.max_load, Pace.at(*limits))
+        gate = LoadGate(neighbour.max_load, RateLimiter.from_file(*limits))
         looking = asyncio.ensure_future(_look(gate, say))
     starting: asyncio.Future[Any] = asyncio.gather(*(nanny.start() for nanny in nannies))
     try:
@@ -151,7 +151,7 @@ async def _run(
 
 async def _look(gate: LoadGate, say: Callable[[str], None]) -> None:
     while True:
-        if word := gate.look():
+        if word := gate.check():
             say(word)
         await asyncio.sleep(_LOOK_SECONDS)
 

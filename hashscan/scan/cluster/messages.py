@@ -56,7 +56,7 @@ class Job:
         setup["policy"] = policy_document(self.setup.policy)
         setup["access"] = asdict(self.setup.access)
         setup["excepted"] = [asdict(entry) for entry in self.setup.excepted]
-        return dumped(
+        return dump_message(
             {"version": self.version, "lists": [asdict(wanted) for wanted in self.lists], "setup": setup}
         )
 
@@ -132,21 +132,21 @@ class Unprepared:
     """The process id as in `Ready`; empty if there is none."""
 
 
-Greeting = Ready | Busy | Refused
+PrepareAnswer = Ready | Busy | Refused
 
 
-def pack_greeting(greeting: Greeting) -> bytes:
+def pack_greeting(greeting: PrepareAnswer) -> bytes:
     """Return the answer to a job as it is sent."""
-    return dumped({"kind": type(greeting).__name__.lower(), **asdict(greeting)})
+    return dump_message({"kind": type(greeting).__name__.lower(), **asdict(greeting)})
 
 
-def unpack_greeting(data: object) -> Greeting:
+def unpack_greeting(data: object) -> PrepareAnswer:
     """Return the answer to a job.
 
     Raises:
         AnswerError: the data is not a valid answer.
     """
-    document = loaded(data)
+    document = load_message(data)
     try:
         host = text(document.get("host"))
         match document.get("kind"):
@@ -160,12 +160,12 @@ def unpack_greeting(data: object) -> Greeting:
         raise AnswerError(str(error)) from error
 
 
-def dumped(document: Mapping[str, Any]) -> bytes:
+def dump_message(document: Mapping[str, Any]) -> bytes:
     """Return a message as it is sent."""
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
-def loaded(data: object) -> dict[str, Any]:
+def load_message(data: object) -> dict[str, Any]:
     """Parse a message that a node sent.
 
     Raises:

@@ -31,8 +31,8 @@ from hashscan.model import Batch
 from hashscan.scan.cluster.messages import (
     Busy,
     Defect,
-    Greeting,
     Job,
+    PrepareAnswer,
     Ready,
     Refused,
     Unprepared,
@@ -42,24 +42,24 @@ from hashscan.scan.cluster.messages import (
     with_lists,
 )
 from hashscan.scan.cluster.results import Answer, pack_answer
-from hashscan.scan.throttle.rate_limiter import Pace
-from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.throttle.rate_limiter import RateLimiter
+from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.pool import MakeWorker
 from hashscan.scan.workers.wire import PackedBatch, unpack_batch
 from hashscan.scan.workers.worker import Worker
-from hashscan.sources.base import shown_path
+from hashscan.sources.base import full_path
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 
 if TYPE_CHECKING:
     import distributed
 
-SWEEPS_KEPT = 16
+SCANS_MAX = 16
 """The number of scans that a worker is ready for at a time; each costs a sandbox. Idle scans are removed
 for others."""
 
 IDLE_SECONDS = 30.0
 """The time after which a scan is idle: it sent no batch while the worker was free for so long in total,"""
-IDLE_TASKS = 4 * SWEEPS_KEPT
+IDLE_TASKS = 4 * SCANS_MAX
 """or while the worker did this many tasks for other scans: each may have two batches waiting here, in
 turn."""
 
@@ -86,7 +86,7 @@ class NodeSettings:
 @dataclass(slots=True)
 class _Prepared:
     lists: OpenedLists
-    answers: Answers
+    answers: DecodeCache
     worker: Worker
     done: int
     """The number of tasks that the worker had done in total when this scan last sent one,"""
@@ -111,9 +111,9 @@ class Node:
         self._done = 0
         self._free = 0.0
         self._left = time.monotonic()
-        self._pace = None if settings.pace is None else Pace.at(*settings.pace)
+        self._pace = None if settings.pace is None else RateLimiter.from_file(*settings.pace)
 
-    def prepare(self, token: str, job: bytes) -> Greeting:
+    def prepare(self, token: str, job: bytes) -> PrepareAnswer:
         """Open the lists and start the sandbox for a scan, or answer why that is not possible."""
         with self._turn():
             try:
@@ -137,7 +137,7 @@ class Node:
             self._done += 1
             self._asked(token)
             try:
-                return prepared.worker.check(located(batch))
+                return prepared.worker.check(with_local_device(batch))
             except HashscanError as error:
                 return Refused(self._host, _words(error))
             except Exception:  # an answer is required, and an exception would be sent pickled
@@ -171,7 +171,7 @@ class Node:
 
     def _has_room(self) -> bool:
         """Return True if there is room for one more scan, after removing idle ones."""
-        while len(self._sweeps) >= SWEEPS_KEPT:
+        while len(self._sweeps) >= SCANS_MAX:
             token, oldest = next(iter(self._sweeps.items()))
             if self._free - oldest.free <= IDLE_SECONDS and self._done - oldest.done <= IDLE_TASKS:
                 return False
@@ -184,10 +184,10 @@ class Node:
             store = ListStore(self._settings.state / "lists")
             lists = undo.enter_context(store.open([w.name for w in job.lists], datetime.now(UTC)))
             _compare(job, lists)
-            answers = undo.enter_context(Answers())
+            answers = undo.enter_context(DecodeCache())
             worker = undo.enter_context(self._settings.make(with_lists(job, lists.handles), answers))
             if self._pace is not None:
-                worker.keep_pace(self._pace.spend)
+                worker.set_rate_limiter(self._pace.acquire)
             # So that no sandbox has to start, or is found missing, when the first picture arrives.
             worker.sandbox.start()
             undo.pop_all()
@@ -217,7 +217,7 @@ def _compare(job: Job, lists: OpenedLists) -> None:
             )
 
 
-def located(batch: Batch) -> Batch:
+def with_local_device(batch: Batch) -> Batch:
     """Return a batch of files with this machine's device numbers.
 
     Shared storage has the same inodes on every machine, but each machine gives it a device number of its own.
@@ -228,7 +228,7 @@ def located(batch: Batch) -> Batch:
     if batch.source != FILES:
         return batch
     try:
-        descriptor = open_absolute(shown_path(batch.target, batch.folder), PASS_FLAGS)
+        descriptor = open_absolute(full_path(batch.target, batch.folder), PASS_FLAGS)
     except OSError:
         # The same error is found and reported when the folder is opened for reading.
         return batch

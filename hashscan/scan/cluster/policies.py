@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hashscan.matching.policy import Policy
-from hashscan.matching.restored_content import PutBack
+from hashscan.matching.restored_content import RestoredContent
 from hashscan.model import Action, PolicyRule, Weak
 
 
@@ -30,7 +30,7 @@ def policy_from(document: dict[str, Any]) -> Policy:
         tuple(map(Weak, document["act_on"])),
         {name: Weak(weak) for name, weak in document["weak_lists"].items()},
         {
-            bytes.fromhex(sha256): PutBack(day, by, frozenset(tuple(entry) for entry in entries))
+            bytes.fromhex(sha256): RestoredContent(day, by, frozenset(tuple(entry) for entry in entries))
             for sha256, (day, by, entries) in document["put_back"].items()
         },
     )

@@ -38,7 +38,7 @@ READY_SECONDS = 120.0
 """The time in which a worker that was present from the beginning must be ready, if no other is."""
 LOOK_SECONDS = 0.2
 """The interval between two checks of the present workers."""
-OTHERS_SECONDS = 5.0
+OTHER_WORKERS_SECONDS = 5.0
 """The time that the other workers get, once one is ready."""
 CLOSE_SECONDS = 10.0
 _GIVE_UP_SECONDS = 1.0
@@ -86,7 +86,7 @@ class ClusterPool(Pool):
         """Have a batch checked by one of the workers."""
         outer: Future[BatchResult] = Future()
         outer.set_running_or_notify_cancel()
-        self._loop.call_soon_threadsafe(self._dispatcher.take, work_of(batch, outer))
+        self._loop.call_soon_threadsafe(self._dispatcher.submit, work_of(batch, outer))
         return outer
 
     def messages(self) -> Iterator[str]:
@@ -149,7 +149,7 @@ class ClusterPool(Pool):
         """Wait for workers."""
         preparing = dispatcher.preparing
         try:
-            await arrive(dispatcher)
+            await wait_for_workers(dispatcher)
         except (OSError, TimeoutError) as error:
             raise UnreachableError(
                 f"the scheduler {self._cluster.scheduler} went away: {_first_line(error)}",
@@ -204,7 +204,7 @@ class ClusterPool(Pool):
                 await self._client._close(fast=True)
 
 
-async def arrive(dispatcher: Dispatcher) -> None:
+async def wait_for_workers(dispatcher: Dispatcher) -> None:
     """Check for workers until one is ready and the others had their time, or none is left to wait for.
 
     Raises:
@@ -216,20 +216,20 @@ async def arrive(dispatcher: Dispatcher) -> None:
     first_ready: float | None = None
     while True:
         looked = loop.time()
-        await dispatcher.look()
+        await dispatcher.refresh_workers()
         # A late answer of the scheduler shows the workers at the time of the request.
         last_asked += loop.time() - looked
         # Read before the answers, which may all arrive in time.
         asked = bool(preparing) or preparing.unsettled
         # Not longer, otherwise the death of a worker that is waited for would go unnoticed.
-        await preparing.settle_in(LOOK_SECONDS)
+        await preparing.wait_for_answers(LOOK_SECONDS)
         now = loop.time()
         if asked:
             last_asked = now
         if dispatcher.slots:
             first_ready = now if first_ready is None else first_ready
             awaited = bool(preparing) or preparing.unsettled
-            if not awaited or now - first_ready > OTHERS_SECONDS:
+            if not awaited or now - first_ready > OTHER_WORKERS_SECONDS:
                 return
         else:
             alone = not preparing.busy and now - last_asked > ARRIVE_SECONDS

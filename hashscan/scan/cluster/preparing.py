@@ -24,7 +24,7 @@ DEATHS_MAX = 3
 asked."""
 
 
-class Preparing:
+class WorkerPreparation:
     """The workers that are asked to prepare; for one event loop."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Preparing:
         """True if a present worker is still to answer, or to be asked again."""
         return bool(self._unanswered())
 
-    def look(self, present: frozenset[str]) -> None:
+    def refresh(self, present: frozenset[str]) -> None:
         """Ask all new workers to prepare.
 
         Args:
@@ -94,7 +94,7 @@ class Preparing:
             if machine_of(address) not in self.dying:
                 self._running[address] = self._tasks.start(self._prepare(address))
 
-    def again(self, address: str) -> None:
+    def retry(self, address: str) -> None:
         """Ask a worker once more at the next check."""
         self._settled.discard(address)
 
@@ -103,7 +103,7 @@ class Preparing:
         self._settled.clear()
         self.busy.clear()
 
-    async def settle_in(self, seconds: float) -> None:
+    async def wait_for_answers(self, seconds: float) -> None:
         """Wait until the workers that were asked have answered."""
         if self._running:
             await asyncio.wait(set(self._running.values()), timeout=seconds)
@@ -169,7 +169,7 @@ class Preparing:
         if host not in self.busy.values():
             self._say(f"node {host} has as many other sweeps as it can; it is asked again")
         self.busy[address] = host
-        asyncio.get_running_loop().call_later(BUSY_SECONDS, self.again, address)
+        asyncio.get_running_loop().call_later(BUSY_SECONDS, self.retry, address)
 
     def _count_death(self, machine: str) -> None:
         self._deaths[machine] = self._deaths.get(machine, 0) + 1

@@ -23,14 +23,14 @@ from hashscan.model import (
     SandboxLevel,
     Verdict,
 )
-from hashscan.reports.record_values import TEXT_MAX, WrongValueError, array, flag, number, table, text
+from hashscan.reports.record_values import TEXT_MAX, InvalidValueError, array, flag, number, table, text
 from hashscan.scan.cluster.messages import (
     AnswerError,
     Defect,
     Refused,
     Unprepared,
-    dumped,
-    loaded,
+    dump_message,
+    load_message,
 )
 
 Answer = BatchResult | Refused | Defect | Unprepared
@@ -40,17 +40,19 @@ def pack_answer(batch: Batch, answer: Answer) -> bytes:
     """Return the answer to a batch as it is sent."""
     match answer:
         case Unprepared():
-            return dumped({"kind": "unprepared", **asdict(answer)})
+            return dump_message({"kind": "unprepared", **asdict(answer)})
         case Refused():
-            return dumped({"kind": "refused", **asdict(answer)})
+            return dump_message({"kind": "refused", **asdict(answer)})
         case Defect():
-            return dumped({"kind": "defect", "host": answer.host, "traceback": answer.traceback[-TEXT_MAX:]})
+            return dump_message(
+                {"kind": "defect", "host": answer.host, "traceback": answer.traceback[-TEXT_MAX:]}
+            )
     results = [
         None if result == FileResult(item.name, result.stat, Verdict.CLEAN) else _result_fields(item, result)
         for item, result in zip(batch.items, answer.results, strict=True)
     ]
     level = None if answer.sandbox is None else asdict(answer.sandbox)
-    return dumped({"kind": "results", "results": results, "bytes": answer.bytes_read, "sandbox": level})
+    return dump_message({"kind": "results", "results": results, "bytes": answer.bytes_read, "sandbox": level})
 
 
 def unpack_answer(data: object, batch: Batch) -> Answer:
@@ -62,7 +64,7 @@ def unpack_answer(data: object, batch: Batch) -> Answer:
     Raises:
         AnswerError: the data is not a valid answer.
     """
-    document = loaded(data)
+    document = load_message(data)
     try:
         match document.get("kind"):
             case "unprepared":
@@ -73,7 +75,7 @@ def unpack_answer(data: object, batch: Batch) -> Answer:
                 return Defect(text(document.get("host")), text(document.get("traceback")))
             case "results":
                 return _results(document, batch)
-        raise WrongValueError("it is of no kind that there is")
+        raise InvalidValueError("it is of no kind that there is")
     except ValueError as error:
         raise AnswerError(str(error)) from error
 
@@ -81,7 +83,7 @@ def unpack_answer(data: object, batch: Batch) -> Answer:
 def _results(document: dict[str, Any], batch: Batch) -> BatchResult:
     found = array(document.get("results"))
     if len(found) != len(batch.items):
-        raise WrongValueError("it does not cover the batch")
+        raise InvalidValueError("it does not cover the batch")
     results = tuple(
         FileResult(item.name, item.stat, Verdict.CLEAN) if of_file is None else _result(item, table(of_file))
         for item, of_file in zip(batch.items, found, strict=True)
@@ -135,7 +137,7 @@ def _stat(listed: FileStat, size: object) -> FileStat:
 def _match(document: dict[str, Any]) -> Match:
     entry_id, excepted = text(document.get("entry_id")), document.get("excepted")
     if len(entry_id) > ENTRY_ID_MAX or document.get("category") not in CATEGORIES:
-        raise WrongValueError("a match names an entry that can't be")
+        raise InvalidValueError("a match names an entry that can't be")
     return Match(
         text(document.get("list_name")),
         entry_id,
@@ -156,11 +158,11 @@ def _excepted(document: dict[str, Any]) -> ExceptedEntry:
 
 def _digest(document: list[Any]) -> Digest:
     if len(document) != 3:
-        raise WrongValueError("a digest has three parts")
+        raise InvalidValueError("a digest has three parts")
     name, digits, quality = document
     algorithm, value = _algorithm(name), bytes.fromhex(text(digits))
     if len(value) != ALGORITHMS[algorithm].size:
-        raise WrongValueError("a digest has another length")
+        raise InvalidValueError("a digest has another length")
     return Digest(algorithm, value, None if quality is None else number(quality))
 
 
@@ -173,7 +175,7 @@ def _picture(document: dict[str, Any]) -> Picture:
 def _level(document: dict[str, Any]) -> SandboxLevel:
     mode = text(document.get("mode"))
     if mode not in {"required", "auto", "off"}:
-        raise WrongValueError("the level of a sandbox is none")
+        raise InvalidValueError("the level of a sandbox is none")
     return SandboxLevel(
         mode,
         number(document.get("landlock")),
@@ -183,5 +185,5 @@ def _level(document: dict[str, Any]) -> SandboxLevel:
 
 def _algorithm(name: object) -> str:
     if not isinstance(name, str) or name not in ALGORITHMS:
-        raise WrongValueError("it names an algorithm that there isn't")
+        raise InvalidValueError("it names an algorithm that there isn't")
     return name

@@ -28,8 +28,8 @@ def scratch_folder() -> Iterator[Path]:
     """
     place = Path(tempfile.gettempdir())
     try:
-        _remove_left(place)
-        folder, lock = _made(place)
+        _remove_abandoned(place)
+        folder, lock = _create(place)
     except OSError as error:
         raise OutputError(f"can't make a folder in {place}: {error.strerror}") from error
     try:
@@ -39,7 +39,7 @@ def scratch_folder() -> Iterator[Path]:
         os.close(lock)
 
 
-def _made(place: Path) -> tuple[Path, int]:
+def _create(place: Path) -> tuple[Path, int]:
     """Create a new folder and return it with its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
@@ -55,7 +55,7 @@ def _made(place: Path) -> tuple[Path, int]:
             os.close(lock)
 
 
-def _remove_left(place: Path) -> None:
+def _remove_abandoned(place: Path) -> None:
     """Remove the folders of this user that no process has locked."""
     for folder in place.glob(f"{_PREFIX}*"):
         # Other users' folders, symlinks, and folders that another process removes meanwhile are ignored.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
 from hashscan.scan.cluster.messages import Ready
-from hashscan.scan.workers.pool import joined
+from hashscan.scan.workers.pool import merge_results
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -38,11 +38,11 @@ class Work:
             )
         )
 
-    def apart(self) -> list[Work]:
+    def split_by_file(self) -> list[Work]:
         """Return its files as separate work; their results together are its result."""
         parts = _Parts(self, [None] * len(self.batch.items))
         return [
-            Work(replace(self.batch, items=(item,)), parts.taker(position), self.fail, alone=True)
+            Work(replace(self.batch, items=(item,)), parts.receiver(position), self.fail, alone=True)
             for position, item in enumerate(self.batch.items)
         ]
 
@@ -66,12 +66,12 @@ class _Parts:
     whole: Work
     answers: list[BatchResult | None]
 
-    def taker(self, position: int) -> Callable[[BatchResult], None]:
+    def receiver(self, position: int) -> Callable[[BatchResult], None]:
         def take(answer: BatchResult) -> None:
             self.answers[position] = answer
             answers = [known for known in self.answers if known is not None]
             if len(answers) == len(self.answers):
-                self.whole.settle(joined([[place] for place in range(len(answers))], answers))
+                self.whole.settle(merge_results([[place] for place in range(len(answers))], answers))
 
         return take
 

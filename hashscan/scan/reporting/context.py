@@ -11,11 +11,11 @@ from hashscan.attribution.sites import Sites
 from hashscan.model import Reporter, SiteRule
 from hashscan.reports.names import path_bytes
 from hashscan.reports.record_lines import Record
-from hashscan.reports.report import Context
-from hashscan.state.findings.digests import KnownDigests
+from hashscan.reports.report import ReportContext
+from hashscan.state.findings.digests import FindingDigests
 
 
-def context_of(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None) -> Context:
+def report_context(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None) -> ReportContext:
     """Return the context of reports.
 
     Args:
@@ -30,11 +30,11 @@ def context_of(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None)
     def url_of(record: Record) -> str:
         return compiled.url_of(path_bytes(record)) if "path" in record else ""
 
-    return Context(url_of=url_of, reporter=reporter)
+    return ReportContext(url_of=url_of, reporter=reporter)
 
 
 @contextmanager
-def explained(context: Context, state: Path | None) -> Iterator[Context]:
+def with_digests(context: ReportContext, state: Path | None) -> Iterator[ReportContext]:
     """Yield the context with the digests of findings that the state folder has.
 
     Args:
@@ -44,5 +44,5 @@ def explained(context: Context, state: Path | None) -> Iterator[Context]:
     if state is None:
         yield context
         return
-    with KnownDigests(state) as known:
+    with FindingDigests(state) as known:
         yield replace(context, digests=known.of)

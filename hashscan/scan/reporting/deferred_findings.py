@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from hashscan.errors import OutputError
-from hashscan.matching.circuit_breaker import Breaker, owner_of
+from hashscan.matching.circuit_breaker import CircuitBreaker, owner_of
 from hashscan.model import Verdict
 from hashscan.reports.record_lines import Record, public
 from hashscan.reports.records import is_accusing
@@ -27,7 +27,7 @@ _NAMED = 100
 """The number of entries that a report names."""
 
 
-class Settlement:
+class DeferredFindings:
     """The deferred findings, and the final record of each when the scan ends.
 
     Raises:
@@ -35,14 +35,14 @@ class Settlement:
     """
 
     def __init__(self, limits: BreakerLimits) -> None:
-        self._breaker = Breaker(limits)
-        self._records = _Records()
+        self._breaker = CircuitBreaker(limits)
+        self._records = _RecordSpool()
         self.held = 0
         """The number of findings that the circuit breaker changed to held."""
         self.changed = False
         """True if a final record may differ from the first one."""
 
-    def take(self, record: Record) -> bool:
+    def add(self, record: Record) -> bool:
         """Count a record, and return True if it is deferred because its final verdict is not known yet."""
         if record["type"] != "finding":
             return False
@@ -57,7 +57,7 @@ class Settlement:
         for finding in findings:
             self._breaker.count(finding, owner_of(finding))
 
-    def settle(self, act: Act | None = None) -> None:
+    def finalize(self, act: Act | None = None) -> None:
         """Make the final records, after the scan has found everything.
 
         Args:
@@ -66,7 +66,7 @@ class Settlement:
         if not self._records.number or (act is None and not self._breaker.has_tripped):
             return
         self.changed = True
-        last = _Records()
+        last = _RecordSpool()
         judged: Iterable[Record] = map(self._breaker.judge, self._records)
         try:
             for record in judged if act is None else act(judged):
@@ -83,12 +83,12 @@ class Settlement:
         """Yield the final records; the first records as long as there are no final ones."""
         return map(public, self._records)
 
-    def last_held(self) -> Iterator[Record]:
+    def held_records(self) -> Iterator[Record]:
         """Yield the records that the circuit breaker changed to held."""
         records = self._records if self.held else ()
         return (record for record in records if record["verdict"] == Verdict.HELD)
 
-    def said(self) -> list[str]:
+    def breaker_messages(self) -> list[str]:
         """Return the circuit breaker's messages, a line each."""
         entries = self._breaker.said()
         if not entries:
@@ -114,7 +114,7 @@ class Settlement:
         self._records.close()
 
 
-class _Records:
+class _RecordSpool:
     """A list of records on disk, in the order in which they were added."""
 
     def __init__(self) -> None:

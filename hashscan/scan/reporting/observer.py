@@ -12,7 +12,7 @@ from hashscan.reports.record_lines import Record
 from hashscan.reports.summary import Summary
 
 
-class Run(Protocol):
+class RunningScan(Protocol):
     """The interface of a running scan, or of a substitute for one, that an observer may use."""
 
     summary: Summary
@@ -27,23 +27,23 @@ class Run(Protocol):
 class Observer:
     """An observer of a scan's progress; this base class ignores all events."""
 
-    def opened(self, lists: Sequence[ListInfo]) -> None:
+    def lists_opened(self, lists: Sequence[ListInfo]) -> None:
         """Handle that the lists were opened; some may not be usable."""
 
-    def excepted(self, exceptions: Exceptions) -> None:
+    def exceptions_loaded(self, exceptions: Exceptions) -> None:
         """Handle the entries that exceptions withhold, and those whose exceptions have expired."""
 
-    def set_aside(self, path: Path) -> None:
+    def unfinished_report_renamed(self, path: Path) -> None:
         """Handle that an earlier, killed scan left an unfinished report, which was renamed to this path."""
 
-    def told(self, message: str) -> None:
+    def message(self, message: str) -> None:
         """Handle a message for the operator."""
 
     def beginning(self) -> None:
         """The sweep is about to leave a report and a record in the state; it is not to be cut off from now
         on."""
 
-    def begun(self, run: Run) -> None:
+    def started(self, run: RunningScan) -> None:
         """Handle that the scan is about to read; it may be stopped from now on."""
 
     def tick(self) -> None:
@@ -52,6 +52,6 @@ class Observer:
     def record(self, record: Record) -> None:
         """Handle a record; called with every record of the report."""
 
-    def stopped_with(self) -> int | None:
+    def stop_exit_code(self) -> int | None:
         """Return the exit code to use if the scan was stopped from outside."""
         return None

@@ -19,7 +19,7 @@ _REPORTS = "reports"
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ReportPaths:
     """The paths of a scan's record file and of the reports that are made from it."""
 
     records: tuple[Path | None, ...]
@@ -41,9 +41,9 @@ class Places:
         return tuple(path for path in paths if path is not None and path != self.passing)
 
 
-def places_of(
+def report_paths(
     reports: Sequence[ReportTarget], state: Path | None, started: datetime, identity: str
-) -> Places:
+) -> ReportPaths:
     """Choose the paths of all reports.
 
     Other formats are made from a record in a file. If no such file was asked for, there is one all the same:
@@ -61,17 +61,17 @@ def places_of(
     records = tuple(report.path for report in reports if report.format == RECORD)
     made = tuple(report for report in reports if report.format != RECORD)
     if any(path is not None for path in records) or (records and not made):
-        return Places(records, made)
+        return ReportPaths(records, made)
     if state is not None:
-        return Places((*records, default_report(state, started, identity)), made)
+        return ReportPaths((*records, default_report(state, started, identity)), made)
     if not made:
-        return Places((None,))
+        return ReportPaths((None,))
     beside = next((report.path for report in made if report.path is not None), None)
     if beside is None:
         passing = Path(tempfile.gettempdir()) / f"hashscan-{identity}{RECORD_SUFFIX}"
     else:
         passing = beside.with_name(beside.name + RECORD_SUFFIX)
-    return Places((*records, passing), made, passing)
+    return ReportPaths((*records, passing), made, passing)
 
 
 def default_report(state: Path, started: datetime, identity: str) -> Path:

@@ -11,13 +11,13 @@ from typing import Any
 from hashscan.errors import UsageError
 from hashscan.reports.reading import read_report
 from hashscan.reports.record_lines import Record
-from hashscan.reports.record_values import WrongValueError, array, table, text
+from hashscan.reports.record_values import InvalidValueError, array, table, text
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _IDENTITY = ("inode", "size", "mtime_ns", "ctime_ns")
 
 
-def understood(report: Path) -> Iterator[Record]:
+def validated_records(report: Path) -> Iterator[Record]:
     """Yield the records of a report, the scan's record first, with all fields that a move needs.
 
     Raises:
@@ -67,7 +67,7 @@ def _check_finding(finding: Record) -> None:
     if "sha256" in table(finding.get("digests", {})) and not _SHA256.fullmatch(
         text(finding["digests"]["sha256"])
     ):
-        raise WrongValueError("a digest is none")
+        raise InvalidValueError("a digest is none")
 
 
 def _check_path(fields: Record) -> None:
@@ -79,15 +79,15 @@ def _check_path(fields: Record) -> None:
         if "path_b64" in fields and b"\0" in _decoded(fields["path_b64"]):
             raise ValueError
     except ValueError:
-        raise WrongValueError("a path is none") from None
+        raise InvalidValueError("a path is none") from None
 
 
 def _decoded(value: Any) -> bytes:
     if not isinstance(value, str):
-        raise WrongValueError("a path is none")
+        raise InvalidValueError("a path is none")
     return base64.b64decode(value, validate=True)
 
 
 def _check_integer(value: Any) -> None:
     if type(value) is not int:
-        raise WrongValueError("a number is none")
+        raise InvalidValueError("a number is none")

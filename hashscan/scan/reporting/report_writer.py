@@ -17,19 +17,19 @@ from hashscan.reports.conversion import convert
 from hashscan.reports.destinations import require_destination
 from hashscan.reports.record_lines import Record, public
 from hashscan.reports.records import summary_record
-from hashscan.reports.report import BARE, Context, Report, speaker
-from hashscan.reports.sink import ReportSink
+from hashscan.reports.report import BARE, Report, ReportContext, require_reporter
+from hashscan.reports.sink import ReportFile
 from hashscan.reports.summary import Summary
-from hashscan.scan.reporting.context import context_of, explained
-from hashscan.scan.reporting.deferred_findings import Act, Settlement
+from hashscan.scan.reporting.context import report_context, with_digests
+from hashscan.scan.reporting.deferred_findings import Act, DeferredFindings
 from hashscan.scan.reporting.observer import Observer
-from hashscan.scan.reporting.report_paths import Places
+from hashscan.scan.reporting.report_paths import ReportPaths
 from hashscan.settings.policy import BreakerLimits
-from hashscan.settings.scan import SweepSettings
+from hashscan.settings.scan import ScanSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ScanResult:
     """The result of a scan."""
 
     exit_code: int
@@ -55,15 +55,15 @@ def only_test_entries(lists: Sequence[ListInfo]) -> bool:
     return found - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
 
 
-class Writing:
+class ReportWriter:
     """All reports of one scan, which get the same records."""
 
     def __init__(
         self,
-        places: Places,
+        places: ReportPaths,
         observer: Observer,
         breaker: BreakerLimits,
-        context: Context = BARE,
+        context: ReportContext = BARE,
         customers: Customers = NO_CUSTOMERS,
         state: Path | None = None,
     ) -> None:
@@ -88,7 +88,7 @@ class Writing:
             if made.path is not None:
                 require_destination(made.path)
         if any(REPORT_FORMATS[made.format].needs_reporter for made in places.made):
-            speaker(context)
+            require_reporter(context)
         self._observer = observer
         self._places = places
         self._context = context
@@ -96,13 +96,13 @@ class Writing:
         self._state = state
         self._settled = False
         with ExitStack() as stack:
-            self._settlement = Settlement(breaker)
+            self._settlement = DeferredFindings(breaker)
             stack.callback(self._settlement.close)
-            self._sinks = [stack.enter_context(ReportSink(path)) for path in places.records]
+            self._sinks = [stack.enter_context(ReportFile(path)) for path in places.records]
             self._stack = stack.pop_all()
         for sink in self._sinks:
             if sink.set_aside is not None:
-                observer.set_aside(sink.set_aside)
+                observer.unfinished_report_renamed(sink.set_aside)
 
     @property
     def identities(self) -> frozenset[tuple[int, int]]:
@@ -112,7 +112,7 @@ class Writing:
     def emit(self, record: Record) -> None:
         """Write a record to all reports and the observer, with the customer whose file it is about."""
         record = self._customers.named(record)
-        waits = self._settlement.take(record)
+        waits = self._settlement.add(record)
         record = public(record)
         for sink in self._sinks:
             if not waits or sink.destination is not None:
@@ -133,22 +133,22 @@ class Writing:
         """
         settlement = self._settlement
         settlement.count_besides(besides)
-        settlement.settle(act)
-        summary.hold(settlement.last_held())
+        settlement.finalize(act)
+        summary.hold(settlement.held_records())
         self._settled = True
         # Files already have the first records, standard output has none of them yet.
         for sink in sorted(self._sinks, key=lambda sink: sink.destination is not None):
             if settlement.changed or sink.destination is None:
-                sink.settle(settlement.records())
+                sink.replace_matches(settlement.records())
         for record in settlement.records():
             self._observer.record(record)
-        for words in settlement.said():
-            self._observer.told(words)
+        for words in settlement.breaker_messages():
+            self._observer.message(words)
         return settlement.fields()
 
     def held(self) -> Iterator[Record]:
         """Yield the findings that the circuit breaker changed to held; call it after `settle`."""
-        return self._settlement.last_held()
+        return self._settlement.held_records()
 
     def conclude(
         self,
@@ -158,7 +158,7 @@ class Writing:
         shortcomings: Sequence[str],
         seconds: float,
         further: Record | None = None,
-    ) -> Outcome:
+    ) -> ScanResult:
         """Write the summary, and rename the reports to their final names.
 
         Args:
@@ -186,7 +186,7 @@ class Writing:
             sink.finish()
         places = self._places
         record = None if places.source == places.passing else places.source
-        return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, places.kept, record)
+        return ScanResult(exit_code, summary, lists, tuple(shortcomings), seconds, places.kept, record)
 
     def convert(self) -> None:
         """Make the reports in other formats, when the record has its final name and the state is stored.
@@ -197,7 +197,7 @@ class Writing:
         """
         places = self._places
         failures: list[HashscanError] = []
-        with explained(self._context, self._state) as context:
+        with with_digests(self._context, self._state) as context:
             for made in places.made:
                 assert places.source is not None
                 try:
@@ -206,15 +206,15 @@ class Writing:
                     failures.append(error)
                     continue
                 for reason, number in left_out.items():
-                    self._observer.told(f"left out of the {made.format} report: {number} {reason}")
+                    self._observer.message(f"left out of the {made.format} report: {number} {reason}")
         for failure in failures[1:]:
-            self._observer.told(str(failure))
+            self._observer.message(str(failure))
         if failures:
             raise failures[0]
         if places.passing is not None:
             places.passing.unlink()
 
-    def __enter__(self) -> Writing:
+    def __enter__(self) -> ReportWriter:
         return self
 
     def __exit__(
@@ -224,11 +224,13 @@ class Writing:
         with suppress(OutputError):
             for sink in () if self._settled else self._sinks:
                 if sink.destination is None:
-                    sink.settle(self._settlement.records())
+                    sink.replace_matches(self._settlement.records())
         self._stack.__exit__(kind, error, trace)
 
 
-def writing_of(settings: SweepSettings, places: Places, observer: Observer, customers: Customers) -> Writing:
+def open_reports(
+    settings: ScanSettings, places: ReportPaths, observer: Observer, customers: Customers
+) -> ReportWriter:
     """Open the reports that the settings ask for.
 
     Args:
@@ -250,11 +252,11 @@ def writing_of(settings: SweepSettings, places: Places, observer: Observer, cust
                 f"the format {made.format} needs digests, and this sweep keeps none",
                 advice="Add --with-digests.",
             )
-    return Writing(
+    return ReportWriter(
         places,
         observer,
         settings.breaker,
-        context_of(settings.sites, settings.reporter),
+        report_context(settings.sites, settings.reporter),
         customers,
         state,
     )

@@ -16,10 +16,10 @@ from hashscan import __version__
 from hashscan.model import ListInfo, TrustState
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import SCHEMA, summary_record
-from hashscan.reports.sink import ReportSink
+from hashscan.reports.sink import ReportFile
 from hashscan.reports.summary import Summary, exit_code_of
-from hashscan.scan.reporting.deferred_findings import Settlement
-from hashscan.scan.sharding.same_scan import long_apart, require_same_sweep, shown_other_files
+from hashscan.scan.reporting.deferred_findings import DeferredFindings
+from hashscan.scan.sharding.same_scan import listing_differences, require_same_scan, time_gaps
 from hashscan.scan.sharding.shard_report import SANDBOX_LEVELS, SANDBOX_MODES, ShardReport, open_report
 
 _NAMED = 30
@@ -27,7 +27,7 @@ _NAMED = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergeResult:
     """The result of merging reports."""
 
     summary: Summary
@@ -39,7 +39,7 @@ class Merged:
     """The circuit breaker's messages, a line each."""
 
 
-def merge_reports(paths: Sequence[Path], sink: ReportSink) -> Merged:
+def merge_reports(paths: Sequence[Path], sink: ReportFile) -> MergeResult:
     """Merge the reports of shards; each is read once, and only the data about shards stays in memory.
 
     The matches of an entry are counted over all shards.
@@ -53,19 +53,19 @@ def merge_reports(paths: Sequence[Path], sink: ReportSink) -> Merged:
         OutputError: a report can't be read to its end.
     """
     reports = sorted(map(open_report, paths), key=lambda report: report.shard.index)
-    require_same_sweep(reports)
+    require_same_scan(reports)
     sink.write(_sweep_record(reports))
     total = Summary()
-    with closing(Settlement(reports[0].breaker)) as settlement:
+    with closing(DeferredFindings(reports[0].breaker)) as settlement:
         for report in reports:
             for record in report.records():
-                if not settlement.take(record) or sink.destination is not None:
+                if not settlement.add(record) or sink.destination is not None:
                     sink.write(record)
-            total.take(report.counted.fields() if report.summary is None else report.summary)
-        settlement.settle()
-        total.hold(settlement.last_held())
+            total.add_fields(report.counted.fields() if report.summary is None else report.summary)
+        settlement.finalize()
+        total.hold(settlement.held_records())
         if settlement.changed or sink.destination is None:
-            sink.settle(settlement.records())
+            sink.replace_matches(settlement.records())
         return _conclude(reports, total, settlement, sink)
 
 
@@ -121,16 +121,16 @@ def _excepted(reports: Sequence[ShardReport]) -> Iterator[Record]:
 
 
 def _conclude(
-    reports: Sequence[ShardReport], total: Summary, settlement: Settlement, sink: ReportSink
-) -> Merged:
+    reports: Sequence[ShardReport], total: Summary, settlement: DeferredFindings, sink: ReportFile
+) -> MergeResult:
     first = reports[0].sweep
     lists = [ListInfo(name, TrustState(info["state"])) for name, info in _worst_lists(reports).items()]
     short = [
         *total.shortcomings(lists, strict=first["strict"]),
         *_missing(reports),
-        *_of_each(reports, strict=first["strict"]),
-        *shown_other_files(reports),
-        *long_apart(reports),
+        *_shard_shortcomings(reports, strict=first["strict"]),
+        *listing_differences(reports),
+        *time_gaps(reports),
     ]
     exit_code = exit_code_of(found=total.found(first["fail_on"]), incomplete=bool(short))
     summaries = [report.summary for report in reports if report.summary is not None]
@@ -151,7 +151,7 @@ def _conclude(
         fields["seconds"] = round((ended - began).total_seconds(), 3)
         fields["ended"] = ended.isoformat()
     sink.write(summary_record(fields))
-    return Merged(total, tuple(short), len(reports), exit_code, tuple(settlement.said()))
+    return MergeResult(total, tuple(short), len(reports), exit_code, tuple(settlement.breaker_messages()))
 
 
 def _missing(reports: Sequence[ShardReport]) -> list[str]:
@@ -168,14 +168,14 @@ def _missing(reports: Sequence[ShardReport]) -> list[str]:
     return [f"shards {', '.join(named[:-1])} and {named[-1]} of {count} are missing"]
 
 
-def _of_each(reports: Sequence[ShardReport], *, strict: bool) -> Iterator[str]:
+def _shard_shortcomings(reports: Sequence[ShardReport], *, strict: bool) -> Iterator[str]:
     """Yield the reasons why single shards are incomplete, beyond what their counts show."""
     for report in reports:
         if report.summary is None:
             yield f"{report.name} was not swept to its end: {report.path.name} has no summary"
             continue
         own = Summary()
-        own.take(report.summary)
+        own.add_fields(report.summary)
         known = own.shortcomings(report.lists, strict=strict)
         for words in report.summary["incomplete"]:
             if words not in known:

@@ -12,7 +12,7 @@ from hashscan.errors import UsageError
 from hashscan.model import ListInfo, TrustState
 from hashscan.scan.sharding.shard_report import ShardReport
 
-SAME: Mapping[str, str] = {
+SAME_FIELDS: Mapping[str, str] = {
     "targets": "swept other targets than the second",
     "inventory": "took another inventory than the second",
     "files_from": "differs from the second in --files-from",
@@ -42,11 +42,11 @@ SELECTION: Mapping[str, str] = {
 }
 """The options behind the fields that `selection_fields` writes into a report."""
 
-FEWEST = 0.8
+LISTED_RATIO_MIN = 0.8
 """The fraction of files: a shard that listed less than this part of another shard's files listed another
 tree."""
 
-APART = timedelta(hours=12)
+GAP_MAX = timedelta(hours=12)
 """The longest plausible gap between two shards of one scan. If one ends longer before the next begins, its
 report may be left over from an earlier scan."""
 
@@ -54,7 +54,7 @@ _SHOWN = 60
 """The number of characters of a value that an error shows."""
 
 
-def require_same_sweep(reports: Sequence[ShardReport]) -> None:
+def require_same_scan(reports: Sequence[ShardReport]) -> None:
     """Raise an error unless the reports are different shards of one scan.
 
     Args:
@@ -92,7 +92,7 @@ def require_same_sweep(reports: Sequence[ShardReport]) -> None:
 
 
 def _differences(report: ShardReport, first: ShardReport) -> Iterator[str]:
-    for key, words in SAME.items():
+    for key, words in SAME_FIELDS.items():
         ours, theirs = report.sweep.get(key), first.sweep.get(key)
         # The path of a list of names may differ between machines; the names are compared by their checksum.
         if ours != theirs and (key != "files_from" or ours is None or theirs is None):
@@ -123,23 +123,24 @@ def _other_lists(report: ShardReport, first: ShardReport) -> Iterator[str]:
         # Versions of a local list are counted on each machine.
         local = ours.state is theirs.state is TrustState.LOCAL
         if not local and ours.version != theirs.version:
-            yield f"used {_spoken(ours)}, the second {_spoken(theirs)}"
+            yield f"used {_list_label(ours)}, the second {_list_label(theirs)}"
         if ours.fingerprint != theirs.fingerprint:
             yield (
-                f"has other content in the list {name} ({_spoken(ours)}) than the second ({_spoken(theirs)})"
+                f"has other content in the list {name} ({_list_label(ours)}) than the second "
+                f"({_list_label(theirs)})"
             )
 
 
 def _named(lists: Mapping[str, ListInfo]) -> str:
-    return " and ".join(_spoken(lists[name]) for name in sorted(lists)) or "no list"
+    return " and ".join(_list_label(lists[name]) for name in sorted(lists)) or "no list"
 
 
-def _spoken(info: ListInfo) -> str:
+def _list_label(info: ListInfo) -> str:
     state = "" if info.state in {TrustState.FRESH, TrustState.STALE} else f", {info.state.value}"
     return f"{info.name} version {info.version} ({info.entries} entries{state})"
 
 
-def shown_other_files(reports: Sequence[ShardReport]) -> list[str]:
+def listing_differences(reports: Sequence[ShardReport]) -> list[str]:
     """Return reasons to assume that shards listed different files; call it after reading the reports."""
     swept = [report for report in reports if report.summary is not None and "listed" in report.summary]
     if not swept:
@@ -150,7 +151,7 @@ def shown_other_files(reports: Sequence[ShardReport]) -> list[str]:
 
     least, most = min(swept, key=listed), max(swept, key=listed)
     named = "files_from" in reports[0].sweep
-    if listed(least) < listed(most) * (1 if named else FEWEST):
+    if listed(least) < listed(most) * (1 if named else LISTED_RATIO_MIN):
         return [
             f"shards did not have the same before them: {least.name} was shown {listed(least)} files, "
             f"{most.name} {listed(most)}"
@@ -169,14 +170,14 @@ def _sum(report: ShardReport) -> str:
     return "" if report.summary is None else str(report.summary["listed_sum"])
 
 
-def long_apart(reports: Sequence[ShardReport]) -> list[str]:
+def time_gaps(reports: Sequence[ShardReport]) -> list[str]:
     """Return messages about shards that may be of an earlier scan: they ended long before others began."""
     by_start = sorted(reports, key=lambda report: report.started)
     last = by_start[0]
     short = []
     for report in by_start[1:]:
         gap = report.started - (last.ended or last.started)
-        if gap > APART:
+        if gap > GAP_MAX:
             short.append(
                 f"{last.name} was done {gap // timedelta(hours=1)} hours before {report.name} began, "
                 f"and may be of an earlier sweep"

@@ -13,7 +13,7 @@ from hashscan.lists.manifest import LIST_NAME
 from hashscan.model import ALGORITHMS, FolderReason, ListInfo, Reason, Shard, TrustState, Verdict
 from hashscan.reports.reading import read_report
 from hashscan.reports.record_lines import Record
-from hashscan.reports.record_values import WrongValueError, array, flag, moment, number, table, text
+from hashscan.reports.record_values import InvalidValueError, array, flag, moment, number, table, text
 from hashscan.reports.records import FINDINGS
 from hashscan.reports.summary import Summary
 from hashscan.settings.policy import BreakerLimits
@@ -107,7 +107,7 @@ class ShardReport:
 
     def _compare(self, summary: Record) -> None:
         said = Summary()
-        said.take(summary)
+        said.add_fields(summary)
         said.verdicts[Verdict.CLEAN] = 0
         if said.accepted != self.counted.accepted:
             raise UsageError(
@@ -150,7 +150,7 @@ def _check_sweep(report: ShardReport) -> None:
     sweep = report.sweep
     for info in report.lists:
         if not LIST_NAME.fullmatch(info.name):
-            raise WrongValueError("a list has a name that none can have")
+            raise InvalidValueError("a list has a name that none can have")
     for key in ("uuid", "version", "host"):
         text(sweep[key])
     for target in array(sweep["targets"]):
@@ -167,7 +167,7 @@ def _check_sweep(report: ShardReport) -> None:
 
 
 def _check_summary(summary: Record) -> None:
-    Summary().take(summary)
+    Summary().add_fields(summary)
     for words in array(summary["incomplete"]):
         text(words)
     flag(summary["only_test_entries"])
@@ -195,7 +195,7 @@ def _count(counted: Summary, record: Record) -> None:
         return
     verdict, reason = Verdict(text(record["verdict"])), record.get("reason")
     if record["type"] != ("finding" if verdict in FINDINGS else verdict.value):
-        raise WrongValueError("its verdict is of another type")
+        raise InvalidValueError("its verdict is of another type")
     counted.count(verdict, None if reason is None else Reason(text(reason)))
     if "accepted" in record and verdict in FINDINGS:
         for key in ("reason", "until"):
@@ -219,7 +219,7 @@ def _category(match: dict[str, Any]) -> str:
 
 def _one_of(value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise WrongValueError("a word is none of those that can stand there")
+        raise InvalidValueError("a word is none of those that can stand there")
 
 
 def _words(error: Exception) -> str:

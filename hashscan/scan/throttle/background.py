@@ -9,7 +9,7 @@ import contextlib
 import os
 import platform
 
-from hashscan.sandbox.autogroup import carry_niceness
+from hashscan.sandbox.autogroup import set_autogroup_niceness
 from hashscan.sandbox.libc import syscall
 
 NICEST = 19
@@ -28,7 +28,7 @@ _OF_PROCESS = 1
 _IDLE = 3 << 13  # class 3, linux/ioprio.h
 
 
-def step_back() -> None:
+def lower_priority() -> None:
     """Use processors and disks only when nobody else does, until the process ends.
 
     Disks respect this if their scheduler supports priorities: bfq and mq-deadline do, none and kyber don't.
@@ -41,10 +41,10 @@ def step_back() -> None:
             syscall(number, _OF_PROCESS, 0, _IDLE)
     if os.getsid(0) == os.getpid():
         # The session of a service contains no other processes.
-        carry_niceness()
+        set_autogroup_niceness()
 
 
-def follow() -> None:
+def isolate_session() -> None:
     """Make a worker's niceness count against other sessions, if it is not 0.
 
     The worker gets a session of its own, because the session that started the scan must not become slower
@@ -52,4 +52,4 @@ def follow() -> None:
     """
     if os.getpriority(os.PRIO_PROCESS, 0) > 0:
         os.setsid()
-        carry_niceness()
+        set_autogroup_niceness()

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 from hashscan.errors import UsageError
-from hashscan.scan.throttle.rate_limiter import Pace
+from hashscan.scan.throttle.rate_limiter import RateLimiter
 
-GO_ON_BELOW = 0.75
+RESUME_BELOW = 0.75
 """A held scan continues below this fraction of the limit; between the two values the state stays as it is."""
 
 LOADAVG = Path("/proc/loadavg")
@@ -32,7 +32,7 @@ class LoadGate:
     """A check of the load at intervals; it holds the workers through their rate limiter."""
 
     def __init__(
-        self, most: float, pace: Pace, source: Path = LOADAVG, *, until: float | None = None
+        self, most: float, pace: RateLimiter, source: Path = LOADAVG, *, until: float | None = None
     ) -> None:
         """Read the load for the first time.
 
@@ -59,7 +59,7 @@ class LoadGate:
                 advice="A systemd unit needs ProcSubset=all for it.",
             ) from error
 
-    def look(self) -> str:
+    def check(self) -> str:
         """Read the load, if the interval has passed.
 
         Returns:
@@ -86,7 +86,7 @@ class LoadGate:
         if not self._pace.held and others > self._most:
             self._pace.held = True
             return f"the load of others is {others:.1f}, over {self._most:g}: waiting"
-        if self._pace.held and others <= GO_ON_BELOW * self._most:
+        if self._pace.held and others <= RESUME_BELOW * self._most:
             self._pace.held = False
             return f"the load of others is {others:.1f}: going on"
         return ""

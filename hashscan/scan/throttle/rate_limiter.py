@@ -37,7 +37,7 @@ _HELD_AT = _UNTIL.size
 _SIZE = _HELD_AT + 1
 
 
-class Pace:
+class RateLimiter:
     """The shared table of the rate limiter; other processes may get it, pickled, when they start."""
 
     def __init__(
@@ -68,7 +68,9 @@ class Pace:
         self._threads = threading.Lock()
 
     @classmethod
-    def at(cls, path: Path, bytes_per_second: float | None, files_per_second: float | None) -> Pace:
+    def from_file(
+        cls, path: Path, bytes_per_second: float | None, files_per_second: float | None
+    ) -> RateLimiter:
         """Map the table in a file, which is created if necessary, for processes that share only a path.
 
         Raises:
@@ -82,7 +84,7 @@ class Pace:
         return cls(bytes_per_second, files_per_second, descriptor=descriptor)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _received, (*self._rates, DupFd(self._descriptor))
+        return _unpickle, (*self._rates, DupFd(self._descriptor))
 
     @property
     def held(self) -> bool:
@@ -93,7 +95,7 @@ class Pace:
     def held(self, value: bool) -> None:
         self._memory[_HELD_AT] = value
 
-    def spend(self, files: int, size: int) -> None:
+    def acquire(self, files: int, size: int) -> None:
         """Wait until the rate limits allow to open this many files and read this many bytes."""
         while self._memory[_HELD_AT]:
             time.sleep(_LOOK_SECONDS)
@@ -127,7 +129,7 @@ class Pace:
         self._memory.close()
         os.close(self._descriptor)
 
-    def __enter__(self) -> Pace:
+    def __enter__(self) -> RateLimiter:
         return self
 
     def __exit__(
@@ -136,5 +138,5 @@ class Pace:
         self.close()
 
 
-def _received(bytes_per_second: float | None, files_per_second: float | None, passed: Any) -> Pace:
-    return Pace(bytes_per_second, files_per_second, descriptor=passed.detach())
+def _unpickle(bytes_per_second: float | None, files_per_second: float | None, passed: Any) -> RateLimiter:
+    return RateLimiter(bytes_per_second, files_per_second, descriptor=passed.detach())

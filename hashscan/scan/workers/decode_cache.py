@@ -51,7 +51,7 @@ _SLOTS_AT = _HINTS_AT + _HINTS
 _RING_AT = _SLOTS_AT + _SLOTS * _PLACE.size
 
 
-class Answers:
+class DecodeCache:
     """The shared table of the decode cache; other processes may get it, pickled, when they start."""
 
     def __init__(self, ring_bytes: int = RING_BYTES, *, descriptor: int | None = None) -> None:
@@ -67,10 +67,10 @@ class Answers:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._descriptor < 0:
-            return Answers, (self._ring_bytes,)
+            return DecodeCache, (self._ring_bytes,)
         return _received, (self._ring_bytes, DupFd(self._descriptor))
 
-    def met(self, trait: bytes) -> bool:
+    def seen_before(self, trait: bytes) -> bool:
         """Return True if content with this trait was probably read before, and record that it is read now.
 
         Args:
@@ -84,7 +84,7 @@ class Answers:
         before, self._memory[place] = self._memory[place], tag
         return before == tag
 
-    def recall(self, owner: int, sha256: bytes) -> bytes | None:
+    def get(self, owner: int, sha256: bytes) -> bytes | None:
         """Return the cached reply for an owner's content, or None."""
         key = _key(owner, sha256)
         (place,) = _PLACE.unpack_from(self._memory, _slot(key))
@@ -98,7 +98,7 @@ class Answers:
         answer = self._memory[first : first + length]
         return answer if _checksum(key, answer) == checksum else None
 
-    def keep(self, owner: int, sha256: bytes, answer: bytes) -> None:
+    def put(self, owner: int, sha256: bytes, answer: bytes) -> None:
         """Store a reply, if necessary in place of the oldest; a reply too long for the ring is not stored."""
         key = _key(owner, sha256)
         entry = _ENTRY.pack(_checksum(key, answer), key, len(answer)) + answer
@@ -121,7 +121,7 @@ class Answers:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def __enter__(self) -> Answers:
+    def __enter__(self) -> DecodeCache:
         return self
 
     def __exit__(
@@ -156,8 +156,8 @@ def _anonymous_file(size: int) -> int:
     return descriptor
 
 
-def _received(ring_bytes: int, passed: Any) -> Answers:
-    return Answers(ring_bytes, descriptor=passed.detach())
+def _received(ring_bytes: int, passed: Any) -> DecodeCache:
+    return DecodeCache(ring_bytes, descriptor=passed.detach())
 
 
 def _key(owner: int, sha256: bytes) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.matching.setup import WorkerSetup
-from hashscan.model import ALWAYS_COMPUTED, FileResult, Kept, Reason, Verdict
+from hashscan.model import ALWAYS_COMPUTED, FileResult, Reason, StoredContentData, Verdict
 from hashscan.scan.single import check_file
 from hashscan.scan.workers.worker import Worker
 
@@ -39,7 +39,7 @@ class DecodingCount:
         self._counts: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)
         """By format and owner: the number of decoded and of undecoded files."""
 
-    def add(self, result: FileResult, kept: Kept | None) -> None:
+    def add(self, result: FileResult, kept: StoredContentData | None) -> None:
         """Count one file that was read.
 
         Args:

@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import ClassVar
 
 from hashscan.matching.setup import WorkerSetup
-from hashscan.model import Batch, BatchResult, FileResult, Kept, Reason, Verdict
+from hashscan.model import Batch, BatchResult, FileResult, Reason, StoredContentData, Verdict
 from hashscan.reports.record_lines import Record
-from hashscan.scan.throttle.background import follow
-from hashscan.scan.throttle.rate_limiter import Pace
-from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.throttle.background import isolate_session
+from hashscan.scan.throttle.rate_limiter import RateLimiter
+from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.forkserver import warm_up
 from hashscan.scan.workers.parent_death import die_with_parent
 from hashscan.scan.workers.processes import ProcessDied, Processes, ProcessStuck, TaskRefused
@@ -34,7 +34,7 @@ from hashscan.scan.workers.wire import (
 )
 from hashscan.scan.workers.worker import Worker
 
-MakeWorker = Callable[[WorkerSetup, Answers], Worker]
+MakeWorker = Callable[[WorkerSetup, DecodeCache], Worker]
 """A function that makes a worker in the worker's process; it must be importable there."""
 
 
@@ -99,7 +99,7 @@ class ProcessPool(Pool):
         setup: WorkerSetup,
         workers: int,
         make: MakeWorker = Worker,
-        pace: Pace | None = None,
+        pace: RateLimiter | None = None,
         limits: StuckLimits | None = None,
     ) -> None:
         """Start the processes.
@@ -114,7 +114,7 @@ class ProcessPool(Pool):
         self.workers = workers
         limits = limits or LIMITS
         self._stuck = StuckOwners(limits)
-        self._answers = Answers()
+        self._answers = DecodeCache()
         arguments = (setup, make, self._answers, pace)
         self._processes = Processes(workers, _run, _start, arguments, warm_up(), limits)
 
@@ -124,9 +124,9 @@ class ProcessPool(Pool):
         outer.set_running_or_notify_cancel()
         parts = self._stuck.parts(batch.items) if self._stuck else ()
         if len(parts) > 1:
-            self._divide(batch, outer, parts)
+            self._split(batch, outer, parts)
         else:
-            self._schedule(batch).add_done_callback(partial(self._settle, batch, outer, False))
+            self._schedule(batch).add_done_callback(partial(self._finish, batch, outer, False))
         return outer
 
     def _schedule(self, batch: Batch) -> Future[PackedResults]:
@@ -136,7 +136,7 @@ class ProcessPool(Pool):
         patience = partial(self._stuck.patience, batch)
         return self._processes.submit(pack_batch(batch), light=light, patience=patience)
 
-    def _settle(
+    def _finish(
         self, batch: Batch, outer: Future[BatchResult], again: bool, inner: Future[PackedResults]
     ) -> None:
         """Use the result of a batch, or retry its files one by one; `again` is True for such a retry."""
@@ -146,21 +146,19 @@ class ProcessPool(Pool):
             if again:
                 outer.set_result(_unread(batch, Reason.WORKER_DIED, _how(died)))
             else:
-                self._divide(batch, outer, None)
+                self._split(batch, outer, None)
         except ProcessStuck as stuck:
             self._stuck.charge(batch, stuck.seconds)
             if len(batch.items) == 1:
                 outer.set_result(_unread(batch, Reason.STUCK, str(stuck)))
             else:
-                self._divide(batch, outer, None)
+                self._split(batch, outer, None)
         except TaskRefused:
             outer.set_result(_unread(batch, Reason.STUCK, "not tried: its owner's files have held workers"))
         except BaseException as error:  # a defect in a worker, passed on to the caller
             outer.set_exception(error)
 
-    def _divide(
-        self, batch: Batch, outer: Future[BatchResult], parts: Sequence[Sequence[int]] | None
-    ) -> None:
+    def _split(self, batch: Batch, outer: Future[BatchResult], parts: Sequence[Sequence[int]] | None) -> None:
         """Have parts of a batch checked separately; each file, if no parts are given."""
         again = parts is None
         places = [[position] for position in range(len(batch.items))] if parts is None else parts
@@ -169,7 +167,7 @@ class ProcessPool(Pool):
             part = replace(batch, items=tuple(batch.items[position] for position in positions))
             answer: Future[BatchResult] = Future()
             answer.add_done_callback(partial(collected.take, number))
-            self._schedule(part).add_done_callback(partial(self._settle, part, answer, again))
+            self._schedule(part).add_done_callback(partial(self._finish, part, answer, again))
 
     def processes(self) -> list[int]:
         """Return the workers' process ids."""
@@ -201,10 +199,10 @@ class _Parts:
             self._answers[number] = inner.result()
             if len(self._answers) == len(self._places) and not self._outer.done():
                 answers = [self._answers[part] for part in range(len(self._places))]
-                self._outer.set_result(joined(self._places, answers))
+                self._outer.set_result(merge_results(self._places, answers))
 
 
-def joined(places: Sequence[Sequence[int]], answers: Sequence[BatchResult]) -> BatchResult:
+def merge_results(places: Sequence[Sequence[int]], answers: Sequence[BatchResult]) -> BatchResult:
     """Return the result of a batch whose parts were checked separately.
 
     Args:
@@ -212,7 +210,7 @@ def joined(places: Sequence[Sequence[int]], answers: Sequence[BatchResult]) -> B
         answers: the results of the parts.
     """
     results: dict[int, FileResult] = {}
-    kept: dict[int, Kept | None] = {}
+    kept: dict[int, StoredContentData | None] = {}
     deferred: list[tuple[int, int]] = []
     for positions, answer in zip(places, answers, strict=True):
         results.update(zip(positions, answer.results, strict=True))
@@ -248,15 +246,15 @@ _worker: Worker | None = None
 """The one worker of a pool's process."""
 
 
-def _start(setup: WorkerSetup, make: MakeWorker, answers: Answers, pace: Pace | None) -> None:
+def _start(setup: WorkerSetup, make: MakeWorker, answers: DecodeCache, pace: RateLimiter | None) -> None:
     global _worker  # noqa: PLW0603 - a pool's initializer has no other place to leave it
     # A scan that is killed must not leave workers behind that continue to read.
     die_with_parent()
     _worker = make(setup, answers)
     if pace is not None:
-        _worker.keep_pace(pace.spend)
+        _worker.set_rate_limiter(pace.acquire)
     # Last, because it may have to wait, and the sandbox starts meanwhile.
-    follow()
+    isolate_session()
 
 
 def _run(packed: PackedBatch) -> PackedResults:

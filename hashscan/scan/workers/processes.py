@@ -76,13 +76,13 @@ class _Task:
     patience: Callable[[], float]
 
 
-def _none() -> float:
+def _no_patience() -> float:
     """Return the patience for a task that another process has taken over."""
     return 0.0
 
 
 @dataclass(slots=True, eq=False)
-class _Member:
+class _Process:
     """One process and its unanswered tasks; it runs the first of these."""
 
     process: ForkServerProcess
@@ -103,7 +103,7 @@ class _Member:
         return (
             task.light
             and len(self.given) == 1
-            and not self.progress.still
+            and not self.progress.stalled_seconds
             and len(self.given[0].payload) + len(task.payload) <= self.capacity
         )
 
@@ -135,7 +135,7 @@ class Processes:
         self._context = context
         self._limits = limits
         self._looked = time.monotonic()
-        self._members: list[_Member] = []
+        self._members: list[_Process] = []
         self._waiting: deque[_Task] = deque()
         self._failed_starts = 0
         self._closing = False
@@ -196,8 +196,8 @@ class Processes:
                     if key.data is None:
                         os.read(self._heard, 4096)
                     else:
-                        self._hear(key.data)
-                self._look()
+                        self._receive(key.data)
+                self._check_progress()
         except Exception as error:  # the callers that wait for a result must receive the error
             self._broken = error
             for member in self._members:
@@ -247,7 +247,7 @@ class Processes:
             answers.close()
         # Half of it, because data that was written in parts takes more space than its bytes.
         capacity = fcntl.fcntl(gives.fileno(), fcntl.F_GETPIPE_SZ) // 2
-        member = _Member(process, gives, takes, Progress(self._limits), capacity)
+        member = _Process(process, gives, takes, Progress(self._limits), capacity)
         self._members.append(member)
         self._selector.register(takes, selectors.EVENT_READ, member)
 
@@ -270,16 +270,16 @@ class Processes:
                 continue
             member.given.append(task)
 
-    def _free_for(self, task: _Task) -> _Member | None:
+    def _free_for(self, task: _Task) -> _Process | None:
         ready = [member for member in self._members if member.ready and not member.gone]
         idle = next((member for member in ready if not member.given), None)
         return idle or next((member for member in ready if member.takes(task)), None)
 
-    def _hear(self, member: _Member) -> None:
+    def _receive(self, member: _Process) -> None:
         try:
             message = member.answers.recv_bytes()
         except (EOFError, OSError):
-            self._bury(member)
+            self._remove_dead(member)
             return
         if message == _READY:
             member.ready = True
@@ -302,12 +302,12 @@ class Processes:
         busy = any(member.given for member in self._members)
         return self._limits.look_seconds if busy else None
 
-    def _look(self) -> None:
+    def _check_progress(self) -> None:
         """Find the processes that are stuck, if the interval has passed, and end them."""
         now = time.monotonic()
         for member in list(self._members):
             if member.killed is not None and now - member.killed >= _END_SECONDS:
-                self._bury(member, 0.0)
+                self._remove_dead(member, 0.0)
         elapsed = now - self._looked
         if elapsed < self._limits.look_seconds:
             return
@@ -317,27 +317,27 @@ class Processes:
         for member in self._members:
             if not member.given or member.killed is not None or member.process.pid is None:
                 continue
-            member.progress.look(member.process.pid, elapsed)
+            member.progress.check(member.process.pid, elapsed)
             # A task that was started gets at least the smallest patience, even if no other is to be started.
-            if member.progress.still >= max(member.given[0].patience(), self._limits.again_seconds):
+            if member.progress.stalled_seconds >= max(member.given[0].patience(), self._limits.again_seconds):
                 member.killed = now
                 member.gone = True
                 _send(member.process, signal.SIGKILL)
-            elif member.progress.still >= self._limits.stretch_seconds:
-                self._take_back(member)
+            elif member.progress.stalled_seconds >= self._limits.stretch_seconds:
+                self._requeue_behind_stuck(member)
 
-    def _take_back(self, member: _Member) -> None:
+    def _requeue_behind_stuck(self, member: _Process) -> None:
         """Give the tasks behind the one that a process is stuck in to other processes.
 
         The process may still run them later; then nobody waits for the results.
         """
         for place in range(1, len(member.given)):
             task = member.given[place]
-            if task.patience is not _none:
+            if task.patience is not _no_patience:
                 self._waiting.appendleft(task)
-                member.given[place] = _Task(task.payload, task.light, Future(), _none)
+                member.given[place] = _Task(task.payload, task.light, Future(), _no_patience)
 
-    def _bury(self, member: _Member, seconds: float = _END_SECONDS) -> None:
+    def _remove_dead(self, member: _Process, seconds: float = _END_SECONDS) -> None:
         self._members.remove(member)
         self._selector.unregister(member.answers)
         exit_code = _ended([member], seconds)[0]
@@ -350,7 +350,7 @@ class Processes:
             self._waiting.extendleft(reversed(member.given))
             stuck = member.killed is not None
             task.future.set_exception(
-                ProcessStuck(member.progress.still) if stuck else ProcessDied(exit_code)
+                ProcessStuck(member.progress.stalled_seconds) if stuck else ProcessDied(exit_code)
             )
 
     def _refuse(self, error: Exception) -> None:
@@ -374,7 +374,7 @@ def _send(process: ForkServerProcess, number: signal.Signals) -> None:
             os.kill(process.pid, number)
 
 
-def _ended(members: Sequence[_Member], seconds: float) -> list[int | None]:
+def _ended(members: Sequence[_Process], seconds: float) -> list[int | None]:
     """Release processes that should end, and kill those that take longer.
 
     Args:
@@ -394,10 +394,10 @@ def _ended(members: Sequence[_Member], seconds: float) -> list[int | None]:
         if number is not None:
             for member in members:
                 _send(member.process, number)
-    return [_let_go(member.process) for member in members]
+    return [_release(member.process) for member in members]
 
 
-def _let_go(process: ForkServerProcess) -> int | None:
+def _release(process: ForkServerProcess) -> int | None:
     exit_code = process.exitcode
     if exit_code is None:
         # When the interpreter exits, multiprocessing joins each of its processes without a time limit.
@@ -422,7 +422,7 @@ def _serve(
     # A terminal sends it to all processes; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start(*arguments)
-    _hold_nothing_open()
+    _close_inherited()
     # Both pipes end when the other side has ended.
     with contextlib.suppress(EOFError, BrokenPipeError):
         answers.send_bytes(_READY)
@@ -430,7 +430,7 @@ def _serve(
             answers.send_bytes(_done(function, tasks.recv_bytes()))
 
 
-def _hold_nothing_open() -> None:
+def _close_inherited() -> None:
     """Close the files whose end other processes wait for: a stuck process holds them as long as it is stuck.
 
     A program that reads the scan's output through a pipe waits for the pipe's end; so does cron. The resource

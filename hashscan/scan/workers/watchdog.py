@@ -34,7 +34,7 @@ from dataclasses import dataclass
 _COUNTED = (b"voluntary_ctxt_switches:", b"nonvoluntary_ctxt_switches:")
 _STILL = b"SDI"
 _STOPPED = b"Tt"
-_FORGIVEN = 0.1
+_FORGIVEN_FRACTION = 0.1
 """The fraction of the time with progress that is subtracted from the time without."""
 
 
@@ -70,11 +70,11 @@ class Progress:
         self._before = self._now = 0.0
 
     @property
-    def still(self) -> float:
+    def stalled_seconds(self) -> float:
         """The seconds without progress that count."""
         return self._before + self._now
 
-    def look(self, process: int, elapsed: float) -> None:
+    def check(self, process: int, elapsed: float) -> None:
         """Check the process.
 
         Args:
@@ -90,7 +90,7 @@ class Progress:
             if self._now >= self._stretch_seconds:
                 self._before += self._now
             else:
-                self._before = max(0.0, self._before - _FORGIVEN * elapsed)
+                self._before = max(0.0, self._before - _FORGIVEN_FRACTION * elapsed)
             self._now = 0.0
         self._seen = counts
 

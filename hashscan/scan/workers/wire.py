@@ -16,8 +16,8 @@ from hashscan.model import (
     FileResult,
     FileStat,
     Item,
-    Kept,
     SandboxLevel,
+    StoredContentData,
     Verdict,
 )
 
@@ -76,7 +76,7 @@ def unpack_batch(packed: PackedBatch) -> Batch:
 def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
     """Return the results of a batch in the form in which they are sent."""
     results = [
-        None if _is_no_news(item, result) else result
+        None if _is_clean_as_listed(item, result) else result
         for item, result in zip(batch.items, answer.results, strict=True)
     ]
     kept = [
@@ -88,7 +88,7 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
     return results, answer.bytes_read, answer.sandbox, kept, answer.deferred, answer.hole_bytes
 
 
-def _is_no_news(item: Item, result: FileResult) -> bool:
+def _is_clean_as_listed(item: Item, result: FileResult) -> bool:
     """Return True if a result contains only that the file is as it was listed, and clean."""
     return (
         result.verdict is Verdict.CLEAN
@@ -108,7 +108,7 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         ),
         bytes_read,
         sandbox,
-        tuple(None if k is None else Kept(*k[:-1], _CTIME_TRUST[k[-1]]) for k in kept),
+        tuple(None if k is None else StoredContentData(*k[:-1], _CTIME_TRUST[k[-1]]) for k in kept),
         deferred,
         hole_bytes,
     )

@@ -18,31 +18,31 @@ from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind
 from hashscan.matching.evaluation import (
-    ENDED_BY_LIMITS,
-    match_all,
+    LIMIT_REASONS,
+    match_files,
     result_of,
-    take_reply,
+    store_reply,
     take_undecodable,
 )
-from hashscan.matching.file_task import Checked
+from hashscan.matching.file_task import FileTask
 from hashscan.matching.matcher import Matcher
-from hashscan.matching.policy import closeness
-from hashscan.matching.policy_rules import NOTHING, subject_of
+from hashscan.matching.policy import sort_key
+from hashscan.matching.policy_rules import NO_SUBJECT, subject_of
 from hashscan.matching.setup import AUGMENTATIONS, WorkerSetup
 from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
-from hashscan.scan.workers.decode_cache import Answers
-from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, shown_path, unlimited
+from hashscan.scan.workers.decode_cache import DecodeCache
+from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, full_path, no_rate_limit
 from hashscan.state.store.packing import to_keep
 
-_AHEAD = 16
+_DECODER_QUEUE_MAX = 16
 """The number of files that the decoder may have at a time, so that worker and decoder need not wait for
 each other. Waiting at every file would cost two context switches a file, and refilled CPU caches."""
 
-HELD_BYTES = 64 << 20
+OPEN_BYTES_MAX = 64 << 20
 """The bytes of pictures that may stay open until they are matched, plus one picture more; the other files
 of a batch are read after that."""
 
@@ -50,7 +50,7 @@ of a batch are read after that."""
 class Worker:
     """A checker of batches, with the index and the sandbox."""
 
-    def __init__(self, setup: WorkerSetup, answers: Answers | None = None) -> None:
+    def __init__(self, setup: WorkerSetup, answers: DecodeCache | None = None) -> None:
         """Map the lists and start the sandbox.
 
         Args:
@@ -59,10 +59,10 @@ class Worker:
                 the worker has a cache of its own.
         """
         self.setup = setup
-        self.answers = Answers() if answers is None else answers
+        self.answers = DecodeCache() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
         self._openers: dict[str, Opener] = {}
-        self._spend: Spend = unlimited
+        self._spend: Acquire = no_rate_limit
         self._spend_bytes: Callable[[int], None] | None = None
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         self._pictures = setup.pictures
@@ -85,10 +85,10 @@ class Worker:
         # Pictures that stay open until they are matched must leave descriptors for the rest.
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._held_files = sys.maxsize if allowed == resource.RLIM_INFINITY else max(1, allowed // 3)
-        self._waiting: deque[Checked] = deque()
+        self._waiting: deque[FileTask] = deque()
         """The files that the decoder has, in the order in which it got them."""
 
-    def keep_pace(self, spend: Spend) -> None:
+    def set_rate_limiter(self, spend: Acquire) -> None:
         """Call the rate limiter before files are opened and bytes are read; set it before the first batch."""
         self._spend = spend
         self._spend_bytes = partial(spend, 0)
@@ -104,7 +104,7 @@ class Worker:
             self.sandbox.start()
         try:
             with self._opener(batch.source).reopen(batch) as folder:
-                files = [Checked(item) for item in batch.items]
+                files = [FileTask(item) for item in batch.items]
                 try:
                     self._check_all(folder, batch, files)
                 finally:
@@ -113,8 +113,8 @@ class Worker:
                     self.sandbox.give_up()
                     for file in files:
                         file.close()
-        except FileTrouble as trouble:
-            files = [Checked(item) for item in batch.items]
+        except FileError as trouble:
+            files = [FileTask(item) for item in batch.items]
             for file in files:
                 file.fail(trouble)
         return BatchResult(
@@ -126,10 +126,10 @@ class Worker:
             hole_bytes=sum(file.hole_bytes for file in files),
         )
 
-    def _result(self, batch: Batch, file: Checked) -> FileResult:
-        subject = NOTHING
+    def _result(self, batch: Batch, file: FileTask) -> FileResult:
+        subject = NO_SUBJECT
         if file.matches:
-            path = shown_path(batch.target, batch.folder, file.item.name)
+            path = full_path(batch.target, batch.folder, file.item.name)
             subject = subject_of(path, file.item.stat)
         return result_of(
             file,
@@ -145,11 +145,11 @@ class Worker:
             self._openers[source] = SOURCES[source].opener(self.setup.access, self._spend)
         return self._openers[source]
 
-    def _check_all(self, folder: OpenFolder, batch: Batch, files: Sequence[Checked]) -> None:
+    def _check_all(self, folder: OpenFolder, batch: Batch, files: Sequence[FileTask]) -> None:
         """Check the files owner by owner, because a decoder serves one owner only."""
         ordered = sorted(files, key=lambda f: f.item.stat.uid)
-        folder.announce([file.item for file in ordered])
-        held: list[Checked] = []
+        folder.prefetch([file.item for file in ordered])
+        held: list[FileTask] = []
         held_files = held_bytes = 0
         for file in ordered:
             held.append(file)
@@ -158,20 +158,20 @@ class Worker:
                 held_files += 1
                 held_bytes += file.item.stat.size
             # For objects, the open files are copies on our own disk.
-            if held_bytes >= HELD_BYTES or held_files >= self._held_files:
+            if held_bytes >= OPEN_BYTES_MAX or held_files >= self._held_files:
                 self._conclude(held)
                 held.clear()
                 held_files = held_bytes = 0
         self._conclude(held)
 
-    def _open(self, folder: OpenFolder, batch: Batch, file: Checked) -> None:
+    def _open(self, folder: OpenFolder, batch: Batch, file: FileTask) -> None:
         """Read one file; it stays open if it may have to be decoded again to confirm a match."""
         try:
             opened = file.opened = folder.open(file.item)
             file.as_listed = opened.stat[:5] == file.item.stat[:5]
-            file.ctime = opened.probe(self.setup.trust_ctime)
+            file.ctime = opened.ctime_trust(self.setup.trust_ctime)
             if opened.hole_bytes > SPARSE_BYTES or opened.stat.size > LARGE_BYTES:
-                self._weigh(file, opened, batch)
+                self._check_cost(file, opened, batch)
             try:
                 self._read(file, opened)
                 if opened.compressed and file.reason is None:
@@ -181,49 +181,49 @@ class Worker:
                 if file.item.stat.size < 0:
                     # Not every object store gives the size of an object in the listing.
                     file.item = file.item._replace(stat=opened.stat)
-        except FileTrouble as trouble:
+        except FileError as trouble:
             # If the decoder has the file, it may have to be given to it again.
-            self._settle(0 if file.begun is not None else _AHEAD)
+            self._receive_replies(0 if file.begun is not None else _DECODER_QUEUE_MAX)
             file.fail(trouble)
         if file.kind is None:
             file.close()
 
-    def _weigh(self, file: Checked, opened: OpenFile, batch: Batch) -> None:
+    def _check_cost(self, file: FileTask, opened: OpenFile, batch: Batch) -> None:
         """Decide if a file that may take long is read.
 
         It may have grown since it was listed, and a listing doesn't show holes.
 
         Raises:
-            FileTrouble: it is not read, or not yet.
+            FileError: it is not read, or not yet.
         """
-        if batch.defer and not opened.fetched and opened.pieces is None:
+        if batch.defer and not opened.fetched and opened.stream is None:
             file.deferred = opened.stat.size
-            raise FileTrouble(Reason.SPARSE, "not read yet")
+            raise FileError(Reason.SPARSE, "not read yet")
         limit = self.setup.max_sparse if batch.max_sparse is None else batch.max_sparse
         if opened.hole_bytes > SPARSE_BYTES:
             try:
                 too_sparse = opened.holes_exceed(limit)
             except OSError as error:
-                raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
+                raise FileError(Reason.IO_ERROR, error.strerror or str(error)) from error
             if too_sparse:
                 whose = "" if limit == self.setup.max_sparse else " in the files of this owner"
-                raise FileTrouble(Reason.SPARSE, f"more than {self.setup.max_sparse} bytes of holes{whose}")
+                raise FileError(Reason.SPARSE, f"more than {self.setup.max_sparse} bytes of holes{whose}")
             file.hole_bytes = opened.hole_bytes
 
-    def _conclude(self, files: Sequence[Checked]) -> None:
+    def _conclude(self, files: Sequence[FileTask]) -> None:
         """Match files that were read, confirm picture matches, and close the files."""
-        self._settle(0)
-        match_all(self.matcher, self.setup.algorithms, files)
+        self._receive_replies(0)
+        match_files(self.matcher, self.setup.algorithms, files)
         for file in files:
             if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
                 self._confirm(file)
             file.close()
 
-    def _read(self, file: Checked, opened: OpenFile) -> None:
+    def _read(self, file: FileTask, opened: OpenFile) -> None:
         """Digest a file and have it decoded; if the decoder still has it, the result is taken later."""
         try:
-            if opened.pieces is not None:
-                self._read_passing(file, opened, opened.pieces)
+            if opened.stream is not None:
+                self._read_stream(file, opened, opened.stream)
                 return
             if opened.content is None:
                 first = self._reader.begin(
@@ -235,25 +235,25 @@ class Worker:
             decoding = file.kind is not None and file.kind.pillow is not None and bool(self._pictures)
             # Decoding runs while we digest; but if the digest may make it unnecessary, the digest comes
             # first.
-            waiting = decoding and self._met(opened, first)
+            waiting = decoding and self._seen_before(opened, first)
             if decoding and not waiting:
-                self._ask(file, opened)
+                self._send_to_decoder(file, opened)
             file.exact, file.bytes_read = self._reader.finish()
         except GrewError as error:
-            raise FileTrouble(Reason.CHANGED, "it is much longer than it was") from error
+            raise FileError(Reason.CHANGED, "it is much longer than it was") from error
         except OSError as error:
-            raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
-        if waiting and not self._recall(file, opened):
+            raise FileError(Reason.IO_ERROR, error.strerror or str(error)) from error
+        if waiting and not self._use_cached_reply(file, opened):
             # The decoder may have the same content at this moment.
-            self._settle(0)
-            if not self._recall(file, opened):
-                self._ask(file, opened)
+            self._receive_replies(0)
+            if not self._use_cached_reply(file, opened):
+                self._send_to_decoder(file, opened)
         if file.kind is not None and file.kind.pillow is None:
             take_undecodable(file)
         if file.begun is None:
             opened.check_unchanged()
 
-    def _read_passing(self, file: Checked, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:
+    def _read_stream(self, file: FileTask, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:
         """Digest content that can't be stored; a decoder would need all of it."""
         file.kind = sniff(self._reader.begin_pieces(pieces))
         file.exact, file.bytes_read = self._reader.finish()
@@ -263,13 +263,13 @@ class Worker:
             file.detail = file.kind.name
         file.close()
 
-    def _ask(self, file: Checked, opened: OpenFile) -> None:
+    def _send_to_decoder(self, file: FileTask, opened: OpenFile) -> None:
         """Give a file to the decoder, when it has answered enough of the files before."""
-        self._settle(_AHEAD - 1)
+        self._receive_replies(_DECODER_QUEUE_MAX - 1)
         self._begin(file, opened)
         self._waiting.append(file)
 
-    def _settle(self, left: int) -> None:
+    def _receive_replies(self, left: int) -> None:
         """Receive the decoder's replies until it has at most this number of files left."""
         while len(self._waiting) > left:
             file = self._waiting.popleft()
@@ -279,41 +279,41 @@ class Worker:
             try:
                 # Checked after the decoder has read it, too.
                 file.opened.check_unchanged()
-            except FileTrouble as trouble:
+            except FileError as trouble:
                 file.fail(trouble)
                 continue
             sha256 = file.exact.get("sha256")
             if file.reply and sha256 is not None and file.ctime is CtimeTrust.PROVEN:
-                self.answers.keep(file.opened.stat.uid, sha256, file.reply)
+                self.answers.put(file.opened.stat.uid, sha256, file.reply)
 
-    def _met(self, opened: OpenFile, first: memoryview) -> bool:
+    def _seen_before(self, opened: OpenFile, first: memoryview) -> bool:
         """Return True if a picture of this owner with this size, beginning and end was read before."""
         size = opened.stat.size
         if size <= len(first):
             last = bytes(first[-PREFIX_SIZE:])
         else:
             last = os.pread(opened.descriptor, PREFIX_SIZE, size - PREFIX_SIZE)
-        return self.answers.met(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
+        return self.answers.seen_before(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
 
-    def _recall(self, file: Checked, opened: OpenFile) -> bool:
+    def _use_cached_reply(self, file: FileTask, opened: OpenFile) -> bool:
         """Use the cached reply for the same content of the same owner, and return True if there is one."""
         sha256 = file.exact.get("sha256")
         if sha256 is None:
             return False
-        reply = self.answers.recall(opened.stat.uid, sha256)
+        reply = self.answers.get(opened.stat.uid, sha256)
         # It was validated before it was cached.
-        if reply is None or not take_reply(file, reply, self._pictures):
+        if reply is None or not store_reply(file, reply, self._pictures):
             return False
         file.reply = reply
         return True
 
-    def _begin(self, file: Checked, opened: OpenFile, *, fresh: bool = False) -> None:
+    def _begin(self, file: FileTask, opened: OpenFile, *, fresh: bool = False) -> None:
         assert file.kind is not None
         # The second decoder must get as far as the first, or it couldn't confirm a match in the last frame.
         request = pack_request(file.kind, patient=fresh)
         file.begun = self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
 
-    def _finish(self, file: Checked) -> None:
+    def _finish(self, file: FileTask) -> None:
         """Receive the decoder's reply; a decoder that was taken over may send anything of valid form."""
         assert file.begun is not None
         begun, file.begun = file.begun, None
@@ -321,12 +321,12 @@ class Worker:
             reply = self.sandbox.finish(begun)
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
-            if lost.reason in ENDED_BY_LIMITS:
+            if lost.reason in LIMIT_REASONS:
                 # The decoder had decoded nothing else and failed at this file, so the failure follows from
                 # the content, too.
                 file.reply = pack_failure(lost.reason)
         else:
-            if not take_reply(file, reply, self._pictures):
+            if not store_reply(file, reply, self._pictures):
                 self.sandbox.discard()
             elif file.reason is Reason.MEMORY and not begun.first and file.opened is not None:
                 # Earlier files may have left the decoder with little memory.
@@ -336,7 +336,7 @@ class Worker:
             else:
                 file.reply = reply
 
-    def _confirm(self, file: Checked) -> None:
+    def _confirm(self, file: FileTask) -> None:
         """Decode a matching picture again with a fresh decoder, before the match is reported.
 
         The first decoder has decoded other pictures of the same owner: one that took the decoder over could
@@ -345,21 +345,21 @@ class Worker:
         assert file.opened is not None
         exact = [m for m in file.matches if not ALGORITHMS[m.algorithm].of_picture]
         before = [m for m in file.matches if ALGORITHMS[m.algorithm].of_picture]
-        again = Checked(file.item, kind=file.kind)
+        again = FileTask(file.item, kind=file.kind)
         try:
             self._begin(again, file.opened, fresh=True)
             self._finish(again)
             file.opened.check_unchanged()
-        except FileTrouble as trouble:
+        except FileError as trouble:
             file.fail(trouble)
             return
         known = again.decoded is not None and bool(again.reply) and file.ctime is CtimeTrust.PROVEN
         if known and "sha256" in file.exact:
             # It replaces the first decoder's reply, which it may contradict.
-            self.answers.keep(file.opened.stat.uid, file.exact["sha256"], again.reply)
-        match_all(self.matcher, self.setup.algorithms, [again])
+            self.answers.put(file.opened.stat.uid, file.exact["sha256"], again.reply)
+        match_files(self.matcher, self.setup.algorithms, [again])
         if again.matches:
-            file.matches = sorted(exact + again.matches, key=closeness)
+            file.matches = sorted(exact + again.matches, key=sort_key)
             file.decoded = again.decoded
             # All cached data must be of one decoder, and of this one.
             file.reply, file.confirmed = again.reply, True

@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 
 from hashscan.errors import TargetError
 from hashscan.model import Access, FolderReason, Item, Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects import bodies
 from hashscan.sources.objects.az_client import AzureClients, trouble_of
 from hashscan.sources.objects.az_login import find_login
 from hashscan.sources.objects.source import ObjectSource, ObjectTarget
 from hashscan.sources.objects.store import (
     Chunk,
-    Level,
-    ListingTrouble,
+    ListingError,
     ObjectStore,
-    Reading,
+    ObjectStream,
+    PrefixListing,
     StoredObject,
 )
 
@@ -109,14 +109,14 @@ class AzureStore(ObjectStore):
         for page in self._pages(prefix, all_versions=all_versions, delimiter=None):
             yield [_stored(blob, all_versions=all_versions) for blob in page]
 
-    def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
+    def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
         """Return one page up to the next slash; None if that page is not complete."""
         pages = self._pages(prefix, all_versions=all_versions, delimiter="/")
         page = list(next(pages, ()))
         if next(pages, None) is not None:
             return None
         blobs = [blob for blob in page if "etag" in blob]
-        return Level(
+        return PrefixListing(
             [_stored(blob, all_versions=all_versions) for blob in blobs],
             [blob.name.encode("utf-8") for blob in page if "etag" not in blob],
         )
@@ -133,25 +133,25 @@ class AzureStore(ObjectStore):
                 **options,
             ).by_page()
         except UnicodeDecodeError:
-            raise ListingTrouble(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
+            raise ListingError(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
         except AzureError as error:
             # The error's text repeats the request, including its signature.
             trouble = trouble_of(error)
-            denied = isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION
+            denied = isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION
             reason = FolderReason.PERMISSION if denied else FolderReason.IO_ERROR
-            raise ListingTrouble(reason, trouble.detail) from None
+            raise ListingError(reason, trouble.detail) from None
 
-    def read(self, item: Item, offset: int) -> Reading:
+    def read(self, item: Item, offset: int) -> ObjectStream:
         """Read with obstore if it supports the key and version, otherwise with Azure's library."""
         try:
             return self._begin(item, offset)
-        except FileTrouble as trouble:
+        except FileError as trouble:
             # The condition also fails if the blob does not exist.
             if trouble.reason in {Reason.REPLACED, Reason.CHANGED} and not self._is_there(item):
-                raise FileTrouble(Reason.VANISHED) from None
+                raise FileError(Reason.VANISHED) from None
             raise
 
-    def _begin(self, item: Item, offset: int) -> Reading:
+    def _begin(self, item: Item, offset: int) -> ObjectStream:
         from azure.core.exceptions import AzureError
 
         path = bodies.path_of(item.name)
@@ -210,7 +210,7 @@ def blob_of(container: Any, item: Item) -> Any:
     return container.get_blob_client(item.name.decode("utf-8"), **named)
 
 
-def _read(container: Any, item: Item, offset: int) -> Reading:
+def _read(container: Any, item: Item, offset: int) -> ObjectStream:
     """Begin to read a blob with Azure's library."""
     from azure.core import MatchConditions
     from azure.core.exceptions import AzureError
@@ -222,13 +222,15 @@ def _read(container: Any, item: Item, offset: int) -> Reading:
     try:
         answer = blob_of(container, item).download_blob(offset=offset or None, max_concurrency=1, **options)
     except UnicodeDecodeError:
-        raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which Azure demands") from None
+        raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which Azure demands") from None
     except AzureError as error:
         raise trouble_of(error, begun=offset > 0) from None
     found = answer.properties
     # `size` is the number of bytes from the offset on.
     encoding = found.content_settings.content_encoding or ""
-    return Reading(_pieces(answer), found.size + offset, found.etag or "", item.version, encoding=encoding)
+    return ObjectStream(
+        _pieces(answer), found.size + offset, found.etag or "", item.version, encoding=encoding
+    )
 
 
 def _pieces(answer: Any) -> Iterator[Chunk]:

@@ -8,13 +8,19 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from hashscan.model import Item, Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects.az import AzureStore
 from hashscan.sources.objects.az import blob_of as named_blob
 from hashscan.sources.objects.az_client import answer_of, trouble_of
-from hashscan.sources.objects.changing import ChangeableStore, Description, Properties, TakenError, named
+from hashscan.sources.objects.changing import (
+    ChangeableStore,
+    ObjectDescription,
+    ObjectExistsError,
+    Properties,
+    unlisted_item,
+)
 from hashscan.sources.objects.file_part import FilePart
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.store import RetryableError
 
 _SETTINGS = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
 
@@ -26,7 +32,7 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
 
     deletes: ClassVar[str] = "where soft deletion is on, the account keeps it for so many days"
 
-    def describe(self, item: Item) -> Description:
+    def describe(self, item: Item) -> ObjectDescription:
         """Return the properties of a blob; its tags too, if there is the right to read them."""
         blob = self._blob(item)
         with self._asking(item, "read"):
@@ -47,18 +53,18 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
             with self._asking(item, "read tags"):
                 if tags := blob.get_blob_tags():
                     properties["tags"] = dict(tags)
-        except FileTrouble as trouble:
+        except FileError as trouble:
             if trouble.reason in {Reason.VANISHED, Reason.REPLACED}:
                 raise
             unread.append("tags")
         # The version that was read, if the account keeps versions.
         version = item.version or str(found.get("version_id") or "")
-        return Description(
+        return ObjectDescription(
             found.size, f'"{found.etag.strip(chr(34))}"', version, found.last_modified.isoformat(),
             properties, tuple(unread),
         )  # fmt: skip
 
-    def create(self, key: bytes, content: int, size: int, properties: Properties) -> Description:
+    def create(self, key: bytes, content: int, size: int, properties: Properties) -> ObjectDescription:
         """Create a blob from blocks, which become one blob at the end."""
         from azure.storage.blob import BlobType, ContentSettings, StandardBlobTier
 
@@ -71,12 +77,12 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
         options["blob_type"] = kind
         if "blob_tier" in properties and kind is BlobType.BLOCKBLOB:
             options["standard_blob_tier"] = StandardBlobTier(properties["blob_tier"])
-        blob = self._blob(named(key))
+        blob = self._blob(unlisted_item(key))
         with _spoken("create and write"):
             answer = blob.upload_blob(
                 FilePart(content, 0, size), length=size, overwrite=False, max_concurrency=1, **options
             )
-        return Description(
+        return ObjectDescription(
             size,
             f'"{str(answer["etag"]).strip(chr(34))}"',
             str(answer.get("version_id") or ""),
@@ -104,9 +110,9 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
         try:
             with _spoken(right):
                 yield
-        except FileTrouble as trouble:
+        except FileError as trouble:
             if trouble.reason is Reason.REPLACED and not self._is_there(item):
-                raise FileTrouble(Reason.VANISHED) from None
+                raise FileError(Reason.VANISHED) from None
             raise
 
     def _blob(self, item: Item) -> Any:
@@ -115,7 +121,7 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
         try:
             return named_blob(container, item)
         except UnicodeDecodeError:
-            raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which Azure demands") from None
+            raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which Azure demands") from None
 
 
 def _condition(item: Item) -> dict[str, Any]:
@@ -134,22 +140,22 @@ def _spoken(right: str) -> Iterator[None]:
     try:
         yield
     except ResourceNotFoundError as error:
-        raise FileTrouble(Reason.VANISHED) from error
+        raise FileError(Reason.VANISHED) from error
     except AzureError as error:
         _, code = answer_of(error)
         if code == "SnapshotsPresent":
             words = (
                 "it has snapshots, which would go with it: sweep with --all-versions, and move those first"
             )
-            raise FileTrouble(Reason.IO_ERROR, words) from None
+            raise FileError(Reason.IO_ERROR, words) from None
         if isinstance(error, ResourceExistsError) and code in {
             "BlobAlreadyExists",
             "UnauthorizedBlobOverwrite",
         }:
-            raise TakenError from None
-        trouble: FileTrouble | Transient = trouble_of(error)
-        if isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION:
-            raise FileTrouble(trouble.reason, f"{trouble.detail}; it needs {_RIGHTS} {right}") from None
+            raise ObjectExistsError from None
+        trouble: FileError | RetryableError = trouble_of(error)
+        if isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION:
+            raise FileError(trouble.reason, f"{trouble.detail}; it needs {_RIGHTS} {right}") from None
         raise trouble from None
     except ValueError:
-        raise FileTrouble(Reason.IO_ERROR, "what it was stored with can't be said in a request") from None
+        raise FileError(Reason.IO_ERROR, "what it was stored with can't be said in a request") from None

@@ -8,11 +8,11 @@ from typing import Any
 
 from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
 from hashscan.model import Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects.az_login import AzureLogin
 from hashscan.sources.objects.bodies import CLIENT, ONE_TRY, READ_SECONDS
 from hashscan.sources.objects.refusals import refused as refused_object
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.store import RetryableError
 
 _PIECE = 4 << 20
 """Number of bytes that the library reads into memory at a time."""
@@ -133,14 +133,14 @@ def answer_of(error: Any) -> tuple[int, str]:
     return int(getattr(error, "status_code", None) or 0), text if text.isalnum() else ""
 
 
-def trouble_of(error: Any, *, begun: bool = False) -> FileTrouble | Transient:
+def trouble_of(error: Any, *, begun: bool = False) -> FileError | RetryableError:
     """Return the error for one blob, or for a listing in progress."""
     from azure.core.exceptions import ClientAuthenticationError
 
     status, code = answer_of(error)
     if not status and isinstance(error, ClientAuthenticationError):
         words = f"credentials could not be renewed ({type(error).__name__})"
-        return Transient(words, reason=Reason.CREDENTIALS)
+        return RetryableError(words, reason=Reason.CREDENTIALS)
     if not status:
-        return Transient(f"the connection failed ({type(error).__name__})")
+        return RetryableError(f"the connection failed ({type(error).__name__})")
     return refused_object(status, code, begun=begun)

@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from hashscan.model import Item, Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects.refusals import refused
-from hashscan.sources.objects.store import Chunk, Reading, Transient
+from hashscan.sources.objects.store import Chunk, ObjectStream, RetryableError
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -63,7 +63,7 @@ def path_of(key: bytes) -> str | None:
     return None if not text or _UNFIT.search(text) else text
 
 
-def read(store: ObjectStore, path: str, item: Item, offset: int) -> Reading:
+def read(store: ObjectStore, path: str, item: Item, offset: int) -> ObjectStream:
     """Begin to read an object.
 
     Args:
@@ -73,7 +73,7 @@ def read(store: ObjectStore, path: str, item: Item, offset: int) -> Reading:
         offset: the first byte to read.
 
     Raises:
-        FileTrouble: it can't be read.
+        FileError: it can't be read.
         Transient: a retry may succeed.
     """
     import obstore
@@ -96,7 +96,7 @@ def read(store: ObjectStore, path: str, item: Item, offset: int) -> Reading:
     except Exception as error:
         raise trouble_of(error, begun=offset > 0) from error
     encoding = str(answer.attributes.get("Content-Encoding") or "")
-    return Reading(chunks, size, meta.get("e_tag") or "", meta.get("version") or "", encoding=encoding)
+    return ObjectStream(chunks, size, meta.get("e_tag") or "", meta.get("version") or "", encoding=encoding)
 
 
 def _pieces(answer: Any, offset: int) -> Iterator[Chunk]:
@@ -107,7 +107,7 @@ def _pieces(answer: Any, offset: int) -> Iterator[Chunk]:
         raise trouble_of(error, begun=True) from error
 
 
-def trouble_of(error: Exception, *, begun: bool) -> FileTrouble | Transient | Exception:
+def trouble_of(error: Exception, *, begun: bool) -> FileError | RetryableError | Exception:
     """Return the error for an object from an error of obstore, without showing its text to anybody.
 
     Args:
@@ -126,13 +126,13 @@ def trouble_of(error: Exception, *, begun: bool) -> FileTrouble | Transient | Ex
         return refused(int(status[1]), _code(text), begun=begun)
     if isinstance(error, UnauthenticatedError):
         # No server reported this: our own credential provider has failed.
-        return Transient("credentials could not be renewed", reason=Reason.CREDENTIALS)
+        return RetryableError("credentials could not be renewed", reason=Reason.CREDENTIALS)
     if isinstance(error, PermissionDeniedError):
         return refused(403, "", begun=begun)
     if isinstance(error, PreconditionError):
         return refused(412, "", begun=begun)
     kind = _KIND.search(text)
-    return Transient("the download failed" if kind is None else _KINDS[kind[1]])
+    return RetryableError("the download failed" if kind is None else _KINDS[kind[1]])
 
 
 def _code(text: str) -> str:

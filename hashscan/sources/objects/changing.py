@@ -14,12 +14,12 @@ Properties = Mapping[str, Any]
 """All data that a store keeps with an object besides its content, by the store's own names; JSON values."""
 
 
-class TakenError(Exception):
+class ObjectExistsError(Exception):
     """The error that an object with this key exists already."""
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class ObjectDescription:
     """A store's description of one object."""
 
     size: int
@@ -35,7 +35,7 @@ class Description:
     """The properties that may not be read, and so can't be restored."""
 
 
-def named(key: bytes, etag: str = "", version: str = "", size: int = UNKNOWN_SIZE) -> Item:
+def unlisted_item(key: bytes, etag: str = "", version: str = "", size: int = UNKNOWN_SIZE) -> Item:
     """Return an item for an object that was not listed."""
     stat = FileStat(device=0, inode=0, size=size, mtime_ns=0, ctime_ns=0, links=1, uid=0)
     return Item(key, stat, etag, version)
@@ -44,7 +44,7 @@ def named(key: bytes, etag: str = "", version: str = "", size: int = UNKNOWN_SIZ
 class ChangeableStore(ObjectStore):
     """A container in which objects can be created and deleted.
 
-    Every method raises FileTrouble or Transient as `read` does. If a permission is missing, the detail names
+    Every method raises FileError or Transient as `read` does. If a permission is missing, the detail names
     it.
     """
 
@@ -52,7 +52,7 @@ class ChangeableStore(ObjectStore):
     """A text that says which copies may remain after a deletion, and for how long."""
 
     @abstractmethod
-    def describe(self, item: Item) -> Description:
+    def describe(self, item: Item) -> ObjectDescription:
         """Return everything that the store keeps with an object.
 
         Args:
@@ -60,7 +60,7 @@ class ChangeableStore(ObjectStore):
         """
 
     @abstractmethod
-    def create(self, key: bytes, content: int, size: int, properties: Properties) -> Description:
+    def create(self, key: bytes, content: int, size: int, properties: Properties) -> ObjectDescription:
         """Store a new object, and never replace another one; it is stored completely or not at all.
 
         Args:
@@ -73,7 +73,7 @@ class ChangeableStore(ObjectStore):
             A description with its etag and version; the rest is as given.
 
         Raises:
-            TakenError: an object with this key exists.
+            ObjectExistsError: an object with this key exists.
         """
 
     @abstractmethod
@@ -88,5 +88,5 @@ class ChangeableStore(ObjectStore):
             before.
 
         Raises:
-            FileTrouble: VANISHED, REPLACED, PERMISSION, or another reason that prevents it.
+            FileError: VANISHED, REPLACED, PERMISSION, or another reason that prevents it.
         """

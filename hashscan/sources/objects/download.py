@@ -13,13 +13,13 @@ from functools import partial
 
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Access, Batch, Item, Reason
-from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, unlimited
+from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, no_rate_limit
 from hashscan.sources.objects.received import KeptObject, PassingObject
-from hashscan.sources.objects.receiving import GivenUp, Receiver
-from hashscan.sources.objects.spool import NoRoom, Spool
+from hashscan.sources.objects.receiving import DownloadCancelled, Receiver
+from hashscan.sources.objects.spool import NoSpaceError, Spool
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore
 
-FILE_SHARE = 4
+MEMORY_FRACTION = 4
 """Objects larger than this fraction of the memory limit (1/4) go to a file."""
 
 UNKNOWN_BYTES = 256 << 10
@@ -36,7 +36,7 @@ class ObjectOpener(Opener):
     """An opener that downloads objects; its stores and threads last from batch to batch."""
 
     def __init__(
-        self, make_store: Callable[[bytes], ObjectStore], access: Access, spend: Spend = unlimited
+        self, make_store: Callable[[bytes], ObjectStore], access: Access, spend: Acquire = no_rate_limit
     ) -> None:
         """Create an opener without starting anything.
 
@@ -49,17 +49,17 @@ class ObjectOpener(Opener):
         self._access = access
         self._spend = spend
         self._stores: dict[bytes, ObjectStore] = {}
-        self._refused: dict[bytes, tuple[float, FileTrouble]] = {}
+        self._refused: dict[bytes, tuple[float, FileError]] = {}
         """Targets without credentials: the time until which none are looked up, and the error reported until
         then."""
-        self._crew = _Crew(access.in_flight)
+        self._crew = _ThreadPool(access.in_flight)
 
     @contextmanager
     def reopen(self, batch: Batch) -> Iterator[OpenFolder]:
         """Prepare to open a batch.
 
         Raises:
-            FileTrouble: this process has no credentials for it.
+            FileError: this process has no credentials for it.
             TargetError: a library is missing in this process.
         """
         folder = _Folder(self._store(batch.target), self._crew, self._access, self._spend)
@@ -82,13 +82,13 @@ class ObjectOpener(Opener):
             except (CredentialsError, UnreachableError) as error:
                 tries += 1
                 if tries == CREDENTIALS_TRIES:
-                    trouble = FileTrouble(Reason.CREDENTIALS, str(error))
+                    trouble = FileError(Reason.CREDENTIALS, str(error))
                     self._refuse(target, trouble)
                     raise trouble from error
                 time.sleep(CREDENTIALS_PAUSE)
         return self._stores[target]
 
-    def _refuse(self, target: bytes, trouble: FileTrouble) -> None:
+    def _refuse(self, target: bytes, trouble: FileError) -> None:
         self._refused[target] = time.monotonic() + CREDENTIALS_SECONDS, trouble
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class ObjectOpener(Opener):
         self._stores.clear()
 
 
-class _Crew:
+class _ThreadPool:
     """A thread pool that starts its threads when they are needed."""
 
     def __init__(self, limit: int) -> None:
@@ -149,24 +149,24 @@ class _Folder(OpenFolder):
     exceed the disk limit: the worker waits for it, and nothing else would free space.
     """
 
-    def __init__(self, store: ObjectStore, crew: _Crew, access: Access, spend: Spend) -> None:
+    def __init__(self, store: ObjectStore, crew: _ThreadPool, access: Access, spend: Acquire) -> None:
         self._store = store
         self._spend = spend
         self._crew = crew
         self._in_flight = access.in_flight
         self._memory_left = access.memory_bytes
         self._disk_left = access.disk_bytes
-        self._file_from = access.memory_bytes // FILE_SHARE
+        self._file_from = access.memory_bytes // MEMORY_FRACTION
         self._change = threading.Condition()
         self._closing = threading.Event()
         self._announced: dict[int, _Download] = {}
         self._waiting: deque[_Download] = deque()
         self._awaited: _Download | None = None
         self._running = 0
-        self.refused: FileTrouble | None = None
+        self.refused: FileError | None = None
         """The last error about missing credentials."""
 
-    def announce(self, items: Sequence[Item]) -> None:
+    def prefetch(self, items: Sequence[Item]) -> None:
         downloads = [_Download(item) for item in items]
         with self._change:
             self._announced.update((id(download.item), download) for download in downloads)
@@ -177,7 +177,7 @@ class _Folder(OpenFolder):
         """Wait for an object; the space reserved for it is freed when it is closed.
 
         Raises:
-            FileTrouble: it can't be read, or is not what was listed.
+            FileError: it can't be read, or is not what was listed.
             OutputError: the temporary file for a large object failed, but not for lack of space.
         """
         with self._change:
@@ -286,11 +286,11 @@ class _Folder(OpenFolder):
         """Download one object; errors are raised later, when the object is opened."""
         try:
             download.file = self._fetch(download)
-        except NoRoom:
+        except NoSpaceError:
             pass
         except BaseException as error:
             download.error = error
-            if isinstance(error, FileTrouble) and error.reason is Reason.CREDENTIALS:
+            if isinstance(error, FileError) and error.reason is Reason.CREDENTIALS:
                 self.refused = error
         with self._change:
             if download.file is None:
@@ -331,4 +331,4 @@ class _Folder(OpenFolder):
     def _pause(self, seconds: float) -> None:
         # No lock if there is nothing to wait for: this is called for every piece.
         if self._closing.wait(seconds) if seconds else self._closing.is_set():
-            raise GivenUp
+            raise DownloadCancelled

@@ -15,19 +15,19 @@ from urllib.parse import quote
 
 from hashscan.errors import TargetError
 from hashscan.model import Access, FolderReason, Item, Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects import bodies
 from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.source import ObjectSource, ObjectTarget
 from hashscan.sources.objects.store import (
     UNKNOWN_SIZE,
     Chunk,
-    Level,
-    ListingTrouble,
+    ListingError,
     ObjectStore,
-    Reading,
+    ObjectStream,
+    PrefixListing,
+    RetryableError,
     StoredObject,
-    Transient,
 )
 from hashscan.sources.objects.unsized import bounded
 
@@ -123,13 +123,13 @@ class GoogleStore(ObjectStore):
         for page in self._pages(prefix, all_versions=all_versions, delimiter=None).pages:
             yield [_stored(blob, all_versions=all_versions) for blob in page]
 
-    def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
+    def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
         """Return one page up to the next slash; None if that page is not complete."""
         found = self._pages(prefix, all_versions=all_versions, delimiter="/")
         blobs = list(next(found.pages, ()))
         if found.more:
             return None
-        return Level(
+        return PrefixListing(
             [_stored(blob, all_versions=all_versions) for blob in blobs],
             [name.encode("utf-8") for name in found.prefixes],
         )
@@ -138,13 +138,13 @@ class GoogleStore(ObjectStore):
         try:
             text = prefix.decode("utf-8")
         except UnicodeDecodeError:
-            raise ListingTrouble(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
+            raise ListingError(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
         found = self._clients.lister.list_blobs(
             self._bucket, prefix=text, versions=all_versions, delimiter=delimiter, fields=_FIELDS
         )
         return _Pages(found)
 
-    def read(self, item: Item, offset: int) -> Reading:
+    def read(self, item: Item, offset: int) -> ObjectStream:
         """Read with obstore if it supports the key and the service reports generations, otherwise without."""
         from hashscan.sources.objects.gs_client import FAILURES, trouble_of
 
@@ -161,12 +161,12 @@ class GoogleStore(ObjectStore):
                 raise trouble_of(error) from None
             if reading.version:
                 _expect(item, reading.version, begun=offset > 0)
-                return Reading(reading.chunks, reading.size, close=reading.close)
+                return ObjectStream(reading.chunks, reading.size, close=reading.close)
             reading.close()
             self._through_obstore = False
         return self._read(item, offset)
 
-    def _read(self, item: Item, offset: int, *, as_stored: bool = False) -> Reading:
+    def _read(self, item: Item, offset: int, *, as_stored: bool = False) -> ObjectStream:
         headers = {"Accept-Encoding": "gzip" if as_stored else "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
@@ -176,16 +176,16 @@ class GoogleStore(ObjectStore):
                 raise self._refusal(answer, item, begun=offset > 0)
             if answer.headers.get("Content-Encoding", "identity") != "identity" and not as_stored:
                 # Its bytes would be hashed in compressed form, and a picture in them would not be found.
-                raise FileTrouble(Reason.IO_ERROR, "it is stored compressed and must not be sent otherwise")
+                raise FileError(Reason.IO_ERROR, "it is stored compressed and must not be sent otherwise")
             if offset and answer.status_code != 206:
-                raise FileTrouble(Reason.IO_ERROR, "the server doesn't send parts of this object")
+                raise FileError(Reason.IO_ERROR, "the server doesn't send parts of this object")
             generation = answer.headers.get("x-goog-generation", "")
             _expect(item, generation or self._generation_now(item), begun=offset > 0)
         except BaseException:
             answer.close()
             raise
         size = _size_of(answer)
-        return Reading(bounded(_pieces(answer), size), size, proven=bool(generation), close=answer.close)
+        return ObjectStream(bounded(_pieces(answer), size), size, proven=bool(generation), close=answer.close)
 
     def check(self, item: Item) -> None:
         """Compare the generation again."""
@@ -198,11 +198,11 @@ class GoogleStore(ObjectStore):
                 raise refused(answer.status_code, "")
             return str(answer.json().get("generation", ""))
         except ValueError:
-            raise Transient("the server's answer is no JSON") from None
+            raise RetryableError("the server's answer is no JSON") from None
         finally:
             answer.close()
 
-    def _refusal(self, answer: requests.Response, item: Item, *, begun: bool) -> FileTrouble | Transient:
+    def _refusal(self, answer: requests.Response, item: Item, *, begun: bool) -> FileError | RetryableError:
         trouble = refused(answer.status_code, "", begun=begun)
         if answer.status_code == 412:
             # The condition also fails if the object does not exist; then this raises.
@@ -218,7 +218,7 @@ class GoogleStore(ObjectStore):
         try:
             key = quote(item.name.decode("utf-8"), safe="")
         except UnicodeDecodeError:
-            raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which Google demands") from None
+            raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which Google demands") from None
         if item.version:
             options = {**options, "generation": item.version}
         elif part and item.etag:
@@ -258,9 +258,9 @@ class _Pages:
             yield from self._pages
         except FAILURES as error:
             trouble = trouble_of(error)
-            denied = isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION
+            denied = isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION
             reason = FolderReason.PERMISSION if denied else FolderReason.IO_ERROR
-            raise ListingTrouble(reason, trouble.detail) from None
+            raise ListingError(reason, trouble.detail) from None
 
     @property
     def more(self) -> bool:
@@ -296,12 +296,12 @@ def _expect(item: Item, generation: str, *, begun: bool) -> None:
     """Check that an object has the expected generation.
 
     Raises:
-        FileTrouble: it has another generation, because it was written since.
+        FileError: it has another generation, because it was written since.
     """
     expected = generation_of(item)
     # For an object that was only named, no generation is known.
     if expected and generation != expected:
-        raise FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)
+        raise FileError(Reason.CHANGED if begun else Reason.REPLACED)
 
 
 def _size_of(answer: requests.Response) -> int:
@@ -318,4 +318,4 @@ def _pieces(answer: requests.Response) -> Iterator[Chunk]:
         while piece := answer.raw.read(_PIECE, decode_content=False):
             yield piece
     except (urllib3.exceptions.HTTPError, OSError):
-        raise Transient("the connection was cut") from None
+        raise RetryableError("the connection was cut") from None

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from hashscan.model import Item, Reason
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.objects.changing import ChangeableStore, Description, Properties, TakenError, named
+from hashscan.sources.base import FileError
+from hashscan.sources.objects.changing import (
+    ChangeableStore,
+    ObjectDescription,
+    ObjectExistsError,
+    Properties,
+    unlisted_item,
+)
 from hashscan.sources.objects.file_part import FilePart
 from hashscan.sources.objects.gs import COMPRESSED, SECONDS, GoogleStore, generation_of
 from hashscan.sources.objects.refusals import refused
-from hashscan.sources.objects.store import Reading, Transient
+from hashscan.sources.objects.store import ObjectStream, RetryableError
 
 if TYPE_CHECKING:
     import requests
@@ -31,12 +37,12 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
 
     deletes: ClassVar[str] = "where soft deletion is on, the bucket keeps it for so many days"
 
-    def describe(self, item: Item) -> Description:
+    def describe(self, item: Item) -> ObjectDescription:
         """Return the metadata of an object; its ACL too, if there is the right to read it."""
         unread: tuple[str, ...] = ()
         try:
             found = self._metadata(item, "full")
-        except FileTrouble as trouble:
+        except FileError as trouble:
             if trouble.reason is not Reason.PERMISSION:
                 raise
             found, unread = self._metadata(item, "noAcl"), ("ACL",)
@@ -57,22 +63,22 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
                 raise _with_rights(trouble, "Storage Object Viewer")
             found: Mapping[str, Any] = answer.json()
         except ValueError:
-            raise Transient("the server's answer is no JSON") from None
+            raise RetryableError("the server's answer is no JSON") from None
         finally:
             answer.close()
         return found
 
-    def read(self, item: Item, offset: int) -> Reading:
+    def read(self, item: Item, offset: int) -> ObjectStream:
         """Read an object as it is stored, even if it is stored compressed."""
         return self._read(item, offset, as_stored=item.etag.endswith(COMPRESSED))
 
-    def create(self, key: bytes, content: int, size: int, properties: Properties) -> Description:
+    def create(self, key: bytes, content: int, size: int, properties: Properties) -> ObjectDescription:
         """Create an object in two requests: its metadata, and then its bytes."""
         address = f"{self._clients.url}/upload/storage/v1/b/{self._bucket}/o"
         try:
             metadata = {**properties, "name": key.decode("utf-8")}
         except UnicodeDecodeError:
-            raise FileTrouble(Reason.IO_ERROR, _NO_KEY) from None
+            raise FileError(Reason.IO_ERROR, _NO_KEY) from None
         kind = str(properties.get("contentType", "application/octet-stream"))
         begun = self._send(
             "POST", address, json=metadata,
@@ -82,7 +88,7 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         place = begun.headers.get("Location", "")
         if not place.startswith(f"{self._clients.url}/"):
             # The request with the bytes is signed with our credentials.
-            raise FileTrouble(Reason.IO_ERROR, "the server wants the bytes sent to another one")
+            raise FileError(Reason.IO_ERROR, "the server wants the bytes sent to another one")
         done = self._send(
             "PUT", place,
             # For an empty file the library would use chunked encoding, without a length.
@@ -92,7 +98,7 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         try:
             generation = str(done.json()["generation"])
         except (ValueError, KeyError):
-            raise Transient("the server doesn't say what it has stored") from None
+            raise RetryableError("the server doesn't say what it has stored") from None
         return _description(size, generation, "", properties)
 
     def delete(self, item: Item) -> bool:
@@ -100,15 +106,15 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         try:
             key = quote(item.name.decode("utf-8"), safe="")
         except UnicodeDecodeError:
-            raise FileTrouble(Reason.IO_ERROR, _NO_KEY) from None
+            raise FileError(Reason.IO_ERROR, _NO_KEY) from None
         address = f"{self._clients.url}/storage/v1/b/{self._bucket}/o/{key}"
         try:
             self._send("DELETE", address, params={"generation": generation_of(item)})
-        except FileTrouble as trouble:
+        except FileError as trouble:
             if trouble.reason is Reason.VANISHED:
                 # This raises VANISHED again if no other object has this key.
-                self._generation_now(named(item.name))
-                raise FileTrouble(Reason.REPLACED) from None
+                self._generation_now(unlisted_item(item.name))
+                raise FileError(Reason.REPLACED) from None
             raise
         return True
 
@@ -116,7 +122,7 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         """Send a request, and read its whole answer.
 
         Raises:
-            TakenError: an object exists that must not be replaced.
+            ObjectExistsError: an object exists that must not be replaced.
         """
         from hashscan.sources.objects.gs_client import FAILURES, trouble_of
 
@@ -129,19 +135,19 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         if answer.status_code in {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT}:
             return answer
         if answer.status_code == HTTPStatus.PRECONDITION_FAILED:
-            raise TakenError
+            raise ObjectExistsError
         raise _with_rights(refused(answer.status_code, ""), "Storage Object Admin")
 
 
 def _description(
     size: int, generation: str, modified: str, properties: Properties, unread: tuple[str, ...] = ()
-) -> Description:
+) -> ObjectDescription:
     compressed = properties.get("contentEncoding", "identity") != "identity"
     etag = generation + (COMPRESSED if compressed else "")
-    return Description(size, etag, generation, modified, properties, unread)
+    return ObjectDescription(size, etag, generation, modified, properties, unread)
 
 
-def _with_rights(trouble: FileTrouble | Transient, role: str) -> FileTrouble | Transient:
-    if isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION:
-        return FileTrouble(trouble.reason, f"{trouble.detail}; it needs the role {role}")
+def _with_rights(trouble: FileError | RetryableError, role: str) -> FileError | RetryableError:
+    if isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION:
+        return FileError(trouble.reason, f"{trouble.detail}; it needs the role {role}")
     return trouble

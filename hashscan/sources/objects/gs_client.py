@@ -23,10 +23,10 @@ from requests.adapters import HTTPAdapter
 
 from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
 from hashscan.model import Access, Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
 from hashscan.sources.objects.refusals import refused
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.store import RetryableError
 
 if TYPE_CHECKING:
     from obstore.store import GCSConfig, GCSCredential, GCSStore
@@ -184,15 +184,15 @@ def status_of(error: Exception) -> int:
     return int(code) if isinstance(code, int) else 0
 
 
-def trouble_of(error: Exception, *, begun: bool = False) -> FileTrouble | Transient:
+def trouble_of(error: Exception, *, begun: bool = False) -> FileError | RetryableError:
     """Return the error for one object, or for a listing in progress."""
     status = status_of(error)
     if status:
         return refused(status, "", begun=begun)
     if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
         words = f"credentials could not be renewed ({type(error).__name__})"
-        return Transient(words, reason=Reason.CREDENTIALS)
-    return Transient(f"the connection failed ({type(error).__name__})")
+        return RetryableError(words, reason=Reason.CREDENTIALS)
+    return RetryableError(f"the connection failed ({type(error).__name__})")
 
 
 def moment_ns(moment: datetime | None) -> int:

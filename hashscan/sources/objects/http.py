@@ -15,15 +15,15 @@ from typing import ClassVar
 from hashscan.errors import TargetError, UsageError
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
 from hashscan.sources.base import (
+    Acquire,
     Listing,
-    LostFile,
+    NonFileCounts,
     Opener,
-    Passed,
     SkippedFile,
     Source,
-    Spend,
-    unlimited,
-    without_secrets,
+    UnreadableName,
+    no_rate_limit,
+    strip_secrets,
 )
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.objects.download import ObjectOpener
@@ -104,24 +104,24 @@ class HttpSource(Source):
             if items:
                 yield Batch(self.name, origin, b"", 0, 0, tuple(items))
 
-    def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
+    def listings_by_name(self, names: Iterator[bytes]) -> Iterator[Listing]:
         """List objects by URL; nothing is requested before they are read, so their sizes are unknown."""
         gathering = Gathering(self._options)
         sieve = Sieve(b"", self._options)
         asked_for = frozenset(self._addresses)
         for name in names:
             if not name:
-                if (due := gathering.take()) is not None:
+                if (due := gathering.flush()) is not None:
                     yield due
-                yield Passed()
+                yield NonFileCounts()
                 continue
             try:
                 address = parse(name)
             except UsageError as error:
-                yield LostFile(without_secrets(name), b"", b"", Reason.NO_NAME, str(error))
+                yield UnreadableName(strip_secrets(name), b"", b"", Reason.NO_NAME, str(error))
                 continue
             if asked_for and address not in asked_for:
-                yield LostFile(address.shown, b"", b"", Reason.OUTSIDE, "")
+                yield UnreadableName(address.shown, b"", b"", Reason.OUTSIDE, "")
                 continue
             origin = address.origin
             stored = StoredObject(address.name, UNKNOWN_SIZE, 0)
@@ -131,7 +131,7 @@ class HttpSource(Source):
                 yield SkippedFile(origin, b"", item, reason)
             elif (full := gathering.add(Batch(self.name, origin, b"", 0, 0, ()), item)) is not None:
                 yield full
-        if (due := gathering.take()) is not None:
+        if (due := gathering.flush()) is not None:
             yield due
 
     def _looked(self) -> Iterator[tuple[WebAddress, StoredObject]]:
@@ -155,7 +155,7 @@ class HttpSource(Source):
             client.close()
 
     @classmethod
-    def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:
+    def opener(cls, access: Access, spend: Acquire = no_rate_limit) -> Opener:
         """Return an object that downloads objects."""
         return ObjectOpener(partial(WebStore, client=WebClient(access.in_flight)), access, spend)
 

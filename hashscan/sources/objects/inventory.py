@@ -21,7 +21,7 @@ from urllib.parse import unquote_to_bytes
 from hashscan.errors import TargetError
 from hashscan.model import FolderReason
 from hashscan.sources.objects.inventory_parquet import parquet_rows, require_parquet
-from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingTrouble, StoredObject
+from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingError, StoredObject
 
 _LONGEST = 1 << 16
 """Maximum characters of one row; an encoded key needs at most three thousand, and no other column is long."""
@@ -107,7 +107,7 @@ def check_sum(stream: BinaryIO, file: DataFile) -> None:
     """Compare a data file with the checksum in the manifest, and seek back to its start.
 
     Raises:
-        ListingTrouble: the checksum differs.
+        ListingError: the checksum differs.
         OSError: the file can't be read.
     """
     if file.md5 is not None:
@@ -115,7 +115,7 @@ def check_sum(stream: BinaryIO, file: DataFile) -> None:
         while block := stream.read(_BLOCK):
             digest.update(block)
         if digest.digest() != file.md5:
-            raise ListingTrouble(FolderReason.IO_ERROR, "its checksum is not the manifest's")
+            raise ListingError(FolderReason.IO_ERROR, "its checksum is not the manifest's")
     stream.seek(0)
 
 
@@ -131,7 +131,7 @@ def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterato
         all_versions: yield every version instead of the latest. Delete markers are not objects.
 
     Raises:
-        ListingTrouble: the rest can't be read or is not valid.
+        ListingError: the rest can't be read or is not valid.
     """
     number = 0
     wanted = partial(_wanted, all_versions=all_versions)
@@ -145,7 +145,7 @@ def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterato
         with gzip.open(stream, "rt", encoding="utf-8", newline="") as text:
             for number, row in enumerate(csv.reader(_lines(text), strict=True), start=1):
                 if len(row) != len(manifest.columns):
-                    raise ListingTrouble(
+                    raise ListingError(
                         FolderReason.IO_ERROR,
                         f"row {number} has {len(row)} columns, not {len(manifest.columns)}",
                     )
@@ -156,12 +156,12 @@ def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterato
                     yield _stored(cells, key, all_versions=all_versions)
     except (ValueError, csv.Error, EOFError, zlib.error, OSError) as error:
         # The errors of gzip are OSErrors.
-        raise ListingTrouble(FolderReason.IO_ERROR, f"after row {number}: {error}") from error
+        raise ListingError(FolderReason.IO_ERROR, f"after row {number}: {error}") from error
 
 
 def _check_row(number: int, cells: Mapping[str, str], key: bytes, manifest: Manifest) -> None:
     if cells["Bucket"] != manifest.bucket or not key:
-        raise ListingTrouble(FolderReason.IO_ERROR, f"row {number} is of another bucket")
+        raise ListingError(FolderReason.IO_ERROR, f"row {number} is of another bucket")
 
 
 def _lines(text: Any) -> Iterator[str]:

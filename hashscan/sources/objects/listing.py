@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 
 from hashscan.model import FolderReason
-from hashscan.sources.objects.store import ListingTrouble, ObjectStore, StoredObject
+from hashscan.sources.objects.store import ListingError, ObjectStore, StoredObject
 
 THREADS = 8
 """Number of parallel requests. For a page of a thousand keys, a server needs some 100 ms, and parsing takes
@@ -23,7 +23,7 @@ do."""
 EMPTY_PAGES = 100_000
 """Number of consecutive empty pages after which a listing is abandoned."""
 
-Failure = tuple[bytes, ListingTrouble]
+Failure = tuple[bytes, ListingError]
 """A prefix under which not everything could be listed, and the reason."""
 
 Found = Sequence[StoredObject] | Failure
@@ -41,7 +41,7 @@ def list_parallel(store: ObjectStore, prefix: bytes, *, all_versions: bool) -> G
     yield from _Listing(store, prefix, all_versions=all_versions).run()
 
 
-class Circle:
+class CycleDetector:
     """A detector for listings that repeat the same pages without end, in constant memory.
 
     It remembers one page, and replaces it after twice as many pages each time (Brent's algorithm), so that a
@@ -58,18 +58,18 @@ class Circle:
         """Examine the next page.
 
         Raises:
-            ListingTrouble: it was listed before, or very many pages in a row are empty.
+            ListingError: it was listed before, or very many pages in a row are empty.
         """
         if not page:
             # In a listing of versions, thousands may be delete markers, page after page.
             self._empty += 1
             if self._empty > EMPTY_PAGES:
-                raise ListingTrouble(FolderReason.IO_ERROR, "the server sends empty pages without an end")
+                raise ListingError(FolderReason.IO_ERROR, "the server sends empty pages without an end")
             return
         self._empty = 0
         first = page[0].key, page[0].version
         if first == self._remembered:
-            raise ListingTrouble(FolderReason.IO_ERROR, "the server lists the same objects again and again")
+            raise ListingError(FolderReason.IO_ERROR, "the server lists the same objects again and again")
         self._pages += 1
         if self._pages == self._remembered_at:
             self._remembered, self._remembered_at = first, 2 * self._remembered_at
@@ -112,7 +112,7 @@ class _Listing:
             while (prefix := self._take()) is not None:
                 try:
                     self._list(prefix)
-                except ListingTrouble as trouble:
+                except ListingError as trouble:
                     self._put((prefix, trouble))
                 finally:
                     with self._work:
@@ -139,7 +139,7 @@ class _Listing:
             self._splits += split
         level = self._store.level(prefix, all_versions=self._all_versions) if split else None
         if level is None:
-            circle = Circle()
+            circle = CycleDetector()
             for page in self._store.pages(prefix, all_versions=self._all_versions):
                 circle.note(page)
                 if not self._put(page):

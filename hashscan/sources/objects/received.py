@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hashscan.model import FileStat, Reason
-from hashscan.sources.base import FileTrouble, OpenFile
+from hashscan.sources.base import FileError, OpenFile
 from hashscan.sources.objects.receiving import Receiver
-from hashscan.sources.objects.spool import NoRoom, Spool
+from hashscan.sources.objects.spool import NoSpaceError, Spool
 from hashscan.sources.objects.store import Chunk
 
 
@@ -35,8 +35,8 @@ class KeptObject(OpenFile):
         """A descriptor to read it."""
         try:
             return self._spool.descriptor
-        except NoRoom:
-            raise FileTrouble(Reason.IO_ERROR, "no room for it, neither in memory nor in TMPDIR") from None
+        except NoSpaceError:
+            raise FileError(Reason.IO_ERROR, "no room for it, neither in memory nor in TMPDIR") from None
 
     @property
     def content(self) -> memoryview | None:
@@ -75,7 +75,7 @@ class PassingObject(OpenFile):
         raise AssertionError("its bytes are nowhere")
 
     @property
-    def pieces(self) -> Iterator[Chunk]:
+    def stream(self) -> Iterator[Chunk]:
         """All bytes, readable once."""
         return self._pieces
 

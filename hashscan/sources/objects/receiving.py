@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Item, Reason
-from hashscan.sources.base import FileTrouble, Spend, unlimited
-from hashscan.sources.objects.store import UNKNOWN_SIZE, Chunk, ObjectStore, Reading, Transient
+from hashscan.sources.base import Acquire, FileError, no_rate_limit
+from hashscan.sources.objects.store import UNKNOWN_SIZE, Chunk, ObjectStore, ObjectStream, RetryableError
 from hashscan.sources.objects.tries import Tries
 
 LONGEST_SECONDS = 24 * 3600.0
@@ -23,14 +23,14 @@ _ASKED_AT_FIRST = 1 << 20
 a time."""
 
 
-class GivenUp(Exception):
+class DownloadCancelled(Exception):
     """The error that a download was cancelled, because nothing waits for the object any more."""
 
 
-class _Bill:
+class _RateAccount:
     """The bytes of one object that the rate limiter has not been asked for yet."""
 
-    def __init__(self, spend: Spend, listed: int) -> None:
+    def __init__(self, spend: Acquire, listed: int) -> None:
         """Ask the rate limiter for an object, and for its first bytes if its size is known."""
         self._spend = spend
         self._paid = max(0, min(listed, _ASKED_AT_FIRST))
@@ -53,14 +53,14 @@ class Receiver:
         item: Item,
         pause: Callable[[float], None],
         restart: Callable[[], None] | None = None,
-        spend: Spend = unlimited,
+        spend: Acquire = no_rate_limit,
     ) -> None:
         """Prepare a download without sending anything.
 
         Args:
             store: the store of the object.
             item: as it was listed.
-            pause: waits for a number of seconds; raises GivenUp when nothing waits for the object any more.
+            pause: waits for a number of seconds; raises DownloadCancelled when nothing waits for the object.
             restart: discards what was received; None if that is not possible.
             spend: rate limiter, called before the object is fetched, and for its bytes as they arrive.
         """
@@ -83,17 +83,17 @@ class Receiver:
         """Yield all bytes in order; after `restart` they begin again.
 
         Raises:
-            FileTrouble: they can't be read.
-            GivenUp: from `pause`.
+            FileError: they can't be read.
+            DownloadCancelled: from `pause`.
         """
-        bill = _Bill(self._spend, self.item.stat.size)
+        bill = _RateAccount(self._spend, self.item.stat.size)
         while True:
             start = self.received
             try:
                 for chunk in self._once():
                     yield chunk
                     bill.add(len(chunk))
-            except Transient as trouble:
+            except RetryableError as trouble:
                 resumable = bool(self.item.etag or self.item.version)
                 # Bytes that are read again from the start are not progress.
                 self._tries.failed(trouble, self.received - start if resumable else 0)
@@ -102,7 +102,7 @@ class Receiver:
                 # Without etag and version, the rest may be of another object.
                 if self._restart is None:
                     if self.received:
-                        raise FileTrouble(Reason.IO_ERROR, trouble.detail) from trouble
+                        raise FileError(Reason.IO_ERROR, trouble.detail) from trouble
                 else:
                     self._restart()
                 self.received = 0
@@ -113,48 +113,48 @@ class Receiver:
         """Continue where the last try ended."""
         reading = self._begin()
         try:
-            item = self.item = expect(self.item, reading, begun=self.received > 0)
+            item = self.item = require_same_object(self.item, reading, begun=self.received > 0)
             self.compressed = compression_of(reading.encoding)
             size = item.stat.size if reading.size == UNKNOWN_SIZE else reading.size
             for chunk in reading.chunks:
                 self._pause(0.0)
                 if size != UNKNOWN_SIZE and self.received + len(chunk) > size:
-                    raise FileTrouble(Reason.IO_ERROR, "the store sends more bytes than it says")
+                    raise FileError(Reason.IO_ERROR, "the store sends more bytes than it says")
                 if time.monotonic() > self._ends:
-                    raise FileTrouble(Reason.SLOW, f"not complete after {LONGEST_SECONDS / 3600:.0f} hours")
+                    raise FileError(Reason.SLOW, f"not complete after {LONGEST_SECONDS / 3600:.0f} hours")
                 self.received += len(chunk)
                 yield chunk
         finally:
             reading.close()
         if size != UNKNOWN_SIZE and self.received < size:
-            raise Transient(f"the connection ended after {self.received} of {size} bytes")
+            raise RetryableError(f"the connection ended after {self.received} of {size} bytes")
         self.proven = reading.proven
 
-    def _begin(self) -> Reading:
+    def _begin(self) -> ObjectStream:
         try:
             return self._store.read(self.item, self.received)
         except CredentialsError as error:
-            raise FileTrouble(Reason.CREDENTIALS, str(error)) from error
+            raise FileError(Reason.CREDENTIALS, str(error)) from error
         except UnreachableError as error:
-            raise Transient(str(error)) from error
+            raise RetryableError(str(error)) from error
 
     def check(self) -> None:
         """Ask the store whether the object is unchanged, if that is not proven.
 
         Raises:
-            FileTrouble: it has changed, or the store can't answer.
+            FileError: it has changed, or the store can't answer.
         """
         tries = Tries(self._pause)
         while not self.proven:
             try:
                 self._store.check(self.item)
-            except Transient as trouble:
+            except RetryableError as trouble:
                 tries.failed(trouble)
             else:
                 return
 
 
-def expect(item: Item, reading: Reading, *, begun: bool) -> Item:
+def require_same_object(item: Item, reading: ObjectStream, *, begun: bool) -> Item:
     """Compare an answer with what was listed, or with the part that was read before.
 
     Returns:
@@ -162,18 +162,18 @@ def expect(item: Item, reading: Reading, *, begun: bool) -> Item:
         same.
 
     Raises:
-        FileTrouble: it is another object.
+        FileError: it is another object.
     """
     listed = item.stat.size
     same_size = UNKNOWN_SIZE in {listed, reading.size} or listed == reading.size
     known = bool(item.etag and reading.etag)
-    if (known and bare(item.etag) != bare(reading.etag)) or (
+    if (known and normalize_etag(item.etag) != normalize_etag(reading.etag)) or (
         item.version and reading.version and item.version != reading.version
     ):
-        raise FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)
+        raise FileError(Reason.CHANGED if begun else Reason.REPLACED)
     if not same_size:
         detail = f"listed with {listed} bytes, sent with {reading.size}"
-        raise FileTrouble(Reason.IO_ERROR if known else Reason.REPLACED, detail)
+        raise FileError(Reason.IO_ERROR if known else Reason.REPLACED, detail)
     return item._replace(etag=item.etag or reading.etag, version=item.version or reading.version)
 
 
@@ -183,6 +183,6 @@ def compression_of(encoding: str) -> str:
     return ", ".join(name for name in names if name in COMPRESSIONS)
 
 
-def bare(etag: str) -> str:
+def normalize_etag(etag: str) -> str:
     """Return an etag without the marks that a store adds in some answers and not in others."""
     return etag.removeprefix("W/").strip('"')

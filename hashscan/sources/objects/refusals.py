@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from hashscan.model import Reason
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.base import FileError
+from hashscan.sources.objects.store import RetryableError
 
 _BUSY = frozenset(
     {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling", "ThrottlingException"}
@@ -21,7 +21,7 @@ _ARCHIVED = frozenset({"InvalidObjectState", "BlobArchived"})
 _PLAIN = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 
-def refused(status: int, code: str, *, begun: bool = False) -> FileTrouble | Transient:
+def refused(status: int, code: str, *, begun: bool = False) -> FileError | RetryableError:
     """Return the error for an answer without the object.
 
     Args:
@@ -32,15 +32,15 @@ def refused(status: int, code: str, *, begun: bool = False) -> FileTrouble | Tra
     code = code if _PLAIN.fullmatch(code) else ""
     words = f"the server says {code or status}"
     if code in _ARCHIVED:
-        return FileTrouble(Reason.ARCHIVED)
+        return FileError(Reason.ARCHIVED)
     if code in _BUSY or status in {408, 429} or status >= 500:
-        return Transient(words)
+        return RetryableError(words)
     if code in _NO_RIGHT or status in {401, 403}:
-        return FileTrouble(Reason.PERMISSION, words)
+        return FileError(Reason.PERMISSION, words)
     # 405: the version has become a delete marker.
     if status in {404, 405, 410}:
-        return FileTrouble(Reason.VANISHED)
+        return FileError(Reason.VANISHED)
     # 416: the object is shorter than the part that was read before.
     if status == 412 or (status == 416 and begun):
-        return FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)
-    return FileTrouble(Reason.IO_ERROR, words)
+        return FileError(Reason.CHANGED if begun else Reason.REPLACED)
+    return FileError(Reason.IO_ERROR, words)

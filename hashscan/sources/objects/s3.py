@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from hashscan.errors import TargetError
 from hashscan.model import Access, FolderReason, Item, Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects import bodies
 from hashscan.sources.objects.refusals import refused
-from hashscan.sources.objects.s3_client import S3Clients, about_credentials, answer_of, explained
+from hashscan.sources.objects.s3_client import S3Clients, answer_of, explained, is_credentials_error
 from hashscan.sources.objects.s3_listing import (
     ATTRIBUTES,
     attach,
@@ -24,12 +24,12 @@ from hashscan.sources.objects.s3_listing import (
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
     Chunk,
-    Level,
-    ListingTrouble,
+    ListingError,
     ObjectStore,
-    Reading,
+    ObjectStream,
+    PrefixListing,
+    RetryableError,
     StoredObject,
-    Transient,
 )
 
 _LISTING_TRIES = 6
@@ -96,17 +96,17 @@ class S3Store(ObjectStore):
             if not then:
                 return
             if then == more:
-                raise ListingTrouble(FolderReason.IO_ERROR, "the server says the same page follows again")
+                raise ListingError(FolderReason.IO_ERROR, "the server says the same page follows again")
             more = then
 
-    def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
+    def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
         """Return one page up to the next slash; None if that page is not complete."""
         page = self._page(prefix, all_versions=all_versions, Delimiter="/")
         if page.get("IsTruncated"):
             return None
         prefixes = prefixes_of(page)
         # A prefix that is not UTF-8 can't be requested; its objects are listed from the level above.
-        return Level(objects_of(page), prefixes) if all(map(_is_text, prefixes)) else None
+        return PrefixListing(objects_of(page), prefixes) if all(map(_is_text, prefixes)) else None
 
     def _page(self, prefix: bytes, *, all_versions: bool, **more: str) -> Mapping[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -122,17 +122,17 @@ class S3Store(ObjectStore):
                 **more,
             )
         except UnicodeDecodeError:
-            raise ListingTrouble(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
+            raise ListingError(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
         except ClientError as error:
-            raise ListingTrouble.of(refused(*answer_of(error))) from error
+            raise ListingError.of(refused(*answer_of(error))) from error
         except BotoCoreError as error:
             # Its text repeats the request; the name of its class is enough.
-            raise ListingTrouble(FolderReason.IO_ERROR, type(error).__name__) from error
+            raise ListingError(FolderReason.IO_ERROR, type(error).__name__) from error
         if not is_listing(page, all_versions=all_versions):
-            raise ListingTrouble(FolderReason.IO_ERROR, "the answer is no listing")
+            raise ListingError(FolderReason.IO_ERROR, "the answer is no listing")
         return page
 
-    def read(self, item: Item, offset: int) -> Reading:
+    def read(self, item: Item, offset: int) -> ObjectStream:
         """Read with obstore if it supports the key, otherwise with botocore."""
         path = bodies.path_of(item.name)
         # The first download creates the clients, all others wait for it.
@@ -160,7 +160,7 @@ def _is_text(prefix: bytes) -> bool:
     return True
 
 
-def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:
+def _read(client: Any, bucket: str, item: Item, offset: int) -> ObjectStream:
     """Begin to read an object with botocore."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -174,21 +174,21 @@ def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:
     try:
         answer = client.get_object(Bucket=bucket, Key=item.name.decode("utf-8"), **options)
     except UnicodeDecodeError:
-        raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which S3 demands") from None
+        raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which S3 demands") from None
     except ClientError as error:
         raise refused(*answer_of(error), begun=offset > 0) from error
     except BotoCoreError as error:
         kind = type(error).__name__
-        if about_credentials(error):
+        if is_credentials_error(error):
             words = f"credentials could not be renewed ({kind})"
-            raise Transient(words, reason=Reason.CREDENTIALS) from error
-        raise Transient(f"the download failed ({kind})") from error
+            raise RetryableError(words, reason=Reason.CREDENTIALS) from error
+        raise RetryableError(f"the download failed ({kind})") from error
     body = answer["Body"]
     size = int(answer["ContentLength"]) + (offset if "ContentRange" in answer else 0)
     if offset and "ContentRange" not in answer:
         body.close()
-        raise FileTrouble(Reason.IO_ERROR, "the server doesn't send parts of objects")
-    return Reading(
+        raise FileError(Reason.IO_ERROR, "the server doesn't send parts of objects")
+    return ObjectStream(
         _pieces(body),
         size,
         answer.get("ETag", ""),
@@ -206,4 +206,4 @@ def _pieces(body: Any) -> Iterator[Chunk]:
         while piece := body.read(_PIECE):
             yield piece
     except (BotoCoreError, HTTPError, OSError) as error:
-        raise Transient("the connection was cut") from error
+        raise RetryableError("the connection was cut") from error

@@ -11,13 +11,18 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from hashscan.model import Item, Reason
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.objects.changing import ChangeableStore, Description, Properties, TakenError
+from hashscan.sources.base import FileError
+from hashscan.sources.objects.changing import (
+    ChangeableStore,
+    ObjectDescription,
+    ObjectExistsError,
+    Properties,
+)
 from hashscan.sources.objects.file_part import FilePart
 from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.s3 import S3Store
-from hashscan.sources.objects.s3_client import about_credentials, answer_of
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.s3_client import answer_of, is_credentials_error
+from hashscan.sources.objects.store import RetryableError
 
 _HEADERS = (
     "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata",
@@ -44,7 +49,7 @@ class ChangeableS3Store(S3Store, ChangeableStore):
 
     deletes: ClassVar[str] = "replicas in other buckets, and versions before and after it, stay"
 
-    def describe(self, item: Item) -> Description:
+    def describe(self, item: Item) -> ObjectDescription:
         """Return the headers of an object; tags and ACL too, if there is the right to read them."""
         key = _text(item.name)
         named = _named(self._bucket, key, item)
@@ -62,20 +67,22 @@ class ChangeableS3Store(S3Store, ChangeableStore):
                 tags = self._client.get_object_tagging(**exact)["TagSet"]
             if tags:
                 properties["Tags"] = [[tag["Key"], tag["Value"]] for tag in tags]
-        except FileTrouble as trouble:
+        except FileError as trouble:
             _may_lack(trouble)
             unread.append("tags")
         try:
             with _spoken("s3:GetObjectAcl"):
                 properties |= _grants(self._client.get_object_acl(**exact))
-        except FileTrouble as trouble:
+        except FileError as trouble:
             _may_lack(trouble)
             unread.append("ACL")
         modified = str(head.get("LastModified", ""))
         size = int(head["ContentLength"])
-        return Description(size, str(head.get("ETag", "")), version, modified, properties, tuple(unread))
+        return ObjectDescription(
+            size, str(head.get("ETag", "")), version, modified, properties, tuple(unread)
+        )
 
-    def create(self, key: bytes, content: int, size: int, properties: Properties) -> Description:
+    def create(self, key: bytes, content: int, size: int, properties: Properties) -> ObjectDescription:
         """Create an object in one request, or from parts that become one object at the end."""
         options = _options(properties)
         named = {"Bucket": self._bucket, "Key": _text(key)}
@@ -90,7 +97,7 @@ class ChangeableS3Store(S3Store, ChangeableStore):
         version = str(answer.get("VersionId", ""))
         # Some services return this if they keep no versions, and then don't know a version of this name.
         version = "" if version == "null" else version
-        return Description(size, str(answer.get("ETag", "")), version, "", properties)
+        return ObjectDescription(size, str(answer.get("ETag", "")), version, "", properties)
 
     def _refuse_taken(self, named: dict[str, str]) -> None:
         """Check that no object exists: some services ignore the condition, and would replace the object."""
@@ -103,7 +110,7 @@ class ChangeableS3Store(S3Store, ChangeableStore):
             if answer_of(error)[0] not in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}:
                 raise
         else:
-            raise TakenError
+            raise ObjectExistsError
 
     def _create_in_parts(
         self, named: dict[str, str], options: dict[str, Any], content: int, size: int
@@ -179,7 +186,7 @@ def _text(key: bytes) -> str:
     try:
         return key.decode("utf-8")
     except UnicodeDecodeError:
-        raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which S3 demands") from None
+        raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which S3 demands") from None
 
 
 def _named(bucket: str, key: str, item: Item) -> dict[str, str]:
@@ -204,30 +211,28 @@ def _spoken(rights: str, *, taken: bool = False, plain: bool = False) -> Iterato
             raise
         status, code = answer_of(error)
         if taken and (status == 412 or code in {"PreconditionFailed", "ConditionalRequestConflict"}):
-            raise TakenError from error
+            raise ObjectExistsError from error
         raise _trouble(status, code, rights) from error
     except BotoCoreError as error:
         kind = type(error).__name__
-        if about_credentials(error):
+        if is_credentials_error(error):
             words = f"credentials could not be renewed ({kind})"
-            raise Transient(words, reason=Reason.CREDENTIALS) from error
+            raise RetryableError(words, reason=Reason.CREDENTIALS) from error
         if kind == "ParamValidationError":
-            raise FileTrouble(
-                Reason.IO_ERROR, "what it was stored with can't be said in a request"
-            ) from error
-        raise Transient(f"the request failed ({kind})") from error
+            raise FileError(Reason.IO_ERROR, "what it was stored with can't be said in a request") from error
+        raise RetryableError(f"the request failed ({kind})") from error
 
 
-def _trouble(status: int, code: str, rights: str) -> FileTrouble | Transient:
+def _trouble(status: int, code: str, rights: str) -> FileError | RetryableError:
     if status == HTTPStatus.NOT_IMPLEMENTED:
-        return FileTrouble(Reason.IO_ERROR, "the server does not know how")
+        return FileError(Reason.IO_ERROR, "the server does not know how")
     trouble = refused(status, code)
-    if isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION:
-        return FileTrouble(Reason.PERMISSION, f"{trouble.detail}; it needs {rights}")
+    if isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION:
+        return FileError(Reason.PERMISSION, f"{trouble.detail}; it needs {rights}")
     return trouble
 
 
-def _may_lack(trouble: FileTrouble) -> None:
+def _may_lack(trouble: FileError) -> None:
     """Raise only errors about the object itself; ignore that tags or ACLs can't be read.
 
     Services that have no tags or ACLs, and credentials without the right to read them, cause many different

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _DEFAULT_REGION = "us-east-1"
 """The region that services other than Amazon's usually expect, and where Amazon reports the right one."""
 
-_KEEP = timedelta(minutes=10)
+_CREDENTIAL_LIFETIME = timedelta(minutes=10)
 """Lifetime of a credential for obstore; botocore renews its own at least this long before they expire."""
 
 
@@ -158,7 +158,7 @@ class S3Clients:
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            "expires_at": datetime.now(UTC) + _KEEP,
+            "expires_at": datetime.now(UTC) + _CREDENTIAL_LIFETIME,
         }
 
 
@@ -184,7 +184,7 @@ def explained(bucket: str, access: Access) -> Iterator[None]:
         raise TargetError("--endpoint is no URL", advice="Write http:// or https:// and a host.") from None
 
 
-def about_credentials(error: Exception) -> bool:
+def is_credentials_error(error: Exception) -> bool:
     """Return True if a request failed because of missing credentials."""
     import botocore.exceptions as failures
 

@@ -10,13 +10,13 @@ from typing import BinaryIO
 
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item
-from hashscan.sources.base import ClosedFolder, FileTrouble, Listing, Passed, SkippedFile
+from hashscan.sources.base import FileError, Listing, NonFileCounts, SkippedFile, UnlistedFolder
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.objects.inventory import DataFile, Manifest, check_sum, parse_manifest, rows
 from hashscan.sources.objects.s3 import S3Source
 from hashscan.sources.objects.sifting import Sieve
 from hashscan.sources.objects.source import ObjectTarget, item_of, owner_of
-from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingTrouble, StoredObject
+from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingError, StoredObject
 from hashscan.sources.options import ListingOptions
 
 _MANIFEST_BYTES = 64 << 20
@@ -46,8 +46,8 @@ class S3Inventory(S3Source):
         try:
             with self._opened(manifest, shown) as stream:
                 content = stream.read(_MANIFEST_BYTES)
-        except (FileTrouble, OSError) as error:
-            words = (error.detail or error.reason) if isinstance(error, FileTrouble) else error.strerror
+        except (FileError, OSError) as error:
+            words = (error.detail or error.reason) if isinstance(error, FileError) else error.strerror
             raise TargetError(
                 f"can't read the inventory {shown}: {words}", advice="Name the manifest.json that S3 wrote."
             ) from error
@@ -81,29 +81,27 @@ class S3Inventory(S3Source):
                         for prefix, sieve in sieves:
                             if stored.key.startswith(prefix):
                                 seen.add(prefix)
-                                yield from self._tell(gathering, head, stored, sieve)
+                                yield from self._add(gathering, head, stored, sieve)
                                 break
-            except (ListingTrouble, FileTrouble, OSError) as error:
-                reason = error.reason.name if isinstance(error, FileTrouble) else "IO_ERROR"
-                detail = (
-                    error.detail if isinstance(error, ListingTrouble | FileTrouble) else str(error.strerror)
-                )
-                yield ClosedFolder(
+            except (ListingError, FileError, OSError) as error:
+                reason = error.reason.name if isinstance(error, FileError) else "IO_ERROR"
+                detail = error.detail if isinstance(error, ListingError | FileError) else str(error.strerror)
+                yield UnlistedFolder(
                     self.url(self.manifest.destination, file.key.encode()),
                     b"",
                     FolderReason[reason] if reason in FolderReason.__members__ else FolderReason.IO_ERROR,
                     f"a file of the inventory: {detail}",
                 )
-            left = gathering.take()
+            left = gathering.flush()
             if left is not None:
                 yield left
-            yield Passed()
+            yield NonFileCounts()
         for prefix, _ in sieves:
             if prefix not in seen and seen:
                 detail = "the inventory has nothing under this prefix"
-                yield ClosedFolder(url, prefix, FolderReason.VANISHED, detail)
+                yield UnlistedFolder(url, prefix, FolderReason.VANISHED, detail)
 
-    def _tell(
+    def _add(
         self, gathering: Gathering, head: Batch, stored: StoredObject, sieve: Sieve
     ) -> Iterator[Listing]:
         item = item_of(stored, owner_of(head.target))
@@ -134,7 +132,7 @@ class S3Inventory(S3Source):
                 with place.open("rb") as stream:
                     yield stream
                 return
-        raise ListingTrouble(FolderReason.VANISHED, f"it is not beside {os.fsdecode(self._location)}")
+        raise ListingError(FolderReason.VANISHED, f"it is not beside {os.fsdecode(self._location)}")
 
     @contextmanager
     def _opened(self, location: bytes, shown: str) -> Iterator[BinaryIO]:
@@ -157,7 +155,7 @@ class S3Inventory(S3Source):
         opener = S3Source.opener(self._access)
         try:
             with opener.reopen(Batch(self.name, self.url(found.container), b"", 0, 0, (item,))) as folder:
-                folder.announce([item])
+                folder.prefetch([item])
                 file = folder.open(item)
                 try:
                     with os.fdopen(os.dup(file.descriptor), "rb") as stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashscan.model import Reason
 from hashscan.sources.objects.store import StoredObject
 from hashscan.sources.options import ListingOptions
-from hashscan.sources.patterns import Place
+from hashscan.sources.patterns import PatternState
 
 _FOLDERS_KEPT = 1024
 
@@ -22,7 +22,7 @@ class Sieve:
         self._evidence = options.evidence
         self._max_size = options.max_file_size
         self._start = prefix.rfind(b"/") + 1
-        self._folders: dict[bytes, Place | None] = {}
+        self._folders: dict[bytes, PatternState | None] = {}
 
     def reason(self, stored: StoredObject, container: bytes = b"") -> Reason | None:
         """Return the reason why an object is left out, or None.
@@ -44,20 +44,20 @@ class Sieve:
         place = self._place(folder)
         return place is None or self._exclude.excludes(place, name, is_folder=False)
 
-    def _place(self, folder: bytes) -> Place | None:
+    def _place(self, folder: bytes) -> PatternState | None:
         """Return the state of the patterns in a folder; None if the folder itself is left out.
 
         It uses a loop instead of recursion: a key may consist of a thousand slashes.
         """
         if folder in self._folders:
             return self._folders[folder]
-        place: Place | None = self._exclude.start
+        place: PatternState | None = self._exclude.start
         for name in folder.split(b"/") if folder else ():
             assert place is not None
             if self._exclude.excludes(place, name, is_folder=True):
                 place = None
                 break
-            place = self._exclude.enter(place, name)
+            place = self._exclude.descend(place, name)
         if len(self._folders) >= _FOLDERS_KEPT:
             self._folders.clear()
         self._folders[folder] = place

@@ -12,16 +12,16 @@ from functools import partial
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item, Reason
 from hashscan.sources.base import (
-    ClosedFolder,
+    Acquire,
     Listing,
-    LostFile,
+    NonFileCounts,
     Opener,
-    Passed,
     SkippedFile,
     Source,
-    Spend,
-    unlimited,
-    without_secrets,
+    UnlistedFolder,
+    UnreadableName,
+    no_rate_limit,
+    strip_secrets,
 )
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.objects.download import ObjectOpener
@@ -144,7 +144,7 @@ class ObjectSource(Source):
         for target in self._found:
             something = False
             for listing in self._list(target):
-                something = something or not isinstance(listing, ClosedFolder)
+                something = something or not isinstance(listing, UnlistedFolder)
                 yield listing
             if something:
                 filled.add(target.container)
@@ -153,14 +153,14 @@ class ObjectSource(Source):
         for target in empty:
             # If a whole container is empty, the scan reports that itself.
             if target.container in filled:
-                yield ClosedFolder(
+                yield UnlistedFolder(
                     self.url(target.container),
                     target.prefix,
                     FolderReason.VANISHED,
                     "nothing is stored under this prefix",
                 )
 
-    def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
+    def listings_by_name(self, names: Iterator[bytes]) -> Iterator[Listing]:
         """List objects by URL; nothing is requested before they are read, so their sizes are unknown.
 
         The text after the container is the key as it is, without any encoding. If a key has versions, it
@@ -171,14 +171,14 @@ class ObjectSource(Source):
         anything = Sieve(b"", self._options)
         for name in names:
             if not name:
-                if (due := gathering.take()) is not None:
+                if (due := gathering.flush()) is not None:
                     yield due
-                yield Passed()
+                yield NonFileCounts()
                 continue
             try:
                 found = self.parse(name)
             except TargetError:
-                yield LostFile(without_secrets(name), b"", b"", Reason.NO_NAME, "")
+                yield UnreadableName(strip_secrets(name), b"", b"", Reason.NO_NAME, "")
                 continue
             sieve = next(
                 (
@@ -189,10 +189,10 @@ class ObjectSource(Source):
                 None if sieves else anything,
             )
             if sieve is None:
-                yield LostFile(name, b"", b"", Reason.OUTSIDE, "")
+                yield UnreadableName(name, b"", b"", Reason.OUTSIDE, "")
                 continue
             if not found.prefix:
-                yield LostFile(name, b"", b"", Reason.NO_NAME, "it names no object")
+                yield UnreadableName(name, b"", b"", Reason.NO_NAME, "it names no object")
                 continue
             url = self.url(found.container)
             stored = StoredObject(found.prefix, UNKNOWN_SIZE, 0)
@@ -202,7 +202,7 @@ class ObjectSource(Source):
                 yield SkippedFile(url, b"", item, reason)
             elif (full := gathering.add(Batch(self.name, url, b"", 0, 0, ()), item)) is not None:
                 yield full
-        if (due := gathering.take()) is not None:
+        if (due := gathering.flush()) is not None:
             yield due
 
     def _list(self, target: ObjectTarget) -> Iterator[Listing]:
@@ -217,7 +217,7 @@ class ObjectSource(Source):
             for page in found:
                 if isinstance(page, tuple):
                     prefix, trouble = page
-                    yield ClosedFolder(url, prefix, trouble.reason, trouble.detail)
+                    yield UnlistedFolder(url, prefix, trouble.reason, trouble.detail)
                     continue
                 for stored in page:
                     item = item_of(stored, owner)
@@ -237,7 +237,7 @@ class ObjectSource(Source):
             yield Batch(self.name, url, b"", 0, 0, tuple(items))
 
     @classmethod
-    def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:
+    def opener(cls, access: Access, spend: Acquire = no_rate_limit) -> Opener:
         """Return an object that downloads objects."""
         return ObjectOpener(partial(_store_of_url, cls, access=access), access, spend)
 

@@ -16,7 +16,7 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-class NoRoom(Exception):
+class NoSpaceError(Exception):
     """The error that an object can't be stored, because there is no space for a file of its size."""
 
 
@@ -45,7 +45,7 @@ class Spool:
             expected: number of bytes that will come, as far as it is known.
 
         Raises:
-            NoRoom: there is no space for a temporary file.
+            NoSpaceError: there is no space for a temporary file.
             OutputError: a temporary file can't be created.
         """
         self._may_grow = may_grow
@@ -75,10 +75,10 @@ class Spool:
         """A descriptor to read all bytes; its offset is 0. Afterwards nothing may be written.
 
         Raises:
-            NoRoom: there is no space for a temporary file.
+            NoSpaceError: there is no space for a temporary file.
             OutputError: a temporary file can't be created or written.
         """
-        if self._file < 0 and not self._gather(b""):
+        if self._file < 0 and not self._append_to_memory(b""):
             self._move_to_file()
         if self._file >= 0:
             return self._reading
@@ -91,7 +91,7 @@ class Spool:
         """Append bytes.
 
         Raises:
-            NoRoom: there is no space for so many; nothing can be appended any more.
+            NoSpaceError: there is no space for so many; nothing can be appended any more.
             OutputError: the temporary file can't be created or written.
         """
         if self._file < 0:
@@ -99,12 +99,12 @@ class Spool:
                 if not self.size:
                     self._only, self.size = chunk, len(chunk)
                     return
-                if self._gather(chunk):
+                if self._append_to_memory(chunk):
                     self.size += len(chunk)
                     return
             self._move_to_file()
         if not self._may_fill(self.size + len(chunk)):
-            raise NoRoom
+            raise NoSpaceError
         self._append(chunk)
 
     def restart(self) -> None:
@@ -124,7 +124,7 @@ class Spool:
             os.close(descriptor)
         self._file = self._reading = -1
 
-    def _gather(self, chunk: Chunk) -> bool:
+    def _append_to_memory(self, chunk: Chunk) -> bool:
         """Write bytes to the memory file; return False if the system has no memory for it."""
         try:
             if self._memory < 0:
@@ -144,7 +144,7 @@ class Spool:
 
     def _move_to_file(self) -> None:
         if not self._may_fill(self.size):
-            raise NoRoom
+            raise NoSpaceError
         try:
             self._file, path = tempfile.mkstemp(prefix="hashscan-", dir=temporary_folder())
             try:
@@ -154,7 +154,7 @@ class Spool:
             room = os.fstatvfs(self._file)
             if self._expected > room.f_bavail * room.f_frsize:
                 # Check it now, before the disk that others use is full.
-                raise NoRoom
+                raise NoSpaceError
             if self._only is not None:
                 _write(self._file, self._only, 0)
             else:
@@ -192,9 +192,9 @@ def temporary_folder() -> str:
     return tempfile.gettempdir()
 
 
-def _trouble(error: OSError) -> OutputError | NoRoom:
+def _trouble(error: OSError) -> OutputError | NoSpaceError:
     if error.errno in _NO_ROOM:
-        return NoRoom()
+        return NoSpaceError()
     return OutputError(
         f"a temporary file in {temporary_folder()} for a large object failed: {error.strerror or error}",
         advice="Free some space there, or name another folder in TMPDIR.",

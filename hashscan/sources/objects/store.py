@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hashscan.model import FolderReason, Item, Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 
 Chunk = bytes | memoryview
 
@@ -20,7 +20,7 @@ UNKNOWN_SIZE = -1
 """Value of `FileStat.size` if the store doesn't report the size before the object is read."""
 
 
-class Transient(Exception):
+class RetryableError(Exception):
     """An error after which a retry may succeed: the server is busy, or the connection was lost.
 
     The message goes into reports if no retry helped, so it contains only our own words and codes.
@@ -35,7 +35,7 @@ class Transient(Exception):
         """The wait that the server asks for; 0 if it doesn't say."""
 
 
-class ListingTrouble(Exception):
+class ListingError(Exception):
     """The error that a listing can't continue; the rest stays unseen, and the report says so."""
 
     def __init__(self, reason: FolderReason, detail: str = "") -> None:
@@ -44,9 +44,9 @@ class ListingTrouble(Exception):
         self.detail = detail
 
     @classmethod
-    def of(cls, trouble: FileTrouble | Transient) -> ListingTrouble:
+    def of(cls, trouble: FileError | RetryableError) -> ListingError:
         """Return the listing error for an error about one object."""
-        denied = isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION
+        denied = isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION
         return cls(FolderReason.PERMISSION if denied else FolderReason.IO_ERROR, trouble.detail)
 
 
@@ -67,7 +67,7 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class PrefixListing:
     """The objects and prefixes under a prefix, up to the next slash."""
 
     objects: Sequence[StoredObject]
@@ -76,7 +76,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ObjectStream:
     """The bytes of one object while they are read, from one consistent state of it."""
 
     chunks: Iterator[Chunk]
@@ -117,10 +117,10 @@ class ObjectStore(ABC):
                 objects.
 
         Raises:
-            ListingTrouble: the listing can't continue.
+            ListingError: the listing can't continue.
         """
 
-    def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
+    def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
         """List the objects and prefixes under a prefix up to the next slash, in one request.
 
         Returns:
@@ -128,12 +128,12 @@ class ObjectStore(ABC):
             listed by `pages`.
 
         Raises:
-            ListingTrouble: it can't be listed.
+            ListingError: it can't be listed.
         """
         return None
 
     @abstractmethod
-    def read(self, item: Item, offset: int) -> Reading:
+    def read(self, item: Item, offset: int) -> ObjectStream:
         """Begin to read an object, without retries.
 
         Args:
@@ -143,7 +143,7 @@ class ObjectStore(ABC):
             offset: the first byte to read.
 
         Raises:
-            FileTrouble: it can't be read: VANISHED, REPLACED (another etag), PERMISSION, ARCHIVED, IO_ERROR.
+            FileError: it can't be read: VANISHED, REPLACED (another etag), PERMISSION, ARCHIVED, IO_ERROR.
             Transient: a retry may succeed.
         """
 
@@ -154,7 +154,7 @@ class ObjectStore(ABC):
             item: with the etag and version of the reading.
 
         Raises:
-            FileTrouble: it has changed, or is gone.
+            FileError: it has changed, or is gone.
             Transient: a retry may succeed.
         """
         raise AssertionError("all readings of this store are proven")

@@ -6,8 +6,8 @@ import random
 import time
 from collections.abc import Callable
 
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.base import FileError
+from hashscan.sources.objects.store import RetryableError
 
 TRIES = 6
 """Maximum number of tries without progress; with the pauses below they take some 6 seconds, after which a
@@ -33,11 +33,11 @@ class Tries:
         self._failed = 0
         self._since = 0.0
 
-    def failed(self, trouble: Transient, progress_bytes: int = 0) -> None:
+    def failed(self, trouble: RetryableError, progress_bytes: int = 0) -> None:
         """Count a failure, and wait before the next try.
 
         Raises:
-            FileTrouble: it was the last try.
+            FileError: it was the last try.
         """
         if progress_bytes >= PROGRESS_BYTES:
             self._failed = 0
@@ -46,7 +46,7 @@ class Tries:
         if self._failed == 1:
             self._since = now
         if self._failed >= TRIES or now - self._since > PATIENCE_SECONDS:
-            raise FileTrouble(trouble.reason, f"{trouble.detail}; {self._failed} tries") from trouble
+            raise FileError(trouble.reason, f"{trouble.detail}; {self._failed} tries") from trouble
         pause = _FIRST_PAUSE * 2 ** (self._failed - 1)
         # Random, so that the retries of many downloads don't reach a busy server at the same moment.
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - nothing to guess

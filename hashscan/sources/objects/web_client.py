@@ -25,8 +25,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from hashscan import __version__
 from hashscan.errors import HashscanError
 from hashscan.model import Reason
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.base import FileError
+from hashscan.sources.objects.store import RetryableError
 from hashscan.sources.objects.timed_socket import TimedSocket, TimedTlsSocket, TooSlowError, timed
 from hashscan.sources.objects.web_address import WebAddress, parse
 
@@ -140,7 +140,7 @@ class WebClient:
 
         Raises:
             Transient: no answer.
-            FileTrouble: a redirect is not allowed, or the server's certificate is not trusted.
+            FileError: a redirect is not allowed, or the server's certificate is not trusted.
         """
         public_only = False
         for _ in range(REDIRECTS + 1):
@@ -151,14 +151,14 @@ class WebClient:
             response.close()
             address = _redirected(address, location)
             public_only = public_only or was_public
-        raise FileTrouble(Reason.IO_ERROR, f"redirected more than {REDIRECTS} times")
+        raise FileError(Reason.IO_ERROR, f"redirected more than {REDIRECTS} times")
 
     def reach(self, address: WebAddress) -> None:
         """Send a request, and accept any answer.
 
         Raises:
             Transient: no answer.
-            FileTrouble: the server's certificate is not trusted.
+            FileError: the server's certificate is not trusted.
         """
         self._ask_once("HEAD", address, {}, public_only=False)[0].drain_conn()
 
@@ -190,17 +190,17 @@ class WebClient:
                 ),
             )
         except _PrivateAddress:
-            raise FileTrouble(
+            raise FileError(
                 Reason.IO_ERROR, "a public host redirects to one of a private network, which is not asked"
             ) from None
         except TooSlowError:
-            raise FileTrouble(
+            raise FileError(
                 Reason.SLOW, f"an answer's header took more than {ANSWER_SECONDS:.0f} seconds"
             ) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             # Their texts contain the URL, which may be signed.
             trouble = trouble_of(error)
-            if isinstance(trouble, _Unconnected):
+            if isinstance(trouble, _ConnectionError):
                 self._note_failure(address.origin)
             raise trouble from None
         with self._lock:
@@ -211,7 +211,7 @@ class WebClient:
         with self._lock:
             count, last = self._failures.get(origin, (0, 0.0))
         if count >= DEAD_AFTER and time.monotonic() - last < _DEAD_SECONDS:
-            raise FileTrouble(Reason.IO_ERROR, f"no connection to its host, {count} times in a row")
+            raise FileError(Reason.IO_ERROR, f"no connection to its host, {count} times in a row")
 
     def _note_failure(self, origin: bytes) -> None:
         with self._lock:
@@ -232,7 +232,7 @@ def next_piece(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
     """Return the next bytes of an answer's body; empty at its end.
 
     Raises:
-        FileTrouble: they came too slowly.
+        FileError: they came too slowly.
         Transient: a retry may succeed.
     """
     connected = getattr(response, "timed_socket", None)
@@ -241,33 +241,33 @@ def next_piece(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
     try:
         return response.read1(size, decode_content=False)
     except TooSlowError:
-        raise FileTrouble(Reason.SLOW, f"nothing whole came for {READ_SECONDS:.0f} seconds") from None
+        raise FileError(Reason.SLOW, f"nothing whole came for {READ_SECONDS:.0f} seconds") from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise trouble_of(error) from None
 
 
-class _Unconnected(Transient):
+class _ConnectionError(RetryableError):
     """The error that a host can't be reached at all."""
 
 
-def trouble_of(error: BaseException) -> Transient | FileTrouble:
+def trouble_of(error: BaseException) -> RetryableError | FileError:
     """Return our own error for an error of urllib3 or of a socket."""
     if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
         error = error.reason
     if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError):
         if "CERTIFICATE_VERIFY_FAILED" in str(error) or "Hostname mismatch" in str(error):
-            return FileTrouble(Reason.IO_ERROR, "its host's certificate is not trusted")
-        return _Unconnected("TLS with its host failed")
+            return FileError(Reason.IO_ERROR, "its host's certificate is not trusted")
+        return _ConnectionError("TLS with its host failed")
     if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return _Unconnected("its host has no address")
+        return _ConnectionError("its host has no address")
     if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
-        return _Unconnected("no connection to its host")
+        return _ConnectionError("no connection to its host")
     if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
-        return Transient(f"no answer for {READ_SECONDS:.0f} seconds")
-    return Transient("the connection was lost")
+        return RetryableError(f"no answer for {READ_SECONDS:.0f} seconds")
+    return RetryableError("the connection was lost")
 
 
-def said(status: int) -> str:
+def describe_status(status: int) -> str:
     """Describe an answer's status for a person; a server's own text is not repeated."""
     try:
         return f"the server answers {status} ({HTTPStatus(status).phrase})"
@@ -279,11 +279,11 @@ def _redirected(address: WebAddress, location: str) -> WebAddress:
     """Return the URL that an answer redirects to.
 
     Raises:
-        FileTrouble: the redirect is not allowed.
+        FileError: the redirect is not allowed.
     """
     wanted = location.strip().encode("latin-1", errors="replace")
     if not wanted:
-        raise FileTrouble(Reason.IO_ERROR, "redirected, but not told where")
+        raise FileError(Reason.IO_ERROR, "redirected, but not told where")
     if wanted.startswith(b"//"):
         wanted = address.scheme.encode() + b":" + wanted
     elif wanted.startswith(b"/"):
@@ -296,7 +296,7 @@ def _redirected(address: WebAddress, location: str) -> WebAddress:
     try:
         target = parse(wanted)
     except HashscanError:
-        raise FileTrouble(Reason.IO_ERROR, "redirected to what is no web address") from None
+        raise FileError(Reason.IO_ERROR, "redirected to what is no web address") from None
     if address.scheme == "https" and target.scheme != "https":
-        raise FileTrouble(Reason.IO_ERROR, "redirected from https to http, which is not followed")
+        raise FileError(Reason.IO_ERROR, "redirected from https to http, which is not followed")
     return target

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from hashscan.errors import UnreachableError
 from hashscan.model import Item, Reason
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.objects.receiving import bare
+from hashscan.sources.base import FileError
+from hashscan.sources.objects.receiving import normalize_etag
 from hashscan.sources.objects.store import (
     UNKNOWN_SIZE,
     Chunk,
     ObjectStore,
-    Reading,
+    ObjectStream,
+    RetryableError,
     StoredObject,
-    Transient,
 )
 from hashscan.sources.objects.tries import Tries
 from hashscan.sources.objects.unsized import bounded
 from hashscan.sources.objects.web_address import WebAddress, parse
-from hashscan.sources.objects.web_client import READ_SECONDS, WebClient, next_piece, said
+from hashscan.sources.objects.web_client import READ_SECONDS, WebClient, describe_status, next_piece
 
 if TYPE_CHECKING:
     import urllib3
@@ -47,14 +47,14 @@ _NO_HEAD = frozenset({401, 403, 405, 501})
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Properties:
     """The properties of an object in an answer's header; nothing else is compared."""
 
     size: int = UNKNOWN_SIZE
     etag: str = ""
     modified_ns: int = 0
 
-    def differs(self, other: _Known) -> bool:
+    def differs(self, other: _Properties) -> bool:
         """Return True if both can't be of the same content."""
         if self.etag and other.etag:
             return self.etag != other.etag
@@ -84,11 +84,11 @@ class WebStore(ObjectStore):
             while True:
                 try:
                     self._client.reach(replace(self._origin, path=prefix))
-                except Transient as trouble:
+                except RetryableError as trouble:
                     tries.failed(trouble)
                 else:
                     return
-        except FileTrouble as trouble:
+        except FileError as trouble:
             if trouble.reason is Reason.SLOW:
                 # It may answer other requests faster.
                 return
@@ -105,12 +105,12 @@ class WebStore(ObjectStore):
         """Return the properties of an object before it is read; an error here will appear again then."""
         try:
             known = self._ask_about(address)
-        except (Transient, FileTrouble):
+        except (RetryableError, FileError):
             known = None
-        known = known or _Known()
+        known = known or _Properties()
         return StoredObject(address.name, known.size, known.modified_ns, known.etag)
 
-    def read(self, item: Item, offset: int) -> Reading:
+    def read(self, item: Item, offset: int) -> ObjectStream:
         """Request an object, on condition that it is unchanged."""
         address = self._address(item)
         headers = {}
@@ -121,14 +121,14 @@ class WebStore(ObjectStore):
         response = self._client.ask("GET", address, headers)
         try:
             known, skip = _begun(response, offset)
-            expected = _Known(item.stat.size, item.etag, item.stat.mtime_ns)
+            expected = _Properties(item.stat.size, item.etag, item.stat.mtime_ns)
             # If the sizes differ, the caller chooses the reason.
             if expected.differs(replace(known, size=UNKNOWN_SIZE)):
-                raise FileTrouble(Reason.CHANGED if offset else Reason.REPLACED)
+                raise FileError(Reason.CHANGED if offset else Reason.REPLACED)
         except BaseException:
             response.close()
             raise
-        return Reading(
+        return ObjectStream(
             bounded(self._chunks(address, response, known, skip), known.size),
             size=known.size,
             etag=known.etag,
@@ -136,7 +136,7 @@ class WebStore(ObjectStore):
         )
 
     def _chunks(
-        self, address: WebAddress, response: urllib3.BaseHTTPResponse, known: _Known, skip: int
+        self, address: WebAddress, response: urllib3.BaseHTTPResponse, known: _Properties, skip: int
     ) -> Iterator[Chunk]:
         window = 0
         began = time.monotonic()
@@ -145,7 +145,7 @@ class WebStore(ObjectStore):
             now = time.monotonic()
             if now - began >= READ_SECONDS:
                 if window < SLOWEST * (now - began):
-                    raise FileTrouble(Reason.SLOW, f"it came slower than {SLOWEST} bytes a second")
+                    raise FileError(Reason.SLOW, f"it came slower than {SLOWEST} bytes a second")
                 began, window = now, 0
             if skip >= len(chunk):
                 skip -= len(chunk)
@@ -153,24 +153,24 @@ class WebStore(ObjectStore):
             yield memoryview(chunk)[skip:]
             skip = 0
         # Check here and not after hashing: downloads wait for servers in parallel.
-        if known != _Known():
+        if known != _Properties():
             now_known = self._ask_patiently(address)
             if now_known is not None and known.differs(now_known):
-                raise FileTrouble(Reason.CHANGED)
+                raise FileError(Reason.CHANGED)
 
-    def _ask_patiently(self, address: WebAddress) -> _Known | None:
+    def _ask_patiently(self, address: WebAddress) -> _Properties | None:
         tries = Tries(time.sleep)
         while True:
             try:
                 return self._ask_about(address)
-            except Transient as trouble:
+            except RetryableError as trouble:
                 tries.failed(trouble)
 
-    def _ask_about(self, address: WebAddress) -> _Known | None:
+    def _ask_about(self, address: WebAddress) -> _Properties | None:
         """Request the properties of an object; return None if the server sends them only with the body.
 
         Raises:
-            FileTrouble: it is gone.
+            FileError: it is gone.
             Transient: a retry may succeed.
         """
         response = self._client.ask("HEAD", address, {})
@@ -190,7 +190,7 @@ class WebStore(ObjectStore):
         if response.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
             return _known(response.headers, partial=response.status == HTTPStatus.PARTIAL_CONTENT)
         trouble = _refused(response.status, response.headers)
-        if isinstance(trouble, Transient) or trouble.reason is Reason.VANISHED:
+        if isinstance(trouble, RetryableError) or trouble.reason is Reason.VANISHED:
             raise trouble
         return None
 
@@ -205,40 +205,42 @@ class WebStore(ObjectStore):
         self._client.close()
 
 
-def _begun(response: urllib3.BaseHTTPResponse, offset: int) -> tuple[_Known, int]:
+def _begun(response: urllib3.BaseHTTPResponse, offset: int) -> tuple[_Properties, int]:
     """Return the properties in the header of an answer, and the number of its first bytes to skip.
 
     Raises:
-        FileTrouble: the answer is not the object.
+        FileError: the answer is not the object.
         Transient: a retry may succeed.
     """
     headers = response.headers
     if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
         # Its bytes would be hashed in compressed form, and a picture in them would not be found.
-        raise FileTrouble(Reason.IO_ERROR, "the server sends it compressed, though asked not to")
+        raise FileError(Reason.IO_ERROR, "the server sends it compressed, though asked not to")
     if response.status == HTTPStatus.OK:
         return _known(headers, partial=False), offset
     if response.status == HTTPStatus.PARTIAL_CONTENT and offset:
         if not (headers.get("Content-Range") or "").startswith(f"bytes {offset}-"):
-            raise FileTrouble(Reason.IO_ERROR, "the server sends another part than was asked for")
+            raise FileError(Reason.IO_ERROR, "the server sends another part than was asked for")
         return _known(headers, partial=True), 0
     raise _refused(response.status, headers)
 
 
-def _refused(status: int, headers: _Header) -> FileTrouble | Transient:
+def _refused(status: int, headers: _Header) -> FileError | RetryableError:
     if status in _TRANSIENT:
         wait = (headers.get("Retry-After") or "").strip()
-        return Transient(said(status), float(wait[:9]) if wait.isascii() and wait.isdigit() else 0.0)
+        return RetryableError(
+            describe_status(status), float(wait[:9]) if wait.isascii() and wait.isdigit() else 0.0
+        )
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return FileTrouble(Reason.PERMISSION, said(status))
+        return FileError(Reason.PERMISSION, describe_status(status))
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        return FileTrouble(Reason.VANISHED, said(status))
+        return FileError(Reason.VANISHED, describe_status(status))
     if status in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
-        return FileTrouble(Reason.REPLACED, said(status))
-    return FileTrouble(Reason.IO_ERROR, said(status))
+        return FileError(Reason.REPLACED, describe_status(status))
+    return FileError(Reason.IO_ERROR, describe_status(status))
 
 
-def _known(headers: _Header, *, partial: bool) -> _Known:
+def _known(headers: _Header, *, partial: bool) -> _Properties:
     length = headers.get("Content-Length") or ""
     if partial:
         length = (headers.get("Content-Range") or "").rpartition("/")[2]
@@ -246,7 +248,9 @@ def _known(headers: _Header, *, partial: bool) -> _Known:
     etag = headers.get("ETag") or ""
     # A weak etag doesn't identify bytes (RFC 9110, 8.8.3).
     weak = etag.startswith("W/") or not etag.isascii() or not etag.isprintable() or len(etag) > _ETAG_MAX
-    return _Known(size, "" if weak else bare(etag), _nanoseconds(headers.get("Last-Modified") or ""))
+    return _Properties(
+        size, "" if weak else normalize_etag(etag), _nanoseconds(headers.get("Last-Modified") or "")
+    )
 
 
 def _nanoseconds(date: str) -> int:

@@ -17,7 +17,7 @@ from hashscan.hashing.variants import VARIANTS, required_by
 from hashscan.matching.matcher import thresholds_of_lists
 from hashscan.matching.setup import WorkerSetup
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, USABLE_STATES, Verdict
-from hashscan.quarantine.items import listed
+from hashscan.quarantine.items import list_or_empty
 from hashscan.reports.record_lines import Record
 
 MatchFields = Mapping[str, Any]
@@ -69,7 +69,7 @@ class Coverage:
             frozenset(VARIANTS).intersection(variants),
         )
 
-    def answers(self, match: MatchFields) -> bool:
+    def covers(self, match: MatchFields) -> bool:
         """Return True if this scan would report a match again, were its entry still on its list."""
         if self.accepted:
             return True
@@ -89,7 +89,7 @@ class Coverage:
 
     def unanswered(self, matches: Iterable[MatchFields]) -> list[MatchFields]:
         """Return the accusing matches that this scan cannot declare withdrawn."""
-        return [match for match in matches if accuses(match) and not self.answers(match)]
+        return [match for match in matches if accuses(match) and not self.covers(match)]
 
 
 def matches_of(text: str) -> list[MatchFields]:
@@ -99,7 +99,7 @@ def matches_of(text: str) -> list[MatchFields]:
     """
     return [
         match
-        for match in listed(json.loads(text))
+        for match in list_or_empty(json.loads(text))
         if isinstance(match, dict)
         and all(isinstance(match.get(key), str) for key in ("list", "entry", "algorithm", "category"))
         and isinstance(match.get("distance"), int)

@@ -11,7 +11,7 @@ from hashscan.reports.names import path_bytes
 from hashscan.reports.record_lines import Record
 from hashscan.state.inventory.listings import wrapped
 from hashscan.state.queries.content_search import load
-from hashscan.state.store.reading import NothingKnownError, StateReader
+from hashscan.state.store.reading import NoStateError, StateReader
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
 
 _KINDS = (int | None, bytes | None)
@@ -21,7 +21,7 @@ _QUERY = (
 )
 
 
-class KnownDigests:
+class FindingDigests:
     """A lookup of findings' digests; the state is opened at the first lookup and is not read anew later."""
 
     def __init__(self, state: Path) -> None:
@@ -69,7 +69,7 @@ class KnownDigests:
         if not self._asked:
             self._asked = True
             # The caller that needs digests reports that there are none, and where they could come from.
-            with suppress(NothingKnownError):
+            with suppress(NoStateError):
                 self._reader = StateReader(self._state)
         return self._reader
 
@@ -79,7 +79,7 @@ class KnownDigests:
             self._reader.close()
             self._reader = None
 
-    def __enter__(self) -> KnownDigests:
+    def __enter__(self) -> FindingDigests:
         return self
 
     def __exit__(

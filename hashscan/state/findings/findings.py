@@ -31,16 +31,16 @@ from hashscan.state.findings.coverage import (
     strength,
 )
 from hashscan.state.inventory.listings import wrapped
-from hashscan.state.store.moments import moment
+from hashscan.state.store.moments import format_time
 
 GONE, CHANGED, CLEARED = "gone", "changed", "cleared"
 """Endings of a finding: the file no longer exists, it has other content, or no list accuses it now."""
 
-NO_STAT = FileStat(0, 0, 0, 0, 0, 0, 0)
+UNKNOWN_STAT = FileStat(0, 0, 0, 0, 0, 0, 0)
 """Stat of a file that was not examined."""
 
 
-class Standing(NamedTuple):
+class OpenFinding(NamedTuple):
     """An earlier open finding that a scan did not meet."""
 
     path: bytes
@@ -58,7 +58,7 @@ class Standing(NamedTuple):
     """JSON, with the fields of reports."""
 
 
-class _Kept(NamedTuple):
+class _StoredFinding(NamedTuple):
     """The stored fields of an open finding that decide how it continues."""
 
     verdict: str
@@ -125,7 +125,7 @@ class Findings:
         """True if there are open findings, so that a clean file may be one of them."""
         return bool(self._open)
 
-    def judge(
+    def store(
         self,
         path: bytes,
         version: str,
@@ -227,16 +227,16 @@ class Findings:
             (json.dumps(matches), sweep, seen, path, version),
         )
 
-    def _kept(self, path: bytes, version: str) -> _Kept:
+    def _kept(self, path: bytes, version: str) -> _StoredFinding:
         query = (
             "SELECT verdict, content, sha256, matches, uid, device, inode, size, mtime, ctime FROM findings "
             "WHERE path=? AND version=? AND gone IS NULL"
         )
         row = self._database.execute(query, (path, version)).fetchone()
         verdict, content, sha256, matches, *identity = row
-        return _Kept(verdict, content, sha256, tuple(identity), matches_of(matches))
+        return _StoredFinding(verdict, content, sha256, tuple(identity), matches_of(matches))
 
-    def _has_changed(self, kept: _Kept, result: FileResult) -> bool | None:
+    def _has_changed(self, kept: _StoredFinding, result: FileResult) -> bool | None:
         """Return True if the content differs from when the file was found; None if that is unknown."""
         if kept.content is not None and kept.content == result.content:
             return False
@@ -261,7 +261,7 @@ class Findings:
             ),
         )
 
-    def settled(self, path: bytes, version: str, result: FileResult) -> FileResult:
+    def with_settled_verdict(self, path: bytes, version: str, result: FileResult) -> FileResult:
         """Return a result with the verdict that the last scan settled on after counting hits.
 
         A single result does not count all hits of an entry, so a held match looks like a match.
@@ -280,7 +280,7 @@ class Findings:
             if key in self._open:
                 self._doubtful.add(key)
 
-    def settle(self, found: Standing, sweep: int) -> bool:
+    def end_as_gone(self, found: OpenFinding, sweep: int) -> bool:
         """Mark a finding as gone that a scan would have met.
 
         Returns:
@@ -298,18 +298,18 @@ class Findings:
             (int(time.time()), sweep, ending, path, version),
         )
 
-    def is_answered(self, found: Standing) -> bool:
+    def is_covered(self, found: OpenFinding) -> bool:
         """Return True if the lists in use can decide that nothing accuses a finding's content any more."""
         return not self._coverage.unanswered(matches_of(found.matches))
 
-    def standing(self, sweep: int) -> list[Standing]:
+    def open_findings(self, sweep: int) -> list[OpenFinding]:
         """Return the open findings that a scan did not find again."""
         rows = self._database.execute(
             "SELECT path, version, content, verdict, because, first, last, matches FROM findings "
             "WHERE sweep<? AND gone IS NULL ORDER BY path, version",
             (sweep,),
         )
-        return [Standing(*row) for row in rows]
+        return [OpenFinding(*row) for row in rows]
 
 
 def _sha256(result: FileResult) -> bytes | None:
@@ -324,7 +324,7 @@ def _identity(stat: FileStat) -> tuple[int | None, ...]:
     return stat.uid, wrapped(stat.device), wrapped(stat.inode), *times, wrapped(stat.ctime_ns)
 
 
-def standing_record_of(found: Standing, result: FileResult | None, *, answered: bool) -> Record | None:
+def open_finding_record(found: OpenFinding, result: FileResult | None, *, answered: bool) -> Record | None:
     """Return the record of an earlier finding; None where today's lists clear its content.
 
     Args:
@@ -340,9 +340,9 @@ def standing_record_of(found: Standing, result: FileResult | None, *, answered: 
         kept, today = matches_of(found.matches), [match_fields(match) for match in result.matches]
         if strength(result.verdict.value, today) < strength(found.verdict, kept):
             result = None
-    times = moment(found.first), moment(found.last)
+    times = format_time(found.first), format_time(found.last)
     if result is None:
-        result = FileResult(b"", NO_STAT, Verdict(found.verdict), because=found.because)
+        result = FileResult(b"", UNKNOWN_STAT, Verdict(found.verdict), because=found.because)
         record = standing_record(found.path, found.version, result, *times)
         matches = matches_of(found.matches)
         return {**record, "matches": matches} if matches else record

@@ -20,7 +20,7 @@ _FLOCK = "hhqqi"
 """Layout of `struct flock`, fcntl(2): kind, whence, start, length, process."""
 
 
-class Swept(NamedTuple):
+class ScanRecord(NamedTuple):
     """One scan."""
 
     number: int
@@ -43,7 +43,7 @@ class Swept(NamedTuple):
     bytes: int
 
 
-class Found(NamedTuple):
+class FindingRecord(NamedTuple):
     """One finding, from the first detection until its file was gone or harmless."""
 
     number: int
@@ -159,7 +159,7 @@ class History:
             row = self._database.execute(query, (number,)).fetchone()
             return "" if row is None else f"{row[0]} {row[1]}"
 
-    def sweeps(self, since: int) -> Iterator[Swept]:
+    def scans(self, since: int) -> Iterator[ScanRecord]:
         """Yield the scans from a number on, in order."""
         if self.identity:
             with self._explained():
@@ -168,9 +168,9 @@ class History:
                     "incomplete, files, bytes FROM sweeps WHERE id>=? AND id<>? ORDER BY id",
                     (since, self._running),
                 ):
-                    yield Swept(*row)
+                    yield ScanRecord(*row)
 
-    def findings(self, since: int) -> Iterator[Found]:
+    def findings(self, since: int) -> Iterator[FindingRecord]:
         """Yield the findings that a scan from this number on has changed, in the order of their numbers."""
         if self.identity:
             with self._explained():
@@ -181,7 +181,7 @@ class History:
                     "WHERE touched>=? AND touched<>? ORDER BY findings.id",
                     (since, self._running),
                 ):
-                    yield Found(*row)
+                    yield FindingRecord(*row)
 
     def close(self) -> None:
         """Close the state."""

@@ -14,7 +14,7 @@ from hashscan.quarantine.store import read_items
 _AWAY = KEPT | {State.MOVING, State.RELEASING, State.RELEASED}
 
 
-class Taken:
+class QuarantinedFiles:
     """The files that were moved to quarantine; the quarantine's log is read at the first query."""
 
     def __init__(self, state: Path, told: Callable[[str], None]) -> None:

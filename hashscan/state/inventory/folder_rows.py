@@ -6,9 +6,9 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 
-from hashscan.sources.base import shown_path
+from hashscan.sources.base import full_path
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
-from hashscan.sources.ctime import is_on_trust
+from hashscan.sources.ctime import is_trusted_by_option
 from hashscan.sources.shards import shard_of
 from hashscan.state.inventory.filesystems import kind_of, name_of
 from hashscan.state.inventory.listings import Listing, from_bytes, joined
@@ -50,7 +50,7 @@ class FolderRows:
         if not self._on_trust:
             return False
         if device not in self._is_on_trust:
-            self._is_on_trust[device] = is_on_trust(kind_of(path, device), self._on_trust)
+            self._is_on_trust[device] = is_trusted_by_option(kind_of(path, device), self._on_trust)
         return self._is_on_trust[device]
 
     @property
@@ -87,7 +87,7 @@ class FolderRows:
         rows = self._database.execute("SELECT listing FROM pieces WHERE folder=? ORDER BY id", (folder,))
         return [from_bytes(piece) for (piece,) in rows]
 
-    def find_or_make(self, path: bytes, filesystem: int) -> int:
+    def find_or_insert(self, path: bytes, filesystem: int) -> int:
         """Return the row of a folder; insert an empty one if there is none."""
         found = self._database.execute(
             "SELECT id FROM folders WHERE path=? AND shard=? AND filesystem=?",
@@ -139,16 +139,16 @@ class FolderRows:
             names = kept.names.split(b"/") if len(kept) else []
             self._put(
                 number,
-                kept.some(
+                kept.select(
                     [
                         place
                         for place, name in enumerate(names)
-                        if shard_of(shown_path(path, b"", name), int(count)) != int(index)
+                        if shard_of(full_path(path, b"", name), int(count)) != int(index)
                     ]
                 ),
             )
 
-    def place(self) -> None:
+    def index_contents(self) -> None:
         """Update the table `places`, which says in which folders each content is."""
         pairs: set[tuple[int, int]] = set()
         for (folder,) in self._database.execute("SELECT folder FROM unplaced").fetchall():
@@ -162,7 +162,7 @@ class FolderRows:
         self._database.executemany("INSERT OR IGNORE INTO places VALUES (?, ?)", sorted(pairs))
         self._database.execute("DELETE FROM unplaced")
 
-    def see(self, folders: list[tuple[int, int, int, int, int]]) -> None:
+    def store_checked(self, folders: list[tuple[int, int, int, int, int]]) -> None:
         """Store for each folder the scope, scan, turn and time of its check."""
         self._database.executemany(
             "INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT (folder) DO UPDATE SET "
@@ -170,7 +170,7 @@ class FolderRows:
             folders,
         )
 
-    def turn(self, folder: int) -> tuple[int, int] | None:
+    def last_turn(self, folder: int) -> tuple[int, int] | None:
         """Return the scope and turn in which a folder was checked last."""
         row = self._database.execute("SELECT scope, turn FROM seen WHERE folder=?", (folder,)).fetchone()
         return None if row is None else (row[0], row[1])
@@ -191,7 +191,7 @@ class FolderRows:
         # Rows that another scope has left prove nothing, if the filesystem is there.
         return False if any(number not in self.filesystems for number, _ in kept) else None
 
-    def forget(
+    def delete_gone(
         self, scope: int, sweep: int, beneath: Callable[[bytes], bool], *, closed: bool, everywhere: bool
     ) -> int:
         """Delete the folders of a target that its complete scan shows to be gone.
@@ -236,7 +236,7 @@ class FolderRows:
             return False
         left = [place for place, name in enumerate(kept.names.split(b"/")) if name in there]
         if left and len(left) < len(kept):
-            self._put(folder, kept.some(left))
+            self._put(folder, kept.select(left))
         return not left
 
     def _drop(self, folders: Sequence[tuple[int]]) -> None:

@@ -36,8 +36,8 @@ PROVEN, UNPROVEN, ON_TRUST = 4, 8, 16
 """Flags for how far the ctime could be trusted when the content was read; see `CtimeTrust`. A file with none
 of these is read again, and so are files stored by older versions.
 """
-DOUBTFUL = UNPROVEN | ON_TRUST
-TRUSTED = PROVEN | DOUBTFUL
+NOT_PROVEN = UNPROVEN | ON_TRUST
+TRUSTED = PROVEN | NOT_PROVEN
 
 _HEAD = struct.Struct("<II")
 _CHECKED_FROM = 4
@@ -63,7 +63,7 @@ class Listing:
     def __len__(self) -> int:
         return len(self.contents)
 
-    def some(self, places: Sequence[int]) -> Listing:
+    def select(self, places: Sequence[int]) -> Listing:
         """Return a listing of only the files at `places`."""
         names = self.names.split(b"/")
         chosen = b"/".join([names[place] for place in places])
@@ -73,7 +73,7 @@ class Listing:
         """Return the stored form, without files that have no content."""
         keep = self.contents != NONE
         if not keep.all():
-            return self.some(np.flatnonzero(keep).tolist()).to_bytes()
+            return self.select(np.flatnonzero(keep).tolist()).to_bytes()
         rows = b"".join(
             (
                 self.identities.astype("<i8").tobytes(),
@@ -169,7 +169,7 @@ def wrapped(number: int) -> int:
     return number - (1 << 64) if number >= _TOP else number
 
 
-class KeptListing:
+class StoredListing:
     """A cache of a folder's stored listing, compared with the folder while it is listed again."""
 
     def __init__(self, listing: Listing, *, weak: bool, on_trust: bool = False) -> None:
@@ -224,7 +224,7 @@ class KeptListing:
         return slice(start, end)
 
     @property
-    def taken(self) -> bool:
+    def all_matched(self) -> bool:
         """Return True if all files were taken, in order."""
         return self._next == len(self.listing)
 

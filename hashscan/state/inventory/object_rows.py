@@ -57,7 +57,7 @@ class ObjectRows:
             found.append(NONE if row is None else int(row[0]))
         return found
 
-    def only_elsewhere(self, container: bytes, path: bytes) -> bool:
+    def only_at_other_endpoint(self, container: bytes, path: bytes) -> bool:
         """Return True if an object is known only from containers of the same name at other services."""
         stores = self._database.execute(
             "SELECT store FROM objects JOIN filesystems ON id=store "

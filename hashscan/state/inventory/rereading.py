@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hashscan.state.store.contents import STALE, Contents
 
 
-class Rereading:
+class RandomReread:
     """The files and objects that one scan rereads at random."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Rereading:
         attention[chosen] |= STALE
         return np.flatnonzero(chosen)
 
-    def expect(self, path: bytes, version: str, content: int) -> None:
+    def remember_content(self, path: bytes, version: str, content: int) -> None:
         """Store the known content of a chosen file."""
         self._chosen[path, version] = content
 

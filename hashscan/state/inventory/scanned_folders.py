@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 
 from hashscan.matching.policy_rules import subject_of
 from hashscan.model import Batch, CtimeTrust, FileResult, Item
-from hashscan.sources.base import shown_path
-from hashscan.state.cache_rules import Deriving
-from hashscan.state.cached_batch import Recalled, together
+from hashscan.sources.base import full_path
+from hashscan.state.cache_rules import CachedResults
+from hashscan.state.cached_batch import CachedBatch, combine
 from hashscan.state.inventory.folder_rows import FolderRows
 from hashscan.state.inventory.listings import (
-    DOUBTFUL,
     NONE,
+    NOT_PROVEN,
     ON_TRUST,
     PROVEN,
     TRUSTED,
     UNPROVEN,
     YOUNG_CTIME,
-    KeptListing,
     Listing,
+    StoredListing,
     joined,
     listing_of,
 )
-from hashscan.state.inventory.rereading import Rereading
+from hashscan.state.inventory.rereading import RandomReread
 from hashscan.state.inventory.scopes import Scopes
 from hashscan.state.store.contents import LOW, QUIET, STALE
 
@@ -48,7 +48,7 @@ class _Folder:
     path: bytes
     filesystem: int
     row: int | None
-    kept: KeptListing
+    kept: StoredListing
     later: bool
     blocks: list[Listing] = field(default_factory=list)
     waiting: dict[bytes, tuple[Listing, int]] = field(default_factory=dict)
@@ -62,11 +62,17 @@ class _Folder:
     whole: bool = False
 
 
-class SweptFolders:
+class ScannedFolders:
     """The folders of all targets. Batches of one folder follow each other until it is listed to its end."""
 
     def __init__(
-        self, rows: FolderRows, scopes: Scopes, deriving: Deriving, rereading: Rereading, *, weak: bool
+        self,
+        rows: FolderRows,
+        scopes: Scopes,
+        deriving: CachedResults,
+        rereading: RandomReread,
+        *,
+        weak: bool,
     ) -> None:
         """Start outside of any folder.
 
@@ -89,9 +95,9 @@ class SweptFolders:
         """Open parts of the current folder, by device."""
         self._seen: list[tuple[int, int, int, int, int]] = []
 
-    def recall(self, batch: Batch) -> Recalled:
+    def recall(self, batch: Batch) -> CachedBatch:
         """Return the known results of a batch; each file that must be read has to be settled later."""
-        path = shown_path(batch.target, batch.folder)
+        path = full_path(batch.target, batch.folder)
         if path != self._current:
             self._leave(whole=True)
             self._current = path
@@ -102,30 +108,30 @@ class SweptFolders:
         for device in sorted({item.stat.device for item in batch.items}):
             items = [item for item in batch.items if item.stat.device == device]
             found.append(self._recall(path, device, items, listing_of(items, time.time_ns())[0]))
-        return together(found)
+        return combine(found)
 
-    def _recall(self, path: bytes, device: int, items: Sequence[Item], listed: Listing) -> Recalled:
+    def _recall(self, path: bytes, device: int, items: Sequence[Item], listed: Listing) -> CachedBatch:
         folder = self._open.get((path, device)) or self._enter(path, device)
         if folder is None:
-            return Recalled(0, 0, [], list(items), False)
+            return CachedBatch(0, 0, [], list(items), False)
         if not folder.kept.recall(listed):
             folder.changed = True
-        doubtful = None if folder.kept.all_proven else listed.flags & np.uint8(DOUBTFUL)
+        doubtful = None if folder.kept.all_proven else listed.flags & np.uint8(NOT_PROVEN)
         if self._weak:
             # The next scan that checks ctimes decides whether content has changed with a ctime.
             listed.flags[listed.contents != NONE] |= YOUNG_CTIME
         folder.blocks.append(listed)
-        attention = self._deriving.attention(listed.contents)
+        attention = self._deriving.attention_flags(listed.contents)
         for place in self._rereading.choose(attention, doubtful).tolist():
-            whole = shown_path(path, b"", items[place].name)
-            self._rereading.expect(whole, "", int(listed.contents[place]))
+            whole = full_path(path, b"", items[place].name)
+            self._rereading.remember_content(whole, "", int(listed.contents[place]))
         doubts = _doubts(doubtful)
         if not attention.any():
-            return Recalled(len(items), 0, [], [], False, *doubts)
+            return CachedBatch(len(items), 0, [], [], False, *doubts)
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
         low = int(np.count_nonzero(attention & LOW))
         if not loud.size:
-            return Recalled(len(items), low, [], [], False, *doubts)
+            return CachedBatch(len(items), low, [], [], False, *doubts)
         answers: list[tuple[Item, FileResult]] = []
         reading: list[Item] = []
         for place in loud.tolist():
@@ -133,7 +139,7 @@ class SweptFolders:
             low -= bool(attention[place] & LOW)
             result = None
             if not attention[place] & STALE:
-                subject = subject_of(shown_path(path, b"", item.name), item.stat)
+                subject = subject_of(full_path(path, b"", item.name), item.stat)
                 result = self._deriving.result(int(listed.contents[place]), item, subject)
             if result is not None:
                 answers.append((item, result))
@@ -146,7 +152,7 @@ class SweptFolders:
             reading.append(item)
             if not folder.later:
                 folder.waiting[item.name] = listed, place
-        return Recalled(len(items) - len(loud), low, answers, reading, folder.later, *_doubts(doubtful))
+        return CachedBatch(len(items) - len(loud), low, answers, reading, folder.later, *_doubts(doubtful))
 
     def _enter(self, path: bytes, device: int) -> _Folder | None:
         filesystem = self._rows.filesystem(path, device)
@@ -160,13 +166,13 @@ class SweptFolders:
         self._entered.append((device, folder))
         return folder
 
-    def _kept(self, listing: Listing, path: bytes, device: int) -> KeptListing:
+    def _kept(self, listing: Listing, path: bytes, device: int) -> StoredListing:
         on_trust = self._rows.is_on_trust(path, device)
-        return KeptListing(listing, weak=self._weak, on_trust=on_trust)
+        return StoredListing(listing, weak=self._weak, on_trust=on_trust)
 
     def settle(self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust) -> None:
         """Store that a file which had to be read has its verdict, and its kept content, if any."""
-        path, device = shown_path(batch.target, batch.folder), item.stat.device
+        path, device = full_path(batch.target, batch.folder), item.stat.device
         folder = self._open.get((path, device))
         found = None
         if folder is not None:
@@ -187,7 +193,7 @@ class SweptFolders:
     def postpone(self, batch: Batch, item: Item) -> None:
         """Let a file that must be read get its verdict after the folder may have been written."""
         device = item.stat.device
-        folder = self._open.get((shown_path(batch.target, batch.folder), device))
+        folder = self._open.get((full_path(batch.target, batch.folder), device))
         found = None if folder is None else folder.waiting.pop(item.name, None)
         if folder is None or found is None:
             return
@@ -204,12 +210,12 @@ class SweptFolders:
         listing, _ = listing_of([item], self._began_ns)
         listing.contents[0] = content
         listing.flags[0] |= _TRUST_FLAGS[ctime]
-        row = self._rows.find_or_make(path, filesystem)
+        row = self._rows.find_or_insert(path, filesystem)
         self._rows.add_piece(row, listing)
 
     def break_off(self, target: bytes, folder: bytes) -> None:
         """Mark a folder as not listed to its end, so that files that were not met may still exist."""
-        if shown_path(target, folder) == self._current:
+        if full_path(target, folder) == self._current:
             self._leave(whole=False)
 
     def _leave(self, *, whole: bool) -> None:
@@ -223,10 +229,10 @@ class SweptFolders:
     def _finish(self, folder: _Folder, device: int) -> None:
         """Update the database with a folder whose files all have their verdicts."""
         del self._open[folder.path, device]
-        if folder.whole and (folder.changed or not folder.kept.taken):
+        if folder.whole and (folder.changed or not folder.kept.all_matched):
             listing = joined(folder.blocks)
             if folder.row is None:
-                folder.row = self._rows.find_or_make(folder.path, folder.filesystem)
+                folder.row = self._rows.find_or_insert(folder.path, folder.filesystem)
             self._rows.write(folder.row, listing)
         else:
             self._add_pieces(folder)
@@ -237,13 +243,13 @@ class SweptFolders:
         """Write the files of a folder that were read, and are not in the database yet."""
         for block, places in folder.fresh.values():
             if folder.row is None:
-                folder.row = self._rows.find_or_make(folder.path, folder.filesystem)
-            self._rows.add_piece(folder.row, block.some(places))
+                folder.row = self._rows.find_or_insert(folder.path, folder.filesystem)
+            self._rows.add_piece(folder.row, block.select(places))
         folder.fresh.clear()
 
     def answered(self, batch: Batch) -> None:
         """Write the files that were read of a batch, all of which are settled, to the database."""
-        path = shown_path(batch.target, batch.folder)
+        path = full_path(batch.target, batch.folder)
         for device in {item.stat.device for item in batch.items}:
             folder = self._open.get((path, device))
             if folder is not None:
@@ -251,7 +257,7 @@ class SweptFolders:
 
     def see(self) -> None:
         """Store which folders were seen."""
-        self._rows.see(self._seen)
+        self._rows.store_checked(self._seen)
         self._seen.clear()
 
     def finish(self, *, listed: bool) -> None:

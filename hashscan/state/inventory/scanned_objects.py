@@ -6,37 +6,41 @@ import numpy as np
 
 from hashscan.matching.policy_rules import subject_of
 from hashscan.model import Batch, FileResult, Item
-from hashscan.sources.base import shown_path
-from hashscan.state.cache_rules import Deriving
-from hashscan.state.cached_batch import Recalled
+from hashscan.sources.base import full_path
+from hashscan.state.cache_rules import CachedResults
+from hashscan.state.cached_batch import CachedBatch
 from hashscan.state.inventory.object_rows import ObjectRows
-from hashscan.state.inventory.rereading import Rereading
+from hashscan.state.inventory.rereading import RandomReread
 from hashscan.state.inventory.scopes import Scopes
 from hashscan.state.store.contents import LOW, QUIET, STALE
 
 
-class SweptObjects:
+class ScannedObjects:
     """The objects of all containers."""
 
-    def __init__(self, rows: ObjectRows, scopes: Scopes, deriving: Deriving, rereading: Rereading) -> None:
+    def __init__(
+        self, rows: ObjectRows, scopes: Scopes, deriving: CachedResults, rereading: RandomReread
+    ) -> None:
         self._rows = rows
         self._scopes = scopes
         self._deriving = deriving
         self._rereading = rereading
 
-    def recall(self, batch: Batch) -> Recalled:
+    def recall(self, batch: Batch) -> CachedBatch:
         """Return the known results of a batch."""
         if not self._scopes.knows(batch.target):
-            return Recalled(0, 0, [], list(batch.items), False)
+            return CachedBatch(0, 0, [], list(batch.items), False)
         answers: list[tuple[Item, FileResult]] = []
         reading: list[Item] = []
         quiet = low = 0
         scope, sweep, _ = self._scopes.mark(batch.target)
         contents = self._rows.find(batch)
-        all_attention = self._deriving.attention(np.array(contents, np.int64))
+        all_attention = self._deriving.attention_flags(np.array(contents, np.int64))
         for place in self._rereading.choose(all_attention).tolist():
             item = batch.items[place]
-            self._rereading.expect(shown_path(batch.target, b"", item.name), item.version, contents[place])
+            self._rereading.remember_content(
+                full_path(batch.target, b"", item.name), item.version, contents[place]
+            )
         for item, content, attention in zip(batch.items, contents, all_attention.tolist(), strict=True):
             result = None
             if not attention & ~QUIET:
@@ -48,10 +52,10 @@ class SweptObjects:
                 reading.append(item)
                 continue
             self._rows.see(batch, item, scope, sweep)
-        return Recalled(quiet, low, answers, reading, False)
+        return CachedBatch(quiet, low, answers, reading, False)
 
     def _derived(self, batch: Batch, content: int, item: Item) -> FileResult | None:
-        subject = subject_of(shown_path(batch.target, b"", item.name), item.stat)
+        subject = subject_of(full_path(batch.target, b"", item.name), item.stat)
         return self._deriving.result(content, item, subject)
 
     def settle(self, batch: Batch, item: Item, content: int | None) -> None:

@@ -20,8 +20,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hashscan.sources.shards import shard_of
-from hashscan.state.findings.findings import Findings, Standing
-from hashscan.state.findings.quarantined import Taken
+from hashscan.state.findings.findings import Findings, OpenFinding
+from hashscan.state.findings.quarantined import QuarantinedFiles
 from hashscan.state.inventory.folder_rows import FolderRows
 from hashscan.state.inventory.object_rows import ObjectRows
 from hashscan.state.inventory.presence import is_file_gone
@@ -70,7 +70,7 @@ class Scopes:
         lone: Collection[bytes] = (),
         named: bool = False,
         containers: Mapping[bytes, Container] = MappingProxyType({}),
-        taken: Taken | None = None,
+        taken: QuarantinedFiles | None = None,
     ) -> None:
         """Describe a scan.
 
@@ -148,7 +148,7 @@ class Scopes:
                 found.setdefault(targets[scope], []).append(folder)
         return found
 
-    def leave(self, left: Mapping[bytes, Sequence[bytes]]) -> None:
+    def store_unreached(self, left: Mapping[bytes, Sequence[bytes]]) -> None:
         """Store by target the folders beneath it that this scan did not reach."""
         assert self._database is not None
         for number, _ in self._numbers.values():
@@ -192,7 +192,7 @@ class Scopes:
             path: of the folder.
         """
         target = self._target(path) if self._goes_on else None
-        return target in self._goes_on and target is not None and rows.turn(row) == self._numbers[target]
+        return target in self._goes_on and target is not None and rows.last_turn(row) == self._numbers[target]
 
     def finish(
         self,
@@ -204,7 +204,7 @@ class Scopes:
         whole: bool,
         closed: bool,
         accept_shrink: bool,
-    ) -> tuple[list[Shrunken], list[Standing]]:
+    ) -> tuple[list[Shrunken], list[OpenFinding]]:
         """End the scan, and delete what is gone.
 
         Args:
@@ -222,7 +222,7 @@ class Scopes:
         """
         assert self._database is not None
         shrunken: list[Shrunken] = []
-        standing: list[Standing] = []
+        standing: list[OpenFinding] = []
         now = int(time.time())
         self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self.sweep))
         for target, (number, _) in self._numbers.items():
@@ -232,18 +232,18 @@ class Scopes:
             found = files.get(target, 0)
             earlier = [
                 one
-                for one in findings.standing(self.sweep)
-                if self._would_come_by(target, one)
-                and not (target in self._containers and objects.only_elsewhere(target, one.path))
+                for one in findings.open_findings(self.sweep)
+                if self._covers(target, one)
+                and not (target in self._containers and objects.only_at_other_endpoint(target, one.path))
             ]
             earlier = [
-                one for one in earlier if not (self._was_taken(one) and findings.settle(one, self.sweep))
+                one for one in earlier if not (self._was_taken(one) and findings.end_as_gone(one, self.sweep))
             ]
             if whole and not accept_shrink and self._has_shrunk(target, number, before, found):
                 shrunken.append(Shrunken(target, before, found))
             elif whole and not (closed and target in self._containers):
                 self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self.sweep, number))
-                rows.forget(
+                rows.delete_gone(
                     number, self.sweep, partial(self._is_of, target), closed=closed, everywhere=accept_shrink
                 )
                 if not closed:
@@ -256,7 +256,8 @@ class Scopes:
                 unmet, earlier = earlier, []
                 for one in unmet:
                     if not (
-                        self._is_gone(one, target, rows, closed=closed) and findings.settle(one, self.sweep)
+                        self._is_gone(one, target, rows, closed=closed)
+                        and findings.end_as_gone(one, self.sweep)
                     ):
                         earlier.append(one)
                     elif target in self._containers:
@@ -276,7 +277,7 @@ class Scopes:
         moved = self._taken.number(partial(self._is_of, target), since[0] / 1e9)
         return _has_shrunk(before - moved, found)
 
-    def _was_taken(self, found: Standing) -> bool:
+    def _was_taken(self, found: OpenFinding) -> bool:
         """Return True if the file of a finding is gone because it was moved into quarantine.
 
         Always False for objects: that would need a request for each, since there may be other versions.
@@ -285,7 +286,7 @@ class Scopes:
             return False
         return self._taken.has(found.path) and is_file_gone(found.path)
 
-    def _would_come_by(self, target: bytes, found: Standing) -> bool:
+    def _covers(self, target: bytes, found: OpenFinding) -> bool:
         """Return True if a finding lies in the scanned part of a target, whichever scan found it."""
         if self._target(found.path) != target:
             return False
@@ -299,7 +300,7 @@ class Scopes:
     def _is_of(self, target: bytes, path: bytes) -> bool:
         return self._target(path) == target
 
-    def _is_gone(self, found: Standing, target: bytes, rows: FolderRows, *, closed: bool) -> bool:
+    def _is_gone(self, found: OpenFinding, target: bytes, rows: FolderRows, *, closed: bool) -> bool:
         """Return True if a complete scan that did not meet a finding shows its file to be gone."""
         container = self._containers.get(target)
         if container is not None:

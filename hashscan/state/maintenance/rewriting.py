@@ -25,7 +25,7 @@ from hashscan.state.store.stored_contents import (
 _BLOCK = 1 << 14
 
 
-class Rewriting:
+class ColumnRewriter:
     """A copy of the columns in a new folder; nothing refers to it until the database does."""
 
     def __init__(

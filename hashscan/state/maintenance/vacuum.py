@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from hashscan.lists.durable import PRIVATE_FOLDER, sync_folder
 from hashscan.state.inventory.listings import from_bytes
-from hashscan.state.maintenance.rewriting import Rewriting
-from hashscan.state.store.database import explained, open_database
+from hashscan.state.maintenance.rewriting import ColumnRewriter
+from hashscan.state.store.database import errors_explained, open_database
 from hashscan.state.store.read_column import ReadColumn
 from hashscan.state.store.reading import StateReader
 from hashscan.state.store.stored_contents import DTYPES, Column, columns_folder, use_columns_in
@@ -50,7 +50,7 @@ def vacuum(state: Path) -> Vacuumed:
     StateReader(state).close()
     database, folder, _ = open_database(state)
     try:
-        with explained(folder):
+        with errors_explained(folder):
             # The old columns are removed as soon as the transaction has ended, so it must have reached the
             # disk.
             database.execute("PRAGMA synchronous = FULL")
@@ -131,7 +131,7 @@ def _drop(database: sqlite3.Connection, folder: Path, used: NDArray[np.bool_]) -
             opened.append(ReadColumn(current / name, dtype, counted[name][0]))
             old[name] = opened[-1]
         doubtful = {row for (row,) in database.execute("SELECT content FROM lost")}
-        rewriting = Rewriting(old, beside, doubtful, counted["about"][1])
+        rewriting = ColumnRewriter(old, beside, doubtful, counted["about"][1])
         rows = rewriting.write(used)
     finally:
         for column in opened:
@@ -145,7 +145,7 @@ def _drop(database: sqlite3.Connection, folder: Path, used: NDArray[np.bool_]) -
     _renumber(database, used, rewriting)
 
 
-def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: Rewriting) -> None:
+def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: ColumnRewriter) -> None:
     """Replace the content numbers in all references by the new ones."""
     below = np.concatenate(([0], np.cumsum(used)))
     """For each old number, how many kept contents lie below it."""

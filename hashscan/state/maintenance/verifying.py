@@ -17,7 +17,7 @@ from hashscan.state.store.reading import StateReader
 _BLOCK = 1 << 16
 
 
-def damages(reader: StateReader) -> Iterator[str]:
+def find_damage(reader: StateReader) -> Iterator[str]:
     """Yield a message for each damage in a state; nothing where it is in order.
 
     Checks the database's own structure, the checksum of every content, and all references to contents.

@@ -9,11 +9,11 @@ import numpy as np
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.lists.index.thresholds import default_threshold
-from hashscan.matching.evaluation import take_reply
-from hashscan.matching.file_task import Checked
-from hashscan.matching.matcher import TIGHT_THRESHOLD, is_tight
-from hashscan.model import ALGORITHMS, FileStat, Item, Kept
-from hashscan.state.cached_results import recalled
+from hashscan.matching.evaluation import store_reply
+from hashscan.matching.file_task import FileTask
+from hashscan.matching.matcher import TIGHT_THRESHOLD, has_tight_threshold
+from hashscan.model import ALGORITHMS, FileStat, Item, StoredContentData
+from hashscan.state.cached_results import file_task_of
 from hashscan.state.queries.checksums import rows_of
 from hashscan.state.store.contents import LOW
 from hashscan.state.store.packing import Packed, unpack
@@ -24,7 +24,7 @@ _BLOCK = 1 << 16
 _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 
 
-class Sought(NamedTuple):
+class DigestQuery(NamedTuple):
     """One digest that is looked up."""
 
     algorithm: str
@@ -35,27 +35,27 @@ class Sought(NamedTuple):
     """Rendering of the picture that it was computed from."""
 
 
-class Near(NamedTuple):
+class ContentMatch(NamedTuple):
     """A content that has the digest, or is within its distance."""
 
     content: int
-    sought: Sought
+    sought: DigestQuery
     distance: int
     variant: str = "as stored"
     """Rendering of the known picture that matched."""
 
 
-def sought_of_digest(reader: StateReader, name: str, value: bytes, distance: int | None) -> Sought:
+def sought_of_digest(reader: StateReader, name: str, value: bytes, distance: int | None) -> DigestQuery:
     """Return a digest with the requested distance, or else its algorithm's default."""
     if ALGORITHMS[name].metric != "hamming":
-        return Sought(name, value, 0)
+        return DigestQuery(name, value, 0)
     own = default_threshold(name, reader.contents.rows) if distance is None else distance
-    return Sought(name, value, own)
+    return DigestQuery(name, value, own)
 
 
 def sought_of_file(
-    kept: Kept, exact: Sequence[str], pictures: Sequence[str], distance: int | None
-) -> list[Sought]:
+    kept: StoredContentData, exact: Sequence[str], pictures: Sequence[str], distance: int | None
+) -> list[DigestQuery]:
     """Return all digests of a file, with the distances by which a scan would match pictures with an entry.
 
     Args:
@@ -64,22 +64,24 @@ def sought_of_file(
         pictures: those over pictures.
         distance: replaces the algorithm's default, but is not increased for variants with a tighter one.
     """
-    sought = [Sought("sha256", dict(zip(exact, kept.exact, strict=True))["sha256"], 0)]
+    sought = [DigestQuery("sha256", dict(zip(exact, kept.exact, strict=True))["sha256"], 0)]
     if kept.packed is None:
         return sought
-    checked = Checked(_NOWHERE, kind=FORMATS[kept.kind])
-    take_reply(checked, unpack(Packed(*kept.packed)), pictures)
+    checked = FileTask(_NOWHERE, kind=FORMATS[kept.kind])
+    store_reply(checked, unpack(Packed(*kept.packed)), pictures)
     full = ALGORITHMS["pdq"].threshold if distance is None else distance
     for query in checked.queries("pdq"):
         assert query.run is not None
         for digest in query.run.digests():
-            tight = is_tight(digest.rendering, digest.turn, query.run.shown)
+            tight = has_tight_threshold(digest.rendering, digest.turn, query.run.shown)
             limit = min(full, TIGHT_THRESHOLD) if tight else full
-            sought.append(Sought("pdq", digest.value, limit, digest.variant))
+            sought.append(DigestQuery("pdq", digest.value, limit, digest.variant))
     return sought
 
 
-def find(reader: StateReader, sought: Sequence[Sought], *, every_variant: bool = False) -> list[Near]:
+def find(
+    reader: StateReader, sought: Sequence[DigestQuery], *, every_variant: bool = False
+) -> list[ContentMatch]:
     """Return all contents near a digest, each once for each digest that is near, the nearest first.
 
     Pictures are compared by the digest of the picture as it is stored; the quality of their PDQ must be high
@@ -93,16 +95,16 @@ def find(reader: StateReader, sought: Sequence[Sought], *, every_variant: bool =
     Raises:
         ValueError: the state is damaged.
     """
-    found: list[Near] = []
+    found: list[ContentMatch] = []
     for name in dict.fromkeys(one.algorithm for one in sought):
         asked = [one for one in sought if one.algorithm == name]
         if name == "sha256":
-            found += [Near(row, one, 0) for one in asked for row in reader.by_sha256(one.value)]
+            found += [ContentMatch(row, one, 0) for one in asked for row in reader.by_sha256(one.value)]
         elif name in COLUMN_DIGESTS:
             values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
             numbers, rows, _ = reader.columns[name].equal(values)
             pairs = zip(numbers.tolist(), rows.tolist(), strict=True)
-            found += [Near(row, asked[number], 0) for number, row in pairs]
+            found += [ContentMatch(row, asked[number], 0) for number, row in pairs]
         elif name == "pdq" and not every_variant:
             found += _near_as_stored(reader, asked)
         else:
@@ -119,12 +121,12 @@ def load(reader: StateReader, row: int) -> Content | None:
     try:
         return reader.contents.load(row)
     except ValueError as error:
-        if reader.lost(row):
+        if reader.may_be_destroyed(row):
             return None
         raise ValueError(f"content {row}: {error}") from error
 
 
-def _near_as_stored(reader: StateReader, asked: Sequence[Sought]) -> Iterator[Near]:
+def _near_as_stored(reader: StateReader, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
     values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
     limits = np.array([one.distance for one in asked], np.int64)
     numbers, pictures, distances = reader.columns["pdq"].near(values, limits)
@@ -133,10 +135,10 @@ def _near_as_stored(reader: StateReader, asked: Sequence[Sought]) -> Iterator[Ne
     for number, row, distance in zip(
         *(part[good].tolist() for part in (numbers, rows, distances)), strict=True
     ):
-        yield Near(row, asked[number], distance)
+        yield ContentMatch(row, asked[number], distance)
 
 
-def _in_further(reader: StateReader, name: str, asked: Sequence[Sought]) -> Iterator[Near]:
+def _in_further(reader: StateReader, name: str, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
     """Search by a digest that has no column, in all contents that have it."""
     of_picture = ALGORITHMS[name].of_picture
     numbers = [
@@ -148,17 +150,19 @@ def _in_further(reader: StateReader, name: str, asked: Sequence[Sought]) -> Iter
         return
     for content in _contents_with(reader, numbers):
         if not of_picture:
-            yield from (Near(content.row, one, 0) for one in asked if content.exact.get(name) == one.value)
+            yield from (
+                ContentMatch(content.row, one, 0) for one in asked if content.exact.get(name) == one.value
+            )
             continue
-        for query in recalled(content, _NOWHERE).queries(name):
+        for query in file_task_of(content, _NOWHERE).queries(name):
             assert query.run is not None
             for digest in query.run.digests():
                 value = int.from_bytes(digest.value)
                 for one in asked:
                     apart = (value ^ int.from_bytes(one.value)).bit_count()
-                    tight = is_tight(digest.rendering, digest.turn, query.run.shown)
+                    tight = has_tight_threshold(digest.rendering, digest.turn, query.run.shown)
                     if apart <= (min(one.distance, TIGHT_THRESHOLD) if tight else one.distance):
-                        yield Near(content.row, one, apart, digest.variant)
+                        yield ContentMatch(content.row, one, apart, digest.variant)
 
 
 def _contents_with(reader: StateReader, profiles: Iterable[int]) -> Iterator[Content]:

@@ -16,7 +16,7 @@ from hashscan.state.queries.checksums import digests_hold, rows_of
 from hashscan.state.queries.content_search import load
 from hashscan.state.queries.known_files import KnownFile, KnownFiles
 from hashscan.state.queries.known_record import address_fields, identity_fields, seen_fields
-from hashscan.state.store.moments import moment
+from hashscan.state.store.moments import format_time
 from hashscan.state.store.reading import StateReader
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
 
@@ -64,7 +64,7 @@ def _records(reader: StateReader, *, with_digests: bool) -> Iterator[dict[str, A
     for files in _in_blocks(KnownFiles(reader).all()):
         contents = np.array([file.content for file in files], np.int64)
         about = rows_of(reader.columns["about"], contents)
-        read = map(moment, about["since"].tolist())
+        read = map(format_time, about["since"].tolist())
         digests: Iterable[dict[str, str] | None] = (
             _digests(reader, contents, about) if with_digests else [{}] * len(files)
         )

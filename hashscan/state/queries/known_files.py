@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from hashscan.sources.base import shown_path
+from hashscan.sources.base import full_path
 from hashscan.sources.beneath import stat_absolute
 from hashscan.state.inventory.listings import Listing, from_bytes, joined, wrapped
 from hashscan.state.store.reading import StateReader
@@ -195,5 +195,5 @@ class KnownFiles:
 
 def _object(row: tuple[Any, ...]) -> KnownFile:
     name, key, version, etag, size, mtime, content, seen = row
-    url = shown_path(name.partition(b"\n")[0], b"", key)
+    url = full_path(name.partition(b"\n")[0], b"", key)
     return KnownFile(url, content, (0, size, mtime, 0), seen, None, version, etag)

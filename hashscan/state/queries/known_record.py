@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from hashscan.reports.records import path_fields
-from hashscan.state.queries.content_search import Near
+from hashscan.state.queries.content_search import ContentMatch
 from hashscan.state.queries.known_files import KnownFile, KnownFinding
 from hashscan.state.queries.would_hit import Hit
-from hashscan.state.store.moments import moment
+from hashscan.state.store.moments import format_time
 from hashscan.state.store.stored_contents import Content
 
 
-def known_record(item: str, near: Near, content: Content, file: KnownFile) -> dict[str, Any]:
+def known_record(item: str, near: ContentMatch, content: Content, file: KnownFile) -> dict[str, Any]:
     """Return the record of a file or an object that has what was asked for.
 
     Args:
@@ -32,7 +32,7 @@ def known_record(item: str, near: Near, content: Content, file: KnownFile) -> di
         **address_fields(file),
         "presence": file.presence,
         "sha256": content.exact["sha256"].hex(),
-        "first_read": moment(content.since),
+        "first_read": format_time(content.since),
         **identity_fields(file),
         **seen_fields(file),
     }
@@ -66,7 +66,7 @@ def identity_fields(file: KnownFile) -> dict[str, Any]:
 
 def seen_fields(file: KnownFile) -> dict[str, Any]:
     """Return the fields for the time when a scan last met it, and for its finding."""
-    record = {} if file.seen is None else {"last_seen": moment(file.seen)}
+    record = {} if file.seen is None else {"last_seen": format_time(file.seen)}
     return record if file.finding is None else {**record, **_finding_fields(file.finding)}
 
 
@@ -75,9 +75,9 @@ def _finding_fields(finding: KnownFinding) -> dict[str, Any]:
     record: dict[str, Any] = {
         "verdict": finding.verdict,
         "because": finding.because,
-        "first_found": moment(finding.first),
-        "last_found": moment(finding.last),
+        "first_found": format_time(finding.first),
+        "last_found": format_time(finding.last),
     }
     if finding.gone is not None:
-        record["gone"] = moment(finding.gone)
+        record["gone"] = format_time(finding.gone)
     return record

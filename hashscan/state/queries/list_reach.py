@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hashscan.lists.difference import Change
+from hashscan.lists.difference import EntryChange
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY
 from hashscan.state.queries.overview import overview_of
 from hashscan.state.queries.would_hit import files_hit, hits_of
-from hashscan.state.store.reading import NothingKnownError, StateReader
+from hashscan.state.store.reading import NoStateError, StateReader
 
 _HARMLESS = frozenset({KNOWN_GOOD_CATEGORY, TEST_CATEGORY})
 
@@ -30,7 +30,7 @@ class Reach:
     """Number of entries that could not be looked up, by algorithm."""
 
 
-def reach_of(state: Path, changes: Iterable[Change], matters: int) -> Reach | None:
+def reach_of(state: Path, changes: Iterable[EntryChange], matters: int) -> Reach | None:
     """Look up the new entries; return None if there is no state.
 
     Args:
@@ -52,5 +52,5 @@ def reach_of(state: Path, changes: Iterable[Change], matters: int) -> Reach | No
                 # Files of which only a finding is left count among the matched ones.
                 known = max(overview.files + overview.objects, files)
             return Reach(hits.entries, files, known, hits.left_out)
-    except NothingKnownError:
+    except NoStateError:
         return None

@@ -23,15 +23,15 @@ from hashscan.model import FileResult, FileStat, Item, Verdict
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.reports.summary import Summary
-from hashscan.sources.base import shown_path
+from hashscan.sources.base import full_path
 from hashscan.state.cached_results import known_result_of
 from hashscan.state.findings.coverage import Coverage
-from hashscan.state.findings.findings import NO_STAT, Findings, Standing, standing_record_of
+from hashscan.state.findings.findings import UNKNOWN_STAT, Findings, OpenFinding, open_finding_record
 from hashscan.state.inventory.listings import Listing, from_bytes, joined
 from hashscan.state.inventory.object_rows import KnownObject, ObjectRows
-from hashscan.state.queries.retro_match import Gains
+from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import HIT, LOW, QUIET, STALE, Contents
-from hashscan.state.store.database import closed_on_failure, explained, open_database
+from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
 from hashscan.state.store.profile import profile_of
 from hashscan.state.store.scan_accounts import begin_account, conclude_account
 
@@ -84,11 +84,11 @@ class KnownFiles:
         if remark:
             told(remark)
         self._matcher: Matcher | None = None
-        with closed_on_failure(self._database), explained(self._folder):
+        with closed_on_failure(self._database), errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._contents = Contents(self._database, self._folder, profile_of(setup))
             self._findings = Findings(self._database, Coverage.of_setup(setup), self._contents.sha256)
-            gains = Gains(self._database, self._contents, setup.lists, setup.review_threshold)
+            gains = RetroMatcher(self._database, self._contents, setup.lists, setup.review_threshold)
             gains.take()
             self._contents.commit()
             gains.commit()
@@ -109,7 +109,7 @@ class KnownFiles:
             The files that are not clean; None after each folder and some objects, so that the caller gets
             control regularly.
         """
-        with explained(self._folder):
+        with errors_explained(self._folder):
             rows = self._database.execute(
                 "SELECT path, id, listing FROM folders ORDER BY path, filesystem, id"
             )
@@ -121,7 +121,7 @@ class KnownFiles:
             for number, known in enumerate(ObjectRows(self._database, None).all()):
                 if number % _TURN == 0:
                     yield None
-                path = shown_path(known.container, b"", known.item.name)
+                path = full_path(known.container, b"", known.item.name)
                 if _is_beneath(path, targets):
                     yield from self._of_object(path, known, summary)
 
@@ -149,7 +149,7 @@ class KnownFiles:
             # Of several entries with one name, the last is the latest.
             last = {name: place for place, name in enumerate(listing.names.split(b"/"))}
             places = [place for name, place in last.items() if wanted is None or name in wanted]
-            listing = listing.some(sorted(places))
+            listing = listing.select(sorted(places))
         attention = self._contents.attention_of(listing.contents)
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
         quiet = attention[(attention & ~np.uint8(QUIET)) == 0]
@@ -169,7 +169,7 @@ class KnownFiles:
         for place in loud.tolist():
             inode, size, mtime, ctime = listing.identities[:, place].tolist()
             stat = FileStat(_NOBODY, inode, size, mtime, ctime, _NOBODY, _NOBODY)
-            full, content = shown_path(path, b"", names[place]), int(listing.contents[place])
+            full, content = full_path(path, b"", names[place]), int(listing.contents[place])
             item = Item(names[place], stat)
             yield from self._of_file(full, item, content, int(attention[place]), summary)
 
@@ -183,13 +183,13 @@ class KnownFiles:
         result = self._derive(content, item, path)
         if result is None:
             return
-        result = self._findings.settled(path, item.version, result)
+        result = self._findings.with_settled_verdict(path, item.version, result)
         summary.recalled += 1
         summary.add(result)
         if result.verdict is Verdict.CLEAN:
             return
         if result.verdict in FINDINGS:
-            self._findings.judge(
+            self._findings.store(
                 path,
                 item.version,
                 result,
@@ -225,22 +225,22 @@ class KnownFiles:
 
     def standing(self, targets: Sequence[bytes]) -> Iterator[Record]:
         """Yield earlier findings whose files have no answer; to be called after all answers were given."""
-        with explained(self._folder):
-            for found in self._findings.standing(self._sweep):
+        with errors_explained(self._folder):
+            for found in self._findings.open_findings(self._sweep):
                 if _is_beneath(found.path, targets):
                     yield from self._standing(found)
 
-    def _standing(self, found: Standing) -> Iterator[Record]:
+    def _standing(self, found: OpenFinding) -> Iterator[Record]:
         result: FileResult | None = None
         if found.content is not None and found.content < self._contents.rows:
-            result = self._derive(found.content, Item(b"", NO_STAT), found.path)
-        record = standing_record_of(found, result, answered=self._findings.is_answered(found))
+            result = self._derive(found.content, Item(b"", UNKNOWN_STAT), found.path)
+        record = open_finding_record(found, result, answered=self._findings.is_covered(found))
         if record is not None:
             yield record
 
     def finish(self) -> None:
         """Commit the results."""
-        with explained(self._folder):
+        with errors_explained(self._folder):
             now = int(time.time())
             self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._sweep))
             self._contents.commit()
@@ -248,14 +248,14 @@ class KnownFiles:
 
     def hold(self, held: Iterable[Record]) -> None:
         """Store the verdict held for findings that were held after all, given by their records."""
-        with explained(self._folder):
+        with errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._findings.hold(held)
             self._database.execute("COMMIT")
 
     def begin(self, begun: Record) -> None:
         """Store the start of this rescan, from the first record of its report."""
-        with explained(self._folder):
+        with errors_explained(self._folder):
             begin_account(self._database, self._sweep, begun)
 
     def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
@@ -266,7 +266,7 @@ class KnownFiles:
             exit_code: of its command.
             incomplete: reasons why it is incomplete, as text.
         """
-        with explained(self._folder):
+        with errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             conclude_account(self._database, self._sweep, summary, exit_code, incomplete)
             self._database.execute("COMMIT")

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.columns import ColumnFiles, ListHandle
-from hashscan.matching.file_task import Checked
-from hashscan.matching.matcher import Matcher, is_tight, thresholds_of_lists
+from hashscan.matching.file_task import FileTask
+from hashscan.matching.matcher import Matcher, has_tight_threshold, thresholds_of_lists
 from hashscan.model import ALGORITHMS, FileStat, Item
-from hashscan.state.cached_results import recalled
+from hashscan.state.cached_results import file_task_of
 from hashscan.state.store.contents import OPAQUE, Contents
 from hashscan.state.store.profile import meaning_of
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
@@ -33,7 +33,7 @@ _THREADS_MAX = 8
 _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 
 
-class Gains:
+class RetroMatcher:
     """A record of the parts of lists with which the contents were compared."""
 
     def __init__(
@@ -163,8 +163,8 @@ class Gains:
         self, matcher: Matcher, names: frozenset[str], rows: NDArray[np.int64]
     ) -> Iterator[int]:
         """Yield those of some rows that are near by digests that can't be taken from columns."""
-        checked: list[tuple[int, Checked]] = [
-            (row, recalled(self._contents.load(row), _NOWHERE)) for row in rows.tolist()
+        checked: list[tuple[int, FileTask]] = [
+            (row, file_task_of(self._contents.load(row), _NOWHERE)) for row in rows.tolist()
         ]
         for name in names:
             asking = [(row, query) for row, file in checked for query in file.queries(name)]
@@ -180,7 +180,7 @@ def _near_of_block(matcher: Matcher, names: frozenset[str], block: Block) -> tup
         if isinstance(found, Beyond):
             beyond.append(found.rows)
         elif found.algorithm in names:
-            key = found.algorithm, is_tight(found.rendering, found.turn, found.shown)
+            key = found.algorithm, has_tight_threshold(found.rendering, found.turn, found.shown)
             alike = waiting.setdefault(key, [])
             alike.append(found)
             if sum(len(some.rows) for some in alike) >= _AT_ONCE:

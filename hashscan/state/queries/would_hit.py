@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hashscan.lists.difference import Change
+from hashscan.lists.difference import EntryChange
 from hashscan.model import ALGORITHMS
 from hashscan.state.queries.checksums import rows_of
 from hashscan.state.queries.known_files import KnownFile, KnownFiles
@@ -39,7 +39,7 @@ class Hits:
     """Number of entries by algorithm whose digests the state has in no column."""
 
 
-def hits_of(reader: StateReader, changes: Iterable[Change]) -> Hits:
+def hits_of(reader: StateReader, changes: Iterable[EntryChange]) -> Hits:
     """Look up new entries.
 
     Exact digests are searched in their columns. PDQ is compared with pictures as they are stored, unless the
@@ -50,7 +50,7 @@ def hits_of(reader: StateReader, changes: Iterable[Change]) -> Hits:
         changes: the added entries.
     """
     hits = Hits()
-    by_algorithm: dict[str, list[Change]] = {}
+    by_algorithm: dict[str, list[EntryChange]] = {}
     for change in changes:
         by_algorithm.setdefault(change.algorithm, []).append(change)
     for name, some in by_algorithm.items():
@@ -68,7 +68,7 @@ def files_hit(reader: StateReader, hits: Hits) -> Iterator[KnownFile]:
             yield file
 
 
-def _look_up(reader: StateReader, name: str, changes: list[Change], hits: Hits) -> None:
+def _look_up(reader: StateReader, name: str, changes: list[EntryChange], hits: Hits) -> None:
     values = np.concatenate([change.values for change in changes])
     starts = np.cumsum([0, *map(len, changes)])
     if name == "pdq":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.model import Kept
+from hashscan.model import StoredContentData
 from hashscan.state.store.columns import AppendedColumn
 from hashscan.state.store.packing import NO_REPLY
 from hashscan.state.store.profile import Profile
@@ -85,12 +85,12 @@ class Contents(StoredContents):
         for start in range(0 if indexed is None else max(0, int(indexed[0])), self.rows, _BLOCK):
             for place, value in enumerate(self.columns["sha256"].read(start, _BLOCK)):
                 self._waiting.setdefault(prefix_of(bytes(value)), []).append(start + place)
-        self._latest: dict[Kept, int] = {}
+        self._latest: dict[StoredContentData, int] = {}
         """Rows of recent contents, since many equal files may follow each other."""
         if self.rows > NONE:
             raise ValueError(f"there can't be {self.rows} contents")
         self._attention = np.zeros(max(1024, self.rows), np.uint8)
-        self._survey()
+        self._compute_attention()
 
     @property
     def wanted(self) -> Profile:
@@ -139,7 +139,7 @@ class Contents(StoredContents):
         """Return the digest of a content; None where a power cut has destroyed it."""
         return bytes(self.columns["sha256"].read(row, 1)[0]) if self.is_whole(row) else None
 
-    def _survey(self) -> None:
+    def _compute_attention(self) -> None:
         """Set the attention flags of all contents, which say how far each can be used."""
         serves = np.zeros(1 << 16, bool)
         serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
@@ -186,7 +186,7 @@ class Contents(StoredContents):
         self._attention[lost] |= OPAQUE | STALE
         return len(lost)
 
-    def add(self, kept: Kept, flags: int, now: int) -> int:
+    def add(self, kept: StoredContentData, flags: int, now: int) -> int:
         """Store the result of reading a file, unless an equal content exists.
 
         Args:
@@ -209,7 +209,7 @@ class Contents(StoredContents):
         self._latest[kept] = row
         return row
 
-    def _add(self, kept: Kept, exact: dict[str, bytes], flags: int, now: int) -> int:
+    def _add(self, kept: StoredContentData, exact: dict[str, bytes], flags: int, now: int) -> int:
         for row in self.find(exact["sha256"]):
             if self.attention[row] & STALE:
                 continue
@@ -246,7 +246,7 @@ class Contents(StoredContents):
         rows = [row for (row,) in found.fetchall()] + self._waiting.get(prefix, [])
         return [row for row in rows if bytes(self.columns["sha256"].read(row, 1)[0]) == sha256]
 
-    def _add_further(self, kept: Kept, exact: dict[str, bytes], row: int) -> int:
+    def _add_further(self, kept: StoredContentData, exact: dict[str, bytes], row: int) -> int:
         """Store the data that has no column of its own; return its offset."""
         others = b"".join(
             bytes((len(name),)) + name.encode("ascii") + bytes((len(value),)) + value

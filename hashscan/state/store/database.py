@@ -276,7 +276,7 @@ def closed_on_failure(database: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def explained(folder: Path) -> Iterator[None]:
+def errors_explained(folder: Path) -> Iterator[None]:
     """Turn errors of the state, while it is in use, into one that ends the command."""
     try:
         yield

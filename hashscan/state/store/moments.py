@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 @lru_cache(maxsize=1 << 12)
-def moment(seconds: int) -> str:
+def format_time(seconds: int) -> str:
     """Return a time in the form of reports.
 
     Raises:

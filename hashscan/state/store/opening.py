@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hashscan.matching.setup import WorkerSetup
-from hashscan.settings.scan import SweepSettings
+from hashscan.settings.scan import ScanSettings
 from hashscan.sources.base import Source
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.objects.source import ObjectSource
-from hashscan.state.findings.quarantined import Taken
+from hashscan.state.findings.quarantined import QuarantinedFiles
 from hashscan.state.inventory.scopes import Container, Scopes
-from hashscan.state.memory import SweepMemory
+from hashscan.state.memory import ScanState
 
 
 def open_memory(
-    settings: SweepSettings, setup: WorkerSetup, sources: Sequence[Source], told: Callable[[str], None]
-) -> SweepMemory:
+    settings: ScanSettings, setup: WorkerSetup, sources: Sequence[Source], told: Callable[[str], None]
+) -> ScanState:
     """Open the state of files and objects from earlier scans.
 
     Args:
@@ -57,9 +57,9 @@ def open_memory(
             )
             for target, paths in containers.items()
         },
-        taken=Taken(settings.state, told),
+        taken=QuarantinedFiles(settings.state, told),
     )
-    return SweepMemory(
+    return ScanState(
         settings.state,
         setup,
         scopes,

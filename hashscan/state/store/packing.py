@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.matching.file_task import Checked
-from hashscan.model import ALGORITHMS, Kept, Reason
+from hashscan.matching.file_task import FileTask
+from hashscan.model import ALGORITHMS, Reason, StoredContentData
 from hashscan.state.store.pdq_prediction import Guess, Guesses
 
 HEAD, RUN_HEAD = 16, 12
@@ -150,7 +150,7 @@ def _difference(guess: bytes, value: bytes) -> bytes:
     return bytes((len(places), *places))
 
 
-def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
+def to_keep(file: FileTask, pictures: Sequence[str]) -> StoredContentData | None:
     """Return the record that the state keeps of a file's content; None where the verdict depends on more.
 
     Args:
@@ -168,4 +168,4 @@ def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
     kind = -1 if file.kind is None else FORMATS.index(file.kind)
     # Packed in the worker, so that the one process that writes the state does less.
     packed = pack(file.reply, pictures) if file.reply else None
-    return Kept(tuple(file.exact.values()), kind, packed, file.confirmed, file.ctime)
+    return StoredContentData(tuple(file.exact.values()), kind, packed, file.confirmed, file.ctime)

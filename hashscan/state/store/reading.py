@@ -29,7 +29,7 @@ _ATTEMPTS = 5
 _BUSY_MS = 30_000
 
 
-class NothingKnownError(OutputError):
+class NoStateError(OutputError):
     """There is no state yet."""
 
     advice = "Sweep first: `hashscan scan TARGET`, with the same --state."
@@ -47,13 +47,13 @@ class StateReader:
 
         Raises:
             NewerStateError: a newer version has written it.
-            NothingKnownError: there is none.
+            NoStateError: there is none.
             OutputError: it can't be read.
         """
         self.folder = state / FOLDER
         with _explained(self.folder):
             if not (self.folder / FILE).exists():
-                raise NothingKnownError(f"no sweep has remembered anything in {state}")
+                raise NoStateError(f"no sweep has remembered anything in {state}")
             if (self.folder / MARK).exists():
                 raise _damaged(self.folder, "the last sweep found it so")
             self._open()
@@ -85,7 +85,7 @@ class StateReader:
         if 0 < version < FORMAT:
             raise _damaged(self.folder, "an older version of hashscan has written it")
         if not version:
-            raise NothingKnownError(f"no sweep has remembered anything in {self.folder.parent}")
+            raise NoStateError(f"no sweep has remembered anything in {self.folder.parent}")
         counted = {
             name: (rows, synced)
             for name, rows, synced in database.execute("SELECT name, rows, synced FROM columns")
@@ -107,7 +107,7 @@ class StateReader:
         # Queries from here on return many rows, and check the types themselves.
         database.row_factory = None
 
-    def condemn(self) -> None:
+    def mark_damaged(self) -> None:
         """Make the next scan set the state aside."""
         (self.folder / MARK).touch(mode=0o600)
 
@@ -138,7 +138,7 @@ class StateReader:
         rows.extend(self.indexed + row for row in np.flatnonzero(last == np.void(value)).tolist())
         return rows
 
-    def lost(self, row: int) -> bool:
+    def may_be_destroyed(self, row: int) -> bool:
         """Return True if a power cut may have destroyed a content, so that its checksum need not be right."""
         found = self.database.execute("SELECT 1 FROM lost WHERE content=?", (row,)).fetchone()
         return row >= self.synced or found is not None

@@ -140,7 +140,7 @@ def _block(contents: StoredContents, rows: Rows, profiles: NDArray[np.uint16], b
         if known != NONE and known not in heads:
             heads[known] = contents.heads_of(known)
         # A structure is the heads without their qualities and doubts.
-        key = masked(heads.get(known, b"")), contents.profiles[profile].picture_names
+        key = without_quality(heads.get(known, b"")), contents.profiles[profile].picture_names
         of_pair[number] = places.setdefault(key, len(places))
     return Block(rows, of_pair[back], list(places), heads, at, header, data, _stored(contents, header[:, 0]))
 
@@ -193,7 +193,7 @@ def _check(data: Bytes, at: Rows, length: Rows, values: Bytes, elsewhere: NDArra
         raise ValueError("what is kept of a picture has another checksum")
 
 
-def masked(heads: bytes) -> bytes:
+def without_quality(heads: bytes) -> bytes:
     """Return heads without the fields that make no difference to how digests are packed."""
     table = np.frombuffer(heads, np.uint8).reshape(-1, RUN_HEAD).copy()
     table[:, [_QUALITY, _DOUBT]] = 0

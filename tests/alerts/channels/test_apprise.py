@@ -14,16 +14,16 @@ from aiosmtpd.controller import Controller
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.alerts.alert import Alarm, Kind
-from hashscan.alerts.channels.apprise import Notify, hidden, secrets_of
-from hashscan.alerts.channels.bounded_program import Ended
+from hashscan.alerts.alert import Alert, Kind
+from hashscan.alerts.channels.apprise import AppriseChannel, redact, secrets_of
+from hashscan.alerts.channels.bounded_program import ProgramResult
 from hashscan.alerts.channels.channel import DeliveryError
 from hashscan.errors import UsageError
 from tests.alerts.services import PATH_TOKEN, TOKEN, webhook
 
 HOSTILE = "a\r\nBcc: all@example.com\n\n<script>alert(1)</script>\x1b[31m[bold]"
 DOCUMENT = {
-    **Alarm(Kind.FOUND, ("k",), f"2 new cases {HOSTILE}", (f"list {HOSTILE}",), (7, 8)).document(
+    **Alert(Kind.FOUND, ("k",), f"2 new cases {HOSTILE}", (f"list {HOSTILE}",), (7, 8)).document(
         "web1", "now"
     ),
     "id": 1,
@@ -37,7 +37,7 @@ def test_a_webhook_gets_subject_text_and_nothing_else(
     (tmp_path / "apprise.py").write_text("raise SystemExit(0)")
     monkeypatch.chdir(tmp_path)
     with webhook() as hook:
-        Notify(hook.url).deliver(DOCUMENT, 30)
+        AppriseChannel(hook.url).deliver(DOCUMENT, 30)
     (message,) = hook.posted
     assert message["title"].startswith("hashscan on web1: 2 new cases a\\x0d\\x0aBcc")
     assert "Cases: 7, 8." in message["message"]
@@ -55,10 +55,10 @@ def test_a_service_that_is_not_well(trouble: str) -> None:
             hook.silent.set()
         if trouble != "down":
             with pytest.raises(DeliveryError) as caught:
-                Notify(url).deliver(DOCUMENT, 2 if trouble == "silent" else 30)
+                AppriseChannel(url).deliver(DOCUMENT, 2 if trouble == "silent" else 30)
     if trouble == "down":
         with pytest.raises(DeliveryError) as caught:
-            Notify(url).deliver(DOCUMENT, 30)
+            AppriseChannel(url).deliver(DOCUMENT, 30)
     for secret in (TOKEN, *PATH_TOKEN.split("/"), "0perator"):
         if len(secret) > 3:
             assert secret not in str(caught.value)
@@ -68,13 +68,13 @@ def test_a_service_that_is_not_well(trouble: str) -> None:
 @pytest.mark.parametrize("url", ["nosuchservice://sekrit", "slack://sekrit", "mailto://sekrit"])
 def test_a_url_that_apprise_does_not_know_is_refused_without_naming_it(url: str) -> None:
     with pytest.raises(UsageError, match="Apprise can't use") as caught:
-        Notify(url).check()
+        AppriseChannel(url).check()
     assert "sekrit" not in f"{caught.value} {caught.value.remedy}"
 
 
 def test_a_good_url_is_looked_at_and_nothing_sent() -> None:
     with webhook() as hook:
-        Notify(hook.url).check()
+        AppriseChannel(hook.url).check()
     assert not hook.posted
 
 
@@ -95,7 +95,7 @@ def test_a_mail_has_one_subject_and_no_header_of_strangers() -> None:
     controller = AtAnyPort(Mailbox(), hostname="127.0.0.1")
     controller.start()
     try:
-        channel = Notify(
+        channel = AppriseChannel(
             f"mailto://127.0.0.1:{controller.port}/?mode=insecure&from=scan@example.com&to=abuse@example.com"
         )
         channel.check()
@@ -117,27 +117,27 @@ def test_a_mail_has_one_subject_and_no_header_of_strangers() -> None:
 @given(st.lists(st.from_regex(r"[A-Za-z0-9%!$._~()-]{3,30}", fullmatch=True), min_size=1, max_size=4))
 def test_no_piece_of_a_url_is_shown(pieces: list[str]) -> None:
     secrets = secrets_of("json://" + "/".join(pieces))
-    said = hidden(f"<{'|'.join(pieces)}|{pieces[0].upper()}>", secrets)
+    said = redact(f"<{'|'.join(pieces)}|{pieces[0].upper()}>", secrets)
     assert not any(piece in said for piece in pieces)
 
 
 def test_no_half_of_a_secret_is_shown_where_words_are_cut() -> None:
     url = "json://a.example/" + "s3cret" * 20
     token = url.rpartition("/")[2]
-    said = Notify(url)._because(Ended(1, f"{token} {'y' * 240}"))
+    said = AppriseChannel(url)._reason_suffix(ProgramResult(1, f"{token} {'y' * 240}"))
     assert "cret" not in said
     assert said.endswith("y" * 240)
 
 
 def test_no_letter_of_a_password_is_shown() -> None:
     with pytest.raises(UsageError, match="can't use the URL") as caught:
-        Notify("mailto://u:Xtra5ecretQ@127.0.0.1:1/?to=a@b.example").check()
+        AppriseChannel("mailto://u:Xtra5ecretQ@127.0.0.1:1/?to=a@b.example").check()
     assert "Xtra" not in str(caught.value)
     assert not re.search(r"X\.+Q", str(caught.value))
 
 
 def test_two_channels_of_one_service_are_told_apart_without_their_secrets() -> None:
-    one, other = Notify("json://a.example/first"), Notify("json://a.example/second")
+    one, other = AppriseChannel("json://a.example/first"), AppriseChannel("json://a.example/second")
     assert one.id != other.id
     assert "first" not in one.id + one.label
     assert one.label.startswith("json (")

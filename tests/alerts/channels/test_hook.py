@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.alerts.alert import Alarm, Kind
+from hashscan.alerts.alert import Alert, Kind
 from hashscan.alerts.channels.channel import DeliveryError
-from hashscan.alerts.channels.hook import Hook
+from hashscan.alerts.channels.hook import HookChannel
 from hashscan.errors import UsageError
 
-DOCUMENT = Alarm(Kind.OVERDUE, ("k",), "one case is overdue").document("web1", "now")
+DOCUMENT = Alert(Kind.OVERDUE, ("k",), "one case is overdue").document("web1", "now")
 
 
 def script(tmp_path: Path, words: str) -> str:
@@ -30,7 +30,7 @@ def test_it_gets_json_its_arguments_and_no_environment_of_ours(
     monkeypatch.setenv("HASHSCAN_NOTIFY", "json://secret")
     got, env, arguments = tmp_path / "got", tmp_path / "env", tmp_path / "arguments"
     program = script(tmp_path, f'cat > {got}; env > {env}; printf "%s\\n" "$PWD" "$@" > {arguments}')
-    hook = Hook([program, "a b", "; touch x"])
+    hook = HookChannel([program, "a b", "; touch x"])
     hook.check()
     hook.deliver(DOCUMENT, 30)
     assert json.loads(got.read_text()) == DOCUMENT
@@ -51,14 +51,16 @@ def test_it_gets_json_its_arguments_and_no_environment_of_ours(
 )
 def test_what_it_dies_of_is_said(tmp_path: Path, words: str, said: str) -> None:
     with pytest.raises(DeliveryError) as caught:
-        Hook([script(tmp_path, words)]).deliver(DOCUMENT, 30)
+        HookChannel([script(tmp_path, words)]).deliver(DOCUMENT, 30)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
 def test_one_that_reads_nothing_and_floods_both_streams_is_well(tmp_path: Path) -> None:
     large = {**DOCUMENT, "text": "x" * 3_000_000}
-    Hook([script(tmp_path, "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2")]).deliver(large, 30)
+    HookChannel([script(tmp_path, "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2")]).deliver(
+        large, 30
+    )
 
 
 def test_one_that_hangs_is_killed_with_what_it_has_started(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_one_that_hangs_is_killed_with_what_it_has_started(tmp_path: Path) -> No
     program = script(tmp_path, f"exec 2>&-; sleep 600 & echo $! > {child}; wait")
     with pytest.raises(DeliveryError, match="killed after 5 s"):
         # Time enough, on a busy machine, for it to have started something.
-        Hook([program]).deliver(DOCUMENT, 5)
+        HookChannel([program]).deliver(DOCUMENT, 5)
     number = int(child.read_text())
     for _ in range(600):
         try:
@@ -81,20 +83,20 @@ def test_one_that_hangs_is_killed_with_what_it_has_started(tmp_path: Path) -> No
 
 def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    Hook([script(tmp_path, f"sleep 600 & echo $! > {pid}")]).deliver(DOCUMENT, 30)
+    HookChannel([script(tmp_path, f"sleep 600 & echo $! > {pid}")]).deliver(DOCUMENT, 30)
     os.kill(int(pid.read_text()), 9)
 
 
 @pytest.mark.parametrize("program", ["/no/such/program", "no-such-program-at-all", "./hook"])
 def test_there_must_be_such_a_program(program: str) -> None:
     with pytest.raises(UsageError, match="there is no program"):
-        Hook([program]).check()
+        HookChannel([program]).check()
     if program != "./hook":
         with pytest.raises(DeliveryError):
-            Hook([program]).deliver(DOCUMENT, 1)
+            HookChannel([program]).deliver(DOCUMENT, 1)
 
 
 def test_only_its_name_is_shown() -> None:
-    hook = Hook(["/usr/bin/curl", "-H", "Authorization: secret"])
+    hook = HookChannel(["/usr/bin/curl", "-H", "Authorization: secret"])
     assert "secret" not in hook.label + hook.id
     assert hook.label.startswith("curl (")

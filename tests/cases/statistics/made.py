@@ -6,7 +6,15 @@ import random
 from datetime import UTC, date, datetime
 
 from hashscan.cases.statistics.counting import Statistics, count
-from hashscan.cases.statistics.events import CaseFact, Custody, CustodyFact, Facts, Found, Outcome, SweepFact
+from hashscan.cases.statistics.events import (
+    CaseFact,
+    Custody,
+    CustodyFact,
+    Facts,
+    FindingVerdict,
+    Outcome,
+    SweepFact,
+)
 from hashscan.cases.statistics.periods import Unit, periods
 
 DAY = 86400
@@ -21,12 +29,24 @@ def few(name: str = "national") -> Facts:
         [SweepFact(begun, Outcome.COMPLETE, 1200, 5_000_000)],
         [
             CaseFact(
-                begun, Found.MATCH, frozenset({name}), frozenset({"A1"}), begun + DAY, begun + 3600, None
+                begun,
+                FindingVerdict.MATCH,
+                frozenset({name}),
+                frozenset({"A1"}),
+                begun + DAY,
+                begun + 3600,
+                None,
             ),
             CaseFact(
-                begun, Found.MATCH, frozenset({name, "ours"}), frozenset({"A2"}), begun + DAY, None, None
+                begun,
+                FindingVerdict.MATCH,
+                frozenset({name, "ours"}),
+                frozenset({"A2"}),
+                begun + DAY,
+                None,
+                None,
             ),
-            CaseFact(begun, Found.HELD, frozenset({"ours"}), frozenset({"A2"}), None, None, None),
+            CaseFact(begun, FindingVerdict.HELD, frozenset({"ours"}), frozenset({"A2"}), None, None, None),
         ],
         [CustodyFact(begun + 3600, Custody.QUARANTINED)],
         [begun],
@@ -42,10 +62,10 @@ def year() -> Facts:
         outcome = chance.choices(list(Outcome), [20, 3, 1])[0]
         sweeps.append(SweepFact(begun, outcome, 40_000_000 + day * 50_000, chance.randrange(10**11)))
         for _ in range(chance.choice([0, 0, 0, 1, 2, 5])):
-            found = chance.choices([*Found, None], [8, 1, 2, 3])[0]
+            found = chance.choices([*FindingVerdict, None], [8, 1, 2, 3])[0]
             gone = begun + int(chance.expovariate(1 / (12 * 3600))) if chance.random() < 0.9 else None
             lists = frozenset(chance.sample(["national", "baseline-of-the-police", "ours"], 2))
-            deadline = None if found is Found.HELD else begun + DAY
+            deadline = None if found is FindingVerdict.HELD else begun + DAY
             closed = begun + DAY if gone is None and chance.random() < 0.5 else None
             categories = frozenset({chance.choice(["A1", "A2", "B1", "B2", "baseline"])})
             cases.append(CaseFact(begun, found, lists, categories, deadline, gone, closed))

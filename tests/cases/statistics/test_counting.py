@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.cases.statistics.counting import Removal, Statistics, count, percentile
-from hashscan.cases.statistics.events import CaseFact, Custody, CustodyFact, Facts, Found, Outcome, SweepFact
+from hashscan.cases.statistics.events import (
+    CaseFact,
+    Custody,
+    CustodyFact,
+    Facts,
+    FindingVerdict,
+    Outcome,
+    SweepFact,
+)
 from hashscan.cases.statistics.periods import Period, Unit, periods
 from hashscan.cases.statistics.writer import csv_lines, json_text
 
@@ -25,7 +33,7 @@ sweeps = st.builds(SweepFact, moments, st.sampled_from(Outcome), st.integers(0, 
 cases = st.builds(
     CaseFact,
     moments,
-    st.none() | st.sampled_from(Found),
+    st.none() | st.sampled_from(FindingVerdict),
     names,
     names,
     st.none() | moments,
@@ -42,7 +50,11 @@ def facts(
 
 
 def case(begun: int, *, removed: int | None = None, closed: int | None = None, **others: Any) -> CaseFact:
-    kept = {"found": Found.MATCH, "lists": frozenset({"ours"}), "categories": frozenset({"A1"})} | others
+    kept = {
+        "found": FindingVerdict.MATCH,
+        "lists": frozenset({"ours"}),
+        "categories": frozenset({"A1"}),
+    } | others
     return CaseFact(begun=begun, deadline=begun + DAY, removed=removed, closed=closed, **kept)
 
 
@@ -87,10 +99,10 @@ def test_a_clock_is_stopped_by_removal_and_by_closing() -> None:
 
 def test_a_finding_on_two_lists_counts_once_but_for_both() -> None:
     both = case(START, lists=frozenset({"ours", "national"}), categories=frozenset({"A1"}))
-    held = case(START, found=Found.HELD)
+    held = case(START, found=FindingVerdict.HELD)
     notice = case(START, found=None, lists=NONE, categories=NONE)
     totals = count(facts([], [both, held, notice], [], [START]), months(), START).totals
-    assert totals.findings == {Found.MATCH: 1, Found.HELD: 1}
+    assert totals.findings == {FindingVerdict.MATCH: 1, FindingVerdict.HELD: 1}
     assert totals.lists == {"ours": 1, "national": 1}
     assert totals.categories == {"A1": 1}
     assert totals.notices == 1
@@ -98,9 +110,9 @@ def test_a_finding_on_two_lists_counts_once_but_for_both() -> None:
 
 
 def test_what_has_no_deadline_has_no_clock() -> None:
-    held = CaseFact(START, Found.HELD, NONE, NONE, None, START + HOUR, None)
+    held = CaseFact(START, FindingVerdict.HELD, NONE, NONE, None, START + HOUR, None)
     totals = count(facts([], [held], [], []), months(), START).totals
-    assert totals.findings == {Found.HELD: 1}
+    assert totals.findings == {FindingVerdict.HELD: 1}
     assert totals.removal == Removal()
 
 
@@ -152,10 +164,10 @@ def test_numbers_are_those_of_a_slow_count_and_add_up(
         for outcome in Outcome:
             assert figures.sweeps[outcome] == sum(s.outcome is outcome for s in there)
         begun = by_hand(found, lambda c: c.begun, period)
-        for verdict in Found:
+        for verdict in FindingVerdict:
             assert figures.findings[verdict] == sum(c.found is verdict for c in begun)
         for name in ("ours", "national"):
-            matches = [c for c in begun if c.found is Found.MATCH]
+            matches = [c for c in begun if c.found is FindingVerdict.MATCH]
             assert figures.lists[name] == sum(name in c.lists for c in matches)
             assert figures.categories[name] == sum(name in c.categories for c in matches)
         timed = [c for c in begun if c.deadline is not None]

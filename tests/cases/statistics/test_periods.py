@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.cases.statistics.periods import (
-    MOST,
+    MAX_PERIODS,
     Calendar,
     Unit,
     day_of,
@@ -136,9 +136,9 @@ def test_a_moment_is_in_the_period_around_it(
 
 def test_too_many_periods_and_a_time_that_runs_backwards_are_refused() -> None:
     first = date(2020, 1, 1)
-    assert len(periods(Unit.DAY, first, first + timedelta(days=MOST - 1), UTC, LATE)) == MOST
+    assert len(periods(Unit.DAY, first, first + timedelta(days=MAX_PERIODS - 1), UTC, LATE)) == MAX_PERIODS
     with pytest.raises(UsageError, match="more than"):
-        periods(Unit.DAY, first, first + timedelta(days=MOST), UTC, LATE)
+        periods(Unit.DAY, first, first + timedelta(days=MAX_PERIODS), UTC, LATE)
     with pytest.raises(UsageError, match="before"):
         periods(Unit.DAY, first, first - timedelta(days=1), UTC, LATE)
 

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.cases.deadlines import Clock
+from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.statistics.counting import count
-from hashscan.cases.statistics.events import Custody, Found, Outcome
+from hashscan.cases.statistics.events import Custody, FindingVerdict, Outcome
 from hashscan.cases.statistics.periods import Unit, periods
 from hashscan.cases.statistics.reader import begun, facts_of
 from hashscan.settings.cases import CaseSettings
 from tests.cases.statistics.made import DAY, START
 
-CLOCK = Clock(CaseSettings(deadline=DAY, deadlines={"A1": DAY / 2}))
+CLOCK = DeadlineCalculator(CaseSettings(deadline=DAY, deadlines={"A1": DAY / 2}))
 NEVER = START + 10**9
 moments = st.integers(START - DAY, START + 60 * DAY)
 
@@ -82,11 +82,11 @@ def test_a_case_has_each_list_and_category_once_and_the_deadline_of_the_settings
         put_case(ledger, 2, [], verdict="held")
         put_case(ledger, 3, [], verdict="notice", noticed=START, closed=START + 9)
         first, held, notice = facts_of(ledger, CLOCK).cases
-    assert first.found is Found.MATCH
+    assert first.found is FindingVerdict.MATCH
     assert first.lists == {"ours", "national"}
     assert first.categories == {"A1", "A2"}
     assert (first.deadline, first.removed, first.closed) == (START + DAY // 2, START + 5, None)
-    assert (held.found, held.deadline) == (Found.HELD, None)
+    assert (held.found, held.deadline) == (FindingVerdict.HELD, None)
     assert (notice.found, notice.deadline, notice.closed) == (None, START + DAY, START + 9)
 
 
@@ -154,7 +154,7 @@ def test_periods_add_up_to_what_the_database_counts(
         assert totals.sweeps.total() == one("SELECT count(*) FROM sweeps")[0]
         assert totals.files == one("SELECT coalesce(sum(files), 0) FROM sweeps")[0]
         assert totals.sweeps[Outcome.COMPLETE] == one("SELECT count(*) FROM sweeps WHERE whole")[0]
-        for found in Found:
+        for found in FindingVerdict:
             (there,) = one("SELECT count(*) FROM cases WHERE verdict=?", found.value)
             assert totals.findings[found] == there
         for name in ("x", "y"):

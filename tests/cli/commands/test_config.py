@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.cli.config.catalogue import Catalogue, Command
-from hashscan.cli.config.check import context_of, in_order, mistakes_in, problem_with, strange_variables
-from hashscan.cli.config.effective import MASK, Sources, as_toml
+from hashscan.cli.config.check import context_of, in_order, mistakes_in, refusal_of, unknown_variables
+from hashscan.cli.config.effective import MASK, ValueSources, as_toml
 from hashscan.cli.config.file import SettingsFile, TablesParam, wrong_kind
 from hashscan.cli.config.template import template
 from hashscan.cli.main import cli
@@ -89,7 +89,7 @@ def test_a_variable_that_nothing_reads(run: Run, tmp_path: Path) -> None:
     ran = run("config", "check", file, env={"HASHSCAN_WROKERS": "3"})
     assert ran.code == 2
     assert "did you mean HASHSCAN_WORKERS?" in ran.err
-    assert not list(strange_variables(CATALOGUE, {"HASHSCAN_WORKERS": "", "HASHSCAN_CONFIG": "", "X": ""}))
+    assert not list(unknown_variables(CATALOGUE, {"HASHSCAN_WORKERS": "", "HASHSCAN_CONFIG": "", "X": ""}))
 
 
 scalars = st.one_of(
@@ -118,7 +118,7 @@ def test_nothing_that_a_file_holds_is_a_defect(values: dict[str, Any]) -> None:
     for mistake in mistakes_in(file, CATALOGUE, "FILE"):
         assert mistake.message
         assert mistake.advice
-    sources = Sources(CATALOGUE, file, "FILE", {})
+    sources = ValueSources(CATALOGUE, file, "FILE", {})
     shown = [one for words in file.taken for one in sources.shown(words)]
     tomllib.loads(as_toml(shown, CATALOGUE))
 
@@ -133,7 +133,7 @@ every_option = [
 def test_no_option_takes_a_value_badly(whose: tuple[Command, click.Option], value: Any) -> None:
     words, option = whose
     if wrong_kind(option, value) is None:
-        problem_with(context_of(CATALOGUE, words, "FILE"), option, value)
+        refusal_of(context_of(CATALOGUE, words, "FILE"), option, value)
 
 
 def test_the_example_of_the_page_is_right() -> None:
@@ -180,10 +180,12 @@ def test_a_secret_is_neither_shown_nor_told() -> None:
     option = click.Option(["--token"], type=click.Choice(["a"]), hide_input=True, envvar="X_TOKEN")
     command = click.Command("thing", params=[option])
     catalogue = Catalogue({("thing",): command}, {}, {"token": [(("thing",), option)]})
-    problem = problem_with(click.Context(command), option, "hunter2")
+    problem = refusal_of(click.Context(command), option, "hunter2")
     assert problem is not None
     assert "hunter2" not in " ".join(problem)
-    (shown,) = Sources(catalogue, SettingsFile(catalogue, {"token": "hunter2"}), "F", {}).shown(("thing",))
+    (shown,) = ValueSources(catalogue, SettingsFile(catalogue, {"token": "hunter2"}), "F", {}).shown(
+        ("thing",)
+    )
     assert (shown.value, shown.words) == (MASK, MASK)
     assert "hunter2" not in as_toml([shown], catalogue) + json.dumps(shown.document())
 

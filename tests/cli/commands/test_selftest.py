@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hashscan.lists.canary import canary_entries
 from hashscan.model import Entry
-from hashscan.scan.lock import SweepLock
+from hashscan.scan.lock import ScanLock
 from tests.cli.conftest import Run
 from tests.cli.later import days_later
 from tests.cli.published import DAYS, publish_exactly, pull, with_canary
@@ -26,7 +26,7 @@ def test_a_machine_without_lists(run: Run, state: Path) -> None:
     assert "FAIL" not in ran.out
     assert "found by likeness" in ran.out
     assert steps(ran.out) == []
-    with SweepLock(state):
+    with ScanLock(state):
         assert run("selftest").code == 11
 
 

@@ -8,7 +8,7 @@ import pytest
 from hashscan.cli.config.catalogue import Catalogue
 from hashscan.cli.config.file import SettingsFile, TablesParam, wrong_kind
 from hashscan.cli.main import cli
-from hashscan.cli.options.base import Size
+from hashscan.cli.options.base import SizeParam
 
 CATALOGUE = Catalogue.of(click.Context(cli))
 
@@ -83,7 +83,7 @@ def test_a_commands_own_table_comes_before_the_top() -> None:
         ({"type": click.Choice(["a"])}, ["a", "b"], [1, ["a"]]),
         ({"type": click.Path()}, ["/"], [1, ["/"]]),
         ({"multiple": True}, [[], ["a"]], ["a", [1], 1]),
-        ({"type": Size()}, [1, "1G"], []),
+        ({"type": SizeParam()}, [1, "1G"], []),
         ({"type": One()}, [{}, "file"], [[{}], 1]),
         ({"type": click.Path(), "multiple": True}, [["/"]], [["/", 1]]),
     ],

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hashscan.cli.output import progress
-from hashscan.cli.output.progress import Progress
-from hashscan.cli.output.terminal import human_bytes, printable
+from hashscan.cli.output.progress import ScanProgress
+from hashscan.cli.output.terminal import escape_control, human_bytes
 from hashscan.model import Verdict
 from hashscan.reports.summary import Summary
 from tests.cli.conftest import COMMAND, environment
@@ -49,7 +49,7 @@ def test_a_line_now_and_then_elsewhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
-    shown = Progress()
+    shown = ScanProgress()
     shown.tick()
     summary = Summary()
     summary.count(Verdict.MATCH, None)
@@ -62,7 +62,7 @@ def test_a_line_now_and_then_elsewhere(
 
 
 def test_no_line_before_its_time(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Progress()
+    shown = ScanProgress()
     shown.watch(Summary())
     shown.tick()
     assert capsys.readouterr().err == ""
@@ -74,15 +74,15 @@ def test_human_bytes(number: float, text: str) -> None:
 
 
 def test_printable() -> None:
-    assert printable("a\x1b[2J\n\u202eb") == "a\\x1b[2J\\x0a\\x202eb"
-    assert printable("Grüße 漢字") == "Grüße 漢字"
+    assert escape_control("a\x1b[2J\n\u202eb") == "a\\x1b[2J\\x0a\\x202eb"
+    assert escape_control("Grüße 漢字") == "Grüße 漢字"
 
 
 def test_a_line_is_written_in_place_of_the_bar(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    shown = Progress()
+    shown = ScanProgress()
     shown.line("a word")
     shown.close()
     before, _ = capsys.readouterr().err.split("a word\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.cli.output import progress
-from hashscan.cli.output.pull_progress import Transfer
+from hashscan.cli.output.pull_progress import PullProgress
 from tests.cli.commands.test_lists import published, released, root  # noqa: F401 - fixtures
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.web import WebServer, serving
@@ -48,7 +48,7 @@ def test_a_bar_on_a_terminal(run: Run, server: WebServer, root: Path, state: Pat
 def test_a_line_now_and_then_elsewhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Transfer("national") as transfer:
+    with PullProgress("national") as transfer:
         transfer.received(500)
         assert capsys.readouterr().err == ""
         monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.lists.index.base import DamagedIndexError
-from hashscan.lists.index.halo import MOST, Halo
+from hashscan.lists.index.halo import MOST, NeighbourTable
 from hashscan.lists.index.hamming import Hamming
 from hashscan.lists.index.kernel import Kernel, words_of
 
@@ -52,7 +52,7 @@ def test_a_halo_alone_misses_nothing(kernel: Kernel, threshold: int) -> None:
         )
         row[among[: rng.integers(threshold - 1, threshold + 3)] % 256] ^= 1
     queries = words_of(np.packbits(asked, axis=1)).view(np.uint64)
-    halo = Halo.of(words_of(values).view(np.uint64))
+    halo = NeighbourTable.of(words_of(values).view(np.uint64))
     hits, given_up = kernel.halo(halo, queries, threshold, 2**40)
     limits = np.full(len(values), threshold)
     assert not given_up.size
@@ -64,7 +64,7 @@ def test_a_crowded_bucket_is_given_up_and_scanned(kernel: Kernel) -> None:
     values = values_of(np.random.default_rng(2), "uniform", 9000, 32)
     values[:6000] = values[0]
     asked, limits = values[[0, 8999]], np.array([31, 31])
-    halo = Halo.of(words_of(values).view(np.uint64))
+    halo = NeighbourTable.of(words_of(values).view(np.uint64))
     _, given_up = kernel.halo(halo, words_of(asked).view(np.uint64), 31, 5000)
     assert given_up.tolist() == [0]
     assert tuples(Hamming(kernel).eager(values).query(asked, limits)) == brute_force(values, asked, limits)
@@ -76,7 +76,7 @@ def test_a_halo_that_contradicts_itself_is_refused(kernel: Kernel, column: str) 
     values = values_of(np.random.default_rng(3), "uniform", 500, 32)
     words = words_of(values).view(np.uint64)
     for wrong in (2**32 - 1, 500 * 17 + 1):
-        halo = Halo.of(words)
+        halo = NeighbourTable.of(words)
         if column == "starts":
             halo.starts[:, ::2] = wrong
         else:
@@ -95,7 +95,7 @@ def test_of_many_entries_none_is_made() -> None:
 def test_the_c_loop_checks_what_it_is_given() -> None:
     probe = pytest.importorskip("hashscan.lists.index._probe")
     values = values_of(np.random.default_rng(5), "uniform", 40, 32)
-    halo = Halo.of(words_of(values).view(np.uint64))
+    halo = NeighbourTable.of(words_of(values).view(np.uint64))
     good = [
         *(getattr(halo, field.name) for field in dataclasses.fields(halo)),
         halo.limits(31),

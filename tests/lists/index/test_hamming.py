@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hashscan.lists.index.base import DamagedIndexError
 from hashscan.lists.index.chunks import Chunks
 from hashscan.lists.index.hamming import Hamming
-from hashscan.lists.index.kernel import Kernel, Tables, words_of
+from hashscan.lists.index.kernel import ChunkTables, Kernel, words_of
 
 from .build import CLUSTERS, KERNELS, brute_force, tuples, values_of
 
@@ -26,10 +26,10 @@ def columns_of(values: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate(blocks) for name, blocks in made.items()}
 
 
-def tables_of(values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]] | None = None) -> Tables:
+def tables_of(values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]] | None = None) -> ChunkTables:
     made = columns or columns_of(values)
     chunks = Chunks.of(values.shape[1] * 8, len(values))
-    return Tables(chunks, words_of(values).view(np.uint64), made["starts"], made["rows"], made["sketch"])
+    return ChunkTables(chunks, words_of(values).view(np.uint64), made["starts"], made["rows"], made["sketch"])
 
 
 def unique(hits: Any) -> list[tuple[int, int, int]]:

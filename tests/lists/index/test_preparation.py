@@ -10,7 +10,7 @@ import pytest
 from hashscan.lists.index import CompiledIndex, lists
 from hashscan.lists.index.segments import compile_segment
 from hashscan.lists.pulling import client
-from hashscan.lists.record import Thoroughness
+from hashscan.lists.record import VerificationLevel
 from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
 
@@ -35,7 +35,7 @@ def version(request: pytest.FixtureRequest, store: ListStore, owner: Owner) -> P
     return folder
 
 
-def problem(store: ListStore, thoroughness: Thoroughness = Thoroughness.CHECKSUMS) -> str | None:
+def problem(store: ListStore, thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS) -> str | None:
     """What opening the list says, after finding all of its entries."""
     with store.open(None, NOW, thoroughness) as opened:
         (info,) = opened.infos
@@ -53,13 +53,13 @@ def test_it_is_compiled_when_put_in_use(store: ListStore, version: Path) -> None
     canary = set() if "own" in str(version) else {"sha1.json"}
     compiled = {path.name for path in (version / "index").glob("*/*.json")}
     assert compiled == {"md5.json", "pdq.json", "sha256.json"} | canary
-    for thoroughness in Thoroughness:
+    for thoroughness in VerificationLevel:
         assert problem(store, thoroughness) is None
 
 
 def test_a_missing_index_is_compiled_and_said(store: ListStore, version: Path) -> None:
     shutil.rmtree(version / "index")
-    assert "missing" in (problem(store, Thoroughness.SIZES) or "")
+    assert "missing" in (problem(store, VerificationLevel.SIZES) or "")
     assert problem(store) is None
 
 
@@ -77,7 +77,7 @@ def test_a_flipped_bit_of_a_column_makes_the_list_unusable(store: ListStore, ver
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    for thoroughness in (Thoroughness.CHECKSUMS, Thoroughness.SIGNED):
+    for thoroughness in (VerificationLevel.CHECKSUMS, VerificationLevel.SIGNED):
         with store.open(None, NOW, thoroughness) as opened:
             assert opened.infos[0].state is TrustState.DAMAGED
             assert opened.handles == ()

@@ -13,7 +13,7 @@ import pytest
 
 from hashscan.lists.index import segments
 from hashscan.lists.index.base import DamagedIndexError
-from hashscan.lists.index.segments import Withdrawn, compile_segment, link_segment, open_segment
+from hashscan.lists.index.segments import WithoutWithdrawn, compile_segment, link_segment, open_segment
 
 from .build import brute_force, tuples, values_of
 
@@ -47,7 +47,7 @@ def test_withdrawn_rows_are_never_found(tmp_path: Path, algorithm: str) -> None:
     every = tuples(open_segment(tmp_path, algorithm, VALUES, "a 1").query(ASKED, limits))
     for gone in ([0], [0, 3, 5, 699], list(range(700))):
         withdrawn = np.array(gone, dtype=np.int64)
-        segment = Withdrawn(open_segment(tmp_path, algorithm, VALUES, "a 1"), withdrawn)
+        segment = WithoutWithdrawn(open_segment(tmp_path, algorithm, VALUES, "a 1"), withdrawn)
         assert tuples(segment.query(ASKED, limits)) == [hit for hit in every if hit[1] not in gone]
     assert len(every) > 20 or algorithm == "sha256"
 

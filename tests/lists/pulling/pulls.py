@@ -27,7 +27,7 @@ from pathlib import Path
 from hashscan.lists.export import entries_of_list
 from hashscan.lists.index import lists
 from hashscan.lists.pulling import client
-from hashscan.lists.record import Thoroughness
+from hashscan.lists.record import VerificationLevel
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, TrustState
 
@@ -46,7 +46,7 @@ def is_new(folder: Path) -> bool:
     """Make sure that the old version is in use, or the new one, and nothing else; True for the new."""
     old, new = (json.loads((folder / f"{name}.json").read_bytes()) for name in ("old", "new"))
     now = datetime.now(UTC)
-    with ListStore(folder / "lists").open([NAME], now, Thoroughness.SIGNED) as opened:
+    with ListStore(folder / "lists").open([NAME], now, VerificationLevel.SIGNED) as opened:
         (info,) = opened.infos
         if not opened.handles:
             assert info.state is TrustState.MISSING, info

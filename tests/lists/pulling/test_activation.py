@@ -7,7 +7,7 @@ import pytest
 
 from hashscan.errors import ListTrustError, LockedError, UnreachableError, UsageError
 from hashscan.lists.difference import Difference
-from hashscan.lists.lock import Hold
+from hashscan.lists.lock import ReadLock
 from hashscan.lists.pulling import client
 from hashscan.lists.pulling.activation import activate, discard, staged_info
 from hashscan.lists.store import ListStore
@@ -214,7 +214,7 @@ def test_readers_keep_what_they_read(staged: ListStore) -> None:
     version, hold = held
     discard(staged, "mine")
     assert version.is_dir()
-    assert isinstance(hold, Hold)
+    assert isinstance(hold, ReadLock)
     hold.close()
     client.pull(staged, "mine")
     assert not version.exists()

@@ -25,7 +25,7 @@ from hashscan.lists.pulling import assembly, client
 from hashscan.lists.pulling.assembly import assemble
 from hashscan.lists.pulling.concurrency import AT_ONCE
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.record import Thoroughness
+from hashscan.lists.record import VerificationLevel
 from hashscan.lists.repository import read_metadata
 from hashscan.lists.store import ListStore
 from hashscan.lists.trust import SignedTarget
@@ -74,7 +74,7 @@ def holds(store: ListStore, partwise: PartwiseOwner) -> ListInfo:
     every = [entry for rows in partwise.rows.values() for entry in rows]
     active = partwise.entries
     infos = set()
-    for thoroughness in Thoroughness:
+    for thoroughness in VerificationLevel:
         with store.open(["mine"], NOW, thoroughness) as opened:
             (info,), (handle,) = opened.infos, opened.handles
             infos.add(info)
@@ -333,7 +333,7 @@ def test_only_the_damaged_shard_is_fetched_again(
         file.seek(128 + 32 * 2)
         file.write(b"?")
     inode = path.stat().st_ino
-    for thoroughness in (Thoroughness.CHECKSUMS, Thoroughness.SIGNED):
+    for thoroughness in (VerificationLevel.CHECKSUMS, VerificationLevel.SIGNED):
         with subscribed.open(["mine"], NOW, thoroughness) as opened:
             assert opened.infos[0].state is TrustState.DAMAGED
     pulled = client.pull(subscribed, "mine")
@@ -407,7 +407,7 @@ def test_damage_is_noticed_and_mended(
     client.pull(subscribed, "mine")
     holds(subscribed, partwise)
     spoil(version_of(subscribed))
-    for thoroughness in Thoroughness:
+    for thoroughness in VerificationLevel:
         with subscribed.open(["mine"], NOW, thoroughness) as opened:
             state = opened.infos[0].state
             expected = TrustState.FRESH if thoroughness.value in unnoticed.split() else TrustState.DAMAGED

@@ -23,7 +23,7 @@ from hashscan.lists.publishing.keys import load_key, read_key
 from hashscan.lists.publishing.publisher_state import Expiry
 from hashscan.lists.pulling import client
 from hashscan.lists.pulling.attempts import read_attempts
-from hashscan.lists.pulling.credentials import CredentialPlaces
+from hashscan.lists.pulling.credentials import CredentialSources
 from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
@@ -304,7 +304,7 @@ def test_secrets_are_shown_nowhere(owner: Owner, store: ListStore, web: WebServe
     secret.write_text("tOpSeCrEt\n")
     owner.release(some_entries(9))
     web.authorization = "Bearer tOpSeCrEt"
-    origin = Origin(web.url, credentials=CredentialPlaces(token_file=str(secret)))
+    origin = Origin(web.url, credentials=CredentialSources(token_file=str(secret)))
     client.add(store, "mine", origin, owner.root)
     client.pull(store, "mine")
     told = []

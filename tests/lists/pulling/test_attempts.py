@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import UnreachableError
-from hashscan.lists.pulling.attempts import Attempts, read_attempts, recorded
+from hashscan.lists.pulling.attempts import PullRecord, read_attempts, recorded
 
 
 def test_none_yet(tmp_path: Path) -> None:
-    assert read_attempts(tmp_path / "a") == Attempts()
+    assert read_attempts(tmp_path / "a") == PullRecord()
 
 
 def test_success_and_failure(tmp_path: Path) -> None:
@@ -47,4 +47,4 @@ def test_what_went_wrong_is_not_hidden_by_a_record_that_cant_be_written(tmp_path
 )
 def test_a_spoilt_record_counts_for_nothing(tmp_path: Path, spoilt: bytes) -> None:
     (tmp_path / "a").write_bytes(spoilt)
-    assert read_attempts(tmp_path / "a") == Attempts()
+    assert read_attempts(tmp_path / "a") == PullRecord()

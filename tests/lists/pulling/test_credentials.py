@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
-from hashscan.lists.pulling.credentials import CredentialPlaces, check_files, read_credentials
+from hashscan.lists.pulling.credentials import CredentialSources, check_files, read_credentials
 
 
 def private(path: Path, data: bytes) -> str:
@@ -18,21 +18,21 @@ def private(path: Path, data: bytes) -> str:
 
 
 def test_a_token(tmp_path: Path) -> None:
-    places = CredentialPlaces(token_file=private(tmp_path / "t", b"abc.DEF-123~+/=\r\nmore\n"))
+    places = CredentialSources(token_file=private(tmp_path / "t", b"abc.DEF-123~+/=\r\nmore\n"))
     assert read_credentials(places, {}).authorization == "Bearer abc.DEF-123~+/="
-    places = CredentialPlaces(token_variable="LIST_TOKEN")
+    places = CredentialSources(token_variable="LIST_TOKEN")
     assert read_credentials(places, {"LIST_TOKEN": "abc"}).authorization == "Bearer abc"
 
 
 def test_a_login(tmp_path: Path) -> None:
-    places = CredentialPlaces(login_file=private(tmp_path / "l", b"Aladdin:open sesame\n"))
+    places = CredentialSources(login_file=private(tmp_path / "l", b"Aladdin:open sesame\n"))
     assert read_credentials(places, {}).authorization == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-    places = CredentialPlaces(login_variable="LIST_LOGIN")
+    places = CredentialSources(login_variable="LIST_LOGIN")
     assert read_credentials(places, {"LIST_LOGIN": "a:b:c"}).authorization == "Basic YTpiOmM="
 
 
 def test_none_at_all() -> None:
-    assert read_credentials(CredentialPlaces(), {"LIST_TOKEN": "abc"}).authorization is None
+    assert read_credentials(CredentialSources(), {"LIST_TOKEN": "abc"}).authorization is None
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_none_at_all() -> None:
 )
 def test_what_is_no_token(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UsageError):
-        read_credentials(CredentialPlaces(token_file=private(tmp_path / "t", content)), {})
+        read_credentials(CredentialSources(token_file=private(tmp_path / "t", content)), {})
 
 
 @pytest.mark.parametrize("content", [b"", b"user", b":password", b"user:"])
 def test_what_is_no_login(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UsageError, match="not a user, a colon and a password"):
-        read_credentials(CredentialPlaces(login_file=private(tmp_path / "t", content)), {})
+        read_credentials(CredentialSources(login_file=private(tmp_path / "t", content)), {})
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666, 0o601])
@@ -54,10 +54,10 @@ def test_files_that_others_may_use_are_refused(tmp_path: Path, mode: int) -> Non
     path = Path(private(tmp_path / "secret", b"hunter2"))
     path.chmod(mode)
     for places in (
-        CredentialPlaces(token_file=str(path)),
-        CredentialPlaces(login_file=str(path)),
-        CredentialPlaces(certificate=str(path)),
-        CredentialPlaces(certificate="c", key=str(path)),
+        CredentialSources(token_file=str(path)),
+        CredentialSources(login_file=str(path)),
+        CredentialSources(certificate=str(path)),
+        CredentialSources(certificate="c", key=str(path)),
     ):
         with pytest.raises(UsageError, match="others than its owner") as caught:
             check_files(places)
@@ -69,20 +69,20 @@ def test_what_cant_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     for path in (tmp_path / "none", tmp_path / "fifo", tmp_path):
         with pytest.raises(UsageError):
-            check_files(CredentialPlaces(token_file=str(path)))
+            check_files(CredentialSources(token_file=str(path)))
     with pytest.raises(UsageError, match="LIST_TOKEN, which is not set"):
-        read_credentials(CredentialPlaces(token_variable="LIST_TOKEN"), {})
+        read_credentials(CredentialSources(token_variable="LIST_TOKEN"), {})
     # Only pulls need it.
-    check_files(CredentialPlaces(token_variable="LIST_TOKEN"))
+    check_files(CredentialSources(token_variable="LIST_TOKEN"))
 
 
 def test_what_cant_be_meant() -> None:
     with pytest.raises(UsageError, match="two tokens or logins"):
-        CredentialPlaces(token_file="a", login_file="b")
+        CredentialSources(token_file="a", login_file="b")
     with pytest.raises(UsageError, match="no certificate"):
-        CredentialPlaces(key="k")
+        CredentialSources(key="k")
     with pytest.raises(UsageError) as caught:
-        CredentialPlaces(token_variable="the-secret-itself")
+        CredentialSources(token_variable="the-secret-itself")
     assert "the-secret-itself" not in str(caught.value) + caught.value.remedy
 
 
@@ -91,7 +91,7 @@ def test_any_content_is_credentials_or_one_kind_of_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = private(tmp_path_factory.mktemp("any") / "file", content)
-    for places in (CredentialPlaces(token_file=path), CredentialPlaces(login_file=path)):
+    for places in (CredentialSources(token_file=path), CredentialSources(login_file=path)):
         try:
             header = read_credentials(places, {}).authorization
         except UsageError:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import UsageError
-from hashscan.lists.pulling.credentials import CredentialPlaces
+from hashscan.lists.pulling.credentials import CredentialSources
 from hashscan.lists.pulling.origin import Origin, OriginError, checked_origin, read_origin, write_origin
 from tests.certificates import Authority
 
@@ -24,7 +24,7 @@ def test_an_origin_is_kept_as_it_was_checked(tmp_path: Path, monkeypatch: pytest
         ["https://mirror.example/a", str(tmp_path)],
         proxy="http://proxy.example:3128/",
         ca_file=Path("ca/ca.pem"),
-        credentials=CredentialPlaces("token", certificate=str(certificate), key=str(key)),
+        credentials=CredentialSources("token", certificate=str(certificate), key=str(key)),
     )
     assert origin.locations == ("https://lists.example/", "https://mirror.example/a/", str(tmp_path))
     assert origin.proxy == "http://proxy.example:3128"
@@ -53,7 +53,7 @@ def test_each_address_is_named_once(mirrors: list[str]) -> None:
     ],
 )
 def test_credentials_dont_travel_in_the_clear(source: str, mirror: str) -> None:
-    places = CredentialPlaces(token_variable="TOKEN")
+    places = CredentialSources(token_variable="TOKEN")
     checked_origin(source, [mirror])
     with pytest.raises(UsageError, match="in the clear"):
         checked_origin(source, [mirror], credentials=places)
@@ -76,22 +76,22 @@ def test_files_are_looked_at(tmp_path: Path) -> None:
     refused(ca_file=tmp_path / "none")
     refused(ca_file=tmp_path / "empty")
     refused(ca_file=tmp_path)
-    refused(credentials=CredentialPlaces(certificate=str(certificate), key=str(another)))
-    refused(credentials=CredentialPlaces(certificate=str(locked), key=str(secret)))
-    refused(credentials=CredentialPlaces(certificate=str(tmp_path / "none"), key=str(another)))
-    refused(credentials=CredentialPlaces(token_file=str(tmp_path / "none")))
+    refused(credentials=CredentialSources(certificate=str(certificate), key=str(another)))
+    refused(credentials=CredentialSources(certificate=str(locked), key=str(secret)))
+    refused(credentials=CredentialSources(certificate=str(tmp_path / "none"), key=str(another)))
+    refused(credentials=CredentialSources(token_file=str(tmp_path / "none")))
     refused(proxy="socks5://proxy.example")
     expired = authority.issue("expired", after=timedelta(days=-1))
     checked_origin(
         "https://lists.example",
-        credentials=CredentialPlaces(certificate=str(expired[0]), key=str(expired[1])),
+        credentials=CredentialSources(certificate=str(expired[0]), key=str(expired[1])),
     )
 
 
 def test_a_certificate_and_its_key_in_one_file(tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path / "ca").issue("client")
     both = private(tmp_path / "both", certificate.read_bytes() + key.read_bytes())
-    checked_origin("https://lists.example", credentials=CredentialPlaces(certificate=both))
+    checked_origin("https://lists.example", credentials=CredentialSources(certificate=both))
 
 
 @pytest.mark.parametrize(

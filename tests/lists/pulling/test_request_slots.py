@@ -6,10 +6,10 @@ import time
 import pytest
 from tuf.api.exceptions import DownloadError
 
-from hashscan.lists.pulling.request_slots import Turns
+from hashscan.lists.pulling.request_slots import RequestSlots
 
 
-def most_at_once(turns: Turns, threads: int, expected: int = 1) -> int:
+def most_at_once(turns: RequestSlots, threads: int, expected: int = 1) -> int:
     """How many of several threads had a turn at the same time; so many wait for each other."""
     now, most, lock = [0], [0], threading.Lock()
     together = threading.Barrier(expected, timeout=60)
@@ -34,14 +34,14 @@ def most_at_once(turns: Turns, threads: int, expected: int = 1) -> int:
 
 
 def test_one_at_a_time_once_a_server_was_busy() -> None:
-    turns = Turns(3)
+    turns = RequestSlots(3)
     assert most_at_once(turns, 6, 3) == 3
     turns.put_off(0)
     assert most_at_once(turns, 4) == 1
 
 
 def test_all_wait() -> None:
-    turns = Turns(3)
+    turns = RequestSlots(3)
     started = time.monotonic()
     turns.put_off(0.2)
     with turns.taken():
@@ -49,7 +49,7 @@ def test_all_wait() -> None:
 
 
 def test_time_that_is_waited_together_counts_once() -> None:
-    turns = Turns(3)
+    turns = RequestSlots(3)
     assert turns.put_off(1000) == pytest.approx(1000)
     assert turns.put_off(1000) == pytest.approx(1000, abs=100)
     assert turns.put_off(500) == pytest.approx(1000, abs=100)
@@ -57,7 +57,7 @@ def test_time_that_is_waited_together_counts_once() -> None:
 
 
 def test_resting_leaves_the_turn_to_others() -> None:
-    turns = Turns(1)
+    turns = RequestSlots(1)
     with turns.taken():
         turns.rest()
         assert most_at_once(turns, 2) == 1
@@ -66,7 +66,7 @@ def test_resting_leaves_the_turn_to_others() -> None:
 
 
 def test_giving_up_wakes_all() -> None:
-    turns = Turns(1)
+    turns = RequestSlots(1)
     failed = []
     put_off = threading.Event()
 

@@ -17,7 +17,7 @@ from hashscan.lists.pulling import throughput_guard
 from hashscan.lists.pulling.concurrency import AT_ONCE
 from hashscan.lists.pulling.credentials import Credentials
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.pulling.request_slots import Turns
+from hashscan.lists.pulling.request_slots import RequestSlots
 from hashscan.lists.pulling.throughput_guard import TooSlowError
 from hashscan.lists.pulling.web import HttpFetcher
 from tests.certificates import Authority
@@ -106,9 +106,9 @@ def test_a_slow_server_above_the_floor_is_waited_for(
 def test_waiting_as_a_server_asked_is_not_slowness(
     server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    windows, rest, rests = Windows(monkeypatch), Turns.rest, []
+    windows, rest, rests = Windows(monkeypatch), RequestSlots.rest, []
 
-    def long(turns: Turns) -> None:
+    def long(turns: RequestSlots) -> None:
         for _ in range(2):
             windows.begun(1)
             windows.end()
@@ -116,7 +116,7 @@ def test_waiting_as_a_server_asked_is_not_slowness(
         rests.append(turns)
         rest(turns)
 
-    monkeypatch.setattr(Turns, "rest", long)
+    monkeypatch.setattr(RequestSlots, "rest", long)
     server.answers["file"] = busy(1, "0")
     assert fetched(f"{server.url}file", server.url) == b"content"
     assert len(rests) == 1

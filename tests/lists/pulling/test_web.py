@@ -12,7 +12,7 @@ import pytest
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 
 from hashscan.lists.pulling import web as fetching
-from hashscan.lists.pulling.credentials import CredentialPlaces, Credentials
+from hashscan.lists.pulling.credentials import Credentials, CredentialSources
 from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.pulling.web import HttpFetcher
 from tests.certificates import Authority
@@ -228,4 +228,4 @@ def test_pauses_in_all_are_limited(server: WebServer, monkeypatch: pytest.Monkey
 def test_credentials_have_no_face() -> None:
     assert "a-secret-token" not in repr(TOKEN)
     assert TOKEN.hidden("got a-secret-token back") == "got *** back"
-    assert not CredentialPlaces().any
+    assert not CredentialSources().any

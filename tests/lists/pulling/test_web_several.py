@@ -14,7 +14,7 @@ from tuf.api.exceptions import DownloadError
 from hashscan.lists.pulling.concurrency import AT_ONCE
 from hashscan.lists.pulling.credentials import Credentials
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.pulling.request_slots import Turns
+from hashscan.lists.pulling.request_slots import RequestSlots
 from hashscan.lists.pulling.web import HttpFetcher
 from tests.certificates import Authority
 from tests.waiting import until
@@ -73,15 +73,15 @@ def test_a_server_that_wants_one_at_a_time(server: WebServer) -> None:
 
 def test_all_wait_for_a_busy_server(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    once, heard, put_off = busy(1, "1"), threading.Event(), Turns.put_off
+    once, heard, put_off = busy(1, "1"), threading.Event(), RequestSlots.put_off
 
-    def hear(turns: Turns, seconds: float) -> float:
+    def hear(turns: RequestSlots, seconds: float) -> float:
         try:
             return put_off(turns, seconds)
         finally:
             heard.set()
 
-    monkeypatch.setattr(Turns, "put_off", hear)
+    monkeypatch.setattr(RequestSlots, "put_off", hear)
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         asked.append(time.monotonic())

@@ -13,7 +13,7 @@ from typing import Any
 import botocore.session
 
 from hashscan.quarantine import system
-from hashscan.quarantine.releasing import release
+from hashscan.quarantine.releasing import destroy
 from hashscan.sources.objects.s3_changing import ChangeableS3Store
 from hashscan.sources.objects.s3_client import S3Clients
 from tests.quarantine.dying import CALLS
@@ -59,7 +59,7 @@ def act(what: str, vault: Vault, request: Any, number: int) -> None:
         else:
             with vault.quarantine() as quarantine:
                 for item in quarantine.items().values():
-                    release(quarantine, item, "an order", override=True)
+                    destroy(quarantine, item, "an order", override=True)
         code = 0
     finally:
         os._exit(code)

@@ -13,18 +13,18 @@ import pytest
 from hashscan.errors import OutputError, UsageError
 from hashscan.model import Reason
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import NotDone, ObjectIdentity, Outcome, Request
+from hashscan.quarantine.captured_file import ObjectIdentity, Outcome, QuarantineRequest, QuarantineSkipped
 from hashscan.quarantine.items import State
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.objects.stores import Stores
-from hashscan.quarantine.releasing import release
+from hashscan.quarantine.releasing import destroy
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects import tries
 from hashscan.sources.objects.s3_changing import ChangeableS3Store
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.store import RetryableError
 from tests.quarantine.objects.conftest import WAYS
 from tests.quarantine.rooms import TERMS
 from tests.quarantine.vault import Vault
@@ -85,7 +85,7 @@ def test_what_is_gone(vault: Vault) -> None:
 
 def test_not_what_was_found(vault: Vault) -> None:
     vault.put(b"key")
-    (answer,) = vault.take(Request(vault.url(b"key"), {}, sha256="0" * 64))
+    (answer,) = vault.take(QuarantineRequest(vault.url(b"key"), {}, sha256="0" * 64))
     assert answer.outcome is Outcome.CHANGED
     assert vault.in_order(b"key") == "there"
 
@@ -123,7 +123,7 @@ def _before_delete(monkeypatch: pytest.MonkeyPatch, bucket: str, do: Callable[[]
 
 def test_no_right_to_delete(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
-        raise FileTrouble(Reason.PERMISSION, "it needs s3:DeleteObject")
+        raise FileError(Reason.PERMISSION, "it needs s3:DeleteObject")
 
     request = vault.put(b"key")
     _before_delete(monkeypatch, vault.bucket.name, refuse)
@@ -139,7 +139,7 @@ def test_one_version_of_many(vault: Vault) -> None:
     found = vault.bucket.client.head_object(Bucket=vault.bucket.name, Key="key")
     vault.bucket.put(b"key", b"newer")
     identity = ObjectIdentity(found["ETag"], found["VersionId"])
-    (answer,) = vault.take(Request(vault.url(b"key"), {}, identity=identity))
+    (answer,) = vault.take(QuarantineRequest(vault.url(b"key"), {}, identity=identity))
     assert answer.outcome is Outcome.DONE
     bodies = [
         vault.bucket.client.get_object(Bucket=vault.bucket.name, Key="key", VersionId=one["VersionId"])
@@ -152,7 +152,7 @@ def test_one_version_of_many(vault: Vault) -> None:
 def test_a_key_that_is_taken_is_not_replaced(vault: Vault) -> None:
     vault.take(vault.put(b"key"))
     vault.bucket.put(b"key", b"another")
-    with pytest.raises(NotDone, match="taken"):
+    with pytest.raises(QuarantineSkipped, match="taken"):
         vault.give_back()
     (item,) = vault.items()
     assert item.state is State.STAYS
@@ -167,9 +167,9 @@ def test_released(vault: Vault) -> None:
     vault.take(vault.put(b"key"))
     with vault.quarantine() as quarantine:
         (item,) = quarantine.items().values()
-        with pytest.raises(NotDone, match="must be kept until"):
-            release(quarantine, item, None, override=False)
-        release(quarantine, item, "an order", override=True)
+        with pytest.raises(QuarantineSkipped, match="must be kept until"):
+            destroy(quarantine, item, None, override=False)
+        destroy(quarantine, item, "an order", override=True)
     assert vault.copies() == []
     assert [item.state for item in vault.items()] == [State.RELEASED]
     if vault.keep is not None:
@@ -196,13 +196,13 @@ def test_an_altered_copy_is_found_out(vault: Vault) -> None:
         assert vault.verified() == []
         return
     assert len(vault.verified()) == 1
-    with pytest.raises(NotDone):
+    with pytest.raises(QuarantineSkipped):
         vault.give_back()
     assert vault.bucket.listed() == []
 
 
 def test_web_addresses_are_refused(vault: Vault) -> None:
-    (answer,) = vault.take(Request(b"https://host/a.jpg?secret", {"reason": "a test"}))
+    (answer,) = vault.take(QuarantineRequest(b"https://host/a.jpg?secret", {"reason": "a test"}))
     assert answer.outcome is Outcome.REFUSED
     assert "can't be moved: take it down on its server" in answer.detail
     assert "secret" not in answer.detail
@@ -219,7 +219,7 @@ def test_evidence_in_its_own_bucket_is_refused(vault: Vault) -> None:
 
 @pytest.mark.parametrize("key", [b"", b"\xff"])
 def test_keys_that_can_be_none(vault: Vault, key: bytes) -> None:
-    (answer,) = vault.take(Request(vault.url(key), {"reason": "a test"}))
+    (answer,) = vault.take(QuarantineRequest(vault.url(key), {"reason": "a test"}))
     assert answer.outcome is Outcome.REFUSED
 
 
@@ -252,7 +252,7 @@ def test_a_full_disk_ends_it(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> N
 def test_restored_twice(vault: Vault) -> None:
     vault.take(vault.put(b"key"))
     vault.give_back()
-    with vault.quarantine() as quarantine, pytest.raises(NotDone, match="not in quarantine"):
+    with vault.quarantine() as quarantine, pytest.raises(QuarantineSkipped, match="not in quarantine"):
         restore(quarantine, quarantine.items().popitem()[1])
 
 
@@ -268,7 +268,7 @@ def _after(
         left[0] -= 1
         if done:
             plain(self, *arguments)
-        raise Transient("the answer was lost")
+        raise RetryableError("the answer was lost")
 
     monkeypatch.setattr(ChangeableS3Store, method, losing)
     return left
@@ -297,7 +297,7 @@ def test_another_is_stored_while_the_answer_to_a_deletion_is_lost(
             return plain(self, item)
         begun.append(plain(self, item))
         vault.bucket.put(b"key", b"another")
-        raise Transient("the answer was lost")
+        raise RetryableError("the answer was lost")
 
     monkeypatch.setattr(ChangeableS3Store, "delete", delete)
     (answer,) = vault.take(request)
@@ -332,7 +332,7 @@ def test_a_store_falls_silent_as_it_deletes(vault: Vault, monkeypatch: pytest.Mo
 
         def describe(self: ChangeableS3Store, item: Any) -> Any:
             if not deleting[0] and self._bucket == vault.bucket.name:
-                raise Transient("nobody answers")
+                raise RetryableError("nobody answers")
             return plain(self, item)
 
         patch.setattr(ChangeableS3Store, "describe", describe)
@@ -350,12 +350,12 @@ def test_what_was_put_back_can_not_be_read_again(vault: Vault, monkeypatch: pyte
 
     def describe(self: ChangeableS3Store, item: Any) -> Any:
         if self._bucket == vault.bucket.name:
-            raise FileTrouble(Reason.PERMISSION, "it needs s3:GetObject")
+            raise FileError(Reason.PERMISSION, "it needs s3:GetObject")
         return plain(self, item)
 
     with monkeypatch.context() as patch:
         patch.setattr(ChangeableS3Store, "describe", describe)
-        with pytest.raises(NotDone, match="s3:GetObject"):
+        with pytest.raises(QuarantineSkipped, match="s3:GetObject"):
             vault.give_back()
     assert vault.in_order(b"key") == "kept"
 
@@ -379,11 +379,11 @@ def test_a_store_falls_silent_as_it_stores(vault: Vault, monkeypatch: pytest.Mon
 
         def describe(self: ChangeableS3Store, item: Any) -> Any:
             if not storing[0] and self._bucket == vault.bucket.name:
-                raise Transient("nobody answers")
+                raise RetryableError("nobody answers")
             return plain(self, item)
 
         patch.setattr(ChangeableS3Store, "describe", describe)
-        with pytest.raises(NotDone, match="--repair"):
+        with pytest.raises(QuarantineSkipped, match="--repair"):
             vault.give_back()
     assert [item.state for item in vault.items()] == [State.RESTORING]
     assert vault.in_order(b"key") == "there"

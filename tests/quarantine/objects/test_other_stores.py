@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.quarantine.captured_file import Outcome, Request
+from hashscan.quarantine.captured_file import Outcome, QuarantineRequest
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.restoring import restore
@@ -23,7 +23,7 @@ from tests.sources.objects.google_server import google_server
 
 def take(state: Path, stores: Stores, url: bytes) -> Outcome:
     with Quarantine(state, stores=stores) as quarantine:
-        (answer,) = move(quarantine, [Request(url, {"reason": "a test"})], TERMS)
+        (answer,) = move(quarantine, [QuarantineRequest(url, {"reason": "a test"})], TERMS)
     return answer.outcome
 
 
@@ -63,7 +63,7 @@ def test_a_blob_with_snapshots(tmp_path: Path) -> None:
         blob.create_snapshot()
         with Quarantine(tmp_path, stores=Stores(SOURCES)) as quarantine:
             url = f"az://{container.name}/key".encode()
-            (answer,) = move(quarantine, [Request(url, {"reason": "a test"})], TERMS)
+            (answer,) = move(quarantine, [QuarantineRequest(url, {"reason": "a test"})], TERMS)
         assert (answer.outcome, "--all-versions" in answer.detail) == (Outcome.REFUSED, True)
         assert list(container.client.list_blob_names()) == ["key"]
         assert verify(tmp_path, None, Stores(SOURCES))[1:] == (0, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hashscan.reports.page.text import bytes_words, duration, moment, number
+from hashscan.reports.page.text import duration, format_bytes, moment, number
 
 
 def test_thousands_are_apart() -> None:
@@ -25,7 +25,7 @@ def test_thousands_are_apart() -> None:
     ],
 )
 def test_bytes(value: int, words: str) -> None:
-    assert bytes_words(value).replace("\xa0", " ") == words
+    assert format_bytes(value).replace("\xa0", " ") == words
 
 
 @pytest.mark.parametrize(

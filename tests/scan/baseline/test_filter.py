@@ -9,7 +9,7 @@ import pytest
 
 from hashscan.model import AcceptedMatch, Digest, FileResult, FileStat, Match, Verdict
 from hashscan.reports.summary import FailOn, Summary
-from hashscan.scan.baseline.filter import Accepting
+from hashscan.scan.baseline.filter import BaselineFilter
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 CONTENT = bytes(range(32))
@@ -36,8 +36,8 @@ def result(*matches: Match, verdict: Verdict = Verdict.MATCH, content: bytes = C
 def told(found: FileResult, *baseline: AcceptedMatch, fail_on: FailOn = "match") -> Any:
     summary = Summary()
     summary.add(found)
-    accepting = Accepting(baseline, NOW, fail_on)
-    record = accepting.applied({"type": "finding"}, found, summary)
+    accepting = BaselineFilter(baseline, NOW, fail_on)
+    record = accepting.apply({"type": "finding"}, found, summary)
     assert summary.found(fail_on) is ("accepted" not in record)
     assert summary.accepted.total() == ("accepted" in record)
     return record.get("accepted")
@@ -96,7 +96,7 @@ def test_without_matches_nothing_is_accepted() -> None:
 def test_a_file_that_is_clean_is_left_alone() -> None:
     summary, record = Summary(), {"type": "unreadable"}
     found = result(verdict=Verdict.UNREADABLE)
-    assert Accepting([accepted()], NOW, "match").applied(record, found, summary) is record
+    assert BaselineFilter([accepted()], NOW, "match").apply(record, found, summary) is record
 
 
 def test_what_ends_and_what_was_not_found_is_told() -> None:
@@ -106,18 +106,18 @@ def test_what_ends_and_what_was_not_found_is_told() -> None:
         accepted("long"),
         *(accepted(f"n-{number}") for number in range(12)),
     ]
-    accepting = Accepting(rows, NOW, "match")
-    assert list(accepting.said_before()) == [
+    accepting = BaselineFilter(rows, NOW, "match")
+    assert list(accepting.messages_before()) == [
         "baseline: entry gone of list ours is accepted no more since 2026-11-25T00:00:00Z: of gone",
         "baseline: entry soon of list ours is accepted only until 2026-12-05T00:00:00Z: of soon",
     ]
     # Met, though another entry accuses the same content and is not accepted.
-    accepting.applied({}, result(match("long"), match("new")), Summary())
-    unmet = list(accepting.said_after())
+    accepting.apply({}, result(match("long"), match("new")), Summary())
+    unmet = list(accepting.messages_after())
     assert unmet[0] == (
         "baseline: entry soon of list ours is accepted since 2026-11-01T00:00:00Z, and was not found: of soon"
     )
     assert (len(unmet), unmet[-1]) == (11, "baseline: and so it is with 3 more")
     assert not any("long" in words for words in unmet)
     assert (accepting.fields()["accepted"], accepting.fields()["expired"]) == (14, 1)
-    assert Accepting((), NOW, "match").fields() == {}
+    assert BaselineFilter((), NOW, "match").fields() == {}

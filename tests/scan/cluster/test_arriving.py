@@ -17,8 +17,8 @@ pytest.importorskip("distributed")
 from distributed.client import FutureCancelledError
 
 from hashscan.scan.cluster.dispatch import Dispatcher
-from hashscan.scan.cluster.messages import Busy, Greeting, Ready, Refused, pack_greeting
-from hashscan.scan.cluster.pool import ARRIVE_SECONDS, READY_SECONDS, arrive
+from hashscan.scan.cluster.messages import Busy, PrepareAnswer, Ready, Refused, pack_greeting
+from hashscan.scan.cluster.pool import ARRIVE_SECONDS, READY_SECONDS, wait_for_workers
 
 A, B, C = (f"tls://10.0.0.{number}:1" for number in (1, 2, 3))
 REFUSED = Refused("a", "it has other lists")
@@ -49,11 +49,11 @@ class JumpingSelector(selectors.SelectSelector):
 class Answer:
     """A future of Dask's."""
 
-    def __init__(self, seconds: float, greetings: list[Greeting]) -> None:
+    def __init__(self, seconds: float, greetings: list[PrepareAnswer]) -> None:
         self._future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(seconds, self._answer, greetings)
 
-    def _answer(self, greetings: list[Greeting]) -> None:
+    def _answer(self, greetings: list[PrepareAnswer]) -> None:
         if not self._future.done():
             self._future.set_result(pack_greeting(greetings.pop(0)))
 
@@ -71,7 +71,7 @@ class Scheduler:
     status = "running"
 
     def __init__(self) -> None:
-        self.workers: dict[str, tuple[float, list[Greeting]]] = {}
+        self.workers: dict[str, tuple[float, list[PrepareAnswer]]] = {}
         """By address, seconds until it answers, and its answers one after another."""
         self.seconds = 0.0
         """Until the scheduler answers."""
@@ -85,7 +85,7 @@ class Scheduler:
     def submit(self, function: Callable[..., bytes], *arguments: Any, workers: list[str], **_: Any) -> Answer:
         return Answer(*self.workers[workers[0]])
 
-    def register(self, when: float, address: str, seconds: float, *greetings: Greeting) -> None:
+    def register(self, when: float, address: str, seconds: float, *greetings: PrepareAnswer) -> None:
         asyncio.get_running_loop().call_later(
             when, self.workers.__setitem__, address, (seconds, list(greetings))
         )
@@ -102,7 +102,7 @@ def after(events: Callable[[Scheduler], None]) -> tuple[Dispatcher, float]:
         events(scheduler)
         await asyncio.sleep(0)
         dispatcher = Dispatcher(scheduler, "token", b"", lambda _: None, lambda: None)  # type: ignore[arg-type]
-        await arrive(dispatcher)
+        await wait_for_workers(dispatcher)
         return dispatcher, asyncio.get_running_loop().time()
 
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:

@@ -75,7 +75,7 @@ def test_what_is_put_back_comes_first_and_in_order() -> None:
     workers[0].busy.clear()
     for _ in range(20):
         # However often: nothing of it is to blame.
-        backlog.put_back(works)
+        backlog.requeue(works)
         assert [work for _, work in hand_out(backlog, workers)] == works == [one.work for one in owed[:2]]
         workers[0].busy.clear()
 
@@ -96,9 +96,9 @@ def test_a_file_that_kills_two_workers_of_a_node_is_given_up_alone() -> None:
         if work.batch.items[0].name == b"bad":
             lose(backlog, workers[0], 1.0)
             assert not owed.answers
-            backlog.returned("elsewhere")
+            backlog.node_has_new_worker("elsewhere")
             assert not owed.answers
-            backlog.returned("n")
+            backlog.node_has_new_worker("n")
         else:
             del workers[0].busy[work]
             work.settle(BatchResult((FileResult(b"good", STAT, Verdict.CLEAN),)))
@@ -119,10 +119,10 @@ def test_machines_that_are_lost_are_no_fault_of_a_file_but_not_for_ever() -> Non
         ((slot, work),) = hand_out(backlog, workers)
         assert work.alone
         lose(backlog, slot, now)
-        backlog.judge(now + RETURN_SECONDS - 1)
+        backlog.retry_expired_suspects(now + RETURN_SECONDS - 1)
         assert not hand_out(backlog, workers), number
         now += RETURN_SECONDS + 1
-        backlog.judge(now)
+        backlog.retry_expired_suspects(now)
     assert owed.details == [f"{LOSSES_MAX} machines were lost while they had it"]
 
 
@@ -138,7 +138,7 @@ def test_everything_is_given_back_at_the_end() -> None:
     lose(backlog, slot, 0.0)
     works = list(workers[1].busy)
     workers[1].busy.clear()
-    backlog.put_back(works)
+    backlog.requeue(works)
     backlog.add(waiting.work)
     for work in backlog.drain():
         work.give_up("over")

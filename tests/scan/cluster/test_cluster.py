@@ -17,7 +17,7 @@ import pytest
 from hashscan.model import Entry
 from hashscan.reports.report import Report
 from hashscan.scan.baseline.file import write_baseline
-from hashscan.scan.baseline.from_report import acceptable
+from hashscan.scan.baseline.from_report import matches_to_accept
 from tests.scan.cluster.sweeping import (
     AFTER_ALL_ANSWERS,
     IMPATIENT,
@@ -83,7 +83,9 @@ def test_what_was_learnt_by_reading_is_told_from_afar_too(
         local = sweep(state, None, tmp_path / "local.jsonl", *options)
         far = sweep(state, None, tmp_path / "far.jsonl", *options, *here.options)
         now = datetime.now(UTC)
-        known = acceptable(Report(tmp_path / "local.jsonl"), "known", now + timedelta(days=1), "us", now)
+        known = matches_to_accept(
+            Report(tmp_path / "local.jsonl"), "known", now + timedelta(days=1), "us", now
+        )
         write_baseline(tmp_path / "baseline.json", known.matches)
         accepted = ("--baseline", str(tmp_path / "baseline.json"))
         again = sweep(state, None, tmp_path / "again.jsonl", *options, *accepted, *here.options)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hashscan.matching.policy import Policy
-from hashscan.matching.restored_content import PutBack
+from hashscan.matching.restored_content import RestoredContent
 from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Action, ExceptedEntry, PolicyRule, Weak
 from hashscan.sandbox.client import SandboxOptions
@@ -44,7 +44,7 @@ def test_a_job_arrives_as_it_was() -> None:
             (PolicyRule(1, Action.HELD, "why", ("A1",), ("pdq",), 12, ("ours",), ("/a/",), (0,)),),
             (Weak.TEST,),
             {"ours": Weak.LOCAL},
-            {bytes(32): PutBack("2027-01-31", "root", frozenset({("ours", "e-1")}))},
+            {bytes(32): RestoredContent("2027-01-31", "root", frozenset({("ours", "e-1")}))},
         ),
         variants=("turned",),
         review_threshold=52,

@@ -24,7 +24,14 @@ pytest.importorskip("distributed")
 
 from hashscan.scan.cluster import node as sweeps
 from hashscan.scan.cluster.messages import Busy, Job, Ready, Refused, Unprepared, WantedList
-from hashscan.scan.cluster.node import IDLE_SECONDS, SWEEPS_KEPT, Node, NodePlugin, NodeSettings, located
+from hashscan.scan.cluster.node import (
+    IDLE_SECONDS,
+    SCANS_MAX,
+    Node,
+    NodePlugin,
+    NodeSettings,
+    with_local_device,
+)
 
 SETUP = WorkerSetup(
     lists=(), sandbox=SandboxOptions("auto"), algorithms=("md5", "sha1", "sha256"), max_pixels=10**7
@@ -55,8 +62,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_another_machine_s_device_number_does_not_matter(tmp_path: Path, folder: Path) -> None:
     batch = batch_of(folder)
-    assert located(elsewhere(batch)) == batch
-    assert located(batch) is batch
+    assert with_local_device(elsewhere(batch)) == batch
+    assert with_local_device(batch) is batch
     node = Node(NodeSettings("n", tmp_path))
     assert isinstance(node.prepare("t", Job("0.1.0", (), SETUP).to_bytes()), Ready)
     answer = node.check("t", elsewhere(batch))
@@ -68,7 +75,7 @@ def test_another_machine_s_device_number_does_not_matter(tmp_path: Path, folder:
 def test_another_folder_and_other_files_are_found_to_be_others(tmp_path: Path, folder: Path) -> None:
     batch = elsewhere(batch_of(folder))
     mounted_file = batch.items[0]._replace(stat=batch.items[0].stat._replace(device=4712))
-    assert located(replace(batch, items=(mounted_file,))).items[0].stat.device == 4712
+    assert with_local_device(replace(batch, items=(mounted_file,))).items[0].stat.device == 4712
     node = Node(NodeSettings("n", tmp_path))
     node.prepare("t", Job("0.1.0", (), SETUP).to_bytes())
     other = tmp_path / "other"
@@ -102,7 +109,7 @@ def test_idle_sweeps_make_room_for_others(
 ) -> None:
     clock = Clock(monkeypatch)
     node, batch = Node(NodeSettings("n", tmp_path)), batch_of(folder)
-    for number in range(SWEEPS_KEPT):
+    for number in range(SCANS_MAX):
         assert isinstance(node.prepare(str(number), JOB), Ready)
     # All may have batches on their way, so whoever comes now must wait.
     assert isinstance(node.prepare("new", JOB), Busy)
@@ -131,7 +138,7 @@ def test_time_in_which_a_worker_was_busy_makes_no_sweep_idle(
             return super().check(batch)
 
     node, batch = Node(NodeSettings("n", tmp_path, Slow)), batch_of(folder)
-    monkeypatch.setattr(sweeps, "SWEEPS_KEPT", 2)
+    monkeypatch.setattr(sweeps, "SCANS_MAX", 2)
     monkeypatch.setattr(sweeps, "IDLE_TASKS", 3)
     assert isinstance(node.prepare("waits", JOB), Ready)
     assert isinstance(node.prepare("asks", JOB), Ready)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hashscan.scan.reporting.report_paths import Places, places_of
+from hashscan.scan.reporting.report_paths import ReportPaths, report_paths
 from hashscan.settings.scan import ReportTarget
 
 NOW = datetime(2026, 11, 26, 1, 2, 3, tzinfo=UTC)
@@ -11,12 +11,12 @@ JSONL, HTML = (ReportTarget(form, Path("out." + form)) for form in ("jsonl", "ht
 SCREEN = ReportTarget("jsonl", None)
 
 
-def places(*reports: ReportTarget, state: Path | None = None) -> Places:
-    return places_of(reports, state, NOW, "0123456789")
+def places(*reports: ReportTarget, state: Path | None = None) -> ReportPaths:
+    return report_paths(reports, state, NOW, "0123456789")
 
 
 def test_nobody_says(tmp_path: Path) -> None:
-    assert places() == Places((None,))
+    assert places() == ReportPaths((None,))
     kept = places(state=tmp_path).kept
     assert kept == (tmp_path / "reports" / "20261126T010203Z-01234567.jsonl",)
 
@@ -25,7 +25,7 @@ def test_a_record_that_is_asked_for_is_what_others_are_made_of(tmp_path: Path) -
     found = places(HTML, JSONL, state=tmp_path)
     assert found.source == Path("out.jsonl")
     assert found.kept == (Path("out.jsonl"), Path("out.html"))
-    assert places(SCREEN, state=tmp_path) == Places((None,))
+    assert places(SCREEN, state=tmp_path) == ReportPaths((None,))
 
 
 def test_others_alone_are_made_of_the_record_in_the_state(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
 from hashscan.model import Weak
-from hashscan.scan.quarantine_requests import Accused
+from hashscan.scan.quarantine_requests import QuarantineRequests
 from hashscan.settings.policy import BreakerLimits
 
 MATCH = {"list": "l", "entry": "e", "algorithm": "md5", "distance": 0, "threshold": 0, "category": "A1"}
@@ -44,8 +44,8 @@ VALUES = st.recursive(
 
 def asked(path: Path, records: list[Any]) -> list[Any]:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    accused = Accused([path], BreakerLimits(), tuple(Weak))
-    return [*accused.requests(), *accused.said(), *accused.unbacked()]
+    accused = QuarantineRequests([path], BreakerLimits(), tuple(Weak))
+    return [*accused.requests(), *accused.breaker_messages(), *accused.unmoved_messages()]
 
 
 def test_what_sweeps_write(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ WRITE = """
 import sys
 from pathlib import Path
 from hashscan.scan.reporting.observer import Observer
-from hashscan.scan.reporting.report_paths import Places
-from hashscan.scan.reporting.report_writer import Writing
+from hashscan.scan.reporting.report_paths import ReportPaths
+from hashscan.scan.reporting.report_writer import ReportWriter
 from hashscan.settings.policy import BreakerLimits
 from tests.matching.test_circuit_breaker import MATCH, finding
-places = Places((None, Path(sys.argv[1])))
-with Writing(places, Observer(), BreakerLimits()) as writing:
+places = ReportPaths((None, Path(sys.argv[1])))
+with ReportWriter(places, Observer(), BreakerLimits()) as writing:
     writing.emit({"type": "sweep"})
     writing.emit(finding(MATCH))
     writing.emit(finding(verdict="review"))

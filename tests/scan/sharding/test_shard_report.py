@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from hashscan.errors import HashscanError, UsageError
 from hashscan.reports.record_lines import Record
-from hashscan.reports.sink import ReportSink
-from hashscan.scan.sharding.merging import Merged, merge_reports
+from hashscan.reports.sink import ReportFile
+from hashscan.scan.sharding.merging import MergeResult, merge_reports
 from tests.scan.made_reports import clean, many_findings
 
 
-class Collected(ReportSink):
+class Collected(ReportFile):
     """Keeps records in place of writing them, and as standard output takes none back."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Collected(ReportSink):
         self.records += last_words
 
 
-def merged(*paths: Path) -> tuple[Merged, list[Record]]:
+def merged(*paths: Path) -> tuple[MergeResult, list[Record]]:
     sink = Collected()
     return merge_reports(paths, sink), sink.records
 

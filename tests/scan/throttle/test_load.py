@@ -15,13 +15,13 @@ import pytest
 from hashscan.errors import UsageError
 from hashscan.scan.throttle import load as module
 from hashscan.scan.throttle.load import LoadGate, running_threads
-from hashscan.scan.throttle.rate_limiter import Pace
+from hashscan.scan.throttle.rate_limiter import RateLimiter
 from tests.waiting import until
 
 
 @pytest.fixture
-def pace() -> Iterator[Pace]:
-    with Pace(None, None) as made:
+def pace() -> Iterator[RateLimiter]:
+    with RateLimiter(None, None) as made:
         yield made
 
 
@@ -35,13 +35,13 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
 
 
-def test_it_waits_above_the_limit_and_goes_on_well_below(pace: Pace, source: Path) -> None:
+def test_it_waits_above_the_limit_and_goes_on_well_below(pace: RateLimiter, source: Path) -> None:
     source.write_text("3.90 1.0 1.0 1/100 1\n")
     gate = LoadGate(4, pace, source)
     said = []
     for load in (3.9, 4.2, 4.2, 3.9, 3.1, 2.9, 3.9, 4.5):
         source.write_text(f"{load:.2f} 1.0 1.0 1/100 1\n")
-        said.append((gate.look(), pace.held))
+        said.append((gate.check(), pace.held))
     assert said == [
         ("", False),
         ("the load of others is 4.2, over 4: waiting", True),
@@ -54,28 +54,30 @@ def test_it_waits_above_the_limit_and_goes_on_well_below(pace: Pace, source: Pat
     ]
 
 
-def test_when_the_time_is_over_nothing_is_held(pace: Pace, source: Path) -> None:
+def test_when_the_time_is_over_nothing_is_held(pace: RateLimiter, source: Path) -> None:
     source.write_text("9 1 1 1/100 1\n")
     gate = LoadGate(4, pace, source, until=time.monotonic() + 3600)
-    assert gate.look()
+    assert gate.check()
     assert pace.held
     gate = LoadGate(4, pace, source, until=time.monotonic())
-    assert not gate.look()
+    assert not gate.check()
     assert not pace.held
 
 
-def test_it_looks_from_time_to_time_only(pace: Pace, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_looks_from_time_to_time_only(
+    pace: RateLimiter, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_LOOK_SECONDS", 60.0)
     source.write_text("9 1 1 1/100 1\n")
     gate = LoadGate(4, pace, source)
-    assert gate.look()
+    assert gate.check()
     source.write_text("1 1 1 1/100 1\n")
-    assert not gate.look()
+    assert not gate.check()
     assert pace.held
 
 
 def test_what_the_sweep_adds_does_not_hold_it(
-    pace: Pace, source: Path, monkeypatch: pytest.MonkeyPatch
+    pace: RateLimiter, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three processes of its own that run all the time: a load average of 3 after a while."""
     monkeypatch.setattr(module, "_MINUTE", 0.2)
@@ -84,12 +86,12 @@ def test_what_the_sweep_adds_does_not_hold_it(
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
     try:
         gate = LoadGate(2, pace, source)
-        assert "waiting" in gate.look()
-        until(lambda: gate.look() or not pace.held)
+        assert "waiting" in gate.check()
+        until(lambda: gate.check() or not pace.held)
         assert not pace.held
         source.write_text("5.9 1 1 1/100 1\n")
         time.sleep(0.021)
-        assert "waiting" in gate.look()
+        assert "waiting" in gate.check()
     finally:
         for process in busy:
             process.kill()
@@ -121,12 +123,12 @@ def test_a_process_that_is_gone_counts_nothing() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "much\n"])
-def test_a_machine_that_does_not_tell_is_said(pace: Pace, source: Path, content: str | None) -> None:
+def test_a_machine_that_does_not_tell_is_said(pace: RateLimiter, source: Path, content: str | None) -> None:
     if content is not None:
         source.write_text(content)
     with pytest.raises(UsageError, match="--max-load"):
         LoadGate(1, pace, source)
 
 
-def test_the_real_load(pace: Pace) -> None:
-    assert LoadGate(1e9, pace).look() == ""
+def test_the_real_load(pace: RateLimiter) -> None:
+    assert LoadGate(1e9, pace).check() == ""

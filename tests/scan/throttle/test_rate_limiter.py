@@ -15,17 +15,17 @@ import pytest
 
 from hashscan.errors import OutputError
 from hashscan.scan.throttle import rate_limiter as module
-from hashscan.scan.throttle.rate_limiter import BURST_SECONDS, Pace
+from hashscan.scan.throttle.rate_limiter import BURST_SECONDS, RateLimiter
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def spend_for(pace: Pace, seconds: float, files: int, size: int, told: Connection) -> None:
+def spend_for(pace: RateLimiter, seconds: float, files: int, size: int, told: Connection) -> None:
     """Spend as fast as it goes, and tell how often that was."""
     end = time.monotonic() + seconds
     times = 0
     while time.monotonic() < end:
-        pace.spend(files, size)
+        pace.acquire(files, size)
         times += 1
     told.send(times)
 
@@ -33,7 +33,7 @@ def spend_for(pace: Pace, seconds: float, files: int, size: int, told: Connectio
 @pytest.mark.parametrize(("files", "size"), [(0, 50_000), (50, 0), (50, 50_000)])
 def test_processes_share_what_may_be_spent(files: int, size: int) -> None:
     seconds = 2.0
-    with Pace(1_000_000, 1000) as pace:
+    with RateLimiter(1_000_000, 1000) as pace:
         begun = time.monotonic()
         ends = []
         for _ in range(2):
@@ -48,8 +48,8 @@ def test_processes_share_what_may_be_spent(files: int, size: int) -> None:
 
 
 def test_threads_share_it_too() -> None:
-    with Pace(None, 100) as pace:
-        threads = [threading.Thread(target=lambda: [pace.spend(1, 0) for _ in range(10)]) for _ in range(8)]
+    with RateLimiter(None, 100) as pace:
+        threads = [threading.Thread(target=lambda: [pace.acquire(1, 0) for _ in range(10)]) for _ in range(8)]
         begun = time.monotonic()
         for thread in threads:
             thread.start()
@@ -59,12 +59,12 @@ def test_threads_share_it_too() -> None:
 
 
 def test_what_was_not_used_is_made_up_for_only_in_part() -> None:
-    with Pace(1000, None) as pace:
-        pace.spend(0, 1)
+    with RateLimiter(1000, None) as pace:
+        pace.acquire(0, 1)
         time.sleep(3 * BURST_SECONDS)
         begun = time.monotonic()
         for _ in range(11):
-            pace.spend(0, 50)
+            pace.acquire(0, 50)
         assert time.monotonic() - begun >= 10 * 0.05 - BURST_SECONDS
 
 
@@ -76,31 +76,31 @@ def test_no_more_is_waited_for_than_must_be(monkeypatch: pytest.MonkeyPatch) -> 
         now[0] += round(seconds * 1e9)
 
     monkeypatch.setattr(module, "time", SimpleNamespace(sleep=sleep, monotonic_ns=lambda: now[0]))
-    with Pace(1_000_000, 1000) as pace:
+    with RateLimiter(1_000_000, 1000) as pace:
         begun = now[0]
         for _ in range(100):
-            pace.spend(10, 50_000)
+            pace.acquire(10, 50_000)
         assert (now[0] - begun) / 1e9 == pytest.approx(99 * 0.05 - BURST_SECONDS)
-    with Pace(None, None) as pace:
+    with RateLimiter(None, None) as pace:
         begun = now[0]
         for _ in range(1000):
-            pace.spend(1000, 1 << 40)
+            pace.acquire(1000, 1 << 40)
         assert now[0] == begun
 
 
-def die_with_the_lock(pace: Pace, told: Connection) -> None:
+def die_with_the_lock(pace: RateLimiter, told: Connection) -> None:
     module.fcntl.lockf(pace._descriptor, module.fcntl.LOCK_EX)
     told.send(os.getpid())
     signal.pause()
 
 
 def test_a_process_killed_with_the_lock_holds_nobody_up() -> None:
-    with Pace(1000, None) as pace:
+    with RateLimiter(1000, None) as pace:
         ours, theirs = CONTEXT.Pipe(duplex=False)
         process = CONTEXT.Process(target=die_with_the_lock, args=(pace, theirs))
         process.start()
         pid = ours.recv()
-        spending = threading.Thread(target=pace.spend, args=(0, 1))
+        spending = threading.Thread(target=pace.acquire, args=(0, 1))
         spending.start()
         spending.join(0.2)
         assert spending.is_alive()
@@ -110,7 +110,7 @@ def test_a_process_killed_with_the_lock_holds_nobody_up() -> None:
 
 
 def test_who_is_held_waits_and_then_goes_on() -> None:
-    with Pace(None, None) as pace:
+    with RateLimiter(None, None) as pace:
         pace.held = True
         ours, theirs = CONTEXT.Pipe(duplex=False)
         process = CONTEXT.Process(target=spend_for, args=(pace, 0.0001, 1, 1, theirs))
@@ -127,10 +127,10 @@ def test_no_memory_to_share(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "memfd_create", refuse)
     with pytest.raises(OutputError, match="not there"):
-        Pace(1, 1)
+        RateLimiter(1, 1)
 
 
 def test_it_leaves_nothing_open() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    Pace(1, 1).close()
+    RateLimiter(1, 1).close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before

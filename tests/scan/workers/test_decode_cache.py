@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.workers.decode_cache import DecodeCache
 
 
 @pytest.fixture
-def answers() -> Iterator[Answers]:
-    with Answers() as table:
+def answers() -> Iterator[DecodeCache]:
+    with DecodeCache() as table:
         yield table
 
 
@@ -27,65 +27,65 @@ def content(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def test_an_answer_is_kept_for_its_owner_and_content_only(answers: Answers) -> None:
-    answers.keep(1000, content(1), b"one")
-    assert answers.recall(1000, content(1)) == b"one"
-    assert answers.recall(1001, content(1)) is None
-    assert answers.recall(1000, content(2)) is None
+def test_an_answer_is_kept_for_its_owner_and_content_only(answers: DecodeCache) -> None:
+    answers.put(1000, content(1), b"one")
+    assert answers.get(1000, content(1)) == b"one"
+    assert answers.get(1001, content(1)) is None
+    assert answers.get(1000, content(2)) is None
 
 
-def test_the_latest_answer_counts(answers: Answers) -> None:
-    answers.keep(0, content(1), b"first")
-    answers.keep(0, content(1), b"second")
-    assert answers.recall(0, content(1)) == b"second"
+def test_the_latest_answer_counts(answers: DecodeCache) -> None:
+    answers.put(0, content(1), b"first")
+    answers.put(0, content(1), b"second")
+    assert answers.get(0, content(1)) == b"second"
 
 
-def test_a_trait_is_met_from_the_second_time_on(answers: Answers) -> None:
+def test_a_trait_is_met_from_the_second_time_on(answers: DecodeCache) -> None:
     traits = [b"trait %d" % number for number in range(1000)]
-    assert sum(answers.met(trait) for trait in traits) < 5
-    assert sum(answers.met(trait) for trait in traits) > 990
+    assert sum(answers.seen_before(trait) for trait in traits) < 5
+    assert sum(answers.seen_before(trait) for trait in traits) > 990
 
 
 def test_the_newest_answers_are_kept_in_little_memory() -> None:
-    with Answers(ring_bytes=64 * 1024) as table:
+    with DecodeCache(ring_bytes=64 * 1024) as table:
         for number in range(5000):
-            table.keep(7, content(number), b"%d" % number * 100)
-        kept = [number for number in range(5000) if table.recall(7, content(number)) is not None]
+            table.put(7, content(number), b"%d" % number * 100)
+        kept = [number for number in range(5000) if table.get(7, content(number)) is not None]
         assert kept == list(range(kept[0], 5000))
         assert len(kept) > 64 * 1024 / 600
-        assert all(table.recall(7, content(number)) == b"%d" % number * 100 for number in kept)
-        table.keep(7, content(1), bytes(64 * 1024))
-        assert table.recall(7, content(1)) is None
-        assert table.recall(7, content(4999)) is not None
+        assert all(table.get(7, content(number)) == b"%d" % number * 100 for number in kept)
+        table.put(7, content(1), bytes(64 * 1024))
+        assert table.get(7, content(1)) is None
+        assert table.get(7, content(4999)) is not None
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 20), st.binary(max_size=900)), max_size=60))
 def test_whatever_is_recalled_was_kept_last(steps: list[tuple[int, int, bytes]]) -> None:
     known: dict[tuple[int, int], bytes] = {}
-    with Answers(ring_bytes=8 * 1024) as table:
+    with DecodeCache(ring_bytes=8 * 1024) as table:
         for owner, number, answer in steps:
-            table.keep(owner, content(number), answer)
+            table.put(owner, content(number), answer)
             known[owner, number] = answer
             for (whose, which), expected in known.items():
-                assert table.recall(whose, content(which)) in (expected, None)
-            assert table.recall(owner, content(number)) == answer
+                assert table.get(whose, content(which)) in (expected, None)
+            assert table.get(owner, content(number)) == answer
 
 
-def test_what_is_half_written_is_not_believed(answers: Answers) -> None:
-    answers.keep(0, content(1), b"a" * 500)
+def test_what_is_half_written_is_not_believed(answers: DecodeCache) -> None:
+    answers.put(0, content(1), b"a" * 500)
     start = answers._memory.find(b"a" * 500)
     answers._memory[start + 250 : start + 300] = b"b" * 50
-    assert answers.recall(0, content(1)) is None
+    assert answers.get(0, content(1)) is None
 
 
-def test_any_state_of_the_table_is_survived(answers: Answers) -> None:
+def test_any_state_of_the_table_is_survived(answers: DecodeCache) -> None:
     """A worker that was killed may leave anything."""
-    answers.keep(0, content(1), b"a" * 500)
+    answers.put(0, content(1), b"a" * 500)
     answers._memory[:] = b"\xff" * len(answers._memory)
-    assert answers.recall(0, content(1)) is None
-    answers.keep(0, content(1), b"again")
-    assert answers.recall(0, content(1)) == b"again"
+    assert answers.get(0, content(1)) is None
+    answers.put(0, content(1), b"again")
+    assert answers.get(0, content(1)) == b"again"
 
 
 def test_without_a_shared_file_each_has_its_own_table() -> None:
@@ -93,29 +93,29 @@ def test_without_a_shared_file_each_has_its_own_table() -> None:
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limits[1]))
-        table = Answers()
+        table = DecodeCache()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     with table, pickle.loads(pickle.dumps(table)) as other:
         for one in (table, other):
-            assert one.recall(1, content(1)) is None
-            one.keep(1, content(1), b"one")
-            assert one.recall(1, content(1)) == b"one"
+            assert one.get(1, content(1)) is None
+            one.put(1, content(1), b"one")
+            assert one.get(1, content(1)) == b"one"
 
 
-def _other_process(table: Answers, connection: Connection) -> None:
-    table.keep(1, content(2), b"from the other")
-    connection.send(table.recall(1, content(1)))
+def _other_process(table: DecodeCache, connection: Connection) -> None:
+    table.put(1, content(2), b"from the other")
+    connection.send(table.get(1, content(1)))
     with table._locked():
         connection.send(None)
         signal.pause()
 
 
-def test_processes_share_it_and_one_that_is_killed_leaves_it_usable(answers: Answers) -> None:
+def test_processes_share_it_and_one_that_is_killed_leaves_it_usable(answers: DecodeCache) -> None:
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
-    answers.keep(1, content(1), b"from this one")
+    answers.put(1, content(1), b"from this one")
     process = context.Process(target=_other_process, args=(answers, theirs))
     process.start()
     assert ours.recv() == b"from this one"
@@ -123,6 +123,6 @@ def test_processes_share_it_and_one_that_is_killed_leaves_it_usable(answers: Ans
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert answers.recall(1, content(2)) == b"from the other"
-    answers.keep(1, content(3), b"after")
-    assert answers.recall(1, content(3)) == b"after"
+    assert answers.get(1, content(2)) == b"from the other"
+    answers.put(1, content(3), b"after")
+    assert answers.get(1, content(3)) == b"after"

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from hashscan.hashing import jpeg_pixels, plain_jpeg
-from hashscan.model import FileResult, FileStat, Kept, Reason, Verdict
+from hashscan.model import FileResult, FileStat, Reason, StoredContentData, Verdict
 from hashscan.scan.workers.decoder_check import DecodingCount
 from tests.cli.conftest import Run, runner
 from tests.pictures import encoded, scene
 
-JPEG = Kept((), 0, None, confirmed=False)
+JPEG = StoredContentData((), 0, None, confirmed=False)
 WORKS: Mapping[str, str] = {}
 
 

@@ -15,8 +15,8 @@ from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Batch, Entry, Reason, SandboxLevel, Verdict
 from hashscan.reports.record_lines import Record
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.pipeline import Sweep
-from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.pipeline import ScanPipeline
+from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.pool import MakeWorker, ProcessPool
 from hashscan.scan.workers.worker import Worker
 from hashscan.sources.filesystem import FilesystemSource
@@ -33,10 +33,14 @@ SETUP = WorkerSetup(
 )
 
 
-def sweep(folder: Path, setup: WorkerSetup, make: MakeWorker, workers: int = 2) -> tuple[Sweep, list[Record]]:
+def sweep(
+    folder: Path, setup: WorkerSetup, make: MakeWorker, workers: int = 2
+) -> tuple[ScanPipeline, list[Record]]:
     options = ListingOptions(exclude=Patterns.compile((), None))
     with ProcessPool(setup, workers, make) as pool:
-        run = Sweep(FilesystemSource([os.fsencode(folder)], options).listings(), pool, with_digests=True)
+        run = ScanPipeline(
+            FilesystemSource([os.fsencode(folder)], options).listings(), pool, with_digests=True
+        )
         return run, list(run)
 
 
@@ -98,7 +102,7 @@ def test_workers_that_can_not_start_end_the_sweep(tmp_path: Path) -> None:
         sweep(tmp_path, SETUP, stillborn)
 
 
-def stillborn(setup: WorkerSetup, answers: Answers) -> Worker:
+def stillborn(setup: WorkerSetup, answers: DecodeCache) -> Worker:
     """No worker at all."""
     os._exit(1)
 
@@ -130,7 +134,7 @@ def test_what_is_wrong_with_the_sandbox_ends_the_sweep(
     assert caught.value.exit_code == 2
 
 
-def without_seccomp(setup: WorkerSetup, answers: Answers) -> Worker:
+def without_seccomp(setup: WorkerSetup, answers: DecodeCache) -> Worker:
     """A worker on a machine without libseccomp."""
     from hashscan.sandbox.client import Sandbox
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, Kept, Verdict
-from hashscan.scan.workers.pool import joined
+from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, StoredContentData, Verdict
+from hashscan.scan.workers.pool import merge_results
 from hashscan.scan.workers.stuck_owners import StuckOwners
 from hashscan.scan.workers.watchdog import StuckLimits
 
@@ -64,15 +64,15 @@ def test_downloads_are_not_watched() -> None:
 
 def test_the_answers_to_parts_come_in_the_order_of_the_batch() -> None:
     whole = batch([8, 7, 9, 7])
-    kept = Kept((b"x",), -1, None, confirmed=False)
+    kept = StoredContentData((b"x",), -1, None, confirmed=False)
 
-    def answer(positions: Sequence[int], kept: tuple[Kept | None, ...]) -> BatchResult:
+    def answer(positions: Sequence[int], kept: tuple[StoredContentData | None, ...]) -> BatchResult:
         items = [whole.items[position] for position in positions]
         results = tuple(FileResult(item.name, item.stat, Verdict.CLEAN) for item in items)
         return BatchResult(results, 5, kept=kept, deferred=((1, 99),), hole_bytes=2)
 
     places = [[0, 2], [1, 3]]
-    got = joined(places, [answer(places[0], (kept, None)), answer(places[1], ())])
+    got = merge_results(places, [answer(places[0], (kept, None)), answer(places[1], ())])
     assert [result.name for result in got.results] == [item.name for item in whole.items]
     assert got.kept == (kept, None, None, None)
     assert got.deferred == ((2, 99), (3, 99))

@@ -18,11 +18,11 @@ from hashscan.hashing.records import RECORDS_MAX
 from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
-from hashscan.matching.file_task import Checked
+from hashscan.matching.file_task import FileTask
 from hashscan.matching.policy import judge
-from hashscan.matching.setup import WorkerSetup, algorithms_of_lists
-from hashscan.model import MATCHES_KEPT, Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
-from hashscan.sandbox.client import Begun, Sandbox, SandboxOptions
+from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
+from hashscan.model import MATCHES_MAX, Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
+from hashscan.sandbox.client import PendingFile, Sandbox, SandboxOptions
 from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.single import match_digest
 from hashscan.scan.workers.worker import Worker
@@ -75,7 +75,7 @@ def worker_with(
         setup = replace(
             SETUP,
             lists=opened.handles,
-            algorithms=algorithms_of_lists(opened.handles),
+            algorithms=algorithms_to_compute(opened.handles),
             excepted=excepted,
         )
         if decoder is not None:
@@ -197,7 +197,7 @@ def test_many_excepted_entries_do_not_hide_the_one_that_is_not(tmp_path: Path, f
     content = encoded(scene(1))
     (files / "a.jpg").write_bytes(content)
     value = digest_of(content, "sha256", tmp_path)
-    entries = [Entry(f"e{number:03}", "sha256", value, "A1") for number in range(3 * MATCHES_KEPT)]
+    entries = [Entry(f"e{number:03}", "sha256", value, "A1") for number in range(3 * MATCHES_MAX)]
     until, now = datetime(2999, 1, 1, tzinfo=UTC), datetime.now(UTC)
     excepted = [made_exception("ours", entry, "a logo", until, "root", now) for entry in entries]
     with worker_with(tmp_path, *entries, excepted=tuple(excepted[:-1])) as worker:
@@ -215,7 +215,7 @@ def test_a_thousand_equal_entries_do_not_swell_a_finding(tmp_path: Path, files: 
     entries = [Entry(f"e{number}", "sha256", value, "A1") for number in range(1000)]
     with worker_with(tmp_path, *entries) as worker:
         (result,) = check(worker, files).values()
-    assert len(result.matches) == MATCHES_KEPT
+    assert len(result.matches) == MATCHES_MAX
     assert "999 more" in result.because
 
 
@@ -336,7 +336,7 @@ class Counting(Sandbox):
 
     begun: int = 0
 
-    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> Begun:
+    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> PendingFile:
         self.begun += 1
         return super().begin(descriptor, request, owner, fresh=fresh)
 
@@ -419,7 +419,7 @@ def test_each_of_many_files_with_the_decoder_gets_its_own_answer(tmp_path: Path,
     class Touching(Worker):
         """Finds that a file was changed while the decoder had it."""
 
-        def _finish(self, file: Checked) -> None:
+        def _finish(self, file: FileTask) -> None:
             if file.item.name == b"11":
                 os.utime(files / "11")
             super()._finish(file)
@@ -446,7 +446,7 @@ def test_a_worker_goes_on_after_an_interruption(tmp_path: Path, files: Path) -> 
     class Interrupted(Worker):
         """Ctrl-C comes while the decoder has several files."""
 
-        def _finish(self, file: Checked) -> None:
+        def _finish(self, file: FileTask) -> None:
             if file.item.name == b"14":
                 self.__class__ = Worker  # type: ignore[assignment]
                 raise KeyboardInterrupt
@@ -571,13 +571,13 @@ def test_large_pictures_are_let_go_before_the_end_of_a_batch(
     open_at_a_time = []
     conclude = Worker._conclude
 
-    def counted(worker: Worker, held: Sequence[Checked]) -> None:
+    def counted(worker: Worker, held: Sequence[FileTask]) -> None:
         open_at_a_time.append(sum(file.opened is not None for file in held))
         conclude(worker, held)
         assert all(file.opened is None for file in held)
 
     monkeypatch.setattr(Worker, "_conclude", counted)
-    monkeypatch.setattr("hashscan.scan.workers.worker.HELD_BYTES", 2 * len(listed) - 100)
+    monkeypatch.setattr("hashscan.scan.workers.worker.OPEN_BYTES_MAX", 2 * len(listed) - 100)
     with worker_with(tmp_path, Entry("e", "pdq", value, "A1")) as worker:
         found = check(worker, files)
     assert [found[f"{number}.jpg"].verdict for number in range(6)] == [Verdict.CLEAN, Verdict.MATCH] * 3

@@ -6,7 +6,7 @@ import os
 from contextlib import closing
 
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
-from hashscan.sources.base import FileTrouble, OpenFolder, Source, shown_path
+from hashscan.sources.base import FileError, OpenFolder, Source, full_path
 
 
 def batches_of(source: Source) -> list[Batch]:
@@ -21,9 +21,9 @@ def read_all(
     with closing(kind.opener(access)) as opener:
         for batch in batches:
             with opener.reopen(batch) as folder:
-                folder.announce(batch.items)
+                folder.prefetch(batch.items)
                 for item in batch.items:
-                    path = shown_path(batch.target, batch.folder, item.name)
+                    path = full_path(batch.target, batch.folder, item.name)
                     found[path + (b"@" + item.version.encode() if item.version else b"")] = _read(
                         folder, item
                     )
@@ -37,5 +37,5 @@ def _read(folder: OpenFolder, item: Item) -> bytes | Reason:
             assert len(content) == file.stat.size
             file.check_unchanged()
             return content
-    except FileTrouble as trouble:
+    except FileError as trouble:
         return trouble.reason

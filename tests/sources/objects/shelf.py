@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hashscan.model import FileStat, Item
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.store import (
     UNKNOWN_SIZE,
     Chunk,
-    Level,
-    ListingTrouble,
+    ListingError,
     ObjectStore,
-    Reading,
+    ObjectStream,
+    PrefixListing,
+    RetryableError,
     StoredObject,
-    Transient,
 )
 
 PIECE = 1000
@@ -64,22 +64,22 @@ class Shelf(ObjectStore):
             yield [self._stored(key) for key in keys[start : start + self.page]]
             self._refuse(prefix)
 
-    def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
+    def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
         self._refuse(prefix)
         found = [key for key in sorted(self.objects) if key.startswith(prefix)]
         here = [key for key in found if b"/" not in key[len(prefix) :]]
         beneath = {prefix + key[len(prefix) :].partition(b"/")[0] + b"/" for key in found if key not in here}
         if len(here) + len(beneath) > self.level_limit:
             return None
-        return Level([self._stored(key) for key in here], sorted(beneath))
+        return PrefixListing([self._stored(key) for key in here], sorted(beneath))
 
     def _refuse(self, prefix: bytes) -> None:
         if prefix in self.no_entry:
             trouble = refused(403, "AccessDenied")
-            assert isinstance(trouble, FileTrouble)
-            raise ListingTrouble.of(trouble)
+            assert isinstance(trouble, FileError)
+            raise ListingError.of(trouble)
 
-    def read(self, item: Item, offset: int) -> Reading:
+    def read(self, item: Item, offset: int) -> ObjectStream:
         key = item.name
         with self._lock:
             self.reads.append((key, offset))
@@ -90,7 +90,7 @@ class Shelf(ObjectStore):
             self._under_way -= 1
             if self.busy.get(key, 0):
                 self.busy[key] -= 1
-                raise Transient("busy")
+                raise RetryableError("busy")
             if key not in self.objects:
                 raise refused(404, "")
             cut = self.cuts.get(key, 0) > 0
@@ -98,7 +98,7 @@ class Shelf(ObjectStore):
         content = self.objects[key]
         end = offset + (len(content) - offset) // 2 if cut else len(content)
         size = len(content) if self.says_size else UNKNOWN_SIZE
-        return Reading(
+        return ObjectStream(
             self._pieces(key, offset, end, cut=cut), size, self.etags.get(key, ""), proven=self.proven
         )
 
@@ -108,7 +108,7 @@ class Shelf(ObjectStore):
             self.on_piece(key)
             yield content[start : min(start + PIECE, end)]
         if cut:
-            raise Transient("cut")
+            raise RetryableError("cut")
 
     def check(self, item: Item) -> None:
         self.checked.append(item.name)

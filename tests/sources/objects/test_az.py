@@ -13,7 +13,7 @@ import pytest
 
 from hashscan.errors import TargetError, UnreachableError
 from hashscan.model import DIRECT, Access, Reason
-from hashscan.sources.base import ClosedFolder, SkippedFile
+from hashscan.sources.base import SkippedFile, UnlistedFolder
 from hashscan.sources.objects import tries
 from hashscan.sources.objects.az import AzureSource
 from hashscan.sources.options import ListingOptions
@@ -253,7 +253,7 @@ def test_a_container_that_goes_while_listing_is_told_of(container: Container) ->
     container.client.delete_container()
     try:
         (closed,) = found.listings()
-        assert isinstance(closed, ClosedFolder)
+        assert isinstance(closed, UnlistedFolder)
     finally:
         container.client.create_container()
 

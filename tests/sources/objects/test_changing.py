@@ -14,12 +14,12 @@ from botocore.exceptions import ClientError
 
 from hashscan.model import Access, Reason
 from hashscan.registry import SOURCES
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects import s3_changing
 from hashscan.sources.objects.changeable import make_changeable
-from hashscan.sources.objects.changing import ChangeableStore, Properties, TakenError, named
+from hashscan.sources.objects.changing import ChangeableStore, ObjectExistsError, Properties, unlisted_item
 from hashscan.sources.objects.source import ObjectSource
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.store import RetryableError
 
 from . import test_az, test_gs
 from .azurite import PROGRAM, azurite
@@ -125,13 +125,13 @@ def made(store: ChangeableStore, key: bytes, content: bytes, properties: Propert
 
 
 def content_of(store: ChangeableStore, key: bytes) -> bytes:
-    told = store.describe(named(key))
-    with closing(reading := store.read(named(key, told.etag, told.version), 0)):  # type: ignore[type-var]
+    told = store.describe(unlisted_item(key))
+    with closing(reading := store.read(unlisted_item(key, told.etag, told.version), 0)):  # type: ignore[type-var]
         return b"".join(reading.chunks)
 
 
 def why(call: Callable[[], object]) -> Reason:
-    with pytest.raises(FileTrouble) as caught:
+    with pytest.raises(FileError) as caught:
         call()
     return caught.value.reason
 
@@ -140,23 +140,23 @@ def why(call: Callable[[], object]) -> Reason:
 def test_made_as_it_was_and_deleted(ground: Ground, key: bytes) -> None:
     store = ground.store
     answer = made(store, key, b"accused", ground.properties)
-    told = store.describe(named(key))
+    told = store.describe(unlisted_item(key))
     assert (told.size, told.etag, told.version) == (7, answer.etag, answer.version)
     assert {name: told.properties[name] for name in ground.properties if name != "Grants"} == {
         name: value for name, value in ground.properties.items() if name != "Grants"
     }
     assert content_of(store, key) == b"accused"
-    assert store.delete(named(key, told.etag, told.version))
-    assert why(lambda: store.describe(named(key))) is Reason.VANISHED
-    assert why(lambda: store.delete(named(key, told.etag, told.version))) is Reason.VANISHED
+    assert store.delete(unlisted_item(key, told.etag, told.version))
+    assert why(lambda: store.describe(unlisted_item(key))) is Reason.VANISHED
+    assert why(lambda: store.delete(unlisted_item(key, told.etag, told.version))) is Reason.VANISHED
     # And once more with all that was said of it.
     made(store, key, b"accused", told.properties)
-    assert store.describe(named(key)).properties == told.properties
+    assert store.describe(unlisted_item(key)).properties == told.properties
 
 
 def test_nothing_is_replaced(ground: Ground) -> None:
     made(ground.store, b"key", b"first")
-    with pytest.raises(TakenError):
+    with pytest.raises(ObjectExistsError):
         made(ground.store, b"key", b"second")
     assert content_of(ground.store, b"key") == b"first"
 
@@ -164,10 +164,10 @@ def test_nothing_is_replaced(ground: Ground) -> None:
 def test_what_took_its_place_is_left(ground: Ground) -> None:
     store = ground.store
     first = made(store, b"key", b"first")
-    store.delete(named(b"key", first.etag, first.version))
+    store.delete(unlisted_item(b"key", first.etag, first.version))
     made(store, b"key", b"second")
-    assert why(lambda: store.describe(named(b"key", first.etag))) is Reason.REPLACED
-    assert why(lambda: store.delete(named(b"key", first.etag, first.version))) in {
+    assert why(lambda: store.describe(unlisted_item(b"key", first.etag))) is Reason.REPLACED
+    assert why(lambda: store.delete(unlisted_item(b"key", first.etag, first.version))) in {
         Reason.REPLACED,
         Reason.VANISHED,
     }
@@ -180,9 +180,9 @@ def test_an_empty_one(ground: Ground) -> None:
 
 
 def test_a_key_that_is_no_utf8(ground: Ground) -> None:
-    assert why(lambda: ground.store.describe(named(b"\xff"))) is Reason.IO_ERROR
+    assert why(lambda: ground.store.describe(unlisted_item(b"\xff"))) is Reason.IO_ERROR
     assert why(lambda: made(ground.store, b"\xff", b"x")) is Reason.IO_ERROR
-    assert why(lambda: ground.store.delete(named(b"\xff", "1"))) is Reason.IO_ERROR
+    assert why(lambda: ground.store.delete(unlisted_item(b"\xff", "1"))) is Reason.IO_ERROR
 
 
 def test_a_large_one_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,11 +193,11 @@ def test_a_large_one_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         ground = s3(stack, versioned=False)
         stack.enter_context(closing(ground.store))
         answer = made(ground.store, b"key", content, ground.properties)
-        told = ground.store.describe(named(b"key", answer.etag, answer.version))
+        told = ground.store.describe(unlisted_item(b"key", answer.etag, answer.version))
         assert told.etag.endswith('-3"')
         assert told.properties["Metadata"] == ground.properties["Metadata"]
         assert content_of(ground.store, b"key") == content
-        with pytest.raises(TakenError):
+        with pytest.raises(ObjectExistsError):
             made(ground.store, b"key", b"second" * (1 << 20))
         assert content_of(ground.store, b"key") == content
         uploads = ground.store._client.list_multipart_uploads(Bucket=ground.store._bucket)  # type: ignore[attr-defined]
@@ -214,8 +214,8 @@ def test_a_service_that_heeds_no_condition_is_compared_before(monkeypatch: pytes
         monkeypatch.setattr(client, "delete_object", lambda IfMatch=None, **more: plain(**more))  # noqa: N803
         first = made(store, b"key", b"first")
         bucket.put(b"key", b"second")
-        assert why(lambda: store.delete(named(b"key", first.etag))) is Reason.REPLACED
-        assert store.delete(named(b"key", store.describe(named(b"key")).etag)) is False
+        assert why(lambda: store.delete(unlisted_item(b"key", first.etag))) is Reason.REPLACED
+        assert store.delete(unlisted_item(b"key", store.describe(unlisted_item(b"key")).etag)) is False
         assert bucket.listed() == []
 
 
@@ -231,10 +231,10 @@ def test_a_service_without_tags_and_acls(bucket: TestBucket, monkeypatch: pytest
 
         for name in ("get_object_tagging", "get_object_acl"):
             monkeypatch.setattr(store._client, name, failing)
-        assert store.describe(named(b"key")).unread == ("tags", "ACL")
+        assert store.describe(unlisted_item(b"key")).unread == ("tags", "ACL")
         status[0] = 503
-        with pytest.raises(Transient):
-            store.describe(named(b"key"))
+        with pytest.raises(RetryableError):
+            store.describe(unlisted_item(b"key"))
 
 
 def test_versions_that_a_bucket_begins_to_keep(bucket: TestBucket) -> None:
@@ -244,7 +244,7 @@ def test_versions_that_a_bucket_begins_to_keep(bucket: TestBucket) -> None:
         bucket.client.put_bucket_versioning(
             Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
         )  # fmt: skip
-        assert store.delete(named(b"key", first.etag)) is False
+        assert store.delete(unlisted_item(b"key", first.etag)) is False
         left = bucket.client.list_object_versions(Bucket=bucket.name)
         assert not left.get("Versions")
         assert not left.get("DeleteMarkers")
@@ -255,8 +255,8 @@ def test_of_versions_exactly_one_goes() -> None:
         store = make_changeable("s3", bucket.name, bucket.access)
         with closing(store):
             versions = [bucket.put(b"key", content)["VersionId"] for content in (b"1", b"2", b"3")]
-            told = store.describe(named(b"key", version=versions[1]))
-            assert store.delete(named(b"key", told.etag, told.version))
+            told = store.describe(unlisted_item(b"key", version=versions[1]))
+            assert store.delete(unlisted_item(b"key", told.etag, told.version))
             left = bucket.client.list_object_versions(Bucket=bucket.name)
         assert {found["VersionId"] for found in left["Versions"]} == {versions[0], versions[2]}
         assert not left.get("DeleteMarkers")
@@ -278,12 +278,12 @@ def test_google_s_acl_need_not_be_readable() -> None:
         with closing(store):
             made(store, b"key", b"x", {"contentType": "image/png"})
             server.acl_status = 403
-            assert store.describe(named(b"key")).unread == ("ACL",)
+            assert store.describe(unlisted_item(b"key")).unread == ("ACL",)
             server.refusals[b"key"] = 403
-            with pytest.raises(FileTrouble, match="Storage Object Viewer"):
-                store.describe(named(b"key"))
-            with pytest.raises(FileTrouble, match="Storage Object Admin"):
-                store.delete(named(b"key", "1"))
+            with pytest.raises(FileError, match="Storage Object Viewer"):
+                store.describe(unlisted_item(b"key"))
+            with pytest.raises(FileError, match="Storage Object Admin"):
+                store.delete(unlisted_item(b"key", "1"))
 
 
 def test_what_needs_which_permission(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,14 +298,14 @@ def test_what_needs_which_permission(monkeypatch: pytest.MonkeyPatch) -> None:
 
             for name in ("get_object_tagging", "get_object_acl", "delete_object", "put_object"):
                 monkeypatch.setattr(store._client, name, denied)
-            told = store.describe(named(b"key"))
+            told = store.describe(unlisted_item(b"key"))
             assert told.unread == ("tags", "ACL")
             assert "Tags" not in told.properties
             for call, right in (
-                (lambda: store.delete(named(b"key", answer.etag)), "s3:DeleteObject"),
+                (lambda: store.delete(unlisted_item(b"key", answer.etag)), "s3:DeleteObject"),
                 (lambda: made(store, b"new", b"x"), "s3:PutObject"),
             ):
-                with pytest.raises(FileTrouble, match=right) as caught:
+                with pytest.raises(FileError, match=right) as caught:
                     call()
                 assert caught.value.reason is Reason.PERMISSION
 
@@ -318,6 +318,6 @@ def test_a_service_that_heeds_no_condition_replaces_nothing(
         plain = store._client.put_object
         monkeypatch.setattr(store._client, "put_object", lambda IfNoneMatch, **more: plain(**more))  # noqa: N803
         made(store, b"key", b"first")
-        with pytest.raises(TakenError):
+        with pytest.raises(ObjectExistsError):
             made(store, b"key", b"second")
         assert content_of(store, b"key") == b"first"

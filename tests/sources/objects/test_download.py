@@ -13,11 +13,11 @@ import pytest
 
 from hashscan.errors import CredentialsError, OutputError
 from hashscan.model import Access, Batch, Item, Reason
-from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
+from hashscan.sources.base import FileError, OpenFile, OpenFolder
 from hashscan.sources.objects import download, receiving, tries
 from hashscan.sources.objects.download import ObjectOpener
-from hashscan.sources.objects.receiving import bare
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.receiving import normalize_etag
+from hashscan.sources.objects.store import RetryableError
 
 from .shelf import Shelf
 
@@ -49,13 +49,13 @@ def reasons(shelf: Shelf, **access: int) -> list[Reason | None]:
     found: list[Reason | None] = []
     items = shelf.items()
     with opened(shelf, items, **access) as folder:
-        folder.announce(items)
+        folder.prefetch(items)
         for item in items:
             try:
                 with closing(folder.open(item)) as file:
                     assert read(file) == shelf.objects[item.name]
                     file.check_unchanged()
-            except FileTrouble as trouble:
+            except FileError as trouble:
                 found.append(trouble.reason)
             else:
                 found.append(None)
@@ -109,7 +109,7 @@ def test_memory_is_bounded() -> None:
     started = threading.Semaphore(0)
     shelf.on_read = lambda key: started.release()
     with opened(shelf, items, in_flight=50, memory_bytes=100_000) as folder:
-        folder.announce(items)
+        folder.prefetch(items)
         for _ in range(10):
             assert started.acquire(timeout=10)
         # Ten fill it; no other begins before one is closed.
@@ -127,7 +127,7 @@ def test_files_that_stay_open_hold_nobody_up() -> None:
     shelf = Shelf(some(30, 10_000))
     items = shelf.items()
     with opened(shelf, items, in_flight=4, memory_bytes=100_000) as folder:
-        folder.announce(items)
+        folder.prefetch(items)
         files = [folder.open(item) for item in items]
         assert [read(file) for file in files] == list(shelf.objects.values())
         links = [os.readlink(f"/proc/self/fd/{file.descriptor}") for file in files]
@@ -141,7 +141,7 @@ def test_a_large_one_goes_to_a_file_that_has_no_name() -> None:
     shelf = Shelf(some(1, 200_000))
     items = shelf.items()
     with opened(shelf, items, memory_bytes=400_000) as folder:
-        folder.announce(items)
+        folder.prefetch(items)
         with closing(folder.open(items[0])) as file:
             assert file.content is None
             assert "hashscan-" in os.readlink(f"/proc/self/fd/{file.descriptor}")
@@ -153,7 +153,7 @@ def test_a_folder_for_large_ones_that_is_none_ends_the_sweep(monkeypatch: pytest
     monkeypatch.setattr("hashscan.sources.objects.spool.temporary_folder", lambda: "/nowhere/at/all")
     items = shelf.items()
     with opened(shelf, items, memory_bytes=400_000) as folder:
-        folder.announce(items)
+        folder.prefetch(items)
         with pytest.raises(OutputError, match="/nowhere/at/all") as caught:
             folder.open(items[0])
     assert "TMPDIR" in caught.value.remedy
@@ -179,16 +179,16 @@ def test_what_there_is_no_room_for_passes_by(says_size: bool, etag: str) -> None
     shelf.etags = {b"1": etag}
     items = shelf.items()
     with files_up_to(150_000), opened(shelf, items, memory_bytes=400_000) as folder:
-        folder.announce(items)
+        folder.prefetch(items)
         for item in items:
             with closing(folder.open(item)) as file:
                 if item.name == b"1":
-                    assert file.pieces is not None
-                    assert b"".join(file.pieces) == shelf.objects[b"1"]
+                    assert file.stream is not None
+                    assert b"".join(file.stream) == shelf.objects[b"1"]
                     file.check_unchanged()
                     assert file.stat.size == 200_000
                 else:
-                    assert file.pieces is None
+                    assert file.stream is None
                     assert read(file) == shelf.objects[item.name]
 
 
@@ -203,12 +203,12 @@ def test_a_cut_in_what_passes_by(etag: str) -> None:
         closing(folder.open(items[0])) as file,
     ):
         shelf.cuts = {b"0": 1}
-        assert file.pieces is not None
+        assert file.stream is not None
         if etag:
-            assert b"".join(file.pieces) == shelf.objects[b"0"]
+            assert b"".join(file.stream) == shelf.objects[b"0"]
         else:
-            with pytest.raises(FileTrouble, match="cut"):
-                b"".join(file.pieces)
+            with pytest.raises(FileError, match="cut"):
+                b"".join(file.stream)
 
 
 def test_a_disk_is_not_filled_to_find_out_that_it_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,9 +218,9 @@ def test_a_disk_is_not_filled_to_find_out_that_it_is_too_small(monkeypatch: pyte
     small = os.statvfs_result([*room[:4], 100_000 // room.f_frsize, *room[5:]])
     monkeypatch.setattr(os, "fstatvfs", lambda descriptor: small)
     with opened(shelf, items, memory_bytes=400_000) as folder, closing(folder.open(items[0])) as file:
-        assert file.pieces is not None
+        assert file.stream is not None
         assert not shelf.reads
-        assert b"".join(file.pieces) == shelf.objects[b"0"]
+        assert b"".join(file.stream) == shelf.objects[b"0"]
 
 
 def on_disk() -> int:
@@ -252,7 +252,7 @@ def test_disk_is_bounded(says_size: bool, held: int) -> None:
 
     shelf.on_piece = measure
     with opened(shelf, items, in_flight=8, memory_bytes=1_100_000, disk_bytes=2_000_000) as folder:
-        folder.announce(items)
+        folder.prefetch(items)
         # Fetched ahead, before anything is asked for.
         while on_disk() < 800_000:
             time.sleep(0.01)
@@ -320,10 +320,10 @@ def test_gone() -> None:
     items = shelf.items()
     del shelf.objects[b"1"]
     with opened(shelf, items) as folder:
-        folder.announce(items)
+        folder.prefetch(items)
         with closing(folder.open(items[0])):
             pass
-        with pytest.raises(FileTrouble) as caught:
+        with pytest.raises(FileError) as caught:
             folder.open(items[1])
         assert caught.value.reason is Reason.VANISHED
         with closing(folder.open(items[2])):
@@ -341,7 +341,7 @@ def test_a_batch_given_up_waits_for_nothing() -> None:
     shelf = Shelf(some(40), busy={b"%d" % number: 1000 for number in range(40)})
     items = shelf.items()
     with opened(shelf, items, in_flight=4) as folder:
-        folder.announce(items)
+        folder.prefetch(items)
     # Those under way have ended; no other has begun.
     asked = len(shelf.reads)
     time.sleep(0.05)
@@ -350,7 +350,7 @@ def test_a_batch_given_up_waits_for_nothing() -> None:
 
 @pytest.mark.parametrize("etag", ['"x"', "x", 'W/"x"'])
 def test_etags_with_and_without_quotes_are_the_same(etag: str) -> None:
-    assert bare(etag) == "x"
+    assert normalize_etag(etag) == "x"
 
 
 def test_no_credentials_cost_the_objects_of_a_batch_and_are_looked_for_again(
@@ -371,7 +371,7 @@ def test_no_credentials_cost_the_objects_of_a_batch_and_are_looked_for_again(
     batch = Batch("shelf", b"shelf://x", b"", 0, 0, tuple(shelf.items()))
     with closing(ObjectOpener(make, Access())) as opener:
         for _ in range(2):
-            with pytest.raises(FileTrouble) as caught, opener.reopen(batch):
+            with pytest.raises(FileError) as caught, opener.reopen(batch):
                 pass
             assert caught.value.reason is Reason.CREDENTIALS
             assert "shelf://x" in caught.value.detail
@@ -394,7 +394,7 @@ def test_credentials_that_end_cost_objects() -> None:
             good.wait()
         else:
             tried.append(key)
-            raise Transient("credentials could not be renewed", reason=Reason.CREDENTIALS)
+            raise RetryableError("credentials could not be renewed", reason=Reason.CREDENTIALS)
 
     shelf.on_read = end
     items = shelf.items()
@@ -402,15 +402,15 @@ def test_credentials_that_end_cost_objects() -> None:
     found: list[Reason | None] = []
     with closing(ObjectOpener(lambda url: shelf, Access(in_flight=2))) as opener:
         with opener.reopen(batch) as folder:
-            folder.announce(items)
+            folder.prefetch(items)
             for item in items:
                 try:
                     folder.open(item).close()
                     found.append(None)
-                except FileTrouble as trouble:
+                except FileError as trouble:
                     found.append(trouble.reason)
         assert len(tried) <= 2 * tries.TRIES
-        with pytest.raises(FileTrouble, match="renewed"), opener.reopen(batch):
+        with pytest.raises(FileError, match="renewed"), opener.reopen(batch):
             pass
     assert found == [None] * 2 + [Reason.CREDENTIALS] * 38
 

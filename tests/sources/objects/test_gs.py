@@ -13,7 +13,7 @@ from google.oauth2.credentials import Credentials
 
 from hashscan.errors import TargetError, UnreachableError
 from hashscan.model import Access, Reason
-from hashscan.sources.base import ClosedFolder
+from hashscan.sources.base import UnlistedFolder
 from hashscan.sources.objects import tries, unsized
 from hashscan.sources.objects.gs import GoogleSource
 from hashscan.sources.options import ListingOptions
@@ -170,7 +170,7 @@ def test_rights_that_end_while_listing_are_told_of(server: GoogleServer) -> None
     found = source(server)
     server.list_status = 403
     (closed,) = found.listings()
-    assert isinstance(closed, ClosedFolder)
+    assert isinstance(closed, UnlistedFolder)
 
 
 def refusal(target: bytes = URL, access: Access = Access(), **variables: str) -> str:  # noqa: B008

@@ -15,7 +15,7 @@ import pytest
 
 from hashscan.errors import TargetError, UnreachableError, UsageError
 from hashscan.model import DIRECT, Access, Batch, Reason
-from hashscan.sources.base import Listing, LostFile, Passed, SkippedFile
+from hashscan.sources.base import Listing, NonFileCounts, SkippedFile, UnreadableName
 from hashscan.sources.objects import tries, unsized, web_client, web_store
 from hashscan.sources.objects.http import HttpSource, HttpsSource
 from hashscan.sources.objects.store import UNKNOWN_SIZE
@@ -124,15 +124,15 @@ def test_a_pause_brings_what_was_named_so_far(objects: Objects) -> None:
     one, two = objects.put("/1", b"1"), objects.put("/2", b"2")
     batch, passed, last = named(one, b"", two)
     assert isinstance(batch, Batch)
-    assert passed == Passed()
+    assert passed == NonFileCounts()
     assert isinstance(last, Batch)
 
 
 def test_names_that_are_no_objects(objects: Objects) -> None:
     target, other = objects.put("/f", b"1"), objects.put("/other?sig=SECRET", b"2")
     listings = named(other, b"http://user:SECRET@host/f", target, targets=(target,))
-    assert [type(listing) for listing in listings] == [LostFile, LostFile, Batch]
-    lost = [listing for listing in listings if isinstance(listing, LostFile)]
+    assert [type(listing) for listing in listings] == [UnreadableName, UnreadableName, Batch]
+    lost = [listing for listing in listings if isinstance(listing, UnreadableName)]
     assert [listing.reason for listing in lost] == [Reason.OUTSIDE, Reason.NO_NAME]
     assert "SECRET" not in repr(lost)
     (skipped,) = named(target, exclude=Patterns.compile(("f",), None))

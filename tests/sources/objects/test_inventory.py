@@ -21,7 +21,7 @@ from pyarrow.parquet import write_table
 
 from hashscan.errors import TargetError
 from hashscan.sources.objects.inventory import DataFile, Manifest, check_sum, parse_manifest, rows
-from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingTrouble, StoredObject
+from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingError, StoredObject
 
 from .inventories import COLUMNS, data_file, manifest
 
@@ -158,7 +158,7 @@ def bomb() -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_damaged_data(content: bytes, words: str) -> None:
-    with pytest.raises(ListingTrouble) as caught:
+    with pytest.raises(ListingError) as caught:
         read(content)
     assert words in caught.value.detail
 
@@ -168,7 +168,7 @@ def test_a_checksum() -> None:
     check_sum(stream, DataFile("k", bytes.fromhex("9a0364b9e99bb480dd25e1f0284c8555")))
     assert stream.read() == b"content"
     check_sum(stream, DataFile("k", None))
-    with pytest.raises(ListingTrouble, match="checksum"):
+    with pytest.raises(ListingError, match="checksum"):
         check_sum(io.BytesIO(b"other"), DataFile("k", bytes(16)))
 
 
@@ -256,7 +256,7 @@ def test_parquet_with_few_columns_and_many_rows() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_damaged_parquet(content: bytes, words: str) -> None:
-    with pytest.raises(ListingTrouble) as caught:
+    with pytest.raises(ListingError) as caught:
         read(content, of_parquet())
     assert words in caught.value.detail
 
@@ -266,7 +266,7 @@ def test_parquet_spoiled_in_the_middle_costs_no_more_than_itself() -> None:
     for place in range(4, len(content), 97):
         spoiled = bytearray(content)
         spoiled[place] ^= 0xFF
-        with contextlib.suppress(ListingTrouble):
+        with contextlib.suppress(ListingError):
             read(bytes(spoiled), of_parquet())
 
 

@@ -12,7 +12,7 @@ import pytest
 from hashscan.model import FolderReason
 from hashscan.sources.objects import listing
 from hashscan.sources.objects.listing import THREADS, list_parallel
-from hashscan.sources.objects.store import ListingTrouble, StoredObject
+from hashscan.sources.objects.store import ListingError, StoredObject
 
 from .shelf import Shelf
 
@@ -84,13 +84,13 @@ def test_a_defect_is_raised_and_not_waited_for() -> None:
 
 def noted(pages: Iterator[list[StoredObject]]) -> tuple[int, str]:
     """How many pages a listing has until it is given up, and why."""
-    circle = listing.Circle()
+    circle = listing.CycleDetector()
     told = 0
     try:
         for page in pages:
             circle.note(page)
             told += 1
-    except ListingTrouble as trouble:
+    except ListingError as trouble:
         return told, trouble.detail
     return told, ""
 

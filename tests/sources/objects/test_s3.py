@@ -14,7 +14,7 @@ import pytest
 
 from hashscan.errors import TargetError, UnreachableError
 from hashscan.model import Access, Batch, FolderReason, Reason
-from hashscan.sources.base import ClosedFolder, FileTrouble, Listing, SkippedFile, shown_path
+from hashscan.sources.base import FileError, Listing, SkippedFile, UnlistedFolder, full_path
 from hashscan.sources.objects import bodies, s3_client, tries
 from hashscan.sources.objects.s3 import S3Source
 from hashscan.sources.options import ListingOptions
@@ -59,7 +59,7 @@ def listed(targets: Sequence[bytes], access: Access, options: ListingOptions | N
 def names(listings: Sequence[Listing]) -> list[bytes]:
     """The URLs of what is to be read."""
     return sorted(
-        shown_path(listing.target, listing.folder, item.name)
+        full_path(listing.target, listing.folder, item.name)
         for listing in listings
         if isinstance(listing, Batch)
         for item in listing.items
@@ -76,14 +76,14 @@ def outcomes(listings: Sequence[Listing], access: Access) -> dict[bytes, bytes |
             if not isinstance(batch, Batch):
                 continue
             with opener.reopen(batch) as folder:
-                folder.announce(batch.items)
+                folder.prefetch(batch.items)
                 for item in batch.items:
                     key = item.name + item.version.encode()
                     try:
                         with closing(folder.open(item)) as file:
                             found[key] = os.pread(file.descriptor, 1 << 26, 0)
                             file.check_unchanged()
-                    except FileTrouble as trouble:
+                    except FileError as trouble:
                         found[key] = trouble.reason
     return found
 
@@ -116,7 +116,7 @@ def test_prefixes_within_others_are_listed_once(bucket: TestBucket) -> None:
 def test_an_empty_prefix_beside_others_is_told_of(bucket: TestBucket) -> None:
     bucket.put(b"a/1", b"")
     found = listed([bucket.url + b"/a/", bucket.url + b"/gone/"], bucket.access)
-    (closed,) = (listing for listing in found if isinstance(listing, ClosedFolder))
+    (closed,) = (listing for listing in found if isinstance(listing, UnlistedFolder))
     assert (closed.folder, closed.reason) == (b"gone/", FolderReason.VANISHED)
     assert not listed([bucket.url + b"/gone/"], bucket.access)
 

@@ -10,7 +10,7 @@ import pytest
 
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Access, Batch, FolderReason, Reason
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile
+from hashscan.sources.base import Listing, NonFileCounts, SkippedFile, UnlistedFolder, UnreadableName
 from hashscan.sources.objects.s3 import S3Source
 from hashscan.sources.objects.s3_inventory import S3Inventory
 from hashscan.sources.options import ListingOptions
@@ -48,7 +48,7 @@ def keys(listings: Sequence[Listing]) -> list[bytes]:
 
 
 def others(listings: Sequence[Listing]) -> list[Listing]:
-    return [listing for listing in listings if not isinstance(listing, Batch | Passed)]
+    return [listing for listing in listings if not isinstance(listing, Batch | NonFileCounts)]
 
 
 def test_odd_keys_by_inventory_and_by_name(tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_an_inventory_in_a_bucket(bucket: TestBucket) -> None:
         # A file of it that is gone, and one that is another.
         reports.put(b"inv/data/1.csv.gz", content + b"x")
         (closed,) = others(list(source.listings()))
-        assert isinstance(closed, ClosedFolder)
+        assert isinstance(closed, UnlistedFolder)
         assert (closed.reason, "checksum" in closed.detail) == (FolderReason.IO_ERROR, True)
         reports.remove(b"inv/data/1.csv.gz")
         (closed,) = others(list(source.listings()))
-        assert isinstance(closed, ClosedFolder)
+        assert isinstance(closed, UnlistedFolder)
         assert closed.target == reports.url + b"/inv/data/1.csv.gz"
         assert closed.reason is FolderReason.VANISHED
         with pytest.raises(TargetError, match=r"can't read the inventory .*no/manifest.json: vanished"):
@@ -149,7 +149,7 @@ def test_prefixes_and_what_is_left_out(bucket: TestBucket, tmp_path: Path) -> No
         b"a/large": Reason.OVER_SIZE,
         b"a/cold": Reason.ARCHIVED,
     }
-    (closed,) = [c for c in found if isinstance(c, ClosedFolder)]
+    (closed,) = [c for c in found if isinstance(c, UnlistedFolder)]
     assert (closed.folder, closed.reason) == (b"zzz", FolderReason.VANISHED)
     with pytest.raises(TargetError, match="not of s3://elsewhere"):
         S3Inventory([b"s3://elsewhere"], options, bucket.access, manifest=location)
@@ -162,11 +162,11 @@ def test_a_spoiled_copy_costs_one_file(bucket: TestBucket, tmp_path: Path) -> No
     found = list(S3Inventory([], ListingOptions(), bucket.access, manifest=location).listings())
     assert len(keys(found)) == 5
     (closed,) = others(found)
-    assert isinstance(closed, ClosedFolder)
+    assert isinstance(closed, UnlistedFolder)
     assert closed.detail == "a file of the inventory: its checksum is not the manifest's"
     (tmp_path / "inv" / "data" / "0.csv.gz").unlink()
     (closed,) = others(list(S3Inventory([], ListingOptions(), DIRECT, manifest=location).listings()))
-    assert isinstance(closed, ClosedFolder)
+    assert isinstance(closed, UnlistedFolder)
     assert closed.reason is FolderReason.VANISHED or "not beside" in closed.detail
 
 
@@ -201,14 +201,14 @@ def test_names_of_objects(bucket: TestBucket) -> None:
         b"gone": Reason.VANISHED,
         b"x.log": Reason.EXCLUDED,
     }
-    assert [(lost.target, lost.reason) for lost in found if isinstance(lost, LostFile)] == [
+    assert [(lost.target, lost.reason) for lost in found if isinstance(lost, UnreadableName)] == [
         (url, Reason.NO_NAME),
         (b"s3://", Reason.NO_NAME),
         (b"s3:///k", Reason.NO_NAME),
     ]
     found = list(S3Source([url + b"/a"], options, bucket.access).named(iter([*names, b"s3://other/a/1"])))
     assert keys(found) == [b"a/1"]
-    assert sum(isinstance(lost, LostFile) and lost.reason is Reason.OUTSIDE for lost in found) == 6
+    assert sum(isinstance(lost, UnreadableName) and lost.reason is Reason.OUTSIDE for lost in found) == 6
 
 
 def test_a_bucket_that_is_not_there(bucket: TestBucket) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import OutputError
-from hashscan.sources.objects.spool import NoRoom, Spool
+from hashscan.sources.objects.spool import NoSpaceError, Spool
 
 CHUNKS = [b"a" * 10, b"b" * 3000, b"", b"c"]
 WHOLE = b"".join(CHUNKS)
@@ -74,7 +74,7 @@ def test_no_room_is_told_apart_from_other_trouble(monkeypatch: pytest.MonkeyPatc
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
         try:
             kept.write(WHOLE)
-            with pytest.raises(NoRoom):
+            with pytest.raises(NoSpaceError):
                 kept.write(WHOLE)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -96,13 +96,13 @@ def test_what_is_not_allowed_to_the_file_is_no_room(in_memory: bool) -> None:
     with closing(kept):
         kept.write(b"x" * 50)
         kept.write(b"x" * 3000)
-        with pytest.raises(NoRoom):
+        with pytest.raises(NoSpaceError):
             kept.write(b"x" * 1000)
     assert asked[-2:] == [3050, 4050]
 
 
 def test_more_than_the_disk_has_is_not_begun() -> None:
-    with pytest.raises(NoRoom):
+    with pytest.raises(NoSpaceError):
         Spool(in_memory=False, may_grow=lambda size: True, expected=1 << 60)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hashscan.model import Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileError
 from hashscan.sources.objects import unsized
 from hashscan.sources.objects.store import UNKNOWN_SIZE
 from hashscan.sources.objects.unsized import bounded
@@ -17,6 +17,6 @@ def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(bounded([b"12", b"345"], 5)) == [b"12", b"345"]
     chunks = bounded([b"12", b"345", b"6"], UNKNOWN_SIZE)
     assert next(chunks) == b"12"
-    with pytest.raises(FileTrouble) as caught:
+    with pytest.raises(FileError) as caught:
         next(chunks)
     assert caught.value.reason is Reason.IO_ERROR

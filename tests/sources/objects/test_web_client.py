@@ -8,10 +8,10 @@ import pytest
 import urllib3
 
 from hashscan.model import Reason
-from hashscan.sources.base import FileTrouble
-from hashscan.sources.objects.store import Transient
+from hashscan.sources.base import FileError
+from hashscan.sources.objects.store import RetryableError
 from hashscan.sources.objects.web_address import parse
-from hashscan.sources.objects.web_client import _redirected, is_public, said, trouble_of
+from hashscan.sources.objects.web_client import _redirected, describe_status, is_public, trouble_of
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_where_redirects_lead(location: str, whole: str) -> None:
     "location", ["", " ", "file:///x", "mailto:x", "http:x", "http://u:p@h/", "https://"]
 )
 def test_where_they_do_not(location: str) -> None:
-    with pytest.raises(FileTrouble) as caught:
+    with pytest.raises(FileError) as caught:
         _redirected(parse(b"http://h/a"), location)
     assert caught.value.reason is Reason.IO_ERROR
 
 
 def test_never_to_less_safety() -> None:
-    with pytest.raises(FileTrouble, match="https to http"):
+    with pytest.raises(FileError, match="https to http"):
         _redirected(parse(b"https://h/a"), "http://h/a")
 
 
@@ -76,8 +76,8 @@ def test_errors_in_words_of_our_own() -> None:
         urllib3.exceptions.MaxRetryError(None, secret, OSError(secret)),  # type: ignore[arg-type]
     ]
     found = [trouble_of(error) for error in errors]
-    assert isinstance(found[0], FileTrouble)
-    assert all(isinstance(trouble, Transient) for trouble in found[1:])
+    assert isinstance(found[0], FileError)
+    assert all(isinstance(trouble, RetryableError) for trouble in found[1:])
     assert not any("SECRET" in f"{trouble} {trouble.detail}" for trouble in found)
-    assert said(404) == "the server answers 404 (Not Found)"
-    assert said(799) == "the server answers 799"
+    assert describe_status(404) == "the server answers 404 (Not Found)"
+    assert describe_status(799) == "the server answers 799"

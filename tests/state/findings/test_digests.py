@@ -15,7 +15,7 @@ from hashscan.errors import OutputError
 from hashscan.model import Digest, FileResult, FileStat, Item, Verdict
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import result_record
-from hashscan.state.findings.digests import KnownDigests
+from hashscan.state.findings.digests import FindingDigests
 from hashscan.state.findings.findings import Findings
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
@@ -52,14 +52,14 @@ class Made:
         number = self.contents.add(kept(content), 0, 5) if keep else None
         sha256 = Digest("sha256", hashlib.sha256(content).digest())
         result = FileResult(b"x", stat, Verdict.MATCH, content=number, digests=(sha256,))
-        self.findings.judge(path, version, result, 1, etag=etag)
+        self.findings.store(path, version, result, 1, etag=etag)
         return result_record(path, result, with_digests=False, item=Item(b"x", stat, etag, version))
 
-    def done(self) -> KnownDigests:
+    def done(self) -> FindingDigests:
         self.contents.sync()
         self.contents.close()
         self.database.close()
-        return KnownDigests(self.folder)
+        return FindingDigests(self.folder)
 
 
 def test_files_and_objects(tmp_path: Path) -> None:
@@ -109,21 +109,21 @@ def test_of_what_is_not_as_the_record_has_it_nothing_is_known(
     record = records[place]
     changed: dict[str, Any] = {**record, key: text if key in {"path", "etag", "version"} else number}
     same = as_asked(changed) in map(as_asked, records)
-    with KnownDigests(folder) as known:
+    with FindingDigests(folder) as known:
         assert bool(known.of(changed)) is same
 
 
 def test_the_latest_of_several_findings_is_taken(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.put(b"/srv/a", b"one", FILE)
-    made.findings.judge(b"/srv/a", "", FileResult(b"a", FILE, Verdict.CLEAN), 2)
+    made.findings.store(b"/srv/a", "", FileResult(b"a", FILE, Verdict.CLEAN), 2)
     record = made.put(b"/srv/a", b"two", FILE)
     with made.done() as known:
         assert known.of(record) == digests_of(b"two")
 
 
 def test_without_a_state_nothing_is_known(tmp_path: Path) -> None:
-    with KnownDigests(tmp_path) as known:
+    with FindingDigests(tmp_path) as known:
         assert known.of({"type": "finding", "path": "/srv/a", "size": 1}) == {}
 
 

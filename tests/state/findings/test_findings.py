@@ -20,19 +20,19 @@ from hashscan.model import (
     FileStat,
     FolderReason,
     Item,
-    Kept,
     Reason,
+    StoredContentData,
     Verdict,
 )
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.pipeline import Sweep
-from hashscan.sources.base import ClosedFolder, Listing, SkippedFile
+from hashscan.scan.pipeline import ScanPipeline
+from hashscan.sources.base import Listing, SkippedFile, UnlistedFolder
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.shards import shard_of
 from hashscan.state.inventory.scopes import Container, Scopes
-from hashscan.state.memory import SweepMemory
+from hashscan.state.memory import ScanState
 from tests.scan.test_pipeline import Inline
 
 BUCKET = b"s3://bucket"
@@ -48,10 +48,12 @@ class Scripted(Inline):
         self.keeps = keeps
         """Whether contents are remembered, so that what has not changed is not asked about again."""
 
-    def kept(self, item: Item) -> Kept | None:
+    def kept(self, item: Item) -> StoredContentData | None:
         if self.verdicts.get(item.name) is Verdict.UNREADABLE:
             return None
-        return Kept((item.name.ljust(16), bytes(20), item.name.ljust(32)), -1, None, confirmed=False)
+        return StoredContentData(
+            (item.name.ljust(16), bytes(20), item.name.ljust(32)), -1, None, confirmed=False
+        )
 
     def answer(self, batch: Batch) -> BatchResult:
         return BatchResult(
@@ -107,8 +109,8 @@ class Site:
         endpoint: str | None = None,
     ) -> Swept:
         setup = replace(SETUP, access=Access(endpoint))
-        with SweepMemory(self.state, setup, scopes, reread=1.0, told=print) as memory:
-            run = Sweep(listings, Scripted(self.verdicts, keeps=endpoint is not None), memory=memory)
+        with ScanState(self.state, setup, scopes, reread=1.0, told=print) as memory:
+            run = ScanPipeline(listings, Scripted(self.verdicts, keeps=endpoint is not None), memory=memory)
             list(run)
             ending = memory.finish(
                 run.files_by_target,
@@ -129,7 +131,7 @@ class Site:
     ) -> Swept:
         listings: list[Listing] = [Batch("s3", BUCKET, b"", 0, 0, items)] if items else []
         if closed:
-            listings.append(ClosedFolder(BUCKET, b"", FolderReason.PERMISSION, ""))
+            listings.append(UnlistedFolder(BUCKET, b"", FolderReason.PERMISSION, ""))
         container = Container((BUCKET + at,), all_versions=all_versions, endpoint=endpoint)
         return self.over(listings, Scopes([], "", {}, containers={BUCKET: container}), endpoint=endpoint)
 
@@ -201,7 +203,7 @@ def test_a_folder_that_can_not_be_entered_stands(site: Site) -> None:
 
     def closed(found: list[Listing]) -> list[Listing]:
         kept = [one for one in found if not (isinstance(one, Batch) and one.folder == b"a")]
-        return [*kept, ClosedFolder(os.fsencode(site.tree), b"a", FolderReason.PERMISSION, "")]
+        return [*kept, UnlistedFolder(os.fsencode(site.tree), b"a", FolderReason.PERMISSION, "")]
 
     swept = site.sweep(listings=closed, accept_shrink=True)
     assert swept.standing == {site.path("a/bad")}
@@ -215,7 +217,7 @@ def test_a_folder_that_could_not_be_listed_to_its_end_stands(site: Site) -> None
             if isinstance(one, Batch) and one.folder == b"a":
                 items = tuple(item for item in one.items if item.name != b"bad")
                 listings.append(Batch(one.source, one.target, one.folder, one.device, one.inode, items))
-                listings.append(ClosedFolder(one.target, b"a", FolderReason.IO_ERROR, ""))
+                listings.append(UnlistedFolder(one.target, b"a", FolderReason.IO_ERROR, ""))
             else:
                 listings.append(one)
         return listings

@@ -11,8 +11,8 @@ from tests.state.put_finding import put_finding
 HOLD = """
 import sys
 from pathlib import Path
-from hashscan.scan.lock import SweepLock
-with SweepLock(Path(sys.argv[1])):
+from hashscan.scan.lock import ScanLock
+with ScanLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -21,7 +21,7 @@ with SweepLock(Path(sys.argv[1])):
 def test_where_no_sweep_was_there_is_nothing(tmp_path: Path) -> None:
     with History(tmp_path) as history:
         assert (history.identity, history.last, history.settled) == ("", 0, 0)
-        assert list(history.sweeps(0)) == list(history.findings(0)) == []
+        assert list(history.scans(0)) == list(history.findings(0)) == []
 
 
 def test_what_a_sweep_finds_is_told_once_it_has_ended_or_was_killed(tmp_path: Path) -> None:

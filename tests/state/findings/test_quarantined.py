@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.quarantine.captured_file import Request
+from hashscan.quarantine.captured_file import QuarantineRequest
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine
-from hashscan.state.findings.quarantined import Taken
+from hashscan.state.findings.quarantined import QuarantinedFiles
 
 TERMS = Retention(timedelta(1), timedelta(2))
 
 
 def moved(state: Path, *paths: Path) -> None:
     with Quarantine(state) as quarantine:
-        requests = [Request(os.fsencode(path), {"reason": "r"}) for path in paths]
+        requests = [QuarantineRequest(os.fsencode(path), {"reason": "r"}) for path in paths]
         assert {answer.outcome for answer in move(quarantine, requests, TERMS)} == {"done"}
 
 
@@ -39,7 +39,7 @@ def test_what_was_moved_and_not_put_back(tmp_path: Path, files: list[Path]) -> N
     moved(state, *files[:3])
     with Quarantine(state) as quarantine:
         restore(quarantine, next(iter(quarantine.items().values())))
-    taken = Taken(state, lambda words: pytest.fail(words))
+    taken = QuarantinedFiles(state, lambda words: pytest.fail(words))
     assert [taken.has(os.fsencode(path)) for path in files] == [False, True, True, False]
     assert taken.number(lambda path: True, began) == 2
     assert taken.number(lambda path: path.endswith(b"1"), began) == 1
@@ -47,7 +47,7 @@ def test_what_was_moved_and_not_put_back(tmp_path: Path, files: list[Path]) -> N
 
 
 def test_without_a_quarantine(tmp_path: Path) -> None:
-    taken = Taken(tmp_path, lambda words: pytest.fail(words))
+    taken = QuarantinedFiles(tmp_path, lambda words: pytest.fail(words))
     assert not taken.has(b"/a")
     assert os.listdir(tmp_path) == []
 
@@ -58,7 +58,7 @@ def test_a_damaged_log_is_told_of(tmp_path: Path, files: list[Path]) -> None:
     log = state / "quarantine" / "log.jsonl"
     log.write_bytes(log.read_bytes().replace(b"files", b"filed"))
     said: list[str] = []
-    taken = Taken(state, said.append)
+    taken = QuarantinedFiles(state, said.append)
     assert not taken.has(os.fsencode(files[0]))
     assert taken.number(lambda path: True, 0) == 0
     assert len(said) == 1

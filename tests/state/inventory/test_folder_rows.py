@@ -44,9 +44,9 @@ def kept(rows: FolderRows, tree: Path, scope: int) -> None:
     number = rows.filesystem(os.fsencode(tree), device)
     assert number is not None
     for name in ("there", "gone", "link"):
-        row = rows.find_or_make(os.fsencode(tree / name), number)
+        row = rows.find_or_insert(os.fsencode(tree / name), number)
         if scope != NEVER:
-            rows.see([(row, scope, SWEEP - 1, 1, 0)])
+            rows.store_checked([(row, scope, SWEEP - 1, 1, 0)])
 
 
 def left(database: sqlite3.Connection) -> list[str]:
@@ -70,7 +70,7 @@ def test_what_is_not_there_is_forgotten_whoever_came_by_it_last(
     kept(FolderRows(database, ""), tree, scope)
     # No file was met, and so no filesystem; but this one is there.
     rows = FolderRows(database, "")
-    gone = rows.forget(OWN, SWEEP, lambda _: True, closed=closed, everywhere=False)
+    gone = rows.delete_gone(OWN, SWEEP, lambda _: True, closed=closed, everywhere=False)
     assert (gone, left(database)) == (3 - len(expected), expected)
 
 
@@ -78,8 +78,8 @@ def test_what_was_met_or_is_no_part_of_the_target_stays(database: sqlite3.Connec
     rows = FolderRows(database, "")
     kept(rows, tree, OWN)
     beneath = os.fsencode(tree / "link")
-    assert rows.forget(OWN, SWEEP - 1, lambda _: True, closed=False, everywhere=False) == 0
-    assert rows.forget(OWN, SWEEP, lambda path: path == beneath, closed=False, everywhere=False) == 1
+    assert rows.delete_gone(OWN, SWEEP - 1, lambda _: True, closed=False, everywhere=False) == 0
+    assert rows.delete_gone(OWN, SWEEP, lambda path: path == beneath, closed=False, everywhere=False) == 1
     assert left(database) == ["gone", "there"]
 
 
@@ -91,7 +91,7 @@ def test_a_filesystem_that_is_not_there_keeps_its_folders(
     kept(rows, tree, OWN)
     database.execute("UPDATE filesystems SET name='another disk'")
     rows = FolderRows(database, "")
-    rows.forget(OWN, SWEEP, lambda _: True, closed=False, everywhere=everywhere)
+    rows.delete_gone(OWN, SWEEP, lambda _: True, closed=False, everywhere=everywhere)
     assert left(database) == expected
 
 
@@ -118,12 +118,12 @@ def test_files_that_are_not_there_are_forgotten_whoever_came_by_them_last(
     before = FolderRows(database, "")
     kept(before, tree, OTHER)
     (filesystem,) = before.filesystems
-    row = before.find_or_make(os.fsencode(tree / "there"), filesystem)
+    row = before.find_or_insert(os.fsencode(tree / "there"), filesystem)
     before.write(row, named(b"a"))
     before.add_piece(row, named(b"b"))
     for name in there:
         (tree / "there" / name).touch()
-    FolderRows(database, shard).forget(OWN, SWEEP, lambda _: True, closed=False, everywhere=False)
+    FolderRows(database, shard).delete_gone(OWN, SWEEP, lambda _: True, closed=False, everywhere=False)
     found, listing, _ = FolderRows(database, "").find(os.fsencode(tree / "there"), filesystem)
     assert (set(listing.names.split(b"/")) if found is not None else None) == expected
 
@@ -137,14 +137,14 @@ def test_what_was_divided_otherwise_is_taken_over(database: sqlite3.Connection) 
     names = [b"%d" % number for number in range(40)]
     inner = {name for name in names if shard_of(b"/f/" + name, 2) == 1}
     whole = FolderRows(database, "")
-    whole.write(whole.find_or_make(b"/f", 1), named(*names[:20]))
-    whole.add_piece(whole.find_or_make(b"/f", 1), named(*names[20:]))
+    whole.write(whole.find_or_insert(b"/f", 1), named(*names[:20]))
+    whole.add_piece(whole.find_or_insert(b"/f", 1), named(*names[20:]))
     for index in (1, 2):
         rows = FolderRows(database, f"{index}/2")
-        rows.write(rows.find_or_make(b"/f", 1), named(b"new"))
+        rows.write(rows.find_or_insert(b"/f", 1), named(b"new"))
         if index == 1:
             # What is in the other shard nobody has looked for yet.
             assert names_by_shard(database) == {"": set(names) - inner, "1/2": {b"new"}}
     assert names_by_shard(database) == {"": set(), "1/2": {b"new"}, "2/2": {b"new"}}
-    whole.write(whole.find_or_make(b"/f", 1), named(b"newest"))
+    whole.write(whole.find_or_insert(b"/f", 1), named(b"newest"))
     assert names_by_shard(database) == {"": {b"newest"}}

@@ -14,8 +14,8 @@ from hashscan.state.inventory.listings import (
     PROVEN,
     TRUSTED,
     UNPROVEN,
-    KeptListing,
     Listing,
+    StoredListing,
     from_bytes,
     joined,
     listing_of,
@@ -39,14 +39,14 @@ def item(name: bytes, inode: int = 7, size: int = 3, mtime: int = OLD, ctime: in
     return Item(name, FileStat(1, inode, size, mtime, ctime, 1, 0))
 
 
-def kept(*files: Item, weak: bool = False, trust: int = PROVEN) -> KeptListing:
+def kept(*files: Item, weak: bool = False, trust: int = PROVEN) -> StoredListing:
     listing, _ = listing_of(files, NOW)
     listing.contents[:] = range(len(files))
     listing.flags |= trust
-    return KeptListing(from_bytes(listing.to_bytes()), weak=weak)
+    return StoredListing(from_bytes(listing.to_bytes()), weak=weak)
 
 
-def recalled(known: KeptListing, listed: Listing) -> tuple[bool, list[int]]:
+def recalled(known: StoredListing, listed: Listing) -> tuple[bool, list[int]]:
     """Whether it is taken in order, and the contents that are known."""
     in_order = known.recall(listed)
     return in_order, listed.contents.tolist()
@@ -125,9 +125,9 @@ def test_batches_are_taken_one_after_another_and_others_are_found_in_any_order()
     first, second = (listing_of(part, NOW)[0] for part in (files[:4], files[4:]))
     assert recalled(known, second) == (False, list(range(4, 10)))
     assert recalled(known, first) == (True, list(range(4)))
-    assert not known.taken
+    assert not known.all_matched
     assert recalled(known, second) == (True, list(range(4, 10)))
-    assert known.taken
+    assert known.all_matched
     shuffled, _ = listing_of(files[::-1], NOW)
     assert recalled(known, shuffled) == (False, list(range(9, -1, -1)))
 
@@ -144,12 +144,12 @@ def test_of_equal_identities_the_latest_counts() -> None:
     old.flags |= PROVEN
     new.flags |= PROVEN
     listed, _ = listing_of([item(b"a"), item(b"b", inode=8)], NOW)
-    assert recalled(KeptListing(joined([old, new]), weak=False), listed) == (False, [2, NONE])
+    assert recalled(StoredListing(joined([old, new]), weak=False), listed) == (False, [2, NONE])
 
 
 def test_nothing_is_known_of_an_empty_folder() -> None:
     listed, _ = listing_of([item(b"a")], NOW)
-    assert recalled(KeptListing(joined([]), weak=False), listed) == (False, [NONE])
+    assert recalled(StoredListing(joined([]), weak=False), listed) == (False, [NONE])
 
 
 @pytest.mark.parametrize("weak", [False, True])
@@ -161,7 +161,7 @@ def test_nothing_is_known_of_an_empty_folder() -> None:
 def test_without_trust_in_its_ctime_a_file_is_read_again(
     weak: bool, in_order: bool, trust: int, on_trust: bool, usable: bool
 ) -> None:
-    known = KeptListing(kept(item(b"a"), trust=trust).listing, weak=weak, on_trust=on_trust)
+    known = StoredListing(kept(item(b"a"), trust=trust).listing, weak=weak, on_trust=on_trust)
     listed, _ = listing_of([item(b"a" if in_order else b"b")], NOW)
     assert recalled(known, listed) == (in_order and usable, [0 if usable else NONE])
     # The trust of then goes on with the content.
@@ -173,5 +173,5 @@ def test_one_file_without_trust_takes_none_of_the_others() -> None:
     listing.contents[:] = range(3)
     listing.flags[:] = PROVEN, 0, UNPROVEN
     listed = listing_of([item(b"%d" % number, inode=number) for number in range(3)], NOW)[0]
-    assert recalled(KeptListing(listing, weak=False), listed) == (False, [0, NONE, 2])
+    assert recalled(StoredListing(listing, weak=False), listed) == (False, [0, NONE, 2])
     assert (listed.flags & TRUSTED).tolist() == [PROVEN, 0, UNPROVEN]

@@ -12,8 +12,8 @@ from hashscan.errors import OutputError
 from hashscan.state.inventory.folder_rows import FolderRows
 from hashscan.state.maintenance import vacuum as vacuuming
 from hashscan.state.maintenance.vacuum import vacuum
-from hashscan.state.maintenance.verifying import damages
-from hashscan.state.queries.content_search import Sought, find, load
+from hashscan.state.maintenance.verifying import find_damage
+from hashscan.state.queries.content_search import DigestQuery, find, load
 from hashscan.state.queries.known_files import KnownFiles
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
@@ -56,7 +56,7 @@ def state(tmp_path: Path) -> Path:
     assert numbers == list(range(10))
     put(rows, b"/f", {b"0": 0, b"1": 1, b"2": 2, b"3": 3})
     put(rows, b"/gone", {b"4": 4})
-    rows.place()
+    rows.index_contents()
     put(rows, b"/f", {b"0": 0, b"3": 3})
     put(rows, b"/g", {b"5": 5})
     put(rows, b"/g", {b"9": 9}, piece=True)
@@ -72,19 +72,19 @@ def state(tmp_path: Path) -> Path:
 
 def assert_whole(state: Path) -> None:
     with StateReader(state) as reader:
-        assert list(damages(reader)) == []
+        assert list(find_damage(reader)) == []
         files = {file.path: file.content for file in KnownFiles(reader).all()}
         assert files.keys() == KEPT.keys()
         for path, text in KEPT.items():
             number = int(text)
-            (near,) = find(reader, [Sought("sha256", hashlib.sha256(text).digest(), 0)])
+            (near,) = find(reader, [DigestQuery("sha256", hashlib.sha256(text).digest(), 0)])
             assert near.content == files[path]
             assert [f.path for f in KnownFiles(reader).having([near.content])] == [path]
             content = load(reader, near.content)
             assert content is not None
             assert (content.since, content.reply) == (number, picture(number) if number % 2 else b"")
             if number % 2:
-                sought = Sought("pdq", hashlib.sha256(text).digest(), 0)
+                sought = DigestQuery("pdq", hashlib.sha256(text).digest(), 0)
                 assert [one.content for one in find(reader, [sought])] == [near.content]
 
 
@@ -100,7 +100,7 @@ def test_only_what_is_of_no_use_goes(state: Path) -> None:
         assert sorted(read("SELECT content FROM hits")) == [(3,), (4,)]
         assert list(read("SELECT contents FROM matched")) == [(4,)]
         assert list(read("SELECT content FROM findings")) == [(3,)]
-        assert not find(reader, [Sought("md5", hashlib.md5(b"2").digest(), 0)])
+        assert not find(reader, [DigestQuery("md5", hashlib.md5(b"2").digest(), 0)])
     again = vacuum(state)
     assert (again.contents, again.dropped) == (5, 0)
     assert_whole(state)
@@ -117,7 +117,7 @@ def test_a_sweep_goes_on_with_what_is_left(state: Path) -> None:
     contents.close()
     database.close()
     with StateReader(state) as reader:
-        assert list(damages(reader)) == []
+        assert list(find_damage(reader)) == []
 
 
 def exit_at_once(*_: object) -> None:
@@ -175,7 +175,7 @@ def test_a_reader_from_before_reads_on(state: Path) -> None:
     with StateReader(state) as reader:
         vacuum(state)
         assert reader.contents.rows == 10
-        (near,) = find(reader, [Sought("sha1", hashlib.sha1(b"9").digest(), 0)])
+        (near,) = find(reader, [DigestQuery("sha1", hashlib.sha1(b"9").digest(), 0)])
         assert near.content == 9
         assert [f.path for f in KnownFiles(reader).having([9])] == [b"/g/9"]
 
@@ -215,4 +215,4 @@ def damaged(statement: str) -> Callable[[Path], None]:
 def test_damage_is_found(state: Path, damage: Callable[[Path], None], said: str) -> None:
     damage(state)
     with StateReader(state) as reader:
-        assert [words[: len(said)] for words in damages(reader)] == [said]
+        assert [words[: len(said)] for words in find_damage(reader)] == [said]

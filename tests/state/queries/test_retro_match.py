@@ -14,8 +14,8 @@ from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Part
 from hashscan.lists.store import ListStore
 from hashscan.matching.matcher import TIGHT_THRESHOLD
-from hashscan.model import Entry, Kept
-from hashscan.state.queries.retro_match import Gains
+from hashscan.model import Entry, StoredContentData
+from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import pack
@@ -46,7 +46,7 @@ def test_just_those_that_are_near_are_found(
             run = DigestRun(Part(), 0, TURNS, 0, "pdq", digests.tobytes(), quality, 0)
             packed = pack(pack_picture(FORMATS[0], 300, 200, ("pdq",), [run]), ("pdq",))
             exact = tuple(hashlib.new(name, first).digest() for name in ("md5", "sha1", "sha256"))
-            contents.add(Kept(exact, 0, packed, False), 0, 5)
+            contents.add(StoredContentData(exact, 0, packed, False), 0, 5)
             pictures.append((digests, quality))
         values = random.integers(0, 256, (ENTRIES, 32), np.uint8)
         for place in range(0, ENTRIES, 2):
@@ -67,10 +67,10 @@ def test_just_those_that_are_near_are_found(
             and (np.bitwise_count(digests[:, None] ^ values).sum(axis=2) <= limits[:, None]).any()
         ]
         with store.open(("gained",), datetime.now(UTC)) as opened:
-            gains = Gains(database, contents, opened.handles, None)
+            gains = RetroMatcher(database, contents, opened.handles, None)
             assert gains.take() == PICTURES
             gains.commit()
-            assert Gains(database, contents, opened.handles, None).take() == 0
+            assert RetroMatcher(database, contents, opened.handles, None).take() == 0
         found = database.execute("SELECT content FROM hits ORDER BY content").fetchall()
     assert [row for (row,) in found] == wanted
     assert 20 < len(wanted) < PICTURES - 20

@@ -12,7 +12,7 @@ import pytest
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Part
-from hashscan.model import Kept
+from hashscan.model import StoredContentData
 from hashscan.state.store.contents import CONFIRMED, HIT, LACKING, LOW, ODD, STALE, Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import pack
@@ -22,9 +22,9 @@ from tests.state.put_finding import put_finding
 PROFILE = Profile(("md5/1", "sha1/1", "sha256/1"), ("pdq/1",), ("turned",), 1, 10**6, ("JPEG/JPEG",), ())
 
 
-def kept(content: bytes, said: bytes = b"", kind: int = -1, confirmed: bool = False) -> Kept:
+def kept(content: bytes, said: bytes = b"", kind: int = -1, confirmed: bool = False) -> StoredContentData:
     exact = tuple(hashlib.new(name, content).digest() for name in ("md5", "sha1", "sha256"))
-    return Kept(exact, kind, pack(said, ("pdq",)) if said else None, confirmed)
+    return StoredContentData(exact, kind, pack(said, ("pdq",)) if said else None, confirmed)
 
 
 def reply(value: bytes) -> bytes:
@@ -76,7 +76,7 @@ def test_further_digests_are_kept(opened: tuple[sqlite3.Connection, Path]) -> No
     more = replace(PROFILE, exact=("md5/1", "sha1/1", "sha256/1", "sha512/1"))
     contents = Contents(*opened, more)
     exact = (*kept(b"a").exact, hashlib.sha512(b"a").digest())
-    row = contents.add(Kept(exact, -1, None, False), 0, 5)
+    row = contents.add(StoredContentData(exact, -1, None, False), 0, 5)
     assert contents.load(row).exact["sha512"] == hashlib.sha512(b"a").digest()
     contents.close()
 

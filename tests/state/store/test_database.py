@@ -7,7 +7,7 @@ import pytest
 
 from hashscan.errors import OutputError
 from hashscan.state.store import database as module
-from hashscan.state.store.database import FILE, FOLDER, explained, open_database
+from hashscan.state.store.database import FILE, FOLDER, errors_explained, open_database
 
 
 def test_it_is_for_its_user_alone(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_damaged_one_is_set_aside(tmp_path: Path) -> None:
 def test_one_found_damaged_in_use_is_set_aside_the_next_time(tmp_path: Path) -> None:
     database, folder, _ = open_database(tmp_path)
     database.close()
-    with pytest.raises(OutputError, match="damaged") as raised, explained(folder):
+    with pytest.raises(OutputError, match="damaged") as raised, errors_explained(folder):
         raise ValueError("contradicts itself")
     assert "Sweep again" in raised.value.remedy
     database, folder, remark = open_database(tmp_path)

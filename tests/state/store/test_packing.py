@@ -12,7 +12,7 @@ from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.records import pack_failure, pack_picture
 from hashscan.hashing.variants import DigestRun, Kind, Part
 from hashscan.matching.evaluation import result_of
-from hashscan.matching.file_task import Checked
+from hashscan.matching.file_task import FileTask
 from hashscan.model import FileStat, Item, Reason
 from hashscan.state.store.packing import Packed, pack, to_keep, unpack
 
@@ -83,6 +83,6 @@ def test_what_is_cut_short_is_an_error() -> None:
 @pytest.mark.parametrize("reason", [None, Reason.COMPRESSED])
 def test_a_verdict_that_depends_on_more_than_the_content_is_not_kept(reason: Reason | None) -> None:
     """Its file would be clean in the next scan."""
-    file = Checked(ITEM, exact={"md5": bytes(16)}, as_listed=True, reason=reason)
+    file = FileTask(ITEM, exact={"md5": bytes(16)}, as_listed=True, reason=reason)
     assert (result_of(file, ["md5"]).verdict == "clean") == (reason is None)
     assert (to_keep(file, ["pdq"]) is None) == (reason is not None)

@@ -14,7 +14,7 @@ from hashscan.errors import OutputError
 from hashscan.model import FileStat, Item
 from hashscan.state.inventory.folder_rows import FolderRows
 from hashscan.state.inventory.listings import listing_of
-from hashscan.state.queries.content_search import Sought, find, load
+from hashscan.state.queries.content_search import DigestQuery, find, load
 from hashscan.state.queries.known_files import CHANGED, GONE, THERE, UNKNOWN, KnownFile, KnownFiles
 from hashscan.state.store.contents import LOW, Contents
 from hashscan.state.store.database import MARK, NewerStateError, open_database
@@ -42,7 +42,7 @@ def put(rows: FolderRows, path: bytes, files: dict[bytes, int], *, piece: bool =
     rows._database.execute("INSERT OR IGNORE INTO filesystems VALUES (1, x'61')")
     listing, _ = listing_of([item(name) for name in files], 10**18)
     listing.contents[:] = list(files.values())
-    number = rows.find_or_make(path, 1)
+    number = rows.find_or_insert(path, 1)
     (rows.add_piece if piece else rows.write)(number, listing)
 
 
@@ -60,7 +60,7 @@ def test_what_was_committed_is_found(tmp_path: Path, written: Written, indexed: 
     put(rows, b"/f", {b"a": rowa, b"p": picture, b"q": poor})
     put(rows, b"/g", {b"\xff": rowa})
     if indexed:
-        rows.place()
+        rows.index_contents()
         contents.sync()
     contents.commit()
     # A transaction is open meanwhile, as in a sweep.
@@ -69,15 +69,15 @@ def test_what_was_committed_is_found(tmp_path: Path, written: Written, indexed: 
         contents.add(kept(b"later"), 0, 5)
         contents.commit()
         for name in ("md5", "sha1", "sha256"):
-            (near,) = find(reader, [Sought(name, hashlib.new(name, b"a").digest(), 0)])
+            (near,) = find(reader, [DigestQuery(name, hashlib.new(name, b"a").digest(), 0)])
             assert (near.content, near.distance) == (rowa, 0)
-            assert not find(reader, [Sought(name, hashlib.new(name, b"later").digest(), 0)])
+            assert not find(reader, [DigestQuery(name, hashlib.new(name, b"later").digest(), 0)])
         asked = b"\3" + bytes(31)
-        (near,) = find(reader, [Sought("pdq", asked, 2)])
+        (near,) = find(reader, [DigestQuery("pdq", asked, 2)])
         assert (near.content, near.distance) == (picture, 2)
-        assert not find(reader, [Sought("pdq", asked, 1)])
+        assert not find(reader, [DigestQuery("pdq", asked, 1)])
         # Its reply has a turned picture whose digest is all zero.
-        found = find(reader, [Sought("pdq", bytes(32), 0)], every_variant=True)
+        found = find(reader, [DigestQuery("pdq", bytes(32), 0)], every_variant=True)
         assert {one.content for one in found} >= {picture, poor}
         assert load(reader, rowa) is not None
     assert paths(tmp_path, [rowa]) == [(b"/f/a", rowa), (b"/g/\xff", rowa)]
@@ -110,9 +110,9 @@ def test_a_place_that_leads_nowhere_any_more_is_no_file(tmp_path: Path, written:
     database, _, contents, rows = written
     first, second = contents.add(kept(b"a"), 0, 5), contents.add(kept(b"b"), 0, 5)
     put(rows, b"/f", {b"x": first})
-    rows.place()
+    rows.index_contents()
     put(rows, b"/f", {b"x": second})
-    rows.place()
+    rows.index_contents()
     contents.commit()
     assert paths(tmp_path, [first]) == []
     put_finding(database, b"/f/x", first, because="it is", first=3, last=4, gone=9)

@@ -16,7 +16,7 @@ from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pdq_turns import likely_turned
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Kind, Part
-from hashscan.model import ALGORITHMS, Kept
+from hashscan.model import ALGORITHMS, StoredContentData
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import pack
@@ -58,7 +58,7 @@ def add(contents: Contents, *runs: DigestRun) -> int:
     said = pack_picture(FORMATS[0], 300, 200, NAMES, runs)
     exact = tuple(hashlib.new(name, os.urandom(8)).digest() for name in ("md5", "sha1", "sha256"))
     RUNS[exact[2]] = runs
-    return contents.add(Kept(exact, 0, pack(said, NAMES), False), 0, 5)
+    return contents.add(StoredContentData(exact, 0, pack(said, NAMES), False), 0, 5)
 
 
 Found = set[tuple[int, str, bytes, int, int, int]]
@@ -104,7 +104,9 @@ def test_all_digests_come_out(contents: Contents) -> None:
             DigestRun(Part(), 0, (0,), 0, "phash", os.urandom(8), 100, 0),
             *([run_of(Part(), 1, turns[: number % 9 + 1], os.urandom(32), 3, 90)] if number % 3 else []),
         )
-        contents.add(Kept((os.urandom(16), os.urandom(20), os.urandom(32)), -1, None, False), 0, 5)
+        contents.add(
+            StoredContentData((os.urandom(16), os.urandom(20), os.urandom(32)), -1, None, False), 0, 5
+        )
         frame = Part(Kind.FRAME, number + 1)
         add(
             contents,

@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
+    "lines": 75_000,
     "modules": 561,
-    "lines": 73_345,
     "modules beyond 25 a folder": 43,
     "modules under 60 lines": 99,
     "functions over 80 lines": 2,

@@ -42,7 +42,7 @@ def names_in(folder: bytes) -> Iterable[bytes]:
 
 
 def is_there(path: bytes) -> bool:
-    """Whether there is anything by a path, as far as that can be told without another user's FUSE."""
+    """Return True if a path leads to something that is seen without asking another user's FUSE."""
     try:
         stat_absolute(path)
     except (OSError, ValueError):

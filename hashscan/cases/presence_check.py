@@ -157,7 +157,7 @@ def _look_at_file(case: Case, path: bytes) -> tuple[Presence, str]:
 
 
 def _leads(path: bytes) -> bool:
-    """Whether a path leads to anything, by links, too; also where only another user's FUSE could tell."""
+    """Return True if a path, with its symlinks, leads to something or into another user's FUSE."""
     try:
         real_path(path)
     except ForeignMountError:

@@ -76,7 +76,7 @@ class ListFolder:
 
     @property
     def identity(self) -> Path:
-        """What a local list is known by, whatever is imported into it."""
+        """The identity of a local list, which stays when a newer file is imported."""
         return self.path / "identity"
 
     @property

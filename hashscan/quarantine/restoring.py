@@ -58,8 +58,8 @@ def restore(quarantine: Quarantine, item: Item) -> None:
     """Restore one item: content, owner, mode, attributes, times.
 
     Raises:
-        QuarantineSkipped: the item stays in quarantine: it is missing or was altered, its folder is gone, or its name
-        is taken.
+        QuarantineSkipped: the item stays in quarantine: it is missing or was altered, its folder is gone, or
+            its name is taken.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
     for _, error in restore_all(quarantine, [item]):

@@ -19,7 +19,7 @@ def _triangle(angle: int) -> int:
     return 2 * place - 128 if place < 128 else 384 - 2 * place
 
 
-def test_picture(comment: str = "") -> bytes:
+def make_test_picture(comment: str = "") -> bytes:
     """Return the test picture as the content of a file.
 
     Args:

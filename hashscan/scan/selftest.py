@@ -17,7 +17,7 @@ from hashscan.lists.entry_search import find_entry
 from hashscan.lists.store import DEMO, ListHandle, ListStore
 from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
 from hashscan.model import FileResult, ListInfo, TrustState
-from hashscan.scan.canary import test_picture
+from hashscan.scan.canary import make_test_picture
 from hashscan.scan.lock import ScanLock
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.runner import run_scan, sandbox_options
@@ -55,8 +55,8 @@ def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
     with tempfile.TemporaryDirectory(prefix="hashscan-selftest-") as name:
         uploads = Path(name) / "uploads"
         uploads.mkdir()
-        (uploads / "same").write_bytes(test_picture())
-        (uploads / "likeness").write_bytes(test_picture("other bytes, same picture"))
+        (uploads / "same").write_bytes(make_test_picture())
+        (uploads / "likeness").write_bytes(make_test_picture("other bytes, same picture"))
         (uploads / "unlisted").write_bytes(b"nothing of note\n")
         yield from _sweep(limits, uploads, Path(name) / "report.jsonl")
         yield from _decoders(limits, Path(name))
@@ -134,7 +134,7 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
             lacking = bool(extra) and extra not in extras_here()
             yield Step(lacking, f"not decoded: {name}, {reason}{advice(names[name])}")
         with Worker(setup) as worker:
-            for name, content in encodings(test_picture()):
+            for name, content in encodings(make_test_picture()):
                 place = folder / "encoded"
                 place.write_bytes(content)
                 found = {match.algorithm for match in check_file(worker, bytes(place)).matches}

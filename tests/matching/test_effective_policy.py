@@ -12,7 +12,7 @@ from hashscan.settings.policy import PolicySettings
 def test_weak_lists_are_known_by_their_state() -> None:
     infos = [ListInfo(state.value, state) for state in TrustState]
     settings = PolicySettings((PolicyRule(1, Action.HELD),), (Weak.TEST,))
-    policy = effective_policy(settings, infos, None)
+    policy = effective_policy(settings, infos, None).policy
     assert policy.weak_lists == {"local": Weak.LOCAL, "stale": Weak.STALE}
     assert (policy.rules, policy.act_on) == (settings.rules, settings.act_on)
 

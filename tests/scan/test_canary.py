@@ -4,13 +4,13 @@ from pathlib import Path
 
 from hashscan.lists.canary import canary_entries
 from hashscan.model import ALWAYS_COMPUTED
-from hashscan.scan.canary import test_picture
+from hashscan.scan.canary import make_test_picture
 from hashscan.scan.workers.worker import Worker
 from tests.scan.workers.test_worker import SETUP, check
 
 
 def test_the_entries_are_the_digests_of_the_picture(tmp_path: Path) -> None:
-    (tmp_path / "canary").write_bytes(test_picture())
+    (tmp_path / "canary").write_bytes(make_test_picture())
     with Worker(SETUP) as worker:
         result = check(worker, tmp_path)["canary"]
     assert {digest.algorithm: digest.value for digest in result.digests} == {

@@ -64,8 +64,7 @@ def destroy(items: tuple[str, ...], override: bool, reason: str | None, state: P
     The record stays in the log. What nothing accuses any more is not destroyed without --override. Exits 3
     when an item stays.
     """
-    from hashscan.quarantine.releasing import destroy as destroy
-    from hashscan.quarantine.releasing import is_due
+    from hashscan.quarantine.releasing import destroy, is_due
     from hashscan.quarantine.store import Quarantine
 
     if override and (reason is None or not items):

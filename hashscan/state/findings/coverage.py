@@ -83,7 +83,7 @@ class Coverage:
         )
 
     def _is_the_same(self, match: MatchFields) -> bool:
-        """Whether the list in use is the one that a match is of, and not another of its name."""
+        """Return True if the list in use is that of a match, and not another of its name."""
         former = match.get(FORMER)
         return former is None or bool(identity_of(former) & self.identities.get(match["list"], frozenset()))
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from hashscan.scan.canary import test_picture
+from hashscan.scan.canary import make_test_picture
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
 from tests.scan.made_reports import clean, listed, many_findings
@@ -63,13 +63,13 @@ def fill(tree: Path) -> None:
         (folder / f"{number}.txt").write_bytes(b"%d" % number)
     picture = encoded(scene(3), quality=80)
     for number in range(6):
-        (tree / f"f{number}" / "found.pgm").write_bytes(test_picture(str(number)))
+        (tree / f"f{number}" / "found.pgm").write_bytes(make_test_picture(str(number)))
         (tree / f"f{number}" / "picture.jpg").write_bytes(picture)
         (tree / f"f{number}" / "broken.jpg").write_bytes(picture[: 1500 + number])
         (tree / f"f{number}" / "large").write_bytes(bytes(3 << 20))
         os.link(tree / "f0" / "found.pgm", tree / f"f{number}" / "again.pgm")
     for name in (b"\xff\n", b"\x1b[31m", b" "):
-        (tree / os.fsdecode(name)).write_bytes(test_picture())
+        (tree / os.fsdecode(name)).write_bytes(make_test_picture())
     os.symlink("f0", tree / "link")
     os.mkfifo(tree / "fifo")
     for number in range(4):
@@ -435,7 +435,7 @@ def test_findings_that_stand_are_joined_too(tmp_path: Path, run: Run) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     for number in range(48):
-        (tree / f"{number}.pgm").write_bytes(test_picture(str(number)))
+        (tree / f"{number}.pgm").write_bytes(make_test_picture(str(number)))
     reports = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
     for left in (48, 4):
         for number in range(left, 48):

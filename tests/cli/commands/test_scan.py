@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hashscan.scan.canary import test_picture
+from hashscan.scan.canary import make_test_picture
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
 from tests.waiting import until
@@ -255,7 +255,7 @@ def test_demo_says_that_it_is_a_test(run: Run, uploads: Path) -> None:
 
 def test_findings_of_test_entries_are_told_from_others(run: Run, uploads: Path, local_list: str) -> None:
     """A list's own test picture is a match, so that what follows a match can be tried; but it is no crime."""
-    (uploads / "canary").write_bytes(test_picture())
+    (uploads / "canary").write_bytes(make_test_picture())
     lists = ("--list", local_list, "--list", "demo")
     ran = run("scan", uploads, *lists, "--report", "-")
     assert (ran.code, ran.lines[-1]["verdicts"]["match"], ran.lines[-1]["test_findings"]) == (1, 3, 1)

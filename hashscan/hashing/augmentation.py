@@ -1,8 +1,9 @@
-"""Crops of a picture, whose hashes on a list find copies that were cropped.
+"""Crop pictures for hash lists, so that the digests of the crops match copies that were cropped.
 
-PDQ bears the loss of two hundredths of a side and no more, so each crop that is to be found needs a hash near
-it. Of 201 photos, cropped and saved as JPEG again, these find at least 95 % of those that lost 2 to 10 % of a
-side: evenly on all four sides, on one, or on two that face each other. Corners would take dozens more.
+PDQ tolerates a crop of up to 2 % of a side, so each larger crop needs a digest near it in the list. In a
+test with 201 photos, cropped and saved as JPEG again, these crops found at least 95 % of the copies that
+lost 2 to 10 % of a side: evenly on all four sides, on one side, or on two opposite sides. Crops at the
+corners would need dozens of digests more.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ CROPS: tuple[tuple[float, ...], ...] = (
         for side in range(4)
     ),
 )
-"""Shares of the width and height that are cut off at the left, top, right and bottom."""
+"""Crops: the shares of the width and height to cut off at the left, top, right and bottom."""
 
 _LEAST = 64
-"""Shortest side in pixels of a picture that is cropped: PDQ's own size."""
+"""Minimum length of the shorter side, in pixels, of a picture to crop: PDQ's own size."""
 
 
 def crops(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
-    """The crops of a picture in the order of `CROPS`; none of a small one.
+    """Yield the crops of a picture in the order of `CROPS`; none if the picture is small.
 
     Args:
         luma: brightness, shape (height, width).
         stored: as for `PictureHash.digest`.
 
     Yields:
-        What `PictureHash.digest` takes.
+        The arguments for `PictureHash.digest`.
     """
     height, width = luma.shape
     if min(height, width) < _LEAST:

@@ -1,6 +1,6 @@
-"""AVIF files that hold a picture and a film. Pillow shows the picture if the major brand is `avif`.
+"""Get at the second picture of an AVIF file that holds both a still picture and an image sequence.
 
-Browsers and other viewers have rules of their own for that.
+Pillow shows the still picture if the major brand is `avif`. Browsers and other viewers use other rules.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from hashscan.hashing.opening import PictureFile
 
 _LONGEST = 64 << 20
-"""Bytes of a file that is read once more to be shown otherwise."""
+"""Maximum length in bytes of a file that is read again with another brand."""
 _BOXES_MAX = 1000
 
 
 def other_avif(file: PictureFile) -> bytes | None:
-    """Return the file with another major brand, so that its other picture is shown; None if it has only one.
+    """Return the file with the other major brand, so that Pillow shows its other picture; None if it has one.
 
     Raises:
-        NotImplementedError: it is too long, or has more boxes than are looked at.
+        NotImplementedError: the file is too long, or has more boxes than are examined.
     """
     kinds = set()
     place = brand = 0
@@ -31,7 +31,7 @@ def other_avif(file: PictureFile) -> bytes | None:
             length, first = int.from_bytes(head[8:16]), place + 16
         brand = brand or first
         if length < first - place:
-            # 0 for the rest of the file.
+            # Length 0: the box extends to the end of the file.
             break
         place += length
     else:

@@ -1,4 +1,4 @@
-"""What every hash algorithm offers: bytes hashed as they stream by, or a decoded picture hashed whole."""
+"""Define the interfaces of hash algorithms: exact hashes of bytes, perceptual hashes of a decoded picture."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 from hashscan.hashing.variants import PLAIN
 
 if TYPE_CHECKING:
-    # Tables of algorithms are read by commands that must start fast.
+    # Commands that must start fast import tables of algorithms; numpy would slow them down.
     import numpy as np
     from numpy.typing import NDArray
 
 
 class Hasher(Protocol):
-    """A running exact digest, as hashlib's objects are."""
+    """A running exact digest, with the interface of hashlib's objects."""
 
     def update(self, data: memoryview, /) -> None:
-        """Take in more bytes."""
+        """Add bytes to the digest."""
 
     def digest(self) -> bytes:
-        """The digest of all bytes so far."""
+        """Return the digest of all bytes added so far."""
 
     def copy(self) -> Hasher:
-        """Return another running digest of the same bytes."""
+        """Return an independent running digest of the same bytes."""
 
 
 class ExactHash(ABC):
-    """An algorithm over a file's bytes."""
+    """A hash algorithm over a file's bytes."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def start(self) -> Hasher:
-        """A new running digest."""
+        """Return a new running digest."""
 
 
 class Hashed(NamedTuple):
@@ -43,33 +43,33 @@ class Hashed(NamedTuple):
     rendering: int
     """`PLAIN`, `SQUARED` or `ENLARGED` of `variants`."""
     turn: int
-    """Place in `variants.TURNS`."""
+    """Index in `variants.TURNS`."""
     value: bytes
     quality: int
-    """0 to 100; 100 where the algorithm has no such notion."""
+    """Quality from 0 to 100; 100 if the algorithm does not compute one."""
     doubt: int = 0
-    """Place in `variants.DOUBTS`."""
+    """Index in `variants.DOUBTS`."""
 
 
 class HashedRun(NamedTuple):
-    """Digests of one rendering of a picture, which differ by the turn alone."""
+    """Digests of one rendering of a picture, one for each turn."""
 
     rendering: int
     turns: tuple[int, ...]
     values: bytes
-    """The digests, turn by turn."""
+    """The digests, concatenated in the order of `turns`."""
     quality: int
     doubt: int = 0
     even: int = 0
-    """Share of the picture in 256ths that is even in brightness; see `colour_planes`."""
+    """Share of the picture, in 256ths, that has even brightness; see `colour_planes`."""
 
 
 class PictureHash(ABC):
-    """An algorithm over a decoded picture."""
+    """A perceptual hash algorithm over a decoded picture."""
 
     name: ClassVar[str]
     has_variants: ClassVar[bool] = False
-    """Whether `hashed` gives more than the picture as it is, and trimmed pictures are worth hashing."""
+    """True if `hashed` also yields altered renderings, and trimmed pictures are worth hashing."""
 
     @abstractmethod
     def digest(self, luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> tuple[bytes, int]:
@@ -77,11 +77,11 @@ class PictureHash(ABC):
 
         Args:
             luma: brightness, shape (height, width), 0 black to 255 white.
-            stored: height and width of the stored picture where `luma` holds the means of its blocks of 2x2,
-                4x4 or 8x8 pixels, as a JPEG decoded at a smaller scale does; None where it is the picture.
+            stored: height and width of the stored picture if `luma` holds the means of its blocks of 2x2,
+                4x4 or 8x8 pixels, as for a JPEG decoded at a smaller scale; None if `luma` is full size.
 
         Returns:
-            The digest, and its quality from 0 to 100 (100 where the algorithm has no such notion).
+            The digest, and its quality from 0 to 100 (100 if the algorithm does not compute one).
         """
 
     def hashed(
@@ -91,16 +91,16 @@ class PictureHash(ABC):
         turns: Sequence[int] = (0,),
         wanted: Collection[str] = (),
     ) -> Iterator[Hashed]:
-        """Hash one picture in all ways that were asked for and that the algorithm has.
+        """Hash one picture in all requested variants that the algorithm supports.
 
         Args:
             luma: as for `digest`.
             stored: as for `digest`.
-            turns: places in `variants.TURNS`, with 0 among them.
-            wanted: some of `variants.VARIANTS`, of which these are heeded: 512x512 and enlarged.
+            turns: indices in `variants.TURNS`, including 0.
+            wanted: some of `variants.VARIANTS`; only 512x512 and enlarged have an effect here.
 
         Yields:
-            First the picture as it is.
+            The digests, first that of the unaltered picture.
         """
         for run in self.runs(luma, stored, tuple(turns), wanted):
             size = len(run.values) // len(run.turns)
@@ -115,6 +115,6 @@ class PictureHash(ABC):
         turns: tuple[int, ...] = (0,),
         wanted: Collection[str] = (),
     ) -> Iterator[HashedRun]:
-        """The same as `hashed`, a rendering at a time."""
+        """Hash one picture as `hashed` does, but yield the digests of one rendering together."""
         value, quality = self.digest(luma, stored)
         yield HashedRun(PLAIN, (0,), value, quality)

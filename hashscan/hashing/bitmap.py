@@ -1,6 +1,7 @@
-"""Brightness of Windows bitmaps of depths, colour masks and palettes that Pillow doesn't read and viewers do.
+"""Decode Windows bitmaps (BMP) that viewers show but Pillow cannot read: depths, colour masks, palettes.
 
-Also their opacity, which it reads of some only.
+Only their brightness is decoded. The module also reads the opacity of bitmaps, which Pillow reads for some
+of them only.
 
 The format is that of BITMAPINFOHEADER and its successors in the Windows GDI documentation.
 """
@@ -18,33 +19,33 @@ from hashscan.hashing.opening import PictureFile
 
 _HEADER_SIZES = BITMAP_HEADERS - {12}
 _OF_WINDOWS = frozenset({40, 52, 56, 108, 124})
-"""Sizes of headers that may name masks; in those of OS/2 the same number is a compression."""
+"""Sizes of headers that may have colour masks; in the headers of OS/2 the same number means a compression."""
 _HEADER = struct.Struct("<IiiHHIIiiII")
 _RAW, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 3, 6
 _MASKS_AT, _ALPHA_AT = 54, 66
 _WITH_ALPHA = frozenset({56, 108, 124})
-"""Sizes of the headers that have a mask of opacity among the others."""
+"""Sizes of the headers that have an opacity mask among the colour masks."""
 _DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F), 32: (0xFF0000, 0xFF00, 0xFF)}
 _WEIGHTS = np.array((0.299, 0.587, 0.114))
-"""Of red, green and blue (ITU-R 601-2), as Pillow weighs them."""
+"""Weights of red, green and blue in brightness (ITU-R 601-2), as Pillow uses them."""
 _STRIP_BYTES = 1 << 22
 
 
 def bitmap_size(file: PictureFile) -> tuple[int, int]:
-    """Width and height in pixels.
+    """Return the width and height in pixels.
 
     Raises:
-        NotImplementedError: it is of another kind than this module reads.
+        NotImplementedError: this module does not read this kind of bitmap.
     """
     _, width, height, *_ = _header(file)
     return width, abs(height)
 
 
 def bitmap_alpha(file: PictureFile) -> NDArray[np.uint8] | None:
-    """How opaque each pixel is, shape (height, width); None where nothing is said of it.
+    """Return the opacity of each pixel, shape (height, width); None if the bitmap has no opacity mask.
 
     Raises:
-        NotImplementedError: it is of another kind than this module reads.
+        NotImplementedError: this module does not read this kind of bitmap.
     """
     size, _, _, _, bits, compression, *_ = _read_header(file)
     if not (compression == _BIT_FIELDS and size in _WITH_ALPHA) and compression != _ALPHA_BIT_FIELDS:
@@ -57,13 +58,13 @@ def bitmap_alpha(file: PictureFile) -> NDArray[np.uint8] | None:
 
 
 def bitmap_luma(file: PictureFile) -> NDArray[np.uint8]:
-    """The brightness, shape (height, width); rows that are missing are black, and `file.ran_out` tells.
+    """Return the brightness, shape (height, width); missing rows are black and set `file.ran_out`.
 
     Raises:
-        NotImplementedError: it is of another kind than this module reads.
+        NotImplementedError: this module does not read this kind of bitmap.
     """
     size, width, _, _, bits, compression, _, _, _, colours, _ = _header(file)
-    # Masks behind a header of 40 bytes come before the palette.
+    # Masks after a header of 40 bytes are stored before the palette.
     behind = {_RAW: 0, _BIT_FIELDS: 12, _ALPHA_BIT_FIELDS: 16}[compression] if size == 40 else 0
     if bits <= 8:
         greys = _palette(file, 14 + size + behind, bits, colours)
@@ -75,7 +76,7 @@ def bitmap_luma(file: PictureFile) -> NDArray[np.uint8]:
 
 
 def _plane(file: PictureFile, read: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """What a function gives for rows of a bitmap's bytes, shape (height, width)."""
+    """Convert a bitmap's rows of bytes with `read`, some rows at a time; return shape (height, width)."""
     _, width, height, _, bits, *_ = _header(file)
     file.seek(10)
     (start,) = struct.unpack("<I", file.read(4))
@@ -97,7 +98,7 @@ def _read_header(file: PictureFile) -> tuple[int, ...]:
     length = int.from_bytes(header[:4], "little")
     if len(header) < min(length, _HEADER.size):
         raise NotImplementedError
-    # What a shorter header lacks is 0.
+    # Fields that a shorter header lacks are 0.
     found: tuple[int, ...] = _HEADER.unpack(header[:length].ljust(_HEADER.size, b"\0"))
     return found
 
@@ -115,7 +116,7 @@ def _header(file: PictureFile) -> tuple[int, ...]:
 
 
 def _palette(file: PictureFile, start: int, bits: int, colours: int) -> NDArray[np.uint8]:
-    """The brightness of each index; of those beyond the palette it is 0."""
+    """Return the brightness of each palette index, shape (256,); 0 for indices beyond the palette."""
     file.seek(start)
     count = min(colours or 1 << bits, 1 << bits)
     data = file.read(4 * count)
@@ -126,7 +127,7 @@ def _palette(file: PictureFile, start: int, bits: int, colours: int) -> NDArray[
 
 
 def _indices(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Indices of `bits` bits, the first in the highest ones of a byte."""
+    """Unpack palette indices of `bits` bits each; the first is in the highest bits of a byte."""
     shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
     spread = rows[:, :, None] >> shifts & np.uint8((1 << bits) - 1)
     return spread.reshape(len(rows), -1)
@@ -143,14 +144,14 @@ def _masks(file: PictureFile, bits: int, compression: int) -> tuple[int, ...]:
 
 
 def _of_bytes(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The brightness of pixels of three bytes."""
+    """Return the brightness of pixels of three bytes: blue, green, red."""
     pixels = rows[:, : rows.shape[1] // 3 * 3].reshape(len(rows), -1, 3)
     luma: NDArray[np.uint8] = np.rint(pixels[:, :, ::-1] @ _WEIGHTS).clip(0, 255).astype(np.uint8)
     return luma
 
 
 def _scaled(rows: NDArray[np.uint8], bits: int, weights: Iterable[tuple[float, int]]) -> NDArray[np.uint8]:
-    """The weighted sum of what masks leave of each pixel, of which each is 255 at most."""
+    """Return the weighted sum of the masked parts of each pixel, each part scaled to 0 to 255."""
     values = rows.view("<u2" if bits == 16 else "<u4")
     total = np.zeros(values.shape)
     for weight, mask in weights:

@@ -1,8 +1,8 @@
-"""Finds the picture within a picture: inside a uniform border, or the largest panel among several.
+"""Trim borders: find the picture inside a uniform border, or the largest panel among several.
 
-A line (row or column) is quiet if its brightness hardly varies. Borders are the quiet lines from an edge on
-that are as bright as the edge. Panels are what quiet lines of any brightness part: a photo and the words
-below it, or the picture in a viewer's window with its bars.
+A line (row or column) is quiet if its brightness hardly varies. A border is the run of quiet lines from an
+edge that are as bright as the edge. Panels are the parts that quiet lines of any brightness separate: a photo
+and the text below it, or the picture in a viewer's window with its bars.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from hashscan.hashing.pdq_reduction import reduction
 Luma = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Box = tuple[int, int, int, int]
-"""First row, end of rows, first column, end of columns."""
+"""A rectangle: first row, end of rows, first column, end of columns."""
 Size = tuple[int, int]
 _Cut = Callable[["_Lines", bool], tuple[int, int]]
 
 _QUIET = 2.0
-"""Largest standard deviation of a border's line, in greys of 256. More would cut into skies."""
+"""Largest standard deviation of a border's line, in grey levels of 256. A larger one would cut into skies."""
 _LOOSE = 5.0
 _NARROW = 12
-"""A border of at most so many lines may vary as much: JPEG's traces of the picture cross all of it."""
+"""Maximum lines of a border that may vary up to `_LOOSE`: JPEG artefacts of the picture cross all of it."""
 _STILL = 1.0
-"""The same between panels, where no edge says how bright such lines are."""
+"""Largest standard deviation of a line between panels, where no edge gives the brightness of such lines."""
 _ALIKE = 6.0
-"""By how much the brightness of a border's lines may differ."""
+"""Largest difference in brightness between a border's lines."""
 _STEP = 0.5
-"""Share of the picture's own variation from which on a line belongs to it. What JPEG leaves beside an edge
-varies less, and so do lines that are part border and part picture."""
+"""Share of the picture's own variation from which a line belongs to the picture. JPEG artefacts beside an
+edge vary less, and so do lines that are part border and part picture."""
 _NEAR = 8
-"""Lines behind a border in which such lines may lie."""
+"""Number of lines after a border in which such lines may occur."""
 _LEAST_SIDE = 32
 _LEAST_SHARE = 0.1
-"""Least side in pixels as decoded, and least share of the area, of what is worth hashing."""
+"""Minimum side in pixels as decoded, and minimum share of the area, of a part that is worth hashing."""
 _LEVELS = 3
-"""Frames within frames, and panels within panels, that are looked through."""
+"""Maximum levels of nested frames, and of nested panels, that are examined."""
 
 
 def trimmed(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
-    """The pictures within a picture; most have none.
+    """Yield the pictures within a picture; most pictures have none.
 
     Args:
         luma: brightness, shape (height, width).
         stored: as for `PictureHash.digest`.
 
     Yields:
-        What `PictureHash.digest` takes: what is inside the border, and its largest panel.
+        The arguments for `PictureHash.digest`: the part inside the border, and its largest panel.
     """
     for box in inner_boxes(luma):
         yield part_of(luma, stored, box)
 
 
 def part_of(luma: Luma, stored: Size | None, box: Box) -> tuple[Luma, Size | None]:
-    """A part of a picture, with its size in the stored picture if that is given."""
+    """Return a part of a picture, with its size in the stored picture if `stored` is given."""
     top, bottom, left, right = box
     part = luma[top:bottom, left:right]
     if stored is None:
@@ -72,7 +72,7 @@ def part_of(luma: Luma, stored: Size | None, box: Box) -> tuple[Luma, Size | Non
 
 
 def inner_boxes(luma: Luma) -> list[Box]:
-    """What is inside the border, and its largest panel; each only where it is there and worth hashing."""
+    """Return the part inside the border, and its largest panel; each only if there and worth hashing."""
     found = best_kernel().inner_boxes(luma)
     if found is not None:
         return found
@@ -116,7 +116,7 @@ def _repeated(luma: Luma, box: Box, cut: _Cut) -> Box:
 
 
 def _inside_border(lines: _Lines, outermost: bool) -> tuple[int, int]:
-    """First and end of the lines inside the border."""
+    """Return the first line inside the border, and the end of the lines inside it."""
     number = len(lines.means)
     start = _border(lines.spreads, lines.means, outermost)
     if start == number:
@@ -126,7 +126,7 @@ def _inside_border(lines: _Lines, outermost: bool) -> tuple[int, int]:
 
 
 def _border(spreads: Floats, means: Floats, outermost: bool) -> int:
-    """How many lines from the first on belong to a border."""
+    """Return how many lines, counted from the first, belong to a border."""
     unlike = np.abs(means - means[0]) > _ALIKE
     narrow = unlike[: _NARROW + 1] | (spreads[: _NARROW + 1] >= _LOOSE)
     if outermost and narrow.any():
@@ -136,7 +136,7 @@ def _border(spreads: Floats, means: Floats, outermost: bool) -> int:
 
 
 def _largest_run(lines: _Lines, outermost: bool) -> tuple[int, int]:
-    """First and end of the most lines between quiet ones."""
+    """Return the first line and the end of the longest run of lines between quiet lines."""
     changes = np.flatnonzero(np.diff(lines.spreads < _STILL, prepend=True, append=True))
     if not changes.size:
         return 0, len(lines.means)
@@ -146,7 +146,7 @@ def _largest_run(lines: _Lines, outermost: bool) -> tuple[int, int]:
 
 
 def _sharpened(lines: _Lines, start: int, end: int) -> tuple[int, int]:
-    """Leave out what lies between border and picture, where there is a border."""
+    """Leave out the blurred lines between border and picture, if there is a border."""
     if end - start <= 4 * _NEAR:
         return start, end
     if start:
@@ -157,8 +157,8 @@ def _sharpened(lines: _Lines, start: int, end: int) -> tuple[int, int]:
 
 
 def _blurred(spreads: Floats, means: Floats, border: float) -> int:
-    """How many of the first lines are as bright as the border, and vary much less than those behind them."""
-    # Not np.median, which imports a part of numpy when it is first called.
+    """Count the first lines that are as bright as the border and vary much less than the lines after them."""
+    # Not np.median: its first call imports another part of numpy.
     level = float(np.sort(spreads[_NEAR : 2 * _NEAR])[_NEAR // 2])
     inside = (spreads[:_NEAR] >= _STEP * level) | (np.abs(means[:_NEAR] - border) > _ALIKE)
     return int(np.argmax(inside)) if inside.any() else 0

@@ -1,8 +1,8 @@
-"""Composes GIF and PNG animations as browsers do, where Pillow does it otherwise.
+"""Compose the frames of GIF and PNG animations as browsers do, where Pillow does it differently.
 
-Browsers begin with a transparent canvas, and clear what a frame leaves behind to transparent; Pillow takes
-the background's colour, or black, where the frame at hand has no transparent colour. Between the two a
-picture can be hidden. Each frame is decoded by Pillow as a picture of its own.
+Browsers begin with a transparent canvas, and clear the area of a disposed frame to transparent; Pillow clears
+it to the background's colour, or to black, if the current frame has no transparent colour. A picture can be
+hidden in this difference. Pillow decodes each frame as a picture of its own.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from hashscan.hashing.transparency import opacity_of
 Plane = NDArray[np.uint8]
 
 _KEEP, _CLEAR, _RESTORE = 1, 2, 3
-"""How GIF says what becomes of a frame before the next; 0 is as 1."""
+"""GIF's disposal methods: how a frame is removed before the next one; 0 means the same as 1."""
 _WAITS = 2
-"""Of a GIF's frame: it stays until somebody presses a key."""
+"""Flag of a GIF frame that is shown until the user presses a key."""
 _NO_TIME, _CUSTOMARY = 0.01, 0.1
-"""Seconds up to which browsers take a frame's time for none, and what they take in its place."""
+"""Longest display time in seconds that browsers ignore, and the time that they use in its place."""
 _GREYS = bytes(grey for grey in range(256) for _ in range(3))
 _CHUNKS_MAX = 1 << 17
 _BYTES_PER_PIXEL = 12
-"""Of a canvas and of the frame that is put on it, while it is."""
+"""Memory in bytes for each pixel of a canvas, and of the frame that is being put on it."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One frame before it is composed."""
+    """One frame of an animation before it is composed."""
 
     left: int
     top: int
@@ -47,29 +47,29 @@ class Piece:
     height: int
     disposal: int
     opaque: bool
-    """Whether all of it is."""
+    """True if all pixels are opaque."""
     over: bool
-    """Whether it is put over what is there, not in its place."""
+    """True if it is blended over the canvas, False if it replaces the canvas."""
     seconds: float
-    """How long it is shown."""
+    """Display time in seconds."""
     decode: Callable[[], tuple[Plane, Plane]]
-    """Gives its brightness and its alpha."""
+    """Function that returns the frame's brightness and its alpha."""
 
 
 def as_shown(seconds: float) -> float:
-    """Return how long browsers show a frame that is to be shown for so many seconds."""
+    """Return how long browsers show a frame whose file asks for this display time, both in seconds."""
     return seconds if seconds > _NO_TIME else _CUSTOMARY
 
 
 def frame_seconds(image: Image.Image, place: int, pieces: list[Piece] | None) -> float:
-    """Return how long a frame is shown that was just loaded, for ever if it is the last.
+    """Return the display time of the frame that was just loaded; infinite if it is the last one.
 
-    Animations that go round and round are taken to end, too: viewers differ in how often they show them.
+    Endless animations are treated as ending, too: viewers differ in how often they repeat them.
 
     Args:
         image: the animation.
-        place: of the frame, counted from 0.
-        pieces: its frames, where the format is GIF or PNG.
+        place: index of the frame, from 0.
+        pieces: its frames, if the format is GIF or PNG.
     """
     if pieces is None:
         last = place + 1 >= frames_known(image)
@@ -86,12 +86,12 @@ def frames_known(image: Image.Image) -> int:
 
 
 def is_animated_png(file: PictureFile) -> bool:
-    """Whether a PNG says before its pixels that it is an animation.
+    """Return True if a PNG has an animation chunk (acTL) before its pixels.
 
-    Browsers believe it however often it is said and whatever comes before it.
+    Browsers accept this chunk however often it occurs and whatever precedes it.
 
     Raises:
-        NotImplementedError: it has more chunks than are looked at.
+        NotImplementedError: the file has more chunks than are examined.
     """
     place = len(_PNG)
     for _ in range(_CHUNKS_MAX):
@@ -106,17 +106,17 @@ def is_animated_png(file: PictureFile) -> bool:
 
 
 def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], list[Piece]]:
-    """The frames of an animation, none where it makes no sense.
+    """Read the frames of an animation, without decoding them; none if the file is malformed.
 
     Args:
-        file: the animation; its position is kept.
+        file: the animation; its position is restored.
         pillow_format: "GIF" or "PNG".
 
     Returns:
         Width and height of the canvas, and the frames.
 
     Raises:
-        NotImplementedError: it has more chunks than are looked at.
+        NotImplementedError: the file has more chunks than are examined.
     """
     place = file.tell()
     file.seek(0)
@@ -130,7 +130,7 @@ def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], l
 
 
 def is_composed_otherwise(size: tuple[int, int], pieces: list[Piece], pillow_format: str) -> bool:
-    """Return whether Pillow composes an animation otherwise than browsers."""
+    """Return True if Pillow composes an animation differently from browsers."""
     if not pieces:
         return False
     first = pieces[0]
@@ -140,7 +140,7 @@ def is_composed_otherwise(size: tuple[int, int], pieces: list[Piece], pillow_for
         return True
     if pillow_format == "PNG":
         return any(piece.disposal == _CLEAR for piece in pieces)
-    # Pillow goes on as before where nothing is said.
+    # Pillow keeps the previous disposal method if a frame has none.
     later = False
     for piece in pieces:
         if later and piece.disposal == 0:
@@ -152,7 +152,7 @@ def is_composed_otherwise(size: tuple[int, int], pieces: list[Piece], pillow_for
 def composed_frames(
     size: tuple[int, int], pieces: list[Piece], max_pixels: int
 ) -> Iterator[tuple[Plane, Plane]]:
-    """Each frame of an animation as browsers compose it.
+    """Yield each frame of an animation as browsers compose it.
 
     Args:
         size: width and height of the canvas.
@@ -160,11 +160,11 @@ def composed_frames(
         max_pixels: see `opening.DEFAULT_MAX_PIXELS`.
 
     Yields:
-        Its brightness over black and its alpha, shape (height, width); they are changed by the next.
+        Its brightness over black and its alpha, shape (height, width); the next step overwrites both arrays.
 
     Raises:
-        UndecodedError: it is too large.
-        Exception: whatever Pillow raises.
+        UndecodedError: the canvas or a frame is too large.
+        Exception: any exception of Pillow.
     """
     check_pixels(_BYTES_PER_PIXEL * size[0] * size[1], max_pixels)
     black = np.zeros(size[::-1], np.uint8)
@@ -191,7 +191,7 @@ def _put(black: Plane, alpha: Plane, luma: Plane, opacity: Plane, *, over: bool)
 
 
 def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
-    """The blocks of a GIF (GIF89a specification, sections 17 to 26), as far as there are whole ones."""
+    """Read the blocks of a GIF (GIF89a specification, sections 17 to 26) up to the first incomplete one."""
     width, height, flags = struct.unpack("<6xHHB2x", file.read(13))
     common = file.read(3 << (flags & 7) + 1) if flags & 0x80 else b""
     pieces: list[Piece] = []
@@ -214,7 +214,7 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
             continue
         descriptor = file.read(9)
         if len(descriptor) < 9:
-            # What came before is shown.
+            # Viewers show the frames before this one.
             break
         left, top, across, down, local = struct.unpack("<4HB", descriptor)
         palette = file.read(3 << (local & 7) + 1) if local & 0x80 else common
@@ -235,7 +235,7 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
 
 
 def _pass_blocks(file: PictureFile) -> bool:
-    """Go on behind the blocks of data; False where they don't end."""
+    """Skip the data blocks; return False if their end is missing."""
     while length := file.read(1):
         if length == b"\0":
             return True
@@ -260,7 +260,7 @@ def _gif_decoder(
         indices = np.asarray(image)
         colours = np.frombuffer(palette, np.uint8).reshape(-1, 3)
         greys, opacity = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
-        # As Pillow weighs them. What has no colour is not shown.
+        # Pillow's weights. Indices without a colour are not shown.
         weighed = colours.astype(np.uint32) @ np.array((19595, 38470, 7471), np.uint32) + 0x8000 >> 16
         greys[: len(colours)], opacity[: len(colours)] = weighed, 255
         if transparent >= 0:
@@ -271,7 +271,7 @@ def _gif_decoder(
 
 
 def _png(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
-    """The frames of a PNG (third edition, sections 11.3.6.1 to 11.3.6.3)."""
+    """Read the frames of an animated PNG (third edition, sections 11.3.6.1 to 11.3.6.3)."""
     file.seek(len(_PNG))
     header = b""
     before: list[bytes] = []
@@ -285,7 +285,7 @@ def _png(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
             opaque = header[9] in {0, 2, 3} and b"tRNS" not in {kind[4:8] for kind in before}
             decode = _png_decoder(file, list(spans), header[8:13], (width, height), b"".join(before))
             seconds = as_shown(count / (per_second or 100))
-            # 0 to 2 are keep, clear and restore.
+            # PNG's disposal values 0 to 2 are keep, clear and restore.
             pieces.append(Piece(left, top, width, height, disposal + 1, opaque, blend == 1, seconds, decode))
         spans.clear()
 
@@ -334,5 +334,5 @@ def _png_decoder(
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    # Pillow checks this of what it needs.
+    # Pillow checks the CRC of the chunks that it needs.
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -1,8 +1,8 @@
-"""The planes of colour of pictures and of their parts that are even in brightness.
+"""Extract the chroma planes of pictures, and of their parts that have even brightness.
 
-What such a part shows can only be in its colours. The picture reduced to 64x64, as PDQ hashes it, is looked
-at in tiles of 4x4. A tile is even if its brightness varies by less than 12 of 256 greys; black and white
-ones, which have no colours, are left out.
+Such a part can show something only in its colours. The picture reduced to 64x64, as PDQ hashes it, is
+divided into tiles of 4x4. A tile is even if its brightness varies by less than 12 of 256 grey levels; black
+and white tiles, which have no colours, are left out.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from hashscan.hashing.plain_jpeg import scale_of
 Luma = NDArray[np.uint8]
 
 _LEAST = 26
-"""Tiles of 256 in a part that is worth hashing: a tenth of the picture."""
+"""Minimum number of tiles, of 256, in a part that is worth hashing: a tenth of the picture."""
 _BOXES = 4
 _LEAST_SIDE = 32
-"""In pixels as decoded, of what is worth hashing."""
+"""Minimum side, in pixels as decoded, of a part that is worth hashing."""
 _REDUCIBLE = frozenset({"RGB", "RGBX", "YCbCr", "CMYK", "LAB"})
-"""Modes without opacity or a palette, of which Pillow makes no copy when it reduces them."""
+"""Modes without opacity or a palette; Pillow makes no copy of such a picture when it reduces it."""
 _STRIP_PIXELS = 1 << 20
 _TILES = 16
 _SAMPLES = 128
 _STEP = 4.0
-"""Greys by which the next line may differ on average, besides twice what those inside do."""
+"""Mean difference, in grey levels, allowed for the next line beyond twice the median difference inside."""
 
 
 def coloured_frames(frame: Frame, image: Image.Image, *, whole: bool, even: bool) -> list[Frame]:
@@ -49,13 +49,13 @@ def coloured_frames(frame: Frame, image: Image.Image, *, whole: bool, even: bool
         even: whether those of its even parts are.
 
     Raises:
-        Exception: whatever Pillow raises.
+        Exception: any exception of Pillow.
     """
     same_size = frame.luma.shape == (image.height, image.width)
     found = list(_even_parts(frame, image)) if even and same_size and not is_grey(image) else []
     for look, plane in chroma_planes(image) if whole else ():
         found.append(replace(frame, luma=plane, look=look, chroma=None))
-        # A border that is told by its brightness may not be by its colour.
+        # A border that its brightness shows may not be visible in its colour.
         for box in inner_boxes(frame.luma) if same_size else ():
             part, stored = part_of(plane, frame.blocks_of, box)
             found.append(replace(frame, luma=part, blocks_of=stored, look=look, chroma=None))
@@ -76,7 +76,7 @@ def _even_parts(frame: Frame, image: Image.Image) -> Iterator[Frame]:
 
 
 def _reduced(image: Image.Image, area: tuple[int, int, int, int], scale: int) -> Image.Image:
-    """Return a part of a picture at a smaller scale, in colours; without a large copy of it."""
+    """Return a part of a picture at a smaller scale, in colours, without making a large copy of it."""
     if image.mode in _REDUCIBLE:
         return image.reduce(scale, area)
     left, top, right, bottom = area
@@ -91,7 +91,7 @@ def _reduced(image: Image.Image, area: tuple[int, int, int, int], scale: int) ->
 
 
 def even_boxes(luma: Luma) -> list[Box]:
-    """Return the largest even parts of a picture, to the pixel where they have sharp edges.
+    """Return the largest even parts of a picture; exact to the pixel where their edges are sharp.
 
     Args:
         luma: brightness, shape (height, width).
@@ -117,7 +117,7 @@ def _at(tile: int, length: int) -> int:
 
 
 def _grown(luma: Luma, box: Box) -> Box:
-    """Add lines to a part as long as each hardly differs from the one before it."""
+    """Extend a part on all sides by the lines that hardly differ from the line before."""
     top, bottom, left, right = box
     top, bottom = _more_lines(luma[:, left:right], top, bottom)
     left, right = _more_lines(luma[top:bottom].T, left, right)

@@ -1,6 +1,6 @@
-"""Finds what picture files say of their colours besides them: profiles, and numbers that stand for one.
+"""Find the colour information in picture files: ICC profiles, and numbers that define a colour space.
 
-All that is said is given, also where formats have rules which of two counts: viewers differ in that.
+All of it is returned, even where the format defines which of two applies: viewers differ in that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 _VALUES = np.linspace(0, 1, 4096)
 _SRGB_XY = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
-"""White, red, green and blue as x and y."""
+"""Chromaticities of sRGB: x and y of white, red, green and blue."""
 _PRIMARIES = {
     8: (0.31, 0.316, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),
     10: (1 / 3, 1 / 3, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0),
@@ -38,7 +38,7 @@ _PRIMARIES = {
 }
 _D50 = np.array((0.9642, 1.0, 0.8249))
 _CONES = np.array(((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296)))
-"""Bradford's, by which colours are adapted to another white."""
+"""Bradford's matrix, for the adaptation of colours to another white point."""
 
 _CHUNKS_MAX, _BOXES_MAX, _BOX_BYTES = 10_000, 1_000, 16 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -48,21 +48,21 @@ _ICC_SEGMENT = b"ICC_PROFILE\0"
 
 @dataclass(slots=True)
 class ColourTags:
-    """What a file says."""
+    """The colour information of a file."""
 
     profiles: list[bytes] = field(default_factory=list)
-    """Odd ones, each once."""
+    """The profiles that are not ordinary, each once."""
     depth: int = 8
-    """Bits of a sample, where the format is PNG."""
+    """Bits of a sample, if the format is PNG."""
     unreadable: bool = False
-    """Whether something was said that can't be followed."""
+    """True if the file has colour information that cannot be applied."""
     apertures: list[bytes] = field(default_factory=list)
-    """Of AVIF the boxes `clap`, each once: the parts of the picture that are to be shown."""
+    """The boxes `clap` (clean aperture) of an AVIF, each once: the parts of the picture to show."""
 
     def add(self, profile: object) -> None:
-        """One more, unless it is an ordinary one."""
+        """Add a profile, unless it is ordinary."""
         if not isinstance(profile, bytes) or not is_profile(profile):
-            # No viewer has a use for it.
+            # No viewer applies it.
             return
         if is_ordinary(profile) or profile in self.profiles:
             return
@@ -75,7 +75,7 @@ class ColourTags:
                 self.add_coding(profile[at + 8 : at + 12])
 
     def add_aperture(self, box: bytes) -> None:
-        """A part of the picture (ISO/IEC 14496-12, section 12.1.4)."""
+        """Add a clean aperture: a part of the picture (ISO/IEC 14496-12, section 12.1.4)."""
         if len(box) < _APERTURE.size or box in self.apertures:
             return
         if len(self.apertures) >= _APERTURES_MAX:
@@ -84,7 +84,7 @@ class ColourTags:
         self.apertures.append(box)
 
     def aperture_boxes(self, width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
-        """Left, top, right and bottom of each part within a picture of a size, as Pillow takes them."""
+        """Yield left, top, right and bottom of each part within a picture of this size, in Pillow's order."""
         for box in self.apertures:
             numbers = _APERTURE.unpack(box)
             if 0 in numbers[1::2]:
@@ -97,7 +97,7 @@ class ColourTags:
                 yield first_x, first_y, end_x, end_y
 
     def add_coding(self, coding: bytes) -> None:
-        """Primaries and transfer by number (ITU-T H.273)."""
+        """Add a profile for primaries and a transfer function given by their numbers (ITU-T H.273)."""
         if len(coding) < 2 or is_ordinary_coding(coding):
             return
         primaries, transfer = coding[:2]
@@ -109,14 +109,14 @@ class ColourTags:
 _PROFILES_MAX = 3
 _APERTURES_MAX = 4
 _APERTURE = struct.Struct(">IIIIiIiI")
-"""Width, height, and the centre's distance from that of the picture to the right and below, as fractions."""
+"""Width, height, and the offset of the centre from the picture's centre (right, down), as fractions."""
 
 
 def tags_of_picture(image: Image.Image, file: PictureFile, pillow_format: str) -> ColourTags:
-    """What an opened picture's file says of its colours, if that is out of the ordinary.
+    """Return the colour information of an opened picture's file that is not ordinary.
 
     Args:
-        image: opened.
+        image: the opened picture.
         file: its file.
         pillow_format: its format.
     """
@@ -138,15 +138,15 @@ def tags_of_picture(image: Image.Image, file: PictureFile, pillow_format: str) -
             _add_boxes(found, file, (b"jp2h",))
         case "BMP":
             _add_bitmap(found, file)
-    # Pillow's reading of it is one, too.
+    # Pillow may read another profile than the code above.
     found.add(image.info.get("icc_profile"))
     return found
 
 
 def jpeg_profiles(segments: list[bytes]) -> list[bytes]:
-    """The profiles of a JPEG (ICC.1, annex B.4), given what its segments APP2 hold.
+    """Return the profiles of a JPEG (ICC.1, annex B.4), given the contents of its APP2 segments.
 
-    There is one, but for files that give a piece of it twice.
+    There is at most one, unless the file contains a piece of it twice.
     """
     pieces: dict[int, list[bytes]] = {}
     for segment in segments:
@@ -160,7 +160,7 @@ def jpeg_profiles(segments: list[bytes]) -> list[bytes]:
 
 
 def _add_png(found: ColourTags, file: PictureFile, start: int) -> None:
-    """The chunks before the pixels (PNG, third edition, section 11.3.2)."""
+    """Add the colour chunks before the pixels (PNG, third edition, section 11.3.2)."""
     file.seek(start + len(_PNG))
     gammas, chromaticities = list[int](), list[tuple[int, ...]]()
     for _ in range(_CHUNKS_MAX):
@@ -188,7 +188,7 @@ def _add_png(found: ColourTags, file: PictureFile, start: int) -> None:
 
 
 def _add_numbers(found: ColourTags, gamma: int, corners: tuple[int, ...]) -> None:
-    """The numbers of gAMA and cHRM, in hundred thousandths; 0 and none where there are none."""
+    """Add a profile for the numbers of gAMA and cHRM, in units of 1/100,000; 0 and () if there are none."""
     exponent = 1e5 / gamma if gamma else 2.2
     light = _VALUES**exponent
     colorants = _colorants(tuple(number / 1e5 for number in corners) or _SRGB_XY)
@@ -197,7 +197,7 @@ def _add_numbers(found: ColourTags, gamma: int, corners: tuple[int, ...]) -> Non
 
 
 def _inflated(found: ColourTags, chunk: bytes) -> bytes:
-    """The profile in a chunk: a name, a NUL, the method 0, and the profile compressed."""
+    """Return the profile in an iCCP chunk: a name, a NUL, the method 0, and the compressed profile."""
     _, _, rest = chunk.partition(b"\0")
     if not rest or rest[0]:
         return b""
@@ -205,7 +205,7 @@ def _inflated(found: ColourTags, chunk: bytes) -> bytes:
     try:
         profile = decompressor.decompress(rest[1:], PROFILE_MAX)
     except zlib.error:
-        # Viewers have no use for it either.
+        # Viewers cannot apply it either.
         return b""
     if decompressor.unconsumed_tail:
         found.unreadable = True
@@ -213,7 +213,7 @@ def _inflated(found: ColourTags, chunk: bytes) -> bytes:
 
 
 def _add_icons(found: ColourTags, file: PictureFile) -> None:
-    """The PNG files within an icon."""
+    """Add the colour information of the PNG files within an icon."""
     file.seek(0)
     content = file.read(_BOX_BYTES)
     place = -1
@@ -226,7 +226,10 @@ def _add_icons(found: ColourTags, file: PictureFile) -> None:
 
 
 def _add_boxes(found: ColourTags, file: PictureFile, containers: tuple[bytes, ...]) -> None:
-    """The boxes `colr` of an ISO base media file (ISO/IEC 23008-12) or of JPEG 2000 (ISO/IEC 15444-1)."""
+    """Add the boxes `colr` and `clap` of an ISO base media file or of JPEG 2000.
+
+    Sources: ISO/IEC 23008-12 and ISO/IEC 15444-1.
+    """
     left = _BOXES_MAX
     spans = [(0, file.size)]
     while spans:
@@ -237,7 +240,7 @@ def _add_boxes(found: ColourTags, file: PictureFile, containers: tuple[bytes, ..
                 found.unreadable = True
                 return
             if kind in containers:
-                # After its version and flags.
+                # The content of `meta` begins after its version and flags.
                 spans.append((first + 4 if kind == b"meta" else first, after))
             elif kind == b"clap":
                 file.seek(first)
@@ -248,7 +251,7 @@ def _add_boxes(found: ColourTags, file: PictureFile, containers: tuple[bytes, ..
 
 
 def _boxes(file: PictureFile, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, first byte and end of each box between two places."""
+    """Yield the kind, first content byte and end of each box between two positions."""
     while start + 8 <= end:
         file.seek(start)
         head = file.read(16)
@@ -269,12 +272,12 @@ def _add_colour_box(found: ColourTags, content: bytes) -> None:
     elif kind in {b"prof", b"rICC"}:
         found.add(content[4:])
     elif content[:1] in {b"\2", b"\3"}:
-        # Of JPEG 2000, before it the method, precedence and approximation.
+        # JPEG 2000: the method, precedence and approximation precede the profile.
         found.add(content[3:])
 
 
 def _add_bitmap(found: ColourTags, file: PictureFile) -> None:
-    """The colour space of a bitmap's header (BITMAPV4HEADER and BITMAPV5HEADER)."""
+    """Add the colour space of a bitmap's header (BITMAPV4HEADER and BITMAPV5HEADER)."""
     file.seek(14)
     header = file.read(124)
     if len(header) < 108:
@@ -294,10 +297,14 @@ def _add_bitmap(found: ColourTags, file: PictureFile) -> None:
 
 
 def _colorants(corners: tuple[float, ...]) -> Floats:
-    """X, Y and Z of red, green and blue, adapted to D50, from x and y of white and of them."""
+    """Return X, Y and Z of red, green and blue, adapted to D50, shape (3, 3).
+
+    Args:
+        corners: x and y of white, red, green and blue.
+    """
     x, y = np.array(corners[0::2]), np.array(corners[1::2])
     if not (y > 0).all():
-        # The imaginary primaries of some spaces have none.
+        # The imaginary primaries of some spaces have no luminance (y is 0).
         y = y.clip(1e-6)
     tristimulus = np.stack((x / y, np.ones(4), (1 - x - y) / y), axis=1)
     white, primaries = tristimulus[0], tristimulus[1:]
@@ -311,7 +318,7 @@ def _colorants(corners: tuple[float, ...]) -> Floats:
 
 
 def _light(transfer: int) -> Floats:
-    """The light of `_VALUES` by transfer characteristics; that over 203 candelas is white, as in HDR."""
+    """Return the light of `_VALUES` under a transfer function; 203 candelas count as white, as in HDR."""
     match transfer:
         case 5:
             return _VALUES**2.8

@@ -1,6 +1,6 @@
-"""Shows pictures as their colour profiles say, where these are odd (see `profiles`).
+"""Apply ICC colour profiles to pictures, where these are not ordinary (see `profiles`).
 
-littleCMS parses and applies them, inside the sandbox as all that strangers' bytes meet.
+littleCMS parses and applies the profiles, inside the sandbox like all code that parses untrusted bytes.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from hashscan.hashing.profiles import TABLES, tags_of, without
 Plane = NDArray[np.uint8]
 
 PROFILE_MAX = 16 << 20
-"""Longest profile in bytes; those of presses have some megabytes."""
+"""Maximum length of a profile in bytes; profiles of printing presses have some megabytes."""
 
 _PIXELS = 1 << 19
-"""Of larger pictures so many are taken. Each takes half a microsecond."""
+"""Number of pixels to sample from larger pictures. Each takes half a microsecond."""
 _EXACT = ImageCms.Flags.NOOPTIMIZE
-"""By default littleCMS resamples tables, which smooths what was made to be steep."""
+"""Flag to keep tables as they are. By default littleCMS resamples them, which smooths steep curves."""
 _TRIED = 4096
-"""Pixels by which it is judged whether a profile changes anything."""
+"""Number of pixels to test whether a profile changes anything."""
 _ALIKE, _FLAT = 0.98, 4.0
-"""Correlation with what is stored from which on it does not; the least standard deviation to say so of."""
+"""Correlation with the stored values above which a profile changes nothing, and the minimum standard
+deviation of the pixels for this test."""
 _RAMP = Image.frombytes("L", (256, 1), bytes(range(256)))
 _SRGB = ImageCms.createProfile("sRGB")
 _CURVES = frozenset({b"rTRC", b"kTRC"})
@@ -37,26 +38,26 @@ _CURVES = frozenset({b"rTRC", b"kTRC"})
 def shown(
     image: Image.Image, profile: bytes, alpha: Plane | None
 ) -> Iterator[tuple[Image.Image, Plane | None]]:
-    """A loaded picture as viewers show it that heed its profile, which may leave more than one way.
+    """Yield a loaded picture as viewers show it that apply its profile; viewers may do so in several ways.
 
     Args:
-        image: loaded, a JPEG at its full size.
+        image: the picture, loaded; a JPEG at its full size.
         profile: its profile.
-        alpha: how opaque it is, shape (height, width), or None.
+        alpha: its opacity, shape (height, width), or None.
 
     Yields:
-        The picture in sRGB and its alpha, at a smaller size if it is large; nothing where that looks like
-        what is stored.
+        The picture in sRGB and its alpha, at a smaller size if it is large; nothing if the result looks like
+        the stored picture.
 
     Raises:
         NotImplementedError: the profile can't be applied.
-        Exception: whatever Pillow raises.
+        Exception: any exception of Pillow.
     """
     source = _for_space(image, profile[16:20])
     if source is None:
         return
     if source.mode == "L":
-        # Of all greys each is looked up.
+        # Convert each of the 256 grey levels once.
         for said, intent in _ways(profile):
             yield source.point(list(_transformed(_RAMP, said, intent).convert("L").tobytes())), alpha
         return
@@ -73,10 +74,10 @@ def shown(
 
 
 def _transformed(image: Image.Image, profile: bytes, intent: int) -> Image.Image:
-    """A picture in sRGB.
+    """Convert a picture to sRGB.
 
     Raises:
-        NotImplementedError: littleCMS makes nothing of the profile; other libraries may.
+        NotImplementedError: littleCMS cannot apply the profile; other libraries may.
     """
     try:
         read = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -89,7 +90,7 @@ def _transformed(image: Image.Image, profile: bytes, intent: int) -> Image.Image
 
 
 def _alike(one: Plane, other: Plane) -> bool:
-    """Whether the brightness of some pixels differs by contrast alone, and by no more than a little."""
+    """Return True if two brightnesses of the same pixels differ only slightly, and only in contrast."""
     x, y = (plane.ravel() - plane.mean() for plane in (one, other))
     spreads = float(np.sqrt((x * x).mean())), float(np.sqrt((y * y).mean()))
     if min(spreads) < _FLAT or max(spreads) > 2 * min(spreads):
@@ -98,7 +99,7 @@ def _alike(one: Plane, other: Plane) -> bool:
 
 
 def _ways(profile: bytes) -> list[tuple[bytes, int]]:
-    """How viewers may read one profile: as a profile for them, and a rendering intent."""
+    """Return the ways in which viewers may read one profile: the profile to use and a rendering intent."""
     places = {signature: offset for signature, offset, _, _ in tags_of(profile)}
     tables = [name for name in TABLES if name in places]
     ways, seen = [(profile, 0)], set[int]()
@@ -110,7 +111,7 @@ def _ways(profile: bytes) -> list[tuple[bytes, int]]:
                 if intent:
                     ways.append((profile, intent))
     if any(name.startswith(b"D2B") for name in tables):
-        # Not all know these.
+        # Not all viewers support these tags.
         ways.append((without(profile, TABLES[:4]), 0))
     if tables and not _CURVES.isdisjoint(places):
         ways.append((without(profile, TABLES), 0))
@@ -118,10 +119,10 @@ def _ways(profile: bytes) -> list[tuple[bytes, int]]:
 
 
 def _for_space(image: Image.Image, space: bytes) -> Image.Image | None:
-    """A picture in the colours that a profile is for; None where no viewer could apply it.
+    """Convert a picture to the colour space of a profile; return None if no viewer could apply the profile.
 
     Raises:
-        NotImplementedError: it is for colours that pictures aren't stored in.
+        NotImplementedError: the profile is for a colour space that pictures aren't stored in.
     """
     match space:
         case b"GRAY":
@@ -140,9 +141,9 @@ def _for_space(image: Image.Image, space: bytes) -> Image.Image | None:
 
 
 class _Random:
-    """Numbers that follow from each pixel of a picture.
+    """Pseudo-random numbers seeded with all pixels of a picture.
 
-    So nobody can draw one picture on the pixels that are taken by them, and another on the others.
+    The sampled pixels cannot be predicted, so nobody can draw one picture on them and another on the others.
     """
 
     def __init__(self, image: Image.Image) -> None:
@@ -152,22 +153,22 @@ class _Random:
         self._seed = digest.digest()
 
     def below(self, limit: int, *shape: int) -> NDArray[np.uint32]:
-        """As many as a shape has places; others each time."""
+        """Return an array of this shape with numbers from 0 to `limit` - 1; different ones at each call."""
         self._seed = hashlib.sha256(self._seed).digest()
         numbers = hashlib.shake_256(self._seed).digest(4 * int(np.prod(shape)))
         return (np.frombuffer(numbers, "<u4") % np.uint32(limit)).reshape(shape)
 
 
 def _pixels_of(image: Image.Image, random: _Random) -> Image.Image:
-    """Some pixels of a picture, in a row."""
+    """Return sampled pixels of a picture, in one row."""
     y, x = random.below(image.height, _TRIED), random.below(image.width, _TRIED)
     return Image.frombytes(image.mode, (_TRIED, 1), np.asarray(image)[y, x].tobytes())
 
 
 def _smaller(image: Image.Image, alpha: Plane | None, random: _Random) -> tuple[Image.Image, Plane | None]:
-    """A large picture made smaller by taking one pixel of each square.
+    """Reduce a large picture and its alpha by taking one pixel of each square.
 
-    Their means would not do: curves that swap tones make something else of them.
+    The mean of a square would be wrong: curves that swap tones map it to something else.
     """
     width, height = image.size
     step = int(np.ceil(np.sqrt(width * height / _PIXELS)))
@@ -188,7 +189,7 @@ def _smaller(image: Image.Image, alpha: Plane | None, random: _Random) -> tuple[
 
 
 def inverted_cmyk(image: Image.Image) -> Plane:
-    """The brightness of a picture in CMYK if its inks are stored inverted; viewers don't agree on that."""
+    """Return the brightness of a CMYK picture with its inks inverted; viewers differ in whether they invert."""
     luma = np.empty((image.height, image.width), np.uint8)
     for top, strip in strips(image):
         luma[top : top + strip.height] = luma_of(ImageChops.invert(strip))

@@ -1,7 +1,7 @@
-"""Renderings of pictures whose brightness hardly varies: with more contrast, and their planes of colour.
+"""Render pictures whose brightness hardly varies: raise their contrast, and extract their chroma planes.
 
-PDQ takes a picture for no picture where there is little contrast in its brightness. People still see one, if
-it is faint, or if it is drawn in colours of one brightness.
+PDQ gives a picture with little contrast in brightness a low quality, so it is not matched. People can still
+see such a picture if it is faint, or if it is drawn in colours of one brightness.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from hashscan.hashing.variants import CB, CR
 Plane = NDArray[np.uint8]
 
 _LEAST = 6
-"""Greys between the 5th and the 95th hundredth of a plane's values, below which there is nothing to see."""
+"""Minimum grey levels between the 5th and 95th percentile of a plane's values; below, nothing is visible."""
 _DARK, _BRIGHT = 32, 224
-"""What these become, so that values beyond them stay apart, too."""
+"""New values of the two percentiles; they leave room for the values beyond, so that these stay distinct."""
 
 
 def raised(plane: Plane) -> Plane | None:
-    """A plane with its contrast raised, the same where it has enough; None where there is nothing to see.
+    """Raise the contrast of a plane; return it unchanged if it has enough, None if nothing is visible in it.
 
-    Single spots and lines that are black or white change nothing, as they would the least and largest value.
+    Percentiles are used, not the minimum and maximum, which a single black or white spot or line would set.
     """
     image = Image.fromarray(plane)
     shares = np.cumsum(image.histogram()) / plane.size
@@ -38,12 +38,12 @@ def raised(plane: Plane) -> Plane | None:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Return whether a picture has no colours by its mode."""
+    """Return True if a picture's mode has no colours."""
     return image.mode in {"1", "L", "LA", "La", "I", "F"} or image.mode.startswith("I;16")
 
 
 def chroma_planes(image: Image.Image) -> list[tuple[int, Plane]]:
-    """The planes of colour of a loaded picture with their looks, contrast raised; none of a grey one."""
+    """Return the chroma planes of a loaded picture with their looks, contrast raised; none for a grey one."""
     if is_grey(image):
         return []
     planes = np.empty((2, image.height, image.width), np.uint8)
@@ -55,7 +55,7 @@ def chroma_planes(image: Image.Image) -> list[tuple[int, Plane]]:
 
 
 def _colours(strip: Image.Image) -> NDArray[np.uint8]:
-    """Shape (height, width, 3): brightness, and two planes of colour."""
+    """Return shape (height, width, 3): brightness and two chroma planes."""
     if strip.mode not in {"YCbCr", "LAB"}:
         if strip.mode in {"RGBa", "PA"}:
             strip = strip.convert("RGBA")

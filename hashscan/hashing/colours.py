@@ -189,7 +189,7 @@ def _smaller(image: Image.Image, alpha: Plane | None, random: _Random) -> tuple[
 
 
 def inverted_cmyk(image: Image.Image) -> Plane:
-    """Return the brightness of a CMYK picture with its inks inverted; viewers differ in whether they invert."""
+    """Return the brightness of a CMYK picture with its inks inverted, as some viewers show it."""
     luma = np.empty((image.height, image.width), np.uint8)
     for top, strip in strips(image):
         luma[top : top + strip.height] = luma_of(ImageChops.invert(strip))

@@ -1,4 +1,4 @@
-"""What the sandbox runs: decode one picture and compute its digests."""
+"""Decode one picture and compute its digests: the code that runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ _AUGMENT = "augment=crop"
 _VARIANTS = "variants="
 
 _CLEAR = 100
-"""Quality of brightness from which on colours show nothing else; 3 of 202 photographs had less."""
+"""Quality of a brightness digest from which colours show nothing more; 3 of 202 photographs had less."""
 
 _EVEN = 80
-"""Share in 256ths of one part that is even in brightness, from which on colours may show something there. The
-202 photographs had 75 at most, and seven of them 64 or more."""
+"""Share of the picture, in 256ths, of one part with even brightness, from which colours may show something
+there. The 202 photographs had 75 at most, and seven of them 64 or more."""
 
 _PATIENCE = 1.6
-"""How many times as long a decoder may take that is asked to be patient. What one has found in its time on an
-idle machine, another shall still come to on a busy one."""
+"""Factor by which a patient request raises the time limit of a decoder. A decoder on a busy machine must get
+as far as an earlier one did on an idle machine."""
 
 
 def load(*arguments: str) -> Decode:
-    """Make ready everything that decoding needs, since no file can be opened once the sandbox is closed.
+    """Load everything that decoding needs, since no file can be opened once the sandbox is closed.
 
-    To be called once in a fresh process, before it forks and before anything is forbidden.
+    Call it once in a fresh process, before it forks and before the sandbox restricts anything.
 
     Args:
         arguments: dotted paths of picture hashes (`hashscan.hashing.pdq:PDQ`) in the order of the reply's
-            digests, and perhaps `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes it
-            may take) and `variants=NAME,NAME` (some of `VARIANTS`; all without it). With `augment=crop` there
-            are also the digests of crops.
+            digests. Optional: `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes the
+            decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
+            compute the digests of crops, too.
 
     Returns:
-        A function from an open descriptor and a request to a reply (see `records`). It raises nothing over
-        whatever is in the file, but MemoryError where the system has no memory left.
+        A function from an open descriptor and a request to a reply (see `records`). No content of the file
+        makes it raise an exception; it raises MemoryError if the system has no memory left.
     """
-    # A second thread of the linear algebra library would not survive the fork, nor be allowed.
+    # A second thread of the linear algebra library would not survive the fork, and the sandbox forbids it.
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     from hashscan.hashing.frames import Limits
@@ -82,10 +82,10 @@ def load(*arguments: str) -> Decode:
             module, _, name = argument.partition(":")
             hashes.append(getattr(importlib.import_module(module), name)())
     _warm_up(_decoder(hashes, Limits(), (), augmented=False), FORMATS)
-    # What comes after decoding is the same for all formats.
+    # The steps after decoding are the same for all formats.
     _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True), FORMATS[:1])
-    # What lives now lives as long as the process. Not to be looked at again spares each decoder the copying
-    # of these pages.
+    # All objects of this moment live as long as the process. Excluding them from garbage collection saves
+    # each forked decoder from copying their pages.
     gc.collect()
     gc.freeze()
     return _decoder(hashes, limits, wanted, augmented=augmented, memory=memory)
@@ -120,7 +120,7 @@ def _decoder(
         except MemoryError:
             shortfall = Reason.MEMORY
         if shortfall is Reason.MEMORY and memory:
-            # Raises where the system hasn't a quarter of what we may take: the picture isn't to blame then.
+            # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.
             _try_to_take(memory // 4)
         if not found.runs:
             return pack_failure(shortfall or Reason.BROKEN)
@@ -130,7 +130,7 @@ def _decoder(
 
 
 class _Found:
-    """The digests of one file's pictures."""
+    """The digests of one file's pictures, collected while they are decoded."""
 
     def __init__(self, hashes: Sequence[PictureHash], wanted: Collection[str], *, augmented: bool) -> None:
         from hashscan.hashing.repeats import Repeats
@@ -144,7 +144,7 @@ class _Found:
         """Width and height of the first picture, in pixels."""
 
     def take(self, frame: Frame) -> None:
-        """Hash one more, unless one before it shows the same; and its colours where they may show more."""
+        """Hash one more picture, unless it repeats an earlier one; and its colours if they may show more."""
         whole = frame.part == WHOLE
         first = whole and not frame.look
         new, judgement = self._hashed(frame, keep=first)
@@ -172,9 +172,9 @@ class _Found:
                 self.take(plane)
 
     def _hashed(self, frame: Frame, *, keep: bool) -> tuple[list[DigestRun], Judgement]:
-        """The digests of a picture, and what it is to those before it.
+        """Return the digests of a picture, and how it relates to the earlier pictures of the file.
 
-        Of one that repeats another, there are only those that tell it, unless they are to be kept.
+        For a repeated picture, only the digests that show the repetition are returned, unless `keep` is set.
         """
         from hashscan.hashing.renderings import runs_of
 
@@ -184,7 +184,7 @@ class _Found:
         told, seen = new, self._repeats
         if all(map(_is_poor, new)):
             new += found
-            # With its contrast raised.
+            # Compare the digests of the picture with raised contrast.
             told, seen = [run for run in new if not _is_poor(run)][:1], self._faint
         judgement = seen.judge([next(run.digests()) for run in told], frame.seconds)
         if judgement.repeated and not keep:
@@ -195,10 +195,10 @@ class _Found:
         return new, judgement
 
     def all_runs(self) -> list[DigestRun]:
-        """Those that a reply must hold, and as many others as it has room for.
+        """Return the runs that a reply must contain, and as many others as fit.
 
-        Left out without a word are only further variants of planes, and of pictures whose likeness is
-        doubted: a short drawn animation fills a reply with them.
+        Only further variants of planes, and of pictures whose similarity says little, are left out without
+        being counted: a short drawn animation fills a reply with them.
         """
         runs = self.runs + [run for run in self._further if _must_fit(run)]
         room = RECORDS_MAX - sum(len(run.turns) for run in runs)
@@ -218,10 +218,10 @@ def _is_poor(run: DigestRun) -> bool:
 
 
 def _try_to_take(size: int) -> None:
-    """Map so many bytes and let them go, unused.
+    """Allocate and release `size` bytes of memory, to check that the system has them.
 
     Raises:
-        MemoryError: the system has not so many left.
+        MemoryError: the system doesn't have that much memory left.
     """
     try:
         mmap.mmap(-1, size).close()
@@ -230,9 +230,9 @@ def _try_to_take(size: int) -> None:
 
 
 def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:
-    """Decode a whole, a cut and a spoilt file of each format, one of several, one with a profile.
+    """Decode sample files of each format, since Pillow imports many of its modules on first use.
 
-    Pillow imports what it needs late.
+    They are an intact, a truncated and a corrupt file, one of several pictures, and one with a profile.
     """
     from hashscan.hashing.samples import samples, samples_of_colours, samples_of_several
 

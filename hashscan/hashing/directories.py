@@ -1,7 +1,7 @@
-"""The few things in TIFF directories that tell of other pictures in a file, or of how to turn this one.
+"""Read TIFF directories: the EXIF orientation of a picture, and the positions of other pictures in its file.
 
-Such directories stand in TIFF files, EXIF data and the index of a multi-picture JPEG. They are read here and
-not by Pillow, which reads all of a directory and takes longer for it than for a thumbnail.
+TIFF files, EXIF data and the index of a multi-picture JPEG have such directories. This module reads only
+these few tags; Pillow reads a whole directory, which takes longer than decoding a thumbnail.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 ReadAt = Callable[[int, int], bytes]
-"""Up to so many bytes from an offset; fewer at the end."""
+"""A function from an offset and a size to the bytes there; fewer at the end of the file."""
 
 _ORIENTATION = 0x0112
 _SUB_DIRECTORIES = 0x014A
@@ -21,7 +21,7 @@ _PICTURE_INDEX = 0xB002
 _WANTED = frozenset({_ORIENTATION, _SUB_DIRECTORIES, _JPEG_OFFSET, _JPEG_LENGTH, _PICTURE_INDEX})
 
 _SIZES = {3: (2, "H"), 4: (4, "I"), 13: (4, "I"), 7: (1, "B")}
-"""Bytes and `struct` letter of a value, by type, for the types that the tags above come in."""
+"""Size in bytes and `struct` letter of a value, by type, for the types of the tags above."""
 
 _MAX_TAGS = 512
 _MAX_DIRECTORIES = 16
@@ -32,22 +32,22 @@ _Values = dict[int, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Directories:
-    """What was found."""
+    """The values found in TIFF directories."""
 
     orientation: int = 1
-    """How to turn the picture before it is shown, 1 to 8 (EXIF 2.32, section 4.6.4); 1 is not at all."""
+    """EXIF orientation of the picture, 1 to 8 (EXIF 2.32, section 4.6.4); 1 means that it is upright."""
 
     previews: tuple[tuple[int, int], ...] = ()
-    """Offset and length of each JPEG that a directory has for a preview; they may lie outside of the file."""
+    """Offset and length of each JPEG preview named by a directory; they may lie outside of the file."""
 
 
 def read_directories(read: ReadAt) -> Directories:
     """Read the directories of EXIF data or of a TIFF file (TIFF 6.0, section 2).
 
-    Strangers write them, so whatever isn't as it should be is passed over.
+    The data are untrusted, so malformed values are skipped.
 
     Args:
-        read: gives bytes at an offset from the start of the TIFF header.
+        read: returns bytes at an offset from the start of the TIFF header.
     """
     orientation = 1
     previews: list[tuple[int, int]] = []
@@ -61,23 +61,23 @@ def read_directories(read: ReadAt) -> Directories:
 
 
 def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:
-    """Offset and length of the further pictures of a multi-picture JPEG (CIPA DC-007, section 5.2.3).
+    """Return offset and length of the further pictures of a multi-picture JPEG (CIPA DC-007, section 5.2.3).
 
     Args:
-        read: gives bytes at an offset from the start of the index's own TIFF header, from which the
-            pictures' offsets count too.
+        read: returns bytes at an offset from the start of the index's own TIFF header; the pictures'
+            offsets count from there, too.
     """
     for values in _walk(read):
         entries = bytes(values.get(_PICTURE_INDEX, ()))
         order = "<" if read(0, 2) == b"II" else ">"
         found = struct.iter_unpack(order + "4xII4x", entries[: len(entries) // 16 * 16])
-        # The first picture's offset is 0, whatever that would count from.
+        # The first picture's offset is always 0.
         return tuple((offset, length) for length, offset in found if offset and length)[:_MAX_PICTURES]
     return ()
 
 
 def _walk(read: ReadAt) -> Iterator[_Values]:
-    """The wanted values of each directory and of those beneath it; no more than a camera writes."""
+    """Yield the wanted values of each directory and its sub-directories; no more than a camera writes."""
     header = read(0, 8)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(header[:4])
     if order is None or len(header) < 8:
@@ -95,7 +95,7 @@ def _walk(read: ReadAt) -> Iterator[_Values]:
 
 
 def _directory(read: ReadAt, order: str, offset: int) -> tuple[_Values, int]:
-    """The wanted values of one directory by tag, and where the next one is (0 for nowhere)."""
+    """Return the wanted values of one directory by tag, and the offset of the next directory (0 for none)."""
     counted = read(offset, 2)
     if len(counted) < 2:
         return {}, 0

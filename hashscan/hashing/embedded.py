@@ -1,4 +1,4 @@
-"""Where other pictures lie within an opened picture file, and what its EXIF data say of its orientation."""
+"""Locate previews and further pictures within an opened picture file, and read its EXIF orientation."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ _PHOTOSHOP_HEADER = 28
 
 
 class Described(Protocol):
-    """A picture of which Pillow's `info` is known."""
+    """A picture that has Pillow's `info`."""
 
     @property
     def info(self) -> Mapping[Any, Any]:
-        """What its header says, by Pillow's names."""
+        """Return the metadata of its header, by Pillow's names."""
 
 
 class HeldFile(io.BytesIO):
-    """A file within one whose bytes Pillow has already read."""
+    """A file embedded in another file, whose bytes Pillow has already read."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
         self.size = len(content)
         """Length in bytes."""
         self.ran_out = False
-        """Never told; see `PreadFile`."""
+        """Always False; see `PreadFile`."""
 
 
 def orientation_of(image: Described) -> int:
-    """How EXIF says to turn the picture before it is shown, 1 to 8 (EXIF 2.32, section 4.6.4)."""
-    # Of a TIFF file Pillow has turned the picture itself, and there is no EXIF data beside it.
+    """Return the EXIF orientation of the picture, 1 to 8 (EXIF 2.32, section 4.6.4)."""
+    # Pillow turns the picture of a TIFF file itself, and gives no EXIF data for it.
     return _exif(image).orientation
 
 
 def previews_of(image: Described, file: PreadFile, pillow_format: str) -> list[PreadFile | HeldFile]:
-    """The JPEGs that a picture file carries to be shown small: of EXIF, of a TIFF's directories, of a PSD.
+    """Return the JPEG previews of a picture file: from EXIF, from a TIFF's directories, from a PSD.
 
-    None is known to be one.
+    It is not checked that they are JPEGs.
     """
     if pillow_format == "JPEG":
         exif = _exif_bytes(image)
@@ -59,7 +59,7 @@ def previews_of(image: Described, file: PreadFile, pillow_format: str) -> list[P
 
 
 def pictures_beside(image: Described, file: PreadFile) -> list[PreadFile]:
-    """The further pictures of a multi-picture JPEG; empty for others, and where the index makes no sense."""
+    """Return the further pictures of a multi-picture JPEG; none for other files or a malformed index."""
     index, start = image.info.get("mp"), image.info.get("mpoffset")
     if not isinstance(index, bytes) or not isinstance(start, int):
         return []

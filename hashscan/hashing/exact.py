@@ -1,4 +1,4 @@
-"""Exact digests, of a file's bytes."""
+"""Compute the exact digests (MD5, SHA-1, SHA-256, SHA-512, XXH3) of a file's bytes in one read."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ import xxhash
 from hashscan.hashing.base import ExactHash, Hasher
 
 _BUFFER_SIZE = 256 * 1024
-"""It stays in the processor's cache while one digest after another reads it. Measured with md5, sha1 and
-sha256 together, 64 KiB to 4 MiB are equally fast, so this is large enough for disks and small for memory."""
+"""Size of the read buffer in bytes. It stays in the processor's cache while one digest after another reads
+it. Measured with md5, sha1 and sha256 together, sizes from 64 KiB to 4 MiB are equally fast; this one is
+large enough for disks and needs little memory."""
 
 _BEYOND = 64 << 20
-"""Bytes that are read of a file beyond its size."""
+"""Maximum number of bytes that are read beyond a file's stated size."""
 
 
 class MD5(ExactHash):
-    """MD5 (RFC 1321): what most lists of known material still consist of."""
+    """MD5 (RFC 1321), which most lists of known material still use."""
 
     name = "md5"
 
     def start(self) -> Hasher:
-        """A new running digest."""
+        """Return a new running digest."""
         return hashlib.md5(usedforsecurity=False)
 
 
@@ -36,17 +37,17 @@ class SHA1(ExactHash):
     name = "sha1"
 
     def start(self) -> Hasher:
-        """A new running digest."""
+        """Return a new running digest."""
         return hashlib.sha1(usedforsecurity=False)
 
 
 class SHA256(ExactHash):
-    """SHA-256 (FIPS 180-4), by which content is identified."""
+    """SHA-256 (FIPS 180-4), which identifies content."""
 
     name = "sha256"
 
     def start(self) -> Hasher:
-        """A new running digest."""
+        """Return a new running digest."""
         return hashlib.sha256()
 
 
@@ -56,7 +57,7 @@ class SHA512(ExactHash):
     name = "sha512"
 
     def start(self) -> Hasher:
-        """A new running digest."""
+        """Return a new running digest."""
         return hashlib.sha512()
 
 
@@ -66,32 +67,33 @@ class XXH3(ExactHash):
     name = "xxh3_128"
 
     def start(self) -> Hasher:
-        """A new running digest."""
+        """Return a new running digest."""
         hasher: Hasher = xxhash.xxh3_128()
         return hasher
 
 
 class GrewError(OSError):
-    """A file became much longer while it was read."""
+    """Error: a file became much longer while it was read."""
 
 
 class ExactReader:
-    """Reads files, one after another and each once, and computes all their exact digests.
+    """A reader that reads files, one after another and each once, and computes all their exact digests.
 
-    A file's own offset is neither used nor moved, since another process may share it. Whatever length a file
-    was said to have, it is read to its end, unless that is far away: a writer could keep the reader busy
-    without end. It is never mapped: a file cut short would kill us.
+    A file's own offset is neither used nor moved, since another process may share it. A file is read to its
+    end, whatever its stated length, but only up to a limit beyond that length: otherwise a writer could keep
+    the reader busy forever. A file is never mapped into memory: if it were truncated, the access would kill
+    this process.
 
-    Holes are read like data. The kernel's word for where they are (SEEK_DATA) is not taken, since a file
-    system that errs, or a FUSE that lies, would hide content; how many bytes of holes are read at all is for
-    the caller to limit.
+    Holes are read like data. The kernel's information about holes (SEEK_DATA) is not used, since a faulty
+    file system or a malicious FUSE could hide content with it. The caller limits how many bytes of holes are
+    read.
     """
 
     def __init__(self, hashes: Sequence[ExactHash]) -> None:
-        """Take the algorithms."""
-        # A copy is made in less time than a new one.
+        """Initialise the reader with its algorithms."""
+        # Copying a digest object is faster than making a new one.
         self._hashes = [(algorithm.name, algorithm.start().copy) for algorithm in hashes]
-        # Most files are small, and a buffer costs more to make than they do to read.
+        # One buffer for all files: most are small, and allocating a buffer takes longer than reading them.
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._file = -1, 0, 0
         self._content: memoryview | None = None
@@ -102,12 +104,12 @@ class ExactReader:
         """Read a file's first bytes.
 
         Args:
-            descriptor: open for reading, of a regular file.
-            size: what fstat says of it.
-            ask: called with a number of bytes before they are read; returns when they may be.
+            descriptor: descriptor of a regular file, open for reading.
+            size: the file's size from fstat, in bytes.
+            ask: called with a number of bytes before they are read; returns when reading is allowed.
 
         Returns:
-            256 KiB, or all there is; it changes when the file is read on.
+            The first 256 KiB, or the whole file if it is shorter; overwritten when reading continues.
 
         Raises:
             OSError: the file can't be read.
@@ -115,7 +117,7 @@ class ExactReader:
         if ask is not None:
             ask(min(size, _BUFFER_SIZE))
         count = os.preadv(descriptor, [self._buffer], 0)
-        # Some file systems give less than there is.
+        # Some file systems return fewer bytes than requested before the end of the file.
         while count < min(size, _BUFFER_SIZE):
             more = os.preadv(descriptor, [self._buffer[count:]], count)
             if not more:
@@ -127,25 +129,25 @@ class ExactReader:
         return self._buffer[:count]
 
     def begin_content(self, content: memoryview) -> memoryview:
-        """Take a file that is in memory already.
+        """Begin with a file that is in memory already.
 
         Args:
             content: all its bytes, which must not change.
 
         Returns:
-            The first 256 KiB, or all there is.
+            The first 256 KiB, or the whole file if it is shorter.
         """
         self._content, self._pieces = content, None
         return content[:_BUFFER_SIZE]
 
     def begin_pieces(self, pieces: Iterable[bytes | memoryview]) -> memoryview:
-        """Take a file whose bytes pass by once.
+        """Begin with a file whose bytes come as a stream and can be read only once.
 
         Args:
-            pieces: all its bytes in order; what getting them raises is not caught.
+            pieces: all its bytes in order; exceptions raised while iterating are not caught.
 
         Returns:
-            The first 256 KiB, or all there is.
+            The first 256 KiB, or the whole file if it is shorter.
         """
         pieces = iter(pieces)
         first = bytearray()
@@ -158,13 +160,13 @@ class ExactReader:
         return start[:_BUFFER_SIZE]
 
     def finish(self) -> tuple[dict[str, bytes], int]:
-        """Read the file begun last to its end.
+        """Read the file that was begun last to its end.
 
         Returns:
             The digests by algorithm name, and the number of bytes read.
 
         Raises:
-            GrewError: it is more than 64 MiB longer than it was said to be.
+            GrewError: the file is more than 64 MiB longer than its stated size.
             OSError: the file can't be read.
         """
         running = [(name, start()) for name, start in self._hashes]
@@ -189,7 +191,7 @@ class ExactReader:
             filled = self._buffer[:count]
             for _, hasher in running:
                 hasher.update(filled)
-            # A file of the size it was said to have ends here, which a look at its size tells as well.
+            # A small file of its stated size ends here; a later check of its size shows whether it grew.
             if offset == size < _BUFFER_SIZE:
                 break
             if offset > size + _BEYOND:

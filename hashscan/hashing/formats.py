@@ -1,4 +1,4 @@
-"""The picture formats we know, told apart by a file's first bytes."""
+"""Recognise picture formats by a file's first bytes (magic numbers)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from functools import cache
 from importlib.util import find_spec
 
 PREFIX_SIZE = 64
-"""How many of a file's first bytes `sniff` looks at."""
+"""Number of a file's first bytes that `sniff` examines."""
 
 _MODULES = {"heif": ("pillow_heif", "hashscan.hashing._heif_threads")}
-"""By extra, what it takes to be of use."""
+"""By extra, the modules that it needs."""
 
 Signature = tuple[tuple[int, bytes], ...]
 
@@ -22,23 +22,23 @@ class PictureFormat:
     """One picture format."""
 
     name: str
-    """What reports call it."""
+    """Its name in reports."""
 
     pillow: str | None
-    """Pillow's name for it; None when we recognise but don't decode it."""
+    """Pillow's name for it; None if it is recognised but not decoded."""
 
     signatures: tuple[Signature, ...] = ()
-    """The file starts with the bytes of one of these, each given with its offset."""
+    """Alternative signatures, each of bytes with their offsets; the file must match one of them."""
 
     check: Callable[[bytes], bool] | None = None
-    """A further test of the first bytes, where the signature alone would fit ordinary files too."""
+    """A further test of the first bytes, if the signature alone would match ordinary files too."""
 
     extra: str = ""
-    """The extra of this package that decodes it, where the package alone doesn't."""
+    """The extra of this package that decodes it, if the package alone doesn't."""
 
     def recognises(self, prefix: bytes) -> bool:
-        """Whether a file that starts like this is of this format."""
-        # Plain loops: every file of a sweep comes through here, and generators cost three times as much.
+        """Return True if a file with these first bytes is of this format."""
+        # Plain loops: this runs for every scanned file, and generators take three times as long.
         for signature in self.signatures:
             for offset, magic in signature:
                 if not prefix.startswith(magic, offset):
@@ -49,38 +49,38 @@ class PictureFormat:
 
 
 def _at(*parts: bytes | tuple[int, bytes]) -> Signature:
-    """A signature; bytes without an offset stand at the start of the file."""
+    """Return a signature; bytes without an offset are at the start of the file."""
     return tuple((0, part) if isinstance(part, bytes) else part for part in parts)
 
 
 def _number(prefix: bytes, offset: int, size: int) -> int:
-    """A little-endian number; what lies beyond the end counts as zero."""
+    """Return a little-endian number; bytes beyond the end count as zero."""
     return int.from_bytes(prefix[offset : offset + size], "little")
 
 
 BITMAP_HEADERS = frozenset({12, *range(16, 65, 4), 42, 46, 108, 124})
-"""Bytes of a bitmap's second header. That of OS/2 may be cut off behind any field, and browsers show it."""
+"""Sizes in bytes of a bitmap's second header. Browsers also show OS/2 headers truncated after any field."""
 
 
 def _is_bitmap(prefix: bytes) -> bool:
-    # "BM" starts many a text; the size of the second header takes one of few values.
+    # "BM" is also the start of many texts; the size of the second header has one of few values.
     return _number(prefix, 14, 4) in BITMAP_HEADERS
 
 
 def _is_icon(prefix: bytes) -> bool:
-    # Four nearly zero bytes start many a binary, and some Targa pictures. How long an icon is said to be is
-    # of no matter to browsers.
+    # Many binaries and some Targa pictures start with these four bytes, too. Browsers ignore the stated
+    # length of an icon.
     count, offset = _number(prefix, 4, 2), _number(prefix, 18, 4)
     return count > 0 and offset >= 6 + 16 * count
 
 
 def _is_mac_icon(prefix: bytes) -> bool:
-    # The file's length; text would make it a gigabyte.
+    # The file's length; in a text file, these bytes would mean over a gigabyte.
     return 8 <= int.from_bytes(prefix[4:8], "big") < 1 << 27
 
 
 def _is_paintbrush(prefix: bytes) -> bool:
-    # Run-length coded, a known depth, and a box whose corners are in order.
+    # Run-length coded, a known depth, and a rectangle with ordered corners.
     left, top, right, bottom = (_number(prefix, offset, 2) for offset in (4, 6, 8, 10))
     return (
         len(prefix) == PREFIX_SIZE
@@ -111,8 +111,8 @@ def _is_flic(prefix: bytes) -> bool:
     return _number(prefix, 12, 2) == 8 and _number(prefix, 14, 2) in {0, 3}
 
 
-# "P1 costs 20 euros" is no picture: width and height must follow, perhaps after comments, of which
-# the last may reach beyond the first bytes.
+# "P1 costs 20 euros" is no picture: width and height must follow, perhaps after comments. The last comment
+# may extend beyond the first bytes.
 _GAP = rb"(?:[ \t\n\v\f\r]|#[^\r\n]*(?:[\r\n]|\Z))+"
 _PORTABLE = re.compile(
     rb"P[1-6f]" + _GAP + rb"(?:\Z|[0-9]+(?:\Z|" + _GAP + rb"(?:\Z|[0-9]+(?:\Z|[ \t\n\v\f\r#]))))"
@@ -124,13 +124,14 @@ def _is_portable(prefix: bytes) -> bool:
 
 
 def _brands(prefix: bytes) -> frozenset[bytes]:
-    """The brands an ISO base media file says it follows: the major one, and the compatible ones in sight.
+    """Return the brands of an ISO base media file: the major one, and the compatible ones within the prefix.
 
-    Where not all are in sight, AVIF is among them, so that nobody can put it behind others.
+    If not all brands are within the prefix, the AVIF brands are added, so that nobody can hide them behind
+    others.
     """
     length, start = int.from_bytes(prefix[:4], "big"), 8
     if length == 1:
-        # It follows in eight bytes.
+        # The length follows as a 64-bit number.
         length, start = int.from_bytes(prefix[8:16], "big"), 16
     elif length == 0:
         length = PREFIX_SIZE + 1
@@ -144,7 +145,7 @@ _HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm"
 
 
 def _is_avif(prefix: bytes) -> bool:
-    # Browsers show whatever names one of the brands, as the major one or a compatible one.
+    # Browsers show a file with one of the brands, whether as the major or a compatible brand.
     return bool(_brands(prefix) & _AVIF)
 
 
@@ -192,7 +193,7 @@ FORMATS: tuple[PictureFormat, ...] = (
     PictureFormat("XPM", "XPM", (_at(b"/* XPM */"),)),
     PictureFormat("FLIC", "FLI", (_at((4, b"\x11\xaf")), _at((4, b"\x12\xaf"))), _is_flic),
     PictureFormat("HEIF", "HEIF", (_at((4, b"ftyp")),), _is_heif, extra="heif"),
-    # Recognised: viewers show them, so to pass over them in silence would be to miss pictures.
+    # Recognised but not decoded: viewers show them, so skipping them silently would mean to miss pictures.
     PictureFormat("JPEG XL", None, (_at(b"\xff\x0a"), _at(b"\0\0\0\x0cJXL \r\n\x87\n"))),
     PictureFormat("JPEG XR", None, (_at(b"II\xbc\x01"),)),
     PictureFormat("MNG", None, (_at(b"\x8aMNG\r\n\x1a\n"), _at(b"\x8bJNG\r\n\x1a\n"))),
@@ -216,7 +217,7 @@ FORMATS: tuple[PictureFormat, ...] = (
     PictureFormat("BPG", None, (_at(b"BPG\xfb"),)),
     PictureFormat("FLIF", None, (_at(b"FLIF"),)),
     PictureFormat(
-        # Those that aren't TIFF files too.
+        # Only the camera formats that aren't TIFF files.
         "camera raw",
         None,
         (
@@ -232,23 +233,24 @@ FORMATS: tuple[PictureFormat, ...] = (
         ),
     ),
 )
-"""All formats; the first that recognises a file is its format. Requests and replies name one by its place.
+"""All formats; a file has the first one that recognises it. Requests and replies use the index in this tuple.
 
-No pictures to us, since nothing at their start tells them from other files: Targa, plain sensor data, Alias,
-MacPaint, X bitmaps (C source). No pictures either: documents that may hold some (PDF, SVG, PostScript, DjVu,
-OLE compound files such as FlashPix), textures of single games (BLP, FTEX, WAL), scientific arrays (FITS, HDF,
-GRIB), videos.
+Not included, since nothing at their start distinguishes them from other files: Targa, plain sensor data,
+Alias, MacPaint, X bitmaps (C source). Also not included: documents that may contain pictures (PDF, SVG,
+PostScript, DjVu, OLE compound files such as FlashPix), textures of single games (BLP, FTEX, WAL), scientific
+arrays (FITS, HDF, GRIB), videos.
 """
 
 
 def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
-    """Tell a picture's format by its content; a file's name counts for nothing.
+    """Return a picture's format by its content; the file's name is not used.
 
     Args:
-        prefix: the file's first 64 bytes (`PREFIX_SIZE`), or all of it if it is shorter. More are ignored.
+        prefix: the file's first 64 bytes (`PREFIX_SIZE`), or the whole file if it is shorter. Further bytes
+            are ignored.
 
     Returns:
-        The format, or None if the file is no picture that we know.
+        The format, or None if the file is not a known picture.
     """
     prefix = bytes(prefix[:PREFIX_SIZE])
     if not prefix or (prefix[0] in _BEGINS_LIKE_NONE and _LATE.match(prefix) is None):
@@ -260,7 +262,7 @@ def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
 
 
 def advice(picture_format: PictureFormat) -> str:
-    """What would have a format decoded, in words to follow its name; empty where nothing would."""
+    """Return a text on how to get a format decoded, to append to its name; empty if there is no way."""
     if not picture_format.extra:
         return ""
     missing = [module for module in _MODULES[picture_format.extra] if find_spec(module) is None]
@@ -269,10 +271,10 @@ def advice(picture_format: PictureFormat) -> str:
     return f"; to have it decoded, install hashscan[{picture_format.extra}] with a C compiler at hand"
 
 
-# Every file of a sweep is sniffed, and most are no pictures; but a short command meets few first bytes.
+# Every scanned file is sniffed, and most are no pictures. Cached on demand: a short command sees few values.
 @cache
 def _candidates(first_byte: int) -> tuple[PictureFormat, ...]:
-    """The formats of which a file may be that starts with this byte."""
+    """Return the formats possible for a file that starts with this byte."""
     return tuple(
         picture_format
         for picture_format in FORMATS
@@ -289,7 +291,7 @@ _LATE_SIGNATURES = tuple(
     for signature in picture_format.signatures
     if all(offset for offset, _ in signature)
 )
-"""They say nothing of a file's first byte, so their formats are candidates whatever it is."""
+"""Signatures that do not include a file's first byte; their formats are candidates for every first byte."""
 
 _LATE = re.compile(
     b"|".join(b".{%d}%s" % (offset, re.escape(magic)) for ((offset, magic), *_) in _LATE_SIGNATURES),
@@ -305,5 +307,5 @@ _BEGINS_LIKE_NONE = frozenset(range(256)) - {
 
 
 def extras_here() -> tuple[str, ...]:
-    """The extras of this package that decode further formats and can be used here."""
+    """Return the extras of this package that decode further formats and are installed here."""
     return tuple(extra for extra, modules in _MODULES.items() if all(find_spec(m) for m in modules))

@@ -1,4 +1,4 @@
-"""The decoded pictures of a file, and how much of it is decoded."""
+"""Define the decoded pictures (frames) of a file, and the limits on how much of a file is decoded."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from hashscan.hashing.variants import WHOLE, Part
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of one file is decoded."""
+    """Limits on how much of one file is decoded."""
 
     max_pixels: int = DEFAULT_MAX_PIXELS
-    """Of one picture (see there)."""
+    """Maximum pixels of one picture (see `DEFAULT_MAX_PIXELS`)."""
 
     frames: int = 1000
-    """Pictures of one file: some 40 seconds of animation."""
+    """Maximum pictures of one file: some 40 seconds of animation."""
 
     total_pixels: int = 400_000_000
-    """Of all pictures together; decoding them took 2 (WebP) to 8 (PNG) seconds."""
+    """Maximum pixels of all pictures together; decoding them took 2 (WebP) to 8 (PNG) seconds."""
 
     seconds: float = 10.0
-    """Of processor time for all frames together; it must leave the decoder time to answer."""
+    """Maximum processor time for all frames together; it must leave the decoder time to reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded picture of a file, without its colours."""
+    """One decoded picture of a file, reduced to its brightness."""
 
     luma: NDArray[np.uint8]
-    """Brightness, shape (height, width), 0 black to 255 white; a JPEG's may be at a smaller scale."""
+    """Brightness, shape (height, width), 0 black to 255 white; that of a JPEG may be at a smaller scale."""
     width: int
-    """As stored, in pixels."""
+    """Width as stored, in pixels."""
     height: int
-    """As stored, in pixels."""
+    """Height as stored, in pixels."""
     blocks_of: tuple[int, int] | None = None
-    """Height and width of the stored picture where `luma` holds the means of its blocks; else None."""
+    """Height and width of the stored picture if `luma` holds the means of its blocks; else None."""
     orientation: int = 1
-    """How it is to be turned to be shown, 1 to 8 as in EXIF; `luma` is as stored."""
+    """EXIF orientation, 1 to 8: the turn that viewers apply; `luma` is as stored."""
     part: Part = WHOLE
-    """What it is to its file."""
+    """Its kind and number among the pictures of the file."""
     seconds: float = inf
-    """How long it is shown in one run of an animation; for ever if it is none, or the last of one.
+    """Display time in one run of an animation; infinite for a still picture or the last frame.
 
     0 for a preview, which seldom shows anything else than the file's first picture.
     """

@@ -1,4 +1,4 @@
-"""HEIF by the extra `heif`: pillow-heif, held to one thread."""
+"""Decode HEIF pictures with the extra `heif`: pillow-heif, restricted to one thread."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _HOLD = "hashscan.hashing._heif_threads"
 
 
 def available() -> bool:
-    """Whether the extra is installed, and what it needs to run in the sandbox was built."""
+    """Return True if the extra is installed, and the C module that it needs in the sandbox was built."""
     return importlib.util.find_spec("pillow_heif") is not None and importlib.util.find_spec(_HOLD) is not None
 
 
 def load() -> None:
-    """Make HEIF known to Pillow; to be called where it is available, before anything else loads libheif."""
+    """Register HEIF with Pillow; call it only if HEIF is available, before anything else loads libheif."""
     flags = sys.getdlopenflags()
     sys.setdlopenflags(flags | os.RTLD_GLOBAL)
     try:
@@ -29,18 +29,18 @@ def load() -> None:
         sys.setdlopenflags(flags)
     import pillow_heif
 
-    # No threads of libheif's own. Depth maps and gain maps show nothing by themselves.
+    # No threads in libheif. Depth maps and gain maps are not pictures that viewers show.
     pillow_heif.register_heif_opener(decode_threads=0, depth_images=False, aux_images=False)
 
 
 def open_heif(stream: IO[bytes]) -> Image.Image:
-    """Open a file at its main picture; by Image.open the reason of a failure would be lost.
+    """Open a file at its main picture; Image.open would lose the reason of a failure.
 
     Raises:
-        Exception: as Pillow's plug-ins do.
+        Exception: any exception, as from Pillow's plug-ins.
     """
     import pillow_heif
 
-    # Its code has no annotations, and may be missing.
+    # pillow-heif has no annotations, and may not be installed.
     opener: Callable[[IO[bytes]], Image.Image] = pillow_heif.HeifImageFile
     return opener(stream)

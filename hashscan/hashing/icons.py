@@ -1,7 +1,7 @@
-"""The pictures of Windows icons and cursors, each as browsers read it.
+"""Read all pictures of Windows icons and cursors, each as browsers read it.
 
-Pillow shows one of them, and believes what the directory of the file says of its depth and length, by which
-it finds the mask of what is transparent. Browsers have no regard to either.
+Pillow shows one of them, and uses the depth and length given in the file's directory to find the transparency
+mask. Browsers ignore both values.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _BITMAP = struct.Struct("<IiiHH")
 
 
 def icons_of(file: PictureFile) -> Iterator[Image.Image]:
-    """Each picture once, the largest first; not loaded where it is a PNG.
+    """Yield each picture once, the largest first; a PNG is not loaded yet.
 
     Raises:
-        Exception: whatever Pillow raises.
+        Exception: any exception of Pillow.
     """
     file.seek(0)
     (number,) = struct.unpack("<4xH", file.read(_HEADER))
-    # Cursors have the same directory.
+    # The directory of a cursor has the same layout as that of an icon.
     head = struct.pack("<3H", 0, 1, number)
     icons = IcoImagePlugin.IcoFile(io.BytesIO(head + file.read(_ENTRY * number)))
     icons.buf = cast("IO[bytes]", file)
@@ -42,7 +42,7 @@ def icons_of(file: PictureFile) -> Iterator[Image.Image]:
 
 
 def _depth_and_length(file: PictureFile, offset: int) -> tuple[int, int]:
-    """Bits of a pixel, and length in bytes with the mask, as a bitmap itself has them; 0 for a PNG."""
+    """Return the bits per pixel and the length in bytes with the mask from a bitmap's header; 0 for a PNG."""
     file.seek(offset)
     head = file.read(_BITMAP.size)
     if head.startswith(_PNG):

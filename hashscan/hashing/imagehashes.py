@@ -1,4 +1,4 @@
-"""The four 64-bit perceptual hashes of the ImageHash library."""
+"""Compute the four 64-bit perceptual hashes of the ImageHash library: pHash, dHash, aHash and wHash."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _WHASH_SCALE = 1024
 class _ImageHash(PictureHash):
     """A hash that ImageHash computes from a grey Pillow picture.
 
-    ImageHash and what it needs (scipy, PyWavelets) are only imported when an object is made, and some of it
-    only at the first digest, since few lists ask for these hashes.
+    ImageHash and its dependencies (scipy, PyWavelets) are imported only when an object is made, and some of
+    them only at the first digest, since few lists have these hashes.
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class _ImageHash(PictureHash):
 
     @abstractmethod
     def _compute(self, image: Image.Image) -> Any:
-        """The library's own hash object."""
+        """Compute the library's own hash object."""
 
 
 class PHash(_ImageHash):
-    """Signs of the lowest frequencies of the cosine transform, against their median."""
+    """PHash: the lowest frequencies of the cosine transform, each compared with their median."""
 
     name = "phash"
 
@@ -46,7 +46,7 @@ class PHash(_ImageHash):
 
 
 class DHash(_ImageHash):
-    """Whether brightness rises from one column to the next."""
+    """DHash: a bit for each pair of neighbouring columns, set if the brightness rises."""
 
     name = "dhash"
 
@@ -55,7 +55,7 @@ class DHash(_ImageHash):
 
 
 class AHash(_ImageHash):
-    """Whether a part is brighter than the mean."""
+    """AHash: a bit for each part of the picture, set if it is brighter than the mean."""
 
     name = "ahash"
 
@@ -64,10 +64,10 @@ class AHash(_ImageHash):
 
 
 class WHash(_ImageHash):
-    """The lowest frequencies of a wavelet transform, against their median.
+    """WHash: the lowest frequencies of a wavelet transform, each compared with their median.
 
-    ImageHash works at the largest power of two within the picture's shorter side, in float64. That is kept
-    up to 1024: above, a large picture would take gigabytes, and the 8x8 lowest frequencies hardly change.
+    ImageHash uses the largest power of two within the picture's shorter side, in float64. Here the size is
+    limited to 1024: beyond, a large picture takes gigabytes, and the 8x8 lowest frequencies hardly change.
     """
 
     name = "whash"

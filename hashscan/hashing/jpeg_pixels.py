@@ -1,8 +1,8 @@
-"""Decodes the pixels of a JPEG by private functions of Pillow, straight to where they are wanted.
+"""Decode the pixels of a JPEG with private functions of Pillow, directly into the target array.
 
-Another version of Pillow may have other functions. So they are tried with a picture of our own before the
-first stranger's; where they don't do what they should, all is left to Pillow's public ones. This module is
-all that the scan's own process loads of Pillow, to tell that in the report.
+Another version of Pillow may have other functions. So they are tested with a built-in sample before the first
+untrusted picture; if the test fails, Pillow's public functions decode all pictures. This module is the only
+part of Pillow that the scan's own process loads, in order to state the result in the report.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ _SAMPLE = base64.b64decode(
 )
 _SAMPLE_SIZE = 16, 16
 _SAMPLE_ROWS = [1, 3, 5, 7, 9, 11, 13, 15]
-"""Brightness of its rows at half size, in sixteenths of the range."""
+"""Brightness of the sample's rows at half size, in sixteenths of the range."""
 
 
 def decode(content: bytes, size: tuple[int, int], scale: int) -> NDArray[np.uint8] | None:
-    """The brightness of a JPEG.
+    """Decode the brightness of a JPEG.
 
     Args:
         content: the whole file.
         size: its width and height in pixels.
-        scale: 1, 2, 4 or 8, by which it is reduced while it is decoded.
+        scale: 1, 2, 4 or 8: the factor by which it is reduced while it is decoded.
 
     Returns:
-        Shape (height, width); None where it isn't all there or has a fault, or this Pillow can't do it.
+        Shape (height, width); None if the file is incomplete or faulty, or this Pillow lacks the functions.
     """
     return _tried(content, size, scale) if works() else None
 
 
 @cache
 def works() -> bool:
-    """Whether Pillow's private functions decode a picture of our own; if not, its public ones decode all."""
+    """Return True if Pillow's private functions decode the sample; if not, its public ones are used."""
     luma = _tried(_SAMPLE, _SAMPLE_SIZE, 2)
     return luma is not None and np.rint(luma.mean(axis=1) / 16).tolist() == _SAMPLE_ROWS
 
@@ -55,14 +55,14 @@ def _tried(content: bytes, size: tuple[int, int], scale: int) -> NDArray[np.uint
     except MemoryError:
         raise
     except Exception:
-        # Another Pillow raises whatever it likes about arguments that it doesn't expect.
+        # Another version of Pillow may raise any exception for these arguments.
         return None
 
 
 def _decode(content: bytes, size: tuple[int, int], scale: int) -> NDArray[np.uint8] | None:
     width, height = -(-size[0] // scale), -(-size[1] // scale)
     luma = np.empty((height, width), np.uint8)
-    # A picture that lies in the array's memory.
+    # A picture that uses the array's memory.
     picture = _imaging.map_buffer(luma, (width, height), "raw", 0, ("L", 0, 1))
     decoder = _imaging.jpeg_decoder("L", "L", "", scale, 0)
     try:
@@ -70,5 +70,5 @@ def _decode(content: bytes, size: tuple[int, int], scale: int) -> NDArray[np.uin
         state, error = decoder.decode(content)
     finally:
         decoder.cleanup()
-    # Below 0 it is done, above it waits for more.
+    # A state below 0 means done, one above means that more bytes are needed.
     return luma if state < 0 <= error else None

@@ -1,4 +1,4 @@
-"""The inner loops of hashing pictures behind one interface, in numpy and, where it was built, in C."""
+"""Run the inner loops of picture hashing behind one interface: in C if it was built, else in numpy."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
 Luma = NDArray[np.uint8]
 
 _SAMPLES = 128
-"""Pixels of a line that are looked at, so that large pictures cost no more than others; as in _pdq.c. At
-most 255 they are, whose squares' sum is exact as a float in any order."""
+"""Number of pixels to sample from a line, so that large pictures cost no more than others; as in _pdq.c. The
+sample has at most 255 pixels, whose sum of squares is exact as a float in any order."""
 _TILES, _EVEN, _BLACK, _WHITE = 16, 12, 8, 248
-"""Tiles along a side of a picture, and greys of even ones; as in _pdq.c."""
+"""Tiles along a side of a picture, and the grey levels that define an even tile; as in _pdq.c."""
 _MIDDLE = pdq_rounding.FREQUENCIES**2 // 2
 _DCT = pdq_rounding.dct_matrix()
 _LIMITS = np.array(LIMITS)
 
 
 class Judged(NamedTuple):
-    """What a reduced picture says."""
+    """The digests and properties of a reduced picture."""
 
     digests: bytes
-    """One behind the other, in the order of the turns that were asked for."""
+    """The digests, concatenated in the order of the requested turns."""
     gap: float
-    """Between the plain picture's median frequency and the next above it."""
+    """Difference between the plain picture's median frequency and the next one above it."""
     lowest: int
     quality: int
     highest: int
-    """The quality, and what it is at least and at most if gradients are off by the slack."""
+    """The quality, and its minimum and maximum if gradients are off by the slack."""
     doubt: int
-    """See `structure.doubt_of`."""
+    """The result of `structure.doubt_of`."""
     even: int
-    """Tiles of 256 in the largest rectangle of those that are even in brightness; see `colour_planes`."""
+    """Tiles, of 256, in the largest rectangle of tiles with even brightness; see `colour_planes`."""
 
 
 class Taps(NamedTuple):
-    """The matrices of weights where they are not zero, place by place, as the loops in C take them."""
+    """The non-zero parts of the weight matrices, row by row, in the layout of the C loops."""
 
     spans: bytes
     """Shape (ways, 64, 2), int32: first pixel and number of pixels."""
     weights: bytes
-    """Shape (ways, 64, n), float32: as many as there are pixels at most, the others zero."""
+    """Shape (ways, 64, n), float32: n is the largest number of pixels; unused weights are zero."""
 
 
 class Kernel(ABC):
@@ -63,16 +63,16 @@ class Kernel(ABC):
     def reductions(
         self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
     ) -> list[Floats]:
-        """As `pdq_reduction.reductions`."""
+        """Reduce a picture in several ways; see `pdq_reduction.reductions`."""
 
     @abstractmethod
     def judged(self, small: Floats, turns: Sequence[int], slack: float) -> Judged:
         """Hash a reduced picture.
 
         Args:
-            small: shape (n, 64, n, 64) as `reductions` gives it, plain and for n > 1 mirrored.
-            turns: some of `variants.DIHEDRAL`, 0 first; no others where n is 1.
-            slack: by how much a gradient may be off, in hundredths of the whole range.
+            small: shape (n, 64, n, 64) as `reductions` returns it: plain, and mirrored for n > 1.
+            turns: some of `variants.DIHEDRAL`, 0 first; only 0 if n is 1.
+            slack: maximum error of a gradient, in hundredths of the whole range.
         """
 
     def hashed(
@@ -83,24 +83,24 @@ class Kernel(ABC):
         turns: tuple[int, ...],
         slack: float,
     ) -> Iterator[Judged]:
-        """Reduce a picture, and hash what comes of each group of ways."""
+        """Reduce a picture by each group of ways, and hash each result."""
         for small in self.reductions(luma, stored, groups):
             yield self.judged(small, turns, slack)
 
     @abstractmethod
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
-        """The picture reduced to (64, 64), and its 16x16 frequencies, in the order of `pdq_rounding`."""
+        """Return the picture reduced to (64, 64) and its 16x16 frequencies, rounded as in `pdq_rounding`."""
 
     @abstractmethod
     def lines(self, luma: Luma) -> tuple[Floats, Floats]:
-        """Means and standard deviations of a picture's rows, by every n-th of their pixels."""
+        """Return the mean and standard deviation of each row of a picture, from every n-th pixel."""
 
     @abstractmethod
     def least_edge(self, luma: Luma) -> float:
-        """The least standard deviation of the first and last row and column."""
+        """Return the smallest standard deviation among the first and last row and column."""
 
     def inner_boxes(self, luma: Luma) -> list[tuple[int, int, int, int]] | None:
-        """As `borders.inner_boxes`; None where there is no loop of its own for that."""
+        """Return the result of `borders.inner_boxes`; None if this kernel has no loop for it."""
         return None
 
 
@@ -112,11 +112,11 @@ class NumpyKernel(Kernel):
     def reductions(
         self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
     ) -> list[Floats]:
-        """Products of matrices, a band of rows at a time."""
+        """Reduce with matrix products, one band of rows at a time."""
         return reductions(luma, stored, groups)
 
     def judged(self, small: Floats, turns: Sequence[int], slack: float) -> Judged:
-        """All of a step at once."""
+        """Hash with one numpy operation per step."""
         plain = np.ascontiguousarray(small[0, :, 0])
         frequencies = np.matmul(_DCT @ plain, _DCT.T).ravel()
         ordered = np.partition(frequencies, (_MIDDLE - 1, _MIDDLE))
@@ -133,12 +133,12 @@ class NumpyKernel(Kernel):
         )
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
-        """Row by row."""
+        """Reduce row by row."""
         small = pdq_rounding.reduced(luma)
         return small, pdq_rounding.lowest_frequencies(small)
 
     def lines(self, luma: Luma) -> tuple[Floats, Floats]:
-        """All lines at once."""
+        """Compute all lines at once."""
         step = max(1, luma.shape[1] // _SAMPLES)
         values = luma[:, ::step].astype(np.float32)
         means: Floats = values.mean(axis=1)
@@ -147,20 +147,20 @@ class NumpyKernel(Kernel):
         return means, spreads
 
     def least_edge(self, luma: Luma) -> float:
-        """One edge after another."""
+        """Compute one edge after another."""
         edges = (luma[0], luma[-1], luma[:, 0], luma[:, -1])
         return min(float(self.lines(edge[None])[1][0]) for edge in edges)
 
 
 class CKernel(Kernel):
-    """The same in C: no numbers in between go through memory, and a call handles a whole picture."""
+    """The loops in C: intermediate values are not stored in memory, and one call handles a whole picture."""
 
     name = "C"
 
     def reductions(
         self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
     ) -> list[Floats]:
-        """Sum up strips of columns, which stay in the core's cache."""
+        """Sum strips of columns, which stay in the core's cache."""
         from hashscan.hashing import _pdq
 
         luma = _with_rows(luma)
@@ -174,7 +174,7 @@ class CKernel(Kernel):
         return found
 
     def judged(self, small: Floats, turns: Sequence[int], slack: float) -> Judged:
-        """All steps in one call."""
+        """Run all steps in one call."""
         from hashscan.hashing import _pdq
 
         as_left = np.ascontiguousarray(small.transpose(2, 3, 0, 1))
@@ -188,7 +188,7 @@ class CKernel(Kernel):
         turns: tuple[int, ...],
         slack: float,
     ) -> Iterator[Judged]:
-        """Both steps of a group in one call."""
+        """Reduce and hash each group in one call."""
         from hashscan.hashing import _pdq
 
         luma = _with_rows(luma)
@@ -198,7 +198,7 @@ class CKernel(Kernel):
             yield _judged(_pdq.hashed(luma, *tables, _DCT, _LIMITS, places, slack))
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
-        """Eight rows at a time."""
+        """Reduce eight rows at a time."""
         from hashscan.hashing import _pdq
 
         small = np.empty((SIDE, SIDE), np.float32)
@@ -207,7 +207,7 @@ class CKernel(Kernel):
         return small, frequencies
 
     def lines(self, luma: Luma) -> tuple[Floats, Floats]:
-        """Line by line; columns where the picture was turned."""
+        """Compute line by line; for a transposed picture, by its columns in memory."""
         from hashscan.hashing import _pdq
 
         found = np.empty((2, luma.shape[0]), np.float32)
@@ -216,27 +216,27 @@ class CKernel(Kernel):
         return found[0], found[1]
 
     def least_edge(self, luma: Luma) -> float:
-        """All edges in one call."""
+        """Compute all edges in one call."""
         from hashscan.hashing import _pdq
 
         return _pdq.least_edge(_with_rows(luma))
 
     def inner_boxes(self, luma: Luma) -> list[tuple[int, int, int, int]]:
-        """Measure lines only where what they say decides something."""
+        """Find the boxes; a line is measured only if the result depends on it."""
         from hashscan.hashing import _pdq
 
         return _pdq.inner_boxes(_with_rows(luma))
 
 
 def taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
-    """What reduces a side of `length`, of which `kept` pixels are left, to 64 places."""
+    """Return the weights that reduce a side of `length`, decoded at `kept` pixels, to 64 positions."""
     return (_taps if kept <= REMEMBERED else _taps.__wrapped__)(length, kept, ways)
 
 
 def _tables_of(
     stored: tuple[int, ...], height: int, width: int, groups: tuple[tuple[Way, ...], ...]
 ) -> tuple[tuple[bytes, bytes, bytes, bytes], ...]:
-    """What each group of ways reduces a picture by."""
+    """Return the weights for the rows and columns of each group of ways."""
     remembered = max(height, width) <= REMEMBERED
     return (_tables if remembered else _tables.__wrapped__)(stored, height, width, groups)
 
@@ -258,7 +258,7 @@ def _taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
 
 @cache
 def best_kernel() -> Kernel:
-    """The C loops where they were built for this machine, else numpy's."""
+    """Return the C loops if they were built for this machine, else the numpy loops."""
     try:
         from hashscan.hashing import _pdq  # noqa: F401
     except ImportError:
@@ -267,13 +267,13 @@ def best_kernel() -> Kernel:
 
 
 def rows_of_tiles(small: Floats) -> list[int]:
-    """Return which tiles of a reduced picture are even in brightness and neither black nor white.
+    """Return which tiles of a reduced picture have even brightness and are neither black nor white.
 
     Args:
         small: shape (64, 64).
 
     Returns:
-        For each of 16 rows a bit for each of 16 tiles, the lowest for the leftmost.
+        A number for each of 16 rows, with a bit for each of 16 tiles; the lowest bit is the leftmost tile.
     """
     tiles = small.reshape(_TILES, SIDE // _TILES, _TILES, SIDE // _TILES)
     least, most = tiles.min(axis=(1, 3)), tiles.max(axis=(1, 3))
@@ -306,31 +306,31 @@ def _area(box: tuple[int, int, int, int]) -> int:
 
 
 def digest_of(frequencies: Floats) -> bytes:
-    """The digest, whose hexadecimal form starts with the highest bit."""
+    """Return the digest of 16x16 frequencies; its hexadecimal form starts with the highest bit."""
     flat = frequencies.ravel()
     above = flat > np.partition(flat, _MIDDLE - 1)[_MIDDLE - 1]
     return np.packbits(above[::-1]).tobytes()
 
 
 def gradients(small: Floats) -> Floats:
-    """Differences between neighbours below and beside each other, in hundredths of the whole range."""
+    """Return the differences between vertical and horizontal neighbours, in hundredths of the whole range."""
     down = small[:-1] - small[1:]
     across = small[:, :-1] - small[:, 1:]
     return np.concatenate((down.ravel(), across.ravel())) * np.float32(100) / np.float32(255)
 
 
 def quality_of(steps: Floats) -> int:
-    """0 to 100: how much there is to see; each gradient counts by its whole part."""
+    """Return the quality from 0 to 100, from the sum of the gradients, each truncated to an integer."""
     return min(100, int(np.abs(steps.astype(np.int32)).sum()) // 90)
 
 
 def _judged(found: tuple[bytes, float, int, int, int, int, int, int]) -> Judged:
-    """What the loops in C answer."""
+    """Convert the result of the C loops."""
     digests, gap, lowest, quality, highest, few, lined, even = found
     doubt = FEW_GREYS if few else ROWS_AND_COLUMNS if lined else 0
     return Judged(digests, gap, lowest, quality, highest, doubt, even)
 
 
 def _with_rows(luma: Luma) -> Luma:
-    """The same, each row without gaps."""
+    """Return the picture with each row contiguous in memory; a copy only if needed."""
     return luma if luma.strides[1] == 1 else np.ascontiguousarray(luma)

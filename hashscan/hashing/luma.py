@@ -1,4 +1,4 @@
-"""The brightness of a loaded picture, whatever its colours are stored as."""
+"""Convert a loaded picture of any colour mode to its brightness (luma)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _BITS_PER_SAMPLE = 258
 
 
 def luma_of(image: Image.Image) -> NDArray[np.uint8]:
-    """The brightness of a loaded picture, as Pillow and the field's other tools weigh colours (ITU-R 601-2).
+    """Return the brightness of a loaded picture, shape (height, width).
 
-    Transparency is dropped: the colours beneath are hashed as if they were opaque.
+    Colours have the weights of ITU-R 601-2, as in Pillow and other hashing tools. Transparency is ignored:
+    colours are hashed as if they were opaque.
     """
     with without_key(image):
         return _luma(image)
@@ -24,10 +25,10 @@ def luma_of(image: Image.Image) -> NDArray[np.uint8]:
 
 @contextmanager
 def without_key(image: Image.Image) -> Iterator[None]:
-    """Forget which colour of a picture is transparent while it is converted.
+    """Remove a picture's transparent colour from its metadata while it is converted.
 
-    It would be converted with the picture, and Pillow warns of some or fails on some. It is put back: the
-    next frame of an animation may be composed by it.
+    Pillow would convert it with the picture, and warns of some such colours or fails on them. It is restored
+    afterwards: Pillow may need it to compose the next frame of an animation.
     """
     transparency = image.info.pop("transparency", None)
     try:
@@ -39,7 +40,7 @@ def without_key(image: Image.Image) -> Iterator[None]:
 
 def _luma(image: Image.Image) -> NDArray[np.uint8]:
     luma = np.empty((image.height, image.width), np.uint8)
-    # Pasting into a picture that lies in the array's memory spares two copies that np.asarray makes.
+    # Pasting into a picture that uses the array's memory avoids two copies that np.asarray makes.
     view = Image.frombuffer("L", image.size, luma, "raw", "L", 0, 1)
     view.readonly = 0
     if image.mode == "L":
@@ -55,7 +56,7 @@ def _luma(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """A picture from top to bottom, so that no converted copy of a large one is ever whole."""
+    """Yield a picture in strips from top to bottom, so that no whole copy of a large one is converted."""
     width, height = image.size
     step = max(1, _STRIP_PIXELS // width)
     if step >= height:
@@ -66,12 +67,12 @@ def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """A picture in colours of eight bits, without them."""
+    """Convert a picture with eight bits a sample to grey."""
     match image.mode:
         case "LAB" | "LA" | "YCbCr":
             return image.getchannel(0)
         case "RGBa":
-            # Colours already multiplied by their transparency.
+            # The colours are stored multiplied by their opacity.
             return image.convert("RGBA").convert("L")
         case "La":
             return image.convert("LA").getchannel(0)
@@ -80,16 +81,16 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _scaled(strip: Image.Image, low: float, high: float) -> NDArray[np.uint8]:
-    """Values of more than eight bits, scaled; Pillow's own conversion would clip them at 255."""
+    """Scale values of more than eight bits to 0 to 255; Pillow's own conversion would clip them at 255."""
     values = np.nan_to_num(np.asarray(strip, np.float64), nan=low, posinf=high, neginf=low)
     factor = 255 / (high - low) if high > low else 0.0
     return np.rint(np.clip((values - low) * factor, 0, 255)).astype(np.uint8)
 
 
 def _value_range(image: Image.Image) -> tuple[float, float]:
-    """The values that are black and white."""
+    """Return the values that mean black and white."""
     if image.mode.startswith("I;16"):
-        # The only depth below 16 that Pillow leaves as it is.
+        # 12 bits is the only depth below 16 that Pillow does not scale.
         twelve_bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE) == (12,)
         return 0.0, 4095.0 if twelve_bits else 65535.0
     low, high = np.inf, -np.inf
@@ -98,7 +99,7 @@ def _value_range(image: Image.Image) -> tuple[float, float]:
         finite = values[np.isfinite(values)]
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    # The customary ranges keep faint pictures faint; anything else is stretched.
+    # Pictures within a customary range are not stretched, so that faint ones stay faint; all others are.
     for customary in (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0):
         if low >= 0 and high <= customary:
             return 0.0, customary

@@ -1,4 +1,4 @@
-"""Opening of strangers' pictures with Pillow, each as one format and within its share of memory."""
+"""Open untrusted pictures with Pillow, each as one given format and within a memory limit."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from hashscan.hashing import heif
 from hashscan.model import Reason
 
 DEFAULT_MAX_PIXELS = 64_000_000
-"""Pixels of a picture in colours: with their brightness they take 320 MB, which leaves a worker and its
-decoder under 400 MB.
+"""Maximum pixels of a colour picture: with their brightness they take 320 MB, which keeps a worker and its
+decoder below 400 MB.
 
-It stands for that memory, and counts what is decoded: of a JPEG the picture at the scale it is decoded at, of
-a progressive one also its coefficients, since all are kept until its end. Grey pictures may be larger, and
-those whose library holds more at once must be smaller.
+The limit represents that memory, and applies to the decoded data: for a JPEG, the picture at the scale at
+which it is decoded; for a progressive JPEG also its coefficients, since all are kept until its end. Grey
+pictures may be larger; pictures whose library needs more memory at once must be smaller.
 """
 
 _BYTES_PER_PIXEL = 5
-"""What most pictures take: four bytes of colours, one of brightness."""
+"""Memory for a pixel of most pictures: four bytes for its colours, one for its brightness."""
 
 _NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-"""Bytes that a pixel takes in the modes in which it isn't four."""
+"""Bytes per pixel, for the modes in which a pixel doesn't take four."""
 
 _LIBRARY_BYTES = {"AVIF": 9, "DDS": 7, "GIF": 3, "HEIF": 8, "JPEG2000": 20, "QOI": 7, "WEBP": 16}
-"""By Pillow's name, formats whose decoders hold more at once: bytes a pixel, measured."""
+"""By Pillow's name, bytes per pixel of the formats whose decoders need more memory at once; measured."""
 
 _FRAME_BYTES = {"AVIF": 36, "GIF": 18, "PNG": 18, "WEBP": 22}
-"""The same for the frames after the first, for which earlier ones are kept."""
+"""Bytes per pixel of the frames after the first, for which earlier frames are kept in memory."""
 
 _READ_WHOLE = frozenset({"AVIF", "HEIF", "JPEG2000", "WEBP"})
-"""Formats whose decoders want the file as one piece of memory; libtiff's compressions do, too."""
+"""Formats whose decoders need the whole file in memory; the compression methods of libtiff do, too."""
 
 DRAFT_SIDE = 256
-"""JPEGs are decoded at an eighth, quarter, half or the whole of their size, the smallest at which both sides
-are still this long. Over 225 photos PDQ lay 0.7 bits from the full size's hash on average, 8 at most; with
-512 it was 0.5 and 8, with 192 it was 0.9 and 10."""
+"""Minimum side in pixels of a reduced JPEG. JPEGs are decoded at an eighth, quarter, half or the whole of
+their size: the smallest at which both sides are at least this long. Over 225 photos, PDQ differed from the
+full size's digest by 0.7 bits on average and 8 at most; with 512 by 0.5 and 8, with 192 by 0.9 and 10."""
 
-# Pillow would import these when it first meets a file of theirs, and for a rare one all plugins there are.
+# Pillow would import each plugin at the first file of its format, and all plugins at a file of a rare format.
 _PLUGINS = (
     *("Avif", "Bmp", "Cur", "Dcx", "Dds", "Fli", "Gif", "Icns", "Ico", "Jpeg", "Jpeg2K", "Pcx", "Png", "Ppm"),
     *("Psd", "Qoi", "Sgi", "Sun", "Tiff", "WebP", "Xpm"),
@@ -58,7 +58,7 @@ _missing = {name for name, feature in _FEATURES.items() if not features.check(fe
 # The sandbox forbids threads.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
-# By default a comment of over 1 MiB makes a picture unreadable that every viewer shows.
+# With Pillow's default, a comment of over 1 MiB makes a picture unreadable, though every viewer shows it.
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 
 if heif.available():
@@ -73,25 +73,25 @@ _SCAN_ENDS = 16
 
 
 class PictureFile(Protocol):
-    """What a picture is read from."""
+    """A file that a picture is read from."""
 
     size: int
     """Length in bytes."""
     ran_out: bool
-    """Whether somebody asked for a certain number of bytes where there were none left."""
+    """True if a read of a given size found no more bytes."""
 
     def read(self, size: int = ..., /) -> bytes:
-        """Up to `size` bytes."""
+        """Read up to `size` bytes."""
 
     def seek(self, offset: int, whence: int = ..., /) -> int:
-        """Go to a position."""
+        """Move to a position."""
 
     def tell(self) -> int:
-        """The position of the next read."""
+        """Return the position of the next read."""
 
 
 class UndecodedError(Exception):
-    """A picture, or what is left of one, that gives no brightness to hash."""
+    """Error: a picture, or the rest of one, could not be decoded, so that it cannot be hashed."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -100,11 +100,11 @@ class UndecodedError(Exception):
 
 @contextmanager
 def reasons(file: PictureFile, pillow_format: str) -> Iterator[None]:
-    """Turn whatever Pillow raises over a stranger's picture into an `UndecodedError` with its reason."""
+    """Convert any exception of Pillow for an untrusted picture to an `UndecodedError` with its reason."""
     before = Image.MAX_IMAGE_PIXELS
     try:
         with warnings.catch_warnings():
-            # Pillow warns of oddities in metadata, and from half the pixel limit on.
+            # Pillow warns of unusual metadata, and of pictures above half the pixel limit.
             warnings.simplefilter("ignore")
             yield
     except UndecodedError:
@@ -116,24 +116,23 @@ def reasons(file: PictureFile, pillow_format: str) -> Iterator[None]:
     except NotImplementedError as error:
         raise UndecodedError(Reason.UNSUPPORTED) from error
     except Exception as error:
-        # Pillow's plugins raise nearly every built-in exception there is when a file is not what they expect.
-        # Whatever a decoder raises over a stranger's picture is the finding that this picture can't be
-        # decoded; there is nothing else here that could fail.
+        # Pillow's plugins raise nearly every built-in exception if a file is not as they expect. Any
+        # exception of a decoder means that this picture can't be decoded; nothing else here could fail.
         raise UndecodedError(_reason(error, file, pillow_format)) from error
     finally:
-        # `open_picture` lowers it, for as long as the picture is looked at.
+        # `open_picture` lowers the limit; restore it when the picture is done.
         Image.MAX_IMAGE_PIXELS = before
 
 
 def _reason(error: Exception, file: PictureFile, pillow_format: str) -> Reason:
-    """What an error of Pillow means; often only its message tells."""
+    """Return the reason for an error of Pillow; often only its message contains it."""
     message = str(error).lower()
     if file.ran_out or isinstance(error, EOFError) or "truncated" in message or "not enough" in message:
         return Reason.TRUNCATED
     if pillow_format == "HEIF" and "end of file" in message:
         return Reason.TRUNCATED
     if pillow_format == "WEBP":
-        # Its library doesn't say. The file's header holds the length of what follows the first eight bytes.
+        # The library gives no reason. The file's header has the length of the data after its first 8 bytes.
         file.seek(4)
         declared = int.from_bytes(file.read(4), "little")
         if declared > file.size - 8:
@@ -143,7 +142,7 @@ def _reason(error: Exception, file: PictureFile, pillow_format: str) -> Reason:
 
 @contextmanager
 def salvaging() -> Iterator[None]:
-    """Have Pillow give what it has of a picture that ends too early."""
+    """Make Pillow return the decoded part of a truncated picture."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         yield
@@ -153,13 +152,13 @@ def salvaging() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class OpenPicture:
-    """A picture whose header has been read, a JPEG's already for the scale at which it is to be decoded."""
+    """A picture whose header has been read; for a JPEG, the decoding scale is already set."""
 
     image: Image.Image
     stored: tuple[int, int]
     """Width and height in pixels."""
     coefficients: int = 0
-    """Bytes that a JPEG's coefficients will take."""
+    """Memory in bytes for a JPEG's coefficients."""
 
 
 def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draft: str = "L") -> OpenPicture:
@@ -169,18 +168,18 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
         file: its file.
         pillow_format: its format.
         max_pixels: see `DEFAULT_MAX_PIXELS`.
-        draft: of a JPEG, "L" for its brightness and "YCbCr" for its colours, both at a smaller scale; nothing
-            for its colours at its full size.
+        draft: for a JPEG, "L" for its brightness and "YCbCr" for its colours, both at a smaller scale; empty
+            for its colours at full size.
 
     Raises:
-        Exception: whatever Pillow raises (see `reasons`).
+        Exception: any exception of Pillow (see `reasons`).
     """
     file.seek(0)
     stream = cast("IO[bytes]", file)
     limit_pixels(max_pixels)
     if pillow_format == "JPEG":
-        # Not by Image.open, which compares the full size with the limit before there is a scale to decode at,
-        # and makes another object of an MPO file.
+        # Not by Image.open: it compares the full size with the limit before the decoding scale is set, and
+        # returns another object for an MPO file.
         jpeg = JpegImagePlugin.JpegImageFile(stream)
         stored, coefficients = jpeg.size, _coefficients(jpeg, file)
         if draft:
@@ -189,7 +188,7 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
     if pillow_format == "HEIF":
         image = heif.open_heif(stream)
     elif pillow_format == "AVIF":
-        # Image.open asks for certain major brands, browsers don't.
+        # Image.open requires certain major brands, browsers don't.
         image = AvifImagePlugin.AvifImageFile(stream)
     else:
         image = Image.open(stream, formats=[pillow_format])
@@ -197,14 +196,14 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
 
 
 def limit_pixels(max_pixels: int) -> None:
-    """Have Pillow refuse what is larger, also in pictures within pictures, before it allocates memory for it.
+    """Make Pillow refuse larger pictures, also embedded ones, before it allocates memory for them.
 
-    To be called within `reasons`, which ends it.
+    Call it within `reasons`, which restores the former limit.
 
     Args:
         max_pixels: see `DEFAULT_MAX_PIXELS`.
     """
-    # It refuses twice this number of pixels. No picture takes less than two bytes a pixel.
+    # Pillow refuses twice this number of pixels. No picture takes less than two bytes per pixel.
     Image.MAX_IMAGE_PIXELS = (max_pixels * _BYTES_PER_PIXEL // 2 + 1) // 2
 
 
@@ -217,18 +216,18 @@ def check_size(
     more: int = 0,
     first: bool = True,
 ) -> None:
-    """See that a picture about to be loaded isn't too large.
+    """Check that a picture is not too large to be loaded.
 
     Args:
-        image: opened, and at the frame to load.
+        image: the opened picture, positioned at the frame to load.
         pillow_format: its format.
-        file_size: bytes of its file.
+        file_size: length of its file in bytes.
         max_pixels: see `DEFAULT_MAX_PIXELS`.
-        more: bytes that it takes besides its pixels.
-        first: whether it is the first of its file.
+        more: bytes that it needs besides its pixels.
+        first: True if it is the first picture of its file.
 
     Raises:
-        UndecodedError: it is too large.
+        UndecodedError: the picture is too large.
     """
     each = _NARROW.get(image.mode, 4) + 1
     if first:
@@ -245,29 +244,29 @@ def check_size(
 
 
 def check_pixels(pixels: int, max_pixels: int) -> None:
-    """See that so many pixels, of which only the brightness is kept, aren't too many.
+    """Check that a number of pixels, kept as brightness only, is within the limit.
 
     Raises:
-        UndecodedError: they are.
+        UndecodedError: there are too many pixels.
     """
     if pixels > max_pixels * _BYTES_PER_PIXEL:
         raise UndecodedError(Reason.TOO_LARGE)
 
 
 def _coefficients(image: JpegImagePlugin.JpegImageFile, file: PictureFile) -> int:
-    """Bytes of the coefficients that are kept until the end of a JPEG which comes in several scans."""
+    """Return the memory in bytes for the coefficients of a JPEG with several scans; 0 for other JPEGs."""
     layers = image.layer
     if not image.info.get("progressive") and _components_of_scan(file) == len(layers):
         return 0
     across = max(layer[1] for layer in layers)
     down = max(layer[2] for layer in layers)
-    # Two bytes each, and as many as samples.
+    # Two bytes for each coefficient; there are as many as samples.
     width, height = image.size
     return sum(2 * width * layer[1] * height * layer[2] // (across * down) for layer in layers)
 
 
 def _components_of_scan(file: PictureFile) -> int:
-    """How many of a JPEG's components are in the scan whose header was just read; 0 if that can't be told."""
+    """Return the number of components in the JPEG scan whose header was just read; 0 if it is not known."""
     here = file.tell()
     file.seek(max(0, here - _SCAN_ENDS))
     before = file.read(min(here, _SCAN_ENDS))

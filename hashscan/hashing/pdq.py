@@ -1,8 +1,8 @@
-"""PDQ, the 256-bit perceptual hash of photographs.
+"""Compute PDQ, the 256-bit perceptual hash of photographs.
 
 The algorithm is that of "TMK+PDQF: A Test-Drive of Facebook's Perceptual Hashing Algorithms" (the document
 `hashing.pdf` of ThreatExchange): blur, reduce to 64x64, take the 16x16 lowest frequencies of its cosine
-transform without the constant ones, and say of each whether it lies above their median.
+transform without the constant ones, and set a bit for each that is above their median.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from hashscan.hashing.variants import DIHEDRAL, ENLARGED, INVERTED, PLAIN, RENDE
 from hashscan.model import ALGORITHMS
 
 MIN_SIDE = 5
-"""Pictures with a shorter side have the hash zero and the quality 0, as in the reference."""
+"""Minimum side in pixels. Smaller pictures have the digest zero and the quality 0, as in the reference."""
 
 _BITS = 256
 _INVERSE = bytes(byte ^ 0xFF for byte in range(256))
 
 
 class _Plan(NamedTuple):
-    """What is to be done with a picture, known before it is."""
+    """The renderings and turns to compute for a picture; it does not depend on the pixels."""
 
     renderings: tuple[int, ...]
     groups: tuple[tuple[Way, ...], ...]
-    """The ways to reduce it for each of them."""
+    """The ways to reduce the picture, for each rendering."""
     dihedral: tuple[int, ...]
     turns: tuple[int, ...]
-    """The same and inverted, where that is asked for."""
+    """The turns of `dihedral`, and `INVERTED` if it is requested."""
 
 
 @lru_cache(maxsize=256)
@@ -48,12 +48,12 @@ def _plan(more: int | None, turns: tuple[int, ...]) -> _Plan:
 
 
 class PDQ(PictureHash):
-    """PDQ with the hash and quality of the C++ reference, bit for bit.
+    """PDQ with the digest and quality of the C++ reference, bit for bit.
 
-    Up to the median everything is linear, so the 64x64 picture is R·X·Cᵗ, where R and C hold the weights of
-    the reference's two passes of a box filter for the 64 rows and columns it keeps. That takes a fiftieth of
-    the reference's time, but rounds otherwise. Where a bit or the quality hangs on rounding (mirrored
-    drawings, flat areas, one photo in fifty) the reference's own operations are done instead, in its order.
+    All steps before the median are linear, so the 64x64 picture is R·X·Cᵗ, where R and C hold the weights of
+    the reference's two passes of a box filter for the 64 rows and columns it keeps. This takes a fiftieth of
+    the reference's time, but rounds differently. If a bit or the quality depends on rounding (mirrored
+    drawings, flat areas, one photo in fifty), the reference's own operations are used instead, in its order.
     """
 
     name = "pdq"
@@ -65,8 +65,8 @@ class PDQ(PictureHash):
     def digest(self, luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> tuple[bytes, int]:
         """Hash one picture, shape (height, width), of any size.
 
-        Of a picture decoded at a smaller scale, this is the stored picture's hash but for what the blocks'
-        means don't tell: 0.7 bits on average for photos of which 256 pixels a side are left.
+        For a picture decoded at a smaller scale, this is the stored picture's digest except for the detail
+        that the blocks' means lose: 0.7 bits on average for photos reduced to 256 pixels a side.
         """
         found = next(self.runs(luma, stored))
         return found.values, found.quality
@@ -96,25 +96,26 @@ class PDQ(PictureHash):
                 values = digest_of(frequencies) + values[_BITS // 8 :]
                 quality = quality_of(gradients(as_reference))
             if plan.turns[-1] == INVERTED:
-                # All frequencies change their sign, and so does their median.
+                # Inversion negates all frequencies, and so their median.
                 values += values[: _BITS // 8].translate(_INVERSE)
-            # Of what isn't matched, nothing needs to be said.
+            # A digest below the minimum quality is not matched, so it needs no doubt.
             doubt = judged.doubt if quality >= ALGORITHMS[self.name].min_quality else 0
             yield HashedRun(rendering, plan.turns, values, quality, doubt, judged.even)
 
 
 def _rounding_noise(shape: tuple[int, ...]) -> float:
-    """A brightness by which the reduced picture may differ from the reference's through rounding.
+    """Return the largest brightness by which rounding may change the reduced picture from the reference's.
 
-    The reference adds and subtracts along a whole row or column, so its error grows with the length. Twice
-    the largest difference that was found, over 2300 photos and some hundred drawings made to round badly.
+    The reference adds and subtracts along a whole row or column, so its error grows with the length. The
+    value is twice the largest difference found over 2300 photos and some hundred drawings made to round
+    badly.
     """
     return 2e-3 + 5e-7 * max(shape)
 
 
 def _sure(judged: Judged, noise: float) -> bool:
-    """Whether rounding could change neither a bit nor the quality."""
-    # Only the median and the next above it could change places. A frequency differs by more than a
-    # brightness, since it is a sum of 4096, but by less than 2.5 times the noise: these photos' by 0.0018,
-    # these drawings' by 0.006.
+    """Return True if rounding can change neither a bit nor the quality."""
+    # Only the median and the next frequency above it could change their order. The error of a frequency is
+    # larger than that of a brightness, since it is a sum of 4096, but less than 2.5 times the noise: 0.0018
+    # for these photos, 0.006 for these drawings.
     return judged.gap > 5 * noise and judged.lowest == judged.highest

@@ -1,15 +1,15 @@
-"""PDQ's first step: a picture blurred and reduced to 64x64, as a product with the box filter's weights.
+"""Compute PDQ's first step: blur a picture and reduce it to 64x64, as a product with a box filter's weights.
 
 The 64x64 picture is R·X·Cᵗ, where R and C hold the weights of the reference's two passes of a box filter for
-the 64 rows and columns it keeps. Other ways to reduce are other weights, applied to the same rows in the same
-pass over the picture:
+the 64 rows and columns it keeps. Other ways of reduction use other weights, applied to the same rows in the
+same pass over the picture:
 
-- mirrored: the reference's windows and positions lie off the middle by a pixel, so a small picture and its
-  mirror image are not reduced to mirror images: their hashes differ by 13 bits at 480 pixels a side, and
+- mirrored: the reference's windows and positions are one pixel off the middle, so a small picture and its
+  mirror image are not reduced to mirror images: their digests differ by 13 bits at 480 pixels a side, and
   seldom by less at 512x512.
-- squared: the reference's program for files takes the nearest of 512x512 pixels first.
-- enlarged: the filter hardly blurs a small picture, and keeps pixels that lie off the 64 places by a good
-  part of their distance. Quarter-sized copies lie 18 bits from their photos, 8 if they are enlarged first.
+- squared: the reference's program for files first resizes to 512x512 by the nearest pixel.
+- enlarged: the filter hardly blurs a small picture, and keeps pixels that are off the 64 positions by a large
+  part of their spacing. Quarter-sized copies are 18 bits from their photos, 8 if they are enlarged first.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Floats = NDArray[np.float32]
 
 SIDE = pdq_rounding.SIDE
 SQUARE = 512
-"""Side in pixels of what the reference's program for files makes of larger pictures before it hashes them."""
+"""Side in pixels to which the reference's program for files resizes larger pictures before it hashes them."""
 
 ENLARGEMENT = 4
 
 _REDUCTIONS = (1, 2, 4, 8)
 REMEMBERED = 1 << 12
-"""Longest side in pixels whose weights are kept for the next picture; they take 130 kB."""
+"""Longest side in pixels whose weights are cached for later pictures; they take 130 kB."""
 _WIDE = 1 << 14
-"""From this width on columns are summed up first, since a kilobyte is held for each."""
+"""Width from which columns are summed first, since each column takes a kilobyte."""
 
 
 class Way(NamedTuple):
@@ -43,23 +43,23 @@ class Way(NamedTuple):
 
     rendering: int = PLAIN
     """`SQUARED`: as if the picture had been resized to `SQUARE` by taking the nearest pixel; `ENLARGED`: as
-    if it had been enlarged by `ENLARGEMENT`, with what is between two pixels taken from both."""
+    if it had been enlarged by `ENLARGEMENT`, with linear interpolation between two pixels."""
     mirrored: bool = False
-    """As if the picture had been mirrored, but with the result mirrored back."""
+    """True to reduce as if the picture had been mirrored, with the result mirrored back."""
 
 
 PLAIN_WAY = Way()
 
 
 class Band(NamedTuple):
-    """Some neighbouring rows of the matrices of weights, where they are not zero."""
+    """The non-zero part of some neighbouring rows of the weight matrices."""
 
     first: int
     last: int
-    """First and end of the rows."""
+    """First row and end of the rows."""
     start: int
     stop: int
-    """First and end of the columns, which are pixels."""
+    """First column and end of the columns; a column is a pixel."""
     weights: Floats
     """Shape (ways, rows, pixels)."""
 
@@ -67,22 +67,22 @@ class Band(NamedTuple):
 def reductions(
     luma: NDArray[np.uint8], stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
 ) -> list[Floats]:
-    """The picture reduced in several ways.
+    """Reduce a picture in several ways.
 
     Args:
         luma: brightness, shape (height, width).
         stored: as for `PictureHash.digest`.
-        groups: the ways of each group are combined, those for rows with those for columns.
+        groups: groups of ways; in each, every way for rows is combined with every way for columns.
 
     Returns:
-        For each group of n ways shape (n, 64, n, 64): the way for rows, row, the way for columns, column.
+        For each group of n ways, shape (n, 64, n, 64): the way for rows, row, the way for columns, column.
     """
     if luma.shape[1] > _WIDE and luma.shape[0] < luma.shape[1]:
         turned = reductions(luma.T, None if stored is None else stored[::-1], groups)
         return [found.transpose(2, 3, 0, 1) for found in turned]
     height, width = stored or luma.shape
     ways = tuple(way for group in groups for way in group)
-    # A band of rows at a time, so that no float copy of a large picture is ever made.
+    # One band of rows at a time, so that no float copy of a large picture is made.
     wide = np.empty((len(ways), SIDE, luma.shape[1]), np.float32)
     for first, last, start, stop, weights in _weights(height, luma.shape[0], ways):
         rows = luma[start:stop].astype(np.float32)
@@ -104,17 +104,17 @@ def reductions(
 
 
 def _weights(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
-    """The same as `_bands`, remembered where that is small: it grows with the side."""
+    """Return `_bands`, cached only for short sides: its size grows with the side."""
     return (_bands if kept <= REMEMBERED else _bands.__wrapped__)(length, kept, ways)
 
 
 @lru_cache(maxsize=256)
 def _bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
-    """The non-zero blocks of the 64 x kept matrices of weights for a side of `length`, reduced to `kept`.
+    """Return the non-zero blocks of the 64 x kept weight matrices for a side of `length`, reduced to `kept`.
 
-    A row's weights span about length/32 inputs and hardly overlap the next row's. Four rows a block is
-    fastest for small pictures, whose cost is the number of calls; one a block for large ones, whose cost is
-    arithmetic.
+    A row's weights span about length/32 inputs and hardly overlap the next row's. Blocks of four rows are
+    fastest for small pictures, where the number of calls dominates the cost; blocks of one row for large
+    pictures, where arithmetic dominates.
     """
     factor = reduction(length, kept)
     matrices = [_matrix(length, factor, way) for way in ways]
@@ -135,11 +135,11 @@ def _bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
 
 
 def _matrix(length: int, factor: int, way: Way) -> tuple[NDArray[np.int64], Floats]:
-    """A matrix of weights: the first input of each row that counts, and the weights from there on.
+    """Return a weight matrix: the first input of each row with a weight, and the weights from there on.
 
-    To hash a reduced picture as if it were the picture would shift the windows by a fraction of their length,
-    which turns more bits than the lost detail does. So weights are worked out for the side's own length, and
-    added up for the block that stands for several inputs.
+    Hashing a reduced picture as if it were the stored picture would shift the windows by a fraction of their
+    length, which changes more bits than the lost detail does. So the weights are computed for the stored
+    length, and added up for the block that represents several inputs.
     """
     side = {PLAIN: length, SQUARED: SQUARE, ENLARGED: length * ENLARGEMENT}[way.rendering]
     rows, places, weights = _tents(side)
@@ -150,7 +150,7 @@ def _matrix(length: int, factor: int, way: Way) -> tuple[NDArray[np.int64], Floa
     if way.rendering == PLAIN:
         inputs = places // factor
     elif way.rendering == SQUARED:
-        # The nearest pixels, also of the mirrored picture.
+        # The nearest pixels, also for the mirrored picture.
         inputs = (
             length - 1 - (side - 1 - places) * length // side if way.mirrored else places * length // side
         ) // factor
@@ -160,7 +160,7 @@ def _matrix(length: int, factor: int, way: Way) -> tuple[NDArray[np.int64], Floa
         share = between - inputs
     starts = inputs[np.searchsorted(rows, np.arange(SIDE))]
     beside = inputs - starts[rows]
-    # A place between two inputs takes from both, so there is one more.
+    # A position between two inputs uses both, so there is one more.
     width = int(beside.max()) + 2
     cells = rows * width + beside
     if share is None:
@@ -172,10 +172,10 @@ def _matrix(length: int, factor: int, way: Way) -> tuple[NDArray[np.int64], Floa
 
 
 def reduction(length: int, kept: int) -> int:
-    """The power of two by which a side was reduced.
+    """Return the power of two by which a side was reduced.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no power of two up to 8 reduces `length` to `kept`.
     """
     for factor in _REDUCTIONS:
         if -(-length // factor) == kept:
@@ -185,10 +185,10 @@ def reduction(length: int, kept: int) -> int:
 
 @lru_cache(maxsize=4)
 def _tents(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """The weights of the reference's filter for the 64 positions it keeps: rows, inputs, weights, by row.
+    """Return the weights of the reference's filter for the 64 positions it keeps: rows, inputs and weights.
 
-    A mean of means over windows of equal length has a tent's shape. Only where a window was cut off by an
-    edge of the picture does the shape have to be worked out.
+    A mean of means over windows of equal length has triangular weights. Only where an edge of the picture
+    cuts a window does the shape have to be computed.
     """
     window = pdq_rounding.window_size(length)
     before, after = pdq_rounding.window_reach(window)
@@ -206,7 +206,7 @@ def _tents(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
         stops = np.minimum(inner + after, length - 1) + 1
         low, high = int(starts[0]), int(stops[-1])
         share = 1.0 / ((stops - starts) * len(inner))
-        # Each window adds its share from its start to its stop: sum up where shares begin and end.
+        # Each window adds its share from its start to its stop: sum the points where shares begin and end.
         steps = np.bincount(starts - low, share, high - low + 1) - np.bincount(stops - low, share)
         places.append(np.arange(low, high))
         weights.append(np.cumsum(steps)[:-1].astype(np.float32))

@@ -1,7 +1,7 @@
-"""PDQ of the mirrored and turned picture, without a second pass over it.
+"""Compute PDQ of the mirrored and turned (rotated) picture, without a second pass over it.
 
-To mirror a picture changes the sign of every other frequency, and to swap its axes swaps theirs. Each has a
-median of its own.
+Mirroring a picture changes the sign of every other frequency; swapping its axes swaps those of the
+frequencies. Each mirroring has a median of its own.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ Floats = NDArray[np.float32]
 
 _MIDDLE = FREQUENCIES * FREQUENCIES // 2 - 1
 _DCT = dct_matrix()
-# Frequencies count from 1.
+# Frequencies are numbered from 1.
 _MIRRORED_DCT = _DCT * np.where(np.arange(1, FREQUENCIES + 1) % 2, -1, 1).astype(np.float32)[:, None]
 
 
 def turned(small: Floats, turns: Sequence[int]) -> list[bytes]:
-    """The digests of the picture that was mirrored and turned to get this one, one for each guess.
+    """Return the digests of the original picture from which this one was made, for each assumed turn.
 
     Args:
         small: shape (2, 64, 2, 64), rows and columns each reduced plain and mirrored (see `pdq_reduction`).
-        turns: those of `variants.DIHEDRAL`, what is guessed to have been done to that picture.
+        turns: indices below `variants.DIHEDRAL`: the turns that are assumed to have been applied.
     """
     if not turns:
         return []
     rows = (_DCT @ small[0].reshape(SIDE, -1), _MIRRORED_DCT @ small[1].reshape(SIDE, -1))
     across = np.concatenate(rows).reshape(-1, 2, SIDE)
-    # By way of the rows, way of the columns, then frequency; to swap axes doesn't change the median.
+    # The axes are the mirrorings and the frequency; swapping the picture's axes doesn't change the median.
     quarters = np.stack((across[:, 0] @ _DCT.T, across[:, 1] @ _MIRRORED_DCT.T)).reshape(2, 2, -1)
     medians = np.partition(quarters, _MIDDLE, axis=2)[:, :, _MIDDLE, None]
     bits = (quarters > medians).ravel()[_PLACES[list(turns)]]
@@ -44,24 +44,25 @@ def turned(small: Floats, turns: Sequence[int]) -> list[bytes]:
 
 @lru_cache(maxsize=64)
 def places_of(turns: tuple[int, ...]) -> NDArray[np.int32]:
-    """Where the bits of each turn's digest stand among those of the four mirrorings, shape (turns, 256).
+    """Return the index of each turn's digest bits among those of the four mirrorings, shape (turns, 256).
 
-    The mirrorings are ordered as in `_places`; the picture as it is needs only the first.
+    The mirrorings are ordered as in `_places`; the unaltered picture needs only the first.
     """
     return _PLACES[list(turns)].astype(np.int32)
 
 
 def _undone(turn: int, values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A picture after a turn has been undone."""
+    """Return a picture with a turn undone."""
     mirrored, quarters = divmod(turn, 4)
     values = np.rot90(values, quarters)
     return values[:, ::-1] if mirrored else values
 
 
 def _places(turn: int) -> NDArray[np.int64]:
-    """Where the bits of a picture whose turn has been undone stand among those of the four mirrorings.
+    """Return the index of each digest bit of a picture with a turn undone, among the bits of four mirrorings.
 
-    They are ordered by whether columns and whether rows are mirrored. A digest starts with its highest bit.
+    The mirrorings are ordered by whether columns and then whether rows are mirrored. A digest starts with its
+    highest bit.
     """
     corners = _undone(turn, np.arange(4).reshape(2, 2))
     table = np.arange(4 * FREQUENCIES**2).reshape(2, 2, FREQUENCIES, FREQUENCIES)
@@ -80,11 +81,11 @@ _PLACES = np.array([_places(turn) for turn in range(DIHEDRAL)])
 
 
 def likely_turned(digest: bytes, turns: Sequence[int]) -> NDArray[np.uint8]:
-    """What the digests of a turned picture would be if each median were zero; most bits come out right.
+    """Predict the digests of a turned picture as if each median were zero; most bits are right.
 
     Args:
-        digest: of the picture as it is.
-        turns: places in `variants.TURNS`.
+        digest: the digest of the unaltered picture.
+        turns: indices in `variants.TURNS`.
 
     Returns:
         Shape (turns, 32).
@@ -98,7 +99,7 @@ def likely_turned(digest: bytes, turns: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _signs() -> NDArray[np.uint8]:
-    """Where the four mirrorings change the sign of a frequency, ordered as in `_places`, shape (4, 256)."""
+    """Return 1 where a mirroring changes the sign of a frequency, ordered as in `_places`, shape (4, 256)."""
     odd = (np.arange(1, FREQUENCIES + 1) % 2).astype(np.uint8)
     return np.array(
         [np.add.outer(odd * below, odd * beside).ravel() % 2 for beside in range(2) for below in range(2)],

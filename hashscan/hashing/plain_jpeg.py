@@ -1,9 +1,9 @@
-"""Decodes the JPEGs that nearly all are: baseline, in one scan, complete, with nothing odd before it.
+"""Read the header of an ordinary JPEG quickly: baseline, one scan, complete, nothing unusual before it.
 
-Pillow reads what stands before the scan field by field, and takes longer for that than for a thumbnail's
-pixels. Here it is passed over; the pixels are decoded by Pillow's decoder all the same, straight to where
-they are wanted (`jpeg_pixels`). Whatever isn't quite as it should be is left to Pillow, so that nothing comes
-out otherwise.
+Nearly all JPEGs are of this kind. Pillow reads the header field by field, which takes longer than decoding
+the pixels of a thumbnail. This module skips most of the header; Pillow's decoder still decodes the pixels,
+directly into the target array (`jpeg_pixels`). Any unusual file is left to Pillow, so that the result is the
+same.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from hashscan.hashing.colour_tags import jpeg_profiles
 from hashscan.hashing.profiles import is_ordinary
 
 LARGEST_FILE = 16 << 20
-"""Longest file in bytes that is read as one piece."""
+"""Maximum length in bytes of a file that is read whole."""
 
 _TABLE = 65
-"""Bytes of a table of quantization with values of eight bits, its number before it."""
+"""Length in bytes of a quantization table with 8-bit values, including the number before it."""
 _START_OF_FRAME, _START_OF_SCAN, _TABLES = 0xC0, 0xDA, 0xDB
 _EXIF_DATA, _PROFILE = 0xE1, 0xE2
 _EXIF, _INDEX, _COLOURS = b"Exif\0\0", b"MPF\0", b"ICC_PROFILE\0"
@@ -29,24 +29,24 @@ _PASSED = {
     0xED: 1 << 16,
     0xEE: 9,
 }
-"""By marker, segments that are passed over: Huffman tables, restarts, applications' data and comments. Where
-they are shorter than this Pillow may complain, of Photoshop's whatever their length."""
+"""Segments to skip (Huffman tables, restarts, application data, comments) by marker, with their minimum
+length. Pillow may reject shorter segments, and Photoshop's of any length."""
 _FRAME = Struct(">BHHB")
 _SCALES = (8, 4, 2, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class PlainHeader:
-    """What stands before the scan of such a JPEG."""
+    """The header of an ordinary JPEG: the data before its scan."""
 
     size: tuple[int, int]
     """Width and height in pixels."""
     info: dict[str, bytes | int] = field(default_factory=dict)
-    """By Pillow's names EXIF data and the index of further pictures, where there are some."""
+    """EXIF data and the index of further pictures, if present, by Pillow's names."""
 
 
 def read_header(content: bytes) -> PlainHeader | None:
-    """What stands before the scan (ITU-T T.81, annex B); None where anything is out of the ordinary."""
+    """Read the header of a JPEG (ITU-T T.81, annex B); return None if anything in it is unusual."""
     if not content.startswith(b"\xff\xd8\xff"):
         return None
     size: tuple[int, int] | None = None
@@ -91,6 +91,6 @@ def read_header(content: bytes) -> PlainHeader | None:
 
 
 def scale_of(size: tuple[int, int], side: int) -> int:
-    """By how much a JPEG is reduced: to the smallest size at which both sides are still so long."""
+    """Return the scale 1, 2, 4 or 8 for a JPEG: the largest that keeps both sides at least `side` pixels."""
     most = min(size) // side
     return next((scale for scale in _SCALES if scale <= most), 1)

@@ -1,4 +1,4 @@
-"""A read-only file over a descriptor whose offset belongs to others."""
+"""Read a file through a descriptor with pread, without the shared file offset."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import io
 import os
 
 _BLOCK_SIZE = 64 * 1024
-"""Libraries ask for a header's fields one by one, so this much is read ahead."""
+"""Number of bytes to read ahead, since libraries read a header's fields one by one."""
 
 
 class PreadFile(io.RawIOBase):
-    """Reads with pread at a position of its own.
+    """A read-only file object that reads with pread at a position of its own.
 
     The descriptor was passed from another process, which reads from the same open file; an offset moved here
-    would move there. It gives its descriptor to nobody (`fileno` fails): libtiff would seek in it.
+    would move there. The descriptor is not exposed (`fileno` fails): libtiff would seek in it.
     """
 
     def __init__(self, descriptor: int, start: int = 0, length: int | None = None) -> None:
-        """Begin at the file's first byte. The file may grow or shrink; its end is where it is now.
+        """Begin at the file's first byte. The file may grow or shrink; its end is fixed at its present size.
 
         Args:
-            descriptor: of the file.
-            start: where in the file the first byte is, for a file within it.
-            length: how many bytes of the file belong to that one at most; without it, all that follow.
+            descriptor: an open descriptor of the file.
+            start: offset of the first byte in the file, for an embedded file.
+            length: maximum length in bytes of an embedded file; None for all bytes that follow.
 
         Raises:
             OSError: the descriptor is not open.
@@ -37,18 +37,18 @@ class PreadFile(io.RawIOBase):
         self._block = b""
         self._block_start = 0
         self.ran_out = False
-        """Whether somebody asked for a certain number of bytes where there were none left."""
+        """True if a read of a given size found no more bytes."""
 
     def readable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Up to `size` bytes, fewer only at the end of the file; without a size, all up to the end.
+        """Read up to `size` bytes, fewer only at the end of the file; without a size, all up to the end.
 
         Raises:
             OSError: the file can't be read.
@@ -63,7 +63,7 @@ class PreadFile(io.RawIOBase):
             if len(self._block) - offset >= wanted:
                 self._position += wanted
                 return self._block[offset : offset + wanted]
-        # pread gives at most 2 GiB at once.
+        # pread returns at most 2 GiB at once.
         pieces = []
         while wanted and (piece := os.pread(self._descriptor, wanted, self._start + self._position)):
             pieces.append(piece)
@@ -74,19 +74,19 @@ class PreadFile(io.RawIOBase):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def readall(self) -> bytes:
-        """All bytes up to the end."""
+        """Read all bytes up to the end."""
         return self.read()
 
     def within(self, start: int, length: int | None = None) -> PreadFile:
-        """A file that lies within this one, `start` bytes from its first."""
+        """Return a file object for a file embedded in this one at offset `start`."""
         left = max(0, self.size - start)
         return PreadFile(self._descriptor, self._start + start, left if length is None else min(left, length))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a position, which may lie beyond the end.
+        """Move to a position, which may be beyond the end.
 
         Raises:
-            ValueError: it lies before the start.
+            ValueError: the position is before the start.
         """
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
         if base + offset < 0:
@@ -95,5 +95,5 @@ class PreadFile(io.RawIOBase):
         return self._position
 
     def tell(self) -> int:
-        """The position of the next read."""
+        """Return the position of the next read."""
         return self._position

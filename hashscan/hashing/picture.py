@@ -1,6 +1,6 @@
-"""Decoding of strangers' picture files to brightness: every frame and page, and the previews beside them.
+"""Decode untrusted picture files to brightness: every frame and page, and their embedded previews.
 
-To be called inside the sandbox only: Pillow and the libraries below it parse hostile bytes here.
+Call this only inside the sandbox: Pillow and the libraries that it uses parse hostile bytes here.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("DCX", "TIFF"), Kind.PAGE),
     **dict.fromkeys(("CUR", "HEIF", "ICO", "JPEG"), Kind.FURTHER),
 }
-"""By Pillow's name, what the further pictures of a file are. Formats not named here have one picture to show:
-the largest of ICNS, a PSD's layers merged."""
+"""By Pillow's name of a format, the kind of a file's further pictures. Other formats have one picture to
+show: the largest of an ICNS, the merged layers of a PSD."""
 
 _SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
 _ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN})
@@ -65,17 +65,17 @@ def decode_frames(
 ) -> Iterator[Frame]:
     """Decode the pictures of a file one after another: its first, its previews, then its further ones.
 
-    Behind each come the ways in which viewers show it otherwise than it is stored. Frames of an animation
-    come composed, as a viewer shows them. Viewers show as much as there is of a picture that is cut or
-    spoilt. So that nobody hides one by cutting off its last bytes, that much is decoded here too.
+    After each come the views in which viewers show it differently from how it is stored. Frames of an
+    animation are composed, as a viewer shows them. Viewers show the readable part of a truncated or corrupt
+    picture, so this part is decoded here, too: nobody can hide a picture by cutting off its last bytes.
 
     Args:
         file: the picture file.
-        picture_format: what it was sniffed to be; it is decoded as this or not at all.
-        limits: how much to decode.
+        picture_format: the format recognised by `sniff`; the file is decoded as this format or not at all.
+        limits: limits on how much to decode.
 
     Raises:
-        UndecodedError: after the last that could be had, if a part or all of the file was not decoded.
+        UndecodedError: a part of the file or all of it was not decoded; raised after the last decoded frame.
     """
     if picture_format.pillow is None or picture_format.pillow in MISSING:
         raise UndecodedError(Reason.UNSUPPORTED)
@@ -88,7 +88,7 @@ def decode_frames(
 
 
 class _Reader:
-    """One file while its pictures are decoded."""
+    """The state of decoding the pictures of one file."""
 
     def __init__(self, file: PreadFile, pillow_format: str, limits: Limits) -> None:
         self._file = file
@@ -99,10 +99,10 @@ class _Reader:
         self._pixels = 0
         self._tags: ColourTags | None = None
         self.shortfall: Reason | None = None
-        """Why something was not decoded, the first reason there was."""
+        """The first reason why something was not decoded; None if there is none."""
 
     def first(self) -> Iterator[Frame]:
-        """The picture that a viewer shows first."""
+        """Yield the picture that a viewer shows first, and its views."""
         plain = self._plain_jpeg() if self._format == "JPEG" else None
         if plain is not None:
             yield plain
@@ -124,7 +124,7 @@ class _Reader:
                 yield from self._translucent_bitmap(frame)
 
     def _translucent_bitmap(self, frame: Frame) -> Iterator[Frame]:
-        """A bitmap over all backgrounds, if it has a mask of opacity that Pillow takes no account of."""
+        """Yield a bitmap over all backgrounds, if it has an opacity mask, which Pillow ignores."""
         try:
             with reasons(self._file, self._format):
                 self._file.ran_out = False
@@ -139,7 +139,7 @@ class _Reader:
                 yield replace(frame, luma=view.luma, look=view.look)
 
     def _plain_jpeg(self) -> Frame | None:
-        """The picture of a JPEG with nothing odd about it, without Pillow's opening; None of all others."""
+        """Decode an ordinary JPEG without opening it in Pillow; return None for any other file."""
         if self._file.size > LARGEST_FILE:
             return None
         try:
@@ -153,7 +153,7 @@ class _Reader:
             )
             luma = decode(content, header.size, scale)
         except (OSError, MemoryError, UndecodedError):
-            # Pillow comes to the same, and by then it is known what else can be had of the file.
+            # Pillow fails in the same way later, when it is known what else can be decoded of the file.
             return None
         if luma is None:
             return None
@@ -164,13 +164,13 @@ class _Reader:
         return replace(frame, chroma=partial(self._chroma, frame, None, self._file, "JPEG"))
 
     def _odd_bitmap(self) -> Frame | None:
-        """A bitmap that Pillow can't read and others can."""
+        """Decode a bitmap that Pillow can't read and other viewers can; return None if this fails, too."""
         try:
             with reasons(self._file, self._format):
                 width, height = bitmap_size(self._file)
                 check_pixels(width * height, self._limits.max_pixels)
                 if height * ((width + 7) // 8) > self._file.size:
-                    # Not one bit for each pixel.
+                    # The file has less than one bit per pixel.
                     return None
                 self._file.ran_out = False
                 frame = Frame(bitmap_luma(self._file), width, height)
@@ -181,7 +181,7 @@ class _Reader:
             return None
 
     def previews(self) -> Iterator[Frame]:
-        """The small pictures that file managers show in place of it."""
+        """Yield the previews (thumbnails) that file managers show in place of the picture."""
         described = self._described
         if described is None or (self._format == "JPEG" and "exif" not in described.info):
             return
@@ -189,7 +189,7 @@ class _Reader:
             with reasons(self._file, self._format):
                 sources = previews_of(described, self._file, self._format)
         except UndecodedError:
-            # Nothing that anybody could show.
+            # No viewer can show such previews.
             return
         for number, source in enumerate(sources, start=1):
             yield from self._jpeg(source, Part(Kind.PREVIEW, number if len(sources) > 1 else 0))
@@ -197,7 +197,7 @@ class _Reader:
             yield from self._heif_preview()
 
     def further(self) -> Iterator[Frame]:
-        """What follows the first picture."""
+        """Yield the pictures after the first: frames, pages, further pictures and composed animations."""
         described = self._described
         if described is None or self._format not in _KINDS:
             return
@@ -216,14 +216,14 @@ class _Reader:
             yield from self._composed()
 
     def further_frames(self) -> Iterator[Frame]:
-        """Those after the first of an animation, or the further pages."""
+        """Yield the frames of an animation after the first, or the further pages."""
         if self._opened is not None and self.shortfall is None:
             image = self._opened.image
             if self._is(lambda: getattr(image, "is_animated", False)):
                 yield from self._frames(image)
 
     def _other_avif(self) -> Iterator[Frame]:
-        """The picture of an AVIF that is also a film, or the film: viewers differ in which they show."""
+        """Yield the other content of an AVIF that has a still picture and a sequence: viewers show either."""
         try:
             with reasons(self._file, self._format):
                 content = other_avif(self._file)
@@ -233,7 +233,7 @@ class _Reader:
         if content is None:
             return
         left = replace(self._limits, total_pixels=self._limits.total_pixels - self._pixels)
-        # It has all that is asked of a file of this format.
+        # A HeldFile has all methods that are needed for this format.
         reader = _Reader(cast("PreadFile", HeldFile(content)), self._format, left)
         for number, frame in enumerate(chain(reader.first(), reader.further_frames()), start=2):
             yield replace(frame, part=Part(Kind.FURTHER, number) if frame.part == WHOLE else frame.part)
@@ -241,7 +241,7 @@ class _Reader:
             self._fall_short(reader.shortfall)
 
     def _icons(self) -> Iterator[Frame]:
-        """All pictures of an icon. Programs differ in which they show, and in which is the largest."""
+        """Yield all pictures of an icon. Viewers differ in which one they show, and take for the largest."""
         started = time.process_time()
         icons: Iterator[Image.Image] | None = None
         for number in count(1):
@@ -262,7 +262,7 @@ class _Reader:
             yield from self._shown(frame, image, self._file, self._format)
 
     def _composed(self) -> Iterator[Frame]:
-        """The frames of an animation over all backgrounds, if browsers compose it otherwise than Pillow."""
+        """Yield an animation's frames over all backgrounds, if browsers don't compose it as Pillow does."""
         started = time.process_time()
         number = 0
         frames: Iterator[tuple[Plane, Plane]] | None = None
@@ -297,28 +297,28 @@ class _Reader:
 
     @cached_property
     def _pieces(self) -> tuple[tuple[int, int], list[canvas.Piece]]:
-        """The frames of a GIF or animated PNG before they are composed."""
+        """Canvas size and frames of a GIF or animated PNG before they are composed."""
         return canvas.pieces_of(self._file, self._format)
 
     def _seconds(self, image: Image.Image, place: int) -> float:
-        """How long a frame is shown that was just loaded, for ever if it is none."""
+        """Return the display time of the frame that was just loaded; infinite if it is not an animation's."""
         if _KINDS[self._format] is not Kind.FRAME:
             return inf
         try:
             with reasons(self._file, self._format):
                 pieces = self._pieces[1] if self._format in {"GIF", "PNG"} else None
         except UndecodedError:
-            # It is said when they are composed.
+            # The failure is recorded when the frames are composed.
             return inf
         return canvas.frame_seconds(image, place, pieces)
 
     @property
     def _described(self) -> Described | None:
-        """Whichever was opened, by Pillow or without it."""
+        """The opened picture, from Pillow or from the plain JPEG reader; None if there is none."""
         return self._opened.image if self._opened is not None else self._plain
 
     def _is(self, ask: Callable[[], object]) -> bool:
-        """The answer of a library to a question; no, if it can't tell."""
+        """Return the result of a library's check; False if the check fails."""
         try:
             with reasons(self._file, self._format):
                 return bool(ask())
@@ -336,7 +336,7 @@ class _Reader:
             part = Part(_KINDS[self._format], number + 1)
             try:
                 with reasons(self._file, self._format):
-                    # Going on to the second frame of a GIF converts the first to colours.
+                    # Moving to the second frame of a GIF converts the first to a colour mode.
                     self._check_size(image, first=False)
                     try:
                         image.seek(place)
@@ -352,16 +352,20 @@ class _Reader:
             yield from self._shown(frame, image, self._file, self._format)
 
     def _check_all(self, pixels: int, number: int, seconds: float) -> None:
-        """See that one more frame, of so many pixels, keeps to the limits on all of them."""
+        """Check that one more frame keeps within the limits on all frames.
+
+        Raises:
+            UndecodedError: a limit on frames, pixels or processor time is exceeded.
+        """
         if number > self._limits.frames or self._pixels + pixels > self._limits.total_pixels:
             raise UndecodedError(Reason.TOO_MANY)
         if seconds > self._limits.seconds:
             raise UndecodedError(Reason.TIMEOUT)
 
     def _jpeg(self, source: PreadFile | HeldFile, part: Part) -> Iterator[Frame]:
-        """A JPEG within the file, as much as there is of it."""
+        """Yield a JPEG embedded in the file, as far as it is complete, and its views."""
         if source.read(len(_JPEG_START)) != _JPEG_START:
-            # Programs that rewrite a picture drop what follows it, and keep what was said about that.
+            # Programs that rewrite a picture drop the data after it, but keep the index that refers to them.
             return
         try:
             with reasons(source, "JPEG"), salvaging():
@@ -385,10 +389,10 @@ class _Reader:
             yield from self._shown(frame, opened.image, self._file, self._format)
 
     def _salvaged(self, reason: Reason, place: int, part: Part) -> Iterator[Frame]:
-        """As much as there is of a picture that is damaged, if that is why it couldn't be had."""
+        """Yield the readable part of a picture, if it could not be decoded because it is damaged."""
         self._fall_short(reason)
         if reason not in _SALVAGEABLE or self._format == "HEIF":
-            # Its library has all of a picture or nothing, for which Pillow would take black.
+            # libheif decodes all of a picture or nothing; Pillow would return a black picture for nothing.
             return
         try:
             with reasons(self._file, self._format), salvaging():
@@ -404,7 +408,7 @@ class _Reader:
         yield from self._shown(frame, opened.image, self._file, self._format)
 
     def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
-        """Load a picture and take its brightness."""
+        """Load a picture and return its brightness as a frame."""
         image = opened.image
         self._check_size(image, pillow_format, more=opened.coefficients, first=part.number < 2)
         drafted = image.size != opened.stored
@@ -418,12 +422,12 @@ class _Reader:
     def _shown(
         self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
     ) -> Iterator[Frame]:
-        """A picture just loaded, and the ways in which viewers show it otherwise.
+        """Yield a picture that was just loaded, and the views in which viewers show it differently.
 
         Args:
             frame: the picture.
-            image: the same, loaded.
-            file: what it was read from.
+            image: the same picture, loaded.
+            file: the file that it was read from.
             pillow_format: its format.
         """
         drafted = frame.blocks_of is not None or pillow_format == "JPEG"
@@ -451,7 +455,7 @@ class _Reader:
     def _views(
         self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
     ) -> Iterator[View]:
-        """See `views_of`."""
+        """Return the views of a picture; see `views_of`."""
         if self._tags is None or file is not self._file or pillow_format == "TIFF":
             tags = tags_of_picture(image, file, pillow_format)
             if file is self._file:
@@ -478,7 +482,7 @@ class _Reader:
         whole: bool,
         even: bool,
     ) -> Iterator[Frame]:
-        """See `coloured_frames`; without an image, of the JPEG at the scale it was decoded at."""
+        """Yield the chroma planes (see `coloured_frames`); without an image, those of the JPEG in `file`."""
         try:
             with reasons(file, pillow_format), salvaging():
                 if image is None:

@@ -1,9 +1,9 @@
-"""Tells ordinary ICC profiles from those that show another picture than is stored, without a library.
+"""Distinguish ordinary ICC profiles from those that show another picture than is stored; uses no library.
 
-Of a photograph in sRGB, Adobe RGB, Display P3 or ProPhoto RGB, the stored values make the same hash as what
-is shown. Any other profile is odd: its curves are not near those, it weighs the colours otherwise, or it has
-tables. Odd ones are applied (see `colours`). The bytes come from strangers: nothing in them is believed
-before it was compared with their length, and whatever can't be read is odd.
+For a photograph in sRGB, Adobe RGB, Display P3 or ProPhoto RGB, the stored values have the same digest as the
+shown ones. Any other profile is odd: its curves are not near those, its colour weights differ, or it has
+tables. Odd profiles are applied (see `colours`). The bytes are untrusted: each length and offset is checked
+against the length of the profile, and a profile that can't be read is odd.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _TAGS_MAX = 128
 _CLASSES = frozenset({b"mntr", b"scnr", b"prtr", b"spac"})
 _COLORANTS, _CURVES = (b"rXYZ", b"gXYZ", b"bXYZ"), (b"rTRC", b"gTRC", b"bTRC")
 TABLES = tuple(kind + number for kind in (b"D2B", b"A2B") for number in (b"0", b"1", b"2", b"3"))
-"""Tags of tables from the picture's colours on; D2B3 is for the absolute intent."""
+"""Tags of tables that convert from the picture's colours; D2B3 is for the absolute intent."""
 
 _TOLERANCE = 0.1
-"""By how much a curve may differ from sRGB's, both seen as shown, from 0 black to 1 white. Those of gamma 1.8
-and 2.6 differ by 0.07."""
+"""Largest difference between a curve and that of sRGB, in shown values from 0 black to 1 white. Curves of
+gamma 1.8 and 2.6 differ by 0.07."""
 _NEAR = 0.06
-"""By how much a primary colour may differ from that of a known space, in each of X, Y and Z."""
+"""Largest difference between a primary colour and that of a known colour space, in each of X, Y and Z."""
 _STEPS = np.arange(255 * 16 + 1) / (255 * 16)
 _STEEPEST = 4.0
 
@@ -45,7 +45,7 @@ _KNOWN = np.array(
         [[0.5093, 0.2749, 0.0243], [0.3209, 0.6581, 0.1088], [0.1340, 0.0670, 0.6919]],  # ColorMatch
     ]
 )
-"""Red, green and blue of known spaces as X, Y and Z, adapted to D50."""
+"""Red, green and blue of known colour spaces as X, Y and Z, adapted to D50."""
 
 SRGB_COLORANTS: Floats = _KNOWN[0]
 """Red, green and blue of sRGB."""
@@ -55,10 +55,10 @@ _judged: OrderedDict[bytes, bool] = OrderedDict()
 
 
 def is_ordinary(profile: bytes) -> bool:
-    """Whether a profile changes next to nothing of what a picture's hash is made from.
+    """Return True if a profile hardly changes the brightness from which a picture's digest is computed.
 
-    What was said of a profile is remembered by its SHA-256, so that no other can pass for it, as long as this
-    process lives: a decoder has a new one for each owner of files.
+    The result is cached by the profile's SHA-256, so that no other profile can get it, for the lifetime of
+    this process: the decoder uses a new process for each owner of files.
     """
     key = hashlib.sha256(profile).digest()
     known = _judged.get(key)
@@ -74,12 +74,12 @@ def is_ordinary(profile: bytes) -> bool:
 
 
 def is_profile(content: bytes) -> bool:
-    """Whether bytes begin as a profile does, so that a viewer may apply it."""
+    """Return True if bytes begin like a profile, so that a viewer may apply it."""
     return len(content) >= _HEADER + 4 and content[36:40] == b"acsp"
 
 
 def tags_of(profile: bytes) -> list[tuple[bytes, int, int, int]]:
-    """Signature, offset and length of each tag that lies within the profile, with the place of its entry."""
+    """Return signature, offset and length of each tag within the profile, and the offset of its entry."""
     count = min(int.from_bytes(profile[_HEADER : _HEADER + 4]), _TAGS_MAX)
     found = []
     for place in range(_HEADER + 4, _HEADER + 4 + _ENTRY * count, _ENTRY):
@@ -92,7 +92,7 @@ def tags_of(profile: bytes) -> list[tuple[bytes, int, int, int]]:
 
 
 def without(profile: bytes, signatures: tuple[bytes, ...]) -> bytes:
-    """The same profile as read by a viewer that doesn't know some of the tags."""
+    """Return the profile as a viewer reads it that doesn't support the given tags."""
     changed = bytearray(profile)
     for signature, _, _, place in tags_of(profile):
         if signature in signatures:
@@ -106,7 +106,7 @@ def _judge(profile: bytes) -> bool:
     tags = tags_of(profile)
     by_name = {signature: profile[offset : offset + length] for signature, offset, length, _ in tags}
     declared = int.from_bytes(profile[_HEADER : _HEADER + 4])
-    # Programs differ in which of two equal tags they take, and in what they do with one that is cut off.
+    # Programs differ in which of two equal tags they use, and in how they treat a truncated one.
     if len(by_name) != declared or profile[12:16] not in _CLASSES or profile[20:24] != b"XYZ ":
         return False
     if any(table in by_name for table in TABLES):
@@ -124,7 +124,11 @@ def _judge(profile: bytes) -> bool:
 
 
 def is_ordinary_coding(coding: bytes) -> bool:
-    """Whether primaries and transfer (ITU-T H.273, the first two of four bytes) are near those of sRGB."""
+    """Return True if primaries and transfer function are near those of sRGB.
+
+    Args:
+        coding: four bytes by ITU-T H.273, of which the first two are primaries and transfer characteristics.
+    """
     return len(coding) > 1 and coding[0] not in _ODD_PRIMARIES and coding[1] not in _ODD_TRANSFERS
 
 
@@ -133,22 +137,22 @@ _ODD_TRANSFERS = frozenset({5, 8, 9, 10, 16, 17, 18})
 
 
 def are_ordinary_colorants(colorants: Floats) -> bool:
-    """Whether red, green and blue (shape (3, 3), each X, Y and Z) are near those of a known space."""
+    """Return True if red, green and blue (shape (3, 3), each X, Y, Z) are near those of a known space."""
     return bool((np.abs(_KNOWN - colorants).max(axis=(1, 2)) <= _NEAR).any())
 
 
 def is_ordinary_transfer(values: Floats, light: Floats) -> bool:
-    """Whether a curve is near that of sRGB.
+    """Return True if a curve is near that of sRGB.
 
     Args:
-        values: stored, 0 to 1.
-        light: of each, 0 to 1.
+        values: stored values, 0 to 1.
+        light: the light of each value, 0 to 1.
     """
     return bool((np.abs(encoded(light) - values) <= _TOLERANCE).all())
 
 
 def encoded(light: Floats) -> Floats:
-    """Values of sRGB (IEC 61966-2-1), 0 to 1, of light, which is clipped to 0 to 1."""
+    """Return the sRGB values (IEC 61966-2-1), 0 to 1, of light, which is clipped to 0 to 1."""
     light = light.clip(0, 1)
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
@@ -161,13 +165,16 @@ def _xyz(tag: bytes) -> tuple[float, ...]:
 
 
 def _is_ordinary_curve(tag: bytes) -> bool:
-    """The same for a tag; of a table each value is looked at, as any may be one that is used."""
+    """Return True if a tag's curve is near that of sRGB.
+
+    Each value of a table is checked, since the picture may use any of them.
+    """
     if tag[:4] == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)
         if count == 1:
             return is_ordinary_transfer(_STEPS, _STEPS ** (struct.unpack_from(">H", tag, 12)[0] / 256))
         if not 1 < count <= (len(tag) - 12) // 2:
-            # No table is the stored value itself.
+            # A curve without a table is the identity (gamma 1), which is not near sRGB's.
             return False
         table = np.frombuffer(tag, ">u2", count, 12).astype(np.float64) / 65535
         return is_ordinary_transfer(np.linspace(0, 1, count), table)
@@ -177,7 +184,7 @@ def _is_ordinary_curve(tag: bytes) -> bool:
 
 
 def _is_ordinary_function(tag: bytes) -> bool:
-    """The same for a function of type 0 to 4 (ICC.1, section 10.18)."""
+    """Return True if a parametric curve of type 0 to 4 (ICC.1, section 10.18) is near that of sRGB."""
     (kind,) = struct.unpack_from(">H", tag, 8)
     count = (1, 3, 4, 5, 7)[kind]
     given = [number / 65536 for number in struct.unpack_from(f">{count}i", tag, 12)]
@@ -192,17 +199,17 @@ def _is_ordinary_function(tag: bytes) -> bool:
         above, below = (*given[5:], 0.0, 0.0)[:2]
     if not 0 <= slope <= _STEEPEST:
         return False
-    # Both parts rise, so nothing can hide between the steps.
+    # Both parts are increasing, so nothing can be hidden between the steps.
     power = (a * _STEPS + b).clip(0) ** gamma + above
     return is_ordinary_transfer(_STEPS, np.where(start <= _STEPS, power, slope * _STEPS + below))
 
 
 def made_profile(colorants: Floats, curves: list[Floats]) -> bytes:
-    """A profile of version 2 for a picture that says its colours otherwise.
+    """Make an ICC profile of version 2 for a picture that defines its colours without a profile.
 
     Args:
         colorants: red, green and blue, shape (3, 3), each X, Y and Z adapted to D50.
-        curves: of each, the light of equally spaced values, 0 to 1.
+        curves: for each of them, the light of equally spaced values, 0 to 1.
     """
     white = struct.pack(">4s4x3i", b"XYZ ", 63190, 65536, 54061)
     pieces = [(b"wtpt", white)]

@@ -1,35 +1,35 @@
-"""The records that a worker and its decoder exchange.
+"""Pack and check the requests and replies (records) that a worker and its decoder exchange.
 
-The decoder may have been taken over by the picture it decodes, so nothing in its reply is believed before it
-was checked. Neither Pillow nor numpy is imported here: a worker has no need of a decoder.
+The picture may have taken control of the decoder, so everything in a reply is checked before it is used.
+Neither Pillow nor numpy is imported here: a worker does not need a decoder's libraries.
 
-A request is two bytes, the place of the sniffed format in `formats.FORMATS`, and 1 where the decoder may take
-more time than usual, so that it comes at least as far as the one before it. A reply is, little-endian, a
-header and runs, which hold as many digests as it says, at most `RECORDS_MAX`:
+A request has two bytes: the index of the recognised format in `formats.FORMATS`, and 1 if the decoder may
+take more time than usual, so that it gets at least as far as the decoder before it. A reply, little-endian,
+has a header and runs. Together the runs have the number of digests in the header, at most `RECORDS_MAX`:
 
-| bytes | what |
+| bytes | content |
 | --- | --- |
-| 1 | 0, or one more than the place in `FAILURES` of the reason why all or a part was not decoded |
-| 1 | the place of the format in `formats.FORMATS` |
+| 1 | 0, or 1 plus the index in `FAILURES` of the reason why a part or all of the file was not decoded |
+| 1 | index of the format in `formats.FORMATS` |
 | 4, 4 | width and height in pixels |
 | 2 | number of digests |
-| 4 | digests that were left out, because there were more than `RECORDS_MAX` |
+| 4 | number of digests that were left out, because there were more than `RECORDS_MAX` |
 
-Each run is of one rendering of one picture by one algorithm. It has a head and the digests of its turns, one
-behind the other:
+Each run is for one rendering of one picture by one algorithm. It has a head and the digests of its turns,
+concatenated:
 
-| bytes | what |
+| bytes | content |
 | --- | --- |
-| 4 | number of the frame, page or preview; 0 for what is not counted |
+| 4 | number of the frame, page or preview; 0 for pictures without a number |
 | 1, 1 | kind of picture and rendering (see `variants`) |
-| 1 | the turn that EXIF orientation asks for; 0 for none |
-| 1 | the place of the algorithm among those asked for |
+| 1 | the turn that the EXIF orientation requires; 0 for none |
+| 1 | index of the algorithm among the requested ones |
 | 1, 1 | quality 0 to 100, and doubt (see `variants`) |
 | 2 | a bit for each turn, the lowest for the first |
 
-The first runs are the file's first picture as it is stored, by each algorithm asked for, in that order;
-but where that one couldn't be decoded, those of a preview or a later one.
-Where nothing was decoded there are none, and all of the header but the first byte is 0.
+The first runs are for the file's first picture as it is stored, by each requested algorithm, in that order.
+If that picture couldn't be decoded, they are for a preview or a later picture. If nothing was decoded, there
+are no runs, and all bytes of the header but the first are 0.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ FAILURES: tuple[Reason, ...] = (
     Reason.TIMEOUT,
     Reason.DECODER_DIED,
 )
-"""What a decoder can say of a picture of which all or a part is missing. The last stands for one that could
-say nothing any more."""
+"""Reasons why a picture was decoded in part or not at all. The last one is for a decoder that died without a
+reply."""
 
 
 RECORDS_MAX = 1024
-"""It holds what a decoder can cost its worker in queries to the index: a tenth of a second at ten million
-entries. A still picture has 8 to 32."""
+"""Maximum number of digests in a reply. It limits the time that a decoder can cost its worker in queries to
+the index: a tenth of a second with ten million entries. A still picture has 8 to 32 digests."""
 
 _HEADER = struct.Struct("<BBIIHI")
 _HEAD = struct.Struct("<I6BH")
@@ -68,29 +68,29 @@ _MAX_SIDE = 2**31 - 1
 _LEFT_OUT_MAX = 2**32 - 1
 
 REPLY_MAX = _HEADER.size + RECORDS_MAX * (_HEAD.size + _DIGEST_MAX)
-"""Length in bytes of the longest reply."""
+"""Maximum length in bytes of a reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedPicture:
-    """What a decoder found out about a picture."""
+    """The checked result of decoding a picture."""
 
     picture: Picture
     runs: tuple[DigestRun, ...]
-    """First those of the picture as it is stored, in the order in which the algorithms were asked for."""
+    """The digests; first those of the picture as it is stored, in the order of the requested algorithms."""
     damage: Reason | None = None
-    """Why the digests are of a part of the picture only; None where they are of all of it."""
+    """Reason why only a part of the picture has digests; None if it was decoded completely."""
     left_out: int = 0
-    """Digests that found no room."""
+    """Number of digests that did not fit into the reply."""
 
     @property
     def digests(self) -> tuple[PictureDigest, ...]:
-        """Each digest by itself."""
+        """Return the single digests of all runs."""
         return tuple(digest for run in self.runs for digest in run.digests())
 
     def stored(self, algorithms: Sequence[str]) -> dict[str, Digest]:
-        """The digests of the picture as it is stored, by algorithm."""
-        # Only algorithms that are matched from some quality on have the notion of it.
+        """Return the digests of the picture as it is stored, by algorithm."""
+        # Only algorithms with a minimum quality for matches compute a quality.
         return {
             name: Digest(
                 name,
@@ -102,18 +102,23 @@ class DecodedPicture:
         }
 
     def is_poor(self, algorithm: str) -> bool:
-        """Whether the picture as it is stored has too low a quality to be matched by an algorithm."""
+        """Return True if the picture as it is stored has too low a quality to be matched by an algorithm."""
         least = ALGORITHMS[algorithm].min_quality
         return any(run.quality < least and run.algorithm == algorithm and run.plain for run in self.runs)
 
 
 def pack_request(picture_format: PictureFormat, *, patient: bool = False) -> bytes:
-    """Ask for a file to be decoded as a picture of this format and no other."""
+    """Pack a request to decode a file as a picture of this format and no other.
+
+    Args:
+        picture_format: the format.
+        patient: True to allow the decoder more time.
+    """
     return bytes((FORMATS.index(picture_format), patient))
 
 
 def unpack_request(request: bytes) -> tuple[PictureFormat, bool]:
-    """The format asked for, and whether to take more time."""
+    """Return the requested format, and True if the decoder may take more time."""
     index, patient = request
     return FORMATS[index], bool(patient)
 
@@ -126,16 +131,17 @@ def pack_picture(
     runs: Iterable[DigestRun],
     damage: Reason | None = None,
 ) -> bytes:
-    """A reply for a decoded picture.
+    """Pack a reply for a decoded picture.
 
     Args:
         picture_format: its format.
-        width: as stored, in pixels.
-        height: as stored, in pixels.
-        algorithms: those asked for.
-        runs: first those of the picture as it is stored, by each algorithm in its order, with their turns in
-            ascending order. What is beyond `RECORDS_MAX` is counted, and is a damage where there is no other.
-        damage: why only a part of it was decoded.
+        width: width as stored, in pixels.
+        height: height as stored, in pixels.
+        algorithms: names of the requested algorithms.
+        runs: the digests; first those of the picture as it is stored, by each algorithm in order. The turns
+            of a run are in ascending order. Digests beyond `RECORDS_MAX` are counted and left out; this
+            counts as damage if there is no other.
+        damage: reason why only a part of the picture was decoded.
     """
     pieces = [b""]
     count = 0
@@ -167,25 +173,25 @@ def _bits_of(turns: tuple[int, ...]) -> int:
 
 
 def pack_failure(reason: Reason) -> bytes:
-    """A reply for a picture that gave no digests."""
+    """Pack a reply for a picture without digests."""
     return bytes((1 + FAILURES.index(reason),)).ljust(_HEADER.size, b"\0")
 
 
 def unpack_reply(
     reply: bytes, picture_format: PictureFormat, algorithms: Sequence[str]
 ) -> DecodedPicture | Reason:
-    """Check a reply and read it.
+    """Check and unpack a reply.
 
     Args:
-        reply: what the decoder sent, whatever it is.
-        picture_format: the format that was asked for.
-        algorithms: names of the algorithms the decoder computes, in its order.
+        reply: the untrusted bytes from the decoder.
+        picture_format: the requested format.
+        algorithms: names of the algorithms that the decoder computes, in its order.
 
     Returns:
-        The picture with its digests, or the reason why there is none.
+        The picture with its digests, or the reason why there are none.
 
     Raises:
-        ValueError: the reply is not one that our decoder gives.
+        ValueError: our decoder could not have sent this reply.
     """
     if len(reply) < _HEADER.size:
         raise ValueError("reply of wrong length")
@@ -208,17 +214,17 @@ def unpack_reply(
         raise ValueError("reply that leaves out what it has room for")
     runs = tuple(_unpacked(reply, count, tuple(algorithms)))
     first = [run.algorithm for run in runs[: len(algorithms)] if run.plain]
-    # Only of a picture with a damage the others may be all there is.
+    # Only a damaged picture may have other runs alone.
     if first != list(algorithms) and (first or damage is None):
         raise ValueError("reply without the picture as it is stored")
     return DecodedPicture(Picture(picture_format.name, width, height), runs, damage, left_out)
 
 
 def _unpacked(reply: bytes, count: int, algorithms: tuple[str, ...]) -> Iterator[DigestRun]:
-    """The runs of a reply, each checked.
+    """Yield the runs of a reply, each checked.
 
     Raises:
-        ValueError: one is not of the kind that our decoder gives, or they don't hold `count` digests.
+        ValueError: our decoder could not have sent one of them, or they don't hold `count` digests.
     """
     place = _HEADER.size
     while count:
@@ -235,12 +241,16 @@ def _unpacked(reply: bytes, count: int, algorithms: tuple[str, ...]) -> Iterator
         raise ValueError("reply of wrong length")
 
 
-# Most pictures have runs of the same kinds, and most of their qualities come again, too.
+# Cached: most pictures have runs of the same kinds, and many have the same quality.
 @lru_cache(maxsize=4096)
 def _described(
     head: bytes, algorithms: tuple[str, ...]
 ) -> tuple[tuple[Part, int, tuple[int, ...], int, str], tuple[int, int], int, int]:
-    """What `DigestRun` has before and behind the digests; their number, and their length in bytes together.
+    """Unpack a run's head.
+
+    Returns:
+        The fields of `DigestRun` before the digests, those after them, the number of digests, and their
+        length in bytes together.
 
     Raises:
         ValueError: see `_unpacked`.

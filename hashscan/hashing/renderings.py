@@ -1,4 +1,4 @@
-"""All digests of one decoded picture: each algorithm's, in every variant that is wanted."""
+"""Compute all digests of one decoded picture: by each algorithm, in every requested variant."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def runs_of(
     """Hash one decoded picture.
 
     Args:
-        picture: what was decoded.
+        picture: the decoded picture.
         hashes: the algorithms.
         wanted: some of `variants.VARIANTS`.
-        full: whether to hash it in all of them. If not, it is mirrored, but neither turned, enlarged,
-            inverted nor, if it is no preview, trimmed: a reply has no room for dozens of digests of each of
+        full: True to hash it in all of them. If False, it is mirrored, but neither turned, enlarged, inverted
+            nor, unless it is a preview, trimmed: a reply has no room for dozens of digests of each of
             hundreds of frames.
 
     Yields:
-        First the picture as it is stored, by each algorithm in their order. Where there are several, the
-        turned ones come behind; of one alone, its first run holds them too.
+        The runs, first those of the picture as it is stored, by each algorithm in order. With several
+        algorithms, the turned ones follow as separate runs; with one, its first run includes them.
     """
     shown = TURN_OF_ORIENTATION.get(picture.orientation, 0) if "as-shown" in wanted else 0
     turns = _turns(shown, "turned" in wanted, "inverted" in wanted, full)
     if not full:
-        # Cameras put bars around previews, to give all the same shape.
+        # Cameras put bars around previews, so that all have the same shape. So previews are trimmed.
         left_out = {"enlarged"} if picture.part.kind is Kind.PREVIEW else {"enlarged", "trimmed"}
         wanted = [name for name in wanted if name not in left_out]
 
@@ -73,7 +73,7 @@ def runs_of(
     faint: list[tuple[NDArray[np.uint8], tuple[int, int] | None, int]] = []
 
     def judge(algorithm: PictureHash, run: HashedRun, luma: NDArray[np.uint8], *about: Any) -> None:
-        """Note what has too little contrast to be matched as it is."""
+        """Record a picture that has too little contrast to be matched unaltered."""
         if run.rendering == PLAIN and run.quality < ALGORITHMS[algorithm.name].min_quality:
             faint.append((luma, *about))
 
@@ -112,7 +112,7 @@ def runs_of(
 
 @lru_cache(maxsize=64)
 def _turns(shown: int, turned: bool, inverted: bool, full: bool) -> tuple[int, ...]:
-    """The turns that a picture is hashed in."""
+    """Return the turns in which a picture is hashed."""
     turns = {0, shown}
     if turned:
         turns |= set(range(DIHEDRAL)) if full else {MIRRORED}
@@ -120,7 +120,7 @@ def _turns(shown: int, turned: bool, inverted: bool, full: bool) -> tuple[int, .
 
 
 def runs_of_crops(picture: Frame, hashes: Sequence[PictureHash]) -> Iterator[DigestRun]:
-    """Hash the crops of one decoded picture by the algorithms that are worth it, for making lists."""
+    """Hash the crops of one decoded picture by the algorithms that have variants, for making hash lists."""
     for number, (luma, stored) in enumerate(crops(picture.luma, picture.blocks_of), start=1):
         part = Part(Kind.CROP, number)
         for algorithm in hashes:

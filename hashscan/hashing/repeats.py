@@ -1,4 +1,4 @@
-"""Tells which pictures of a file show the same as one before, so that they needn't be matched again."""
+"""Detect pictures of a file that repeat an earlier one (deduplication), so that they aren't matched again."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from hashscan.model import ALGORITHMS
 
 _SHARES = {Kind.PREVIEW: 2}
 _SHARE = 4
-"""A picture repeats another if each of its digests is within a quarter of its algorithm's threshold from the
-other's: 7 bits of PDQ. What lies within the threshold of one is then nearly always within that of the other.
-A preview is given half: its own small size turns as many bits, and it is there to look like its picture."""
+"""Divisor of the threshold. A picture repeats another if each of its digests is within a quarter of its
+algorithm's threshold from the other's: 7 bits for PDQ. An entry within the threshold of one picture is then
+nearly always within the threshold of the other. For a preview it is half of the threshold: its small size
+changes as many bits, and a preview is meant to look like its picture."""
 _UNLIKE = 3
-"""Thresholds from which on a preview is taken to show something else: 94 bits of PDQ, and no two unrelated
-photos of 250 came closer. Of 202 photos' previews 38 were no repeats, 7 of them so far away."""
+"""Multiple of the threshold from which a preview is assumed to show something else: 94 bits for PDQ. No two
+unrelated photos of 250 were closer. Of the previews of 202 photos, 38 were no repeats, 7 of them as far away
+as this."""
 
 
 class Judgement(NamedTuple):
-    """What is to be done with one more picture."""
+    """The decision on how to hash one more picture."""
 
     repeated: bool
-    """Whether it would be matched for nothing."""
+    """True if matching it would give nothing new."""
     full: bool
-    """Whether it is to be hashed in all variants."""
+    """True if it must be hashed in all variants."""
 
 
 _FIRST = Judgement(False, True)
@@ -37,24 +39,24 @@ class _Seen:
     values: tuple[int, ...]
     full: bool
     seconds: float
-    """How long pictures like it were shown since one of them was hashed in all variants."""
+    """Total display time of similar pictures since one of them was hashed in all variants."""
 
 
 class Repeats:
-    """The pictures of one file that have been seen."""
+    """The pictures of one file that were already hashed."""
 
     def __init__(self) -> None:
         self._seen: list[_Seen] = []
 
     def judge(self, digests: Sequence[PictureDigest], seconds: float = inf) -> Judgement:
-        """Compare one more picture with those before it, and remember it.
+        """Compare one more picture with the earlier ones, and store it.
 
-        The time of pictures within the threshold of each other counts together, so that nobody shows one for
-        long by many frames that hardly differ.
+        The display times of pictures within the threshold of each other are added up, so that nobody can show
+        one for long by many frames that hardly differ.
 
         Args:
-            digests: of the picture as it is stored, by each algorithm, always in the same order.
-            seconds: how long it is shown.
+            digests: the digests of the picture as it is stored, by each algorithm, always in the same order.
+            seconds: its display time.
         """
         if all(digest.quality < ALGORITHMS[digest.algorithm].min_quality for digest in digests):
             return Judgement(True, seconds >= LONG)
@@ -87,7 +89,7 @@ class Repeats:
 
 
 def _within(values: tuple[int, ...], others: tuple[int, ...], limits: tuple[int, ...]) -> bool:
-    # Most differ in the first already.
+    # Most pictures differ in the first digest already.
     if (values[0] ^ others[0]).bit_count() > limits[0]:
         return False
     return all(

@@ -1,4 +1,4 @@
-"""A tiny picture in each format we decode, to make Pillow load everything it needs for them."""
+"""Make a tiny sample picture in each supported format, so that decoding it loads all modules Pillow needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hashscan.hashing.profiles import SRGB_COLORANTS, made_profile
 
 _SIDE = 16
 
-# Drawn as the others are. Encoding AVIF takes longer than all the others, and starts threads.
+# The same gradient as the others. Stored: encoding AVIF takes longer than all others, and starts threads.
 _AVIF = base64.b64decode(
     "AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAOltZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
     "AA5waXRtAAAAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAAQ0AAAAjAAAAKGlpbmYAAAAAAAEAAAAaaW5mZQIAAAAAAQAAYXYw"
@@ -22,7 +22,7 @@ _AVIF = base64.b64decode(
     "JLNjDA=="
 )
 
-# The same picture, and one upside down.
+# A sequence of the same picture and one upside down.
 _AVIF_FRAMES = base64.b64decode(
     "AAAALGZ0eXBhdmlzAAAAAGF2aWZhdmlzbXNmMWlzbzhtaWYxbWlhZk1BMUIAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAA"
     "AAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAPlAAAAKwAAAChpaW5mAAAAAAABAAAAGmluZmUC"
@@ -40,7 +40,7 @@ _AVIF_FRAMES = base64.b64decode(
     "MhgQAMQAYYYYKCSAv96iUhrjyZSmN2HQYKISADIhMAOAgP34OxABhhhgoEEIALnJvOVPxQpNTrcDKpL8d6Mk"
 )
 
-# Needs the extra `heif`, and an encoder that not every build of it has.
+# Stored, since encoding needs the extra `heif`, and an encoder that not every build of it has.
 _HEIF = base64.b64decode(
     "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAWhtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJp"
     "bG9jAAAAAERAAAEAAQAAAAABjAABAAAAAAAAAEMAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAAB"
@@ -49,7 +49,7 @@ _HEIF = base64.b64decode(
     "KGNsYXAAAAAQAAAAAQAAABAAAAAB////0AAAAAL////QAAAAAgAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIEgwAA"
     "AEttZGF0AAAAPygBrxMhXaNA9rRVpoOnPYN58DJoc0oNwqOnOzdQIglNIvhoNNWHUH6dwAjwYCsmD4TFupBwGnbmQIevNtoXuA=="
 )
-# Upside down with a preview, and the small picture beside it.
+# An upside-down picture with a preview, and the small picture as a further one.
 _HEIF_SEVERAL = base64.b64decode(
     "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAqRtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAEZp"
     "bG9jAAAAAERAAAMAAQAAAAACyAABAAAAAAAAACkAAgAAAAAC8QABAAAAAAAAACIAAwAAAAADEwABAAAAAAAAABsAAABNaWluZgAAAAAA"
@@ -66,9 +66,9 @@ _HEIF_SEVERAL = base64.b64decode(
 
 
 def samples() -> dict[str, bytes]:
-    """Files by Pillow's name of the format, each a gradient of 16x16 pixels.
+    """Return sample files by Pillow's name of the format, each a gradient of 16x16 pixels.
 
-    A format whose library Pillow was built without is left out.
+    Formats whose library is missing in this build of Pillow are left out.
     """
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE)).convert("RGB")
     found = {"AVIF": _AVIF, "HEIF": _HEIF}
@@ -80,10 +80,10 @@ def samples() -> dict[str, bytes]:
             continue
         found[name] = file.getvalue()
     pixels = picture.tobytes()
-    # Pillow has no encoders for these, or slow ones.
+    # Pillow has no encoders for the following formats, or slow ones.
     bitmap = BytesIO()
     picture.save(bitmap, "DIB")
-    # The height counts the picture and the mask of what is transparent, one bit a pixel in rows of 32 bits.
+    # The height includes the picture and the transparency mask, which has one bit a pixel in rows of 32 bits.
     icon = bitmap.getvalue() + bytes(4 * _SIDE)
     icon = icon[:8] + struct.pack("<i", 2 * _SIDE) + icon[12:]
     found["ICO"] = _icon(1, icon)
@@ -101,9 +101,9 @@ def samples() -> dict[str, bytes]:
 
 
 def samples_of_several() -> dict[str, bytes]:
-    """The same for the formats that may hold several pictures: the gradient, and one upside down.
+    """Return samples with two pictures, for the formats that support it: the gradient, and it upside down.
 
-    The JPEG holds a preview too.
+    The JPEG has a preview, too.
     """
     one = Image.linear_gradient("L").resize((_SIDE, _SIDE)).convert("RGB")
     other = one.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
@@ -127,7 +127,7 @@ def samples_of_several() -> dict[str, bytes]:
 
 
 def samples_of_colours() -> dict[str, bytes]:
-    """The same with a profile that swaps tones, and translucent where the format can be."""
+    """Return samples with a profile that swaps tones; translucent if the format supports it."""
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE))
     profile = made_profile(SRGB_COLORANTS, [np.linspace(1, 0, 16)] * 3)
     found = {}
@@ -145,7 +145,7 @@ def samples_of_colours() -> dict[str, bytes]:
 
 
 def _exif(picture: Image.Image) -> bytes:
-    """EXIF data of a picture that is to be turned upside down, with itself as the preview."""
+    """Return EXIF data for a picture, with the orientation upside down and the picture itself as preview."""
     file = BytesIO()
     picture.save(file, "JPEG")
     preview = file.getvalue()
@@ -155,7 +155,7 @@ def _exif(picture: Image.Image) -> bytes:
 
 
 def _flic(frames: list[bytes]) -> bytes:
-    """An animation of grey pictures, each stored whole."""
+    """Return a FLIC animation of grey pictures, each stored uncompressed."""
     pieces = []
     for pixels in frames:
         chunk = struct.pack("<IH", 6 + len(pixels), 16) + pixels
@@ -166,12 +166,12 @@ def _flic(frames: list[bytes]) -> bytes:
 
 
 def _icon(kind: int, image: bytes) -> bytes:
-    """An icon (1) or cursor (2) file of one image."""
+    """Return an icon (1) or cursor (2) file with one image."""
     return struct.pack("<3H4B2H2I", 0, kind, 1, _SIDE, _SIDE, 0, 0, 1, 24, len(image), 22) + image
 
 
 def _pixmap(pixels: bytes) -> bytes:
-    """An X pixmap of grey pixels; each row of a gradient has its own colour."""
+    """Return an X pixmap of grey pixels; each row of the gradient has its own colour."""
     greys = sorted(set(pixels))
     letters = {grey: chr(ord("A") + place) for place, grey in enumerate(greys)}
     colours = [f"{letters[grey]} c #{grey:02x}{grey:02x}{grey:02x}" for grey in greys]

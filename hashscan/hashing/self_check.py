@@ -1,4 +1,4 @@
-"""Pictures of our own in the formats that decoders are tried with."""
+"""Make the built-in pictures, in several formats, with which a scan checks its decoders (self-test)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _FEATURES = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "AVIF": "avif"}
 
 
 def own_pictures() -> list[tuple[str, bytes]]:
-    """Small pictures by Pillow's names of their formats, as far as its libraries are there; of JPEG two."""
+    """Return small pictures with Pillow's names of their formats, as far as supported here; two JPEGs."""
     drawn = samples()
     several = dict(encodings(drawn["PPM"]))["JPEG in several scans"]
     return [*drawn.items(), ("JPEG", several)]
 
 
 def encodings(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """A picture of ours in the formats that nearly all pictures have, each with its name for people."""
+    """Yield a built-in picture in the most common formats, each with a readable name of the format."""
     with Image.open(BytesIO(content)) as picture:
         for name, options in _ENCODINGS.items():
             form = name.partition(" ")[0]

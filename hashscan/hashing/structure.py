@@ -1,8 +1,9 @@
-"""Whether a picture is of those that perceptual hashes take for each other, judged by its 64x64 buffer.
+"""Detect pictures that perceptual hashes confuse with each other (false positives), from their 64x64 buffer.
 
-Tables, screens of text, codes, charts and logos have much contrast, so PDQ calls them good. But they are made
-of a few greys or of rows and columns, and what is left of that at 64x64 is much the same in all of a layout.
-Measured over photos and pictures drawn by code; `benchmarks/recall.py` says what it costs and saves.
+Tables, screens of text, codes, charts and logos have much contrast, so PDQ gives them a high quality. But
+they consist of a few grey levels or of rows and columns, and at 64x64 all pictures with the same layout look
+much the same. Measured over photos and pictures drawn by code; `benchmarks/recall.py` shows the cost and
+benefit.
 """
 
 from __future__ import annotations
@@ -14,23 +15,24 @@ from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
 
 _BINS = 32
 _MOST = 0.55
-"""Share of the picture that is of one brightness, in 32 steps, from which on there may be too few others."""
+"""Share of the picture with one brightness, in 32 steps, above which it may have too few grey levels."""
 _BITS = 2.5
-"""Entropy of the brightness, in 32 steps, below which there are: one photo in a hundred has so little."""
+"""Entropy in bits of the brightness, in 32 steps, below which it has: one photo in a hundred is below."""
 _ALIKE = 0.98
-"""Share of the variance that the means of rows and columns explain; no photo measured had so much."""
+"""Share of the variance explained by the means of rows and columns, above which the picture counts as made of
+rows and columns; no measured photo had as much."""
 
 LIMITS = (_MOST, _BITS, _ALIKE)
-"""The same for the loops in C."""
+"""The three limits, for the C loops."""
 
 
 def doubt_of(small: NDArray[np.float32]) -> int:
-    """Place in `variants.DOUBTS` of what speaks against likeness; 0 where nothing does.
+    """Return the index in `variants.DOUBTS` of the reason why similarity says little; 0 if there is none.
 
     Args:
         small: brightness 0 to 255, shape (64, 64).
     """
-    # Rounded, so that whole greys at the edge of a step are all counted on one side of it.
+    # Rounded, so that integer grey levels at the edge of a step are all counted on the same side of it.
     steps = (small.clip(0, 255) + np.float32(0.5)).astype(np.uint8).ravel() >> 3
     shares = np.bincount(steps, minlength=_BINS) / small.size
     if shares.max() > _MOST:

@@ -1,8 +1,9 @@
-"""The transparency of loaded pictures, and their brightness over the backgrounds that viewers have.
+"""Read the transparency (alpha) of loaded pictures, and compose their brightness over viewers' backgrounds.
 
-Pages are white, dark pages and slide shows black or a dark grey, and viewers of single pictures grey or
-chequered; browsers show those over a light grey. What is shown over another grey lies between these, since
-all of them compose the stored values. But the mean of two pictures may be a third: they must be close.
+Pages are white, dark pages and slide shows black or dark grey, and viewers of single pictures grey or
+chequered; browsers show single pictures over light grey. The picture over another grey is between these,
+since all viewers compose the stored values. But the mean of two pictures may show a third, so the greys must
+be close to each other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hashscan.hashing.variants import OVER_BLACK, OVER_DARK_GREY, OVER_GREY, OVE
 Plane = NDArray[np.uint8]
 
 BACKGROUNDS = {OVER_WHITE: 255, OVER_BLACK: 0, OVER_GREY: 128, OVER_LIGHT_GREY: 230, OVER_DARK_GREY: 40}
-"""By look, the brightness behind a picture."""
+"""The brightness of the background, by look."""
 
 _WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _PREMULTIPLIED = frozenset({"RGBa", "La"})
@@ -25,26 +26,28 @@ _STRIP = 1 << 18
 
 
 def may_be_translucent(image: Image.Image) -> bool:
-    """Whether an opened picture has something to say of opacity."""
+    """Return True if an opened picture has opacity information."""
     return image.mode in _WITH_ALPHA or "transparency" in image.info
 
 
 def alpha_of(image: Image.Image, depth: int = 8) -> Plane | None:
-    """The same as `opacity_of`; None also where all pixels are equally opaque, so that any background changes
-    contrast alone."""
+    """Return `opacity_of`, but None if all pixels are equally opaque.
+
+    Over any background, such a picture changes in contrast only.
+    """
     alpha = opacity_of(image, depth)
     return None if alpha is None or alpha.min() == alpha.max() else alpha
 
 
 def opacity_of(image: Image.Image, depth: int = 8) -> Plane | None:
-    """How opaque each pixel is, shape (height, width), 255 where nothing shines through.
+    """Return the opacity of each pixel, shape (height, width), 255 for opaque.
 
     Args:
-        image: loaded.
-        depth: bits of a sample in the file; the transparent grey of a PNG is given in these.
+        image: the picture, loaded.
+        depth: bits of a sample in the file; the transparent grey of a PNG is stored with this depth.
 
     Returns:
-        None where nothing is said of opacity.
+        The opacity; None if the picture has no opacity information.
 
     Raises:
         NotImplementedError: the picture has a transparent colour of more bits than were decoded.
@@ -61,7 +64,7 @@ def opacity_of(image: Image.Image, depth: int = 8) -> Plane | None:
 
 
 def _keyed(strip: Image.Image, key: object, depth: int) -> Plane:
-    """The same for a picture in which one colour is transparent, or each of a palette somewhat."""
+    """Return the opacity of a strip with a transparent colour, or with an opacity for each palette colour."""
     if strip.mode == "P" and isinstance(key, bytes):
         table = np.frombuffer(key[:256].ljust(256, b"\xff"), np.uint8)
         opacity: Plane = table[np.asarray(strip)]
@@ -75,18 +78,18 @@ def _keyed(strip: Image.Image, key: object, depth: int) -> Plane:
             raise NotImplementedError
         transparent = (np.asarray(strip) == key).all(axis=2)
     else:
-        # Not said of this kind of picture, as a key of another kind is of a converted one.
+        # The key is not valid for this mode, as for a converted picture with the key of its former mode.
         transparent = np.zeros((strip.height, strip.width), bool)
     return np.where(transparent, np.uint8(0), np.uint8(255))
 
 
 def composed(luma: Plane, alpha: Plane, background: int) -> Plane:
-    """A picture over one background, as browsers compose it: by the stored values, not by light.
+    """Compose a picture over one background as browsers do: with the stored values, not with linear light.
 
     Args:
         luma: brightness of the colours as if they were opaque, shape (height, width).
-        alpha: of the same shape.
-        background: brightness.
+        alpha: opacity, of the same shape.
+        background: brightness of the background.
     """
     out = np.empty_like(luma)
     flat, opaque, result = luma.ravel(), alpha.ravel(), out.ravel()
@@ -102,8 +105,10 @@ def composed(luma: Plane, alpha: Plane, background: int) -> Plane:
 
 
 def premultiplied_luma(image: Image.Image) -> Plane | None:
-    """The brightness of colours that are stored multiplied by their opacity, as viewers show that have no
-    regard to it; None for others."""
+    """Return the brightness of colours that are stored multiplied by their opacity; None for other pictures.
+
+    Viewers that ignore opacity show this brightness.
+    """
     if image.mode not in _PREMULTIPLIED:
         return None
     bands = image.split()[:-1]

@@ -1,4 +1,4 @@
-"""The ways in which a picture is hashed besides the plain one, as numbers that travel and as words."""
+"""Define the variants in which a picture is hashed: their numbers in replies, and their names in findings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 RENDERING_VERSION: Final = 4
-"""Raised whenever pictures are decoded or rendered otherwise, so that kept digests of them are of no use."""
+"""Version of decoding and rendering. It is raised with each change in them, so that cached digests expire."""
 
 VARIANTS: Final = {
     "512x512": "large pictures hashed as PDQ's program for files does",
@@ -17,21 +17,21 @@ VARIANTS: Final = {
     "inverted": "negatives",
     "trimmed": "uniform borders cut off",
 }
-"""What can be left out, and what each is."""
+"""The optional variants, with a description of each."""
 
 
 class Kind(IntEnum):
-    """Which of the pictures in a file."""
+    """The kind of a picture in a file."""
 
     PICTURE = 0
-    """The only one, or the first."""
+    """The only picture, or the first."""
     FRAME = 1
     PAGE = 2
     PREVIEW = 3
     FURTHER = 4
-    """A picture beside the first that is neither."""
+    """A picture after the first that is neither a frame, page nor preview."""
     CROP = 5
-    """The first one, cropped (see `augmentation`); only for making lists."""
+    """A crop of the first picture (see `augmentation`); only for making hash lists."""
 
 
 class Part(NamedTuple):
@@ -39,11 +39,11 @@ class Part(NamedTuple):
 
     kind: Kind = Kind.PICTURE
     number: int = 0
-    """Counted from 1, as people do; 0 for what is not counted."""
+    """Number from 1; 0 if pictures of this kind are not numbered."""
 
     @property
     def words(self) -> str:
-        """As in findings; nothing for the only or first picture."""
+        """The name used in findings; empty for the only or first picture."""
         if self.kind is Kind.PICTURE:
             return ""
         name = "picture" if self.kind is Kind.FURTHER else self.kind.name.lower()
@@ -53,12 +53,12 @@ class Part(NamedTuple):
 WHOLE: Final = Part()
 
 LONG: Final = 1.0
-"""Seconds from which on a picture of an animation is hashed in all variants."""
+"""Display time in seconds from which a picture of an animation is hashed in all variants."""
 
 PLAIN, SQUARED, ENLARGED = 0, 1, 2
-"""Renderings: nothing done to the picture; resized to 512x512 first; enlarged first."""
+"""Renderings: the unaltered picture; resized to 512x512 first; enlarged first."""
 TRIMMED: Final = 3
-"""Added to them: uniform borders cut off before."""
+"""Added to a rendering if uniform borders were cut off before."""
 _SIZES: Final = ("", "512x512", "enlarged")
 
 LOOKS: Final = (
@@ -80,16 +80,16 @@ LOOKS: Final = (
     "Cr plane",
     "clean aperture",
 )
-"""Which planes of a picture are hashed, and how they were composed: the colours as they are stored, without
-regard to transparency and profiles, or one of the ways in which viewers show them."""
+"""Names of the planes of a picture that are hashed, and how they were composed: the colours as they are
+stored, ignoring transparency and profiles, or one of the ways in which viewers show them."""
 
 OVER_WHITE, OVER_BLACK, OVER_GREY, OVER_LIGHT_GREY, OVER_DARK_GREY, ALPHA, PROFILED = range(1, 8)
 INVERTED_CMYK, CB, CR, APERTURE = range(13, 17)
-"""Places in `LOOKS`. Added to `PROFILED`: the first five."""
+"""Indices in `LOOKS`. The first five are also added to `PROFILED`."""
 RAISED: Final = len(LOOKS)
-"""Added to a look: its contrast raised before."""
+"""Added to a look if its contrast was raised before."""
 LOOK: Final = 2 * TRIMMED
-"""Renderings of each look."""
+"""Number of renderings of each look."""
 
 RENDERINGS: Final = tuple(
     ", ".join(filter(None, (look, contrast, borders, size)))
@@ -98,21 +98,22 @@ RENDERINGS: Final = tuple(
     for borders in ("", "borders trimmed")
     for size in _SIZES
 )
-"""The place of each is that of its size, and `TRIMMED`, and `LOOK` times the look's."""
+"""Names of the renderings. The index of each is that of its size, plus `TRIMMED` if borders were trimmed,
+plus `LOOK` times the index of its look."""
 
 
 def is_trimmed(rendering: int) -> bool:
-    """Whether uniform borders were cut off."""
+    """Return True if uniform borders were cut off for this rendering."""
     return rendering % LOOK >= TRIMMED
 
 
 def is_basic(rendering: int) -> bool:
-    """Return whether every picture of a file is hashed so, however many there are."""
+    """Return True if every picture of a file is hashed in this rendering, however many there are."""
     return rendering % LOOK in {PLAIN, SQUARED}
 
 
 def is_shown(rendering: int) -> bool:
-    """Whether it is the colours as they are stored, or a picture that a viewer shows of them."""
+    """Return True if the rendering is of the colours as stored or as shown by a viewer, not of one plane."""
     return rendering // LOOK not in _PLANES
 
 
@@ -129,22 +130,22 @@ TURNS: Final = (
     "mirrored, turned 270",
     "inverted",
 )
-"""What was done to the entry's picture to get this one: mirrored left to right, then turned clockwise; or its
-brightness inverted."""
+"""The change that makes this picture from the entry's picture: mirrored left to right, then turned clockwise;
+or its brightness inverted."""
 
 DIHEDRAL: Final = 8
-"""So many of them are mirrored or turned, the first not at all."""
+"""Number of turns, from the first, that are combinations of mirroring and turning; the first is none."""
 INVERTED: Final = 8
 
 MIRRORED: Final = 4
-"""The place in `TURNS` of a picture that was mirrored and no more."""
+"""Index in `TURNS` of a picture that was only mirrored."""
 
 TURN_OF_ORIENTATION: Final = {1: 0, 2: 4, 3: 2, 4: 6, 5: 7, 6: 3, 7: 5, 8: 1}
-"""By EXIF orientation (TIFF 6.0, tag 274) the turn that a viewer undoes. At orientation 6, say, it turns the
-picture by 90 degrees, which is therefore stored turned by 270."""
+"""By EXIF orientation (TIFF 6.0, tag 274), the turn that a viewer undoes. For example, at orientation 6 a
+viewer turns the picture by 90 degrees, so it is stored turned by 270."""
 
 DOUBTS: Final = ("", "most of it is of one brightness, with few others", "it is made of rows and columns")
-"""Why likeness alone says little of a picture; see `structure`."""
+"""Reasons why similarity alone says little about a picture; see `structure`."""
 
 FEW_GREYS, ROWS_AND_COLUMNS = 1, 2
 
@@ -159,7 +160,7 @@ _OPTION_OF_WORD: Final = {
 
 
 def required_by(variant: str) -> frozenset[str]:
-    """The options of `VARIANTS` without which a digest of this variant, in words, is not computed."""
+    """Return the options of `VARIANTS` that are required for a digest of the variant with this name."""
     words = variant.split(", ")
     return frozenset(_OPTION_OF_WORD[word] for word in words if word in _OPTION_OF_WORD)
 
@@ -171,53 +172,53 @@ class PictureDigest(NamedTuple):
     rendering: int
     turn: int
     shown: bool
-    """Whether `turn` is the one that EXIF orientation asks for."""
+    """True if `turn` is the one that the EXIF orientation requires."""
     algorithm: str
     value: bytes
     quality: int
-    """0 to 100; 100 where the algorithm has no such notion."""
+    """Quality from 0 to 100; 100 if the algorithm does not compute one."""
     doubt: int
-    """Place in `DOUBTS`."""
+    """Index in `DOUBTS`."""
 
     @property
     def plain(self) -> bool:
-        """Whether it is of the file's first picture as it is stored."""
+        """True if the digest is of the file's first picture as it is stored."""
         return self.part == WHOLE and not self.rendering and not self.turn
 
     @property
     def variant(self) -> str:
-        """As in findings."""
+        """The name of the variant in findings."""
         turn = "as shown" if self.shown else TURNS[self.turn]
         words = (self.part.words, RENDERINGS[self.rendering], turn)
         return ", ".join(word for word in words if word) or "as stored"
 
 
 class DigestRun(NamedTuple):
-    """Digests of one rendering of one of the pictures in a file, which differ by the turn alone.
+    """Digests of one rendering of one of the pictures in a file, one for each turn.
 
-    A still picture has some twenty digests; each as an object of its own would take longer than to hash it.
+    A still picture has some twenty digests; creating an object for each would take longer than hashing it.
     """
 
     part: Part
     rendering: int
     turns: tuple[int, ...]
     shown: int
-    """The turn that EXIF orientation asks for; 0 where there is none."""
+    """The turn that the EXIF orientation requires; 0 for none."""
     algorithm: str
     values: bytes
-    """The digests, turn by turn."""
+    """The digests, concatenated in the order of `turns`."""
     quality: int
     doubt: int
     even: int = 0
-    """As in `base.HashedRun`; it doesn't travel."""
+    """The same as in `base.HashedRun`; not sent in replies."""
 
     @property
     def plain(self) -> bool:
-        """Whether the first is of the file's first picture as it is stored."""
+        """True if the first digest is of the file's first picture as it is stored."""
         return self.part == WHOLE and not self.rendering and not self.turns[0]
 
     def digests(self) -> Iterator[PictureDigest]:
-        """Each by itself."""
+        """Yield the digests one by one."""
         size = len(self.values) // len(self.turns)
         for place, turn in enumerate(self.turns):
             yield PictureDigest(
@@ -232,7 +233,7 @@ class DigestRun(NamedTuple):
             )
 
     def parted(self, turns: Collection[int]) -> tuple[DigestRun, DigestRun]:
-        """Those of some turns, and the others, of which there may be none."""
+        """Return two runs: the digests of the given turns, and the others; either may be empty."""
         return self._only([turn for turn in self.turns if turn in turns]), self._only(
             [turn for turn in self.turns if turn not in turns]
         )

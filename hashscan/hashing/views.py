@@ -1,4 +1,4 @@
-"""The ways in which viewers show a decoded picture, where they differ from its stored colours."""
+"""Render the views of a decoded picture: how viewers show it, where this differs from its stored colours."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from hashscan.hashing.variants import ALPHA, APERTURE, INVERTED_CMYK, PROFILED
 Plane = NDArray[np.uint8]
 
 BYTES_MORE = 3
-"""A pixel's opacity and what it is over a background, besides its colours and brightness."""
+"""Extra memory in bytes per pixel for its opacity and its brightness over a background."""
 
 
 class View(NamedTuple):
-    """One of them."""
+    """A view of a picture, as some viewers show it."""
 
     look: int
-    """Place in `variants.LOOKS`."""
+    """Index in `variants.LOOKS`."""
     luma: Plane
     image: Image.Image | None = None
-    """In colours, where these are others than the file's."""
+    """The view in colours, if they differ from those of the file."""
 
 
 def views_of(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Image) -> Iterator[View]:
-    """All of them.
+    """Yield all views of a picture.
 
     Args:
-        image: loaded.
+        image: the picture, loaded.
         luma: its brightness.
-        tags: of its file.
-        full: the same picture at its full size and in colours, loaded, for profiles to be applied to.
+        tags: the colour information of its file.
+        full: the same picture at full size and in colours, loaded; profiles are applied to it.
 
     Raises:
-        NotImplementedError: one is there that can't be made.
-        Exception: whatever Pillow raises.
+        NotImplementedError: there is a view that can't be rendered.
+        Exception: any exception of Pillow.
     """
     yield from _seen(image, luma, tags, full)
     for box in tags.aperture_boxes(*image.size):
-        # Some viewers show this part alone, others all.
+        # Some viewers show only this part, others the whole picture.
         part = image.crop(box)
         inner = luma[box[1] : box[3], box[0] : box[2]]
         yield View(APERTURE, inner, part)
@@ -59,11 +59,11 @@ def views_of(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Imag
 
 
 def views_of_alpha(luma: Plane, alpha: Plane) -> Iterator[View]:
-    """A picture over all backgrounds, and its opacity.
+    """Yield a picture over all backgrounds, and its opacity.
 
     Args:
         luma: its brightness as if it were opaque.
-        alpha: of the same shape.
+        alpha: its opacity, of the same shape.
     """
     yield from _over(luma, alpha, 0)
     yield View(ALPHA, alpha)
@@ -94,10 +94,10 @@ def _over(luma: Plane, alpha: Plane, look: int) -> Iterator[View]:
 
 
 def over_backgrounds(black: Plane, alpha: Plane) -> Iterator[View]:
-    """A picture over each background.
+    """Yield a picture over each background.
 
     Args:
-        black: its brightness over black, which is more than its opacity allows where it is to give light.
+        black: its brightness over black; it exceeds the opacity where the picture adds light.
         alpha: its opacity, of the same shape.
     """
     for place, background in BACKGROUNDS.items():

@@ -210,7 +210,7 @@ class DigestRun(NamedTuple):
     quality: int
     doubt: int
     even: int = 0
-    """The same as in `base.HashedRun`; not sent in replies."""
+    """Share of the picture with even brightness, as in `base.HashedRun`; not sent in replies."""
 
     @property
     def plain(self) -> bool:

@@ -80,7 +80,7 @@ class ListHandle:
     columns: tuple[ColumnFiles, ...]
     """One or two sets of columns for each algorithm; file names are relative to `folder`."""
     index: Path | None = None
-    """Where the compiled index is; None when all of it is made in memory."""
+    """Path of the compiled index; None if the whole index is built in memory."""
     identity: frozenset[str] = frozenset()
     """Tells the list from another that gets its name later: of one list, two versions have some of it in
     common. Empty where nothing is known."""

@@ -100,10 +100,10 @@ class Mover:
         return {names.get(outcome, outcome.value): self.outcomes[outcome] for outcome in Outcome}
 
     def kept(self) -> Iterator[Record]:
-        """Findings of what earlier scans have moved, for the breaker of one that saw only a part.
+        """Yield the findings that earlier scans have moved, for the circuit breaker of an incomplete scan.
 
-        Without them an entry that is wrong could have the files of a few more owners moved by each of many
-        scans that end early, and never hit too much in one.
+        Without them, a wrong entry could make each of many scans that end early move the files of a few more
+        owners, without ever matching too much in one scan.
 
         Raises:
             OutputError: the quarantine's log can't be read.

@@ -53,7 +53,7 @@ from hashscan.state.memory import ScanOutcome
 from hashscan.state.store.opening import open_memory
 
 _MOVING_SHARE = 0.1
-"""Of the time budget."""
+"""Share of the time budget that is reserved for moving findings to quarantine."""
 _MOVING_SECONDS = 60.0
 
 

@@ -23,7 +23,8 @@ Range = tuple[int, int]
 
 _WINDOW = 128 * 1024
 _WINDOWS = 256
-"""Of a file that is partly in memory, so many parts of at least this size are looked at each by itself."""
+"""Minimum size in bytes, and maximum number, of the parts that are checked one by one in a file that is
+partly in memory."""
 ALL: Sequence[Range] = ((0, 0),)
 
 

@@ -40,8 +40,10 @@ class Observer:
         """Handle a message for the operator."""
 
     def beginning(self) -> None:
-        """The sweep is about to leave a report and a record in the state; it is not to be cut off from now
-        on."""
+        """Handle that the scan is about to write a report and a state record.
+
+        A signal must not kill the scan from now on.
+        """
 
     def started(self, run: RunningScan) -> None:
         """Handle that the scan is about to read; it may be stopped from now on."""

@@ -21,7 +21,7 @@ _ORIENTATION = 274
 
 
 def encoded(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
-    """The picture as a file's content."""
+    """Return a picture as the content of a file."""
     if form == "JPEG":
         options.setdefault("quality", 85)
     stream = io.BytesIO()
@@ -101,7 +101,7 @@ def _logo(image: Image.Image) -> bytes:
 
 
 def _caption(share: float, *, over: bool) -> Alteration:
-    """A white bar with words, added below the picture or laid over its lowest part."""
+    """Add a white bar with text below the picture, or over its lowest part."""
 
     def alter(image: Image.Image) -> bytes:
         bar = round(image.height * share)
@@ -150,7 +150,7 @@ def _frame(image: Image.Image) -> bytes:
 
 
 def _viewer(image: Image.Image) -> bytes:
-    """The screenshot of a viewer's window: title bar, tool bar with buttons, dark ground, status bar."""
+    """Draw a screenshot of a viewer's window: title bar, tool bar with buttons, dark ground, status bar."""
     unit = max(4, image.width // 60)
     screen = Image.new("RGB", (round(image.width * 1.5), round(image.height * 1.2) + 8 * unit), (40, 40, 44))
     draw = ImageDraw.Draw(screen)
@@ -172,14 +172,14 @@ def _turned(method: Image.Transpose) -> Alteration:
 
 
 def _by_exif(image: Image.Image) -> bytes:
-    """Stored turned, with an orientation that makes viewers turn it back."""
+    """Store the picture turned, with an EXIF orientation that makes viewers turn it back."""
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
     return encoded(image.transpose(Image.Transpose.ROTATE_90), exif=exif)
 
 
 def _rotated(degrees: float) -> Alteration:
-    """Turned a little, cropped to what has no empty corners."""
+    """Rotate the picture a little, and crop it so that no corner is empty."""
 
     def alter(image: Image.Image) -> bytes:
         turned = image.rotate(degrees, Image.Resampling.BICUBIC)

@@ -40,7 +40,7 @@ class Make(ABC):
 
     @abstractmethod
     def prepare(self, values: np.ndarray) -> Any:
-        """What it takes for a batch of digests of shape (n, bytes); not timed."""
+        """Convert a batch of digests, shape (n, bytes), to the form that `ask` takes; not timed."""
 
     @abstractmethod
     def ask(self, prepared: Any, threshold: int) -> Any:
@@ -48,7 +48,7 @@ class Make(ABC):
 
     @abstractmethod
     def pairs(self, answer: Any) -> list[tuple[int, int]]:
-        """An answer as pairs of query row and entry number."""
+        """Convert an answer to pairs of query row and entry number."""
 
     def plan(self, threshold: int) -> str:
         """How it searches for unrelated digests, if it has a choice and says so."""
@@ -72,7 +72,7 @@ class Ours(Make):
         self._plan = partial(ours.plan, self._handles)
 
     def prepare(self, values: np.ndarray) -> Any:
-        """The digests as they are."""
+        """Return the digests unchanged."""
         return values
 
     def ask(self, prepared: Any, threshold: int) -> Any:
@@ -113,7 +113,7 @@ class Flat(Make):
         return faiss.IndexBinaryFlat(bits)
 
     def prepare(self, values: np.ndarray) -> Any:
-        """The digests as they are."""
+        """Return the digests unchanged."""
         return values
 
     def ask(self, prepared: Any, threshold: int) -> Any:
@@ -164,7 +164,7 @@ class ThreatExchange(Make):
         return [self._index.query(value) for value in prepared]
 
     def pairs(self, answer: Any) -> list[tuple[int, int]]:
-        """What was kept with an entry is its number."""
+        """Return pairs of query row and entry number; the number is stored as the entry's metadata."""
         return [(query, match.metadata) for query, matches in enumerate(answer) for match in matches]
 
 
@@ -208,7 +208,7 @@ class Asker:
         return {"seconds": seconds, "batch": size, "plan": self._make.plan(threshold)}
 
     def found(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The pairs of query and entry for the first digests of a file."""
+        """Return the pairs of query and entry for the first digests of a file."""
         prepared = self._make.prepare(np.load(request["values"])[: request["first"]])
         return {"pairs": self._make.pairs(self._make.ask(prepared, request["threshold"]))}
 

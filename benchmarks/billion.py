@@ -81,7 +81,7 @@ class Bill:
 
 
 def rate_of(rates: Mapping[str, float], share: float, size: float | None) -> tuple[float, float]:
-    """What one core does of a mixture of pictures and other objects.
+    """Return the rate of one core for a mixture of pictures and other objects.
 
     Args:
         rates: the `rates` that `bucket_rates.py` wrote.
@@ -125,7 +125,7 @@ def bill(plan: Plan) -> Bill:
 
 
 def paragraph(plan: Plan, cost: Bill, prices: dict[str, float]) -> str:
-    """The words of the paragraph."""
+    """Return the text of the paragraph."""
     count = f"{plan.objects:,}" if plan.objects != 10**9 else "A billion"
     number = "1 machine" if cost.machines == 1 else f"{cost.machines} machines"
     first = (

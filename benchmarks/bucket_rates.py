@@ -60,7 +60,7 @@ RATIOS = tuple(
 def contender(
     command: Command, prefix: str, over: FileSet, scratch: Path, prepare: Callable[[], None]
 ) -> Contender:
-    """A command over a prefix, whose start-up is what it takes over a single object."""
+    """Return a contender for a command over a prefix; its start-up time is measured with a single object."""
     start_up = 0.0
 
     def before() -> None:
@@ -100,7 +100,7 @@ def contenders(scratch: Path, url: str, sets: dict[str, FileSet]) -> dict[str, C
 
 
 def checked(ours: Contender, report: Path, files: int) -> Contender:
-    """The same, but that the sweep's own report must say that it read them all."""
+    """Return the contender with a further check: the scan's own report must count all objects as read."""
     started = ours.check
 
     def check(sample: measure.Sample) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def checked(ours: Contender, report: Path, files: int) -> Contender:
 
 
 def rates(found: dict[str, Result]) -> dict[str, float]:
-    """What `billion.py` reads: per second of one core, and how large the objects were.
+    """Return the figures that `billion.py` reads: rates per second of one core, and the sizes of the objects.
 
     Raises:
         MeasureError: a large object took no longer than a small one.
@@ -139,7 +139,7 @@ def rates(found: dict[str, Result]) -> dict[str, float]:
 
 
 def words(measured: dict[str, float]) -> str:
-    """The rates for people."""
+    """Return the rates as readable text."""
     return "\n".join(
         (
             "in a second, one core:",
@@ -152,7 +152,7 @@ def words(measured: dict[str, float]) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Measure what one core does for a sweep of a bucket.")
     parser.add_argument("corpus", type=Path, help="folder of pictures that the small ones are made from")
     parser.add_argument("--pictures", type=int, default=5_000, help="how many JPEGs of 480x320")

@@ -42,7 +42,7 @@ class Child:
         return self
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a request.
+        """Send a request and return the answer.
 
         Raises:
             MeasureError: it ended instead.

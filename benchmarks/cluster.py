@@ -45,7 +45,7 @@ RATIOS = (
 
 
 def children_of(pid: int) -> set[int]:
-    """The processes that a process is the parent of.
+    """Return the ids of a process's child processes.
 
     Raises:
         OSError: it has ended.
@@ -138,7 +138,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def started(folder: Path, state: Path, workers: int) -> Iterator[Cluster]:
-    """A cluster for the time being."""
+    """Start a cluster, and close it at the end of the context."""
     cluster = Cluster(folder, state, workers)
     try:
         yield cluster
@@ -175,7 +175,7 @@ def timed(contender: Contender, cluster: Cluster, scratch: Path) -> measure.Samp
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Time a sweep by a cluster beside one without.")
     parser.add_argument("corpus", type=Path, help="folder of pictures")
     parser.add_argument("--copies", type=int, default=20, help="distinct copies of it to sweep")

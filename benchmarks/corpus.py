@@ -100,7 +100,7 @@ def lay_out_thumbnails(corpus: Path, work: Path, number: int) -> None:
 
 
 def file_set(folder: Path, names: Path) -> FileSet:
-    """The files beneath a folder; reads each once, which warms the page cache."""
+    """Return the files below a folder; each is read once, which warms the page cache."""
     files = regular_files(folder)
     size = sum(len(path.read_bytes()) for path in files)
     names.write_bytes(b"".join(os.fsencode(path) + b"\0" for path in files))
@@ -108,7 +108,7 @@ def file_set(folder: Path, names: Path) -> FileSet:
 
 
 def random_list(number: int, algorithms: Sequence[str] = tuple(BITS)) -> Iterator[str]:
-    """A list of random entries as lines of CSV, spread evenly over the algorithms."""
+    """Yield a list of random entries as lines of CSV, spread evenly over the algorithms."""
     rng = random.Random(SEED)
     yield "id,algorithm,value,category\n"
     for index, algorithm in zip(range(number), cycle(algorithms), strict=False):

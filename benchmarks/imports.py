@@ -64,7 +64,7 @@ class Run:
 
 
 def media(mix: str, size: int) -> Iterator[str]:
-    """The pieces of a document of about `size` bytes: its beginning, a medium each, its end."""
+    """Yield the pieces of a document of about `size` bytes: its beginning, one for each medium, its end."""
     categories, pictures = MIXES[mix]
     rng = random.Random(mix)
     written = 0
@@ -133,7 +133,7 @@ def timed(name: str, mix: str, count: int, command: list[str]) -> Run:
 
 
 def commands(file: Path, state: Path) -> dict[str, list[str]]:
-    """What is run on a file."""
+    """Return the commands to run on a file, by name."""
     own = [sys.executable, "-m", "hashscan", "lists", "import", str(file), "--format", "vics"]
     return {
         "hashscan lists import": [*own, "--name", "x", "--state", str(state)],
@@ -142,7 +142,7 @@ def commands(file: Path, state: Path) -> dict[str, list[str]]:
 
 
 def table(runs: list[Run]) -> str:
-    """A row for each command and mix, the medians of its runs."""
+    """Return a table with a row for each command and mix: the medians of its runs."""
     lines = ["| mix | command | media/s | CPU µs a medium | peak MB |", "| --- | --- | ---: | ---: | ---: |"]
     for mix, name in dict.fromkeys((run.mix, run.name) for run in runs):
         same = [run for run in runs if (run.mix, run.name) == (mix, name)]

@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _peers(base: Path, count: int) -> tuple[Path, Path]:
-    """A database and a text file with the same sha256."""
+    """Write a database and a text file with the same SHA-256 digests, and return their paths."""
     import sqlite3
 
     values = np.fromfile(base / "sweep" / "sha256", np.uint8).reshape(-1, 32)

@@ -26,7 +26,7 @@ DRAFT = 512
 
 
 def floor() -> Way:
-    """The least a sweep must do: read once, three digests, decode."""
+    """Return a loop with the minimum work of a scan: read once, three digests, decode."""
     from PIL import Image
 
     def handle(path: str) -> None:
@@ -52,7 +52,7 @@ def threatexchange() -> Way:
 
 
 def imagehash() -> Way:
-    """The pHash of ImageHash: picture hash only, no exact digest."""
+    """Return a loop with the pHash of ImageHash: picture hash only, no exact digest."""
     import imagehash as library
     from PIL import Image
 
@@ -64,7 +64,7 @@ def imagehash() -> Way:
 
 
 def one_by_one(start: Callable[[], Way]) -> Ways:
-    """A way that handles a file at a time; counts those that are no picture, and passes them by."""
+    """Return a loop that handles one file at a time; files that are no picture are counted and skipped."""
     handle = start()
 
     def handle_all(paths: list[str]) -> int:
@@ -80,7 +80,7 @@ def one_by_one(start: Callable[[], Way]) -> Ways:
 
 
 def imgdd() -> Ways:
-    """The pHash of imgdd, over the folder that holds all files: picture hash only, no exact digest."""
+    """Return a loop with the pHash of imgdd over the folder of all files: no exact digest."""
     import imgdd as library
 
     def handle_all(paths: list[str]) -> int:

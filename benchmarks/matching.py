@@ -70,7 +70,7 @@ class Bench:
         return Child(python, make, source, self.scratch)
 
     def source(self, make: str) -> Path:
-        """What a make gets its entries from."""
+        """Return the file or folder from which a make reads its entries."""
         return self.state if issubclass(MAKES[make], Ours) else self.scratch / "entries.npy"
 
     @property
@@ -93,11 +93,11 @@ class Bench:
             np.save(self.queries(name), values)
 
     def queries(self, name: str) -> Path:
-        """The file of digests to ask for."""
+        """Return the path of the file with the digests to query."""
         return self.scratch / f"queries-{name}.npy"
 
     def timed(self, child: Child, name: str, threshold: int, rounds: int = 1) -> list[Row]:
-        """What asking one process for one kind of digests came to, turn by turn."""
+        """Time the queries of one process for one kind of digests; return one row per round."""
         request = {"values": str(self.queries(name)), "threshold": threshold, "batch": self.options.batch}
         return [child.ask({**request, "seconds": self.options.seconds}) for _ in range(rounds)]
 
@@ -171,7 +171,7 @@ def exact(bench: Bench, entries: int) -> None:
 
 
 def workers(bench: Bench, entries: int) -> None:
-    """Processes that have opened the index and asked it, all alive at once."""
+    """Measure several processes that have opened and queried the index and run at the same time."""
     empty = bench.scratch / "empty"
     for make in bench.own:
         with ExitStack() as stack:
@@ -206,7 +206,7 @@ def growth(bench: Bench, entries: int) -> None:
 
 
 def check(bench: Bench, entries: int) -> None:
-    """The command from start to end."""
+    """Time the command `hashscan check` from start to end."""
     for name, code in (("hit", 1), ("miss", 0)):
         values = np.load(bench.queries(name))
         seconds = []
@@ -247,7 +247,7 @@ def run_all(bench: Bench) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Time the index beside its peers.")
     parser.add_argument("--entries", type=int, action="append", help="size of the list; may be repeated")
     parser.add_argument("--threshold", type=int, action="append", help="in bits; may be repeated")

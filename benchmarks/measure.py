@@ -44,7 +44,7 @@ def adopt_orphans() -> None:
 
 
 def environment(extra: dict[str, str]) -> dict[str, str]:
-    """This process's environment, without what pins code to a processor or keeps it from being compiled once.
+    """Return this process's environment, without variables that select OpenBLAS code or disable bytecode.
 
     Peers are installed with their bytecode; a source tree that may not keep its own would be compiled in each
     run, for a fifth of a second.

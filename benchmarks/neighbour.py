@@ -103,7 +103,7 @@ def beside(command: list[str], scratch: Path) -> Iterator[None]:
 
 
 def speed(way: str, seconds: float, files: list[Path]) -> float:
-    """The reader's, in bytes a second."""
+    """Return the reader's speed in bytes a second."""
     command = [sys.executable, READER, way, str(seconds), *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     said = json.loads(done.stdout)
@@ -111,7 +111,7 @@ def speed(way: str, seconds: float, files: list[Path]) -> float:
 
 
 def sweep_command(tree: Path, scratch: Path, *more: str) -> list[str]:
-    """A sweep as cron would start it, but for one thing: it knows no file yet, so that it reads all."""
+    """Return the command of a scan as cron would start it, but without a state, so that it reads all."""
     return [
         *(*HASHSCAN, "scan", str(tree), "--list", "demo", "--no-state"),
         *("--report", str(scratch / "report.jsonl"), *more),
@@ -119,7 +119,7 @@ def sweep_command(tree: Path, scratch: Path, *more: str) -> list[str]:
 
 
 def contenders(tree: Path, scratch: Path) -> dict[str, list[str]]:
-    """What runs beside the reader, by name."""
+    """Return the commands that run beside the reader, by name."""
     limited = ("--limit-rate", RATE)
     made: dict[str, list[str]] = {
         f"hashscan --limit-rate {RATE}": sweep_command(tree, scratch, *limited),
@@ -159,7 +159,7 @@ def rate_of(command: list[str], files: list[Path], scratch: Path) -> float:
 
 
 def table(found: dict[str, Figures], tree_bytes: int) -> str:
-    """What is printed."""
+    """Return the table to print."""
     about = ", ".join(f"{key} {value}" for key, value in machine().items())
     header = f"{'beside the reader':40}"
     for way in WAYS:
@@ -189,7 +189,7 @@ def table(found: dict[str, Figures], tree_bytes: int) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Measure what a sweep costs those beside it.")
     parser.add_argument("--files", type=int, default=25, help="in the tree that is swept")
     parser.add_argument("--size", type=int, default=16 << 20, help="bytes of each")

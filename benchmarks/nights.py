@@ -85,7 +85,7 @@ def nights(scratch: Path, budget: float, most: int, target: str, *more: str) -> 
 
 
 def table(name: str, found: Sequence[Night]) -> str:
-    """What is printed of one target."""
+    """Return the table to print for one target."""
     lines = [
         f"{name}: {len(found)} nights",
         f"{'night':>8}{'seconds':>10}{'read':>10}{'known':>10}{'exit':>6}",
@@ -97,7 +97,7 @@ def table(name: str, found: Sequence[Night]) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Count the nights that a tree and a bucket take.")
     parser.add_argument("--files", type=int, default=6000)
     parser.add_argument("--files-per-second", type=float, default=100.0)

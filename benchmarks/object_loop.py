@@ -21,7 +21,7 @@ from obstore.store import S3Store
 
 
 def digest(content: memoryview) -> None:
-    """The digests that every sweep computes of a file's bytes."""
+    """Compute the digests that every scan computes of a file's bytes."""
     hashlib.md5(content, usedforsecurity=False).digest()
     hashlib.sha1(content, usedforsecurity=False).digest()
     hashlib.sha256(content).digest()

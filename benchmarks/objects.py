@@ -68,7 +68,7 @@ RATIOS = (
 
 @contextmanager
 def served(latency: float, *contents: str) -> Iterator[str]:
-    """The server with a bucket; gives its URL.
+    """Start the server with a bucket, and yield its URL.
 
     Args:
         latency: seconds before every answer.
@@ -88,7 +88,7 @@ def served(latency: float, *contents: str) -> Iterator[str]:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """A process's children, and theirs."""
+    """Yield the ids of a process's descendants."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -127,7 +127,7 @@ class Watch:
 
 
 def hashscan(sweep: Hashscan, url: str, over: FileSet, watch: Watch) -> Contender:
-    """A sweep of the bucket; its start-up is what one of a single object takes, just before it."""
+    """Return a contender for a scan of the bucket; its start-up is timed with a single object just before."""
     start_up = 0.0
 
     def command(target: str) -> list[str]:
@@ -158,7 +158,7 @@ def hashscan(sweep: Hashscan, url: str, over: FileSet, watch: Watch) -> Contende
 
 
 def obstore(url: str, at_a_time: int, over: FileSet) -> Contender:
-    """Downloads and digests, and nothing else."""
+    """Return a contender that only downloads and computes digests."""
 
     def check(sample: measure.Sample) -> dict[str, Any]:
         said = json.loads(sample.output)
@@ -170,7 +170,7 @@ def obstore(url: str, at_a_time: int, over: FileSet) -> Contender:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Time sweeps of a bucket.")
     parser.add_argument("--objects", type=int, default=20_000, help="how many objects there are nearby")
     parser.add_argument("--size", type=int, default=30_000, metavar="BYTES", help="how large each is")

@@ -40,7 +40,7 @@ class Looked:
 
 
 def hashed(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """The records of `hashscan hash` for some files.
+    """Yield the records of `hashscan hash` for some files.
 
     Raises:
         RuntimeError: it failed.
@@ -65,7 +65,7 @@ def looked(record: dict[str, Any]) -> Looked:
 
 
 def pillows_name(path: Path) -> str:
-    """What Pillow with all its plug-ins takes a file for; nothing where it is none."""
+    """Return Pillow's name for a file's format, with all its plug-ins; empty if Pillow can't open it."""
     from PIL import Image, UnidentifiedImageError
 
     with warnings.catch_warnings():

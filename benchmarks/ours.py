@@ -32,7 +32,7 @@ def keep(state: Path, algorithm: str, digests: np.ndarray) -> None:
 
 
 def handles(state: Path) -> Sequence[ListHandle]:
-    """What a worker is handed of the lists in a state folder; nothing when it has none.
+    """Return the handles of the lists in a state folder, as a worker gets them; none if it has no lists.
 
     They come as workers get them, so that no worker verifies the lists.
     """
@@ -52,7 +52,7 @@ def choose_kernel(kernel: str) -> None:
 
 
 def kernels() -> list[str]:
-    """The loops that this installation has, the fastest first."""
+    """Return the names of the loops that this installation has, the fastest first."""
     return ["C", "numpy"] if importlib.util.find_spec(EXTENSION) else ["numpy"]
 
 
@@ -64,7 +64,7 @@ def compile_again(state: Path) -> None:
 
 
 def open_index(opened: Sequence[ListHandle]) -> Index:
-    """The index over some lists."""
+    """Open the index over some lists."""
     return CompiledIndex.open(opened)
 
 

@@ -63,7 +63,7 @@ def is_ready(folder: Path, packages: Sequence[str] = PACKAGES) -> bool:
 
 
 def ensure(folder: Path, packages: Sequence[str] = PACKAGES) -> str:
-    """The Python that has the peers, made now if need be.
+    """Return the Python interpreter that has the peers; it is installed now if needed.
 
     Raises:
         PeersError: no interpreter could install them.
@@ -85,7 +85,7 @@ def ensure(folder: Path, packages: Sequence[str] = PACKAGES) -> str:
 
 
 def versions(folder: Path) -> dict[str, str]:
-    """The versions of the peers and of what decides their speed."""
+    """Return the versions of the peers and of the libraries that determine their speed."""
     wanted = {"threatexchange", "imagehash", "imgdd", "pdqhash", "pillow", "numpy", "scipy", "faiss-cpu"}
     pairs = (line.split("==") for line in (folder / READY).read_text().splitlines() if "==" in line)
     return {name: version for name, version in pairs if name.lower() in wanted}

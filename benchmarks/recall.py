@@ -255,7 +255,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Compare what is found of altered pictures.")
     parser.add_argument("corpus", type=Path, help="folder of photos")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth photo only")

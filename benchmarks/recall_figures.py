@@ -33,7 +33,7 @@ class Hashed:
 
 
 def read(path: Path) -> list[Hashed]:
-    """The digests that recall_digests.py wrote, of good quality only."""
+    """Read the digests that recall_digests.py wrote, only those of good quality."""
     return [_hashed(json.loads(line)) for line in path.read_text().splitlines()]
 
 
@@ -48,7 +48,7 @@ def _hashed(found: list[list[Any]]) -> Hashed:
 
 
 def entries_of(originals: Sequence[Hashed]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """What a list of these pictures would hold: digests, shape (n, words), and of which pictures."""
+    """Return the entries of a list of these pictures: digests, shape (n, words), and picture numbers."""
     chosen = [number for number, hashed in enumerate(originals) if hashed.plain.any()]
     return np.array([originals[number].values[0] for number in chosen]), np.array(chosen)
 
@@ -76,7 +76,7 @@ class Near:
         return close & ~self.within(threshold, tight)
 
     def part(self, rows: Sequence[int] | NDArray[np.int64]) -> Near:
-        """The same of some files."""
+        """Return the distances of some of the files."""
         return Near(self.full[rows], self.tight[rows], self.doubted[rows], self.doubted_tight[rows])
 
 
@@ -100,7 +100,7 @@ def distances(files: Sequence[Hashed], entries: NDArray[np.uint64]) -> Near:
 
 
 def largest_without(unrelated: NDArray[np.bool_], near: Near, tight: int, most: int) -> int:
-    """The largest threshold up to `most` at which no unrelated pair matches; -1 where there is none."""
+    """Return the largest threshold up to `most` at which no unrelated pair matches; -1 if there is none."""
     for threshold in range(most, -1, -1):
         if not (near.within(threshold, tight) & unrelated).any():
             return threshold

@@ -29,7 +29,7 @@ class Result:
         self.notes.append(notes)
 
     def median(self, value: Value) -> float:
-        """The median of a number over the runs."""
+        """Return the median of a number over the runs."""
         return statistics.median(value(self, run) for run in range(len(self.samples)))
 
 
@@ -73,7 +73,7 @@ class Ratio:
 
 
 def ratios(found: dict[str, Result], wanted: Sequence[Ratio]) -> list[dict[str, Any]]:
-    """The ratios whose parts were timed: of the medians, and the least and most within one round."""
+    """Return the ratios whose parts were timed: of the medians, and minimum and maximum within one round."""
     lines = []
     for ratio in wanted:
         if ratio.above not in found or ratio.below not in found:
@@ -149,7 +149,7 @@ def table(about: dict[str, Any], found: dict[str, Result], wanted: Sequence[Rati
 
 
 def as_json(about: dict[str, Any], found: dict[str, Result], wanted: Sequence[Ratio]) -> dict[str, Any]:
-    """The same for programs, with every sample."""
+    """Return the results for programs to read (JSON), with every sample."""
     return {
         "about": about,
         "results": [

@@ -51,7 +51,7 @@ RATIOS = (
 
 
 def find_sha256sum(over: FileSet) -> Contender:
-    """The digests alone, as a person would have them computed."""
+    """Return a contender that only computes digests, with find and sha256sum."""
 
     def check(sample: measure.Sample) -> dict[str, str]:
         del sample
@@ -77,7 +77,7 @@ def contenders(scratch: Path, texts: Path, pictures: Path) -> dict[str, Contende
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Time sweeps of many small files.")
     parser.add_argument("corpus", type=Path, help="folder of pictures that the small ones are made from")
     parser.add_argument("--texts", type=int, default=100_000, help="how many files of 2 kB")

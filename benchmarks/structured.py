@@ -198,7 +198,7 @@ def _near_flat(
 
 
 def _screen(layout: random.Random, rng: random.Random, image: Image.Image, draw: ImageDraw.ImageDraw) -> None:
-    """A chat or a settings page: a bar, rows or bubbles with a few words each."""
+    """Draw a chat or a settings page: a bar, and rows or bubbles with a few words each."""
     bar = image.height // 12
     draw.rectangle((0, 0, image.width, bar), _shade(rng, 40, 220))
     draw.text((bar, bar // 4), _words(rng, 12), (255, 255, 255), font_size=bar // 2)
@@ -232,7 +232,7 @@ KINDS: dict[str, Drawing] = {
 
 
 def drawn(kind: str, number: int) -> bytes:
-    """The content of a file with one such picture; the same number gives the same."""
+    """Return the content of a file with one such picture; the same number gives the same picture."""
     layout = random.Random(f"{SEED} {kind} {number % LAYOUTS}")
     rng = random.Random(f"{SEED} {kind} {number} contents")
     image = Image.new("RGB", layout.choice(_SIZES), (255, 255, 255))

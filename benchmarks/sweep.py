@@ -102,7 +102,7 @@ class Contender:
 
 
 def loop(python: str, way: str, over: FileSet, environment: dict[str, str] = ONE_THREAD) -> Contender:
-    """A contender that is a plain loop in one process."""
+    """Return a contender that is a plain loop in one process."""
 
     def check(sample: measure.Sample) -> dict[str, Any]:
         said = json.loads(sample.output)
@@ -114,7 +114,7 @@ def loop(python: str, way: str, over: FileSet, environment: dict[str, str] = ONE
 
 
 def sha256sum(over: FileSet) -> Contender:
-    """The digests alone; xargs starts one process after another when the names don't fit into one."""
+    """Return a contender that only computes digests; xargs starts several processes in turn if needed."""
 
     def check(sample: measure.Sample) -> dict[str, Any]:
         del sample
@@ -150,7 +150,7 @@ class Hashscan:
         self.report.unlink(missing_ok=True)
 
     def contender(self, workers: int, over: FileSet, *more: str) -> Contender:
-        """A sweep with so many workers, and with further options."""
+        """Return a contender for a scan with a number of workers and further options."""
 
         def check(sample: measure.Sample) -> dict[str, Any]:
             del sample
@@ -210,7 +210,7 @@ def run_all(field_: dict[str, Contender], scratch: Path, runs: int) -> dict[str,
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """Return a description of the machine and software of the measurement."""
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -225,7 +225,7 @@ def machine() -> dict[str, Any]:
 
 
 def place_for(corpus: Path, wanted: Path | None) -> Path:
-    """The folder to work in: on the corpus's disk, unless another is named or none is writable there."""
+    """Return the working folder: on the corpus's disk, unless another is given or none is writable there."""
     if wanted:
         return wanted
     here = corpus.stat().st_dev
@@ -237,7 +237,7 @@ def place_for(corpus: Path, wanted: Path | None) -> Path:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Time a sweep beside its peers.")
     parser.add_argument("corpus", type=Path, help="folder of pictures")
     parser.add_argument("--copies", type=int, default=1, help="distinct copies of it to sweep")

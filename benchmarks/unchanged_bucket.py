@@ -24,7 +24,7 @@ from sweep import HASHSCAN, machine
 
 
 def counted(url: str) -> dict[str, int]:
-    """What the server was asked for so far."""
+    """Return the number of requests that the server has received so far, by kind."""
     with urllib.request.urlopen(f"{url}/statistics") as answer:
         found: dict[str, int] = json.load(answer)
         return found
@@ -36,7 +36,7 @@ def disk_bytes(folder: Path) -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Time sweeps of a bucket in which nothing has changed.")
     parser.add_argument("--objects", type=int, default=100_000)
     parser.add_argument("--size", type=int, default=2000, help="bytes of each")

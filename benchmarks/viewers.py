@@ -56,7 +56,7 @@ class Compared:
 
 @contextmanager
 def browser_page() -> Iterator[Any]:
-    """A page of Chromium."""
+    """Open a page in Chromium, and close the browser at the end of the context."""
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium") or shutil.which("chromium-browser")

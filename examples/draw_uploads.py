@@ -31,19 +31,19 @@ MIN_QUALITY = 80
 
 
 def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
-    """A picture as the bytes of a file."""
+    """Return a picture as the bytes of a file."""
     target = io.BytesIO()
     picture.save(target, kind, **options)
     return target.getvalue()
 
 
 def small_png(picture: Image.Image) -> bytes:
-    """A picture as a PNG with a palette, a third the size of one without."""
+    """Return a picture as a PNG with a palette, a third the size of one without."""
     return encode(picture.quantize(48, dither=Image.Dither.NONE), "PNG", optimize=True)
 
 
 def sixteen_bit(picture: Image.Image) -> bytes:
-    """A picture as a greyscale PNG with 16 bits a pixel."""
+    """Return a picture as a greyscale PNG with 16 bits a pixel."""
     wide = bytearray(2 * picture.width * picture.height)
     wide[1::2] = picture.convert("L").tobytes()
     return encode(Image.frombytes("I;16", picture.size, bytes(wide)), "PNG", optimize=True)
@@ -78,7 +78,7 @@ def draw() -> dict[str, bytes]:
 
 
 def pdq(file: Path) -> str:
-    """The PDQ of a picture as a sweep computes it, in hexadecimal digits."""
+    """Return the PDQ of a picture as a scan computes it, in hexadecimal digits."""
     with file.open("rb") as stream:
         form = sniff(stream.read(PREFIX_SIZE))
         if form is None:
@@ -90,7 +90,7 @@ def pdq(file: Path) -> str:
 
 
 def entries(folder: Path) -> list[tuple[str, str, str, str]]:
-    """The listed uploads as rows of a list: id, algorithm, value in hexadecimal digits, category."""
+    """Return the listed uploads as rows of a list: id, algorithm, value in hexadecimal digits, category."""
     values: list[tuple[str, str]] = []
     for path in LISTED:
         content = (folder / path).read_bytes()

@@ -36,7 +36,7 @@ def gradient(size: tuple[int, int], top: Colour, bottom: Colour) -> Image.Image:
 
 
 def ridge(rng: random.Random, steps: int, level: float, rise: float, roughness: float = 0.5) -> Line:
-    """A skyline by midpoint displacement: `steps` heights around `level`, both in pixels from the top."""
+    """Make a skyline by midpoint displacement: `steps` heights around `level`, in pixels from the top."""
     heights = [level + rng.uniform(-rise, rise), level + rng.uniform(-rise, rise)]
     while len(heights) < steps:
         between = [(a + b) / 2 + rng.uniform(-rise, rise) for a, b in pairwise(heights)]
@@ -51,7 +51,7 @@ def height_at(line: Line, x: float, width: int) -> float:
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour made darker (under 1) or lighter."""
+    """Return the colour made darker (factor under 1) or lighter."""
     red, green, blue = (max(0, min(255, round(part * factor))) for part in colour)
     return red, green, blue
 
@@ -72,17 +72,17 @@ class Canvas:
         return self.width, self.height
 
     def finish(self) -> Image.Image:
-        """The picture at its final size."""
+        """Return the picture at its final size."""
         return self.picture.reduce(SCALE)
 
     def sky(self, top: Colour, bottom: Colour, cloud: Colour = (255, 255, 255)) -> None:
-        """A sky with clouds over the whole canvas."""
+        """Paint a sky with clouds over the whole canvas."""
         self.picture.paste(gradient(self.size, top, bottom))
         puffs = fractal(self.rng, self.size, (self.width // 3, self.height // 5), 5)
         self.picture.paste(cloud, mask=puffs.point([max(0, min(230, (v - 120) * 3)) for v in range(256)]))
 
     def sun(self, x: float, y: float, radius: float, colour: Colour) -> None:
-        """A disc, here given as fractions of the canvas, with a glow around it."""
+        """Paint a disc with a glow around it; position and radius are fractions of the canvas."""
         left, top, r = x * self.width, y * self.height, radius * self.height
         glow = Image.new("L", self.size)
         ImageDraw.Draw(glow).ellipse((left - 2 * r, top - 2 * r, left + 2 * r, top + 2 * r), fill=150)
@@ -109,7 +109,7 @@ class Canvas:
             self.draw.line((x, y, x + long, y), fill=shade(light, 1.25), width=1 + round(3 * depth))
 
     def conifer(self, x: float, foot: float, tall: float, colour: Colour = (38, 84, 52)) -> None:
-        """A fir tree, lit from the left."""
+        """Paint a fir tree, lit from the left."""
         self.draw.rectangle((x - tall / 28, foot - tall / 6, x + tall / 28, foot), fill=(84, 60, 40))
         for tier in range(5):
             y = foot - tall * (0.1 + 0.17 * tier)
@@ -119,7 +119,7 @@ class Canvas:
             self.draw.polygon([(x, y), (x, tip), (x + half, y)], fill=shade(colour, 0.8 + 0.05 * tier))
 
     def broadleaf(self, x: float, foot: float, tall: float, colour: Colour = (74, 128, 50)) -> None:
-        """A tree with a round crown made of many leaves."""
+        """Paint a tree with a round crown made of many leaves."""
         self.draw.rectangle((x - tall / 20, foot - tall / 2, x + tall / 20, foot), fill=(92, 66, 44))
         for _ in range(150):
             angle, reach = self.rng.uniform(0, 2 * math.pi), math.sqrt(self.rng.random()) * tall * 0.34
@@ -129,7 +129,7 @@ class Canvas:
             self.draw.ellipse((left - r, top - r, left + r, top + r), fill=shade(colour, light))
 
     def house(self, x: float, foot: float, wide: float, wall: Colour, roof: Colour) -> None:
-        """A cottage with its front to the viewer: door, windows, tiled roof and chimney."""
+        """Paint a cottage with its front to the viewer: door, windows, tiled roof and chimney."""
         tall = wide * 0.62
         left, right, eaves = x - wide / 2, x + wide / 2, foot - tall
         top = eaves - wide * 0.42

@@ -10,7 +10,7 @@ from .canvas import Canvas, Colour, fractal, height_at, ridge, shade
 
 
 def hills() -> Image.Image:
-    """Rolling hills with two cottages under a morning sun."""
+    """Draw rolling hills with two cottages under a morning sun."""
     c = Canvas(101, 640, 440)
     c.sky((92, 152, 214), (240, 226, 200))
     c.sun(0.74, 0.2, 0.055, (255, 244, 190))
@@ -32,7 +32,7 @@ def hills() -> Image.Image:
 
 
 def lighthouse() -> Image.Image:
-    """A striped lighthouse on a rock above the sea."""
+    """Draw a striped lighthouse on a rock above the sea."""
     c = Canvas(202, 640, 480)
     c.sky((70, 130, 200), (232, 222, 206))
     c.sun(0.2, 0.24, 0.05, (255, 240, 196))
@@ -96,7 +96,7 @@ def lake() -> Image.Image:
 
 
 def balloon(c: Canvas, x: float, y: float, r: float, colours: tuple[Colour, ...]) -> None:
-    """A hot-air balloon with coloured gores."""
+    """Draw a hot-air balloon with coloured gores."""
     for side in (-1, -0.4, 0.4, 1):
         c.draw.line(
             (x + side * r * 0.5, y + r * 0.8, x + side * r * 0.18, y + r * 1.5), fill=(90, 80, 70), width=2
@@ -146,7 +146,7 @@ def balloons(drift: float = 0) -> Image.Image:
 
 
 def village() -> Image.Image:
-    """A street of coloured houses with a church below wooded hills."""
+    """Draw a street of coloured houses with a church below wooded hills."""
     c = Canvas(505, 600, 400)
     c.sky((120, 172, 214), (246, 232, 208))
     back = ridge(c.rng, 65, c.height * 0.36, 60)
@@ -198,7 +198,7 @@ def night_town() -> Image.Image:
 
 
 def table(c: Canvas, wall: Colour, stripe: Colour) -> None:
-    """A papered wall behind a wooden table, for the shop's wares."""
+    """Draw a papered wall behind a wooden table, for the shop's wares."""
     c.picture.paste(
         ImageOps.colorize(fractal(c.rng, c.size, (200, 200), 2), shade(wall, 0.9), shade(wall, 1.08))
     )
@@ -208,7 +208,7 @@ def table(c: Canvas, wall: Colour, stripe: Colour) -> None:
 
 
 def mug() -> Image.Image:
-    """A patterned mug with a biscuit beside it."""
+    """Draw a patterned mug with a biscuit beside it."""
     c = Canvas(707, 400, 320)
     table(c, (206, 220, 220), (186, 206, 210))
     c.draw.ellipse((210, 500, 640, 570), fill=(96, 60, 36))
@@ -232,7 +232,7 @@ def mug() -> Image.Image:
 
 
 def plant() -> Image.Image:
-    """A leafy plant in a painted pot."""
+    """Draw a leafy plant in a painted pot."""
     c = Canvas(808, 360, 360)
     table(c, (236, 222, 200), (244, 232, 212))
     for leaf in range(34):

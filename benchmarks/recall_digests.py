@@ -26,7 +26,7 @@ def hashscan() -> Way:
     from hashscan.hashing import decoder
     from hashscan.hashing.formats import PREFIX_SIZE, sniff
     from hashscan.hashing.records import DecodedPicture, pack_request, unpack_reply
-    from hashscan.hashing.variants import DOUBTS
+    from hashscan.hashing.variants import SIMILARITY_DOUBTS
     from hashscan.matching.matcher import has_tight_threshold
 
     decode = decoder.load("hashscan.hashing.pdq:PDQ")
@@ -48,7 +48,7 @@ def hashscan() -> Way:
                 d.quality,
                 d.variant,
                 has_tight_threshold(d.rendering, d.turn, d.turn if d.shown else 0),
-                DOUBTS[d.doubt],
+                SIMILARITY_DOUBTS[d.doubt],
             ]
             for d in answer.digests
         ]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashscan.hashing.profiles import SRGB_COLORANTS, made_profile
+from hashscan.hashing.profiles import SRGB_COLORANTS, make_profile
 from tests.pictures import scene
 
 Plane = NDArray[np.uint8]
@@ -122,7 +122,7 @@ def key_of_two_bits() -> bytes:
 
 def swapped_profile() -> bytes:
     """A profile by which tones change places."""
-    return made_profile(SRGB_COLORANTS, [_LIGHT[_SWAPPED]] * 3)
+    return make_profile(SRGB_COLORANTS, [_LIGHT[_SWAPPED]] * 3)
 
 
 def swapped(mode: str = "RGB") -> Image.Image:
@@ -132,7 +132,7 @@ def swapped(mode: str = "RGB") -> Image.Image:
 
 def folded_profile() -> bytes:
     """A profile by which the middle is black, and black is as white as white."""
-    return made_profile(SRGB_COLORANTS, [_curve(np.abs(2 * _VALUES - 1))] * 3)
+    return make_profile(SRGB_COLORANTS, [_curve(np.abs(2 * _VALUES - 1))] * 3)
 
 
 def folded() -> Image.Image:
@@ -146,7 +146,7 @@ def folded() -> Image.Image:
 
 def stretching_profile() -> bytes:
     """A profile that makes black of 112 and white of 143."""
-    return made_profile(SRGB_COLORANTS, [_curve((_VALUES * 255 - 112) / 31)] * 3)
+    return make_profile(SRGB_COLORANTS, [_curve((_VALUES * 255 - 112) / 31)] * 3)
 
 
 def _curve(shown: Floats) -> Floats:
@@ -162,7 +162,7 @@ def table_profile() -> bytes:
     identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     table = b"mft2\0\0\0\0" + bytes((3, 3, 2, 0)) + identity + struct.pack(">2H", 256, 2)
     table += ramp * 3 + cube + straight
-    profile = made_profile(SRGB_COLORANTS, [_LIGHT] * 3)
+    profile = make_profile(SRGB_COLORANTS, [_LIGHT] * 3)
     return added_tag(profile, b"A2B0", table)
 
 
@@ -183,7 +183,7 @@ def blue_profile() -> bytes:
     """A profile that shows what is in blue alone, in grey."""
     black = np.full(256, 0.0)
     white = np.array((0.9642, 1.0, 0.8249))
-    return made_profile(np.array([0 * white, 0 * white, white]), [black, black, _LIGHT])
+    return make_profile(np.array([0 * white, 0 * white, white]), [black, black, _LIGHT])
 
 
 def in_blue() -> Image.Image:
@@ -373,7 +373,7 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "profile-twice.png": lambda: with_chunks(
         saved(swapped(), "PNG"),
         chunk(b"iCCP", b"a\0\0" + zlib.compress(swapped_profile())),
-        chunk(b"iCCP", b"b\0\0" + zlib.compress(made_profile(SRGB_COLORANTS, [_LIGHT] * 3))),
+        chunk(b"iCCP", b"b\0\0" + zlib.compress(make_profile(SRGB_COLORANTS, [_LIGHT] * 3))),
     ),
     "profile-alpha.png": lambda: _profile_and_alpha(),
     "gamma.png": lambda: with_chunks(
@@ -416,7 +416,7 @@ def _profile_and_alpha() -> bytes:
     """Dots of two tones, by their opacity seen over white; the profile makes black of white."""
     image = Image.new("RGB", SIZE, "white")
     image.putalpha(Image.fromarray(255 - grey(SHOWN)))
-    return saved(image, "PNG", icc_profile=made_profile(SRGB_COLORANTS, [1 - _LIGHT] * 3))
+    return saved(image, "PNG", icc_profile=make_profile(SRGB_COLORANTS, [1 - _LIGHT] * 3))
 
 
 def shown() -> Image.Image:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hashscan.hashing.borders import Luma, Size, part_of
+from hashscan.hashing.borders import Luma, Size, crop_luma
 
 _EVEN = (0.02, 0.0375, 0.055)
 _FACING = 0.0375
@@ -32,7 +32,7 @@ _LEAST = 64
 """Minimum length of the shorter side, in pixels, of a picture to crop: PDQ's own size."""
 
 
-def crops(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
+def make_crops(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
     """Yield the crops of a picture in the order of `CROPS`; none if the picture is small.
 
     Args:
@@ -52,4 +52,4 @@ def crops(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]
             round(width * left),
             width - round(width * right),
         )
-        yield part_of(luma, stored, box)
+        yield crop_luma(luma, stored, box)

@@ -12,7 +12,7 @@ _LONGEST = 64 << 20
 _BOXES_MAX = 1000
 
 
-def other_avif(file: PictureFile) -> bytes | None:
+def swap_avif_brand(file: PictureFile) -> bytes | None:
     """Return the file with the other major brand, so that Pillow shows its other picture; None if it has one.
 
     Raises:

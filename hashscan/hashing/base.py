@@ -33,11 +33,11 @@ class ExactHash(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def start(self) -> Hasher:
+    def new(self) -> Hasher:
         """Return a new running digest."""
 
 
-class Hashed(NamedTuple):
+class PictureDigestValue(NamedTuple):
     """One digest of one picture."""
 
     rendering: int
@@ -51,7 +51,7 @@ class Hashed(NamedTuple):
     """Index in `variants.DOUBTS`."""
 
 
-class HashedRun(NamedTuple):
+class RenderingDigests(NamedTuple):
     """Digests of one rendering of a picture, one for each turn."""
 
     rendering: int
@@ -84,13 +84,13 @@ class PictureHash(ABC):
             The digest, and its quality from 0 to 100 (100 if the algorithm does not compute one).
         """
 
-    def hashed(
+    def digests(
         self,
         luma: NDArray[np.uint8],
         stored: tuple[int, int] | None = None,
         turns: Sequence[int] = (0,),
         wanted: Collection[str] = (),
-    ) -> Iterator[Hashed]:
+    ) -> Iterator[PictureDigestValue]:
         """Hash one picture in all requested variants that the algorithm supports.
 
         Args:
@@ -106,7 +106,7 @@ class PictureHash(ABC):
             size = len(run.values) // len(run.turns)
             for place, turn in enumerate(run.turns):
                 value = run.values[place * size : (place + 1) * size]
-                yield Hashed(run.rendering, turn, value, run.quality, run.doubt)
+                yield PictureDigestValue(run.rendering, turn, value, run.quality, run.doubt)
 
     def runs(
         self,
@@ -114,7 +114,7 @@ class PictureHash(ABC):
         stored: tuple[int, int] | None = None,
         turns: tuple[int, ...] = (0,),
         wanted: Collection[str] = (),
-    ) -> Iterator[HashedRun]:
+    ) -> Iterator[RenderingDigests]:
         """Hash one picture as `hashed` does, but yield the digests of one rendering together."""
         value, quality = self.digest(luma, stored)
-        yield HashedRun(PLAIN, (0,), value, quality)
+        yield RenderingDigests(PLAIN, (0,), value, quality)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.kernel import best_kernel
-from hashscan.hashing.pdq_reduction import reduction
+from hashscan.hashing.pdq_reduction import reduction_factor
 
 Luma = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -43,7 +43,7 @@ _LEVELS = 3
 """Maximum levels of nested frames, and of nested panels, that are examined."""
 
 
-def trimmed(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
+def trim_borders(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
     """Yield the pictures within a picture; most pictures have none.
 
     Args:
@@ -53,25 +53,25 @@ def trimmed(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None
     Yields:
         The arguments for `PictureHash.digest`: the part inside the border, and its largest panel.
     """
-    for box in inner_boxes(luma):
-        yield part_of(luma, stored, box)
+    for box in find_inner_boxes(luma):
+        yield crop_luma(luma, stored, box)
 
 
-def part_of(luma: Luma, stored: Size | None, box: Box) -> tuple[Luma, Size | None]:
+def crop_luma(luma: Luma, stored: Size | None, box: Box) -> tuple[Luma, Size | None]:
     """Return a part of a picture, with its size in the stored picture if `stored` is given."""
     top, bottom, left, right = box
     part = luma[top:bottom, left:right]
     if stored is None:
         return part, None
-    rows = reduction(stored[0], luma.shape[0])
-    columns = reduction(stored[1], luma.shape[1])
+    rows = reduction_factor(stored[0], luma.shape[0])
+    columns = reduction_factor(stored[1], luma.shape[1])
     return part, (
         min(bottom * rows, stored[0]) - top * rows,
         min(right * columns, stored[1]) - left * columns,
     )
 
 
-def inner_boxes(luma: Luma) -> list[Box]:
+def find_inner_boxes(luma: Luma) -> list[Box]:
     """Return the part inside the border, and its largest panel; each only if there and worth hashing."""
     found = best_kernel().inner_boxes(luma)
     if found is not None:

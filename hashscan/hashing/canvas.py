@@ -26,7 +26,7 @@ Plane = NDArray[np.uint8]
 
 _KEEP, _CLEAR, _RESTORE = 1, 2, 3
 """GIF's disposal methods: how a frame is removed before the next one; 0 means the same as 1."""
-_WAITS = 2
+_WAIT_FOR_KEY = 2
 """Flag of a GIF frame that is shown until the user presses a key."""
 _NO_TIME, _CUSTOMARY = 0.01, 0.1
 """Longest display time in seconds that browsers ignore, and the time that they use in its place."""
@@ -38,7 +38,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class AnimationFrame:
     """One frame of an animation before it is composed."""
 
     left: int
@@ -56,12 +56,12 @@ class Piece:
     """Function that returns the frame's brightness and its alpha."""
 
 
-def as_shown(seconds: float) -> float:
+def effective_seconds(seconds: float) -> float:
     """Return how long browsers show a frame whose file asks for this display time, both in seconds."""
     return seconds if seconds > _NO_TIME else _CUSTOMARY
 
 
-def frame_seconds(image: Image.Image, place: int, pieces: list[Piece] | None) -> float:
+def frame_seconds(image: Image.Image, place: int, pieces: list[AnimationFrame] | None) -> float:
     """Return the display time of the frame that was just loaded; infinite if it is the last one.
 
     Endless animations are treated as ending, too: viewers differ in how often they repeat them.
@@ -73,7 +73,7 @@ def frame_seconds(image: Image.Image, place: int, pieces: list[Piece] | None) ->
     """
     if pieces is None:
         last = place + 1 >= frames_known(image)
-        return inf if last else as_shown(float(image.info.get("duration", inf)) / 1000)
+        return inf if last else effective_seconds(float(image.info.get("duration", inf)) / 1000)
     if image.format == "PNG":
         place -= bool(getattr(image, "default_image", False))
         pieces = pieces[: frames_known(image)]
@@ -105,7 +105,7 @@ def is_animated_png(file: PictureFile) -> bool:
     raise NotImplementedError
 
 
-def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], list[Piece]]:
+def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], list[AnimationFrame]]:
     """Read the frames of an animation, without decoding them; none if the file is malformed.
 
     Args:
@@ -129,7 +129,7 @@ def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], l
         file.seek(place)
 
 
-def is_composed_otherwise(size: tuple[int, int], pieces: list[Piece], pillow_format: str) -> bool:
+def composition_differs(size: tuple[int, int], pieces: list[AnimationFrame], pillow_format: str) -> bool:
     """Return True if Pillow composes an animation differently from browsers."""
     if not pieces:
         return False
@@ -149,8 +149,8 @@ def is_composed_otherwise(size: tuple[int, int], pieces: list[Piece], pillow_for
     return False
 
 
-def composed_frames(
-    size: tuple[int, int], pieces: list[Piece], max_pixels: int
+def compose_frames(
+    size: tuple[int, int], pieces: list[AnimationFrame], max_pixels: int
 ) -> Iterator[tuple[Plane, Plane]]:
     """Yield each frame of an animation as browsers compose it.
 
@@ -190,11 +190,11 @@ def _put(black: Plane, alpha: Plane, luma: Plane, opacity: Plane, *, over: bool)
     alpha[...] = (weight * np.uint16(255) + alpha * rest + np.uint16(127)) // np.uint16(255)
 
 
-def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
+def _gif(file: PictureFile) -> tuple[tuple[int, int], list[AnimationFrame]]:
     """Read the blocks of a GIF (GIF89a specification, sections 17 to 26) up to the first incomplete one."""
     width, height, flags = struct.unpack("<6xHHB2x", file.read(13))
     common = file.read(3 << (flags & 7) + 1) if flags & 0x80 else b""
-    pieces: list[Piece] = []
+    pieces: list[AnimationFrame] = []
     disposal, transparent, seconds = 0, -1, 0.0
     while (mark := file.read(1)) in {b"!", b","}:
         if mark == b"!":
@@ -209,7 +209,7 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
                     break
                 _, control, delay, index = struct.unpack("<BBHB", fields)
                 disposal, transparent = control >> 2 & 7, index if control & 1 else -1
-                seconds = inf if control & _WAITS else delay / 100
+                seconds = inf if control & _WAIT_FOR_KEY else delay / 100
                 file.seek(after)
             continue
         descriptor = file.read(9)
@@ -228,7 +228,9 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
             file, start, file.tell() - start, (across, down), local & 0x40, palette, transparent
         )
         pieces.append(
-            Piece(left, top, across, down, disposal, transparent < 0, True, as_shown(seconds), decode)
+            AnimationFrame(
+                left, top, across, down, disposal, transparent < 0, True, effective_seconds(seconds), decode
+            )
         )
         disposal, transparent, seconds = 0, -1, 0.0
     return (width, height), pieces
@@ -270,12 +272,12 @@ def _gif_decoder(
     return decode
 
 
-def _png(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
+def _png(file: PictureFile) -> tuple[tuple[int, int], list[AnimationFrame]]:
     """Read the frames of an animated PNG (third edition, sections 11.3.6.1 to 11.3.6.3)."""
     file.seek(len(_PNG))
     header = b""
     before: list[bytes] = []
-    pieces: list[Piece] = []
+    pieces: list[AnimationFrame] = []
     control: tuple[int, ...] = ()
     spans: list[tuple[int, int]] = []
 
@@ -284,9 +286,11 @@ def _png(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
             _, width, height, left, top, count, per_second, disposal, blend = control
             opaque = header[9] in {0, 2, 3} and b"tRNS" not in {kind[4:8] for kind in before}
             decode = _png_decoder(file, list(spans), header[8:13], (width, height), b"".join(before))
-            seconds = as_shown(count / (per_second or 100))
+            seconds = effective_seconds(count / (per_second or 100))
             # PNG's disposal values 0 to 2 are keep, clear and restore.
-            pieces.append(Piece(left, top, width, height, disposal + 1, opaque, blend == 1, seconds, decode))
+            pieces.append(
+                AnimationFrame(left, top, width, height, disposal + 1, opaque, blend == 1, seconds, decode)
+            )
         spans.clear()
 
     for _ in range(_CHUNKS_MAX):

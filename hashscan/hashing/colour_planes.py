@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashscan.hashing.borders import Box, inner_boxes, part_of
+from hashscan.hashing.borders import Box, crop_luma, find_inner_boxes
 from hashscan.hashing.contrast import chroma_planes, is_grey
 from hashscan.hashing.frames import Frame
 from hashscan.hashing.kernel import best_kernel, largest_rectangle, rows_of_tiles
-from hashscan.hashing.luma import without_key
+from hashscan.hashing.luma import without_transparent_colour
 from hashscan.hashing.opening import DRAFT_SIDE
 from hashscan.hashing.pdq_reduction import PLAIN_WAY
 from hashscan.hashing.plain_jpeg import scale_of
@@ -56,8 +56,8 @@ def coloured_frames(frame: Frame, image: Image.Image, *, whole: bool, even: bool
     for look, plane in chroma_planes(image) if whole else ():
         found.append(replace(frame, luma=plane, look=look, chroma=None))
         # A border that its brightness shows may not be visible in its colour.
-        for box in inner_boxes(frame.luma) if same_size else ():
-            part, stored = part_of(plane, frame.blocks_of, box)
+        for box in find_inner_boxes(frame.luma) if same_size else ():
+            part, stored = crop_luma(plane, frame.blocks_of, box)
             found.append(replace(frame, luma=part, blocks_of=stored, look=look, chroma=None))
     return found
 
@@ -65,7 +65,7 @@ def coloured_frames(frame: Frame, image: Image.Image, *, whole: bool, even: bool
 def _even_parts(frame: Frame, image: Image.Image) -> Iterator[Frame]:
     for box in even_boxes(frame.luma):
         top, bottom, left, right = box
-        _, stored = part_of(frame.luma, frame.blocks_of, box)
+        _, stored = crop_luma(frame.luma, frame.blocks_of, box)
         area = left, top, right, bottom
         scale = scale_of((right - left, bottom - top), DRAFT_SIDE) if stored is None else 1
         part = image.crop(area) if scale == 1 else _reduced(image, area, scale)
@@ -84,7 +84,7 @@ def _reduced(image: Image.Image, area: tuple[int, int, int, int], scale: int) ->
     step = scale * max(1, _STRIP_PIXELS // (scale * (right - left)))
     for first in range(top, bottom, step):
         strip = image.crop((left, first, right, min(first + step, bottom)))
-        with without_key(strip):
+        with without_transparent_colour(strip):
             strip = strip.convert("RGB")
         part.paste(strip.reduce(scale), (0, (first - top) // scale))
     return part

@@ -22,7 +22,7 @@ from hashscan.hashing.profiles import (
     is_ordinary_coding,
     is_ordinary_transfer,
     is_profile,
-    made_profile,
+    make_profile,
     tags_of,
 )
 
@@ -47,7 +47,7 @@ _ICC_SEGMENT = b"ICC_PROFILE\0"
 
 
 @dataclass(slots=True)
-class ColourTags:
+class ColourInfo:
     """The colour information of a file."""
 
     profiles: list[bytes] = field(default_factory=list)
@@ -103,7 +103,7 @@ class ColourTags:
         primaries, transfer = coding[:2]
         light = _light(transfer)
         colorants = _colorants(_PRIMARIES.get(primaries, _SRGB_XY))
-        self.add(made_profile(colorants, [light] * 3))
+        self.add(make_profile(colorants, [light] * 3))
 
 
 _PROFILES_MAX = 3
@@ -112,7 +112,7 @@ _APERTURE = struct.Struct(">IIIIiIiI")
 """Width, height, and the offset of the centre from the picture's centre (right, down), as fractions."""
 
 
-def tags_of_picture(image: Image.Image, file: PictureFile, pillow_format: str) -> ColourTags:
+def tags_of_picture(image: Image.Image, file: PictureFile, pillow_format: str) -> ColourInfo:
     """Return the colour information of an opened picture's file that is not ordinary.
 
     Args:
@@ -120,7 +120,7 @@ def tags_of_picture(image: Image.Image, file: PictureFile, pillow_format: str) -
         file: its file.
         pillow_format: its format.
     """
-    found = ColourTags()
+    found = ColourInfo()
     match pillow_format:
         case "JPEG":
             for profile in jpeg_profiles(
@@ -159,7 +159,7 @@ def jpeg_profiles(segments: list[bytes]) -> list[bytes]:
     ]
 
 
-def _add_png(found: ColourTags, file: PictureFile, start: int) -> None:
+def _add_png(found: ColourInfo, file: PictureFile, start: int) -> None:
     """Add the colour chunks before the pixels (PNG, third edition, section 11.3.2)."""
     file.seek(start + len(_PNG))
     gammas, chromaticities = list[int](), list[tuple[int, ...]]()
@@ -187,16 +187,16 @@ def _add_png(found: ColourTags, file: PictureFile, start: int) -> None:
             _add_numbers(found, gamma, corners)
 
 
-def _add_numbers(found: ColourTags, gamma: int, corners: tuple[int, ...]) -> None:
+def _add_numbers(found: ColourInfo, gamma: int, corners: tuple[int, ...]) -> None:
     """Add a profile for the numbers of gAMA and cHRM, in units of 1/100,000; 0 and () if there are none."""
     exponent = 1e5 / gamma if gamma else 2.2
     light = _VALUES**exponent
     colorants = _colorants(tuple(number / 1e5 for number in corners) or _SRGB_XY)
     if not (is_ordinary_transfer(_VALUES, light) and are_ordinary_colorants(colorants)):
-        found.add(made_profile(colorants, [light] * 3))
+        found.add(make_profile(colorants, [light] * 3))
 
 
-def _inflated(found: ColourTags, chunk: bytes) -> bytes:
+def _inflated(found: ColourInfo, chunk: bytes) -> bytes:
     """Return the profile in an iCCP chunk: a name, a NUL, the method 0, and the compressed profile."""
     _, _, rest = chunk.partition(b"\0")
     if not rest or rest[0]:
@@ -212,7 +212,7 @@ def _inflated(found: ColourTags, chunk: bytes) -> bytes:
     return profile
 
 
-def _add_icons(found: ColourTags, file: PictureFile) -> None:
+def _add_icons(found: ColourInfo, file: PictureFile) -> None:
     """Add the colour information of the PNG files within an icon."""
     file.seek(0)
     content = file.read(_BOX_BYTES)
@@ -225,7 +225,7 @@ def _add_icons(found: ColourTags, file: PictureFile) -> None:
     found.unreadable = True
 
 
-def _add_boxes(found: ColourTags, file: PictureFile, containers: tuple[bytes, ...]) -> None:
+def _add_boxes(found: ColourInfo, file: PictureFile, containers: tuple[bytes, ...]) -> None:
     """Add the boxes `colr` and `clap` of an ISO base media file or of JPEG 2000.
 
     Sources: ISO/IEC 23008-12 and ISO/IEC 15444-1.
@@ -265,7 +265,7 @@ def _boxes(file: PictureFile, start: int, end: int) -> Iterator[tuple[bytes, int
         start = after
 
 
-def _add_colour_box(found: ColourTags, content: bytes) -> None:
+def _add_colour_box(found: ColourInfo, content: bytes) -> None:
     kind = content[:4]
     if kind == b"nclx":
         found.add_coding(content[5:6] + content[7:8])
@@ -276,7 +276,7 @@ def _add_colour_box(found: ColourTags, content: bytes) -> None:
         found.add(content[3:])
 
 
-def _add_bitmap(found: ColourTags, file: PictureFile) -> None:
+def _add_bitmap(found: ColourInfo, file: PictureFile) -> None:
     """Add the colour space of a bitmap's header (BITMAPV4HEADER and BITMAPV5HEADER)."""
     file.seek(14)
     header = file.read(124)
@@ -293,7 +293,7 @@ def _add_bitmap(found: ColourTags, file: PictureFile) -> None:
         curves = [_VALUES ** (gamma / 65536) for gamma in struct.unpack_from("<3I", header, 96)]
         ordinary = all(is_ordinary_transfer(_VALUES, curve) for curve in curves)
         if colorants.any() and not (ordinary and are_ordinary_colorants(colorants)):
-            found.add(made_profile(colorants, curves))
+            found.add(make_profile(colorants, curves))
 
 
 def _colorants(corners: tuple[float, ...]) -> Floats:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms
 
-from hashscan.hashing.luma import luma_of, strips, without_key
-from hashscan.hashing.profiles import TABLES, tags_of, without
+from hashscan.hashing.luma import luma_of, strips, without_transparent_colour
+from hashscan.hashing.profiles import TABLES, hide_tags, tags_of
 
 Plane = NDArray[np.uint8]
 
@@ -35,7 +35,7 @@ _SRGB = ImageCms.createProfile("sRGB")
 _CURVES = frozenset({b"rTRC", b"kTRC"})
 
 
-def shown(
+def apply_profile(
     image: Image.Image, profile: bytes, alpha: Plane | None
 ) -> Iterator[tuple[Image.Image, Plane | None]]:
     """Yield a loaded picture as viewers show it that apply its profile; viewers may do so in several ways.
@@ -61,7 +61,7 @@ def shown(
         for said, intent in _ways(profile):
             yield source.point(list(_transformed(_RAMP, said, intent).convert("L").tobytes())), alpha
         return
-    random = _Random(source)
+    random = _PixelSampler(source)
     source, alpha = _smaller(source, alpha, random)
     tried = _pixels_of(source, random)
     seen = [luma_of(tried)]
@@ -112,9 +112,9 @@ def _ways(profile: bytes) -> list[tuple[bytes, int]]:
                     ways.append((profile, intent))
     if any(name.startswith(b"D2B") for name in tables):
         # Not all viewers support these tags.
-        ways.append((without(profile, TABLES[:4]), 0))
+        ways.append((hide_tags(profile, TABLES[:4]), 0))
     if tables and not _CURVES.isdisjoint(places):
-        ways.append((without(profile, TABLES), 0))
+        ways.append((hide_tags(profile, TABLES), 0))
     return list(dict.fromkeys(ways))
 
 
@@ -132,7 +132,7 @@ def _for_space(image: Image.Image, space: bytes) -> Image.Image | None:
         case b"RGB ":
             if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
                 return Image.fromarray(luma_of(image)).convert("RGB")
-            with without_key(image):
+            with without_transparent_colour(image):
                 straight = image.convert("RGBA") if image.mode in {"RGBa", "PA"} else image
                 return straight.convert("RGB")
         case b"CMYK":
@@ -140,7 +140,7 @@ def _for_space(image: Image.Image, space: bytes) -> Image.Image | None:
     raise NotImplementedError
 
 
-class _Random:
+class _PixelSampler:
     """Pseudo-random numbers seeded with all pixels of a picture.
 
     The sampled pixels cannot be predicted, so nobody can draw one picture on them and another on the others.
@@ -159,13 +159,15 @@ class _Random:
         return (np.frombuffer(numbers, "<u4") % np.uint32(limit)).reshape(shape)
 
 
-def _pixels_of(image: Image.Image, random: _Random) -> Image.Image:
+def _pixels_of(image: Image.Image, random: _PixelSampler) -> Image.Image:
     """Return sampled pixels of a picture, in one row."""
     y, x = random.below(image.height, _TRIED), random.below(image.width, _TRIED)
     return Image.frombytes(image.mode, (_TRIED, 1), np.asarray(image)[y, x].tobytes())
 
 
-def _smaller(image: Image.Image, alpha: Plane | None, random: _Random) -> tuple[Image.Image, Plane | None]:
+def _smaller(
+    image: Image.Image, alpha: Plane | None, random: _PixelSampler
+) -> tuple[Image.Image, Plane | None]:
     """Reduce a large picture and its alpha by taking one pixel of each square.
 
     The mean of a square would be wrong: curves that swap tones map it to something else.

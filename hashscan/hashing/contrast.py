@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashscan.hashing.luma import strips, without_key
+from hashscan.hashing.luma import strips, without_transparent_colour
 from hashscan.hashing.variants import CB, CR
 
 Plane = NDArray[np.uint8]
@@ -21,7 +21,7 @@ _DARK, _BRIGHT = 32, 224
 """New values of the two percentiles; they leave room for the values beyond, so that these stay distinct."""
 
 
-def raised(plane: Plane) -> Plane | None:
+def raise_contrast(plane: Plane) -> Plane | None:
     """Raise the contrast of a plane; return it unchanged if it has enough, None if nothing is visible in it.
 
     Percentiles are used, not the minimum and maximum, which a single black or white spot or line would set.
@@ -47,10 +47,10 @@ def chroma_planes(image: Image.Image) -> list[tuple[int, Plane]]:
     if is_grey(image):
         return []
     planes = np.empty((2, image.height, image.width), np.uint8)
-    with without_key(image):
+    with without_transparent_colour(image):
         for top, strip in strips(image):
             planes[:, top : top + strip.height] = np.moveaxis(_colours(strip)[:, :, 1:], 2, 0)
-    clear = ((look, raised(plane)) for look, plane in zip((CB, CR), planes, strict=True))
+    clear = ((look, raise_contrast(plane)) for look, plane in zip((CB, CR), planes, strict=True))
     return [(look, plane) for look, plane in clear if plane is not None]
 
 

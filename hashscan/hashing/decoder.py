@@ -12,15 +12,15 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
-from hashscan.hashing.records import RECORDS_MAX, pack_failure, pack_picture, pack_request, unpack_request
-from hashscan.hashing.variants import LONG, MIRRORED, VARIANTS, WHOLE, DigestRun, is_basic, is_shown
+from hashscan.hashing.records import DIGESTS_MAX, pack_failure, pack_picture, pack_request, unpack_request
+from hashscan.hashing.variants import LONG_SECONDS, MIRRORED, VARIANTS, WHOLE, DigestRun, is_basic, is_shown
 from hashscan.model import ALGORITHMS, Reason
 
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
 if TYPE_CHECKING:
     from hashscan.hashing.base import PictureHash
     from hashscan.hashing.frames import Frame, Limits
-    from hashscan.hashing.repeats import Judgement
+    from hashscan.hashing.repeats import RepeatDecision
 
 Decode = Callable[[int, bytes], bytes]
 
@@ -37,7 +37,7 @@ _EVEN = 80
 """Share of the picture, in 256ths, of one part with even brightness, from which colours may show something
 there. The 202 photographs had 75 at most, and seven of them 64 or more."""
 
-_PATIENCE = 1.6
+_PATIENT_TIME_FACTOR = 1.6
 """Factor by which a patient request raises the time limit of a decoder. A decoder on a busy machine must get
 as far as an earlier one did on an idle machine."""
 
@@ -104,16 +104,16 @@ def _decoder(
     from hashscan.hashing.pread import PreadFile
 
     names = [algorithm.name for algorithm in hashes]
-    more = replace(limits, seconds=limits.seconds * _PATIENCE)
+    more = replace(limits, seconds=limits.seconds * _PATIENT_TIME_FACTOR)
 
     def decode(descriptor: int, request: bytes) -> bytes:
         picture_format, patient = unpack_request(request)
-        found = _Found(hashes, wanted, augmented=augmented)
+        found = _DigestCollector(hashes, wanted, augmented=augmented)
         shortfall = None
         try:
             for frame in decode_frames(PreadFile(descriptor), picture_format, more if patient else limits):
                 found.take(frame)
-                if found.digests > RECORDS_MAX:
+                if found.digests > DIGESTS_MAX:
                     break
         except UndecodedError as error:
             shortfall = error.reason
@@ -129,14 +129,14 @@ def _decoder(
     return decode
 
 
-class _Found:
+class _DigestCollector:
     """The digests of one file's pictures, collected while they are decoded."""
 
     def __init__(self, hashes: Sequence[PictureHash], wanted: Collection[str], *, augmented: bool) -> None:
-        from hashscan.hashing.repeats import Repeats
+        from hashscan.hashing.repeats import RepeatDetector
 
         self._hashes, self._wanted, self._augmented = hashes, wanted, augmented
-        self._repeats, self._faint = Repeats(), Repeats()
+        self._repeats, self._faint = RepeatDetector(), RepeatDetector()
         self.runs: list[DigestRun] = []
         self.digests = 0
         self._further: list[DigestRun] = []
@@ -171,15 +171,15 @@ class _Found:
             for plane in more(faint, even):
                 self.take(plane)
 
-    def _hashed(self, frame: Frame, *, keep: bool) -> tuple[list[DigestRun], Judgement]:
+    def _hashed(self, frame: Frame, *, keep: bool) -> tuple[list[DigestRun], RepeatDecision]:
         """Return the digests of a picture, and how it relates to the earlier pictures of the file.
 
         For a repeated picture, only the digests that show the repetition are returned, unless `keep` is set.
         """
-        from hashscan.hashing.renderings import runs_of
+        from hashscan.hashing.renderings import hash_frame
 
-        full = frame.seconds >= LONG
-        found = runs_of(frame, self._hashes, self._wanted, full=full)
+        full = frame.seconds >= LONG_SECONDS
+        found = hash_frame(frame, self._hashes, self._wanted, full=full)
         new = list(islice(found, len(self._hashes)))
         told, seen = new, self._repeats
         if all(map(_is_poor, new)):
@@ -190,7 +190,7 @@ class _Found:
         if judgement.repeated and not keep:
             return new, judgement
         if judgement.full and not full:
-            return list(runs_of(frame, self._hashes, self._wanted)), judgement
+            return list(hash_frame(frame, self._hashes, self._wanted)), judgement
         new += found
         return new, judgement
 
@@ -201,7 +201,7 @@ class _Found:
         being counted: a short drawn animation fills a reply with them.
         """
         runs = self.runs + [run for run in self._further if _must_fit(run)]
-        room = RECORDS_MAX - sum(len(run.turns) for run in runs)
+        room = DIGESTS_MAX - sum(len(run.turns) for run in runs)
         for run in self._further:
             if not _must_fit(run) and len(run.turns) <= room:
                 runs.append(run)
@@ -234,9 +234,9 @@ def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:
 
     They are an intact, a truncated and a corrupt file, one of several pictures, and one with a profile.
     """
-    from hashscan.hashing.samples import samples, samples_of_colours, samples_of_several
+    from hashscan.hashing.samples import multi_picture_samples, samples, samples_of_colours
 
-    drawn, several, coloured = samples(), samples_of_several(), samples_of_colours()
+    drawn, several, coloured = samples(), multi_picture_samples(), samples_of_colours()
     for picture_format in formats:
         name = picture_format.pillow or ""
         whole = drawn.get(name, b"")

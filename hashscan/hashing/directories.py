@@ -31,7 +31,7 @@ _Values = dict[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Directories:
+class TiffTags:
     """The values found in TIFF directories."""
 
     orientation: int = 1
@@ -41,7 +41,7 @@ class Directories:
     """Offset and length of each JPEG preview named by a directory; they may lie outside of the file."""
 
 
-def read_directories(read: ReadAt) -> Directories:
+def read_directories(read: ReadAt) -> TiffTags:
     """Read the directories of EXIF data or of a TIFF file (TIFF 6.0, section 2).
 
     The data are untrusted, so malformed values are skipped.
@@ -57,7 +57,7 @@ def read_directories(read: ReadAt) -> Directories:
         offset, length = values.get(_JPEG_OFFSET, ()), values.get(_JPEG_LENGTH, ())
         if len(offset) == len(length) == 1 and length[0]:
             previews.append((offset[0], length[0]))
-    return Directories(orientation if 1 <= orientation <= 8 else 1, tuple(dict.fromkeys(previews)))
+    return TiffTags(orientation if 1 <= orientation <= 8 else 1, tuple(dict.fromkeys(previews)))
 
 
 def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:

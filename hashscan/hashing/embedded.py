@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from hashscan.hashing.directories import Directories, ReadAt, read_directories, read_picture_index
+from hashscan.hashing.directories import ReadAt, TiffTags, read_directories, read_picture_index
 from hashscan.hashing.pread import PreadFile
 
 _EXIF_HEADER = b"Exif\0\0"
@@ -14,7 +14,7 @@ _PHOTOSHOP_THUMBNAIL = 1036
 _PHOTOSHOP_HEADER = 28
 
 
-class Described(Protocol):
+class HasInfo(Protocol):
     """A picture that has Pillow's `info`."""
 
     @property
@@ -22,7 +22,7 @@ class Described(Protocol):
         """Return the metadata of its header, by Pillow's names."""
 
 
-class HeldFile(io.BytesIO):
+class MemoryFile(io.BytesIO):
     """A file embedded in another file, whose bytes Pillow has already read."""
 
     def __init__(self, content: bytes) -> None:
@@ -33,51 +33,53 @@ class HeldFile(io.BytesIO):
         """Always False; see `PreadFile`."""
 
 
-def orientation_of(image: Described) -> int:
+def orientation_of(image: HasInfo) -> int:
     """Return the EXIF orientation of the picture, 1 to 8 (EXIF 2.32, section 4.6.4)."""
     # Pillow turns the picture of a TIFF file itself, and gives no EXIF data for it.
     return _exif(image).orientation
 
 
-def previews_of(image: Described, file: PreadFile, pillow_format: str) -> list[PreadFile | HeldFile]:
+def previews_of(image: HasInfo, file: PreadFile, pillow_format: str) -> list[PreadFile | MemoryFile]:
     """Return the JPEG previews of a picture file: from EXIF, from a TIFF's directories, from a PSD.
 
     It is not checked that they are JPEGs.
     """
     if pillow_format == "JPEG":
         exif = _exif_bytes(image)
-        return [HeldFile(exif[start : start + length]) for start, length in _exif(image).previews]
+        return [MemoryFile(exif[start : start + length]) for start, length in _exif(image).previews]
     if pillow_format == "TIFF":
         found = read_directories(_reader(file))
-        return [file.within(start, length) for start, length in found.previews]
+        return [file.subfile(start, length) for start, length in found.previews]
     if pillow_format == "PSD":
         resources = getattr(image, "resources", ())
         return [
-            HeldFile(data[_PHOTOSHOP_HEADER:]) for name, _, data in resources if name == _PHOTOSHOP_THUMBNAIL
+            MemoryFile(data[_PHOTOSHOP_HEADER:])
+            for name, _, data in resources
+            if name == _PHOTOSHOP_THUMBNAIL
         ]
     return []
 
 
-def pictures_beside(image: Described, file: PreadFile) -> list[PreadFile]:
+def pictures_beside(image: HasInfo, file: PreadFile) -> list[PreadFile]:
     """Return the further pictures of a multi-picture JPEG; none for other files or a malformed index."""
     index, start = image.info.get("mp"), image.info.get("mpoffset")
     if not isinstance(index, bytes) or not isinstance(start, int):
         return []
-    held = HeldFile(index)
-    return [file.within(start + offset, length) for offset, length in read_picture_index(_reader(held))]
+    held = MemoryFile(index)
+    return [file.subfile(start + offset, length) for offset, length in read_picture_index(_reader(held))]
 
 
-def _exif_bytes(image: Described) -> bytes:
+def _exif_bytes(image: HasInfo) -> bytes:
     exif = image.info.get("exif", b"")
     return exif.removeprefix(_EXIF_HEADER) if isinstance(exif, bytes) else b""
 
 
-def _exif(image: Described) -> Directories:
+def _exif(image: HasInfo) -> TiffTags:
     exif = _exif_bytes(image)
-    return read_directories(_reader(HeldFile(exif))) if exif else Directories()
+    return read_directories(_reader(MemoryFile(exif))) if exif else TiffTags()
 
 
-def _reader(file: PreadFile | HeldFile) -> ReadAt:
+def _reader(file: PreadFile | MemoryFile) -> ReadAt:
     def read(offset: int, size: int) -> bytes:
         file.seek(offset)
         return file.read(size)

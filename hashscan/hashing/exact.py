@@ -17,7 +17,7 @@ _BUFFER_SIZE = 256 * 1024
 it. Measured with md5, sha1 and sha256 together, sizes from 64 KiB to 4 MiB are equally fast; this one is
 large enough for disks and needs little memory."""
 
-_BEYOND = 64 << 20
+_GROWTH_MAX = 64 << 20
 """Maximum number of bytes that are read beyond a file's stated size."""
 
 
@@ -26,7 +26,7 @@ class MD5(ExactHash):
 
     name = "md5"
 
-    def start(self) -> Hasher:
+    def new(self) -> Hasher:
         """Return a new running digest."""
         return hashlib.md5(usedforsecurity=False)
 
@@ -36,7 +36,7 @@ class SHA1(ExactHash):
 
     name = "sha1"
 
-    def start(self) -> Hasher:
+    def new(self) -> Hasher:
         """Return a new running digest."""
         return hashlib.sha1(usedforsecurity=False)
 
@@ -46,7 +46,7 @@ class SHA256(ExactHash):
 
     name = "sha256"
 
-    def start(self) -> Hasher:
+    def new(self) -> Hasher:
         """Return a new running digest."""
         return hashlib.sha256()
 
@@ -56,7 +56,7 @@ class SHA512(ExactHash):
 
     name = "sha512"
 
-    def start(self) -> Hasher:
+    def new(self) -> Hasher:
         """Return a new running digest."""
         return hashlib.sha512()
 
@@ -66,13 +66,13 @@ class XXH3(ExactHash):
 
     name = "xxh3_128"
 
-    def start(self) -> Hasher:
+    def new(self) -> Hasher:
         """Return a new running digest."""
         hasher: Hasher = xxhash.xxh3_128()
         return hasher
 
 
-class GrewError(OSError):
+class FileGrewError(OSError):
     """Error: a file became much longer while it was read."""
 
 
@@ -92,7 +92,7 @@ class ExactReader:
     def __init__(self, hashes: Sequence[ExactHash]) -> None:
         """Initialise the reader with its algorithms."""
         # Copying a digest object is faster than making a new one.
-        self._hashes = [(algorithm.name, algorithm.start().copy) for algorithm in hashes]
+        self._hashes = [(algorithm.name, algorithm.new().copy) for algorithm in hashes]
         # One buffer for all files: most are small, and allocating a buffer takes longer than reading them.
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._file = -1, 0, 0
@@ -166,7 +166,7 @@ class ExactReader:
             The digests by algorithm name, and the number of bytes read.
 
         Raises:
-            GrewError: the file is more than 64 MiB longer than its stated size.
+            FileGrewError: the file is more than 64 MiB longer than its stated size.
             OSError: the file can't be read.
         """
         running = [(name, start()) for name, start in self._hashes]
@@ -194,8 +194,8 @@ class ExactReader:
             # A small file of its stated size ends here; a later check of its size shows whether it grew.
             if offset == size < _BUFFER_SIZE:
                 break
-            if offset > size + _BEYOND:
-                raise GrewError(errno.EFBIG, "it is much longer than it was")
+            if offset > size + _GROWTH_MAX:
+                raise FileGrewError(errno.EFBIG, "it is much longer than it was")
             if self._ask is not None and offset < size:
                 self._ask(min(size - offset, _BUFFER_SIZE))
             count = os.preadv(descriptor, [self._buffer], offset)

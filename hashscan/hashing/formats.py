@@ -261,7 +261,7 @@ def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
     return None
 
 
-def advice(picture_format: PictureFormat) -> str:
+def install_hint(picture_format: PictureFormat) -> str:
     """Return a text on how to get a format decoded, to append to its name; empty if there is no way."""
     if not picture_format.extra:
         return ""
@@ -306,6 +306,6 @@ _BEGINS_LIKE_NONE = frozenset(range(256)) - {
 }
 
 
-def extras_here() -> tuple[str, ...]:
+def installed_extras() -> tuple[str, ...]:
     """Return the extras of this package that decode further formats and are installed here."""
     return tuple(extra for extra, modules in _MODULES.items() if all(find_spec(m) for m in modules))

@@ -39,11 +39,11 @@ def decode(content: bytes, size: tuple[int, int], scale: int) -> NDArray[np.uint
     Returns:
         Shape (height, width); None if the file is incomplete or faulty, or this Pillow lacks the functions.
     """
-    return _tried(content, size, scale) if works() else None
+    return _tried(content, size, scale) if private_decoder_works() else None
 
 
 @cache
-def works() -> bool:
+def private_decoder_works() -> bool:
     """Return True if Pillow's private functions decode the sample; if not, its public ones are used."""
     luma = _tried(_SAMPLE, _SAMPLE_SIZE, 2)
     return luma is not None and np.rint(luma.mean(axis=1) / 16).tolist() == _SAMPLE_ROWS

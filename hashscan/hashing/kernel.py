@@ -11,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing import pdq_rounding
-from hashscan.hashing.pdq_reduction import REMEMBERED, SIDE, Floats, Way, reduction, reductions
-from hashscan.hashing.pdq_turns import places_of, turned
-from hashscan.hashing.structure import LIMITS, doubt_of
+from hashscan.hashing.pdq_reduction import (
+    CACHED_SIDE_MAX,
+    SIDE,
+    Floats,
+    ReductionMode,
+    reduction_factor,
+    reductions,
+)
+from hashscan.hashing.pdq_turns import places_of, turned_digests
+from hashscan.hashing.structure import LIMITS, similarity_doubt
 from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
 
 Luma = NDArray[np.uint8]
@@ -28,7 +35,7 @@ _DCT = pdq_rounding.dct_matrix()
 _LIMITS = np.array(LIMITS)
 
 
-class Judged(NamedTuple):
+class KernelResult(NamedTuple):
     """The digests and properties of a reduced picture."""
 
     digests: bytes
@@ -40,12 +47,12 @@ class Judged(NamedTuple):
     highest: int
     """The quality, and its minimum and maximum if gradients are off by the slack."""
     doubt: int
-    """The result of `structure.doubt_of`."""
+    """The result of `structure.similarity_doubt`."""
     even: int
     """Tiles, of 256, in the largest rectangle of tiles with even brightness; see `colour_planes`."""
 
 
-class Taps(NamedTuple):
+class FilterWeights(NamedTuple):
     """The non-zero parts of the weight matrices, row by row, in the layout of the C loops."""
 
     spans: bytes
@@ -61,12 +68,12 @@ class Kernel(ABC):
 
     @abstractmethod
     def reductions(
-        self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
+        self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[ReductionMode, ...], ...]
     ) -> list[Floats]:
         """Reduce a picture in several ways; see `pdq_reduction.reductions`."""
 
     @abstractmethod
-    def judged(self, small: Floats, turns: Sequence[int], slack: float) -> Judged:
+    def judged(self, small: Floats, turns: Sequence[int], slack: float) -> KernelResult:
         """Hash a reduced picture.
 
         Args:
@@ -79,10 +86,10 @@ class Kernel(ABC):
         self,
         luma: Luma,
         stored: tuple[int, int] | None,
-        groups: tuple[tuple[Way, ...], ...],
+        groups: tuple[tuple[ReductionMode, ...], ...],
         turns: tuple[int, ...],
         slack: float,
-    ) -> Iterator[Judged]:
+    ) -> Iterator[KernelResult]:
         """Reduce a picture by each group of ways, and hash each result."""
         for small in self.reductions(luma, stored, groups):
             yield self.judged(small, turns, slack)
@@ -100,7 +107,7 @@ class Kernel(ABC):
         """Return the smallest standard deviation among the first and last row and column."""
 
     def inner_boxes(self, luma: Luma) -> list[tuple[int, int, int, int]] | None:
-        """Return the result of `borders.inner_boxes`; None if this kernel has no loop for it."""
+        """Return the result of `borders.find_inner_boxes`; None if this kernel has no loop for it."""
         return None
 
 
@@ -110,31 +117,31 @@ class NumpyKernel(Kernel):
     name = "numpy"
 
     def reductions(
-        self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
+        self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[ReductionMode, ...], ...]
     ) -> list[Floats]:
         """Reduce with matrix products, one band of rows at a time."""
         return reductions(luma, stored, groups)
 
-    def judged(self, small: Floats, turns: Sequence[int], slack: float) -> Judged:
+    def judged(self, small: Floats, turns: Sequence[int], slack: float) -> KernelResult:
         """Hash with one numpy operation per step."""
         plain = np.ascontiguousarray(small[0, :, 0])
         frequencies = np.matmul(_DCT @ plain, _DCT.T).ravel()
         ordered = np.partition(frequencies, (_MIDDLE - 1, _MIDDLE))
         steps = np.abs(gradients(plain))
         narrow = np.float32(slack)
-        return Judged(
-            b"".join((digest_of(frequencies), *turned(small, turns[1:]))),
+        return KernelResult(
+            b"".join((digest_of(frequencies), *turned_digests(small, turns[1:]))),
             float(ordered[_MIDDLE]) - float(ordered[_MIDDLE - 1]),
             quality_of(np.maximum(steps - narrow, 0)),
             quality_of(steps),
             quality_of(steps + narrow),
-            doubt_of(plain),
+            similarity_doubt(plain),
             _area(largest_rectangle(rows_of_tiles(plain))),
         )
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """Reduce row by row."""
-        small = pdq_rounding.reduced(luma)
+        small = pdq_rounding.blur_and_reduce(luma)
         return small, pdq_rounding.lowest_frequencies(small)
 
     def lines(self, luma: Luma) -> tuple[Floats, Floats]:
@@ -158,7 +165,7 @@ class CKernel(Kernel):
     name = "C"
 
     def reductions(
-        self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
+        self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[ReductionMode, ...], ...]
     ) -> list[Floats]:
         """Sum strips of columns, which stay in the core's cache."""
         from hashscan.hashing import _pdq
@@ -173,7 +180,7 @@ class CKernel(Kernel):
             found.append(small.transpose(2, 3, 0, 1))
         return found
 
-    def judged(self, small: Floats, turns: Sequence[int], slack: float) -> Judged:
+    def judged(self, small: Floats, turns: Sequence[int], slack: float) -> KernelResult:
         """Run all steps in one call."""
         from hashscan.hashing import _pdq
 
@@ -184,10 +191,10 @@ class CKernel(Kernel):
         self,
         luma: Luma,
         stored: tuple[int, int] | None,
-        groups: tuple[tuple[Way, ...], ...],
+        groups: tuple[tuple[ReductionMode, ...], ...],
         turns: tuple[int, ...],
         slack: float,
-    ) -> Iterator[Judged]:
+    ) -> Iterator[KernelResult]:
         """Reduce and hash each group in one call."""
         from hashscan.hashing import _pdq
 
@@ -228,32 +235,32 @@ class CKernel(Kernel):
         return _pdq.inner_boxes(_with_rows(luma))
 
 
-def taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
+def taps(length: int, kept: int, ways: tuple[ReductionMode, ...]) -> FilterWeights:
     """Return the weights that reduce a side of `length`, decoded at `kept` pixels, to 64 positions."""
-    return (_taps if kept <= REMEMBERED else _taps.__wrapped__)(length, kept, ways)
+    return (_taps if kept <= CACHED_SIDE_MAX else _taps.__wrapped__)(length, kept, ways)
 
 
 def _tables_of(
-    stored: tuple[int, ...], height: int, width: int, groups: tuple[tuple[Way, ...], ...]
+    stored: tuple[int, ...], height: int, width: int, groups: tuple[tuple[ReductionMode, ...], ...]
 ) -> tuple[tuple[bytes, bytes, bytes, bytes], ...]:
     """Return the weights for the rows and columns of each group of ways."""
-    remembered = max(height, width) <= REMEMBERED
+    remembered = max(height, width) <= CACHED_SIDE_MAX
     return (_tables if remembered else _tables.__wrapped__)(stored, height, width, groups)
 
 
 @lru_cache(maxsize=64)
 def _tables(
-    stored: tuple[int, ...], height: int, width: int, groups: tuple[tuple[Way, ...], ...]
+    stored: tuple[int, ...], height: int, width: int, groups: tuple[tuple[ReductionMode, ...], ...]
 ) -> tuple[tuple[bytes, bytes, bytes, bytes], ...]:
     return tuple((*taps(stored[0], height, ways), *taps(stored[1], width, ways)) for ways in groups)
 
 
 @lru_cache(maxsize=256)
-def _taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
+def _taps(length: int, kept: int, ways: tuple[ReductionMode, ...]) -> FilterWeights:
     from hashscan.hashing import _pdq
 
     said = bytes(number for way in ways for number in (way.rendering, way.mirrored))
-    return Taps(*_pdq.weights(length, kept, reduction(length, kept), said))
+    return FilterWeights(*_pdq.weights(length, kept, reduction_factor(length, kept), said))
 
 
 @cache
@@ -324,11 +331,11 @@ def quality_of(steps: Floats) -> int:
     return min(100, int(np.abs(steps.astype(np.int32)).sum()) // 90)
 
 
-def _judged(found: tuple[bytes, float, int, int, int, int, int, int]) -> Judged:
+def _judged(found: tuple[bytes, float, int, int, int, int, int, int]) -> KernelResult:
     """Convert the result of the C loops."""
     digests, gap, lowest, quality, highest, few, lined, even = found
     doubt = FEW_GREYS if few else ROWS_AND_COLUMNS if lined else 0
-    return Judged(digests, gap, lowest, quality, highest, doubt, even)
+    return KernelResult(digests, gap, lowest, quality, highest, doubt, even)
 
 
 def _with_rows(luma: Luma) -> Luma:

@@ -19,12 +19,12 @@ def luma_of(image: Image.Image) -> NDArray[np.uint8]:
     Colours have the weights of ITU-R 601-2, as in Pillow and other hashing tools. Transparency is ignored:
     colours are hashed as if they were opaque.
     """
-    with without_key(image):
+    with without_transparent_colour(image):
         return _luma(image)
 
 
 @contextmanager
-def without_key(image: Image.Image) -> Iterator[None]:
+def without_transparent_colour(image: Image.Image) -> Iterator[None]:
     """Remove a picture's transparent colour from its metadata while it is converted.
 
     Pillow would convert it with the picture, and warns of some such colours or fails on them. It is restored

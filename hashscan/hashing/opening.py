@@ -99,7 +99,7 @@ class UndecodedError(Exception):
 
 
 @contextmanager
-def reasons(file: PictureFile, pillow_format: str) -> Iterator[None]:
+def convert_errors(file: PictureFile, pillow_format: str) -> Iterator[None]:
     """Convert any exception of Pillow for an untrusted picture to an `UndecodedError` with its reason."""
     before = Image.MAX_IMAGE_PIXELS
     try:
@@ -141,7 +141,7 @@ def _reason(error: Exception, file: PictureFile, pillow_format: str) -> Reason:
 
 
 @contextmanager
-def salvaging() -> Iterator[None]:
+def allow_truncated() -> Iterator[None]:
     """Make Pillow return the decoded part of a truncated picture."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
@@ -176,7 +176,7 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
     """
     file.seek(0)
     stream = cast("IO[bytes]", file)
-    limit_pixels(max_pixels)
+    set_pixel_limit(max_pixels)
     if pillow_format == "JPEG":
         # Not by Image.open: it compares the full size with the limit before the decoding scale is set, and
         # returns another object for an MPO file.
@@ -195,7 +195,7 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
     return OpenPicture(image, image.size)
 
 
-def limit_pixels(max_pixels: int) -> None:
+def set_pixel_limit(max_pixels: int) -> None:
     """Make Pillow refuse larger pictures, also embedded ones, before it allocates memory for them.
 
     Call it within `reasons`, which restores the former limit.

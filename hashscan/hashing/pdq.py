@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.base import HashedRun, PictureHash
-from hashscan.hashing.kernel import Judged, Kernel, best_kernel, digest_of, gradients, quality_of
-from hashscan.hashing.pdq_reduction import SQUARE, Way
+from hashscan.hashing.base import PictureHash, RenderingDigests
+from hashscan.hashing.kernel import Kernel, KernelResult, best_kernel, digest_of, gradients, quality_of
+from hashscan.hashing.pdq_reduction import SQUARED_SIDE, ReductionMode
 from hashscan.hashing.variants import DIHEDRAL, ENLARGED, INVERTED, PLAIN, RENDERINGS, SQUARED
 from hashscan.model import ALGORITHMS
 
@@ -31,7 +31,7 @@ class _Plan(NamedTuple):
     """The renderings and turns to compute for a picture; it does not depend on the pixels."""
 
     renderings: tuple[int, ...]
-    groups: tuple[tuple[Way, ...], ...]
+    groups: tuple[tuple[ReductionMode, ...], ...]
     """The ways to reduce the picture, for each rendering."""
     dihedral: tuple[int, ...]
     turns: tuple[int, ...]
@@ -43,7 +43,7 @@ def _plan(more: int | None, turns: tuple[int, ...]) -> _Plan:
     renderings = (PLAIN,) if more is None else (PLAIN, more)
     dihedral = (0, *(turn for turn in turns if 0 < turn < DIHEDRAL))
     ways = (False, True) if len(dihedral) > 1 else (False,)
-    groups = tuple(tuple(Way(rendering, mirrored) for mirrored in ways) for rendering in renderings)
+    groups = tuple(tuple(ReductionMode(rendering, mirrored) for mirrored in ways) for rendering in renderings)
     return _Plan(renderings, groups, dihedral, (*dihedral, INVERTED) if INVERTED in turns else dihedral)
 
 
@@ -77,14 +77,14 @@ class PDQ(PictureHash):
         stored: tuple[int, int] | None = None,
         turns: tuple[int, ...] = (0,),
         wanted: Collection[str] = (),
-    ) -> Iterator[HashedRun]:
+    ) -> Iterator[RenderingDigests]:
         """Hash one picture in several renderings, each mirrored and turned, all from one pass over it."""
         stored = None if stored == luma.shape else stored
         height, width = stored or luma.shape
         if min(height, width) < MIN_SIDE:
-            yield HashedRun(PLAIN, (0,), bytes(_BITS // 8), 0)
+            yield RenderingDigests(PLAIN, (0,), bytes(_BITS // 8), 0)
             return
-        more = SQUARED if max(height, width) > SQUARE else ENLARGED
+        more = SQUARED if max(height, width) > SQUARED_SIDE else ENLARGED
         plan = _plan(more if RENDERINGS[more] in wanted else None, turns)
         noise = _rounding_noise(luma.shape)
         slack = 2 * noise * 100 / 255
@@ -100,7 +100,7 @@ class PDQ(PictureHash):
                 values += values[: _BITS // 8].translate(_INVERSE)
             # A digest below the minimum quality is not matched, so it needs no doubt.
             doubt = judged.doubt if quality >= ALGORITHMS[self.name].min_quality else 0
-            yield HashedRun(rendering, plan.turns, values, quality, doubt, judged.even)
+            yield RenderingDigests(rendering, plan.turns, values, quality, doubt, judged.even)
 
 
 def _rounding_noise(shape: tuple[int, ...]) -> float:
@@ -113,7 +113,7 @@ def _rounding_noise(shape: tuple[int, ...]) -> float:
     return 2e-3 + 5e-7 * max(shape)
 
 
-def _sure(judged: Judged, noise: float) -> bool:
+def _sure(judged: KernelResult, noise: float) -> bool:
     """Return True if rounding can change neither a bit nor the quality."""
     # Only the median and the next frequency above it could change their order. The error of a frequency is
     # larger than that of a brightness, since it is a sum of 4096, but less than 2.5 times the noise: 0.0018

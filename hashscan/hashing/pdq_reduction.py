@@ -26,19 +26,19 @@ from hashscan.hashing.variants import ENLARGED, PLAIN, SQUARED
 Floats = NDArray[np.float32]
 
 SIDE = pdq_rounding.SIDE
-SQUARE = 512
+SQUARED_SIDE = 512
 """Side in pixels to which the reference's program for files resizes larger pictures before it hashes them."""
 
 ENLARGEMENT = 4
 
 _REDUCTIONS = (1, 2, 4, 8)
-REMEMBERED = 1 << 12
+CACHED_SIDE_MAX = 1 << 12
 """Longest side in pixels whose weights are cached for later pictures; they take 130 kB."""
 _WIDE = 1 << 14
 """Width from which columns are summed first, since each column takes a kilobyte."""
 
 
-class Way(NamedTuple):
+class ReductionMode(NamedTuple):
     """One way to reduce a side."""
 
     rendering: int = PLAIN
@@ -48,10 +48,10 @@ class Way(NamedTuple):
     """True to reduce as if the picture had been mirrored, with the result mirrored back."""
 
 
-PLAIN_WAY = Way()
+PLAIN_WAY = ReductionMode()
 
 
-class Band(NamedTuple):
+class WeightBlock(NamedTuple):
     """The non-zero part of some neighbouring rows of the weight matrices."""
 
     first: int
@@ -65,7 +65,7 @@ class Band(NamedTuple):
 
 
 def reductions(
-    luma: NDArray[np.uint8], stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
+    luma: NDArray[np.uint8], stored: tuple[int, int] | None, groups: tuple[tuple[ReductionMode, ...], ...]
 ) -> list[Floats]:
     """Reduce a picture in several ways.
 
@@ -103,20 +103,20 @@ def reductions(
     return found
 
 
-def _weights(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
+def _weights(length: int, kept: int, ways: tuple[ReductionMode, ...]) -> tuple[WeightBlock, ...]:
     """Return `_bands`, cached only for short sides: its size grows with the side."""
-    return (_bands if kept <= REMEMBERED else _bands.__wrapped__)(length, kept, ways)
+    return (_bands if kept <= CACHED_SIDE_MAX else _bands.__wrapped__)(length, kept, ways)
 
 
 @lru_cache(maxsize=256)
-def _bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
+def _bands(length: int, kept: int, ways: tuple[ReductionMode, ...]) -> tuple[WeightBlock, ...]:
     """Return the non-zero blocks of the 64 x kept weight matrices for a side of `length`, reduced to `kept`.
 
     A row's weights span about length/32 inputs and hardly overlap the next row's. Blocks of four rows are
     fastest for small pictures, where the number of calls dominates the cost; blocks of one row for large
     pictures, where arithmetic dominates.
     """
-    factor = reduction(length, kept)
+    factor = reduction_factor(length, kept)
     matrices = [_matrix(length, factor, way) for way in ways]
     step = 4 if kept <= 1024 else 1
     bands = []
@@ -130,18 +130,18 @@ def _bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
             ):
                 place = line[at - start : at - start + len(row)]
                 place[:] = row[: len(place)]
-        bands.append(Band(first, first + step, start, stop, weights))
+        bands.append(WeightBlock(first, first + step, start, stop, weights))
     return tuple(bands)
 
 
-def _matrix(length: int, factor: int, way: Way) -> tuple[NDArray[np.int64], Floats]:
+def _matrix(length: int, factor: int, way: ReductionMode) -> tuple[NDArray[np.int64], Floats]:
     """Return a weight matrix: the first input of each row with a weight, and the weights from there on.
 
     Hashing a reduced picture as if it were the stored picture would shift the windows by a fraction of their
     length, which changes more bits than the lost detail does. So the weights are computed for the stored
     length, and added up for the block that represents several inputs.
     """
-    side = {PLAIN: length, SQUARED: SQUARE, ENLARGED: length * ENLARGEMENT}[way.rendering]
+    side = {PLAIN: length, SQUARED: SQUARED_SIDE, ENLARGED: length * ENLARGEMENT}[way.rendering]
     rows, places, weights = _tents(side)
     if way.mirrored:
         rows, places, weights = SIDE - 1 - rows[::-1], side - 1 - places[::-1], weights[::-1]
@@ -171,7 +171,7 @@ def _matrix(length: int, factor: int, way: Way) -> tuple[NDArray[np.int64], Floa
     return starts, found.reshape(SIDE, width).astype(np.float32)
 
 
-def reduction(length: int, kept: int) -> int:
+def reduction_factor(length: int, kept: int) -> int:
     """Return the power of two by which a side was reduced.
 
     Raises:

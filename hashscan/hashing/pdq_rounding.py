@@ -54,7 +54,7 @@ def dct_matrix() -> Floats:
     )
 
 
-def reduced(luma: NDArray[np.uint8]) -> Floats:
+def blur_and_reduce(luma: NDArray[np.uint8]) -> Floats:
     """Blur a picture and reduce it to shape (64, 64), with the rounding of the reference.
 
     The picture is processed as a stream: a window's height and some hundred rows are held as floats.

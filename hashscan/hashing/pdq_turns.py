@@ -23,7 +23,7 @@ _DCT = dct_matrix()
 _MIRRORED_DCT = _DCT * np.where(np.arange(1, FREQUENCIES + 1) % 2, -1, 1).astype(np.float32)[:, None]
 
 
-def turned(small: Floats, turns: Sequence[int]) -> list[bytes]:
+def turned_digests(small: Floats, turns: Sequence[int]) -> list[bytes]:
     """Return the digests of the original picture from which this one was made, for each assumed turn.
 
     Args:

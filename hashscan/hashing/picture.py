@@ -16,11 +16,11 @@ from typing import cast
 from PIL import Image
 
 from hashscan.hashing import canvas
-from hashscan.hashing.avif import other_avif
+from hashscan.hashing.avif import swap_avif_brand
 from hashscan.hashing.bitmap import bitmap_alpha, bitmap_luma, bitmap_size
 from hashscan.hashing.colour_planes import coloured_frames
-from hashscan.hashing.colour_tags import ColourTags, tags_of_picture
-from hashscan.hashing.embedded import Described, HeldFile, orientation_of, pictures_beside, previews_of
+from hashscan.hashing.colour_tags import ColourInfo, tags_of_picture
+from hashscan.hashing.embedded import HasInfo, MemoryFile, orientation_of, pictures_beside, previews_of
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.frames import Frame, Limits
 from hashscan.hashing.icons import icons_of
@@ -32,18 +32,25 @@ from hashscan.hashing.opening import (
     OpenPicture,
     PictureFile,
     UndecodedError,
+    allow_truncated,
     check_pixels,
     check_size,
-    limit_pixels,
+    convert_errors,
     open_picture,
-    reasons,
-    salvaging,
+    set_pixel_limit,
 )
 from hashscan.hashing.plain_jpeg import LARGEST_FILE, PlainHeader, read_header, scale_of
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.transparency import may_be_translucent
 from hashscan.hashing.variants import WHOLE, Kind, Part
-from hashscan.hashing.views import BYTES_MORE, Plane, View, over_backgrounds, views_of, views_of_alpha
+from hashscan.hashing.views import (
+    VIEW_BYTES_PER_PIXEL,
+    Plane,
+    View,
+    over_backgrounds,
+    views_of,
+    views_of_alpha,
+)
 from hashscan.model import Reason
 
 _KINDS: dict[str, Kind] = {
@@ -97,7 +104,7 @@ class _Reader:
         self._opened: OpenPicture | None = None
         self._plain: PlainHeader | None = None
         self._pixels = 0
-        self._tags: ColourTags | None = None
+        self._tags: ColourInfo | None = None
         self.shortfall: Reason | None = None
         """The first reason why something was not decoded; None if there is none."""
 
@@ -108,7 +115,7 @@ class _Reader:
             yield plain
             return
         try:
-            with reasons(self._file, self._format):
+            with convert_errors(self._file, self._format):
                 self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
                 frame, image = self._frame(opened, WHOLE), opened.image
         except UndecodedError as error:
@@ -126,7 +133,7 @@ class _Reader:
     def _translucent_bitmap(self, frame: Frame) -> Iterator[Frame]:
         """Yield a bitmap over all backgrounds, if it has an opacity mask, which Pillow ignores."""
         try:
-            with reasons(self._file, self._format):
+            with convert_errors(self._file, self._format):
                 self._file.ran_out = False
                 alpha = bitmap_alpha(self._file)
                 if self._file.ran_out:
@@ -166,7 +173,7 @@ class _Reader:
     def _odd_bitmap(self) -> Frame | None:
         """Decode a bitmap that Pillow can't read and other viewers can; return None if this fails, too."""
         try:
-            with reasons(self._file, self._format):
+            with convert_errors(self._file, self._format):
                 width, height = bitmap_size(self._file)
                 check_pixels(width * height, self._limits.max_pixels)
                 if height * ((width + 7) // 8) > self._file.size:
@@ -186,7 +193,7 @@ class _Reader:
         if described is None or (self._format == "JPEG" and "exif" not in described.info):
             return
         try:
-            with reasons(self._file, self._format):
+            with convert_errors(self._file, self._format):
                 sources = previews_of(described, self._file, self._format)
         except UndecodedError:
             # No viewer can show such previews.
@@ -225,16 +232,16 @@ class _Reader:
     def _other_avif(self) -> Iterator[Frame]:
         """Yield the other content of an AVIF that has a still picture and a sequence: viewers show either."""
         try:
-            with reasons(self._file, self._format):
-                content = other_avif(self._file)
+            with convert_errors(self._file, self._format):
+                content = swap_avif_brand(self._file)
         except UndecodedError as error:
             self._fall_short(error.reason)
             return
         if content is None:
             return
         left = replace(self._limits, total_pixels=self._limits.total_pixels - self._pixels)
-        # A HeldFile has all methods that are needed for this format.
-        reader = _Reader(cast("PreadFile", HeldFile(content)), self._format, left)
+        # A MemoryFile has all methods that are needed for this format.
+        reader = _Reader(cast("PreadFile", MemoryFile(content)), self._format, left)
         for number, frame in enumerate(chain(reader.first(), reader.further_frames()), start=2):
             yield replace(frame, part=Part(Kind.FURTHER, number) if frame.part == WHOLE else frame.part)
         if reader.shortfall is not None:
@@ -247,8 +254,8 @@ class _Reader:
         for number in count(1):
             part = Part(Kind.FURTHER, number)
             try:
-                with reasons(self._file, self._format):
-                    limit_pixels(self._limits.max_pixels)
+                with convert_errors(self._file, self._format):
+                    set_pixel_limit(self._limits.max_pixels)
                     if icons is None:
                         icons = icons_of(self._file)
                     image = next(icons, None)
@@ -268,16 +275,16 @@ class _Reader:
         frames: Iterator[tuple[Plane, Plane]] | None = None
         while True:
             try:
-                with reasons(self._file, self._format), salvaging():
+                with convert_errors(self._file, self._format), allow_truncated():
                     if frames is None:
                         pieces = self._pieces[1]
                         last = len(pieces)
                         if self._opened is not None:
                             last = min(last, canvas.frames_known(self._opened.image))
-                        otherwise = canvas.is_composed_otherwise(*self._pieces, self._format)
+                        otherwise = canvas.composition_differs(*self._pieces, self._format)
                         if last == len(pieces) and not otherwise:
                             return
-                        frames = canvas.composed_frames(*self._pieces, self._limits.max_pixels)
+                        frames = canvas.compose_frames(*self._pieces, self._limits.max_pixels)
                     following = next(frames, None)
                     if following is None:
                         return
@@ -296,7 +303,7 @@ class _Reader:
                 yield Frame(view.luma, width, height, part=part, look=view.look, seconds=seconds)
 
     @cached_property
-    def _pieces(self) -> tuple[tuple[int, int], list[canvas.Piece]]:
+    def _pieces(self) -> tuple[tuple[int, int], list[canvas.AnimationFrame]]:
         """Canvas size and frames of a GIF or animated PNG before they are composed."""
         return canvas.pieces_of(self._file, self._format)
 
@@ -305,7 +312,7 @@ class _Reader:
         if _KINDS[self._format] is not Kind.FRAME:
             return inf
         try:
-            with reasons(self._file, self._format):
+            with convert_errors(self._file, self._format):
                 pieces = self._pieces[1] if self._format in {"GIF", "PNG"} else None
         except UndecodedError:
             # The failure is recorded when the frames are composed.
@@ -313,14 +320,14 @@ class _Reader:
         return canvas.frame_seconds(image, place, pieces)
 
     @property
-    def _described(self) -> Described | None:
+    def _described(self) -> HasInfo | None:
         """The opened picture, from Pillow or from the plain JPEG reader; None if there is none."""
         return self._opened.image if self._opened is not None else self._plain
 
     def _is(self, ask: Callable[[], object]) -> bool:
         """Return the result of a library's check; False if the check fails."""
         try:
-            with reasons(self._file, self._format):
+            with convert_errors(self._file, self._format):
                 return bool(ask())
         except UndecodedError as error:
             self._fall_short(error.reason)
@@ -335,7 +342,7 @@ class _Reader:
                 continue
             part = Part(_KINDS[self._format], number + 1)
             try:
-                with reasons(self._file, self._format):
+                with convert_errors(self._file, self._format):
                     # Moving to the second frame of a GIF converts the first to a colour mode.
                     self._check_size(image, first=False)
                     try:
@@ -362,13 +369,13 @@ class _Reader:
         if seconds > self._limits.seconds:
             raise UndecodedError(Reason.TIMEOUT)
 
-    def _jpeg(self, source: PreadFile | HeldFile, part: Part) -> Iterator[Frame]:
+    def _jpeg(self, source: PreadFile | MemoryFile, part: Part) -> Iterator[Frame]:
         """Yield a JPEG embedded in the file, as far as it is complete, and its views."""
         if source.read(len(_JPEG_START)) != _JPEG_START:
             # Programs that rewrite a picture drop the data after it, but keep the index that refers to them.
             return
         try:
-            with reasons(source, "JPEG"), salvaging():
+            with convert_errors(source, "JPEG"), allow_truncated():
                 opened = open_picture(source, "JPEG", self._limits.max_pixels)
                 frame = self._frame(opened, part, "JPEG")
         except UndecodedError as error:
@@ -378,7 +385,7 @@ class _Reader:
 
     def _heif_preview(self) -> Iterator[Frame]:
         try:
-            with reasons(self._file, self._format):
+            with convert_errors(self._file, self._format):
                 opened = open_picture(self._file, self._format, self._limits.max_pixels)
                 if opened.image.draft("L", (_HEIF_PREVIEW_SIDE, _HEIF_PREVIEW_SIDE)) is None:
                     return
@@ -395,7 +402,7 @@ class _Reader:
             # libheif decodes all of a picture or nothing; Pillow would return a black picture for nothing.
             return
         try:
-            with reasons(self._file, self._format), salvaging():
+            with convert_errors(self._file, self._format), allow_truncated():
                 opened = open_picture(self._file, self._format, self._limits.max_pixels)
                 if place:
                     opened.image.seek(place)
@@ -436,7 +443,7 @@ class _Reader:
         views: Iterator[View] | None = None
         while True:
             try:
-                with reasons(file, pillow_format), salvaging():
+                with convert_errors(file, pillow_format), allow_truncated():
                     if views is None:
                         views = self._views(frame, image, file, pillow_format)
                     view = next(views, None)
@@ -463,7 +470,7 @@ class _Reader:
         else:
             tags = self._tags
         if may_be_translucent(image):
-            more = BYTES_MORE * image.width * image.height
+            more = VIEW_BYTES_PER_PIXEL * image.width * image.height
             self._check_size(image, pillow_format, more=more, first=frame.part.number < 2)
         full = image
         if tags.profiles and pillow_format == "JPEG":
@@ -484,7 +491,7 @@ class _Reader:
     ) -> Iterator[Frame]:
         """Yield the chroma planes (see `coloured_frames`); without an image, those of the JPEG in `file`."""
         try:
-            with reasons(file, pillow_format), salvaging():
+            with convert_errors(file, pillow_format), allow_truncated():
                 if image is None:
                     opened = open_picture(file, pillow_format, self._limits.max_pixels, draft="YCbCr")
                     image = opened.image

@@ -77,7 +77,7 @@ class PreadFile(io.RawIOBase):
         """Read all bytes up to the end."""
         return self.read()
 
-    def within(self, start: int, length: int | None = None) -> PreadFile:
+    def subfile(self, start: int, length: int | None = None) -> PreadFile:
         """Return a file object for a file embedded in this one at offset `start`."""
         left = max(0, self.size - start)
         return PreadFile(self._descriptor, self._start + start, left if length is None else min(left, length))

@@ -91,7 +91,7 @@ def tags_of(profile: bytes) -> list[tuple[bytes, int, int, int]]:
     return found
 
 
-def without(profile: bytes, signatures: tuple[bytes, ...]) -> bytes:
+def hide_tags(profile: bytes, signatures: tuple[bytes, ...]) -> bytes:
     """Return the profile as a viewer reads it that doesn't support the given tags."""
     changed = bytearray(profile)
     for signature, _, _, place in tags_of(profile):
@@ -148,10 +148,10 @@ def is_ordinary_transfer(values: Floats, light: Floats) -> bool:
         values: stored values, 0 to 1.
         light: the light of each value, 0 to 1.
     """
-    return bool((np.abs(encoded(light) - values) <= _TOLERANCE).all())
+    return bool((np.abs(srgb_values(light) - values) <= _TOLERANCE).all())
 
 
-def encoded(light: Floats) -> Floats:
+def srgb_values(light: Floats) -> Floats:
     """Return the sRGB values (IEC 61966-2-1), 0 to 1, of light, which is clipped to 0 to 1."""
     light = light.clip(0, 1)
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
@@ -204,7 +204,7 @@ def _is_ordinary_function(tag: bytes) -> bool:
     return is_ordinary_transfer(_STEPS, np.where(start <= _STEPS, power, slope * _STEPS + below))
 
 
-def made_profile(colorants: Floats, curves: list[Floats]) -> bytes:
+def make_profile(colorants: Floats, curves: list[Floats]) -> bytes:
     """Make an ICC profile of version 2 for a picture that defines its colours without a profile.
 
     Args:

@@ -5,7 +5,7 @@ Neither Pillow nor numpy is imported here: a worker does not need a decoder's li
 
 A request has two bytes: the index of the recognised format in `formats.FORMATS`, and 1 if the decoder may
 take more time than usual, so that it gets at least as far as the decoder before it. A reply, little-endian,
-has a header and runs. Together the runs have the number of digests in the header, at most `RECORDS_MAX`:
+has a header and runs. Together the runs have the number of digests in the header, at most `DIGESTS_MAX`:
 
 | bytes | content |
 | --- | --- |
@@ -13,7 +13,7 @@ has a header and runs. Together the runs have the number of digests in the heade
 | 1 | index of the format in `formats.FORMATS` |
 | 4, 4 | width and height in pixels |
 | 2 | number of digests |
-| 4 | number of digests that were left out, because there were more than `RECORDS_MAX` |
+| 4 | number of digests that were left out, because there were more than `DIGESTS_MAX` |
 
 Each run is for one rendering of one picture by one algorithm. It has a head and the digests of its turns,
 concatenated:
@@ -40,10 +40,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
-from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, DigestRun, Kind, Part, PictureDigest
+from hashscan.hashing.variants import (
+    RENDERINGS,
+    SIMILARITY_DOUBTS,
+    TURNS,
+    WHOLE,
+    DigestRun,
+    Kind,
+    Part,
+    PictureDigest,
+)
 from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
 
-FAILURES: tuple[Reason, ...] = (
+DECODE_REASONS: tuple[Reason, ...] = (
     Reason.TRUNCATED,
     Reason.BROKEN,
     Reason.TOO_LARGE,
@@ -57,7 +66,7 @@ FAILURES: tuple[Reason, ...] = (
 reply."""
 
 
-RECORDS_MAX = 1024
+DIGESTS_MAX = 1024
 """Maximum number of digests in a reply. It limits the time that a decoder can cost its worker in queries to
 the index: a tenth of a second with ten million entries. A still picture has 8 to 32 digests."""
 
@@ -67,7 +76,7 @@ _DIGEST_MAX = max(ALGORITHMS[name].size for name in COMPUTED if ALGORITHMS[name]
 _MAX_SIDE = 2**31 - 1
 _LEFT_OUT_MAX = 2**32 - 1
 
-REPLY_MAX = _HEADER.size + RECORDS_MAX * (_HEAD.size + _DIGEST_MAX)
+REPLY_MAX = _HEADER.size + DIGESTS_MAX * (_HEAD.size + _DIGEST_MAX)
 """Maximum length in bytes of a reply."""
 
 
@@ -139,14 +148,14 @@ def pack_picture(
         height: height as stored, in pixels.
         algorithms: names of the requested algorithms.
         runs: the digests; first those of the picture as it is stored, by each algorithm in order. The turns
-            of a run are in ascending order. Digests beyond `RECORDS_MAX` are counted and left out; this
+            of a run are in ascending order. Digests beyond `DIGESTS_MAX` are counted and left out; this
             counts as damage if there is no other.
         damage: reason why only a part of the picture was decoded.
     """
     pieces = [b""]
     count = 0
     for part, rendering, turns, shown, algorithm, values, quality, doubt, _ in runs:
-        kept = turns[: max(0, RECORDS_MAX - count)]
+        kept = turns[: max(0, DIGESTS_MAX - count)]
         count += len(turns)
         if not kept:
             continue
@@ -155,12 +164,12 @@ def pack_picture(
             _HEAD.pack(part.number, part.kind, rendering, shown, place, quality, doubt, _bits_of(kept))
         )
         pieces.append(values if kept == turns else values[: len(values) // len(turns) * len(kept)])
-    left_out = max(0, min(count - RECORDS_MAX, _LEFT_OUT_MAX))
+    left_out = max(0, min(count - DIGESTS_MAX, _LEFT_OUT_MAX))
     if left_out:
         damage = Reason.TOO_MANY if damage is None else damage
-    status = 0 if damage is None else 1 + FAILURES.index(damage)
+    status = 0 if damage is None else 1 + DECODE_REASONS.index(damage)
     pieces[0] = _HEADER.pack(
-        status, FORMATS.index(picture_format), width, height, min(count, RECORDS_MAX), left_out
+        status, FORMATS.index(picture_format), width, height, min(count, DIGESTS_MAX), left_out
     )
     return b"".join(pieces)
 
@@ -174,7 +183,7 @@ def _bits_of(turns: tuple[int, ...]) -> int:
 
 def pack_failure(reason: Reason) -> bytes:
     """Pack a reply for a picture without digests."""
-    return bytes((1 + FAILURES.index(reason),)).ljust(_HEADER.size, b"\0")
+    return bytes((1 + DECODE_REASONS.index(reason),)).ljust(_HEADER.size, b"\0")
 
 
 def unpack_reply(
@@ -197,20 +206,20 @@ def unpack_reply(
         raise ValueError("reply of wrong length")
     status: int
     status, index, width, height, count, left_out = _HEADER.unpack_from(reply)
-    if count > RECORDS_MAX:
+    if count > DIGESTS_MAX:
         raise ValueError("reply of wrong length")
     damage = None
     if status:
-        if status > len(FAILURES):
+        if status > len(DECODE_REASONS):
             raise ValueError("reply with an unknown failure")
-        damage = FAILURES[status - 1]
+        damage = DECODE_REASONS[status - 1]
         if len(reply) == _HEADER.size and not any(reply[1:]):
             return damage
     if index >= len(FORMATS) or FORMATS[index] is not picture_format:
         raise ValueError("reply for another format")
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise ValueError("reply with an impossible size")
-    if left_out and (damage is None or count < RECORDS_MAX):
+    if left_out and (damage is None or count < DIGESTS_MAX):
         raise ValueError("reply that leaves out what it has room for")
     runs = tuple(_unpacked(reply, count, tuple(algorithms)))
     first = [run.algorithm for run in runs[: len(algorithms)] if run.plain]
@@ -267,7 +276,7 @@ def _described(
         raise ValueError("reply with an algorithm that was not asked for")
     if quality > 100:
         raise ValueError("reply with an impossible quality")
-    if doubt >= len(DOUBTS):
+    if doubt >= len(SIMILARITY_DOUBTS):
         raise ValueError("reply with an unknown doubt")
     part = Part(kinds[kind], number) if kind or number else WHOLE
     turns = tuple(turn for turn in range(len(TURNS)) if bits >> turn & 1)

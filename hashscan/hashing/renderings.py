@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.augmentation import crops
-from hashscan.hashing.base import HashedRun, PictureHash
-from hashscan.hashing.borders import trimmed
-from hashscan.hashing.contrast import raised
+from hashscan.hashing.augmentation import make_crops
+from hashscan.hashing.base import PictureHash, RenderingDigests
+from hashscan.hashing.borders import trim_borders
+from hashscan.hashing.contrast import raise_contrast
 from hashscan.hashing.frames import Frame
 from hashscan.hashing.variants import (
     DIHEDRAL,
@@ -30,7 +30,7 @@ from hashscan.hashing.variants import (
 from hashscan.model import ALGORITHMS
 
 
-def runs_of(
+def hash_frame(
     picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[str], *, full: bool = True
 ) -> Iterator[DigestRun]:
     """Hash one decoded picture.
@@ -56,7 +56,7 @@ def runs_of(
 
     part = picture.part
 
-    def named(algorithm: PictureHash, run: HashedRun, trim: int = 0) -> DigestRun:
+    def named(algorithm: PictureHash, run: RenderingDigests, trim: int = 0) -> DigestRun:
         rendering, turns, values, quality, doubt, even = run
         return DigestRun(
             part,
@@ -72,7 +72,7 @@ def runs_of(
 
     faint: list[tuple[NDArray[np.uint8], tuple[int, int] | None, int]] = []
 
-    def judge(algorithm: PictureHash, run: HashedRun, luma: NDArray[np.uint8], *about: Any) -> None:
+    def judge(algorithm: PictureHash, run: RenderingDigests, luma: NDArray[np.uint8], *about: Any) -> None:
         """Record a picture that has too little contrast to be matched unaltered."""
         if run.rendering == PLAIN and run.quality < ALGORITHMS[algorithm.name].min_quality:
             faint.append((luma, *about))
@@ -95,14 +95,14 @@ def runs_of(
         for run in found:
             yield named(algorithm, run)
     if "trimmed" in wanted:
-        for luma, stored in trimmed(picture.luma, picture.blocks_of):
+        for luma, stored in trim_borders(picture.luma, picture.blocks_of):
             for algorithm in hashes:
                 if algorithm.has_variants:
                     for run in algorithm.runs(luma, stored, turns, wanted):
                         judge(algorithm, run, luma, stored, TRIMMED)
                         yield named(algorithm, run, TRIMMED)
     for luma, stored, trim in faint:
-        clear = raised(luma)
+        clear = raise_contrast(luma)
         if clear is not None and clear is not luma:
             for algorithm in hashes:
                 if algorithm.has_variants:
@@ -121,7 +121,7 @@ def _turns(shown: int, turned: bool, inverted: bool, full: bool) -> tuple[int, .
 
 def runs_of_crops(picture: Frame, hashes: Sequence[PictureHash]) -> Iterator[DigestRun]:
     """Hash the crops of one decoded picture by the algorithms that have variants, for making hash lists."""
-    for number, (luma, stored) in enumerate(crops(picture.luma, picture.blocks_of), start=1):
+    for number, (luma, stored) in enumerate(make_crops(picture.luma, picture.blocks_of), start=1):
         part = Part(Kind.CROP, number)
         for algorithm in hashes:
             if algorithm.has_variants:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
-from hashscan.hashing.variants import LONG, Kind, PictureDigest
+from hashscan.hashing.variants import LONG_SECONDS, Kind, PictureDigest
 from hashscan.model import ALGORITHMS
 
 _SHARES = {Kind.PREVIEW: 2}
@@ -22,7 +22,7 @@ unrelated photos of 250 were closer. Of the previews of 202 photos, 38 were no r
 as this."""
 
 
-class Judgement(NamedTuple):
+class RepeatDecision(NamedTuple):
     """The decision on how to hash one more picture."""
 
     repeated: bool
@@ -31,24 +31,24 @@ class Judgement(NamedTuple):
     """True if it must be hashed in all variants."""
 
 
-_FIRST = Judgement(False, True)
+_FIRST = RepeatDecision(False, True)
 
 
 @dataclass(slots=True)
-class _Seen:
+class _KnownPicture:
     values: tuple[int, ...]
     full: bool
     seconds: float
     """Total display time of similar pictures since one of them was hashed in all variants."""
 
 
-class Repeats:
+class RepeatDetector:
     """The pictures of one file that were already hashed."""
 
     def __init__(self) -> None:
-        self._seen: list[_Seen] = []
+        self._seen: list[_KnownPicture] = []
 
-    def judge(self, digests: Sequence[PictureDigest], seconds: float = inf) -> Judgement:
+    def judge(self, digests: Sequence[PictureDigest], seconds: float = inf) -> RepeatDecision:
         """Compare one more picture with the earlier ones, and store it.
 
         The display times of pictures within the threshold of each other are added up, so that nobody can show
@@ -59,20 +59,20 @@ class Repeats:
             seconds: its display time.
         """
         if all(digest.quality < ALGORITHMS[digest.algorithm].min_quality for digest in digests):
-            return Judgement(True, seconds >= LONG)
+            return RepeatDecision(True, seconds >= LONG_SECONDS)
         values = tuple(int.from_bytes(digest.value) for digest in digests)
-        if not self._seen and seconds >= LONG:
-            self._seen.append(_Seen(values, True, 0.0))
+        if not self._seen and seconds >= LONG_SECONDS:
+            self._seen.append(_KnownPicture(values, True, 0.0))
             return _FIRST
         share = _SHARES.get(digests[0].part.kind, _SHARE)
         thresholds = tuple(ALGORITHMS[digest.algorithm].threshold for digest in digests)
         limits = tuple(threshold // share for threshold in thresholds)
         alike = [seen for seen in self._seen if _within(values, seen.values, thresholds)]
-        if seconds < LONG:
+        if seconds < LONG_SECONDS:
             for seen in alike:
                 seen.seconds += seconds
         together = max((seen.seconds for seen in alike), default=0.0)
-        full = max(seconds, together) >= LONG or (
+        full = max(seconds, together) >= LONG_SECONDS or (
             digests[0].part.kind is Kind.PREVIEW and self._is_unlike_all(values, thresholds)
         )
         repeated = any(seen.full >= full and _within(values, seen.values, limits) for seen in alike)
@@ -80,8 +80,8 @@ class Repeats:
             for seen in alike:
                 seen.seconds = 0.0
         if not repeated:
-            self._seen.append(_Seen(values, full, 0.0 if full else seconds))
-        return Judgement(repeated, full)
+            self._seen.append(_KnownPicture(values, full, 0.0 if full else seconds))
+        return RepeatDecision(repeated, full)
 
     def _is_unlike_all(self, values: tuple[int, ...], thresholds: tuple[int, ...]) -> bool:
         limits = tuple(_UNLIKE * threshold for threshold in thresholds)

@@ -9,7 +9,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from hashscan.hashing.profiles import SRGB_COLORANTS, made_profile
+from hashscan.hashing.profiles import SRGB_COLORANTS, make_profile
 
 _SIDE = 16
 
@@ -100,7 +100,7 @@ def samples() -> dict[str, bytes]:
     return found
 
 
-def samples_of_several() -> dict[str, bytes]:
+def multi_picture_samples() -> dict[str, bytes]:
     """Return samples with two pictures, for the formats that support it: the gradient, and it upside down.
 
     The JPEG has a preview, too.
@@ -129,7 +129,7 @@ def samples_of_several() -> dict[str, bytes]:
 def samples_of_colours() -> dict[str, bytes]:
     """Return samples with a profile that swaps tones; translucent if the format supports it."""
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE))
-    profile = made_profile(SRGB_COLORANTS, [np.linspace(1, 0, 16)] * 3)
+    profile = make_profile(SRGB_COLORANTS, [np.linspace(1, 0, 16)] * 3)
     found = {}
     for name, mode in (("JPEG", "RGB"), ("PNG", "RGBA")):
         image = picture.convert(mode)

@@ -21,7 +21,7 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
 _FEATURES = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "AVIF": "avif"}
 
 
-def own_pictures() -> list[tuple[str, bytes]]:
+def builtin_pictures() -> list[tuple[str, bytes]]:
     """Return small pictures with Pillow's names of their formats, as far as supported here; two JPEGs."""
     drawn = samples()
     several = dict(encodings(drawn["PPM"]))["JPEG in several scans"]

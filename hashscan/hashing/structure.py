@@ -26,7 +26,7 @@ LIMITS = (_MOST, _BITS, _ALIKE)
 """The three limits, for the C loops."""
 
 
-def doubt_of(small: NDArray[np.float32]) -> int:
+def similarity_doubt(small: NDArray[np.float32]) -> int:
     """Return the index in `variants.DOUBTS` of the reason why similarity says little; 0 if there is none.
 
     Args:

@@ -83,7 +83,7 @@ def _keyed(strip: Image.Image, key: object, depth: int) -> Plane:
     return np.where(transparent, np.uint8(0), np.uint8(255))
 
 
-def composed(luma: Plane, alpha: Plane, background: int) -> Plane:
+def compose_over(luma: Plane, alpha: Plane, background: int) -> Plane:
     """Compose a picture over one background as browsers do: with the stored values, not with linear light.
 
     Args:

@@ -52,7 +52,7 @@ class Part(NamedTuple):
 
 WHOLE: Final = Part()
 
-LONG: Final = 1.0
+LONG_SECONDS: Final = 1.0
 """Display time in seconds from which a picture of an animation is hashed in all variants."""
 
 PLAIN, SQUARED, ENLARGED = 0, 1, 2
@@ -144,7 +144,11 @@ TURN_OF_ORIENTATION: Final = {1: 0, 2: 4, 3: 2, 4: 6, 5: 7, 6: 3, 7: 5, 8: 1}
 """By EXIF orientation (TIFF 6.0, tag 274), the turn that a viewer undoes. For example, at orientation 6 a
 viewer turns the picture by 90 degrees, so it is stored turned by 270."""
 
-DOUBTS: Final = ("", "most of it is of one brightness, with few others", "it is made of rows and columns")
+SIMILARITY_DOUBTS: Final = (
+    "",
+    "most of it is of one brightness, with few others",
+    "it is made of rows and columns",
+)
 """Reasons why similarity alone says little about a picture; see `structure`."""
 
 FEW_GREYS, ROWS_AND_COLUMNS = 1, 2
@@ -210,7 +214,7 @@ class DigestRun(NamedTuple):
     quality: int
     doubt: int
     even: int = 0
-    """Share of the picture with even brightness, as in `base.HashedRun`; not sent in replies."""
+    """Share of the picture with even brightness, as in `base.RenderingDigests`; not sent in replies."""
 
     @property
     def plain(self) -> bool:

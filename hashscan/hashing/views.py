@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashscan.hashing.colour_tags import ColourTags
-from hashscan.hashing.colours import inverted_cmyk, shown
+from hashscan.hashing.colour_tags import ColourInfo
+from hashscan.hashing.colours import apply_profile, inverted_cmyk
 from hashscan.hashing.luma import luma_of
-from hashscan.hashing.transparency import BACKGROUNDS, alpha_of, composed, premultiplied_luma
+from hashscan.hashing.transparency import BACKGROUNDS, alpha_of, compose_over, premultiplied_luma
 from hashscan.hashing.variants import ALPHA, APERTURE, INVERTED_CMYK, PROFILED
 
 Plane = NDArray[np.uint8]
 
-BYTES_MORE = 3
+VIEW_BYTES_PER_PIXEL = 3
 """Extra memory in bytes per pixel for its opacity and its brightness over a background."""
 
 
@@ -31,7 +31,7 @@ class View(NamedTuple):
     """The view in colours, if they differ from those of the file."""
 
 
-def views_of(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Image) -> Iterator[View]:
+def views_of(image: Image.Image, luma: Plane, tags: ColourInfo, full: Image.Image) -> Iterator[View]:
     """Yield all views of a picture.
 
     Args:
@@ -69,7 +69,7 @@ def views_of_alpha(luma: Plane, alpha: Plane) -> Iterator[View]:
     yield View(ALPHA, alpha)
 
 
-def _seen(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Image) -> Iterator[View]:
+def _seen(image: Image.Image, luma: Plane, tags: ColourInfo, full: Image.Image) -> Iterator[View]:
     alpha = alpha_of(image, tags.depth)
     if alpha is not None:
         premultiplied = premultiplied_luma(image)
@@ -81,7 +81,7 @@ def _seen(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Image) 
     if image.mode == "CMYK":
         yield View(INVERTED_CMYK, inverted_cmyk(image))
     for profile in tags.profiles:
-        for converted, smaller in shown(full, profile, alpha):
+        for converted, smaller in apply_profile(full, profile, alpha):
             plain = luma_of(converted)
             yield View(PROFILED, plain, converted)
             if smaller is not None:
@@ -90,7 +90,7 @@ def _seen(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Image) 
 
 def _over(luma: Plane, alpha: Plane, look: int) -> Iterator[View]:
     for place, background in BACKGROUNDS.items():
-        yield View(look + place, composed(luma, alpha, background))
+        yield View(look + place, compose_over(luma, alpha, background))
 
 
 def over_backgrounds(black: Plane, alpha: Plane) -> Iterator[View]:
@@ -101,5 +101,5 @@ def over_backgrounds(black: Plane, alpha: Plane) -> Iterator[View]:
         alpha: its opacity, of the same shape.
     """
     for place, background in BACKGROUNDS.items():
-        behind = composed(np.zeros_like(alpha), alpha, background)
+        behind = compose_over(np.zeros_like(alpha), alpha, background)
         yield View(place, np.minimum(black, 255 - behind) + behind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from hashscan.hashing.formats import advice
+from hashscan.hashing.formats import install_hint
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.hashing.variants import Kind
 from hashscan.matching.file_task import FileTask
@@ -48,7 +48,7 @@ def store_reply(file: FileTask, reply: bytes, pictures: Sequence[str]) -> bool:
     else:
         file.reason, file.detail = answer, file.kind.name
         if answer is Reason.UNSUPPORTED:
-            file.detail += advice(file.kind)
+            file.detail += install_hint(file.kind)
     return True
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.variants import DOUBTS, DigestRun, is_shown, is_trimmed
+from hashscan.hashing.variants import SIMILARITY_DOUBTS, DigestRun, is_shown, is_trimmed
 from hashscan.lists.columns import ListHandle
 from hashscan.lists.exceptions import fingerprint
 from hashscan.lists.index import CompiledIndex
@@ -58,7 +58,7 @@ class Query(NamedTuple):
     @property
     def doubt(self) -> str:
         """The reason why similarity alone proves little for the picture; empty if there is none."""
-        return DOUBTS[self.run.doubt] if self.run is not None else ""
+        return SIMILARITY_DOUBTS[self.run.doubt] if self.run is not None else ""
 
     def match(self, place: int, found: Match) -> Match:
         """Return a match of one of the digests, with the variant and doubt of the picture."""

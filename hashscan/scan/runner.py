@@ -339,7 +339,7 @@ def _private_functions_work() -> bool:
     """Return whether JPEGs are decoded by Pillow's private functions; loads Pillow's C module."""
     from hashscan.hashing import jpeg_pixels
 
-    return jpeg_pixels.works()
+    return jpeg_pixels.private_decoder_works()
 
 
 def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence[bytes]]:

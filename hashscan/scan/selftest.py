@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.errors import EXIT_DEFECT, EXIT_INCOMPLETE, EXIT_OUTPUT
-from hashscan.hashing.formats import FORMATS, advice, extras_here
+from hashscan.hashing.formats import FORMATS, install_hint, installed_extras
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.entry_search import find_entry
 from hashscan.lists.store import DEMO, ListHandle, ListStore
@@ -117,7 +117,9 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
     from hashscan.hashing import jpeg_pixels
     from hashscan.hashing.self_check import encodings
 
-    functions = "private functions decode" if jpeg_pixels.works() else "public functions decode all"
+    functions = (
+        "private functions decode" if jpeg_pixels.private_decoder_works() else "public functions decode all"
+    )
     yield Step(True, f"Pillow's {functions} JPEGs")
     with ListStore(None).open([DEMO], datetime.now(UTC)) as opened:
         setup = WorkerSetup(
@@ -131,8 +133,8 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
         yield Step(True, f"decoded: {', '.join(name for name in names if name not in undecoded)}")
         for name, reason in undecoded.items():
             extra = names[name].extra
-            lacking = bool(extra) and extra not in extras_here()
-            yield Step(lacking, f"not decoded: {name}, {reason}{advice(names[name])}")
+            lacking = bool(extra) and extra not in installed_extras()
+            yield Step(lacking, f"not decoded: {name}, {reason}{install_hint(names[name])}")
         with Worker(setup) as worker:
             for name, content in encodings(make_test_picture()):
                 place = folder / "encoded"

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.pdq_reduction import PLAIN_WAY, SIDE, Floats, Way, _matrix, reduction, reductions
+from hashscan.hashing.pdq_reduction import (
+    PLAIN_WAY,
+    SIDE,
+    Floats,
+    ReductionMode,
+    _matrix,
+    reduction_factor,
+    reductions,
+)
 
 
 def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> Floats:
@@ -15,9 +23,9 @@ def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> F
     return small
 
 
-def tables(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[NDArray[np.int32], Floats]:
+def tables(length: int, kept: int, ways: tuple[ReductionMode, ...]) -> tuple[NDArray[np.int32], Floats]:
     """What `kernel.taps` holds, as arrays."""
-    matrices = [_matrix(length, reduction(length, kept), way) for way in ways]
+    matrices = [_matrix(length, reduction_factor(length, kept), way) for way in ways]
     spans = np.empty((len(ways), SIDE, 2), np.int32)
     for span, (starts, rows) in zip(spans, matrices, strict=True):
         span[:, 0] = starts

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hashscan.hashing.augmentation import CROPS, crops
+from hashscan.hashing.augmentation import CROPS, make_crops
 from hashscan.hashing.pdq import PDQ
 from hashscan.model import ALGORITHMS
 from tests.hashing.drawings import scene
@@ -23,7 +23,7 @@ def nearest(one: int, others: list[int]) -> int:
 def test_each_crop_is_another() -> None:
     assert len(set(CROPS)) == len(CROPS) == 17
     luma = scene(300, 400)
-    shapes = [part.shape for part, stored in crops(luma, None) if stored is None]
+    shapes = [part.shape for part, stored in make_crops(luma, None) if stored is None]
     assert len(shapes) == len(CROPS)
     for shape, (left, top, right, bottom) in zip(shapes, CROPS, strict=True):
         assert shape[0] == pytest.approx(300 * (1 - top - bottom), abs=1.01)
@@ -34,7 +34,7 @@ def test_each_crop_is_another() -> None:
 @pytest.mark.parametrize("sides", ["even", "left", "top", "right", "bottom"])
 def test_crops_are_found(share: float, sides: str) -> None:
     luma = scene(480, 640)
-    entries = [digest(part) for part, _ in crops(luma, None)]
+    entries = [digest(part) for part, _ in make_crops(luma, None)]
     cut = {"even": (share / 2,) * 4}.get(sides) or tuple(
         share if side == sides else 0.0 for side in ("left", "top", "right", "bottom")
     )
@@ -48,11 +48,11 @@ def test_crops_are_found(share: float, sides: str) -> None:
 def test_crops_of_a_picture_decoded_at_a_smaller_scale() -> None:
     large = scene(1003, 1337)
     small = np.asarray(Image.fromarray(large).reduce(4))
-    whole = [digest(part) for part, _ in crops(large, None)]
-    reduced = [digest(part, stored) for part, stored in crops(small, large.shape)]
+    whole = [digest(part) for part, _ in make_crops(large, None)]
+    reduced = [digest(part, stored) for part, stored in make_crops(small, large.shape)]
     assert len(reduced) == len(CROPS)
     assert max(nearest(one, [other]) for one, other in zip(reduced, whole, strict=True)) <= 16
 
 
 def test_small_pictures_are_not_cropped() -> None:
-    assert list(crops(scene(63, 400), None)) == []
+    assert list(make_crops(scene(63, 400), None)) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 
-from hashscan.hashing.borders import inner_boxes, trimmed
+from hashscan.hashing.borders import find_inner_boxes, trim_borders
 from hashscan.hashing.pdq import PDQ
 from tests.hashing.drawings import clouds, scene
 
@@ -36,7 +36,7 @@ def bits_apart(one: bytes, other: bytes) -> int:
 def test_a_border_of_any_brightness_is_found(value: int, sides: tuple[tuple[int, int], ...]) -> None:
     inside = scene(300, 400)
     picture = saved(padded(inside, *sides, value=value))
-    (top, bottom, left, right), *_ = inner_boxes(picture)
+    (top, bottom, left, right), *_ = find_inner_boxes(picture)
     (above, _), (before, _) = sides
     assert abs(top - above) <= 2
     assert abs(bottom - above - 300) <= 2
@@ -47,7 +47,7 @@ def test_a_border_of_any_brightness_is_found(value: int, sides: tuple[tuple[int,
 def test_the_picture_in_a_border_has_its_hash() -> None:
     inside = scene(300, 400)
     original, _ = PDQ().digest(inside)
-    for luma, size in trimmed(saved(padded(inside, (33, 33), (41, 41), value=255)), None):
+    for luma, size in trim_borders(saved(padded(inside, (33, 33), (41, 41), value=255)), None):
         assert size is None
         value, _ = PDQ().digest(luma)
         assert bits_apart(value, original) <= 12
@@ -55,21 +55,21 @@ def test_the_picture_in_a_border_has_its_hash() -> None:
 
 def test_frames_within_frames() -> None:
     picture = padded(padded(scene(300, 400), (9, 9), (9, 9), value=255), (6, 6), (6, 6), value=0)
-    assert inner_boxes(picture)[0] == (15, 315, 15, 415)
+    assert find_inner_boxes(picture)[0] == (15, 315, 15, 415)
 
 
 def test_words_below_a_picture_are_another_panel() -> None:
     image = Image.new("L", (400, 360), 255)
     image.paste(Image.fromarray(scene(300, 400)))
     ImageDraw.Draw(image).text((40, 320), "such words as people write", 0, font_size=20)
-    boxes = inner_boxes(np.asarray(image))
+    boxes = find_inner_boxes(np.asarray(image))
     assert boxes[-1] == (0, 300, 0, 400)
     assert 335 <= boxes[0][1] <= 345
 
 
 def test_most_pictures_have_no_border() -> None:
-    assert inner_boxes(scene(300, 400)) == []
-    assert inner_boxes(clouds(200, 100)) == []
+    assert find_inner_boxes(scene(300, 400)) == []
+    assert find_inner_boxes(clouds(200, 100)) == []
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_most_pictures_have_no_border() -> None:
     ids=["black", "dot", "flat", "far away", "strip"],
 )
 def test_what_is_too_little_is_left(picture: np.ndarray) -> None:
-    assert inner_boxes(picture) == []
+    assert find_inner_boxes(picture) == []
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
 def test_the_stored_size_of_what_is_inside(factor: int) -> None:
     picture = padded(scene(300, 400), (30, 0), (0, 21), value=0)
     stored = 330 * factor - (factor > 1), 421 * factor - (factor > 1)
-    ((luma, size), *_) = trimmed(picture, stored)
+    ((luma, size), *_) = trim_borders(picture, stored)
     assert luma.shape == (300, 400)
     assert size == (300 * factor - (factor > 1), 400 * factor)
     PDQ().digest(luma, size)
@@ -107,7 +107,7 @@ def test_the_stored_size_of_what_is_inside(factor: int) -> None:
 )
 def test_boxes_lie_within_the_picture(inside: np.ndarray, border: int, value: int) -> None:
     picture = padded(inside, (border, border), (0, border), value=value)
-    for top, bottom, left, right in inner_boxes(picture):
+    for top, bottom, left, right in find_inner_boxes(picture):
         assert 0 <= top < bottom <= picture.shape[0]
         assert 0 <= left < right <= picture.shape[1]
         assert (bottom - top, right - left) != picture.shape

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.hashing.canvas import composed_frames, is_composed_otherwise, pieces_of
+from hashscan.hashing.canvas import compose_frames, composition_differs, pieces_of
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.variants import LOOKS
 from hashscan.model import Reason
@@ -37,9 +37,9 @@ def composed(content: bytes, form: str = "GIF") -> list[tuple[np.ndarray, np.nda
     try:
         os.pwrite(descriptor, content, 0)
         found = pieces_of(PreadFile(descriptor), form)
-        if not is_composed_otherwise(*found, form):
+        if not composition_differs(*found, form):
             return None
-        frames = composed_frames(*found, 64_000_000)
+        frames = compose_frames(*found, 64_000_000)
         return [(black.copy(), alpha.copy()) for black, alpha in frames]
     finally:
         os.close(descriptor)

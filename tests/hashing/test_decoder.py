@@ -19,7 +19,7 @@ from hashscan.hashing.opening import MISSING
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.picture import decode_frames
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.records import RECORDS_MAX
+from hashscan.hashing.records import DIGESTS_MAX
 from hashscan.hashing.samples import samples
 from hashscan.model import Reason
 from tests.pictures import scene
@@ -38,7 +38,7 @@ classes = {
 decode = decoder.load(*("hashscan.hashing." + classes[name] for name in names), "max-pixels=900000")
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import pack_request, unpack_reply
-from hashscan.hashing.samples import samples, samples_of_several
+from hashscan.hashing.samples import samples, multi_picture_samples
 
 from io import BytesIO
 from PIL import Image, ImageOps
@@ -57,7 +57,7 @@ for place, known in enumerate(FORMATS):
     contents[place, "whole"] = whole
     for cut in range(1, len(whole), 1 + len(whole) // 40):
         contents[place, f"cut {cut}"] = whole[:cut]
-        several = samples_of_several().get(known.pillow, b"")
+        several = multi_picture_samples().get(known.pillow, b"")
         contents[place, f"several cut {cut}"] = several[: -cut]
         contents[place, f"several spoilt {cut}"] = several[:cut] + b"\\xff\\x7f" + several[cut + 2 :]
         contents[place, f"spoilt {cut}"] = whole[:cut] + b"\\xff\\x7f" + whole[cut + 2 :]
@@ -198,7 +198,7 @@ def test_pages_are_hashed_in_full_while_there_is_room() -> None:
     variants, damage, left_out = answer_to(pages([scene(seed, 96, 72).convert("L") for seed in range(80)]))
     assert {f"page {number}" for number in range(2, 81)} <= set(variants)
     assert "page 30, inverted" in variants
-    assert (len(variants), damage) == (RECORDS_MAX, "TOO_MANY")
+    assert (len(variants), damage) == (DIGESTS_MAX, "TOO_MANY")
     assert left_out > 0
 
 
@@ -213,7 +213,7 @@ def test_pages_of_what_accuses_nobody_need_no_room() -> None:
     assert {f"page {number}" for number in range(2, 81)} <= set(variants)
     assert "page 30, inverted" in variants
     assert (damage, left_out) == (None, 0)
-    assert len(variants) > RECORDS_MAX - 9
+    assert len(variants) > DIGESTS_MAX - 9
 
 
 def test_brief_frames_are_not_hashed_in_full() -> None:

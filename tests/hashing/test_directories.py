@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hashscan.hashing.directories import Directories, ReadAt, read_directories, read_picture_index
+from hashscan.hashing.directories import ReadAt, TiffTags, read_directories, read_picture_index
 
 
 def reader(content: bytes) -> ReadAt:
@@ -39,7 +39,7 @@ def test_what_pillow_writes(order: str) -> None:
     exif[0x0112] = 6
     exif[0x010F] = "A maker of cameras"
     content = exif.tobytes().removeprefix(b"Exif\0\0")
-    assert read_directories(reader(content)) == Directories(6, ())
+    assert read_directories(reader(content)) == TiffTags(6, ())
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -72,7 +72,7 @@ def test_an_endless_chain_is_left_after_a_while() -> None:
             return start("<")
         return directory("<", following=offset + 6)[:size] if size == 2 else number("<", offset + 4)
 
-    assert read_directories(read) == Directories()
+    assert read_directories(read) == TiffTags()
     assert len(asked) < 50
 
 
@@ -80,7 +80,7 @@ def test_a_directory_that_claims_more_than_there_is() -> None:
     content = start("<") + struct.pack("<HHHII", 65535, 0x0112, 3, 1, 8)
     assert read_directories(reader(content)).orientation == 8
     content = start("<") + directory("<", (0x014A, 4, 2**32 - 1, number("<", 8)))
-    assert read_directories(reader(content)) == Directories()
+    assert read_directories(reader(content)) == TiffTags()
 
 
 def test_the_index_of_several_pictures() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.hashing.base import ExactHash
-from hashscan.hashing.exact import MD5, SHA1, SHA256, SHA512, XXH3, ExactReader, GrewError
+from hashscan.hashing.exact import MD5, SHA1, SHA256, SHA512, XXH3, ExactReader, FileGrewError
 from hashscan.model import ALGORITHMS
 
 ALL: list[ExactHash] = [MD5(), SHA1(), SHA256(), SHA512(), XXH3()]
@@ -98,7 +98,7 @@ def test_a_file_that_grows_without_end_is_given_up() -> None:
     reader = ExactReader([SHA256()])
     reader.begin(descriptor, 300_000)
     os.ftruncate(descriptor, 1 << 40)
-    with pytest.raises(GrewError):
+    with pytest.raises(FileGrewError):
         reader.finish()
     os.close(descriptor)
 

@@ -18,12 +18,12 @@ from hashscan.hashing.frames import Frame, Limits
 from hashscan.hashing.opening import MISSING, UndecodedError
 from hashscan.hashing.picture import decode_frames
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.samples import samples_of_several
+from hashscan.hashing.samples import multi_picture_samples
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 from tests.hashing.drawings import checker, clouds, rings, scene, tiles
 
-SEVERAL = samples_of_several()
+SEVERAL = multi_picture_samples()
 PICTURES = [Image.fromarray(draw(60, 90)) for draw in (clouds, scene, tiles, rings)]
 KINDS = {"AVIF": Kind.FRAME, "PNG": Kind.FRAME, "GIF": Kind.FRAME, "WEBP": Kind.FRAME, "TIFF": Kind.PAGE}
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.hashing.borders import inner_boxes
+from hashscan.hashing.borders import find_inner_boxes
 from hashscan.hashing.kernel import Kernel, NumpyKernel, taps
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_reduction import PLAIN_WAY, Way
+from hashscan.hashing.pdq_reduction import PLAIN_WAY, ReductionMode
 from hashscan.hashing.pdq_rounding import dct_matrix
 from hashscan.hashing.pdq_turns import places_of
 from hashscan.hashing.structure import LIMITS
@@ -46,7 +46,9 @@ def test_all_drawings(drawing: str, shape: tuple[int, int]) -> None:
         for one, other in zip(C.lines(plane), NUMPY.lines(plane), strict=True):
             np.testing.assert_array_equal(one, other)
         assert C.least_edge(plane) == NUMPY.least_edge(plane)
-    groups = tuple((Way(rendering), Way(rendering, True)) for rendering in (PLAIN, SQUARED, ENLARGED))
+    groups = tuple(
+        (ReductionMode(rendering), ReductionMode(rendering, True)) for rendering in (PLAIN, SQUARED, ENLARGED)
+    )
     for found, expected in zip(
         C.reductions(luma, None, groups), NUMPY.reductions(luma, None, groups), strict=True
     ):
@@ -66,8 +68,8 @@ def test_all_digests_of_any_picture(height: int, width: int, seed: int, levels: 
     luma = pictures(height, width, seed, levels)
     if apart:
         luma = np.pad(luma, 3)[3:-3, 3:-3]
-    found = list(PDQ(C).hashed(luma, None, range(DIHEDRAL + 1), VARIANTS))
-    expected = list(PDQ(NUMPY).hashed(luma, None, range(DIHEDRAL + 1), VARIANTS))
+    found = list(PDQ(C).digests(luma, None, range(DIHEDRAL + 1), VARIANTS))
+    expected = list(PDQ(NUMPY).digests(luma, None, range(DIHEDRAL + 1), VARIANTS))
     for one, other in zip(found, expected, strict=True):
         assert one._replace(value=b"", quality=0) == other._replace(value=b"", quality=0)
         # The renderings that no reference has may round otherwise. In tiny pictures whole rows of frequencies
@@ -101,7 +103,9 @@ def test_enormous_sides(shape: tuple[int, int]) -> None:
 def test_one_call_answers_as_its_steps(height: int, width: int, seed: int, factor: int) -> None:
     luma = pictures(height, width, seed, 9)
     stored = (height * factor, width * factor) if factor > 1 else None
-    groups = tuple((Way(rendering), Way(rendering, True)) for rendering in (PLAIN, SQUARED, ENLARGED))
+    groups = tuple(
+        (ReductionMode(rendering), ReductionMode(rendering, True)) for rendering in (PLAIN, SQUARED, ENLARGED)
+    )
     turns = tuple(range(DIHEDRAL))
     steps = [C.judged(small, turns, 0.01) for small in C.reductions(luma, stored, groups)]
     assert list(C.hashed(luma, stored, groups, turns, 0.01)) == steps
@@ -139,7 +143,7 @@ def test_medians_that_many_frequencies_share() -> None:
 def inner_boxes_by_numpy(luma: np.ndarray) -> list[tuple[int, int, int, int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hashscan.hashing.borders.best_kernel", lambda: NUMPY)
-        return inner_boxes(luma)
+        return find_inner_boxes(luma)
 
 
 def bordered(luma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -160,14 +164,14 @@ def bordered(luma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def test_borders_are_the_same() -> None:
     picture = np.pad(scene(300, 400), ((20, 30), (0, 41)), constant_values=9)
-    assert inner_boxes(picture) == inner_boxes_by_numpy(picture) != []
+    assert find_inner_boxes(picture) == inner_boxes_by_numpy(picture) != []
     found = 0
     for seed in range(400):
         rng = np.random.default_rng(seed)
         height, width = (int(side) for side in rng.integers(20, 420, 2))
         picture = bordered(pictures(height, width, seed, int(rng.choice([2, 9]))), rng)
         for luma in (picture, picture.T, picture[1:, 1:-1], picture[::-1, ::2]):
-            boxes = inner_boxes(luma)
+            boxes = find_inner_boxes(luma)
             assert boxes == inner_boxes_by_numpy(luma), (seed, luma.shape)
             found += len(boxes)
     assert found > 400
@@ -179,7 +183,7 @@ def test_lines_that_are_still_but_for_a_pixel(speck: int) -> None:
     picture[120:140] = picture[180:] = 100
     # Among the few that are looked at first. The line's deviation is 1 from 13 greys on.
     picture[120:140, 0] += speck
-    found = inner_boxes(picture)
+    found = find_inner_boxes(picture)
     assert found == inner_boxes_by_numpy(picture)
     assert ((0, 120, 0, 320) in found) is (speck < 13)
 
@@ -188,10 +192,14 @@ def test_lines_that_are_still_but_for_a_pixel(speck: int) -> None:
 def test_borders_of_drawings_are_the_same(drawing: str) -> None:
     for shape in SHAPES:
         luma = np.pad(DRAWINGS[drawing](*shape), ((11, 0), (40, 7)), constant_values=130)
-        assert inner_boxes(luma) == inner_boxes_by_numpy(luma)
+        assert find_inner_boxes(luma) == inner_boxes_by_numpy(luma)
 
 
-WAYS = [Way(rendering, mirrored) for rendering in (PLAIN, SQUARED, ENLARGED) for mirrored in (False, True)]
+WAYS = [
+    ReductionMode(rendering, mirrored)
+    for rendering in (PLAIN, SQUARED, ENLARGED)
+    for mirrored in (False, True)
+]
 
 
 @given(
@@ -200,7 +208,7 @@ WAYS = [Way(rendering, mirrored) for rendering in (PLAIN, SQUARED, ENLARGED) for
     st.lists(st.sampled_from(WAYS), min_size=1, max_size=4),
 )
 @settings(deadline=None)
-def test_weights_are_the_same_to_the_last_bit(length: int, factor: int, ways: list[Way]) -> None:
+def test_weights_are_the_same_to_the_last_bit(length: int, factor: int, ways: list[ReductionMode]) -> None:
     kept = -(-length // factor)
     # A side that may have been reduced in several ways is taken to be reduced least.
     if factor > 1 and any(-(-length // less) == kept for less in (1, 2, 4) if less < factor):
@@ -268,7 +276,7 @@ def test_what_does_not_fit_is_refused() -> None:
             _pdq.judge(*wrong, 0.1)
     rest = dct_matrix(), limits, places
     _pdq.hashed(luma, *down, *across, *rest, 0.1)
-    both_ways = tables(90, 90, (PLAIN_WAY, Way(mirrored=True)))
+    both_ways = tables(90, 90, (PLAIN_WAY, ReductionMode(mirrored=True)))
     for wrong in (
         (luma[:79], *down, *across, *rest),
         (luma, *down, *both_ways, *rest),

@@ -17,7 +17,7 @@ from PIL import Image
 from hashscan.hashing import pdq, pdq_reduction, pdq_rounding
 from hashscan.hashing.kernel import Kernel, NumpyKernel
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_reduction import ENLARGEMENT, PLAIN_WAY, SQUARE, Way
+from hashscan.hashing.pdq_reduction import ENLARGEMENT, PLAIN_WAY, SQUARED_SIDE, ReductionMode
 from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, SQUARED, VARIANTS
 from hashscan.model import ALGORITHMS
 from tests.hashing.drawings import DRAWINGS, noise, rings, scene, slanted
@@ -33,7 +33,7 @@ with Path(__file__).with_name("pdq_cases.csv").open(newline="", encoding="ascii"
 
 def by_rounding(luma: np.ndarray) -> tuple[bytes, int]:
     """The hash with the reference's operations alone."""
-    small = pdq_rounding.reduced(luma)
+    small = pdq_rounding.blur_and_reduce(luma)
     frequencies = pdq_rounding.lowest_frequencies(small).ravel()
     bits = frequencies > np.sort(frequencies)[127]
     down = (small[:-1] - small[1:]) * np.float32(100) / np.float32(255)
@@ -102,7 +102,7 @@ def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, i
     for drawing in (noise, slanted, scene):
         luma = drawing(*shape)
         (found,) = kernel.reductions(luma, None, ((PLAIN_WAY,),))
-        difference = np.abs(found[0, :, 0] - pdq_rounding.reduced(luma)).max()
+        difference = np.abs(found[0, :, 0] - pdq_rounding.blur_and_reduce(luma)).max()
         assert difference < pdq._rounding_noise(shape)
 
 
@@ -131,7 +131,7 @@ def test_length_is_as_in_the_model() -> None:
     assert PDQ().digest(scene(3, 70)) == (bytes(32), 0)
 
 
-@pytest.mark.parametrize(("way", "allowed"), [(reduced, 8 << 20), (pdq_rounding.reduced, 64 << 20)])
+@pytest.mark.parametrize(("way", "allowed"), [(reduced, 8 << 20), (pdq_rounding.blur_and_reduce, 64 << 20)])
 def test_a_large_picture_is_never_copied_as_floats(
     way: Callable[[np.ndarray], np.ndarray], allowed: int
 ) -> None:
@@ -189,14 +189,14 @@ def test_a_size_that_no_reduction_gives_is_refused() -> None:
 
 def in_square(luma: np.ndarray) -> np.ndarray:
     """The nearest pixels, as the reference's program for files picks them."""
-    rows, columns = (np.arange(SQUARE) * length // SQUARE for length in luma.shape)
+    rows, columns = (np.arange(SQUARED_SIDE) * length // SQUARED_SIDE for length in luma.shape)
     return np.ascontiguousarray(luma[rows][:, columns])
 
 
 @pytest.mark.parametrize("shape", [(513, 300), (700, 1025), (2000, 1500)])
 def test_the_other_convention_is_the_hash_of_the_nearest_512_by_512(shape: tuple[int, int]) -> None:
     luma = scene(*shape)
-    found = [h for h in PDQ().hashed(luma, wanted=VARIANTS) if h.rendering == SQUARED]
+    found = [h for h in PDQ().digests(luma, wanted=VARIANTS) if h.rendering == SQUARED]
     value, quality = PDQ().digest(in_square(luma))
     assert bits_apart(found[0].value, value) <= 2
     assert abs(found[0].quality - quality) <= 1
@@ -211,7 +211,7 @@ def enlarged(luma: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(512, 400), (80, 121)])
 def test_small_pictures_are_enlarged_instead(shape: tuple[int, int]) -> None:
     luma = scene(*shape)
-    first, second = PDQ().hashed(luma, wanted=VARIANTS)
+    first, second = PDQ().digests(luma, wanted=VARIANTS)
     assert (first.rendering, second.rendering) == (PLAIN, ENLARGED)
     assert bits_apart(second.value, PDQ().digest(enlarged(luma))[0]) <= 4
 
@@ -220,14 +220,14 @@ def test_a_small_copy_is_nearer_where_it_is_enlarged() -> None:
     luma = rings(1200, 1600)
     original, _ = PDQ().digest(luma)
     copy = np.asarray(Image.fromarray(luma).resize((130, 98), Image.Resampling.BICUBIC))
-    first, second = PDQ().hashed(copy, wanted=VARIANTS)
+    first, second = PDQ().digests(copy, wanted=VARIANTS)
     assert bits_apart(second.value, original) < bits_apart(first.value, original) / 2
 
 
 def test_an_inverted_picture_has_the_complement() -> None:
     luma = scene(600, 500)
     original, _ = PDQ().digest(luma)
-    found = [h for h in PDQ().hashed(255 - luma, None, (0, INVERTED), VARIANTS) if h.rendering == PLAIN]
+    found = [h for h in PDQ().digests(255 - luma, None, (0, INVERTED), VARIANTS) if h.rendering == PLAIN]
     assert [h.turn for h in found] == [0, INVERTED]
     assert bits_apart(found[1].value, original) <= 2
 
@@ -235,7 +235,9 @@ def test_an_inverted_picture_has_the_complement() -> None:
 @pytest.mark.parametrize("width", [900, 20_000])
 def test_mirrored_pictures_are_reduced_as_if_they_had_been_mirrored_first(width: int) -> None:
     luma = scene(210, width)
-    ways = tuple(Way(rendering, mirrored) for rendering in (PLAIN, SQUARED) for mirrored in (False, True))
+    ways = tuple(
+        ReductionMode(rendering, mirrored) for rendering in (PLAIN, SQUARED) for mirrored in (False, True)
+    )
     (found,) = pdq_reduction.reductions(luma, None, (ways,))
     mirrored = np.ascontiguousarray(luma[::-1, ::-1])
     (expected,) = pdq_reduction.reductions(mirrored, None, (ways,))
@@ -250,5 +252,5 @@ def test_reduced_pictures_are_turned_too(factor: int) -> None:
     luma = scene(*shape)
     small = block_means(luma, factor)
     original, _ = PDQ().digest(np.ascontiguousarray(luma[:, ::-1]))
-    found = {h.turn: h.value for h in PDQ().hashed(small, shape, range(8)) if h.rendering == 0}
+    found = {h.turn: h.value for h in PDQ().digests(small, shape, range(8)) if h.rendering == 0}
     assert bits_apart(found[4], original) <= 8

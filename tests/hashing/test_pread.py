@@ -115,8 +115,8 @@ def test_descriptor_is_given_to_nobody_and_left_open() -> None:
 def test_a_file_within_a_file(content: bytes, start: int, length: int | None, data: st.DataObject) -> None:
     descriptor = in_memory(content)
     inner = content[start:] if length is None else content[start : start + length]
-    within = PreadFile(descriptor).within(start, length)
+    within = PreadFile(descriptor).subfile(start, length)
     assert (within.size, within.read()) == (len(inner), inner)
     deeper = data.draw(st.integers(0, 250))
-    assert within.within(deeper, 10).read() == inner[deeper : deeper + 10]
+    assert within.subfile(deeper, 10).read() == inner[deeper : deeper + 10]
     os.close(descriptor)

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from hashscan.hashing import profiles
-from hashscan.hashing.colour_tags import ColourTags, tags_of_picture
-from hashscan.hashing.colours import shown
+from hashscan.hashing.colour_tags import ColourInfo, tags_of_picture
+from hashscan.hashing.colours import apply_profile
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.frames import Frame
 from hashscan.hashing.luma import luma_of
 from hashscan.hashing.opening import UndecodedError
 from hashscan.hashing.picture import decode_frames
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.profiles import SRGB_COLORANTS, is_ordinary, made_profile
+from hashscan.hashing.profiles import SRGB_COLORANTS, is_ordinary, make_profile
 from hashscan.hashing.variants import LOOKS, PROFILED
 from hashscan.model import Reason
 from tests.pictures import scene
@@ -41,9 +41,9 @@ from tests.viewer_attacks import (
 
 VALUES = np.linspace(0, 1, 1024)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-ADOBE = made_profile(profiles._KNOWN[1], [VALUES ** (563 / 256)] * 3)
-DISPLAY_P3 = made_profile(profiles._KNOWN[2], [VALUES**2.2] * 3)
-PROPHOTO = made_profile(profiles._KNOWN[3], [VALUES**1.8] * 3)
+ADOBE = make_profile(profiles._KNOWN[1], [VALUES ** (563 / 256)] * 3)
+DISPLAY_P3 = make_profile(profiles._KNOWN[2], [VALUES**2.2] * 3)
+PROPHOTO = make_profile(profiles._KNOWN[3], [VALUES**1.8] * 3)
 ORDINARY = {"sRGB": SRGB, "Adobe RGB": ADOBE, "Display P3": DISPLAY_P3, "ProPhoto RGB": PROPHOTO}
 
 
@@ -55,7 +55,7 @@ def grey_profile(curve: bytes) -> bytes:
 
 def with_tag(name: bytes, tag: bytes) -> bytes:
     """The profile of sRGB with one tag replaced."""
-    return added_tag(profiles.without(SRGB, (name,)), name, tag)
+    return added_tag(profiles.hide_tags(SRGB, (name,)), name, tag)
 
 
 def parametric(kind: int, *numbers: float) -> bytes:
@@ -73,10 +73,10 @@ ODD = {
     "contrast stretched": stretching_profile(),
     "blue alone": blue_profile(),
     "a table": table_profile(),
-    "light itself": made_profile(SRGB_COLORANTS, [VALUES] * 3),
-    "one curve": made_profile(SRGB_COLORANTS, [VALUES**2.2, VALUES**2.2, 1 - VALUES]),
-    "colours change places": made_profile(SRGB_COLORANTS[::-1], [VALUES**2.2] * 3),
-    "no curve": profiles.without(SRGB, (b"gTRC",)),
+    "light itself": make_profile(SRGB_COLORANTS, [VALUES] * 3),
+    "one curve": make_profile(SRGB_COLORANTS, [VALUES**2.2, VALUES**2.2, 1 - VALUES]),
+    "colours change places": make_profile(SRGB_COLORANTS[::-1], [VALUES**2.2] * 3),
+    "no curve": profiles.hide_tags(SRGB, (b"gTRC",)),
     "curve twice": added_tag(SRGB, b"gTRC", curve(0x0100)),
     "spike in a long table": with_tag(
         b"gTRC", curve(*(int((n / 9999) ** 2.2 * 65535) for n in range(5000)), 0)
@@ -190,7 +190,7 @@ def test_hostile_containers(data: st.DataObject) -> None:
         found = tags_of_picture(Image.new("L", (8, 8)), PreadFile(descriptor), kind)
     finally:
         os.close(descriptor)
-    assert isinstance(found, ColourTags)
+    assert isinstance(found, ColourInfo)
 
 
 _files: dict[str, bytes] = {}
@@ -204,7 +204,7 @@ def _drawn(name: str) -> bytes:
 
 def test_a_large_picture_is_shown_by_some_of_its_pixels() -> None:
     large = swapped().resize((1280, 960), Image.Resampling.NEAREST)
-    ((found, alpha),) = shown(large, swapped_profile(), np.asarray(large.convert("L")))
+    ((found, alpha),) = apply_profile(large, swapped_profile(), np.asarray(large.convert("L")))
     assert found.width * found.height <= 1 << 19
     assert alpha is not None
     assert alpha.shape == (found.height, found.width)
@@ -215,7 +215,7 @@ def test_a_large_picture_is_shown_by_some_of_its_pixels() -> None:
 
 def shown_grey(stored: np.ndarray) -> np.ndarray:
     image = Image.fromarray(stored).convert("RGB")
-    ((found, _),) = shown(image, swapped_profile(), None)
+    ((found, _),) = apply_profile(image, swapped_profile(), None)
     return luma_of(found)
 
 
@@ -224,7 +224,7 @@ def test_what_a_profile_says_in_tables_and_in_curves_is_shown_both_ways() -> Non
     looks = [frame.look for frame in decoded(ATTACKS["profile-table.png"]())[0]]
     assert [LOOKS[look] for look in looks] == ["", "colour profile applied"]
     both = added_tag(swapped_profile(), b"A2B1", profiles_table(table_profile()))
-    assert len(list(shown(swapped(), both, None))) == 1
+    assert len(list(apply_profile(swapped(), both, None))) == 1
 
 
 def profiles_table(profile: bytes) -> bytes:
@@ -241,7 +241,7 @@ def test_a_profile_that_inflates_without_end_is_not_followed() -> None:
 
 def test_more_profiles_than_are_followed_are_a_reason() -> None:
     chunks = [
-        chunk(b"iCCP", b"x\0\0" + zlib.compress(made_profile(SRGB_COLORANTS, [1 - VALUES**power] * 3)))
+        chunk(b"iCCP", b"x\0\0" + zlib.compress(make_profile(SRGB_COLORANTS, [1 - VALUES**power] * 3)))
         for power in (1, 2, 3, 4, 5)
     ]
     _, reason = decoded(with_chunks(saved(scene(1, 48, 48), "PNG"), *chunks))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.hashing.records import (
-    FAILURES,
-    RECORDS_MAX,
+    DECODE_REASONS,
+    DIGESTS_MAX,
     REPLY_MAX,
     DecodedPicture,
     pack_failure,
@@ -23,7 +23,16 @@ from hashscan.hashing.records import (
     unpack_reply,
     unpack_request,
 )
-from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, DigestRun, Kind, Part, PictureDigest
+from hashscan.hashing.variants import (
+    RENDERINGS,
+    SIMILARITY_DOUBTS,
+    TURNS,
+    WHOLE,
+    DigestRun,
+    Kind,
+    Part,
+    PictureDigest,
+)
 from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
 from hashscan.sandbox import protocol
 from tests.hashing.runs import runs
@@ -58,7 +67,7 @@ def any_variant(algorithms: list[str]) -> st.SearchStrategy[PictureDigest]:
                 st.just(name),
                 st.binary(min_size=ALGORITHMS[name].size, max_size=ALGORITHMS[name].size),
                 st.integers(0, 100),
-                st.integers(0, len(DOUBTS) - 1),
+                st.integers(0, len(SIMILARITY_DOUBTS) - 1),
             )
             # What isn't turned has no turn that could be the one it is shown in.
             .map(lambda digest: digest if digest.turn else digest._replace(shown=False))
@@ -91,7 +100,7 @@ def test_pictures_come_back(
     }
 
 
-@pytest.mark.parametrize("reason", FAILURES)
+@pytest.mark.parametrize("reason", DECODE_REASONS)
 @pytest.mark.parametrize("algorithms", [[], ["pdq"], OF_PICTURES])
 def test_failures_come_back(reason: Reason, algorithms: list[str]) -> None:
     assert unpack_reply(pack_failure(reason), JPEG, algorithms) is reason
@@ -99,14 +108,14 @@ def test_failures_come_back(reason: Reason, algorithms: list[str]) -> None:
 
 def test_what_is_beyond_the_limit_is_counted() -> None:
     frames = [stored("pdq")] + [
-        stored("pdq")._replace(part=Part(Kind.FRAME, number)) for number in range(1, RECORDS_MAX + 5)
+        stored("pdq")._replace(part=Part(Kind.FRAME, number)) for number in range(1, DIGESTS_MAX + 5)
     ]
-    full = pack_picture(JPEG, 640, 480, ["pdq"], runs(frames[:RECORDS_MAX]))
+    full = pack_picture(JPEG, 640, 480, ["pdq"], runs(frames[:DIGESTS_MAX]))
     over = pack_picture(JPEG, 640, 480, ["pdq"], runs(frames))
     assert len(full) == len(over) == REPLY_MAX <= protocol.REPLY_MAX
     answer = unpack_reply(full, JPEG, ["pdq"])
     assert isinstance(answer, DecodedPicture)
-    assert (answer.damage, answer.left_out, len(answer.digests)) == (None, 0, RECORDS_MAX)
+    assert (answer.damage, answer.left_out, len(answer.digests)) == (None, 0, DIGESTS_MAX)
     assert unpack_reply(over, JPEG, ["pdq"]) == replace(answer, damage=Reason.TOO_MANY, left_out=5)
     cut = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], runs(frames), Reason.TRUNCATED), JPEG, ["pdq"])
     assert cut == replace(answer, damage=Reason.TRUNCATED, left_out=5)
@@ -128,12 +137,12 @@ def test_runs_come_back() -> None:
 def test_a_run_is_cut_where_there_is_no_more_room() -> None:
     many = [
         DigestRun(WHOLE, 0, tuple(range(9)), 0, "pdq", bytes((number,)) * 9 * 32, 61, 1)
-        for number in range(RECORDS_MAX // 9 + 3)
+        for number in range(DIGESTS_MAX // 9 + 3)
     ]
     answer = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], many), JPEG, ["pdq"])
     assert isinstance(answer, DecodedPicture)
-    assert answer.left_out == 9 * len(many) - RECORDS_MAX
-    assert answer.digests == tuple(digest for run in many for digest in run.digests())[:RECORDS_MAX]
+    assert answer.left_out == 9 * len(many) - DIGESTS_MAX
+    assert answer.digests == tuple(digest for run in many for digest in run.digests())[:DIGESTS_MAX]
 
 
 def test_turns_are_given_once_in_order() -> None:
@@ -168,8 +177,8 @@ def at(place: int, value: int, *, run: int | None = None) -> bytes:
         at(10, 6),
         at(10, 4),
         at(10, 2),
-        struct.pack("<BBIIHI", 0, 0, 640, 480, RECORDS_MAX + 1, 0) + GOOD[HEADER:],
-        bytes((len(FAILURES) + 1,)) + bytes(HEADER - 1),
+        struct.pack("<BBIIHI", 0, 0, 640, 480, DIGESTS_MAX + 1, 0) + GOOD[HEADER:],
+        bytes((len(DECODE_REASONS) + 1,)) + bytes(HEADER - 1),
         b"\xff" + bytes(HEADER - 1),
         bytes(HEADER),
         # Another format than was asked for; none that there is.
@@ -195,7 +204,7 @@ def at(place: int, value: int, *, run: int | None = None) -> bytes:
         at(7, 2, run=2),
         at(7, 0, run=2),
         at(8, 101, run=2),
-        at(9, len(DOUBTS), run=2),
+        at(9, len(SIMILARITY_DOUBTS), run=2),
         # The first runs are not the picture as it is stored, by each algorithm.
         at(5, 1, run=0),
         at(10, 0b10000, run=1),
@@ -243,7 +252,7 @@ def test_any_reply_is_refused_or_makes_sense(
     except ValueError:
         return
     if isinstance(found, Reason):
-        assert found in FAILURES
+        assert found in DECODE_REASONS
         return
     assert found.picture.format == picture_format.name
     stored = list(found.stored(algorithms))
@@ -265,7 +274,7 @@ def test_a_worker_needs_no_decoder_for_this() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("damage", FAILURES)
+@pytest.mark.parametrize("damage", DECODE_REASONS)
 def test_a_damaged_picture_has_digests_and_a_reason(damage: Reason) -> None:
     answer = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], runs([stored("pdq")]), damage), JPEG, ["pdq"])
     assert isinstance(answer, DecodedPicture)

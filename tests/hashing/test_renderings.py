@@ -11,7 +11,7 @@ from hashscan.hashing.base import PictureHash
 from hashscan.hashing.frames import Frame
 from hashscan.hashing.imagehashes import DHash
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.renderings import runs_of
+from hashscan.hashing.renderings import hash_frame
 from hashscan.hashing.variants import VARIANTS, Kind, Part, PictureDigest
 from tests.hashing.drawings import scene
 
@@ -27,7 +27,7 @@ def digests(
 def digests_of(
     picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[str], *, full: bool = True
 ) -> list[PictureDigest]:
-    return [digest for run in runs_of(picture, hashes, wanted, full=full) for digest in run.digests()]
+    return [digest for run in hash_frame(picture, hashes, wanted, full=full) for digest in run.digests()]
 
 
 def variants(found: list[PictureDigest]) -> list[str]:

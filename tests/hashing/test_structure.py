@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.structure import doubt_of
-from hashscan.hashing.variants import DOUBTS, FEW_GREYS, ROWS_AND_COLUMNS
+from hashscan.hashing.structure import similarity_doubt
+from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS, SIMILARITY_DOUBTS
 from tests.hashing.drawings import clouds, noise, rings, scene, tiles
 from tests.hashing.reduction import reduced
 
@@ -43,8 +43,8 @@ def plaid() -> np.ndarray:
     ids=["page", "logo", "plaid"],
 )
 def test_structured_pictures_are_doubted(picture: np.ndarray, doubt: int) -> None:
-    assert doubt_of(reduced(picture)) == doubt
-    first, *others = PDQ().hashed(picture, None, range(8))
+    assert similarity_doubt(reduced(picture)) == doubt
+    first, *others = PDQ().digests(picture, None, range(8))
     assert first.quality >= 50
     assert {found.doubt for found in (first, *others)} == {doubt}
 
@@ -52,9 +52,9 @@ def test_structured_pictures_are_doubted(picture: np.ndarray, doubt: int) -> Non
 @pytest.mark.parametrize("draw", [scene, clouds, rings, tiles, noise])
 def test_others_are_not(draw: object) -> None:
     assert callable(draw)
-    assert doubt_of(reduced(draw(300, 400))) == 0
+    assert similarity_doubt(reduced(draw(300, 400))) == 0
 
 
 @given(arrays.arrays(np.float32, (64, 64), elements=st.floats(-1, 256, width=32)))
 def test_any_buffer_has_an_answer(small: np.ndarray) -> None:
-    assert doubt_of(small) < len(DOUBTS)
+    assert similarity_doubt(small) < len(SIMILARITY_DOUBTS)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hashscan.hashing.contrast import chroma_planes, raised
-from hashscan.hashing.transparency import alpha_of, composed
+from hashscan.hashing.contrast import chroma_planes, raise_contrast
+from hashscan.hashing.transparency import alpha_of, compose_over
 from hashscan.hashing.variants import LOOK, LOOKS, RAISED, RENDERINGS, TRIMMED, is_shown, is_trimmed
 from hashscan.model import Reason
 from tests.hashing.test_profiles import decoded
@@ -49,7 +49,7 @@ def test_composed_as_pillow_does() -> None:
     for background in (0, 128, 255):
         below = Image.new("L", image.size, background)
         below.paste(image.getchannel(0), mask=image.getchannel(1))
-        found = composed(np.asarray(image.getchannel(0)), alpha, background)
+        found = compose_over(np.asarray(image.getchannel(0)), alpha, background)
         assert np.abs(found.astype(int) - np.asarray(below)).max() <= 1
 
 
@@ -73,16 +73,16 @@ def test_a_transparent_colour_of_sixteen_bits_is_a_reason() -> None:
 def test_raised_contrast_keeps_spots_from_hiding_a_faint_picture() -> None:
     faint = grey(1, 120, 136).copy()
     faint[::40, ::40], faint[5::40, ::40] = 0, 255
-    clear = raised(faint)
+    clear = raise_contrast(faint)
     assert clear is not None
     assert clear.std() > 50
 
 
 def test_contrast_is_raised_only_where_there_is_something_to_see() -> None:
-    assert raised(np.full((32, 32), 90, np.uint8)) is None
-    assert raised(grey(1, 100, 104)) is None
+    assert raise_contrast(np.full((32, 32), 90, np.uint8)) is None
+    assert raise_contrast(grey(1, 100, 104)) is None
     full = np.where(grey(1) > 127, np.uint8(255), np.uint8(0))
-    assert raised(full) is full
+    assert raise_contrast(full) is full
 
 
 def test_planes_of_colour() -> None:

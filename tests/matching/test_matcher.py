@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, DigestRun, Kind, Part
+from hashscan.hashing.variants import RENDERINGS, SIMILARITY_DOUBTS, TURNS, WHOLE, DigestRun, Kind, Part
 from hashscan.lists.store import ListStore
 from hashscan.matching.matcher import TIGHT_THRESHOLD, Matcher, Query, closest_of_each
 from hashscan.model import Entry, Match
@@ -94,7 +94,7 @@ def test_each_digest_of_a_run_is_asked_about(tmp_path: Path) -> None:
 def test_a_doubt_is_said(tmp_path: Path) -> None:
     with matcher(tmp_path) as asked:
         ((_, match),) = asked.ask("pdq", [query(3, doubt=1)])
-    assert match.doubt == DOUBTS[1]
+    assert match.doubt == SIMILARITY_DOUBTS[1]
 
 
 def test_nothing_is_found_where_there_is_nothing(tmp_path: Path) -> None:

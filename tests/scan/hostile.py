@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from hashscan.hashing import decoder
 from hashscan.hashing.records import (
-    RECORDS_MAX,
+    DIGESTS_MAX,
     DecodedPicture,
     pack_failure,
     pack_picture,
@@ -144,7 +144,7 @@ def load_crowd(*arguments: str) -> Callable[[int, bytes], bytes]:
             return pack_failure(answer)
         frames = [
             answer.digests[0]._replace(part=Part(Kind.FRAME, number), value=number.to_bytes(32), turn=0)
-            for number in range(1, 2 * RECORDS_MAX)
+            for number in range(1, 2 * DIGESTS_MAX)
         ]
         picture = answer.picture
         return pack_picture(kind, picture.width, picture.height, ["pdq"], runs([answer.digests[0], *frames]))

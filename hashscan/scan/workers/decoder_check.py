@@ -90,11 +90,11 @@ def undecoded_samples(setup: WorkerSetup) -> dict[str, str]:
     Returns:
         By format, the reason why its picture is not decoded; formats that are decoded are left out.
     """
-    from hashscan.hashing.self_check import own_pictures
+    from hashscan.hashing.self_check import builtin_pictures
 
     formats = [known for known in FORMATS if known.pillow is not None]
     try:
-        drawn = own_pictures()
+        drawn = builtin_pictures()
     except Exception as error:
         # Whatever is raised by a library that can't even save a picture, the result is that it can't be used.
         return {known.name: f"none can be drawn: {error}" for known in formats}

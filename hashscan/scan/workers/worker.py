@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 
-from hashscan.hashing.exact import ExactReader, GrewError
+from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind
@@ -239,7 +239,7 @@ class Worker:
             if decoding and not waiting:
                 self._send_to_decoder(file, opened)
             file.exact, file.bytes_read = self._reader.finish()
-        except GrewError as error:
+        except FileGrewError as error:
             raise FileError(Reason.CHANGED, "it is much longer than it was") from error
         except OSError as error:
             raise FileError(Reason.IO_ERROR, error.strerror or str(error)) from error

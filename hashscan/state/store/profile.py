@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hashscan import __version__
-from hashscan.hashing.formats import FORMATS, extras_here
+from hashscan.hashing.formats import FORMATS, installed_extras
 from hashscan.hashing.variants import RENDERING_VERSION
 from hashscan.matching.setup import WorkerSetup
 from hashscan.model import ALGORITHMS
@@ -88,7 +88,7 @@ def profile_of(setup: WorkerSetup) -> Profile:
         rendering=RENDERING_VERSION,
         max_pixels=setup.max_pixels,
         formats=tuple(f"{known.name}/{known.pillow}" for known in FORMATS),
-        extras=extras_here(),
+        extras=installed_extras(),
         limits=tuple(_limits(setup.sandbox)),
     )
 

@@ -87,9 +87,9 @@ class Changed:
 
 @pytest.fixture
 def untried() -> Iterator[None]:
-    jpeg_pixels.works.cache_clear()
+    jpeg_pixels.private_decoder_works.cache_clear()
     yield
-    jpeg_pixels.works.cache_clear()
+    jpeg_pixels.private_decoder_works.cache_clear()
 
 
 @pytest.mark.usefixtures("untried")
@@ -98,7 +98,7 @@ def test_private_functions_that_have_changed_are_left_alone(
     monkeypatch: pytest.MonkeyPatch, module: object
 ) -> None:
     monkeypatch.setattr(jpeg_pixels, "_imaging", module)
-    assert not jpeg_pixels.works()
+    assert not jpeg_pixels.private_decoder_works()
     content = encoded(scene(5))
     header = plain_jpeg.read_header(content)
     assert header is not None
@@ -107,10 +107,10 @@ def test_private_functions_that_have_changed_are_left_alone(
 
 @pytest.mark.usefixtures("untried")
 def test_private_functions_that_give_other_pixels_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert jpeg_pixels.works()
-    jpeg_pixels.works.cache_clear()
+    assert jpeg_pixels.private_decoder_works()
+    jpeg_pixels.private_decoder_works.cache_clear()
     monkeypatch.setattr(jpeg_pixels, "_decode", lambda *_: np.zeros((8, 8), np.uint8))
-    assert not jpeg_pixels.works()
+    assert not jpeg_pixels.private_decoder_works()
 
 
 def other_pillow(folder: Path, module: str, more: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from hashscan.hashing.records import RECORDS_MAX
+from hashscan.hashing.records import DIGESTS_MAX
 from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
@@ -548,7 +548,7 @@ def test_more_pictures_than_the_limit_are_counted_and_the_others_matched(tmp_pat
         found = check(worker, files)
     assert (found["a.png"].verdict, found["a.png"].reason) == (Verdict.MATCH, Reason.TOO_MANY)
     assert (found["b.png"].verdict, found["b.png"].reason) == (Verdict.UNDECODED, Reason.TOO_MANY)
-    assert f"{RECORDS_MAX} digests beyond the limit" in found["b.png"].detail
+    assert f"{DIGESTS_MAX} digests beyond the limit" in found["b.png"].detail
 
 
 def test_a_finding_names_the_frame(tmp_path: Path, files: Path) -> None:

@@ -201,7 +201,7 @@ def test_what_a_limit_cuts_short_breaks_no_later_command(uncompiled: Path) -> No
 
 def test_damaged_bytecode_is_no_interruption(uncompiled: Path) -> None:
     assert status_of_lists(uncompiled)[0] == 10
-    (file,) = uncompiled.glob("hashscan/cli/__pycache__/lists.*.pyc")
+    (file,) = uncompiled.glob("hashscan/cli/commands/__pycache__/lists.*.pyc")
     os.truncate(file, 1024)
     code, said = status_of_lists(uncompiled)
     assert code == 12

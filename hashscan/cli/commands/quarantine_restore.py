@@ -58,7 +58,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Pa
 @click.option("--override", is_flag=True, help="Destroy the named items although they must be kept longer.")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")
 @state_option
-def destroy(items: tuple[str, ...], override: bool, reason: str | None, state: Path) -> int:
+def release(items: tuple[str, ...], override: bool, reason: str | None, state: Path) -> int:
     """Destroy what has passed its --destroy-by, or the named items that have passed their --retain-min.
 
     The record stays in the log. What nothing accuses any more is not destroyed without --override. Exits 3

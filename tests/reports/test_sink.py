@@ -159,7 +159,7 @@ def test_a_settled_report_is_still_locked(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from tests.reports.test_sink import grown, last_words\n"
-        "sink = grown(Path(sys.argv[1])); sink.settle(last_words()); print('settled', flush=True)\n"
+        "sink = grown(Path(sys.argv[1])); sink.replace_matches(last_words()); print('settled', flush=True)\n"
         "sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -193,7 +193,7 @@ def dying(call):
 sink = grown(Path(sys.argv[1]))
 for name in ("open", "fchmod", "fsync", "link", "rename", "unlink", "close"):
     setattr(os, name, dying(getattr(os, name)))
-sink.settle(last_words())
+sink.replace_matches(last_words())
 sink.finish()
 """
     stray = number = 0

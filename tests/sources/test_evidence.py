@@ -41,7 +41,7 @@ def listed(target: Path, kept: QuarantineFolders) -> list[bytes]:
 
 def named(path: Path, kept: QuarantineFolders) -> list[object]:
     source = FilesystemSource([os.fsencode(path.parents[1])], ListingOptions(kept=kept))
-    return list(source.named(iter([os.fsencode(path)])))
+    return list(source.listings_by_name(iter([os.fsencode(path)])))
 
 
 def test_what_the_log_names_is_left_out(place: Path) -> None:

@@ -26,7 +26,7 @@ def named(
 ) -> dict[bytes, list[str]]:
     """What became of every path, in words."""
     found: dict[bytes, list[str]] = {}
-    for listing in FilesystemSource(targets, options or ListingOptions()).named(iter(list(names))):
+    for listing in FilesystemSource(targets, options or ListingOptions()).listings_by_name(iter(list(names))):
         for path, words in said(listing):
             found.setdefault(path, []).append(words)
     return found
@@ -67,7 +67,7 @@ def test_what_is_listed_can_be_opened(here: bytes) -> None:
     for targets in ((), (here,)):
         source = FilesystemSource(targets, ListingOptions())
         content = {}
-        for batch in source.named(iter([b"a/one", b"a/two", b"top", b"a/b/three"])):
+        for batch in source.listings_by_name(iter([b"a/one", b"a/two", b"top", b"a/b/three"])):
             assert isinstance(batch, Batch)
             with source.opener(DIRECT).reopen(batch) as folder:
                 for item in batch.items:
@@ -106,7 +106,7 @@ def test_a_target_that_is_turned_into_a_link(here: bytes) -> None:
     source = FilesystemSource([b"a"], ListingOptions())
     os.rename(b"a", b"moved")
     os.symlink(b"c", b"a")
-    (lost,) = source.named(iter([b"a/four"]))
+    (lost,) = source.listings_by_name(iter([b"a/four"]))
     assert isinstance(lost, UnreadableName)
     assert (lost.target, lost.reason) == (here + b"/a", Reason.NO_FILE)
 
@@ -168,7 +168,7 @@ def test_a_deep_path(deep_tree: bytes) -> None:
 
 def test_named_twice_and_batches(here: bytes) -> None:
     listings = list(
-        FilesystemSource([], ListingOptions()).named(
+        FilesystemSource([], ListingOptions()).listings_by_name(
             iter([b"a/one", b"a/two", b"a/one", b"", b"a/two", b"top"])
         )
     )
@@ -182,7 +182,9 @@ def test_limits_of_a_batch(here: bytes) -> None:
     for number in range(10):
         write(here + b"/many/%d" % number, b"x" * 10)
     options = ListingOptions(batch_files=4, batch_bytes=35)
-    batches = list(FilesystemSource([], options).named(iter([b"many/%d" % number for number in range(10)])))
+    batches = list(
+        FilesystemSource([], options).listings_by_name(iter([b"many/%d" % number for number in range(10)]))
+    )
     assert [len(batch.items) for batch in batches if isinstance(batch, Batch)] == [3, 3, 3, 1]
 
 
@@ -228,7 +230,7 @@ def test_no_permission(here: bytes) -> None:
 def test_a_folder_turned_into_a_link_meanwhile(here: bytes) -> None:
     """What was listed in the folder is not what the link leads to."""
     source = FilesystemSource([], ListingOptions())
-    found = source.named(iter([b"a/one", b"top"]))
+    found = source.listings_by_name(iter([b"a/one", b"top"]))
     batch = next(found)
     os.rename(b"a", b"moved")
     os.symlink(b"moved", b"a")
@@ -241,7 +243,7 @@ def test_a_folder_turned_into_a_link_meanwhile(here: bytes) -> None:
 def test_nothing_stays_open(here: bytes) -> None:
     before = len(os.listdir("/proc/self/fd"))
     named([b"a/one", b"gone/x", b"top/x", b"a/b/three", b"top"] * 50)
-    found = FilesystemSource([], ListingOptions()).named(iter([b"a/one", b"", b"top"]))
+    found = FilesystemSource([], ListingOptions()).listings_by_name(iter([b"a/one", b"", b"top"]))
     next(found)
     next(found)
     assert len(os.listdir("/proc/self/fd")) == before

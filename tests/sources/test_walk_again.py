@@ -27,10 +27,10 @@ paths = st.lists(st.sampled_from([b"a", b"b", b"c", b"d"]), min_size=1, max_size
 def walk_some(targets: Sequence[bytes], left: Left, number: int | None) -> tuple[list[Listing], Left]:
     """So many listings, and what is left then."""
     source = FilesystemSource(targets, ListingOptions())
-    source.begin_with(left)
+    source.resume_with(left)
     listings = source.listings()
     seen = list(islice(listings, number))
-    return seen, source.left()
+    return seen, source.unlisted_folders()
 
 
 def make(root: bytes, folders: list[bytes]) -> None:
@@ -82,7 +82,7 @@ def test_what_was_left_and_is_gone_a_link_or_left_out(tree: bytes) -> None:
     os.symlink(b"elsewhere", tree + b"/link")
     write(tree + b"/file")
     source = FilesystemSource([tree], ListingOptions(exclude=Patterns.compile(["out"], None)))
-    source.begin_with({tree: [b"gone", b"gone/in", b"link", b"file", b"out", b"out/in", b"kept"]})
+    source.resume_with({tree: [b"gone", b"gone/in", b"link", b"file", b"out", b"out/in", b"kept"]})
     seen = list(source.listings())
     assert files(seen) == [tree + b"/elsewhere/f", tree + b"/file", tree + b"/kept/f"]
     assert passed(seen).excluded_folders == 1

@@ -31,7 +31,7 @@ class Collected(ReportFile):
     def write(self, record: Record) -> None:
         self.records.append(record)
 
-    def settle(self, last_words: Iterable[Record]) -> None:
+    def replace_matches(self, last_words: Iterable[Record]) -> None:
         self.records += last_words
 
 

@@ -105,7 +105,7 @@ def test_queries_are_sent_and_not_shown(objects: Objects) -> None:
 
 def named(*names: bytes, targets: tuple[bytes, ...] = (), **options: object) -> list[Listing]:
     source = HttpSource(targets, ListingOptions(**options))  # type: ignore[arg-type]
-    return list(source.named(iter(names)))
+    return list(source.listings_by_name(iter(names)))
 
 
 def test_named_ones_are_read_and_nothing_is_asked_before(objects: Objects) -> None:

@@ -70,7 +70,7 @@ def test_odd_keys_by_inventory_and_by_name(tmp_path: Path) -> None:
         assert outcomes(found, access) == expected
         names = [b"s3://bucket/" + key for key in ODD]
         for targets in ([], [b"s3://bucket"]):
-            found = list(S3Source(targets, ListingOptions(), access).named(iter(names)))
+            found = list(S3Source(targets, ListingOptions(), access).listings_by_name(iter(names)))
             assert others(found) == []
             assert outcomes(found, access) == expected
 
@@ -193,7 +193,7 @@ def test_names_of_objects(bucket: TestBucket) -> None:
         url + b"/x.log",
     ]
     options = ListingOptions(exclude=Patterns.compile(["*.log"]))
-    found = list(S3Source([], options, bucket.access).named(iter(names)))
+    found = list(S3Source([], options, bucket.access).listings_by_name(iter(names)))
     assert [len(batch.items) for batch in found if isinstance(batch, Batch)] == [1, 1, 2]
     assert outcomes(found, bucket.access) == {
         b"a/1": b"one",
@@ -206,11 +206,15 @@ def test_names_of_objects(bucket: TestBucket) -> None:
         (b"s3://", Reason.NO_NAME),
         (b"s3:///k", Reason.NO_NAME),
     ]
-    found = list(S3Source([url + b"/a"], options, bucket.access).named(iter([*names, b"s3://other/a/1"])))
+    found = list(
+        S3Source([url + b"/a"], options, bucket.access).listings_by_name(iter([*names, b"s3://other/a/1"]))
+    )
     assert keys(found) == [b"a/1"]
     assert sum(isinstance(lost, UnreadableName) and lost.reason is Reason.OUTSIDE for lost in found) == 6
 
 
 def test_a_bucket_that_is_not_there(bucket: TestBucket) -> None:
-    found = list(S3Source([], ListingOptions(), bucket.access).named(iter([b"s3://no-such-bucket/k"])))
+    found = list(
+        S3Source([], ListingOptions(), bucket.access).listings_by_name(iter([b"s3://no-such-bucket/k"]))
+    )
     assert outcomes(found, bucket.access) == {b"k": Reason.VANISHED}

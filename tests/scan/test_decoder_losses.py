@@ -41,9 +41,9 @@ SETUP = WorkerSetup(
 SCAN = """
 import dataclasses, functools, sys
 from hashscan.scan import runner
-sweep.WorkerSetup = functools.partial(sweep.WorkerSetup, decoder=sys.argv[1])
-options = sweep.sandbox_options
-sweep.sandbox_options = lambda limits: dataclasses.replace(options(limits), owner_losses=3)
+runner.WorkerSetup = functools.partial(runner.WorkerSetup, decoder=sys.argv[1])
+options = runner.sandbox_options
+runner.sandbox_options = lambda limits: dataclasses.replace(options(limits), owner_losses=3)
 from hashscan.cli.main import run
 sys.exit(run(sys.argv[2:]))
 """

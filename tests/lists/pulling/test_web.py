@@ -181,7 +181,9 @@ def test_mutual_tls(folder: Path, authority: Authority) -> None:
 
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize(
-    "retry_after", [None, "0", "soon", format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)]
+    "retry_after",
+    [None, "0", "soon", format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)],
+    ids=["nothing", "seconds", "words", "date"],  # with a date, workers would collect different tests
 )
 def test_a_busy_server_is_asked_again(server: WebServer, retry_after: str | None, code: int) -> None:
     server.answers["file"] = busy(2, retry_after, code)
@@ -206,6 +208,7 @@ def test_a_server_that_stays_busy_is_given_up(server: WebServer) -> None:
 @pytest.mark.parametrize(
     "retry_after",
     ["3600", "9" * 5000, format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)],
+    ids=["seconds", "digits", "date"],
 )
 def test_a_server_that_asks_for_too_long_is_given_up_at_once(server: WebServer, retry_after: str) -> None:
     server.answers["file"] = busy(1, retry_after)

@@ -234,7 +234,7 @@ def test_what_was_changed_since_it_was_found_is_moved_if_its_content_is_the_same
     change: str, www: Path, state: Path, tmp_path: Path
 ) -> None:
     report, path = tmp_path / "found.jsonl", www / "00"
-    options = ("--limit-files", "20", "--workers", "1", "--report", str(report))
+    options = ("--limit-files", "10", "--workers", "1", "--report", str(report))
     with subprocess.Popen(
         [*COMMAND, "scan", str(www), "--quarantine", *TERMS, *options],
         env=environment(state),
@@ -257,8 +257,8 @@ def test_what_was_changed_since_it_was_found_is_moved_if_its_content_is_the_same
         elif change == "attribute":
             os.setxattr(path, "user.note", b"mine")
         else:
-            path.rename(tmp_path / "aside")
-            path.write_bytes(BAD)
+            (tmp_path / "copy").write_bytes(BAD)
+            (tmp_path / "copy").replace(path)
         _, err = sweep.communicate(timeout=120)
     assert sweep.returncode == 1, err
     assert "20 moved into quarantine, 0 left" in err

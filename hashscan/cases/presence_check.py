@@ -16,10 +16,9 @@ from hashscan.errors import HashscanError
 from hashscan.model import Access, FileStat, Item, Reason
 from hashscan.sources.base import FileError, Source
 from hashscan.sources.beneath import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
-from hashscan.sources.foreign_mounts import ForeignMountError
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import ObjectStore, RetryableError
-from hashscan.sources.targets import real_path
+from hashscan.sources.targets import leads_somewhere
 from hashscan.state.inventory.listings import wrapped
 from hashscan.state.inventory.presence import is_file_gone
 
@@ -68,7 +67,7 @@ class PresenceChecker:
             return found
         if found.presence is Presence.CHANGED:
             return CheckResult(case, Presence.UNKNOWN, "it has another content than the notice names")
-        if found.presence is Presence.GONE and case.path.startswith(b"/") and _leads(case.path):
+        if found.presence is Presence.GONE and case.path.startswith(b"/") and leads_somewhere(case.path):
             return CheckResult(
                 case, Presence.UNKNOWN, "it is a folder, or lies elsewhere and a link leads there"
             )
@@ -154,17 +153,6 @@ def _look_at_file(case: Case, path: bytes) -> tuple[Presence, str]:
         return (Presence.THERE if digest.digest() == case.sha256 else Presence.CHANGED), ""
     finally:
         os.close(file)
-
-
-def _leads(path: bytes) -> bool:
-    """Return True if a path, with its symlinks, leads to something or into another user's FUSE."""
-    try:
-        real_path(path)
-    except ForeignMountError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _device_above(path: bytes) -> int:

@@ -231,8 +231,7 @@ INLINE void FOR(doubt_body)(const float *small, int64_t stride, const double *li
     judged->rows_and_columns = explained / SIDE > limits[2] * (squares / SMALL);
 }
 
-/* small[way][column][way][row]; the signs of every other frequency change where a way is mirrored. */
-/* See colour_planes.py. Down or across is the same to it. */
+/* The largest rectangle of tiles that are even in brightness; see colour_planes.py. Rows and columns may be exchanged. */
 INLINE void FOR(even_body)(const float *small, int64_t stride, Judged *judged)
 {
     unsigned rows[TILES];
@@ -272,6 +271,7 @@ INLINE void FOR(even_body)(const float *small, int64_t stride, Judged *judged)
     }
 }
 
+/* small[way][column][way][row]; the signs of every other frequency change where a way is mirrored. */
 static void FOR(judge)(const float *small, int64_t ways, const float *dct, float slack, const double *limits,
                        Judged *judged)
 {

@@ -182,7 +182,7 @@ class PictureDigest(NamedTuple):
     quality: int
     """Quality from 0 to 100; 100 if the algorithm does not compute one."""
     doubt: int
-    """Index in `DOUBTS`."""
+    """Index in `SIMILARITY_DOUBTS`."""
 
     @property
     def plain(self) -> bool:

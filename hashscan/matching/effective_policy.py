@@ -21,8 +21,8 @@ _RULES_SHOWN = 100
 """Rules listed in a report, at most; like patterns, there may be very many."""
 
 
-class InForce(NamedTuple):
-    """The policy of one sweep, and what it lacks."""
+class EffectivePolicy(NamedTuple):
+    """The policy of one scan, and the reason if restored content is not known."""
 
     policy: Policy
     trouble: str
@@ -30,8 +30,10 @@ class InForce(NamedTuple):
     remedy: str
 
 
-def effective_policy(settings: PolicySettings, infos: Iterable[ListInfo], state: Path | None) -> InForce:
-    """Return the policy of one sweep.
+def effective_policy(
+    settings: PolicySettings, infos: Iterable[ListInfo], state: Path | None
+) -> EffectivePolicy:
+    """Return the policy of one scan.
 
     Where the quarantine's log is damaged or lost, what was put back is a match again and not held: that hides
     nothing, and no file goes unchecked for it. Nothing may be moved by such a policy.
@@ -48,7 +50,7 @@ def effective_policy(settings: PolicySettings, infos: Iterable[ListInfo], state:
     except OutputError as error:
         put_back = {}
         trouble, remedy = f"what was put back from quarantine can't be told: {error}", error.remedy
-    return InForce(Policy(settings.rules, settings.act_on, weak, put_back), trouble, remedy)
+    return EffectivePolicy(Policy(settings.rules, settings.act_on, weak, put_back), trouble, remedy)
 
 
 def policy_fields(settings: PolicySettings) -> Record:

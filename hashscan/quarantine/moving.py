@@ -305,7 +305,7 @@ def _already_evidence(quarantine: Quarantine, held: CapturedFile, place: Quarant
     """
     if quarantine.is_kept(held.parent, held.name):
         return "it is in quarantine already"
-    # Only root can create the quarantine folder itself, see `Places`.
+    # Only root can create the quarantine folder itself, see `QuarantineFolders`.
     if not os.path.samestat(os.fstat(place.descriptor), os.fstat(held.parent)):
         return ""
     if held.digests["sha256"] == hashlib.sha256(TAG).hexdigest():

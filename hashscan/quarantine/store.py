@@ -111,7 +111,7 @@ class Quarantine:
 
         Args:
             state: the state folder.
-            chosen: folders beneath which to keep files; see `Places`.
+            chosen: folders beneath which to keep files; see `QuarantineFolders`.
             told: called with a message for the user, if given.
             stores: opens the buckets in which objects are found and kept; None if objects are not used.
 

@@ -163,7 +163,7 @@ class Summary:
     def exit_code(
         self, lists: Iterable[ListInfo], *, fail_on: FailOn, strict: bool, incomplete: bool = False
     ) -> int:
-        """Return the exit code of a sweep that ran to its end, or was incomplete for a further reason."""
+        """Return the exit code of a scan that was not stopped; `incomplete` for a further reason."""
         incomplete = incomplete or bool(self.shortcomings(lists, strict=strict))
         return exit_code_of(found=self.found(fail_on), incomplete=incomplete)
 

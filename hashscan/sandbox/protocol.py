@@ -1,8 +1,9 @@
 """The messages between worker, zygote and decoder: bounded records, none of them pickled.
 
 All three sockets are of type SOCK_SEQPACKET, so a message is complete or absent. Worker and zygote exchange
-`COMMAND` and `ANSWER`. A decoder sends one `Hello`, and then replies to each request. A request is a nonce
-and the caller's bytes, with one descriptor; the reply is the same nonce and at most `reply_max` bytes.
+`COMMAND` and `ANSWER`. A decoder sends one `ConfinementResult`, and then replies to each request. A request
+is a nonce and the caller's bytes, with one descriptor; the reply is the same nonce and at most `reply_max`
+bytes.
 """
 
 from __future__ import annotations

@@ -65,10 +65,10 @@ class HardLinkTable:
             return False, None
 
     def store_result(self, listed: FileStat, result: FileResult) -> Iterator[tuple[Batch, Item]]:
-        """Store the result of a file that `meet` said to read.
+        """Store the result of a file that `lookup_or_claim` said to read.
 
         Args:
-            listed: the stat result from the listing, which `meet` was called with.
+            listed: the stat result from the listing, which `lookup_or_claim` was called with.
             result: the result of reading it.
 
         Returns:

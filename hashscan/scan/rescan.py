@@ -108,9 +108,9 @@ def run_rescan(settings: ScanSettings, observer: Observer) -> ScanResult:
         observer.exceptions_loaded(exceptions)
         for words in unused_lists(settings.policy.rules, infos):
             observer.message(words)
-        in_force = effective_policy(settings.policy, infos, settings.state)
-        if in_force.trouble:
-            observer.message(f"{in_force.trouble}. {in_force.remedy}")
+        effective = effective_policy(settings.policy, infos, settings.state)
+        if effective.trouble:
+            observer.message(f"{effective.trouble}. {effective.remedy}")
         algorithms = algorithms_to_compute(opened.handles)
         places = report_paths(settings.reports, settings.state, started, identity)
         customers = Customers(settings.customers)
@@ -123,7 +123,7 @@ def run_rescan(settings: ScanSettings, observer: Observer) -> ScanResult:
             algorithms=algorithms,
             max_pixels=settings.decoding.max_pixels,
             excepted=exceptions.in_force,
-            policy=in_force.policy,
+            policy=effective.policy,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
         )
@@ -176,8 +176,8 @@ def run_rescan(settings: ScanSettings, observer: Observer) -> ScanResult:
             further = {**further, "withdrawn": withdrawn.items}
         known.hold(writing.held())
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
-        if in_force.trouble:
-            shortcomings.append(in_force.trouble)
+        if effective.trouble:
+            shortcomings.append(effective.trouble)
         if not summary.files and not run.stopped:
             shortcomings.append("nothing is known of any file" + (" of these targets" if targets else ""))
         if known.unmatched:

@@ -145,9 +145,9 @@ def run_scan(settings: ScanSettings, observer: Observer) -> ScanResult:
         observer.exceptions_loaded(exceptions)
         for words in unused_lists(settings.policy.rules, infos):
             observer.message(words)
-        in_force = effective_policy(settings.policy, infos, settings.state)
-        if in_force.trouble:
-            observer.message(f"{in_force.trouble}. {in_force.remedy}")
+        effective = effective_policy(settings.policy, infos, settings.state)
+        if effective.trouble:
+            observer.message(f"{effective.trouble}. {effective.remedy}")
         algorithms = algorithms_to_compute(opened.handles)
         places = report_paths(settings.reports, settings.state, started, identity)
         customers = Customers(settings.customers)
@@ -162,7 +162,7 @@ def run_scan(settings: ScanSettings, observer: Observer) -> ScanResult:
             max_sparse=settings.max_sparse,
             access=settings.access,
             excepted=exceptions.in_force,
-            policy=in_force.policy,
+            policy=effective.policy,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
             # Results from a cluster's nodes are not stored: a local scan could not tell them from its own.
@@ -263,8 +263,8 @@ def run_scan(settings: ScanSettings, observer: Observer) -> ScanResult:
             met = run.targets_with_files if shard is None else shard.targets_with_files
             summary.empty_targets = len(targets - met)
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
-        if in_force.trouble:
-            shortcomings.append(in_force.trouble)
+        if effective.trouble:
+            shortcomings.append(effective.trouble)
         shortcomings += run.decoding.shortcomings(
             lambda: undecoded_samples(setup), memory.decoded if memory is not None else lambda _: 0
         )

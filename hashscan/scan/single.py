@@ -22,10 +22,9 @@ from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import UnlistedFolder, UnreadableName
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.foreign_mounts import ForeignMountError
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
-from hashscan.sources.targets import real_path
+from hashscan.sources.targets import leads_somewhere, real_path
 
 _NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
 
@@ -68,12 +67,7 @@ def read_file(worker: Worker, path: bytes) -> tuple[FileResult, StoredContentDat
 
 def is_named(item: bytes) -> bool:
     """Return True if an argument is an existing path, or one into another user's FUSE, which is not asked."""
-    try:
-        return bool(real_path(item)) if item else False
-    except ForeignMountError:
-        return True
-    except OSError:
-        return os.path.islink(item)
+    return bool(item) and (leads_somewhere(item) or os.path.islink(item))
 
 
 def _is_folder(path: bytes) -> bool:

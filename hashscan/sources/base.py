@@ -92,7 +92,7 @@ returns when they may be. It may be called from several threads."""
 
 
 def no_rate_limit(files: int, size: int) -> None:
-    """Allow everything at once: a `Spend` without a rate limit."""
+    """Allow everything at once: an `Acquire` that never waits."""
 
 
 class FileError(Exception):

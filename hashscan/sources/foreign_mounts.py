@@ -59,7 +59,7 @@ def seen(descriptor: int) -> DescriptorInfo:
 
 
 def identity_in_python(descriptor: int) -> tuple[int, int, int, int]:
-    """Return the fields of `Seen`, without the extension."""
+    """Return the fields of `DescriptorInfo`, without the extension."""
     buffer = ctypes.create_string_buffer(_STATX_BYTES)
     if not hasattr(_libc, "statx") or _libc.statx(descriptor, b"", _STATX_FLAGS, _STATX_MASK, buffer) != 0:
         status = os.fstat(descriptor)
@@ -70,7 +70,7 @@ def identity_in_python(descriptor: int) -> tuple[int, int, int, int]:
 
 
 identity: Callable[[int], tuple[int, int, int, int]] = identity_in_python
-"""Returns the fields of `Seen`, and raises OSError where the descriptor is not open."""
+"""Returns the fields of `DescriptorInfo`, and raises OSError where the descriptor is not open."""
 with suppress(ImportError):
     from hashscan.sources._folder_listing import identify as identity
 

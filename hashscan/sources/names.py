@@ -61,7 +61,7 @@ class NameList:
             ) from error
 
     def names(self) -> Iterator[bytes]:
-        """Yield the names in order, and `PAUSE` from time to time while none arrives.
+        """Yield the names in order, and `NO_NAME_YET` from time to time while none arrives.
 
         Raises:
             UsageError: a name is longer than `LONGEST`.

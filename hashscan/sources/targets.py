@@ -106,6 +106,17 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
     return Target(folder, name, way)
 
 
+def leads_somewhere(path: bytes) -> bool:
+    """Return True if a path, with its symlinks, leads to something or into another user's FUSE."""
+    try:
+        real_path(path)
+    except ForeignMountError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def real_path(path: bytes) -> bytes:
     """Resolve a path as os.path.realpath with `strict` does, without calling another user's FUSE server.
 

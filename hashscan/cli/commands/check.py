@@ -87,16 +87,16 @@ def command(
     print_exceptions(exceptions)
     for words in unused_lists(decided.rules, opened.infos):
         print_message(f"hashscan: {words}")
-    in_force = effective_policy(decided, opened.infos, state)
-    if in_force.trouble:
-        print_message(f"hashscan: {escape_control(in_force.trouble)}. {escape_control(in_force.remedy)}")
+    effective = effective_policy(decided, opened.infos, state)
+    if effective.trouble:
+        print_message(f"hashscan: {escape_control(effective.trouble)}. {escape_control(effective.remedy)}")
     setup = WorkerSetup(
         lists=opened.handles,
         sandbox=sandbox_options(limits),
         algorithms=algorithms_to_compute(opened.handles),
         max_pixels=limits.max_pixels,
         excepted=exceptions.in_force,
-        policy=in_force.policy,
+        policy=effective.policy,
         variants=matching.variants,
         review_threshold=matching.review_threshold,
     )
@@ -104,7 +104,7 @@ def command(
     with ReportFile(None) as output, Worker(setup) as worker:
         for item in items:
             output.write(_check(worker, item, summary))
-    return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict, incomplete=bool(in_force.trouble))
+    return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict, incomplete=bool(effective.trouble))
 
 
 def _check(worker: Worker, item: bytes, summary: Summary) -> Record:

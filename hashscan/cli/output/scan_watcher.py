@@ -67,7 +67,7 @@ class TerminalObserver(Observer):
         self._progress.line(f"hashscan: {escape_control(message)}")
 
     def beginning(self) -> None:
-        """Start to heed signals; the sweep ends on one as soon as it has begun."""
+        """Install the signal handlers; on a signal the scan ends as soon as it has started."""
         self._install_handler(signal.SIGINT, self._handle)
         self._install_handler(signal.SIGTERM, self._handle)
         # nohup ignores SIGHUP, and a script may have chosen to ignore SIGTSTP: then they stay ignored.
@@ -76,7 +76,7 @@ class TerminalObserver(Observer):
                 self._install_handler(number, handle)
 
     def started(self, run: RunningScan) -> None:
-        """Start to show progress; stop the sweep where a signal has asked for it before."""
+        """Start to show progress; stop the scan if a signal has arrived before."""
         self._run = run
         self._progress.watch(run.summary)
         if self._exit_code is not None:

@@ -292,7 +292,7 @@ def prepare(token: str, job: bytes) -> bytes:
         job: a packed `Job`.
 
     Returns:
-        A packed `Greeting`.
+        A packed `PrepareAnswer`.
     """
     if _node is None:
         return pack_greeting(Refused(socket.gethostname(), "it was not started by `hashscan worker`"))

@@ -96,7 +96,7 @@ class Findings:
         """Keys of findings accused by a list that this scan does not ask; the breaker can't hold them."""
 
     def _tell_lists_apart(self) -> None:
-        """Mark what lists accuse that have given their names to others since, which can't take it back."""
+        """Mark the matches of lists of which another list has the name now, which must not clear them."""
         row = self._database.execute("SELECT value FROM meta WHERE key='lists'").fetchone()
         before: dict[str, str] = {} if row is None else json.loads(row[0])
         now = {name: " ".join(sorted(found)) for name, found in self._coverage.identities.items()}
@@ -108,13 +108,15 @@ class Findings:
         if others:
             query = "SELECT id, matches FROM findings WHERE gone IS NULL"
             for number, text in self._database.execute(query).fetchall():
-                matches = [
+                matches = matches_of(text)
+                marked = [
                     {FORMER: before[match["list"]], **match} if match["list"] in others else match
-                    for match in matches_of(text)
+                    for match in matches
                 ]
-                self._database.execute(
-                    "UPDATE findings SET matches=? WHERE id=?", (json.dumps(matches), number)
-                )
+                if marked != matches:
+                    self._database.execute(
+                        "UPDATE findings SET matches=? WHERE id=?", (json.dumps(marked), number)
+                    )
         if now.items() - before.items():
             self._database.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('lists', ?)", (json.dumps({**before, **now}),)

@@ -50,7 +50,6 @@ LATE_IMPORTS: dict[str, int] = {
     "pillow_heif": 2,
     "prometheus_client": 5,
     "pyarrow": 3,
-    "pygal": 1,
     "pyrage": 2,
     "resource": 1,
     "rich": 12,

@@ -1,22 +1,12 @@
-"""Draw bar charts as inline SVG: no scripts, styles or URLs; colours by CSS class."""
+"""Lay out bar charts; `templates/chart.svg` draws them as inline SVG, with colours by CSS class."""
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from markupsafe import Markup
-
-from hashscan.errors import UsageError
-
-
-class MissingChartsError(UsageError):
-    """An error for the missing library that draws charts."""
-
-    advice = "Install it with `pip install hashscan[charts]`, or ask for --format terminal, csv or json."
+from hashscan.reports.page.text import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +22,16 @@ class Shape:
 SHAPES = (Shape("broad", 640, 220), Shape("slim", 328, 220))
 """Each chart is drawn in both shapes: text that is scaled down with a chart can't be read on a phone."""
 
-_TEXT = 12
 _CHARACTER = 7.2
-"""Width of a digit at that size, with a margin."""
-_BESIDE = 40
-"""Width of the space for the guides' values."""
+"""Width of a digit of the text, with a margin."""
+_TOP, _BOTTOM = 8, 28
+"""Height of the margins; the labels of the periods are in the lower one."""
+_STACKED_PADDING, _GROUPED_PADDING = 0.06, 0.12
+"""Space on each side of the bars of a period, as a share of its width."""
+_DENSE = 4
+"""Width of a bar below which a gap beside it would hide it."""
 _STEPS = (1, 2, 5)
 _GUIDES = 4
-_DRAWN = {
-    "g": ("class", "transform"),
-    "rect": ("class", "x", "y", "width", "height"),
-    "path": ("class", "d"),
-    "text": ("class", "x", "y"),
-}
-"""The SVG elements and attributes that are taken from the library's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,67 +45,88 @@ class Series:
     """One value for each period, or None."""
 
 
-def draw(
-    shape: Shape, labels: Sequence[str], series: Sequence[Series], words: str, *, stacked: bool
-) -> Markup:
-    """Draw a chart.
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text at a place of the chart."""
+
+    text: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar and the text that a browser shows under the pointer."""
+
+    text: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The places of everything in a chart of one shape."""
+
+    shape: Shape
+    left: float
+    """Start of the guides."""
+    right: float
+    """End of the guides."""
+    dense: bool
+    """True if the bars are too narrow for gaps."""
+    guides: Sequence[Label]
+    """Values at the guides, from 0 up."""
+    periods: Sequence[Label]
+    bars: Sequence[tuple[str, Sequence[Bar]]]
+    """CSS class and bars of each series; a bar for each value above 0."""
+
+
+def lay_out(shape: Shape, labels: Sequence[str], series: Sequence[Series], *, stacked: bool) -> Drawing:
+    """Return the places of all bars and labels.
 
     Args:
-        shape: its size.
-        labels: labels of the periods.
+        shape: size of the chart.
+        labels: labels of the periods, at least one.
         series: from the bottom up if stacked, else from left to right.
-        words: a description for screen readers.
         stacked: True to stack the bars of a period.
-
-    Raises:
-        MissingChartsError: the library is not installed.
     """
-    pygal = _library()
-    guides = guide_values(_highest(series, stacked=stacked))
-    kind = pygal.StackedBar if stacked else pygal.Bar
-    length = max(len(label) for label in labels)
-    every = _every(shape, len(labels), length)
-    # The first and last label extend beyond their bars by half their length.
-    half = int(length * _CHARACTER / 2)
-    chart: Any = kind(
-        js=(),
-        css=(),
-        width=shape.width,
-        height=shape.height,
-        margin=4,
-        margin_left=max(4, half - 28),
-        margin_right=half,
-        spacing=8,
-        show_legend=False,
-        x_labels=list(labels),
-        x_labels_major_every=every,
-        show_minor_x_labels=every == 1,
-        truncate_label=-1,
-        formatter=lambda value: f"{value:,.10g}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
-        y_labels=[{"value": value, "label": short(value)} for value in guides],
-        range=(0, guides[-1]),
-        style=pygal.style.Style(font_family="sans-serif", label_font_size=_TEXT, major_label_font_size=_TEXT),
+    steps = guide_values(_highest(series, stacked=stacked))
+    base = shape.height - _BOTTOM
+    scale = (base - _TOP) / steps[-1]
+    label_width = max(map(len, labels)) * _CHARACTER
+    # The first and last label extend beyond their bars by up to half their width.
+    left = max(label_width / 2, max(len(short(value)) for value in steps) * _CHARACTER + 8)
+    right = shape.width - label_width / 2
+    slot = (right - left) / len(labels)
+    padding = _STACKED_PADDING if stacked else _GROUPED_PADDING
+    width = slot * (1 - 2 * padding) / (1 if stacked else len(series))
+    below = [0.0] * len(labels)
+    bars = []
+    for column, each in enumerate(series):
+        drawn = []
+        for row, value in enumerate(each.values):
+            if value and value > 0:
+                x = left + slot * (row + padding) + (0 if stacked else width * column)
+                y, height = base - (below[row] + value) * scale, value * scale
+                text = f"{labels[row]}, {each.name}: {_exact(value)}"
+                drawn.append(Bar(text, *(round(size, 2) for size in (x, y, width, height))))
+                below[row] += value if stacked else 0
+        bars.append((each.tone, drawn))
+    every = math.ceil((label_width + 6) / slot)
+    return Drawing(
+        shape=shape,
+        left=round(left, 2),
+        right=round(right, 2),
+        dense=width < _DENSE,
+        guides=[Label(short(value), round(left - 5, 2), round(base - value * scale, 2)) for value in steps],
+        periods=[
+            Label(labels[row], round(left + slot * (row + 0.5), 2), base + 18)
+            for row in range(0, len(labels), every)
+        ],
+        bars=bars,
     )
-    for each in series:
-        chart.add(each.name, list(each.values))
-    tones = {f"serie-{number}": each.tone for number, each in enumerate(series)}
-    names = {f"serie-{number}": each.name for number, each in enumerate(series)}
-    graph = next(child for child in chart.render_tree() if "graph" in str(child.get("class")))
-    drawn = Markup("").join(_filtered_svg(graph, tones, names, ""))
-    return Markup('<svg class="plotted {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        shape.name, shape.width, shape.height, words, drawn
-    )
-
-
-def _library() -> Any:
-    before = list(sys.meta_path)
-    try:
-        import pygal
-    except ImportError:
-        raise MissingChartsError("charts are drawn by pygal, which is not installed") from None
-    # The library searches for plug-ins in a deprecated way, which causes a warning at every later import.
-    sys.meta_path[:] = before
-    return pygal
 
 
 def guide_values(highest: float) -> Sequence[int]:
@@ -142,46 +149,11 @@ def short(value: float) -> str:
     return f"{value:g}"
 
 
+def _exact(value: float) -> str:
+    return number(int(value)) if value == int(value) else f"{value:,.10g}"
+
+
 def _highest(series: Sequence[Series], *, stacked: bool) -> float:
     columns = zip(*(each.values for each in series), strict=True)
     most = sum if stacked else max
     return max((most(value or 0 for value in column) for column in columns), default=0)
-
-
-def _every(shape: Shape, count: int, length: int) -> int:
-    """Return the number of periods per label, so that labels don't overlap."""
-    room = (shape.width - length * _CHARACTER - _BESIDE) / count
-    return math.ceil((length * _CHARACTER + 6) / room)
-
-
-def _filtered_svg(node: Any, tones: dict[str, str], names: dict[str, str], name: str) -> Iterator[Markup]:
-    """Yield an SVG node and its children, limited to known elements and attributes."""
-    kind = str(node.tag).rpartition("}")[2]
-    classes = str(node.get("class") or "").split()
-    if kind not in _DRAWN or "background" in classes or any(c.endswith("overlay") for c in classes):
-        return
-    for mark in tones.keys() & set(classes):
-        classes.append(tones[mark])
-        name = names[mark]
-    if "bar" in classes:
-        yield from _bar(node, name)
-        return
-    given = {key: str(node.get(key)) for key in _DRAWN[kind] if node.get(key)}
-    if classes:
-        given["class"] = " ".join(classes)
-    attributes = Markup("").join(Markup(' {}="{}"').format(key, value) for key, value in given.items())
-    inner = Markup("").join(part for child in node for part in _filtered_svg(child, tones, names, name))
-    yield Markup("<{0}{1}>{2}{3}</{0}>").format(kind, attributes, (node.text or "").strip(), inner)
-
-
-def _bar(node: Any, name: str) -> Iterator[Markup]:
-    """Yield a bar, with a title that the browser shows under the pointer."""
-    (rect,) = (child for child in node if str(child.tag).rpartition("}")[2] == "rect")
-    if float(rect.get("height")) <= 0:
-        return
-    said = {str(child.get("class")): str(child.text) for child in node if child is not rect}
-    sizes = Markup(" ").join(
-        Markup('{}="{}"').format(key, round(float(rect.get(key)), 2)) for key in ("x", "y", "width", "height")
-    )
-    words = f"{said['x_label']}, {name}: {said['value']}"
-    yield Markup("<rect {}><title>{}</title></rect>").format(sizes, words)

@@ -8,9 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from hashscan.cases.statistics.charts import SHAPES, Series, draw
+from hashscan.cases.statistics.charts import SHAPES, Drawing, Series, lay_out
 from hashscan.cases.statistics.counting import Figures, Statistics
 from hashscan.cases.statistics.events import Custody, FindingVerdict, Outcome
 from hashscan.cases.statistics.periods import Period, Unit
@@ -52,8 +50,8 @@ class Chart:
     """A chart with its numbers."""
 
     plan: ChartDefinition
-    drawn: Sequence[Markup]
-    """The chart drawn in each shape; empty if there are no values."""
+    drawn: Sequence[Drawing]
+    """The chart in each shape; empty if there are no values."""
     words: str
     legend: Sequence[Column]
 
@@ -136,9 +134,6 @@ def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> I
         unit: length of the periods.
         zone: time zone in which they begin.
         name: name of the zone.
-
-    Raises:
-        MissingChartsError: the chart library is not installed.
     """
     first, last = statistics.periods[0][0], statistics.periods[-1][0]
     totals = statistics.totals
@@ -200,7 +195,7 @@ def _chart(plan: ChartDefinition, statistics: Statistics, unit: Unit) -> Chart:
     if not any(value for each in series for value in each.values):
         return Chart(plan, (), "", ())
     words = _words(plan, columns, statistics, unit)
-    drawn = [draw(shape, labels, series, words, stacked=plan.stacked) for shape in SHAPES]
+    drawn = [lay_out(shape, labels, series, stacked=plan.stacked) for shape in SHAPES]
     return Chart(plan, drawn, words, columns if len(columns) > 1 else ())
 
 
@@ -218,7 +213,7 @@ def _words(plan: ChartDefinition, columns: Sequence[Column], statistics: Statist
             part += f" (most in {label}: {highest:,g})"
         said.append(part)
     measured = f" in {plan.unit}" if plan.unit else ""
-    return f"{plan.title}, bars by {unit}{measured}. Over the whole time: {', '.join(said)}."
+    return f"Bars by {unit}{measured}. Over the whole time: {', '.join(said)}."
 
 
 def _shares(counts: Sequence[tuple[str, int]]) -> Sequence[dict[str, Any]]:

@@ -66,17 +66,16 @@ class Page:
         )
         self._template = environment.get_template(template)
 
-    def parts(self, *, title: str, chart_styles: Sequence[str] = (), **context: Any) -> Iterator[bytes]:
+    def parts(self, *, title: str, **context: Any) -> Iterator[bytes]:
         """Yield the page in UTF-8, in pieces, so that its content can be generated while it is written.
 
         Args:
             title: title of the window.
-            chart_styles: the text between `<style>` and `</style>` in charts that a library has drawn.
             context: the variables of the template.
         """
         pieces = self._template.generate(
             title=title,
-            policy=_policy([*self._styles, *chart_styles], self._scripts),
+            policy=_policy(self._styles, self._scripts),
             styles=self._styles,
             scripts=self._scripts,
             **context,

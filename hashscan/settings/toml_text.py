@@ -1,4 +1,8 @@
-"""Format values as TOML."""
+"""Format values as TOML.
+
+tomlkit 0.15 doesn't replace this: it leaves characters as they are that control terminals (U+009B, U+202E),
+and lone surrogates, so that texts would have to be escaped here all the same.
+"""
 
 from __future__ import annotations
 

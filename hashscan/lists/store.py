@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from hashscan.errors import LockedError, UsageError
+from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageError
 from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.columns import ColumnError, ListHandle
 from hashscan.lists.durable import is_refusal, output_errors, replace_file
@@ -49,6 +49,32 @@ class OpenedLists:
     """Handles of the lists that are verified and usable."""
     holds: tuple[ReadLock, ...] = ()
     temporary: tuple[TemporaryIndex, ...] = ()
+
+    def require_usable(self) -> None:
+        """Raise an error if no list can be matched against.
+
+        Raises:
+            NoUsableListError: no list can be used.
+            OutputError: no list can be read.
+        """
+        usable = {handle.name for handle in self.handles}
+        if any(info.can_find for info in self.infos if info.name in usable):
+            return
+        if not self.infos:
+            raise NoUsableListError("there is no hash list")
+        if usable:
+            raise NoUsableListError(
+                f"nothing can be found: {' and '.join(sorted(usable))} only say what is known to be good",
+                advice="Add a list that accuses with `hashscan lists add`, or name one.",
+            )
+        unread = [info for info in self.infos if info.state is TrustState.UNREADABLE]
+        if unread:
+            raise OutputError(
+                f"no usable hash list: {'; '.join(f'{info.name} {info.problem}' for info in unread)}",
+                advice="Give this user the right to read them, and try again.",
+            )
+        states = "; ".join(f"{info.name} is {info.state.value}" for info in self.infos)
+        raise NoUsableListError(f"no usable hash list: {states}")
 
     def close(self) -> None:
         """Release the locks and remove temporary indexes."""

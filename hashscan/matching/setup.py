@@ -10,6 +10,7 @@ from hashscan.lists.columns import ListHandle
 from hashscan.matching.policy import ONLY_REPORT, Policy
 from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, COMPUTED, DIRECT, Access, ExceptedEntry
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.values import MAX_SPARSE
 
 AUGMENTATIONS: dict[str, frozenset[Kind]] = {
@@ -68,3 +69,8 @@ def algorithms_to_compute(lists: Iterable[ListHandle]) -> tuple[str, ...]:
     """Return the algorithms that a scan computes: those that are always kept, and those of its lists."""
     asked = {files.algorithm for handle in lists for files in handle.columns}
     return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)
+
+
+def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
+    """Return the sandbox's options from the settings."""
+    return SandboxOptions(mode=limits.sandbox, memory_bytes=limits.memory_bytes, seconds=limits.seconds)

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import os
-import socket
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from hashscan import __version__
-from hashscan.attribution.customers import Customers
-from hashscan.errors import NoUsableListError, OutputError
-from hashscan.lists.exceptions import exceptions_at
-from hashscan.lists.fingerprint import fingerprinted
-from hashscan.lists.store import ListStore, OpenedLists
-from hashscan.matching.circuit_breaker import limits_fields
-from hashscan.matching.effective_policy import effective_policy, policy_fields
-from hashscan.matching.matcher import thresholds_of_lists
-from hashscan.matching.policy_table import unused_lists
-from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
-from hashscan.model import ListInfo, TrustState
-from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
-from hashscan.reports.records import sandbox_fields, scan_record
-from hashscan.reports.summary import exit_code_of
-from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.baseline.filter import BaselineFilter
+from hashscan.matching.setup import WorkerSetup
+from hashscan.model import ListInfo
+from hashscan.reports.record_lines import Record
+from hashscan.reports.records import sandbox_fields
 from hashscan.scan.evidence import mover_of, quarantine_fields, quarantined_files, quarantined_urls
-from hashscan.scan.lock import ScanLock
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pipeline import ScanPipeline
 from hashscan.scan.reporting.observer import Observer
-from hashscan.scan.reporting.report_paths import report_paths
-from hashscan.scan.reporting.report_writer import ScanResult, open_reports
-from hashscan.scan.selection import selection_fields
+from hashscan.scan.reporting.report_writer import ScanResult
+from hashscan.scan.session import ScanSession, start_scan
 from hashscan.scan.throttle.load import LoadGate
 from hashscan.scan.throttle.rate_limiter import RateLimiter
 from hashscan.scan.workers.decoder_check import undecoded_samples
 from hashscan.scan.workers.pool import Pool, ProcessPool
-from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.priority import PrioritySettings
 from hashscan.settings.scan import ScanSettings
 from hashscan.sources.base import Listing, Source
@@ -49,44 +30,12 @@ from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.shards import ShardFilter
-from hashscan.state.memory import ScanOutcome
+from hashscan.state.memory import ScanOutcome, ScanState
 from hashscan.state.store.opening import open_memory
 
 _MOVING_SHARE = 0.1
 """Share of the time budget that is reserved for moving findings to quarantine."""
 _MOVING_SECONDS = 60.0
-
-
-def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
-    """Return the sandbox's options from the settings."""
-    return SandboxOptions(mode=limits.sandbox, memory_bytes=limits.memory_bytes, seconds=limits.seconds)
-
-
-def require_usable(opened: OpenedLists) -> None:
-    """Raise an error if no list can be matched against.
-
-    Raises:
-        NoUsableListError: no list can be used.
-        OutputError: no list can be read.
-    """
-    usable = {handle.name for handle in opened.handles}
-    if any(info.can_find for info in opened.infos if info.name in usable):
-        return
-    if not opened.infos:
-        raise NoUsableListError("there is no hash list")
-    if usable:
-        raise NoUsableListError(
-            f"nothing can be found: {' and '.join(sorted(usable))} only say what is known to be good",
-            advice="Add a list that accuses with `hashscan lists add`, or name one.",
-        )
-    unread = [info for info in opened.infos if info.state is TrustState.UNREADABLE]
-    if unread:
-        raise OutputError(
-            f"no usable hash list: {'; '.join(f'{info.name} {info.problem}' for info in unread)}",
-            advice="Give this user the right to read them, and try again.",
-        )
-    states = "; ".join(f"{info.name} is {info.state.value}" for info in opened.infos)
-    raise NoUsableListError(f"no usable hash list: {states}")
 
 
 def run_scan(settings: ScanSettings, observer: Observer) -> ScanResult:
@@ -100,18 +49,27 @@ def run_scan(settings: ScanSettings, observer: Observer) -> ScanResult:
         LockedError: another scan uses the state folder or writes the report.
         OutputError: the state or a report can't be written.
     """
-    identity = str(uuid.uuid4())
-    started = datetime.now(UTC)
-    clock = time.monotonic()
-    deadline, moving_until = _deadlines(settings, clock)
-    accepting = BaselineFilter.from_file(settings.baseline, started, settings.fail_on)
-    for words in accepting.messages_before():
-        observer.message(words)
     with ExitStack() as stack:
-        if settings.state is not None:
-            # First, because it creates the state folder, which must exist to be left out of the scan.
-            stack.enter_context(ScanLock(settings.state))
-        mover = mover_of(settings, observer)
+        scan = _Scan(settings, observer, stack)
+        run = scan.read_files()
+        return scan.conclude(run)
+
+
+class _Targets:
+    """The sources of a scan's targets, and what they list."""
+
+    def __init__(self, settings: ScanSettings, observer: Observer, stack: ExitStack) -> None:
+        """Open the sources.
+
+        Args:
+            settings: of the scan; its state folder exists, so that it can be left out of the scan.
+            observer: gets messages about the quarantine.
+            stack: closes the list of file names.
+
+        Raises:
+            TargetError: a target can't be scanned at all.
+            UnreachableError: no server answers for a target.
+        """
         options = ListingOptions(
             exclude=Patterns.compile(settings.exclude, settings.ignore_file),
             one_file_system=settings.one_file_system,
@@ -121,203 +79,252 @@ def run_scan(settings: ScanSettings, observer: Observer) -> ScanResult:
             kept=quarantined_files(settings, observer),
             evidence=quarantined_urls(settings, observer),
         )
-        sources: Sequence[Source]
+        self.patterns = options.exclude
+        self.inventory: tuple[bytes, str] | None = None
+        """The manifest of the inventory, and when it was made."""
+        self.sources: Sequence[Source]
         if settings.inventory is None:
-            inventory, sources = None, sources_of(settings.targets, options, settings.access)
+            self.sources = sources_of(settings.targets, options, settings.access)
         else:
             inventory = inventory_of(settings.inventory, settings.targets, options, settings.access)
-            sources = [inventory]
-        listings: Iterator[Listing]
+            self.inventory = settings.inventory, inventory.manifest.created.isoformat()
+            self.sources = [inventory]
+        self._named = settings.files_from is not None
+        self.listings: Iterator[Listing]
         if settings.files_from is None:
-            listings = chain.from_iterable(source.listings() for source in sources)
+            self.listings = chain.from_iterable(source.listings() for source in self.sources)
         else:
             names = stack.enter_context(NameList(settings.files_from))
-            listings = named_listings(names.names(), sources, options, settings.access)
-        shard = None if settings.shard is None else ShardFilter(settings.shard, options)
-        if shard is not None:
-            listings = shard.keep(listings)
-        store = ListStore(settings.state / "lists" if settings.state is not None else None)
-        opened = stack.enter_context(store.open(settings.lists, started))
-        observer.lists_opened(opened.infos)
-        require_usable(opened)
-        infos = fingerprinted(opened)
-        exceptions = exceptions_at(settings.state, {info.name for info in infos}, started)
-        observer.exceptions_loaded(exceptions)
-        for words in unused_lists(settings.policy.rules, infos):
-            observer.message(words)
-        effective = effective_policy(settings.policy, infos, settings.state)
-        if effective.trouble:
-            observer.message(f"{effective.trouble}. {effective.remedy}")
-        algorithms = algorithms_to_compute(opened.handles)
-        places = report_paths(settings.reports, settings.state, started, identity)
-        customers = Customers(settings.customers)
-        observer.beginning()
-        writing = stack.enter_context(open_reports(settings, places, observer, customers))
-        emit = writing.emit
-        setup = WorkerSetup(
-            lists=opened.handles,
-            sandbox=sandbox_options(settings.decoding),
-            algorithms=algorithms,
-            max_pixels=settings.decoding.max_pixels,
+            self.listings = named_listings(names.names(), self.sources, options, settings.access)
+        self.shard = None if settings.shard is None else ShardFilter(settings.shard, options)
+        if self.shard is not None:
+            self.listings = self.shard.keep(self.listings)
+
+    @property
+    def paths(self) -> list[bytes]:
+        """The paths and URLs of all targets."""
+        return [path for source in self.sources for path in source.paths]
+
+    @property
+    def complete(self) -> bool:
+        """True if all files beneath the targets are listed, not those of a shard or a list of names."""
+        return self.shard is None and not self._named
+
+    def unreached_folders(self, *, listed: bool) -> Mapping[bytes, Sequence[bytes]] | None:
+        """Return the folders of each target that the next scan begins with; None if files are named.
+
+        Args:
+            listed: True if the listing is complete.
+        """
+        if self._named:
+            return None
+        found: dict[bytes, Sequence[bytes]] = {}
+        for source in () if listed else self.sources:
+            found.update(source.unlisted_folders())
+        return found
+
+    def count_empty(self, run: ScanPipeline) -> int:
+        """Return the number of targets without files; 0 if files are named, as that is normal then."""
+        if self._named:
+            return 0
+        targets = {target for source in self.sources for target in source.targets}
+        found = run.targets_with_files if self.shard is None else self.shard.targets_with_files
+        return len(targets - found)
+
+
+class _Scan:
+    """A scan: everything is opened, then the files are read, then it is concluded."""
+
+    def __init__(self, settings: ScanSettings, observer: Observer, stack: ExitStack) -> None:
+        """Open everything but the workers, in this order: state lock, targets, lists, reports, state.
+
+        Args:
+            settings: of the scan.
+            observer: gets messages and records.
+            stack: closes what is opened.
+
+        Raises: as `run_scan`.
+        """
+        self._settings, self._observer = settings, observer
+        # First, because it creates the state folder, which must exist to be left out of the scan.
+        start = start_scan(settings, observer, stack)
+        self._deadline, self._moving_deadline = _deadlines(settings, start.clock)
+        self._mover = mover_of(settings, observer)
+        self._targets = _Targets(settings, observer, stack)
+        self._session = ScanSession(start, settings, observer, stack)
+        # Results from a cluster's nodes are not stored: a local scan could not tell them from its own.
+        keep = settings.state is not None and settings.cluster is None
+        self._setup = replace(
+            self._session.setup,
             max_sparse=settings.max_sparse,
             access=settings.access,
-            excepted=exceptions.in_force,
-            policy=effective.policy,
-            variants=settings.matching.variants,
-            review_threshold=settings.matching.review_threshold,
-            # Results from a cluster's nodes are not stored: a local scan could not tell them from its own.
-            keep=settings.state is not None and settings.cluster is None,
+            keep=keep,
             trust_ctime=settings.trust_ctime,
         )
-        if settings.trust_ctime and setup.keep:
+        if settings.trust_ctime and keep:
             observer.message(
                 f"files on {' and '.join(settings.trust_ctime)} are taken for unchanged while their ctime "
                 "is, as --trust-ctime says: whoever changes one there without its ctime is not noticed"
             )
-        pace, gate = _limits(settings.neighbour, stack, deadline)
-        withdrawn = withdrawn_items(settings.state) if settings.state is not None else WithdrawnItems(())
-        for words in withdrawn.words:
-            observer.message(words)
-        memory = None
-        if setup.keep:
-            memory = stack.enter_context(open_memory(settings, setup, sources, observer.message))
-            left = memory.unreached_folders()
+        self._rate_limiter, self._gate = _limits(settings.neighbour, stack, self._deadline)
+        self._withdrawn = self._session.withdrawn_items().items
+        self._memory: ScanState | None = None
+        if keep:
+            sources = self._targets.sources
+            self._memory = stack.enter_context(open_memory(settings, self._setup, sources, observer.message))
+            unreached = self._memory.unreached_folders()
             for source in sources:
-                source.resume_with(left)
-        with _pool(settings, setup, infos, pace) as pool:
-            begun = scan_record(
-                uuid=identity,
-                version=__version__,
-                host=socket.gethostname(),
-                targets=[path for source in sources for path in source.paths],
-                lists=infos,
-                excepted=exceptions.in_force,
-                algorithms=algorithms,
-                thresholds=thresholds_of_lists(opened.handles),
-                variants=settings.matching.variants,
-                review_threshold=settings.matching.review_threshold,
-                selection=selection_fields(settings, options.exclude),
-                sandbox_mode=settings.decoding.sandbox,
-                fail_on=settings.fail_on,
-                strict=settings.strict,
-                shard=settings.shard,
-                files_from=None if settings.files_from is None else os.fsencode(settings.files_from),
-                inventory=None
-                if inventory is None or settings.inventory is None
-                else (settings.inventory, inventory.manifest.created.isoformat()),
-                started=started.isoformat(),
-                policy=policy_fields(settings.policy),
-                breaker=limits_fields(settings.breaker),
-                baseline=accepting.fields(),
-                cluster=pool.fields(),
+                source.resume_with(unreached)
+        self._begun: Record = {}
+        """The first record."""
+        self._failure = ""
+        """The reason why the pool of workers failed; empty if it did not."""
+        self._cluster: Record = {}
+        """The fields of the cluster, at the end."""
+
+    def read_files(self) -> ScanPipeline:
+        """Have the workers read the files, and write the first record and those of what is not clean."""
+        settings, session, memory = self._settings, self._session, self._memory
+        with _pool(settings, self._setup, session.infos, self._rate_limiter) as pool:
+            targets = self._targets
+            self._begun = session.begin(
+                targets.paths, targets.patterns, inventory=targets.inventory, cluster=pool.fields()
             )
-            emit(begun)
             if memory is not None:
-                memory.store_start(begun)
+                memory.store_start(self._begun)
             run = ScanPipeline(
-                listings,
+                targets.listings,
                 pool,
                 with_digests=settings.with_digests,
-                moving=mover is not None,
-                own=writing.identities,
-                tick=_ticker(pool, gate, observer),
+                moving=self._mover is not None,
+                own=session.reports.identities,
+                tick=_ticker(pool, self._gate, self._observer),
                 memory=memory,
-                accepting=accepting,
-                customers=customers,
-                deadline=deadline,
+                accepting=session.baseline,
+                customers=session.customers,
+                deadline=self._deadline,
                 max_sparse=settings.max_sparse,
             )
-            observer.started(run)
+            self._observer.started(run)
             for record in run:
-                emit(record)
-            _ticker(pool, None, observer)()
-            failure, cluster = pool.failure, pool.fields()
-        summary = run.summary
-        whole = not run.cut_short and not failure
-        if whole and shard is None and settings.files_from is None:
-            for words in accepting.messages_after():
-                observer.message(words)
-        ending = ScanOutcome([], [])
-        if memory is not None:
-            ending = memory.finish(
-                run.files_by_target,
-                listed=run.listed,
-                whole=whole,
-                closed=bool(summary.folder_reasons),
-                accept_shrink=settings.accept_shrink,
-                left=_left(sources, listed=run.listed) if settings.files_from is None else None,
+                session.reports.emit(record)
+            _ticker(pool, None, self._observer)()
+            self._failure, self._cluster = pool.failure, pool.fields()
+        return run
+
+    def conclude(self, run: ScanPipeline) -> ScanResult:
+        """Report the open findings, move what was found, and write the summary and the reports.
+
+        Args:
+            run: of the files, all of whose records are written.
+        """
+        whole = not run.cut_short and not self._failure
+        if whole and self._targets.complete:
+            for message in self._session.baseline.messages_after():
+                self._observer.message(message)
+        outcome = self._finish_state(run, whole=whole)
+        moving = self._mover is not None and not run.stopped and not self._failure
+        fields = self._settle(run, moving=moving, whole=whole)
+        if self._memory is not None:
+            self._memory.store_held(self._session.reports.held())
+        if whole:
+            run.summary.empty_targets = self._targets.count_empty(run)
+        shortcomings = list(self._shortcomings(run, outcome, moving=moving))
+        public_decoders = self._public_decoders(run)
+        if public_decoders:
+            self._observer.message(
+                "JPEGs are decoded more slowly than need be, since hashscan doesn't know the installed "
+                "Pillow; see `hashscan selftest`"
             )
-            for record in ending.standing:
-                emit(record)
-        moving = mover is not None and not run.stopped and not failure
-        further = writing.settle(
-            summary,
-            mover.mover_function(begun, lambda: run.stopped, moving_until) if mover and moving else None,
-            mover.kept() if mover and moving and not whole else (),
+        shard, sandbox = self._targets.shard, run.summary.sandbox
+        return self._session.conclude(
+            run,
+            shortcomings,
+            {
+                **fields,
+                **({} if shard is None or run.cut_short else shard.fields()),
+                **({} if sandbox is None else {"sandbox": sandbox_fields(sandbox)}),
+                **({"cluster": self._cluster} if self._cluster else {}),
+                **({"public_decoders": public_decoders} if public_decoders else {}),
+                **({"withdrawn": self._withdrawn} if self._withdrawn else {}),
+                **quarantine_fields(self._settings.state, self._mover),
+            },
+            None if self._memory is None else self._memory.store_end,
         )
-        if memory is not None:
-            memory.store_held(writing.held())
-        if whole and settings.files_from is None:
-            # If files are named, a target without new files is normal.
-            targets = {target for source in sources for target in source.targets}
-            met = run.targets_with_files if shard is None else shard.targets_with_files
-            summary.empty_targets = len(targets - met)
-        shortcomings = summary.shortcomings(infos, strict=settings.strict)
-        if effective.trouble:
-            shortcomings.append(effective.trouble)
-        shortcomings += run.decoding.shortcomings(
-            lambda: undecoded_samples(setup), memory.decoded if memory is not None else lambda _: 0
+
+    def _finish_state(self, run: ScanPipeline, *, whole: bool) -> ScanOutcome:
+        """End the scan in the state, and write the records of open findings that it did not meet.
+
+        Args:
+            run: of the files.
+            whole: True if all files were checked.
+        """
+        if self._memory is None:
+            return ScanOutcome([], [])
+        outcome = self._memory.finish(
+            run.files_by_target,
+            listed=run.listed,
+            whole=whole,
+            closed=bool(run.summary.folder_reasons),
+            accept_shrink=self._settings.accept_shrink,
+            left=self._targets.unreached_folders(listed=run.listed),
         )
-        if failure:
-            shortcomings.append(failure)
-        for target, before, found in ending.shrunken:
-            shortcomings.append(
+        for record in outcome.standing:
+            self._session.reports.emit(record)
+        return outcome
+
+    def _settle(self, run: ScanPipeline, *, moving: bool, whole: bool) -> Record:
+        """Write the final records of what accuses files; return the additional fields of the summary.
+
+        Args:
+            run: of the files.
+            moving: True to move findings into quarantine.
+            whole: True if all files were checked; else the findings that earlier scans have moved count for
+                the circuit breaker, too.
+        """
+        reports, mover = self._session.reports, self._mover
+        if mover is None or not moving:
+            return reports.settle(run.summary)
+        act = mover.mover_function(self._begun, lambda: run.stopped, self._moving_deadline)
+        return reports.settle(run.summary, act, () if whole else mover.kept())
+
+    def _shortcomings(self, run: ScanPipeline, outcome: ScanOutcome, *, moving: bool) -> Iterator[str]:
+        """Yield the reasons why the scan is incomplete, besides those that every session has.
+
+        Args:
+            run: of the files.
+            outcome: what only the state knows.
+            moving: True if findings were moved into quarantine.
+        """
+        memory, mover = self._memory, self._mover
+        decoded_before: Callable[[str], int] = memory.decoded if memory is not None else lambda _: 0
+        yield from run.decoding.shortcomings(lambda: undecoded_samples(self._setup), decoded_before)
+        if self._failure:
+            yield self._failure
+        for target, before, found in outcome.shrunken:
+            yield (
                 f"{target.decode(errors='replace')} has {found} files and had {before}: nothing is forgotten "
                 "without --accept-shrink"
             )
         if memory is not None and memory.rereading.changed:
-            shortcomings.append(f"{memory.rereading.changed} files have changed in silence")
-        if ending.standing:
-            shortcomings.append(
-                f"{len(ending.standing)} earlier findings stand that it did not come by, or by lists or "
+            yield f"{memory.rereading.changed} files have changed in silence"
+        if outcome.standing:
+            yield (
+                f"{len(outcome.standing)} earlier findings stand that it did not come by, or by lists or "
                 "options that it did not use"
             )
-        if run.cut_short and not run.stopped and not failure:
-            shortcomings.append("the time budget is used up; the next sweep goes on")
+        if run.cut_short and not run.stopped and not self._failure:
+            yield "the time budget is used up; the next sweep goes on"
         if mover is not None and not moving:
-            shortcomings.append("it was cut short, so that nothing was moved")
+            yield "it was cut short, so that nothing was moved"
         if mover is not None and mover.not_moved:
-            shortcomings.append(f"{mover.not_moved} findings were not moved")
-        slower = settings.cluster is None and summary.sandbox is not None and not _private_functions_work()
-        if slower:
-            observer.message(
-                "JPEGs are decoded more slowly than need be, since hashscan doesn't know the installed "
-                "Pillow; see `hashscan selftest`"
-            )
-        exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(shortcomings))
-        if run.stopped:
-            shortcomings.append("stopped before its end")
-            exit_code = observer.stop_exit_code() or exit_code
-        outcome = writing.conclude(
-            summary,
-            infos,
-            exit_code,
-            shortcomings,
-            time.monotonic() - clock,
-            {
-                **further,
-                **({} if shard is None or run.cut_short else shard.fields()),
-                **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
-                **({"cluster": cluster} if cluster else {}),
-                **({"public_decoders": ["JPEG"]} if slower else {}),
-                **({"withdrawn": withdrawn.items} if withdrawn.items else {}),
-                **quarantine_fields(settings.state, mover),
-            },
-        )
-        if memory is not None:
-            memory.store_end(summary.fields(), exit_code, shortcomings)
-        writing.convert()
-        return outcome
+            yield f"{mover.not_moved} findings were not moved"
+
+    def _public_decoders(self, run: ScanPipeline) -> list[str]:
+        """Return the formats that this machine decodes without Pillow's faster private functions."""
+        if self._settings.cluster is not None or run.summary.sandbox is None or _private_functions_work():
+            return []
+        return ["JPEG"]
 
 
 def _deadlines(settings: ScanSettings, begun: float) -> tuple[float | None, float | None]:
@@ -340,14 +347,6 @@ def _private_functions_work() -> bool:
     from hashscan.hashing import jpeg_pixels
 
     return jpeg_pixels.private_decoder_works()
-
-
-def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence[bytes]]:
-    """Return the folders of each target that the next scan begins with."""
-    found: dict[bytes, Sequence[bytes]] = {}
-    for source in () if listed else sources:
-        found.update(source.unlisted_folders())
-    return found
 
 
 def _limits(

@@ -15,12 +15,12 @@ from hashscan.hashing.formats import FORMATS, install_hint, installed_extras
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.entry_search import find_entry
 from hashscan.lists.store import DEMO, ListHandle, ListStore
-from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
+from hashscan.matching.setup import WorkerSetup, algorithms_to_compute, sandbox_options
 from hashscan.model import FileResult, ListInfo, TrustState
 from hashscan.scan.canary import make_test_picture
 from hashscan.scan.lock import ScanLock
 from hashscan.scan.reporting.observer import Observer
-from hashscan.scan.runner import run_scan, sandbox_options
+from hashscan.scan.runner import run_scan
 from hashscan.scan.single import check_file
 from hashscan.scan.workers.decoder_check import undecoded_samples
 from hashscan.scan.workers.worker import Worker

@@ -40,10 +40,10 @@ SETUP = WorkerSetup(
 )
 SCAN = """
 import dataclasses, functools, sys
-from hashscan.scan import runner
-runner.WorkerSetup = functools.partial(runner.WorkerSetup, decoder=sys.argv[1])
-options = runner.sandbox_options
-runner.sandbox_options = lambda limits: dataclasses.replace(options(limits), owner_losses=3)
+from hashscan.scan import session
+session.WorkerSetup = functools.partial(session.WorkerSetup, decoder=sys.argv[1])
+options = session.sandbox_options
+session.sandbox_options = lambda limits: dataclasses.replace(options(limits), owner_losses=3)
 from hashscan.cli.main import run
 sys.exit(run(sys.argv[2:]))
 """

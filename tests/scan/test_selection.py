@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hashscan.model import Access
-from hashscan.scan.selection import selection_fields
+from hashscan.scan.session import selection_fields
 from hashscan.scan.sharding.same_scan import SELECTION
 from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.scan import ScanSettings

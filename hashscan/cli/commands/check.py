@@ -68,10 +68,9 @@ def command(
     from hashscan.lists.store import ListStore
     from hashscan.matching.effective_policy import effective_policy
     from hashscan.matching.policy_table import unused_lists
-    from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
+    from hashscan.matching.setup import WorkerSetup, algorithms_to_compute, sandbox_options
     from hashscan.reports.sink import ReportFile
     from hashscan.reports.summary import Summary
-    from hashscan.scan.runner import require_usable, sandbox_options
     from hashscan.scan.workers.worker import Worker
 
     matching = matching_settings(skipped, review_threshold)
@@ -82,7 +81,7 @@ def command(
     for info in opened.infos:
         if info.problem is not None:
             print_message(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
-    require_usable(opened)
+    opened.require_usable()
     exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
     print_exceptions(exceptions)
     for words in unused_lists(decided.rules, opened.infos):

@@ -35,10 +35,9 @@ def command(
     Pictures are decoded in the sandbox, as in a sweep. A file that can't be read, or a picture that can't be
     decoded, has a line with the reason.
     """
-    from hashscan.matching.setup import WorkerSetup
+    from hashscan.matching.setup import WorkerSetup, sandbox_options
     from hashscan.reports.records import result_record
     from hashscan.reports.sink import ReportFile
-    from hashscan.scan.runner import sandbox_options
     from hashscan.scan.single import check_file
     from hashscan.scan.workers.worker import Worker
 

@@ -53,7 +53,6 @@ def status(names: tuple[str, ...], state: Path) -> int:
     from hashscan.lists.pulling import client
     from hashscan.lists.pulling.activation import staged_info
     from hashscan.lists.store import DEMO, ListStore
-    from hashscan.scan.runner import require_usable
 
     now = datetime.now(UTC)
     store = ListStore(state / "lists")
@@ -65,7 +64,7 @@ def status(names: tuple[str, ...], state: Path) -> int:
                 _say_staged(info.name, staged_info(store, info.name))
                 _say_attempts(info.name, client.attempts_of(store, info.name))
         print_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
-        require_usable(opened)
+        opened.require_usable()
         good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
 

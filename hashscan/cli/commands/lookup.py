@@ -137,9 +137,8 @@ class _DigestMaker:
         ], ""
 
     def _of_file(self, path: bytes) -> tuple[list[DigestQuery], str]:
-        from hashscan.matching.setup import WorkerSetup
+        from hashscan.matching.setup import WorkerSetup, sandbox_options
         from hashscan.model import ALWAYS_COMPUTED
-        from hashscan.scan.runner import sandbox_options
         from hashscan.scan.single import read_file
         from hashscan.scan.workers.worker import Worker
         from hashscan.state.queries.content_search import sought_of_file

@@ -71,10 +71,9 @@ def hash_command(
     hashed, or whose picture has too little to see to be matched by likeness, is named on standard error.
     """
     from hashscan.lists.export import write_entries
-    from hashscan.matching.setup import WorkerSetup
+    from hashscan.matching.setup import WorkerSetup, sandbox_options
     from hashscan.registry import LIST_WRITERS
     from hashscan.scan.entries import IDENTIFYING, EntryMaker, HashedFile, make_entries
-    from hashscan.scan.runner import sandbox_options
     from hashscan.scan.workers.pool import ProcessPool
     from hashscan.sources.filesystem import FilesystemSource
     from hashscan.sources.options import ListingOptions

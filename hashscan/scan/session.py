@@ -1,0 +1,263 @@
+"""The parts that a scan and a rescan share: lists, exceptions, policy, reports, and the conclusion.
+
+A run opens everything in a fixed order. `start_scan` reads the baseline and locks the state folder; a scan
+then opens its targets; `ScanSession` opens the lists and the reports; the state is opened last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from hashscan import __version__
+from hashscan.attribution.customers import Customers
+from hashscan.lists.exceptions import exceptions_at
+from hashscan.lists.fingerprint import fingerprinted
+from hashscan.lists.store import ListStore
+from hashscan.matching.circuit_breaker import limits_fields
+from hashscan.matching.effective_policy import effective_policy, policy_fields
+from hashscan.matching.matcher import thresholds_of_lists
+from hashscan.matching.policy_table import unused_lists
+from hashscan.matching.setup import WorkerSetup, algorithms_to_compute, sandbox_options
+from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
+from hashscan.reports.record_lines import Record
+from hashscan.reports.records import scan_record
+from hashscan.reports.summary import Summary, exit_code_of
+from hashscan.scan.baseline.filter import BaselineFilter
+from hashscan.scan.lock import ScanLock
+from hashscan.scan.reporting.observer import Observer
+from hashscan.scan.reporting.report_paths import report_paths
+from hashscan.scan.reporting.report_writer import ScanResult, open_reports
+from hashscan.settings.scan import ScanSettings
+from hashscan.sources.patterns import Patterns
+
+_PATTERNS_SHOWN = 100
+"""The number of patterns shown, because an ignore file may have very many."""
+
+StoreEnd = Callable[[Record, int, Sequence[str]], None]
+"""Stores the end of a run in the state: the counts, the exit code and the shortcomings."""
+
+
+class EndedRun(Protocol):
+    """A run over files whose records have all been written."""
+
+    summary: Summary
+
+    @property
+    def stopped(self) -> bool:
+        """True if it was asked to stop before its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStart:
+    """The identity of a run and its baseline; the state folder is locked."""
+
+    identity: str
+    """The UUID of the run."""
+    started: datetime
+    clock: float
+    """The start by the monotonic clock."""
+    baseline: BaselineFilter
+
+
+def start_scan(settings: ScanSettings, observer: Observer, stack: ExitStack) -> ScanStart:
+    """Read the baseline, and lock the state folder; this creates the folder if there is none.
+
+    Args:
+        settings: of the run.
+        observer: gets the messages about the baseline.
+        stack: releases the lock.
+
+    Raises:
+        UsageError: the baseline can't be used.
+        LockedError: another scan uses the state folder.
+        OutputError: the state folder can't be written.
+    """
+    identity, started, clock = str(uuid.uuid4()), datetime.now(UTC), time.monotonic()
+    baseline = BaselineFilter.from_file(settings.baseline, started, settings.fail_on)
+    for message in baseline.messages_before():
+        observer.message(message)
+    if settings.state is not None:
+        stack.enter_context(ScanLock(settings.state))
+    return ScanStart(identity, started, clock, baseline)
+
+
+class ScanSession:
+    """The lists, exceptions, policy and reports of one run, from the first record to the summary."""
+
+    def __init__(
+        self, start: ScanStart, settings: ScanSettings, observer: Observer, stack: ExitStack
+    ) -> None:
+        """Open the lists, and then the reports.
+
+        Args:
+            start: of the run.
+            settings: of the run.
+            observer: gets the messages and every record.
+            stack: closes what is opened.
+
+        Raises:
+            NoUsableListError: there is no list to match against.
+            UsageError: a report can't be made from what this run stores.
+            LockedError: another scan writes one of the reports.
+            OutputError: a list can't be read, or a report can't be written.
+        """
+        self._start, self._settings, self._observer = start, settings, observer
+        self.baseline = start.baseline
+        self.customers = Customers(settings.customers)
+        store = ListStore(settings.state / "lists" if settings.state is not None else None)
+        opened = stack.enter_context(store.open(settings.lists, start.started))
+        observer.lists_opened(opened.infos)
+        opened.require_usable()
+        self.infos = fingerprinted(opened)
+        exceptions = exceptions_at(settings.state, {info.name for info in self.infos}, start.started)
+        observer.exceptions_loaded(exceptions)
+        for message in unused_lists(settings.policy.rules, self.infos):
+            observer.message(message)
+        effective = effective_policy(settings.policy, self.infos, settings.state)
+        self._policy_trouble = effective.trouble
+        if effective.trouble:
+            observer.message(f"{effective.trouble}. {effective.remedy}")
+        self.setup = WorkerSetup(
+            lists=opened.handles,
+            sandbox=sandbox_options(settings.decoding),
+            algorithms=algorithms_to_compute(opened.handles),
+            max_pixels=settings.decoding.max_pixels,
+            excepted=exceptions.in_force,
+            policy=effective.policy,
+            variants=settings.matching.variants,
+            review_threshold=settings.matching.review_threshold,
+        )
+        """The settings of a worker, without those that say how files are read."""
+        paths = report_paths(settings.reports, settings.state, start.started, start.identity)
+        observer.beginning()
+        self.reports = stack.enter_context(open_reports(settings, paths, observer, self.customers))
+
+    def withdrawn_items(self) -> WithdrawnItems:
+        """Return the items in quarantine whose list entries were all withdrawn, and warn of them."""
+        state = self._settings.state
+        withdrawn = WithdrawnItems(()) if state is None else withdrawn_items(state)
+        for message in withdrawn.words:
+            self._observer.message(message)
+        return withdrawn
+
+    def begin(
+        self,
+        targets: Sequence[bytes],
+        patterns: Patterns,
+        *,
+        inventory: tuple[bytes, str] | None = None,
+        cluster: Record | None = None,
+    ) -> Record:
+        """Write the first record to the reports, and return it.
+
+        Args:
+            targets: paths and URLs.
+            patterns: the compiled patterns of `--exclude` and `--ignore-file`.
+            inventory: the manifest of the inventory, and when it was made.
+            cluster: the fields of the cluster.
+        """
+        settings, setup = self._settings, self.setup
+        record = scan_record(
+            uuid=self._start.identity,
+            version=__version__,
+            host=socket.gethostname(),
+            targets=targets,
+            lists=self.infos,
+            excepted=setup.excepted,
+            algorithms=setup.algorithms,
+            thresholds=thresholds_of_lists(setup.lists),
+            variants=setup.variants,
+            review_threshold=setup.review_threshold,
+            selection=selection_fields(settings, patterns),
+            sandbox_mode=settings.decoding.sandbox,
+            fail_on=settings.fail_on,
+            strict=settings.strict,
+            shard=settings.shard,
+            files_from=None if settings.files_from is None else os.fsencode(settings.files_from),
+            inventory=inventory,
+            started=self._start.started.isoformat(),
+            policy=policy_fields(settings.policy),
+            breaker=limits_fields(settings.breaker),
+            baseline=self.baseline.fields(),
+            cluster=cluster,
+            known=settings.known,
+        )
+        self.reports.emit(record)
+        return record
+
+    def conclude(
+        self,
+        run: EndedRun,
+        shortcomings: Iterable[str],
+        fields: Mapping[str, Any],
+        store_end: StoreEnd | None,
+    ) -> ScanResult:
+        """Write the summary, store the end in the state, and make the reports in other formats.
+
+        Args:
+            run: of the files.
+            shortcomings: the reasons why the run is incomplete, besides those that its counts and the policy
+                give.
+            fields: additional fields of the summary.
+            store_end: stores the end in the state; None if the run has no state.
+        """
+        summary, settings = run.summary, self._settings
+        reasons = summary.shortcomings(self.infos, strict=settings.strict)
+        if self._policy_trouble:
+            reasons.append(self._policy_trouble)
+        reasons += shortcomings
+        exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(reasons))
+        if run.stopped:
+            reasons.append("stopped before its end")
+            exit_code = self._observer.stop_exit_code() or exit_code
+        seconds = time.monotonic() - self._start.clock
+        result = self.reports.conclude(summary, self.infos, exit_code, reasons, seconds, fields)
+        if store_end is not None:
+            store_end(summary.fields(), exit_code, reasons)
+        self.reports.convert()
+        return result
+
+
+def selection_fields(settings: ScanSettings, patterns: Patterns) -> Record:
+    """Return the `selection` field of a scan's first record; options that were not given are left out.
+
+    Args:
+        settings: the scan's settings.
+        patterns: the compiled patterns of `--exclude` and `--ignore-file`.
+    """
+    asked = {
+        "exclude": _exclude_fields(patterns) if patterns else None,
+        "max_file_size": settings.max_file_size,
+        "max_sparse": settings.max_sparse,
+        "one_file_system": settings.one_file_system or None,
+        "all_versions": settings.all_versions or None,
+        "endpoint": settings.access.endpoint,
+        "trust_ctime": list(settings.trust_ctime) or None,
+        "anonymous": settings.access.anonymous or None,
+        "max_pixels": settings.decoding.max_pixels,
+        "decoder_memory": settings.decoding.memory_bytes,
+        "decoder_seconds": settings.decoding.seconds,
+    }
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _exclude_fields(patterns: Patterns) -> Record:
+    """Return the number of patterns, a fingerprint of all of them, and the first of them as text."""
+    document = json.dumps([[included, pattern] for included, pattern in patterns.source])
+    return {
+        "number": len(patterns.source),
+        "fingerprint": hashlib.sha256(document.encode("ascii")).hexdigest(),
+        "patterns": [
+            ("!" if included else "") + pattern for included, pattern in patterns.source[:_PATTERNS_SHOWN]
+        ],
+    }

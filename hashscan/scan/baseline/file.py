@@ -162,11 +162,11 @@ def _skip_separators(document: str, place: int) -> int:
     return place
 
 
-def accepted_match_from(row: object) -> AcceptedMatch:
-    """Return the accepted match of one row of the file.
+def _checked_keys(row: object) -> dict[str, str]:
+    """Return a row that has exactly the keys of the format, each with a text.
 
     Raises:
-        ValueError: the row is not valid.
+        ValueError: it has others.
     """
     if not isinstance(row, dict):
         raise ValueError("a row is no object")
@@ -176,20 +176,30 @@ def accepted_match_from(row: object) -> AcceptedMatch:
     for key in _KEYS:
         if not isinstance(row.get(key), str):
             raise ValueError(f"key {key!r} is missing, or no text")
-    if not LIST_NAME.fullmatch(row["list"]):
+    return row
+
+
+def accepted_match_from(row: object) -> AcceptedMatch:
+    """Return the accepted match of one row of the file.
+
+    Raises:
+        ValueError: the row is not valid.
+    """
+    texts = _checked_keys(row)
+    if not LIST_NAME.fullmatch(texts["list"]):
         raise ValueError("no list can have this name")
-    entry = row["entry"]
+    entry = texts["entry"]
     if not 0 < len(entry) <= ENTRY_ID_MAX or not entry.isascii() or not entry.isprintable():
         raise ValueError("no entry can have this id")
-    if not _SHA256.fullmatch(row["sha256"]):
+    if not _SHA256.fullmatch(texts["sha256"]):
         raise ValueError("key 'sha256' is no SHA-256 in lower case")
     for key in ("until", "since"):
-        if not _TIME.fullmatch(row[key]):
+        if not _TIME.fullmatch(texts[key]):
             raise ValueError(f"key {key!r} is no time such as 2027-01-31T00:00:00Z")
     for key, most in (("reason", REASON_MAX), ("by", _BY_MAX)):
-        if not row[key].strip() or not row[key].isprintable() or len(row[key]) > most:
+        if not texts[key].strip() or not texts[key].isprintable() or len(texts[key]) > most:
             raise ValueError(f"key {key!r} is not one printable line")
-    return AcceptedMatch(**{field: row[key] for key, field in _KEYS.items()})
+    return AcceptedMatch(**{field: texts[key] for key, field in _KEYS.items()})
 
 
 def _invalid_file_error(path: Path, line: int, why: str) -> UsageError:

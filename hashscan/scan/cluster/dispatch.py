@@ -166,16 +166,7 @@ class Dispatcher:
             self._tasks.start(self._receive(slot, work, future))
 
     async def _receive(self, slot: Slot, work: Work, future: Future[Any]) -> None:
-        answer: Answer
-        try:
-            data = await self._tasks.answer(future)
-            answer = unpack_answer(data, work.batch)
-        except (KilledWorker, FutureCancelledError):
-            answer = Unprepared()
-        except AnswerError as error:
-            answer = Refused(slot.ready.host, f"its answer makes no sense: {error}")
-        except Exception as error:
-            answer = Refused(slot.ready.host, f"its answer can't be used: {first_line(error)}")
+        answer = await self._answer(slot, work, future)
         if work not in slot.busy or self._closing:
             # The worker was found to be lost meanwhile, and another worker has the batch.
             return
@@ -202,6 +193,17 @@ class Dispatcher:
                 # If the address is still in use, it is another process's, which isn't prepared.
                 self.preparing.retry(slot.address)
         self._hand_out()
+
+    async def _answer(self, slot: Slot, work: Work, future: Future[Any]) -> Answer:
+        """Return the answer of a worker; one that can't be used counts as a refusal."""
+        try:
+            return unpack_answer(await self._tasks.answer(future), work.batch)
+        except (KilledWorker, FutureCancelledError):
+            return Unprepared()
+        except AnswerError as error:
+            return Refused(slot.ready.host, f"its answer makes no sense: {error}")
+        except Exception as error:
+            return Refused(slot.ready.host, f"its answer can't be used: {first_line(error)}")
 
     def _broken(self, error: BaseException) -> None:
         """Handle a defect of ours, and pass it on to all callers that wait."""

@@ -15,11 +15,12 @@ from hashscan.alerts.channels.channel import Channel
 from hashscan.alerts.channels.hook import HookChannel
 from hashscan.alerts.channels.journal import SyslogChannel
 from hashscan.alerts.dispatcher import DELIVERY_RUN_SECONDS, DeliveryResult, deliver
-from hashscan.alerts.lock import delivery_lock
 from hashscan.alerts.metrics_values import ListMetrics
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
+from hashscan.lists.durable import output_errors
+from hashscan.locking import LockFile
 from hashscan.quarantine.withdrawal_cache import last_known
 from hashscan.settings.alerts import AlertSettings
 from hashscan.settings.cases import CaseSettings
@@ -81,7 +82,7 @@ class Notifier:
         self._builder(ledger).build_all(
             self._now(), {channel.kind for channel in self.channels}, lists, last_known(state), others
         )
-        with delivery_lock(state, DELIVERY_RUN_SECONDS):
+        with _delivery_lock(state, DELIVERY_RUN_SECONDS):
             outbox = Outbox(ledger)
             outbox.prune(int(self._now()))
             return deliver(outbox, self.channels, self._now, at_once=at_once)
@@ -114,3 +115,24 @@ class Notifier:
 def host() -> str:
     """Return this machine's name, as alerts show it."""
     return socket.gethostname()
+
+
+def _delivery_lock(state: Path, seconds: float) -> LockFile:
+    """Take the lock of deliveries: one process at a time delivers, otherwise some would be sent twice.
+
+    Args:
+        state: the state folder whose alerts are delivered.
+        seconds: the time to wait for another process.
+
+    Raises:
+        LockedError: another process takes longer.
+        OutputError: the folder can't be written.
+    """
+    path = state / "alarms.lock"
+    with output_errors(f"{path} can't be locked"):
+        return LockFile(
+            path,
+            f"another process is delivering alarms and holds {path}",
+            advice="What is to be told is kept; the next command that delivers alarms tells it.",
+            seconds=seconds,
+        )

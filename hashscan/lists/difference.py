@@ -26,12 +26,12 @@ from hashscan.lists.columns import HEADER_SIZE, ColumnBlock, ColumnError, ListHa
 from hashscan.lists.durable import output_errors
 from hashscan.lists.joined import JoinedColumn, JoinedColumns, joined_columns
 from hashscan.lists.layout import ListFolder, own_name
-from hashscan.lists.lock import ReadLock
 from hashscan.lists.manifest import Manifest
 from hashscan.lists.record import VerificationLevel
 from hashscan.lists.repository import open_repository, read_metadata, signed_target
 from hashscan.lists.store import ListStore
 from hashscan.lists.withdrawals import between
+from hashscan.locking import ReadLock
 from hashscan.model import CATEGORIES, ListInfo
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from typing import Any
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.durable import output_errors, remove_leftovers, replace_file
 from hashscan.lists.layout import private_folder
-from hashscan.lists.lock import sole_writer
 from hashscan.lists.manifest import LIST_NAME
+from hashscan.locking import LockFile
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedEntry
 
 FOLDER = "exceptions"
@@ -185,7 +185,7 @@ def _writing(state: Path) -> Iterator[dict[tuple[str, str], ExceptedEntry]]:
     """Yield the exceptions for changing; write them when the body ends, atomically, for the owner alone."""
     with output_errors("the exceptions can't be written"):
         folder = private_folder(state / FOLDER)
-        with sole_writer(folder / _LOCK, f"the exceptions in {folder}"):
+        with LockFile(folder / _LOCK, f"another process is writing the exceptions in {folder}"):
             remove_leftovers(folder)
             kept = {_key(excepted): excepted for excepted in read_exceptions(state)}
             yield kept

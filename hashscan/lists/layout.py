@@ -31,8 +31,8 @@ from hashscan.lists.durable import (
     replace_link,
     sync_folder,
 )
-from hashscan.lists.lock import ReadLock, claimed_for_removal
 from hashscan.lists.manifest import LIST_NAME
+from hashscan.locking import ReadLock, claimed_for_removal
 
 DEMO = "demo"
 """Name of the list that comes with the program; no stored list may have it."""

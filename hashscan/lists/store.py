@@ -25,11 +25,11 @@ from hashscan.lists.layout import (
     refuse_to_leave_files,
 )
 from hashscan.lists.local import open_local, write_local
-from hashscan.lists.lock import ReadLock, claimed_for_removal, sole_writer
 from hashscan.lists.manifest import LIST_NAME
 from hashscan.lists.published import open_published
 from hashscan.lists.record import VerificationLevel
 from hashscan.lists.repository import OpenedList, open_repository, unreadable
+from hashscan.locking import LockFile, ReadLock, claimed_for_removal
 from hashscan.model import Entry, ListInfo, TrustState
 
 __all__ = ["DEMO", "ListHandle", "ListStore", "OpenedLists"]
@@ -247,7 +247,7 @@ class ListStore:
         folder = self.folder(name)
         with output_errors(f"the list {name!r} can't be written"):
             refuse_to_leave_files(private_folder(folder.path.parent))
-            with sole_writer(folder.lock, f"the list {name!r}"):
+            with LockFile(folder.lock, f"another process is writing the list {name!r}"):
                 yield folder
 
     @staticmethod

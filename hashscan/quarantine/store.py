@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import socket
@@ -15,7 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from hashscan import __version__
-from hashscan.errors import LockedError, OutputError
+from hashscan.errors import OutputError
+from hashscan.locking import LockFile
 from hashscan.quarantine.custody_record import FileFacts, is_sealed
 from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, apply_line, items_of
@@ -123,7 +123,7 @@ class Quarantine:
         folder = folder_of(state)
         self._told = told
         with ExitStack() as stack:
-            stack.callback(os.close, _lock(folder))
+            stack.enter_context(_lock(folder))
             known = known_heads(state, folder)
             if not known:
                 _keep_standing(state, EMPTY_CHECKPOINT)
@@ -275,19 +275,10 @@ def _operator() -> dict[str, Any]:
     return who
 
 
-def _lock(folder: Path) -> int:
-    path = folder / "lock"
+def _lock(folder: Path) -> LockFile:
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return LockFile(folder / "lock", f"another process uses the quarantine {folder}")
     except OSError as error:
         raise OutputError(f"can't use the quarantine {folder}: {error.strerror}") from error
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:  # POSIX allows either for a held lock
-        os.close(descriptor)
-        raise LockedError(
-            f"another process uses the quarantine {folder}", advice="Wait until it has ended, then try again."
-        ) from error
-    return descriptor

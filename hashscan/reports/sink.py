@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,6 +12,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from hashscan.errors import LockedError, OutputError
+from hashscan.locking import lock_record
 from hashscan.reports.destinations import require_destination
 from hashscan.reports.record_lines import Record, RecordLines
 from hashscan.reports.records import is_accusing
@@ -57,12 +56,9 @@ class ReportFile:
         descriptor = os.open(self._partial, flags, 0o600)
         stream = os.fdopen(descriptor, "r+b")
         try:
-            # A record lock: it belongs to this process alone and is released when the process ends.
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self._lock(descriptor)
+        except BaseException:
             stream.close()
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise LockedError(f"another sweep is writing {self._partial}") from error
             raise
         if os.fstat(descriptor).st_size == 0:
             os.fchmod(descriptor, 0o600)
@@ -73,6 +69,9 @@ class ReportFile:
         os.rename(self._partial, self.set_aside)
         stream.close()
         return self._open_partial()
+
+    def _lock(self, descriptor: int) -> None:
+        lock_record(descriptor, f"another sweep is writing {self._partial}", advice=LockedError.advice)
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -114,7 +113,7 @@ class ReportFile:
                     fresh.write(next(last_words) if is_accusing(record) else record)
                 stream.flush()
                 os.fsync(stream.fileno())
-                fcntl.lockf(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lock(stream.fileno())
                 if not named:
                     os.link(f"/proc/self/fd/{stream.fileno()}", self._settled.name, dst_dir_fd=folder)
                 os.rename(self._settled, self._partial)

@@ -7,13 +7,12 @@ lock              lock of the compiling process
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -27,6 +26,7 @@ from hashscan.lists.index.base import ENTRIES_MAX, DamagedIndexError, Hits, Segm
 from hashscan.lists.index.metrics import strategy_of
 from hashscan.lists.layout import private_folder
 from hashscan.lists.record import checksum
+from hashscan.locking import flock_file
 
 FORMAT = 1
 """Version of the columns' meaning; a segment of another version is compiled again."""
@@ -49,7 +49,7 @@ def compile_segment(folder: Path, algorithm: str, values: NDArray[np.uint8], lab
     if not 0 < len(values) <= ENTRIES_MAX:
         raise ValueError(f"a segment holds 1 to {ENTRIES_MAX} values")
     private_folder(folder)
-    with _only_compiler(folder):
+    with flock_file(folder / "lock"):
         remove_leftovers(folder)
         data = folder / f"{algorithm}-{secrets.token_hex(8)}"
         try:
@@ -115,7 +115,7 @@ def link_segment(source: Path, folder: Path, algorithm: str) -> None:
     if not _is_data_name(name, algorithm):
         raise DamagedIndexError(f"the header of the index of {algorithm} names other columns")
     private_folder(folder)
-    with _only_compiler(folder):
+    with flock_file(folder / "lock"):
         data = folder / name
         remove_leftovers(folder)
         _remove_others(folder, algorithm)
@@ -204,15 +204,3 @@ def _write_columns(data: Path, algorithm: str, values: NDArray[np.uint8]) -> Non
             columns[name].append(block)
         for column in columns.values():
             column.finish()
-
-
-@contextmanager
-def _only_compiler(folder: Path) -> Iterator[None]:
-    """Hold the compiler lock of `folder`; wait while another process holds it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(folder / "lock", flags, PRIVATE_FILE)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,6 @@ from pathlib import Path
 from hashscan.errors import ListTrustError, OutputError
 from hashscan.lists.columns import ColumnError
 from hashscan.lists.durable import output_errors, remove_leftovers
-from hashscan.lists.lock import sole_writer
 from hashscan.lists.published import file_names, open_published
 from hashscan.lists.publishing import rotation
 from hashscan.lists.publishing.pending import PENDING, Pending
@@ -21,6 +20,7 @@ from hashscan.lists.publishing.publisher_state import PublisherState, read_state
 from hashscan.lists.publishing.revision import PublishedEntries
 from hashscan.lists.publishing.superseded import prune
 from hashscan.lists.repository import METADATA, TARGETS, load_manifest
+from hashscan.locking import LockFile
 from hashscan.model import ListInfo
 
 STAGING = ".staging"
@@ -163,7 +163,7 @@ def opened(work: Path) -> Iterator[Workspace]:
         # Read before locking, since the lock file must not be created in a folder that is not a working
         # folder.
         state = read_state(work)
-        with sole_writer(work / _LOCK, f"the list in {work}"):
+        with LockFile(work / _LOCK, f"another process is writing the list in {work}"):
             state = read_state(work)
             rotation.finish(work, state.repository)
             publication = Publication.read(state.repository, (work / rotation.ROOT_NAME).read_bytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashscan.errors import OutputError
+from hashscan.locking import try_flock
 
 _PREFIX = "hashscan-worker-"
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -48,10 +48,8 @@ def _create(place: Path) -> tuple[Path, int]:
             # Not inherited, otherwise the lock would last as long as the last process that was started from
             # here.
             lock = os.open(folder, _OPEN)
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(lock).st_nlink:
-                    return folder, lock
+            if try_flock(lock) and os.fstat(lock).st_nlink:
+                return folder, lock
             os.close(lock)
 
 
@@ -62,8 +60,7 @@ def _remove_abandoned(place: Path) -> None:
         with suppress(OSError):
             lock = os.open(folder, _OPEN)
             try:
-                if os.fstat(lock).st_uid == os.geteuid():
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(lock).st_uid == os.geteuid() and try_flock(lock):
                     shutil.rmtree(folder)
             finally:
                 os.close(lock)

@@ -8,7 +8,6 @@ slot.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import struct
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from hashscan.errors import OutputError
+from hashscan.locking import record_locked
 
 BURST_SECONDS = 0.1
 """The unused time that may be caught up: processes wake late, and that must not make a scan slower than
@@ -107,21 +107,17 @@ class RateLimiter:
 
     def _take(self, files_ns: int, bytes_ns: int) -> int:
         """Reserve the next slot, and return its time."""
-        with self._threads:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
-            try:
-                bytes_until, files_until = _UNTIL.unpack_from(self._memory, 0)
-                earliest = time.monotonic_ns() - int(BURST_SECONDS * 1e9)
-                bytes_place = max(bytes_until, earliest) if bytes_ns else 0
-                files_place = max(files_until, earliest) if files_ns else 0
-                _UNTIL.pack_into(
-                    self._memory,
-                    0,
-                    bytes_place + bytes_ns if bytes_ns else bytes_until,
-                    files_place + files_ns if files_ns else files_until,
-                )
-            finally:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+        with self._threads, record_locked(self._descriptor):
+            bytes_until, files_until = _UNTIL.unpack_from(self._memory, 0)
+            earliest = time.monotonic_ns() - int(BURST_SECONDS * 1e9)
+            bytes_place = max(bytes_until, earliest) if bytes_ns else 0
+            files_place = max(files_until, earliest) if files_ns else 0
+            _UNTIL.pack_into(
+                self._memory,
+                0,
+                bytes_place + bytes_ns if bytes_ns else bytes_until,
+                files_place + files_ns if files_ns else files_until,
+            )
         return max(bytes_place, files_place)
 
     def close(self) -> None:

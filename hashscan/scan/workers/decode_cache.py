@@ -21,17 +21,17 @@ entry has a checksum.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from contextlib import nullcontext
 from multiprocessing.reduction import DupFd
 from types import TracebackType
 from typing import Any
+
+from hashscan.locking import record_locked
 
 RING_BYTES = 32 << 20
 """The size of the ring: some 60,000 replies of the usual length."""
@@ -105,7 +105,8 @@ class DecodeCache:
         size = -(-len(entry) // _ALIGNED) * _ALIGNED
         if size > self._ring_bytes - _ALIGNED:
             return
-        with self._locked():
+        # The system releases a record lock when its holder is killed, unlike any lock in shared memory.
+        with record_locked(self._descriptor) if self._descriptor >= 0 else nullcontext():
             (offset,) = _NEXT.unpack_from(self._memory, 0)
             if not offset or offset + size > self._ring_bytes:
                 offset = _ALIGNED
@@ -128,18 +129,6 @@ class DecodeCache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        if self._descriptor < 0:
-            yield
-            return
-        # The system releases a record lock when its holder is killed, unlike any lock in shared memory.
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
 
 def _anonymous_file(size: int) -> int:

@@ -14,9 +14,9 @@ from hashscan.lists.publishing.keys import make_online_keys
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.publishing.publisher_state import Expiry
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Entry, TrustState
+from tests.test_locking import holder
 
 from ..builders import CANARIES, NOW, Owner, as_csv, some_entries, tree
-from ..test_lock import holder
 
 
 def test_what_is_added_is_released(owner: Owner) -> None:

@@ -27,10 +27,10 @@ from hashscan.lists.pulling import web as web_fetcher
 from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.store import ListStore
 from hashscan.model import CATEGORIES, ListInfo, TrustState
+from tests.test_locking import holder
 from tests.web import WebServer, send
 
 from ..builders import CANARIES, NOW, Owner, some_entries, tree
-from ..test_lock import holder
 from ..test_trust import rotate_root
 
 

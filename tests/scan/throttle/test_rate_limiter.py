@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from hashscan.errors import OutputError
+from hashscan.locking import record_locked
 from hashscan.scan.throttle import rate_limiter as module
 from hashscan.scan.throttle.rate_limiter import BURST_SECONDS, RateLimiter
 
@@ -89,9 +90,9 @@ def test_no_more_is_waited_for_than_must_be(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def die_with_the_lock(pace: RateLimiter, told: Connection) -> None:
-    module.fcntl.lockf(pace._descriptor, module.fcntl.LOCK_EX)
-    told.send(os.getpid())
-    signal.pause()
+    with record_locked(pace._descriptor):
+        told.send(os.getpid())
+        signal.pause()
 
 
 def test_a_process_killed_with_the_lock_holds_nobody_up() -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hashscan.locking import record_locked
 from hashscan.scan.workers.decode_cache import DecodeCache
 
 
@@ -107,7 +108,7 @@ def test_without_a_shared_file_each_has_its_own_table() -> None:
 def _other_process(table: DecodeCache, connection: Connection) -> None:
     table.put(1, content(2), b"from the other")
     connection.send(table.get(1, content(1)))
-    with table._locked():
+    with record_locked(table._descriptor):
         connection.send(None)
         signal.pause()
 

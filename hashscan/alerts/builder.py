@@ -19,6 +19,7 @@ from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
 from hashscan.reports.records import path_fields
 from hashscan.settings.alerts import NotifyOn
+from hashscan.timefmt import format_time, short_time
 
 if TYPE_CHECKING:
     from hashscan.scan.reporting.report_writer import ScanResult
@@ -76,7 +77,7 @@ class AlertBuilder:
             LedgerError: the ledger can't be written.
         """
         made = 0
-        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        at = format_time(int(now))
         with self._outbox.transaction():
             self._outbox.adopt(kinds)
             for alarm in (*others, *self._alarms(now, lists, withdrawn)):
@@ -92,7 +93,7 @@ class AlertBuilder:
         Raises:
             LedgerError: the ledger can't be written.
         """
-        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        at = format_time(int(now))
         with self._outbox.transaction():
             self._outbox.prune(int(now))
             for alarm in alarms:
@@ -235,7 +236,7 @@ def _found(new: NewCases, details: list[dict[str, Any]]) -> Alert:
     if new.removed:
         lines.append(f"{new.removed} of them gone or in quarantine already")
     if new.first_due is not None:
-        lines.append(f"First deadline: {datetime.fromtimestamp(new.first_due, UTC):%Y-%m-%d %H:%M} UTC")
+        lines.append(f"First deadline: {short_time(new.first_due)} UTC")
     return Alert(
         Kind.FOUND,
         (f"found:{new.ids[0]}",),
@@ -262,7 +263,7 @@ def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Ale
 
 
 def _scan_alerts(sweep: UnreportedScan, now: float, *, details: bool) -> Iterator[Alert]:
-    began = f"{datetime.fromtimestamp(sweep.started, UTC):%Y-%m-%d %H:%M} UTC"
+    began = f"{short_time(sweep.started)} UTC"
     if sweep.ended is None:
         yield Alert(
             Kind.FAILED,

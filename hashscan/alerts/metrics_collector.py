@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from hashscan.alerts.metrics_values import CaseMetrics, ListMetrics, Metrics, ScanMetrics
@@ -13,6 +13,7 @@ from hashscan.cases.ledger_stats import standing
 from hashscan.cases.outbox import Outbox
 from hashscan.model import ListInfo
 from hashscan.quarantine.withdrawal_cache import last_known
+from hashscan.timefmt import parse_utc
 
 
 def collect_metrics(
@@ -90,7 +91,4 @@ def collect_list_metrics(
 
 def _seconds(moment: str | None) -> float | None:
     """Return seconds since 1970 from an RFC 3339 time."""
-    if moment is None:
-        return None
-    found = datetime.fromisoformat(moment)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return None if moment is None else parse_utc(moment).timestamp()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
 from hashscan.cases.queries import Case, Entry, Event
 from hashscan.reports.csv import cell
 from hashscan.reports.records import path_fields
-from hashscan.state.store.moments import format_time
+from hashscan.timefmt import format_time
 
 _TIMES = ("found", "began", "seen", "noticed", "due", "told", "disputed", "removed", "closed")
 COLUMNS = (
@@ -109,8 +108,3 @@ def format_duration(seconds: float) -> str:
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
-def short_moment(seconds: int) -> str:
-    """Return a time for people, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

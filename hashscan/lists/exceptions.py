@@ -23,6 +23,7 @@ from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import LIST_NAME
 from hashscan.locking import LockFile
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedEntry
+from hashscan.timefmt import UTC_FORMAT, format_utc
 
 FOLDER = "exceptions"
 """Folder in the state folder; contains this file, its lock, and nothing else."""
@@ -31,7 +32,6 @@ REASON_MAX = 500
 """Largest length in characters; the reason is shown in every finding that the entry would have made."""
 _LOCK = ".lock"
 _SCHEMA = 1
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _KEYS = frozenset(field.name for field in fields(ExceptedEntry))
 
@@ -74,9 +74,9 @@ def made_exception(
         entry.category,
         fingerprint(entry.algorithm, entry.value),
         reason,
-        _written(until),
+        format_utc(until),
         by,
-        _written(now),
+        format_utc(now),
     )
 
 
@@ -130,7 +130,7 @@ def exceptions_at(state: Path | None, lists: Collection[str], now: datetime) -> 
 def in_force(excepted: ExceptedEntry, now: datetime) -> bool:
     """Return True if an exception still applies."""
     # Both texts have one form and are in UTC, so their order is the order of the times.
-    return _written(now) < excepted.until
+    return format_utc(now) < excepted.until
 
 
 def add_exception(state: Path, excepted: ExceptedEntry) -> ExceptedEntry | None:
@@ -200,10 +200,6 @@ def _key(excepted: ExceptedEntry) -> tuple[str, str]:
     return excepted.list_name, excepted.entry_id
 
 
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime(_TIME)
-
-
 def _parsed(data: bytes) -> tuple[ExceptedEntry, ...]:
     """Parse the file; reject it unless all of it is understood.
 
@@ -236,8 +232,8 @@ def _excepted(record: Any, what: str) -> ExceptedEntry:
         raise ValueError(f"{what} is not made of the texts that it needs")
     excepted = ExceptedEntry(**record)
     for moment in (excepted.until, excepted.since):
-        if _written(datetime.strptime(moment, _TIME).replace(tzinfo=UTC)) != moment:
-            raise ValueError(f"{what} has a time that is not of the form {_TIME}")
+        if format_utc(datetime.strptime(moment, UTC_FORMAT).replace(tzinfo=UTC)) != moment:
+            raise ValueError(f"{what} has a time that is not of the form {UTC_FORMAT}")
     if not (
         LIST_NAME.fullmatch(excepted.list_name)
         and 0 < len(excepted.entry_id) <= ENTRY_ID_MAX

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
+from hashscan.timefmt import UTC_FORMAT, format_utc
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_MAX = 5_000_000
@@ -23,7 +24,6 @@ PARTS_MAX = 1000
 
 LIST_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TARGET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
-_CREATED_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _NUMBER_MAX = 2**53 - 1
 """The largest integer that every JSON reader represents exactly."""
@@ -144,7 +144,7 @@ def to_bytes(manifest: Manifest) -> bytes:
         "schema": SCHEMA,
         "list": manifest.name,
         "version": manifest.version,
-        "created": manifest.created.strftime(_CREATED_FORMAT),
+        "created": format_utc(manifest.created),
         "categories": list(manifest.categories),
         "parts": [
             {
@@ -324,7 +324,7 @@ def _text(document: dict[str, Any], key: str, pattern: re.Pattern[str]) -> str:
 
 def _time(document: dict[str, Any]) -> datetime:
     try:
-        return datetime.strptime(_text(document, "created", _CREATED), _CREATED_FORMAT).replace(tzinfo=UTC)
+        return datetime.strptime(_text(document, "created", _CREATED), UTC_FORMAT).replace(tzinfo=UTC)
     except ValueError as error:
         raise ManifestError("the manifest's 'created' is no time") from error
 

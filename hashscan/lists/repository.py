@@ -40,6 +40,7 @@ from hashscan.lists.shards import SHARD_MAX
 from hashscan.lists.stored import count_entries, stored_handle, withdrawn_of
 from hashscan.lists.withdrawals import FILE_DTYPE, withdrawn_by_algorithm
 from hashscan.model import ListInfo, TrustState
+from hashscan.timefmt import format_utc
 
 if TYPE_CHECKING:
     from hashscan.lists.trust import SignedTarget, VerifiedMetadata
@@ -137,7 +138,7 @@ def open_signed(
         name,
         TrustState.DAMAGED,
         key_ids=verified.key_ids,
-        expires=verified.expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        expires=format_utc(verified.expires),
     )
     try:
         manifest = load_manifest(verified, folder)

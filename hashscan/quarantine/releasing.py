@@ -15,7 +15,7 @@ from hashscan.quarantine.store import Quarantine
 
 def is_due(item: Item) -> bool:
     """Return True if an item should be destroyed by now."""
-    return item.state in KEPT and _moment(item, "destroy_by") <= datetime.now(UTC)
+    return item.state in KEPT and _time_of(item, "destroy_by") <= datetime.now(UTC)
 
 
 def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> int:
@@ -36,7 +36,7 @@ def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override:
     """
     if item.state not in KEPT:
         raise QuarantineSkipped(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
-    if _moment(item, "retain_min") > datetime.now(UTC) and not override:
+    if _time_of(item, "retain_min") > datetime.now(UTC) and not override:
         raise QuarantineSkipped(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
     if item.withdrawn and not override:
         raise QuarantineSkipped(
@@ -77,5 +77,5 @@ def _destroyer(quarantine: Quarantine, item: Item) -> Callable[[], int]:
     return destroy
 
 
-def _moment(item: Item, key: str) -> datetime:
+def _time_of(item: Item, key: str) -> datetime:
     return datetime.fromisoformat(item.record[key])

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote_from_bytes
 
@@ -15,6 +15,7 @@ from hashscan.model import ALGORITHMS, TEST_CATEGORY, Verdict
 from hashscan.reports.names import path_bytes
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
+from hashscan.timefmt import parse_zoned
 
 CLASSES = ("A1", "A2", "baseline", "B1", "B2")
 """The categories that authorities use, the most severe first."""
@@ -118,18 +119,13 @@ def scan_start(report: Report) -> datetime:
     Raises:
         UsageError: the report has no such time.
     """
-    try:
-        return datetime.fromisoformat(str(report.sweep.get("started"))).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+    time = parse_zoned(str(report.sweep.get("started")))
+    if time is None:
         raise UsageError(
             f"the report {report.name} doesn't say when its sweep began",
             advice="Name a report as hashscan has written it.",
-        ) from error
-
-
-def zulu(time: datetime) -> str:
-    """Return a UTC time as RFC 3339 in whole seconds, with a `Z`."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+        )
+    return time
 
 
 def _digests(report: Report, record: Record) -> dict[str, str]:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from hashscan.reports.base import ReportFormat
-from hashscan.reports.fields import TYPES, deciding_match, moment, shortcomings, verdict_of
+from hashscan.reports.fields import TYPES, deciding_match, shortcomings, verdict_of
 from hashscan.reports.names import path_bytes, path_text, printable
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
+from hashscan.timefmt import file_time
 
 COLUMNS = (
     "record",
@@ -111,8 +112,8 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
         match.get("threshold", ""),
         len(get("matches", ())),
         get("size", ""),
-        moment(record["mtime_ns"]) if "mtime_ns" in record else "",
-        moment(record["ctime_ns"]) if "ctime_ns" in record else "",
+        _file_time(record, "mtime_ns"),
+        _file_time(record, "ctime_ns"),
         get("uid", ""),
         get("links", ""),
         cell(get("version", "")),
@@ -148,3 +149,9 @@ def cell(text: str) -> str:
     if ";" in text or "|" in text:
         text = _SPLITS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
     return text
+
+
+def _file_time(record: Record, key: str) -> str:
+    """Return a time of a file; outside the calendar, as seconds since 1970; empty if the record has none."""
+    nanoseconds = record.get(key)
+    return "" if nanoseconds is None else file_time(nanoseconds) or f"{nanoseconds // 1_000_000_000} s"

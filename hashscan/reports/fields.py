@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hashscan.model import KNOWN_GOOD_CATEGORY, Verdict
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
+from hashscan.timefmt import parse_zoned
 
 OPEN_EARLIER = "standing"
 SILENT_CHANGE = "silent-change"
@@ -27,7 +27,6 @@ TYPES = MATCHING_TYPES | NOT_CHECKED | {SILENT_CHANGE}
 KILLED = "the sweep was killed: what it did not come by is not in this report"
 
 _NOTHING: Mapping[str, Any] = {}
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def verdict_of(record: Record) -> str:
@@ -79,21 +78,7 @@ def remark_on_tests(report: Report) -> str:
     return f"findings by test entries only: {tests}; these say nothing about real material" if tests else ""
 
 
-def moment(nanoseconds: int) -> str:
-    """Return a file time as RFC 3339 in whole seconds; outside the calendar, as seconds since 1970."""
-    try:
-        found = _BEGINNING + timedelta(microseconds=nanoseconds // 1000)
-    except OverflowError:
-        return f"{nanoseconds // 1_000_000_000} s"
-    return found.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def utc(text: str) -> str:
     """Return a time of a record as RFC 3339 in UTC with a `Z`; empty if it is invalid or has no zone."""
-    try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            return ""
-        return found.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError):
-        return ""
+    found = parse_zoned(text)
+    return "" if found is None else found.isoformat(timespec="milliseconds").replace("+00:00", "Z")

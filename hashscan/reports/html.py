@@ -16,9 +16,10 @@ from hashscan.reports.page.frame import Page
 from hashscan.reports.page.kept_rows import KeptRows
 from hashscan.reports.page.rows import KINDS, int_or_none, path_of, row_of, table, text
 from hashscan.reports.page.tally import Tally, verdicts_of
-from hashscan.reports.page.text import duration, format_bytes, moment, number
+from hashscan.reports.page.text import duration, format_bytes, number
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
+from hashscan.timefmt import readable_time
 
 _PLAIN = 200
 """Number of rows that are shown without JavaScript too."""
@@ -114,7 +115,7 @@ def _summary(sweep: Record, summary: Record | None, tally: Tally) -> dict[str, A
 
 def _title(host: str, started: str) -> str:
     of = f" of {host[:_TITLED]}" if host else ""
-    return f"Sweep{of}{', ' if started else ''}{moment(started)[:10]}"
+    return f"Sweep{of}{', ' if started else ''}{readable_time(started)[:10]}"
 
 
 def _facts(
@@ -135,8 +136,8 @@ def _facts(
         ("Unchanged, so not read again", number(unchanged) if unchanged else ""),
         ("Read again by the next sweep, whatever their ctime", number(again) if again else ""),
         ("Unchanged only by an unproven ctime", number(unproven) if unproven else ""),
-        ("Began", moment(text(sweep, "started"))),
-        ("Ended", moment(text(end, "ended"))),
+        ("Began", readable_time(text(sweep, "started"))),
+        ("Ended", readable_time(text(end, "ended"))),
         ("Took", duration(seconds) if isinstance(seconds, int | float) else ""),
         ("Exit code", exit_words(summary)),
     ]
@@ -156,7 +157,7 @@ def _conditions(sweep: Record, summary: Record | None) -> dict[str, Any]:
                 "problem": text(info, "problem"),
                 "version": int_or_none(info, "version") or 0,
                 "entries": int_or_none(info, "entries") or 0,
-                "expires": moment(text(info, "expires")),
+                "expires": readable_time(text(info, "expires")),
                 "categories": _joined(info.get("categories")),
             }
             for info in lists_of(sweep)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from hashscan.model import Reporter
-from hashscan.reports.accusations import ReportableFinding, zulu
+from hashscan.reports.accusations import ReportableFinding
 from hashscan.reports.xml_text import element, plain
+from hashscan.timefmt import file_time, format_utc
 
 INCIDENT_TYPE = "Child Pornography (possession, manufacture, and distribution)"
 REPORT_ID, FILE_ID = "0", "DRAFT"
@@ -19,7 +20,6 @@ _ROOT = (
 )
 _INDUSTRY = frozenset({"A1", "A2", "B1", "B2"})
 _ENCODED = "percent-encoded, since it has characters that can't be shown"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def report_begin(time: datetime, host: str) -> bytes:
@@ -37,7 +37,7 @@ def report_begin(time: datetime, host: str) -> bytes:
         f"<report{_ROOT}>",
         "  <incidentSummary>",
         "    " + element("incidentType", INCIDENT_TYPE),
-        "    " + element("incidentDateTime", zulu(time)),
+        "    " + element("incidentDateTime", format_utc(time)),
         "    " + element("incidentDateTimeDescription", about),
         "  </incidentSummary>",
         "  <internetDetails>",
@@ -132,7 +132,7 @@ def _uploaded(accusation: ReportableFinding) -> list[str]:
     record = accusation.record
     if "device" in record or accusation.path.startswith(b"/"):
         return []
-    time = _moment(record.get("mtime_ns"))
+    time = file_time(record.get("mtime_ns"))
     return [element("uploadedToEspTimestamp", time)] if time else []
 
 
@@ -144,19 +144,8 @@ def _about(accusation: ReportableFinding, host: str, path: str, *, is_encoded: b
     ]
     if "size" in record:
         told.append(f"Size: {record['size']} bytes.")
-    if time := _moment(record.get("ctime_ns")):
+    if time := file_time(record.get("ctime_ns")):
         told.append(f"Last changed, renamed or linked: {time}.")
     if accusation.is_removed:
         told.append("The sweep has moved it out of reach and kept it.")
     return told
-
-
-def _moment(nanoseconds: object) -> str:
-    """Return a time of a file as text; empty if it is outside the calendar."""
-    if not isinstance(nanoseconds, int):
-        return ""
-    try:
-        time = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
-    except OverflowError:
-        return ""
-    return zulu(time) if time.year >= 1000 else ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from hashscan.reports.accusations import zulu
 from hashscan.reports.xml_text import printable
+from hashscan.timefmt import format_utc
 
 _TEXT = """\
 DRAFTS FOR THE CYBERTIPLINE
@@ -55,7 +55,7 @@ def readme(time: datetime, host: str, left_out: Mapping[str, int], *, whole: boo
         left_out: number of findings that are not among the drafts, by reason.
         whole: False if the scan was killed, so that there may be more findings.
     """
-    parts = [_TEXT.format(host=printable(host), time=zulu(time))]
+    parts = [_TEXT.format(host=printable(host), time=format_utc(time))]
     if left_out:
         reasons = "".join(f"  {reason}: {number}\n" for reason, number in left_out.items())
         parts.append(f"Not among the drafts:\n{reasons}")

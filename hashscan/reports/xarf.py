@@ -16,10 +16,10 @@ from hashscan.reports.accusations import (
     location,
     require_digests,
     scan_start,
-    zulu,
 )
 from hashscan.reports.base import ReportFormat
 from hashscan.reports.report import Report
+from hashscan.timefmt import format_utc
 
 VERSION = "4.2.0"
 
@@ -45,7 +45,7 @@ class Xarf(ReportFormat):
         reporter = report.reporter
         require_digests(report)
         contact = _contact(reporter)
-        time = zulu(scan_start(report))
+        time = format_utc(scan_start(report))
         host = str(report.sweep.get("host", ""))
         for accusation in accusations(report, self.left_out):
             document = {

@@ -69,8 +69,8 @@ def _notice(values: Mapping[str, str]) -> Notice:
         sender=fields.printable_line("sender", get("sender")),
         url=fields.url(get("url")) if get("url") else "",
         path=fields.path(values["path"]) if values.get("path") else b"",
-        received=fields.moment("received", get("received")) if get("received") else None,
-        deadline=fields.moment("deadline", get("deadline")) if get("deadline") else None,
+        received=fields.time_or_day("received", get("received")) if get("received") else None,
+        deadline=fields.time_or_day("deadline", get("deadline")) if get("deadline") else None,
         category=fields.category(get("category")),
         digests=tuple(fields.digest(name, get(name)) for name in fields.DIGESTS if get(name)),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 from hashscan.cases.notices.base import Notice
 from hashscan.lists.raw_entries import shown
 from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
+from hashscan.timefmt import parse_zoned
 
 DIGESTS = ("md5", "sha1", "sha256")
 """Digest algorithms by which notices may name content."""
@@ -84,24 +85,19 @@ def category(text: str) -> str:
         raise FieldError(f"{shown(text)} is no category; known are {known}") from None
 
 
-def moment(field: str, text: str) -> datetime:
+def time_or_day(field: str, text: str) -> datetime:
     """Parse a time with its zone, or a day, which begins at midnight UTC.
 
     Raises:
         FieldError: the text is neither.
     """
     text = text.strip()
-    try:
-        found = datetime.fromisoformat(text)
-        if _DAY.fullmatch(text):
-            return found.replace(tzinfo=UTC)
-        if found.tzinfo is not None:
-            return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass  # Reported below.
-    raise FieldError(
-        f"{field} {shown(text)} is no time with its zone, such as 2026-11-26T09:30:00Z, and no day"
-    )
+    found = parse_zoned(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
+    if found is None:
+        raise FieldError(
+            f"{field} {shown(text)} is no time with its zone, such as 2026-11-26T09:30:00Z, and no day"
+        )
+    return found
 
 
 def digest(algorithm: str, text: str) -> tuple[str, str]:

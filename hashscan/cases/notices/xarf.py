@@ -116,7 +116,7 @@ def _version_4(report: Mapping[str, Any]) -> Notice | str:
         reference=fields.printable_line("report_id", _text(report, "report_id")),
         sender=fields.printable_line("reporter", _text(reporter, "contact") or _text(reporter, "org")),
         url=fields.url(_text(report, "url")),
-        received=fields.moment("timestamp", _text(report, "timestamp")),
+        received=fields.time_or_day("timestamp", _text(report, "timestamp")),
         category=fields.category(_text(report, "classification")),
         digests=tuple(
             fields.digest(name, _text(values, name)) for name in fields.DIGESTS if _text(values, name)
@@ -137,7 +137,7 @@ def _version_3(document: Mapping[str, Any]) -> Notice | str:
         reference=fields.printable_line("ReportID", _text(report, "ReportID")),
         sender=fields.printable_line("ReporterInfo", sender),
         url=fields.url(url),
-        received=fields.moment("Date", _text(report, "Date")),
+        received=fields.time_or_day("Date", _text(report, "Date")),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from hashscan.cases.statistics.periods import Period, Unit
 from hashscan.cases.statistics.writer import hours
 from hashscan.reports.page.frame import Page
 from hashscan.reports.page.text import number
+from hashscan.timefmt import format_time
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -141,7 +142,7 @@ def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> I
     return page.parts(
         title="hashscan: checks and detections",
         span=_span(first, last, zone),
-        made=datetime.fromtimestamp(statistics.now, UTC).isoformat(),
+        made=format_time(statistics.now),
         zone=name,
         unit=unit.value,
         periods=[(label, figures) for label, figures in _labelled(statistics)],

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from hashscan.cases.statistics.counting import Figures, Statistics
 from hashscan.cases.statistics.events import Custody, FindingVerdict, Outcome
 from hashscan.cases.statistics.periods import Period, Unit
 from hashscan.reports.csv import cell
+from hashscan.timefmt import format_utc_seconds
 
 SCHEMA = 1
 """Version of the schema; raised when a key changes its meaning or is removed."""
@@ -21,11 +21,6 @@ SCHEMA = 1
 def hours(seconds: float | None) -> float | None:
     """Return seconds as hours, rounded to a hundredth."""
     return None if seconds is None else round(seconds / 3600, 2)
-
-
-def format_time(seconds: int) -> str:
-    """Return a time in UTC in ISO 8601 format."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def json_text(statistics: Statistics, unit: Unit, zone: str) -> str:
@@ -40,11 +35,11 @@ def json_text(statistics: Statistics, unit: Unit, zone: str) -> str:
     document = {
         "type": "statistics",
         "schema": SCHEMA,
-        "made": format_time(statistics.now),
+        "made": format_utc_seconds(statistics.now),
         "by": unit.value,
         "timezone": zone,
-        "from": format_time(periods[0][0].begin),
-        "to": format_time(periods[-1][0].end),
+        "from": format_utc_seconds(periods[0][0].begin),
+        "to": format_utc_seconds(periods[-1][0].end),
         "periods": [{**_period(period), **numbers(figures, statistics)} for period, figures in periods],
         "totals": numbers(statistics.totals, statistics),
     }
@@ -94,8 +89,8 @@ def numbers(figures: Figures, statistics: Statistics) -> Mapping[str, Any]:
 def _period(period: Period) -> Mapping[str, Any]:
     return {
         "period": period.label,
-        "from": format_time(period.begin),
-        "to": format_time(period.end),
+        "from": format_utc_seconds(period.begin),
+        "to": format_utc_seconds(period.end),
         "whole": period.whole,
     }
 

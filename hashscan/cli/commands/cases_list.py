@@ -111,7 +111,8 @@ def _where(case: Case) -> str:
 
 def _due(case: Case, now: float) -> str:
     """Return the deadline of a case, with the time that is left or by which it is overdue."""
-    from hashscan.cases.export import format_duration, short_moment
+    from hashscan.cases.export import format_duration
+    from hashscan.timefmt import short_time
 
     if not case.open:
         return "-"
@@ -119,7 +120,7 @@ def _due(case: Case, now: float) -> str:
         return "no clock"
     left = case.due - now
     words = f"in {format_duration(left)}" if left >= 0 else f"OVERDUE by {format_duration(left)}"
-    return f"{short_moment(case.due)} ({words})"
+    return f"{short_time(case.due)} ({words})"
 
 
 def _write(form: str, cases: Iterable[Case], now: float) -> None:
@@ -230,11 +231,11 @@ def show(cases: tuple[int, ...], form: str, state: Path, **deadlines: Any) -> in
 
 
 def _print_event(event: Any) -> None:
-    from hashscan.cases.export import short_moment
+    from hashscan.timefmt import short_time
 
     who = f" by {event.who}" if event.who else ""
     words = f": {event.words}" if event.words else ""
-    click.echo(f"  {short_moment(event.at)} UTC  {escape_control(event.kind + who + words)}")
+    click.echo(f"  {short_time(event.at)} UTC  {escape_control(event.kind + who + words)}")
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))

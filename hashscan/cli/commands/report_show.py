@@ -112,9 +112,9 @@ def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
 
 
 def _when(moment: str) -> str:
-    from hashscan.reports.fields import utc
+    from hashscan.timefmt import readable_time
 
-    return f"{found[:19].replace('T', ' ')} UTC" if (found := utc(moment)) else moment
+    return readable_time(moment)
 
 
 def _most(names: Counter[str]) -> Iterator[str]:

@@ -27,8 +27,8 @@ def status(state: Path) -> int:
     """Show how many files and contents are known, on which filesystems, and when targets were last swept."""
     from hashscan.state.maintenance.vacuum import size_of
     from hashscan.state.queries.overview import overview_of
-    from hashscan.state.store.moments import format_time
     from hashscan.state.store.reading import StateReader
+    from hashscan.timefmt import format_time
 
     with StateReader(state) as reader, reader.reading():
         found = overview_of(reader)

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from hashscan.errors import HashscanError
 from hashscan.lists.durable import replace_file
+from hashscan.timefmt import utc_now
 
 _SCHEMA = 1
 
@@ -42,7 +42,7 @@ def recorded(path: Path) -> Iterator[PullDetails]:
     Raises:
         OSError: the body succeeded, but the record can't be written.
     """
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = utc_now()
     report = PullDetails()
     try:
         yield report

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
@@ -16,6 +15,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadata
 from hashscan.errors import ListTrustError, UnreachableError
 from hashscan.lists.pulling.fetch import TooLongError
 from hashscan.lists.tuf_api import DeserializationError
+from hashscan.timefmt import utc_now
 
 CHECK_CLOCK = (
     "Check this machine's clock. If it is right, ask the list's owner to release anew; the last good version "
@@ -54,9 +54,8 @@ def source_errors(location: str, hidden: Callable[[str], str] = str) -> Iterator
             advice="Check the address, and that no proxy or login page answers in its place.",
         ) from error
     except ExpiredMetadataError as error:
-        clock = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         raise ListTrustError(
-            f"what {location} offers has expired by this machine's clock, {clock}: "
+            f"what {location} offers has expired by this machine's clock, {utc_now()}: "
             f"{_shown(str(error), hidden)}",
             advice=CHECK_CLOCK,
         ) from error

@@ -10,7 +10,7 @@ The template fills the blocks `main` and `footer`, and gets `title` from the cal
 included: it defines the colours as variables (`--ink`, `--soft`, `--line`, `--wash`, `--accent`, one for each
 verdict), and the classes `tiles`, `charts`, `note`, `number`; `bars.html` has a macro for bars. The page's
 Content-Security-Policy allows only these styles and scripts, by their hashes: no `style=` and no `on…=`
-attribute works, and no script may set markup. The filters `number`, `bytes`, `duration`, `moment` and `day`
+attribute works, and no script may set markup. The filters `number`, `bytes`, `duration`, `time` and `day`
 format numbers and times; the filters `name` and `path` show names and paths from strangers, and mark
 characters that are invisible or change the text direction.
 """
@@ -26,7 +26,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hashscan.reports.page.names import marked, marked_path
-from hashscan.reports.page.text import day, duration, format_bytes, moment, number
+from hashscan.reports.page.text import day, duration, format_bytes, number
+from hashscan.timefmt import readable_time
 
 _FRAME = Path(__file__).parent
 
@@ -59,7 +60,7 @@ class Page:
             number=number,
             bytes=format_bytes,
             duration=duration,
-            moment=moment,
+            time=readable_time,
             day=day,
             name=marked,
             path=marked_path,

@@ -40,20 +40,6 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def moment(text: str) -> str:
-    """Format a time of a record in UTC, to the second; return the text unchanged if it is not a time."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return text
-    if found.tzinfo is None:
-        return text
-    try:
-        return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except OverflowError:
-        return text
-
-
 def day(seconds: int) -> str:
     """Format seconds since 1970 as a day in UTC; return the number as text if it is outside the calendar."""
     try:

@@ -21,16 +21,12 @@ from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.reports.summary import FailOn, Summary
 from hashscan.scan.baseline.file import Key, key_of, read_baseline
+from hashscan.timefmt import format_utc
 
 EXPIRY_WARNING = timedelta(days=14)
 """The time before the end of an acceptance in which the scan warns about it."""
 _MESSAGES_MAX = 10
 """The number of accepted matches that each kind of message names."""
-
-
-def format_time(moment: datetime) -> str:
-    """Return a time in the baseline's format."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class BaselineFilter:
@@ -46,7 +42,7 @@ class BaselineFilter:
         """
         self._all = tuple(accepted)
         # All times have one form and are in UTC, so their text order is their time order.
-        self._now, self._soon = format_time(now), format_time(now + EXPIRY_WARNING)
+        self._now, self._soon = format_utc(now), format_utc(now + EXPIRY_WARNING)
         self._in_force = {key_of(one): one for one in self._all if self._now < one.until}
         self._every_match = fail_on == "review"
         self._met: set[Key] = set()

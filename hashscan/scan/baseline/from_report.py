@@ -12,7 +12,7 @@ from hashscan.model import KNOWN_GOOD_CATEGORY, MATCHES_MAX, AcceptedMatch
 from hashscan.reports.names import path_bytes
 from hashscan.reports.report import Report
 from hashscan.scan.baseline.file import REASON_MAX, accepted_match_from, key_of
-from hashscan.scan.baseline.filter import format_time
+from hashscan.timefmt import format_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ def matches_to_accept(
                 "entry": match.get("entry"),
                 "sha256": content,
                 "reason": reason,
-                "until": format_time(until),
+                "until": format_utc(until),
                 "by": by,
-                "since": format_time(now),
+                "since": format_utc(now),
             }
             try:
                 one = accepted_match_from(row)

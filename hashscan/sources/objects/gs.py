@@ -30,6 +30,7 @@ from hashscan.sources.objects.store import (
     StoredObject,
 )
 from hashscan.sources.objects.unsized import bounded
+from hashscan.timefmt import to_nanoseconds
 
 if TYPE_CHECKING:
     import requests
@@ -274,14 +275,12 @@ class _Pages:
 
 
 def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
-    from hashscan.sources.objects.gs_client import moment_ns
-
     compressed = (blob.content_encoding or "identity") != "identity"
     generation = str(blob.generation)
     return StoredObject(
         blob.name.encode("utf-8"),
         UNKNOWN_SIZE if compressed else blob.size,
-        moment_ns(blob.updated),
+        0 if blob.updated is None else to_nanoseconds(blob.updated),
         generation + (COMPRESSED if compressed else ""),
         generation if all_versions else "",
     )

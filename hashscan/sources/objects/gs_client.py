@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -193,8 +193,3 @@ def trouble_of(error: Exception, *, begun: bool = False) -> FileError | Retryabl
         words = f"credentials could not be renewed ({type(error).__name__})"
         return RetryableError(words, reason=Reason.CREDENTIALS)
     return RetryableError(f"the connection failed ({type(error).__name__})")
-
-
-def moment_ns(moment: datetime | None) -> int:
-    """Return a time in nanoseconds since 1970; 0 for None."""
-    return 0 if moment is None else int(moment.timestamp() * 1000) * 1_000_000

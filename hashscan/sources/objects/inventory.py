@@ -22,6 +22,7 @@ from hashscan.errors import TargetError
 from hashscan.model import FolderReason
 from hashscan.sources.objects.inventory_parquet import parquet_rows, require_parquet
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingError, StoredObject
+from hashscan.timefmt import parse_utc, to_nanoseconds
 
 _LONGEST = 1 << 16
 """Maximum characters of one row; an encoded key needs at most three thousand, and no other column is long."""
@@ -198,7 +199,4 @@ def _nanoseconds(text: str) -> int:
     if text.isascii() and text.isdigit():
         # From a Parquet file that doesn't declare these milliseconds as a timestamp.
         return int(text) * 1_000_000
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000) * 1_000_000
+    return to_nanoseconds(parse_utc(text))

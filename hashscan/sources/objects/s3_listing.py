@@ -6,12 +6,12 @@ botocore needs three times as long for this as the scan for everything else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
 from hashscan.sources.objects.store import StoredObject
+from hashscan.timefmt import parse_utc, to_nanoseconds
 
 _ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects must be restored first. For intelligent tiering, this is known only when an
@@ -114,9 +114,6 @@ def _bytes(text: str, *, encoded: bool) -> bytes:
 def _nanoseconds(text: str) -> int:
     """Return a time of S3, such as `2026-01-02T03:04:05.000Z`, in ns since 1970; 0 if it is not valid."""
     try:
-        moment = datetime.fromisoformat(text)
+        return to_nanoseconds(parse_utc(text))
     except ValueError:
         return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000) * 1_000_000

@@ -31,7 +31,7 @@ from hashscan.state.findings.coverage import (
     strength,
 )
 from hashscan.state.inventory.listings import wrapped
-from hashscan.state.store.moments import format_time
+from hashscan.timefmt import format_time
 
 GONE, CHANGED, CLEARED = "gone", "changed", "cleared"
 """Endings of a finding: the file no longer exists, it has other content, or no list accuses it now."""

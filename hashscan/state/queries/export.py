@@ -16,9 +16,9 @@ from hashscan.state.queries.checksums import digests_hold, rows_of
 from hashscan.state.queries.content_search import load
 from hashscan.state.queries.known_files import KnownFile, KnownFiles
 from hashscan.state.queries.known_record import address_fields, identity_fields, seen_fields
-from hashscan.state.store.moments import format_time
 from hashscan.state.store.reading import StateReader
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
+from hashscan.timefmt import format_time
 
 _PLAIN = (
     *("path", "path_b64", "version", "size", "mtime_ns", "etag"),

@@ -8,8 +8,8 @@ from hashscan.reports.records import path_fields
 from hashscan.state.queries.content_search import ContentMatch
 from hashscan.state.queries.known_files import KnownFile, KnownFinding
 from hashscan.state.queries.would_hit import Hit
-from hashscan.state.store.moments import format_time
 from hashscan.state.store.stored_contents import Content
+from hashscan.timefmt import format_time
 
 
 def known_record(item: str, near: ContentMatch, content: Content, file: KnownFile) -> dict[str, Any]:

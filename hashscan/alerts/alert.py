@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hashscan.text import printable
+
 SCHEMA = 1
 """The version of the document; increased when a hook for the older version could misunderstand the newer
 one."""
@@ -95,7 +97,7 @@ class Alert:
 
 def one_line(text: str) -> str:
     """Return the text as one line, escaped so that no terminal, mail program or log reads commands in it."""
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    shown = printable(text)
     return shown if len(shown) <= _LINE_MAX else shown[: _LINE_MAX - 1] + "…"
 
 

@@ -23,6 +23,7 @@ from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import LIST_NAME
 from hashscan.locking import LockFile
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedEntry
+from hashscan.text import is_printable_line
 from hashscan.timefmt import UTC_FORMAT, format_utc
 
 FOLDER = "exceptions"
@@ -62,7 +63,7 @@ def made_exception(
         UsageError: the reason is empty, too long, or not one printable line.
     """
     reason = reason.strip()
-    if not reason or not reason.isprintable() or len(reason) > REASON_MAX:
+    if not reason or not is_printable_line(reason, REASON_MAX):
         raise UsageError(
             "the reason can't be used",
             advice=f"Say in one line of 1 to {REASON_MAX} printable characters why the entry is wrong.",

@@ -13,6 +13,7 @@ from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ListInfo, Poli
 from hashscan.registry import SOURCES
 from hashscan.settings.table_rows import InvalidValueError, read_each, rows_of, unknown_key
 from hashscan.sources.patterns import Patterns
+from hashscan.text import is_printable_line
 
 REASON_MAX = 200
 _USER_MAX = 0xFFFFFFFF
@@ -132,7 +133,7 @@ def _distance(value: object) -> int:
 
 
 def _reason(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > REASON_MAX:
+    if not isinstance(value, str) or not value.strip() or not is_printable_line(value, REASON_MAX):
         raise InvalidValueError(
             f"{str(value)[:60]!r} is no reason",
             f"Say in one printable line of at most {REASON_MAX} characters why.",

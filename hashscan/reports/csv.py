@@ -11,9 +11,10 @@ from typing import BinaryIO
 
 from hashscan.reports.base import ReportFormat
 from hashscan.reports.fields import TYPES, deciding_match, shortcomings, verdict_of
-from hashscan.reports.names import path_bytes, path_text, printable
+from hashscan.reports.names import path_bytes, path_text
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
+from hashscan.text import printable
 from hashscan.timefmt import file_time
 
 COLUMNS = (

@@ -20,9 +20,10 @@ from hashscan.reports.fields import (
     utc,
     verdict_of,
 )
-from hashscan.reports.names import path_bytes, path_text, printable
+from hashscan.reports.names import path_bytes, path_text
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
+from hashscan.text import printable
 
 _FAILURE, _ERROR, _SKIPPED = "failure", "error", "skipped"
 

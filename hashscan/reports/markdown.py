@@ -19,10 +19,11 @@ from hashscan.reports.fields import (
     utc,
     verdict_of,
 )
-from hashscan.reports.names import path_text, printable, shortened
+from hashscan.reports.names import path_text, shortened
 from hashscan.reports.overview import Overview, overview
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
+from hashscan.text import printable
 
 FINDINGS_SHOWN = 100
 """Maximum number of findings: GitHub accepts no summary of more than 1 MiB, and nobody reads one."""

@@ -1,4 +1,4 @@
-"""Show names from strangers (paths, URLs) as plain text, with escapes for unprintable characters."""
+"""Take the names from records (paths, URLs), as bytes and as text."""
 
 from __future__ import annotations
 
@@ -20,24 +20,6 @@ def path_text(record: Record) -> str:
     if "path_b64" in record:
         return path_bytes(record).decode("utf-8", errors="surrogateescape")
     return str(record["path"])
-
-
-def printable(text: str) -> str:
-    r"""Return the text with escapes for characters that can't be printed.
-
-    A byte that is not UTF-8 and an ASCII control character become `\x1b`; others, such as marks that change
-    the direction of writing, become `\u202e` or `\U000e0001`. A backslash is not escaped.
-    """
-    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def shortened(text: str, most: int) -> str:

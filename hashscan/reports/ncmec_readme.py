@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from hashscan.reports.xml_text import printable
+from hashscan.text import printable
 from hashscan.timefmt import format_utc
 
 _TEXT = """\

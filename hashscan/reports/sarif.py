@@ -20,11 +20,12 @@ from hashscan.reports.fields import (
     utc,
     verdict_of,
 )
-from hashscan.reports.names import path_bytes, printable
+from hashscan.reports.names import path_bytes
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 from hashscan.reports.sarif_rules import NOTICE_INDEX, NOTICES, RULE_INDEX, RULES, rule_of
 from hashscan.reports.uris import uri_of
+from hashscan.text import printable
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

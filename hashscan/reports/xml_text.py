@@ -5,6 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote_from_bytes
 from xml.sax.saxutils import escape
 
+from hashscan.text import printable
+
 _KEPT = "".join(c for c in map(chr, range(0x20, 0x7F)) if c != "%")
 
 
@@ -19,12 +21,5 @@ def plain(name: bytes) -> tuple[str, bool]:
 
 def element(name: str, text: str, attributes: str = "") -> str:
     """Return an XML element with a text; characters that XML can't hold are escaped."""
-    return f"<{name}{attributes}>{escape(printable(text))}</{name}>"
-
-
-def printable(text: str) -> str:
-    r"""Return the text with escapes such as `\u202e` for characters that can't be printed; line feeds
-    stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)
+    shown = escape(printable(text, keep="\n"))
+    return f"<{name}{attributes}>{shown}</{name}>"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from hashscan.errors import UsageError
 from hashscan.settings.suggestions import closest_match
+from hashscan.text import is_printable_line
 
 ROWS_MAX = 1000
 
@@ -102,7 +103,7 @@ def printable_line(value: object, longest: int) -> str:
     Raises:
         InvalidValueError: it is not such a line.
     """
-    if not isinstance(value, str) or len(value) > longest or not value.isprintable():
+    if not isinstance(value, str) or not is_printable_line(value, longest):
         raise InvalidValueError(
             f"{str(value)[:60]!r} can't stand there",
             f"Write one printable line of at most {longest} characters.",

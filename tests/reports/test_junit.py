@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.reports.junit import JUnit
-from hashscan.reports.names import printable
 from hashscan.reports.record_lines import line_of
 from hashscan.reports.report import Report
+from hashscan.text import printable
 from tests.reports.checkers import junit_schema
 from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from hashscan.cases.notices.base import Notice
 from hashscan.lists.raw_entries import shown
 from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
+from hashscan.text import is_printable_line
 from hashscan.timefmt import parse_zoned
 
 DIGESTS = ("md5", "sha1", "sha256")
@@ -33,7 +34,7 @@ def url(text: str) -> str:
     """
     text = text.strip()
     found = _URL.fullmatch(text)
-    if found is None or len(text) > _URL_MAX or not text.isprintable() or " " in text:
+    if found is None or not is_printable_line(text, _URL_MAX) or " " in text:
         raise FieldError(
             f"{shown(text)} is no URL: it needs a scheme, no spaces and at most {_URL_MAX} letters"
         )
@@ -64,7 +65,7 @@ def printable_line(field: str, text: str) -> str:
         FieldError: the text is too long, or has control characters.
     """
     text = text.strip()
-    if len(text) > _WORDS_MAX or not text.isprintable():
+    if not is_printable_line(text, _WORDS_MAX):
         raise FieldError(f"{field} {shown(text)} is no line of at most {_WORDS_MAX} printable letters")
     return text
 

@@ -130,7 +130,7 @@ def _findings(console: Console, seen: Overview) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from hashscan.reports.names import printable
+    from hashscan.text import printable
 
     title = f"{seen.total} findings" if seen.total > 1 else "1 finding"
     if seen.total > len(seen.findings):
@@ -171,7 +171,7 @@ def _finding(record: Record, with_customers: bool) -> list[str]:
 def _line(console: Console, name: str, words: str) -> None:
     from rich.text import Text
 
-    from hashscan.reports.names import printable
+    from hashscan.text import printable
 
     told = Text(f"{name:13} ", style="bold red" if name == "incomplete" else "bold")
     console.print(told.append(printable(words), style="not bold"), soft_wrap=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hashscan.model import ListInfo
+from hashscan.text import printable
 
 ROWS_SHOWN = 50
 """Rows of a table at most; the report has all of them."""
@@ -19,13 +20,7 @@ _LONGEST = 100_000
 
 def escape_control(text: str) -> str:
     """Return the text with all characters escaped that are not printable, as a terminal could obey them."""
-    return "".join(c if c.isprintable() else f"\\x{_byte_of(c):02x}" for c in text)
-
-
-def _byte_of(character: str) -> int:
-    """Return the undecodable byte that a character stands for in a file name, else its code point."""
-    number = ord(character)
-    return number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number
+    return printable(text)
 
 
 def escape_lines(text: str) -> str:

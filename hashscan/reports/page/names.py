@@ -6,7 +6,7 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-from hashscan.reports.names import printable
+from hashscan.text import printable
 
 _SPACES = frozenset("\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}")
 """Spaces that our own numbers contain; in a path they must be marked."""

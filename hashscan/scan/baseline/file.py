@@ -19,6 +19,7 @@ from hashscan.errors import OutputError, UsageError
 from hashscan.lists.durable import PRIVATE_FILE, replace_file
 from hashscan.lists.manifest import LIST_NAME
 from hashscan.model import ENTRY_ID_MAX, AcceptedMatch
+from hashscan.text import is_printable_line
 
 FORMAT = "hashscan-baseline"
 VERSION = 1
@@ -197,7 +198,7 @@ def accepted_match_from(row: object) -> AcceptedMatch:
         if not _TIME.fullmatch(texts[key]):
             raise ValueError(f"key {key!r} is no time such as 2027-01-31T00:00:00Z")
     for key, most in (("reason", REASON_MAX), ("by", _BY_MAX)):
-        if not texts[key].strip() or not texts[key].isprintable() or len(texts[key]) > most:
+        if not texts[key].strip() or not is_printable_line(texts[key], most):
             raise ValueError(f"key {key!r} is not one printable line")
     return AcceptedMatch(**{field: texts[key] for key, field in _KEYS.items()})
 

@@ -12,6 +12,7 @@ from hashscan.model import KNOWN_GOOD_CATEGORY, MATCHES_MAX, AcceptedMatch
 from hashscan.reports.names import path_bytes
 from hashscan.reports.report import Report
 from hashscan.scan.baseline.file import REASON_MAX, accepted_match_from, key_of
+from hashscan.text import is_printable_line
 from hashscan.timefmt import format_utc
 
 
@@ -49,7 +50,7 @@ def matches_to_accept(
         OutputError: the report can't be read.
     """
     reason = reason.strip()
-    if not reason or not reason.isprintable() or len(reason) > REASON_MAX:
+    if not reason or not is_printable_line(reason, REASON_MAX):
         raise UsageError(
             "the reason can't be used",
             advice=f"Say in one line of 1 to {REASON_MAX} printable characters why it is accepted.",

@@ -1,0 +1,33 @@
+"""Show and check text from strangers."""
+
+from __future__ import annotations
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return the text with escapes for characters that can't be printed.
+
+    A byte that is not UTF-8 (a lone surrogate from `surrogateescape`) and an ASCII control character become
+    `\x1b`; others, such as marks that change the direction of writing, become `\u202e` or `\U000e0001`. A
+    backslash is not escaped.
+
+    Args:
+        text: untrusted text, such as a file name, which a terminal, log, mail program or browser could obey.
+        keep: unprintable characters that stay, such as line feeds.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def is_printable_line(text: str, longest: int) -> bool:
+    """Return True if a text is at most one printable line of that many characters; it may be empty."""
+    return len(text) <= longest and text.isprintable()

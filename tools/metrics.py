@@ -74,7 +74,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"quarantine", "reports", "settings"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),
-    frozenset({"locking", "text", "timefmt"}),
+    frozenset({"locking", "secret_files", "text", "timefmt"}),
     frozenset({"model", "errors", "process", "bytecode"}),
 )
 """From top to bottom, as in ARCHITECTURE.md. A package imports from the layers below its own only."""

@@ -12,8 +12,8 @@ import click
 
 from hashscan.cli.options.base import TableOption
 from hashscan.errors import UsageError
+from hashscan.secret_files import secret_lines
 from hashscan.settings.alerts import NO_ALERTS, AlertSettings
-from hashscan.settings.secrets import secret_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
 

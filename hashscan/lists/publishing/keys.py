@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 from hashscan.errors import UsageError
 from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_folder
 from hashscan.lists.layout import private_folder
+from hashscan.secret_files import read_secret
 
 if TYPE_CHECKING:
     from hashscan.lists.tuf_api import CryptoSigner
@@ -120,23 +119,15 @@ def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
     """Load one key.
 
     Raises:
-        UsageError: the file is accessible to others, or the passphrase is wrong, missing or not needed.
-        OSError: the file can't be read.
+        UsageError: the file can't be read or is accessible to others, or the passphrase is wrong, missing or
+            not needed.
     """
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from hashscan.lists.tuf_api import CryptoSigner
 
-    with path.open("rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        pem = file.read()
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageError(
-            f"others than its owner may read or write the key {path}",
-            advice=f"If it can still be trusted: chmod 600 {path} (a file system without permissions "
-            "can be mounted with umask=077)",
-        )
+    pem = read_secret(path, "a signing key")
     try:
         key = serialization.load_pem_private_key(pem, passphrase or None)
     except TypeError as error:  # a passphrase is missing or not needed

@@ -6,19 +6,16 @@ Only the places are stored with a list. The secrets are read for each pull and n
 from __future__ import annotations
 
 import base64
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hashscan.errors import UsageError
+from hashscan.secret_files import read_secret
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_FILE_MAX = 1 << 16
-"""Largest size of a credentials file in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ def read_credentials(places: CredentialSources, environ: Mapping[str, str]) -> C
     """
     if places.certificate:
         # The file with the key must be private; a certificate alone may be readable by all.
-        _private_bytes(places.key or places.certificate, "the client key")
+        read_secret(Path(places.key or places.certificate), "the client key")
     authorization: str | None = None
     secrets: tuple[str, ...] = ()
     token = _secret(places.token_file, places.token_variable, environ, "the token")
@@ -133,7 +130,7 @@ def read_credentials(places: CredentialSources, environ: Mapping[str, str]) -> C
 def _secret(file: str | None, variable: str | None, environ: Mapping[str, str], what: str) -> str | None:
     """Return the first line of a private file, or a variable's value; None if neither is named."""
     if file:
-        line = _private_bytes(file, what).split(b"\n")[0].rstrip(b"\r")
+        line = read_secret(Path(file), what).split(b"\n")[0].rstrip(b"\r")
         return line.decode("utf-8", "surrogateescape")
     if variable:
         if not environ.get(variable):
@@ -143,32 +140,3 @@ def _secret(file: str | None, variable: str | None, environ: Mapping[str, str], 
             )
         return environ[variable]
     return None
-
-
-def _private_bytes(name: str, what: str) -> bytes:
-    """Return the content of a file that only its owner may read or write.
-
-    Raises:
-        UsageError: there is no such file, or it is accessible to others, too long or not readable.
-    """
-    path = Path(name)
-    try:
-        # Non-blocking, in case it is a FIFO.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise UsageError(f"{what} can't be in {path}, which is no file", advice="Name a file.")
-            if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise UsageError(
-                    f"others than its owner may read or write {path} with {what}",
-                    advice=f"If it can still be trusted: chmod 600 {path}",
-                )
-            data = stream.read(_FILE_MAX + 1)
-    except OSError as error:
-        raise UsageError(
-            f"{what} can't be read from {path}: {error.strerror}", advice="Name a file this user may read."
-        ) from error
-    if len(data) > _FILE_MAX:
-        raise UsageError(f"{path} is too long to hold {what}", advice="Name the file that holds it.")
-    return data

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashscan.errors import UsageError
+from hashscan.secret_files import read_secret
 from hashscan.settings.cluster import ClusterSettings
 
 if TYPE_CHECKING:
@@ -88,17 +87,12 @@ def security_of(cluster: ClusterSettings) -> Security:
 
 
 def _check_files(ca: Path, cert: Path, key: Path) -> None:
-    for path in (ca, cert, key):
+    for path in (ca, cert):
         try:
-            with path.open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
+            path.open("rb").close()
         except OSError as error:
             raise UsageError(f"can't read {path}: {error.strerror}", advice="Name a PEM file.") from error
-        if path == key and stat.S_IMODE(mode) & 0o007:
-            raise UsageError(
-                f"{key} can be read by every user of this machine, and whoever has it owns the cluster",
-                advice=f"Run `chmod 600 {key}`; if others may have read it, make another.",
-            )
+    read_secret(key, "the cluster's key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(ca)

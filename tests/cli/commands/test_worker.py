@@ -67,7 +67,7 @@ def test_keys_that_can_not_be_used(certificates: Cluster, run: Run, tmp_path: Pa
         return ran.err
 
     certificates.key.chmod(0o644)
-    assert "can be read by every user" in refused(*certificates.certificates)
+    assert "others than its owner" in refused(*certificates.certificates)
     certificates.key.chmod(0o600)
     ca = ("--cluster-ca", certificates.authority.file)
     cert, key = ("--cluster-cert", certificates.cert), ("--cluster-key", certificates.key)

@@ -55,7 +55,7 @@ def test_keys_that_cant_be_meant_are_refused(tmp_path: Path) -> None:
         load_key(tmp_path, "targets", None)
     make_online_keys(tmp_path, None)
     path = tmp_path / "targets.pem"
-    path.chmod(0o640)
+    path.chmod(0o620)
     with pytest.raises(UsageError, match="others than its owner"):
         load_key(tmp_path, "targets", None)
     path.chmod(0o600)

@@ -49,7 +49,7 @@ def test_what_is_no_login(tmp_path: Path, content: bytes) -> None:
         read_credentials(CredentialSources(login_file=private(tmp_path / "t", content)), {})
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666, 0o601])
+@pytest.mark.parametrize("mode", [0o604, 0o620, 0o660, 0o666, 0o601])
 def test_files_that_others_may_use_are_refused(tmp_path: Path, mode: int) -> None:
     path = Path(private(tmp_path / "secret", b"hunter2"))
     path.chmod(mode)

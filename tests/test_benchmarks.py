@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,25 +11,37 @@ from pathlib import Path
 import pytest
 
 from tests.pictures import encoded, scene
-from tests.viewer_attacks import ATTACKS
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-UPLOADS = Path(__file__).parents[1] / "examples" / "uploads"
+ROOT = Path(__file__).parents[1]
+UPLOADS = ROOT / "examples" / "uploads"
 
 BURN = "import time\nwhile time.process_time() < 0.4: pass"
 
 
 def run_with_measure(code: str, scratch: Path) -> str:
     """Run code that has `measure` and `scratch`, in a process of its own: it changes whom it is parent of."""
-    start = "import json, pathlib, sys, measure; measure.adopt_orphans()\n"
+    start = "import json, pathlib, sys; from benchmarks.lib import measure; measure.adopt_orphans()\n"
     start += f"scratch = pathlib.Path({str(scratch)!r})\n"
     done = subprocess.run(
         [sys.executable, "-c", start + textwrap.dedent(code)],
-        cwd=BENCHMARKS,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
+    return done.stdout
+
+
+def benchmark(name: str, *arguments: str | Path) -> str:
+    """Run a benchmark, and return its standard output."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -76,7 +87,7 @@ def test_pinned_blas_code_is_taken_out_of_the_environment(tmp_path: Path) -> Non
 def test_no_content_comes_twice(tmp_path: Path) -> None:
     said = run_with_measure(
         f"""
-        import corpus
+        from benchmarks.lib import corpus
         corpus.lay_out(pathlib.Path({str(UPLOADS)!r}), scratch / "work", 2)
         print(json.dumps([path.read_bytes().hex() for path in corpus.regular_files(scratch / "work")]))
         """,
@@ -88,7 +99,9 @@ def test_no_content_comes_twice(tmp_path: Path) -> None:
 
 
 def test_a_random_list_has_as_many_entries_of_every_algorithm(tmp_path: Path) -> None:
-    said = run_with_measure("import corpus; print(''.join(corpus.random_list(400)))", tmp_path)
+    said = run_with_measure(
+        "from benchmarks.lib import corpus; print(''.join(corpus.random_list(400)))", tmp_path
+    )
     header, *rows = said.split()
     assert header == "id,algorithm,value,category"
     algorithms = [row.split(",")[1] for row in rows]
@@ -100,29 +113,19 @@ def test_a_random_list_has_as_many_entries_of_every_algorithm(tmp_path: Path) ->
 
 def test_pictures_stay_pictures_in_the_copies(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    command: list[str | Path] = [
-        sys.executable,
-        BENCHMARKS / "sweep.py",
-        UPLOADS,
-        "--copies",
-        "2",
-        "--runs",
-        "1",
-    ]
-    only = ["--only", "floor", "--only", "sha256sum"]
-    done = subprocess.run([*command, *only, "--json", report], capture_output=True, text=True, check=True)
+    few = ("--copies", "2", "--runs", "1", "--only", "floor", "--only", "sha256sum")
+    said = benchmark("scan.photographs", UPLOADS, *few, "--json", report)
     floor, sums = sorted(json.loads(report.read_text())["results"], key=lambda result: result["name"])
     assert floor["files"] == sums["files"] == 30
     # In each copy: two texts and one truncated picture.
     assert floor["runs"][0]["undecoded"] == 6
-    assert "sha256sum" in done.stdout
+    assert "sha256sum" in said
 
 
 def test_small_files_come_to_ratios_with_targets(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    command = [sys.executable, BENCHMARKS / "small_files.py", UPLOADS, "--runs", "1", "--work", tmp_path]
-    sizes = ["--texts", "30", "--pictures", "20", "--json", report]
-    done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=True)
+    few = ("--texts", "30", "--pictures", "20", "--runs", "1")
+    said = benchmark("scan.small_files", UPLOADS, *few, "--work", tmp_path, "--json", report)
     found = json.loads(report.read_text())
     assert [(result["files"], result["runs"][0].get("undecoded")) for result in found["results"]] == [
         (30, 0),
@@ -131,14 +134,13 @@ def test_small_files_come_to_ratios_with_targets(tmp_path: Path) -> None:
         (20, 0),
     ]
     assert [ratio["at most"] for ratio in found["ratios"]] == [6, None, 1.5, None]
-    assert "target 1.500: missed" in done.stdout
+    assert "target 1.500: missed" in said
 
 
 def test_two_versions_are_compared_over_each_kind_of_files(tmp_path: Path) -> None:
-    command = [sys.executable, BENCHMARKS / "versions.py", UPLOADS, "--before", sys.executable]
-    sizes = ["--copies", "1", "--texts", "20", "--pictures", "10", "--runs", "1", "--work", tmp_path]
-    done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=True)
-    lines = [line.partition(" files ")[0].rsplit(maxsplit=1) for line in done.stdout.splitlines()[1:]]
+    few = ("--copies", "1", "--texts", "20", "--pictures", "10", "--runs", "1")
+    said = benchmark("scan.versions", UPLOADS, "--before", sys.executable, *few, "--work", tmp_path)
+    lines = [line.partition(" files ")[0].rsplit(maxsplit=1) for line in said.splitlines()[1:]]
     assert [(kind, int(files) > 0) for kind, files in lines] == [
         ("photographs", True),
         ("texts", True),
@@ -149,15 +151,8 @@ def test_two_versions_are_compared_over_each_kind_of_files(tmp_path: Path) -> No
 
 def test_every_index_finds_the_same_and_each_part_comes_to_a_figure(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    command: list[str | Path] = [
-        sys.executable,
-        BENCHMARKS / "matching.py",
-        "--skip-peers",
-        "--work",
-        tmp_path,
-    ]
-    sizes = ["--entries", "21000", "--batch", "16", "--rounds", "1", "--seconds", "0.001", "--sample", "4"]
-    done = subprocess.run([*command, *sizes, "--json", report], capture_output=True, text=True, check=True)
+    few = ("--entries", "21000", "--batch", "16", "--rounds", "1", "--seconds", "0.001", "--sample", "4")
+    said = benchmark("index.queries", "--skip-peers", *few, "--work", tmp_path, "--json", report)
     rows = json.loads(report.read_text())["results"]
     parts = {"compile", "near", "exact", "workers", "growth", "takeover", "check"}
     assert {row["part"] for row in rows} == parts
@@ -167,17 +162,18 @@ def test_every_index_finds_the_same_and_each_part_comes_to_a_figure(tmp_path: Pa
     assert hits["copied"] >= 5250
     assert hits["near-duplicate"] >= 10
     assert hits["miss"] == 0
-    assert "hashscan check DIGEST" in done.stdout
+    assert "hashscan check DIGEST" in said
 
 
 def test_an_index_that_misses_a_neighbour_is_told(tmp_path: Path) -> None:
     said = run_with_measure(
         """
-        import argparse, numpy, matching, ours, digests
+        import argparse, numpy
+        from benchmarks.index import digests, queries
         options = argparse.Namespace(
             skip=[], threshold=[31], batch=4, rounds=1, seconds=0.001, sample=8, entries=[500]
         )
-        bench = matching.Bench(options, scratch, "")
+        bench = queries.Bench(options, scratch, "")
         held = digests.uniform(500, 32, 64, 31)
         bench.keep("pdq", held, "uniform")
         for name, values in held.queries.items():
@@ -185,7 +181,7 @@ def test_an_index_that_misses_a_neighbour_is_told(tmp_path: Path) -> None:
         # The list lacks what the brute force is told of.
         more = digests.DigestSet(numpy.concatenate((held.entries, held.entries[:1])), held.queries)
         numpy.save(bench.queries("hit"), held.queries["hit"])
-        matching.near(bench, 500, "uniform", more)
+        queries.near(bench, 500, "uniform", more)
         print(json.dumps([row["exact"] for row in bench.rows if row.get("queries") == "hit"]))
         """,
         tmp_path,
@@ -196,7 +192,8 @@ def test_an_index_that_misses_a_neighbour_is_told(tmp_path: Path) -> None:
 def test_brute_force_is_right(tmp_path: Path) -> None:
     said = run_with_measure(
         """
-        import numpy, digests
+        import numpy
+        from benchmarks.index import digests
         held = digests.clustered(2000, 32, 8)
         wrong = 0
         for values in held.queries.values():
@@ -215,7 +212,8 @@ def test_brute_force_is_right(tmp_path: Path) -> None:
 def test_digests_lie_as_near_as_they_say(tmp_path: Path) -> None:
     said = run_with_measure(
         """
-        import numpy, digests
+        import numpy
+        from benchmarks.index import digests
         rng = numpy.random.default_rng(1)
         start = numpy.zeros((5000, 16), dtype=numpy.uint8)
         bits = numpy.bitwise_count(digests.flipped(start, 9, rng)).sum(axis=1)
@@ -230,7 +228,7 @@ def test_digests_lie_as_near_as_they_say(tmp_path: Path) -> None:
 def test_an_environment_that_lacks_a_package_is_made_anew(tmp_path: Path) -> None:
     said = run_with_measure(
         """
-        import peers
+        from benchmarks.lib import peers
         print(peers.is_ready(scratch))
         (scratch / peers.READY).write_text("".join(f"{name.upper()}==1\\n" for name in peers.PACKAGES))
         print(peers.is_ready(scratch))
@@ -242,83 +240,10 @@ def test_an_environment_that_lacks_a_package_is_made_anew(tmp_path: Path) -> Non
     assert said.split() == ["False", "True", "False"]
 
 
-def test_imports_are_timed_and_their_memory_told(tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    command: list[str | Path] = [sys.executable, BENCHMARKS / "imports.py", "--bytes", "100000"]
-    done = subprocess.run(
-        [*command, "--work", tmp_path, "--json", report], capture_output=True, text=True, check=True
-    )
-    runs = json.loads(report.read_text())
-    assert [(run["mix"], run["name"]) for run in runs] == [
-        (mix, name)
-        for mix in ("shared", "worst")
-        for name in ("hashscan lists import", "ijson alone", "json.loads")
-    ]
-    assert all(run["wall"] > 0 and run["cpu"] > 0 and run["peak"] > 5_000_000 for run in runs)
-    assert done.stdout.count("\n") == 8
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
-
-
-def test_the_files_to_import_are_of_the_mix_they_say(tmp_path: Path) -> None:
-    said = run_with_measure(
-        """
-        import imports
-        for mix in imports.MIXES:
-            count = imports.generate(scratch / mix, mix, 200_000)
-            media = json.loads((scratch / mix).read_bytes())["value"]
-            pictures = sum("PhotoDNA" in medium for medium in media)
-            hits = sum(medium["Category"] in (1, 2, 3) for medium in media)
-            assert len(media) == count and len({medium["MD5"] for medium in media}) == count
-            print(round(hits / count, 1), round(pictures / count, 1))
-        """,
-        tmp_path,
-    )
-    assert said.split() == ["0.5", "0.8", "1.0", "1.0"]
-
-
-@pytest.mark.slow
-def test_what_a_list_costs_comes_to_figures(tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    command: list[str | Path] = [sys.executable, BENCHMARKS / "lists.py", "--entries", "300000"]
-    done = subprocess.run(
-        [*command, "--work", tmp_path, "--json", report], capture_output=True, text=True, check=True
-    )
-    found = json.loads(report.read_text())
-    assert [step["name"] for step in found["steps"] if step["killed"]] == [
-        "subscriber: first pull, cut at half"
-    ]
-    figures = found["figures"]
-    assert 400_000 < figures["increment, MB transferred"] * 1e6 < 1_000_000
-    # So small a list has few shards, and the one under way when the pull was killed is fetched again.
-    assert figures["resumed pull, share of the first transferred"] < 0.95
-    assert figures["peak memory of any process, MB"] < 300
-    assert "increment, seconds to pull" in done.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
-
-
-def test_a_table_of_odd_files(tmp_path: Path) -> None:
-    whole = (UPLOADS / "bob" / "shop" / "mug.png").read_bytes()
-    (tmp_path / "whole").write_bytes(whole)
-    (tmp_path / "cut").write_bytes(whole[:-100])
-    (tmp_path / "other").write_bytes(b"\xff\x0a" + bytes(64))
-    # Targa has nothing at its start to be told by, but Pillow tries.
-    (tmp_path / "targa").write_bytes(bytes((0, 0, 2, *[0] * 9, 8, 0, 8, 0, 24, 0)) + bytes(8 * 8 * 3))
-    (tmp_path / "text").write_bytes(b"no picture")
-    done = subprocess.run(
-        [sys.executable, "odd.py", str(tmp_path)], cwd=BENCHMARKS, capture_output=True, text=True, check=True
-    )
-    lines = done.stdout.splitlines()
-    assert "| all 5 | 1 | 1 | 1 | 2 |" in lines
-    assert "| PNG | 1 | 1 | 0 | 0 |" in lines
-    assert "| cut | PNG | in part | truncated picture |" in lines
-    assert "| other | JPEG XL | not hashed | picture format not supported |" in lines
-    assert lines[-1] == "No pictures to hashscan, but to Pillow: targa (TGA)"
-
-
 def test_structured_pictures_are_the_same_every_time_and_differ(tmp_path: Path) -> None:
     said = run_with_measure(
         """
-        import structured
+        from benchmarks.recall import structured
         named = list(structured.names(3 * len(structured.KINDS)))
         drawn = [structured.drawn(*name) for name in named]
         print(drawn == [structured.drawn(*name) for name in named], len(set(drawn)) == len(named))
@@ -331,7 +256,8 @@ def test_structured_pictures_are_the_same_every_time_and_differ(tmp_path: Path) 
 def test_recall_counts_what_lies_within_the_threshold(tmp_path: Path) -> None:
     said = run_with_measure(
         """
-        import numpy, recall_figures as figures
+        import numpy
+        from benchmarks.recall import figures
 
         def line(*digests):
             return json.dumps([[f"{value:064x}", 100, *what] for value, *what in digests])
@@ -369,10 +295,7 @@ def test_recall_from_pictures_to_a_table(tmp_path: Path) -> None:
     # The same again, which is to be left out.
     (pictures / "copy.jpg").write_bytes(encoded(scene(0), quality=60))
     report = tmp_path / "report.json"
-    command: list[str | Path] = [sys.executable, BENCHMARKS / "recall.py", pictures, "--skip-peers"]
-    done = subprocess.run(
-        [*command, "--structured", "11", "--json", report], capture_output=True, text=True, check=True
-    )
+    said = benchmark("recall.recall", pictures, "--skip-peers", "--structured", "11", "--json", report)
     results = json.loads(report.read_text())
     assert results["photos"] == 2
     assert results["left out"] == [["0.jpg", "copy.jpg"]]
@@ -380,20 +303,14 @@ def test_recall_from_pictures_to_a_table(tmp_path: Path) -> None:
     assert len(found) >= 20
     assert found["jpeg 50"] == found["mirrored"] == found["pad 10% orange"] == 1
     assert found["crop 20%"] == 0
-    assert "copy.jpg" in done.stdout
+    assert "copy.jpg" in said
 
 
 class TestBillion:
     """Arithmetic, so that it can be checked by hand."""
 
     def paragraph(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", BENCHMARKS / "billion.py", *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+        return benchmark("buckets.billion", *arguments)
 
     def test_cores_bind(self) -> None:
         # A machine does 1,000 a second; 10⁹ in 100 hours are 2,778 a second.
@@ -455,7 +372,8 @@ class TestBillion:
 def test_what_a_core_does_follows_from_processor_time_without_the_start_up(tmp_path: Path) -> None:
     said = run_with_measure(
         """
-        import bucket_rates, results
+        from benchmarks.buckets import rates as bucket_rates
+        from benchmarks.lib import results
         def result(what, files, size, cpu):
             made = results.Result(f"hashscan {what}", files, files * size)
             # However long it took by the clock, and whatever others did meanwhile.
@@ -486,138 +404,57 @@ def test_what_a_core_does_follows_from_processor_time_without_the_start_up(tmp_p
 def test_a_bucket_s_rates_can_be_reckoned_with(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     few = ["--pictures", "1000", "--plain", "8000", "--large", "40", "--keys", "80000", "--runs", "1"]
-    done = subprocess.run(
-        [sys.executable, BENCHMARKS / "bucket_rates.py", UPLOADS, *few, "--json", report],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    said = benchmark("buckets.rates", UPLOADS, *few, "--json", report)
     found = json.loads(report.read_text())
     assert all(rate > 0 for rate in found["rates"].values())
     assert [result["files"] for result in found["results"]] == [1000, 1000, 8000, 8000, 40, 40, 80000]
-    assert "pictures: hashscan CPU / obstore and a loop CPU" in done.stdout
-    assert "keys that are only listed" in done.stdout
+    assert "pictures: hashscan CPU / obstore and a loop CPU" in said
+    assert "keys that are only listed" in said
     plan = ["--cores", "16", "--network", "10", "--hours", "24", "--rates", report]
-    said = subprocess.run(
-        [sys.executable, BENCHMARKS / "billion.py", *plan], capture_output=True, text=True, check=True
-    ).stdout
-    assert "A billion objects of " in said
-
-
-def test_a_cluster_is_timed_with_all_its_processes(tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    command: list[str | Path] = [
-        sys.executable,
-        BENCHMARKS / "cluster.py",
-        UPLOADS,
-        "--copies",
-        "1",
-        "--runs",
-        "1",
-    ]
-    done = subprocess.run(
-        [*command, "--entries", "100", "--work", tmp_path, "--json", report],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    local, cluster = json.loads(report.read_text())["results"]
-    assert local["files"] == cluster["files"] == 15
-    assert local["runs"][0]["cpu"] > 0.5
-    assert cluster["runs"][0]["cpu"] > 0.5
-    assert "cluster wall / local wall" in done.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert "A billion objects of " in benchmark("buckets.billion", *plan)
 
 
 def test_sweeps_of_a_bucket_beside_plain_downloads(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    command: list[str | Path] = [sys.executable, BENCHMARKS / "objects.py", "--objects", "300", "--far", "5"]
-    done = subprocess.run(
-        [*command, "--runs", "1", "--json", report], capture_output=True, text=True, check=True
-    )
+    few = ("--objects", "300", "--far", "5", "--runs", "1")
+    said = benchmark("buckets.objects", *few, "--json", report)
     found = json.loads(report.read_text())
     assert [result["files"] for result in found["results"]] == [300, 300, 5, 5]
     assert 50e6 < found["memory"] < 500e6
     assert next(line["label"] for line in found["ratios"]) == "hashscan wall / obstore and a loop wall"
-    assert "memory of all processes, MB" in done.stdout
-
-
-def test_a_second_sweep_of_a_bucket_downloads_nothing(tmp_path: Path) -> None:
-    command: list[str | Path] = [sys.executable, BENCHMARKS / "unchanged_bucket.py", "--objects", "1500"]
-    done = subprocess.run(
-        [*command, "--again", "1", "--work", tmp_path], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = (line.split() for line in done.stdout.splitlines() if line.strip()[:2] in {"1 ", "2 "})
-    assert (first[4], first[5], second[4], second[5]) == ("1,500", "0", "0", "1,500")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_nights_are_counted(tmp_path: Path) -> None:
-    command: list[str | Path] = [sys.executable, BENCHMARKS / "nights.py", "--files", "300"]
-    done = subprocess.run(
-        [*command, "--files-per-second", "100", "--budget", "2", "--work", tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    totals = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("all ")]
-    assert totals == [["all", "300"], ["all", "300"]]
+    assert "memory of all processes, MB" in said
 
 
 @pytest.mark.slow
 def test_a_reader_is_timed_alone_and_beside_others(tmp_path: Path) -> None:
-    few = ["--files", "2", "--size", "1000000", "--seconds", "0.5", "--runs", "1"]
-    done = subprocess.run(
-        [sys.executable, BENCHMARKS / "neighbour.py", *few, "--only", "hashscan --limit", "--work", tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count(", by itself: ") == 2
-    assert done.stdout.count("MB/s ") >= 8
+    few = ("--files", "2", "--size", "1000000", "--seconds", "0.5", "--runs", "1")
+    said = benchmark("scan.neighbour", *few, "--only", "hashscan --limit", "--work", tmp_path)
+    assert said.count(", by itself: ") == 2
+    assert said.count("MB/s ") >= 8
     assert not list(tmp_path.iterdir())
 
 
 def test_documents_are_timed_beside_their_peers(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "reports.py", "--findings", "50", "--repeats", "1",
-         "--only", "csv", "--only", "xarf", "--work", str(tmp_path)],
-        cwd=BENCHMARKS, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    few = ("--findings", "50", "--repeats", "1", "--only", "csv", "--only", "xarf")
+    said = benchmark("reports.documents", *few, "--work", tmp_path)
     for name in ("csv", "xarf", "loop: json, csv", "json.loads alone"):
-        assert f"\n{name} " in done.stdout
-    assert "a second" in done.stdout
+        assert f"\n{name} " in said
+    assert "a second" in said
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-def test_viewers_compares_with_what_a_browser_shows(tmp_path: Path) -> None:
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no chromium here")
-    work, files = tmp_path / "work", tmp_path / "files"
-    work.mkdir()
-    files.mkdir()
-    for name in ("alpha.png", "profile.jpg", "gamma.png", "cleared.gif"):
-        (files / name).write_bytes(ATTACKS[name]())
-    (files / "text.txt").write_text("no picture")
-    done = subprocess.run(
-        [sys.executable, "viewers.py", str(files), "--json", str(work / "found.json")],
-        cwd=BENCHMARKS,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads((work / "found.json").read_text())
-    white = {one["name"]: one for one in found if one["background"] == "white"}
-    assert set(white) == {"alpha.png", "profile.jpg", "gamma.png", "cleared.gif"}
-    # By what a browser shows; as they are stored they are other pictures, or none.
-    assert all(one["found"] for one in white.values() if one["quality"] >= 50)
-    assert white["profile.jpg"]["quality"] >= 50
-    assert white["profile.jpg"]["stored"] > 31
-    assert "found or undecoded" in done.stdout
+@pytest.mark.parametrize(
+    ("name", "few", "line"),
+    [
+        ("scan.c_twins", ("--runs", "1"), "listing of "),
+        ("cases.ledger", ("--number", "50", "--repeats", "1"), "notices become cases "),
+        ("state.lookup", ("--contents", "500", "--repeats", "1"), "lookup pdq within 31 "),
+        (
+            "state.confirming",
+            ("--contents", "500", "--entries", "50", "--new", "5", "--repeats", "1"),
+            "compared ",
+        ),
+    ],
+)
+def test_others_come_to_figures(name: str, few: tuple[str, ...], line: str) -> None:
+    assert any(each.startswith(line) for each in benchmark(name, *few).splitlines())

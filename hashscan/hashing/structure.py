@@ -2,8 +2,8 @@
 
 Tables, screens of text, codes, charts and logos have much contrast, so PDQ gives them a high quality. But
 they consist of a few grey levels or of rows and columns, and at 64x64 all pictures with the same layout look
-much the same. Measured over photos and pictures drawn by code; `benchmarks/recall.py` shows the cost and
-benefit.
+much the same. Measured over photos and pictures drawn by code; `benchmarks/recall/recall.py` shows the cost
+and benefit.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from hashscan.model import ALGORITHMS, ExceptedEntry, Match
 TIGHT_THRESHOLD = 21
 """Largest distance in bits for pictures that were turned, mirrored or trimmed, for single planes and those
 whose contrast was raised. A query costs a tenth of one at 31, and these are most of the queries; see
-`benchmarks/recall.py` for what it finds.
+`benchmarks/recall/recall.py` for what it finds.
 """
 
 

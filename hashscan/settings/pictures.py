@@ -13,7 +13,8 @@ from hashscan.settings.values import require_positive
 
 SUGGESTED_REVIEW_THRESHOLD = 52
 """The suggested distance in bits of PDQ. Four of five photos are within this distance after 5 % was
-cropped from them or 15 % covered by a caption, and no unrelated ones are; see `benchmarks/recall.py`."""
+cropped from them or 15 % covered by a caption, and no unrelated ones are; see
+`benchmarks/recall/recall.py`."""
 SandboxMode = Literal["required", "auto", "off"]
 
 

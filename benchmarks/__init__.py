@@ -1,0 +1,5 @@
+"""Benchmarks by subject; run one from the top folder as a module: `python -m benchmarks.scan.versions`.
+
+Each module names its input and the figures that it prints; the documents cite those that they quote. `lib` is
+shared. The tests run each with few items.
+"""

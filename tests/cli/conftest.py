@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.later import CLOCK, seconds_later
+from tests.cli.later import CLOCK, code_for_seconds, seconds_later
 from tests.pictures import encoded, scene
+from tests.prefork import PREFORK
 
 COMMAND = [sys.executable, "-m", "hashscan"]
 
@@ -60,20 +61,34 @@ def age(state: Path) -> Callable[[], None]:
     return lambda: seconds_later(state.parent / CLOCK, 3)
 
 
+FORKED = {"cwd", "input", "stdin", "stdout"}
+"""Options of `subprocess.run` with which a command can be forked."""
+
+
 def runner(state: Path) -> Run:
     """What runs commands with a state folder; sweeps have one worker, as each begins a decoder of its own."""
 
     def run(*arguments: object, env: Mapping[str, str] | None = None, **options: Any) -> Ran:
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            env=environment(state, {"HASHSCAN_WORKERS": "1", **(env or {})}),
-            capture_output="stdout" not in options,
-            text=True,
-            timeout=120,
-            check=False,
-            **({"stderr": subprocess.PIPE} if "stdout" in options else {}),
-            **options,
-        )
+        variables = environment(state, {"HASHSCAN_WORKERS": "1", **(env or {})})
+        code = code_for_seconds(state.parent / CLOCK)
+        forked = {name: value for name, value in variables.items() if name != "PYTHONPATH" or not code}
+        if (
+            options.keys() <= FORKED
+            and subprocess.DEVNULL not in options.values()
+            and PREFORK.can_run(forked)
+        ):
+            done = PREFORK.run([*map(str, arguments)], env=variables, code=code, **options)
+        else:
+            done = subprocess.run(
+                [*COMMAND, *map(str, arguments)],
+                env=variables,
+                capture_output="stdout" not in options,
+                text=True,
+                timeout=120,
+                check=False,
+                **({"stderr": subprocess.PIPE} if "stdout" in options else {}),
+                **options,
+            )
         assert "Traceback" not in done.stderr, done.stderr
         return Ran(done.returncode, done.stdout or "", done.stderr)
 

@@ -36,3 +36,10 @@ def seconds_later(folder: Path, seconds: int) -> None:
         f"    return now() + {seconds} * 10**9\n"
         "time.time_ns = later\n"
     )
+
+
+def code_for_seconds(folder: Path) -> str:
+    """Return the code that `seconds_later` put there, if anything; it may run after modules were imported."""
+    code = folder / "sitecustomize.py"
+    text = code.read_text() if code.exists() else ""
+    return text if "time_ns" in text else ""

@@ -1,0 +1,358 @@
+"""Fork commands from a process that has imported the program, as imports take longer than most commands.
+
+`Prefork.run` starts a process for each command, as `subprocess.run` does: with its own environment, current
+folder, standard streams and exit code. It differs from `python -m hashscan` only in that modules have been
+imported before. The same holds for the fork server of multiprocessing, from which a scan forks its workers:
+it is forked before the command begins, and has nothing of its state. All other processes that the program
+starts, such as decoders, are started as always.
+
+`python -m tests.prefork DESCRIPTOR` runs the process that commands are forked from.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import gc
+import importlib
+import json
+import multiprocessing.util
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+ROOT = Path(__file__).parents[1]
+INTERPRETER = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "OPENBLAS")
+"""Variables that begin so act when an interpreter starts: only as they are here can a command be forked."""
+STREAMS = 3
+MESSAGE_BYTES = 1 << 20
+NOT_IMPORTED = (
+    *("hashscan.hashing.", "hashscan.sandbox.", "hashscan.scan.cluster", "hashscan.scan.workers.forked"),
+    "hashscan.sources.objects",
+)
+"""What other processes or few commands import; libraries for clusters and clouds start threads."""
+
+
+class Prefork:
+    """The process that commands are forked from; started with the first of them."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def can_run(self, env: Mapping[str, str]) -> bool:
+        """Return whether a command with these variables may be forked."""
+        return _acting(env) == _acting(os.environ)
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        code: str = "",
+        cwd: str | os.PathLike[str] | None = None,
+        input: str | None = None,  # noqa: A002 - named as by subprocess
+        stdin: int | IO[Any] | None = None,
+        stdout: int | IO[Any] | None = None,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `hashscan` with these arguments, and wait for its end.
+
+        Args:
+            arguments: those after the program's name.
+            env: all of its variables.
+            code: Python to run first, as that of a `sitecustomize.py` is.
+            cwd: the folder to run in, if it isn't the current one.
+            input: text for standard input, which is that of this process otherwise.
+            stdin: file or descriptor for standard input.
+            stdout: file or descriptor for standard output, which is read otherwise.
+            timeout: seconds after which the process is killed.
+
+        Raises:
+            subprocess.TimeoutExpired: it ran for longer.
+        """
+        out, err = None if stdout is not None else _Reader(), _Reader()
+        writer = _Writer(input) if input is not None else None
+        streams = [
+            writer.theirs if writer else _number(0 if stdin is None else stdin),
+            out.theirs if out else _number(stdout),
+            err.theirs,
+        ]
+        order = {
+            "arguments": list(arguments),
+            "env": dict(env),
+            "cwd": os.fspath(cwd or os.getcwd()),
+            "code": code,
+            "umask": _umask(),
+        }
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                data = json.dumps(order).encode()
+                assert len(data) < MESSAGE_BYTES
+                socket.send_fds(self._connected(), [b"."], [theirs.fileno(), *streams])
+            for end in (out, err, writer):
+                if end is not None:
+                    end.begin()
+            ours.sendall(data)
+            ours.shutdown(socket.SHUT_WR)
+            ours.settimeout(timeout)
+            answers = ours.makefile("r", encoding="ascii")
+            process = int(answers.readline())
+            try:
+                status = int(answers.readline())
+            except TimeoutError:
+                os.kill(process, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(["hashscan", *arguments], timeout) from None
+        code = os.waitstatus_to_exitcode(status)
+        return subprocess.CompletedProcess(
+            ["hashscan", *arguments], code, out.text() if out else None, err.text()
+        )
+
+    def close(self) -> None:
+        """End the process, if it was started."""
+        if self._process is not None and self._socket is not None:
+            self._socket.close()
+            self._process.wait(timeout=60)
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tests.prefork", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    cwd=ROOT,
+                )
+        return self._socket
+
+
+PREFORK = Prefork()
+atexit.register(PREFORK.close)
+
+
+def _number(stream: int | IO[Any] | None) -> int:
+    assert stream is not None
+    return stream if isinstance(stream, int) else stream.fileno()
+
+
+def _acting(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(INTERPRETER)}
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+class _End(threading.Thread):
+    """One end of a pipe, used by a thread."""
+
+    theirs: int
+
+    def begin(self) -> None:
+        """Begin, once the other process has its end."""
+        os.close(self.theirs)
+        self.start()
+
+
+class _Reader(_End):
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._ours, self.theirs = os.pipe()
+        self._read = b""
+
+    def run(self) -> None:
+        with open(self._ours, "rb") as file:
+            self._read = file.read()
+
+    def text(self) -> str:
+        """Return what came, as `subprocess` decodes it, once all processes that could write have ended."""
+        self.join(60)
+        assert not self.is_alive(), "a process that the command left still has its output open"
+        return self._read.decode().replace("\r\n", "\n").replace("\r", "\n")
+
+
+class _Writer(_End):
+    def __init__(self, text: str) -> None:
+        super().__init__(daemon=True)
+        self.theirs, self._ours = os.pipe()
+        self._data = text.encode()
+
+    def run(self) -> None:
+        with suppress(BrokenPipeError), open(self._ours, "wb") as file:
+            file.write(self._data)
+
+
+def serve(descriptor: int) -> None:
+    """Fork a process for each request and reply with its id and then its status, until the caller ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _import_all()
+    gc.collect()
+    gc.freeze()
+    connection = socket.socket(fileno=descriptor)
+    connection.set_inheritable(False)
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    selector = selectors.DefaultSelector()
+    selector.register(connection, selectors.EVENT_READ)
+    selector.register(woken, selectors.EVENT_READ)
+    running: dict[int, socket.socket] = {}
+    while True:
+        for key, _ in selector.select():
+            if key.fd == woken:
+                with suppress(BlockingIOError):
+                    os.read(woken, 4096)
+                _reap(running)
+                continue
+            _, descriptors, _, _ = socket.recv_fds(connection, 1, 1 + STREAMS)
+            if not descriptors:
+                return
+            answer = socket.socket(fileno=descriptors[0])
+            with answer.makefile("rb") as file:
+                order = json.load(file)
+            process = os.fork()
+            if process == 0:
+                _become(order, descriptors[1:])
+            running[process] = answer
+            answer.sendall(f"{process}\n".encode())
+            for stream in descriptors[1:]:
+                os.close(stream)
+
+
+def _reap(running: dict[int, socket.socket]) -> None:
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            process, status = ended
+            with running.pop(process) as answer, suppress(OSError):
+                answer.sendall(f"{status}\n".encode())
+
+
+def _become(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
+    """Run a command in the new process, and end it as the interpreter does."""
+    code = 70
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        os.closerange(STREAMS, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+        os.umask(order["umask"])
+        os.chdir(order["cwd"])
+        os.environ.clear()
+        os.environ.update(order["env"])
+        program = importlib.import_module("hashscan.__main__")
+        sys.argv = [str(program.__file__), *order["arguments"]]
+        sys.modules["__main__"] = program
+        _open_streams()
+        if "scan" in order["arguments"]:
+            _prepare_fork_server()
+        exec(compile(order["code"], "sitecustomize", "exec"), {})
+        code = program.main()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _end(code)
+
+
+def _prepare_fork_server() -> None:
+    """Fork the process that becomes multiprocessing's fork server; without one, it ends with the command."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = os.fork()
+    if process == 0:
+        ours.close()
+        _become_fork_server(theirs)
+    theirs.close()
+    start = multiprocessing.util.spawnv_passfds  # type: ignore[attr-defined]
+
+    def forked(path: bytes, arguments: list[str], descriptors: list[int]) -> int:
+        if "multiprocessing.forkserver" not in arguments[-1] or ours.fileno() == -1:
+            number: int = start(path, arguments, descriptors)
+            return number
+        order = {
+            "code": arguments[-1],
+            "numbers": descriptors,
+            "env": dict(os.environ),
+            "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
+        }
+        socket.send_fds(ours, [json.dumps(order).encode()], descriptors)
+        ours.close()
+        return process
+
+    multiprocessing.util.spawnv_passfds = forked  # type: ignore[attr-defined]
+
+
+def _become_fork_server(connection: socket.socket) -> NoReturn:
+    try:
+        data, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 2)
+        if data:
+            connection.close()
+            order = json.loads(data)
+            # Above all that are open, lest one take the place of another.
+            above = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in descriptors]
+            for descriptor in descriptors:
+                os.close(descriptor)
+            for descriptor, number in zip(above, order["numbers"], strict=True):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            os.environ.clear()
+            os.environ.update(order["env"])
+            signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
+            exec(order["code"], {})
+    except SystemExit:
+        pass
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """End as the interpreter does: threads, functions for its end, streams."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
+
+
+def _open_streams() -> None:
+    """Replace Python's streams by new ones, buffered by the kind of file that each is now."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        began = getattr(sys, f"__{name}__")
+        mode = "w" if number else "r"
+        kept = {"encoding": began.encoding, "errors": began.errors, "closefd": False}
+        stream = open(number, mode, **kept)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _import_all() -> None:
+    import hashscan.cli.main as main
+
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    for module, _ in main.COMMANDS.values():
+        importlib.import_module(module)
+    package = ROOT / "hashscan"
+    for path in sorted(package.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if not name.startswith(NOT_IMPORTED):
+            with suppress(ImportError):
+                importlib.import_module(name)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -6,7 +6,8 @@ imported before. The same holds for the fork server of multiprocessing, from whi
 it is forked before the command begins, and has nothing of its state. All other processes that the program
 starts, such as decoders, are started as always.
 
-`python -m tests.prefork DESCRIPTOR` runs the process that commands are forked from.
+`python -m tests.prefork DESCRIPTOR` runs the process that commands are forked from. It accepts requests at
+the socket DESCRIPTOR until its standard input ends. A request has the three streams, and JSON.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
@@ -42,12 +44,25 @@ NOT_IMPORTED = (
 """What other processes or few commands import; libraries for clusters and clouds start threads."""
 
 
+PROGRAM = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect({address!r})
+    socket.send_fds(connection, [b"."], [0, 1, 2])
+    order = dict(arguments=sys.argv[1:], env=dict(os.environ), cwd=os.getcwd(), code="", umask={umask})
+    connection.sendall(json.dumps(order).encode())
+    connection.shutdown(socket.SHUT_WR)
+    process, status = map(int, connection.makefile("r"))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 class Prefork:
     """The process that commands are forked from; started with the first of them."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def can_run(self, env: Mapping[str, str]) -> bool:
         """Return whether a command with these variables may be forked."""
@@ -94,46 +109,53 @@ class Prefork:
             "code": code,
             "umask": _umask(),
         }
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                data = json.dumps(order).encode()
-                assert len(data) < MESSAGE_BYTES
-                socket.send_fds(self._connected(), [b"."], [theirs.fileno(), *streams])
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self._address())
+            socket.send_fds(connection, [b"."], streams)
             for end in (out, err, writer):
                 if end is not None:
                     end.begin()
-            ours.sendall(data)
-            ours.shutdown(socket.SHUT_WR)
-            ours.settimeout(timeout)
-            answers = ours.makefile("r", encoding="ascii")
-            process = int(answers.readline())
-            try:
-                status = int(answers.readline())
-            except TimeoutError:
-                os.kill(process, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(["hashscan", *arguments], timeout) from None
-        code = os.waitstatus_to_exitcode(status)
+            connection.sendall(json.dumps(order).encode())
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(timeout)
+            with connection.makefile("r", encoding="ascii") as replies:
+                process = int(replies.readline())
+                try:
+                    status = int(replies.readline())
+                except TimeoutError:
+                    os.kill(process, signal.SIGKILL)
+                    raise subprocess.TimeoutExpired(["hashscan", *arguments], timeout) from None
         return subprocess.CompletedProcess(
-            ["hashscan", *arguments], code, out.text() if out else None, err.text()
+            ["hashscan", *arguments],
+            os.waitstatus_to_exitcode(status),
+            out.text() if out else None,
+            err.text(),
         )
+
+    def write_program(self, path: Path) -> None:
+        """Write a program that does what `python -m hashscan` does, by a forked process."""
+        path.write_text(PROGRAM.format(python=sys.executable, address=self._address(), umask=_umask()))
+        path.chmod(0o755)
 
     def close(self) -> None:
         """End the process, if it was started."""
-        if self._process is not None and self._socket is not None:
-            self._socket.close()
-            self._process.wait(timeout=60)
+        if self._process is not None and self._folder is not None:
+            self._process.communicate(timeout=60)
+            self._folder.cleanup()
 
-    def _connected(self) -> socket.socket:
-        if self._socket is None:
-            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
+    def _address(self) -> str:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="hashscan-prefork-")
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(f"{self._folder.name}/socket")
+                listening.listen()
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tests.prefork", str(theirs.fileno())],
-                    pass_fds=[theirs.fileno()],
+                    [sys.executable, "-m", "tests.prefork", str(listening.fileno())],
+                    stdin=subprocess.PIPE,
+                    pass_fds=[listening.fileno()],
                     cwd=ROOT,
                 )
-        return self._socket
+        return f"{self._folder.name}/socket"
 
 
 PREFORK = Prefork()
@@ -200,34 +222,34 @@ def serve(descriptor: int) -> None:
     _import_all()
     gc.collect()
     gc.freeze()
-    connection = socket.socket(fileno=descriptor)
-    connection.set_inheritable(False)
+    listening = socket.socket(fileno=descriptor)
+    listening.set_inheritable(False)
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     selector = selectors.DefaultSelector()
-    selector.register(connection, selectors.EVENT_READ)
-    selector.register(woken, selectors.EVENT_READ)
+    for file in (listening, woken, 0):
+        selector.register(file, selectors.EVENT_READ)
     running: dict[int, socket.socket] = {}
     while True:
         for key, _ in selector.select():
+            if key.fd == 0:
+                return
             if key.fd == woken:
                 with suppress(BlockingIOError):
                     os.read(woken, 4096)
                 _reap(running)
                 continue
-            _, descriptors, _, _ = socket.recv_fds(connection, 1, 1 + STREAMS)
-            if not descriptors:
-                return
-            answer = socket.socket(fileno=descriptors[0])
-            with answer.makefile("rb") as file:
+            connection, _ = listening.accept()
+            _, streams, _, _ = socket.recv_fds(connection, 1, STREAMS)
+            with connection.makefile("rb") as file:
                 order = json.load(file)
             process = os.fork()
             if process == 0:
-                _become(order, descriptors[1:])
-            running[process] = answer
-            answer.sendall(f"{process}\n".encode())
-            for stream in descriptors[1:]:
+                _become(order, streams)
+            running[process] = connection
+            connection.sendall(f"{process}\n".encode())
+            for stream in streams:
                 os.close(stream)
 
 
@@ -235,8 +257,8 @@ def _reap(running: dict[int, socket.socket]) -> None:
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             process, status = ended
-            with running.pop(process) as answer, suppress(OSError):
-                answer.sendall(f"{status}\n".encode())
+            with running.pop(process) as connection, suppress(OSError):
+                connection.sendall(f"{status}\n".encode())
 
 
 def _become(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:

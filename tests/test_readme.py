@@ -22,6 +22,7 @@ from hashscan.lists.publishing.publisher import Publisher
 from hashscan.model import Entry, Verdict
 from tests.certificates import Authority
 from tests.pictures import encoded, scene
+from tests.prefork import PREFORK
 from tests.scan.nodes import Program, said_port
 from tests.sources.objects.azurite import PROGRAM, azurite
 from tests.sources.objects.buckets import credentials, moto_url, stored
@@ -141,8 +142,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (here / "reporting.toml").write_text(example_of("authorities").replace("/var/www", str(www)))
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')
-    (programs / "hashscan").chmod(0o755)
+    PREFORK.write_program(programs / "hashscan")
     (programs / "dask").write_text(f'#!/bin/sh\nexec {sys.executable} -m dask "$@"\n')
     (programs / "dask").chmod(0o755)
     cert, key = Authority(tmp_path / "authority").issue("localhost")
@@ -190,6 +190,8 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
             .replace("--port 8786", f"--host 127.0.0.1 --port {port}")
         )
         if ready := next((LASTING[begun] for begun in LASTING if command.startswith(begun)), None):
+            # Started as always, since signals go to its process group.
+            placed = re.sub("^hashscan", f"{sys.executable} -m hashscan", placed)
             lasting.append(Program(["bash", "-c", f"exec {placed}"], environment, here))
             request.addfinalizer(lasting[-1].close)
             line = lasting[-1].wait_for(ready)

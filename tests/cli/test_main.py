@@ -32,6 +32,13 @@ def test_every_help_works_and_lists_exit_codes(run: Run, path: tuple[str, ...]) 
         assert "a defect in hashscan" in ran.out
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_can_be_imported_first(command: str) -> None:
+    """Where commands are forked, others were imported before."""
+    done = subprocess.run([*COMMAND, command, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_lines_of_the_help_are_those_of_the_commands(run: Run) -> None:
     out = " ".join(run("--help").out.split())
     for name, (_, text) in COMMANDS.items():

@@ -375,7 +375,7 @@ def lines_in(partial: Path) -> int:
 
 def started(state: Path, report: Path, target: Path) -> subprocess.Popen[str]:
     """A sweep that has begun to write its report, and takes its time."""
-    options = ["--workers", "2", "--limit-files", "200"]
+    options = ["--workers", "2", "--limit-files", "80"]
     command = [*COMMAND, "scan", str(target), "--report", str(report), *options]
     process = subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True)
     partial = report.with_name(report.name + ".partial")
@@ -415,9 +415,9 @@ def alive(pids: set[int]) -> set[int]:
 
 @pytest.fixture
 def everything_listed(run: Run, tmp_path: Path) -> Path:
-    """A folder of 1,500 pictures, each a finding."""
+    """A folder of 600 pictures, each a finding."""
     folder = tmp_path / "many"
-    many(folder, 1500)
+    many(folder, 600)
     (hashed,) = run("hash", "--algorithm", "pdq", folder / "000" / "00000.jpg").lines
     entries = tmp_path / "many.csv"
     entries.write_text(f"id,algorithm,value,category\ne,pdq,{hashed['digests']['pdq']},A1\n")
@@ -441,7 +441,7 @@ def test_killed_in_the_middle(run: Run, state: Path, tmp_path: Path, everything_
     ran = run("scan", everything_listed, "--report", report)
     assert ran.code == 1
     assert "it is kept as" in ran.err
-    assert records(report)[-1]["verdicts"]["match"] == 1500
+    assert records(report)[-1]["verdicts"]["match"] == 600
     kept = [path for path in tmp_path.iterdir() if path.name.startswith("r.jsonl.partial.")]
     assert len(kept) == 1
 
@@ -461,7 +461,7 @@ def test_asked_to_stop(
     summary = lines[-1]
     assert summary["type"] == "summary"
     assert summary["exit_code"] == code
-    assert summary["files"] == summary["verdicts"]["match"] == len(lines) - 2 < 1500
+    assert summary["files"] == summary["verdicts"]["match"] == len(lines) - 2 < 600
     assert "stopped before its end" in summary["incomplete"]
 
 
@@ -469,7 +469,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_whole_group(
     state: Path, tmp_path: Path, everything_listed: Path
 ) -> None:
     report = tmp_path / "r.jsonl"
-    command = [*COMMAND, "scan", str(everything_listed), "--report", str(report), "--limit-files", "200"]
+    command = [*COMMAND, "scan", str(everything_listed), "--report", str(report), "--limit-files", "80"]
     process = subprocess.Popen(
         command, env=environment(state), stderr=subprocess.PIPE, text=True, process_group=0
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry
 from tests.pictures import encoded, scene
+from tests.prefork import PREFORK
 from tests.scan.nodes import Program, records_of, until
 
 LISTED = 7
@@ -55,7 +57,10 @@ def sweep(
     state: Path, target: Path | None, report: Path, *options: str, program: Sequence[str] = HASHSCAN
 ) -> tuple[int, str]:
     scan = command(state, target, report, *options, program=program)
-    done = subprocess.run(scan, capture_output=True, text=True, timeout=200, check=False)
+    if program is HASHSCAN and PREFORK.can_run(os.environ):
+        done = PREFORK.run(scan[len(HASHSCAN) :], env=os.environ, timeout=200)
+    else:
+        done = subprocess.run(scan, capture_output=True, text=True, timeout=200, check=False)
     assert not re.search("Traceback|Task was", done.stderr), done.stderr
     return done.returncode, done.stderr
 

@@ -24,7 +24,7 @@ EXIT_MEANINGS: dict[int, str] = {
     EXIT_INCOMPLETE: "nothing found, but incomplete",
     EXIT_FOUND_INCOMPLETE: "found, and incomplete",
     EXIT_NO_LIST: "no usable list: none, forged, damaged",
-    EXIT_LOCKED: "another sweep holds the lock",
+    EXIT_LOCKED: "another scan holds the lock",
     EXIT_OUTPUT: "our own input or output failed: state, report, list",
     EXIT_UNREACHABLE: "a server can't be reached",
     EXIT_DEFECT: "a defect in hashscan",

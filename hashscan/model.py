@@ -70,7 +70,7 @@ class Reason(StrEnum):
     # skipped: left out on purpose
     EXCLUDED = "excluded"
     OVER_SIZE = "over the size limit"
-    OWN = "being written by this sweep"
+    OWN = "being written by this scan"
     ARCHIVED = "in a storage class that can't be read"
 
 
@@ -417,7 +417,7 @@ class Access:
     """URL of the service, where it is not the provider's own."""
     anonymous: bool = False
     """True to send requests without credentials."""
-    in_flight: int = 32
+    concurrency: int = 32
     """Concurrent downloads in each worker."""
     memory_bytes: int = 64 << 20
     """Maximum bytes in each worker that are downloaded and not yet digested; larger objects go to a file."""

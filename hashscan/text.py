@@ -1,4 +1,4 @@
-"""Show and check text from strangers."""
+"""Show and check text from strangers, and word numbers."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ def _escape(character: str) -> str:
 def is_printable_line(text: str, longest: int) -> bool:
     """Return True if a text is at most one printable line of that many characters; it may be empty."""
     return len(text) <= longest and text.isprintable()
+
+
+def plural(number: int, noun: str, several: str | None = None) -> str:
+    """Return a number with its noun, such as "1 file" and "2 files".
+
+    Args:
+        number: the number.
+        noun: noun in the singular.
+        several: noun in the plural, if it is not `noun` with an s.
+    """
+    return f"{number} {noun if number == 1 else several or noun + 's'}"

@@ -16,7 +16,7 @@ import pytest
 from hashscan.sources.ctime import TRUSTED_TYPES
 from hashscan.sources.mounts import filesystem_type
 
-# Without a terminal sweeps would step back behind whatever else runs here, and tests time out.
+# Without a terminal scans would step back behind whatever else runs here, and tests time out.
 os.environ["HASHSCAN_BACKGROUND"] = "no"
 
 # What is unchanged is chosen at random to be read again, and tests count.

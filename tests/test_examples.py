@@ -38,7 +38,7 @@ HIDING = {
     "RootImage",
     "TemporaryFileSystem",
 }
-"""Directives under which a sweep misses files without a word."""
+"""Directives under which a scan misses files without a word."""
 
 
 def directives(unit: str) -> list[tuple[str, str]]:
@@ -291,7 +291,7 @@ class TestUploadFolder:
             assert job["check-uploads"]["allow_failure"] == {"exit_codes": 3}
             # As GitLab's runner starts it.
             return f"set -eo pipefail\n{script}"
-        (step,) = [step for step in job["jobs"]["hashscan"]["steps"] if step.get("name") == "Sweep"]
+        (step,) = [step for step in job["jobs"]["hashscan"]["steps"] if step.get("name") == "Scan"]
         # As GitHub's runner starts it.
         return f"set -e\n{step['run']}"
 
@@ -333,7 +333,7 @@ class TestUploadFolder:
         found = here / "found.jsonl"
         state = Path(installed["HASHSCAN_STATE"])
         assert hashscan("scan", here / "uploads", "--report", found, state=state).returncode == 1
-        because = ("--because", "drawn by code", "--until", "2099-01-31")
+        because = ("--reason", "drawn by code", "--until", "2099-01-31")
         accepted = hashscan("report", "accept", found, *because, "--output", here / baseline, state=state)
         assert accepted.returncode == 0, accepted.stderr
         done = self.run(which, installed, here)
@@ -358,7 +358,7 @@ class TestUploadBucket:
         (step,) = [
             s
             for s in job["jobs"]["hashscan"]["steps"]
-            if s["name" if "name" in s else "uses"] == "Sweep what is new"
+            if s["name" if "name" in s else "uses"] == "Scan what is new"
         ]
         assert step["shell"] == "bash"
         # As GitHub's runner starts it.
@@ -477,7 +477,7 @@ class TestKubernetes:
             done = run("sweep.yml", JOB_COMPLETION_INDEX=str(index))
             assert done.returncode == 0, done.stderr
         assert {path.name for path in reports.iterdir()} == {f"shard-{index}.jsonl" for index in (1, 2, 3)}
-        # A pod that can't sweep is begun anew; there is no list in this state folder.
+        # A pod that can't scan is begun anew; there is no list in this state folder.
         assert (
             run("sweep.yml", JOB_COMPLETION_INDEX="0", HASHSCAN_STATE=str(tmp_path / "new")).returncode == 10
         )
@@ -487,5 +487,5 @@ class TestKubernetes:
         lines = [json.loads(line) for line in whole.read_text().splitlines()]
         assert lines[-1]["verdicts"]["match"] == 5
         assert lines[-1]["files"] == len(contents(UPLOADS))
-        # Nothing is left to be joined to the next sweep.
+        # Nothing is left to be joined to the next scan.
         assert run("merge.yml").returncode == 2

@@ -100,7 +100,7 @@ class Customer:
                 return f"{command}: {ran.stderr}"
         if self.seen() != before:
             return f"not as it was: {before} {self.seen()}"
-        for command in (("add", *self.files(), *TERMS), ("release",)):
+        for command in (("add", *self.files(), *TERMS), ("destroy",)):
             ran = self.run(rights, *command)
             if ran.returncode:
                 return f"{command}: {ran.stderr}"

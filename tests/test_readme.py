@@ -47,7 +47,7 @@ NAMES = (
     "quarantine",
     "statistics",
     "settings",
-    "alarms",
+    "alerts",
     "speed",
     "glossary",
     "index",
@@ -69,7 +69,7 @@ FOUND = {
     "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",
     "hashscan scan /var/www --report found.jsonl",
-    "hashscan scan /var/www --report found.jsonl --report csv=found.csv --report html=found.html",
+    "hashscan scan /var/www --report found.jsonl --report found.csv --report found.html",
     "hashscan scan /var/www --quarantine --retain-min 90d --destroy-by 365d --report moved.jsonl",
     "hashscan --config customers.toml scan /var/www --customers www --report owned.jsonl",
     "hashscan check photo.jpg",
@@ -86,7 +86,7 @@ ON_CLUSTER = (
     "--cluster-ca ca.pem --cluster-cert host.pem --cluster-key host.key"
 )
 FOUND.add(ON_CLUSTER)
-FOUND.add("hashscan --config reporting.toml scan /var/www --report found.jsonl --report xarf=told.xarf.jsonl")
+FOUND.add("hashscan --config reporting.toml scan /var/www --report found.jsonl --report told.xarf.jsonl")
 
 LASTING = {"dask scheduler": "Scheduler at:", "hashscan worker": "are ready at"}
 """How commands begin that go on until they are stopped, and what they say when they are ready."""
@@ -168,7 +168,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
         "HASHSCAN_STATE": str(tmp_path / "state"),
         "HASHSCAN_PASSPHRASE": "a passphrase",
         "AUTHORITY_KEY": str(pyrage.x25519.Identity.generate().to_public()),
-        # Without a terminal sweeps would step back behind whatever else runs here.
+        # Without a terminal scans would step back behind whatever else runs here.
         "HASHSCAN_BACKGROUND": "no",
         "HASHSCAN_REREAD": "0%",
     }

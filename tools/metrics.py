@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 561,
+    "modules": 562,
     "lines": 75_000,
     "modules beyond 25 a folder": 43,
     "modules under 60 lines": 98,

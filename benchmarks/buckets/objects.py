@@ -92,7 +92,7 @@ def hashscan(sweep: Hashscan, url: str, over: FileSet, watch: Watch) -> Contende
     def command(target: str) -> list[str]:
         arguments = sweep.contender(WORKERS, over).command
         arguments[arguments.index(str(over.folder))] = target
-        return [*arguments, "--endpoint", url, "--in-flight", str(IN_FLIGHT)]
+        return [*arguments, "--endpoint", url, "--concurrency", str(IN_FLIGHT)]
 
     def prepare() -> None:
         nonlocal start_up

@@ -137,7 +137,7 @@ def main() -> None:
         settings.write_text(_SETTINGS)
         base = [*HASHSCAN, "--config", str(settings), "report", "convert", str(record)]
         commands = {
-            name: [*base, "--to", name, "--output", str(work / f"out{REPORT_FORMATS[name].suffix}")]
+            name: [*base, "--format", name, "--output", str(work / f"out{REPORT_FORMATS[name].suffix}")]
             for name in options.only or REPORT_FORMATS
         }
         commands["loop: json, csv"] = [sys.executable, "-c", _LOOP, str(record)]

@@ -111,7 +111,7 @@ def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     gravest = min(documents, key=lambda document: _SEVERITY_ORDER.index(document["severity"]))
     lines = [f"{document['at']}  {document['subject']}" for document in documents[-DETAILS_MAX:]]
     if len(documents) > DETAILS_MAX:
-        lines.insert(0, f"{len(documents) - DETAILS_MAX} older ones: see hashscan alarms list")
+        lines.insert(0, f"{len(documents) - DETAILS_MAX} older ones: see hashscan alerts list")
     cases = sorted({case for document in documents for case in document["cases"]})
     counts: dict[str, int] = {}
     for document in documents:
@@ -122,7 +122,7 @@ def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "kind": gravest["kind"],
         "severity": gravest["severity"],
         "subject": one_line(
-            f"hashscan on {last['host']}: {len(documents)} alarms have waited since {first['at']}"
+            f"hashscan on {last['host']}: {len(documents)} alerts have waited since {first['at']}"
         ),
         "text": "\n".join(lines),
         "counts": counts,

@@ -80,14 +80,14 @@ class AlertBuilder:
         at = format_time(int(now))
         with self._outbox.transaction():
             self._outbox.adopt(kinds)
-            for alarm in (*others, *self._alarms(now, lists, withdrawn)):
-                if not self._wanted(alarm.kind):
+            for alert in (*others, *self._alerts(now, lists, withdrawn)):
+                if not self._wanted(alert.kind):
                     continue
-                document = alarm.document(self._host, at)
-                made += self._outbox.add(alarm.keys, int(now), document, kinds) is not None
+                document = alert.document(self._host, at)
+                made += self._outbox.add(alert.keys, int(now), document, kinds) is not None
         return made
 
-    def store(self, now: float, alarms: Iterable[Alert]) -> None:
+    def store(self, now: float, alerts: Iterable[Alert]) -> None:
         """Store alerts without delivering them, for the channels of a later command.
 
         Raises:
@@ -96,23 +96,23 @@ class AlertBuilder:
         at = format_time(int(now))
         with self._outbox.transaction():
             self._outbox.prune(int(now))
-            for alarm in alarms:
-                self._outbox.add(alarm.keys, int(now), alarm.document(self._host, at), ())
+            for alert in alerts:
+                self._outbox.add(alert.keys, int(now), alert.document(self._host, at), ())
 
     def _wanted(self, kind: Kind) -> bool:
         return (
             self._on == "always" or kind in FOUND_KINDS or (self._on == "trouble" and kind is not Kind.DONE)
         )
 
-    def _alarms(self, now: float, lists: Sequence[ListMetrics], withdrawn: Iterable[str]) -> Iterator[Alert]:
+    def _alerts(self, now: float, lists: Sequence[ListMetrics], withdrawn: Iterable[str]) -> Iterator[Alert]:
         news = UnreportedEvents(self._ledger, self._outbox, self._clock)
         new = news.new_cases(CASES_NAMED)
         if new is not None:
             yield _found(new, self._details_of(new.ids))
         if overdue := news.overdue(now):
             yield _overdue(overdue, self._details_of([case.id for case in overdue]))
-        for sweep in news.new_sweeps():
-            yield from _scan_alerts(sweep, now, details=self._details)
+        for scan in news.new_scans():
+            yield from _scan_alerts(scan, now, details=self._details)
         for one in lists:
             if one.state not in _GOOD:
                 yield Alert(
@@ -172,7 +172,7 @@ def failure_alert(code: int, words: str, now: float, *, details: bool) -> Alert:
     return Alert(
         Kind.FAILED,
         (f"failed:{code}:{day}",),
-        f"sweep FAILED: {EXIT_MEANINGS[code]}",
+        f"scan FAILED: {EXIT_MEANINGS[code]}",
         (words if details else without_paths(words), f"Exit code {code}."),
     )
 
@@ -219,10 +219,10 @@ def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator
         )
     if outcome.shortcomings:
         words = outcome.shortcomings if details else map(without_paths, outcome.shortcomings)
-        yield Alert(Kind.INCOMPLETE, (f"incomplete:{name}",), "sweep incomplete", tuple(words))
+        yield Alert(Kind.INCOMPLETE, (f"incomplete:{name}",), "scan incomplete", tuple(words))
     else:
         yield Alert(
-            Kind.DONE, (f"done:{name}",), f"sweep complete: {_counted(outcome.summary.files, 'file')} checked"
+            Kind.DONE, (f"done:{name}",), f"scan complete: {_counted(outcome.summary.files, 'file')} checked"
         )
 
 
@@ -262,17 +262,17 @@ def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Ale
     )
 
 
-def _scan_alerts(sweep: UnreportedScan, now: float, *, details: bool) -> Iterator[Alert]:
-    began = f"{short_time(sweep.started)} UTC"
-    if sweep.ended is None:
+def _scan_alerts(scan: UnreportedScan, now: float, *, details: bool) -> Iterator[Alert]:
+    began = f"{short_time(scan.started)} UTC"
+    if scan.ended is None:
         yield Alert(
             Kind.FAILED,
-            (f"killed:{sweep.uuid}",),
-            "sweep FAILED: it was killed",
+            (f"killed:{scan.uuid}",),
+            "scan FAILED: it was killed",
             (f"It began {began}, and what it found is in its unfinished report.",),
         )
         return
-    words = [words for words in sweep.incomplete if not _LIST_SHORTCOMING.fullmatch(words)]
+    words = [words for words in scan.incomplete if not _LIST_SHORTCOMING.fullmatch(words)]
     if words:
         # The same shortcomings are reported once a week; if they were reported each night, nobody would read
         # them.
@@ -281,20 +281,20 @@ def _scan_alerts(sweep: UnreportedScan, now: float, *, details: bool) -> Iterato
         yield Alert(
             Kind.INCOMPLETE,
             (f"incomplete:{trouble}:{year}-{week}",),
-            "sweep incomplete",
+            "scan incomplete",
             (
-                f"It began {began} and has checked {sweep.files} files. Why it is incomplete:",
+                f"It began {began} and has checked {scan.files} files. Why it is incomplete:",
                 *(words if details else map(without_paths, words)),
             ),
-            counts={"files": sweep.files},
+            counts={"files": scan.files},
         )
-    elif not sweep.incomplete:
+    elif not scan.incomplete:
         yield Alert(
             Kind.DONE,
-            (f"done:{sweep.uuid}",),
-            f"sweep complete: {_counted(sweep.files, 'file')} checked",
-            (f"It began {began}; {EXIT_MEANINGS.get(sweep.exit_code or 0, '')}.",),
-            counts={"files": sweep.files},
+            (f"done:{scan.uuid}",),
+            f"scan complete: {_counted(scan.files, 'file')} checked",
+            (f"It began {began}; {EXIT_MEANINGS.get(scan.exit_code or 0, '')}.",),
+            counts={"files": scan.files},
         )
 
 

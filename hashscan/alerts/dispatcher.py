@@ -42,16 +42,16 @@ class _ChannelQueue:
     """The queue of one channel: the alerts that it has still to get."""
 
     channel: Channel
-    alarms: list[QueuedAlert]
+    alerts: list[QueuedAlert]
 
     def take(self) -> tuple[list[int], dict[str, Any]]:
         """Remove the next delivery, and return the ids of its alerts and its document."""
-        if len(self.alarms) > _SINGLE_MESSAGES_MAX:
-            taken, self.alarms = self.alarms, []
+        if len(self.alerts) > _SINGLE_MESSAGES_MAX:
+            taken, self.alerts = self.alerts, []
             return [one.id for one in taken], merge_documents(
                 [{**one.document, "id": one.id} for one in taken]
             )
-        one = self.alarms.pop(0)
+        one = self.alerts.pop(0)
         return [one.id], {**one.document, "id": one.id}
 
 
@@ -89,16 +89,16 @@ def deliver(
         running: dict[Future[None], tuple[_ChannelQueue, list[int]]] = {}
 
         def begin(line: _ChannelQueue) -> None:
-            if line.alarms and time.monotonic() < until:
-                alarms, document = line.take()
-                running[threads.submit(line.channel.deliver, document, seconds)] = line, alarms
+            if line.alerts and time.monotonic() < until:
+                alerts, document = line.take()
+                running[threads.submit(line.channel.deliver, document, seconds)] = line, alerts
 
         for line in lines:
             begin(line)
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                line, alarms = running.pop(future)
+                line, alerts = running.pop(future)
                 channel = line.channel
                 try:
                     future.result()
@@ -106,7 +106,7 @@ def deliver(
                     outbox.failed(channel.id, channel.label, str(error), int(now()))
                     failures.append(f"{channel.label}: {error}")
                     continue
-                outbox.sent(alarms, channel.id, channel.label, int(now()))
+                outbox.sent(alerts, channel.id, channel.label, int(now()))
                 sent += 1
                 begin(line)
     for kind in {channel.kind for channel in channels}:

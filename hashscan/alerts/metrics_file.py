@@ -55,7 +55,7 @@ def render_metrics(figures: Metrics) -> bytes:
     families.gauge_by("build_info", "The version of hashscan.", "version", {__version__: 1})
     families.gauge(
         LAST_SUCCESS.removeprefix("hashscan_"),
-        "When a sweep last came to its end with nothing left out.",
+        "When a scan last came to its end with nothing left out.",
         figures.last_success,
     )
     if figures.last is not None:
@@ -67,9 +67,9 @@ def render_metrics(figures: Metrics) -> bytes:
     families.gauge(
         "quarantine_withdrawn_items", "Those of them that nothing accuses any more.", figures.withdrawn
     )
-    families.gauge("alarms_waiting", "Alarms that have not gone everywhere yet.", figures.alarms_waiting)
+    families.gauge("alerts_waiting", "Alerts that have not gone everywhere yet.", figures.alerts_waiting)
     families.gauge(
-        "alarms_oldest_waiting_timestamp_seconds", "When the oldest of them was made.", figures.oldest_waiting
+        "alerts_oldest_waiting_timestamp_seconds", "When the oldest of them was made.", figures.oldest_waiting
     )
     registry = CollectorRegistry()
     registry.register(families)
@@ -122,22 +122,22 @@ class _Families:
 
 
 def _add_scan(families: _Families, last: ScanMetrics) -> None:
-    families.gauge("last_run_timestamp_seconds", "When the last sweep began.", last.began)
+    families.gauge("last_run_timestamp_seconds", "When the last scan began.", last.began)
     if last.ended is not None:
         families.gauge(
-            "last_run_duration_seconds", "How long the last sweep took.", max(0, last.ended - last.began)
+            "last_run_duration_seconds", "How long the last scan took.", max(0, last.ended - last.began)
         )
     families.gauge(
-        "last_run_killed", "1 if the last sweep was killed, or has not ended yet.", int(last.ended is None)
+        "last_run_killed", "1 if the last scan was killed, or has not ended yet.", int(last.ended is None)
     )
-    families.gauge("last_run_exit_code", "How the last sweep ended.", last.exit_code)
-    families.gauge("last_run_bytes", "What the last sweep read.", last.bytes)
+    families.gauge("last_run_exit_code", "How the last scan ended.", last.exit_code)
+    families.gauge("last_run_bytes", "What the last scan read.", last.bytes)
     families.gauge(
-        "last_run_shortcomings", "Reasons for which the last sweep is incomplete.", last.shortcomings
+        "last_run_shortcomings", "Reasons for which the last scan is incomplete.", last.shortcomings
     )
     families.gauge_by(
         "last_run_files",
-        "Files of the last sweep by verdict.",
+        "Files of the last scan by verdict.",
         "verdict",
         {verdict.value: last.files.get(verdict.value, 0) for verdict in Verdict},
     )
@@ -163,7 +163,7 @@ def _add_cases(families: _Families, cases: CaseMetrics) -> None:
     kinds = [Verdict.MATCH.value, Verdict.HELD.value, Verdict.REVIEW.value, "notice"]
     families.gauge_by(
         "cases_open",
-        "Cases that stand, by verdict.",
+        "Open cases, by verdict.",
         "verdict",
         {kind: cases.open.get(kind, 0) for kind in kinds},
     )

@@ -57,7 +57,7 @@ class Metrics:
     in_quarantine: int | None = None
     withdrawn: int | None = None
     """The number of items in quarantine whose entries were withdrawn."""
-    alarms_waiting: int | None = None
+    alerts_waiting: int | None = None
     oldest_waiting: float | None = None
 
     def with_run(self, run: ScanMetrics | None) -> Metrics:

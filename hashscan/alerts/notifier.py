@@ -87,13 +87,13 @@ class Notifier:
             outbox.prune(int(self._now()))
             return deliver(outbox, self.channels, self._now, at_once=at_once)
 
-    def store(self, ledger: Ledger, alarms: Iterable[Alert]) -> None:
+    def store(self, ledger: Ledger, alerts: Iterable[Alert]) -> None:
         """Store alerts for the channels of a later command.
 
         Raises:
             LedgerError: the ledger can't be written.
         """
-        self._builder(ledger).store(self._now(), alarms)
+        self._builder(ledger).store(self._now(), alerts)
 
     def notify_without_state(self, others: Iterable[Alert]) -> DeliveryResult:
         """Deliver alerts if there is no state folder to store them in."""
@@ -128,11 +128,11 @@ def _delivery_lock(state: Path, seconds: float) -> LockFile:
         LockedError: another process takes longer.
         OutputError: the folder can't be written.
     """
-    path = state / "alarms.lock"
+    path = state / "alerts.lock"
     with output_errors(f"{path} can't be locked"):
         return LockFile(
             path,
-            f"another process is delivering alarms and holds {path}",
-            advice="What is to be told is kept; the next command that delivers alarms tells it.",
+            f"another process is delivering alerts and holds {path}",
+            advice="The alerts are stored; the next command that delivers alerts sends them.",
             seconds=seconds,
         )

@@ -84,7 +84,7 @@ def _name(value: object) -> str:
     for found in _BRACES.finditer(name):
         if found[1] not in {PART, USER}:
             raise InvalidValueError(
-                f"nothing is called {found[0]} there", f"What can stand in braces is {PART} and {USER}."
+                f"nothing is called {found[0]} there", f"Braces can contain {PART} and {USER}."
             )
     return name
 

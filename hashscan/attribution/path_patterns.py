@@ -131,7 +131,7 @@ def compile_named(pattern: str, known: Sequence[str]) -> NamedPath:
         if name not in known:
             raise UsageError(
                 f"the pattern {pattern!r} has {{{name}}}",
-                advice=f"What can stand in braces is {', '.join(known)}; a backslash before a brace makes it "
+                advice=f"Braces can contain {', '.join(known)}; a backslash before a brace makes it "
                 "a part of a name.",
             )
     return NamedPath(scheme, tuple(runs), folders_only, frozenset(names))
@@ -174,7 +174,7 @@ def _stretches(glob: str, names: list[str]) -> Iterator[tuple[str, str]]:
             if before and not fixed:
                 raise ValueError(f"has nothing between {{{piece}}} and what may be anything before it")
             if not _WORD.fullmatch(piece) or piece in names:
-                raise ValueError(f"has {{{piece}}}, which can't stand in braces, or is there already")
+                raise ValueError(f"has {{{piece}}}, which is unknown or repeated")
             yield before, fixed
             names.append(piece)
             before, fixed = piece, ""

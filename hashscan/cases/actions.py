@@ -48,7 +48,9 @@ def record_action(
                 "SELECT told, disputed, closed, removed, path, version, host FROM cases WHERE id=?", (number,)
             ).fetchone()
             if row is None:
-                raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
+                raise UsageError(
+                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
+                )
             told, disputed, closed, removed, path, version, host = row
             if kind == REOPENED:
                 if closed is None and disputed is None:

@@ -35,7 +35,7 @@ class DamagedLedgerError(LedgerError):
 
     advice = (
         "Put ledger.sqlite back from a backup. Without one, move it away with its -wal and -shm: findings "
-        "become cases again, but notices, and who was told, are lost."
+        "become cases again, but notices, and records of notifications, are lost."
     )
 
 

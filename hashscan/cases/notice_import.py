@@ -114,7 +114,7 @@ def _take(
 def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[CaseLocation]:
     """Return the candidate files that exist; if none does, the most likely one."""
     if notice.path:
-        return [CaseLocation(_as_swept(notice.path), url=notice.url)]
+        return [CaseLocation(_as_scanned(notice.path), url=notice.url)]
     paths = paths_of(notice.url) if notice.url else ()
     there = [path for path in paths if not path.startswith(b"/") or os.path.lexists(path)]
     return [CaseLocation(path, url=notice.url) for path in there or paths[:1]] or [
@@ -122,7 +122,7 @@ def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> lis
     ]
 
 
-def _as_swept(path: bytes) -> bytes:
+def _as_scanned(path: bytes) -> bytes:
     """Return a path in the form that scans use: without empty components and dots."""
     if not path.startswith(b"/"):
         return path

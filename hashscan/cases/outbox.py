@@ -12,6 +12,7 @@ from typing import Any
 from hashscan.cases.ledger import Ledger
 
 _SCHEMA = (
+    # Tables and columns have the names of the first format (`alarm`), so that older ledgers can be read.
     # Keys of all alerted events; a key outlives its alert (deduplication).
     "CREATE TABLE IF NOT EXISTS alarm_keys (key TEXT PRIMARY KEY, alarm INTEGER NOT NULL) WITHOUT ROWID",
     # The number up to which all events of a kind were alerted.
@@ -128,23 +129,23 @@ class Outbox:
             cursor = database.execute(
                 "INSERT INTO alarms (made, document) VALUES (?, ?)", (made, json.dumps(document))
             )
-            alarm = cursor.lastrowid
-            cursor.executemany("INSERT OR IGNORE INTO alarm_keys VALUES (?, ?)", [(k, alarm) for k in keys])
-            cursor.executemany("INSERT INTO alarm_waits VALUES (?, ?)", [(alarm, k) for k in wanted])
-            return alarm
+            alert = cursor.lastrowid
+            cursor.executemany("INSERT OR IGNORE INTO alarm_keys VALUES (?, ?)", [(k, alert) for k in keys])
+            cursor.executemany("INSERT INTO alarm_waits VALUES (?, ?)", [(alert, k) for k in wanted])
+            return alert
 
     def adopt(self, kinds: Iterable[str]) -> None:
         """Let alerts that were created without any channels wait for all channels of some kinds."""
         with self.transaction() as database:
             rows = database.execute("SELECT alarm FROM alarm_waits WHERE kind = ?", (_NO_CHANNEL_YET,))
-            waits = [(alarm, kind) for (alarm,) in rows.fetchall() for kind in kinds]
+            waits = [(alert, kind) for (alert,) in rows.fetchall() for kind in kinds]
             database.executemany("INSERT OR IGNORE INTO alarm_waits VALUES (?, ?)", waits)
             if waits:
                 database.execute("DELETE FROM alarm_waits WHERE kind = ?", (_NO_CHANNEL_YET,))
 
     def waiting_for(self, channel: str, kind: str) -> list[QueuedAlert]:
         """Return the alerts that a channel has not delivered yet, oldest first."""
-        return self._alarms(
+        return self._queued(
             "WHERE id IN (SELECT alarm FROM alarm_waits WHERE kind = ?) "
             "AND id NOT IN (SELECT alarm FROM alarm_sent WHERE channel = ?) ORDER BY id",
             (kind, channel),
@@ -162,18 +163,18 @@ class Outbox:
 
     def listed(self, limit: int) -> list[QueuedAlert]:
         """Return all waiting alerts and the last `limit` alerts, oldest first."""
-        return self._alarms(
+        return self._queued(
             "WHERE id IN (SELECT alarm FROM alarm_waits) "
             "OR id IN (SELECT id FROM alarms ORDER BY id DESC LIMIT ?) ORDER BY id",
             (limit,),
         )
 
-    def sent(self, alarms: Sequence[int], channel: str, label: str, at: int) -> None:
+    def sent(self, alerts: Sequence[int], channel: str, label: str, at: int) -> None:
         """Record that a channel has delivered alerts, and so works."""
         with self.transaction() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO alarm_sent VALUES (?, ?, ?, ?)",
-                [(alarm, channel, label, at) for alarm in alarms],
+                [(alert, channel, label, at) for alert in alerts],
             )
             database.execute("DELETE FROM alarm_channels WHERE channel = ?", (channel,))
 
@@ -211,7 +212,7 @@ class Outbox:
         """Return all channels whose last delivery failed."""
         return [FailingChannel(*row) for row in self._ledger.rows(f"{_FAILING} ORDER BY channel")]
 
-    def drop(self, alarms: Collection[int]) -> int:
+    def drop(self, alerts: Collection[int]) -> int:
         """Drop alerts: they no longer wait for delivery.
 
         Returns:
@@ -219,8 +220,8 @@ class Outbox:
         """
         dropped = 0
         with self.transaction() as database:
-            for alarm in alarms:
-                waited = database.execute("DELETE FROM alarm_waits WHERE alarm = ?", (alarm,))
+            for alert in alerts:
+                waited = database.execute("DELETE FROM alarm_waits WHERE alarm = ?", (alert,))
                 dropped += waited.rowcount > 0
         return dropped
 
@@ -239,7 +240,7 @@ class Outbox:
             if not self.waiting():
                 database.execute("DELETE FROM alarm_channels")
 
-    def _alarms(self, where: str, values: Sequence[object]) -> list[QueuedAlert]:
+    def _queued(self, where: str, values: Sequence[object]) -> list[QueuedAlert]:
         # No part of the query comes from outside.
         rows = list(self._ledger.rows(f"SELECT id, made, document FROM alarms {where}", *values))  # noqa: S608
         return [
@@ -253,5 +254,5 @@ class Outbox:
             for number, made, document in rows
         ]
 
-    def _words(self, query: str, alarm: int) -> tuple[str, ...]:
-        return tuple(word for (word,) in self._ledger.rows(query, alarm))
+    def _words(self, query: str, alert: int) -> tuple[str, ...]:
+        return tuple(word for (word,) in self._ledger.rows(query, alert))

@@ -211,7 +211,7 @@ class Queries:
         query = "SELECT at, kind, words, who FROM events WHERE id=? ORDER BY at, number"
         return [Event(*row) for row in self._ledger.rows(query, case)]
 
-    def sweeps(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[ScanRun]:
+    def scans(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[ScanRun]:
         """Yield scans that were started from `since` to before `until`, in that order."""
         query = (
             "SELECT uuid, known, shard, started, ended, exit_code, whole, files, bytes, verdicts, lists, "

@@ -69,12 +69,12 @@ def import_report(ledger: Ledger, path: Path) -> ReportImportResult:
 
 def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
     records = _records(report)
-    sweep = next(records)
-    parts = [part["uuid"] for part in sweep.get("merged", {}).get("from", [])]
-    if _is_known(database, sweep["uuid"], report):
+    scan = next(records)
+    parts = [part["uuid"] for part in scan.get("merged", {}).get("from", [])]
+    if _is_known(database, scan["uuid"], report):
         return ReportImportResult(0, 0, 0, known=True)
-    started = _seconds(sweep["started"])
-    scope, host, lists = _scope(sweep), _host(sweep), json.dumps(sweep["lists"])
+    started = _seconds(scan["started"])
+    scope, host, lists = _scope(scan), _host(scan), json.dumps(scan["lists"])
     book = CaseTracker(database)
     findings = 0
     summary: Record | None = None
@@ -96,15 +96,15 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
                 (started, path, _host_of(path, host)),
             )
     removed = 0
-    if summary is not None and summary["incomplete"] == [] and _sees_all(sweep):
-        ended, coverage = _seconds(summary["ended"]), Coverage.of_record(sweep)
+    if summary is not None and summary["incomplete"] == [] and _sees_all(scan):
+        ended, coverage = _seconds(summary["ended"]), Coverage.of_record(scan)
         removed = _end_unmet(database, book, scope, started, ended, coverage)
     # The merged report contains the counts of all parts, whichever is imported first.
     database.executemany("DELETE FROM sweeps WHERE uuid=?", [(name,) for name in parts])
     database.executemany(
         "INSERT OR IGNORE INTO followed VALUES (?, 0, '')", [(_part(name),) for name in parts]
     )
-    _put_sweep(database, sweep, summary, started)
+    _put_scan(database, scan, summary, started)
     return ReportImportResult(findings, book.begun, removed)
 
 
@@ -135,10 +135,10 @@ def _part(uuid: str) -> str:
     return f"part {uuid}"
 
 
-def _host(sweep: Record) -> str:
+def _host(scan: Record) -> str:
     """Return the machine that scanned the files; empty if it is this one."""
-    parts = sweep.get("merged", {}).get("from", [])
-    hosts = [str(part.get("host", "")) for part in parts] or [str(sweep.get("host", ""))]
+    parts = scan.get("merged", {}).get("from", [])
+    hosts = [str(part.get("host", "")) for part in parts] or [str(scan.get("host", ""))]
     # Shards of one scan read the same storage; whichever is imported first, its files keep their machine.
     return "" if socket.gethostname() in hosts else min(hosts)
 
@@ -148,9 +148,9 @@ def _host_of(path: bytes, host: str) -> str:
     return host if path.startswith(b"/") else ""
 
 
-def _scope(sweep: Record) -> str:
+def _scope(scan: Record) -> str:
     """Return a key for reports on the same files with the same options."""
-    about = [sweep.get(key) for key in ("host", "targets", "selection", "inventory", "shard")]
+    about = [scan.get(key) for key in ("host", "targets", "selection", "inventory", "shard")]
     return f"report {hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]}"
 
 
@@ -159,8 +159,8 @@ def _name(path: bytes, version: str) -> str:
     return hashlib.sha256(path + b"\0" + version.encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
-def _sees_all(sweep: Record) -> bool:
-    return not sweep.get("known") and "files_from" not in sweep and "inventory" not in sweep
+def _sees_all(scan: Record) -> bool:
+    return not scan.get("known") and "files_from" not in scan and "inventory" not in scan
 
 
 def _end_unmet(
@@ -245,25 +245,25 @@ def _seconds(text: Any) -> int:
     return int(datetime.fromisoformat(text).timestamp())
 
 
-def _put_sweep(database: sqlite3.Connection, sweep: Record, summary: Record | None, started: int) -> None:
-    told: Record = summary or {}
-    part = sweep.get("shard")
+def _put_scan(database: sqlite3.Connection, scan: Record, summary: Record | None, started: int) -> None:
+    ending: Record = summary or {}
+    part = scan.get("shard")
     database.execute(
         "INSERT OR REPLACE INTO sweeps (uuid, known, shard, started, ended, exit_code, whole, files, bytes, "
         "verdicts, lists, targets, incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            sweep["uuid"],
-            int(bool(sweep.get("known"))),
+            scan["uuid"],
+            int(bool(scan.get("known"))),
             f"{part['index']}/{part['count']}" if part else "",
             started,
-            _seconds(told["ended"]) if "ended" in told else None,
-            told.get("exit_code"),
-            int(summary is not None and told["incomplete"] == []),
-            int(told.get("files", 0)),
-            int(told.get("bytes", 0)),
-            json.dumps(told.get("verdicts", {})),
-            json.dumps([{key: info.get(key) for key in _OF_LISTS} for info in sweep["lists"]]),
-            json.dumps(sweep["targets"]),
-            json.dumps(told.get("incomplete", [])),
+            _seconds(ending["ended"]) if "ended" in ending else None,
+            ending.get("exit_code"),
+            int(summary is not None and ending["incomplete"] == []),
+            int(ending.get("files", 0)),
+            int(ending.get("bytes", 0)),
+            json.dumps(ending.get("verdicts", {})),
+            json.dumps([{key: info.get(key) for key in _OF_LISTS} for info in scan["lists"]]),
+            json.dumps(scan["targets"]),
+            json.dumps(ending.get("incomplete", [])),
         ),
     )

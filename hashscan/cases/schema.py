@@ -10,16 +10,16 @@ FORMAT = 1
 """Version of the schema; raised whenever an older hashscan could misunderstand the stored data."""
 
 SCHEMA = """
--- How far the ledger has followed each state and each custody log: 'state IDENTITY' (the last sweep that was
--- taken over, when it began and its name), 'log IDENTITY' (the last line, and the head of the log up to it),
--- 'part UUID' (a sweep that the report of several counts already).
+-- Import position of each state and each quarantine log: 'state IDENTITY' (the last imported scan, its start
+-- and its UUID), 'log IDENTITY' (the last line, and the head of the log up to it), 'part UUID' (the scan of
+-- one shard, which a merged report counts already).
 CREATE TABLE followed (
   source TEXT PRIMARY KEY, number INTEGER NOT NULL, head TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 
--- Every sweep: files and bytes are those of its report; verdicts, lists, targets and incomplete are JSON in
--- the words of reports. Ended is NULL where it was killed; known is 1 where no file was looked at. Whole: it
--- came to its end and nothing is said in incomplete.
+-- Scans: files and bytes are as in the report; verdicts, lists, targets and incomplete are JSON, as there.
+-- ended: NULL if the scan was killed. known: 1 for a rescan of cached digests. whole: 1 if the scan ended and
+-- was complete.
 CREATE TABLE sweeps (
   id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, known INTEGER NOT NULL, shard TEXT NOT NULL,
   started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER, whole INTEGER NOT NULL,
@@ -28,14 +28,16 @@ CREATE TABLE sweeps (
 );
 CREATE INDEX sweeps_started ON sweeps (started);
 
--- Path is NULL where none is known: a notice whose URL no rule maps, or details that were pruned. Verdict is
--- 'match', 'held', 'review', or 'notice' where only somebody else says so. Categories: words, sorted, with
--- spaces between; claimed: those that notices name. Noticed: when a notice of somebody else's came first;
--- stated: the deadline that it names. How: in which way it was removed ('gone', 'changed', 'quarantined'),
--- or 'cleared' where it is closed since no list accuses it any more. Previous: the case that the same path
--- had before. Began: since when somebody must act, where that is not when it was found: what was held or for
--- review became a match. Host: the machine on which the file lies, as a report says; empty where
--- it is this one, or an object. Equal paths on two machines are two cases.
+-- path: NULL if it is not known: no rule maps the notice's URL, or the details were pruned.
+-- verdict: 'match', 'held', 'review', or 'notice' if only a notice reports the file.
+-- categories: names, sorted, separated by spaces. claimed: the categories that notices name.
+-- noticed: time of the first notice. stated: the deadline in the notice.
+-- how: how the file was removed ('gone', 'changed', 'quarantined'), or 'cleared' if the case was closed
+-- because no list matches the file any more.
+-- previous: the earlier case of the same path.
+-- began: start of the deadline if it is not the time of the finding: 'held' or 'review' became a match.
+-- host: the machine of the file, as a report names it; empty for this machine and for objects. Equal paths on
+-- two machines are two cases.
 CREATE TABLE cases (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   path BLOB, version TEXT NOT NULL DEFAULT '', host TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '',
@@ -57,19 +59,19 @@ CREATE INDEX cases_waiting ON cases (found) WHERE removed IS NULL AND closed IS 
 CREATE INDEX cases_found ON cases (found);
 CREATE INDEX cases_removed ON cases (removed) WHERE removed IS NOT NULL;
 
--- The entries that speak against a case, of all lists that did when they were last in use; none for tests.
+-- The entries that match the file of a case, of all lists as they were last used; none for test entries.
 CREATE TABLE matches (
   id INTEGER NOT NULL, list TEXT NOT NULL, entry TEXT NOT NULL, algorithm TEXT NOT NULL,
   variant TEXT NOT NULL, category TEXT NOT NULL, distance INTEGER NOT NULL,
   PRIMARY KEY (id, list, entry, algorithm, variant)
 ) WITHOUT ROWID;
 
--- Which finding of which state is which case.
+-- The case of each finding of each state.
 CREATE TABLE sightings (
   state TEXT NOT NULL, number INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (state, number)
 ) WITHOUT ROWID;
 
--- What happened to a case, and who did it where it was a person; nothing of it is ever changed: 'found',
+-- Events of a case, each with the person who caused it, if any; rows are never changed. Kinds: 'found',
 -- 'noticed', 'verdict', 'cleared', 'told', 'removed', 'back', 'restored', 'closed', 'reopened', 'disputed',
 -- 'checked'.
 CREATE TABLE events (
@@ -79,8 +81,8 @@ CREATE TABLE events (
 CREATE INDEX events_case ON events (id);
 CREATE INDEX events_at ON events (at);
 
--- What the custody log says of things that are in quarantine, a row each line of these kinds: 'moved',
--- 'left', 'restored', 'released', 'withdrawn', 'accused'. Id is NULL where no case is known for it.
+-- Events of the quarantine log, one row for each line of these kinds: 'moved', 'left', 'restored',
+-- 'released', 'withdrawn', 'accused'. id: NULL if no case is known.
 CREATE TABLE custody (
   log TEXT NOT NULL, line INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, item TEXT NOT NULL,
   path BLOB, version TEXT NOT NULL, id INTEGER, PRIMARY KEY (log, line)
@@ -90,8 +92,8 @@ CREATE INDEX custody_item ON custody (item);
 CREATE INDEX custody_case ON custody (id);
 CREATE INDEX custody_loose ON custody (path) WHERE id IS NULL;
 
--- Notices of others, a row for each file that one is about. Notice: digest of it alone, so that it counts
--- once; digest: of it and the path, so that one that comes twice is known.
+-- Notices from others, one row for each file of a notice. notice: digest of the notice alone, so that it
+-- counts once. digest: digest of the notice and the path, so that a repeated notice is recognised.
 CREATE TABLE notices (
   digest BLOB PRIMARY KEY, notice BLOB NOT NULL, id INTEGER NOT NULL,
   received INTEGER NOT NULL, imported INTEGER NOT NULL,

@@ -57,8 +57,8 @@ def _follow_state(ledger: Ledger, state: Path) -> int:
     # Read again under the lock: otherwise the later of two processes could undo the update of the other.
     with ledger.transaction() as database, History(state) as history:
         since = _next(ledger, history)
-        for swept in history.scans(since):
-            _take_sweep(database, history.identity, swept)
+        for scanned in history.scans(since):
+            _take_scan(database, history.identity, scanned)
         book = CaseTracker(database)
         for found in history.findings(since):
             book.take_finding(history.identity, found)
@@ -83,18 +83,19 @@ def _followed(ledger: Ledger, source: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _take_sweep(database: sqlite3.Connection, identity: str, swept: ScanRecord) -> None:
+def _take_scan(database: sqlite3.Connection, identity: str, scanned: ScanRecord) -> None:
     # A scan that was killed before it began its report has no name of its own.
-    name = swept.uuid or f"{identity}/{swept.number}"
-    whole = swept.exit_code is not None and swept.incomplete == "[]"
-    ended = None if swept.exit_code is None else swept.ended
+    name = scanned.uuid or f"{identity}/{scanned.number}"
+    whole = scanned.exit_code is not None and scanned.incomplete == "[]"
+    ended = None if scanned.exit_code is None else scanned.ended
     database.execute(
         "INSERT OR REPLACE INTO sweeps (id, uuid, known, shard, started, ended, exit_code, whole, files, "
         "bytes, verdicts, lists, targets, incomplete) VALUES ((SELECT id FROM sweeps WHERE uuid=?1), "
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         (
-            name, int(swept.known), swept.shard, swept.started, ended, swept.exit_code, int(whole),
-            swept.files, swept.bytes, swept.verdicts, swept.lists, swept.targets, swept.incomplete,
+            name, int(scanned.known), scanned.shard, scanned.started, ended, scanned.exit_code, int(whole),
+            scanned.files, scanned.bytes, scanned.verdicts, scanned.lists, scanned.targets,
+            scanned.incomplete,
         ),
     )  # fmt: skip
 

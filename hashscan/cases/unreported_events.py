@@ -11,7 +11,7 @@ from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 
-_CASES, _SWEEPS = "cases", "sweeps"
+_CASES, _SCANS = "cases", "sweeps"
 _OPEN = "removed IS NULL AND closed IS NULL"
 
 
@@ -117,11 +117,11 @@ class UnreportedEvents:
         )
         return [OverdueCase(*row) for row in self._ledger.rows(query, now)]
 
-    def new_sweeps(self) -> list[UnreportedScan]:
+    def new_scans(self) -> list[UnreportedScan]:
         """Return the scans since the last call, in their order; on the first call, only the last scan."""
-        mark = self._outbox.mark(_SWEEPS)
+        mark = self._outbox.mark(_SCANS)
         last = self._ledger.one("SELECT max(id) FROM sweeps")[0] or 0
-        self._outbox.set_mark(_SWEEPS, last)
+        self._outbox.set_mark(_SCANS, last)
         query = (
             "SELECT uuid, started, ended, exit_code, files, incomplete FROM sweeps WHERE id > ? ORDER BY id"
         )

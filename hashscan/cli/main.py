@@ -21,48 +21,48 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "scan": ("hashscan.cli.commands.scan", "Sweep folders and files against hash lists."),
-    "check": ("hashscan.cli.commands.check", "Ask the lists about single files or digests."),
-    "hash": ("hashscan.cli.commands.hash", "Print the digests a sweep would compute."),
+    "scan": ("hashscan.cli.commands.scan", "Scan folders and files against hash lists."),
+    "check": ("hashscan.cli.commands.check", "Check single files or digests against the lists."),
+    "hash": ("hashscan.cli.commands.hash", "Print the digests that a scan would compute."),
     "lookup": (
         "hashscan.cli.commands.lookup",
-        "Look up which files, known from sweeps, have a digest or are alike.",
+        "Look up files of earlier scans by digest or similarity.",
     ),
-    "lists": ("hashscan.cli.commands.lists", "Add, pull and look at hash lists."),
-    "publish": ("hashscan.cli.commands.publish", "The list owner's side: make and sign a hash list."),
+    "lists": ("hashscan.cli.commands.lists", "Add, pull, examine and export hash lists."),
+    "publish": ("hashscan.cli.commands.publish", "Publish a hash list: create, sign and update it."),
     "state": (
         "hashscan.cli.commands.state",
-        "Look at what sweeps remember, check it, give space back, export it.",
+        "Show, check, export and vacuum the cached results of scans.",
     ),
     "quarantine": (
         "hashscan.cli.commands.quarantine",
-        "Move what was found out of reach, keep it as evidence, put it back or destroy it.",
+        "Move matching files into quarantine, keep them as evidence, restore or destroy them.",
     ),
     "cases": (
         "hashscan.cli.commands.cases",
-        "Follow what was found or told of until it is gone: deadlines, notices, times.",
+        "Track findings and notices until the files are gone: deadlines, notices, times.",
     ),
     "report": (
         "hashscan.cli.commands.report",
-        "Show reports, make other documents of them, and join those of shards.",
+        "Show, convert, accept and merge reports.",
     ),
-    "alarms": (
+    "alerts": (
         "hashscan.cli.commands.alerts",
-        "Tell persons and programs what was found, and test how they are told.",
+        "Send alerts to people and programs, and test the channels.",
     ),
-    "customers": ("hashscan.cli.commands.customers", "Try the rules that say whose files are."),
+    "customers": ("hashscan.cli.commands.customers", "Test the rules that map files to customers."),
     "stats": ("hashscan.cli.commands.stats", "Count checks and detections per day, week or month."),
-    "worker": ("hashscan.cli.commands.worker", "Take part in a cluster that shares out sweeps."),
+    "worker": ("hashscan.cli.commands.worker", "Run a worker of a cluster that distributes scans."),
     "config": (
         "hashscan.cli.commands.config",
-        "Write a settings file, check it, show which settings hold and why.",
+        "Create, check and show the settings file and the effective settings.",
     ),
     "completion": (
         "hashscan.cli.commands.completion",
         "Print a script for bash, zsh or fish that completes commands.",
     ),
     "manual": ("hashscan.cli.commands.manual", "Print the manual page, hashscan(1)."),
-    "selftest": ("hashscan.cli.commands.selftest", "Send a harmless test picture through the whole chain."),
+    "selftest": ("hashscan.cli.commands.selftest", "Scan a harmless test picture and show which parts work."),
 }
 """Module and help line of each command; kept here so that the help needs no import."""
 
@@ -70,7 +70,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Find": ("scan", "check", "lookup", "hash"),
     "Hash lists": ("lists", "publish"),
-    "What was found": ("report", "quarantine", "cases", "stats", "customers", "alarms"),
+    "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
     "This machine": ("config", "state", "worker", "selftest", "completion", "manual"),
 }
 """Sections of the help, with their commands."""
@@ -128,12 +128,12 @@ class RootGroup(HashscanGroup):
     is_eager=True,
     expose_value=False,
     callback=lambda ctx, _, asked: _show_version(ctx) if asked else None,
-    help="Show the version and which loops match and hash pictures, and exit.",
+    help="Show the version and the implementations that match and hash pictures, and exit.",
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Settings file (TOML); /etc/hashscan/hashscan.toml where there is one.",
+    help="Settings file (TOML). Default: /etc/hashscan/hashscan.toml, if it exists.",
 )
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:

@@ -50,14 +50,14 @@ def become_folder_owner(words: str, state: Path, needs: RootRights, kind: str = 
     name = _name_of(owner)
     if needs is not RootRights.NOTHING:
         raise UsageError(
-            f"the {kind} {state} is under the control of {name}, so root must not use it for `{words}`",
+            f"the {kind} {state} is controlled by {name}, so root must not use it for `{words}`",
             advice=_advice(words, owner, needs),
         )
     try:
         _become(owner, state)
     except OSError as error:
         raise UsageError(
-            f"the {kind} {state} is under the control of {name}, and this process can't become that "
+            f"the {kind} {state} is controlled by {name}, and this process can't become that "
             f"user: {error.strerror}",
             advice=f"Run `{_as_user(owner)} -- {words} ...`, or name a folder of root's.",
         ) from error
@@ -67,7 +67,7 @@ def become_folder_owner(words: str, state: Path, needs: RootRights, kind: str = 
                 f"{name}, who controls the {kind} {state}, can't read the installation in {folder}",
                 advice="Install hashscan where all users can read it, such as in /opt/hashscan.",
             )
-    print_message(f"hashscan: goes on as {name}, who controls the {kind} {escape_control(str(state))}")
+    print_message(f"hashscan: continues as {name}, who controls the {kind} {escape_control(str(state))}")
 
 
 def controlling_uid(path: Path) -> int:

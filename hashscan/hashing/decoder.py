@@ -181,12 +181,12 @@ class _DigestCollector:
         full = frame.seconds >= LONG_SECONDS
         found = hash_frame(frame, self._hashes, self._wanted, full=full)
         new = list(islice(found, len(self._hashes)))
-        told, seen = new, self._repeats
+        judged, seen = new, self._repeats
         if all(map(_is_poor, new)):
             new += found
             # Compare the digests of the picture with raised contrast.
-            told, seen = [run for run in new if not _is_poor(run)][:1], self._faint
-        judgement = seen.judge([next(run.digests()) for run in told], frame.seconds)
+            judged, seen = [run for run in new if not _is_poor(run)][:1], self._faint
+        judgement = seen.judge([next(run.digests()) for run in judged], frame.seconds)
         if judgement.repeated and not keep:
             return new, judgement
         if judgement.full and not full:

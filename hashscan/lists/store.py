@@ -227,7 +227,7 @@ class ListStore:
             for version in folder.finished_versions():
                 with claimed_for_removal(version) as unused:
                     if not unused:
-                        raise LockedError(f"a sweep is using the list {name!r}")
+                        raise LockedError(f"a scan is using the list {name!r}")
             folder.remove()
 
     def folder(self, name: str) -> ListFolder:

@@ -86,7 +86,7 @@ class CircuitBreaker:
             else match
             for match in finding["matches"]
         ]
-        because = f"{finding['because']}; but {words}, so that nothing is moved on its word"
+        because = f"{finding['because']}; but {words}, so it causes no move"
         judged = {**finding, "matches": matches, "because": because}
         if finding.get("action") == Action.QUARANTINE:
             judged["action"] = Action.REPORT.value

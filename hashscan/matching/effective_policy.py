@@ -49,7 +49,7 @@ def effective_policy(
         put_back = read_put_back(state)
     except OutputError as error:
         put_back = {}
-        trouble, remedy = f"what was put back from quarantine can't be told: {error}", error.remedy
+        trouble, remedy = f"the restored items of the quarantine can't be read: {error}", error.remedy
     return EffectivePolicy(Policy(settings.rules, settings.act_on, weak, put_back), trouble, remedy)
 
 

@@ -124,8 +124,8 @@ def explained(matches: Sequence[Match], subject: Subject, policy: Policy) -> lis
     """
     if not policy.rules and not policy.put_back:
         return list(matches)
-    told = [_explained(match, subject, policy) for match in matches]
-    return sorted(told, key=lambda match: (match.excepted is not None, bool(match.withheld)))
+    results = [_explained(match, subject, policy) for match in matches]
+    return sorted(results, key=lambda match: (match.excepted is not None, bool(match.withheld)))
 
 
 def _explained(match: Match, subject: Subject, policy: Policy) -> Match:

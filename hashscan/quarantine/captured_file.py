@@ -60,7 +60,10 @@ class OutcomeUnknown(QuarantineSkipped):
     """An error for a lost server answer: the location of an object is unknown until `repair` checks it."""
 
     def __init__(self, why: QuarantineSkipped) -> None:
-        super().__init__(Outcome.REFUSED, f"how it ended can't be told yet, say verify --repair later: {why}")
+        super().__init__(
+            Outcome.REFUSED,
+            f"its outcome is not known yet; run `hashscan quarantine verify --repair` later: {why}",
+        )
 
 
 @dataclass(frozen=True, slots=True)

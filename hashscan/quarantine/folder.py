@@ -81,7 +81,7 @@ class QuarantineFolders(OpenFolders):
             if os.geteuid() != 0:
                 raise UsageError(
                     "only root can choose where evidence is kept",
-                    advice="Without --place it is kept in the state folder, which sweeps leave out.",
+                    advice="Without --quarantine-dir it is kept in the state folder, which scans leave out.",
                 )
             try:
                 place = self._make(os.path.realpath(os.fsencode(folder)))

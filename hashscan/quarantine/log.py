@@ -164,8 +164,8 @@ def refuse_lost(path: Path, expected: Mapping[str, LogHead]) -> None:
     Raises:
         LostLogError: there was one.
     """
-    if told := {where: kept.count for where, kept in expected.items() if kept.count}:
-        raise LostLogError(path, max(told.values()), " and ".join(told))
+    if counts := {where: kept.count for where, kept in expected.items() if kept.count}:
+        raise LostLogError(path, max(counts.values()), " and ".join(counts))
 
 
 def _kept_head(folder: Path) -> LogHead:

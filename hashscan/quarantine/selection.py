@@ -13,7 +13,7 @@ from hashscan.quarantine.trust_weakness import blocking_weakness_of, justifies_a
 
 def request_of(
     finding: Mapping[str, Any],
-    sweep: Mapping[str, Any],
+    scan: Mapping[str, Any],
     act_on: Collection[Weak] = (),
     content: str | None = None,
 ) -> QuarantineRequest | None:
@@ -24,7 +24,7 @@ def request_of(
 
     Args:
         finding: a record of a report.
-        sweep: the first record of the report.
+        scan: the first record of the report.
         act_on: the kinds of weak lists and entries on which to act nevertheless.
         content: sha256 of the content that was found, in hex, if the report doesn't have it.
     """
@@ -32,7 +32,7 @@ def request_of(
         return None
     if (identity := _identity(finding)) is None:
         return None
-    lists = {info["name"]: info for info in sweep.get("lists", ())}
+    lists = {info["name"]: info for info in scan.get("lists", ())}
     matches = [m for m in finding.get("matches", ()) if _acts(m, lists, act_on)]
     if not matches:
         return None
@@ -40,7 +40,7 @@ def request_of(
     return QuarantineRequest(
         path_of(finding),
         {
-            "sweep": sweep.get("uuid"),
+            "sweep": scan.get("uuid"),
             "because": finding.get("because"),
             "matches": finding["matches"],
             "lists": [
@@ -55,7 +55,7 @@ def request_of(
 
 
 def blocking_weakness(
-    finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Collection[Weak]
+    finding: Mapping[str, Any], scan: Mapping[str, Any], act_on: Collection[Weak]
 ) -> Weak | None:
     """Return the weakness that alone keeps a finding from being moved; None if there is no such weakness.
 
@@ -63,12 +63,12 @@ def blocking_weakness(
 
     Args:
         finding: a record of a report.
-        sweep: the first record of the report.
+        scan: the first record of the report.
         act_on: the kinds of weak lists and entries on which to act.
     """
-    if request_of(finding, sweep, act_on) is not None or request_of(finding, sweep, tuple(Weak)) is None:
+    if request_of(finding, scan, act_on) is not None or request_of(finding, scan, tuple(Weak)) is None:
         return None
-    lists = {info["name"]: info for info in sweep.get("lists", ())}
+    lists = {info["name"]: info for info in scan.get("lists", ())}
     match = next(m for m in finding["matches"] if _acts(m, lists, tuple(Weak)))
     return blocking_weakness_of(
         weak_list(TrustState(lists[match["list"]]["state"])), match["category"], act_on

@@ -104,7 +104,7 @@ class Quarantine:
         self,
         state: Path,
         chosen: Iterable[Path] = (),
-        told: Callable[[str], object] | None = None,
+        notify: Callable[[str], object] | None = None,
         stores: Stores | None = None,
     ) -> None:
         """Open the quarantine, and create it if it doesn't exist.
@@ -112,7 +112,7 @@ class Quarantine:
         Args:
             state: the state folder.
             chosen: folders beneath which to keep files; see `QuarantineFolders`.
-            told: called with a message for the user, if given.
+            notify: called with a message for the user, if given.
             stores: opens the buckets in which objects are found and kept; None if objects are not used.
 
         Raises:
@@ -121,7 +121,7 @@ class Quarantine:
             OutputError: the quarantine can't be written, or its log is damaged.
         """
         folder = folder_of(state)
-        self._told = told
+        self._notify = notify
         with ExitStack() as stack:
             stack.enter_context(_lock(folder))
             known = known_heads(state, folder)
@@ -231,8 +231,8 @@ class Quarantine:
         self._stack.close()
         # A head that may not be on the disk is not sent: its lines would be reported missing for ever.
         news = self._kept != self._begun
-        if news and not write_system_log(self._kept.message()) and self._told is not None:
-            self._told(
+        if news and not write_system_log(self._kept.message()) and self._notify is not None:
+            self._notify(
                 "no system log takes it here: keep the head of the quarantine's log elsewhere yourself"
             )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.store import Quarantine
 from hashscan.quarantine.withdrawal_cache import cached_withdrawn, last_known
+from hashscan.text import plural
 
 _NAMED = 10
 """Number of items that an alert names; `quarantine list` shows all."""
@@ -28,16 +29,17 @@ class WithdrawnItems:
         lines = []
         if self.trouble:
             lines.append(
-                f"WARNING: what is in quarantine could not be compared with the lists: {self.trouble}; "
-                "the next sweep, pull or quarantine command tries again"
+                f"WARNING: the items in quarantine could not be compared with the lists: {self.trouble}; "
+                "the next scan, pull or quarantine command tries again"
             )
         if self.items:
             names = ", ".join(self.items[:_NAMED])
             more = f" and {len(self.items) - _NAMED} more" if len(self.items) > _NAMED else ""
             lines.append(
-                f"WARNING: {len(self.items)} in quarantine stand accused by nothing any more, since their "
-                f"entries were withdrawn: {names}{more}; see `hashscan quarantine list --withdrawn`, put "
-                "them back with `hashscan quarantine restore --withdrawn`"
+                f"WARNING: {plural(len(self.items), 'item')} in quarantine: no entry matches any more, "
+                "because the "
+                f"entries were withdrawn: {names}{more}; see `hashscan quarantine list --withdrawn`, restore "
+                "with `hashscan quarantine restore --withdrawn`"
             )
         return tuple(lines)
 

@@ -98,8 +98,8 @@ def require_digests(report: Report) -> None:
         missing += not accusation.digests
     if missing:
         raise UsageError(
-            f"{missing} of {found} findings have no digests, and whoever is told needs them",
-            advice="Name the --state of the sweep, or sweep with --with-digests.",
+            f"{missing} of {found} findings have no digests, which the recipient needs",
+            advice="Name the --state of the scan, or scan with --with-digests.",
         )
 
 
@@ -119,10 +119,10 @@ def scan_start(report: Report) -> datetime:
     Raises:
         UsageError: the report has no such time.
     """
-    time = parse_zoned(str(report.sweep.get("started")))
+    time = parse_zoned(str(report.scan.get("started")))
     if time is None:
         raise UsageError(
-            f"the report {report.name} doesn't say when its sweep began",
+            f"the report {report.name} doesn't say when its scan began",
             advice="Name a report as hashscan has written it.",
         )
     return time
@@ -155,7 +155,7 @@ def _accuses(match: Mapping[str, Any]) -> bool:
 def _why_not(record: Record) -> str:
     """Return the reason for not reporting a record; empty for a record without a match."""
     if record.get("type") == "standing":
-        return "earlier findings that this sweep did not come by"
+        return "earlier findings that this scan did not reach"
     if record.get("type") != "finding":
         return ""
     if record.get("verdict") == Verdict.HELD:

@@ -73,8 +73,8 @@ class Csv(ReportFormat):
 
     def write(self, report: Report, stream: BinaryIO) -> None:
         """Write a header and the rows."""
-        sweep = report.sweep
-        ends = (cell(str(sweep.get("host", ""))), cell(str(sweep.get("uuid", ""))))
+        scan = report.scan
+        ends = (cell(str(scan.get("host", ""))), cell(str(scan.get("uuid", ""))))
         text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
         try:
             text.write(",".join(COLUMNS) + "\r\n")

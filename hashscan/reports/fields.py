@@ -24,7 +24,7 @@ NOT_CHECKED = frozenset(
 TYPES = MATCHING_TYPES | NOT_CHECKED | {SILENT_CHANGE}
 """Types of records about a file or folder that each document must contain."""
 
-KILLED = "the sweep was killed: what it did not come by is not in this report"
+KILLED = "the scan was killed: files that it did not reach are not in this report"
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -52,9 +52,9 @@ def reason_of(record: Record) -> str:
     kind = record["type"]
     if kind == OPEN_EARLIER:
         last = record.get("last", "at an unknown time")
-        return f"{record.get('because', '')}; an earlier finding that stands, last found {last}"
+        return f"{record.get('because', '')}; an earlier finding that is still open, last found {last}"
     if kind == SILENT_CHANGE:
-        return "its content is another than it was, though it seemed unchanged"
+        return "its content has changed although the change check said unchanged"
     if "because" in record:
         accepted = record.get("accepted")
         words = "" if accepted is None else f"; accepted until {accepted['until']}: {accepted['reason']}"

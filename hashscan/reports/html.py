@@ -61,20 +61,20 @@ class Html(ReportFormat):
     def write(self, report: Report, stream: BinaryIO) -> None:
         """Write the page; its rows are kept in a temporary file meanwhile."""
         tally = Tally()
-        sweep: Record = {}
+        scan: Record = {}
         summary: Record | None = None
         with KeptRows(_PLAIN) as rows:
             for record in report.records():
                 if record["type"] == "sweep":
-                    sweep = record
+                    scan = record
                 elif record["type"] == "summary":
                     summary = record
                 elif row := row_of(record, report.customer(record), report.context.url_of):
                     tally.count(row)
                     rows.take(row)
             parts = _page().parts(
-                **_summary(sweep, summary, tally),
-                **_conditions(sweep, summary),
+                **_summary(scan, summary, tally),
+                **_conditions(scan, summary),
                 **_table(rows, tally),
                 record=report.name,
             )
@@ -84,20 +84,20 @@ class Html(ReportFormat):
 
 @cache
 def _page() -> Page:
-    return Page(Path(__file__).parent / "page", "sweep.html", styles=("sweep.css",), scripts=("sweep.js",))
+    return Page(Path(__file__).parent / "page", "scan.html", styles=("scan.css",), scripts=("scan.js",))
 
 
-def _summary(sweep: Record, summary: Record | None, tally: Tally) -> dict[str, Any]:
+def _summary(scan: Record, summary: Record | None, tally: Tally) -> dict[str, Any]:
     """Return the values for the top of the page."""
     end: Record = summary or {}
     counts = verdicts_of(summary, tally)
     standing = tally.further["standing"]
     line = headline(summary, counts, standing)
-    host = text(sweep, "host")
-    shard = table(sweep, "shard")
-    targets = [path_of(target) for target in sweep.get("targets") or () if isinstance(target, dict)]
+    host = text(scan, "host")
+    shard = table(scan, "shard")
+    targets = [path_of(target) for target in scan.get("targets") or () if isinstance(target, dict)]
     return {
-        "title": _title(host, text(sweep, "started")),
+        "title": _title(host, text(scan, "started")),
         "headline": line,
         "host": host,
         "shard": f"shard {shard.get('index')} of {shard.get('count')}" if shard else "",
@@ -105,21 +105,21 @@ def _summary(sweep: Record, summary: Record | None, tally: Tally) -> dict[str, A
         "shortcomings": shortcomings(summary),
         "only_test": bool(end.get("only_test_entries")),
         "counts": counts,
-        "facts": list(_facts(sweep, end, summary, counts)),
+        "facts": list(_facts(scan, end, summary, counts)),
         "targets": targets[:_TARGETS],
         "more_targets": max(0, len(targets) - _TARGETS),
-        "steps": steps(sweep, summary, counts, standing),
+        "steps": steps(scan, summary, counts, standing),
         "charts": tally.charts(),
     }
 
 
 def _title(host: str, started: str) -> str:
     of = f" of {host[:_TITLED]}" if host else ""
-    return f"Sweep{of}{', ' if started else ''}{readable_time(started)[:10]}"
+    return f"Scan{of}{', ' if started else ''}{readable_time(started)[:10]}"
 
 
 def _facts(
-    sweep: Record, end: Record, summary: Record | None, counts: Mapping[str, int | None]
+    scan: Record, end: Record, summary: Record | None, counts: Mapping[str, int | None]
 ) -> list[tuple[str, str]]:
     files = int_or_none(end, "files")
     seconds = end.get("seconds")
@@ -134,9 +134,9 @@ def _facts(
         ("Files", f"at least {number(sum(known))}" if files is None else number(files)),
         ("Read", "" if read is None else format_bytes(read)),
         ("Unchanged, so not read again", number(unchanged) if unchanged else ""),
-        ("Read again by the next sweep, whatever their ctime", number(again) if again else ""),
+        ("Read again by the next scan, whatever their ctime", number(again) if again else ""),
         ("Unchanged only by an unproven ctime", number(unproven) if unproven else ""),
-        ("Began", readable_time(text(sweep, "started"))),
+        ("Began", readable_time(text(scan, "started"))),
         ("Ended", readable_time(text(end, "ended"))),
         ("Took", duration(seconds) if isinstance(seconds, int | float) else ""),
         ("Exit code", exit_words(summary)),
@@ -144,9 +144,9 @@ def _facts(
     return [fact for fact in facts if fact[1]]
 
 
-def _conditions(sweep: Record, summary: Record | None) -> dict[str, Any]:
+def _conditions(scan: Record, summary: Record | None) -> dict[str, Any]:
     """Return the lists, exceptions and settings of the scan."""
-    excepted = sweep.get("excepted")
+    excepted = scan.get("excepted")
     excepted = [entry for entry in excepted if isinstance(entry, dict)] if isinstance(excepted, list) else []
     keys = ("entry", "list", "category", "until", "by", "reason")
     return {
@@ -160,28 +160,28 @@ def _conditions(sweep: Record, summary: Record | None) -> dict[str, Any]:
                 "expires": readable_time(text(info, "expires")),
                 "categories": _joined(info.get("categories")),
             }
-            for info in lists_of(sweep)
+            for info in lists_of(scan)
         ],
         "excepted": [{key: text(entry, key) for key in keys} for entry in islice(excepted, _EXCEPTED)],
-        "settings": _settings(sweep, summary or {}),
-        "version": text(sweep, "version"),
+        "settings": _settings(scan, summary or {}),
+        "version": text(scan, "version"),
     }
 
 
-def _settings(sweep: Record, end: Record) -> list[tuple[str, str]]:
-    sandbox = table(end, "sandbox") or table(sweep, "sandbox")
+def _settings(scan: Record, end: Record) -> list[tuple[str, str]]:
+    sandbox = table(end, "sandbox") or table(scan, "sandbox")
     level = text(sandbox, "level")
-    thresholds = table(sweep, "thresholds")
-    breaker = table(sweep, "breaker")
+    thresholds = table(scan, "thresholds")
+    breaker = table(scan, "breaker")
     owners, files = int_or_none(breaker, "owners"), int_or_none(breaker, "files")
     passed = table(end, "passed")
     settings = [
         ("Sandbox", f"{level} ({text(sandbox, 'mode')})" if level else text(sandbox, "mode")),
-        ("Algorithms", _joined(sweep.get("algorithms"))),
+        ("Algorithms", _joined(scan.get("algorithms"))),
         ("Thresholds in bits", ", ".join(f"{name} {bits}" for name, bits in sorted(thresholds.items()))),
-        ("Pictures also compared", _joined(sweep.get("variants"))),
-        ("Exit code tells of", _FAILS_ON.get(text(sweep, "fail_on"), text(sweep, "fail_on"))),
-        ("Undecoded pictures make it incomplete", "yes" if sweep.get("strict") else ""),
+        ("Pictures also compared", _joined(scan.get("variants"))),
+        ("Exit code tells of", _FAILS_ON.get(text(scan, "fail_on"), text(scan, "fail_on"))),
+        ("Undecoded pictures make it incomplete", "yes" if scan.get("strict") else ""),
         (
             "Held if one entry hits more than",
             f"{number(owners)} owners or {number(files)} files" if owners and files else "",
@@ -189,9 +189,9 @@ def _settings(sweep: Record, end: Record) -> list[tuple[str, str]]:
         ("Passed by", ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in passed.items() if n)),
         (
             "Files not read, only matched",
-            "all, as earlier sweeps have read them" if sweep.get("known") else "",
+            "all, as earlier scans have read them" if scan.get("known") else "",
         ),
-        ("Sweep", text(sweep, "uuid")),
+        ("Scan", text(scan, "uuid")),
     ]
     return [setting for setting in settings if setting[1]]
 

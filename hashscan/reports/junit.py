@@ -78,8 +78,8 @@ class _Outcomes:
     """The JUnit outcome of each record, by the scan's `fail_on` and `strict` settings."""
 
     def __init__(self, report: Report) -> None:
-        self._review_fails = report.sweep.get("fail_on", "match") != "match"
-        self._strict = bool(report.sweep.get("strict", False))
+        self._review_fails = report.scan.get("fail_on", "match") != "match"
+        self._strict = bool(report.scan.get("strict", False))
 
     def of(self, record: Record) -> str:
         """Return the name of the outcome element."""
@@ -104,12 +104,12 @@ def _suite_of(record: Record) -> str:
 
 
 def _suite(name: str, counts: Counter[tuple[str, str]], report: Report) -> str:
-    sweep = report.sweep
+    scan = report.scan
     numbers = _numbers(Counter({key: n for key, n in counts.items() if key[0] == name}), skipped=True)
-    when = utc(sweep.get("started", "")).removesuffix("Z").partition(".")[0]
+    when = utc(scan.get("started", "")).removesuffix("Z").partition(".")[0]
     moment = f" timestamp={_quoted(when)}" if when else ""
     return (
-        f"<testsuite name={_quoted(f'hashscan.{name}')}{numbers} hostname={_quoted(sweep.get('host', ''))}"
+        f"<testsuite name={_quoted(f'hashscan.{name}')}{numbers} hostname={_quoted(scan.get('host', ''))}"
         f"{moment}>\n"
     )
 
@@ -144,8 +144,8 @@ def _case(name: str, kind: str, outcome: str, subject: str, words: str, further:
         return f"{begin}/>\n"
     # Some CI systems show only the message, and some only the content.
     inside = escape(printable(words) + further)
-    told = f"<{outcome} type={_quoted(subject)} message={_quoted(words)}>{inside}</{outcome}>"
-    return f"{begin}>{told}</testcase>\n"
+    element = f"<{outcome} type={_quoted(subject)} message={_quoted(words)}>{inside}</{outcome}>"
+    return f"{begin}>{element}</testcase>\n"
 
 
 def _quoted(text: str) -> str:

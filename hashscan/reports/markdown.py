@@ -23,7 +23,7 @@ from hashscan.reports.names import path_text, shortened
 from hashscan.reports.overview import Overview, overview
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
-from hashscan.text import printable
+from hashscan.text import plural, printable
 
 FINDINGS_SHOWN = 100
 """Maximum number of findings: GitHub accepts no summary of more than 1 MiB, and nobody reads one."""
@@ -50,13 +50,13 @@ class Markdown(ReportFormat):
 
     def write(self, report: Report, stream: BinaryIO) -> None:
         """Write one section, of bounded length."""
-        told = overview(report, FINDINGS_SHOWN)
-        for line in _lines(report, told):
+        totals = overview(report, FINDINGS_SHOWN)
+        for line in _lines(report, totals):
             stream.write(f"{line}\n".encode())
 
 
-def _lines(report: Report, told: Overview) -> Iterator[str]:
-    yield f"## hashscan: {_headline(told)}"
+def _lines(report: Report, totals: Overview) -> Iterator[str]:
+    yield f"## hashscan: {_headline(totals)}"
     yield ""
     yield _sentence(report)
     if remark := remark_on_tests(report):
@@ -71,44 +71,50 @@ def _lines(report: Report, told: Overview) -> Iterator[str]:
         if len(short) > _ROWS_SHOWN:
             yield f"- and {len(short) - _ROWS_SHOWN} more"
     yield ""
-    counts = [(verdict.value, told.verdicts[verdict.value]) for verdict in Verdict]
-    if told.standing:
-        counts.append(("earlier findings that stand", told.standing))
+    counts = [(verdict.value, totals.verdicts[verdict.value]) for verdict in Verdict]
+    if totals.standing:
+        counts.append(("earlier findings, still open", totals.standing))
     yield from _table(("verdict", "files"), ((name, str(number)) for name, number in counts if number))
-    for title, names in (("category", told.categories), ("list", told.lists), ("customer", told.customers)):
+    for title, names in (
+        ("category", totals.categories),
+        ("list", totals.lists),
+        ("customer", totals.customers),
+    ):
         if set(names) - {""}:
             yield ""
             yield from _counted(title, names)
-    if told.findings:
+    if totals.findings:
         yield ""
-        yield from _findings(told)
-    if told.reasons:
+        yield from _findings(totals)
+    if totals.reasons:
         yield ""
-        yield from _not_checked(told)
+        yield from _not_checked(totals)
 
 
-def _headline(told: Overview) -> str:
-    if not told.total:
+def _headline(totals: Overview) -> str:
+    if not totals.total:
         return "nothing found"
     return ", ".join(
-        f"{number} {_FOUND[verdict][number != 1]}" for verdict in _FOUND if (number := told.accused[verdict])
+        f"{number} {_FOUND[verdict][number != 1]}"
+        for verdict in _FOUND
+        if (number := totals.accused[verdict])
     )
 
 
 def _sentence(report: Report) -> str:
     """Return a sentence: host, targets and time of the scan, and its exit code."""
-    sweep, summary = report.sweep, report.summary
-    targets = sweep.get("targets", ())
+    scan, summary = report.scan, report.summary
+    targets = scan.get("targets", ())
     shown = ", ".join(_code(path_text(target)) for target in targets[:5] if "path" in target)
     more = f" and {len(targets) - 5} more" if len(targets) > 5 else ""
-    words = f"Sweep of {shown or 'nothing'}{more} on {_text(sweep.get('host', ''), _LONGEST_NAME)}"
-    if started := utc(sweep.get("started", "")):
+    words = f"Scan of {shown or 'nothing'}{more} on {_text(scan.get('host', ''), _LONGEST_NAME)}"
+    if started := utc(scan.get("started", "")):
         words += f", {started[:16].replace('T', ' ')} UTC"
     if summary is None:
-        return f"{words}. It was killed before its end."
+        return f"{words}. It was killed."
     code = summary.get("exit_code", 0)
     if accepted := sum(summary.get("accepted", {}).values()):
-        words += f". The baseline accepts {accepted} of what was found"
+        words += f". The baseline accepts {plural(accepted, 'finding')}"
     return f"{words}. Exit code {code}: {EXIT_MEANINGS.get(code, 'unknown')}."
 
 
@@ -121,21 +127,22 @@ def _counted(title: str, names: Counter[str]) -> Iterator[str]:
     yield from _table((title, "findings"), rows)
 
 
-def _findings(told: Overview) -> Iterator[str]:
-    cut = len(told.findings) < told.total
-    yield f"### Findings{f' (the first {len(told.findings)} of {told.total})' if cut else ''}"
+def _findings(totals: Overview) -> Iterator[str]:
+    cut = len(totals.findings) < totals.total
+    yield f"### Findings{f' (the first {len(totals.findings)} of {totals.total})' if cut else ''}"
     yield ""
-    with_customers = bool(set(told.customers) - {""})
+    with_customers = bool(set(totals.customers) - {""})
     columns = ("verdict", "category", *(("customer",) if with_customers else ()), "file", "because")
-    yield from _table(columns, (_finding(record, with_customers) for record in told.findings))
+    yield from _table(columns, (_finding(record, with_customers) for record in totals.findings))
     yield ""
-    yield "Names are shortened, and what can't be seen in them is escaped; the record has them whole."
+    yield "Names are shortened, and invisible characters in them are escaped; the JSON Lines report has "
+    "the complete names."
 
 
 def _finding(record: Record, with_customers: bool) -> list[str]:
     verdict = verdict_of(record)
     if record["type"] == OPEN_EARLIER or "accepted" in record:
-        verdict += " (stands)" if record["type"] == OPEN_EARLIER else " (accepted)"
+        verdict += " (still open)" if record["type"] == OPEN_EARLIER else " (accepted)"
     customer = [_code(record.get("customer", ""))] if with_customers else []
     return [
         verdict,
@@ -146,12 +153,12 @@ def _finding(record: Record, with_customers: bool) -> list[str]:
     ]
 
 
-def _not_checked(told: Overview) -> Iterator[str]:
+def _not_checked(totals: Overview) -> Iterator[str]:
     yield "### Not checked, or not in full"
     yield ""
     rows = [
         (kind, _text(reason, _LONGEST_NAME), str(number))
-        for (kind, reason), number in told.reasons.most_common(_ROWS_SHOWN)
+        for (kind, reason), number in totals.reasons.most_common(_ROWS_SHOWN)
     ]
     yield from _table(("what", "reason", "number"), rows)
 

@@ -46,7 +46,7 @@ class Ncmec(ReportFormat):
         reporter = report.reporter
         require_digests(report)
         time = scan_start(report)
-        host = str(report.sweep.get("host", ""))
+        host = str(report.scan.get("host", ""))
         # A database without a name is a private temporary file, which is gone when the process ends.
         with _sorted_on_disk(), closing(sqlite3.connect("")) as database:
             database.execute("CREATE TABLE files (customer TEXT, url TEXT, draft BLOB)")

@@ -30,7 +30,7 @@ def report_begin(time: datetime, host: str) -> bytes:
         host: the host on which it ran.
     """
     about = (
-        f"When the sweep of {host} began that found the files by their hashes. "
+        f"When the scan of {host} began that found the files by their hashes. "
         "When they were put there is not known."
     )
     lines = (
@@ -83,7 +83,7 @@ def report_end(reporter: Reporter, customer: str, files: int, urls: int, *, whol
             "known."
         )
     if not whole:
-        about.append("The sweep was ended before it had seen everything: there may be more.")
+        about.append("The scan was ended before it had seen everything: there may be more.")
     unknown = element("additionalInfo", f"URLs that are not known: {files - urls}")
     lines = (
         *(["      " + unknown] if urls < files else ()),
@@ -138,14 +138,14 @@ def _uploaded(accusation: ReportableFinding) -> list[str]:
 
 def _about(accusation: ReportableFinding, host: str, path: str, *, is_encoded: bool) -> list[str]:
     record = accusation.record
-    told = [
+    lines = [
         f"Category {accusation.match['category']}: {accusation.evidence}.",
         f"Found on {host} as {path}{f' ({_ENCODED})' if is_encoded else ''}.",
     ]
     if "size" in record:
-        told.append(f"Size: {record['size']} bytes.")
+        lines.append(f"Size: {record['size']} bytes.")
     if time := file_time(record.get("ctime_ns")):
-        told.append(f"Last changed, renamed or linked: {time}.")
+        lines.append(f"Last changed, renamed or linked: {time}.")
     if accusation.is_removed:
-        told.append("The sweep has moved it out of reach and kept it.")
-    return told
+        lines.append("The scan has moved it out of reach and kept it.")
+    return lines

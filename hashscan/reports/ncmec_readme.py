@@ -11,7 +11,7 @@ from hashscan.timefmt import format_utc
 _TEXT = """\
 DRAFTS FOR THE CYBERTIPLINE
 
-Nothing was sent. These are drafts, made by hashscan from the sweep of {host} that began at
+Nothing was sent. These are drafts, made by hashscan from the scan of {host} that began at
 {time}. A person has to check them, complete them and send them, with credentials from NCMEC.
 
 What is here
@@ -60,5 +60,5 @@ def readme(time: datetime, host: str, left_out: Mapping[str, int], *, whole: boo
         reasons = "".join(f"  {reason}: {number}\n" for reason, number in left_out.items())
         parts.append(f"Not among the drafts:\n{reasons}")
     if not whole:
-        parts.append("The sweep was killed: what it did not come by is not among the drafts.\n")
+        parts.append("The scan was killed: what it did not come by is not among the drafts.\n")
     return "\n".join(parts)

@@ -55,7 +55,7 @@ def overview(report: Report, most: int) -> Overview:
     Raises:
         UsageError, OutputError: the report can't be read.
     """
-    told = Overview()
+    totals = Overview()
     kept: dict[str, list[Record]] = {}
     for record in report.records():
         kind = record["type"]
@@ -63,25 +63,25 @@ def overview(report: Report, most: int) -> Overview:
             continue
         verdict = verdict_of(record)
         if kind == OPEN_EARLIER:
-            told.standing += 1
+            totals.standing += 1
         elif verdict:
-            told.verdicts[verdict] += 1
+            totals.verdicts[verdict] += 1
         if kind not in MATCHING_TYPES:
-            told.reasons[kind, record.get("reason", "")] += 1
+            totals.reasons[kind, record.get("reason", "")] += 1
             continue
-        told.accused[verdict] += 1
+        totals.accused[verdict] += 1
         match = deciding_match(record)
-        _count(told.categories, match.get("category", ""))
-        _count(told.lists, match.get("list", ""))
-        _count(told.customers, report.customer(record))
+        _count(totals.categories, match.get("category", ""))
+        _count(totals.lists, match.get("list", ""))
+        _count(totals.customers, report.customer(record))
         if len(worst := kept.setdefault(verdict, [])) < most:
             worst.append(record)
     if report.summary is not None:
         clean = report.summary.get("verdicts", {}).get(Verdict.CLEAN.value, 0)
-        told.verdicts[Verdict.CLEAN.value] = clean
+        totals.verdicts[Verdict.CLEAN.value] = clean
     order = [*_WORST_FIRST, *sorted(kept.keys() - set(_WORST_FIRST))]
-    told.findings = [record for verdict in order for record in kept.get(verdict, ())][:most]
-    return told
+    totals.findings = [record for verdict in order for record in kept.get(verdict, ())][:most]
+    return totals
 
 
 def _count(names: Counter[str], name: str) -> None:

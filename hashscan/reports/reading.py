@@ -153,5 +153,5 @@ def _damaged(path: Path, number: int) -> UsageError:
     where = "last line" if number == _LAST else f"line {number}"
     return UsageError(
         f"{path}, {where}: this is not what hashscan writes into a report",
-        advice="Name reports in JSON Lines, whole or as a killed sweep left them.",
+        advice="Name reports in JSON Lines, whole or as a killed scan left them.",
     )

@@ -26,7 +26,7 @@ def line_of(record: Record) -> bytes:
 
 
 class RecordLines:
-    """JSON lines on a stream; records come in order, `sweep` first and `summary` last."""
+    """JSON lines on a stream; records come in order, `scan` first and `summary` last."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream

@@ -79,7 +79,7 @@ class Report:
             yield self._validated(record, f"line {number}")
 
     @cached_property
-    def sweep(self) -> Record:
+    def scan(self) -> Record:
         """The first record: the arguments and settings of the scan."""
         return next(self.records())
 
@@ -97,7 +97,7 @@ class Report:
         except ValueError as error:
             raise UsageError(
                 f"{self.path}, {where}: this record can't be understood: {error}",
-                advice="Name reports as sweeps write them; sweep again if this one is damaged.",
+                advice="Name reports as scans write them; scan again if this one is damaged.",
             ) from error
         return record
 

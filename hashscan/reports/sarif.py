@@ -72,8 +72,8 @@ class Sarif(ReportFormat):
 
 
 def _run(report: Report) -> dict[str, Any]:
-    sweep = report.sweep
-    uuid, version = printable(sweep.get("uuid", "")), printable(str(sweep.get("version", "")))
+    scan = report.scan
+    uuid, version = printable(scan.get("uuid", "")), printable(str(scan.get("version", "")))
     # The part up to the last slash identifies the run that the next scan replaces. It must not contain the
     # host name, which may differ each time.
     automation = {"id": f"hashscan/{uuid}", **({"guid": uuid} if _UUID.fullmatch(uuid) else {})}
@@ -134,24 +134,24 @@ def _location(path: bytes) -> dict[str, Any]:
 
 
 def _invocation(report: Report) -> dict[str, Any]:
-    sweep, summary = report.sweep, report.summary
-    told: dict[str, Any] = {"executionSuccessful": False}
+    scan, summary = report.scan, report.summary
+    invocation: dict[str, Any] = {"executionSuccessful": False}
     if summary is not None and "exit_code" in summary:
         code = summary["exit_code"]
-        told = {
+        invocation = {
             "executionSuccessful": code in {EXIT_CLEAN, EXIT_FOUND},
             "exitCode": code,
             "exitCodeDescription": EXIT_MEANINGS.get(code, ""),
         }
     for key, when in (
-        ("startTimeUtc", sweep.get("started", "")),
+        ("startTimeUtc", scan.get("started", "")),
         ("endTimeUtc", "" if summary is None else summary.get("ended", "")),
     ):
         if moment := utc(when):
-            told[key] = moment
-    if "host" in sweep:
-        told["machine"] = printable(sweep["host"])
-    return told
+            invocation[key] = moment
+    if "host" in scan:
+        invocation["machine"] = printable(scan["host"])
+    return invocation
 
 
 def _file_notice(record: Record) -> dict[str, Any]:

@@ -61,7 +61,7 @@ NOTICES = [
         },
     }
     for kind, words in (
-        ("incomplete", "The sweep did not check everything."),
+        ("incomplete", "The scan did not check everything."),
         ("unreadable", "A file whose bytes could not be read."),
         ("folder", "A folder that could not be entered."),
         ("undecoded", "A picture that was checked by its bytes only."),

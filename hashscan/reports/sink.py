@@ -71,7 +71,7 @@ class ReportFile:
         return self._open_partial()
 
     def _lock(self, descriptor: int) -> None:
-        lock_record(descriptor, f"another sweep is writing {self._partial}", advice=LockedError.advice)
+        lock_record(descriptor, f"another scan is writing {self._partial}", advice=LockedError.advice)
 
     @property
     def identity(self) -> tuple[int, int]:

@@ -46,7 +46,7 @@ class Xarf(ReportFormat):
         require_digests(report)
         contact = _contact(reporter)
         time = format_utc(scan_start(report))
-        host = str(report.sweep.get("host", ""))
+        host = str(report.scan.get("host", ""))
         for accusation in accusations(report, self.left_out):
             document = {
                 "xarf_version": VERSION,

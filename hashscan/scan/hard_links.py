@@ -115,5 +115,5 @@ def _database_errors() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise OutputError(
             f"can't keep track of hard links: {error}",
-            advice="Free space in the temporary folder (TMPDIR) and sweep again.",
+            advice="Free space in the temporary folder (TMPDIR) and scan again.",
         ) from error

@@ -20,8 +20,8 @@ class ScanLock(LockFile):
         try:
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
             super().__init__(
-                state / "sweep.lock",
-                f"another sweep is running with the state folder {state}",
+                state / "scan.lock",
+                f"another scan is running with the state folder {state}",
                 advice=LockedError.advice,
             )
         except OSError as error:

@@ -44,7 +44,7 @@ class Mover:
         self,
         state: Path,
         settings: QuarantineSettings,
-        told: Callable[[str], None],
+        notify: Callable[[str], None],
         access: Access = DIRECT,
         policy: PolicySettings = NO_RULES,
         targets: Sequence[bytes] = (),
@@ -56,7 +56,7 @@ class Mover:
         Args:
             state: the state folder.
             settings: where and for how long moved files are kept.
-            told: called with each message for the operator.
+            notify: called with each message for the operator.
             access: how to reach objects.
             policy: the scan's policy; if it has rules, only files for which they say so are moved.
             targets: the scan's targets, as far as they are known.
@@ -81,13 +81,13 @@ class Mover:
         self._act_on = policy.act_on
         self._unbacked = Counter[Weak]()
         self._named = 0
-        self._told = told
+        self._notify = notify
         if os.geteuid() != 0:
-            told("an ordinary user can move nothing but own files, and that user can open them still")
+            notify("an ordinary user can move nothing but own files, and that user can open them still")
         with self._open() as quarantine:
             quarantine.stores.keep_apart(filter(is_url, targets))
             for trouble in repair(quarantine):
-                told(trouble)
+                notify(trouble)
 
     @property
     def not_moved(self) -> int:
@@ -114,12 +114,12 @@ class Mover:
                 yield {"path": os.fsdecode(item.path), "matches": item.matches, **owner}
 
     def mover_function(
-        self, sweep: Record, is_stopped: Callable[[], bool], until: float | None = None
+        self, scan: Record, is_stopped: Callable[[], bool], until: float | None = None
     ) -> Callable[[Iterable[Record]], Iterator[Record]]:
         """Return a function that moves a scan's findings and yields their records with the outcome of each.
 
         Args:
-            sweep: its first record.
+            scan: its first record.
             is_stopped: whether no more is to be moved.
             until: when to begin no more, by the monotonic clock; those left say so.
         """
@@ -136,19 +136,19 @@ class Mover:
                     why_not = str(error)
                 while some := list(islice(todo, _BATCH_SIZE)):
                     if is_stopped():
-                        why_not = "the sweep was stopped"
+                        why_not = "the scan was stopped"
                     elif until is not None and time.monotonic() >= until:
                         why_not = "the time budget is used up"
-                    yield from self._move_batch(None if why_not else quarantine, some, sweep, why_not)
-            self._told(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.not_moved} left")
+                    yield from self._move_batch(None if why_not else quarantine, some, scan, why_not)
+            self._notify(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.not_moved} left")
             for words in weakness_messages(self._unbacked):
-                self._told(words)
+                self._notify(words)
 
         return act
 
     def _open(self) -> Quarantine:
         stores = Stores(SOURCES, self._endpoint, self._bucket)
-        return Quarantine(self._state, self._places, self._told, stores)
+        return Quarantine(self._state, self._places, self._notify, stores)
 
     def _open_with_retry(self) -> Quarantine:
         until = time.monotonic() + _LOCK_SECONDS
@@ -161,9 +161,9 @@ class Mover:
                 time.sleep(0.1)
 
     def _move_batch(
-        self, quarantine: Quarantine | None, findings: Sequence[Record], sweep: Record, why_not: str
+        self, quarantine: Quarantine | None, findings: Sequence[Record], scan: Record, why_not: str
     ) -> Iterator[Record]:
-        asked = [self._request(finding, sweep) for finding in findings]
+        asked = [self._request(finding, scan) for finding in findings]
         requests = [request for request in asked if request is not None]
         given = (
             (MoveResult(r.path, Outcome.REFUSED, detail=why_not, version=r.version) for r in requests)
@@ -180,13 +180,13 @@ class Mover:
                 else self._record_with_outcome(finding, request, answers[request.path, request.version])
             )
 
-    def _request(self, finding: Record, sweep: Record) -> QuarantineRequest | None:
+    def _request(self, finding: Record, scan: Record) -> QuarantineRequest | None:
         content = finding.get(CONTENT)
         if self._by_rules:
             allowed = finding.get("action") == Action.QUARANTINE
-            return request_of(finding, sweep, self._act_on, content) if allowed else None
-        request = request_of(finding, sweep, self._act_on, content)
-        if request is None and (weak := blocking_weakness(finding, sweep, self._act_on)) is not None:
+            return request_of(finding, scan, self._act_on, content) if allowed else None
+        request = request_of(finding, scan, self._act_on, content)
+        if request is None and (weak := blocking_weakness(finding, scan, self._act_on)) is not None:
             self._unbacked[weak] += 1
         return request
 
@@ -204,12 +204,12 @@ class Mover:
                 said["other_names"] = answer.links - 1
             if answer.writers:
                 said["writers"] = list(answer.writers)
-                self._told(f"{path} is open for writing: {', '.join(answer.writers)}")
+                self._notify(f"{path} is open for writing: {', '.join(answer.writers)}")
             if answer.no_note:
                 said["no_note"] = answer.no_note
             return {**finding, "action": Action.QUARANTINE.value, "quarantine": said}
         said["detail"] = answer.detail
         self._named += 1
         if self._named <= _SAID:
-            self._told(f"not moved: {path}: {answer.outcome.value}: {answer.detail}")
+            self._notify(f"not moved: {path}: {answer.outcome.value}: {answer.detail}")
         return {**finding, "quarantine": said}

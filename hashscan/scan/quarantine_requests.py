@@ -52,9 +52,9 @@ class QuarantineRequests:
     def _count(self, report: Path) -> None:
         ended = False
         records = validated_records(report)
-        sweep = next(records)
-        self.urls.update(filter(is_url, map(path_of, sweep.get("targets", ()))))
-        if "shard" in sweep:
+        scan = next(records)
+        self.urls.update(filter(is_url, map(path_of, scan.get("targets", ()))))
+        if "shard" in scan:
             raise UsageError(
                 f"{report} is of one shard, and what an entry hits is known only over all of them",
                 advice="Join the reports of all shards with `hashscan report merge`, and name that.",
@@ -65,30 +65,30 @@ class QuarantineRequests:
                 self._breaker.count(record, _owner(record))
         if not ended:
             raise UsageError(
-                f"{report} is of a sweep that did not come to its end, and only then it is known what an "
+                f"{report} is of a scan that did not come to its end, and only then it is known what an "
                 "entry hits",
-                advice="Sweep again, which does not read again what has not changed; or name files by PATH, "
+                advice="Scan again, which does not read again what has not changed; or name files by PATH, "
                 "with --reason.",
             )
 
     def breaker_messages(self) -> list[str]:
         """Return a warning line for each entry that matches too many files."""
-        return [f"BREAKER: {words}: too much to be right" for words in self._breaker.said()]
+        return [f"BREAKER: {words}: too many matches" for words in self._breaker.said()]
 
     def requests(self) -> Iterator[QuarantineRequest]:
         """Yield the requests to move files."""
         for report in self._reports:
             records = validated_records(report)
-            sweep = next(records)
+            scan = next(records)
             for record in records:
                 if _is_moved(record):
                     continue
                 self._accepted += "accepted" in record and record["type"] == "finding"
                 judged = self._with_breaker(record)
-                request = request_of(judged, sweep, self._act_on)
+                request = request_of(judged, scan, self._act_on)
                 if request is not None:
                     yield request
-                elif (weak := blocking_weakness(judged, sweep, self._act_on)) is not None:
+                elif (weak := blocking_weakness(judged, scan, self._act_on)) is not None:
                     self._unbacked[weak] += 1
 
     def unmoved_messages(self) -> list[str]:

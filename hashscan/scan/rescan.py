@@ -16,6 +16,7 @@ from hashscan.scan.session import ScanSession, start_scan
 from hashscan.settings.scan import ScanSettings
 from hashscan.sources.patterns import Patterns
 from hashscan.state.queries.rescan import KnownFiles
+from hashscan.text import plural
 
 
 class _KnownFilesRun:
@@ -54,11 +55,11 @@ class _KnownFilesRun:
         if not self.summary.files and not self.stopped:
             yield "nothing is known of any file" + (" of these targets" if self._targets else "")
         if self._known.unmatched:
-            yield f"{self._known.unmatched} files must be read again, which the next sweep does"
+            yield f"{self._known.unmatched} files must be read again, which the next scan does"
         if self.standing:
             yield (
-                f"{self.standing} earlier findings stand of which nothing else is known, or by lists or "
-                "options that it did not use"
+                f"{plural(self.standing, 'earlier finding')} still open: no digests are cached, or lists or "
+                "options were not used"
             )
 
     def __iter__(self) -> Iterator[Record]:
@@ -97,7 +98,7 @@ def run_rescan(settings: ScanSettings, observer: Observer) -> ScanResult:
                 settings.state,
                 session.setup,
                 with_digests=settings.with_digests,
-                told=observer.message,
+                notify=observer.message,
                 customers=session.customers,
             )
         )

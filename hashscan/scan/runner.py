@@ -32,6 +32,7 @@ from hashscan.sources.patterns import Patterns
 from hashscan.sources.shards import ShardFilter
 from hashscan.state.memory import ScanOutcome, ScanState
 from hashscan.state.store.opening import open_memory
+from hashscan.text import plural
 
 _MOVING_SHARE = 0.1
 """Share of the time budget that is reserved for moving findings to quarantine."""
@@ -303,18 +304,20 @@ class _Scan:
             yield self._failure
         for target, before, found in outcome.shrunken:
             yield (
-                f"{target.decode(errors='replace')} has {found} files and had {before}: nothing is forgotten "
+                f"{target.decode(errors='replace')} has {found} files and had {before}: no file counts "
+                "as gone "
                 "without --accept-shrink"
             )
         if memory is not None and memory.rereading.changed:
-            yield f"{memory.rereading.changed} files have changed in silence"
+            yield f"{memory.rereading.changed} files have changed undetected"
         if outcome.standing:
             yield (
-                f"{len(outcome.standing)} earlier findings stand that it did not come by, or by lists or "
-                "options that it did not use"
+                f"{plural(len(outcome.standing), 'earlier finding')} still open: files that it did not "
+                "reach, "
+                "or lists or options that it did not use"
             )
         if run.cut_short and not run.stopped and not self._failure:
-            yield "the time budget is used up; the next sweep goes on"
+            yield "the time budget is used up; the next scan continues"
         if mover is not None and not moving:
             yield "it was cut short, so that nothing was moved"
         if mover is not None and mover.not_moved:

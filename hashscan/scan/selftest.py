@@ -58,14 +58,14 @@ def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
         (uploads / "same").write_bytes(make_test_picture())
         (uploads / "likeness").write_bytes(make_test_picture("other bytes, same picture"))
         (uploads / "unlisted").write_bytes(b"nothing of note\n")
-        yield from _sweep(limits, uploads, Path(name) / "report.jsonl")
+        yield from _scan(limits, uploads, Path(name) / "report.jsonl")
         yield from _decoders(limits, Path(name))
         store = ListStore(state / "lists")
         for list_name in store.names():
             yield _check_list(store, list_name, limits, uploads)
 
 
-def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step]:
+def _scan(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step]:
     """Run a real scan of the picture, the picture with other bytes, and a file that is on no list."""
     outcome = run_scan(
         ScanSettings(

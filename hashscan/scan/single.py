@@ -48,7 +48,7 @@ def read_file(worker: Worker, path: bytes) -> tuple[FileResult, StoredContentDat
     See `check_file` for arguments and errors.
     """
     if _is_folder(path):
-        raise TargetError(f"{os.fsdecode(path)} is a folder", advice="Sweep folders with `hashscan scan`.")
+        raise TargetError(f"{os.fsdecode(path)} is a folder", advice="Scan folders with `hashscan scan`.")
     source = FilesystemSource((path,), ListingOptions(exclude=Patterns.compile((), None)))
     for listing in source.listings():
         if isinstance(listing, Batch):

@@ -46,7 +46,8 @@ class ClusterSettings:
             )
         elif not _on_this_machine(host):
             raise UsageError(
-                f"{self.scheduler} is not on this machine, and whoever reaches a scheduler over tcp:// can "
+                f"{self.scheduler} is not on this machine, and everybody who reaches a scheduler over "
+                "tcp:// can "
                 "run any program on its workers",
                 advice="Use tls://, with --cluster-ca, --cluster-cert and --cluster-key.",
             )

@@ -85,6 +85,6 @@ class QuarantineSettings:
             )
         urls = [place for place in places if "://" in place]
         if len(urls) > 1:
-            raise UsageError("objects are kept in one place", advice="Name one URL with --place.")
+            raise UsageError("objects are kept in one place", advice="Name one URL with --quarantine-dir.")
         folders = tuple(Path(place) for place in places if place not in urls)
         return cls(retain_min, destroy_by, folders, urls[0] if urls else None, note)

@@ -111,7 +111,7 @@ class ScanSettings:
         if not self.targets and self.files_from is None and self.inventory is None and not self.known:
             raise UsageError("no target given", advice="Name at least one folder or file.")
         require_positive("--workers", self.workers)
-        require_positive("--in-flight", self.access.in_flight)
+        require_positive("--concurrency", self.access.concurrency)
         if self.access.endpoint is not None:
             _check_endpoint(self.access.endpoint)
         if self.time_budget is not None:
@@ -143,11 +143,11 @@ class ScanSettings:
             ("--cluster", self.cluster, "Move what it finds by `hashscan quarantine add REPORT` where the "
              "files are."),
             ("--baseline", self.baseline, "What is accepted is not moved: except the entries with `hashscan "
-             "lists except`, or sweep without the former."),
+             "lists except`, or scan without the former."),
             ("--known", self.known or None, "Move what it finds by `hashscan quarantine add REPORT`, which "
              "looks at the files first."),
             ("--weak-change-check", self.weak_change_check or None, "What is moved must still be what was "
-             "found: sweep once without the latter."),
+             "found: scan once without the latter."),
         ):  # fmt: skip
             if value is not None:
                 raise UsageError(f"--quarantine and {option} exclude each other", advice=advice)

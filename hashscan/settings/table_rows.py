@@ -105,7 +105,7 @@ def printable_line(value: object, longest: int) -> str:
     """
     if not isinstance(value, str) or not is_printable_line(value, longest):
         raise InvalidValueError(
-            f"{str(value)[:60]!r} can't stand there",
+            f"{str(value)[:60]!r} is not permitted there",
             f"Write one printable line of at most {longest} characters.",
         )
     return value.strip()

@@ -81,16 +81,16 @@ class QuarantineFolders:
     def __init__(
         self,
         load: Callable[[], Mapping[bytes, KeptFiles]] = dict,
-        told: Callable[[str], object] = lambda _: None,
+        notify: Callable[[str], object] = lambda _: None,
     ) -> None:
         """Store how to load the logs; read nothing yet.
 
         Args:
             load: returns, by absolute path, the folders that the logs name, and the files in each.
-            told: called with warnings for the operator.
+            notify: called with warnings for the operator.
         """
         self._load = load
-        self._told = told
+        self._notify = notify
         self._folders: dict[tuple[int, int], KeptFiles] | None = None
         self._warned = 0
 
@@ -122,12 +122,12 @@ class QuarantineFolders:
     def _warn(self, path: bytes) -> None:
         self._warned += 1
         if self._warned <= _WARNINGS:
-            self._told(
+            self._notify(
                 f"{os.fsdecode(path)!r} is named like a quarantine, and no log of one names it: it is "
                 "scanned. If it belongs to another state folder, name that with --quarantine-state"
             )
         elif self._warned == _WARNINGS + 1:
-            self._told("there are more such folders, which are scanned as well")
+            self._notify("there are more such folders, which are scanned as well")
 
 
 def sha256_of(descriptor: int, size: int | None = None) -> str:

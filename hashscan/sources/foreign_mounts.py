@@ -34,7 +34,7 @@ class ForeignMountError(OSError):
 
     def __init__(self, user: int | None) -> None:
         """Store the user who mounted it, or None if unknown."""
-        whose = "of a user who can't be told" if user is None else f"of user {user}"
+        whose = "of an unknown user" if user is None else f"of user {user}"
         super().__init__(errno.EXDEV, f"a FUSE {whose} is mounted here")
 
 

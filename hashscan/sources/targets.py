@@ -101,7 +101,7 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
     if any((step.device, step.inode) in protected for step in way):
         raise TargetError(
             f"the target {shown} lies in hashscan's own folder",
-            advice="Name other targets; hashscan's own state, lists and reports are never swept.",
+            advice="Name other targets; hashscan's own state, lists and reports are never scanned.",
         )
     return Target(folder, name, way)
 

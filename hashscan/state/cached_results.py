@@ -15,7 +15,7 @@ from hashscan.model import ALGORITHMS, Action, FileResult, Item, Verdict
 from hashscan.state.store.contents import CONFIRMED
 from hashscan.state.store.stored_contents import Content
 
-UNCONFIRMED = "not yet confirmed by a second decoder, which the next sweep does"
+UNCONFIRMED = "not yet confirmed by a second decoder, which the next scan does"
 
 
 def file_task_of(content: Content, item: Item) -> FileTask:

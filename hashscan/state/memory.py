@@ -62,7 +62,7 @@ class ScanState:
         weak: bool = False,
         reread: float = 0.0,
         accept_cleared: bool = False,
-        told: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
         """Open the state, and compare kept contents with new entries of the lists.
 
@@ -74,20 +74,20 @@ class ScanState:
             weak: True if a file whose ctime alone has changed counts as unchanged.
             reread: fraction of the unchanged files and objects that are to be read all the same.
             accept_cleared: True if clean files end findings of lists that are not asked.
-            told: called with messages for the operator.
+            notify: called with messages for the operator.
         """
         self._scopes = scopes
         self._database, self._folder, remark = open_database(state)
         if remark:
-            told(remark)
+            notify(remark)
         self._committed = self._synced = time.monotonic()
         with closed_on_failure(self._database), errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._contents = Contents(self._database, self._folder, profile_of(setup))
             scopes.begin(self._database)
             if scopes.rebooted and (lost := self._contents.recover()):
-                told(f"{lost} files are read again, since a power cut took what was remembered of them")
-            self.rereading = RandomReread(reread, self._contents, told, self._last_counts())
+                notify(f"{lost} files are read again, since a power cut took what was remembered of them")
+            self.rereading = RandomReread(reread, self._contents, notify, self._last_counts())
             coverage = Coverage.of_setup(setup, accepted=accept_cleared)
             self._findings = Findings(self._database, coverage, self._contents.sha256)
             self._rows = FolderRows(self._database, scopes.shard, setup.trust_ctime)
@@ -230,7 +230,7 @@ class ScanState:
         """
         with errors_explained(self._folder):
             self._findings.store(
-                path, item.version, result, self._scopes.sweep, etag=item.etag, customer=customer
+                path, item.version, result, self._scopes.scan, etag=item.etag, customer=customer
             )
 
     def record_unchecked(self, path: bytes, version: str = "") -> None:
@@ -298,7 +298,7 @@ class ScanState:
     def store_start(self, begun: Record) -> None:
         """Store the start of the scan, from the first record of its report."""
         with errors_explained(self._folder):
-            begin_account(self._database, self._scopes.sweep, begun)
+            begin_account(self._database, self._scopes.scan, begun)
             self._commit()
 
     def store_end(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
@@ -310,7 +310,7 @@ class ScanState:
             incomplete: reasons why it is incomplete, as text.
         """
         with errors_explained(self._folder):
-            conclude_account(self._database, self._scopes.sweep, summary, exit_code, incomplete)
+            conclude_account(self._database, self._scopes.scan, summary, exit_code, incomplete)
             self._commit()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Ledgers with cases and sweeps as tests want them."""
+"""Ledgers with cases and scans as tests want them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services on loopback that alarms are sent to."""
+"""Services on loopback that alerts are sent to."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def test_every_kind_has_a_severity() -> None:
 
 
 def test_the_page_explains_every_kind() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "alarms.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
     for kind, severity in SEVERITIES.items():
         if kind is not Kind.TEST:
             assert re.search(rf"^\| {kind.value} \| .* \| {severity} \|$", page, re.MULTILINE), kind
@@ -52,7 +52,7 @@ def test_lines_stay_lines(subject: str, lines: list[str], path: str, host: str) 
 
 def test_many_that_waited_become_one() -> None:
     made = merge_documents([document(n, Kind.OVERDUE if n == 3 else Kind.INCOMPLETE) for n in range(1, 26)])
-    assert made["subject"] == "hashscan on web1: 25 alarms have waited since 2027-01-01"
+    assert made["subject"] == "hashscan on web1: 25 alerts have waited since 2027-01-01"
     assert (made["kind"], made["severity"]) == ("overdue", "alert")
     assert made["text"].splitlines()[0].startswith("5 older ones")
     assert "2027-01-25  hashscan on web1: subject 25" in made["text"]

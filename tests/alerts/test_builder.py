@@ -1,4 +1,4 @@
-"""Which alarms are made of what the ledger knows."""
+"""Which alerts are made of what the ledger knows."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def told(
     ledger: Ledger, now: float = NOW, *, on: NotifyOn = "trouble", details: bool = False, **more: Any
 ) -> list[dict[str, Any]]:
-    """The documents of the alarms that are new."""
+    """The documents of the alerts that are new."""
     outbox = Outbox(ledger)
-    before = {alarm.id for alarm in outbox.listed(0)}
+    before = {alert.id for alert in outbox.listed(0)}
     AlertBuilder(ledger, CLOCK, on=on, details=details, host="web1").build_all(now, {"notify"}, **more)
-    return [dict(alarm.document) for alarm in outbox.listed(0) if alarm.id not in before]
+    return [dict(alert.document) for alert in outbox.listed(0) if alert.id not in before]
 
 
-def test_new_cases_are_told_of_once_in_one_alarm(ledger: Ledger) -> None:
+def test_new_cases_are_told_of_once_in_one_alert(ledger: Ledger) -> None:
     assert told(ledger) == []
     one, two = (
         add_case(ledger, SECRET_PATH, NOW),
         add_case(ledger, "/b", NOW, verdict="review", categories="B2"),
     )
     gone = add_case(ledger, "/c", NOW, removed=NOW + 1, how="quarantined")
-    (alarm,) = told(ledger)
-    assert alarm["subject"] == "hashscan on web1: 3 new cases: 2 match, 1 review"
-    assert alarm["kind"] == "found"
-    assert alarm["cases"] == [one, two, gone]
-    assert alarm["counts"] == {"cases": 3, "match": 2, "review": 1}
-    assert "Categories: A1 2, B2 1" in alarm["text"]
-    assert "1 of them gone or in quarantine already" in alarm["text"]
-    assert "First deadline: 2027-01-16 08:00 UTC" in alarm["text"]
-    assert "alice" not in json.dumps(alarm)
+    (alert,) = told(ledger)
+    assert alert["subject"] == "hashscan on web1: 3 new cases: 2 match, 1 review"
+    assert alert["kind"] == "found"
+    assert alert["cases"] == [one, two, gone]
+    assert alert["counts"] == {"cases": 3, "match": 2, "review": 1}
+    assert "Categories: A1 2, B2 1" in alert["text"]
+    assert "1 of them gone or in quarantine already" in alert["text"]
+    assert "First deadline: 2027-01-16 08:00 UTC" in alert["text"]
+    assert "alice" not in json.dumps(alert)
     assert told(ledger) == []
     add_case(ledger, "/d", NOW)
-    (alarm,) = told(ledger, NOW + 1)
-    assert alarm["subject"] == "hashscan on web1: 1 new case: 1 match"
+    (alert,) = told(ledger, NOW + 1)
+    assert alert["subject"] == "hashscan on web1: 1 new case: 1 match"
 
 
 def test_whoever_begins_late_is_told_of_what_is_open_and_of_the_last_sweep(ledger: Ledger) -> None:
@@ -72,74 +72,74 @@ def test_whoever_begins_late_is_told_of_what_is_open_and_of_the_last_sweep(ledge
 
 def test_details_only_when_asked_for(ledger: Ledger) -> None:
     add_case(ledger, SECRET_PATH, NOW, customer="alice")
-    (alarm,) = told(ledger, details=True)
-    assert alarm["details"] == [
+    (alert,) = told(ledger, details=True)
+    assert alert["details"] == [
         {
             "case": 1, "verdict": "match", "categories": "A1", "customer": "alice", "path": SECRET_PATH,
             "url": "", "entries": "ours/n-1",
         }
     ]  # fmt: skip
-    assert f"path {SECRET_PATH}" in alarm["text"]
+    assert f"path {SECRET_PATH}" in alert["text"]
 
 
 def test_a_name_that_is_no_text_is_told(ledger: Ledger) -> None:
     number = add_case(ledger, "/a", NOW)
     change_case(ledger, number, path=b"/\xff\x1b[2J\n.jpg")
-    (alarm,) = told(ledger, details=True)
-    assert alarm["details"][0]["path_b64"] == "L/8bWzJKCi5qcGc="
-    assert alarm["text"].splitlines()[-1].isprintable()
+    (alert,) = told(ledger, details=True)
+    assert alert["details"][0]["path_b64"] == "L/8bWzJKCi5qcGc="
+    assert alert["text"].splitlines()[-1].isprintable()
 
 
 def test_an_overdue_case_is_told_of_once_and_again_when_it_was_opened_again(ledger: Ledger) -> None:
     number = add_case(ledger, SECRET_PATH, NOW, customer="alice")
-    assert [alarm["kind"] for alarm in told(ledger, NOW + DAY)] == ["found"]
-    (alarm,) = told(ledger, NOW + DAY + 1)
-    assert alarm["subject"] == "hashscan on web1: 1 case of 1 customer overdue"
-    assert (alarm["kind"], alarm["severity"], alarm["cases"]) == ("overdue", "alert", [number])
-    assert "alice" not in json.dumps(alarm)
+    assert [alert["kind"] for alert in told(ledger, NOW + DAY)] == ["found"]
+    (alert,) = told(ledger, NOW + DAY + 1)
+    assert alert["subject"] == "hashscan on web1: 1 case of 1 customer overdue"
+    assert (alert["kind"], alert["severity"], alert["cases"]) == ("overdue", "alert", [number])
+    assert "alice" not in json.dumps(alert)
     assert told(ledger, NOW + 2 * DAY) == []
     change_case(ledger, number, removed=NOW + 2 * DAY)
     assert told(ledger, NOW + 3 * DAY) == []
     change_case(ledger, number, removed=None)
     add_event(ledger, number, NOW + 3 * DAY, "restored")
-    assert [alarm["kind"] for alarm in told(ledger, NOW + 3 * DAY)] == ["overdue"]
+    assert [alert["kind"] for alert in told(ledger, NOW + 3 * DAY)] == ["overdue"]
 
 
 def test_what_is_held_has_no_deadline(ledger: Ledger) -> None:
     add_case(ledger, "/a", NOW, verdict="held")
-    assert [alarm["kind"] for alarm in told(ledger, NOW + 99 * DAY)] == ["found"]
+    assert [alert["kind"] for alert in told(ledger, NOW + 99 * DAY)] == ["found"]
 
 
 def test_sweeps(ledger: Ledger) -> None:
     add_sweep(ledger, "good", NOW)
     assert told(ledger) == []
     add_sweep(ledger, "bad", NOW + DAY, exit_code=3, incomplete=["3 unreadable files"])
-    (alarm,) = told(ledger)
-    assert alarm["subject"] == "hashscan on web1: sweep incomplete"
-    assert "3 unreadable files" in alarm["text"]
+    (alert,) = told(ledger)
+    assert alert["subject"] == "hashscan on web1: scan incomplete"
+    assert "3 unreadable files" in alert["text"]
     # The same trouble the night after is none that a person must be told of again; a week later it is.
     add_sweep(ledger, "bad2", NOW + 2 * DAY, exit_code=3, incomplete=["4 unreadable files"])
     assert told(ledger, NOW + 2 * DAY) == []
     add_sweep(ledger, "bad3", NOW + 9 * DAY, exit_code=3, incomplete=["4 unreadable files"])
     assert len(told(ledger, NOW + 9 * DAY)) == 1
     add_sweep(ledger, "killed", NOW + 10 * DAY, ended=None, exit_code=None, whole=0)
-    (alarm,) = told(ledger, NOW + 10 * DAY)
-    assert alarm["subject"] == "hashscan on web1: sweep FAILED: it was killed"
+    (alert,) = told(ledger, NOW + 10 * DAY)
+    assert alert["subject"] == "hashscan on web1: scan FAILED: it was killed"
 
 
 def test_a_stale_list_is_told_of_once_and_not_by_each_sweep(ledger: Ledger) -> None:
     add_sweep(ledger, "s", NOW, exit_code=3, incomplete=["list national is stale"])
     stale = [ListMetrics("national", "stale", 5, 3, NOW, NOW), ListMetrics("own", "local", 5, 1, None, None)]
-    (alarm,) = told(ledger, lists=stale)
-    assert alarm["subject"] == "hashscan on web1: list national is stale"
+    (alert,) = told(ledger, lists=stale)
+    assert alert["subject"] == "hashscan on web1: list national is stale"
     assert told(ledger, NOW + 1, lists=stale) == []
     assert told(ledger, NOW + 2, lists=[ListMetrics("national", "damaged", 5, 3, NOW, NOW)])
 
 
 def test_what_nothing_accuses_any_more_is_told_of_once(ledger: Ledger) -> None:
-    (alarm,) = told(ledger, withdrawn=["i1", "i2"])
-    assert alarm["counts"] == {"items": 2}
-    assert "restore --withdrawn" in alarm["text"]
+    (alert,) = told(ledger, withdrawn=["i1", "i2"])
+    assert alert["counts"] == {"items": 2}
+    assert "restore --withdrawn" in alert["text"]
     assert told(ledger, withdrawn=["i1", "i2"]) == []
     assert told(ledger, withdrawn=["i1", "i2", "i3"])[0]["counts"] == {"items": 1}
 
@@ -151,13 +151,13 @@ def test_what_nothing_accuses_any_more_is_told_of_once(ledger: Ledger) -> None:
 def test_only_what_was_asked_for_is_told(ledger: Ledger, on: NotifyOn, kinds: set[str]) -> None:
     add_case(ledger, "/a", NOW)
     add_sweep(ledger, "s", NOW)
-    alarms = told(ledger, on=on, lists=[ListMetrics("national", "stale", 5, 3, NOW, NOW)])
-    assert {alarm["kind"] for alarm in alarms} == kinds
+    alerts = told(ledger, on=on, lists=[ListMetrics("national", "stale", 5, 3, NOW, NOW)])
+    assert {alert["kind"] for alert in alerts} == kinds
 
 
 def test_a_failure_is_told_once_a_day(ledger: Ledger) -> None:
-    alarm = failure_alert(12, f"can't write {SECRET_PATH}", NOW, details=False)
-    (document,) = told(ledger, others=[alarm])
+    alert = failure_alert(12, f"can't write {SECRET_PATH}", NOW, details=False)
+    (document,) = told(ledger, others=[alert])
     assert "our own input or output failed" in document["subject"]
     assert "alice" not in json.dumps(document)
     assert told(ledger, others=[failure_alert(12, "x", NOW + 60, details=False)]) == []
@@ -198,4 +198,4 @@ def test_all_is_told_together_or_not_at_all(ledger: Ledger, monkeypatch: pytest.
         patched.setattr(Outbox, "add", add)
         with pytest.raises(KeyboardInterrupt):
             told(ledger)
-    assert [alarm["kind"] for alarm in told(ledger)] == ["found", "incomplete"]
+    assert [alert["kind"] for alert in told(ledger)] == ["found", "incomplete"]

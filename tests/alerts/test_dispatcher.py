@@ -1,4 +1,4 @@
-"""How alarms come from the outbox to channels."""
+"""How alerts come from the outbox to channels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hashscan.cases.outbox import Outbox
 
 
 class Listener(Channel):
-    """Takes alarms, as long as it is well."""
+    """Takes alerts, as long as it is well."""
 
     kind = "notify"
 
@@ -56,7 +56,7 @@ def at(seconds: int) -> Callable[[], float]:
     return lambda: seconds
 
 
-def test_each_channel_gets_each_alarm_once_in_order(outbox: Outbox) -> None:
+def test_each_channel_gets_each_alert_once_in_order(outbox: Outbox) -> None:
     one, two = Listener("one"), Listener("two")
     add(outbox, "a", "b")
     assert deliver(outbox, [one, two], at(1000)) == DeliveryResult(4, 0, (), ())
@@ -85,10 +85,10 @@ def test_what_has_waited_long_comes_as_one(outbox: Outbox) -> None:
     one = Listener("one")
     add(outbox, *map(str, range(30)))
     assert deliver(outbox, [one], at(1000)) == DeliveryResult(1, 0, (), ())
-    assert "30 alarms have waited" in one.got[0]["subject"]
+    assert "30 alerts have waited" in one.got[0]["subject"]
 
 
-def test_alarms_wait_for_the_kinds_that_were_asked_for(outbox: Outbox) -> None:
+def test_alerts_wait_for_the_kinds_that_were_asked_for(outbox: Outbox) -> None:
     add(outbox, "a", kinds=("notify", "exec"))
     assert deliver(outbox, [Listener("one")], at(1000)).waiting == 1
     assert deliver(outbox, [], at(1000)) == DeliveryResult(0, 1, (), ())

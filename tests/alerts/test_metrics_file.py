@@ -72,8 +72,8 @@ def test_it_says_all_that_is_known_and_anybody_may_read_it(tmp_path: Path) -> No
         "hashscan_cases_opened_total": 5,
         "hashscan_quarantine_items": 4,
         "hashscan_quarantine_withdrawn_items": 1,
-        "hashscan_alarms_waiting": 2,
-        "hashscan_alarms_oldest_waiting_timestamp_seconds": 1_800_000_050,
+        "hashscan_alerts_waiting": 2,
+        "hashscan_alerts_oldest_waiting_timestamp_seconds": 1_800_000_050,
     }
     assert found.items() >= expected.items()
 
@@ -138,7 +138,7 @@ def test_numbers_of_any_kind_in_an_older_file(tmp_path_factory: pytest.TempPathF
     assert read(path.read_bytes())["hashscan_cases_overdue"] == 1
 
 
-@pytest.mark.parametrize("place", ["docs/alarms.md", "examples/prometheus/hashscan.rules.yml"])
+@pytest.mark.parametrize("place", ["docs/alerts.md", "examples/prometheus/hashscan.rules.yml"])
 def test_what_pages_and_rules_name_is_there(place: str) -> None:
     text = (ROOT / place).read_text(encoding="utf-8")
     named = set(re.findall(r"\bhashscan_[a-z_]+", text))

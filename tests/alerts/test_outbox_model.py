@@ -1,4 +1,4 @@
-"""Whatever fails and whoever dies, every alarm reaches every channel, and once where nobody dies."""
+"""Whatever fails and whoever dies, every alert reaches every channel, and once where nobody dies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Dying(Outbox):
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("alarm"), st.integers(0, 30)),
+        st.tuples(st.just("alert"), st.integers(0, 30)),
         st.tuples(st.just("down"), st.integers(0, 2)),
         st.tuples(st.just("up"), st.integers(0, 2)),
         st.tuples(st.just("deliver"), st.integers(0, 100_000)),
@@ -53,14 +53,14 @@ STEPS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(STEPS)
-def test_every_alarm_arrives(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]) -> None:
+def test_every_alert_arrives(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]) -> None:
     folder = tmp_path_factory.mktemp("ledger")
     channels = [Unreliable("notify", "one"), Unreliable("notify", "two"), Unreliable("exec", "three")]
     now, made, died = 1000, set[int](), False
     with Ledger(Path(folder)) as ledger:
         outbox = Outbox(ledger)
         for step, value in [*steps, ("up", 0), ("up", 1), ("up", 2), ("deliver", 10**6), ("deliver", 0)]:
-            if step == "alarm":
+            if step == "alert":
                 document = Alert(Kind.FOUND, (), str(value), cases=(value,)).document("h", "t")
                 new = outbox.add([str(value)], now, document, {"notify", "exec"}) is not None
                 assert new is (value not in made)

@@ -130,7 +130,7 @@ def test_no_address_has_any_number_of_files() -> None:
         ("https://{a}.example/{a}", "/{a}", "a name twice"),
         ("https://a.example/{a}-{b}", "/{a}/{b}", "two names between"),
         ("https://{a}.Example/", "/{a}", "lower case"),
-        ("https://a.example/", "/{A}", "can't stand in braces"),
+        ("https://a.example/", "/{A}", "is unknown or repeated"),
     ],
 )
 def test_a_rule_that_says_nothing_is_refused(url: str, path: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""The outbox of alarms."""
+"""The outbox of alerts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_what_was_told_of_is_never_told_again(outbox: Outbox) -> None:
     assert outbox.add(["overdue:1"], 9999, {}, ["notify"]) is None
 
 
-def test_an_alarm_waits_until_all_channels_there_are_have_it(outbox: Outbox) -> None:
+def test_an_alert_waits_until_all_channels_there_are_have_it(outbox: Outbox) -> None:
     number = kept(outbox, "a")
     outbox.sent([number], "notify:1", "one", 1001)
     outbox.complete_kind("notify", ["notify:1", "notify:2"])
@@ -71,7 +71,7 @@ def test_a_channel_is_left_alone_ever_longer_until_it_works(outbox: Outbox) -> N
     assert outbox.failing("notify:1") is None
 
 
-def test_an_old_alarm_that_waits_is_not_forgotten(outbox: Outbox) -> None:
+def test_an_old_alert_that_waits_is_not_forgotten(outbox: Outbox) -> None:
     waiting, done = kept(outbox, "a", made=5), kept(outbox, "b", made=6)
     outbox.drop([done])
     outbox.prune(RETENTION_SECONDS * 9)

@@ -124,9 +124,7 @@ def test_joined_shards_count_once(folder: Path) -> None:
     came, cases = take(folder, merged)
     assert (came.findings, came.new, len(cases)) == (2, 1, 2)
     with Ledger(folder / "state") as ledger:
-        assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).sweeps()] == [
-            "u9"
-        ]
+        assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +180,7 @@ def test_what_was_taken_over_half_is_taken_over_whole(folder: Path) -> None:
     assert (came, len(cases)) == (ReportImportResult(2, 1, 0), 2)
     assert take(folder, path)[0].known
     with Ledger(folder / "state") as ledger:
-        (sweep,) = Queries(ledger, DeadlineCalculator(CaseSettings())).sweeps()
+        (sweep,) = Queries(ledger, DeadlineCalculator(CaseSettings())).scans()
     assert (sweep.ended, sweep.files) == (BEGIN + 60, 9)
 
 
@@ -191,9 +189,7 @@ def test_a_shard_that_comes_after_its_sum_counts_no_more(folder: Path) -> None:
     came, _ = take(folder, report(folder, 0, [finding("/www/a")], shard={"index": 1, "count": 2}))
     assert came.known
     with Ledger(folder / "state") as ledger:
-        assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).sweeps()] == [
-            "u9"
-        ]
+        assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
 
 
 def test_the_machine_is_known_on_which_a_file_lies(folder: Path) -> None:

@@ -65,7 +65,7 @@ def test_sweeps_are_taken_over_with_what_they_counted(world: World) -> None:
     world.sweep({}, [A], ends=False)
     with Ledger(world.state) as ledger:
         sync(ledger, world.state)
-        one, two = Queries(ledger, DeadlineCalculator(CaseSettings())).sweeps()
+        one, two = Queries(ledger, DeadlineCalculator(CaseSettings())).scans()
     assert (one.uuid, one.started, one.ended, one.exit_code, one.whole) == ("sweep-1", BEGIN, BEGIN, 1, True)
     assert (one.files, one.bytes, one.verdicts) == (100, 1000, {"match": 1})
     assert [info["name"] for info in one.lists] == ["national"]
@@ -466,7 +466,7 @@ def told(case: Case) -> tuple[object, ...]:
 
 
 class Model:
-    """What a person would write down who sees every sweep and every move."""
+    """What a person would write down who sees every scan and every move."""
 
     def __init__(self) -> None:
         self.there: dict[bytes, bytes] = {}
@@ -474,7 +474,7 @@ class Model:
         self.restored: set[bytes] = set()
         self.cases: list[dict[str, object]] = []
         self.remembered: set[bytes] = set()
-        """What sweeps can find gone, since their state knows it."""
+        """What scans can find gone, since their state knows it."""
 
     def _latest(self, path: bytes) -> dict[str, object] | None:
         mine = [case for case in self.cases if case["path"] == path]

@@ -1,4 +1,4 @@
-"""A state folder with what sweeps and the quarantine leave there, at times that a test chooses."""
+"""A state folder with what scans and the quarantine leave there, at times that a test chooses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NATIONAL = ("national",)
 
 
 def coverage(lists: Sequence[str] = NATIONAL) -> Coverage:
-    """That of a sweep with these lists and all options."""
+    """That of a scan with these lists and all options."""
     return Coverage(frozenset(lists), {"pdq": 31}, frozenset(VARIANTS))
 
 
@@ -62,7 +62,7 @@ class World:
         state.mkdir(mode=0o700, parents=True)
         self.state = state
         self.now = BEGIN
-        self._sweeps = 0
+        self._scans = 0
         self._items = 0
         self._log: LogWriter | None = None
 
@@ -83,14 +83,14 @@ class World:
         uuid: str = "",
         lists: Sequence[str] = NATIONAL,
     ) -> None:
-        """Have a sweep with these lists see files, and miss others; one that doesn't end was killed."""
-        self._sweeps += 1
+        """Have a scan with these lists see files, and miss others; one that doesn't end was killed."""
+        self._scans += 1
         with self._database() as database, mock.patch.object(findings.time, "time", return_value=self.now):
             (number,) = database.execute(
                 "INSERT INTO sweeps (started) VALUES (?) RETURNING id", (self.now,)
             ).fetchone()
             begun = {
-                "uuid": uuid or f"sweep-{self._sweeps}",
+                "uuid": uuid or f"sweep-{self._scans}",
                 "targets": [{"path": "/www"}],
                 "lists": [{"name": name, "state": "fresh", "version": 3, "entries": 9} for name in lists],
             }
@@ -107,7 +107,7 @@ class World:
                 conclude_account(database, number, counts, 1 if seen else 0, ())
 
     def lose_state(self) -> None:
-        """Have what sweeps remember set aside."""
+        """Have what scans remember set aside."""
         shutil.rmtree(self.state / FOLDER, ignore_errors=True)
 
     def custody(self, *lines: dict[str, object]) -> None:

@@ -57,7 +57,7 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def age(state: Path) -> Callable[[], None]:
-    """Makes what is there old enough for sweeps to believe it, for all commands of the test that follow."""
+    """Makes what is there old enough for scans to believe it, for all commands of the test that follow."""
     return lambda: seconds_later(state.parent / CLOCK, 3)
 
 
@@ -66,7 +66,7 @@ FORKED = {"cwd", "input", "stdin", "stdout"}
 
 
 def runner(state: Path) -> Run:
-    """What runs commands with a state folder; sweeps have one worker, as each begins a decoder of its own."""
+    """What runs commands with a state folder; scans have one worker, as each begins a decoder of its own."""
 
     def run(*arguments: object, env: Mapping[str, str] | None = None, **options: Any) -> Ran:
         variables = environment(state, {"HASHSCAN_WORKERS": "1", **(env or {})})

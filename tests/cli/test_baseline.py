@@ -1,4 +1,4 @@
-"""Findings that are accepted, from a report to the sweeps that follow."""
+"""Findings that are accepted, from a report to the scans that follow."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from tests.cli.conftest import Run, runner
 
-ACCEPT = ("--because", "a logo that the list has by mistake", "--until", "2099-01-31")
+ACCEPT = ("--reason", "a logo that the list has by mistake", "--until", "2099-01-31")
 
 
 @pytest.fixture(scope="module")
 def report(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a sweep that finds two files, one accused by two entries, one by one."""
+    """The report of a scan that finds two files, one accused by two entries, one by one."""
     made = tmp_path_factory.mktemp("found")
     shutil.copytree(prepared / "state", made / "state", symlinks=True)
     run = runner(made / "state")
@@ -95,9 +95,9 @@ def test_what_can_not_be_accepted_is_told(run: Run, uploads: Path, found: Path, 
     baseline = tmp_path / "baseline.json"
     ran = run("report", "accept", found, *ACCEPT, "--output", baseline, "--entry", "no-such")
     assert (ran.code, "nothing to accept" in ran.err) == (2, True)
-    ran = run("report", "accept", found, "--because", "x", "--until", "2020-01-01", "--output", baseline)
+    ran = run("report", "accept", found, "--reason", "x", "--until", "2020-01-01", "--output", baseline)
     assert (ran.code, "over already" in ran.err) == (2, True)
-    ran = run("report", "accept", found, "--because", "a\nb", "--until", "2099-01-01", "--output", baseline)
+    ran = run("report", "accept", found, "--reason", "a\nb", "--until", "2099-01-01", "--output", baseline)
     assert (ran.code, "reason can't be used" in ran.err) == (2, True)
     assert not baseline.exists()
     baseline.write_text("{")

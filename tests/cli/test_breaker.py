@@ -75,7 +75,7 @@ def test_300_owners_have_it_and_nothing_is_moved(run: Run, www: Path, tmp_path: 
     assert bad.read_bytes() == b"Ask us."
     assert all((www / f"customer{number}" / f"theme{number}").exists() for number in range(300))
     words = "entry e-theme of list national hits 300 files of more than 20 owners"
-    assert f"BREAKER: {words}: too much to be right" in ran.err
+    assert f"BREAKER: {words}: too many matches" in ran.err
     assert {line["action"] for line in found.values() if line["verdict"] == "held"} == {"held"}
     assert words in found["theme0"]["because"]
     assert "1 moved into quarantine, 0 left" in ran.err
@@ -118,7 +118,7 @@ def test_too_many_files(run: Run, www: Path, tmp_path: Path) -> None:
         assert found == {"bad": "match", **{f"theme{number}": "held" for number in range(5)}}
         assert (ran.code, lines[0]["type"], lines[-1]["type"]) == (1, "sweep", "summary")
         assert lines[-1]["verdicts"]["held"] == 5
-        assert "hits 5 files of 1 owner: too much to be right" in ran.err
+        assert "hits 5 files of 1 owner: too many matches" in ran.err
     (www / "theme0").unlink()
     ran, lines = swept(report)
     assert {line["verdict"] for line in lines[1:-1]} == {"match"}
@@ -173,7 +173,7 @@ def test_of_all_shards_together(run: Run, www: Path, tmp_path: Path) -> None:
     assert sorted(map(str, on_screen.lines[1:-1])) == sorted(map(str, records(merged)[1:-1]))
     ran = run("quarantine", "add", merged, *TERMS, "--dry-run", *limits)
     assert ran.out == f"{www}/bad\n"
-    # Shards that counted by other limits are not of one sweep.
+    # Shards that counted by other limits are not of one scan.
     run("scan", www, "--shard", "3/3", "--report", shards[-1])
     ran = run("report", "merge", *shards, "--output", merged)
     assert (ran.code, "--breaker-owners or --breaker-files" in ran.err) == (2, True)

@@ -242,7 +242,7 @@ def test_without_the_right_to_lease_files_are_unproven(scan: Callable[..., Any],
         assert summary["unchanged"] == 1
         _, found, summary = scan(place[0], "--reread", "100%")
         assert attacks - found == set()
-        assert summary["incomplete"] == ["1 files have changed in silence"]
+        assert summary["incomplete"] == ["1 files have changed undetected"]
 
 
 @pytest.mark.slow

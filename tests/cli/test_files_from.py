@@ -1,4 +1,4 @@
-"""Sweeps of what a list names: events, changed files of a push, `find -print0`."""
+"""Scans of what a list names: events, changed files of a push, `find -print0`."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_patterns_limits_and_our_own(state: Path, uploads: Path) -> None:
     (state / "lists" / ".lock").touch()
     code, lines, _ = listed(state, names, "--exclude", "other.*", "--max-file-size", "1K")
     assert code == 0
-    assert set(outcomes(lines).values()) == {"excluded", "over the size limit", "being written by this sweep"}
+    assert set(outcomes(lines).values()) == {"excluded", "over the size limit", "being written by this scan"}
 
 
 def test_shards_of_a_list(state: Path, uploads: Path, tmp_path: Path, run: Run) -> None:

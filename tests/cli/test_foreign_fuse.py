@@ -129,7 +129,7 @@ def test_what_is_known_from_before(
     assert run("scan", uploads, "--report", report).code == 1
     digest = hashlib.sha256((uploads / "listed.jpg").read_bytes()).hexdigest()
     silent(mounts, uploads)
-    ran = run("lookup", digest, "--json")
+    ran = run("lookup", digest, "--format", "json")
     assert [line["presence"] for line in ran.lines if "presence" in line] == ["unknown"], (ran.out, ran.err)
     ran = run("lookup", uploads / "listed.jpg")
     assert ran.code in {2, 3}, ran.err

@@ -1,4 +1,4 @@
-"""Sweeps that remember a random history, each compared with one that has just read everything."""
+"""Scans that remember a random history, each compared with one that has just read everything."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class History:
             f"{name},{algorithm},{value},{self.random.choice(('A1', 'A1', 'B2', 'test', 'known-good'))}"
             for name, algorithm, value in few
         ]
-        # One that accuses must be there, or nothing is swept.
+        # One that accuses must be there, or nothing is scanned.
         lines.append(f"always,md5,{'0' * 32},A1")
         file = self.folder / "entries.csv"
         file.write_text("\n".join(["id,algorithm,value,category", *lines]))
@@ -203,7 +203,7 @@ class History:
             folder.symlink_to(aside)
 
     def step(self) -> None:
-        """Change something, perhaps have a sweep killed, and compare."""
+        """Change something, perhaps have a scan killed, and compare."""
         for _ in range(self.random.randint(0, 3)):
             self.change()
         if self.policies.random() < 0.5:
@@ -224,7 +224,7 @@ class History:
         self.compare(options, targets)
 
     def killed(self, options: Sequence[str], targets: Sequence[Path]) -> None:
-        """Let a sweep begin."""
+        """Let a scan begin."""
         self.log.append("killed")
         sweep = subprocess.Popen(
             [*COMMAND, "scan", *map(str, targets), *options, "--report", str(self.folder / "killed.jsonl")],
@@ -268,7 +268,7 @@ class History:
             self.compare_known(options, targets, expected)
 
     def compare_known(self, options: Sequence[str], targets: Sequence[Path], expected: Records) -> None:
-        """Right after a sweep, what is known is what it has found."""
+        """Right after a scan, what is known is what it has found."""
         apart = {"--reread", "--one-file-system", "--workers", "50%", "2"}
         known = self.sweep(self.state, ["--known", *(o for o in options if o not in apart)], targets)
         assert findings(known) == findings(expected), self.log
@@ -280,7 +280,7 @@ def is_direct(path: str) -> bool:
 
 
 def told(records: Records) -> list[str]:
-    """All that is said of files by one sweep, whatever the order."""
+    """All that is said of files by one scan, whatever the order."""
     left_out = {"path_b64"}
     return sorted(
         json.dumps({k: v for k, v in record.items() if k not in left_out}, sort_keys=True)

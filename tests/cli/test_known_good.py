@@ -1,4 +1,4 @@
-"""Known-good lists by the real commands: published, pulled and swept with."""
+"""Known-good lists by the real commands: published, pulled and scanned with."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_neither_likeness_nor_weaker_digests_clear_anybody(
 def test_known_good_lists_alone_are_no_list_to_sweep_with(
     run: Run, uploads: Path, accused: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
-    """Nothing could be found, so a sweep that ended well would say what it doesn't know."""
+    """Nothing could be found, so a scan that ended well would say what it doesn't know."""
     publish(run, tmp_path / "goods", [good(accused, "listed.jpg", "sha256")])
     pull(run, tmp_path / "goods")
     for command in (("scan", uploads), ("check", uploads / "listed.jpg")):

@@ -1,4 +1,4 @@
-"""Sweeps of a bucket by listing, by inventory and by names, whole and in shards: all find the same."""
+"""Scans of a bucket by listing, by inventory and by names, whole and in shards: all find the same."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sweep(
     assert SECRET.encode() not in done.stderr + done.stdout
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     if lines:
-        said = b"hashscan: the inventory is of 2026-11-25T00:00:00+00:00; what came later is not swept"
+        said = b"hashscan: the inventory is of 2026-11-25T00:00:00+00:00; what came later is not scanned"
         assert (said in done.stderr) is ("inventory" in lines[0])
     return done.returncode, lines
 

@@ -16,7 +16,7 @@ PATHS = [
     *(("lists", n) for n in ("add", "pull", "status", "import", "remove")),
 ]
 PATHS += [("state", name) for name in ("status", "check", "vacuum", "export")]
-PATHS += [("quarantine", name) for name in ("add", "list", "verify", "restore", "release", "export")]
+PATHS += [("quarantine", name) for name in ("add", "list", "verify", "restore", "destroy", "export")]
 PATHS += [
     ("publish", name)
     for name in ("init", "add", "withdraw", "release", "compact", "refresh", "rotate", "status")

@@ -28,8 +28,8 @@ SWEEPING = ("scan", "check")
 LEFT_OUT = {
     "--no-state": "then the list is not there",
     "--state": "the list is kept there",
-    "--files-from": "it says what is swept",
-    "--inventory": "it says what is swept",
+    "--files-from": "it says what is scanned",
+    "--inventory": "it says what is scanned",
     "--known": "it takes few other options",
     "--cluster": "it says where",
     "--cluster-ca": "of a cluster",
@@ -38,7 +38,7 @@ LEFT_OUT = {
     "--quarantine": "it takes few other options",
     "--retain-min": "of a quarantine",
     "--destroy-by": "of a quarantine",
-    "--place": "of a quarantine",
+    "--quarantine-dir": "of a quarantine",
     "--quarantine-state": "of a quarantine",
     "--leave-note": "of a quarantine",
     "--customer": "it says whose files are",
@@ -87,7 +87,7 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
         "--ignore-file": [str(folder / "ignore")],
         "--workers": [1],
         "--review-threshold": [60],
-        "--in-flight": [1],
+        "--concurrency": [1],
         "--endpoint": ["http://127.0.0.1:9"],
         "--shard": ["1/1"],
         "--reread": ["100%"],
@@ -185,7 +185,7 @@ def test_nothing_moves_it(run: Run, tmp_path: Path, upload: Path) -> None:
 def test_every_command_that_gives_verdicts_is_tried() -> None:
     """One that is new belongs above."""
     assert set(COMMANDS) - set(SWEEPING) - {"completion", "manual"} == {
-        "alarms",
+        "alerts",
         "cases",
         "config",
         "customers",

@@ -35,30 +35,30 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "lists remove": ["ours"],
     "lists status": [],
     "lists verify": [],
-    "report accept": ["report.jsonl", "--output", "state/b", "--because", "known", "--until", "2099-01-01"],
-    "report convert": ["report.jsonl", "--to", "csv"],
+    "report accept": ["report.jsonl", "--output", "state/b", "--reason", "known", "--until", "2099-01-01"],
+    "report convert": ["report.jsonl", "--format", "csv"],
     "report show": ["report.jsonl"],
     "quarantine add": ["report.jsonl", "--retain-min", "1d", "--destroy-by", "2d"],
     "quarantine export": ["--all", "--recipient", "age1x", "--output", "state/out"],
     "quarantine list": [],
-    "quarantine release": [],
+    "quarantine destroy": [],
     "quarantine restore": ["--all"],
     "quarantine verify": [],
     "cases check": [],
-    "cases close": ["1", "--because", "done"],
-    "cases dispute": ["1", "--because", "wrong"],
+    "cases close": ["1", "--reason", "done"],
+    "cases dispute": ["1", "--reason", "wrong"],
     "cases due": [],
     "cases import": ["entries.csv"],
     "cases list": [],
     "cases prune": ["--older-than", "1d"],
-    "cases reopen": ["1", "--because", "wrong"],
+    "cases reopen": ["1", "--reason", "wrong"],
     "cases show": ["1"],
-    "cases tell": ["1", "--whom", "mail"],
+    "cases tell": ["1", "--recipient", "mail"],
     "cases times": [],
     "stats": [],
-    "alarms drop": [],
-    "alarms list": [],
-    "alarms send": [],
+    "alerts drop": [],
+    "alerts list": [],
+    "alerts send": [],
     "state check": [],
     "state export": [],
     "state status": [],
@@ -167,7 +167,7 @@ def test_root_leaves_nothing_of_its_own_in_the_state_of_another(place: Path, com
     assert "Traceback" not in ran.err
     assert set(owners(place / "state").values()) == {USER}
     if found.needs is RootRights.NOTHING:
-        assert "hashscan: goes on as" in ran.err
+        assert "hashscan: continues as" in ran.err
         assert ran.code not in (12, 70), ran.err
     else:
         assert (ran.code, content(place / "state")) == (2, before)

@@ -64,7 +64,7 @@ def policy(tmp_path: Path, text: str, name: str = "policy.toml") -> Path:
 
 
 def told(ran: Ran) -> dict[str, tuple[str, str]]:
-    """Verdict and action by the end of the path, as a sweep wrote them to standard output."""
+    """Verdict and action by the end of the path, as a scan wrote them to standard output."""
     assert ran.lines, ran.err
     return {
         "/".join(Path(line["path"]).parts[-2:]): (line["verdict"], line["action"])
@@ -114,7 +114,7 @@ action = "review"
     (withheld,) = {m.get("withheld") for line in ran.lines[1:-1] for m in line["matches"]} - {None}
     assert withheld == "rule 1: held (a test account of ours)"
     assert ran.lines[0]["policy"]["number"] == 3
-    # As do a sweep that reads all, and `check`.
+    # As do a scan that reads all, and `check`.
     os.makedirs(tmp_path / "fresh")
     os.symlink(tmp_path / "state" / "lists", tmp_path / "fresh" / "lists")
     fresh = {"HASHSCAN_STATE": str(tmp_path / "fresh")}
@@ -128,7 +128,7 @@ action = "review"
     ran = run("--config", config, "scan", "--known", files, "--report", "-")
     assert told(ran) == {"ann/bad": ("held", "held"), "bob/bad": ("review", "review")}
     assert "rule 2 asks for its owner, which is not known; rule 3: review" in because(ran)
-    # And the next sweep, without a table, only reports again.
+    # And the next scan, without a table, only reports again.
     assert told(run("scan", files, "--report", "-")) == dict.fromkeys(expected, ("match", "report"))
 
 

@@ -83,7 +83,7 @@ def bad(site: Site) -> list[bytes]:
     indirect=["site"],
 )
 def test_from_a_report_and_back(site: Site, to: str, state: Path, tmp_path: Path) -> None:
-    place = ("--place", f"s3://{site.keep.name}/kept/here") if to == "bucket" else ()
+    place = ("--quarantine-dir", f"s3://{site.keep.name}/kept/here") if to == "bucket" else ()
     code, report, found = site.scan()
     assert (code, len(found)) == (1, 3)
     dry = site("quarantine", "add", report, *site.endpoint, *TERMS, *place, "--dry-run")
@@ -103,12 +103,12 @@ def test_from_a_report_and_back(site: Site, to: str, state: Path, tmp_path: Path
         code, _, found = site.scan(bucket=site.keep)
         assert [line["path"].rpartition("/")[2] for line in found] == ["not-ours"]
 
-    records = site("quarantine", "list", "--json", "--owner", site.bucket.url.decode()).lines
+    records = site("quarantine", "list", "--format", "json", "--owner", site.bucket.url.decode()).lines
     assert {os.fsencode(record["path"]) for record in records} == {
         site.bucket.url + b"/" + key for key in KEYS
     }
     assert records[0]["object"]["properties"]["Tags"] == [["case", "4711"]]
-    assert site("quarantine", "list", "--json", "--owner", "root").lines == []
+    assert site("quarantine", "list", "--format", "json", "--owner", "root").lines == []
     assert "plain.jpg" in site("quarantine", "list").err
     assert site("quarantine", "verify").code == 0
 
@@ -135,7 +135,7 @@ def test_from_a_report_and_back(site: Site, to: str, state: Path, tmp_path: Path
 
 
 def test_in_the_sweep_itself(site: Site) -> None:
-    code, report, found = site.scan("--quarantine", *TERMS, "--place", f"s3://{site.keep.name}")
+    code, report, found = site.scan("--quarantine", *TERMS, "--quarantine-dir", f"s3://{site.keep.name}")
     assert code == 1
     assert [line["quarantine"]["outcome"] for line in found] == ["done"] * 3
     assert bad(site) == []
@@ -168,11 +168,11 @@ def test_by_hand_and_what_can_not_be(site: Site) -> None:
         ("https://host/x",),
         ("s3://one", "s3://two"),
     ):
-        options = [part for place in places for part in ("--place", place)]
+        options = [part for place in places for part in ("--quarantine-dir", place)]
         assert site("quarantine", "add", url, *reason, *TERMS, *options).code == 2
     ran = site("quarantine", "add", url, *reason, *TERMS, "--endpoint", "http://me:secret@host")
     assert (ran.code, "secret" in ran.err) == (2, False)
-    own = ("--place", site.bucket.url.decode())
+    own = ("--quarantine-dir", site.bucket.url.decode())
     url = site.bucket.url.decode() + "/" + KEYS[0].decode()
     ran = site("quarantine", "add", url, *reason, *site.endpoint, *TERMS, *own)
     assert (ran.code, "another bucket" in ran.err) == (2, True)

@@ -54,15 +54,15 @@ def test_digests_come_from_the_state(
         assert document["hash_values"] == digests_of(uploads / name)
         assert document["url"] == f"https://shop.example/{name}"
     baseline = tmp_path / "baseline.json"
-    accept = ("report", "accept", report, "--because", "x", "--until", "2099-01-01", "--output", baseline)
+    accept = ("report", "accept", report, "--reason", "x", "--until", "2099-01-01", "--output", baseline)
     assert run(*accept, "--state", tmp_path / "none").code == 2
     assert run(*accept).code == 0
     for name in found:
         assert digests_of(uploads / name)["sha256"] in baseline.read_text()
-    again = run("report", "convert", report, "--to", "xarf", env=config)
+    again = run("report", "convert", report, "--format", "xarf", env=config)
     assert (again.code, again.out) == (0, made.read_text())
     archive = tmp_path / "drafts.tar"
-    assert run("report", "convert", report, "--to", "ncmec", "--output", archive, env=config).code == 0
+    assert run("report", "convert", report, "--format", "ncmec", "--output", archive, env=config).code == 0
     with tarfile.open(archive) as tar:
         assert [name for name in tar.getnames() if "/files/" in name] == [
             "000001/files/000001.xml",
@@ -82,12 +82,12 @@ def test_digests_are_those_of_what_the_report_names(
     (uploads / "listed.jpg").unlink()
     run(*scan, third)
     assert run("state", "vacuum").code == 0
-    ran = run("report", "convert", second, "--to", "xarf", env=config)
+    ran = run("report", "convert", second, "--format", "xarf", env=config)
     assert ran.code == 0, ran.err
     found = by_name(ran.lines)
     assert found["alike.jpg"]["hash_values"] == listed
     assert found["listed.jpg"]["hash_values"]["sha256"] == listed["sha256"], "though it is gone"
-    ran = run("report", "convert", first, "--to", "xarf", env=config)
+    ran = run("report", "convert", first, "--format", "xarf", env=config)
     assert (ran.code, ran.out) == (2, "")
     assert "1 of 2 findings have no digests" in ran.err, "there was another file under the name"
 
@@ -98,7 +98,7 @@ def test_without_digests_and_without_a_state(
     report, output = tmp_path / "r.jsonl", tmp_path / "out"
     run("scan", uploads, "--list", local_list, "--report", report)
     ran = run(
-        "report", "convert", report, "--to", "ncmec", "--output", output, "--state", tmp_path / "none",
+        "report", "convert", report, "--format", "ncmec", "--output", output, "--state", tmp_path / "none",
         env=config,
     )  # fmt: skip
     assert ran.code == 2
@@ -106,7 +106,7 @@ def test_without_digests_and_without_a_state(
     assert "--with-digests" in ran.err
     assert not output.exists()
     run("scan", uploads, "--list", local_list, "--report", report, "--with-digests")
-    ran = run("report", "convert", report, "--to", "xarf", "--state", tmp_path / "none", env=config)
+    ran = run("report", "convert", report, "--format", "xarf", "--state", tmp_path / "none", env=config)
     assert ran.code == 0
     assert by_name(ran.lines)["alike.jpg"]["hash_values"] == digests_of(uploads / "alike.jpg")
 
@@ -131,6 +131,6 @@ def test_what_is_left_out_is_told(run: Run, uploads: Path, tmp_path: Path, confi
     run("lists", "import", table, "--name", "trial")
     report = tmp_path / "r.jsonl"
     run("scan", uploads, "--list", "trial", "--report", report)
-    ran = run("report", "convert", report, "--to", "xarf", env=config)
+    ran = run("report", "convert", report, "--format", "xarf", env=config)
     assert (ran.code, ran.out) == (0, "")
     assert "left out: 1 findings by test entries" in ran.err

@@ -23,10 +23,10 @@ def hashscan(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_convert(tmp_path: Path) -> None:
     written(tmp_path / "r.jsonl", [finding(b"/srv/a")])
-    done = hashscan("report", "convert", "r.jsonl", "--to", "csv", cwd=tmp_path)
+    done = hashscan("report", "convert", "r.jsonl", "--format", "csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "/srv/a" in done.stdout
-    missing = hashscan("report", "convert", "none.jsonl", "--to", "csv", cwd=tmp_path)
+    missing = hashscan("report", "convert", "none.jsonl", "--format", "csv", cwd=tmp_path)
     assert missing.returncode == 2
     assert "none.jsonl" in missing.stderr
 
@@ -57,16 +57,16 @@ def test_without_a_state_nothing_else_is_left(tmp_path: Path) -> None:
 def test_a_document_takes_no_other_thing_s_place(tmp_path: Path) -> None:
     record = written(tmp_path / "r.jsonl", [finding(b"/srv/a")])
     before = record.read_bytes()
-    own = hashscan("report", "convert", "r.jsonl", "--to", "csv", "--output", "r.jsonl", cwd=tmp_path)
+    own = hashscan("report", "convert", "r.jsonl", "--format", "csv", "--output", "r.jsonl", cwd=tmp_path)
     assert own.returncode == 2
-    assert "place of the report" in own.stderr
+    assert "overwrite the report" in own.stderr
     os.mkfifo(tmp_path / "pipe")
     for output, code, words in (
         ("pipe", 2, "no regular file"),
         ("none/out.csv", 12, "No such file"),
         (".", 2, ""),
     ):
-        done = hashscan("report", "convert", "r.jsonl", "--to", "csv", "--output", output, cwd=tmp_path)
+        done = hashscan("report", "convert", "r.jsonl", "--format", "csv", "--output", output, cwd=tmp_path)
         assert done.returncode == code, done.stderr
         assert words in done.stderr
     assert record.read_bytes() == before

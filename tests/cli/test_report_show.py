@@ -28,7 +28,7 @@ def test_what_a_report_says(run: Run, tmp_path: Path) -> None:
         "exit          1 (a match or a held match)",
         "verdicts      1 match, 1 review, 1 unreadable, 10 clean",
         "unreadable    1 permission denied", "customers     (not known) 2, ada 1", "3 findings",
-        "1 earlier findings",
+        "1 earlier finding",
     ):  # fmt: skip
         assert words in ran.out
     rows = [line for line in ran.out.splitlines() if "/srv/" in line and "│" in line]
@@ -50,7 +50,7 @@ def test_a_killed_sweep_and_one_that_was_not_whole_say_so(run: Run, tmp_path: Pa
     killed = written(tmp_path / "k.jsonl", [finding(b"/srv/a")], whole=False, torn=b'{"type":')
     ran = run("report", "show", killed)
     assert ran.code == 0
-    assert "incomplete    the sweep was killed" in ran.out
+    assert "incomplete    the scan was killed" in ran.out
     path = tmp_path / "r.jsonl"
     path.write_bytes(line_of(SWEEP) + line_of(summary([], incomplete=["list l is stale"], exit_code=3)))
     assert "incomplete    list l is stale" in run("report", "show", path).out

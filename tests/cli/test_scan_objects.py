@@ -1,4 +1,4 @@
-"""Sweeps of buckets by the real command: findings as on disk, every fault counted, no secret shown."""
+"""Scans of buckets by the real command: findings as on disk, every fault counted, no secret shown."""
 
 from __future__ import annotations
 

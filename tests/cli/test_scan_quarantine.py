@@ -1,4 +1,4 @@
-"""`hashscan scan --quarantine`: refused before anything is swept, done at its end, or not at all."""
+"""`hashscan scan --quarantine`: refused before anything is scanned, done at its end, or not at all."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_can_not_be_is_said_before_anything_is_swept(run: Run, www: Path, s
         (("--known",), "quarantine add"),
         (("--shard", "1/2"), "report merge"),
         (("--cluster", "tcp://127.0.0.1:1"), "quarantine add"),
-        (("--weak-change-check",), "sweep once without"),
+        (("--weak-change-check",), "scan once without"),
     ):
         ran = run("scan", www, "--quarantine", *TERMS, *option)
         assert (ran.code, remedy in ran.err) == (2, True), ran.err
@@ -55,7 +55,7 @@ def test_what_can_not_be_is_said_before_anything_is_swept(run: Run, www: Path, s
     open_place = www.parent / "open"
     open_place.mkdir()
     open_place.chmod(0o777)
-    ran = run("scan", www, "--quarantine", *TERMS, "--place", open_place)
+    ran = run("scan", www, "--quarantine", *TERMS, "--quarantine-dir", open_place)
     assert ran.code == 2, ran.err
     assert not list((state / "reports").glob("*")) if (state / "reports").exists() else True
     assert len(os.listdir(www)) == 50
@@ -63,7 +63,7 @@ def test_what_can_not_be_is_said_before_anything_is_swept(run: Run, www: Path, s
 
 def test_a_place_that_is_refused_stops_no_later_scan(run: Run, www: Path, tmp_path: Path) -> None:
     """What is left then is a quarantine without a log."""
-    missing = ("--place", tmp_path / "missing")
+    missing = ("--quarantine-dir", tmp_path / "missing")
     assert run("quarantine", "add", www / "49", "--reason", "r", *TERMS, *missing).code == 2
     assert run("scan", www).code == 1
     assert run("check", www / "49").code == 0
@@ -127,7 +127,7 @@ def test_what_was_moved_between_two_sweeps_is_not_missed_either(run: Run, www: P
     report = tmp_path / "found.jsonl"
     assert run("scan", www, "--report", report).code == 1
     assert run("quarantine", "add", report, *TERMS).code == 0
-    # A sweep that does not come by the folder lets nothing stand that is in quarantine.
+    # A scan that does not come by the folder lets nothing stand that is in quarantine.
     ran = run("scan", www, "--report", report, "--time-budget", "0.000001")
     assert [line for line in records(report) if line["type"] == "standing"] == [], ran.err
     ran = run("scan", www, "--report", report)
@@ -290,7 +290,7 @@ def test_a_sweep_that_is_stopped_moves_nothing(run: Run, www: Path, state: Path,
     assert sweep.returncode == 143, err
     assert "it was cut short, so that nothing was moved" in err
     assert len(list(www.glob("folder*/bad"))) == 20
-    assert run("quarantine", "list", "--json").lines == []
+    assert run("quarantine", "list", "--format", "json").lines == []
 
 
 @pytest.mark.slow

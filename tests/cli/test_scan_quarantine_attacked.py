@@ -141,7 +141,7 @@ def _check(
     assert run("quarantine", "verify").code == 0
     assert (tree.parent / "outside" / "0").read_bytes() == b"innocent"
     kept: Counter[str] = Counter()
-    for item in run("quarantine", "list", "--json").lines:
+    for item in run("quarantine", "list", "--format", "json").lines:
         parts = Path(item["path"]).relative_to(tree).parts
         kept["linked" if parts[0] == "soft" else parts[0].removesuffix(".aside")] += 1
     print(dict(kept))  # noqa: T201

@@ -44,17 +44,19 @@ class Room:
         for name, content, number in (("bad", BAD, BADS), ("theme", THEME, THEMES), ("good", b"good", 20)):
             for place in range(number):
                 (self.www / f"{name}{place}").write_bytes(content)
-        self.sweep = ["scan", str(self.www), "--quarantine", *TERMS, "--report", str(self.report)]
+        self.scan = ["scan", str(self.www), "--quarantine", *TERMS, "--report", str(self.report)]
 
     def check(self) -> None:
-        """Sweep again, and see that all is in order."""
+        """Scan again, and see that all is in order."""
         run = runner(self.state)
         if self.report.exists():
             # It was killed with its report done, which the next takes the place of.
             self.report.rename(self.report.with_name("found.jsonl.first"))
-        ran = run(*self.sweep)
+        ran = run(*self.scan)
         assert ran.code == 1, ran.err
-        kept = Counter(Path(item["path"]).name for item in run("quarantine", "list", "--json").lines)
+        kept = Counter(
+            Path(item["path"]).name for item in run("quarantine", "list", "--format", "json").lines
+        )
         assert kept == {f"bad{place}": 1 for place in range(BADS)}
         assert run("quarantine", "verify").code == 0
         left = Counter(name.rstrip("0123456789") for name in os.listdir(self.www))
@@ -81,7 +83,7 @@ def test_between_any_two_steps_of_moving(national: Path, tmp_path: Path) -> None
     while True:
         room = Room(national, tmp_path / f"{number}")
         done = subprocess.run(
-            [sys.executable, "-c", DYING, str(number), *room.sweep],
+            [sys.executable, "-c", DYING, str(number), *room.scan],
             env=environment(room.state), capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         if done.returncode != -signal.SIGKILL:
@@ -100,7 +102,7 @@ def test_at_any_moment(national: Path, tmp_path: Path) -> None:
     for number in range(6):
         room = Room(national, tmp_path / f"{number}")
         with subprocess.Popen(
-            [*COMMAND, *room.sweep], env=environment(room.state), stderr=subprocess.DEVNULL
+            [*COMMAND, *room.scan], env=environment(room.state), stderr=subprocess.DEVNULL
         ) as process:
             # Until the report is there nothing has begun, and how long that takes is the machine's affair.
             while process.poll() is None and not list(room.report.parent.glob("found.jsonl*")):

@@ -1,4 +1,4 @@
-"""`hashscan state`: what is done with the state beside sweeps."""
+"""`hashscan state`: what is done with the state beside scans."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_status_and_check(run: Run, swept: Path, state: Path) -> None:
     ran = run("state", "status")
     assert ran.code == 0
     assert "5 files, 5 contents, 3 pictures" in ran.err
-    assert "2 findings stand, 0 are gone" in ran.err
+    assert "2 open findings, 0 ended" in ran.err
     assert str(swept)[:40] in ran.err
     ran = run("state", "check")
-    assert (ran.code, "5 contents, all in order" in ran.err) == (0, True)
+    assert (ran.code, "5 contents, no damage" in ran.err) == (0, True)
     with (state / "sweep" / "md5").open("r+b") as file:
         file.write(bytes(20))
     ran = run("state", "check")
-    assert (ran.code, "content 0" in ran.err, "2 faults" in ran.err) == (12, True, True)
+    assert (ran.code, "content 0" in ran.err, "2 errors" in ran.err) == (12, True, True)
     assert run("lookup", "0" * 64).code == 12
     again = run("scan", swept, "--list", "ours", "--report", swept.parent / "r2.jsonl")
     assert (again.code, "is kept as" in again.err) == (1, True)
@@ -47,7 +47,7 @@ def test_vacuum_drops_what_is_forgotten(run: Run, swept: Path) -> None:
     assert run("scan", swept, "--list", "ours", "--report", swept.parent / "r2.jsonl").code == 1
     assert run("lookup", digest).code == 0
     ran = run("state", "vacuum")
-    assert (ran.code, "1 of 5 contents dropped" in ran.err) == (0, True)
+    assert (ran.code, "1 of 5 contents deleted" in ran.err) == (0, True)
     assert run("state", "check").code == 0
     assert run("lookup", hashlib.sha256(b"words").hexdigest()).code == 1
     again = run("scan", swept, "--list", "ours", "--report", swept.parent / "r3.jsonl")
@@ -55,7 +55,7 @@ def test_vacuum_drops_what_is_forgotten(run: Run, swept: Path) -> None:
 
 
 def test_vacuum_waits_for_no_sweep(run: Run, swept: Path, state: Path) -> None:
-    with (state / "sweep.lock").open("r+b") as file:
+    with (state / "scan.lock").open("r+b") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         assert run("state", "vacuum").code == 11
         assert run("state", "check").code == 0
@@ -83,7 +83,7 @@ def test_export(run: Run, swept: Path, tmp_path: Path) -> None:
 def test_without_a_state_all_say_so(run: Run, tmp_path: Path) -> None:
     for command in ("status", "check", "vacuum", "export"):
         ran = run("state", command, "--state", tmp_path / "none")
-        assert (ran.code, "no sweep has remembered" in ran.err) == (12, True), command
+        assert (ran.code, "no scan has remembered" in ran.err) == (12, True), command
 
 
 def test_a_reader_that_goes_away_is_our_output_failing(swept: Path, state: Path) -> None:

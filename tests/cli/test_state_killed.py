@@ -1,4 +1,4 @@
-"""A sweep that is killed again and again, at whatever moment, and goes on each time."""
+"""A scan that is killed again and again, at whatever moment, and goes on each time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tree(run: Run, tmp_path: Path) -> Path:
 
 
 def settled(state: Path, scratch: Path) -> set[str]:
-    """Which files are remembered; a copy is asked, so that the next sweep finds what the killed one left."""
+    """Which files are remembered; a copy is asked, so that the next scan finds what the killed one left."""
     database_file = state / "sweep" / "state.sqlite"
     for ending in ("", "-wal"):
         source, copy = Path(f"{database_file}{ending}"), scratch / f"copy{ending}"
@@ -89,7 +89,7 @@ def left_of(session: int) -> set[int]:
 
 
 def moments(chance: random.Random) -> list[tuple[int, float]]:
-    """When to kill: after how many files were opened in all sweeps together, and how many seconds later."""
+    """When to kill: after how many files were opened in all scans together, and how many seconds later."""
     while_reading = sorted(chance.randrange(1, FILES) for _ in range(KILLS - 8))
     # The later ones have next to nothing to read, and all to look up.
     at_the_end = [(FILES, chance.uniform(0, 0.3)), *((0, chance.uniform(0.5, 2.5)) for _ in range(3))]
@@ -171,7 +171,7 @@ def start(state: Path, tree: Path, report: Path, errors: BinaryIO) -> subprocess
 def wait_until_gone(session: int) -> None:
     deadline = time.monotonic() + 30
     while left := left_of(session):
-        assert time.monotonic() < deadline, f"{left} outlive the sweep"
+        assert time.monotonic() < deadline, f"{left} outlive the scan"
         time.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""What earlier sweeps have read, matched without looking at any file."""
+"""What earlier scans have read, matched without looking at any file."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_findings_are_told_although_nothing_is_there_to_be_read(
     swept.rename(tmp_path / "unmounted")
     ran, records = known()
     assert ran.code == 1
-    assert "no file was looked at" in ran.err
+    assert "no file was read" in ran.err
     assert found(records) == found(first)
     assert set(found(records)) >= {"listed.jpg", "copied.jpg"}
     assert records[0]["known"] is True
@@ -104,7 +104,7 @@ def test_what_the_list_gained_is_found_and_what_it_lost_is_not(
     ran, records = known()
     assert (ran.code, found(records)) == (0, {"other.jpg": "review"})
     (because,) = (r["because"] for r in records if r["type"] == "finding")
-    assert "the next sweep" in because
+    assert "the next scan" in because
     assert run("scan", "--known", "--list", "ours", "--fail-on", "review").code == 1
     age()
     assert run("scan", swept, "--list", "ours").code == 1

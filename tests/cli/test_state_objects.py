@@ -1,4 +1,4 @@
-"""Sweeps of buckets that remember."""
+"""Scans of buckets that remember."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_objects_are_read_all_the_same_and_compared(sweep: Sweep, state: Path) -
     assert told["etag"]
     broken = hashlib.sha256(b"\x89PNG\r\n\x1a\n" + bytes(100)).hexdigest()
     assert told["before"] == {"sha256": broken}
-    assert (code, records[-1]["incomplete"]) == (4, ["1 files have changed in silence"])
+    assert (code, records[-1]["incomplete"]) == (4, ["1 files have changed undetected"])
     assert sweep("--reread", "100%")[1][-1]["incomplete"] == []
 
 

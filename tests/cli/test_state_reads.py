@@ -1,4 +1,4 @@
-"""Which files a sweep that remembers opens, by the kernel's own count."""
+"""Which files a scan that remembers opens, by the kernel's own count."""
 
 from __future__ import annotations
 

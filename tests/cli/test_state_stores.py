@@ -1,4 +1,4 @@
-"""What sweeps remember of objects in each kind of store, and what can be asked of it."""
+"""What scans remember of objects in each kind of store, and what can be asked of it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_objects_are_known(run: Run, sweep: Sweep, store: Store) -> None:
     ran, records = sweep()
     assert (ran.code, records[-1]["unchanged"], records[-1]["bytes"]) == (1, 4, 0)
 
-    found = run("lookup", "--json", WORDS)
+    found = run("lookup", "--format", "json", WORDS)
     assert found.code == 1
     assert [line["path"] for line in found.lines] == [f"{store.url}/{key}" for key in ("b/text", "c/text")]
     assert {(line["presence"], line["size"]) for line in found.lines} == {("unknown", 5)}
@@ -132,7 +132,7 @@ def test_objects_are_known(run: Run, sweep: Sweep, store: Store) -> None:
     ran = run("state", "status")
     assert "0 files, 4 objects, 3 contents" in ran.err
     assert store.url in ran.err
-    assert "3 contents, all in order" in run("state", "check").err
+    assert "3 contents, no damage" in run("state", "check").err
 
     store.put("b/text", b"other words")
     store.remove("c/text")
@@ -143,7 +143,7 @@ def test_objects_are_known(run: Run, sweep: Sweep, store: Store) -> None:
     store.remove("a/listed.jpg")
     ran, records = sweep()
     assert (ran.code, [record["type"] for record in records]) == (0, ["sweep", "summary"])
-    assert "0 findings stand, 1 are gone" in run("state", "status").err
+    assert "0 open findings, 1 ended" in run("state", "status").err
 
 
 def test_versions_are_told_apart(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> None:
@@ -160,6 +160,6 @@ def test_versions_are_told_apart(run: Run, local_list: str, uploads: Path, tmp_p
         versions[1]: "match",
         versions[2]: None,
     }
-    found = run("lookup", "--json", WORDS).lines
+    found = run("lookup", "--format", "json", WORDS).lines
     assert {line["version"] for line in found} == {versions[0], versions[2]}
     assert all("verdict" not in line for line in found)

@@ -1,4 +1,4 @@
-"""How far a sweep believes that files are unchanged."""
+"""How far a scan believes that files are unchanged."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_has_changed_in_silence_is_told(sweep: Sweep, uploads: Path) -> Non
     exchange(uploads / "text", b"WORDS")
     assert sweep("--weak-change-check")[1]["unchanged"] == 4
     ran, summary = sweep("--weak-change-check", "--reread", "100%")
-    assert (ran.code, summary["incomplete"]) == (4, ["1 files have changed in silence"])
+    assert (ran.code, summary["incomplete"]) == (4, ["1 files have changed undetected"])
     assert "text' has other content than when it was read before" in ran.err
     lines = map(json.loads, (uploads.parent / "report.jsonl").read_text().splitlines())
     (told,) = (line for line in lines if line["type"] == "silent-change")

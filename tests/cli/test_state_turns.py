@@ -1,4 +1,4 @@
-"""Sweeps that are cut short, by a budget or a target that isn't there."""
+"""Scans that are cut short, by a budget or a target that isn't there."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def kept(state: Path) -> int:
 
 SLOW = ("--time-budget", "2s", "--limit-files", "60", "--workers", "1")
 MOST_AT_ONCE = 2 * 60 + 60 + 40
-"""Files that such a sweep reads: in its time, of what it has then, and what is made up for at its start."""
+"""Files that such a scan reads: in its time, of what it has then, and what is made up for at its start."""
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_a_budget_stops_in_good_order_and_the_next_sweep_goes_on(
             assert len(read_now) + unchanged[-1] == records[-1]["files"]
             if ran.code in {0, 1}:
                 break
-            assert "the next sweep goes on" in ran.err
+            assert "the next scan goes on" in ran.err
             assert ran.code in {3, 4}
             assert any("time budget" in words for words in records[-1]["incomplete"])
     assert ran.code == 1
@@ -94,7 +94,7 @@ def test_what_keeps_changing_waits_for_what_was_not_checked_yet(
         for _ in range(20):
             assert run("scan", tree, "--report", tmp_path / "r.jsonl", *SLOW).code in {3, 4}
             now = set(count.take())
-            # Before all were read once, nothing is read again but of the folder where the sweep before ended.
+            # Before all were read once, nothing is read again but of the folder where the scan before ended.
             assert len({Path(name).parent for name in now & ever}) <= 1 or len(now | ever) == 413
             ever |= now
             if len(ever) == 413:
@@ -111,13 +111,13 @@ def test_a_bucket_is_gone_through_in_several_sweeps(run: Run, local_list: str, t
     report = tmp_path / "r.jsonl"
     with object_server("a/:300:100", latency=0.02) as url, credentials() as env:
         for _ in range(20):
-            where = ("scan", "s3://bucket", "--endpoint", url, "--in-flight", "4")
+            where = ("scan", "s3://bucket", "--endpoint", url, "--concurrency", "4")
             ran = run(*where, "--report", report, *SLOW, env=env)
             summary = read(report)[-1]
             if ran.code == 0:
                 break
             assert ran.code == 3
-            assert "the next sweep goes on" in ran.err
+            assert "the next scan goes on" in ran.err
             assert summary["files"] - summary["unchanged"] <= MOST_AT_ONCE
         assert (ran.code, summary["files"]) == (0, 300)
         assert summary["unchanged"]
@@ -141,7 +141,7 @@ def test_a_target_that_is_not_there_forgets_nothing_and_its_findings_stand(
     ran, empty = sweep(run, tree, tmp_path)
     assert ran.code == 3
     assert names(empty, "standing") == names(first)
-    assert "earlier findings that stand" in ran.err
+    assert "findings of earlier scans that this scan did not reach" in ran.err
     assert "--accept-shrink" in ran.err
     tree.rmdir()
     away.rename(tree)
@@ -216,7 +216,7 @@ def test_where_looking_alone_outlasts_the_budget_every_folder_has_its_turn(
         wanted.add(path.name)
     met: set[str] = set()
     report = tmp_path / "r.jsonl"
-    # Over before the sweep begins, so that each takes a single step; nothing is read.
+    # Over before the scan begins, so that each takes a single step; nothing is read.
     where = ("scan", tmp_path / "tree", "--exclude", "*.txt", "--time-budget", "0.01s", "--report", report)
     for _ in range(30):
         assert run(*where).code == 3

@@ -1,4 +1,4 @@
-"""What a sweep does with a list in each state, beside a good list and alone."""
+"""What a scan does with a list in each state, beside a good list and alone."""
 
 from __future__ import annotations
 
@@ -84,5 +84,5 @@ def test_beside_a_good_list_and_alone(
         assert alone.out == ""
         assert f"no usable hash list: {NAME} is {state_word.value}" in alone.err
     ran = run("check", uploads / "other.jpg", env=env)
-    # A single question compares sizes only: a changed bit is for sweeps and `lists verify` to find.
+    # A single question compares sizes only: a changed bit is for scans and `lists verify` to find.
     assert ran.code == (0 if good or state_word is TrustState.DAMAGED else 3)

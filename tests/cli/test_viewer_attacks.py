@@ -1,4 +1,4 @@
-"""Sweeps of pictures that viewers show otherwise than their colours are stored."""
+"""Scans of pictures that viewers show otherwise than their colours are stored."""
 
 from __future__ import annotations
 

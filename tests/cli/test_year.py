@@ -1,4 +1,4 @@
-"""A year of nightly sweeps, by a clock that lies: what `stats` says of it is exactly what was done."""
+"""A year of nightly scans, by a clock that lies: what `stats` says of it is exactly what was done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.cli.conftest import COMMAND, Ran, environment
 from tests.web import served
 
 YEAR = datetime.now(UTC).year + 1
-"""A year that has not begun, as what is older than the files that are swept is not believed."""
+"""A year that has not begun, as what is older than the files that are scanned is not believed."""
 
 ORDINARY = 30
 """Files of a customer in which there is nothing."""
@@ -38,10 +38,10 @@ class Simulation:
         self.home, self.state, self.www = home, home / "state", home / "www"
         self.now = at(1, 1, 1)
         self.files: Counter[str] = Counter()
-        """By month, how many files all sweeps together had before them."""
+        """By month, how many files all scans together had before them."""
         self.bytes: Counter[str] = Counter()
         self.nights: Counter[tuple[str, int]] = Counter()
-        """By month, how many sweeps ended with which exit code."""
+        """By month, how many scans ended with which exit code."""
         self.www.mkdir()
         for number in range(ORDINARY):
             (self.www / f"ordinary-{number}.txt").write_text(f"nothing {number}")
@@ -109,7 +109,7 @@ class Simulation:
         self.path(number).unlink()
 
     def sweep(self, *options: object) -> None:
-        """The night's sweep; with what it ended, and what it had before it, is written down."""
+        """The night's scan; with what it ended, and what it had before it, is written down."""
         standing = sum(len(names) for _, _, names in os.walk(self.www))
         report = self.home / "last.jsonl"
         ran = self.run("scan", self.www, "--report", report, *options, codes=(0, 1, 3, 4))
@@ -140,7 +140,7 @@ class Simulation:
         """Close the case of the address that leads nowhere."""
         cases = self.run("cases", "list", "--format", "json").lines
         (number,) = (case["case"] for case in cases if case.get("url"))
-        self.run("cases", "close", number, "--because", "not ours")
+        self.run("cases", "close", number, "--reason", "not ours")
 
     def pass_through(
         self, first: datetime, last: datetime, agenda: dict[datetime, Callable[[], object]]
@@ -163,7 +163,7 @@ class Simulation:
         return document
 
     def story(self) -> dict[datetime, Callable[[], object]]:
-        """What happens in the year besides the sweeps, hour by hour."""
+        """What happens in the year besides the scans, hour by hour."""
         terms = ("--retain-min", "30d", "--destroy-by", "60d")
         report = self.home / "last.jsonl"
         away = self.home / "away"
@@ -181,10 +181,10 @@ class Simulation:
             at(1, 9): lambda: self.plant(1),
             at(1, 10): lambda: self.delete(1),
             at(1, 10, 14): self.look,
-            # Removed too late: a sweep sees it after 72 hours.
+            # Removed too late: a scan sees it after 72 hours.
             at(2, 3): lambda: self.plant(2),
             at(2, 6): lambda: self.delete(2),
-            # Moved by the sweep itself, restored, and removed by the customer after 15 hours.
+            # Moved by the scan itself, restored, and removed by the customer after 15 hours.
             at(3, 15): lambda: self.plant(3),
             at(3, 16, 2): lambda: self.sweep("--quarantine", *terms),
             at(3, 16, 15): lambda: self.run("quarantine", "restore", "--all"),
@@ -199,7 +199,7 @@ class Simulation:
             # Two moved by hand after eight hours, and destroyed in August.
             at(5, 11): lambda: (self.plant(5), self.plant(6)),
             at(5, 12, 10): lambda: self.run("quarantine", "add", report, *terms),
-            at(8, 20): lambda: self.run("quarantine", "release"),
+            at(8, 20): lambda: self.run("quarantine", "destroy"),
             # Planted in June and found in July; removed within 23 hours.
             at(6, 30, 23): lambda: self.plant(8),
             at(7, 1, 20): lambda: self.delete(8),
@@ -319,7 +319,7 @@ def test_a_year(server: Simulation) -> None:
         assert period["custody"] == expected.get("custody", CUSTODY), month
         assert period["notices"] == expected.get("notices", 0), month
         assert rounded(period["removal"]) == expected.get("removal", REMOVAL), month
-    # Neither reports nor what sweeps remember are needed.
+    # Neither reports nor what scans remember are needed.
     shutil.rmtree(server.state / "reports", ignore_errors=True)
     (server.home / "last.jsonl").unlink()
     assert server.stats(*asked)["periods"] == said["periods"]

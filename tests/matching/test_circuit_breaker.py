@@ -79,7 +79,7 @@ def test_an_entry_that_hits_too_much_has_no_part_in_what_others_accuse() -> None
     judged = breaker.judge(both)
     assert (judged["verdict"], judged["action"]) == ("match", "report")
     assert judged["matches"] == [{**MATCH, "withheld": words}, other]
-    assert judged["because"] == f"b; but {words}, so that nothing is moved on its word"
+    assert judged["because"] == f"b; but {words}, so it causes no move"
     assert breaker.judge(judged) == judged
     lists = [{"name": "l", "state": "fresh"}, {"name": "local", "state": "local"}]
     sweep = {"type": "sweep", "lists": lists}

@@ -1,4 +1,4 @@
-"""The policy of one sweep."""
+"""The policy of one scan."""
 
 from __future__ import annotations
 

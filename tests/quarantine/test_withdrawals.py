@@ -357,7 +357,7 @@ def test_killed_anywhere_each_flag_is_logged_once(server: Server) -> None:
 
 
 def test_an_object_is_flagged_as_a_file_is(server: Server) -> None:
-    """What is stored of it may have another digest than what a sweep was given."""
+    """What is stored of it may have another digest than what a scan was given."""
     server.take(0)
     line = {**server.item(0).record, "digests": {"sha256": "00" * 32}, "object": {}}
     line.update(item="object-1", path="s3://bucket/key")

@@ -37,7 +37,7 @@ class Vault:
         return Quarantine(self.state, stores=self.stores())
 
     def put(self, key: bytes, content: bytes = b"accused") -> QuarantineRequest:
-        """An object, and the request that a sweep of it leads to."""
+        """An object, and the request that a scan of it leads to."""
         answer = self.bucket.put(
             key, content, **HEADERS, Metadata={"who": "me"}, Tagging="case=4711"  # type: ignore[arg-type]
         )  # fmt: skip

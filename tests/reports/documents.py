@@ -100,7 +100,7 @@ def summary(records: Sequence[dict[str, Any]], **further: Any) -> dict[str, Any]
 
 
 def written(path: Path, records: Iterable[dict[str, Any]], *, whole: bool = True, torn: bytes = b"") -> Path:
-    """A report in a file: a sweep, the records and, where it is whole, their summary."""
+    """A report in a file: a scan, the records and, where it is whole, their summary."""
     lines = list(records)
     with path.open("wb") as stream:
         stream.write(line_of(SWEEP))

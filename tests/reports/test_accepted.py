@@ -49,7 +49,7 @@ def test_code_scanning_shows_it_as_suppressed(report: Path) -> None:
 def test_people_are_told(report: Path) -> None:
     told = document(report, "markdown")
     assert "match (accepted)" in told
-    assert "The baseline accepts 1 of what was found" in told
+    assert "The baseline accepts 1 finding" in told
     assert WORDS.removeprefix("accepted ") in document(report, "csv")
 
 

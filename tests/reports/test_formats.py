@@ -81,7 +81,7 @@ def test_the_document_is_private(name: str, tmp_path: Path) -> None:
 def test_the_last_record_is_found_from_the_end(tmp_path: Path) -> None:
     long = finding(b"/srv/" + b"n" * 4000, because="x" * 100_000)
     report = Report(written(tmp_path / "r.jsonl", [long, finding(b"/srv/a")], torn=b'{"type":'))
-    assert report.sweep["uuid"] == SWEEP["uuid"]
+    assert report.scan["uuid"] == SWEEP["uuid"]
     assert report.summary is not None
     assert report.summary["verdicts"]["match"] == 2
     assert Report(written(tmp_path / "k.jsonl", [long], whole=False)).summary is None

@@ -113,23 +113,23 @@ def test_what_was_not_checked_is_told_too(tmp_path: Path) -> None:
     }  # fmt: skip
     assert "folder: permission denied" in words_of(text)
     assert "1 folders not entered" in words_of(text)
-    assert "Nothing new found; 1 finding from before" in text
+    assert "Nothing new found; 1 finding of earlier scans still open" in text
 
 
 @pytest.mark.parametrize(
     ("records", "end", "words"),
     [
         ([], {}, "Nothing found"),
-        ([], {"incomplete": ["list a is stale"]}, "Nothing found, but the sweep is incomplete"),
+        ([], {"incomplete": ["list a is stale"]}, "Nothing found, but the scan is incomplete"),
         ([finding(b"/a")], {}, "1 file matches what is on the lists"),
         (
             [finding(b"/a"), finding(b"/b")],
             {"incomplete": ["x"]},
-            "2 files match what is on the lists, and the sweep is incomplete",
+            "2 files match what is on the lists, and the scan is incomplete",
         ),
         ([finding(b"/a")], {"only_test_entries": True}, "1 file matches test entries<"),
         ([finding(b"/a", "held")], {}, "1 file would match and is held"),
-        ([finding(b"/a", "review")], {}, "1 file for a person to look into"),
+        ([finding(b"/a", "review")], {}, "1 file for review"),
     ],
 )
 def test_the_headline_says_what_it_came_to(
@@ -147,18 +147,18 @@ def test_what_must_be_done_next(tmp_path: Path) -> None:
     words = words_of(page_of(tmp_path, [finding(b"/a"), finding(b"/b"), finding(b"/c", "held")], **end))
     assert "Act on 1 file ." in words
     assert "Report 1 file moved into quarantine" in words
-    assert "Find out why 1 file is held" in words
-    assert "Put back 1 file that nothing accuses any more" in words
+    assert "Check why 1 file is held" in words
+    assert "Restore 1 file that no entry matches any more" in words
     assert "e-9 of list national" in words
     assert 'class="mark"' not in main_of(page_of(tmp_path, [finding(b"/a")] * 1200, bytes=1 << 30))
-    assert "Nothing, until the next sweep." in words_of(page_of(tmp_path, []))
+    assert "None until the next scan." in words_of(page_of(tmp_path, []))
 
 
 def test_a_killed_sweep_is_said_to_be_one(tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl", [finding(b"/a")], whole=False, torn=b'{"type":"find')
     words = words_of(page(path))
-    assert "This sweep did not come to its end." in words
-    assert "Sweep again" in words
+    assert "This scan did not end." in words
+    assert "Scan again" in words
     assert "at least 1" in words
     assert "none: it was killed" in words
     assert "Complete." not in words

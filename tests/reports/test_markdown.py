@@ -78,7 +78,7 @@ def test_nothing_found(tmp_path: Path) -> None:
 
 def test_what_is_not_whole_says_so(tmp_path: Path) -> None:
     killed = document(written(tmp_path / "k.jsonl", [finding(b"/a")], whole=False))
-    assert "It was killed before its end." in killed
+    assert "It was killed." in killed
     assert "Not everything was checked" in killed
     path = tmp_path / "r.jsonl"
     short = [f"- {number}) folders" for number in range(25)]

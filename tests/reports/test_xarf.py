@@ -119,7 +119,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
         "findings for review": 1,
         "findings by test entries": 1,
         "findings of categories that authorities don't name": 3,
-        "earlier findings that this sweep did not come by": 1,
+        "earlier findings that this scan did not reach": 1,
     }
 
 

@@ -1,4 +1,4 @@
-"""Reports of shards as sweeps write them, made without sweeping."""
+"""Reports of shards as scans write them, made without scanning."""
 
 from __future__ import annotations
 

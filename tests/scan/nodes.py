@@ -118,7 +118,7 @@ class Cluster:
 
     @property
     def options(self) -> list[str]:
-        """A sweep's."""
+        """A scan's."""
         return ["--cluster", self.address, *self.certificates]
 
     def start_scheduler(self) -> Program:

@@ -38,7 +38,7 @@ def test_a_second_sweep_is_refused_until_the_first_is_gone(tmp_path: Path) -> No
 def test_the_state_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     with ScanLock(tmp_path / "a" / "state"):
         assert (tmp_path / "a" / "state").stat().st_mode & 0o777 == 0o700
-        assert (tmp_path / "a" / "state" / "sweep.lock").stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "a" / "state" / "scan.lock").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_in_the_way_is_explained(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_file_in_the_way_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_link_in_place_of_the_lock_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "sweep.lock").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "scan.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError):
         ScanLock(tmp_path)
     assert not (tmp_path / "elsewhere").exists()

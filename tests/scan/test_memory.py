@@ -1,4 +1,4 @@
-"""What a worker and its decoder take in a real sweep over the largest of files."""
+"""What a worker and its decoder take in a real scan over the largest of files."""
 
 from __future__ import annotations
 

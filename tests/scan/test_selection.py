@@ -37,7 +37,7 @@ def test_nothing_was_asked_for() -> None:
         ({"one_file_system": True}, {"one_file_system": True}),
         ({"all_versions": True}, {"all_versions": True}),
         ({"access": Access("http://s3", anonymous=True)}, {"endpoint": "http://s3", "anonymous": True}),
-        ({"access": Access(in_flight=3)}, {}),
+        ({"access": Access(concurrency=3)}, {}),
         ({"decoding": DecodingLimits(max_pixels=5)}, {"max_pixels": 5}),
         ({"decoding": DecodingLimits(memory_bytes=5)}, {"decoder_memory": 5}),
         ({"decoding": DecodingLimits(seconds=5)}, {"decoder_seconds": 5}),

@@ -200,8 +200,8 @@ def test_left_out(here: bytes) -> None:
         here + b"/a/one": ["skipped: over the size limit"],
         here + b"/a/two": ["skipped: excluded"],
         here + b"/a/b/three": ["skipped: excluded"],
-        here + b"/c/four": ["skipped: being written by this sweep"],
-        here + b"/c/d/five": ["skipped: being written by this sweep"],
+        here + b"/c/four": ["skipped: being written by this scan"],
+        here + b"/c/d/five": ["skipped: being written by this scan"],
         here + b"/top": ["read"],
     }
 

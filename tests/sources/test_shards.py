@@ -119,7 +119,7 @@ def test_all_shards_together_are_the_whole(
 
 @given(st.sets(names, min_size=1, max_size=30), st.integers(2, 5))
 def test_a_turn_for_every_listing(some: set[bytes], count: int) -> None:
-    """Or a sweep could neither show progress nor be stopped while it comes by others' files."""
+    """Or a scan could neither show progress nor be stopped while it comes by others' files."""
     whole: list[Listing] = [Batch("file", b"/", b"", 1, 2, (Item(name, NOTHING),)) for name in some]
     given = iter(whole)
     kept = ShardFilter(Shard(1, count), ListingOptions()).keep(given)

@@ -1,4 +1,4 @@
-"""Findings put into a state as a sweep would."""
+"""Findings put into a state as a scan would."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def put_finding(
     last: int = 2,
     gone: int | None = None,
 ) -> None:
-    """Put in a match of sweep 1."""
+    """Put in a match of scan 1."""
     database.execute(
         "INSERT INTO findings (path, version, content, verdict, because, first, last, sweep, touched, gone) "
         "VALUES (?, ?, ?, 'match', ?, ?, ?, 1, 1, ?)",

@@ -122,7 +122,7 @@ def export(state: Path) -> None:
 
 
 def match_known(state: Path) -> None:
-    with Matching(state, SETUP, with_digests=False, told=print) as known:
+    with Matching(state, SETUP, with_digests=False, notify=print) as known:
         list(known.answers((), Summary()))
         list(known.standing(()))
         known.finish()
@@ -130,7 +130,7 @@ def match_known(state: Path) -> None:
 
 def sweep(state: Path) -> None:
     scopes = Scopes([b"/f"], "", {}, containers={BUCKET: Container((BUCKET,), all_versions=False)})
-    with ScanState(state, SETUP, scopes, told=print) as memory:
+    with ScanState(state, SETUP, scopes, notify=print) as memory:
         for name in (b"key", b"other"):
             item = Item(name, FileStat(0, 0, 10, 1, 0, 1, 0), "etag", "")
             memory.lookup(Batch("s3", BUCKET, b"", 0, 0, (item,)))

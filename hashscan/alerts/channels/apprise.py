@@ -44,7 +44,7 @@ class AppriseChannel(Channel):
         ended = self._run({"url": self._url}, _LOOK_SECONDS)
         if ended.code == NO_APPRISE:
             raise UsageError(
-                "--notify needs Apprise, which is not installed", advice="pip install 'hashscan[alarms]'"
+                "--notify needs Apprise, which is not installed", advice="pip install 'hashscan[alerts]'"
             )
         if ended.code != SENT:
             raise UsageError(

@@ -44,7 +44,7 @@ class Channel(ABC):
         """Deliver one alert.
 
         Args:
-            document: see `Alarm.document`.
+            document: see `Alert.document`.
             seconds: the time limit.
 
         Raises:

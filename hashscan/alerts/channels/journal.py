@@ -27,7 +27,7 @@ def line_of(document: Document) -> str:
     """Return an alert as one line: first kind, id, cases and counts for filters, then the subject."""
     cases = ",".join(map(str, document["cases"][:20]))
     fields = {
-        "alarm": document["kind"],
+        "alert": document["kind"],
         "id": str(document.get("id", "-")),
         "cases": cases or "-",
         **{name: str(number) for name, number in document["counts"].items()},

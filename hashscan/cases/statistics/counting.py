@@ -57,7 +57,7 @@ class Removal:
 class Figures:
     """All counts of a period."""
 
-    sweeps: Counter[Outcome] = field(default_factory=Counter)
+    scans: Counter[Outcome] = field(default_factory=Counter)
     files: int = 0
     bytes: int = 0
     findings: Counter[FindingVerdict] = field(default_factory=Counter)
@@ -106,11 +106,11 @@ def count(facts: Facts, periods: Sequence[Period], now: int) -> Statistics:
         place = calendar.index(moment)
         return () if place is None else (each[place], totals)
 
-    for sweep in facts.sweeps:
-        for figures in at(sweep.begun):
-            figures.sweeps[sweep.outcome] += 1
-            figures.files += sweep.files
-            figures.bytes += sweep.bytes
+    for scan in facts.scans:
+        for figures in at(scan.begun):
+            figures.scans[scan.outcome] += 1
+            figures.files += scan.files
+            figures.bytes += scan.bytes
     for case in facts.cases:
         for figures in at(case.begun):
             _count_case(figures, case, now)

@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SweepFact:
+class ScanFact:
     """A scan. Times are in seconds since 1970 here and below."""
 
     begun: int
@@ -75,7 +75,7 @@ class CustodyFact:
 class Facts:
     """All facts; each iterable can be read once."""
 
-    sweeps: Iterable[SweepFact]
+    scans: Iterable[ScanFact]
     cases: Iterable[CaseFact]
     custody: Iterable[CustodyFact]
     notices: Iterable[int]

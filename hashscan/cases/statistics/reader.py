@@ -15,7 +15,7 @@ from hashscan.cases.statistics.events import (
     Facts,
     FindingVerdict,
     Outcome,
-    SweepFact,
+    ScanFact,
 )
 from hashscan.errors import (
     EXIT_CLEAN,
@@ -57,7 +57,7 @@ def facts_of(ledger: Ledger, clock: DeadlineCalculator) -> Facts:
         OutputError: the ledger can't be read; raised during iteration.
     """
     clock.register(ledger)
-    return Facts(_sweeps(ledger), _cases(ledger), _custody(ledger), _notices(ledger))
+    return Facts(_scans(ledger), _cases(ledger), _custody(ledger), _notices(ledger))
 
 
 def begun(ledger: Ledger) -> int | None:
@@ -75,11 +75,11 @@ def begun(ledger: Ledger) -> int | None:
     return min((int(first) for (first,) in firsts if first is not None), default=None)
 
 
-def _sweeps(ledger: Ledger) -> Iterator[SweepFact]:
+def _scans(ledger: Ledger) -> Iterator[ScanFact]:
     # A rescan of cached digests has read no file.
     query = "SELECT started, exit_code, whole, files, bytes FROM sweeps WHERE NOT known"
     for started, code, whole, files, size in ledger.rows(query):
-        yield SweepFact(started, _outcome(code, bool(whole)), files, size)
+        yield ScanFact(started, _outcome(code, bool(whole)), files, size)
 
 
 def _outcome(code: int | None, whole: bool) -> Outcome:

@@ -67,12 +67,12 @@ CHECKED = (
         ),
     ),
     ChartDefinition(
-        "sweeps",
-        "Sweeps",
+        "scans",
+        "Scans",
         (
-            Column("complete", lambda f: f.sweeps[Outcome.COMPLETE], "complete"),
-            Column("incomplete", lambda f: f.sweeps[Outcome.INCOMPLETE], "incomplete"),
-            Column("failed", lambda f: f.sweeps[Outcome.FAILED], "failed"),
+            Column("complete", lambda f: f.scans[Outcome.COMPLETE], "complete"),
+            Column("incomplete", lambda f: f.scans[Outcome.INCOMPLETE], "incomplete"),
+            Column("failed", lambda f: f.scans[Outcome.FAILED], "failed"),
         ),
     ),
 )

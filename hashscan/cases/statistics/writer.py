@@ -64,7 +64,7 @@ def numbers(figures: Figures, statistics: Statistics) -> Mapping[str, Any]:
     """
     removal = figures.removal
     return {
-        "sweeps": {outcome.value: figures.sweeps[outcome] for outcome in Outcome},
+        "sweeps": {outcome.value: figures.scans[outcome] for outcome in Outcome},
         "files": figures.files,
         "bytes": figures.bytes,
         "findings": {found.value: figures.findings[found] for found in FindingVerdict},

@@ -1,4 +1,4 @@
-"""`hashscan alarms`: list, send, drop and test alerts (notifications to people and programs)."""
+"""`hashscan alerts`: list, send, drop and test alerts (notifications to people and programs)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 
 import click
 
-from hashscan.cli.options.alerts import alert_options, channel_options, take_alarms
+from hashscan.cli.options.alerts import alert_options, channel_options, pop_alert_settings
 from hashscan.cli.options.base import HashscanGroup, state_option
-from hashscan.cli.options.cases import deadline_options, take_deadlines
+from hashscan.cli.options.cases import deadline_options, pop_deadlines
+from hashscan.cli.options.output import format_option
 from hashscan.cli.output.terminal import escape_control, print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.cases import DEFAULT_DEADLINES
+from hashscan.text import plural
 
 _SHOWN = 20
 """Latest alerts that are listed, even if every channel has delivered them."""
@@ -24,115 +26,116 @@ _SHOWN = 20
 
 @click.group(cls=HashscanGroup)
 def command() -> None:
-    """Tell persons and programs what there is to tell, and see what could not be delivered."""
+    """Send alerts to people and programs, and show which could not be delivered."""
 
 
 @command.command("list", exit_codes=(0, 2, 12, 70))
-@click.option("--json", "as_json", is_flag=True, help="The whole document of each, as JSON Lines.")
+@format_option("table", "json", help="A table, or the complete document of each alert as JSON Lines.")
 @state_option
-def list_(as_json: bool, state: Path) -> int:
-    """Show the alarms that wait, the last of the others, and the channels that fail."""
+def list_(format_name: str, state: Path) -> int:
+    """List waiting alerts, the latest delivered ones, and failing channels."""
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.outbox import Outbox
 
     with Ledger(state) as ledger:
         outbox = Outbox(ledger)
-        alarms, failing = outbox.listed(_SHOWN), outbox.all_failing()
-    if as_json:
-        for alarm in alarms:
-            line = {**alarm.document, "id": alarm.id, "waits": alarm.waits, "sent": alarm.sent}
+        alerts, failing = outbox.listed(_SHOWN), outbox.all_failing()
+    if format_name == "json":
+        for alert in alerts:
+            line = {**alert.document, "id": alert.id, "waits": alert.waits, "sent": alert.sent}
             sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
         return EXIT_CLEAN
     print_table(
-        ("id", "made", "kind", "subject", "sent by", "waits for"),
+        ("id", "made", "kind", "subject", "sent by", "waiting for"),
         (
             (
-                str(alarm.id),
-                _moment(alarm.made),
-                str(alarm.document["kind"]),
-                str(alarm.document["subject"]),
-                ", ".join(alarm.sent) or "-",
-                ", ".join(kind or "anybody" for kind in alarm.waits) or "-",
+                str(alert.id),
+                _moment(alert.made),
+                str(alert.document["kind"]),
+                str(alert.document["subject"]),
+                ", ".join(alert.sent) or "-",
+                ", ".join(kind or "anybody" for kind in alert.waits) or "-",
             )
-            for alarm in alarms
+            for alert in alerts
         ),
     )
     for channel in failing:
         print_message(
-            f"hashscan: {channel.label} has failed {channel.failures} times, and is left alone until "
+            f"hashscan: {channel.label} has failed {plural(channel.failures, 'time')}; next attempt after "
             f"{_moment(channel.again)}: {escape_control(channel.error)}"
         )
     return EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 2, 11, 12, 13, 70))
-@click.option("--now", "at_once", is_flag=True, help="Try also channels that have failed not long ago.")
+@click.option("--now", "at_once", is_flag=True, help="Also try channels that failed recently.")
 @alert_options
 @deadline_options
 @state_option
 def send(at_once: bool, state: Path, **options: Any) -> int:
-    """Tell what there is to tell, and try again what could not be delivered; write the metrics.
+    """Send new alerts, and retry those that could not be delivered; write the metrics.
 
-    What there is to tell comes from the sweeps, cases and lists of the state folder, so that a sweep which
-    can't reach the network needs no channel of its own. Exits 13 when an alarm still waits.
+    Alerts are made from the scans, cases and lists of the state folder, so a scan without network access
+    needs no channel of its own. The exit code is 13 if an alert still waits.
     """
     from hashscan.cli.output.notifications import send_alerts_or_raise
 
-    alarms, deadlines = take_alarms(options), take_deadlines(options)
-    if not alarms.any_channel and alarms.metrics is None:
+    alerts, deadlines = pop_alert_settings(options), pop_deadlines(options)
+    if not alerts.any_channel and alerts.metrics is None:
         raise UsageError(
-            "nobody is to be told", advice="Name a channel, or put one into the settings' table `alarms`."
+            "no alert channel is configured",
+            advice="Name a channel, or add one to the table `alerts` of the settings file.",
         )
-    delivered = send_alerts_or_raise(state, alarms, deadlines, at_once=at_once)
+    delivered = send_alerts_or_raise(state, alerts, deadlines, at_once=at_once)
     if delivered is None:
         return EXIT_CLEAN
     for label in delivered.postponed:
-        print_message(
-            f"hashscan: {label} is left alone for a while, since it has failed; --now tries it at once"
-        )
+        print_message(f"hashscan: {label} has failed and is not tried yet; --now tries it at once")
     if delivered.sent:
-        print_message(f"hashscan: {delivered.sent} alarms delivered")
+        print_message(f"hashscan: {plural(delivered.sent, 'alert')} delivered")
     return EXIT_UNREACHABLE if delivered.waiting else EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 2, 12, 70))
 @click.argument("ids", nargs=-1, metavar="[ID]...", type=int)
-@click.option("--all", "all_", is_flag=True, help="All that wait.")
+@click.option("--all", "all_", is_flag=True, help="All waiting alerts.")
 @state_option
 def drop(ids: tuple[int, ...], all_: bool, state: Path) -> int:
-    """Have alarms tried no longer; what they tell of is not told again."""
+    """Drop alerts: they are not sent any more, and their events cause no further alert."""
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.outbox import Outbox
 
     if all_ is bool(ids):
-        raise UsageError("name the alarms, or say --all", advice="See `hashscan alarms list`.")
+        raise UsageError(
+            "no alerts are named", advice="Name their ids (see `hashscan alerts list`), or use --all."
+        )
     with Ledger(state) as ledger:
         outbox = Outbox(ledger)
-        dropped = outbox.drop([alarm.id for alarm in outbox.listed(0)] if all_ else ids)
-    print_message(f"hashscan: {dropped} alarms dropped")
+        dropped = outbox.drop([alert.id for alert in outbox.listed(0)] if all_ else ids)
+    print_message(f"hashscan: {plural(dropped, 'alert')} dropped")
     return EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 2, 13, 70))
 @channel_options
 def test(**options: Any) -> int:
-    """Send a test alarm through every channel, at once, and say which have taken it."""
+    """Send a test alert through every channel at once, and show which of them accepted it."""
     from hashscan.alerts.alert import Alert, Kind
     from hashscan.alerts.channels.channel import DeliveryError
     from hashscan.alerts.dispatcher import DELIVERY_SECONDS
     from hashscan.alerts.notifier import Notifier, host
 
-    alarms = take_alarms(options)
-    if not alarms.any_channel:
+    alerts = pop_alert_settings(options)
+    if not alerts.any_channel:
         raise UsageError("there is no channel to test", advice="Name one: --notify, --exec or --syslog.")
-    teller = Notifier(alarms, DEFAULT_DEADLINES)
-    teller.check()
+    notifier = Notifier(alerts, DEFAULT_DEADLINES)
+    notifier.check()
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    alarm = Alert(Kind.TEST, (), "a test", ("Nothing was found; this only shows that alarms arrive.",))
+    alert = Alert(Kind.TEST, (), "a test", ("This is a test: no file was found.",))
     failed = False
-    for channel in teller.channels:
+    for channel in notifier.channels:
         try:
-            channel.deliver({**alarm.document(host(), at), "id": 0}, DELIVERY_SECONDS)
+            channel.deliver({**alert.document(host(), at), "id": 0}, DELIVERY_SECONDS)
         except DeliveryError as error:
             failed = True
             print_message(f"hashscan: {channel.label}: FAILED: {escape_control(str(error))}")

@@ -13,9 +13,9 @@ from hashscan.cli.options.base import HashscanGroup
 
 @click.group(cls=HashscanGroup)
 def command() -> None:
-    """Follow what was found or told of until it is gone: deadlines, who was told, how long it took.
+    """Track findings and notices until the files are gone: deadlines, notifications, times until removal.
 
-    Every finding becomes a case by itself, and ends by itself when a sweep, the quarantine or `cases check`
+    Every finding becomes a case automatically. The case ends when a scan, the quarantine or `cases check`
     sees that its file is gone.
     """
 

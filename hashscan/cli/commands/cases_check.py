@@ -13,6 +13,7 @@ from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.cli.owner import RootRights
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
+from hashscan.text import plural
 
 _BATCH_SIZE = 200
 """Results that are stored in one transaction."""
@@ -25,13 +26,15 @@ _BATCH_SIZE = 200
     meanings={0: "all cases were looked at", 3: "of some, nobody can tell whether the file is gone"},
 )
 @click.argument("cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...")
-@click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
+@click.option(
+    "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
+)
 @state_option
 def check(cases: tuple[int, ...], endpoint: str | None, state: Path) -> int:
-    """Look at the files and objects of open CASEs, or of all, and end the cases of those that are gone.
+    """Check the files and objects of open CASEs (default: all), and end the cases of those that are gone.
 
-    A file that was changed is digested: with another content it is gone, too. One that only has another name
-    now is found by the next sweep. No file is followed through a link.
+    A changed file is digested: if its content is different, the case ends too. A file that was only renamed
+    is found by the next scan. Symlinks are not followed.
     """
     from hashscan.cases.presence_check import Presence, PresenceChecker
     from hashscan.cases.tracker import CaseTracker
@@ -43,7 +46,9 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: Path) -> int:
         wanted = [case.id for case in followed.queries.open_cases() if not cases or case.id in cases]
         for number in set(cases) - set(wanted):
             if followed.queries.case(number) is None:
-                raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
+                raise UsageError(
+                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
+                )
         checker = PresenceChecker(SOURCES, endpoint)
         try:
             for start in range(0, len(wanted), _BATCH_SIZE):
@@ -63,6 +68,8 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: Path) -> int:
                         )
         finally:
             checker.close()
-        told = ", ".join(f"{number} {presence.value}" for presence, number in sorted(counts.items()))
-        print_message(f"hashscan: {len(wanted)} cases looked at" + (f": {told}" if told else ""))
+        outcomes = ", ".join(f"{number} {presence.value}" for presence, number in sorted(counts.items()))
+        print_message(
+            f"hashscan: {plural(len(wanted), 'case')} checked" + (f": {outcomes}" if outcomes else "")
+        )
         return followed.exit_code(EXIT_INCOMPLETE if counts[Presence.UNKNOWN] else EXIT_CLEAN)

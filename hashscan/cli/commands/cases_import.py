@@ -14,6 +14,7 @@ from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import CustomerRule, SiteRule
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.attribution.customers import Customers
@@ -38,26 +39,26 @@ _HEAD = 1 << 16
 )
 @click.option(
     "--format",
-    "form",
+    "format_name",
     type=click.Choice(["csv", "xarf", "mail"]),
-    help="What notices are in; told by how FILE begins, if it is not said.",
+    help="Format of the notices. Default: detected from the beginning of FILE.",
 )
 @site_option
 @customer_options
 @state_option
 def import_(
     files: tuple[Path, ...],
-    form: str | None,
+    format_name: str | None,
     site_rules: tuple[SiteRule, ...] | None,
     customer_rules: tuple[CustomerRule, ...] | None,
     layouts: tuple[str, ...],
     state: Path,
 ) -> int:
-    """Make cases of notices (a CSV table, XARF, or an e-mail with XARF), or of what a report has found.
+    """Make cases from notices (a CSV table, XARF, or an e-mail with XARF), or from the findings of a report.
 
-    The web addresses in notices are turned into paths by the [[site]] tables of the settings. A notice that
-    came before makes no second case; one about a file that has a case joins it. Reports (JSON Lines) are
-    those of `scan --cluster`, of `report merge`, or of other machines.
+    The [[site]] tables of the settings map the web addresses of notices to paths. A repeated notice makes no
+    second case; a notice about a file that has a case is added to it. Reports (JSON Lines) are those of `scan
+    --cluster`, of `report merge`, or of other machines.
     """
     from hashscan.attribution.customers import Customers
     from hashscan.attribution.sites import Sites
@@ -67,13 +68,14 @@ def import_(
     unmapped = 0
     with synced_ledger(state) as followed:
         for path in files:
-            if form is None and _is_report(path):
+            if format_name is None and _is_report(path):
                 _take_report(followed.ledger, path)
             else:
-                unmapped += _take_notices(followed.ledger, path, form, sites, customers)
+                unmapped += _take_notices(followed.ledger, path, format_name, sites, customers)
         if unmapped:
             print_message(
-                "hashscan: where these lie nobody knows; see `hashscan cases list`, and add [[site]] tables"
+                "hashscan: no rule maps these addresses to paths; see `hashscan cases list`, and add "
+                "[[site]] tables"
             )
         return followed.exit_code(EXIT_INCOMPLETE if unmapped else EXIT_CLEAN)
 
@@ -91,19 +93,21 @@ def _take_report(ledger: Ledger, path: Path) -> None:
     came = import_report(ledger, path)
     shown = escape_control(str(path))
     if came.known:
-        print_message(f"hashscan: {shown}: this sweep is known already")
+        print_message(f"hashscan: {shown}: this scan is already imported")
     else:
         print_message(
-            f"hashscan: {shown}: {came.findings} findings, {came.new} new cases, "
+            f"hashscan: {shown}: {plural(came.findings, 'finding')}, {plural(came.new, 'new case')}, "
             f"{came.removed} not found again"
         )
 
 
-def _take_notices(ledger: Ledger, path: Path, form: str | None, sites: Sites, customers: Customers) -> int:
+def _take_notices(
+    ledger: Ledger, path: Path, format_name: str | None, sites: Sites, customers: Customers
+) -> int:
     from hashscan.cases.notice_import import ImportCounts, import_notices
     from hashscan.cases.notices.reader import read_notices
 
-    notices, taken = read_notices(path, form), ImportCounts()
+    notices, taken = read_notices(path, format_name), ImportCounts()
     try:
         import_notices(ledger, notices, sites.paths_of, int(time.time()), customers, taken)
     finally:
@@ -111,6 +115,6 @@ def _take_notices(ledger: Ledger, path: Path, form: str | None, sites: Sites, cu
             f"hashscan: {escape_control(notices.label)}: {taken.notices} notices: {taken.new} new cases, "
             f"{taken.joined} of known cases, {taken.known} known already, {taken.unmapped} without a path"
         )
-    for words, number in notices.passed_over.items():
-        print_message(f"hashscan: {number} passed over: {escape_control(words)}")
+    for reason, number in notices.passed_over.items():
+        print_message(f"hashscan: {number} skipped: {escape_control(reason)}")
     return taken.unmapped

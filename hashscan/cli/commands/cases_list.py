@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.config.completion import case_numbers
-from hashscan.cli.options.alerts import alert_options, take_alarms
-from hashscan.cli.options.base import DurationParam, HashscanCommand, state_option
-from hashscan.cli.options.cases import deadline_options, deadlines_of, take_deadlines
+from hashscan.cli.options.alerts import alert_options, pop_alert_settings
+from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanCommand, state_option
+from hashscan.cli.options.cases import deadline_options, deadlines_of, pop_deadlines
+from hashscan.cli.options.output import format_option
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.notifications import send_alerts
 from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message, print_table
@@ -26,60 +27,68 @@ from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
 if TYPE_CHECKING:
     from hashscan.cases.queries import Case
 
-_WORDS = ("open", "found", "told", "disputed", "overdue", "removed", "closed", "all")
-_format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="A table for people, JSON lines, or a table for spreadsheets.",
-)
+_STATUSES = ("open", "found", "told", "disputed", "overdue", "removed", "closed", "all")
+_format_option = format_option("table", "json", "csv", help="A table, JSON Lines, or CSV.")
 
 
 @click.command("list", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
 @click.option(
-    "--only",
-    type=click.Choice(_WORDS),
+    "--status",
+    type=click.Choice(_STATUSES),
     default="open",
     show_default=True,
-    help="Which cases; open ones are those that are neither removed nor closed.",
+    help="Cases to list; open ones are neither removed nor closed.",
 )
-@click.option("--of", metavar="CUSTOMER", help="Only those of one customer; '' for those of nobody.")
-@click.option("--verdict", type=click.Choice(["match", "held", "review", "notice"]), help="Only those.")
+@click.option(
+    "--customer",
+    cls=ArgumentOption,
+    metavar="CUSTOMER",
+    help="Only cases of this customer; '' for cases without a customer.",
+)
+@click.option(
+    "--verdict",
+    type=click.Choice(["match", "held", "review", "notice"]),
+    help="Only cases with this verdict.",
+)
 @_format_option
 @click.option(
     "--limit", type=click.IntRange(min=1), default=ROWS_SHOWN, show_default=True,
-    help="Rows of the table at most; the other formats have all.",
+    help="Maximum number of rows of the table; the other formats have all cases.",
 )  # fmt: skip
 @deadline_options
 @state_option
 def list_(
-    only: str, of: str | None, verdict: str | None, form: str, limit: int, state: Path, **deadlines: Any
+    status: str,
+    customer: str | None,
+    verdict: str | None,
+    format_name: str,
+    limit: int,
+    state: Path,
+    **deadlines: Any,
 ) -> int:
-    """List cases: those that are due first come first."""
+    """List cases, those with the earliest deadline first."""
     now = time.time()
     with synced_ledger(state, deadlines_of(**deadlines)) as followed:
         queries = followed.queries
-        waits = only in {"open", "found", "told", "disputed", "overdue"}
+        waits = status in {"open", "found", "told", "disputed", "overdue"}
         wanted = (
             case
             for case in (queries.open_cases() if waits else queries.found())
-            if _is_wanted(case, only, now)
-            and (of is None or case.customer == of)
+            if _is_wanted(case, status, now)
+            and (customer is None or case.customer == customer)
             and (verdict is None or case.verdict == verdict)
         )
-        if form == "table":
+        if format_name == "table":
             _print_cases(wanted, limit, now)
         else:
-            _write(form, wanted, now)
+            _write(format_name, wanted, now)
         return followed.exit_code(EXIT_CLEAN)
 
 
-def _is_wanted(case: Case, only: str, now: float) -> bool:
-    if only == "overdue":
+def _is_wanted(case: Case, status: str, now: float) -> bool:
+    if status == "overdue":
         return case.overdue(now)
-    return only == "all" or (only == "open" and case.open) or case.state == only
+    return status == "all" or (status == "open" and case.open) or case.state == status
 
 
 def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
@@ -96,7 +105,7 @@ def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
     if more:
         print_message(f"hashscan: and {more} more; --limit shows more of them")
     if not rows:
-        print_message("hashscan: no such case")
+        print_message("hashscan: no case matches")
 
 
 def _categories(case: Case) -> str:
@@ -117,17 +126,17 @@ def _due(case: Case, now: float) -> str:
     if not case.open:
         return "-"
     if case.due is None:
-        return "no clock"
+        return "no deadline"
     left = case.due - now
-    words = f"in {format_duration(left)}" if left >= 0 else f"OVERDUE by {format_duration(left)}"
-    return f"{short_time(case.due)} ({words})"
+    text = f"in {format_duration(left)}" if left >= 0 else f"OVERDUE by {format_duration(left)}"
+    return f"{short_time(case.due)} ({text})"
 
 
-def _write(form: str, cases: Iterable[Case], now: float) -> None:
+def _write(format_name: str, cases: Iterable[Case], now: float) -> None:
     from hashscan.cases.export import csv_lines, json_lines
     from hashscan.lists.durable import output_errors
 
-    lines: Iterator[str] = (json_lines if form == "json" else csv_lines)(cases, now)
+    lines: Iterator[str] = (json_lines if format_name == "json" else csv_lines)(cases, now)
     with output_errors("can't write to standard output"):
         for line in lines:
             sys.stdout.buffer.write(line.encode("utf-8"))
@@ -144,28 +153,28 @@ def _write(form: str, cases: Iterable[Case], now: float) -> None:
     type=DurationParam(),
     default=0.0,
     metavar="TIME",
-    help="Those, too, that become due in that time.",
+    help="Also cases that become due within this time.",
 )
 @_format_option
 @alert_options
 @deadline_options
 @state_option
-def due(within: float, form: str, state: Path, **options: Any) -> int:
-    """List what should be gone by now, by customer; the longest overdue comes first.
+def due(within: float, format_name: str, state: Path, **options: Any) -> int:
+    """List overdue cases, by customer; the longest overdue come first.
 
-    Whoever is to be told of alarms is told of what is overdue, once.
+    An alert is sent for each overdue case, once, if alerts are configured.
     """
-    now, deadlines = time.time(), take_deadlines(options)
-    send_alerts(state, take_alarms(options), deadlines)
+    now, deadlines = time.time(), pop_deadlines(options)
+    send_alerts(state, pop_alert_settings(options), deadlines)
     with synced_ledger(state, deadlines) as followed:
         counts: Counter[bool] = Counter()
         found = _count_overdue(followed.queries.due_by_customer(now + within), counts, now)
-        if form == "table":
+        if format_name == "table":
             for customer, cases in groupby(found, key=lambda case: case.customer):
                 click.echo(escape_control(customer) or "(no customer)")
                 _print_cases(cases, ROWS_SHOWN, now)
         else:
-            _write(form, found, now)
+            _write(format_name, found, now)
         print_message(f"hashscan: {counts[True]} overdue" + (f", {counts[False]} due soon" if within else ""))
         return followed.exit_code(EXIT_FOUND if counts else EXIT_CLEAN)
 
@@ -186,11 +195,11 @@ def _count_overdue(cases: Iterable[Case], counts: Counter[bool], now: float) -> 
     metavar="CASE...",
     shell_complete=case_numbers,
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option("text", "json", help="Text, or JSON Lines.")
 @deadline_options
 @state_option
-def show(cases: tuple[int, ...], form: str, state: Path, **deadlines: Any) -> int:
-    """Show all that is known of cases: what speaks against the file, and what happened when."""
+def show(cases: tuple[int, ...], format_name: str, state: Path, **deadlines: Any) -> int:
+    """Show all that is known of cases: entries that match the file, and events."""
     from hashscan.cases.export import whole_fields
 
     now = time.time()
@@ -198,9 +207,11 @@ def show(cases: tuple[int, ...], form: str, state: Path, **deadlines: Any) -> in
         for number in cases:
             case = followed.queries.case(number)
             if case is None:
-                raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
+                raise UsageError(
+                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
+                )
             entries, events = followed.queries.entries(number), followed.queries.events(number)
-            if form == "json":
+            if format_name == "json":
                 click.echo(json.dumps(whole_fields(case, entries, events, now)))
                 continue
             click.echo(f"case {case.id}: {case.state}, {case.verdict}")
@@ -242,17 +253,17 @@ def _print_event(event: Any) -> None:
 @_format_option
 @deadline_options
 @state_option
-def times(form: str, state: Path, **deadlines: Any) -> int:
-    """Say how many hours removals took: median, and nine of ten, by the month in which files were removed.
+def times(format_name: str, state: Path, **deadlines: Any) -> int:
+    """Show the hours until removal, median and 90th percentile, by month of the removal.
 
-    `cases list --only removed --format csv` has them case by case.
+    `cases list --status removed --format csv` shows them for each case.
     """
     from hashscan.cases.removal_times import months
 
     with synced_ledger(state, deadlines_of(**deadlines)) as followed:
         found = list(months(followed.queries.removed()))
         columns = ("month", "removed", "in time", "late", "median hours", "90 % within hours")
-        if form == "json":
+        if format_name == "json":
             for month in found:
                 click.echo(
                     json.dumps(
@@ -268,12 +279,12 @@ def times(form: str, state: Path, **deadlines: Any) -> int:
             (m.name, str(m.removed), str(m.in_time), str(m.late), f"{m.median:.1f}", f"{m.ninetieth:.1f}")
             for m in found
         ]
-        if form == "csv":
+        if format_name == "csv":
             click.echo("month,removed,in_time,late,median_hours,p90_hours")
             for row in rows:
                 click.echo(",".join(row))
         elif rows:
             print_table(columns, rows)
         else:
-            print_message("hashscan: nothing was removed yet")
+            print_message("hashscan: no file has been removed yet")
         return followed.exit_code(EXIT_CLEAN)

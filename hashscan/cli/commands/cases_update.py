@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from hashscan.cli.config.completion import case_numbers
-from hashscan.cli.options.base import DurationParam, HashscanCommand, state_option
+from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanCommand, state_option
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.terminal import print_message
 from hashscan.errors import EXIT_CLEAN, UsageError
+from hashscan.text import plural
 
 _CODES = (0, 2, 12, 70)
 _cases_argument = click.argument(
@@ -22,57 +23,61 @@ _cases_argument = click.argument(
     metavar="CASE...",
     shell_complete=case_numbers,
 )
-_because_option = click.option(
-    "--because", required=True, metavar="TEXT", help="Why, in your own words; it stays with the case."
-)
+_reason_option = click.option("--reason", required=True, metavar="TEXT", help="Why; recorded with the case.")
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @_cases_argument
-@click.option("--whom", default="", metavar="TEXT", help="Who was told, and how; it stays with the case.")
+@click.option(
+    "--recipient",
+    cls=ArgumentOption,
+    default="",
+    metavar="TEXT",
+    help="Who was notified, and how; recorded with the case.",
+)
 @state_option
-def tell(cases: tuple[int, ...], whom: str, state: Path) -> int:
-    """Put down that whoever must act was told of CASEs. Nothing is sent; the clock goes on."""
+def tell(cases: tuple[int, ...], recipient: str, state: Path) -> int:
+    """Record that the responsible person was notified of CASEs. Nothing is sent; deadlines stay."""
     from hashscan.cases.actions import TOLD
 
-    return _act(state, cases, TOLD, whom)
+    return _act(state, cases, TOLD, recipient)
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @_cases_argument
-@_because_option
+@_reason_option
 @state_option
-def dispute(cases: tuple[int, ...], because: str, state: Path) -> int:
-    """Put down that somebody says CASEs are no such material. They are marked; the clock goes on."""
+def dispute(cases: tuple[int, ...], reason: str, state: Path) -> int:
+    """Record a dispute: somebody says that the files of CASEs are lawful. Deadlines stay."""
     from hashscan.cases.actions import DISPUTED
 
-    return _act(state, cases, DISPUTED, because)
+    return _act(state, cases, DISPUTED, reason)
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @_cases_argument
-@_because_option
+@_reason_option
 @state_option
-def close(cases: tuple[int, ...], because: str, state: Path) -> int:
+def close(cases: tuple[int, ...], reason: str, state: Path) -> int:
     """Close CASEs whose files stay; they stay closed while the same content stays in place.
 
-    What is removed ends its case by itself. A closed case counts as not removed. Sweeps go on reporting the
-    file: see `hashscan lists except` for what a list wrongly accuses.
+    The case of a removed file ends automatically. A closed case counts as not removed. Scans still report the
+    file: see `hashscan lists except` for wrong entries.
     """
     from hashscan.cases.actions import CLOSED
 
-    return _act(state, cases, CLOSED, because)
+    return _act(state, cases, CLOSED, reason)
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @_cases_argument
-@_because_option
+@_reason_option
 @state_option
-def reopen(cases: tuple[int, ...], because: str, state: Path) -> int:
-    """Open CASEs again that were closed, or end a dispute."""
+def reopen(cases: tuple[int, ...], reason: str, state: Path) -> int:
+    """Reopen closed CASEs, or end a dispute."""
     from hashscan.cases.actions import REOPENED
 
-    return _act(state, cases, REOPENED, because)
+    return _act(state, cases, REOPENED, reason)
 
 
 def _act(state: Path, cases: tuple[int, ...], kind: str, words: str) -> int:
@@ -81,7 +86,7 @@ def _act(state: Path, cases: tuple[int, ...], kind: str, words: str) -> int:
     with synced_ledger(state) as followed:
         news = record_action(followed.ledger, cases, kind, words, operator(), int(time.time()))
         for number in sorted(set(cases)):
-            print_message(f"hashscan: case {number}: {kind if number in news else 'nothing new'}")
+            print_message(f"hashscan: case {number}: {kind if number in news else 'no change'}")
         return followed.exit_code(EXIT_CLEAN)
 
 
@@ -91,13 +96,13 @@ def _act(state: Path, cases: tuple[int, ...], kind: str, words: str) -> int:
     type=DurationParam(),
     required=True,
     metavar="TIME",
-    help="Cases that have been over for this time, such as 365d.",
+    help="Cases that ended longer ago than this, such as 365d.",
 )
 @state_option
 def prune(older_than: float, state: Path) -> int:
-    """Forget what old cases say of people: paths, addresses, digests, customers, reasons.
+    """Delete personal data of old cases: paths, addresses, digests, customers, reasons.
 
-    Their times, verdicts, categories and entries stay, so that statistics stay as they are.
+    Times, verdicts, categories and entries are kept, so statistics don't change.
     """
     from hashscan.cases.pruning import prune as forget
 
@@ -105,5 +110,7 @@ def prune(older_than: float, state: Path) -> int:
         raise UsageError("--older-than must not be negative")
     now = int(time.time())
     with synced_ledger(state) as followed:
-        print_message(f"hashscan: {forget(followed.ledger, int(now - older_than), now)} cases pruned")
+        print_message(
+            f"hashscan: {plural(forget(followed.ledger, int(now - older_than), now), 'case')} pruned"
+        )
         return followed.exit_code(EXIT_CLEAN)

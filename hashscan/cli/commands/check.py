@@ -56,11 +56,11 @@ def command(
     policy: tuple[PolicyRule, ...] | None,
     act_on: tuple[str, ...],
 ) -> int:
-    """Check files or digests against the lists, without a sweep: a JSON line for each.
+    """Check single files or digests against the lists, without a scan; write one JSON line for each.
 
-    An ITEM is a file, or a digest in hex. A digest may have its algorithm before it (`sha256:…`); without, it
-    is looked up under every algorithm whose digests have that length. An existing file of that name comes
-    first.
+    An ITEM is a file, or a digest in hexadecimal. A digest may have its algorithm as a prefix (`sha256:…`);
+    without it, all algorithms with digests of that length are tried. If a file of that name exists, the file
+    is checked.
     """
     from hashscan.cli.commands.lists_except import print_exceptions
     from hashscan.lists.exceptions import exceptions_at
@@ -122,8 +122,8 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     values = algorithms_of(text)
     if not values:
         raise UsageError(
-            f"{text!r} is no file and no digest",
-            advice="Name an existing file, or a digest in hex such as sha256:… or pdq:….",
+            f"{text!r} is neither a file nor a digest",
+            advice="Name an existing file, or a digest in hexadecimal, such as sha256:… or pdq:….",
         )
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
     # A digest belongs to no file, but it identifies content that was restored from quarantine.

@@ -17,15 +17,7 @@ VARIABLE = "_HASHSCAN_COMPLETE"
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> int:
-    """Print a script with which SHELL completes commands, options, formats and names of lists.
-
-    Put it where the shell looks for such scripts:
-
-    \b
-      bash  /etc/bash_completion.d/hashscan
-      zsh   /usr/local/share/zsh/site-functions/_hashscan
-      fish  /etc/fish/completions/hashscan.fish
-    """
+    """Print a completion script for SHELL: commands, options, formats and names of lists."""
     from click.shell_completion import ShellComplete, get_completion_class
 
     kind = get_completion_class(shell)

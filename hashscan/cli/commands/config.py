@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.options.base import HashscanGroup
+from hashscan.cli.options.output import format_option
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.cli.owner import controlling_uid
 from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
@@ -28,21 +29,19 @@ FORMATS = ("table", "json", "toml")
 
 @click.group(cls=HashscanGroup)
 def command() -> None:
-    """Write a settings file, check it, show which settings hold and why."""
+    """Create, check and show the settings file and the effective settings."""
 
 
 @command.command(settings=False, exit_codes=(0, 2, 70))
 @click.argument("words", nargs=-1, metavar="[COMMAND]...")
-@click.option("--changed", is_flag=True, help="Only what a variable or the settings file gives.")
-@click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to show it."
-)
+@click.option("--changed", is_flag=True, help="Only values from a variable or the settings file.")
+@format_option(*FORMATS, help="A table, or all values as JSON or as a settings file.")
 @click.pass_context
-def show(ctx: click.Context, words: tuple[str, ...], changed: bool, form: str) -> int:
-    """Show the values in force for every command, or for one such as `scan` or `lists pull`, and why.
+def show(ctx: click.Context, words: tuple[str, ...], changed: bool, format_name: str) -> int:
+    """Show the effective values of all commands, or of one such as `lists pull`, and their origin.
 
-    Secrets are not shown. Exits 2 where a value, a key or a variable is wrong; all that is right is shown
-    all the same.
+    Secrets are not shown. The exit code is 2 if a value, a key or a variable is wrong; all valid values are
+    still shown.
     """
     from hashscan.cli.config.catalogue import Catalogue
 
@@ -54,9 +53,9 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, form: str) -
         print_message(f"hashscan: {escape_control(str(problem[0]))}: {escape_control(str(problem[1]))}")
         wrong = True
     shown = [one for one in shown if not changed or one.origin != "default"]
-    if form == "json":
+    if format_name == "json":
         click.echo(json.dumps(_document(sources, shown), indent=2))
-    elif form == "toml":
+    elif format_name == "toml":
         from hashscan.cli.config.effective import as_toml
 
         click.echo(as_toml(shown, catalogue), nl=False)
@@ -69,9 +68,9 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, form: str) -
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_context
 def check(ctx: click.Context, file: Path | None) -> int:
-    """Say all that is wrong with a settings FILE, with lines, and with variables that begin HASHSCAN_.
+    """Report all mistakes in a settings FILE, with line numbers, and in HASHSCAN_* variables.
 
-    Without FILE, it is the one that commands would read: --config, HASHSCAN_CONFIG, or the system's.
+    Default: the file that commands read: --config, HASHSCAN_CONFIG, or the system's.
     """
     from hashscan.cli.config.catalogue import Catalogue
     from hashscan.cli.config.check import in_order, mistakes_in, unknown_variables, warnings_about
@@ -84,9 +83,7 @@ def check(ctx: click.Context, file: Path | None) -> int:
         advice = f"did you mean {meant}?" if meant else "unset it."
         print_message(f"hashscan: no option has the variable {escape_control(name)}; {advice}")
     if source is None:
-        print_message(
-            f"hashscan: there is no settings file {chosen_file(None, {})[0]}, so there is nothing to check"
-        )
+        print_message(f"hashscan: there is no settings file {chosen_file(None, {})[0]}, nothing to check")
         return EXIT_USAGE if strange else EXIT_CLEAN
     shown = escape_control(str(source))
     settings = SettingsFile(catalogue, values)
@@ -98,20 +95,20 @@ def check(ctx: click.Context, file: Path | None) -> int:
     if mistakes:
         print_message(f"hashscan: {shown}: {len(mistakes)} {'mistake' if len(mistakes) == 1 else 'mistakes'}")
     else:
-        print_message(f"hashscan: {shown} is as it should be")
+        print_message(f"hashscan: {shown} is valid")
     return EXIT_USAGE if mistakes or strange else EXIT_CLEAN
 
 
 @command.command(settings=False, exit_codes=(0, 2, 12, 70))
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
-@click.option("--force", is_flag=True, help="Where FILE is there already, keep it as FILE.bak.")
+@click.option("--force", is_flag=True, help="If FILE exists, keep it as FILE.bak.")
 @click.pass_context
 def init(ctx: click.Context, file: Path | None, force: bool) -> int:
-    """Write a settings FILE that explains every option and sets none; - is standard output.
+    """Create a settings FILE that explains every option and sets none; - is standard output.
 
-    Without FILE, it is the one that commands would read: --config, HASHSCAN_CONFIG, or the system's. It is
-    readable by you alone, as it may come to hold secrets; one that root writes for the group hashscan, too,
-    where there is this group.
+    Default: the file that commands read: --config, HASHSCAN_CONFIG, or the system's. It is readable by you
+    only, because it may contain secrets; if root creates it and the group hashscan exists, also by this
+    group.
     """
     from hashscan.cli.config.catalogue import Catalogue
     from hashscan.cli.config.template import template
@@ -126,11 +123,12 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> int:
     group = service_group() if root else None
     kept = write_new(path, text.encode(), force=force, group=group)
     if kept is not None:
-        print_message(f"hashscan: what was there is kept as {escape_control(str(kept))}")
-    print_message(f"hashscan: {escape_control(str(path))} is written; it sets nothing yet")
+        print_message(f"hashscan: the earlier file is kept as {escape_control(str(kept))}")
+    print_message(f"hashscan: {escape_control(str(path))} is created; it sets nothing yet")
     if root and group is None:
         print_message(
-            f"hashscan: root alone can read it, as there is no group {SERVICE_GROUP}; for scans as another "
+            f"hashscan: only root can read it, because there is no group {SERVICE_GROUP}; for scans as "
+            "another "
             f"user: `chgrp GROUP {escape_control(str(path))}` and `chmod 640 {escape_control(str(path))}`"
         )
     return EXIT_CLEAN

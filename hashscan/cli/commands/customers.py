@@ -11,6 +11,7 @@ import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand
 from hashscan.cli.options.context import customer_options, effective_customer_rules, site_option
+from hashscan.cli.options.output import format_option
 from hashscan.cli.output.terminal import escape_control, print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, OutputError
 from hashscan.model import CustomerRule, SiteRule
@@ -18,24 +19,24 @@ from hashscan.model import CustomerRule, SiteRule
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 12, 70))
 @click.argument("items", nargs=-1, metavar="[ITEM]...", type=ANY_PATH)
-@click.option("--json", "as_json", is_flag=True, help="Write a JSON line for each.")
+@format_option("text", "json", help="One line of fields separated by tabs for each file, or JSON Lines.")
 @customer_options
 @site_option
 def command(
     items: tuple[bytes, ...],
-    as_json: bool,
+    format_name: str,
     customer_rules: tuple[CustomerRule, ...] | None,
     layouts: tuple[str, ...],
     site_rules: tuple[SiteRule, ...] | None,
 ) -> int:
-    """Try the rules that say whose files are, and where the world sees them: a line for each ITEM.
+    """Test the rules that map files to customers and web addresses; write one line for each ITEM.
 
-    An ITEM is a path, an object's URL such as s3://bucket/key, or a web address, for which the files are
-    named that may be seen there. A file need not exist; where it does, its user counts, too. Exits with 3
-    where no rule says whose an ITEM is.
+    An ITEM is a path, an object's URL such as s3://bucket/key, or a web address, for which the files behind
+    it are shown. A file need not exist; if it does, its user counts too. The exit code is 3 if no rule gives
+    the customer of an ITEM.
 
-    Without ITEM, the rules are shown, in the order in which they are asked, and the layouts that --customers
-    knows.
+    Without ITEM, the rules are shown in the order in which they are tried, and the hosting panels for
+    --customers.
     """
     rules = effective_customer_rules(customer_rules, layouts)
     if not items:
@@ -47,7 +48,7 @@ def command(
     asking = CustomerLookup(Customers(rules), Sites(site_rules or ()))
     answers = [answer for item in items for answer in asking.about(item)]
     for answer in answers:
-        _write(answer, as_json=as_json)
+        _write(answer, as_json=format_name == "json")
     return EXIT_CLEAN if all(answer["customer"] for answer in answers) else EXIT_INCOMPLETE
 
 
@@ -108,7 +109,7 @@ def _show(rules: tuple[CustomerRule, ...], sites: tuple[SiteRule, ...]) -> None:
 
     if rules:
         show_table(
-            "rules that say whose files are; the first that applies decides",
+            "rules for customers; the first that matches applies",
             ("rule", "paths", "users", "customer"),
             (
                 (
@@ -121,15 +122,15 @@ def _show(rules: tuple[CustomerRule, ...], sites: tuple[SiteRule, ...]) -> None:
             ),
         )
     else:
-        print_message("hashscan: no rule says whose files are")
+        print_message("hashscan: there are no rules for customers")
     if sites:
         show_table(
-            "rules that say where the world sees files",
+            "rules for web addresses",
             ("rule", "address", "folder"),
             ((site.origin, site.url, site.path) for site in sites),
         )
     show_table(
-        "layouts for --customers",
+        "hosting panels for --customers",
         ("name", "of", "paths"),
         ((name, panel.summary, ", ".join((*panel.within, *panel.paths))) for name, panel in PANELS.items()),
     )

@@ -19,7 +19,7 @@ from hashscan.settings.pictures import DecodingLimits
     "algorithms",
     multiple=True,
     type=click.Choice(COMPUTED),
-    help="Algorithm to compute; repeatable. Those a sweep always computes when none is named.",
+    help="Algorithm to compute; repeatable. Default: the algorithms that every scan computes.",
 )
 @decoding_options
 def command(
@@ -30,10 +30,10 @@ def command(
     decoder_seconds: float,
     max_pixels: int,
 ) -> int:
-    """Print the digests of files, a JSON line for each.
+    """Print the digests of files; write one JSON line for each.
 
-    Pictures are decoded in the sandbox, as in a sweep. A file that can't be read, or a picture that can't be
-    decoded, has a line with the reason.
+    Pictures are decoded in the sandbox, as in a scan. If a file can't be read or a picture can't be decoded,
+    the line gives the reason.
     """
     from hashscan.matching.setup import WorkerSetup, sandbox_options
     from hashscan.reports.records import result_record

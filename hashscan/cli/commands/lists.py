@@ -16,21 +16,23 @@ from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_opti
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
     category_option,
-    format_option,
+    entry_format_option,
     open_entries,
     print_left_out,
 )
+from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.cli.output.terminal import escape_control, print_message, show_counts, show_lists
 from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
 from hashscan.model import ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.lists.pulling.attempts import PullRecord
 
 
-@click.group(cls=HashscanGroup, help="Add, pull and look at hash lists.")
+@click.group(cls=HashscanGroup, help="Add, pull, examine and export hash lists.")
 def command() -> None:
     """Group of the commands below."""
 
@@ -45,9 +47,9 @@ command.add_command(activate)
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @state_option
 def status(names: tuple[str, ...], state: Path) -> int:
-    """Verify lists and show what they hold, and how their last pulls went; all when none is named.
+    """Verify lists, and show their entries and the results of their last pulls; default: all.
 
-    Exits 10 where a sweep would: when nothing could be found by them.
+    The exit code is 10 if a scan would have no usable list.
     """
     from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.pulling import client
@@ -74,7 +76,7 @@ def _say_staged(name: str, staged: ListInfo | None) -> None:
     if staged is not None:
         what = escape_control(staged.problem or f"{staged.entries} entries, expires {staged.expires}")
         print_message(
-            f"hashscan: list {name}: version {staged.version} is staged and NOT in use, "
+            f"hashscan: list {name}: version {staged.version} is staged and NOT active, "
             f"{staged.state.value}: {what}; see `hashscan lists diff {name}` "
             f"and `hashscan lists activate {name}`"
         )
@@ -85,19 +87,20 @@ def _say_attempts(name: str, attempts: PullRecord) -> None:
     print_message(f"hashscan: list {name}: last pulled {attempts.succeeded or 'never'}")
     if attempts.error:
         print_message(
-            f"hashscan: list {name}: the last try, {attempts.tried}, failed: {escape_control(attempts.error)}"
+            f"hashscan: list {name}: the last attempt, {attempts.tried}, failed: "
+            f"{escape_control(attempts.error)}"
         )
     for problem in attempts.problems:
-        print_message(f"hashscan: list {name}: passed over then: {escape_control(problem)}")
+        print_message(f"hashscan: list {name}: skipped then: {escape_control(problem)}")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @state_option
 def verify(names: tuple[str, ...], state: Path) -> int:
-    """Check all that is stored of lists: signatures, signed hashes, the meaning of every row, the index.
+    """Check all stored data of lists: signatures, signed hashes, every entry, and the index.
 
-    All lists when none is named. An index that can't be relied on is compiled again, and that is said.
+    Default: all lists. A damaged index is compiled again, and this is reported.
     """
     from hashscan.lists.record import VerificationLevel
     from hashscan.lists.store import ListStore
@@ -106,9 +109,7 @@ def verify(names: tuple[str, ...], state: Path) -> int:
         names or None, datetime.now(UTC), VerificationLevel.SIGNED
     ) as opened:
         for info in opened.infos:
-            words = (
-                info.problem or f"version {info.version}: all {info.entries} entries are as they should be"
-            )
+            words = info.problem or f"version {info.version}: all {info.entries} entries are valid"
             print_message(f"hashscan: list {info.name} is {info.state.value}: {words}")
         if not opened.handles:
             return EXIT_NO_LIST
@@ -118,21 +119,22 @@ def verify(names: tuple[str, ...], state: Path) -> int:
 
 @command.command("import", cls=EntriesCommand, exit_codes=(0, 2, 11, 12, 70))
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
-@click.option("--name", required=True, help="What to call the list.")
-@format_option
+@click.option("--name", required=True, help="Name of the list.")
+@entry_format_option
 @category_option
 @state_option
-def import_(file: Path, name: str, form: str, category: str | None, state: Path) -> int:
-    """Make a local list of a file of entries (- is standard input); nobody has signed it, and reports say so.
+def import_(file: Path, name: str, format_name: str, category: str | None, state: Path) -> int:
+    """Import a file of entries (- is standard input) as a local list, which is not signed; reports say so.
 
-    A wrong line is named, and then nothing is imported.
+    If a line is wrong, it is named and nothing is imported.
     """
     from hashscan.lists.store import ListStore
 
-    with open_entries(file, form, category) as (entries, label):
+    with open_entries(file, format_name, category) as (entries, label):
         info = ListStore(state / "lists").import_entries(name, entries, label)
     print_message(
-        f"hashscan: local list {name} version {info.version}: {info.entries} entries, signed by nobody"
+        f"hashscan: local list {name} version {info.version}: "
+        f"{plural(info.entries, 'entry', 'entries')}, not signed"
     )
     print_withdrawn_items(state)
     return EXIT_CLEAN
@@ -142,7 +144,7 @@ def import_(file: Path, name: str, form: str, category: str | None, state: Path)
 @click.argument("name", shell_complete=list_names)
 @state_option
 def remove(name: str, state: Path) -> int:
-    """Forget a list and all that is kept of it."""
+    """Remove a list and everything that is stored of it."""
     from hashscan.lists.store import ListStore
 
     ListStore(state / "lists").remove(name)
@@ -152,30 +154,21 @@ def remove(name: str, state: Path) -> int:
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70))
 @click.argument("name", shell_complete=list_names)
-@click.option(
-    "--format",
-    "form",
-    required=True,
-    type=click.Choice(list(LIST_WRITERS)),
-    help="How to write it; hsb is for ClamAV and holds only sha1 and sha256 entries that accuse.",
+@output_format_option(
+    LIST_WRITERS, None, "File format; hsb is for ClamAV and has only sha1 and sha256 entries that can match."
 )
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    default="-",
-    show_default="standard output",
-    help="The file to write, for its owner alone.",
-)
+@output_option()
 @state_option
-def export(name: str, form: str, output: Path, state: Path) -> int:
-    """Write a list's entries into a file; they are sensitive, so keep it as you keep the list."""
+def export(name: str, format_name: str | None, output: Path, state: Path) -> int:
+    """Export the entries of a list to a file; they are sensitive, so protect the file like the list."""
     from hashscan.lists.export import export_list
     from hashscan.lists.store import ListStore
 
+    chosen = choose_format(format_name, output, LIST_WRITERS, None)
     with ListStore(state / "lists").open([name], datetime.now(UTC)) as opened:
         if not opened.handles:
             raise NoUsableListError(f"the list {name} can't be exported: {opened.infos[0].problem}")
-        writer = LIST_WRITERS[form](name)
+        writer = LIST_WRITERS[chosen](name)
         export_list(opened.handles[0], writer, None if str(output) == "-" else output)
     print_left_out(writer.left_out, "entries")
     return EXIT_CLEAN

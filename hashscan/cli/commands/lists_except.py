@@ -26,13 +26,15 @@ _SAID = 10
 
 @click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @click.argument("entries", nargs=-1, metavar="[ENTRY]...")
-@click.option("--reason", metavar="TEXT", help="Why the entry is wrong; it stands in every report.")
+@click.option("--reason", metavar="TEXT", help="Why the entry is wrong; included in every report.")
 @click.option(
     "--until",
     metavar="DATE",
-    help="When it ends: a day (to its end, UTC), or a time such as 2027-01-31T18:00:00Z.",
+    help="Expiry: a day (to its end, UTC), or a time such as 2027-01-31T18:00:00Z.",
 )
-@click.option("--remove", is_flag=True, help="End an exception: from the next sweep on the entry matches.")
+@click.option(
+    "--remove", is_flag=True, help="End an exception: from the next scan on, the entry matches again."
+)
 @list_option
 @state_option
 def except_(
@@ -43,17 +45,17 @@ def except_(
     lists: tuple[str, ...],
     state: Path,
 ) -> int:
-    """Withhold what entries say on this server: from the next sweep or check on, their matches are `held`.
+    """Except entries on this server: from the next scan or check on, their matches are `held`.
 
-    ENTRY is an entry's id, as reports name it; --list says whose it is where several lists have it. Tell the
-    list's owner too: an exception ends, and holds on this server alone. A file that another entry accuses is
+    ENTRY is the id of an entry, as in reports; --list is needed if several lists have it. Notify the list's
+    owner too: an exception expires, and applies to this server only. A file that another entry matches is
     still a match, and a held one is still reported and still makes the exit code 1.
 
-    Without ENTRY, all exceptions are shown. They outlive pulls, and lists that are removed and added again.
+    Without ENTRY, all exceptions are shown. They stay after pulls, and if a list is removed and added again.
     """
     if not entries:
         if reason is not None or until is not None or remove:
-            raise UsageError("no entry is named", advice="Name the id of an entry, as reports do.")
+            raise UsageError("no entry is named", advice="Name the id of an entry, as in reports.")
         return _show(lists, state)
     if remove:
         if reason is not None or until is not None:
@@ -63,7 +65,7 @@ def except_(
         return _remove(entries, lists, state)
     if reason is None or until is None:
         raise UsageError(
-            "an exception needs a reason and an end", advice="Say --reason TEXT and --until DATE."
+            "an exception needs a reason and an end", advice="Add --reason TEXT and --until DATE."
         )
     return _add(entries, reason, until, lists, state)
 
@@ -80,7 +82,7 @@ def print_exceptions(exceptions: Exceptions) -> None:
             "and it matches again; renew it, or end this notice with `hashscan lists except --remove`"
         )
     if len(exceptions.expired) > _SAID:
-        print_message(f"hashscan: {len(exceptions.expired) - _SAID} more exceptions have ended")
+        print_message(f"hashscan: {len(exceptions.expired) - _SAID} more exceptions have expired")
 
 
 def _show(lists: tuple[str, ...], state: Path) -> int:
@@ -127,7 +129,7 @@ def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, 
     now = datetime.now(UTC)
     end = parse_until(until)
     if end <= now:
-        raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
+        raise UsageError(f"{until} is in the past", advice="Name a time in the future.")
     # All entries are looked up before anything is changed.
     for list_name, entry in [_matching_entry(entry_id, lists, state, now) for entry_id in entry_ids]:
         excepted = made_exception(list_name, entry, reason, end, invoking_user(), now)
@@ -144,7 +146,7 @@ def _matching_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: dat
     list_name, entry = _find_entry(entry_id, lists, state, now)
     if entry.category == KNOWN_GOOD_CATEGORY:
         raise UsageError(
-            f"the entry {entry_id!r} says what is known to be good, so it has no matches to withhold",
+            f"the entry {entry_id!r} is known-good, so it has no matches to except",
             advice="Ask the list's owner to withdraw it.",
         )
     return list_name, entry
@@ -166,7 +168,7 @@ def _find_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: datetim
         unusable = [f"{i.name} is {i.state.value}" for i in opened.infos if i.name not in usable]
         if not usable:
             raise NoUsableListError(
-                f"there is no hash list to look in{': ' if unusable else ''}{'; '.join(unusable)}"
+                f"there is no usable hash list{': ' if unusable else ''}{'; '.join(unusable)}"
             )
         found = [
             (handle.name, entry)
@@ -178,12 +180,12 @@ def _find_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: datetim
         also = f"; could not look in others: {', '.join(unusable)}" if unusable else ""
         raise UsageError(
             f"no entry of {looked} has the id {entry_id!r}{also}",
-            advice="Give the id as reports name it, `entry` in each match of a finding.",
+            advice="Use the id in reports: `entry` in each match of a finding.",
         )
     if len(found) > 1:
         raise UsageError(
-            f"the lists {' and '.join(name for name, _ in found)} have an entry {entry_id!r} each",
-            advice="Say which is meant with --list NAME.",
+            f"the lists {' and '.join(name for name, _ in found)} each have an entry {entry_id!r}",
+            advice="Choose one with --list NAME.",
         )
     return found[0]
 

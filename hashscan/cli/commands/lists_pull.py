@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.config.completion import list_names
-from hashscan.cli.options.alerts import alert_options, take_alarms
+from hashscan.cli.options.alerts import alert_options, pop_alert_settings
 from hashscan.cli.options.base import HashscanCommand, state_option
-from hashscan.cli.options.cases import deadline_options, take_deadlines
+from hashscan.cli.options.cases import deadline_options, pop_deadlines
 from hashscan.cli.output.confirmation import ActivationCheck, confirm_share_option
 from hashscan.cli.output.notifications import send_pull_alerts
 from hashscan.cli.output.terminal import print_message
@@ -51,12 +51,16 @@ def _credential_options(command: Any) -> Any:
     """Add the options for credentials; none takes a secret itself, since `ps` would show it."""
     for option, kind, text in reversed(
         (
-            ("--token-file", _file, "File whose first line is a bearer token; readable by its owner alone."),
-            ("--token-variable", str, "Name of the environment variable that holds a bearer token."),
-            ("--login-file", _file, "File whose first line is USER:PASSWORD; readable by its owner alone."),
-            ("--login-variable", str, "Name of the environment variable that holds USER:PASSWORD."),
-            ("--client-certificate", _file, "Certificate to show the server (PEM)."),
-            ("--client-key", _file, "Its key (PEM, not encrypted), where that is in a file of its own."),
+            ("--token-file", _file, "File whose first line is a bearer token; readable by its owner only."),
+            ("--token-variable", str, "Name of the environment variable with a bearer token."),
+            ("--login-file", _file, "File whose first line is USER:PASSWORD; readable by its owner only."),
+            ("--login-variable", str, "Name of the environment variable with USER:PASSWORD."),
+            ("--client-certificate", _file, "Client certificate for the server (PEM)."),
+            (
+                "--client-key",
+                _file,
+                "Key of the client certificate (PEM, not encrypted), if it is in a separate file.",
+            ),
         )
     ):
         command = click.option(option, type=kind, help=text)(command)
@@ -66,21 +70,28 @@ def _credential_options(command: Any) -> Any:
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
 @click.argument("name")
 @click.argument("source", metavar="URL|FOLDER")
-@click.option("--root", type=_file, help="The list's root file, as its owner gave it to you.")
+@click.option("--root", type=_file, help="Root file of the list, as you got it from the owner.")
 @click.option(
     "--root-fingerprint",
     metavar="SHA256",
-    help="Of the list's 1.root.json, as its owner told you; then that is fetched from the source.",
+    help=(
+        "SHA-256 of the list's 1.root.json, as you got it from the owner; the file is then "
+        "fetched from the source."
+    ),
 )
 @click.option(
     "--mirror",
     "mirrors",
     multiple=True,
     metavar="URL|FOLDER",
-    help="Where to pull from when the source gives nothing that can be used; repeatable, tried in order.",
+    help="Mirror to pull from if the source fails; repeatable, tried in order.",
 )
-@click.option("--proxy", metavar="URL", help="Proxy for this list. Else the environment's (https_proxy).")
-@click.option("--ca-file", type=_file, help="The only authorities that may certify the servers (PEM).")
+@click.option(
+    "--proxy", metavar="URL", help="Proxy for this list. Default: the one of the environment (https_proxy)."
+)
+@click.option(
+    "--ca-file", type=_file, help="The only certificate authorities that are accepted for the servers (PEM)."
+)
 @_credential_options
 @state_option
 def add(
@@ -99,10 +110,10 @@ def add(
     client_key: Path | None,
     state: Path,
 ) -> int:
-    """Remember a signed list: where it comes from, and which root it is trusted by.
+    """Add a signed list: its source, and the root key that it is verified with.
 
-    The root, or its fingerprint, must come to you by another way than the list itself. Credentials are read
-    for each pull and sent to the source and its mirrors alone, over https or to this machine.
+    Get the root, or its fingerprint, by another channel than the list itself. Credentials are read for each
+    pull, and are sent only to the source and its mirrors, over https or to this machine.
     """
     from hashscan.lists.pulling import client
     from hashscan.lists.pulling.credentials import CredentialSources
@@ -113,7 +124,7 @@ def add(
     if (root is None) is (root_fingerprint is None):
         raise UsageError(
             "a list is trusted by its root: name either --root or --root-fingerprint",
-            advice="Ask the list's owner for one, by another way than the list's own server.",
+            advice="Ask the list's owner for one, by another channel than the list's own server.",
         )
     places = CredentialSources(
         _text(token_file),
@@ -137,12 +148,15 @@ def add(
     type=click.FloatRange(0, 86_400),
     default=0.0,
     metavar="SECONDS",
-    help="Wait a random time up to this first, so that cron on a thousand servers doesn't ask at once.",
+    help=(
+        "First wait a random time up to this, so that cron jobs of many servers don't contact the"
+        " list server at once."
+    ),
 )
 @click.option(
     "--stage",
     is_flag=True,
-    help="Keep the new version aside: look at it with `lists diff`, put it in use with `lists activate`.",
+    help="Stage the new version: examine it with `lists diff`, activate it with `lists activate`.",
 )
 @confirm_share_option
 @alert_options
@@ -151,22 +165,20 @@ def add(
 def pull(
     names: tuple[str, ...], jitter: float, stage: bool, confirm_share: float, state: Path, **options: Any
 ) -> int:
-    """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
+    """Fetch, verify and activate the newest version of signed lists; default: all.
 
-    A server that is busy is asked again a few times, after the time it names when that is two minutes at
-    most; one that sends less than 10 kB a second for a minute is given up. Then the list's mirrors are tried.
-
-    A version whose new entries would hit very many of the known files is kept aside as with --stage until
-    `lists activate --confirm`, and the exit code is 3; so it is with a list's first version.
-
-    Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
+    A busy server is asked again a few times, after the time that it names, if that is at most two minutes. A
+    server that sends less than 10 kB per second for one minute is given up. Then the list's mirrors are
+    tried. A version whose new entries would match too many known files is staged as with --stage until `lists
+    activate --confirm`, and the exit code is 3; this applies to a list's first version too. If several lists
+    fail, the exit code is that of the most severe failure: a forgery before an unreachable server.
     """
-    alarms, deadlines = take_alarms(options), take_deadlines(options)
+    alerts, deadlines = pop_alert_settings(options), pop_deadlines(options)
     troubles: list[tuple[str, HashscanError]] = []
     try:
         return _pull(names, jitter, stage, confirm_share, state, troubles)
     finally:
-        send_pull_alerts(state, alarms, deadlines, troubles)
+        send_pull_alerts(state, alerts, deadlines, troubles)
 
 
 def _pull(
@@ -209,7 +221,7 @@ def _pull(
             codes.append(error.exit_code)
             continue
         for problem in done.problems:
-            print_message(f"hashscan: list {name}: passed over, and another source used: {problem}")
+            print_message(f"hashscan: list {name}: skipped, another source was used: {problem}")
         print_message(
             f"hashscan: list {name} version {done.info.version} ({_what(done)}): "
             f"{done.info.entries} entries, {done.fetched} bytes fetched"

@@ -17,6 +17,7 @@ from hashscan.cli.output.terminal import print_message, show_table
 from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import CATEGORIES
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.lists.difference import Difference, EntryChange
@@ -25,14 +26,19 @@ if TYPE_CHECKING:
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
-@click.option("--discard", "drop", is_flag=True, help="Drop the staged version instead.")
-@click.option("--confirm", is_flag=True, help="However many of the known files its new entries hit.")
+@click.option("--discard", "drop", is_flag=True, help="Delete the staged version instead.")
+@click.option(
+    "--confirm", is_flag=True, help="Activate the version even if its new entries match many known files."
+)
 @click.option(
     "--only",
     "version",
     type=int,
     metavar="VERSION",
-    help="Only if it is still this version of one list that is staged: a pull may have brought a newer one.",
+    help=(
+        "Activate only if the staged version of the one named list is this one: a pull may have "
+        "staged a newer version."
+    ),
 )
 @confirm_share_option
 @state_option
@@ -44,23 +50,23 @@ def activate(
     confirm_share: float,
     state: Path,
 ) -> int:
-    """Put in use what a pull has kept aside, after verifying it again; all when none is named.
+    """Activate versions that a pull has staged, after verifying them again; default: all.
 
-    Asks no server. The version that is in use stays so when anything is wrong. A version whose new entries
-    would hit very many of the known files is put in use only with --confirm; else it stays, and the exit code
-    is 3.
+    No server is contacted. If verification fails, the active version stays active. A version whose new
+    entries would match too many known files is activated only with --confirm; without it, the version stays
+    staged and the exit code is 3.
     """
     from hashscan.lists.pulling import activation
     from hashscan.lists.store import ListStore
 
     store = ListStore(state / "lists")
     if version is not None and (drop or len(names) != 1):
-        raise UsageError("--only says which version of one list", advice="Name one list, without --discard.")
+        raise UsageError("--only applies to one list", advice="Name one list, without --discard.")
     code = EXIT_CLEAN
     for name in names or _staged(store):
         if drop:
             activation.discard(store, name)
-            print_message(f"hashscan: list {name}: the staged version is dropped")
+            print_message(f"hashscan: list {name}: the staged version is deleted")
             continue
         gate = ActivationCheck(name, state, confirm_share)
         done = activation.activate(store, name, None if confirm else gate, only=version)
@@ -70,8 +76,8 @@ def activate(
             code = EXIT_INCOMPLETE
             continue
         print_message(
-            f"hashscan: list {name} version {done.info.version} is in use "
-            f"(was {done.previous or 'not there'} before): {done.info.entries} entries"
+            f"hashscan: list {name} version {done.info.version} is active "
+            f"(before: {done.previous or 'none'}): {plural(done.info.entries, 'entry', 'entries')}"
         )
         if done.info.problem:
             print_message(f"hashscan: list {name} is {done.info.state.value}: {done.info.problem}")
@@ -82,20 +88,22 @@ def activate(
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @click.option(
-    "--entries", is_flag=True, help="Write what came and went to standard output, a JSON line each."
+    "--entries", is_flag=True, help="Write added and removed entries to standard output, one JSON line each."
 )
 @click.option(
     "--would-hit",
     is_flag=True,
-    help="Say which files, known from sweeps, the new entries are of or like; the first ones on standard "
-    "output, a JSON line each.",
+    help=(
+        "Show which known files the new entries would match; the first ones on standard output, "
+        "one JSON line each."
+    ),
 )
 @state_option
 def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: Path) -> int:
-    """Compare the version in use with the one that `pull --stage` keeps aside; all when none is named.
+    """Compare the active version with the version that `pull --stage` has staged; default: all.
 
-    Shows by algorithm and category what came and what went. An entry changed under its id counts as both.
-    Likeness, for --would-hit, is that of pictures as they are stored; a sweep tries other variants, too.
+    Shows the added and removed entries by algorithm and category. An entry changed under its id counts as
+    both. For --would-hit, similarity is that of pictures as they are stored; a scan tries other variants too.
     """
     from hashscan.cli.output.would_hit import print_hits
     from hashscan.lists.difference import difference
@@ -140,10 +148,10 @@ def _show(name: str, compared: Difference, *, write_entries: bool) -> None:
         kinds = sorted(counts["came"] | counts["went"], key=lambda kind: (kind[0], CATEGORIES.index(kind[1])))
         show_table(
             title,
-            ("algorithm", "category", "came", "went"),
+            ("algorithm", "category", "added", "removed"),
             ((*kind, str(counts["came"][kind]), str(counts["went"][kind])) for kind in kinds),
         )
-    print_message(f"hashscan: {title}: {came} entries came, {went} went")
+    print_message(f"hashscan: {title}: {plural(came, 'entry', 'entries')} added, {went} removed")
 
 
 def _write(name: str, word: str, change: EntryChange) -> None:

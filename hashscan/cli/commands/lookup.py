@@ -14,6 +14,7 @@ import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, state_option
 from hashscan.cli.options.context import customer_options, effective_customer_rules
+from hashscan.cli.options.output import format_option
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.cli.owner import RootRights
 from hashscan.errors import (
@@ -42,15 +43,17 @@ _MAX_DISTANCE = 90
     "--distance",
     type=click.IntRange(0, _MAX_DISTANCE),
     metavar="BITS",
-    help="How far the hash of a known picture may lie from the one asked for; 31 by default for PDQ.",
+    help=("Maximum distance between the hash of a known picture and the given one; default for PDQ: 31."),
 )
 @click.option(
     "--every-variant",
     is_flag=True,
-    help="Compare with frames, previews and turned pictures, too, and not only with each picture as it is "
-    "stored. Goes through all that is kept, some thousands of pictures a second.",
+    help=(
+        "Also compare with frames, previews and rotated variants, not only with each picture as "
+        "it is stored. Reads the whole state: some thousand pictures per second."
+    ),
 )
-@click.option("--json", "as_json", is_flag=True, help="Write a JSON line for each file.")
+@format_option("text", "json", help="One line of fields separated by tabs for each file, or JSON Lines.")
 @customer_options
 @decoding_options
 @state_option
@@ -58,7 +61,7 @@ def command(
     items: tuple[bytes, ...],
     distance: int | None,
     every_variant: bool,
-    as_json: bool,
+    format_name: str,
     customer_rules: tuple[CustomerRule, ...] | None,
     layouts: tuple[str, ...],
     state: Path,
@@ -67,12 +70,13 @@ def command(
     decoder_seconds: float,
     max_pixels: int,
 ) -> int:
-    """Look up which files, known from sweeps, have a digest or are alike: a line for each.
+    """Look up known files by digest or similarity; write one line for each.
 
-    An ITEM is a digest in hex or a file, as for `hashscan check`; a file's pictures are looked up in every
-    variant. Says of each known file whether it is still there, when its content was first read and when a
-    sweep last came by it. Reads no file but those named, needs no list, and may be asked while a sweep runs.
-    Names the customer where a rule does. Exits 1 when something is known.
+    Known files are those that scans have read. An ITEM is a digest in hexadecimal or a file, as for `hashscan
+    check`; the pictures of a file are looked up in every variant. The output says whether the known file
+    still exists, when its content was first read, when a scan last saw it, and its customer if a rule names
+    one. Only the named files are read; no list is needed, and a scan may be running. The exit code is 1 if a
+    file is known.
     """
     from hashscan.attribution.customers import Customers
     from hashscan.state.queries.content_search import find
@@ -83,9 +87,9 @@ def command(
     known, complete = False, True
     with ExitStack() as stack:
         reader = stack.enter_context(StateReader(state))
-        asking = _DigestMaker(reader, limits, distance, stack)
+        maker = _DigestMaker(reader, limits, distance, stack)
         for item in items:
-            sought, trouble = asking.sought(item)
+            sought, trouble = maker.digests_of(item)
             if trouble:
                 complete = False
                 print_message(f"hashscan: {escape_control(os.fsdecode(item))}: {trouble}")
@@ -96,7 +100,7 @@ def command(
                 count = 0
                 for record in _records(reader, item, nearest):
                     count += 1
-                    _write(customers.named(record), as_json=as_json)
+                    _write(customers.named(record), as_json=format_name == "json")
             known = known or count > 0
             files = "1 known file" if count == 1 else f"{count or 'no'} known files"
             print_message(f"hashscan: {escape_control(os.fsdecode(item))}: {files}")
@@ -117,7 +121,7 @@ class _DigestMaker:
         self._stack = stack
         self._worker: Any = None
 
-    def sought(self, item: bytes) -> tuple[list[DigestQuery], str]:
+    def digests_of(self, item: bytes) -> tuple[list[DigestQuery], str]:
         """Return the digests to look up, and a message on what of a file could not be digested."""
         from hashscan.scan.single import algorithms_of, is_named
 
@@ -129,8 +133,8 @@ class _DigestMaker:
         values = algorithms_of(text)
         if not values:
             raise UsageError(
-                f"{text!r} is no file and no digest",
-                advice="Name an existing file, or a digest in hex such as sha256:… or pdq:….",
+                f"{text!r} is neither a file nor a digest",
+                advice="Name an existing file, or a digest in hexadecimal, such as sha256:… or pdq:….",
             )
         return [
             sought_of_digest(self._reader, name, value, self._distance) for name, value in values.items()

@@ -13,7 +13,7 @@ from hashscan.errors import EXIT_CLEAN
 def command(ctx: click.Context) -> int:
     """Print the manual page hashscan(1), with every command, option, variable and exit code.
 
-    To read it: `hashscan manual | man -l -`; to install it, put it at /usr/local/share/man/man1/hashscan.1.
+    To read it: `hashscan manual | man -l -`. To install it, write it to /usr/local/share/man/man1/hashscan.1.
     """
     from hashscan.cli.config.catalogue import Catalogue
     from hashscan.cli.output.manual_page import manual

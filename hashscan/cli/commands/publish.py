@@ -10,7 +10,12 @@ import click
 
 from hashscan.cli.commands.publish_hash import hash_command
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup
-from hashscan.cli.options.entry_files import EntriesCommand, category_option, format_option, open_entries
+from hashscan.cli.options.entry_files import (
+    EntriesCommand,
+    category_option,
+    entry_format_option,
+    open_entries,
+)
 from hashscan.cli.options.passphrases import (
     online_passphrase,
     passphrase_options,
@@ -21,6 +26,7 @@ from hashscan.cli.options.passphrases import (
 from hashscan.cli.output.terminal import print_message, show_table
 from hashscan.errors import EXIT_CLEAN, UsageError
 from hashscan.model import ListInfo
+from hashscan.text import plural
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 _DAY = "%Y-%m-%d %H:%M UTC"
@@ -35,7 +41,10 @@ work_option = click.option(
     "--work",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Working folder of the list: what waits, and the root file to hand out. Never publish it.",
+    help=(
+        "Working folder of the list: entries for the next release, and the root file for "
+        "subscribers. Never publish it."
+    ),
 )
 
 
@@ -44,11 +53,11 @@ root_keys_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path, file_okay=False),
     show_default="the folder root among the other keys",
-    help="Folder of root keys, such as a USB stick's; repeatable. Only `rotate` needs them.",
+    help="Folder with root keys, such as on a USB stick; repeatable. Only `rotate` needs them.",
 )
 
 
-@click.group(cls=HashscanGroup, help="The list owner's side: make and sign a hash list.")
+@click.group(cls=HashscanGroup, help="Publish a hash list: create, sign and update it.")
 def command() -> None:
     """Group of the commands below."""
 
@@ -63,7 +72,7 @@ command.add_command(hash_command)
     "--repository",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of static files to publish, for any web server or bucket.",
+    help="Folder of static files to publish, by any web server or bucket.",
 )
 @click.option(
     "--keys",
@@ -77,20 +86,24 @@ command.add_command(hash_command)
     type=int,
     default=1,
     show_default=True,
-    help="How many keys the root has; 3, held by different people in different places, is wise.",
+    help="Number of root keys; 3, held by different people in different places, is a good choice.",
 )
 @click.option(
     "--root-threshold",
     type=int,
     default=1,
     show_default=True,
-    help="How many of them must sign a new root; 2 of 3 survives one key lost and one stolen.",
+    help=("Number of root keys that must sign a new root; with 2 of 3, one key may be lost and one stolen."),
 )
-@click.option("--root-days", type=int, default=365, show_default=True, help="How long the root holds.")
-@click.option("--targets-days", type=int, default=90, show_default=True, help="How long a release holds.")
-@click.option("--snapshot-days", type=int, default=14, show_default=True, help="How long its snapshot holds.")
+@click.option("--root-days", type=int, default=365, show_default=True, help="Validity of the root, in days.")
 @click.option(
-    "--timestamp-days", type=int, default=3, show_default=True, help="How long its timestamp holds."
+    "--targets-days", type=int, default=90, show_default=True, help="Validity of a release, in days."
+)
+@click.option(
+    "--snapshot-days", type=int, default=14, show_default=True, help="Validity of its snapshot, in days."
+)
+@click.option(
+    "--timestamp-days", type=int, default=3, show_default=True, help="Validity of its timestamp, in days."
 )
 @root_passphrase_option
 @passphrase_options
@@ -110,10 +123,10 @@ def init(
     passphrase_file: Path | None,
     no_passphrase: bool,
 ) -> int:
-    """Begin a list: make its keys and its root.
+    """Create a list: its keys and its root.
 
-    Move the root's keys to where no attacker reaches them: they are needed once a year, to renew the root,
-    and to replace keys that were lost or stolen.
+    Move the root keys offline: they are needed once a year to renew the root, and to replace lost or stolen
+    keys.
     """
     from hashscan.lists.publishing.publisher import Publisher
     from hashscan.lists.publishing.publisher_state import Expiry
@@ -131,7 +144,8 @@ def init(
         root_passphrase=root_passphrase(root_passphrase_file, asked=not (passphrase_file or no_passphrase)),
     )
     print_message(
-        f"hashscan: list {name} is begun; give its subscribers {work / 'root.json'} by a way they trust"
+        f"hashscan: list {name} is created; give its subscribers {work / 'root.json'} by a channel that "
+        "they trust"
     )
     for folder in root_keys or ((keys or work / "keys") / "root",):
         print_message(
@@ -143,15 +157,15 @@ def init(
 @command.command(cls=EntriesCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @work_option
-@format_option
+@entry_format_option
 @category_option
-def add(file: Path, work: Path, form: str, category: str | None) -> int:
-    """Take in the entries of a file for the next release; all of them, or none when a line is wrong."""
+def add(file: Path, work: Path, format_name: str, category: str | None) -> int:
+    """Add the entries of a file to the next release; all of them, or none if a line is wrong."""
     from hashscan.lists.publishing.publisher import Publisher
 
-    with open_entries(file, form, category) as (entries, label):
+    with open_entries(file, format_name, category) as (entries, label):
         count = Publisher(work).add(entries, label)
-    print_message(f"hashscan: {count} entries wait for the next release")
+    print_message(f"hashscan: {plural(count, 'entry waits', 'entries wait')} for the next release")
     return EXIT_CLEAN
 
 
@@ -161,20 +175,20 @@ def add(file: Path, work: Path, form: str, category: str | None) -> int:
     "--from",
     "file",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="File of entry ids, one a line (- is standard input).",
+    help="File of entry ids, one on each line (- is standard input).",
 )
 @work_option
 def withdraw(entries: tuple[str, ...], file: Path | None, work: Path) -> int:
-    """Withdraw entries by their ids; all of them, or none when an id is unknown.
+    """Withdraw entries by their ids; all of them, or none if an id is unknown.
 
-    Published ones are entries until the next release, so release at once when an entry is wrong. To correct
+    Published entries stay active until the next release, so release at once if an entry is wrong. To correct
     an entry, withdraw it and add it again under the same id.
     """
     from hashscan.lists.publishing.publisher import Publisher
 
     ids = [*entries, *(_lines(file) if file else [])]
     count = Publisher(work).withdraw(ids)
-    print_message(f"hashscan: {count} entries are withdrawn; subscribers know when you have released")
+    print_message(f"hashscan: {plural(count, 'entry is', 'entries are')} withdrawn with the next release")
     return EXIT_CLEAN
 
 
@@ -182,9 +196,9 @@ def withdraw(entries: tuple[str, ...], file: Path | None, work: Path) -> int:
 @work_option
 @passphrase_options
 def release(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> int:
-    """Sign and publish a new version with everything that waits.
+    """Sign and publish a new version with all added and withdrawn entries.
 
-    After the first release only what is new or withdrawn is written, and only that is fetched.
+    After the first release, only new and withdrawn entries are written, and only these are downloaded.
     """
     from hashscan.lists.publishing.publisher import Publisher
 
@@ -197,9 +211,10 @@ def release(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> in
 @work_option
 @passphrase_options
 def compact(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> int:
-    """Sign and publish the same entries without the withdrawn ones, all releases made one.
+    """Publish the active entries as one new base, without withdrawn entries and earlier releases.
 
-    Subscribers fetch the whole list anew, so do it when `status` advises it. What waits goes on waiting.
+    Subscribers download the complete list again, so run it when `status` advises it. Entries that wait for
+    the next release keep waiting.
     """
     from hashscan.lists.publishing.publisher import Publisher
 
@@ -211,20 +226,23 @@ def compact(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> in
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @work_option
 @click.option(
-    "--all", "everything", is_flag=True, help="Sign targets and snapshot anew too: the entries still hold."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also sign targets and snapshot again: the entries are still valid.",
 )
 @passphrase_options
 def refresh(work: Path, everything: bool, passphrase_file: Path | None, no_passphrase: bool) -> int:
-    """Sign the timestamp anew; for cron, more often than it runs out.
+    """Sign the timestamp again; for cron, more often than it expires.
 
-    The snapshot is signed anew too when less than a third of its time is left. Says what else runs out.
+    The snapshot is signed again if less than a third of its validity is left. Other expiries are reported.
     """
     from hashscan.lists.publishing.publisher import Publisher
 
     passphrase = online_passphrase(passphrase_file, no_passphrase)
     refreshed = Publisher(work).refresh(everything=everything, passphrase=passphrase)
     expiries = ", ".join(f"{role} until {refreshed.expiries[role]:{_DAY}}" for role in refreshed.roles)
-    print_message(f"hashscan: signed anew: {expiries}")
+    print_message(f"hashscan: signed again: {expiries}")
     _say_running_out(refreshed.running_out)
     return EXIT_CLEAN
 
@@ -234,13 +252,13 @@ def refresh(work: Path, everything: bool, passphrase_file: Path | None, no_passp
 @work_option
 @root_keys_option
 @click.option(
-    "--root-count", type=int, show_default="as many as before", help="How many keys the root shall have."
+    "--root-count", type=int, show_default="as many as before", help="Number of keys of the new root."
 )
 @click.option(
     "--root-threshold",
     type=int,
     show_default="as many as before",
-    help="How many of them shall have to sign a new root.",
+    help="Number of keys that must sign a new root.",
 )
 @root_passphrase_option
 @passphrase_options
@@ -254,11 +272,11 @@ def rotate(
     passphrase_file: Path | None,
     no_passphrase: bool,
 ) -> int:
-    """Make new keys for roles (root, targets, snapshot, timestamp), or with none renew the root in time.
+    """Replace the keys of roles (root, targets, snapshot, timestamp); without a role, renew the root.
 
-    Subscribers follow by themselves, even those that slept through many rotations. A new root is signed by
-    as many old keys as must sign, from one or several folders, and by the new ones, which lie beside them.
-    New keys get the passphrases of the old ones. Old keys are kept aside.
+    Subscribers follow automatically, even if they missed several rotations. A new root is signed by the
+    required number of old keys, from one or several folders, and by the new keys, which are stored beside
+    them. New keys get the passphrases of the old ones. Old keys are kept under another name.
     """
     from hashscan.lists.publishing.publisher import Publisher
 
@@ -273,16 +291,14 @@ def rotate(
         root_passphrases=root_passphrases(root_passphrase_file, passphrase_file),
     )
     print_message(
-        f"hashscan: root version {rotated.root_version} is published; it runs out {rotated.expires:{_DAY}}"
+        f"hashscan: root version {rotated.root_version} is published; it expires {rotated.expires:{_DAY}}"
     )
     for path in rotated.made:
         print_message(f"  new key: {path}")
     for path in rotated.retired:
-        print_message(f"  old key, trusted by nobody any more, kept as {path}")
+        print_message(f"  old key, no longer trusted, kept as {path}")
     if "root" in roles:
-        print_message(
-            "  the root's old keys that were not needed to sign are trusted by nobody any more either"
-        )
+        print_message("  the old root keys that were not needed to sign are no longer trusted either")
     for role in rotated.lost:
         print_message(
             f"  the old key of {role} was not there: a pull that was under way may have failed, "
@@ -299,7 +315,7 @@ def rotate(
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @work_option
 def status(work: Path) -> int:
-    """Show what is published, what waits, when signatures run out, and who must sign."""
+    """Show the published version, waiting entries, expiries, and the required signatures."""
     from hashscan.lists.publishing.publisher import Publisher
 
     found = Publisher(work).status()
@@ -318,12 +334,10 @@ def status(work: Path) -> int:
         )
     print_message(f"  {found.pending} entries wait to be released, {found.withdrawing} to be withdrawn")
     if found.compaction_pays:
-        print_message(
-            "  `hashscan publish compact` would make it smaller and quicker to pull for the first time"
-        )
+        print_message("  `hashscan publish compact` would make it smaller, and the first pull faster")
     show_table(
         "signatures",
-        ("role", "runs out", "must sign", "keys"),
+        ("role", "expires", "must sign", "keys"),
         (
             (
                 role,
@@ -341,13 +355,13 @@ def status(work: Path) -> int:
 def _say_running_out(running_out: Mapping[str, datetime]) -> None:
     """Print which signatures expire soon, and which command renews them."""
     for role, expires in sorted(running_out.items()):
-        print_message(f"  {role} runs out {expires:{_DAY}}: {_RENEWAL_ADVICE[role]}")
+        print_message(f"  {role} expires {expires:{_DAY}}: {_RENEWAL_ADVICE[role]}")
 
 
 def _say_published(info: ListInfo) -> None:
     print_message(
         f"hashscan: version {info.version} is published: {info.entries} entries; "
-        f"the first signature runs out {info.expires}"
+        f"the first signature expires {info.expires}"
     )
 
 

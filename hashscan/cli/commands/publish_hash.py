@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, positive
+from hashscan.cli.options.output import choose_format, output_format_option
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry
@@ -30,22 +31,24 @@ FORMATS = ("csv", "ndjson")
     type=click.Choice(COMPUTED),
     default=ALWAYS_COMPUTED,
     show_default=True,
-    help="Algorithm to make entries of; repeatable.",
+    help="Algorithm of the entries; repeatable.",
 )
 @click.option(
     "--augment",
     multiple=True,
     type=click.Choice(["crop", "frames"]),
-    help="More entries of each picture by PDQ: crop, 17 crops, which find copies that lost 2 to 10 % of "
-    "their width or height; frames, the further frames and pages. Repeatable.",
+    help=(
+        "Additional PDQ entries of each picture: crop, 17 crops, which match copies that lost 2 "
+        "to 10 % of their width or height; frames, the further frames and pages. Repeatable."
+    ),
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
+@output_format_option(FORMATS, "csv", "File format.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     default="-",
     show_default="standard output",
-    help="The file to write, for its owner alone.",
+    help="File to write; - is standard output. A file is readable by you only.",
 )
 @click.option(
     "--workers", type=int, callback=positive, default=default_workers, show_default="one a processor"
@@ -56,7 +59,7 @@ def hash_command(
     category: str,
     algorithms: tuple[str, ...],
     augment: tuple[str, ...],
-    form: str,
+    format_name: str | None,
     output: Path,
     workers: int,
     sandbox: Any,
@@ -64,11 +67,11 @@ def hash_command(
     decoder_seconds: float,
     max_pixels: int,
 ) -> int:
-    """Make entries from files, for `hashscan publish add`; only for those who may lawfully hold the files.
+    """Make entries from files, for `hashscan publish add`; only for those who may lawfully possess the files.
 
-    Pictures are decoded in the sandbox, as in a sweep. An entry's id is made from the file's SHA-256, so that
-    the same file has the same ids whenever it is hashed; no name of a file goes into it. What can't be
-    hashed, or whose picture has too little to see to be matched by likeness, is named on standard error.
+    Pictures are decoded in the sandbox, as in a scan. The id of an entry is derived from the SHA-256 of the
+    file, so the same file always has the same ids; file names are not used. Files that can't be hashed, and
+    pictures with too little detail for a perceptual hash, are named on standard error.
     """
     from hashscan.lists.export import write_entries
     from hashscan.matching.setup import WorkerSetup, sandbox_options
@@ -79,6 +82,7 @@ def hash_command(
     from hashscan.sources.options import ListingOptions
     from hashscan.sources.patterns import Patterns
 
+    chosen = choose_format(format_name, output, FORMATS, "csv")
     target = None if str(output) == "-" else output
     if target is not None:
         _require_outside(target, folders)
@@ -103,7 +107,7 @@ def hash_command(
 
     with ProcessPool(setup, workers) as pool:
         made = entries(make_entries(source.listings(), pool, maker))
-        write_entries(made, LIST_WRITERS[form]("hashed"), target)
+        write_entries(made, LIST_WRITERS[chosen]("hashed"), target)
     counts = maker.counts
     print_message(
         f"hashscan: {counts.total() - counts['closed']} files: {counts['hashed']} hashed, "

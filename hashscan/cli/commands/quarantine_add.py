@@ -20,6 +20,7 @@ from hashscan.cli.owner import RootRights
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import Weak
 from hashscan.settings.policy import BreakerLimits, QuarantineSettings
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.quarantine.captured_file import QuarantineRequest
@@ -31,19 +32,21 @@ if TYPE_CHECKING:
 @click.option(
     "--reason",
     metavar="TEXT",
-    help="Why what is named by PATH or URL is moved; without it, reports are named.",
+    help="Why the files at PATH or URL are moved; without it, the arguments are reports.",
 )
 @quarantine_options
 @act_on_option
-@click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
-@click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
+@click.option(
+    "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
+)
+@click.option("--dry-run", is_flag=True, help="Only show which files would be moved.")
 @state_option
 def add(
     what: tuple[str, ...],
     reason: str | None,
     retain_min: float | None,
     destroy_by: float | None,
-    places: tuple[str, ...],
+    quarantine_dirs: tuple[str, ...],
     note: Path | None,
     breaker_owners: int,
     breaker_files: int,
@@ -54,11 +57,11 @@ def add(
 ) -> int:
     """Move the matches of reports, or with --reason the files at PATHs and objects at URLs, into quarantine.
 
-    Of a REPORT all that is `match` is moved, and nothing that is held or for review, nor what only an entry
-    accuses that hits too much. What test entries, local lists or stale ones alone speak for stays unless
-    --act-on says so, and so does a file that has changed since. Each file is hashed once more as it is moved.
-    The report must be that of a whole sweep which came to its end. How long a file is kept is for the law to
-    say, so both terms must be given. Exits 3 when a file was not moved.
+    Only files with verdict `match` are moved from a REPORT; not those that are held or for review, and not
+    the matches of entries that match too much. Files that match only test entries, local lists or stale lists
+    stay unless --act-on permits them, and so do files that have changed. Each file is hashed again when it is
+    moved. The report must be that of a complete scan. Both retention times are required, because they depend
+    on the law. The exit code is 3 if a file was not moved.
     """
     from hashscan.quarantine.captured_file import Outcome
     from hashscan.quarantine.moving import move
@@ -66,7 +69,7 @@ def add(
     from hashscan.quarantine.retention import Retention
     from hashscan.quarantine.store import Quarantine
 
-    settings = QuarantineSettings.of(retain_min, destroy_by, places, note)
+    settings = QuarantineSettings.of(retain_min, destroy_by, quarantine_dirs, note)
     text = None if note is None else read_note(note)
     limits = BreakerLimits(breaker_owners, breaker_files)
     requests: Iterable[QuarantineRequest]
@@ -83,9 +86,7 @@ def add(
             click.echo(escape_control(os.fsdecode(request.path)))
         return EXIT_CLEAN
     if os.geteuid() != 0:
-        print_message(
-            "hashscan: an ordinary user can move nothing but own files, and that user can open them still"
-        )
+        print_message("hashscan: without root, only your own files can be moved, and you can still open them")
     moved = left = 0
     with Quarantine(state, settings.places, print_quarantine_message, kept_in) as quarantine:
         finish_interrupted(quarantine)
@@ -99,7 +100,8 @@ def add(
                     print_message(f"hashscan: {path}: {answer.detail}")
                 if answer.links > 1:
                     print_message(
-                        f"hashscan: {path} has {answer.links - 1} other names, which can't be opened any more"
+                        f"hashscan: {path} has {plural(answer.links - 1, 'other hard link')}, which "
+                        "can't be opened any more"
                     )
                 if answer.writers:
                     print_message(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import DurationParam, HashscanCommand, state_option
+from hashscan.cli.options.output import format_option
 from hashscan.cli.options.quarantine_items import (
     finish_interrupted,
     open_stores,
@@ -21,6 +22,7 @@ from hashscan.cli.options.quarantine_items import (
 from hashscan.cli.output.terminal import escape_control, print_message, show_table
 from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.quarantine.items import Item
@@ -28,28 +30,33 @@ if TYPE_CHECKING:
 
 @click.command("list", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
 @click.option(
-    "--older-than", type=DurationParam(), metavar="TIME", help="Only what was moved longer ago, such as 30d."
+    "--older-than",
+    type=DurationParam(),
+    metavar="TIME",
+    help="Only items that were moved longer ago, such as 30d.",
 )
 @click.option(
     "--owner",
     metavar="USER",
-    help="Only files of this user, by name or number, or objects of this bucket, by URL.",
+    help="Only files of this user (name or uid), or objects of this bucket (URL).",
 )
-@click.option("--category", metavar="NAME", help="Only what an entry of this category accuses.")
+@click.option("--category", metavar="NAME", help="Only items that an entry of this category matches.")
 @click.option(
-    "--withdrawn", is_flag=True, help="Only what nothing accuses any more, since its entries were withdrawn."
+    "--withdrawn",
+    is_flag=True,
+    help="Only items that no entry matches any more, because their entries were withdrawn.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The whole record of each, as JSON Lines.")
+@format_option("table", "json", help="A table, or the complete record of each item as JSON Lines.")
 @state_option
 def list_(
     older_than: float | None,
     owner: str | None,
     category: str | None,
     withdrawn: bool,
-    as_json: bool,
+    format_name: str,
     state: Path,
 ) -> int:
-    """Show what is in quarantine."""
+    """List the items in quarantine."""
     from datetime import UTC, datetime
 
     from hashscan.quarantine.items import KEPT
@@ -66,7 +73,7 @@ def list_(
         and (category is None or category in _categories(item))
         and (item.withdrawn or not withdrawn)
     ]
-    if as_json:
+    if format_name == "json":
         for item in shown:
             line = {
                 **item.record,
@@ -97,14 +104,16 @@ def list_(
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
-@click.option("--repair", is_flag=True, help="First finish what a command that was killed had begun.")
-@click.option("--head", metavar="HEAD", help="A head that was printed earlier and kept elsewhere.")
+@click.option("--repair", is_flag=True, help="First finish the work of a killed command.")
+@click.option(
+    "--head", metavar="HEAD", help="A head of the log that was printed earlier and stored elsewhere."
+)
 @state_option
 def verify(repair: bool, head: str | None, state: Path) -> int:
-    """Check the log from its first line on, and that all it names is kept unaltered.
+    """Check the complete log, and that all items in it are stored unaltered.
 
-    Names the first line that was changed or is missing. With --head, also a log that was cut and written
-    anew is found out. Exits 12 when anything is wrong.
+    Names the first line that was changed or is missing. --head also detects a log that was truncated and
+    rewritten. The exit code is 12 if anything is wrong.
     """
     from hashscan.quarantine.log import parse_head
     from hashscan.quarantine.store import Quarantine
@@ -112,42 +121,45 @@ def verify(repair: bool, head: str | None, state: Path) -> int:
 
     known = parse_head(head) if head is not None else None
     if repair:
-        with Quarantine(state, told=print_quarantine_message, stores=open_stores()) as quarantine:
+        with Quarantine(state, notify=print_quarantine_message, stores=open_stores()) as quarantine:
             finish_interrupted(quarantine)
     found, kept, troubles = verify_all(state, known, open_stores())
     for trouble in troubles:
         print_message(f"hashscan: {escape_control(trouble)}")
-    print_message(f"hashscan: {kept} in quarantine, {len(troubles)} troubles; head of the log: {found}")
+    print_message(
+        f"hashscan: {kept} in quarantine, {plural(len(troubles), 'problem')}; head of the log: {found}"
+    )
     return EXIT_OUTPUT if troubles else EXIT_CLEAN
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
-@click.option("--all", "everything", is_flag=True, help="All files that are in quarantine.")
+@click.option("--all", "everything", is_flag=True, help="All items in quarantine.")
 @click.option(
     "--recipient",
     "recipients",
     multiple=True,
     required=True,
     metavar="KEY",
-    help="Public key of age; repeatable.",
+    help="Public key (age1…) of a recipient; repeatable.",
 )
 @click.option(
-    "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The new file."
+    "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to create."
 )
 @state_option
 def export(
     items: tuple[str, ...], everything: bool, recipients: tuple[str, ...], output: Path, state: Path
 ) -> int:
-    """Write items and their records into a file that only the recipients can open; `age -d` makes it a tar.
+    """Export items and their records, encrypted for the recipients; `age -d` makes it a tar archive.
 
-    The items stay in quarantine. Exits 3, and leaves no file, when one is gone or was altered.
+    The items stay in quarantine. If an item is gone or was altered, no file is written and the exit code is
+    3.
     """
     from hashscan.quarantine.captured_file import QuarantineSkipped
     from hashscan.quarantine.export import export as write
     from hashscan.quarantine.store import Quarantine
 
-    with Quarantine(state, told=print_quarantine_message, stores=open_stores()) as quarantine:
+    with Quarantine(state, notify=print_quarantine_message, stores=open_stores()) as quarantine:
         finish_interrupted(quarantine)
         chosen = selected_items(items, everything, quarantine.items())
         try:

@@ -1,13 +1,15 @@
-"""`hashscan quarantine restore` and `release`: put quarantine items back, or destroy them."""
+"""`hashscan quarantine restore` and `destroy`: put quarantine items back, or destroy them."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.options.base import ArgumentOption, HashscanCommand, state_option
 from hashscan.cli.options.quarantine_items import (
     apply_to_items,
     finish_interrupted,
@@ -17,9 +19,10 @@ from hashscan.cli.options.quarantine_items import (
     print_quarantine_message,
     selected_items,
 )
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message
 from hashscan.cli.owner import RootRights
-from hashscan.errors import UsageError
+from hashscan.errors import EXIT_INCOMPLETE, UsageError
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.quarantine.items import Item
@@ -27,22 +30,23 @@ if TYPE_CHECKING:
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=RootRights.CHANGING)
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
-@click.option("--all", "everything", is_flag=True, help="All that is in quarantine, the latest first.")
-@click.option("--withdrawn", is_flag=True, help="All that nothing accuses any more.")
+@click.option("--all", "everything", is_flag=True, help="All items in quarantine, the latest first.")
+@click.option("--withdrawn", is_flag=True, help="All items that no entry matches any more.")
 @state_option
 def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Path) -> int:
-    """Put files back where they were found: content, owner, mode, attributes, ACL and times.
+    """Restore files to where they were found: content, owner, mode, attributes, ACL and times.
 
-    Objects go back into their buckets with headers, metadata, tags and ACL; version and time are new ones.
-    Nothing is replaced: an item whose name is taken, or whose folder is gone, stays. Exits 3 when one stays.
+    Objects are restored to their buckets with headers, metadata, tags and ACL; version and time are new.
+    Nothing is replaced: an item whose name is taken, or whose folder is gone, stays in quarantine, and the
+    exit code is 3.
     """
     from hashscan.quarantine.items import KEPT
     from hashscan.quarantine.restoring import restore_all
     from hashscan.quarantine.store import Quarantine
 
     if withdrawn and (items or everything):
-        raise UsageError("--withdrawn names all there is to restore", advice="Leave out ITEMs and --all.")
-    with Quarantine(state, told=print_quarantine_message, stores=open_stores()) as quarantine:
+        raise UsageError("--withdrawn already selects the items", advice="Leave out ITEMs and --all.")
+    with Quarantine(state, notify=print_quarantine_message, stores=open_stores()) as quarantine:
         finish_interrupted(quarantine)
         known = quarantine.items()
         if withdrawn:
@@ -56,28 +60,57 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Pa
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=RootRights.CHANGING)
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--override", is_flag=True, help="Destroy the named items although they must be kept longer.")
-@click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")
+@click.option("--reason", metavar="TEXT", help="Why; recorded in the log.")
+@click.option("--yes", cls=ArgumentOption, is_flag=True, help="Don't ask for confirmation on a terminal.")
 @state_option
-def release(items: tuple[str, ...], override: bool, reason: str | None, state: Path) -> int:
-    """Destroy what has passed its --destroy-by, or the named items that have passed their --retain-min.
+def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: bool, state: Path) -> int:
+    """Destroy items that have passed their --destroy-by, or the named items that have passed --retain-min.
 
-    The record stays in the log. What nothing accuses any more is not destroyed without --override. Exits 3
-    when an item stays.
+    Asks for confirmation on a terminal. The record stays in the log. An item whose entries were all
+    withdrawn is not destroyed without --override. Exits 3 when an item stays.
     """
-    from hashscan.quarantine.releasing import destroy, is_due
-    from hashscan.quarantine.store import Quarantine
+    from hashscan.quarantine import releasing
+    from hashscan.quarantine.store import Quarantine, read_items
 
     if override and (reason is None or not items):
-        raise UsageError("--override needs ITEMs and a --reason", advice="Say which, and why.")
-    with Quarantine(state, told=print_quarantine_message, stores=open_stores()) as quarantine:
+        raise UsageError("--override needs ITEMs and a --reason", advice="Name the items and the reason.")
+
+    def select(known: dict[str, Item]) -> list[Item]:
+        return (
+            items_by_prefix(items, known)
+            if items
+            else [item for item in known.values() if releasing.is_due(item)]
+        )
+
+    confirmed = None
+    if not yes and sys.stdin.isatty():
+        # Ask before the quarantine is locked: a scan must not wait for an answer.
+        confirmed = _confirm_destruction(select(read_items(state)))
+        if confirmed is None:
+            print_message("hashscan: nothing was destroyed")
+            return EXIT_INCOMPLETE
+    with Quarantine(state, notify=print_quarantine_message, stores=open_stores()) as quarantine:
         finish_interrupted(quarantine)
-        known = quarantine.items()
-        chosen = items_by_prefix(items, known) if items else [item for item in known.values() if is_due(item)]
+        chosen = [item for item in select(quarantine.items()) if confirmed is None or item.id in confirmed]
 
         def do(item: Item) -> None:
-            if names := destroy(quarantine, item, reason, override=override):
+            if names := releasing.destroy(quarantine, item, reason, override=override):
                 print_message(
-                    f"hashscan: {item.id} has {names} other names, under which its content stays: remove them"
+                    f"hashscan: {item.id} has {plural(names, 'other hard link')} with the same content: "
+                    "remove them"
                 )
 
         return apply_to_items(chosen, quarantine, do, "destroyed")
+
+
+def _confirm_destruction(items: list[Item]) -> set[str] | None:
+    """Show the items and ask whether to destroy them; return their ids, or None if the answer is no."""
+    if items:
+        for item in items[:ROWS_SHOWN]:
+            print_message(f"  {item.id}  {escape_control(os.fsdecode(item.path))}")
+        if len(items) > ROWS_SHOWN:
+            print_message(f"  and {len(items) - ROWS_SHOWN} more")
+        question = f"Destroy {plural(len(items), 'item')}? This can't be undone."
+        if not click.confirm(question, err=True):
+            return None
+    return {item.id for item in items}

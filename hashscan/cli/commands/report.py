@@ -8,8 +8,9 @@ import click
 
 from hashscan.cli.commands.report_accept import accept
 from hashscan.cli.commands.report_show import show
-from hashscan.cli.options.base import HashscanCommand, HashscanGroup, output_option, state_option
+from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.options.context import reporter_option, site_option
+from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.cli.output.terminal import escape_control, human_bytes, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS, HashscanError, UsageError
 from hashscan.model import Reporter, SiteRule
@@ -18,7 +19,7 @@ from hashscan.registry import REPORT_FORMATS
 
 @click.group(cls=HashscanGroup)
 def command() -> None:
-    """Show a report, make other documents of it, and join the reports of a sweep's shards."""
+    """Show, convert, accept and merge reports."""
 
 
 command.add_command(show)
@@ -36,31 +37,31 @@ class _ConvertCommand(HashscanCommand):
 
 @command.command(cls=_ConvertCommand, exit_codes=(0, 2, 12, 70))
 @click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--to", "form", required=True, type=click.Choice(list(REPORT_FORMATS)), help="What to make.")
+@output_format_option(REPORT_FORMATS, None, "Format of the document.")
 @output_option()
 @site_option
 @reporter_option
 @state_option
 def convert(
     report: Path,
-    form: str,
+    format_name: str | None,
     output: Path,
     site_rules: tuple[SiteRule, ...] | None,
     reporter: Reporter | None,
     state: Path,
 ) -> int:
-    """Make a document of another format from a sweep's REPORT, whole or as a killed sweep left it.
+    """Convert a scan's REPORT to another format, also the incomplete one of a killed scan.
 
-    Digests, which reports to authorities need, come from the report if it has them, and else from --state.
+    Reports to authorities need digests; they come from the report if it has them, otherwise from --state.
     """
     from hashscan.reports.conversion import convert as write
     from hashscan.reports.report import Report
     from hashscan.scan.reporting.context import report_context, with_digests
 
+    chosen = REPORT_FORMATS[choose_format(format_name, output, REPORT_FORMATS, None)]
     destination = None if str(output) == "-" else output
     if destination is not None:
-        _require_other(report, output, "the document can't take the place of the report it is made from")
-    chosen = REPORT_FORMATS[form]
+        _require_other(report, output, "the output would overwrite the report")
     bare = report_context(site_rules or (), reporter)
     with with_digests(bare, state if chosen.needs_digests else None) as context:
         left_out = write(Report(report, context), chosen, destination)
@@ -81,16 +82,15 @@ command.add_command(accept)
     required=True,
     type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
     metavar="FILE",
-    help="Where the joined report goes; - is standard output.",
+    help="File for the merged report; - is standard output.",
 )
 def merge(reports: tuple[Path, ...], output: Path) -> int:
-    """Join the reports of all shards of one sweep into one.
+    """Merge the reports of all shards of one scan into one.
 
-    Each REPORT is what `hashscan scan --shard INDEX/COUNT` wrote, or the .partial file that it left when it
-    was killed. The new one says what one sweep would have said, and so does the exit code; shards that are
-    missing or were not finished are named and make it 3 or 4. What one entry hits too much of, over all
-    shards, is held. Bytes may be more, since a file with names in
-    several shards is read in each.
+    Each REPORT is written by `hashscan scan --shard INDEX/COUNT`, or is the .partial file of one that was
+    killed. The merged report and the exit code equal those of a single scan. Missing and unfinished shards
+    are named and make the exit code 3 or 4. Matches of entries that match too much, over all shards, are
+    held. The number of bytes may be larger, because a file with names in several shards is read in each.
     """
     from hashscan.reports.sink import PARTIAL, ReportFile
     from hashscan.scan.sharding.merging import merge_reports
@@ -98,10 +98,10 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
     destination = None if str(output) == "-" else output
     for report in reports if destination is not None else ():
         for grown in (output, output.with_name(output.name + PARTIAL)):
-            _require_other(report, grown, f"the joined report can't take the place of {report}")
+            _require_other(report, grown, f"the merged report would overwrite {report}")
     with ReportFile(destination) as sink:
         if sink.set_aside is not None:
-            print_message(f"hashscan: an unfinished report was in its place; it is kept as {sink.set_aside}")
+            print_message(f"hashscan: an incomplete report of this name is kept as {sink.set_aside}")
         try:
             merged = merge_reports(reports, sink)
             sink.finish()

@@ -16,35 +16,37 @@ from hashscan.settings.values import parse_until
 
 @click.command("accept", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
 @click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--because", required=True, metavar="TEXT", help="Why; it stands in every report that follows.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; included in every report from then on.")
 @click.option(
     "--until",
     required=True,
     metavar="DATE",
-    help="When it ends: a day (to its end, UTC), or a time such as 2027-01-31T18:00:00Z.",
+    help="Expiry: a day (to its end, UTC), or a time such as 2027-01-31T18:00:00Z.",
 )
 @click.option(
     "--output",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The baseline; what an existing one accepts stays in it.",
+    help="Baseline file; the findings that an existing one accepts stay in it.",
 )
 @click.option(
-    "--entry", "entries", multiple=True, metavar="ID", help="Take only what these entries say; repeatable."
+    "--entry", "entries", multiple=True, metavar="ID", help="Accept only findings of this entry; repeatable."
 )
 @click.option(
     "--path",
     "paths",
     multiple=True,
     metavar="PATTERN",
-    help="Take only findings whose whole path or URL is named by this, or that lie in a folder which is; "
-    "repeatable.",
+    help=(
+        "Accept only findings whose complete path or URL matches this pattern, or that lie in a "
+        "folder which matches; repeatable."
+    ),
 )
 @state_option
 def accept(
     report: Path,
-    because: str,
+    reason: str,
     until: str,
     output: Path,
     entries: tuple[str, ...],
@@ -53,10 +55,10 @@ def accept(
 ) -> int:
     """Accept findings of REPORT for a time, for `hashscan scan --baseline`.
 
-    What is accepted is what an entry says of one content, wherever that lies: other content that it accuses,
-    and other entries that accuse this content, are found as ever. Which content it is, a report says that was
-    written with --with-digests, and else the --state of its sweep. Accept only what somebody has looked into
-    who may: nothing is hidden, but nobody is woken by it any more.
+    A finding is accepted as the pair of entry and content, wherever the file lies: other content that the
+    entry matches, and other entries that match this content, are still found. The content comes from the
+    report if it was written with --with-digests, otherwise from the --state of its scan. Accept only findings
+    that an authorised person has examined: they are still reported, but no longer fail a job.
     """
     from hashscan.reports.report import BARE, Report
     from hashscan.scan.baseline.file import key_of, read_baseline, write_baseline
@@ -65,13 +67,13 @@ def accept(
 
     now, end = datetime.now(UTC), parse_until(until)
     if end <= now:
-        raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
+        raise UsageError(f"{until} is in the past", advice="Name a time in the future.")
     with with_digests(BARE, state) as context:
-        found = matches_to_accept(Report(report, context), because, end, invoking_user(), now, entries, paths)
+        found = matches_to_accept(Report(report, context), reason, end, invoking_user(), now, entries, paths)
     if not found.matches:
         raise UsageError(
             "there is nothing to accept: " + (found.words or "the report has no such finding"),
-            advice="Name a report with findings, and the --state of its sweep unless it has their digests.",
+            advice="Name a report with findings, and the --state of its scan unless it has their digests.",
         )
     before = {key_of(one): one for one in read_baseline(output)} if output.exists() else {}
     taken = {key_of(one): one for one in found.matches}

@@ -16,6 +16,7 @@ from hashscan.cli.output.terminal import ROWS_SHOWN, human_bytes
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS
 from hashscan.model import Verdict
 from hashscan.reports.record_lines import Record
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,14 +37,14 @@ _STYLES = {Verdict.MATCH.value: "bold red", Verdict.HELD.value: "yellow", Verdic
     type=click.IntRange(min=0),
     default=ROWS_SHOWN,
     show_default=True,
-    help="How many findings to show, matches first; 0 shows only what was counted.",
+    help="Number of findings to show, matches first; 0 shows only counts.",
 )
 @state_option
 def show(report: Path | None, limit: int, state: Path) -> int:
-    """Show what a sweep's REPORT says: what was swept, what was counted, and the first findings.
+    """Show a scan's REPORT: targets, counts and the first findings.
 
-    It may be one that a killed sweep left; without it, the newest whole one of the state folder is shown. The
-    exit code is 0 whatever was found; that of the sweep is shown.
+    Also reads the report of a killed scan. Default: the newest complete report of the state folder. The exit
+    code is always 0; the one of the scan is shown.
     """
     from rich.console import Console
 
@@ -53,16 +54,16 @@ def show(report: Path | None, limit: int, state: Path) -> int:
     from hashscan.scan.reporting.report_paths import newest_report
 
     path = newest_report(state) if report is None else report
-    told = Report(path)
-    seen = overview(told, limit)
+    opened = Report(path)
+    seen = overview(opened, limit)
     if isinstance(sys.stdout, TextIOWrapper):
         # A character that the terminal or file can't show is escaped.
         sys.stdout.reconfigure(errors="backslashreplace")
     # Without a terminal, lines are as long as on a wide one.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     with output_errors("can't write to standard output"):
-        _line(console, "report", told.name)
-        for name, words in _beginning(told, seen):
+        _line(console, "report", opened.name)
+        for name, words in _beginning(opened, seen):
             _line(console, name, words)
         if seen.findings:
             _findings(console, seen)
@@ -73,13 +74,13 @@ def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
     from hashscan.reports.fields import remark_on_tests, shortcomings
     from hashscan.reports.names import path_text
 
-    sweep, summary = report.sweep, report.summary
-    yield "sweep", f"{sweep.get('uuid', '')} on {sweep.get('host', '')}, hashscan {sweep.get('version', '')}"
-    for target in sweep.get("targets", ()):
+    scan, summary = report.scan, report.summary
+    yield "scan", f"{scan.get('uuid', '')} on {scan.get('host', '')}, hashscan {scan.get('version', '')}"
+    for target in scan.get("targets", ()):
         if "path" in target:
             yield "target", path_text(target)
-    yield "began", _when(sweep.get("started", ""))
-    for info in sweep.get("lists", ()):
+    yield "began", _when(scan.get("started", ""))
+    for info in scan.get("lists", ()):
         problem = f"; {info['problem']}" if "problem" in info else ""
         yield (
             "list",
@@ -98,7 +99,7 @@ def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
     if remark := remark_on_tests(report):
         yield "note", remark
     if seen.standing:
-        yield "standing", f"{seen.standing} earlier findings that this sweep did not come by"
+        yield "still open", f"{plural(seen.standing, 'earlier finding')} that this scan did not reach"
     yield "verdicts", ", ".join(f"{n} {v.value}" for v in Verdict if (n := seen.verdicts[v.value])) or "none"
     for (kind, reason), number in seen.reasons.most_common():
         yield kind, f"{number} {reason}"
@@ -157,7 +158,7 @@ def _finding(record: Record, with_customers: bool) -> list[str]:
     if "accepted" in record:
         verdict += ", accepted"
     elif record["type"] == OPEN_EARLIER:
-        verdict += ", stands"
+        verdict += ", still open"
     elif moved is not None:
         verdict += ", moved" if moved == "done" else f", NOT moved: {moved}"
     return [
@@ -168,10 +169,10 @@ def _finding(record: Record, with_customers: bool) -> list[str]:
     ]
 
 
-def _line(console: Console, name: str, words: str) -> None:
+def _line(console: Console, name: str, text: str) -> None:
     from rich.text import Text
 
     from hashscan.text import printable
 
-    told = Text(f"{name:13} ", style="bold red" if name == "incomplete" else "bold")
-    console.print(told.append(printable(words), style="not bold"), soft_wrap=True)
+    label = Text(f"{name:13} ", style="bold red" if name == "incomplete" else "bold")
+    console.print(label.append(printable(text), style="not bold"), soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.options.alerts import alert_options, take_alarms
+from hashscan.cli.options.alerts import alert_options, pop_alert_settings
 from hashscan.cli.options.base import (
     ANY_PATH,
     DurationParam,
@@ -21,7 +21,7 @@ from hashscan.cli.options.base import (
     positive,
     state_option,
 )
-from hashscan.cli.options.cases import deadline_options, take_deadlines
+from hashscan.cli.options.cases import deadline_options, pop_deadlines
 from hashscan.cli.options.cluster import certificate_options, cluster_of
 from hashscan.cli.options.context import (
     customer_options,
@@ -29,6 +29,7 @@ from hashscan.cli.options.context import (
     reporter_option,
     site_option,
 )
+from hashscan.cli.options.output import infer_format
 from hashscan.cli.options.policy import policy_of, policy_options
 from hashscan.cli.options.priority import neighbour_of, neighbour_options
 from hashscan.cli.options.quarantine import quarantine_options
@@ -57,17 +58,20 @@ class ReportParam(click.ParamType[ReportTarget]):
     name = "report"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ReportTarget:
-        """Return the format, JSON Lines if none is named, and the file."""
+        """Return the format, by the suffix if none is named (else JSON Lines), and the file."""
         if isinstance(value, ReportTarget):
             return value
-        form, separator, path = str(value).partition("=")
+        format_name, separator, path = str(value).partition("=")
         if not separator:
-            form, path = "jsonl", str(value)
-        if form not in REPORT_FORMATS:
-            self.fail(f"there is no format {form!r}; there is {', '.join(REPORT_FORMATS)}.", param, ctx)
+            path = str(value)
+            format_name = infer_format(Path(path), REPORT_FORMATS) or "jsonl"
+        if format_name not in REPORT_FORMATS:
+            self.fail(
+                f"there is no format {format_name!r}; formats: {', '.join(REPORT_FORMATS)}.", param, ctx
+            )
         if not path:
             self.fail("no file is named.", param, ctx)
-        return ReportTarget(form, None if path == "-" else Path(path))
+        return ReportTarget(format_name, None if path == "-" else Path(path))
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -75,7 +79,7 @@ class ReportParam(click.ParamType[ReportTarget]):
         """Complete the format if one is begun, else a file name."""
         from click.shell_completion import CompletionItem
 
-        forms = [f"{form}=" for form in REPORT_FORMATS if f"{form}=".startswith(incomplete)]
+        forms = [f"{name}=" for name in REPORT_FORMATS if f"{name}=".startswith(incomplete)]
         return [CompletionItem(form) for form in forms] or [CompletionItem(incomplete, type="file")]
 
 
@@ -115,28 +119,36 @@ class ShardParam(click.ParamType[Shard]):
     "--files-from",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Sweep only the files that FILE names (- is standard input), separated by NUL or newlines; with "
-    "TARGET, they must lie beneath it.",
+    help=(
+        "Scan only the files that FILE names (- is standard input), separated by NUL or newlines;"
+        " with TARGET, they must lie beneath it."
+    ),
 )
 @click.option(
     "--inventory",
     type=ANY_PATH,
     metavar="MANIFEST",
-    help="Take what is in a bucket from an S3 inventory (path or URL of its manifest.json) instead of "
-    "listing it; TARGET may name prefixes.",
+    help=(
+        "Read the objects of a bucket from an S3 inventory (path or URL of its manifest.json) "
+        "instead of listing the bucket; TARGET may name prefixes."
+    ),
 )
 @click.option(
     "--known",
     is_flag=True,
-    help="Look at no file, and match what earlier sweeps have read (beneath TARGET, if any is given) against "
-    "today's lists: quick, right after `lists pull`. A likeness that no second decoder has confirmed yet is "
-    "`review` until the next sweep confirms it.",
+    help=(
+        "Read no file; match the cached digests of earlier scans (beneath TARGET, if given) "
+        "against the current lists. Fast, for use after `lists pull`. A perceptual match that no "
+        "second decoder has confirmed yet is `review` until the next scan confirms it."
+    ),
 )
 @click.option(
     "--shard",
     type=ShardParam(),
     metavar="INDEX/COUNT",
-    help="Do one part of the sweep, such as 3/16; `hashscan report merge` joins the reports of all.",
+    help=(
+        "Scan one part of the targets, such as 3/16; `hashscan report merge` merges the reports of all parts."
+    ),
 )
 @list_option
 @click.option(
@@ -145,7 +157,9 @@ class ShardParam(click.ParamType[Shard]):
     multiple=True,
     type=ReportParam(),
     metavar="[FORMAT=]FILE",
-    help="Where the report goes; repeatable; - is standard output. Without it: the state folder.",
+    help="Where the report goes; repeatable; - is standard output. Without FORMAT, the suffix says it: .csv, "
+    ".html, .sarif, .xml (JUnit), .md (Markdown), .xarf.jsonl, .ncmec.tar; else it is JSON Lines. Without "
+    "--report, the report goes to the state folder.",
 )
 @click.option(
     "--workers",
@@ -153,25 +167,25 @@ class ShardParam(click.ParamType[Shard]):
     callback=positive,
     default=default_workers,
     show_default="one a processor",
-    help="How many processes read and digest.",
+    help="Number of processes that read and digest files.",
 )
 @click.option(
     "--exclude",
     multiple=True,
     metavar="GLOB",
-    help="Leave out what matches, as .gitignore has it; repeatable.",
+    help="Skip files and folders that match this pattern (syntax of .gitignore); repeatable.",
 )
 @click.option(
     "--ignore-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of such patterns, one a line.",
+    help="File of such patterns, one on each line.",
 )
 @click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
 @click.option(
     "--max-file-size",
     type=SizeParam(),
     callback=positive,
-    help="Leave out larger files; they are counted as skipped.",
+    help="Skip larger files; they are counted as skipped.",
 )
 @click.option(
     "--max-sparse",
@@ -179,76 +193,92 @@ class ShardParam(click.ParamType[Shard]):
     callback=positive,
     default=MAX_SPARSE,
     show_default="16G",
-    help="Read files with at most so many bytes of holes, and sixteen times that of one owner; others are "
-    "unreadable.",
+    help=(
+        "Read files with at most this many bytes of holes, and sixteen times that for each owner;"
+        " other files are unreadable."
+    ),
 )
-@click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
-@click.option("--anonymous", is_flag=True, help="Read public buckets without credentials.")
-@click.option("--all-versions", is_flag=True, help="Of objects, sweep every version that is kept.")
 @click.option(
-    "--in-flight",
+    "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
+)
+@click.option("--anonymous", is_flag=True, help="Read public buckets without credentials.")
+@click.option("--all-versions", is_flag=True, help="Scan every stored version of objects.")
+@click.option(
+    "--concurrency",
     type=int,
     callback=positive,
-    default=DIRECT.in_flight,
+    default=DIRECT.concurrency,
     show_default=True,
-    help="Downloads at a time, in each worker.",
+    help="Number of simultaneous downloads of each worker.",
 )
 @neighbour_options
 @click.option(
     "--time-budget",
     type=DurationParam(),
     callback=positive,
-    help="End after this time, such as 6h, within a file too; exit 3, and the next sweep goes on from there. "
-    "With --quarantine the last tenth of it is for moving.",
+    help=(
+        "End after this time, such as 6h, also within a file. The exit code is 3, and the next "
+        "scan continues there. With --quarantine, the last tenth of it is for moving files."
+    ),
 )
 @click.option(
     "--accept-shrink",
     is_flag=True,
-    help="Believe that what is gone is gone, where a target has lost more than a fifth of its files, and at "
-    "least ten.",
+    help=(
+        "Accept that files are gone if a target has lost more than a fifth of its files, and at least ten."
+    ),
 )
 @click.option(
     "--accept-cleared",
     is_flag=True,
-    help="Believe that a file is clean that this scan finds clean, although a list that accused it is not in "
-    "use, or is asked less than then: end its finding and its case.",
+    help=(
+        "Accept a clean verdict although a list that matched the file is not in use, or is used "
+        "with stricter settings than then: end its finding and its case."
+    ),
 )
 @click.option(
     "--reread",
     type=ShareParam(),
     show_default=f"{DEFAULT_REREAD:.1%}",
     metavar="PERCENT",
-    help="Read this share of the unchanged files and objects all the same, chosen at random, such as 1%, and "
-    "first those that are unchanged only probably; one whose content has changed in silence is told of, and "
-    "makes the sweep incomplete. 0% reads none.",
+    help=(
+        "Read this share of the unchanged files and objects nevertheless, such as 1%, chosen at "
+        "random, and first those whose change check is weak. A file whose content changed "
+        "undetected is reported and makes the scan incomplete. 0% reads none."
+    ),
 )
 @click.option(
     "--trust-ctime",
     multiple=True,
     type=click.Choice(sorted(TYPES_TRUSTED_BY_OPTION)),
     metavar="TYPE",
-    help="Take files on filesystems of this type ("
+    help="Treat files on filesystems of this type ("
     + ", ".join(sorted(TYPES_TRUSTED_BY_OPTION))
-    + ") for unchanged while "
-    "their ctime is; repeatable. Without it, all of them are read by every sweep. DANGER: there, content can "
-    "change and ctime not: on xfs at the will of a file's owner who may run programs, on network filesystems "
-    "by other machines. No sweep sees such a change, unless --reread happens to choose the file.",
+    + ") as unchanged while "
+    "their ctime is unchanged; repeatable. Without it, every scan reads all of them. DANGER: there, content "
+    "can change without its ctime: on xfs by any owner of files who may run programs, on network filesystems "
+    "by other machines. No scan detects such a change, unless --reread happens to choose the file.",
 )
 @click.option(
     "--weak-change-check",
     is_flag=True,
-    help="Take files for unchanged although their ctime has changed, for filesystems that change it by "
-    "themselves. DANGER: whoever owns a file can then exchange its content unseen: its mtime can be set.",
+    help=(
+        "Treat files as unchanged although their ctime has changed, for filesystems that change "
+        "ctimes on their own. DANGER: the owner of a file can then replace its content "
+        "undetected, because the mtime can be set."
+    ),
 )
 @fail_on_option
 @click.option(
     "--baseline",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Findings that are accepted for now, as `hashscan report accept` writes them: they are reported as "
-    "ever, and alone don't make the exit code 1.",
+    help=(
+        "Accepted findings, in a file written by `hashscan report accept`. They are still "
+        "reported, but don't make the exit code 1 on their own."
+    ),
 )
-@click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
+@click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the scan incomplete.")
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
 @matching_options
 @policy_options
@@ -259,14 +289,16 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--cluster",
     metavar="ADDRESS",
-    help="Have a Dask cluster do the work; its scheduler's address: tls://HOST:PORT.",
+    help="Scan with a Dask cluster; address of its scheduler: tls://HOST:PORT.",
 )
 @certificate_options
 @click.option(
     "--quarantine",
     is_flag=True,
-    help="At the end of the sweep, move what is `match` by fresh, signed lists into quarantine; with a "
-    "--policy, of that only what a rule allows.",
+    help=(
+        "At the end of the scan, move files with verdict `match` by fresh, signed lists into "
+        "quarantine; with --policy, only those that a rule permits."
+    ),
 )
 @click.option(
     "--quarantine-state",
@@ -274,13 +306,17 @@ class ShardParam(click.ParamType[Shard]):
     type=click.Path(path_type=Path, file_okay=False),
     multiple=True,
     metavar="FOLDER",
-    help="State folder of another quarantine: files that its log says it keeps are not scanned; repeatable.",
+    help="State folder of another quarantine; files in it are not scanned. Repeatable.",
 )
 @quarantine_options
 @alert_options
 @deadline_options
 @state_option
-@click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
+@click.option(
+    "--no-state",
+    is_flag=True,
+    help="Use only the list `demo`, store nothing, and write the report to standard output.",
+)
 def command(
     targets: tuple[bytes, ...],
     lists: tuple[str, ...],
@@ -301,7 +337,7 @@ def command(
     reporter: Reporter | None,
     endpoint: str | None,
     anonymous: bool,
-    in_flight: int,
+    concurrency: int,
     background: bool | None,
     limit_rate: int | None,
     limit_files: float | None,
@@ -313,18 +349,18 @@ def command(
     quarantine: bool,
     retain_min: float | None,
     destroy_by: float | None,
-    places: tuple[str, ...],
+    quarantine_dirs: tuple[str, ...],
     note: Path | None,
     breaker_owners: int,
     breaker_files: int,
     **options: Any,
 ) -> int:
-    """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
+    """Scan folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
 
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
     TARGET may be left out with --files-from, --inventory or --known.
     """
-    alarms, deadlines = take_alarms(options), take_deadlines(options)
+    alerts, deadlines = pop_alert_settings(options), pop_deadlines(options)
     if options["reread"] is None:
         options["reread"] = 0.0 if options["known"] else DEFAULT_REREAD
     settings = ScanSettings(
@@ -338,14 +374,16 @@ def command(
         customers=effective_customer_rules(customer_rules, layouts),
         sites=site_rules or (),
         reporter=reporter,
-        access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
+        access=Access(endpoint=endpoint, anonymous=anonymous, concurrency=concurrency),
         neighbour=neighbour_of(background, limit_rate, limit_files, max_load),
         cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
         breaker=BreakerLimits(breaker_owners, breaker_files),
-        quarantine=QuarantineSettings.of(retain_min, destroy_by, places, note) if quarantine else None,
+        quarantine=QuarantineSettings.of(retain_min, destroy_by, quarantine_dirs, note)
+        if quarantine
+        else None,
         **options,
     )
     with ScanAlerts(
-        settings.state, alarms, deadlines, known=settings.known, followed=settings.cluster is None
+        settings.state, alerts, deadlines, known=settings.known, followed=settings.cluster is None
     ) as telling:
         return telling.exits(run_scan_command(settings, telling))

@@ -16,12 +16,12 @@ from hashscan.settings.pictures import DecodingLimits
 @decoding_options
 @state_option
 def command(state: Any, sandbox: Any, decoder_memory: int, decoder_seconds: float, max_pixels: int) -> int:
-    """Send a harmless test picture through the whole chain and say what works.
+    """Scan a harmless test picture and show which parts work.
 
-    It is swept with the demonstration list: as it is, with other bytes but the same picture, and beside a
-    file that is on no list. A picture of our own in each format must be decoded, and the test picture in the
-    common ones be found by likeness. Then each list of this machine is asked for it, by its bytes
-    and by likeness: every signed list holds it; a local one does not, which is said.
+    It is scanned with the demonstration list: unchanged, as the same picture in other bytes, and beside a
+    file that is on no list. A test picture in each format must be decoded, and found by similarity in the
+    common formats. Then each list of this machine is searched for the test picture, by its exact and its
+    perceptual digests: every signed list contains it; a local list does not, which is shown.
     """
     from hashscan.scan.selftest import run_selftest
 

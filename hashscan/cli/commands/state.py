@@ -8,23 +8,25 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.options.base import HashscanGroup, output_option, state_option
+from hashscan.cli.options.base import HashscanGroup, state_option
+from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.cli.output.terminal import escape_control, human_bytes, print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT
 from hashscan.lists.durable import output_errors, replace_stream
+from hashscan.text import plural
 
 _DAMAGES_SHOWN = 20
 
 
 @click.group(cls=HashscanGroup)
 def command() -> None:
-    """Look at what sweeps remember, check it, give space back, export it."""
+    """Show, check, export and vacuum the cached results of scans."""
 
 
 @command.command(exit_codes=(0, 2, 12, 70))
 @state_option
 def status(state: Path) -> int:
-    """Show how many files and contents are known, on which filesystems, and when targets were last swept."""
+    """Show the number of known files and contents, their filesystems, and the last scan of each target."""
     from hashscan.state.maintenance.vacuum import size_of
     from hashscan.state.queries.overview import overview_of
     from hashscan.state.store.reading import StateReader
@@ -57,7 +59,7 @@ def status(state: Path) -> int:
         )
     show_table(
         "targets",
-        ("target", "shard", "files", "last complete sweep"),
+        ("target", "shard", "files", "last complete scan"),
         (
             (
                 os.fsdecode(each.target),
@@ -69,15 +71,16 @@ def status(state: Path) -> int:
         ),
     )
     known = found.files + found.objects
-    each = f", {size / known:.0f} bytes a file" if known else ""
-    objects = f"{found.objects} objects, " if found.objects else ""
+    each = f", {size / known:.0f} bytes per file" if known else ""
+    objects = f"{plural(found.objects, 'object')}, " if found.objects else ""
     print_message(
-        f"hashscan: {found.files} files, {objects}{found.contents} contents, {found.pictures} pictures; "
+        f"hashscan: {plural(found.files, 'file')}, {objects}{plural(found.contents, 'content')}, "
+        f"{plural(found.pictures, 'picture')}; "
         f"{human_bytes(size)} on the disk{each}"
     )
     begun = "never" if found.last_begun is None else format_time(found.last_begun)
     print_message(
-        f"hashscan: {found.findings} findings stand, {found.gone} are gone; last sweep begun: {begun}"
+        f"hashscan: {plural(found.findings, 'open finding')}, {found.gone} ended; last scan started: {begun}"
     )
     return EXIT_CLEAN
 
@@ -85,36 +88,37 @@ def status(state: Path) -> int:
 @command.command(exit_codes=(0, 2, 12, 70))
 @state_option
 def check(state: Path) -> int:
-    """Look through all of it for damage; the next sweep sets a damaged state aside and reads everything.
+    """Check the complete state for damage; the next scan sets a damaged state aside and reads everything.
 
-    Reads all that is kept, some hundred thousand contents a second, and may run beside a sweep.
+    Reads some hundred thousand contents per second, and may run beside a scan.
     """
     from hashscan.state.maintenance.verifying import find_damage
     from hashscan.state.store.reading import StateReader
 
     count = 0
     with StateReader(state) as reader, reader.reading():
-        for words in find_damage(reader):
+        for damage in find_damage(reader):
             count += 1
             if count <= _DAMAGES_SHOWN:
-                print_message(f"hashscan: {escape_control(words)}")
+                print_message(f"hashscan: {escape_control(damage)}")
         if count:
             reader.mark_damaged()
             print_message(
-                f"hashscan: {count} faults; the next sweep sets the state aside and reads everything again"
+                f"hashscan: {plural(count, 'error')}; the next scan sets the state aside and reads "
+                "everything again"
             )
             return EXIT_OUTPUT
-        print_message(f"hashscan: {reader.contents.rows} contents, all in order")
+        print_message(f"hashscan: {plural(reader.contents.rows, 'content')}, no damage")
     return EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 2, 11, 12, 70))
 @state_option
 def vacuum(state: Path) -> int:
-    """Drop contents that no file and no finding has any more, and give the space back.
+    """Delete contents that no file and no finding refers to any more, and free the disk space.
 
-    Needs as much free space again as what stays. No sweep can run meanwhile. Killed at any time, it loses
-    nothing.
+    Needs free space of the size of the remaining data. No scan can run at the same time. If it is killed,
+    nothing is lost.
     """
     from hashscan.scan.lock import ScanLock
     from hashscan.state.maintenance.vacuum import vacuum as drop
@@ -122,30 +126,28 @@ def vacuum(state: Path) -> int:
     with ScanLock(state):
         done = drop(state)
     print_message(
-        f"hashscan: {done.dropped} of {done.contents} contents dropped, "
+        f"hashscan: {done.dropped} of {plural(done.contents, 'content')} deleted, "
         f"{human_bytes(done.before)} became {human_bytes(done.after)}"
     )
     return EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 2, 12, 70))
-@click.option(
-    "--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True,
-    help="JSON lines, or a table for spreadsheets.",
-)  # fmt: skip
+@output_format_option(("ndjson", "csv"), "ndjson", "JSON Lines, or a table for spreadsheets.")
 @output_option()
-@click.option("--with-digests", is_flag=True, help="Write sha256, md5 and sha1 of every file, too.")
+@click.option("--with-digests", is_flag=True, help="Also write sha256, md5 and sha1 of every file.")
 @state_option
-def export(form: str, output: Path, with_digests: bool, state: Path) -> int:
-    """Write out every known file and object: path, size, times, and the verdict of findings."""
+def export(format_name: str | None, output: Path, with_digests: bool, state: Path) -> int:
+    """Export every known file and object: path, size, times, and the verdict of findings."""
     from hashscan.reports.destinations import require_destination
     from hashscan.state.queries.export import FORMATS
     from hashscan.state.store.reading import StateReader
 
+    chosen = choose_format(format_name, output, FORMATS, "ndjson")
     if str(output) != "-":
         require_destination(output)
     with StateReader(state) as reader, reader.reading():
-        lines = (line.encode("utf-8") for line in FORMATS[form](reader, with_digests=with_digests))
+        lines = (line.encode("utf-8") for line in FORMATS[chosen](reader, with_digests=with_digests))
         if str(output) == "-":
             with output_errors("can't write to standard output"):
                 for line in lines:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import HashscanCommand, output_option, state_option
+from hashscan.cli.options.base import HashscanCommand, state_option
 from hashscan.cli.options.cases import deadline_options, deadlines_of
+from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.errors import EXIT_CLEAN, OutputError
 from hashscan.lists.durable import output_errors, replace_stream
 
@@ -25,31 +26,32 @@ if TYPE_CHECKING:
 
 _PUBLIC_MODE = 0o644
 """File mode of the output; counts are meant to be published."""
+_FORMATS = ("terminal", "csv", "json", "html")
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
 @click.option(
     "--by", type=click.Choice(["day", "week", "month"]), default="month", show_default=True,
-    help="How long a period is; weeks are those of ISO 8601.",
+    help="Length of a period; weeks are those of ISO 8601.",
 )  # fmt: skip
 @click.option(
     "--since",
     metavar="TIME",
-    help="The first day, as 2026-11-26, 2026-W48, 2026-11 or 2026. When none is named: the first of the last "
-    "12 months, 26 weeks or 30 days on which there is anything.",
+    help=(
+        "First day: 2026-11-26, 2026-W48, 2026-11 or 2026. Default: the first of the last 12 "
+        "months, 26 weeks or 30 days with any event."
+    ),
 )
-@click.option(
-    "--until", metavar="TIME", help="The last day, written in the same way. Today when none is named."
-)
+@click.option("--until", metavar="TIME", help="Last day, in the same syntax. Default: today.")
 @click.option(
     "--timezone", "zone", default="UTC", show_default=True, metavar="NAME",
-    help="Where days begin at midnight, as in Europe/Amsterdam.",
+    help="Time zone of the days, such as Europe/Amsterdam.",
 )  # fmt: skip
-@click.option(
-    "--format", "form", type=click.Choice(["terminal", "csv", "json", "html"]), default="terminal",
-    show_default=True,
-    help="Tables with bars, a table for spreadsheets, all numbers by name, or a page with charts.",
-)  # fmt: skip
+@output_format_option(
+    _FORMATS,
+    "terminal",
+    "Tables with bars, CSV, JSON, or a page with charts.",
+)
 @output_option("may be read by everybody")
 @deadline_options
 @state_option
@@ -58,36 +60,37 @@ def command(
     since: str | None,
     until: str | None,
     zone: str,
-    form: str,
+    format_name: str | None,
     output: Path,
     deadline: float,
     category_deadlines: tuple[tuple[str, float], ...],
     review_deadline: float,
     state: Path,
 ) -> int:
-    """Count checks and detections per day, week or month, and how soon what was found was removed.
+    """Count checks and detections per day, week or month, and the times until removal.
 
-    Counts come from the ledger of cases beneath the state folder, which follows sweeps and the quarantine's
-    custody log, so they stay when reports are deleted. They name no file, no customer and no hash. Every
-    period is there, with zeros where nothing happened.
+    Counts come from the ledger of cases in the state folder, which is updated from scans and from the
+    quarantine log, so they stay if reports are deleted. They name no file, customer or hash. Periods without
+    events are included.
     """
     from hashscan.cases.deadlines import DeadlineCalculator
     from hashscan.cases.statistics.periods import Unit, zone_of
     from hashscan.cli.output.ledger_sync import synced_ledger
     from hashscan.reports.destinations import require_destination
 
+    chosen = choose_format(format_name, output, _FORMATS, "terminal")
     unit, where, now = Unit(by), zone_of(zone), int(time.time())
     if str(output) != "-":
         require_destination(output)
     if not state.is_dir():
-        raise OutputError(f"there is no state folder {state}", advice="Sweep first, or name its --state.")
+        raise OutputError(f"there is no state folder {state}", advice="Scan first, or name its --state.")
     deadlines = deadlines_of(deadline, category_deadlines, review_deadline)
     with synced_ledger(state, deadlines) as followed:
         counted = _count(followed.ledger, DeadlineCalculator(deadlines), unit, since, until, where, now)
-        if form == "terminal":
+        if chosen == "terminal":
             _show(counted, unit, zone, output)
         else:
-            _write(_document(form, counted, unit, where, zone), output)
+            _write(_document(chosen, counted, unit, where, zone), output)
         return followed.exit_code(EXIT_CLEAN)
 
 
@@ -120,13 +123,13 @@ def _default_first_day(unit: Unit, last: date, begun: int | None, zone: tzinfo) 
     return max(usual, earlier(unit, ever, 0))
 
 
-def _document(form: str, counted: Statistics, unit: Unit, zone: tzinfo, name: str) -> Iterable[bytes]:
+def _document(format_name: str, counted: Statistics, unit: Unit, zone: tzinfo, name: str) -> Iterable[bytes]:
     from hashscan.cases.statistics.web_page import html_parts
     from hashscan.cases.statistics.writer import csv_lines, json_text
 
-    if form == "html":
+    if format_name == "html":
         return html_parts(counted, unit, zone, name)
-    lines = csv_lines(counted) if form == "csv" else (json_text(counted, unit, name),)
+    lines = csv_lines(counted) if format_name == "csv" else (json_text(counted, unit, name),)
     return (line.encode() for line in lines)
 
 

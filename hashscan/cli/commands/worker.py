@@ -19,7 +19,9 @@ EXIT_CODES = (2, 12, 13, 70, 130, 143)
 
 
 @click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=RootRights.READING)
-@click.option("--scheduler", required=True, metavar="ADDRESS", help="Of the Dask scheduler: tls://HOST:PORT.")
+@click.option(
+    "--scheduler", required=True, metavar="ADDRESS", help="Address of the Dask scheduler: tls://HOST:PORT."
+)
 @certificate_options
 @click.option(
     "--processes",
@@ -27,12 +29,15 @@ EXIT_CODES = (2, 12, 13, 70, 130, 143)
     callback=positive,
     default=default_workers,
     show_default="one a processor",
-    help="How many processes read and digest.",
+    help="Number of processes that read and digest files.",
 )
 @click.option(
     "--host",
     metavar="ADDRESS",
-    help="Where the other machines reach this one. Without it: the address it reaches the scheduler from.",
+    help=(
+        "Address under which other machines reach this one. Default: the address from which it "
+        "reaches the scheduler."
+    ),
 )
 @neighbour_options
 @state_option
@@ -49,10 +54,10 @@ def command(
     max_load: float | None,
     state: Path,
 ) -> int:
-    """Take part in a cluster until a signal comes.
+    """Run a worker of a cluster until a signal arrives.
 
     It reads files with the rights of this user and matches them against the lists in its own state folder.
-    Whoever may submit to the scheduler can run any program as this user.
+    Everybody who can submit tasks to the scheduler can run any program as this user.
     """
     cluster = ClusterSettings(scheduler, cluster_ca, cluster_cert, cluster_key)
     neighbour = neighbour_of(background, limit_rate, limit_files, max_load)

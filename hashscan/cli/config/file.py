@@ -115,7 +115,7 @@ class SettingsFile:
     ) -> None:
         key = str(place[-1])
         if next(other for other in table if other.replace("-", "_") == key.replace("-", "_")) != key:
-            self._mistake(place, f"{key!r} is there with - and with _", "Remove one of them.")
+            self._mistake(place, f"{key!r} is set with - and with _", "Remove one of them.")
         for problem in dict.fromkeys(wrong_kind(option, value) for _, option in options):
             if problem is not None:
                 self._mistake(place, *problem)
@@ -233,7 +233,7 @@ def origin_of(error: click.BadParameter) -> str | None:
         return None
     document, taken = error.ctx.meta[_ASSIGNED_KEY]
     place = taken[_words_of(error.ctx)][error.param.name].place
-    return f"It stands in {error.ctx.meta[SETTINGS_FILE]}, line {line_of(key_lines(document), place)}."
+    return f"It is in {error.ctx.meta[SETTINGS_FILE]}, line {line_of(key_lines(document), place)}."
 
 
 def _words_of(ctx: click.Context) -> Command:

@@ -67,7 +67,7 @@ def _shared(catalogue: Catalogue) -> list[str]:
         if len(options) > 1
         and len({(o.help, str(o.default), str(o.type.to_info_dict())) for _, o in options}) == 1
         and not isinstance(options[0][1].type, TablesParam)
-        # Else its value would stand where the table of the command of this name begins.
+        # Otherwise its value would be in the place of the table of the command of this name.
         and not catalogue.own_table(key)
     ]
 

@@ -17,7 +17,7 @@ from hashscan.settings.alerts import NO_ALERTS, AlertSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_option = partial(click.option, cls=TableOption, table="alarms")
+_option = partial(click.option, cls=TableOption, table="alerts")
 
 
 class NotifyParam(click.ParamType[tuple[str, ...]]):
@@ -38,12 +38,12 @@ class NotifyParam(click.ParamType[tuple[str, ...]]):
             except UsageError as error:
                 self.fail(f"{error}. {error.remedy}", param, ctx)
             if not urls:
-                self.fail(f"{text[1:]} names no URL.", param, ctx)
+                self.fail(f"{text[1:]} contains no URL.", param, ctx)
         else:
             urls = (text,)
         if not all("://" in url for url in urls):
             where = f"a line of {text[1:]}" if text.startswith("@") else "this"
-            self.fail(f"{where} is no URL such as mailto://… or json://….", param, ctx)
+            self.fail(f"{where} is not a URL such as mailto://… or json://….", param, ctx)
         return urls
 
 
@@ -56,13 +56,13 @@ class CommandParam(click.ParamType[tuple[str, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Split the value into words."""
+        """Split the value into a program and its arguments."""
         if isinstance(value, tuple):
             return value
         try:
             words = shlex.split(str(value))
         except ValueError as error:
-            self.fail(f"it can't be split into words: {str(error).lower()}.", param, ctx)
+            self.fail(f"it is not a valid command line: {str(error).lower()}.", param, ctx)
         if not words:
             self.fail("no program is named.", param, ctx)
         return tuple(words)
@@ -78,8 +78,10 @@ def channel_options(command: F) -> F:
                 type=NotifyParam(),
                 hide_input=True,
                 metavar="URL|@FILE",
-                help="Tell a person by this URL of Apprise (mailto://, slack://, json://…), or by each in "
-                "FILE, since `ps` shows command lines; repeatable.",
+                help=(
+                    "Send alerts to this Apprise URL (mailto://, slack://, json://…), or to each URL in FILE,"
+                    " because `ps` shows command lines; repeatable."
+                ),
             ),
             _option(
                 "--exec",
@@ -88,9 +90,12 @@ def channel_options(command: F) -> F:
                 type=CommandParam(),
                 hide_input=True,
                 metavar="COMMAND",
-                help="Give alarms to this program as JSON on its standard input; no shell; repeatable.",
+                help=(
+                    "Run this program for each alert, with the alert as JSON on its standard input, without a"
+                    " shell; repeatable."
+                ),
             ),
-            _option("--syslog", is_flag=True, help="Write alarms to the system's log (syslog, journal)."),
+            _option("--syslog", is_flag=True, help="Write alerts to the system log (syslog, journal)."),
         )
     ):
         command = option(command)
@@ -98,7 +103,7 @@ def channel_options(command: F) -> F:
 
 
 def alert_options(command: F) -> F:
-    """Add all alert options (table `alarms` of the settings file); `take_alarms` takes their values."""
+    """Add all alert options (table `alerts` in settings files); `pop_alert_settings` takes their values."""
     for option in reversed(
         (
             _option(
@@ -106,20 +111,24 @@ def alert_options(command: F) -> F:
                 type=click.Choice(["found", "trouble", "always"]),
                 default="trouble",
                 show_default=True,
-                help="What is told: findings and overdue cases; trouble with sweeps and lists, too; or "
-                "also sweeps that went well.",
+                help=(
+                    "Alerts to send: findings and overdue cases; also problems of scans and lists; or also "
+                    "successful scans."
+                ),
             ),
             _option(
                 "--notify-details",
                 is_flag=True,
-                help="Name paths, customers and entries in alarms, and not only counts and cases.",
+                help="Include paths, customers and entries in alerts, not only counts and case numbers.",
             ),
             _option(
                 "--metrics",
                 type=click.Path(path_type=Path, dir_okay=False),
                 metavar="FILE",
-                help="Write figures for Prometheus (node_exporter's textfile collector), such as "
-                "/var/lib/prometheus/node-exporter/hashscan.prom.",
+                help=(
+                    "File for Prometheus metrics (textfile collector of node_exporter), such as "
+                    "/var/lib/prometheus/node-exporter/hashscan.prom."
+                ),
             ),
         )
     ):
@@ -127,7 +136,7 @@ def alert_options(command: F) -> F:
     return channel_options(command)
 
 
-def take_alarms(options: dict[str, Any]) -> AlertSettings:
+def pop_alert_settings(options: dict[str, Any]) -> AlertSettings:
     """Take the alert options out of a command's options; the command may have `channel_options` alone.
 
     Raises:

@@ -34,7 +34,7 @@ class AnyPathParam(click.ParamType[bytes]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
         """Return the value as bytes."""
         if not isinstance(value, str | bytes | os.PathLike):
-            self.fail(f"{value!r} is no path", param, ctx)
+            self.fail(f"{value!r} is not a path", param, ctx)
         return os.fsencode(value)
 
     def shell_complete(
@@ -113,10 +113,19 @@ class HashscanGroup(click.Group):
 HashscanGroup.group_class = HashscanGroup
 
 
+class ArgumentOption(click.Option):
+    """An option that is given only on the command line, by no variable and no settings file.
+
+    For a consent, and for a name that means something else in other commands.
+    """
+
+
 def name_variables(parameters: Iterable[click.Parameter]) -> None:
     """Give every option the variable of its name."""
     for parameter in parameters:
-        if isinstance(parameter, click.Option) and parameter.name not in _NO_SETTINGS:
+        if isinstance(parameter, ArgumentOption) or parameter.name in _NO_SETTINGS:
+            continue
+        if isinstance(parameter, click.Option):
             parameter.envvar = f"HASHSCAN_{option_key(parameter).upper()}"
             parameter.show_envvar = True
 
@@ -184,22 +193,6 @@ def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
-def output_option(readers: str = "is readable by you alone") -> Callable[[F], F]:
-    """Return a decorator that adds --output; the default is standard output.
-
-    Args:
-        readers: who may read the file, as a part of the help text.
-    """
-    return click.option(
-        "--output",
-        type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
-        default=Path("-"),
-        show_default=True,
-        metavar="FILE",
-        help=f"Where it goes; - is standard output. A file {readers}.",
-    )
-
-
 def state_option(command: F) -> F:
     """Add --state."""
     return click.option(
@@ -207,7 +200,7 @@ def state_option(command: F) -> F:
         type=click.Path(path_type=Path, file_okay=False, readable=False),
         default=default_state,
         show_default="/var/lib/hashscan for root, else ~/.local/state/hashscan",
-        help="Folder for lists, reports and what a sweep must remember.",
+        help="State folder: lists, reports and cached results of scans.",
     )(command)
 
 
@@ -219,7 +212,7 @@ def list_option(command: F) -> F:
         multiple=True,
         metavar="NAME",
         shell_complete=list_names,
-        help="Hash list to use; repeatable. All lists but `demo` when none is named.",
+        help="Hash list to use; repeatable. Default: all lists except `demo`.",
     )(command)
 
 
@@ -230,7 +223,7 @@ def fail_on_option(command: F) -> F:
         type=click.Choice(["match", "review", "never"]),
         default="match",
         show_default=True,
-        help="What makes the exit code say that something was found.",
+        help="Verdict from which on the exit code says that something was found.",
     )(command)
 
 
@@ -240,7 +233,7 @@ def _useful_threshold(ctx: click.Context, param: click.Parameter, value: int | N
 
 def matching_options(command: F) -> F:
     """Add the options that say how far a picture may differ from an entry."""
-    words = "; ".join(f"{name}: {summary}" for name, summary in VARIANTS.items())
+    summaries = "; ".join(f"{name}: {summary}" for name, summary in VARIANTS.items())
     for option in reversed(
         (
             click.option(
@@ -248,15 +241,15 @@ def matching_options(command: F) -> F:
                 "skipped",
                 multiple=True,
                 type=click.Choice([*VARIANTS, "all"]),
-                help=f"Don't compare pictures in this way too; repeatable. {words}.",
+                help=f"Don't compare this variant of pictures; repeatable. {summaries}.",
             ),
             click.option(
                 "--review-threshold",
                 type=int,
                 callback=_useful_threshold,
                 metavar="BITS",
-                help="Also name for review what is so near by PDQ but no match, such as captions and slight "
-                f"crops; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
+                help="Report pictures within this PDQ distance of an entry for review, such as slight crops "
+                f"and captions; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
             ),
         )
     ):
@@ -283,7 +276,10 @@ def decoding_options(command: F) -> F:
                 type=click.Choice(["required", "auto", "off"]),
                 default="auto",
                 show_default=True,
-                help="Walls around picture decoding: insist on all, take what there is, or none.",
+                help=(
+                    "Sandbox for picture decoding: require all protections, use those that are available, or "
+                    "none."
+                ),
             ),
             click.option(
                 "--decoder-memory",
@@ -291,7 +287,7 @@ def decoding_options(command: F) -> F:
                 callback=positive,
                 default="1G",
                 show_default=True,
-                help="Memory that decoding one picture may take.",
+                help="Memory limit for decoding one picture.",
             ),
             click.option(
                 "--decoder-seconds",
@@ -299,7 +295,10 @@ def decoding_options(command: F) -> F:
                 callback=positive,
                 default=20.0,
                 show_default=True,
-                help="Processor time that decoding one picture may take; it may last 15 times as long.",
+                help=(
+                    "Processor time limit for decoding one picture; the limit of elapsed time is 15 times as "
+                    "long."
+                ),
             ),
             click.option(
                 "--max-pixels",
@@ -307,7 +306,7 @@ def decoding_options(command: F) -> F:
                 callback=positive,
                 default=64_000_000,
                 show_default=True,
-                help="Pictures in colours with more pixels are not decoded; grey ones may be larger.",
+                help="Colour pictures with more pixels are not decoded; greyscale pictures may be larger.",
             ),
         )
     ):

@@ -44,7 +44,7 @@ def deadline_options(command: F) -> F:
                 default=DEFAULT_DEADLINES.deadline,
                 show_default="24h",
                 metavar="TIME",
-                help="How long after it was found, or told of, a match must be gone.",
+                help="Time within which a match must be removed after the finding or the notice.",
             ),
             _option(
                 "--category-deadline",
@@ -52,7 +52,7 @@ def deadline_options(command: F) -> F:
                 multiple=True,
                 type=CategoryDeadlineParam(),
                 metavar="CATEGORY=TIME",
-                help="Another time for a category, such as A1=12h; repeatable.",
+                help="Different time for a category, such as A1=12h; repeatable.",
             ),
             _option(
                 "--review-deadline",
@@ -60,7 +60,7 @@ def deadline_options(command: F) -> F:
                 default=DEFAULT_DEADLINES.review_deadline,
                 show_default="7d",
                 metavar="TIME",
-                help="How long a review may wait. What is held has no clock.",
+                help="Time within which a `review` must be decided. `held` has no deadline.",
             ),
         )
     ):
@@ -68,7 +68,7 @@ def deadline_options(command: F) -> F:
     return command
 
 
-def take_deadlines(options: dict[str, Any]) -> CaseSettings:
+def pop_deadlines(options: dict[str, Any]) -> CaseSettings:
     """Take the deadline options out of a command's options.
 
     Raises:

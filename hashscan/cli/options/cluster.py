@@ -19,10 +19,13 @@ def certificate_options(command: F) -> F:
         (
             (
                 "--cluster-ca",
-                "Certificate of the authority that signs for the cluster, and for nothing else.",
+                "Certificate (PEM) of the certificate authority that signs for this cluster only.",
             ),
             ("--cluster-cert", "This machine's certificate."),
-            ("--cluster-key", "Its key, without a passphrase, readable by this user alone."),
+            (
+                "--cluster-key",
+                "Key (PEM) of this certificate, without a passphrase, readable by this user only.",
+            ),
         )
     ):
         kind = click.Path(path_type=Path, dir_okay=False)

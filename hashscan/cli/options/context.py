@@ -62,7 +62,7 @@ def customer_options(command: F) -> F:
         multiple=True,
         type=click.Choice(list(PANELS)),
         metavar="LAYOUT",
-        help="Say of each finding whose it is, by the folders of a hosting panel; repeatable. "
+        help="Name the customer of each finding, by the folders of a hosting panel; repeatable. "
         f"{', '.join(PANELS)}; see `hashscan customers`.",
     )(
         click.option(
@@ -70,8 +70,10 @@ def customer_options(command: F) -> F:
             "customer_rules",
             type=CustomersParam(),
             metavar="FILE",
-            help="Tables [[customer]] that say which paths, users and buckets are whose; the settings file "
-            "may hold them, too. They come before --customers.",
+            help=(
+                "Tables [[customer]]: the paths, users and buckets of each customer. The settings file "
+                "may contain them. They are tried before --customers."
+            ),
         )(command)
     )
 
@@ -83,8 +85,10 @@ def site_option(command: F) -> F:
         "site_rules",
         type=SitesParam(),
         metavar="FILE",
-        help="Tables [[site]] that say at which web address the world sees which folder or bucket; the "
-        "settings file may hold them, too.",
+        help=(
+            "Tables [[site]]: the web address of each public folder or bucket. The settings file may "
+            "contain them."
+        ),
     )(command)
 
 
@@ -94,8 +98,10 @@ def reporter_option(command: F) -> F:
         "--reporter",
         type=ReporterParam(),
         metavar="FILE",
-        help="A table [reporter] that says who tells others of what was found; the settings file may hold "
-        "it, too.",
+        help=(
+            "Table [reporter]: the name and address of the provider that sends reports to "
+            "authorities. The settings file may contain it."
+        ),
     )(command)
 
 

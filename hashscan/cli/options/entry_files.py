@@ -37,15 +37,15 @@ class EntriesCommand(HashscanCommand):
         super().format_epilog(ctx, formatter)
 
 
-def format_option(command: F) -> F:
+def entry_format_option(command: F) -> F:
     """Add --format to a command that reads a file of entries."""
     return click.option(
         "--format",
-        "form",
+        "format_name",
         type=click.Choice(list(LIST_FORMATS)),
         default="csv",
         show_default=True,
-        help="How the file is written; see below.",
+        help="Format of the file; see below.",
     )(command)
 
 
@@ -54,34 +54,34 @@ def category_option(command: F) -> F:
     return click.option(
         "--category",
         type=click.Choice(CATEGORIES),
-        help="Category of all entries, for formats that say nothing of it. `other` is for review only.",
+        help="Category of all entries, for formats without categories. `other` is for review only.",
     )(command)
 
 
 def print_left_out(left_out: Mapping[str, int], what: str) -> None:
     """Print how many records were left out, by reason."""
     for reason, count in sorted(left_out.items()):
-        print_message(f"hashscan: {count} {what} left out: {reason}")
+        print_message(f"hashscan: {count} {what} skipped: {reason}")
 
 
 @contextmanager
 def open_entries(
-    file: Path, form: str, category: str | None = None
+    file: Path, format_name: str, category: str | None = None
 ) -> Iterator[tuple[Iterator[EntryBlock], str]]:
     """Open a file of entries; yield its blocks, which are read on demand, and its name for error messages.
 
     Raises:
         UsageError: the file can't be opened, or --category is missing or not allowed with this format.
     """
-    kind = LIST_FORMATS[form]
+    kind = LIST_FORMATS[format_name]
     if kind.takes_category and category is None:
         raise UsageError(
-            f"the format {form} says nothing of categories",
-            advice=f"Say --category with one of {', '.join(CATEGORIES)}; look at the supplier's terms.",
+            f"the format {format_name} has no categories",
+            advice=f"Add --category with one of {', '.join(CATEGORIES)}; look at the supplier's terms.",
         )
     if category is not None and not kind.takes_category:
         raise UsageError(
-            f"the format {form} has categories of its own",
+            f"the format {format_name} has categories of its own",
             advice="Leave out --category, or use another format.",
         )
     reader = kind(category)

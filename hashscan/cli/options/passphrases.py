@@ -24,7 +24,9 @@ ROOT_PASSPHRASE_VARIABLE = "HASHSCAN_ROOT_PASSPHRASE"  # noqa: S105 - the name o
 def passphrase_options(command: F) -> F:
     """Add the options that say where the passphrase of the online keys comes from."""
     command = click.option(
-        "--no-passphrase", is_flag=True, help="The keys are not encrypted; whoever reads them can sign."
+        "--no-passphrase",
+        is_flag=True,
+        help="The keys are not encrypted; every user who can read them can sign.",
     )(command)
     return click.option(
         "--passphrase-file",
@@ -57,7 +59,7 @@ def online_passphrase(file: Path | None, none: bool, *, new: bool = False) -> by
     if not sys.stdin.isatty():
         raise UsageError(
             "the keys' passphrase is not given",
-            advice=f"Name --passphrase-file, set {PASSPHRASE_VARIABLE}, or say --no-passphrase.",
+            advice=f"Name --passphrase-file, set {PASSPHRASE_VARIABLE}, or use --no-passphrase.",
         )
     return _typed("Passphrase of the keys", confirmed=new)
 

@@ -36,8 +36,10 @@ def act_on_option(command: F) -> F:
         table="quarantine",
         multiple=True,
         type=click.Choice(list(map(str, Weak))),
-        help="Also move files on the word of local lists, of lists past their expiry, or of test entries; "
-        "repeatable. By default only fresh, signed lists are trusted so far.",
+        help=(
+            "Also move files that match only local lists, lists past their expiry, or test entries; "
+            "repeatable. Default: only fresh, signed lists."
+        ),
     )(command)
 
 
@@ -47,8 +49,10 @@ def policy_options(command: F) -> F:
         "--policy",
         type=PolicyParam(),
         metavar="FILE",
-        help="Tables [[policy]] that say which matches are only reported, held, for review, or may be moved; "
-        "the settings file may hold them, too. Without any, all are only reported.",
+        help=(
+            "Tables [[policy]]: which matches are only reported, held, for review, or may be moved. "
+            "The settings file may contain them. Default: all are only reported."
+        ),
     )(act_on_option(command))
 
 

@@ -21,29 +21,31 @@ def neighbour_options(command: F) -> F:
             click.option(
                 "--background/--foreground",
                 default=None,
-                help="Take processors and disks only when nobody else wants them (nice 19, idle I/O). By "
-                "default where standard error is no terminal, as under cron.",
+                help=(
+                    "Use processors and disks only when they are idle (nice 19, idle I/O). Default: on if "
+                    "standard error is not a terminal, as under cron."
+                ),
             ),
             click.option(
                 "--limit-rate",
                 type=SizeParam(),
                 callback=positive,
                 metavar="SIZE",
-                help="Read or download at most so many bytes a second, all workers together; such as 20M.",
+                help="Read or download at most this many bytes per second, in all workers; such as 20M.",
             ),
             click.option(
                 "--limit-files",
                 type=float,
                 callback=positive,
                 metavar="NUMBER",
-                help="Open at most so many files or objects a second, all workers together.",
+                help="Open at most this many files or objects per second, all workers together.",
             ),
             click.option(
                 "--max-load",
                 type=float,
                 callback=positive,
                 metavar="NUMBER",
-                help="Wait while the load average over a minute, less what this sweep adds to it, is higher.",
+                help="Pause while the one-minute load average, without the load of this scan, is higher.",
             ),
         )
     ):

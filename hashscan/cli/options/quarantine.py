@@ -26,28 +26,36 @@ def quarantine_options(command: F) -> F:
                 "--retain-min",
                 type=DurationParam(),
                 metavar="TIME",
-                help="How long evidence must be kept, such as 90d. No default: the law says.",
+                help="Minimum retention of evidence, such as 90d. No default: it depends on the law.",
             ),
             _option(
                 "--destroy-by",
                 type=DurationParam(),
                 metavar="TIME",
-                help="How long it may be kept at most, such as 365d. No default: the law says.",
+                help=(
+                    "Maximum retention of evidence, such as 365d. It depends on the law, so it has no "
+                    "default."
+                ),
             ),
             _option(
-                "--place",
-                "places",
+                "--quarantine-dir",
+                "quarantine_dirs",
                 multiple=True,
                 metavar="FOLDER|URL",
-                help="Keep what is found on this folder's file system beneath it; repeatable, root only. "
-                "Objects are kept in the first of them, or in another bucket where its URL is given.",
+                help=(
+                    "Quarantine folder for files on the same filesystem; repeatable, for root only. Objects "
+                    "are stored in the first folder, or in another bucket if its URL is given."
+                ),
             ),
             _option(
                 "--leave-note",
                 "note",
                 type=click.Path(path_type=Path, dir_okay=False),
                 metavar="FILE",
-                help="Leave the text of this file in place of each; it tells the customer that you know.",
+                help=(
+                    "Leave the text of this file in place of each moved file; it shows the customer that the "
+                    "file was found."
+                ),
             ),
             _option(
                 "--breaker-owners",
@@ -56,7 +64,10 @@ def quarantine_options(command: F) -> F:
                 default=_LIMITS.owners,
                 show_default=True,
                 metavar="NUMBER",
-                help="Hold all that only entries accuse which hit files of more owners (users, or buckets).",
+                help=(
+                    "Hold matches of entries that match files of more owners (users or buckets), unless "
+                    "another entry matches too."
+                ),
             ),
             _option(
                 "--breaker-files",
@@ -65,7 +76,7 @@ def quarantine_options(command: F) -> F:
                 default=_LIMITS.files,
                 show_default=True,
                 metavar="NUMBER",
-                help="Hold all that only entries accuse which hit more files.",
+                help="Hold matches of entries that match more files, unless another entry matches too.",
             ),
         )
     ):

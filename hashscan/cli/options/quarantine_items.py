@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from hashscan.quarantine.store import Quarantine
 
 
-def print_quarantine_message(words: str) -> None:
+def print_quarantine_message(message: str) -> None:
     """Print a message of the quarantine, escaped, on standard error."""
-    print_message(f"hashscan: {escape_control(words)}")
+    print_message(f"hashscan: {escape_control(message)}")
 
 
 def open_stores(endpoint: str | None = None, place: str | None = None) -> Stores:
@@ -54,7 +54,7 @@ def selected_items(names: tuple[str, ...], everything: bool, known: dict[str, It
     from hashscan.quarantine.items import KEPT
 
     if bool(names) is everything:
-        raise UsageError("it takes ITEMs or --all", advice="Name ITEMs, or say --all.")
+        raise UsageError("no items are named", advice="Name ITEMs, or use --all, but not both.")
     return items_by_prefix(names, known) if names else [item for item in known.values() if item.state in KEPT]
 
 

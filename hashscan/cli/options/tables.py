@@ -52,7 +52,9 @@ class TablesParam(click.ParamType[T]):
         _, _, tables = read_file(path, {})
         for key in tables:
             if key != self.name:
-                raise UsageError(f"{path}: {key!r} has no place there", advice=f"It holds {begin} alone.")
+                raise UsageError(
+                    f"{path}: {key!r} does not belong there", advice=f"It contains only {begin}."
+                )
         if self.name not in tables:
-            raise UsageError(f"{path} holds no {self.name}", advice=f"Begin with a line {begin}.")
+            raise UsageError(f"{path} contains no {self.name}", advice=f"Begin with a line {begin}.")
         return self.read(tables[self.name], str(path))

@@ -60,10 +60,10 @@ class ActivationCheck:
             reach = reach_of(self._state, compared.changes(), _MATTERS)
         except OutputError as error:
             # The next scan reads everything again, and holds matches of an entry that hits too many files.
-            self._say(f"WARNING: its new entries could not be compared with what sweeps know: {error}")
+            self._say(f"WARNING: its new entries could not be compared with what scans know: {error}")
             return True
         if reach is None:
-            self._say("no sweep has remembered anything that its new entries could be compared with")
+            self._say("no scan has remembered anything that its new entries could be compared with")
             return True
         for algorithm, entries in sorted(reach.left_out.items()):
             self._say(f"{entries} new entries of {algorithm} were not compared with known files")

@@ -46,7 +46,7 @@ def import_report_into_ledger(state: Path, record: Path | None) -> bool:
     from hashscan.cases.report_import import import_report
 
     if record is None:
-        print_message("hashscan: its findings become cases by `hashscan cases import REPORT`")
+        print_message("hashscan: to make cases of its findings, run `hashscan cases import REPORT`")
         return True
     try:
         with Ledger(state) as ledger:

@@ -30,13 +30,13 @@ _WIDTH = 78
 _DESCRIPTION = """\
 hashscan walks a filesystem or lists a bucket, computes exact and perceptual hashes of what is there,
 compares them with signed hash lists that were downloaded before, and writes a report. Nobody looks at a
-picture, and no report holds one. A sweep reads; it moves nothing unless told to, and deletes nothing.
+picture, and no report holds one. A scan reads; it moves nothing unless told to, and deletes nothing.
 
 Every option can be given as a variable or in the settings file, too; see ENVIRONMENT and FILES."""
 _EXAMPLES = (
     ("See that the whole chain works on this machine:", "hashscan selftest"),
     (
-        "Get a list, and sweep:",
+        "Get a list, and scan:",
         "hashscan lists add national https://lists.example.org/national --root national-root.json\n"
         "hashscan lists pull national\n"
         "hashscan scan /var/www",
@@ -55,7 +55,7 @@ _ENVIRONMENT = (
 )
 _FILES = (
     ("/etc/hashscan/hashscan.toml", "The settings file where no other is named; see `hashscan config init`."),
-    ("/var/lib/hashscan", "The state folder of root: lists, reports, what sweeps remember, quarantine."),
+    ("/var/lib/hashscan", "The state folder of root: lists, reports, what scans remember, quarantine."),
     ("~/.local/state/hashscan", "The state folder of other users."),
 )
 _PRECEDENCE = """\

@@ -25,6 +25,7 @@ from hashscan.errors import (
 from hashscan.model import ListInfo
 from hashscan.settings.alerts import AlertSettings
 from hashscan.settings.cases import CaseSettings
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.alerts.alert import Alert
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 def send_alerts(
     state: Path,
-    alarms: AlertSettings,
+    alerts: AlertSettings,
     cases: CaseSettings,
     *,
     seen: Iterable[ListInfo] = (),
@@ -48,29 +49,29 @@ def send_alerts(
 
     Args:
         state: state folder.
-        alarms: channels, and what is sent.
+        alerts: channels, and what is sent.
         cases: deadlines of cases.
         seen: hash lists that were verified just now.
         others: further alerts.
         instead: alerts that are sent as well if the ledger can't be used.
         run: figures of a scan that the ledger may not know.
     """
-    if not alarms.any_channel and alarms.metrics is None:
+    if not alerts.any_channel and alerts.metrics is None:
         return
     from hashscan.alerts.notifier import Notifier
 
     try:
-        send_alerts_or_raise(state, alarms, cases, seen=seen, others=others, run=run)
+        send_alerts_or_raise(state, alerts, cases, seen=seen, others=others, run=run)
     except LockedError as error:
         _say_trouble(error)
     except HashscanError as error:
         _say_trouble(error)
-        _send_without_ledger(Notifier(alarms, cases), alarms, (*others, *instead), run)
+        _send_without_ledger(Notifier(alerts, cases), alerts, (*others, *instead), run)
 
 
 def send_alerts_or_raise(
     state: Path,
-    alarms: AlertSettings,
+    alerts: AlertSettings,
     cases: CaseSettings,
     *,
     seen: Iterable[ListInfo] = (),
@@ -81,7 +82,7 @@ def send_alerts_or_raise(
     """Send the alerts that are due, and write the metrics; for a command that does only this.
 
     Args:
-        state, alarms, cases, seen, others, run: see `tell`.
+        state, alerts, cases, seen, others, run: see `tell`.
         at_once: also try channels that have failed not long ago.
 
     Returns:
@@ -98,32 +99,32 @@ def send_alerts_or_raise(
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.sync import sync
 
-    teller = Notifier(alarms, cases)
+    teller = Notifier(alerts, cases)
     delivered = None
     lists = collect_list_metrics(state, datetime.now(UTC), seen)
     with Ledger(state) as ledger:
         for trouble in sync(ledger, state).troubles:
             print_message(f"hashscan: the ledger of cases is not up to date: {escape_control(str(trouble))}")
         try:
-            if alarms.any_channel:
+            if alerts.any_channel:
                 delivered = teller.notify(ledger, state, lists, others, at_once=at_once)
                 print_failed_deliveries(delivered)
             elif others:
                 teller.store(ledger, others)
         finally:
-            if alarms.metrics is not None:
+            if alerts.metrics is not None:
                 figures = collect_metrics(ledger, state, DeadlineCalculator(cases), time.time(), lists)
-                write_metrics(alarms.metrics, figures.with_run(run))
+                write_metrics(alerts.metrics, figures.with_run(run))
     return delivered
 
 
 def _say_trouble(error: HashscanError) -> None:
-    print_message(f"hashscan: alarms and metrics: {escape_control(str(error))}\n  {error.remedy}")
+    print_message(f"hashscan: alerts and metrics: {escape_control(str(error))}\n  {error.remedy}")
 
 
 def send_pull_alerts(
     state: Path,
-    alarms: AlertSettings,
+    alerts: AlertSettings,
     cases: CaseSettings,
     troubles: Iterable[tuple[str, HashscanError]],
 ) -> None:
@@ -131,7 +132,7 @@ def send_pull_alerts(
 
     Args:
         state: state folder.
-        alarms: channels, and what is sent.
+        alerts: channels, and what is sent.
         cases: deadlines of cases.
         troubles: lists whose pull failed, and the errors. An unreachable server raises no alert: the pull is
             tried again, and there is an alert when the list becomes stale.
@@ -141,33 +142,33 @@ def send_pull_alerts(
     # A name that no list can have was mistyped, and the user has already seen the error.
     lists = [(name, error) for name, error in troubles if LIST_NAME.fullmatch(name)]
     grave = [(name, error) for name, error in lists if error.exit_code != EXIT_UNREACHABLE]
-    quiet = not alarms.any_channel and alarms.metrics is None
+    quiet = not alerts.any_channel and alerts.metrics is None
     if quiet and not grave:
         return
     from hashscan.alerts.builder import list_failure_alert
     from hashscan.alerts.notifier import Notifier
 
     others = [
-        list_failure_alert(name, error.exit_code, str(error), time.time(), details=alarms.details)
+        list_failure_alert(name, error.exit_code, str(error), time.time(), details=alerts.details)
         for name, error in grave
     ]
     if quiet:
-        _store_alerts(state, Notifier(alarms, cases), others)
+        _store_alerts(state, Notifier(alerts, cases), others)
     else:
-        send_alerts(state, alarms, cases, others=others)
+        send_alerts(state, alerts, cases, others=others)
 
 
-def _store_alerts(state: Path, teller: Notifier, alarms: Sequence[Alert]) -> None:
+def _store_alerts(state: Path, teller: Notifier, alerts: Sequence[Alert]) -> None:
     """Store alerts in the ledger, for a later command that has channels."""
     from hashscan.cases.ledger import Ledger
 
     # The failure itself is printed already; an error of the ledger must not hide it.
     with suppress(OutputError), Ledger(state) as ledger:
-        teller.store(ledger, alarms)
+        teller.store(ledger, alerts)
 
 
 def _send_without_ledger(
-    teller: Notifier, alarms: AlertSettings, others: Sequence[Alert], run: ScanMetrics | None
+    teller: Notifier, alerts: AlertSettings, others: Sequence[Alert], run: ScanMetrics | None
 ) -> None:
     """Send alerts and write metrics where there is no ledger, or no usable one."""
     from hashscan.alerts.metrics_file import write_metrics
@@ -177,10 +178,10 @@ def _send_without_ledger(
         if others and teller.channels:
             for words in teller.notify_without_state(others).failures:
                 print_message(
-                    f"hashscan: an alarm was not delivered, and is not kept: {escape_control(words)}"
+                    f"hashscan: an alert was not delivered and is not stored: {escape_control(words)}"
                 )
-        if alarms.metrics is not None:
-            write_metrics(alarms.metrics, Metrics().with_run(run))
+        if alerts.metrics is not None:
+            write_metrics(alerts.metrics, Metrics().with_run(run))
     except HashscanError as error:
         _say_trouble(error)
 
@@ -188,10 +189,11 @@ def _send_without_ledger(
 def print_failed_deliveries(delivered: DeliveryResult) -> None:
     """Print which deliveries failed, and how many alerts wait."""
     for words in delivered.failures:
-        print_message(f"hashscan: an alarm was not delivered by {escape_control(words)}")
+        print_message(f"hashscan: an alert was not delivered by {escape_control(words)}")
     if delivered.waiting:
         print_message(
-            f"hashscan: alarms that wait and are tried again: {delivered.waiting}; see `hashscan alarms list`"
+            f"hashscan: {plural(delivered.waiting, 'alert waits', 'alerts wait')} for another attempt; "
+            "see `hashscan alerts list`"
         )
 
 
@@ -203,13 +205,13 @@ class ScanAlerts:
     """
 
     def __init__(
-        self, state: Path | None, alarms: AlertSettings, cases: CaseSettings, *, known: bool, followed: bool
+        self, state: Path | None, alerts: AlertSettings, cases: CaseSettings, *, known: bool, followed: bool
     ) -> None:
         """Set where alerts go.
 
         Args:
             state: state folder of the scan; None if it leaves nothing behind.
-            alarms: channels, and what is sent.
+            alerts: channels, and what is sent.
             cases: deadlines of cases.
             known: whether the scan is a rescan, which reads no file.
             followed: whether its findings become cases.
@@ -218,7 +220,7 @@ class ScanAlerts:
         self._known = known
         self.followed = followed
         """Whether the findings become cases, or have become cases."""
-        self._alarms = alarms
+        self._alerts = alerts
         self._cases = cases
         self._outcome: ScanResult | None = None
         self._exit_code: int | None = None
@@ -234,35 +236,35 @@ class ScanAlerts:
         return code
 
     def __enter__(self) -> ScanAlerts:
-        if self._alarms.any_channel:
+        if self._alerts.any_channel:
             from hashscan.alerts.notifier import Notifier
 
-            Notifier(self._alarms, self._cases).check()
+            Notifier(self._alerts, self._cases).check()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        quiet = not self._alarms.any_channel and self._alarms.metrics is None
+        quiet = not self._alerts.any_channel and self._alerts.metrics is None
         if quiet and (error is None or self._state is None):
             return
         from hashscan.alerts.builder import failure_alert, outcome_alerts
         from hashscan.alerts.notifier import Notifier
 
-        now, details = time.time(), self._alarms.details
+        now, details = time.time(), self._alerts.details
         others = [] if error is None else self._failure(error, now)
         if quiet:
             assert self._state is not None
-            _store_alerts(self._state, Notifier(self._alarms, self._cases), others)
+            _store_alerts(self._state, Notifier(self._alerts, self._cases), others)
             return
         run = self._run(error, now)
         found: list[Alert] = []
         if self._outcome is not None:
             found += outcome_alerts(self._outcome, f"{self._began:.6f}", details=details)
         if self._state is None:
-            _send_without_ledger(Notifier(self._alarms, self._cases), self._alarms, (*others, *found), run)
+            _send_without_ledger(Notifier(self._alerts, self._cases), self._alerts, (*others, *found), run)
             return
-        words = "The ledger of cases can't be used, so nobody is told of cases."
+        words = "The ledger of cases can't be used, so no alerts about cases are sent."
         instead = [failure_alert(EXIT_OUTPUT, words, now, details=details)]
         if self.followed:
             instead = [*found, *instead]
@@ -270,7 +272,7 @@ class ScanAlerts:
             others += found
         seen = () if self._outcome is None else self._outcome.lists
         send_alerts(
-            self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run
+            self._state, self._alerts, self._cases, seen=seen, others=others, instead=instead, run=run
         )
 
     def _failure(self, error: BaseException, now: float) -> list[Alert]:
@@ -284,7 +286,7 @@ class ScanAlerts:
         if code == EXIT_USAGE and sys.stderr.isatty():
             return []
         words = str(error) if ours else type(error).__name__
-        return [failure_alert(code, words, now, details=self._alarms.details)]
+        return [failure_alert(code, words, now, details=self._alerts.details)]
 
     def _run(self, error: BaseException | None, now: float) -> ScanMetrics | None:
         """Return the figures of the scan; None for a rescan, or if another scan holds the lock."""

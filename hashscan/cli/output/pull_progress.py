@@ -49,7 +49,7 @@ class PullProgress:
         if now - self._shown >= progress.LINE_SECONDS:
             self._shown = now
             of = f" of {human_bytes(self._total)}" if self._total is not None else ""
-            print_message(f"hashscan: list {self._name}: {human_bytes(self._received)}{of} fetched")
+            print_message(f"hashscan: list {self._name}: {human_bytes(self._received)}{of} downloaded")
 
     def __enter__(self) -> PullProgress:
         return self

@@ -19,6 +19,7 @@ from hashscan.scan.origins import source_modules
 from hashscan.scan.throttle.background import lower_priority
 from hashscan.scan.workers.forkserver import warm_up
 from hashscan.settings.scan import ScanSettings
+from hashscan.text import plural
 
 
 def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
@@ -60,7 +61,7 @@ def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
     if outcome.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and outcome.summary.accepted.total():
         meaning += ", but what is accepted"
     print_message(
-        f"hashscan: {part}{outcome.summary.files} files{unchanged}, "
+        f"hashscan: {part}{plural(outcome.summary.files, 'file')}{unchanged}, "
         f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
         f"exit {outcome.exit_code} ({meaning})"
     )
@@ -73,17 +74,17 @@ def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
         )
     if settings.files_from is not None and not outcome.summary.files:
         where = "" if settings.shard is None else " of this shard"
-        print_message(f"hashscan: --files-from named no file{where}, so there was nothing to check")
+        print_message(f"hashscan: --files-from named no file{where}; nothing was checked")
     if settings.known:
-        print_message("hashscan: no file was looked at: these are verdicts on what earlier sweeps have read")
+        print_message("hashscan: no file was read; the verdicts are for the cached digests of earlier scans")
     if outcome.shortcomings:
         print_message(f"hashscan: incomplete: {escape_control(', '.join(outcome.shortcomings))}")
     if outcome.only_test:
-        print_message("hashscan: only test entries were matched; this says nothing about real material")
+        print_message("hashscan: only test entries matched; real material was not found")
     elif tests := outcome.summary.test_findings:
         print_message(
             f"hashscan: findings by test entries only: {tests} of {outcome.summary.findings}; "
-            "these say nothing about real material"
+            "they are not real material"
         )
     for report in outcome.reports:
         print_message(f"hashscan: report: {report}")
@@ -105,11 +106,11 @@ def _ctime_warnings(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:
     if number := ctime[CtimeTrust.FILESYSTEM]:
         yield (
             f"{number} files are on filesystems whose ctimes prove nothing (tmpfs, overlay, FUSE, network, "
-            "xfs), and are read by every sweep; see --trust-ctime"
+            "xfs), and are read by every scan; see --trust-ctime"
         )
     if number := ctime[CtimeTrust.WRITER]:
         yield (
-            f"{number} files were open for writing, or mapped so, when they were read: the next sweep reads "
+            f"{number} files were open for writing, or mapped so, when they were read: the next scan reads "
             "them again"
         )
     if number := ctime[CtimeTrust.UNPROVEN]:

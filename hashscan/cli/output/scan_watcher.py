@@ -52,7 +52,7 @@ class TerminalObserver(Observer):
             if info.problem is not None:
                 print_message(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
             elif info.state is TrustState.LOCAL:
-                print_message(f"hashscan: list {info.name} is local: nobody has signed it")
+                print_message(f"hashscan: list {info.name} is local and not signed")
 
     def exceptions_loaded(self, exceptions: Exceptions) -> None:
         """Print how many entries are excepted, and which exceptions have ended."""
@@ -60,7 +60,7 @@ class TerminalObserver(Observer):
 
     def unfinished_report_renamed(self, path: Path) -> None:
         """Print the path of the report that a killed scan left."""
-        print_message(f"hashscan: a killed sweep left its report unfinished; it is kept as {path}")
+        print_message(f"hashscan: the incomplete report of a killed scan is kept as {path}")
 
     def message(self, message: str) -> None:
         """Print a message, above the progress bar if there is one."""
@@ -90,7 +90,7 @@ class TerminalObserver(Observer):
         """Keep the first findings, and count them by customer; print the date of an inventory."""
         if record["type"] == "sweep" and "inventory" in record:
             created = record["inventory"]["created"]
-            print_message(f"hashscan: the inventory is of {created}; what came later is not swept")
+            print_message(f"hashscan: the inventory is from {created}; later objects are not scanned")
         if record["type"] == "finding":
             customer = str(record.get("customer", ""))
             if customer in self.customers or len(self.customers) < _CUSTOMERS_KEPT:

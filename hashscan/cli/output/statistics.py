@@ -67,7 +67,7 @@ def _checked(console: Console, statistics: Statistics, unit: Unit) -> None:
         (unit.value, "complete", "incomplete", "failed", "files", "read"),
         statistics,
         lambda f: (
-            *(_count(f.sweeps[outcome]) for outcome in Outcome),
+            *(_count(f.scans[outcome]) for outcome in Outcome),
             _count(f.files),
             human_bytes(f.bytes),
         ),

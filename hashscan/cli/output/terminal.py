@@ -128,7 +128,7 @@ def show_open_findings(standing: Sequence[Mapping[str, Any]]) -> None:
     """Draw the first open findings of earlier scans whose files this scan did not check."""
     if standing:
         show_table(
-            "earlier findings that stand, though this sweep did not come by them",
+            "open findings of earlier scans that this scan did not reach",
             ("verdict", "path", "because", "last found"),
             ((str(f["was"]), str(f["path"]), str(f["because"]), str(f["last"])) for f in standing),
         )

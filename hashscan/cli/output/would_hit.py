@@ -30,7 +30,7 @@ def print_hits(name: str, compared: Difference, state: Path) -> None:
                 record = {"list": name, **hit_record(hits.nearest[file.content], file)}
                 sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
     for algorithm, entries in sorted(hits.left_out.items()):
-        print_message(f"hashscan: list {name}: {entries} new entries of {algorithm} were not looked up")
+        print_message(f"hashscan: list {name}: {entries} new entries of {algorithm} were not compared")
     shown = f", the first {_FILES_SHOWN} of them shown" if count > _FILES_SHOWN else ""
     entries_hit = "entry hits" if hits.entries == 1 else "entries hit"
     files = "1 known file" if count == 1 else f"{count} known files"

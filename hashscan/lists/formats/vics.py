@@ -41,7 +41,7 @@ class VicsFormat(ListFormat):
             if number == 1 and not isinstance(context, str):
                 raise LineError(
                     1,
-                    "neither @odata.context nor odata.metadata stands before value",
+                    "neither @odata.context nor odata.metadata comes before value",
                     "Export it as VICS JSON",
                 )
             category = _category(number, media.get("Category"))

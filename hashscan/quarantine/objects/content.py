@@ -154,9 +154,11 @@ def describe_if_unaltered(
     """
     item = unlisted_item(key) if known is None else unlisted_item(key, known.etag, known.version)
     try:
-        told = call_with_retries(lambda: store.describe(item))
-        with fetched(store, unlisted_item(key, told.etag, told.version, told.size), folder) as file:
-            return told if digests_of(file)["sha256"] == sha256 else None
+        described = call_with_retries(lambda: store.describe(item))
+        with fetched(
+            store, unlisted_item(key, described.etag, described.version, described.size), folder
+        ) as file:
+            return described if digests_of(file)["sha256"] == sha256 else None
     except QuarantineSkipped as error:
         if error.outcome is Outcome.REFUSED:
             raise
@@ -175,8 +177,10 @@ def drop(store: ChangeableStore, key: bytes, known: ObjectDescription | None = N
         QuarantineSkipped: it can't be deleted.
     """
     try:
-        told = known if known is not None else call_with_retries(lambda: store.describe(unlisted_item(key)))
-        call_with_retries(lambda: store.delete(unlisted_item(key, told.etag, told.version)))
+        described = (
+            known if known is not None else call_with_retries(lambda: store.describe(unlisted_item(key)))
+        )
+        call_with_retries(lambda: store.delete(unlisted_item(key, described.etag, described.version)))
     except QuarantineSkipped as error:
         if error.outcome is not Outcome.GONE:
             raise

@@ -84,8 +84,8 @@ class CopyStorage:
         """
         if item.in_bucket:
             store, key = self._there(item)
-            told = call_with_retries(lambda: store.describe(_identified(item, key)))
-            exact = unlisted_item(key, told.etag, told.version, told.size)
+            described = call_with_retries(lambda: store.describe(_identified(item, key)))
+            exact = unlisted_item(key, described.etag, described.version, described.size)
             with fetched(store, exact, self._spare) as file:
                 _expect(item, file)
                 yield file
@@ -132,8 +132,8 @@ class CopyStorage:
         """
         if item.in_bucket:
             store, key = self._there(item)
-            told = call_with_retries(lambda: store.describe(unlisted_item(key)))
-            return {"etag": told.etag, "version": told.version}
+            described = call_with_retries(lambda: store.describe(unlisted_item(key)))
+            return {"etag": described.etag, "version": described.version}
         place = self._place(item)
         try:
             copy = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)

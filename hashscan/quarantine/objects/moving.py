@@ -45,11 +45,11 @@ def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: R
         raise QuarantineSkipped(Outcome.REFUSED, "it names no object")
     place = _place(quarantine, request.path)
     seen = request.identity if isinstance(request.identity, ObjectIdentity) else ObjectIdentity()
-    told = call_with_retries(lambda: store.describe(unlisted_item(key, seen.etag, seen.version)))
-    exact = unlisted_item(key, told.etag, told.version, told.size)
+    described = call_with_retries(lambda: store.describe(unlisted_item(key, seen.etag, seen.version)))
+    exact = unlisted_item(key, described.etag, described.version, described.size)
     with fetched(store, exact, quarantine.places.own.path) as file:
         digests = digests_of(file)
-        if request.sha256 not in {None, digests["sha256"]} and not _stored_otherwise(told):
+        if request.sha256 not in {None, digests["sha256"]} and not _stored_otherwise(described):
             raise QuarantineSkipped(Outcome.CHANGED, "its content is not what was found")
         name = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
         record = {
@@ -59,7 +59,7 @@ def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: R
             "way": "object",
             "place": path_fields(place),
             "endpoint": stores.endpoint,
-            "object": _facts(told),
+            "object": _facts(described),
             "digests": digests,
             "accusation": request.accusation,
             **retention.terms(datetime.now(UTC)),
@@ -176,17 +176,17 @@ def _place(quarantine: Quarantine, url: bytes) -> bytes:
     return place
 
 
-def _facts(told: ObjectDescription) -> dict[str, Any]:
+def _facts(described: ObjectDescription) -> dict[str, Any]:
     return {
-        "etag": told.etag,
-        "version": told.version,
-        "size": told.size,
-        "modified": told.modified,
-        "properties": told.properties,
-        "unread": list(told.unread),
+        "etag": described.etag,
+        "version": described.version,
+        "size": described.size,
+        "modified": described.modified,
+        "properties": described.properties,
+        "unread": list(described.unread),
     }
 
 
-def _stored_otherwise(told: ObjectDescription) -> bool:
+def _stored_otherwise(described: ObjectDescription) -> bool:
     """Return True if scans read other bytes than are stored, so that digests can't be compared."""
-    return " " in told.etag
+    return " " in described.etag

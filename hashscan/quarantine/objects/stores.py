@@ -63,7 +63,7 @@ class Stores:
             except (QuarantineSkipped, HashscanError) as error:
                 raise UsageError(
                     f"evidence can't be kept there: {error}",
-                    advice="Name a bucket: --place s3://BUCKET/PREFIX.",
+                    advice="Name a bucket: --quarantine-dir s3://BUCKET/PREFIX.",
                 ) from error
             above = prefix.strip(b"/")
             self.place = source.url(container, above + b"/" + FOLDER_NAME if above else FOLDER_NAME)
@@ -106,7 +106,7 @@ class Stores:
                 if self.container_of(url) == own:
                     raise UsageError(
                         f"evidence must lie in another bucket than what is found in {own.decode()}",
-                        advice="Name a bucket with --place that nobody but you can reach.",
+                        advice="Name a bucket with --quarantine-dir that nobody but you can reach.",
                     )
 
     def _parsed(self, url: bytes) -> tuple[type[ObjectSource], str, bytes]:

@@ -49,16 +49,16 @@ def headline(summary: Record | None, counts: Mapping[str, int | None], standing:
         if summary is not None and summary.get("only_test_entries"):
             what = "test entries"
         words = f"{_files(found)} {'matches' if found == 1 else 'match'} {what}"
-        return Headline(words + (", and the sweep is incomplete" if short else ""), "bad")
-    end = ", and the sweep is incomplete" if short else ""
+        return Headline(words + (", and the scan is incomplete" if short else ""), "bad")
+    end = ", and the scan is incomplete" if short else ""
     if held:
         return Headline(f"{_files(held)} would match and {'is' if held == 1 else 'are'} held{end}", "doubt")
     if review:
-        return Headline(f"{_files(review)} for a person to look into{end}", "doubt")
+        return Headline(f"{_files(review)} for review{end}", "doubt")
     if standing:
-        return Headline(f"Nothing new found; {_findings(standing)} from before", "doubt")
+        return Headline(f"Nothing new found; {_findings(standing)} of earlier scans still open", "doubt")
     return Headline(
-        "Nothing found, but the sweep is incomplete" if short else "Nothing found",
+        "Nothing found, but the scan is incomplete" if short else "Nothing found",
         "doubt" if short else "good",
     )
 
@@ -78,12 +78,12 @@ def shortcomings(summary: Record | None) -> list[str]:
 
 
 def steps(
-    sweep: Record, summary: Record | None, counts: Mapping[str, int | None], standing: int
+    scan: Record, summary: Record | None, counts: Mapping[str, int | None], standing: int
 ) -> list[Step]:
     """Return the steps to take next, the most urgent first; empty if there are none.
 
     Args:
-        sweep: the first record.
+        scan: the first record.
         summary: the last record; None if the scan was killed.
         counts: number of files by verdict.
         standing: number of earlier findings that the scan did not reach.
@@ -93,7 +93,7 @@ def steps(
         *_of_findings(end, counts, standing),
         *_of_quarantine(end),
         *_of_breaker(table(end, "breaker")),
-        *_of_lists(sweep),
+        *_of_lists(scan),
         *_of_the_rest(summary, counts),
     ]
 
@@ -104,39 +104,39 @@ def _of_findings(end: Record, counts: Mapping[str, int | None], standing: int) -
         if end.get("only_test_entries"):
             yield Step(
                 f"Nothing real could be found: {_files(found)} matched test entries",
-                "The lists in use hold nothing but test entries. Add an authority's list, and sweep again.",
+                "The lists in use have only test entries. Add an authority's list, and scan again.",
                 ("hashscan lists add",),
             )
         elif moved < found:
             yield Step(
                 f"Act on {_files(found - moved)}",
-                "Don't open what was found. Tell the authority or hotline that you report to and the "
-                "customer as the law asks, keep as evidence what it makes you keep, and see to it that "
-                "nobody can reach it any more. The clock runs since it was found.",
+                "Don't open the files. Notify the authority or hotline that you report to, and the customer, "
+                "as the law requires. Keep the required evidence, and make the files unreachable. "
+                "The deadline counts from the time of the finding.",
                 ("hashscan cases due", "hashscan quarantine add"),
             )
         if moved:
             yield Step(
                 f"Report {_files(moved)} moved into quarantine",
-                "Nobody can reach what was moved. It is kept as evidence until its term ends.",
+                "The moved files are not reachable. They are kept as evidence until their retention ends.",
                 ("hashscan quarantine list",),
             )
     if held := counts[Verdict.HELD]:
         yield Step(
-            f"Find out why {_files(held)} {'is' if held == 1 else 'are'} held",
-            "The details of each say why: the content is known to be good or was put back, the entry is "
-            "excepted here, or it hits so much that it can't be right. Nothing is done until you decide.",
+            f"Check why {_files(held)} {'is' if held == 1 else 'are'} held",
+            "The details of each file give the reason: the content is known-good or was restored, the entry "
+            "is excepted here, or the entry matches too many files. Nothing is moved until you decide.",
         )
     if review := counts[Verdict.REVIEW]:
         yield Step(
-            f"Look into {_files(review)} for review",
-            "What speaks against such a file is too weak to accuse it. Look at the account and at other "
-            "findings beside it, ask the list's owner, and don't open the picture.",
+            f"Review {_files(review)}",
+            "The evidence against such a file is too weak for a match. Look at the account and at its other "
+            "findings, ask the list's owner, and don't open the picture.",
         )
     if standing:
         yield Step(
-            f"Remember {_findings(standing)} from before",
-            "This sweep did not come by what was found then. It stands until a sweep does.",
+            f"Note {_findings(standing)} of earlier scans",
+            "This scan did not reach these files. The findings stay open until a scan does.",
         )
 
 
@@ -144,7 +144,7 @@ def _of_quarantine(end: Record) -> Iterator[Step]:
     withdrawn = end.get("withdrawn")
     if isinstance(withdrawn, list) and withdrawn:
         yield Step(
-            f"Put back {_files(len(withdrawn))} that nothing accuses any more",
+            f"Restore {_files(len(withdrawn))} that no entry matches any more",
             "Their entries were withdrawn from the lists since they were moved into quarantine.",
             ("hashscan quarantine restore --withdrawn",),
         )
@@ -160,19 +160,19 @@ def _of_breaker(breaker: Record) -> Iterator[Step]:
     more = f" and {entries - _NAMED} more" if entries > _NAMED else ""
     yield Step(
         f"Ask the list's owner about {'an entry' if entries == 1 else f'{number(entries)} entries'}",
-        f"Too much is hit for it to be right, so it is held: {names}{more}. You may withhold an entry "
-        "until its owner has answered.",
+        f"Too many files match, so they are held: {names}{more}. You can except an entry until its owner "
+        "has answered.",
         ("hashscan lists except",),
     )
 
 
-def _of_lists(sweep: Record) -> Iterator[Step]:
-    for info in lists_of(sweep):
+def _of_lists(scan: Record) -> Iterator[Step]:
+    for info in lists_of(scan):
         state, name = text(info, "state"), text(info, "name")
         if state not in {TrustState.FRESH, TrustState.LOCAL}:
             yield Step(
                 f"Pull list {name}, which is {state}",
-                text(info, "problem") or "Known material that was added since is not found without it.",
+                text(info, "problem") or "Known material that was added since is not found.",
                 (f"hashscan lists pull {name}",),
             )
 
@@ -180,27 +180,27 @@ def _of_lists(sweep: Record) -> Iterator[Step]:
 def _of_the_rest(summary: Record | None, counts: Mapping[str, int | None]) -> Iterator[Step]:
     if summary is None:
         yield Step(
-            "Sweep again: this one did not come to its end",
-            "It was killed or is under way. What it has found stands here; what it had not come to was not "
-            "checked, and nobody knows how much that is.",
+            "Scan again: this scan did not end",
+            "It was killed or is still running. Its findings so far are listed; an unknown number of files "
+            "was not checked.",
             ("hashscan scan",),
         )
     elif shortcomings(summary):
         yield Step(
-            "Make the next sweep complete",
-            "What this one could not check may hold anything. The reasons are above, the files and folders "
-            "in the table.",
+            "Make the next scan complete",
+            "The files that it could not check may contain anything. The reasons are above, the files and "
+            "folders are in the table.",
         )
     elif undecoded := counts[Verdict.UNDECODED]:
         yield Step(
-            f"Know that {_files(undecoded)} could not be decoded in full",
-            "Exact digests were compared all the same, and as much of a picture as there was.",
+            f"Note that {_files(undecoded)} could not be decoded completely",
+            "Their exact digests were compared, and the part of a picture that could be decoded.",
         )
 
 
-def lists_of(sweep: Record) -> list[Record]:
+def lists_of(scan: Record) -> list[Record]:
     """Return the hash lists in a report."""
-    found = sweep.get("lists")
+    found = scan.get("lists")
     return [info for info in found if isinstance(info, dict)] if isinstance(found, list) else []
 
 

@@ -83,7 +83,7 @@ def matches_to_accept(
             except ValueError as error:
                 raise UsageError(
                     f"{report.name} has a finding that can't be accepted: {error}",
-                    advice="It is damaged; sweep again.",
+                    advice="It is damaged; scan again.",
                 ) from error
             found[key_of(one)] = one
     words = []

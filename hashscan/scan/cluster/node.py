@@ -105,7 +105,7 @@ class Node:
         self._settings = settings
         self._host = socket.gethostname()
         self._process = uuid.uuid4().hex
-        self._sweeps: OrderedDict[str, _Prepared] = OrderedDict()
+        self._scans: OrderedDict[str, _Prepared] = OrderedDict()
         """The scans, least recently used first."""
         self._busy = threading.Lock()
         self._done = 0
@@ -119,10 +119,10 @@ class Node:
             try:
                 if (theirs := version_of(job)) != self._settings.version:
                     raise RefusalError(f"it has hashscan {self._settings.version}, not {theirs}")
-                if token not in self._sweeps:
+                if token not in self._scans:
                     if not self._has_room():
                         return Busy(self._host)
-                    self._sweeps[token] = self._opened(unpack_job(job))
+                    self._scans[token] = self._opened(unpack_job(job))
                 self._asked(token)
             except (RefusalError, HashscanError, OSError) as refused:
                 return Refused(self._host, _words(refused))
@@ -131,7 +131,7 @@ class Node:
     def check(self, token: str, batch: Batch) -> Answer:
         """Check a batch for a scan."""
         with self._turn():
-            prepared = self._sweeps.get(token)
+            prepared = self._scans.get(token)
             if prepared is None:
                 return Unprepared(self._process)
             self._done += 1
@@ -146,14 +146,14 @@ class Node:
     def release(self, token: str) -> None:
         """Release the resources of a scan."""
         with self._turn():
-            if token in self._sweeps:
-                self._sweeps.pop(token).close()
+            if token in self._scans:
+                self._scans.pop(token).close()
 
     def close(self) -> None:
         """Release all scans, unless a batch is being checked; then they end with the process."""
         if self._busy.acquire(timeout=1):
-            while self._sweeps:
-                self._sweeps.popitem()[1].close()
+            while self._scans:
+                self._scans.popitem()[1].close()
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -165,17 +165,17 @@ class Node:
                 self._left = time.monotonic()
 
     def _asked(self, token: str) -> None:
-        prepared = self._sweeps[token]
+        prepared = self._scans[token]
         prepared.done, prepared.free = self._done, self._free
-        self._sweeps.move_to_end(token)
+        self._scans.move_to_end(token)
 
     def _has_room(self) -> bool:
         """Return True if there is room for one more scan, after removing idle ones."""
-        while len(self._sweeps) >= SCANS_MAX:
-            token, oldest = next(iter(self._sweeps.items()))
+        while len(self._scans) >= SCANS_MAX:
+            token, oldest = next(iter(self._scans.items()))
             if self._free - oldest.free <= IDLE_SECONDS and self._done - oldest.done <= IDLE_TASKS:
                 return False
-            del self._sweeps[token]
+            del self._scans[token]
             oldest.close()
         return True
 

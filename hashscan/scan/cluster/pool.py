@@ -162,12 +162,12 @@ class ClusterPool(Pool):
         troubles = preparing.troubles()
         if any(host not in preparing.dying for host, _ in preparing.refused):
             raise NoUsableListError(
-                f"no worker of the cluster can take part: {troubles}",
+                f"no worker of the cluster is usable: {troubles}",
                 advice="Give all machines the same version of hashscan and of the lists.",
             )
         if troubles:
             raise UnreachableError(
-                f"no worker of the cluster can take part: {troubles}",
+                f"no worker of the cluster is usable: {troubles}",
                 advice="See what `hashscan worker` says there, or start it on more machines.",
             )
         raise UnreachableError(

@@ -118,7 +118,7 @@ class WorkerPreparation:
     def troubles(self) -> str:
         """Return the reasons why there are not more workers, for people."""
         reasons = [f"{host}: {why}" for host, why in self.refused]
-        reasons += [f"{host}: busy with other sweeps" for host in sorted(set(self.busy.values()))]
+        reasons += [f"{host}: busy with other scans" for host in sorted(set(self.busy.values()))]
         reasons += [f"{machine}: a worker did not answer" for machine in sorted(self._unanswered())]
         reasons += [
             f"{machine}: a worker was lost as it prepared"
@@ -167,7 +167,7 @@ class WorkerPreparation:
 
     def _wait(self, address: str, host: str) -> None:
         if host not in self.busy.values():
-            self._say(f"node {host} has as many other sweeps as it can; it is asked again")
+            self._say(f"node {host} has as many other scans as it can; it is asked again")
         self.busy[address] = host
         asyncio.get_running_loop().call_later(BUSY_SECONDS, self.retry, address)
 

@@ -95,10 +95,11 @@ class DeferredFindings:
             return []
         more = [f"and {len(entries) - _SAID} entries more"] if len(entries) > _SAID else []
         return [
-            *(f"BREAKER: {words}: too much to be right" for words in [*entries[:_SAID], *more]),
-            f"BREAKER: {self.held} files are held, and none is moved that nothing else accuses. Ask whoever "
-            "owns the list; `hashscan lists except` withholds an entry, and --breaker-owners and "
-            "--breaker-files say how much is too much",
+            *(f"BREAKER: {words}: too many matches" for words in [*entries[:_SAID], *more]),
+            f"BREAKER: {self.held} files are held, and only files with other matches are moved. Ask the "
+            "owner "
+            "of the list; `hashscan lists except` excepts an entry, --breaker-owners and --breaker-files set "
+            "the limits",
         ]
 
     def fields(self) -> dict[str, Any]:

@@ -101,6 +101,6 @@ def newest_report(state: Path) -> Path:
     if found is None:
         raise UsageError(
             f"there is no report in {state / _REPORTS}",
-            advice="Name a report, or the state folder of the sweep with --state.",
+            advice="Name a report, or the state folder of the scan with --state.",
         )
     return found

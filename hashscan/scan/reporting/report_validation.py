@@ -27,25 +27,25 @@ def validated_records(report: Path) -> Iterator[Record]:
     for number, record in enumerate(read_report(report), 1):
         try:
             if record["type"] == "sweep":
-                _check_sweep(record)
+                _check_scan(record)
             elif record["type"] == "finding":
                 _check_finding(record)
         except (KeyError, ValueError) as error:
             words = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise UsageError(
                 f"{report}, line {number}: this record can't be understood: {words}",
-                advice="Name reports as sweeps write them; sweep again if this one is damaged.",
+                advice="Name reports as scans write them; scan again if this one is damaged.",
             ) from error
         yield record
 
 
-def _check_sweep(sweep: Record) -> None:
-    for info in array(sweep.get("lists", [])):
+def _check_scan(scan: Record) -> None:
+    for info in array(scan.get("lists", [])):
         text(table(info)["name"])
         text(info["state"])
         for key in array(info.get("key_ids", [])):
             text(key)
-    for target in array(sweep.get("targets", [])):
+    for target in array(scan.get("targets", [])):
         _check_path(table(target))
 
 

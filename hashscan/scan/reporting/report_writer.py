@@ -249,7 +249,7 @@ def open_reports(
     for made in places.made:
         if REPORT_FORMATS[made.format].needs_digests and state is None and not settings.with_digests:
             raise UsageError(
-                f"the format {made.format} needs digests, and this sweep keeps none",
+                f"the format {made.format} needs digests, and this scan keeps none",
                 advice="Add --with-digests.",
             )
     return ReportWriter(

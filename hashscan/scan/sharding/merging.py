@@ -54,7 +54,7 @@ def merge_reports(paths: Sequence[Path], sink: ReportFile) -> MergeResult:
     """
     reports = sorted(map(open_report, paths), key=lambda report: report.shard.index)
     require_same_scan(reports)
-    sink.write(_sweep_record(reports))
+    sink.write(_scan_record(reports))
     total = Summary()
     with closing(DeferredFindings(reports[0].breaker)) as settlement:
         for report in reports:
@@ -69,9 +69,9 @@ def merge_reports(paths: Sequence[Path], sink: ReportFile) -> MergeResult:
         return _conclude(reports, total, settlement, sink)
 
 
-def _sweep_record(reports: Sequence[ShardReport]) -> Record:
-    first = reports[0].sweep
-    mode = min((report.sweep["sandbox"]["mode"] for report in reports), key=SANDBOX_MODES.index)
+def _scan_record(reports: Sequence[ShardReport]) -> Record:
+    first = reports[0].scan
+    mode = min((report.scan["sandbox"]["mode"] for report in reports), key=SANDBOX_MODES.index)
     return {
         **{key: value for key, value in first.items() if key != "shard"},
         "schema": SCHEMA,
@@ -87,7 +87,7 @@ def _sweep_record(reports: Sequence[ShardReport]) -> Record:
             "from": [
                 {
                     "shard": report.shard.index,
-                    **{key: report.sweep[key] for key in ("uuid", "version", "host", "started")},
+                    **{key: report.scan[key] for key in ("uuid", "version", "host", "started")},
                 }
                 for report in reports
             ],
@@ -99,7 +99,7 @@ def _worst_lists(reports: Sequence[ShardReport]) -> dict[str, Any]:
     """Return the hash lists by name, each in the worst state that a shard found it in."""
     worst: dict[str, Any] = {}
     for report in reports:
-        for info in report.sweep["lists"]:
+        for info in report.scan["lists"]:
             kept = worst.setdefault(info["name"], info)
             if kept["state"] in {TrustState.FRESH, TrustState.LOCAL}:
                 worst[info["name"]] = info
@@ -111,7 +111,7 @@ def _excepted(reports: Sequence[ShardReport]) -> Iterator[Record]:
     entries: dict[tuple[str, ...], Record] = {}
     shards: dict[tuple[str, ...], list[int]] = {}
     for report in reports:
-        for entry in report.sweep["excepted"]:
+        for entry in report.scan["excepted"]:
             key = tuple(entry[name] for name in ("list", "entry", "algorithm"))
             entries[key] = entry
             shards.setdefault(key, []).append(report.shard.index)
@@ -123,7 +123,7 @@ def _excepted(reports: Sequence[ShardReport]) -> Iterator[Record]:
 def _conclude(
     reports: Sequence[ShardReport], total: Summary, settlement: DeferredFindings, sink: ReportFile
 ) -> MergeResult:
-    first = reports[0].sweep
+    first = reports[0].scan
     lists = [ListInfo(name, TrustState(info["state"])) for name, info in _worst_lists(reports).items()]
     short = [
         *total.shortcomings(lists, strict=first["strict"]),
@@ -172,7 +172,7 @@ def _shard_shortcomings(reports: Sequence[ShardReport], *, strict: bool) -> Iter
     """Yield the reasons why single shards are incomplete, beyond what their counts show."""
     for report in reports:
         if report.summary is None:
-            yield f"{report.name} was not swept to its end: {report.path.name} has no summary"
+            yield f"{report.name} was not scanned to its end: {report.path.name} has no summary"
             continue
         own = Summary()
         own.add_fields(report.summary)

@@ -13,7 +13,7 @@ from hashscan.model import ListInfo, TrustState
 from hashscan.scan.sharding.shard_report import ShardReport
 
 SAME_FIELDS: Mapping[str, str] = {
-    "targets": "swept other targets than the second",
+    "targets": "scanned other targets than the second",
     "inventory": "took another inventory than the second",
     "files_from": "differs from the second in --files-from",
     "algorithms": "computed other digests than the second",
@@ -66,38 +66,38 @@ def require_same_scan(reports: Sequence[ShardReport]) -> None:
     first = reports[0]
     for report in reports[1:]:
         for one in (first, report):
-            if "shard" not in one.sweep:
+            if "shard" not in one.scan:
                 raise UsageError(
-                    f"{one.path} is of a whole sweep, not of a shard, so that nothing can be joined to it",
+                    f"{one.path} is of a whole scan, not of a shard, so that nothing can be joined to it",
                     advice="Name reports that `hashscan scan --shard` wrote, or one whole report alone.",
                 )
-        pair = f"{report.path} and {first.path} are not of one sweep: the first"
+        pair = f"{report.path} and {first.path} are not of one scan: the first"
         if report.shard.count != first.shard.count:
             raise UsageError(
                 f"{pair} is one of {report.shard.count} shards, the second of {first.shard.count}",
-                advice="Name the reports of one sweep.",
+                advice="Name the reports of one scan.",
             )
         for words in _differences(report, first):
-            raise UsageError(f"{pair} {words}", advice="Sweep again with the same options for all shards.")
+            raise UsageError(f"{pair} {words}", advice="Scan again with the same options for all shards.")
         for words in _other_lists(report, first):
             raise UsageError(
-                f"{pair} {words}", advice="Pull or import the same lists everywhere and sweep again."
+                f"{pair} {words}", advice="Pull or import the same lists everywhere and scan again."
             )
     for before, report in pairwise(reports):
         if before.shard == report.shard:
             raise UsageError(
                 f"{report.name} is given twice, by {before.path} and {report.path}",
-                advice="Leave out the one of a sweep that was repeated.",
+                advice="Leave out the one of a scan that was repeated.",
             )
 
 
 def _differences(report: ShardReport, first: ShardReport) -> Iterator[str]:
     for key, words in SAME_FIELDS.items():
-        ours, theirs = report.sweep.get(key), first.sweep.get(key)
+        ours, theirs = report.scan.get(key), first.scan.get(key)
         # The path of a list of names may differ between machines; the names are compared by their checksum.
         if ours != theirs and (key != "files_from" or ours is None or theirs is None):
             yield words
-    mine, other = report.sweep.get("selection", {}), first.sweep.get("selection", {})
+    mine, other = report.scan.get("selection", {}), first.scan.get("selection", {})
     for key in dict.fromkeys((*SELECTION, *mine, *other)):
         ours, theirs = mine.get(key), other.get(key)
         if ours != theirs:
@@ -142,26 +142,26 @@ def _list_label(info: ListInfo) -> str:
 
 def listing_differences(reports: Sequence[ShardReport]) -> list[str]:
     """Return reasons to assume that shards listed different files; call it after reading the reports."""
-    swept = [report for report in reports if report.summary is not None and "listed" in report.summary]
-    if not swept:
+    scanned = [report for report in reports if report.summary is not None and "listed" in report.summary]
+    if not scanned:
         return []
 
     def listed(report: ShardReport) -> int:
         return 0 if report.summary is None else int(report.summary["listed"])
 
-    least, most = min(swept, key=listed), max(swept, key=listed)
-    named = "files_from" in reports[0].sweep
+    least, most = min(scanned, key=listed), max(scanned, key=listed)
+    named = "files_from" in reports[0].scan
     if listed(least) < listed(most) * (1 if named else LISTED_RATIO_MIN):
         return [
             f"shards did not have the same before them: {least.name} was shown {listed(least)} files, "
             f"{most.name} {listed(most)}"
         ]
     if named:
-        for report in swept[1:]:
-            if _sum(report) != _sum(swept[0]):
+        for report in scanned[1:]:
+            if _sum(report) != _sum(scanned[0]):
                 return [
                     f"shards did not have the same before them: --files-from named other files to "
-                    f"{report.name} than to {swept[0].name}"
+                    f"{report.name} than to {scanned[0].name}"
                 ]
     return []
 
@@ -180,7 +180,7 @@ def time_gaps(reports: Sequence[ShardReport]) -> list[str]:
         if gap > GAP_MAX:
             short.append(
                 f"{last.name} was done {gap // timedelta(hours=1)} hours before {report.name} began, "
-                f"and may be of an earlier sweep"
+                f"and may be of an earlier scan"
             )
         if (report.ended or report.started) > (last.ended or last.started):
             last = report

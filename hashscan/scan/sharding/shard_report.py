@@ -33,7 +33,7 @@ class ShardReport:
     """The report of one shard; only the first record is kept in memory, and the summary when it was read."""
 
     path: Path
-    sweep: Record
+    scan: Record
     shard: Shard
     summary: Record | None = None
     counted: Summary = field(default_factory=Summary)
@@ -55,18 +55,18 @@ class ShardReport:
                 number(info["entries"]),
                 fingerprint=text(info.get("fingerprint", "")),
             )
-            for info in map(table, array(self.sweep["lists"]))
+            for info in map(table, array(self.scan["lists"]))
         ]
 
     @property
     def started(self) -> datetime:
         """The start time of this shard's scan."""
-        return moment(self.sweep["started"])
+        return moment(self.scan["started"])
 
     @property
     def breaker(self) -> BreakerLimits:
         """The limits of how many files one entry may match in the whole scan."""
-        limits = table(self.sweep["breaker"])
+        limits = table(self.scan["breaker"])
         return BreakerLimits(number(limits["owners"]), number(limits["files"]))
 
     @property
@@ -82,12 +82,12 @@ class ShardReport:
             OutputError: the report can't be read to its end.
         """
         records = read_report(self.path)
-        if next(records) != self.sweep:
+        if next(records) != self.scan:
             raise UsageError(f"{self.path} was replaced while it was read", advice="Join the reports again.")
         for record in records:
             if self.summary is not None:
                 raise UsageError(
-                    f"{self.path} goes on after its summary", advice="It is damaged; sweep again."
+                    f"{self.path} goes on after its summary", advice="It is damaged; scan again."
                 )
             try:
                 if record["type"] == "summary":
@@ -112,12 +112,12 @@ class ShardReport:
         if said.accepted != self.counted.accepted:
             raise UsageError(
                 f"the summary of {self.path} accepts other findings than its records",
-                advice="It is damaged; sweep that shard again.",
+                advice="It is damaged; scan that shard again.",
             )
         if +said.verdicts != +self.counted.verdicts or +said.folder_reasons != +self.counted.folder_reasons:
             raise UsageError(
                 f"the summary of {self.path} counts other records than there are",
-                advice="It is damaged; sweep that shard again.",
+                advice="It is damaged; scan that shard again.",
             )
 
 
@@ -128,42 +128,42 @@ def open_report(path: Path) -> ShardReport:
         UsageError: the file is not the report of a scan.
         OutputError: it can't be read.
     """
-    sweep = next(read_report(path))
+    scan = next(read_report(path))
     try:
-        shard = table(sweep.get("shard", {"index": 1, "count": 1}))
+        shard = table(scan.get("shard", {"index": 1, "count": 1}))
         index, count = number(shard["index"]), number(shard["count"])
-        report = ShardReport(path, sweep, Shard(index, count))
-        _check_sweep(report)
+        report = ShardReport(path, scan, Shard(index, count))
+        _check_scan(report)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
-            f"{path} does not begin as a report does: {_words(error)}", advice="Name reports of sweeps."
+            f"{path} does not begin as a report does: {_words(error)}", advice="Name reports of scans."
         ) from error
     if not 1 <= index <= count <= _SHARDS_MAX:
         raise UsageError(
             f"{path} says that it is shard {index} of {count}",
-            advice="It is damaged; sweep that shard again.",
+            advice="It is damaged; scan that shard again.",
         )
     return report
 
 
-def _check_sweep(report: ShardReport) -> None:
-    sweep = report.sweep
+def _check_scan(report: ShardReport) -> None:
+    scan = report.scan
     for info in report.lists:
         if not LIST_NAME.fullmatch(info.name):
             raise InvalidValueError("a list has a name that none can have")
     for key in ("uuid", "version", "host"):
-        text(sweep[key])
-    for target in array(sweep["targets"]):
+        text(scan[key])
+    for target in array(scan["targets"]):
         table(target)
-    for entry in array(sweep["excepted"]):
+    for entry in array(scan["excepted"]):
         for key in _EXCEPTED:
             text(table(entry)[key])
-    table(sweep.get("selection", {}))
-    table(sweep.get("policy", {}))
+    table(scan.get("selection", {}))
+    table(scan.get("policy", {}))
     _ = report.started, report.breaker
-    _one_of(table(sweep["sandbox"])["mode"], SANDBOX_MODES)
-    _one_of(sweep["fail_on"], _FAIL_ON)
-    flag(sweep["strict"])
+    _one_of(table(scan["sandbox"])["mode"], SANDBOX_MODES)
+    _one_of(scan["fail_on"], _FAIL_ON)
+    flag(scan["strict"])
 
 
 def _check_summary(summary: Record) -> None:
@@ -219,7 +219,7 @@ def _category(match: dict[str, Any]) -> str:
 
 def _one_of(value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise InvalidValueError("a word is none of those that can stand there")
+        raise InvalidValueError("a value is not one of the permitted ones")
 
 
 def _words(error: Exception) -> str:

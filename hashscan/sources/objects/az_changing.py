@@ -144,9 +144,7 @@ def _spoken(right: str) -> Iterator[None]:
     except AzureError as error:
         _, code = answer_of(error)
         if code == "SnapshotsPresent":
-            words = (
-                "it has snapshots, which would go with it: sweep with --all-versions, and move those first"
-            )
+            words = "it has snapshots, which would go with it: scan with --all-versions, and move those first"
             raise FileError(Reason.IO_ERROR, words) from None
         if isinstance(error, ResourceExistsError) and code in {
             "BlobAlreadyExists",

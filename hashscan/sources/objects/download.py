@@ -52,7 +52,7 @@ class ObjectOpener(Opener):
         self._refused: dict[bytes, tuple[float, FileError]] = {}
         """Targets without credentials: the time until which none are looked up, and the error reported until
         then."""
-        self._crew = _ThreadPool(access.in_flight)
+        self._crew = _ThreadPool(access.concurrency)
 
     @contextmanager
     def reopen(self, batch: Batch) -> Iterator[OpenFolder]:
@@ -153,7 +153,7 @@ class _Folder(OpenFolder):
         self._store = store
         self._spend = spend
         self._crew = crew
-        self._in_flight = access.in_flight
+        self._concurrency = access.concurrency
         self._memory_left = access.memory_bytes
         self._disk_left = access.disk_bytes
         self._file_from = access.memory_bytes // MEMORY_FRACTION
@@ -214,7 +214,7 @@ class _Folder(OpenFolder):
 
     def _begin_more(self) -> None:
         """Start downloads in order, as far as threads and space allow; call it with the lock held."""
-        while self._waiting and self._running < self._in_flight and not self._closing.is_set():
+        while self._waiting and self._running < self._concurrency and not self._closing.is_set():
             download = self._waiting[0]
             large = download.item.stat.size > self._file_from
             if not (self._reserve_disk if large else self._reserve_memory)(download):

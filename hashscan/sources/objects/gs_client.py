@@ -106,7 +106,7 @@ class GoogleClients:
         session: requests.Session = (
             requests.Session() if self._anonymous else AuthorizedSession(self._credentials)  # type: ignore[no-untyped-call]
         )
-        adapter = HTTPAdapter(pool_maxsize=self._access.in_flight)
+        adapter = HTTPAdapter(pool_maxsize=self._access.concurrency)
         for scheme in ("https://", "http://"):
             session.mount(scheme, adapter)
         return session

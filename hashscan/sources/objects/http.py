@@ -136,7 +136,7 @@ class HttpSource(Source):
 
     def _looked(self) -> Iterator[tuple[WebAddress, StoredObject]]:
         """Yield the URLs in order, with the servers' answers; several are requested in parallel."""
-        threads = self._access.in_flight
+        threads = self._access.concurrency
         client = WebClient(threads)
         pending: deque[tuple[WebAddress, Future[StoredObject]]] = deque()
         executor = ThreadPoolExecutor(threads)
@@ -157,7 +157,7 @@ class HttpSource(Source):
     @classmethod
     def opener(cls, access: Access, spend: Acquire = no_rate_limit) -> Opener:
         """Return an object that downloads objects."""
-        return ObjectOpener(partial(WebStore, client=WebClient(access.in_flight)), access, spend)
+        return ObjectOpener(partial(WebStore, client=WebClient(access.concurrency)), access, spend)
 
 
 class HttpsSource(HttpSource):

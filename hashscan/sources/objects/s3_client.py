@@ -76,7 +76,7 @@ class S3Clients:
             connect_timeout=10,
             read_timeout=READ_SECONDS,
             retries={"total_max_attempts": tries, "mode": "standard"},
-            max_pool_connections=access.in_flight + THREADS,
+            max_pool_connections=access.concurrency + THREADS,
             signature_version=UNSIGNED if access.anonymous else None,
             # For services other than Amazon's, the bucket is part of the path: it may have no domain of its
             # own.

@@ -283,7 +283,7 @@ def _redirected(address: WebAddress, location: str) -> WebAddress:
     """
     wanted = location.strip().encode("latin-1", errors="replace")
     if not wanted:
-        raise FileError(Reason.IO_ERROR, "redirected, but not told where")
+        raise FileError(Reason.IO_ERROR, "redirected without a location")
     if wanted.startswith(b"//"):
         wanted = address.scheme.encode() + b":" + wanted
     elif wanted.startswith(b"/"):

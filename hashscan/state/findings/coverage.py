@@ -57,15 +57,15 @@ class Coverage:
         )
 
     @classmethod
-    def of_record(cls, sweep: Record) -> Coverage:
+    def of_record(cls, scan: Record) -> Coverage:
         """Return the coverage of a scan from the first record of its report.
 
         Lists and variants that the record leaves out count as not asked.
         """
-        variants = sweep.get("variants", ())
+        variants = scan.get("variants", ())
         return cls(
-            usable_lists(sweep["lists"]),
-            _with_review(dict(sweep.get("thresholds", {})), sweep.get("review_threshold")),
+            usable_lists(scan["lists"]),
+            _with_review(dict(scan.get("thresholds", {})), scan.get("review_threshold")),
             frozenset(VARIANTS).intersection(variants),
         )
 

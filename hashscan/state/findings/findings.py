@@ -132,7 +132,7 @@ class Findings:
         path: bytes,
         version: str,
         result: FileResult,
-        sweep: int,
+        scan: int,
         *,
         etag: str = "",
         customer: str = "",
@@ -144,19 +144,19 @@ class Findings:
             path: of the file, or an object's URL.
             version: of an object, where versions are scanned; else empty.
             result: of the file.
-            sweep: number of the scan.
+            scan: number of the scan.
             etag: of an object.
             customer: the customer who must act on it; empty where no rule names one.
             looked: True if the file itself was examined, not only its kept content.
         """
         if result.verdict in FINDINGS:
-            self._put(path, version, result, sweep, etag, customer, looked=looked)
+            self._put(path, version, result, scan, etag, customer, looked=looked)
         elif result.verdict is not Verdict.CLEAN:
             self.leave(path, version)
         elif (path, version) in self._open:
-            self._take_clean(path, version, result, sweep)
+            self._take_clean(path, version, result, scan)
 
-    def _take_clean(self, path: bytes, version: str, result: FileResult, sweep: int) -> None:
+    def _take_clean(self, path: bytes, version: str, result: FileResult, scan: int) -> None:
         kept = self._kept(path, version)
         changed = self._has_changed(kept, result)
         if not changed and self._coverage.unanswered(kept.matches):
@@ -164,14 +164,14 @@ class Findings:
             return
         same = changed is False or kept.identity == _identity(result.stat)
         self._open.remove((path, version))
-        self._lose(path, version, sweep, CLEARED if same else CHANGED)
+        self._lose(path, version, scan, CLEARED if same else CHANGED)
 
     def _put(
         self,
         path: bytes,
         version: str,
         result: FileResult,
-        sweep: int,
+        scan: int,
         etag: str,
         customer: str,
         *,
@@ -185,11 +185,11 @@ class Findings:
             unheard = [] if self._has_changed(kept, result) else self._coverage.unanswered(kept.matches)
             before = strength(kept.verdict, kept.matches)
             if unheard and strength(verdict, matches) < before:
-                self._add(path, version, joined(kept.matches, matches), sweep, now if looked else None)
+                self._add(path, version, joined(kept.matches, matches), scan, now if looked else None)
                 return
             if only_test(kept.matches) != only_test(matches):
                 # Test entries open no case: what they say and what other entries say are two findings.
-                self._lose(path, version, sweep, CLEARED)
+                self._lose(path, version, scan, CLEARED)
             elif unheard:
                 if kept.verdict == Verdict.MATCH:
                     self._firm.add((path, version))
@@ -210,12 +210,12 @@ class Findings:
             "uid=coalesce(excluded.uid, uid), device=coalesce(excluded.device, device), "
             "inode=excluded.inode, size=excluded.size, mtime=excluded.mtime, ctime=excluded.ctime, "
             "etag=excluded.etag",
-            (path, version, result.content, verdict, because, now, now, sweep, sweep, json.dumps(matches),
+            (path, version, result.content, verdict, because, now, now, scan, scan, json.dumps(matches),
              customer, _sha256(result), uid, device, *identity, etag, looked),
         )  # fmt: skip
 
     def _add(
-        self, path: bytes, version: str, matches: Sequence[MatchFields], sweep: int, seen: int | None
+        self, path: bytes, version: str, matches: Sequence[MatchFields], scan: int, seen: int | None
     ) -> None:
         """Add matches to a finding that stays open because of lists that this scan does not ask.
 
@@ -226,7 +226,7 @@ class Findings:
         self._database.execute(
             "UPDATE findings SET matches=?, touched=?, last=coalesce(?, last) "
             "WHERE path=? AND version=? AND gone IS NULL",
-            (json.dumps(matches), sweep, seen, path, version),
+            (json.dumps(matches), scan, seen, path, version),
         )
 
     def _kept(self, path: bytes, version: str) -> _StoredFinding:
@@ -282,7 +282,7 @@ class Findings:
             if key in self._open:
                 self._doubtful.add(key)
 
-    def end_as_gone(self, found: OpenFinding, sweep: int) -> bool:
+    def end_as_gone(self, found: OpenFinding, scan: int) -> bool:
         """Mark a finding as gone that a scan would have met.
 
         Returns:
@@ -291,25 +291,25 @@ class Findings:
         if (found.path, found.version) in self._doubtful:
             return False
         self._open.discard((found.path, found.version))
-        self._lose(found.path, found.version, sweep, GONE)
+        self._lose(found.path, found.version, scan, GONE)
         return True
 
-    def _lose(self, path: bytes, version: str, sweep: int, ending: str) -> None:
+    def _lose(self, path: bytes, version: str, scan: int, ending: str) -> None:
         self._database.execute(
             "UPDATE findings SET gone=?, touched=?, ending=? WHERE path=? AND version=? AND gone IS NULL",
-            (int(time.time()), sweep, ending, path, version),
+            (int(time.time()), scan, ending, path, version),
         )
 
     def is_covered(self, found: OpenFinding) -> bool:
         """Return True if the lists in use can decide that nothing accuses a finding's content any more."""
         return not self._coverage.unanswered(matches_of(found.matches))
 
-    def open_findings(self, sweep: int) -> list[OpenFinding]:
+    def open_findings(self, scan: int) -> list[OpenFinding]:
         """Return the open findings that a scan did not find again."""
         rows = self._database.execute(
             "SELECT path, version, content, verdict, because, first, last, matches FROM findings "
             "WHERE sweep<? AND gone IS NULL ORDER BY path, version",
-            (sweep,),
+            (scan,),
         )
         return [OpenFinding(*row) for row in rows]
 

@@ -95,7 +95,7 @@ class History:
         with self._explained():
             if not (self._folder / FILE).exists():
                 return
-            running = _is_locked(state / "sweep.lock")
+            running = _is_locked(state / "scan.lock")
             name = (self._folder / FILE).absolute().as_uri()
             self._database = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None)
             try:
@@ -202,7 +202,7 @@ class History:
             yield
         except (OSError, sqlite3.Error, ValueError) as error:
             raise OutputError(
-                f"can't read what sweeps have found in {self._folder}: {error}",
+                f"can't read what scans have found in {self._folder}: {error}",
                 advice="See `hashscan state check`.",
             ) from error
 

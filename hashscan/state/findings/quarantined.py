@@ -17,15 +17,15 @@ _AWAY = KEPT | {State.MOVING, State.RELEASING, State.RELEASED}
 class QuarantinedFiles:
     """The files that were moved to quarantine; the quarantine's log is read at the first query."""
 
-    def __init__(self, state: Path, told: Callable[[str], None]) -> None:
+    def __init__(self, state: Path, notify: Callable[[str], None]) -> None:
         """Set the state folder.
 
         Args:
             state: the state folder.
-            told: called with messages for the operator.
+            notify: called with messages for the operator.
         """
         self._state = state
-        self._told = told
+        self._notify = notify
 
     @cached_property
     def _moved(self) -> dict[tuple[bytes, str], float]:
@@ -34,7 +34,7 @@ class QuarantinedFiles:
             items = read_items(self._state)
         except OutputError as error:
             # The scan's own findings must be reported all the same, and so must missing files.
-            self._told(f"what is in quarantine counts as gone: {error}")
+            self._notify(f"what is in quarantine counts as gone: {error}")
             return {}
         return {
             (item.path, item.version): datetime.fromisoformat(item.record["time"]).timestamp()

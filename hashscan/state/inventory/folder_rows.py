@@ -175,7 +175,7 @@ class FolderRows:
         row = self._database.execute("SELECT scope, turn FROM seen WHERE folder=?", (folder,)).fetchone()
         return None if row is None else (row[0], row[1])
 
-    def checked_in(self, path: bytes, sweep: int) -> bool | None:
+    def checked_in(self, path: bytes, scan: int) -> bool | None:
         """Return True if a scan has checked a folder to its end.
 
         Returns:
@@ -186,13 +186,13 @@ class FolderRows:
             "WHERE path=?",
             (path,),
         ).fetchall()
-        if any(last >= sweep for _, last in kept):
+        if any(last >= scan for _, last in kept):
             return True
         # Rows that another scope has left prove nothing, if the filesystem is there.
         return False if any(number not in self.filesystems for number, _ in kept) else None
 
     def delete_gone(
-        self, scope: int, sweep: int, beneath: Callable[[bytes], bool], *, closed: bool, everywhere: bool
+        self, scope: int, scan: int, beneath: Callable[[bytes], bool], *, closed: bool, everywhere: bool
     ) -> int:
         """Delete the folders of a target that its complete scan shows to be gone.
 
@@ -202,7 +202,7 @@ class FolderRows:
 
         Args:
             scope: of the target.
-            sweep: number of the scan.
+            scan: number of the scan.
             beneath: returns True for folders of the target.
             closed: True if some folders could not be entered.
             everywhere: delete also those on filesystems that are not mounted; else these stay.
@@ -210,7 +210,7 @@ class FolderRows:
         Returns:
             The number of deleted folders.
         """
-        rows = self._unmet(sweep)
+        rows = self._unmet(scan)
         there = self.filesystems | self._mounted(rows)
         gone = [
             (number,)
@@ -248,13 +248,13 @@ class FolderRows:
         ):
             self._database.executemany(statement, folders)
 
-    def _unmet(self, sweep: int) -> list[tuple[int, bytes, int, int]]:
+    def _unmet(self, scan: int) -> list[tuple[int, bytes, int, int]]:
         """Return row, path, filesystem and last scope of all folders that a scan has not checked fully."""
         query = (
             "SELECT id, path, filesystem, scope FROM seen JOIN folders ON id=folder WHERE sweep<? "
             "UNION ALL SELECT id, path, filesystem, 0 FROM folders WHERE id NOT IN (SELECT folder FROM seen)"
         )
-        return self._database.execute(query, (sweep,)).fetchall()
+        return self._database.execute(query, (scan,)).fetchall()
 
     def _mounted(self, rows: Sequence[tuple[int, bytes, int, int]]) -> set[int]:
         """Return the filesystems that are mounted although a scan met no file on them."""

@@ -66,7 +66,7 @@ class ObjectRows:
         ).fetchall()
         return bool(stores) and (self._store(container),) not in stores
 
-    def put(self, batch: Batch, item: Item, content: int, scope: int, sweep: int) -> None:
+    def put(self, batch: Batch, item: Item, content: int, scope: int, scan: int) -> None:
         """Store an object that was read, with its listed attributes."""
         if item.etag or item.version:
             stat = item.stat
@@ -74,13 +74,13 @@ class ObjectRows:
                 "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(self._store(batch.target), item.name, item.version, item.etag),
-                    *(stat.size, stat.mtime_ns, content, scope, sweep),
+                    *(stat.size, stat.mtime_ns, content, scope, scan),
                 ),
             )
 
-    def see(self, batch: Batch, item: Item, scope: int, sweep: int) -> None:
+    def see(self, batch: Batch, item: Item, scope: int, scan: int) -> None:
         """Note that an object exists unchanged; `commit` stores it."""
-        self._seen.append((scope, sweep, self._store(batch.target), item.name, item.version))
+        self._seen.append((scope, scan, self._store(batch.target), item.name, item.version))
 
     def commit(self) -> None:
         """Store in the open transaction which objects were seen."""
@@ -89,12 +89,10 @@ class ObjectRows:
         )
         self._seen.clear()
 
-    def forget(self, scope: int, sweep: int) -> int:
+    def forget(self, scope: int, scan: int) -> int:
         """Delete the objects that a complete scan of their scope did not meet; return their number."""
         self.commit()
-        return self._database.execute(
-            "DELETE FROM objects WHERE scope=? AND sweep<?", (scope, sweep)
-        ).rowcount
+        return self._database.execute("DELETE FROM objects WHERE scope=? AND sweep<?", (scope, scan)).rowcount
 
     def lose(self, container: bytes, path: bytes, version: str) -> None:
         """Delete an object that is gone, whichever scan met it last."""

@@ -17,7 +17,7 @@ class RandomReread:
         self,
         share: float,
         contents: Contents,
-        told: Callable[[str], None],
+        notify: Callable[[str], None],
         before: tuple[int, int] = (0, 0),
     ) -> None:
         """Start with no file chosen.
@@ -25,7 +25,7 @@ class RandomReread:
         Args:
             share: fraction of the files that need not be read, from 0 to 1.
             contents: all contents that are kept.
-            told: called with messages for the operator.
+            notify: called with messages for the operator.
             before: how many files and objects the last scan met, and how many of them were unchanged only
                 probably. The same numbers are expected again, so that such files can be chosen before all
                 others.
@@ -36,7 +36,7 @@ class RandomReread:
         """Number of files with other content, although no attribute had changed."""
         self._share, self._share_of_doubtful = _shares(share, *before)
         self._contents = contents
-        self._told = told
+        self._notify = notify
         self._random = np.random.default_rng()
         self._chosen: dict[tuple[bytes, str], int] = {}
         """Known content of chosen files that have no verdict yet, by path and version."""
@@ -86,7 +86,7 @@ class RandomReread:
         if known == found:
             return ""
         self.changed += 1
-        self._told(
+        self._notify(
             f"{path.decode(errors='backslashreplace')!r} has other content than when it was read before, "
             "though nothing else says so: the disk may be failing, or somebody hides a change"
         )

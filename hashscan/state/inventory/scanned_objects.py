@@ -33,7 +33,7 @@ class ScannedObjects:
         answers: list[tuple[Item, FileResult]] = []
         reading: list[Item] = []
         quiet = low = 0
-        scope, sweep, _ = self._scopes.mark(batch.target)
+        scope, scan, _ = self._scopes.mark(batch.target)
         contents = self._rows.find(batch)
         all_attention = self._deriving.attention_flags(np.array(contents, np.int64))
         for place in self._rereading.choose(all_attention).tolist():
@@ -51,7 +51,7 @@ class ScannedObjects:
             else:
                 reading.append(item)
                 continue
-            self._rows.see(batch, item, scope, sweep)
+            self._rows.see(batch, item, scope, scan)
         return CachedBatch(quiet, low, answers, reading, False)
 
     def _derived(self, batch: Batch, content: int, item: Item) -> FileResult | None:
@@ -61,5 +61,5 @@ class ScannedObjects:
     def settle(self, batch: Batch, item: Item, content: int | None) -> None:
         """Store the content of an object that was read, if there is one."""
         if content is not None and self._scopes.knows(batch.target):
-            scope, sweep, _ = self._scopes.mark(batch.target)
-            self._rows.put(batch, item, content, scope, sweep)
+            scope, scan, _ = self._scopes.mark(batch.target)
+            self._rows.put(batch, item, content, scope, scan)

@@ -100,7 +100,7 @@ class Scopes:
         }
         self._numbers: dict[bytes, tuple[int, int]] = {}
         self._goes_on: set[bytes] = set()
-        self.sweep = 0
+        self.scan = 0
         """The number of this scan."""
         self._database: sqlite3.Connection | None = None
 
@@ -110,7 +110,7 @@ class Scopes:
         started = int(time.time())
         cursor = database.execute("INSERT INTO sweeps (started) VALUES (?)", (started,))
         assert cursor.lastrowid is not None
-        self.sweep = cursor.lastrowid
+        self.scan = cursor.lastrowid
         for target in self._targets:
             key = target, self.shard, self._options[target]
             found = database.execute(
@@ -177,7 +177,7 @@ class Scopes:
         """Return the scope, scan and turn in which a folder is checked now."""
         target = self._target(path)
         number, turn = (0, 0) if target is None else self._numbers[target]
-        return number, self.sweep, turn
+        return number, self.scan, turn
 
     def knows(self, container: bytes) -> bool:
         """Return True if the objects of a container are stored."""
@@ -224,7 +224,7 @@ class Scopes:
         shrunken: list[Shrunken] = []
         standing: list[OpenFinding] = []
         now = int(time.time())
-        self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self.sweep))
+        self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self.scan))
         for target, (number, _) in self._numbers.items():
             if self._named:
                 continue
@@ -232,22 +232,22 @@ class Scopes:
             found = files.get(target, 0)
             earlier = [
                 one
-                for one in findings.open_findings(self.sweep)
+                for one in findings.open_findings(self.scan)
                 if self._covers(target, one)
                 and not (target in self._containers and objects.only_at_other_endpoint(target, one.path))
             ]
             earlier = [
-                one for one in earlier if not (self._was_taken(one) and findings.end_as_gone(one, self.sweep))
+                one for one in earlier if not (self._was_taken(one) and findings.end_as_gone(one, self.scan))
             ]
             if whole and not accept_shrink and self._has_shrunk(target, number, before, found):
                 shrunken.append(Shrunken(target, before, found))
             elif whole and not (closed and target in self._containers):
-                self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self.sweep, number))
+                self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self.scan, number))
                 rows.delete_gone(
-                    number, self.sweep, partial(self._is_of, target), closed=closed, everywhere=accept_shrink
+                    number, self.scan, partial(self._is_of, target), closed=closed, everywhere=accept_shrink
                 )
                 if not closed:
-                    objects.forget(number, self.sweep)
+                    objects.forget(number, self.scan)
                     self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
                     # Nanoseconds, not whole seconds: a file moved a moment before is gone already, and is
                     # counted once.
@@ -257,7 +257,7 @@ class Scopes:
                 for one in unmet:
                     if not (
                         self._is_gone(one, target, rows, closed=closed)
-                        and findings.end_as_gone(one, self.sweep)
+                        and findings.end_as_gone(one, self.scan)
                     ):
                         earlier.append(one)
                     elif target in self._containers:
@@ -305,7 +305,7 @@ class Scopes:
         container = self._containers.get(target)
         if container is not None:
             return container.all_versions or not found.version
-        checked = rows.checked_in(os.path.dirname(found.path), self.sweep)
+        checked = rows.checked_in(os.path.dirname(found.path), self.scan)
         if checked is not None or closed:
             return bool(checked)
         # The folder may be gone, or may only be excluded now.

@@ -63,7 +63,7 @@ class KnownFiles:
         setup: WorkerSetup,
         *,
         with_digests: bool,
-        told: Callable[[str], None],
+        notify: Callable[[str], None],
         customers: Customers = NO_CUSTOMERS,
     ) -> None:
         """Open the state, and compare kept contents with new entries of the lists.
@@ -72,7 +72,7 @@ class KnownFiles:
             state: the state folder, whose lock the caller holds.
             setup: of a scan with the same lists and options.
             with_digests: include the digests of clean files, too.
-            told: called with messages for the operator.
+            notify: called with messages for the operator.
             customers: rules that assign files to customers.
         """
         self._customers = customers
@@ -82,7 +82,7 @@ class KnownFiles:
         self._with_digests = with_digests
         self._database, self._folder, remark = open_database(state)
         if remark:
-            told(remark)
+            notify(remark)
         self._matcher: Matcher | None = None
         with closed_on_failure(self._database), errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
@@ -94,7 +94,7 @@ class KnownFiles:
             gains.commit()
             cursor = self._database.execute("INSERT INTO sweeps (started) VALUES (?)", (int(time.time()),))
             assert cursor.lastrowid is not None
-            self._sweep = cursor.lastrowid
+            self._scan = cursor.lastrowid
             self._database.execute("COMMIT")
             self._database.execute("BEGIN IMMEDIATE")
 
@@ -193,7 +193,7 @@ class KnownFiles:
                 path,
                 item.version,
                 result,
-                self._sweep,
+                self._scan,
                 etag=item.etag,
                 looked=False,
                 customer=self._customers.of(path, None),
@@ -226,7 +226,7 @@ class KnownFiles:
     def standing(self, targets: Sequence[bytes]) -> Iterator[Record]:
         """Yield earlier findings whose files have no answer; to be called after all answers were given."""
         with errors_explained(self._folder):
-            for found in self._findings.open_findings(self._sweep):
+            for found in self._findings.open_findings(self._scan):
                 if _is_beneath(found.path, targets):
                     yield from self._standing(found)
 
@@ -242,7 +242,7 @@ class KnownFiles:
         """Commit the results."""
         with errors_explained(self._folder):
             now = int(time.time())
-            self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._sweep))
+            self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._scan))
             self._contents.commit()
             self._database.execute("COMMIT")
 
@@ -256,7 +256,7 @@ class KnownFiles:
     def begin(self, begun: Record) -> None:
         """Store the start of this rescan, from the first record of its report."""
         with errors_explained(self._folder):
-            begin_account(self._database, self._sweep, begun)
+            begin_account(self._database, self._scan, begun)
 
     def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
         """Store the end of this rescan, after `finish`.
@@ -268,7 +268,7 @@ class KnownFiles:
         """
         with errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
-            conclude_account(self._database, self._sweep, summary, exit_code, incomplete)
+            conclude_account(self._database, self._scan, summary, exit_code, incomplete)
             self._database.execute("COMMIT")
 
     def close(self) -> None:

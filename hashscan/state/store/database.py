@@ -27,56 +27,57 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE filesystems (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE);
 CREATE TABLE profiles (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE heads (id INTEGER PRIMARY KEY, heads BLOB NOT NULL UNIQUE);
--- Columns: how many rows count, and how many of them are on the disk for certain.
+-- Columns: number of valid rows, and number of rows that are known to be on the disk.
 CREATE TABLE columns (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, synced INTEGER NOT NULL) WITHOUT ROWID;
 -- Contents by the first eight bytes of their SHA-256, as a signed number, up to the row `indexed`.
 CREATE TABLE contents (prefix INTEGER, content INTEGER, PRIMARY KEY (prefix, content)) WITHOUT ROWID;
--- Folders whose files of one filesystem are kept; a shard is '' or INDEX/COUNT.
+-- Folders with stored files, one row for each filesystem; a shard is '' or INDEX/COUNT.
 CREATE TABLE folders (
   id INTEGER PRIMARY KEY, path BLOB NOT NULL, shard TEXT NOT NULL, filesystem INTEGER NOT NULL,
   listing BLOB NOT NULL,
   UNIQUE (path, shard, filesystem)
 );
--- What was read of a folder since its listing was written.
+-- Files of a folder that were read since its listing was written.
 CREATE TABLE pieces (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, listing BLOB NOT NULL);
 CREATE INDEX pieces_folder ON pieces (folder);
--- When a folder was last checked to its end: in which sweep and turn of which scope, in seconds since 1970.
+-- The last complete check of a folder: scan and turn of the scope, and time in seconds since 1970.
 CREATE TABLE seen (
   folder INTEGER PRIMARY KEY, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, turn INTEGER NOT NULL,
   at INTEGER NOT NULL
 );
--- Objects: as they were listed when they were read, and in which sweep of which scope they were seen last.
+-- Objects as they were listed when they were read, and the scan and scope that listed them last.
 CREATE TABLE objects (
   store INTEGER, key BLOB, version TEXT, etag TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
   content INTEGER NOT NULL, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, PRIMARY KEY (store, key, version)
 ) WITHOUT ROWID;
 CREATE INDEX objects_content ON objects (content);
--- Folders of which not all contents are in places yet.
+-- Folders whose contents are not all in places yet.
 CREATE TABLE unplaced (folder INTEGER PRIMARY KEY);
 CREATE TABLE places (content INTEGER, folder INTEGER, PRIMARY KEY (content, folder)) WITHOUT ROWID;
 CREATE TABLE hits (content INTEGER PRIMARY KEY);
--- Contents that a power cut has taken before they were on the disk.
+-- Contents that were lost in a power failure before they were on the disk.
 CREATE TABLE lost (content INTEGER PRIMARY KEY);
--- Up to which content all were compared with the entries of a part of a list.
+-- Number of contents that were compared with the entries of a part of a list, from the first on.
 CREATE TABLE matched (part TEXT PRIMARY KEY, contents INTEGER NOT NULL) WITHOUT ROWID;
--- What is swept as one: a target with a shard and with what is left out.
+-- Scopes: a target with its shard and its exclusions.
 CREATE TABLE scopes (
   id INTEGER PRIMARY KEY, target BLOB NOT NULL, shard TEXT NOT NULL, options TEXT NOT NULL,
   turn INTEGER NOT NULL, sweep INTEGER NOT NULL, files INTEGER, UNIQUE (target, shard, options)
 );
--- Folders beneath a target that a sweep had not come to when it ended, as the next is to begin with them.
+-- Folders beneath a target that a scan did not reach before it ended; the next scan begins with them.
 CREATE TABLE left_over (
   scope INTEGER, place INTEGER, folder BLOB NOT NULL, PRIMARY KEY (scope, place)
 ) WITHOUT ROWID;
--- With what each sweep was begun and how it ended; targets, lists and verdicts as reports have them.
+-- Scans: settings and outcome; targets, lists and verdicts as in reports.
 CREATE TABLE sweeps (
   id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER,
   uuid TEXT NOT NULL DEFAULT '', known INTEGER NOT NULL DEFAULT 0, shard TEXT NOT NULL DEFAULT '',
   targets TEXT NOT NULL DEFAULT '[]', lists TEXT NOT NULL DEFAULT '[]', verdicts TEXT NOT NULL DEFAULT '{}',
   incomplete TEXT NOT NULL DEFAULT '[]', files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0
 );
--- Every finding there was: of which sweep the last was, since when the file is gone or harmless, and which of
--- these; a file that is found again is another finding. Touched: the sweep that changed anything last.
+-- Findings, also ended ones. sweep: the scan that reported it last. gone: since when the file is gone or
+-- harmless; ending: which of these. A file that is found again is a new finding. touched: the scan that
+-- changed the row last.
 CREATE TABLE findings (
   id INTEGER PRIMARY KEY,
   path BLOB NOT NULL, version TEXT NOT NULL, content INTEGER, verdict TEXT NOT NULL, because TEXT NOT NULL,
@@ -192,14 +193,14 @@ def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
     kind = type_of(os.fsencode(state))
     if kind in NETWORK_TYPES:
         raise OutputError(
-            f"the state folder {state} lies on a network filesystem ({kind}), where what a sweep remembers "
+            f"the state folder {state} lies on a network filesystem ({kind}), where what a scan remembers "
             "would be damaged sooner or later",
             advice="Name a --state folder on a disk of this machine.",
         )
     folder, remark = state / FOLDER, ""
     try:
         if (folder / MARK).exists():
-            remark = _set_aside(folder, "it was found damaged by the last sweep")
+            remark = _set_aside(folder, "it was found damaged by the last scan")
         try:
             return _open(folder), folder, remark
         except (sqlite3.DatabaseError, DamagedColumnError, ValueError) as error:
@@ -208,7 +209,7 @@ def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
             remark = _set_aside(folder, str(error))
             return _open(folder), folder, remark
     except (OSError, sqlite3.Error) as error:
-        raise OutputError(f"can't use what sweeps remember in {folder}: {error}") from error
+        raise OutputError(f"can't use what scans remember in {folder}: {error}") from error
 
 
 def _open(folder: Path) -> sqlite3.Connection:
@@ -247,7 +248,7 @@ def checked_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]
     """
     for value, (column, *_) in zip(row, cursor.description, strict=True):
         if not isinstance(value, _KINDS.get(column, object)):
-            raise ValueError(f"a value of another kind stands in {column!r}")
+            raise ValueError(f"column {column!r} has a value of the wrong type")
     return row
 
 
@@ -262,7 +263,7 @@ def _set_aside(folder: Path, why: str) -> str:
         f"{folder.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
     )
     folder.rename(aside)
-    return f"what earlier sweeps remembered can't be used ({why}) and is kept as {aside}; all is read again"
+    return f"what earlier scans remembered can't be used ({why}) and is kept as {aside}; all is read again"
 
 
 @contextmanager
@@ -285,9 +286,9 @@ def errors_explained(folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 (folder / MARK).touch(mode=0o600)
             raise OutputError(
-                f"what sweeps remember in {folder} is damaged: {error}",
-                advice="Sweep again: it is set aside then, and everything is read again.",
+                f"what scans remember in {folder} is damaged: {error}",
+                advice="Scan again: it is set aside then, and everything is read again.",
             ) from error
-        raise OutputError(f"can't write what sweeps remember in {folder}: {error}") from error
+        raise OutputError(f"can't write what scans remember in {folder}: {error}") from error
     except OSError as error:
-        raise OutputError(f"can't write what sweeps remember in {folder}: {error.strerror}") from error
+        raise OutputError(f"can't write what scans remember in {folder}: {error.strerror}") from error

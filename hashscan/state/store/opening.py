@@ -15,7 +15,7 @@ from hashscan.state.memory import ScanState
 
 
 def open_memory(
-    settings: ScanSettings, setup: WorkerSetup, sources: Sequence[Source], told: Callable[[str], None]
+    settings: ScanSettings, setup: WorkerSetup, sources: Sequence[Source], notify: Callable[[str], None]
 ) -> ScanState:
     """Open the state of files and objects from earlier scans.
 
@@ -23,7 +23,7 @@ def open_memory(
         settings: of the scan, with a state folder.
         setup: of its workers.
         sources: of its targets.
-        told: called with messages for the operator.
+        notify: called with messages for the operator.
 
     Raises:
         OutputError: it can't be used.
@@ -57,7 +57,7 @@ def open_memory(
             )
             for target, paths in containers.items()
         },
-        taken=QuarantinedFiles(settings.state, told),
+        taken=QuarantinedFiles(settings.state, notify),
     )
     return ScanState(
         settings.state,
@@ -67,5 +67,5 @@ def open_memory(
         weak=settings.weak_change_check,
         reread=settings.reread,
         accept_cleared=settings.accept_cleared,
-        told=told,
+        notify=notify,
     )

@@ -32,7 +32,7 @@ _BUSY_MS = 30_000
 class NoStateError(OutputError):
     """There is no state yet."""
 
-    advice = "Sweep first: `hashscan scan TARGET`, with the same --state."
+    advice = "Scan first: `hashscan scan TARGET`, with the same --state."
 
 
 class StateReader:
@@ -53,9 +53,9 @@ class StateReader:
         self.folder = state / FOLDER
         with _explained(self.folder):
             if not (self.folder / FILE).exists():
-                raise NoStateError(f"no sweep has remembered anything in {state}")
+                raise NoStateError(f"no scan has remembered anything in {state}")
             if (self.folder / MARK).exists():
-                raise _damaged(self.folder, "the last sweep found it so")
+                raise _damaged(self.folder, "the last scan found it so")
             self._open()
 
     def _open(self) -> None:
@@ -85,7 +85,7 @@ class StateReader:
         if 0 < version < FORMAT:
             raise _damaged(self.folder, "an older version of hashscan has written it")
         if not version:
-            raise NoStateError(f"no sweep has remembered anything in {self.folder.parent}")
+            raise NoStateError(f"no scan has remembered anything in {self.folder.parent}")
         counted = {
             name: (rows, synced)
             for name, rows, synced in database.execute("SELECT name, rows, synced FROM columns")
@@ -168,16 +168,16 @@ def _explained(folder: Path) -> Iterator[None]:
     except (sqlite3.Error, DamagedColumnError, ValueError) as error:
         if not isinstance(error, sqlite3.Error) or means_damage(error):
             raise _damaged(folder, str(error)) from error
-        raise OutputError(f"can't read what sweeps remember in {folder}: {error}") from error
+        raise OutputError(f"can't read what scans remember in {folder}: {error}") from error
     except OSError as error:
         raise OutputError(
-            f"can't read what sweeps remember in {folder}: {error.strerror or error}",
-            advice="Run the command as the user who sweeps.",
+            f"can't read what scans remember in {folder}: {error.strerror or error}",
+            advice="Run the command as the user who scans.",
         ) from error
 
 
 def _damaged(folder: Path, why: str) -> OutputError:
     return OutputError(
-        f"what sweeps remember in {folder} is damaged: {why}",
-        advice="See `hashscan state check`; then sweep again: it is set aside, and everything is read again.",
+        f"what scans remember in {folder} is damaged: {why}",
+        advice="See `hashscan state check`; then scan again: it is set aside, and everything is read again.",
     )

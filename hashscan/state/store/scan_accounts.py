@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from hashscan.reports.record_lines import Record
 
 
-def begin_account(database: sqlite3.Connection, sweep: int, begun: Record) -> None:
+def begin_account(database: sqlite3.Connection, scan: int, begun: Record) -> None:
     """Store how a scan began.
 
     Args:
         database: of the state.
-        sweep: number of the scan.
+        scan: number of the scan.
         begun: the first record of its report.
     """
     part = begun.get("shard")
@@ -26,7 +26,7 @@ def begin_account(database: sqlite3.Connection, sweep: int, begun: Record) -> No
             "" if part is None else f"{part['index']}/{part['count']}",
             json.dumps(begun["targets"]),
             json.dumps([{key: info.get(key) for key in _OF_LISTS} for info in begun["lists"]]),
-            sweep,
+            scan,
         ),
     )
 
@@ -35,13 +35,13 @@ _OF_LISTS = ("name", "state", "version", "entries", "expires")
 
 
 def conclude_account(
-    database: sqlite3.Connection, sweep: int, summary: Record, exit_code: int, incomplete: Sequence[str]
+    database: sqlite3.Connection, scan: int, summary: Record, exit_code: int, incomplete: Sequence[str]
 ) -> None:
     """Store how a scan ended.
 
     Args:
         database: of the state.
-        sweep: number of the scan.
+        scan: number of the scan.
         summary: the counts of its report.
         exit_code: of its command.
         incomplete: reasons why it is incomplete, as text.
@@ -54,6 +54,6 @@ def conclude_account(
             json.dumps(list(incomplete)),
             summary["files"],
             summary["bytes"],
-            sweep,
+            scan,
         ),
     )

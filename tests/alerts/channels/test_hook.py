@@ -1,4 +1,4 @@
-"""Real programs that are given alarms, well-behaved and not."""
+"""Real programs that are given alerts, well-behaved and not."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_a_line_has_the_severity_of_its_kind(tmp_path: Path, kind: Kind, priorit
         SyslogChannel(str(tmp_path / "log")).deliver({**document, "id": 12}, 5)
         line = log.recv(10_000).decode()
     assert re.fullmatch(
-        rf'<{priority}>hashscan\[\d+\]: alarm={kind.value} id=12 cases=7,8 match=2 '
+        rf'<{priority}>hashscan\[\d+\]: alert={kind.value} id=12 cases=7,8 match=2 '
         r'msg="hashscan on web1: two \\"new\\" cases"',
         line,
     )  # fmt: skip
@@ -42,6 +42,6 @@ def test_nothing_in_it_begins_another_line_or_pair(subject: str, host: str) -> N
     line = line_of(Alert(Kind.FOUND, ("k",), subject).document(host, "now"))
     assert line.isprintable()
     head, quote, message = line.partition('msg="')
-    assert head == "alarm=found id=- cases=- "
+    assert head == "alert=found id=- cases=- "
     assert quote
     assert re.fullmatch(r'(?:[^"\\]|\\.)*"', message)

@@ -13,7 +13,7 @@ from hashscan.cases.statistics.events import (
     Facts,
     FindingVerdict,
     Outcome,
-    SweepFact,
+    ScanFact,
 )
 from hashscan.cases.statistics.periods import Unit, periods
 
@@ -23,10 +23,10 @@ NOTHING = Facts((), (), (), ())
 
 
 def few(name: str = "national") -> Facts:
-    """One sweep and three findings."""
+    """One scan and three findings."""
     begun = START + 3 * DAY
     return Facts(
-        [SweepFact(begun, Outcome.COMPLETE, 1200, 5_000_000)],
+        [ScanFact(begun, Outcome.COMPLETE, 1200, 5_000_000)],
         [
             CaseFact(
                 begun,
@@ -54,13 +54,13 @@ def few(name: str = "national") -> Facts:
 
 
 def year() -> Facts:
-    """A sweep each night of a large hoster, and a finding every other day."""
+    """A scan each night of a large hoster, and a finding every other day."""
     chance = random.Random(4)
     sweeps, cases, custody, notices = [], [], [], []
     for day in range(365):
         begun = START + day * DAY + 7200
         outcome = chance.choices(list(Outcome), [20, 3, 1])[0]
-        sweeps.append(SweepFact(begun, outcome, 40_000_000 + day * 50_000, chance.randrange(10**11)))
+        sweeps.append(ScanFact(begun, outcome, 40_000_000 + day * 50_000, chance.randrange(10**11)))
         for _ in range(chance.choice([0, 0, 0, 1, 2, 5])):
             found = chance.choices([*FindingVerdict, None], [8, 1, 2, 3])[0]
             gone = begun + int(chance.expovariate(1 / (12 * 3600))) if chance.random() < 0.9 else None

@@ -18,7 +18,7 @@ from hashscan.cases.statistics.events import (
     Facts,
     FindingVerdict,
     Outcome,
-    SweepFact,
+    ScanFact,
 )
 from hashscan.cases.statistics.periods import Period, Unit, periods
 from hashscan.cases.statistics.writer import csv_lines, json_text
@@ -29,7 +29,7 @@ NONE: frozenset[str] = frozenset()
 
 moments = st.integers(START - 5 * DAY, START + 70 * DAY)
 names = st.frozensets(st.sampled_from(["ours", "national", '=1+1,"x"']), max_size=3)
-sweeps = st.builds(SweepFact, moments, st.sampled_from(Outcome), st.integers(0, 9), st.integers(0, 2**62))
+sweeps = st.builds(ScanFact, moments, st.sampled_from(Outcome), st.integers(0, 9), st.integers(0, 2**62))
 cases = st.builds(
     CaseFact,
     moments,
@@ -43,9 +43,7 @@ cases = st.builds(
 custody = st.builds(CustodyFact, moments, st.sampled_from(Custody))
 
 
-def facts(
-    swept: list[SweepFact], found: list[CaseFact], kept: list[CustodyFact], notices: list[int]
-) -> Facts:
+def facts(swept: list[ScanFact], found: list[CaseFact], kept: list[CustodyFact], notices: list[int]) -> Facts:
     return Facts(iter(swept), iter(found), iter(kept), iter(notices))
 
 
@@ -67,7 +65,7 @@ def test_nothing_is_zero_and_not_left_out() -> None:
     made = count(facts([], [], [], []), months(), START)
     assert [period.label for period, _ in made.periods] == ["2026-01", "2026-02"]
     for _, figures in made.periods:
-        assert not figures.sweeps
+        assert not figures.scans
         assert figures.removal.median is figures.removal.ninth_tenth is figures.removal.share is None
     assert json.loads(json_text(made, Unit.MONTH, "UTC"))["totals"]["findings"] == {
         "match": 0,
@@ -144,7 +142,7 @@ def by_hand(what: list[Any], when: Callable[[Any], int], period: Period) -> list
     moments,
 )
 def test_numbers_are_those_of_a_slow_count_and_add_up(
-    swept: list[SweepFact],
+    swept: list[ScanFact],
     found: list[CaseFact],
     kept: list[CustodyFact],
     notices: list[int],
@@ -158,11 +156,11 @@ def test_numbers_are_those_of_a_slow_count_and_add_up(
     whole = Period("all", among[0].begin, among[-1].end, False)
     for period, figures in [*made.periods, (whole, made.totals)]:
         there = by_hand(swept, lambda s: s.begun, period)
-        assert figures.sweeps.total() == len(there)
+        assert figures.scans.total() == len(there)
         assert figures.files == sum(s.files for s in there)
         assert figures.bytes == sum(s.bytes for s in there)
         for outcome in Outcome:
-            assert figures.sweeps[outcome] == sum(s.outcome is outcome for s in there)
+            assert figures.scans[outcome] == sum(s.outcome is outcome for s in there)
         begun = by_hand(found, lambda c: c.begun, period)
         for verdict in FindingVerdict:
             assert figures.findings[verdict] == sum(c.found is verdict for c in begun)

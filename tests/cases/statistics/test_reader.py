@@ -72,7 +72,7 @@ def test_how_sweeps_ended(tmp_path: Path, code: int | None, whole: int, outcome:
     with Ledger(tmp_path) as ledger:
         put_sweep(ledger, 1, exit_code=code, whole=whole, files=7, bytes=9)
         put_sweep(ledger, 2, known=1, files=1000)
-        (sweep,) = facts_of(ledger, CLOCK).sweeps
+        (sweep,) = facts_of(ledger, CLOCK).scans
     assert (sweep.begun, sweep.outcome, sweep.files, sweep.bytes) == (START, outcome, 7, 9)
 
 
@@ -151,9 +151,9 @@ def test_periods_add_up_to_what_the_database_counts(
         made = count(facts_of(ledger, CLOCK), around, NEVER)
         one = ledger.one
         totals = made.totals
-        assert totals.sweeps.total() == one("SELECT count(*) FROM sweeps")[0]
+        assert totals.scans.total() == one("SELECT count(*) FROM sweeps")[0]
         assert totals.files == one("SELECT coalesce(sum(files), 0) FROM sweeps")[0]
-        assert totals.sweeps[Outcome.COMPLETE] == one("SELECT count(*) FROM sweeps WHERE whole")[0]
+        assert totals.scans[Outcome.COMPLETE] == one("SELECT count(*) FROM sweeps WHERE whole")[0]
         for found in FindingVerdict:
             (there,) = one("SELECT count(*) FROM cases WHERE verdict=?", found.value)
             assert totals.findings[found] == there

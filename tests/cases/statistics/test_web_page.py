@@ -52,8 +52,8 @@ def test_each_period_has_its_numbers_in_a_table() -> None:
 
 
 def test_where_no_sweep_was_the_page_says_so() -> None:
-    assert "No sweep in this time" in written(counted(NOTHING))
-    assert "No sweep in this time" not in written(counted(few()))
+    assert "No scan in this time" in written(counted(NOTHING))
+    assert "No scan in this time" not in written(counted(few()))
 
 
 def test_names_of_lists_can_do_nothing() -> None:

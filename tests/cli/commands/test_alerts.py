@@ -1,4 +1,4 @@
-"""Sweeps and other commands that tell somebody."""
+"""Scans and other commands that tell somebody."""
 
 from __future__ import annotations
 
@@ -78,24 +78,24 @@ def test_what_is_found_is_told_once_and_kept_while_the_service_is_down(
         service.status = 503
         ran = run("scan", uploads, "--list", local_list, *options)
         assert ran.code == 1, ran.err
-        assert "an alarm was not delivered by json (" in ran.err
-        assert "alarms that wait and are tried again: 1" in ran.err
+        assert "an alert was not delivered by json (" in ran.err
+        assert "alerts that wait and are tried again: 1" in ran.err
         (told,) = given(got)
         assert told["kind"] == "found"
         assert str(uploads) not in json.dumps(told)
         found = metrics_in(metrics)
-        assert found["hashscan_alarms_waiting"] == 1
+        assert found["hashscan_alerts_waiting"] == 1
         assert found["hashscan_last_run_exit_code"] == 1
         assert found["hashscan_cases_open,match"] == told["counts"]["match"]
         assert_no_secret(state, ran.out, ran.err)
 
         service.status = 200
-        ran = run("alarms", "send", *options)
-        assert (ran.code, "is left alone for a while" in ran.err) == (13, True)
-        ran = run("alarms", "send", "--now", *options)
+        ran = run("alerts", "send", *options)
+        assert (ran.code, "is not tried yet" in ran.err) == (13, True)
+        ran = run("alerts", "send", "--now", *options)
         assert ran.code == 0, ran.err
         assert service.titles == [told["subject"]]
-        assert metrics_in(metrics)["hashscan_alarms_waiting"] == 0
+        assert metrics_in(metrics)["hashscan_alerts_waiting"] == 0
         # Nothing is new.
         ran = run("scan", uploads, "--list", local_list, *options)
         assert ran.code == 1
@@ -107,9 +107,9 @@ def test_a_mended_address_gets_what_has_waited(run: Run, uploads: Path, local_li
     with webhook() as service:
         wrong = service.url.replace(str(service.port), "9")
         assert run("scan", uploads, "--list", local_list, "--notify", wrong).code == 1
-        assert run("alarms", "send", "--notify", service.url).code == 0
+        assert run("alerts", "send", "--notify", service.url).code == 0
         assert len(service.posted) == 1
-    assert "waits" in run("alarms", "list", "--json").out
+    assert "waits" in run("alerts", "list", "--format", "json").out
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_a_dead_service_holds_a_sweep_up_for_a_bounded_time_and_changes_nothing(
         hang = "sleep 600"
         ran = run("scan", uploads, "--list", local_list, "--notify", service.url, "--exec", hang)
     assert ran.code == 1
-    assert ran.err.count("an alarm was not delivered") == 2
+    assert ran.err.count("an alert was not delivered") == 2
 
 
 def test_without_state_it_is_told_at_once_or_never(
@@ -162,14 +162,14 @@ def test_a_sweep_that_fails_is_told_of_and_is_the_last_run_but_no_success(
 def test_what_failed_where_nobody_is_told_is_told_by_the_next_command_that_tells(
     run: Run, state: Path, uploads: Path, tmp_path: Path, hook: tuple[str, Path]
 ) -> None:
-    """As of a sweep that is kept from the network, or has no list."""
+    """As of a scan that is kept from the network, or has no list."""
     program, got = hook
     assert run("scan", uploads).code == 10
     assert run("scan", uploads, "--metrics", tmp_path / "hashscan.prom", "--list", "nothing").code == 10
-    assert run("alarms", "send", "--exec", program).code == 0
+    assert run("alerts", "send", "--exec", program).code == 0
     (told,) = given(got)
     assert "no usable list" in told["subject"]
-    assert run("alarms", "send", "--exec", program).code == 0
+    assert run("alerts", "send", "--exec", program).code == 0
     assert len(given(got)) == 1
 
 
@@ -206,11 +206,11 @@ def test_a_killed_sweep_is_told_of_by_the_next_command(
     sweep.kill()
     assert sweep.wait(60) == -signal.SIGKILL
     success = metrics_in(metrics)["hashscan_last_success_timestamp_seconds"]
-    assert run("alarms", "send", *options).code == 0
+    assert run("alerts", "send", *options).code == 0
     after = metrics_in(metrics)
     assert after["hashscan_last_run_killed"] == 1
     assert after["hashscan_last_success_timestamp_seconds"] == pytest.approx(success, abs=2)
-    assert [told["subject"].partition(": ")[2] for told in given(got)][1:] == ["sweep FAILED: it was killed"]
+    assert [told["subject"].partition(": ")[2] for told in given(got)][1:] == ["scan FAILED: it was killed"]
 
 
 @pytest.mark.slow
@@ -263,9 +263,9 @@ def test_the_settings_file_has_a_table_for_all_commands_and_shows_no_secret(
     program, got = hook
     with webhook() as service:
         file = tmp_path / "hashscan.toml"
-        file.write_text(f'[alarms]\nnotify = ["{service.url}"]\nexec = ["{program} \'a b\'"]\n')
+        file.write_text(f'[alerts]\nnotify = ["{service.url}"]\nexec = ["{program} \'a b\'"]\n')
         file.chmod(0o600)
-        ran = run("--config", file, "alarms", "test")
+        ran = run("--config", file, "alerts", "test")
         assert ran.code == 0, ran.err
         assert ran.err.count(": sent") == 2
         assert service.posted[0]["title"].endswith(": a test")
@@ -273,20 +273,20 @@ def test_the_settings_file_has_a_table_for_all_commands_and_shows_no_secret(
         assert "secret" in shown.out
         assert not any(secret in ran.err + shown.out + shown.err for secret in SECRETS)
         service.status = 401
-        ran = run("--config", file, "alarms", "test")
+        ran = run("--config", file, "alerts", "test")
     assert ran.code == 13
     assert "FAILED: not taken" in ran.err
     assert given(got)[0]["kind"] == "test"
 
 
-def test_alarms_can_be_dropped(run: Run, uploads: Path, local_list: str) -> None:
+def test_alerts_can_be_dropped(run: Run, uploads: Path, local_list: str) -> None:
     assert run("scan", uploads, "--list", local_list, "--exec", "false").code == 1
-    (line,) = run("alarms", "list", "--json").lines
+    (line,) = run("alerts", "list", "--format", "json").lines
     assert (line["waits"], line["sent"]) == (["exec"], [])
-    assert "has failed 1 times" in run("alarms", "list").err
-    assert run("alarms", "drop").code == 2
-    assert "1 alarms dropped" in run("alarms", "drop", line["id"]).err
-    assert run("alarms", "send", "--exec", "false", "--now").code == 0
+    assert "has failed 1 time" in run("alerts", "list").err
+    assert run("alerts", "drop").code == 2
+    assert "1 alerts dropped" in run("alerts", "drop", line["id"]).err
+    assert run("alerts", "send", "--exec", "false", "--now").code == 0
 
 
 def test_lists_that_are_pulled_write_the_figures(
@@ -321,7 +321,7 @@ def test_an_overdue_case_exits_1_raises_the_metric_and_is_told_of_once(
         (overdue,) = given(got)[1:]
         assert (overdue["kind"], overdue["cases"]) == ("overdue", found["cases"])
     for case in found["cases"]:
-        assert run("cases", "close", case, "--because", "a test").code == 0
+        assert run("cases", "close", case, "--reason", "a test").code == 0
     ran = run("cases", "due", "--deadline", "0.1s", *options)
     assert (ran.code, metrics_in(metrics)["hashscan_cases_overdue"]) == (0, 0)
     assert len(given(got)) == 2
@@ -335,7 +335,7 @@ def test_two_commands_at_once_tell_once(
     program.write_text(f"#!/bin/sh\nsleep 2; cat >> {got}\n")
     program.chmod(0o755)
     assert run("scan", uploads, "--list", local_list).code == 1
-    command = [*COMMAND, "alarms", "send", "--exec", str(program)]
+    command = [*COMMAND, "alerts", "send", "--exec", str(program)]
     both = [subprocess.Popen(command, env=environment(state), stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [one.wait(120) for one in both] == [0, 0]
     assert len(given(got)) == 1

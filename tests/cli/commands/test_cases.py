@@ -1,4 +1,4 @@
-"""Cases, as an operator meets them: real sweeps, real files, real commands."""
+"""Cases, as an operator meets them: real scans, real files, real commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTILE = b"/www/<script>=1+1[bold]\x1b[31m\n\xff\xe2\x80\xae" + b"x" * 200 + b"
 
 @pytest.fixture
 def world(state: Path) -> World:
-    """A state in which one sweep has found two files."""
+    """A state in which one scan has found two files."""
     with World(state) as world:
         world.now = int(time.time()) - 3600
         world.sweep({b"/www/a.jpg": result(b"1"), HOSTILE: result(b"2", category="B1")})
@@ -45,7 +45,7 @@ def call(state: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
 def test_a_finding_is_followed_until_its_file_is_gone(
     run: Run, local_list: str, uploads: Path, tmp_path: Path
 ) -> None:
-    """From a real sweep to a real removal."""
+    """From a real scan to a real removal."""
     found = run("scan", uploads, "--list", local_list, "--report", tmp_path / "r.jsonl")
     assert found.code == 1, found.err
     listed = run("cases", "list", "--format", "json")
@@ -57,7 +57,7 @@ def test_a_finding_is_followed_until_its_file_is_gone(
     assert checked.code == 0, checked.err
     assert f"{len(paths)} gone" in checked.err
     assert run("cases", "list", "--format", "json").lines == []
-    removed = run("cases", "list", "--only", "removed", "--format", "json").lines
+    removed = run("cases", "list", "--status", "removed", "--format", "json").lines
     assert {case["how"] for case in removed} == {"gone"}
     (month,) = run("cases", "times", "--format", "json").lines
     assert (month["removed"], month["in_time"], month["late"]) == (len(paths), len(paths), 0)
@@ -70,6 +70,15 @@ def test_what_is_due_is_said_by_the_exit_code(call: Run, world: World) -> None:
     assert one.code == 1
     assert [(case["case"], case["overdue"]) for case in one.lines] == [(2, True)]
     assert "1 overdue" in one.err
+
+
+def test_cases_of_a_customer_are_chosen_on_the_command_line_only(
+    call: Run, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HASHSCAN_CUSTOMER names a file of customers for scans; it must not hide cases here."""
+    assert call("cases", "list", "--customer", "nobody", "--format", "json").lines == []
+    monkeypatch.setenv("HASHSCAN_CUSTOMER", "/etc/customers.toml")
+    assert len(call("cases", "list", "--format", "json").lines) == 2
 
 
 def test_deadlines_come_from_the_settings_file(call: Run, world: World, tmp_path: Path) -> None:
@@ -93,17 +102,17 @@ def test_names_of_strangers_do_nothing_on_a_terminal_and_come_back_whole(call: R
 
 
 def test_what_people_do_is_put_down_with_who_and_why(call: Run, world: World) -> None:
-    assert call("cases", "tell", 1, 2, "--whom", "ticket 4711").code == 0
-    assert call("cases", "dispute", 2, "--because", "a drawing").code == 0
-    assert call("cases", "close", 1, "--because", "=so").code == 0
-    assert "nothing new" in call("cases", "close", 1, "--because", "again").err
+    assert call("cases", "tell", 1, 2, "--recipient", "ticket 4711").code == 0
+    assert call("cases", "dispute", 2, "--reason", "a drawing").code == 0
+    assert call("cases", "close", 1, "--reason", "=so").code == 0
+    assert "nothing new" in call("cases", "close", 1, "--reason", "again").err
     shown = call("cases", "show", "--format", "json", 1).lines[0]
     assert shown["why"] == "=so"
     assert [event["kind"] for event in shown["events"]] == ["found", "told", "closed"]
     assert shown["events"][1]["words"] == "ticket 4711"
     assert shown["events"][1]["who"]
     assert [case["state"] for case in call("cases", "list", "--format", "json").lines] == ["disputed"]
-    assert call("cases", "reopen", 1, 2, "--because", "no").code == 0
+    assert call("cases", "reopen", 1, 2, "--reason", "no").code == 0
     states = [case["state"] for case in call("cases", "list", "--format", "json").lines]
     assert states == ["told", "told"]
 
@@ -170,7 +179,7 @@ def test_an_address_gets_its_path_once_a_table_knows_it(call: Run, world: World,
 
 
 def test_a_notice_about_what_is_closed_is_another_case(call: Run, world: World, tmp_path: Path) -> None:
-    call("cases", "close", 1, "--because", "so")
+    call("cases", "close", 1, "--reason", "so")
     (tmp_path / "n.csv").write_text("path,reference\n/www/a.jpg,r1\n")
     time.sleep(1.1)
     assert "1 new cases" in call("cases", "import", tmp_path / "n.csv").err
@@ -190,13 +199,13 @@ def test_old_cases_are_pruned_and_still_counted(call: Run, world: World, state: 
     world.wait(60)
     world.sweep({HOSTILE: result(b"2", category="B1")}, [b"/www/a.jpg"])
     before = call("cases", "times", "--format", "json").out
-    assert "1 cases pruned" in call("cases", "prune", "--older-than", "1m").err
+    assert "1 case pruned" in call("cases", "prune", "--older-than", "1m").err
     pruned = call("cases", "show", "--format", "json", 1).lines[0]
     assert pruned["state"] == "removed"
     assert "path" not in pruned
     assert [match["entry"] for match in pruned["matches"]] == ["n-31"]
     assert call("cases", "times", "--format", "json").out == before
-    assert call("cases", "list", "--only", "all", "--format", "json").lines[1]["case"] == 2
+    assert call("cases", "list", "--status", "all", "--format", "json").lines[1]["case"] == 2
     call("cases", "list")
     assert b"/www/a.jpg" not in (state / "ledger.sqlite").read_bytes()
 

@@ -157,7 +157,7 @@ def test_too_many_rows_is_one_mistake() -> None:
     "line",
     [
         "workers = 0",
-        "in-flight = -1",
+        "concurrency = -1",
         "limit-files = nan",
         "max-load = inf",
         "time-budget = '0'",
@@ -229,7 +229,7 @@ def test_every_option_that_has_tables_shows_how_they_look() -> None:
 def test_show_says_where_values_come_from(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "hashscan.toml"
     file.write_text('sandbox = "off"\n\n[scan]\nexclude = ["*.log"]\n[quarantine]\nretain-min = "90d"\n')
-    environ = {"HASHSCAN_IN_FLIGHT": "7", "HASHSCAN_SANDBOX": "auto"}
+    environ = {"HASHSCAN_CONCURRENCY": "7", "HASHSCAN_SANDBOX": "auto"}
     ran = run("--config", file, "config", "show", "scan", "--format", "json", env=environ)
     assert ran.code == 0, ran.err
     shown = json.loads(ran.out)
@@ -238,7 +238,7 @@ def test_show_says_where_values_come_from(run: Run, tmp_path: Path) -> None:
     assert scan["exclude"] == {"value": ["*.log"], "from": "file", "where": f"{file}:4 [scan]"}
     assert scan["retain_min"] == {"value": "90d", "from": "file", "where": f"{file}:6 [quarantine]"}
     assert scan["sandbox"] == {"value": "auto", "from": "variable", "where": "HASHSCAN_SANDBOX"}
-    assert scan["in_flight"]["value"] == 7
+    assert scan["concurrency"]["value"] == 7
     assert scan["max_pixels"] == {"value": 64_000_000, "from": "default", "where": "default"}
     assert scan["cluster"]["value"] is None
     table = run("--config", file, "config", "show", "--changed")
@@ -295,4 +295,4 @@ def test_a_table_may_stand_beside_a_value_of_the_same_name() -> None:
     file = SettingsFile(CATALOGUE, tomllib.loads(document))
     assert [mistake.place for mistake in file.mistakes] == [("state export", "wrnog")]
     assert key_lines(document)["state export", "wrnog"] == 4
-    assert file.default_map()["state"]["export"]["form"] == "csv"
+    assert file.default_map()["state"]["export"]["format_name"] == "csv"

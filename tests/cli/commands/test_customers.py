@@ -72,7 +72,7 @@ def test_findings_say_whose_they_are(
     assert sorted(line.rpartition("\t")[2] for line in looked.splitlines()) == [
         f"{homes}/lost.jpg", "alice", "bob"
     ]  # fmt: skip
-    table = run("report", "convert", report, "--to", "csv").out
+    table = run("report", "convert", report, "--format", "csv").out
     assert "alice" in table
     merged = run("report", "merge", report, "--output", "-")
     assert {line.get("customer") for line in merged.lines if line["type"] == "finding"} == {
@@ -92,7 +92,14 @@ def test_rules_are_tried(run: Run, homes: Path, settings: Path) -> None:
     hostile = b"/home/\x1b[31m\xff\n/a"
     web = "https://bob.example/a%20b.jpg"
     ran = run(
-        "--config", settings, "customers", "--json", homes / "bob/www/a b.jpg", web, os.fsdecode(hostile)
+        "--config",
+        settings,
+        "customers",
+        "--format",
+        "json",
+        homes / "bob/www/a b.jpg",
+        web,
+        os.fsdecode(hostile),
     )
     assert ran.code == 0
     assert [(line["customer"], line["path"], line.get("url")) for line in ran.lines] == [
@@ -123,7 +130,7 @@ def test_rules_and_layouts_are_shown(run: Run, settings: Path) -> None:
     assert ran.code == 0
     for words in ("customer rule 1", "layout cpanel", "https://{customer}.example/", "directadmin"):
         assert words in ran.err
-    assert "no rule says whose files are" in run("customers").err
+    assert "there are no rules for customers" in run("customers").err
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def names(lines: list[dict[str, object]]) -> set[str]:
 
 def test_by_exact_digests(run: Run, swept: Path) -> None:
     for name in ("md5", "sha1", "sha256"):
-        ran = run("lookup", "--json", f"{name}:{hashlib.new(name, b'words').hexdigest()}")
+        ran = run("lookup", "--format", "json", f"{name}:{hashlib.new(name, b'words').hexdigest()}")
         assert (ran.code, len(ran.lines)) == (1, 2)
         odd, text = sorted(ran.lines, key=lambda line: str(line["path"]))
         assert base64.b64decode(odd["path_b64"]) == os.fsencode(swept) + b"/caf\xe9\n.txt"
@@ -44,17 +44,17 @@ def test_by_exact_digests(run: Run, swept: Path) -> None:
 def test_by_distance_and_with_what_was_found(run: Run, swept: Path) -> None:
     (hashed,) = run("hash", swept / "listed.jpg").lines
     pdq = hashed["digests"]["pdq"]
-    ran = run("lookup", "--json", f"pdq:{pdq}")
+    ran = run("lookup", "--format", "json", f"pdq:{pdq}")
     assert names(ran.lines) == {"listed.jpg", "alike.jpg"}
     assert all(line["verdict"] == "match" for line in ran.lines)
-    assert names(run("lookup", "--json", "--distance", "0", f"pdq:{pdq}").lines) == {"listed.jpg"}
+    assert names(run("lookup", "--format", "json", "--distance", "0", f"pdq:{pdq}").lines) == {"listed.jpg"}
     assert run("lookup", "--distance", "200", f"pdq:{pdq}").code == 2
 
 
 def test_a_file_in_every_variant(run: Run, swept: Path, tmp_path: Path) -> None:
     turned = tmp_path / "turned.png"
     turned.write_bytes(encoded(scene(5).transpose(Image.Transpose.ROTATE_90), "PNG"))
-    ran = run("lookup", "--json", turned)
+    ran = run("lookup", "--format", "json", turned)
     assert ran.code == 1
     assert names(ran.lines) == {"listed.jpg", "alike.jpg"}
     assert "turned" in ran.lines[0]["variant"]
@@ -70,7 +70,7 @@ def test_a_further_frame_is_found_when_asked_for(run: Run, swept: Path, tmp_path
     frame.write_bytes(encoded(scene(21), "PNG"))
     (hashed,) = run("hash", frame).lines
     assert run("lookup", f"pdq:{hashed['digests']['pdq']}").code == 0
-    ran = run("lookup", "--json", "--every-variant", f"pdq:{hashed['digests']['pdq']}")
+    ran = run("lookup", "--format", "json", "--every-variant", f"pdq:{hashed['digests']['pdq']}")
     assert names(ran.lines) == {"moving.gif"}
     assert "frame" in ran.lines[0]["of"]
 
@@ -91,14 +91,14 @@ def test_further_digests_are_found_where_sweeps_kept_them(run: Run, swept: Path,
     listed.write_text(f"id,algorithm,value,category\nx,sha512,{'0' * 128},A1\n")
     assert run("lists", "import", listed, "--name", "more").code == 0
     run("scan", swept, "--list", "more", "--report", tmp_path / "r2.jsonl")
-    ran = run("lookup", "--json", digest)
+    ran = run("lookup", "--format", "json", digest)
     assert "text" in names(ran.lines)
 
 
 def test_misuse_and_no_state(run: Run, swept: Path, state: Path, tmp_path: Path) -> None:
     assert run("lookup").code == 2
     ran = run("lookup", "sha256:1234")
-    assert (ran.code, "no file and no digest" in ran.err) == (2, True)
+    assert (ran.code, "neither a file nor a digest" in ran.err) == (2, True)
     assert run("lookup", tmp_path).code == 2
     shutil.rmtree(state / "sweep")
     ran = run("lookup", "0" * 64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ ON = ("--act-on", "local")
 
 @pytest.fixture
 def report(tmp_path: Path, run: Run) -> Path:
-    """Of a sweep that found one file by a local list, and one for review."""
+    """Of a scan that found one file by a local list, and one for review."""
     files = tmp_path / "files"
     files.mkdir()
     (files / "bad").write_bytes(b"accused")
@@ -57,12 +58,14 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
     head = heads(ran.err)[-1]
 
     assert item in run("quarantine", "list").err
-    (record,) = run("quarantine", "list", "--json", "--category", "A1", "--owner", str(os.geteuid())).lines
+    (record,) = run(
+        "quarantine", "list", "--format", "json", "--category", "A1", "--owner", str(os.geteuid())
+    ).lines
     assert (record["item"], record["accusation"]["matches"][0]["entry"]) == (item, "e-1")
     for nothing in (("--category", "A2"), ("--owner", "nobody"), ("--older-than", "1h")):
-        assert run("quarantine", "list", "--json", *nothing).lines == []
+        assert run("quarantine", "list", "--format", "json", *nothing).lines == []
 
-    # Nothing of it is swept, and what is gone is not found again.
+    # Nothing of it is scanned, and what is gone is not found again.
     assert run("scan", report.parent / "files", "--report", report.parent / "again").code == 0
     summary = json.loads((report.parent / "again").read_text().splitlines()[-1])
     assert summary["quarantine"] == {"head": head, "items": 1}
@@ -116,29 +119,51 @@ def test_paths_need_a_reason(tmp_path: Path, run: Run) -> None:
     ran = run("quarantine", "add", path, tmp_path / "none", *TERMS, "--reason", "an order")
     assert (ran.code, path.exists()) == (3, False)
     assert "gone" in ran.err
-    (record,) = run("quarantine", "list", "--json").lines
+    (record,) = run("quarantine", "list", "--format", "json").lines
     assert record["accusation"] == {"reason": "an order"}
 
 
-def test_release(tmp_path: Path, run: Run, state: Path) -> None:
+def test_destroy(tmp_path: Path, run: Run, state: Path) -> None:
     for name, terms in (("old", ("0s", "0s")), ("young", ("90d", "365d"))):
         (tmp_path / name).write_text(name)
         (tmp_path / f"other {name}").hardlink_to(tmp_path / name)
         options = ("--reason", "r", "--retain-min", terms[0], "--destroy-by", terms[1])
         assert run("quarantine", "add", tmp_path / name, *options).code == 0
-    ran = run("quarantine", "release")
+    ran = run("quarantine", "destroy")
     assert (ran.code, ran.out.split("/")[-1]) == (0, "old\n")
-    assert "has 1 other names, under which its content stays" in ran.err
-    (record,) = run("quarantine", "list", "--json").lines
+    assert "1 other hard link with the same content" in ran.err
+    (record,) = run("quarantine", "list", "--format", "json").lines
     young = record["item"]
-    ran = run("quarantine", "release", young)
+    ran = run("quarantine", "destroy", young)
     assert (ran.code, "must be kept until" in ran.err) == (3, True)
-    assert run("quarantine", "release", young, "--override").code == 2
-    assert run("quarantine", "release", "--override", "--reason", "r").code == 2
-    assert run("quarantine", "release", young, "--override", "--reason", "a court said so").code == 0
+    assert run("quarantine", "destroy", young, "--override").code == 2
+    assert run("quarantine", "destroy", "--override", "--reason", "r").code == 2
+    assert run("quarantine", "destroy", young, "--override", "--reason", "a court said so").code == 0
     assert "a court said so" in (state / "quarantine" / "log.jsonl").read_text()
-    assert run("quarantine", "list", "--json").lines == []
+    assert run("quarantine", "list", "--format", "json").lines == []
     assert os.listdir(state / "quarantine" / ".hashscan-quarantine") == ["CACHEDIR.TAG"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "code", "kept"),
+    [("n\n", (), 3, 1), ("\n", (), 3, 1), ("y\n", (), 0, 0), ("", ("--yes",), 0, 0)],
+)
+def test_destroy_asks_on_a_terminal(
+    answer: str, options: tuple[str, ...], code: int, kept: int, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "due").write_text("due")
+    terms = ("--reason", "r", "--retain-min", "0s", "--destroy-by", "0s")
+    assert run("quarantine", "add", tmp_path / "due", *terms).code == 0
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, answer.encode())
+        ran = run("quarantine", "destroy", *options, stdin=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert ran.code == code, ran.err
+    assert ("Destroy 1 item?" in ran.err) is not bool(options)
+    assert len(run("quarantine", "list", "--format", "json").lines) == kept
 
 
 def test_a_damaged_log_stops_everything(report: Path, run: Run, state: Path) -> None:
@@ -146,7 +171,7 @@ def test_a_damaged_log_stops_everything(report: Path, run: Run, state: Path) -> 
     log = state / "quarantine" / "log.jsonl"
     whole = log.read_bytes()
     log.write_bytes(whole.replace(b"/files/bad", b"/files/bed"))
-    for command in (("verify",), ("list",), ("restore", "--all"), ("release",), ("add", report, *TERMS, *ON)):
+    for command in (("verify",), ("list",), ("restore", "--all"), ("destroy",), ("add", report, *TERMS, *ON)):
         ran = run("quarantine", *command)
         assert (ran.code, "log.jsonl, line 1:" in ran.err) == (12, True), command
     log.write_bytes(whole)

@@ -1,4 +1,4 @@
-"""Sixteen real sweeps of one tree, and their reports joined."""
+"""Sixteen real scans of one tree, and their reports joined."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def fill(tree: Path) -> None:
 
 @pytest.fixture(scope="module")
 def swept() -> Iterator[Path]:
-    """A folder with `reports`: of one sweep, and of all shards of another."""
+    """A folder with `reports`: of one scan, and of all shards of another."""
     folder = Path(tempfile.mkdtemp(prefix="hashscan-shards-"))
     try:
         for name in ("tree", "reports", "empty"):
@@ -197,7 +197,7 @@ def test_a_shard_that_saw_far_less_is_suspicious(tmp_path: Path, run: Run) -> No
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"targets": [{"path": "/u"}]}, "swept other targets"),
+        ({"targets": [{"path": "/u"}]}, "scanned other targets"),
         ({"thresholds": {"pdq": 30}}, "matched by other thresholds"),
         ({"fail_on": "never"}, "in --fail-on"),
         ({"strict": True}, "in --strict"),
@@ -210,7 +210,7 @@ def test_a_shard_that_saw_far_less_is_suspicious(tmp_path: Path, run: Run) -> No
         ({"review_threshold": 52}, "differs from the second in --review-threshold"),
         ({"variants": ["turned"]}, "compared pictures in other ways"),
         ({"shard": {"index": 2, "count": 3}}, "is one of 3 shards, the second of 2"),
-        ({"shard": None}, "is of a whole sweep"),
+        ({"shard": None}, "is of a whole scan"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -254,7 +254,7 @@ def test_a_killed_shard(cut: int, reports: list[Path], swept: Path, tmp_path: Pa
         # Nothing of the summary is lost but the end of its line.
         assert ran.lines[-1]["incomplete"] == read(swept / "reports" / "one")[-1]["incomplete"]
         return
-    (words,) = [w for w in ran.lines[-1]["incomplete"] if "not swept to its end" in w]
+    (words,) = [w for w in ran.lines[-1]["incomplete"] if "not scanned to its end" in w]
     assert torn.name in words
     whole = read(swept / "reports" / "one")
     assert facts(ran.lines) == facts(whole)
@@ -292,7 +292,7 @@ def test_outputs_that_can_not_be(tmp_path: Path, run: Run) -> None:
     one = clean(tmp_path / "1", 1, 1)
     before = one.read_bytes()
     ran = run("report", "merge", one, "--output", one)
-    assert (ran.code, "can't take the place" in ran.err) == (2, True)
+    assert (ran.code, "would overwrite" in ran.err) == (2, True)
     partial = clean(tmp_path / "out.partial", 1, 1)
     assert run("report", "merge", partial, "--output", tmp_path / "out").code == 2
     assert run("report", "merge", one, "--output", tmp_path / "no" / "out").code == 12
@@ -377,7 +377,7 @@ def test_lists_of_one_size_but_other_content(tmp_path: Path, run: Run) -> None:
         assert digest not in reports[-1].read_text()
     ran = run("report", "merge", *reports[:2], "--output", tmp_path / "out")
     assert ran.code == 2
-    assert f"{reports[1]} and {reports[0]} are not of one sweep" in ran.err
+    assert f"{reports[1]} and {reports[0]} are not of one scan" in ran.err
     assert "other content in the list ours (ours version 2 (1 entries, local))" in ran.err
     assert "import the same lists everywhere" in ran.err
     ran = run("report", "merge", reports[0], reports[2], "--output", "-")
@@ -448,7 +448,7 @@ def test_findings_that_stand_are_joined_too(tmp_path: Path, run: Run) -> None:
     kinds = Counter(record["type"] for record in ran.lines)
     assert (kinds["finding"], kinds["standing"]) == (4, 44)
     assert ran.lines[-1]["files"] == 4
-    assert any("earlier findings stand" in words for words in ran.lines[-1]["incomplete"])
+    assert any("still open" in words for words in ran.lines[-1]["incomplete"])
 
 
 def test_a_report_that_was_left_from_the_night_before(tmp_path: Path, run: Run) -> None:
@@ -460,7 +460,7 @@ def test_a_report_that_was_left_from_the_night_before(tmp_path: Path, run: Run) 
     ran = run("report", "merge", one, left, three, "--output", "-")
     assert ran.code == 3
     (words,) = ran.lines[-1]["incomplete"]
-    assert words == "shard 2 was done 23 hours before shard 1 began, and may be of an earlier sweep"
+    assert words == "shard 2 was done 23 hours before shard 1 began, and may be of an earlier scan"
 
 
 def test_what_is_withheld_by_some_shards_only_says_so(tmp_path: Path, run: Run) -> None:

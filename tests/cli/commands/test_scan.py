@@ -1,4 +1,4 @@
-"""Sweeps by the real command: exit codes, reports, and ends that come too early."""
+"""Scans by the real command: exit codes, reports, and ends that come too early."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_a_report_within_a_target_is_left_out(run: Run, uploads: Path, local_lis
     lines = records(uploads / "report.jsonl")
     skipped = [line for line in lines if line["type"] == "skipped"]
     assert [(line["path"], line["reason"]) for line in skipped] == [
-        (str(uploads / "report.jsonl.partial"), "being written by this sweep")
+        (str(uploads / "report.jsonl.partial"), "being written by this scan")
     ]
 
 
@@ -357,7 +357,7 @@ def test_two_sweeps_at_once(run: Run, uploads: Path, local_list: str, state: Pat
     assert run("scan", uploads).code == 1
 
 
-# Ends that come too early. A sweep of many files is caught in its middle.
+# Ends that come too early. A scan of many files is caught in its middle.
 
 
 def many(folder: Path, number: int) -> None:
@@ -374,7 +374,7 @@ def lines_in(partial: Path) -> int:
 
 
 def started(state: Path, report: Path, target: Path) -> subprocess.Popen[str]:
-    """A sweep that has begun to write its report, and takes its time."""
+    """A scan that has begun to write its report, and takes its time."""
     options = ["--workers", "2", "--limit-files", "80"]
     command = [*COMMAND, "scan", str(target), "--report", str(report), *options]
     process = subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Sweeps that remember: each is compared with one that doesn't."""
+"""Scans that remember: each is compared with one that doesn't."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Records = list[dict[str, Any]]
 
 
 def of_this_sweep(record: dict[str, Any]) -> dict[str, Any]:
-    """A record without what is of one sweep only."""
+    """A record without what is of one scan only."""
     left_out = {"uuid", "started", "ended", "seconds", "bytes", "unchanged", "sandbox", "path_b64"}
     return {key: value for key, value in record.items() if key not in left_out}
 
@@ -65,7 +65,7 @@ Sweep = Callable[..., tuple[int, Records]]
 
 
 def fresh(run: Run, tree: Path, state: Path, tmp_path: Path, *arguments: object) -> tuple[int, Records]:
-    """A sweep that knows nothing, with the same lists."""
+    """A scan that knows nothing, with the same lists."""
     other = tmp_path / "fresh"
     shutil.rmtree(other, ignore_errors=True)
     shutil.copytree(state / "lists", other / "lists", symlinks=True)

@@ -1,4 +1,4 @@
-"""`hashscan stats` as it is run: after sweeps, in every format, and with what makes no sense."""
+"""`hashscan stats` as it is run: after scans, in every format, and with what makes no sense."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_what_is_no_file_is_not_replaced(run: Run, swept: Path, tmp_path: Path, 
 
 @pytest.fixture
 def swept(run: Run, uploads: Path, local_list: str) -> Path:
-    """A folder in which a sweep has found two files."""
+    """A folder in which a scan has found two files."""
     assert run("scan", uploads).code == 1
     return uploads
 

@@ -47,7 +47,7 @@ def option(**kind: Any) -> click.Option:
         ),
         (
             {"scan": {"max_pixels": 1, "max-pixels": 2}},
-            "'max-pixels' is there with - and with _",
+            "'max-pixels' is set with - and with _",
             "Remove one of them.",
         ),
     ],
@@ -64,14 +64,14 @@ def test_all_mistakes_are_found() -> None:
 
 
 def test_a_commands_own_table_comes_before_the_top() -> None:
-    values = {"state": "/a", "lists": {"pull": {"state": "/b"}}, "quarantine": {"place": ["/c"]}}
+    values = {"state": "/a", "lists": {"pull": {"state": "/b"}}, "quarantine": {"quarantine_dir": ["/c"]}}
     file = SettingsFile(CATALOGUE, values)
     assert not file.mistakes
     made = file.default_map()
-    assert made["scan"] == {"state": "/a", "places": ["/c"]}
+    assert made["scan"] == {"state": "/a", "quarantine_dirs": ["/c"]}
     assert made["lists"]["pull"] == {"state": "/b"}
     assert file.taken["lists", "pull"]["state"].place == ("lists", "pull", "state")
-    assert made["quarantine"]["add"]["places"] == ["/c"]
+    assert made["quarantine"]["add"]["quarantine_dirs"] == ["/c"]
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,11 @@ def test_the_command_line_comes_before_variables_and_these_before_the_file(
         ("[scna]\nworkers = 3\n", "scna"),
         ("[scan]\nhelp = true\n", "help"),
         ("workers = \n", "TOML"),
-        ("[scan]\nin-flight = 'many'\n", "in-flight"),
+        ("[scan]\nconcurrency = 'many'\n", "concurrency"),
         ("[scan]\nmax-file-size = '3 bananas'\n", "bananas"),
-        ("[scan]\nin-flight = [3]\n", "line 2: `in_flight`"),
-        ("[scan]\nin-flight = 'many'\n", "hashscan.toml, line 2.\n"),
-        ("[scan]\nin-flight = 0\n", "--in-flight must be more than 0, not 0"),
+        ("[scan]\nconcurrency = [3]\n", "line 2: `concurrency`"),
+        ("[scan]\nconcurrency = 'many'\n", "hashscan.toml, line 2.\n"),
+        ("[scan]\nconcurrency = 0\n", "--concurrency must be more than 0, not 0"),
         ("\n[scan]\nwrokers = 3\n", "line 3: scan has no option 'wrokers'\n  Did you mean 'workers'?"),
         ("wrokers = 3\nlsit = 4\n", "`hashscan config check` names all 2 mistakes"),
     ],
@@ -84,10 +84,10 @@ def test_a_wrong_key_or_value_is_named(run: Run, tmp_path: Path, text: str, name
 
 
 def test_a_wrong_value_of_a_variable_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
-    ran = run("scan", tmp_path, env={"HASHSCAN_IN_FLIGHT": "many"})
+    ran = run("scan", tmp_path, env={"HASHSCAN_CONCURRENCY": "many"})
     assert ran.code == 2
-    assert "It is the value of the variable HASHSCAN_IN_FLIGHT." in ran.err
-    assert "It is" not in run("scan", tmp_path, "--in-flight", "many").err
+    assert "It is the value of the variable HASHSCAN_CONCURRENCY." in ran.err
+    assert "It is" not in run("scan", tmp_path, "--concurrency", "many").err
 
 
 def test_a_settings_file_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sweeps that give way: in the background, slowly, while the machine is busy, paused, without a terminal."""
+"""Scans that give way: in the background, slowly, while the machine is busy, paused, without a terminal."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def until(happened: Callable[[], bool], process: subprocess.Popen[Any], seconds:
 def sweeping(
     state: Path, report: Path, target: Path, *options: str, env: dict[str, str] | None = None, **how: Any
 ) -> Iterator[subprocess.Popen[str]]:
-    """A slow sweep that has begun to find something."""
+    """A slow scan that has begun to find something."""
     command = [
         *(*COMMAND, "scan", str(target), "--report", str(report), "--workers", "2"),
         *("--limit-files", "60", *options),
@@ -109,7 +109,7 @@ def test_without_a_terminal_everything_steps_back(state: Path, tmp_path: Path, k
     # As if nothing was said: the tests' own environment says no.
     with sweeping(state, report, known, env={"HASHSCAN_BACKGROUND": ""}) as process:
         family = {process.pid, *descendants(process.pid)}
-        assert len(family) >= 6, "the sweep, the fork server, two workers, two zygotes"
+        assert len(family) >= 6, "the scan, the fork server, two workers, two zygotes"
         assert {niceness(pid) for pid in family} == {19}
         for pid in family:
             said = subprocess.run(["ionice", "-p", str(pid)], capture_output=True, text=True, check=True)
@@ -120,7 +120,7 @@ def test_without_a_terminal_everything_steps_back(state: Path, tmp_path: Path, k
             assert len(workers) == 2
             for pid in workers:
                 until(lambda: Path(f"/proc/{pid}/autogroup").read_text().endswith("nice 19\n"), process)  # noqa: B023
-            # Whoever started the sweep is as quick as before.
+            # Whoever started the scan is as quick as before.
             assert Path(f"/proc/{process.pid}/autogroup").read_text() == group.read_text()
 
 
@@ -262,7 +262,7 @@ def test_under_nohup_it_goes_on(state: Path, tmp_path: Path, known: Path) -> Non
 
 @pytest.mark.parametrize("told", [True, False])
 def test_a_terminal_that_is_closed(state: Path, tmp_path: Path, known: Path, told: bool) -> None:
-    """The sweep ends in good order if it is told, and else, as after `disown`, goes on without a word."""
+    """The scan ends in good order if it is told, and else, as after `disown`, goes on without a word."""
     report = tmp_path / "r.jsonl"
     master, slave = pty.openpty()
     rate = "60" if told else "300"

@@ -34,7 +34,7 @@ def owner(tmp_path: Path, state: Path) -> Owner:
 
 @pytest.fixture
 def files(tmp_path: Path, owner: Owner, run: Run) -> Path:
-    """Very many have one content, and sweeps know them."""
+    """Very many have one content, and scans know them."""
     folder = tmp_path / "files"
     folder.mkdir()
     for number in range(MANY):
@@ -54,7 +54,7 @@ def test_it_takes_a_word_to_accuse_very_many(run: Run, owner: Owner, files: Path
         assert "lists activate national --confirm --only 2" in ran.err
     assert "version 2 is staged" in run("lists", "status").err
     assert run("scan", files).code == 0
-    assert "NOT in use" in run("lists", "status").err
+    assert "NOT active" in run("lists", "status").err
     owner.release([entry("n-3", b"of nobody either")])
     assert run("lists", "pull").code == 3
     # Somebody has looked at version 2, and that is not the one which waits by now.
@@ -101,10 +101,10 @@ def test_a_state_that_can_not_be_read_stops_no_list(run: Run, owner: Owner, file
     for column in (state / "sweep").glob("**/sha256"):
         column.write_bytes(b"")
     ran = run("lists", "pull")
-    assert (ran.code, "could not be compared with what sweeps know" in ran.err) == (0, True), ran.err
+    assert (ran.code, "could not be compared with what scans know" in ran.err) == (0, True), ran.err
 
 
 def test_where_nothing_is_known_that_is_said(run: Run, owner: Owner) -> None:
     owner.release([entry("n-2", THEME)])
     ran = run("lists", "pull")
-    assert (ran.code, "no sweep has remembered anything" in ran.err) == (0, True)
+    assert (ran.code, "no scan has remembered anything" in ran.err) == (0, True)

@@ -91,7 +91,7 @@ def test_a_withdrawn_entry_gives_everything_back_and_the_log_tells_why(
 
     ran = withdrawn(run, owner, "n-1")
     assert ran.code == 0, ran.err
-    assert "WARNING: 1 in quarantine stand accused by nothing any more" in ran.err
+    assert "WARNING: 1 item in quarantine: no entry matches any more" in ran.err
     assert items["theme.png"] in ran.err
     assert items["bad.png"] not in ran.err
 
@@ -102,10 +102,12 @@ def test_a_withdrawn_entry_gives_everything_back_and_the_log_tells_why(
         summary = json.loads(report.read_text().splitlines()[-1])
         assert summary["withdrawn"] == [items["theme.png"]]
 
-    (shown,) = run("quarantine", "list", "--withdrawn", "--json").lines
+    (shown,) = run("quarantine", "list", "--withdrawn", "--format", "json").lines
     assert (shown["item"], shown["withdrawn"]) == (items["theme.png"], True)
     assert shown["withdrawals"] == [{"list": "national", "version": 2, "entries": ["n-1"]}]
-    other = next(line for line in run("quarantine", "list", "--json").lines if line["item"] != shown["item"])
+    other = next(
+        line for line in run("quarantine", "list", "--format", "json").lines if line["item"] != shown["item"]
+    )
     assert (other["withdrawn"], other["withdrawals"]) == (False, [])
 
     assert run("quarantine", "restore", "--withdrawn", "--all").code == 2
@@ -142,9 +144,9 @@ def test_what_stays_is_said_and_is_not_destroyed(run: Run, files: Path, owner: O
     ran = run("quarantine", "restore", "--withdrawn")
     assert (ran.code, "stays" in ran.err) == (3, True)
     assert "WARNING: 1 in quarantine" in run("quarantine", "list").err
-    ran = run("quarantine", "release", item)
+    ran = run("quarantine", "destroy", item)
     assert ran.code == 3
-    assert run("quarantine", "release", item, "--override", "--reason", "its owner asked").code == 0
+    assert run("quarantine", "destroy", item, "--override", "--reason", "its owner asked").code == 0
     assert "WARNING" not in run("quarantine", "list").err
 
 

@@ -1,4 +1,4 @@
-"""`hashscan lists diff --would-hit`: a staged list asked against what sweeps remember."""
+"""`hashscan lists diff --would-hit`: a staged list asked against what scans remember."""
 
 from __future__ import annotations
 

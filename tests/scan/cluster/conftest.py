@@ -1,4 +1,4 @@
-"""A cluster, and something to sweep with it."""
+"""A cluster, and something to scan with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scan.cluster.sweeping import draw, state_with
+from tests.scan.cluster.scanning import draw, state_with
 from tests.scan.nodes import Cluster, cluster
 
 

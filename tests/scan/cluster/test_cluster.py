@@ -1,4 +1,4 @@
-"""Sweeps on a real cluster: a scheduler and nodes as commands of their own, joined by TLS on loopback."""
+"""Scans on a real cluster: a scheduler and nodes as commands of their own, joined by TLS on loopback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hashscan.model import Entry
 from hashscan.reports.report import Report
 from hashscan.scan.baseline.file import write_baseline
 from hashscan.scan.baseline.from_report import matches_to_accept
-from tests.scan.cluster.sweeping import (
+from tests.scan.cluster.scanning import (
     AFTER_ALL_ANSWERS,
     IMPATIENT,
     command,

@@ -1,4 +1,4 @@
-"""Nodes that hold back: all processes of one together, whatever the sweep asks of them."""
+"""Nodes that hold back: all processes of one together, whatever the scan asks of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scan.cluster.sweeping import command, sweep
+from tests.scan.cluster.scanning import command, sweep
 from tests.scan.nodes import Cluster, records_of, until
 
 pytest.importorskip("distributed")

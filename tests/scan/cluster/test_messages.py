@@ -1,4 +1,4 @@
-"""What sweep and nodes say to each other arrives as it was, and nothing else is taken for it."""
+"""What scan and nodes say to each other arrives as it was, and nothing else is taken for it."""
 
 from __future__ import annotations
 

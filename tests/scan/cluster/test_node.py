@@ -1,4 +1,4 @@
-"""A node's own view of a batch, and the sweeps it keeps ready."""
+"""A node's own view of a batch, and the scans it keeps ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers that can't get ready, or have no room: no sweep waits for ever, and no file is to blame."""
+"""Workers that can't get ready, or have no room: no scan waits for ever, and no file is to blame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("distributed")
 
 from hashscan.model import Entry
-from tests.scan.cluster.sweeping import (
+from tests.scan.cluster.scanning import (
     AFTER_ALL_ANSWERS,
     command,
     draw,
@@ -106,7 +106,7 @@ def test_two_sweeps_where_there_is_room_for_one(
     folder, state = pictures
     entries = draw(folder, 500)[:9]
     other = state_with(tmp_path / "other", entries)
-    # Slowed down, so that the first sweep isn't over as soon as it is seen to have begun.
+    # Slowed down, so that the first scan isn't over as soon as it is seen to have begun.
     room = {"SWEEPS_KEPT": "1", "IDLE_SECONDS": idle_seconds, "HASHSCAN_LIMIT_FILES": "100"}
     node = here.node(state, 1, HOSTILE_NODE, room)
     # So that what is asked for first knows of the limits.

@@ -14,7 +14,7 @@ pytest.importorskip("distributed")
 
 from hashscan.model import Entry
 from tests.certificates import Authority
-from tests.scan.cluster.sweeping import state_with, stop
+from tests.scan.cluster.scanning import state_with, stop
 from tests.scan.nodes import NODE, Cluster, Program, said_port, workers_of
 
 SECONDS = 5.0

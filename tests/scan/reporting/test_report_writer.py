@@ -1,4 +1,4 @@
-"""What was held back for its last word is written also where a sweep ends in disorder."""
+"""What was held back for its last word is written also where a scan ends in disorder."""
 
 from __future__ import annotations
 

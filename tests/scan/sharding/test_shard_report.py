@@ -1,4 +1,4 @@
-"""Reports that no sweep wrote: each ends in a clear error, or is joined as far as it goes."""
+"""Reports that no scan wrote: each ends in a clear error, or is joined as far as it goes."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_report_that_grows_after_it_was_opened(tmp_path: Path) -> None:
-    """As when another sweep writes its own in its place between the two readings."""
+    """As when another scan writes its own in its place between the two readings."""
     one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
 
     class Replacing(Collected):

@@ -1,4 +1,4 @@
-"""A small server that speaks as much of Google's two interfaces as a sweep does, generations included.
+"""A small server that speaks as much of Google's two interfaces as a scan does, generations included.
 
 The emulator to be had for tests knows no generations, and takes `a//b` and `a/./b` for one object.
 """

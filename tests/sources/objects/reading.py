@@ -1,4 +1,4 @@
-"""Lists and reads what a source finds, as a sweep and its workers do."""
+"""Lists and reads what a source finds, as a scan and its workers do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps by the real command: its report, its words, and what the list of processes shows."""
+"""Scans by the real command: its report, its words, and what the list of processes shows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _CLEARED = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "HASHSCAN_", "
 
 @dataclass
 class Swept:
-    """How a sweep went."""
+    """How a scan went."""
 
     code: int
     words: str
     report: str
     seen: str
-    """All command lines of the sweep's processes, as they stood in /proc while it ran."""
+    """All command lines of the scan's processes, as they stood in /proc while it ran."""
     records: list[dict[str, Any]] = field(default_factory=list)
 
     @property

@@ -21,7 +21,7 @@ from hashscan.sources.options import ListingOptions
 from .azurite import ACCOUNT, KEY, PROGRAM, Azurite, Container, azurite
 from .buckets import wake_obstore
 from .reading import batches_of, read_all
-from .sweeping import UPLOADS, sweep, uploads
+from .scanning import UPLOADS, sweep, uploads
 
 pytestmark = pytest.mark.skipif(PROGRAM not in os.environ, reason=f"{PROGRAM} names no azurite-blob")
 
@@ -271,7 +271,7 @@ def test_the_same_tree(container: Container, service: Azurite) -> None:
 
 
 def test_secrets_are_nowhere_to_be_seen(service: Azurite) -> None:
-    """Neither a key's nor a signature's, in a sweep that meets faults of all kinds."""
+    """Neither a key's nor a signature's, in a scan that meets faults of all kinds."""
     with service.container() as container:
         held(container, **uploads() | {"a//b": b"x"})
         container.client.get_blob_client("a//b").set_standard_blob_tier("Archive")

@@ -92,13 +92,13 @@ def test_as_many_at_a_time_as_allowed() -> None:
     # Each waits for seven others.
     together = threading.Barrier(8, timeout=60)
     shelf.on_read = lambda key: together.wait() and None
-    assert reasons(shelf, in_flight=8) == [None] * 40
+    assert reasons(shelf, concurrency=8) == [None] * 40
     assert shelf.most_at_a_time == 8
 
 
 def test_each_is_asked_for_once_and_in_order() -> None:
     shelf = Shelf(some(30))
-    assert reasons(shelf, in_flight=1) == [None] * 30
+    assert reasons(shelf, concurrency=1) == [None] * 30
     assert shelf.reads == [(key, 0) for key in shelf.objects]
 
 
@@ -108,7 +108,7 @@ def test_memory_is_bounded() -> None:
     items = shelf.items()
     started = threading.Semaphore(0)
     shelf.on_read = lambda key: started.release()
-    with opened(shelf, items, in_flight=50, memory_bytes=100_000) as folder:
+    with opened(shelf, items, concurrency=50, memory_bytes=100_000) as folder:
         folder.prefetch(items)
         for _ in range(10):
             assert started.acquire(timeout=10)
@@ -126,7 +126,7 @@ def test_files_that_stay_open_hold_nobody_up() -> None:
     """A worker keeps pictures open to the end of a batch; those beyond the memory go to files."""
     shelf = Shelf(some(30, 10_000))
     items = shelf.items()
-    with opened(shelf, items, in_flight=4, memory_bytes=100_000) as folder:
+    with opened(shelf, items, concurrency=4, memory_bytes=100_000) as folder:
         folder.prefetch(items)
         files = [folder.open(item) for item in items]
         assert [read(file) for file in files] == list(shelf.objects.values())
@@ -251,7 +251,7 @@ def test_disk_is_bounded(says_size: bool, held: int) -> None:
             most = max(most, on_disk())
 
     shelf.on_piece = measure
-    with opened(shelf, items, in_flight=8, memory_bytes=1_100_000, disk_bytes=2_000_000) as folder:
+    with opened(shelf, items, concurrency=8, memory_bytes=1_100_000, disk_bytes=2_000_000) as folder:
         folder.prefetch(items)
         # Fetched ahead, before anything is asked for.
         while on_disk() < 800_000:
@@ -340,7 +340,7 @@ def test_what_the_answer_does_not_prove_is_asked_for_afterwards() -> None:
 def test_a_batch_given_up_waits_for_nothing() -> None:
     shelf = Shelf(some(40), busy={b"%d" % number: 1000 for number in range(40)})
     items = shelf.items()
-    with opened(shelf, items, in_flight=4) as folder:
+    with opened(shelf, items, concurrency=4) as folder:
         folder.prefetch(items)
     # Those under way have ended; no other has begun.
     asked = len(shelf.reads)
@@ -400,7 +400,7 @@ def test_credentials_that_end_cost_objects() -> None:
     items = shelf.items()
     batch = Batch("shelf", b"shelf://x", b"", 0, 0, tuple(items))
     found: list[Reason | None] = []
-    with closing(ObjectOpener(lambda url: shelf, Access(in_flight=2))) as opener:
+    with closing(ObjectOpener(lambda url: shelf, Access(concurrency=2))) as opener:
         with opener.reopen(batch) as folder:
             folder.prefetch(items)
             for item in items:
@@ -424,7 +424,7 @@ def test_a_store_that_wants_other_credentials_costs_its_object() -> None:
 
     shelf.on_read = refuse
     # One at a time: whatever is under way as the last is refused is given up with it.
-    assert reasons(shelf, in_flight=1) == [None, None, Reason.CREDENTIALS]
+    assert reasons(shelf, concurrency=1) == [None, None, Reason.CREDENTIALS]
 
 
 @pytest.mark.parametrize("says_size", [True, False])
@@ -441,7 +441,7 @@ def test_objects_and_their_bytes_are_asked_for(says_size: bool) -> None:
     items = shelf.items()
     batch = Batch("shelf", b"shelf://x", b"", 0, 0, tuple(items))
     with (
-        closing(ObjectOpener(lambda url: shelf, Access(in_flight=1), spend)) as opener,
+        closing(ObjectOpener(lambda url: shelf, Access(concurrency=1), spend)) as opener,
         opener.reopen(batch) as folder,
     ):
         for item in items:

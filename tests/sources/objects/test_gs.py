@@ -22,7 +22,7 @@ from .buckets import wake_obstore
 from .google_emulator import EmulatedBucket, emulator_url
 from .google_server import TOKEN, GoogleServer, google_server
 from .reading import batches_of, read_all
-from .sweeping import UPLOADS, sweep, uploads
+from .scanning import UPLOADS, sweep, uploads
 from .unused import unused_port
 
 URL = b"gs://bucket"

@@ -25,7 +25,7 @@ from tests.certificates import Authority
 from tests.web import serving
 
 from .reading import batches_of, read_all
-from .sweeping import UPLOADS, sweep, uploads
+from .scanning import UPLOADS, sweep, uploads
 from .unused import unused_port
 from .web_objects import MODIFIED_NS, Objects, cut_after, refuse, refusing, web_objects
 
@@ -430,7 +430,7 @@ def test_one_dead_host_of_several_is_soon_left_alone(objects: Objects) -> None:
     good = objects.put("/f", b"content")
     port = unused_port()
     dead = [b"http://127.0.0.1:%d/%d" % (port, number) for number in range(50)]
-    access = Access(in_flight=4)
+    access = Access(concurrency=4)
     note_failure = web_client.WebClient._note_failure
     with mock.patch.object(
         web_client.WebClient, "_note_failure", autospec=True, side_effect=note_failure

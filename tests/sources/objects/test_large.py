@@ -18,7 +18,7 @@ from tests.cli.conftest import COMMAND
 from tests.object_server import object_server, pattern
 
 from .buckets import credentials
-from .sweeping import UPLOADS
+from .scanning import UPLOADS
 
 GIGABYTE = 1_000_000_000
 
@@ -35,7 +35,7 @@ def memory(pid: int) -> int:
 
 
 def swept(url: str, *options: str) -> tuple[dict[str, Any], int, list[dict[str, Any]]]:
-    """A sweep's summary, the most memory that all its processes took together, and its other records."""
+    """A scan's summary, the most memory that all its processes took together, and its other records."""
     with credentials() as environment:
         command = [
             *COMMAND,

@@ -22,7 +22,7 @@ from hashscan.sources.patterns import Patterns
 from tests.object_server import FAULTS, object_server, statistics
 
 from .buckets import KEY_ID, SECRET, TestBucket, credentials, moto_url
-from .sweeping import sweep, uploads
+from .scanning import sweep, uploads
 
 ODD = [
     b"a//b",

@@ -1,4 +1,4 @@
-"""When a finding stands and when it is gone, by whole sweeps of real trees whose workers are scripted."""
+"""When a finding stands and when it is gone, by whole scans of real trees whose workers are scripted."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Scripted(Inline):
 
 @dataclass
 class Swept:
-    """What a sweep said of earlier findings."""
+    """What a scan said of earlier findings."""
 
     standing: set[bytes]
     shrunken: int
@@ -109,7 +109,7 @@ class Site:
         endpoint: str | None = None,
     ) -> Swept:
         setup = replace(SETUP, access=Access(endpoint))
-        with ScanState(self.state, setup, scopes, reread=1.0, told=print) as memory:
+        with ScanState(self.state, setup, scopes, reread=1.0, notify=print) as memory:
             run = ScanPipeline(listings, Scripted(self.verdicts, keeps=endpoint is not None), memory=memory)
             list(run)
             ending = memory.finish(
@@ -198,7 +198,7 @@ def test_a_file_over_the_limit_now_stands(site: Site) -> None:
 
 
 def test_a_folder_that_can_not_be_entered_stands(site: Site) -> None:
-    """Nor is anything else gone that the sweep did not come by."""
+    """Nor is anything else gone that the scan did not come by."""
     (site.tree / "b" / "bad").unlink()
 
     def closed(found: list[Listing]) -> list[Listing]:

@@ -1,4 +1,4 @@
-"""Which folders a complete sweep has forgotten, by real folders."""
+"""Which folders a complete scan has forgotten, by real folders."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def kept(rows: FolderRows, tree: Path, scope: int) -> None:
-    """Keep three folders of the tree, as a sweep before this one left them."""
+    """Keep three folders of the tree, as a scan before this one left them."""
     device = tree.stat().st_dev
     number = rows.filesystem(os.fsencode(tree), device)
     assert number is not None

@@ -47,7 +47,7 @@ def test_versions_and_what_only_findings_are_left_of(state: Path) -> None:
         two, gone, there = KnownFiles(reader).having([1])
         assert (two.path, two.version, two.presence) == (URL, "two", UNKNOWN)
         assert all(file.finding is not None for file in (two, gone, there))
-        # Whether it is the same can't be told of one that no sweep has read to its end since.
+        # Whether it is the same can't be told of one that no scan has read to its end since.
         assert (gone.presence, there.presence, there.identity) == (GONE, UNKNOWN, None)
         assert [file.version for file in KnownFiles(reader).all()] == ["one", "two"]
 

@@ -56,7 +56,7 @@ def test_one_found_damaged_in_use_is_set_aside_the_next_time(tmp_path: Path) -> 
     database.close()
     with pytest.raises(OutputError, match="damaged") as raised, errors_explained(folder):
         raise ValueError("contradicts itself")
-    assert "Sweep again" in raised.value.remedy
+    assert "Scan again" in raised.value.remedy
     database, folder, remark = open_database(tmp_path)
     assert "found damaged" in remark
     database.close()

@@ -63,7 +63,7 @@ def test_what_was_committed_is_found(tmp_path: Path, written: Written, indexed: 
         rows.index_contents()
         contents.sync()
     contents.commit()
-    # A transaction is open meanwhile, as in a sweep.
+    # A transaction is open meanwhile, as in a scan.
     database.execute("BEGIN IMMEDIATE")
     with StateReader(tmp_path) as reader:
         contents.add(kept(b"later"), 0, 5)
@@ -150,7 +150,7 @@ def test_what_can_not_be_read_is_said(tmp_path: Path, written: Written) -> None:
     database, folder, contents, _ = written
     contents.add(kept(b"a"), 0, 5)
     contents.commit()
-    with pytest.raises(OutputError, match="no sweep has remembered"):
+    with pytest.raises(OutputError, match="no scan has remembered"):
         StateReader(tmp_path / "none")
     (folder / "sha1").rename(folder / "elsewhere")
     with pytest.raises(OutputError, match="can't read"):
@@ -162,7 +162,7 @@ def test_what_can_not_be_read_is_said(tmp_path: Path, written: Written) -> None:
     with pytest.raises(NewerStateError):
         StateReader(tmp_path)
     (folder / MARK).touch()
-    with pytest.raises(OutputError, match="damaged: the last sweep found it so"):
+    with pytest.raises(OutputError, match="damaged: the last scan found it so"):
         StateReader(tmp_path)
 
 

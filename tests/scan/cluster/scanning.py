@@ -1,4 +1,4 @@
-"""Sweeps by command, here and on a cluster, and what their reports tell."""
+"""Scans by command, here and on a cluster, and what their reports tell."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ HASHSCAN = [sys.executable, "-m", "hashscan"]
 def command(
     state: Path, target: Path | None, report: Path, *options: str, program: Sequence[str] = HASHSCAN
 ) -> list[str]:
-    """A sweep of a target, or of what the options name."""
+    """A scan of a target, or of what the options name."""
     targets = [] if target is None else [str(target)]
     return [*program, "scan", *targets, "--state", str(state), "--report", str(report), *options]
 
@@ -69,7 +69,7 @@ Story = dict[str, Any]
 
 
 def story(report: Path) -> tuple[Story, dict[str, Story], Story]:
-    """The sweep's record, what was found by path, and the counts."""
+    """The scan's record, what was found by path, and the counts."""
     first, *middle, last = records_of(report)
     assert (first["type"], last["type"]) == ("sweep", "summary")
     counts = {key: last[key] for key in ("files", "verdicts", "reasons", "bytes", "exit_code")}
@@ -79,13 +79,13 @@ def story(report: Path) -> tuple[Story, dict[str, Story], Story]:
 
 
 def killing(kill: Callable[[], None], scan: list[str], partial: Path) -> tuple[int, str]:
-    """Run a sweep, and do something to the cluster as soon as the first finding is written."""
+    """Run a scan, and do something to the cluster as soon as the first finding is written."""
     running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
     kill()
     _, said = running.communicate(timeout=200)
     assert not re.search("Traceback|Task was", said), said
-    assert re.search("lost|gone|out of reach", said), f"the sweep had ended before: {said}"
+    assert re.search("lost|gone|out of reach", said), f"the scan had ended before: {said}"
     return running.returncode, said
 
 

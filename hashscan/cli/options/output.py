@@ -1,0 +1,115 @@
+"""Options --format and --output, and the format that the suffix of a file name stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hashscan.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SUFFIXES = {
+    ".ndjson": ("ndjson", "jsonl", "json"),
+    ".jsonl": ("jsonl", "ndjson", "json"),
+    ".htm": ("html",),
+    ".xml": ("junit",),
+    ".md": ("markdown",),
+    ".sarif.json": ("sarif",),
+    ".xarf.jsonl": ("xarf",),
+    ".ncmec.tar": ("ncmec",),
+}
+"""Suffixes that are not the name of their format, each with the formats that it can stand for."""
+
+
+def infer_format(path: Path | None, formats: Iterable[str]) -> str | None:
+    """Return the format that the longest known suffix of a file name stands for; None if there is none.
+
+    Args:
+        path: the file; None for standard output.
+        formats: formats to choose from.
+    """
+    if path is None:
+        return None
+    choices = set(formats)
+    name = path.name.lower()
+    suffixes = {**{f".{choice}": (choice,) for choice in choices}, **_SUFFIXES}
+    for suffix in sorted(suffixes, key=len, reverse=True):
+        if name.endswith(suffix):
+            found = next((choice for choice in suffixes[suffix] if choice in choices), None)
+            if found is not None:
+                return found
+    return None
+
+
+def choose_format(format_name: str | None, output: Path, formats: Iterable[str], default: str | None) -> str:
+    """Return the format that --format names, else that of the suffix of --output, else the default.
+
+    Raises:
+        UsageError: there is no default, and neither option says which format is wanted.
+    """
+    choices = list(formats)
+    chosen = format_name or infer_format(None if str(output) == "-" else output, choices) or default
+    if chosen is None:
+        raise UsageError(
+            "the format is not known: --format is missing, and --output has no suffix of a known format",
+            advice=f"Add --format; formats: {', '.join(choices)}.",
+        )
+    return chosen
+
+
+def format_option(*formats: str, help: str) -> Callable[[F], F]:  # noqa: A002
+    """Return a decorator that adds --format; the first format is the default.
+
+    Args:
+        formats: formats to choose from.
+        help: help text.
+    """
+    return click.option(
+        "--format",
+        "format_name",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help=help,
+    )
+
+
+def output_format_option(
+    formats: Iterable[str],
+    default: str | None,
+    help: str,  # noqa: A002
+) -> Callable[[F], F]:
+    """Return a decorator that adds --format to a command that has --output; see `choose_format`.
+
+    Args:
+        formats: formats to choose from.
+        default: format if neither option says which one is wanted; None if one of them must.
+        help: help text.
+    """
+    otherwise = "" if default is None else f", else {default}"
+    return click.option(
+        "--format",
+        "format_name",
+        type=click.Choice(list(formats)),
+        help=f"{help} Default: the suffix of --output{otherwise}.",
+    )
+
+
+def output_option(readers: str = "is readable by you alone") -> Callable[[F], F]:
+    """Return a decorator that adds --output; the default is standard output.
+
+    Args:
+        readers: who may read the file, as a part of the help text.
+    """
+    return click.option(
+        "--output",
+        type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
+        default=Path("-"),
+        show_default=True,
+        metavar="FILE",
+        help=f"File to write; - is standard output. A file {readers}.",
+    )

@@ -55,6 +55,22 @@ class _ChannelQueue:
         return [one.id], {**one.document, "id": one.id}
 
 
+def _queues(
+    outbox: Outbox, channels: Sequence[Channel], now: Now, *, at_once: bool
+) -> tuple[list[_ChannelQueue], list[str]]:
+    """Return the queues of channels with waiting alerts, and the labels of those that are retried later."""
+    lines: list[_ChannelQueue] = []
+    postponed: list[str] = []
+    for channel in channels:
+        waiting = outbox.waiting_for(channel.id, channel.kind)
+        failing = outbox.failing(channel.id)
+        if waiting and failing is not None and now() < failing.again and not at_once:
+            postponed.append(channel.label)
+        elif waiting:
+            lines.append(_ChannelQueue(channel, waiting))
+    return lines, postponed
+
+
 def deliver(
     outbox: Outbox,
     channels: Sequence[Channel],
@@ -75,15 +91,7 @@ def deliver(
         all_seconds: the time after which no other delivery starts.
     """
     until = time.monotonic() + all_seconds
-    lines: list[_ChannelQueue] = []
-    postponed: list[str] = []
-    for channel in channels:
-        waiting = outbox.waiting_for(channel.id, channel.kind)
-        failing = outbox.failing(channel.id)
-        if waiting and failing is not None and now() < failing.again and not at_once:
-            postponed.append(channel.label)
-        elif waiting:
-            lines.append(_ChannelQueue(channel, waiting))
+    lines, postponed = _queues(outbox, channels, now, at_once=at_once)
     sent, failures = 0, []
     with ThreadPoolExecutor(max(1, len(lines))) as threads:
         running: dict[Future[None], tuple[_ChannelQueue, list[int]]] = {}

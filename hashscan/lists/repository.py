@@ -9,7 +9,8 @@ checksums.json    checksums and counts from when the version was assembled; see 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -310,27 +311,32 @@ def _recorded_contents(
             withdrawn = 0
         rows = numbers[columns.place] = withdrawn // ROW_DTYPE.itemsize
         totals[columns.algorithm] = totals.get(columns.algorithm, 0) + columns.rows - rows
-        checked = [column.file for column in columns] + ([columns.withdrawn] if rows else [])
         for column in columns:
             recorded = record.files.get(column.file)
             if recorded is None or recorded.content != content_of(column, verified):
                 raise DamagedFileError(f"{column.file} was recorded for something else")
         if thoroughness is VerificationLevel.CHECKSUMS:
-            for file in checked:
-                try:
+            checked = [column.file for column in columns] + ([columns.withdrawn] if rows else [])
+            with _column_errors():
+                for file in checked:
                     record.check(file, folder / COLUMNS / file)
-                except ColumnError as error:
-                    raise DamagedFileError(str(error)) from error
     if totals != dict(manifest.by_algorithm):
         raise DamagedFileError("the rows that are withdrawn are not as many as the manifest says")
     handle = _handle(name, folder, verified, manifest, numbers)
-    for files in handle.columns:
-        try:
+    with _column_errors():
+        for files in handle.columns:
             open_columns(handle.folder, files)
             withdrawn_rows(handle.folder, files)
-        except ColumnError as error:
-            raise DamagedFileError(str(error)) from error
     return record.counts, handle
+
+
+@contextmanager
+def _column_errors() -> Iterator[None]:
+    """Raise `DamagedFileError` where a column is found damaged."""
+    try:
+        yield
+    except ColumnError as error:
+        raise DamagedFileError(str(error)) from error
 
 
 def _handle(

@@ -58,24 +58,29 @@ def verify(
             if item.state not in KEPT:
                 continue
             kept += 1
-            try:
-                if item.in_bucket:
-                    with keeping.opened(item):
-                        continue
-                place = places.at(item.place)
-                if item.of_another:
-                    os.stat(item.id.encode(), dir_fd=place.descriptor, follow_symlinks=False)
-                    continue
-                file = open_item(item, place)
-                try:
-                    if stat.S_IMODE(os.fstat(file).st_mode) & 0o377:
-                        troubles.append(f"item {item.id}: its permissions were changed")
-                finally:
-                    os.close(file)
-            except QuarantineSkipped as error:
-                troubles.append(f"item {item.id}: {error}")
-            except OSError as error:
-                troubles.append(f"item {item.id}: what was kept can't be found: {error.strerror}")
+            if trouble := _trouble_of(item, places, keeping):
+                troubles.append(f"item {item.id}: {trouble}")
     finally:
         places.close()
     return head, kept, troubles
+
+
+def _trouble_of(item: Item, places: OpenFolders, keeping: CopyStorage) -> str:
+    """Return the reason why a kept item is not as its log says; empty if it is."""
+    try:
+        if item.in_bucket:
+            with keeping.opened(item):
+                return ""
+        place = places.at(item.place)
+        if item.of_another:
+            os.stat(item.id.encode(), dir_fd=place.descriptor, follow_symlinks=False)
+            return ""
+        file = open_item(item, place)
+        try:
+            return "its permissions were changed" if stat.S_IMODE(os.fstat(file).st_mode) & 0o377 else ""
+        finally:
+            os.close(file)
+    except QuarantineSkipped as error:
+        return str(error)
+    except OSError as error:
+        return f"what was kept can't be found: {error.strerror}"

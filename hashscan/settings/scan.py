@@ -124,6 +124,10 @@ class ScanSettings:
                 "with --cluster, other machines do the reading",
                 advice="Give --limit-rate, --limit-files and --max-load to each `hashscan worker`.",
             )
+        self._check_reports()
+
+    def _check_reports(self) -> None:
+        """Reject reports that would overwrite each other."""
         if sum(report.path is None for report in self.reports) > 1:
             raise UsageError("two reports can't both go to standard output")
         paths = [report.path for report in self.reports if report.path is not None]

@@ -271,20 +271,27 @@ class NamedFiles:
             yield UnreadableName(target, path, name, trouble.reason, trouble.detail)
             return
         item = Item(name, file_stat(status))
-        options = self._options
-        known = folder.kept.get(name) if folder.kept is not None else None
+        skipped = self._skipped(folder, item)
+        if skipped is not None:
+            yield SkippedFile(target, path, item, skipped)
+            return
+        full = self._gathering.add(folder.head, item)
+        if full is not None:
+            yield full
+
+    def _skipped(self, folder: _Folder, item: Item) -> Reason | None:
+        """Return the reason why a file is left out; None if it is not."""
+        known = folder.kept.get(item.name) if folder.kept is not None else None
         if folder.skipped is not None:
-            yield SkippedFile(target, path, item, folder.skipped)
-        elif known is not None and known.matches(folder.descriptor, name, item.stat):
-            yield SkippedFile(target, path, item, Reason.OWN)
-        elif folder.patterns and options.exclude.excludes(folder.place, name, is_folder=False):
-            yield SkippedFile(target, path, item, Reason.EXCLUDED)
-        elif options.max_file_size is not None and item.stat.size > options.max_file_size:
-            yield SkippedFile(target, path, item, Reason.OVER_SIZE)
-        else:
-            full = self._gathering.add(folder.head, item)
-            if full is not None:
-                yield full
+            return folder.skipped
+        if known is not None and known.matches(folder.descriptor, item.name, item.stat):
+            return Reason.OWN
+        options = self._options
+        if folder.patterns and options.exclude.excludes(folder.place, item.name, is_folder=False):
+            return Reason.EXCLUDED
+        if options.max_file_size is not None and item.stat.size > options.max_file_size:
+            return Reason.OVER_SIZE
+        return None
 
     def _gathered(self) -> Iterator[Listing]:
         batch = self._gathering.flush()

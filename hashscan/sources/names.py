@@ -77,13 +77,10 @@ class NameList:
                 yield NO_NAME_YET
         separator = b"\0" if b"\0" in rest else b"\n"
         while True:
-            *whole, last = rest.split(separator)
-            for name in whole:
-                if name:
-                    yield self._counted(name)
-            if len(last) > LONGEST:
-                self._counted(last)
-            rest = last
+            *whole, rest = rest.split(separator)
+            yield from (self._counted(name) for name in whole if name)
+            if len(rest) > LONGEST:
+                self._counted(rest)
             more = next(blocks, None)
             if more is None:
                 break

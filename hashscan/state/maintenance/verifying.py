@@ -26,6 +26,15 @@ def find_damage(reader: StateReader) -> Iterator[str]:
     for (line,) in reader.database.execute("PRAGMA quick_check(20)"):
         if line != "ok":
             yield f"database: {line}"
+    yield from _contents(reader)
+    for part in (_pictures, _tables, _folders, _index):
+        try:
+            yield from part(reader)
+        except ValueError as error:
+            yield str(error)
+
+
+def _contents(reader: StateReader) -> Iterator[str]:
     count = reader.contents.rows
     for name in ("sha256", "md5", "sha1"):
         if reader.columns[name].rows != count:
@@ -38,11 +47,6 @@ def find_damage(reader: StateReader) -> Iterator[str]:
                 load(reader, row)
             except ValueError as error:
                 yield str(error)
-    for part in (_pictures, _tables, _folders, _index):
-        try:
-            yield from part(reader)
-        except ValueError as error:
-            yield str(error)
 
 
 def _pictures(reader: StateReader) -> Iterator[str]:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hashscan.lists.formats.csv import CsvFormat
+from hashscan.lists.formats.csv_and_ndjson import CsvFormat
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.publishing.publisher_state import Expiry
 

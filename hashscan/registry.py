@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
-from hashscan.hashing.base import ExactHash, PictureHash
-from hashscan.lists.base import ListFormat, ListWriter
-from hashscan.reports.base import ReportFormat
+from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
+from hashscan.lists.formats.base import ListFormat, ListWriter
+from hashscan.reports.report import ReportFormat
 from hashscan.sources.base import Source
 
 T = TypeVar("T")
@@ -70,21 +70,23 @@ PICTURE_HASHES: Registry[PictureHash] = Registry(
     "picture hash",
     PictureHash,  # type: ignore[type-abstract]
     Row("pdq", "hashscan.hashing.pdq:PDQ", "256 bits, for pictures that were saved or scaled again"),
-    Row("phash", "hashscan.hashing.imagehashes:PHash", "64 bits by cosine transform: review only"),
-    Row("dhash", "hashscan.hashing.imagehashes:DHash", "64 bits by gradients: review only"),
-    Row("ahash", "hashscan.hashing.imagehashes:AHash", "64 bits by average: review only"),
-    Row("whash", "hashscan.hashing.imagehashes:WHash", "64 bits by wavelets: review only"),
+    Row("phash", "hashscan.hashing.perceptual:PHash", "64 bits by cosine transform: review only"),
+    Row("dhash", "hashscan.hashing.perceptual:DHash", "64 bits by gradients: review only"),
+    Row("ahash", "hashscan.hashing.perceptual:AHash", "64 bits by average: review only"),
+    Row("whash", "hashscan.hashing.perceptual:WHash", "64 bits by wavelets: review only"),
 )
 
 SOURCES: Registry[Source] = Registry(
     "source",
     Source,  # type: ignore[type-abstract]
-    Row("file", "hashscan.sources.filesystem:FilesystemSource", "files and folders of this machine"),
-    Row("s3", "hashscan.sources.objects.s3:S3Source", "Amazon S3 and services that speak its language"),
-    Row("gs", "hashscan.sources.objects.gs:GoogleSource", "Google's cloud storage"),
-    Row("az", "hashscan.sources.objects.az:AzureSource", "Azure's blob storage"),
-    Row("https", "hashscan.sources.objects.http:HttpsSource", "an address is one object"),
-    Row("http", "hashscan.sources.objects.http:HttpSource", "the same, without encryption"),
+    Row("file", "hashscan.sources.filesystem.source:FilesystemSource", "files and folders of this machine"),
+    Row(
+        "s3", "hashscan.sources.objects.s3.source:S3Source", "Amazon S3 and services that speak its language"
+    ),
+    Row("gs", "hashscan.sources.objects.gs.source:GoogleSource", "Google's cloud storage"),
+    Row("az", "hashscan.sources.objects.az.source:AzureSource", "Azure's blob storage"),
+    Row("https", "hashscan.sources.objects.web.source:HttpsSource", "an address is one object"),
+    Row("http", "hashscan.sources.objects.web.source:HttpSource", "the same, without encryption"),
 )
 
 LIST_FORMATS: Registry[ListFormat] = Registry(
@@ -92,15 +94,17 @@ LIST_FORMATS: Registry[ListFormat] = Registry(
     ListFormat,  # type: ignore[type-abstract]
     Row(
         "csv",
-        "hashscan.lists.formats.csv:CsvFormat",
+        "hashscan.lists.formats.csv_and_ndjson:CsvFormat",
         "id,algorithm,value,category with a header line; categories are hashscan's own",
     ),
     Row(
-        "ndjson", "hashscan.lists.formats.ndjson:NdjsonFormat", "a JSON object a line, the same four members"
+        "ndjson",
+        "hashscan.lists.formats.csv_and_ndjson:NdjsonFormat",
+        "a JSON object a line, the same four members",
     ),
     Row(
         "vics",
-        "hashscan.lists.formats.vics:VicsFormat",
+        "hashscan.lists.formats.json_documents:VicsFormat",
         "Project VIC's and CAID's JSON, 1.3 and 2.0; category 1 is baseline, 0 and 4 are left out, "
         "the rest is other",
     ),
@@ -112,23 +116,27 @@ LIST_FORMATS: Registry[ListFormat] = Registry(
     ),
     Row(
         "stopncii",
-        "hashscan.lists.formats.stopncii:StopNciiFormat",
+        "hashscan.lists.formats.json_documents:StopNciiFormat",
         "StopNCII's JSON; all is other, withdrawn and deleted ones are left out",
     ),
     Row(
-        "pdq", "hashscan.lists.formats.pdq:PdqFormat", "hash,file or hash,quality,file; --category says what"
+        "pdq",
+        "hashscan.lists.formats.hash_tools:PdqFormat",
+        "hash,file or hash,quality,file; --category says what",
     ),
     Row(
         "threatexchange",
-        "hashscan.lists.formats.threatexchange:ThreatExchangeFormat",
+        "hashscan.lists.formats.hash_tools:ThreatExchangeFormat",
         "type hash; --category says what",
     ),
     Row(
         "checksums",
-        "hashscan.lists.formats.checksums:ChecksumsFormat",
+        "hashscan.lists.formats.hash_tools:ChecksumsFormat",
         "of md5sum, sha1sum, sha256sum or sha512sum; --category says what",
     ),
-    Row("hashdeep", "hashscan.lists.formats.hashdeep:HashdeepFormat", "hashdeep's own; --category says what"),
+    Row(
+        "hashdeep", "hashscan.lists.formats.hash_tools:HashdeepFormat", "hashdeep's own; --category says what"
+    ),
     Row("hdb", "hashscan.lists.formats.clamav:HdbFormat", "ClamAV's md5 signatures; --category says what"),
     Row(
         "hsb",
@@ -141,19 +149,19 @@ LIST_FORMATS: Registry[ListFormat] = Registry(
 LIST_WRITERS: Registry[ListWriter] = Registry(
     "list writer",
     ListWriter,  # type: ignore[type-abstract]
-    Row("csv", "hashscan.lists.formats.csv:CsvWriter", "everything"),
-    Row("ndjson", "hashscan.lists.formats.ndjson:NdjsonWriter", "everything"),
+    Row("csv", "hashscan.lists.formats.csv_and_ndjson:CsvWriter", "everything"),
+    Row("ndjson", "hashscan.lists.formats.csv_and_ndjson:NdjsonWriter", "everything"),
     Row("hsb", "hashscan.lists.formats.clamav:HsbWriter", "sha1 and sha256 that accuse, for ClamAV"),
 )
 
 REPORT_FORMATS: Registry[ReportFormat] = Registry(
     "report format",
     ReportFormat,  # type: ignore[type-abstract]
-    Row("jsonl", "hashscan.reports.jsonl:JsonLines", "one JSON record a line: the record itself"),
+    Row("jsonl", "hashscan.reports.report:JsonLines", "one JSON record a line: the record itself"),
     Row("csv", "hashscan.reports.csv:Csv", "a table for spreadsheets, a row for each file that is not clean"),
     Row(
         "html",
-        "hashscan.reports.html:Html",
+        "hashscan.reports.page.html:Html",
         "one file for browsers: summary, charts and a table to filter and to print",
     ),
     Row("sarif", "hashscan.reports.sarif:Sarif", "SARIF 2.1.0 for code scanning, a result for each finding"),

@@ -13,8 +13,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from hashscan.sources.ctime import TRUSTED_TYPES
-from hashscan.sources.mounts import filesystem_type
+from hashscan.sources.filesystem.ctime import TRUSTED_TYPES
+from hashscan.sources.filesystem.mounts import filesystem_type
 
 # Without a terminal scans would step back behind whatever else runs here, and tests time out.
 os.environ["HASHSCAN_BACKGROUND"] = "no"

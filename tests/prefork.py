@@ -38,7 +38,12 @@ INTERPRETER = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "OPENBLAS")
 STREAMS = 3
 MESSAGE_BYTES = 1 << 20
 NOT_IMPORTED = (
-    *("hashscan.hashing.", "hashscan.sandbox.", "hashscan.scan.cluster", "hashscan.scan.workers.forked"),
+    *(
+        "hashscan.hashing.",
+        "hashscan.sandbox.",
+        "hashscan.scan.cluster",
+        "hashscan.scan.workers.die_with_scan",
+    ),
     "hashscan.sources.objects",
 )
 """What other processes or few commands import; libraries for clusters and clouds start threads."""

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tests.container_attacks import icon
-from tests.hashing.test_frames import exif
+from tests.hashing.media.test_frames import exif
 from tests.viewer_attacks import SHOWN, SIZE, STORED, beside_checks, chroma_of, framed, gif, grey, saved
 
 BRIEF, LONG = 100, 60_000

@@ -34,7 +34,7 @@ def test_a_row_leads_to_a_finished_class_of_its_name(table: registry.Registry[An
 
 
 def test_a_name_is_given_once() -> None:
-    row = registry.Row("csv", "hashscan.lists.formats.csv:CsvFormat", "")
+    row = registry.Row("csv", "hashscan.lists.formats.csv_and_ndjson:CsvFormat", "")
     with pytest.raises(ValueError, match="csv"):
         registry.Registry("list format", object, row, row)
 

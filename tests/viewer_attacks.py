@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashscan.hashing.profiles import SRGB_COLORANTS, make_profile
+from hashscan.hashing.media.icc_profiles import SRGB_COLORANTS, make_profile
 from tests.pictures import scene
 
 Plane = NDArray[np.uint8]

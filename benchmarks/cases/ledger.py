@@ -29,7 +29,7 @@ from hashscan.cases.notice_import import import_notices
 from hashscan.cases.notices.reader import read_notices
 from hashscan.cases.queries import Queries
 from hashscan.cases.sync import sync
-from hashscan.settings.cases import CaseSettings
+from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state.store.database import open_database
 
 _MATCHES = json.dumps(

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from hashscan.lists.index.base import Index
-from hashscan.lists.index.chunks import Chunks
-from hashscan.lists.index.lists import CompiledIndex, compile_list, compiled, open_list
-from hashscan.lists.store import ListHandle, ListStore
+from hashscan.lists.index.compiled_index import CompiledIndex, compile_list, compiled_columns, open_list
+from hashscan.lists.index.multi_index import Chunks
+from hashscan.lists.storage.columns import ListHandle
+from hashscan.lists.store import ListStore
 from hashscan.model import ALGORITHMS, Entry
 
 LIST = "bench"
@@ -59,7 +60,7 @@ def kernels() -> list[str]:
 def compile_again(state: Path) -> None:
     """Compile the index of a state folder anew."""
     for handle in handles(state):
-        for files in compiled(handle):
+        for files in compiled_columns(handle):
             compile_list(handle, files)
 
 
@@ -71,7 +72,7 @@ def open_index(opened: Sequence[ListHandle]) -> Index:
 def plan(opened: Sequence[ListHandle], threshold: int) -> str:
     """How the index searches for unrelated digests at a threshold; empty when it has no choice."""
     for handle in opened:
-        for files in compiled(handle):
+        for files in compiled_columns(handle):
             by_chunks = getattr(open_list(handle, files, thorough=False), "searches_by_chunks", None)
             if by_chunks is not None:
                 if not by_chunks(threshold):

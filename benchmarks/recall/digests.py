@@ -23,8 +23,8 @@ Way = Callable[[str], Found]
 
 def hashscan() -> Way:
     """All that a decoder answers, in this process and without walls."""
-    from hashscan.hashing import decoder
     from hashscan.hashing.formats import PREFIX_SIZE, sniff
+    from hashscan.hashing.media import decoder
     from hashscan.hashing.records import DecodedPicture, pack_request, unpack_reply
     from hashscan.hashing.variants import SIMILARITY_DOUBTS
     from hashscan.matching.matcher import has_tight_threshold

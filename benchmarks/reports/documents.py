@@ -25,7 +25,7 @@ from pathlib import Path
 
 from benchmarks.lib.scans import HASHSCAN
 from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.record_lines import line_of
+from hashscan.reports.records import line_of
 
 _LOOP = """
 import csv, json, sys

@@ -26,8 +26,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.reports.documents import make_record
 from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.conversion import convert
 from hashscan.reports.report import Report
+from hashscan.reports.report_file import convert
 
 _ARGUMENTS = [
     "--no-sandbox",

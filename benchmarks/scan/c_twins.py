@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from hashscan.hashing.kernel import CKernel, Kernel, NumpyKernel
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.variants import DIHEDRAL
-from hashscan.sources import _kernel_calls, ctime
-from hashscan.sources.folder_listing import looks, looks_in_python
-from hashscan.state.store.pdq_prediction import Guesses
-from hashscan.state.store.unpacking_loops import CLoops, Loops, NumpyLoops
+from hashscan.sources import _kernel_calls
+from hashscan.sources.filesystem import ctime
+from hashscan.sources.filesystem.folder_listing import looks, looks_in_python
+from hashscan.state.store.packing import Guesses
+from hashscan.state.store.unpacking import CLoops, Loops, NumpyLoops
 
 FILES = 2000
 RECORDS = 4096

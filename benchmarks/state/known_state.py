@@ -16,13 +16,13 @@ import numpy as np
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Part
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALWAYS_COMPUTED, FileStat, Item, StoredContentData
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.state.inventory.folder_rows import FolderRows
-from hashscan.state.inventory.listings import listing_of
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
+from hashscan.state.store.folder_rows import FolderRows
+from hashscan.state.store.listings import listing_of
 from hashscan.state.store.packing import pack
 from hashscan.state.store.profile import from_text, profile_of
 from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, FURTHER, NONE, checksum_of

@@ -33,7 +33,7 @@ from PIL import Image
 
 from benchmarks.lib.scans import HASHSCAN
 from benchmarks.state.known_state import fill
-from hashscan.hashing.pdq_turns import likely_turned
+from hashscan.hashing.pdq_dihedral import likely_turned
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.lists.store import ListStore
 from hashscan.matching.matcher import TIGHT_THRESHOLD, has_tight_threshold

@@ -9,16 +9,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, FOUND_KINDS, Alert, Kind
-from hashscan.alerts.metrics_values import ListMetrics
+from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.outbox import Outbox
+from hashscan.cases.outbox import NewCases, Outbox, OverdueCase, UnreportedEvents, UnreportedScan
 from hashscan.cases.queries import Queries
-from hashscan.cases.unreported_events import NewCases, OverdueCase, UnreportedEvents, UnreportedScan
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
 from hashscan.reports.records import path_fields
-from hashscan.settings.alerts import NotifyOn
+from hashscan.settings.cases_and_alerts import NotifyOn
 from hashscan.timefmt import format_time, short_time
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from hashscan.cases.ledger import Ledger
-from hashscan.settings.cases import CaseSettings
+from hashscan.settings.cases_and_alerts import CaseSettings
 
 DUE = "due(verdict, categories || ' ' || claimed, coalesce(began, found), noticed, stated)"
 """SQL expression for the deadline of a case, in seconds since 1970; NULL if it has none."""

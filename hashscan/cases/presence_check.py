@@ -15,12 +15,12 @@ from hashscan.cases.tracker import NOTICE
 from hashscan.errors import HashscanError
 from hashscan.model import Access, FileStat, Item, Reason
 from hashscan.sources.base import FileError, Source
-from hashscan.sources.beneath import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.filesystem.safe_open import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.filesystem.targets import leads_somewhere
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import ObjectStore, RetryableError
-from hashscan.sources.targets import leads_somewhere
-from hashscan.state.inventory.listings import wrapped
-from hashscan.state.inventory.presence import is_file_gone
+from hashscan.state.store.folder_rows import is_file_gone
+from hashscan.state.store.listings import wrapped
 
 _BLOCK = 1 << 20
 

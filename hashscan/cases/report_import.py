@@ -17,13 +17,13 @@ from hashscan.cases.ledger import Ledger
 from hashscan.cases.tracker import NOTICE, CaseTracker
 from hashscan.errors import UsageError
 from hashscan.model import Verdict
-from hashscan.reports.reading import last_record, read_report
-from hashscan.reports.record_lines import Record
-from hashscan.reports.shapes import require_shape
+from hashscan.reports.record_validation import require_shape
+from hashscan.reports.records import Record
+from hashscan.reports.report import last_record, read_report
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import GONE
 from hashscan.state.findings.history import FindingRecord
-from hashscan.state.inventory.listings import wrapped
+from hashscan.state.store.listings import wrapped
 
 _FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
 _OF_LISTS = ("name", "state", "version", "entries", "expires")

@@ -98,7 +98,7 @@ class RootGroup(HashscanGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; if there is none of this name, fail and suggest a similar one."""
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
-            from hashscan.settings.suggestions import closest_match
+            from hashscan.settings.values import closest_match
 
             meant = closest_match(args[0], COMMANDS)
             if meant is not None:
@@ -139,7 +139,7 @@ class RootGroup(HashscanGroup):
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Find known child-abuse material by hash, without looking at a picture."""
     if ctx.invoked_subcommand not in COMMANDS_WITHOUT_SETTINGS:
-        from hashscan.cli.config.file import apply_settings_file
+        from hashscan.cli.config.settings_file import apply_settings_file
 
         apply_settings_file(ctx, config, os.environ)
 
@@ -181,7 +181,7 @@ def run(arguments: Sequence[str]) -> int:
             # Not indented, since click formats its own lines. Arguments are shown as the user gave them.
             sys.stderr.write("".join(f"{escape_control(line)}\n" for line in said.getvalue().splitlines()))
         if isinstance(error, click.BadParameter):
-            from hashscan.cli.config.file import origin_of
+            from hashscan.cli.config.settings_file import origin_of
 
             if origin := origin_of(error):
                 sys.stderr.write(f"  {escape_control(origin)}\n")

@@ -10,7 +10,7 @@ from itertools import chain
 
 import xxhash
 
-from hashscan.hashing.base import ExactHash, Hasher
+from hashscan.hashing.hash_algorithms import ExactHash, Hasher
 
 _BUFFER_SIZE = 256 * 1024
 """Size of the read buffer in bytes. It stays in the processor's cache while one digest after another reads

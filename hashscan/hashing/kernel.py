@@ -1,4 +1,10 @@
-"""Run the inner loops of picture hashing behind one interface: in C if it was built, else in numpy."""
+"""Run the inner loops of picture hashing behind one interface: in C if it was built, else in numpy.
+
+Tables, screens of text, codes, charts and logos have much contrast, so PDQ gives them a high quality. But
+they consist of a few grey levels or of rows and columns, and at 64x64 all pictures with the same layout look
+much the same. Measured over photos and pictures drawn by code; `benchmarks/recall/recall.py` shows the cost
+and benefit.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing import pdq_rounding
+from hashscan.hashing import pdq_reduction
+from hashscan.hashing.pdq_dihedral import places_of, turned_digests
 from hashscan.hashing.pdq_reduction import (
     CACHED_SIDE_MAX,
     SIDE,
@@ -19,9 +26,38 @@ from hashscan.hashing.pdq_reduction import (
     reduction_factor,
     reductions,
 )
-from hashscan.hashing.pdq_turns import places_of, turned_digests
-from hashscan.hashing.structure import LIMITS, similarity_doubt
 from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
+
+_BINS = 32
+_MOST_OF_ONE_GREY = 0.55
+"""Share of the picture with one brightness, in 32 steps, above which it may have too few grey levels."""
+_MIN_ENTROPY = 2.5
+"""Entropy in bits of the brightness, in 32 steps, below which it has: one photo in a hundred is below."""
+_MAX_EXPLAINED = 0.98
+"""Share of the variance explained by the means of rows and columns, above which the picture counts as made of
+rows and columns; no measured photo had as much."""
+
+SIMILARITY_LIMITS = (_MOST_OF_ONE_GREY, _MIN_ENTROPY, _MAX_EXPLAINED)
+"""The three limits, for the C loops."""
+
+
+def similarity_doubt(small: NDArray[np.float32]) -> int:
+    """Return the index in `variants.DOUBTS` of the reason why similarity says little; 0 if there is none.
+
+    Args:
+        small: brightness 0 to 255, shape (64, 64).
+    """
+    # Rounded, so that integer grey levels at the edge of a step are all counted on the same side of it.
+    steps = (small.clip(0, 255) + np.float32(0.5)).astype(np.uint8).ravel() >> 3
+    shares = np.bincount(steps, minlength=_BINS) / small.size
+    if shares.max() > _MOST_OF_ONE_GREY:
+        seen = shares[shares > 0]
+        if -float((seen * np.log2(seen)).sum()) < _MIN_ENTROPY:
+            return FEW_GREYS
+    rows, columns = small.mean(axis=1, dtype=np.float64), small.mean(axis=0, dtype=np.float64)
+    explained = float(rows.var() + columns.var())
+    return ROWS_AND_COLUMNS if explained > _MAX_EXPLAINED * float(small.var(dtype=np.float64)) else 0
+
 
 Luma = NDArray[np.uint8]
 
@@ -30,9 +66,9 @@ _SAMPLES = 128
 sample has at most 255 pixels, whose sum of squares is exact as a float in any order."""
 _TILES, _EVEN, _BLACK, _WHITE = 16, 12, 8, 248
 """Tiles along a side of a picture, and the grey levels that define an even tile; as in _pdq.c."""
-_MIDDLE = pdq_rounding.FREQUENCIES**2 // 2
-_DCT = pdq_rounding.dct_matrix()
-_LIMITS = np.array(LIMITS)
+_MIDDLE = pdq_reduction.FREQUENCIES**2 // 2
+_DCT = pdq_reduction.dct_matrix()
+_LIMITS = np.array(SIMILARITY_LIMITS)
 
 
 class KernelResult(NamedTuple):
@@ -141,8 +177,8 @@ class NumpyKernel(Kernel):
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """Reduce row by row."""
-        small = pdq_rounding.blur_and_reduce(luma)
-        return small, pdq_rounding.lowest_frequencies(small)
+        small = pdq_reduction.blur_and_reduce(luma)
+        return small, pdq_reduction.lowest_frequencies(small)
 
     def lines(self, luma: Luma) -> tuple[Floats, Floats]:
         """Compute all lines at once."""
@@ -209,7 +245,7 @@ class CKernel(Kernel):
         from hashscan.hashing import _pdq
 
         small = np.empty((SIDE, SIDE), np.float32)
-        frequencies = np.empty((pdq_rounding.FREQUENCIES,) * 2, np.float32)
+        frequencies = np.empty((pdq_reduction.FREQUENCIES,) * 2, np.float32)
         _pdq.rounded(_with_rows(luma), _DCT, small, frequencies)
         return small, frequencies
 

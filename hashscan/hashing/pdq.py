@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.base import PictureHash, RenderingDigests
+from hashscan.hashing.hash_algorithms import PictureHash, RenderingDigests
 from hashscan.hashing.kernel import Kernel, KernelResult, best_kernel, digest_of, gradients, quality_of
 from hashscan.hashing.pdq_reduction import SQUARED_SIDE, ReductionMode
 from hashscan.hashing.variants import DIHEDRAL, ENLARGED, INVERTED, PLAIN, RENDERINGS, SQUARED

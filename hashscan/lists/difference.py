@@ -22,20 +22,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import NoUsableListError, UsageError
-from hashscan.lists.columns import HEADER_SIZE, ColumnBlock, ColumnError, ListHandle, withdrawn_rows
-from hashscan.lists.durable import output_errors
-from hashscan.lists.joined import JoinedColumn, JoinedColumns, joined_columns
-from hashscan.lists.layout import ListFolder, own_name
-from hashscan.lists.manifest import Manifest
-from hashscan.lists.record import VerificationLevel
-from hashscan.lists.repository import open_repository, read_metadata, signed_target
+from hashscan.lists.storage.atomic_files import output_errors
+from hashscan.lists.storage.columns import HEADER_SIZE, ColumnBlock, ColumnError, ListHandle, withdrawn_rows
+from hashscan.lists.storage.layout import ListFolder, own_name
+from hashscan.lists.storage.manifest import Manifest
+from hashscan.lists.storage.published_columns import between
+from hashscan.lists.storage.signed_list import open_repository, read_metadata, signed_target
+from hashscan.lists.storage.stored_version import (
+    JoinedColumn,
+    JoinedColumns,
+    VerificationLevel,
+    joined_columns,
+)
 from hashscan.lists.store import ListStore
-from hashscan.lists.withdrawals import between
 from hashscan.locking import ReadLock
 from hashscan.model import CATEGORIES, ListInfo
 
 if TYPE_CHECKING:
-    from hashscan.lists.trust import VerifiedMetadata
+    from hashscan.lists.storage.trust import VerifiedMetadata
 
 _Key = tuple[str, str, str]
 """The signed hashes of a shard's three files; shards with equal keys have the same rows."""
@@ -284,7 +288,7 @@ def _version(
     Raises:
         NoUsableListError: the version can't be trusted.
     """
-    from hashscan.lists import trust
+    from hashscan.lists.storage import trust
 
     folder, hold = held
     stack.callback(hold.close)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.lists.durable import output_errors, remove_leftovers, replace_file
-from hashscan.lists.layout import private_folder
-from hashscan.lists.manifest import LIST_NAME
+from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file
+from hashscan.lists.storage.layout import private_folder
+from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.locking import LockFile
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedEntry
 from hashscan.text import is_printable_line

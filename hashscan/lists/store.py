@@ -1,8 +1,10 @@
-"""The store of hash lists on this machine: verifies, opens, imports and removes lists."""
+"""The store of hash lists on this machine: verify, open, fingerprint, import and remove lists."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
+import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +14,10 @@ from pathlib import Path
 from types import TracebackType
 
 from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageError
-from hashscan.lists.blocks import EntryBlock
-from hashscan.lists.columns import ColumnError, ListHandle
-from hashscan.lists.durable import is_refusal, output_errors, replace_file
 from hashscan.lists.index.preparation import TemporaryIndex, compile_new, prepared
-from hashscan.lists.layout import (
+from hashscan.lists.storage.atomic_files import is_refusal, output_errors, replace_file
+from hashscan.lists.storage.columns import ColumnError, EntryBlock, ListHandle
+from hashscan.lists.storage.layout import (
     DEMO,
     ListFolder,
     checked_name,
@@ -24,15 +25,18 @@ from hashscan.lists.layout import (
     private_folder,
     refuse_to_leave_files,
 )
-from hashscan.lists.local import open_local, write_local
-from hashscan.lists.manifest import LIST_NAME
-from hashscan.lists.published import open_published
-from hashscan.lists.record import VerificationLevel
-from hashscan.lists.repository import OpenedList, open_repository, unreadable
+from hashscan.lists.storage.local_list import open_local, write_local
+from hashscan.lists.storage.manifest import LIST_NAME
+from hashscan.lists.storage.signed_list import OpenedList, open_published, open_repository, unreadable
+from hashscan.lists.storage.stored_version import (
+    RECORD_NAME,
+    VerificationLevel,
+    VersionRecord,
+    checksum,
+    read_record,
+)
 from hashscan.locking import LockFile, ReadLock, claimed_for_removal
 from hashscan.model import Entry, ListInfo, TrustState
-
-__all__ = ["DEMO", "ListHandle", "ListStore", "OpenedLists"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,3 +329,45 @@ def _open_demo(now: datetime) -> OpenedList:
 
 def _with_problem(info: ListInfo, problem: str) -> ListInfo:
     return replace(info, problem=problem)
+
+
+def content_fingerprint(handle: ListHandle) -> str:
+    """Return a fingerprint of the entries of a verified list, as 64 hex digits.
+
+    Two machines that pulled one version, or imported one file, get the same fingerprint. It is computed from
+    the checksums that were recorded when the version was activated. Opening the list for a scan has just
+    compared these, so nothing large is read again. The fingerprint guards against mix-ups, not against an
+    attacker who can write to a state folder.
+
+    Raises:
+        ColumnError: the record of the list's files is damaged.
+        OSError: a file can't be read.
+    """
+    folder = handle.folder.parent
+    # The list that comes with the program has no record; its columns are small.
+    record = read_record(folder) if (folder / RECORD_NAME).exists() else VersionRecord({}, {})
+    columns = []
+    for files in handle.columns:
+        names = (*files.names, *([files.withdrawn] if files.withdrawn else ()))
+        sums = [
+            record.files[name].sum if name in record.files else checksum(handle.folder / name)
+            for name in names
+        ]
+        columns.append([files.algorithm, files.entries, files.id_size, files.withdrawn_rows, sums])
+    document = json.dumps([handle.name, list(handle.categories), columns])
+    return hashlib.sha256(document.encode("ascii")).hexdigest()
+
+
+def fingerprinted(opened: OpenedLists) -> tuple[ListInfo, ...]:
+    """Return the infos of opened lists, with fingerprints for those that can be used.
+
+    Raises:
+        OutputError: a list can't be read.
+    """
+    fingerprints = {}
+    for handle in opened.handles:
+        try:
+            fingerprints[handle.name] = content_fingerprint(handle)
+        except (ColumnError, OSError) as error:
+            raise OutputError(f"the list {handle.name} can't be read: {error}") from error
+    return tuple(replace(info, fingerprint=fingerprints.get(info.name, "")) for info in opened.infos)

@@ -11,8 +11,8 @@ from typing import Any
 
 from hashscan.model import Action, Verdict
 from hashscan.quarantine.trust_weakness import NOT_ACTED_ON, justifies_action
-from hashscan.reports.record_lines import Record
-from hashscan.settings.policy import BreakerLimits
+from hashscan.reports.records import Record
+from hashscan.settings.matching import BreakerLimits
 
 Key = tuple[str, str]
 """Name of a list, and id of one of its entries."""

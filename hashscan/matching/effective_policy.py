@@ -1,21 +1,170 @@
-"""Combine the policy of one scan from the settings, the trust in its lists, and the quarantine."""
+"""Read the policy table of a TOML file, and combine the effective policy of one scan."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import pwd
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hashscan.errors import OutputError
-from hashscan.matching.policy import Policy
-from hashscan.matching.restored_content import read_put_back
-from hashscan.model import ListInfo, PolicyRule
+from hashscan.errors import OutputError, UsageError
+from hashscan.lists.storage.manifest import LIST_NAME
+from hashscan.matching.policy import Policy, patterns_for, read_put_back
+from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ListInfo, PolicyRule
 from hashscan.quarantine.trust_weakness import weak_list
-from hashscan.reports.record_lines import Record
-from hashscan.settings.policy import NO_RULES, PolicySettings
+from hashscan.registry import SOURCES
+from hashscan.reports.records import Record
+from hashscan.settings.matching import NO_RULES, PolicySettings
+from hashscan.settings.table_rows import InvalidValueError, read_each, rows_of, unknown_key
+from hashscan.sources.patterns import Patterns
+from hashscan.text import is_printable_line
+
+REASON_MAX = 200
+_USER_MAX = 0xFFFFFFFF
+
+_ALGORITHMS = tuple(name for name, a in ALGORITHMS.items() if a.matched and not a.review_only)
+_CATEGORIES = tuple(sorted(ACTING_CATEGORIES))
+_FARTHEST = max(a.bits for a in ALGORITHMS.values() if a.matched)
+
+
+def rules_of(tables: object, source: str) -> tuple[PolicyRule, ...]:
+    """Return the rules in their order.
+
+    Args:
+        tables: the value of `policy`.
+        source: the settings file.
+
+    Raises:
+        UsageError: a rule can't be used; names it, the key and what to do.
+    """
+    rows = rows_of(tables, "policy", source)
+    return tuple(_rule(row, number, source) for number, row in enumerate(rows, start=1))
+
+
+def _rule(table: Mapping[str, Any], number: int, source: str) -> PolicyRule:
+    where = f"{source}, policy rule {number}"
+    for key in table:
+        if key not in _READERS and key not in {"action", "reason", "distance"}:
+            raise unknown_key(key, (*_READERS, "distance", "action", "reason"), where)
+    if "action" not in table:
+        raise UsageError(
+            f"{where}: key 'action' is missing", advice=f"Say one of {', '.join(map(str, Action))}."
+        )
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        try:
+            if key in _READERS:
+                name, read = _READERS[key]
+                found[name] = read_each(value, read)
+            else:
+                found[key] = _SINGLE[key](value)
+        except (InvalidValueError, UsageError) as error:
+            raise UsageError(f"{where}, key {key!r}: {error}", advice=error.remedy) from error
+    return PolicyRule(number, **found)
+
+
+def _one_of(what: str, names: Sequence[str], value: object, why_not: str = "") -> str:
+    if not isinstance(value, str) or value not in names:
+        raise InvalidValueError(
+            f"{value!r} is no {what} that a rule can ask for{why_not}", f"There is {', '.join(names)}."
+        )
+    return value
+
+
+def _category(value: object) -> str:
+    return _one_of("category", _CATEGORIES, value, " (all others are for review only, or accuse nobody)")
+
+
+def _algorithm(value: object) -> str:
+    return _one_of("algorithm", _ALGORITHMS, value, " (all others are for review only)")
+
+
+def _list(value: object) -> str:
+    if not isinstance(value, str) or not LIST_NAME.fullmatch(value):
+        raise InvalidValueError(f"{value!r} is no name of a list", "See `hashscan lists status`.")
+    return value
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise InvalidValueError(
+            f"{value!r} is no pattern", "Write one as for --exclude, such as '/var/www/example/'."
+        )
+    scheme, separator, rest = value.partition("://")
+    if separator and "/" not in scheme:
+        if scheme not in SOURCES or not rest:
+            schemes = ", ".join(name for name in SOURCES if name != "file")
+            raise InvalidValueError(
+                f"{value!r} names no objects", f"There is {schemes}; such as 's3://bucket/uploads/'."
+            )
+    elif "/" in value.rstrip("/") and not value.startswith(("/", "**/")):
+        raise InvalidValueError(
+            f"{value!r} does not begin where paths do",
+            f"Write the whole path from / on, or '**/{value}' for any place.",
+        )
+    for known in ("", scheme if separator else ""):
+        Patterns.compile(tuple(patterns_for([value], known)), where="path")
+    return value
+
+
+def _owner(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _USER_MAX:
+        return value
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{value!r} is no user", "Write a user's name, or the number without quotes.")
+    try:
+        return pwd.getpwnam(value).pw_uid
+    except (KeyError, ValueError):
+        raise InvalidValueError(
+            f"there is no user {value!r} here", "Mend the name, or write the user's number without quotes."
+        ) from None
+
+
+_READERS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
+    "category": ("categories", _category),
+    "algorithm": ("algorithms", _algorithm),
+    "list": ("lists", _list),
+    "path": ("paths", _path),
+    "owner": ("owners", _owner),
+}
+"""Field of a condition, and the function that checks one value of it, by key."""
+
+
+def _distance(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _FARTHEST:
+        raise InvalidValueError(f"{value!r} is no distance", f"Write a number of bits from 0 to {_FARTHEST}.")
+    return value
+
+
+def _reason(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not is_printable_line(value, REASON_MAX):
+        raise InvalidValueError(
+            f"{str(value)[:60]!r} is no reason",
+            f"Say in one printable line of at most {REASON_MAX} characters why.",
+        )
+    return value.strip()
+
+
+_SINGLE: Mapping[str, Callable[[object], Any]] = {
+    "action": lambda value: Action(_one_of("action", tuple(Action), value)),
+    "distance": _distance,
+    "reason": _reason,
+}
+
+
+def unused_lists(rules: Iterable[PolicyRule], infos: Iterable[ListInfo]) -> list[str]:
+    """Return a warning for each list that rules ask for but that is not in use, such as a mistyped name."""
+    names = {info.name for info in infos}
+    return [
+        f"policy rule {rule.number} asks for the list {name}, which is not used"
+        for rule in rules
+        for name in rule.lists
+        if name not in names
+    ]
+
 
 _RULES_SHOWN = 100
 """Rules listed in a report, at most; like patterns, there may be very many."""

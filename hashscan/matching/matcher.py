@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.variants import SIMILARITY_DOUBTS, DigestRun, is_shown, is_trimmed
-from hashscan.lists.columns import ListHandle
 from hashscan.lists.exceptions import fingerprint
 from hashscan.lists.index import CompiledIndex
-from hashscan.lists.index.thresholds import default_threshold
+from hashscan.lists.index.base import default_threshold
+from hashscan.lists.storage.columns import ListHandle
 from hashscan.model import ALGORITHMS, ExceptedEntry, Match
 
 TIGHT_THRESHOLD = 21

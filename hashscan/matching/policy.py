@@ -1,26 +1,216 @@
-"""Judge matches: a pure function from matches to a verdict with a reason."""
+"""Judge matches by policy rules and restored content: a pure function to a verdict with a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from hashscan.matching.policy_rules import NO_SUBJECT, Subject, select_rule, words_of
-from hashscan.matching.restored_content import RestoredContent
 from hashscan.model import (
     ACTING_CATEGORIES,
     ALGORITHMS,
     KNOWN_GOOD_CATEGORY,
+    MATCHES_MAX,
     TEST_CATEGORY,
     Action,
+    FileStat,
     Match,
     PolicyRule,
     Reason,
     Verdict,
     Weak,
 )
+from hashscan.quarantine.items import State
+from hashscan.quarantine.log import Line
+from hashscan.quarantine.store import read_lines
 from hashscan.quarantine.trust_weakness import WEAKNESS_NAMES, blocking_weakness_of
+from hashscan.sources.patterns import Patterns
+
+
+class Subject(NamedTuple):
+    """The attributes of a judged file, besides its matches; None where one is not known."""
+
+    path: bytes | None = None
+    """The whole path, or an object's URL."""
+    owner: int | None = None
+    """Number of the user; an object has none."""
+    sha256: bytes | None = None
+
+
+NO_SUBJECT = Subject()
+
+
+def subject_of(path: bytes, stat: FileStat) -> Subject:
+    """Return the attributes of a file with its owner, or of an object."""
+    return Subject(path, None if stat.of_object else stat.uid)
+
+
+def select_rule(
+    rules: Sequence[PolicyRule], match: Match, subject: Subject
+) -> tuple[PolicyRule | None, list[str]]:
+    """Return the first rule that fits.
+
+    Returns:
+        The rule, if there is one; and a text for each earlier rule that could not be applied, since an
+        attribute of the file is not known.
+    """
+    unasked: list[str] = []
+    for rule in rules:
+        if not _is_for(rule, match) or _asks_owner(rule, subject) is False:
+            continue
+        answers = {"path": _asks_path(rule, subject), "owner": _asks_owner(rule, subject)}
+        if all(answers.values()):
+            return rule, unasked
+        if False not in answers.values():
+            unknown = " and ".join(key for key, answer in answers.items() if answer is None)
+            unasked.append(f"rule {rule.number} asks for its {unknown}, which is not known")
+    return None, unasked
+
+
+def words_of(rule: PolicyRule) -> str:
+    """Return a rule as text: its number, action and reason."""
+    return f"rule {rule.number}: {rule.action}" + (f" ({rule.reason})" if rule.reason else "")
+
+
+def _is_for(rule: PolicyRule, match: Match) -> bool:
+    return (
+        (not rule.categories or match.category in rule.categories)
+        and (not rule.algorithms or match.algorithm in rule.algorithms)
+        and (not rule.lists or match.list_name in rule.lists)
+        and (rule.distance is None or match.distance <= rule.distance)
+    )
+
+
+def _asks_path(rule: PolicyRule, subject: Subject) -> bool | None:
+    """Return True if the path fits; None where it is not known."""
+    if not rule.paths:
+        return True
+    return None if subject.path is None else covers(rule.paths, subject.path)
+
+
+def _asks_owner(rule: PolicyRule, subject: Subject) -> bool | None:
+    """Return True if the owner fits; None where it is not known."""
+    if not rule.owners:
+        return True
+    return None if subject.owner is None else subject.owner in rule.owners
+
+
+def covers(patterns: tuple[str, ...], path: bytes) -> bool:
+    """Return True if patterns name a file, or a folder it is in.
+
+    Args:
+        patterns: in the syntax of `sources.patterns`, over the whole path; for objects over the URL.
+        path: of a file or object.
+    """
+    scheme, separator, rest = path.partition(b"://")
+    of_object = bool(separator) and b"/" not in scheme
+    compiled = _compiled(patterns, scheme.decode("ascii", "replace") if of_object else "")
+    place = compiled.start
+    *folders, name = (rest if of_object else path.removeprefix(b"/")).split(b"/")
+    for folder in folders:
+        if compiled.excludes(place, folder, is_folder=True):
+            return True
+        place = compiled.descend(place, folder)
+    return compiled.excludes(place, name, is_folder=False)
+
+
+@lru_cache(1024)
+def _compiled(patterns: tuple[str, ...], scheme: str) -> Patterns:
+    """Compile those patterns that can name a file, or an object beneath a scheme."""
+    return Patterns.compile(tuple(patterns_for(patterns, scheme)))
+
+
+def patterns_for(patterns: Sequence[str], scheme: str) -> Iterator[str]:
+    """Yield the patterns for the paths beneath a scheme, without it; the empty scheme is that of files."""
+    for pattern in patterns:
+        before, separator, rest = pattern.partition("://")
+        if not separator or "/" in before:
+            # A pattern that begins with a slash is a path, which no URL has.
+            if not (scheme and pattern.startswith("/")):
+                yield pattern
+        elif before == scheme:
+            yield f"/{rest}"
+
+
+_WHOLE_LIST = ""
+"""Placeholder for an entry's id, which is never empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredContent:
+    """One content that was restored, once or several times."""
+
+    day: str
+    """Date of the last time, as in 2027-01-31."""
+    by: str
+    """The operator."""
+    entries: frozenset[tuple[str, str]]
+    """List and id of the entries that had accused it by then."""
+
+    def covers(self, match: Match) -> bool:
+        """Return True if the operator knew of this match."""
+        return (match.list_name, match.entry_id) in self.entries or (
+            match.list_name,
+            _WHOLE_LIST,
+        ) in self.entries
+
+
+def read_put_back(state: Path | None) -> dict[bytes, RestoredContent]:
+    """Return the restored contents, by their sha256.
+
+    The log is read twice, so that memory holds nothing but restored contents, each less than a kilobyte.
+
+    Args:
+        state: the state folder; None where there is none.
+
+    Raises:
+        OutputError: the quarantine's log is damaged, lost or can't be read.
+    """
+    if state is None:
+        return {}
+    restored: dict[str, tuple[str, str]] = {}
+    unjudged: set[str] = set()
+    for line, _ in read_lines(state):
+        # What came along in a file's place has another content than the record tells. What went back since
+        # its entries were withdrawn did so on their owner's word, who may think again.
+        if line["type"] == State.DISPLACED or (line["type"] == State.RESTORING and "withdrawals" in line):
+            unjudged.add(line["item"])
+        elif line["type"] == State.RESTORED and line["item"] not in unjudged:
+            restored[line["item"]] = str(line["time"])[:10], sys.intern(_name(line["operator"]))
+    if not restored:
+        return {}
+    found: dict[bytes, RestoredContent] = {}
+    shared: dict[frozenset[tuple[str, str]], frozenset[tuple[str, str]]] = {}
+    for line, _ in read_lines(state):
+        ended = restored.get(line.get("item", "")) if line["type"] == State.MOVING else None
+        entries = _entries(line) if ended is not None else frozenset[tuple[str, str]]()
+        if ended is None or not entries:
+            continue
+        sha256 = bytes.fromhex(line["digests"]["sha256"])
+        if sha256 in found:
+            entries |= found[sha256].entries
+        entries = shared.setdefault(entries, entries)
+        found[sha256] = RestoredContent(*ended, entries)
+    return found
+
+
+def _entries(line: Line) -> frozenset[tuple[str, str]]:
+    """Return the entries that accused an item; empty where it was moved by hand."""
+    matches = line["accusation"].get("matches", ())
+    entries = {(m["list"], m["entry"]) for m in matches}
+    if len(matches) >= MATCHES_MAX:
+        # There may be more than the finding names, and those are not new either.
+        entries |= {(m["list"], _WHOLE_LIST) for m in matches}
+    return frozenset(entries)
+
+
+def _name(operator: Mapping[str, Any]) -> str:
+    """Return the user behind sudo, else the user, else the user's number."""
+    return str(operator.get("sudo") or operator.get("user") or operator["uid"])
+
 
 _STRONGEST_FIRST = (Action.QUARANTINE, Action.REPORT, Action.HELD, Action.REVIEW)
 _VERDICTS = {

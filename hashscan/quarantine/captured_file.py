@@ -14,13 +14,11 @@ from functools import cache
 from typing import Any
 
 from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
-from hashscan.quarantine.custody_record import FileFacts, facts_of
-from hashscan.quarantine.flags import immutable_reason
-from hashscan.quarantine.searching import FileLocation
+from hashscan.quarantine.file_facts import FileFacts, facts_of, immutable_reason
+from hashscan.quarantine.file_search import FileLocation
 from hashscan.sources.base import FileError
-from hashscan.sources.beneath import PASS_FLAGS, open_absolute
-from hashscan.sources.posix import file_trouble
-from hashscan.sources.regular import open_regular
+from hashscan.sources.filesystem.regular_files import file_trouble, open_regular
+from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
 
 _BLOCK = 1 << 18
 

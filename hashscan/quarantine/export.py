@@ -18,8 +18,7 @@ from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.items import KEPT, Item
 from hashscan.quarantine.log import Line
-from hashscan.quarantine.open_item import open_item, place_of
-from hashscan.quarantine.store import Quarantine
+from hashscan.quarantine.store import Quarantine, open_item, place_of
 
 
 def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[str], target: Path) -> str:

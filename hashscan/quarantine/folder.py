@@ -12,8 +12,14 @@ from pathlib import Path
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
-from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child, reopen_for_reading
-from hashscan.sources.evidence import FOLDER_MODE, FOLDER_NAME, TAG, TAG_NAME
+from hashscan.sources.filesystem.quarantined_files import FOLDER_MODE, FOLDER_NAME, TAG, TAG_NAME
+from hashscan.sources.filesystem.safe_open import (
+    LIST_FLAGS,
+    PASS_FLAGS,
+    open_absolute,
+    open_child,
+    reopen_for_reading,
+)
 
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 _OCTAL = re.compile(rb"\\([0-7]{3})")

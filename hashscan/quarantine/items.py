@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from hashscan.quarantine.log import Line
-from hashscan.sources.evidence import QuarantinedFile
+from hashscan.sources.filesystem.quarantined_files import QuarantinedFile
 
 
 class State(StrEnum):

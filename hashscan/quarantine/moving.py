@@ -24,17 +24,15 @@ from hashscan.quarantine.captured_file import (
     SkipCause,
     capture,
 )
-from hashscan.quarantine.exchange import DisplacedError, private_name
+from hashscan.quarantine.file_search import FileLocation, SearchBudget, open_writers, search
 from hashscan.quarantine.folder import QuarantineFolder, mount_of
 from hashscan.quarantine.items import State, path_fields
 from hashscan.quarantine.notes import write_notes
-from hashscan.quarantine.objects.moving import move_object, move_remarks
+from hashscan.quarantine.object_transfer import move_object, move_remarks
 from hashscan.quarantine.retention import Retention
-from hashscan.quarantine.searching import FileLocation, SearchBudget, search
 from hashscan.quarantine.store import Quarantine, event_context
-from hashscan.quarantine.transfer import copy_files, take_file
-from hashscan.quarantine.writers import open_writers
-from hashscan.sources.evidence import TAG
+from hashscan.quarantine.transfer import DisplacedError, copy_files, private_name, take_file
+from hashscan.sources.filesystem.quarantined_files import TAG
 
 _ITEM = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{8}")
 """Pattern of an item's name; see `hold`."""

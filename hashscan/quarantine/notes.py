@@ -14,11 +14,11 @@ from pathlib import Path
 from hashscan.errors import UsageError
 from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import CapturedFile, Outcome, QuarantineSkipped
-from hashscan.quarantine.exchange import DisplacedError, give_back, take_out
 from hashscan.quarantine.items import Item, Note, NoteState
 from hashscan.quarantine.store import Quarantine
-from hashscan.sources.beneath import FILE_FLAGS, open_child
-from hashscan.sources.evidence import sha256_of
+from hashscan.quarantine.transfer import DisplacedError, give_back, take_out
+from hashscan.sources.filesystem.quarantined_files import sha256_of
+from hashscan.sources.filesystem.safe_open import FILE_FLAGS, open_child
 
 _MOST = 1 << 14
 """Maximum size in bytes."""

@@ -1,4 +1,4 @@
-"""Finish moves, restores and releases that a dead process left unfinished.
+"""Verify a quarantine, and finish moves, restores and releases that a dead process left unfinished.
 
 Afterwards each file is either in its original place or in quarantine, never in both.
 """
@@ -8,20 +8,25 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from pathlib import Path
 
+from hashscan.errors import OutputError
 from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import QuarantineSkipped, split
-from hashscan.quarantine.custody_record import restore_facts, seal
-from hashscan.quarantine.exchange import DisplacedError, give_back, open_folder, private_name, sync_folder
-from hashscan.quarantine.folder import QuarantineFolder
-from hashscan.quarantine.items import UNFINISHED, Item, NoteState, State, path_fields
+from hashscan.quarantine.copy_storage import CopyStorage
+from hashscan.quarantine.file_facts import restore_facts, seal
+from hashscan.quarantine.folder import OpenFolders, QuarantineFolder
+from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState, State, apply_line, path_fields
+from hashscan.quarantine.log import EMPTY, LogHead
+from hashscan.quarantine.log_checkpoint import known_heads
 from hashscan.quarantine.notes import drop_taken_note, finish_note
-from hashscan.quarantine.objects.repair import finish_object
-from hashscan.quarantine.open_item import place_of
+from hashscan.quarantine.object_stores import Stores
+from hashscan.quarantine.object_transfer import finish_object
 from hashscan.quarantine.restoring import finish
-from hashscan.quarantine.store import Quarantine
-from hashscan.sources.beneath import FILE_FLAGS, LIST_FLAGS, open_child
-from hashscan.sources.evidence import sha256_of
+from hashscan.quarantine.store import Quarantine, folder_of, open_item, place_of, read_lines
+from hashscan.quarantine.transfer import DisplacedError, give_back, open_folder, private_name, sync_folder
+from hashscan.sources.filesystem.quarantined_files import sha256_of
+from hashscan.sources.filesystem.safe_open import FILE_FLAGS, LIST_FLAGS, open_child
 
 
 def repair(quarantine: Quarantine) -> list[str]:
@@ -292,3 +297,71 @@ def _drop(place: QuarantineFolder, entry: bytes) -> None:
     with suppress(FileNotFoundError):
         system.unlink(place.descriptor, entry)
     system.sync(place.descriptor)
+
+
+def verify(
+    state: Path, given: LogHead | None, stores: Stores | None = None
+) -> tuple[LogHead, int, list[str]]:
+    """Verify the log and all that it says is kept.
+
+    Args:
+        state: the state folder.
+        given: a head that was kept elsewhere; the log must contain it and the head in the state folder.
+        stores: opens the buckets in which objects are kept.
+
+    Returns:
+        The head of the log, the number of things kept, and a message for each error.
+
+    Raises:
+        BrokenLogError: a line of the log was changed or is missing.
+        OutputError: the log can't be read.
+    """
+    troubles = []
+    try:
+        known = dict(known_heads(state, folder_of(state)))
+    except OutputError as error:
+        # Verify the log by the other heads, so that the operator can write this one again.
+        known = {}
+        troubles.append(f"{error}. {error.remedy}")
+    if given is not None:
+        known["--head"] = given
+    head = EMPTY
+    items: dict[str, Item] = {}
+    for line, head in read_lines(state, known):  # noqa: B007
+        apply_line(items, line)
+    kept = 0
+    places = OpenFolders()
+    keeping = CopyStorage(stores or Stores({}), places, os.fsencode(folder_of(state)))
+    try:
+        for item in items.values():
+            if item.state in UNFINISHED:
+                troubles.append(f"item {item.id}: {item.state.value} was begun and not ended; say --repair")
+            if item.state not in KEPT:
+                continue
+            kept += 1
+            if trouble := _trouble_of(item, places, keeping):
+                troubles.append(f"item {item.id}: {trouble}")
+    finally:
+        places.close()
+    return head, kept, troubles
+
+
+def _trouble_of(item: Item, places: OpenFolders, keeping: CopyStorage) -> str:
+    """Return the reason why a kept item is not as its log says; empty if it is."""
+    try:
+        if item.in_bucket:
+            with keeping.opened(item):
+                return ""
+        place = places.at(item.place)
+        if item.of_another:
+            os.stat(item.id.encode(), dir_fd=place.descriptor, follow_symlinks=False)
+            return ""
+        file = open_item(item, place)
+        try:
+            return "its permissions were changed" if stat.S_IMODE(os.fstat(file).st_mode) & 0o377 else ""
+        finally:
+            os.close(file)
+    except QuarantineSkipped as error:
+        return str(error)
+    except OSError as error:
+        return f"what was kept can't be found: {error.strerror}"

@@ -11,15 +11,14 @@ from itertools import islice
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped, split
-from hashscan.quarantine.custody_record import restore_facts, seal
-from hashscan.quarantine.exchange import copy_content, give_name, open_folder, private_folder, private_name
+from hashscan.quarantine.file_facts import restore_facts, seal
 from hashscan.quarantine.folder import QuarantineFolder, mount_of
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
 from hashscan.quarantine.notes import remove_note
-from hashscan.quarantine.objects.restoring import restore_object
-from hashscan.quarantine.open_item import open_item, place_of
-from hashscan.quarantine.store import Quarantine
-from hashscan.sources.evidence import sha256_of
+from hashscan.quarantine.object_transfer import restore_object
+from hashscan.quarantine.store import Quarantine, open_item, place_of
+from hashscan.quarantine.transfer import copy_content, give_name, open_folder, private_folder, private_name
+from hashscan.sources.filesystem.quarantined_files import sha256_of
 
 _TOGETHER = 100
 """Number of files that are restored together; four descriptors are open for each."""

@@ -1,11 +1,17 @@
-"""Compute how long evidence is retained: a minimum term and a deadline for its destruction."""
+"""Compute how long evidence is retained, and destroy items whose retention is over."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hashscan.errors import OutputError
+from hashscan.quarantine import system
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
+from hashscan.quarantine.items import KEPT, Item, State
+from hashscan.quarantine.store import Quarantine, place_of
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """An earlier time means that the clock is wrong; a clock without a battery starts in 1970."""
@@ -44,3 +50,71 @@ def require_clock(now: datetime) -> None:
             f"this machine's clock says {now.isoformat()}, from which no term can be reckoned",
             advice="Set the clock, then try again.",
         )
+
+
+def is_due(item: Item) -> bool:
+    """Return True if an item should be destroyed by now."""
+    return item.state in KEPT and _time_of(item, "destroy_by") <= datetime.now(UTC)
+
+
+def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> int:
+    """Destroy one item; its record stays in the log. The data blocks on the disk are not overwritten.
+
+    Args:
+        quarantine: the quarantine that holds the item.
+        item: the item.
+        reason: the reason, for the record.
+        override: destroy it even before its minimum retention is over, or if all its entries were withdrawn.
+
+    Returns:
+        The number of other hard links of the file. Through them the content remains, readable by root alone.
+
+    Raises:
+        QuarantineSkipped: the item must still be kept, or can't be removed.
+        OutputError: the quarantine can't be written.
+    """
+    if item.state not in KEPT:
+        raise QuarantineSkipped(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
+    if _time_of(item, "retain_min") > datetime.now(UTC) and not override:
+        raise QuarantineSkipped(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
+    if item.withdrawn and not override:
+        raise QuarantineSkipped(
+            Outcome.REFUSED, "whatever accused it was withdrawn: put it back, or --override"
+        )
+    destroy = _destroyer(quarantine, item)
+    quarantine.log_event(State.RELEASING, item.id, reason=reason, override=override)
+    quarantine.log.sync()
+    try:
+        names = destroy()
+    except (OSError, QuarantineSkipped) as error:
+        detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        quarantine.log_event(State.STAYS, item.id, detail=detail)
+        quarantine.sync()
+        raise QuarantineSkipped(Outcome.REFUSED, f"it can't be removed: {detail}") from error
+    quarantine.log_event(State.RELEASED, item.id, **({"other_names": names} if names else {}))
+    quarantine.sync()
+    return names
+
+
+def _destroyer(quarantine: Quarantine, item: Item) -> Callable[[], int]:
+    if item.is_object:
+
+        def drop() -> int:
+            quarantine.keeping.drop(item)
+            return 0
+
+        return drop
+    place = place_of(quarantine, item)
+
+    def destroy() -> int:
+        entry = item.id.encode()
+        status = os.stat(entry, dir_fd=place.descriptor, follow_symlinks=False)
+        system.unlink(place.descriptor, entry)
+        system.sync(place.descriptor)
+        return status.st_nlink - 1
+
+    return destroy
+
+
+def _time_of(item: Item, key: str) -> datetime:
+    return datetime.fromisoformat(item.record[key])

@@ -1,4 +1,4 @@
-"""The quarantine of one state folder: its log, folders and lock; one process at a time has it open."""
+"""The quarantine of one state folder: its log, folders, items and lock; one process at a time has it open."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from typing import Any, Self
 from hashscan import __version__
 from hashscan.errors import OutputError
 from hashscan.locking import LockFile
-from hashscan.quarantine.custody_record import FileFacts, is_sealed
-from hashscan.quarantine.folder import QuarantineFolders
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
+from hashscan.quarantine.copy_storage import CopyStorage
+from hashscan.quarantine.file_facts import FileFacts, is_sealed
+from hashscan.quarantine.file_search import SearchBudget
+from hashscan.quarantine.folder import QuarantineFolder, QuarantineFolders
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, apply_line, items_of
 from hashscan.quarantine.log import Line, LogHead, LogWriter, has_log, read_log, refuse_lost
 from hashscan.quarantine.log_checkpoint import (
@@ -27,11 +30,10 @@ from hashscan.quarantine.log_checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from hashscan.quarantine.objects.keeping import CopyStorage
-from hashscan.quarantine.objects.stores import Stores
-from hashscan.quarantine.searching import SearchBudget
+from hashscan.quarantine.object_stores import Stores
 from hashscan.quarantine.system_log import write_system_log
-from hashscan.sources.evidence import QuarantinedFile
+from hashscan.sources.filesystem.quarantined_files import QuarantinedFile, sha256_of
+from hashscan.sources.filesystem.safe_open import FILE_FLAGS, open_child
 
 _NOBODY = 0xFFFFFFFF
 
@@ -282,3 +284,40 @@ def _lock(folder: Path) -> LockFile:
         return LockFile(folder / "lock", f"another process uses the quarantine {folder}")
     except OSError as error:
         raise OutputError(f"can't use the quarantine {folder}: {error.strerror}") from error
+
+
+def place_of(quarantine: Quarantine, item: Item) -> QuarantineFolder:
+    """Return the folder in which an item is kept.
+
+    Raises:
+        QuarantineSkipped: the folder can't be opened; its filesystem may not be mounted.
+    """
+    try:
+        return quarantine.places.at(item.place)
+    except OSError as error:
+        where = os.fsdecode(item.place)
+        raise QuarantineSkipped(
+            Outcome.GONE, f"the folder {where} can't be opened: {error.strerror}"
+        ) from error
+
+
+def open_item(item: Item, place: QuarantineFolder) -> int:
+    """Open the kept file of an item and verify that its content is what was found.
+
+    Raises:
+        QuarantineSkipped: the file is gone, can't be read, or was altered.
+    """
+    try:
+        file = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)
+    except OSError as error:
+        raise QuarantineSkipped(Outcome.GONE, f"what was kept can't be opened: {error.strerror}") from error
+    try:
+        if sha256_of(file) != item.sha256:
+            raise QuarantineSkipped(Outcome.CHANGED, "what was kept has been altered")
+    except OSError as error:
+        os.close(file)
+        raise QuarantineSkipped(Outcome.REFUSED, f"what was kept can't be read: {error.strerror}") from error
+    except QuarantineSkipped:
+        os.close(file)
+        raise
+    return file

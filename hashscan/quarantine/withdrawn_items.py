@@ -1,14 +1,85 @@
-"""Warn of items that stay in quarantine although all their list entries were withdrawn."""
+"""Warn of items that stay in quarantine although all their list entries were withdrawn, from a cache."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hashscan.errors import LockedError, OutputError
-from hashscan.quarantine.store import Quarantine
-from hashscan.quarantine.withdrawal_cache import cached_withdrawn, last_known
+from hashscan.lists.storage.atomic_files import output_errors, replace_file
+from hashscan.lists.storage.layout import ListFolder
+from hashscan.quarantine.log_checkpoint import EMPTY_CHECKPOINT, read_checkpoint
+from hashscan.quarantine.store import Quarantine, folder_of
 from hashscan.text import plural
+
+_CACHE_FILE = "compared.json"
+
+
+def active_version(state: Path, name: str) -> str | None:
+    """Return the name of a list's active version; None if there is none."""
+    with output_errors(f"the list {name!r} can't be read"):
+        active = ListFolder(state / "lists" / name).active()
+    return None if active is None else active.name
+
+
+def write_cache(state: Path, marks: Mapping[str, str | None], withdrawn: tuple[str, ...]) -> None:
+    """Write the result of a comparison beside the log, with the log size and list versions it is valid for.
+
+    The file is only a cache; the log holds the data.
+    """
+    folder = folder_of(state)
+    with output_errors("the quarantine can't be written"):
+        size = (folder / "log.jsonl").stat().st_size
+        document = {"log": size, "lists": marks, "withdrawn": withdrawn}
+        replace_file(folder / _CACHE_FILE, json.dumps(document).encode())
+
+
+def cached_withdrawn(state: Path) -> tuple[str, ...] | None:
+    """Return the cached ids of withdrawn items; None if the log or a list has changed since.
+
+    Raises:
+        OutputError: the log or a list can't be read.
+    """
+    folder = folder_of(state)
+    with output_errors("the quarantine can't be read"):
+        try:
+            size = (folder / "log.jsonl").stat().st_size
+        except FileNotFoundError:
+            # If the log was lost, the next process that opens the quarantine will detect that.
+            return () if (read_checkpoint(state) or EMPTY_CHECKPOINT) == EMPTY_CHECKPOINT else None
+        document = _read_cache(folder)
+    if document.get("log") != size:
+        return None
+    if any(active_version(state, name) != mark for name, mark in document["lists"].items()):
+        return None
+    return tuple(document["withdrawn"])
+
+
+def last_known(state: Path) -> tuple[str, ...]:
+    """Return the last cached ids of withdrawn items, whatever has changed since."""
+    try:
+        return tuple(_read_cache(folder_of(state)).get("withdrawn", ()))
+    except OSError:
+        return ()
+
+
+def _read_cache(folder: Path) -> dict[str, Any]:
+    """Return the content of the cache file; empty if it is missing or malformed: it can be made again."""
+    try:
+        document = json.loads((folder / _CACHE_FILE).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    sound = (
+        isinstance(document, dict)
+        and isinstance(document.get("lists"), dict)
+        and isinstance(document.get("withdrawn"), list)
+        and all(isinstance(name, str) for name in document["withdrawn"])
+    )
+    return document if sound else {}
+
 
 _NAMED = 10
 """Number of items that an alert names; `quarantine list` shows all."""
@@ -59,7 +130,7 @@ def withdrawn_items(state: Path, quarantine: Quarantine | None = None) -> Withdr
         if found is not None:
             return WithdrawnItems(found)
         # Lists need numpy, which only this comparison uses.
-        from hashscan.quarantine.withdrawals import find_withdrawn
+        from hashscan.quarantine.withdrawal_check import find_withdrawn
 
         if quarantine is not None:
             return WithdrawnItems(find_withdrawn(quarantine))

@@ -9,11 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from hashscan.reports.base import ReportFormat
-from hashscan.reports.fields import TYPES, deciding_match, shortcomings, verdict_of
-from hashscan.reports.names import path_bytes, path_text
-from hashscan.reports.record_lines import Record
-from hashscan.reports.report import Report
+from hashscan.reports.common import TYPES, deciding_match, shortcomings, verdict_of
+from hashscan.reports.records import Record, path_bytes, path_text
+from hashscan.reports.report import Report, ReportFormat
 from hashscan.text import printable
 from hashscan.timefmt import file_time
 

@@ -8,8 +8,7 @@ from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
 from hashscan.model import Verdict
-from hashscan.reports.base import ReportFormat
-from hashscan.reports.fields import (
+from hashscan.reports.common import (
     FOLDER,
     OPEN_EARLIER,
     SILENT_CHANGE,
@@ -20,9 +19,8 @@ from hashscan.reports.fields import (
     utc,
     verdict_of,
 )
-from hashscan.reports.names import path_bytes, path_text
-from hashscan.reports.record_lines import Record
-from hashscan.reports.report import Report
+from hashscan.reports.records import Record, path_bytes, path_text
+from hashscan.reports.report import Report, ReportFormat
 from hashscan.text import printable
 
 _FAILURE, _ERROR, _SKIPPED = "failure", "error", "skipped"

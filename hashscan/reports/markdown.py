@@ -9,20 +9,19 @@ from typing import BinaryIO
 
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import Verdict
-from hashscan.reports.base import ReportFormat
-from hashscan.reports.fields import (
+from hashscan.reports.common import (
     OPEN_EARLIER,
+    Overview,
     deciding_match,
+    overview,
     reason_of,
     remark_on_tests,
     shortcomings,
     utc,
     verdict_of,
 )
-from hashscan.reports.names import path_text, shortened
-from hashscan.reports.overview import Overview, overview
-from hashscan.reports.record_lines import Record
-from hashscan.reports.report import Report
+from hashscan.reports.records import Record, path_text, shortened
+from hashscan.reports.report import Report, ReportFormat
 from hashscan.text import plural, printable
 
 FINDINGS_SHOWN = 100

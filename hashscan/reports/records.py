@@ -1,4 +1,4 @@
-"""Make the records of a report from the results of a scan.
+"""The records of a report: made from results of a scan, written as JSON lines, with printable paths.
 
 This module alone defines the schema of reports. A record has only keys with content: empty and unknown values
 are left out.
@@ -7,8 +7,9 @@ are left out.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 from hashscan.model import (
     ALGORITHMS,
@@ -24,7 +25,72 @@ from hashscan.model import (
     Shard,
     Verdict,
 )
-from hashscan.reports.record_lines import CONTENT, Record
+
+Record = Mapping[str, Any]
+"""One record of a report: JSON values by key, always with `type` and `schema`."""
+
+CONTENT = "_sha256"
+"""Key of a finding's sha256 in hex, for the move within this process; never in a report. See `public`."""
+
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+def public(record: Record) -> Record:
+    """Return a record without the keys that are only for this process."""
+    return {key: value for key, value in record.items() if key != CONTENT} if CONTENT in record else record
+
+
+def line_of(record: Record) -> bytes:
+    """Return a record as one JSON line in ASCII, so that names can't pass control characters."""
+    return _encode(record).encode("ascii") + b"\n"
+
+
+class RecordLines:
+    """JSON lines on a stream; records come in order, `scan` first and `summary` last."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+
+    def write(self, record: Record) -> None:
+        """Write the line of a record.
+
+        Raises:
+            OSError: the stream can't be written to.
+        """
+        self.stream.write(line_of(record))
+
+    def written(self) -> Iterator[Record]:
+        """Yield all written records; the stream must be readable.
+
+        Raises:
+            OSError: the stream can't be read.
+        """
+        self.stream.seek(0)
+        yield from map(json.loads, self.stream)
+
+
+def path_bytes(record: Record) -> bytes:
+    """Return the path or URL of a record, byte for byte."""
+    if "path_b64" in record:
+        return base64.b64decode(record["path_b64"])
+    # A report that another program wrote may contain a lone surrogate.
+    return str(record["path"]).encode("utf-8", errors="surrogatepass")
+
+
+def path_text(record: Record) -> str:
+    """Return the path or URL of a record as text; bytes that are not UTF-8 become lone surrogates."""
+    if "path_b64" in record:
+        return path_bytes(record).decode("utf-8", errors="surrogateescape")
+    return str(record["path"])
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text, with its middle left out if it is longer than `most` characters."""
+    if len(text) <= most:
+        return text
+    begin = (most - 1) // 2
+    return f"{text[:begin]}…{text[len(text) - (most - 1 - begin) :]}"
+
 
 SCHEMA = 1
 """Version of the schema; raised whenever a reader of the older one could misunderstand the newer."""

@@ -7,11 +7,11 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, BinaryIO
+from urllib.parse import quote, quote_from_bytes
 
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_MEANINGS
-from hashscan.model import Verdict
-from hashscan.reports.base import ReportFormat
-from hashscan.reports.fields import (
+from hashscan.model import ACTING_CATEGORIES, CATEGORIES, TEST_CATEGORY, Verdict
+from hashscan.reports.common import (
     MATCHING_TYPES,
     TYPES,
     deciding_match,
@@ -20,12 +20,101 @@ from hashscan.reports.fields import (
     utc,
     verdict_of,
 )
-from hashscan.reports.names import path_bytes
-from hashscan.reports.record_lines import Record
-from hashscan.reports.report import Report
-from hashscan.reports.sarif_rules import NOTICE_INDEX, NOTICES, RULE_INDEX, RULES, rule_of
-from hashscan.reports.uris import uri_of
+from hashscan.reports.records import Record, path_bytes
+from hashscan.reports.report import Report, ReportFormat
 from hashscan.text import printable
+
+_SEGMENT = "/:@!$&'()*+,;=~"
+"""Characters that are not escaped in a path, besides letters, digits and `-._`."""
+
+_SCHEME = re.compile(rb"([a-z][a-z0-9]*)://([^/]*)(.*)", re.DOTALL)
+_NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+
+
+def uri_of(path: bytes) -> str:
+    """Return the URI of a file's path or an object's URL, in ASCII, from which its bytes can be recovered.
+
+    Keys of objects may contain any bytes and are escaped. Web addresses are escaped already, so only
+    characters that are not allowed are changed.
+    """
+    if path.startswith(b"/"):
+        return "file://" + quote_from_bytes(path, _SEGMENT)
+    found = _SCHEME.fullmatch(path)
+    if found is None:
+        # A part before a colon would be taken for a scheme.
+        return quote_from_bytes(path, _SEGMENT.replace(":", ""))
+    scheme, host, key = found.groups()
+    begin = f"{scheme.decode()}://{quote_from_bytes(host, ':@[]')}"
+    if scheme in {b"http", b"https"}:
+        return begin + _NO_ESCAPE.sub("%25", quote(key, _SEGMENT + "?%"))
+    return begin + quote_from_bytes(key, _SEGMENT)
+
+
+_OTHER = "other"
+
+_MEANINGS = {
+    "baseline": ("Known child-abuse material", "illegal wherever it is, by an international baseline"),
+    "A1": ("Known child-abuse material, A1", "prepubescent minor, sex act"),
+    "A2": ("Known child-abuse material, A2", "prepubescent minor, lascivious exhibition"),
+    "B1": ("Known child-abuse material, B1", "pubescent minor, sex act"),
+    "B2": ("Known child-abuse material, B2", "pubescent minor, lascivious exhibition"),
+    "other": ("Content of a hash list, for review", "a list has it under no category that accuses"),
+    "known-good": ("Content known to be good", "a list of known-good content has it"),
+    "test": ("Test entry", "a harmless entry that is there for tests"),
+}
+
+_HELP = (
+    "Nobody needs to look at the file. Act by the notice-and-takedown rules of your country; the record says "
+    "which entry of which list it matches."
+)
+
+
+def rule_of(category: str) -> str:
+    """Return the id of the rule for a category; an unknown category is for review."""
+    return f"known-{category if category in _MEANINGS else _OTHER}"
+
+
+def _rule(category: str) -> dict[str, Any]:
+    short, full = _MEANINGS[category]
+    accuses = category in ACTING_CATEGORIES and category != TEST_CATEGORY
+    return {
+        "id": rule_of(category),
+        "name": "Known" + "".join(part.capitalize() for part in category.split("-")),
+        "shortDescription": {"text": f"{short}."},
+        "fullDescription": {"text": f"By a hash list: {full}."},
+        "help": {"text": _HELP},
+        "defaultConfiguration": {"level": "error" if accuses else "note"},
+        "properties": {
+            "category": category,
+            "tags": ["security"] if accuses else [],
+            **({"security-severity": "10.0"} if accuses else {}),
+        },
+    }
+
+
+RULES = [_rule(category) for category in CATEGORIES]
+RULE_INDEX = {rule["id"]: place for place, rule in enumerate(RULES)}
+
+NOTICES = [
+    {
+        "id": kind,
+        "shortDescription": {"text": words},
+        "fullDescription": {"text": words},
+        "help": {
+            "text": "What is said of it has the reason. Until that is mended, its content may be on a list."
+        },
+    }
+    for kind, words in (
+        ("incomplete", "The scan did not check everything."),
+        ("unreadable", "A file whose bytes could not be read."),
+        ("folder", "A folder that could not be entered."),
+        ("undecoded", "A picture that was checked by its bytes only."),
+        ("skipped", "A file that was left out on purpose."),
+        ("silent-change", "A file whose content changed though it seemed unchanged."),
+    )
+]
+NOTICE_INDEX = {notice["id"]: place for place, notice in enumerate(NOTICES)}
+
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

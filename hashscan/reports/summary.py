@@ -17,8 +17,8 @@ from hashscan.model import (
     TrustState,
     Verdict,
 )
-from hashscan.reports.record_lines import Record
-from hashscan.reports.record_values import number, table
+from hashscan.reports.record_validation import number, table
+from hashscan.reports.records import Record
 from hashscan.sources.base import NonFileCounts
 
 FailOn = Literal["match", "review", "never"]

@@ -10,15 +10,14 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from hashscan.model import Reporter
-from hashscan.reports.accusations import (
+from hashscan.reports.report import Report, ReportFormat
+from hashscan.reports.reportable_findings import (
     ReportableFinding,
     accusations,
     location,
     require_digests,
     scan_start,
 )
-from hashscan.reports.base import ReportFormat
-from hashscan.reports.report import Report
 from hashscan.timefmt import format_utc
 
 VERSION = "4.2.0"

@@ -1,4 +1,8 @@
-"""The worker's interface to the sandbox: pass files to a confined decoder, and receive its replies.
+"""Pass files to a confined decoder and receive its replies, within a budget of decoders for each owner.
+
+An owner who uses up this budget hides nothing: the rest of the owner's pictures are `undecoded` with a reason
+of its own, exact digests are checked all the same, and the scan is incomplete. Losses that depend on the
+content are cached with it and cost the next scan nothing, so the next scan gets further.
 
 with Sandbox(Plugin("package.module:load", (), reply_max=64), SandboxOptions("required")) as sandbox:
     begun = sandbox.begin(descriptor, b"request", owner=uid)
@@ -22,7 +26,6 @@ from typing import ClassVar, Literal
 from hashscan.errors import ZygoteError
 from hashscan.model import Reason, SandboxLevel
 from hashscan.sandbox import seccomp
-from hashscan.sandbox.budget import OwnerBudget
 from hashscan.sandbox.decoders import DYING_SECONDS, DecoderLost, Decoders
 from hashscan.sandbox.launch import import_path
 from hashscan.sandbox.link import (
@@ -33,6 +36,32 @@ from hashscan.sandbox.link import (
     DecoderTimeout,
 )
 from hashscan.sandbox.protocol import REPLY_MAX, REQUEST_MAX, ZygoteConfig
+
+
+class OwnerBudget:
+    """The budget of each owner, in one sandbox."""
+
+    def __init__(self, losses: int, seconds: float) -> None:
+        """Set the limits of each owner: lost decoders, and seconds that the lost decoders have used."""
+        self._losses = losses
+        self._seconds = seconds
+        self._spent: dict[int, tuple[int, float]] = {}
+
+    def charge(self, owner: int, seconds: float) -> None:
+        """Count a decoder that was lost because of a file.
+
+        Args:
+            owner: owner of the file.
+            seconds: how long the decoder has worked on the file.
+        """
+        losses, before = self._spent.get(owner, (0, 0.0))
+        self._spent[owner] = losses + 1, before + seconds
+
+    def is_exhausted(self, owner: int) -> bool:
+        """Return True if no more files of an owner are to be decoded."""
+        losses, seconds = self._spent.get(owner, (0, 0.0))
+        return losses >= self._losses or seconds >= self._seconds
+
 
 WALL_FACTOR = 15.0
 """Wall clock limit as a multiple of the processor time limit. A scan in the background beside one busy

@@ -1,21 +1,98 @@
-"""Confine a new decoder before it reads any untrusted byte: drop all rights that a process can drop.
+"""Confine a new decoder before it reads any untrusted byte: user, capabilities, limits, Landlock.
 
-This module handles user id, capabilities and resource limits; `landlock` and `seccomp` restrict the rest.
+The interface is that of linux/landlock.h and the kernel's userspace-api/landlock page.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from hashscan.sandbox import landlock, seccomp
-from hashscan.sandbox.autogroup import set_autogroup_niceness
-from hashscan.sandbox.libc import capabilities, clear_capabilities, prctl
+from hashscan.sandbox import seccomp
+from hashscan.sandbox.linux_process import (
+    capabilities,
+    clear_capabilities,
+    prctl,
+    set_autogroup_niceness,
+    syscall,
+)
 from hashscan.sandbox.protocol import DECODER_SOCKET, EXIT_ORPHANED, ConfinementResult
+
+# The numbers are the same on every architecture, like those of all system calls since Linux 5.1.
+_CREATE_RULESET = 444
+_RESTRICT_SELF = 446
+_ASK_VERSION = 1
+
+
+class _RulesetAttributes(ctypes.Structure):
+    _fields_ = [("filesystem", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scopes", ctypes.c_uint64)]
+
+
+class LandlockRights(NamedTuple):
+    """All rights that this kernel can remove, as bit masks."""
+
+    version: int
+    """The ABI version the kernel reports."""
+    filesystem: int
+    network: int
+    """Network rights; 0 before ABI version 4."""
+    scopes: int
+    """Abstract sockets and signals; 0 before ABI version 6."""
+
+
+def _create_ruleset(filesystem: int, network: int, scopes: int) -> int:
+    attributes = _RulesetAttributes(filesystem, network, scopes)
+    return syscall(_CREATE_RULESET, ctypes.addressof(attributes), ctypes.sizeof(attributes), 0)
+
+
+def _handled(filesystem: int = 0, network: int = 0, scopes: int = 0) -> bool:
+    try:
+        os.close(_create_ruleset(filesystem, network, scopes))
+    except OSError as error:
+        # EINVAL: the bit is unknown. E2BIG: the kernel's structure ends before this field.
+        if error.errno in (errno.EINVAL, errno.E2BIG):
+            return False
+        raise
+    return True
+
+
+def supported_landlock_rights() -> LandlockRights:
+    """Ask the kernel bit by bit which rights it can remove.
+
+    A table of versions would leave out rights that kernels learn after it was written. No right that can be
+    removed without a rule is useful to a decoder.
+
+    Raises:
+        OSError: the kernel has no Landlock (ENOSYS), or it is not switched on (EOPNOTSUPP).
+    """
+    version = syscall(_CREATE_RULESET, 0, 0, _ASK_VERSION)
+    bits = [1 << position for position in range(64)]
+    return LandlockRights(
+        version,
+        filesystem=sum(bit for bit in bits if _handled(filesystem=bit)),
+        network=sum(bit for bit in bits if _handled(network=bit)),
+        scopes=sum(bit for bit in bits if _handled(scopes=bit)),
+    )
+
+
+def restrict_with_landlock(rights: LandlockRights) -> None:
+    """Deny this thread all of `rights`, permanently; PR_SET_NO_NEW_PRIVS must be set before.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    ruleset = _create_ruleset(rights.filesystem, rights.network, rights.scopes)
+    try:
+        syscall(_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+
 
 NOBODY = 65534
 """A user id that owns nothing on any system; it is the kernel's own overflow uid and gid."""
@@ -49,18 +126,18 @@ class Confinement:
     """Process id of the zygote."""
     memory_bytes: int
     cpu_seconds: int
-    rights: landlock.Rights | int
+    rights: LandlockRights | int
     program: bytes | int
     """The seccomp filter, or an errno."""
 
 
 def prepare_confinement(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Confinement:
     """Prepare in the zygote what decoders will use: with Landlock active, no library can be loaded."""
-    rights: landlock.Rights | int = _SWITCHED_OFF
+    rights: LandlockRights | int = _SWITCHED_OFF
     program: bytes | int = _SWITCHED_OFF
     if mode != "off":
         try:
-            rights = landlock.supported_rights()
+            rights = supported_landlock_rights()
         except OSError as error:
             rights = error.errno or errno.ENOSYS
         try:
@@ -105,7 +182,7 @@ def confine(confinement: Confinement) -> ConfinementResult:
     if os.getppid() != confinement.zygote:
         os._exit(EXIT_ORPHANED)
     rights, program = confinement.rights, confinement.program
-    shut = rights if isinstance(rights, int) else _errno(lambda: landlock.restrict(rights))
+    shut = rights if isinstance(rights, int) else _errno(lambda: restrict_with_landlock(rights))
     filtered = program if isinstance(program, int) else _errno(lambda: seccomp.install(program))
     version = 0 if isinstance(rights, int) else rights.version
     return ConfinementResult(version, shut, filtered, uid, dropped, limits)

@@ -17,8 +17,7 @@ from io import FileIO
 from pathlib import Path
 
 from hashscan.errors import ZygoteError
-from hashscan.sandbox.protocol import ANSWER, COMMAND, END, SPAWN, ZygoteConfig
-from hashscan.sandbox.waiting import wait
+from hashscan.sandbox.protocol import ANSWER, COMMAND, END, SPAWN, ZygoteConfig, wait_for_message
 
 START_SECONDS = 120.0
 """Timeout for the plug-in's imports, which are slow on a cold and busy disk."""
@@ -205,7 +204,7 @@ class ZygoteProcess:
         return value, flag
 
     def _receive(self, seconds: float) -> bytes:
-        if not wait(self._poll, time.monotonic() + seconds):
+        if not wait_for_message(self._poll, time.monotonic() + seconds):
             raise ZygoteLost
         try:
             message = self._control.recv(64, socket.MSG_DONTWAIT)

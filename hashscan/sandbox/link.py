@@ -10,8 +10,7 @@ import socket
 import time
 from collections import deque
 
-from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, ConfinementResult
-from hashscan.sandbox.waiting import wait
+from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, ConfinementResult, wait_for_message
 
 # An integer: comparing the flag's own type takes longer than receiving the reply.
 _DESCRIPTORS_CUT = int(socket.MSG_CTRUNC)
@@ -130,7 +129,7 @@ class DecoderLink:
         return ConfinementResult.unpack(bytes(memoryview(self._buffer)[: self._take(deadline)]))
 
     def _take(self, deadline: float, processor_limit: float = math.inf) -> int:
-        if not wait(self._poll, deadline, lambda: processor_limit - self._used()):
+        if not wait_for_message(self._poll, deadline, lambda: processor_limit - self._used()):
             raise DecoderOverTime if self._used() >= processor_limit else DecoderTimeout
         try:
             size, flags = self._receive()

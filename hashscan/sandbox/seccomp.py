@@ -12,7 +12,7 @@ import mmap
 import os
 from typing import NamedTuple
 
-from hashscan.sandbox.libc import prctl
+from hashscan.sandbox.linux_process import prctl
 
 LIBRARY = "libseccomp.so.2"
 

@@ -1,4 +1,4 @@
-"""The zygote: a process that loads the plug-in once and forks decoders from it on demand.
+"""Load the plug-in once, fork decoders on demand (the zygote), and serve files (the decoder).
 
 It never reads an untrusted byte, and communicates only with the worker that started it.
 """
@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import gc
 import importlib
+import mmap
 import os
 import resource
 import select
@@ -17,11 +18,83 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
-from hashscan.sandbox import decoder
-from hashscan.sandbox.confine import ZYGOTE_DESCRIPTORS, Confinement, prepare_confinement
-from hashscan.sandbox.protocol import ANSWER, COMMAND, READY, SPAWN, ZYGOTE_ENVIRONMENT, ZygoteConfig
+from hashscan.sandbox.confine import (
+    ZYGOTE_DESCRIPTORS,
+    Confinement,
+    close_other_descriptors,
+    confine,
+    prepare_confinement,
+)
+from hashscan.sandbox.protocol import (
+    ANSWER,
+    COMMAND,
+    DECODER_SOCKET,
+    EXIT_BAD_REPLY,
+    EXIT_EXCEPTION,
+    EXIT_MEMORY,
+    EXIT_NO_MEMORY,
+    NONCE_BYTES,
+    READY,
+    REQUEST_MAX,
+    SPAWN,
+    ZYGOTE_ENVIRONMENT,
+    ZygoteConfig,
+)
+
+Handle = Callable[[int, bytes], bytes]
+"""The function that a plug-in provides: it takes a descriptor open for reading and a request, and returns a
+reply no longer than `reply_max`."""
+
+_ONE_DESCRIPTOR = socket.CMSG_SPACE(array.array("i").itemsize)
+
+
+def run_decoder(connection: int, confinement: Confinement, handle: Handle, reply_max: int) -> NoReturn:
+    """Run a decoder on the socket `connection`, in a process that was just forked; never return."""
+    status = EXIT_EXCEPTION
+    try:
+        try:
+            close_other_descriptors(connection)
+            channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=DECODER_SOCKET)
+            channel.send(confine(confinement).pack())
+            status = _serve(channel, handle, reply_max)
+        except MemoryError:
+            status = EXIT_MEMORY
+        # Check this only here, after the memory of the file has been freed.
+        if status == EXIT_MEMORY and not _can_map(confinement.memory_bytes // 4):
+            status = EXIT_NO_MEMORY
+    finally:
+        # Whatever was raised: the callers on the stack belong to the zygote, and none of its handlers may run
+        # here.
+        os._exit(status)
+
+
+def _can_map(size: int) -> bool:
+    """Return True if the system gives this process so much memory."""
+    try:
+        mmap.mmap(-1, size).close()
+    except OSError:
+        return False
+    return True
+
+
+def _serve(channel: socket.socket, handle: Handle, reply_max: int) -> int:
+    buffer = bytearray(NONCE_BYTES + REQUEST_MAX)
+    buffers = [buffer]
+    while True:
+        size, ancillary, _, _ = channel.recvmsg_into(buffers, _ONE_DESCRIPTOR)
+        if not size:
+            # The worker has closed its end.
+            return 0
+        ((_, _, passed),) = ancillary
+        (descriptor,) = array.array("i", passed)
+        reply = handle(descriptor, bytes(memoryview(buffer)[NONCE_BYTES:size]))
+        os.close(descriptor)
+        if not 0 < len(reply) <= reply_max:
+            return EXIT_BAD_REPLY
+        channel.send(buffer[:NONCE_BYTES] + reply)
 
 
 def main(worker: int, config_text: str) -> NoReturn:
@@ -35,7 +108,7 @@ def main(worker: int, config_text: str) -> NoReturn:
         config.mode, config.memory_bytes, config.cpu_seconds, config.seccomp_library
     )
     module, _, function = config.target.partition(":")
-    handle: decoder.Handle = getattr(importlib.import_module(module), function)(*config.arguments)
+    handle: Handle = getattr(importlib.import_module(module), function)(*config.arguments)
     # These objects will never be freed: a garbage collection in a decoder must not touch, and so copy, their
     # pages.
     gc.collect()
@@ -104,7 +177,7 @@ class _Zygote:
         control: socket.socket,
         watch: select.poll,
         confinement: Confinement,
-        handle: decoder.Handle,
+        handle: Handle,
         reply_max: int,
     ) -> None:
         self._control = control
@@ -143,7 +216,7 @@ class _Zygote:
             self._control.send(ANSWER.pack(error.errno, 0))
         else:
             if child == 0:
-                decoder.run(connection, self._confinement, self._handle, self._reply_max)
+                run_decoder(connection, self._confinement, self._handle, self._reply_max)
             self._child = child
             self._control.send(ANSWER.pack(0, child))
         os.close(connection)

@@ -18,16 +18,15 @@ from hashscan.quarantine.captured_file import Outcome, QuarantineRequest, is_url
 from hashscan.quarantine.items import KEPT
 from hashscan.quarantine.moving import MoveResult, move
 from hashscan.quarantine.notes import read_note
-from hashscan.quarantine.objects.stores import Stores
+from hashscan.quarantine.object_stores import Stores
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.retention import Retention, require_clock
 from hashscan.quarantine.selection import blocking_weakness, request_of
 from hashscan.quarantine.store import Quarantine, read_items
 from hashscan.quarantine.trust_weakness import weakness_messages
 from hashscan.registry import SOURCES
-from hashscan.reports.record_lines import CONTENT, Record
-from hashscan.reports.records import path_fields
-from hashscan.settings.policy import NO_RULES, PolicySettings, QuarantineSettings
+from hashscan.reports.records import CONTENT, Record, path_fields
+from hashscan.settings.matching import NO_RULES, PolicySettings, QuarantineSettings
 
 _BATCH_SIZE = 200
 """The number of findings that are in memory at a time."""

@@ -13,8 +13,8 @@ from itertools import repeat
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason, Verdict
-from hashscan.reports.record_lines import Record
 from hashscan.reports.records import (
+    Record,
     folder_record,
     result_record,
     silent_change_record,
@@ -22,12 +22,10 @@ from hashscan.reports.records import (
     with_sha256,
 )
 from hashscan.reports.summary import Summary
-from hashscan.scan.baseline.filter import NOTHING_ACCEPTED, BaselineFilter
-from hashscan.scan.batch_spool import BatchSpool
+from hashscan.scan.baseline import NOTHING_ACCEPTED, BaselineFilter
+from hashscan.scan.decoder_check import DecodingCount
 from hashscan.scan.hard_links import HardLinkTable
-from hashscan.scan.large_files import LARGE_BYTES, LargeFileQueue
-from hashscan.scan.leased_files import LeasedFiles
-from hashscan.scan.workers.decoder_check import DecodingCount
+from hashscan.scan.workers.batch_queues import LARGE_BYTES, BatchSpool, LargeFileQueue, LeasedFiles
 from hashscan.scan.workers.pool import Pool
 from hashscan.settings.values import MAX_SPARSE
 from hashscan.sources.base import (
@@ -38,7 +36,7 @@ from hashscan.sources.base import (
     UnreadableName,
     full_path,
 )
-from hashscan.state.memory import ScanState
+from hashscan.state.scan_state import ScanState
 
 BATCHES_PER_WORKER = 2
 """One batch is read and one is ready: a worker never waits, and little is lost when a scan ends early."""

@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
-from hashscan.reports.record_lines import Record
-from hashscan.reports.records import rescan_record
+from hashscan.reports.records import Record, rescan_record
 from hashscan.reports.summary import Summary
-from hashscan.scan.baseline.filter import BaselineFilter
+from hashscan.scan.baseline import BaselineFilter
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_writer import ScanResult
 from hashscan.scan.session import ScanSession, start_scan

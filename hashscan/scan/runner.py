@@ -9,29 +9,25 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ListInfo
-from hashscan.reports.record_lines import Record
-from hashscan.reports.records import sandbox_fields
-from hashscan.scan.evidence import mover_of, quarantine_fields, quarantined_files, quarantined_urls
-from hashscan.scan.origins import inventory_of, named_listings, sources_of
+from hashscan.reports.records import Record, sandbox_fields
+from hashscan.scan.decoder_check import undecoded_samples
 from hashscan.scan.pipeline import ScanPipeline
+from hashscan.scan.quarantine_setup import mover_of, quarantine_fields, quarantined_files, quarantined_urls
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_writer import ScanResult
 from hashscan.scan.session import ScanSession, start_scan
-from hashscan.scan.throttle.load import LoadGate
-from hashscan.scan.throttle.rate_limiter import RateLimiter
-from hashscan.scan.workers.decoder_check import undecoded_samples
+from hashscan.scan.target_sources import inventory_of, named_listings, sources_of
 from hashscan.scan.workers.pool import Pool, ProcessPool
-from hashscan.settings.priority import PrioritySettings
+from hashscan.scan.workers.throttle import LoadGate, RateLimiter
+from hashscan.settings.resources import PrioritySettings
 from hashscan.settings.scan import ScanSettings
-from hashscan.sources.base import Listing, Source
-from hashscan.sources.names import NameList
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.base import Listing, ListingOptions, Source
+from hashscan.sources.name_list import NameList
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.shards import ShardFilter
-from hashscan.state.memory import ScanOutcome, ScanState
-from hashscan.state.store.opening import open_memory
+from hashscan.state.scan_state import ScanOutcome, ScanState, open_scan_state
 from hashscan.text import plural
 
 _MOVING_SHARE = 0.1
@@ -172,7 +168,9 @@ class _Scan:
         self._memory: ScanState | None = None
         if keep:
             sources = self._targets.sources
-            self._memory = stack.enter_context(open_memory(settings, self._setup, sources, observer.message))
+            self._memory = stack.enter_context(
+                open_scan_state(settings, self._setup, sources, observer.message)
+            )
             unreached = self._memory.unreached_folders()
             for source in sources:
                 source.resume_with(unreached)
@@ -347,7 +345,7 @@ def _deadlines(settings: ScanSettings, begun: float) -> tuple[float | None, floa
 
 def _private_functions_work() -> bool:
     """Return whether JPEGs are decoded by Pillow's private functions; loads Pillow's C module."""
-    from hashscan.hashing import jpeg_pixels
+    from hashscan.hashing.media import jpeg_pixels
 
     return jpeg_pixels.private_decoder_works()
 

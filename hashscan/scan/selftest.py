@@ -1,4 +1,8 @@
-"""The self-test: prove with a test picture that a scan on this machine finds it through every list."""
+"""The self-test: prove with a harmless test picture that a scan on this machine finds it through every list.
+
+It is computed in integers, so that its bytes are the same on every machine, and written as a portable graymap
+(PGM), which needs no library. The demonstration list contains its digests.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +16,48 @@ from typing import Any
 
 from hashscan.errors import EXIT_DEFECT, EXIT_INCOMPLETE, EXIT_OUTPUT
 from hashscan.hashing.formats import FORMATS, install_hint, installed_extras
-from hashscan.lists.canary import canary_entries
-from hashscan.lists.entry_search import find_entry
-from hashscan.lists.store import DEMO, ListHandle, ListStore
-from hashscan.matching.setup import WorkerSetup, algorithms_to_compute, sandbox_options
+from hashscan.lists.entries import canary_entries, find_entry
+from hashscan.lists.storage.columns import ListHandle
+from hashscan.lists.storage.layout import DEMO
+from hashscan.lists.store import ListStore
+from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
 from hashscan.model import FileResult, ListInfo, TrustState
-from hashscan.scan.canary import make_test_picture
+from hashscan.scan.decoder_check import undecoded_samples
 from hashscan.scan.lock import ScanLock
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.runner import run_scan
-from hashscan.scan.single import check_file
-from hashscan.scan.workers.decoder_check import undecoded_samples
+from hashscan.scan.single_checks import check_file
 from hashscan.scan.workers.worker import Worker
-from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.scan import ReportTarget, ScanSettings
+
+PICTURE_SIDE = 256
+"""Width and height in pixels."""
+
+_WAVES = ((3, 5, 0), (7, -2, 60), (-4, 9, 130), (11, 6, 200), (1, 13, 20))
+"""Cycles across, cycles down and phase of each wave that the picture is the sum of."""
+
+
+def _triangle(angle: int) -> int:
+    """Return a triangle wave between -128 and 128 with a period of 256, computed in integers."""
+    place = angle % 256
+    return 2 * place - 128 if place < 128 else 384 - 2 * place
+
+
+def make_test_picture(comment: str = "") -> bytes:
+    """Return the test picture as the content of a file.
+
+    Args:
+        comment: written into the file's header; it changes the bytes, but not the picture.
+    """
+    pixels = bytearray()
+    for y in range(PICTURE_SIDE):
+        for x in range(PICTURE_SIDE):
+            light = sum(_triangle(across * x + down * y + phase) for across, down, phase in _WAVES)
+            pixels.append(128 + light * 127 // (128 * len(_WAVES)))
+    note = f"# {comment}\n" if comment else ""
+    return f"P5\n{note}{PICTURE_SIDE} {PICTURE_SIDE}\n255\n".encode("ascii") + bytes(pixels)
+
 
 _EXACT = "sha256"
 _PERCEPTUAL = "pdq"
@@ -114,8 +146,8 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
 
     The common formats are those that nearly all pictures have.
     """
-    from hashscan.hashing import jpeg_pixels
-    from hashscan.hashing.self_check import encodings
+    from hashscan.hashing.media import jpeg_pixels
+    from hashscan.hashing.media.samples import encodings
 
     functions = (
         "private functions decode" if jpeg_pixels.private_decoder_works() else "public functions decode all"

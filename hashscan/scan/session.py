@@ -21,18 +21,15 @@ from typing import Any, Protocol
 from hashscan import __version__
 from hashscan.attribution.customers import Customers
 from hashscan.lists.exceptions import exceptions_at
-from hashscan.lists.fingerprint import fingerprinted
-from hashscan.lists.store import ListStore
+from hashscan.lists.store import ListStore, fingerprinted
 from hashscan.matching.circuit_breaker import limits_fields
-from hashscan.matching.effective_policy import effective_policy, policy_fields
+from hashscan.matching.effective_policy import effective_policy, policy_fields, unused_lists
 from hashscan.matching.matcher import thresholds_of_lists
-from hashscan.matching.policy_table import unused_lists
-from hashscan.matching.setup import WorkerSetup, algorithms_to_compute, sandbox_options
+from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
 from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
-from hashscan.reports.record_lines import Record
-from hashscan.reports.records import scan_record
+from hashscan.reports.records import Record, scan_record
 from hashscan.reports.summary import Summary, exit_code_of
-from hashscan.scan.baseline.filter import BaselineFilter
+from hashscan.scan.baseline import BaselineFilter
 from hashscan.scan.lock import ScanLock
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_paths import report_paths

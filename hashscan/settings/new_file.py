@@ -6,7 +6,13 @@ import os
 from pathlib import Path
 
 from hashscan.errors import UsageError
-from hashscan.lists.durable import PRIVATE_FILE, output_errors, replace_file, sync_folder, temporary_name
+from hashscan.lists.storage.atomic_files import (
+    PRIVATE_FILE,
+    output_errors,
+    replace_file,
+    sync_folder,
+    temporary_name,
+)
 
 _KEPT_MAX = 1000
 

@@ -10,16 +10,17 @@ from urllib.parse import urlsplit
 
 from hashscan.errors import UsageError
 from hashscan.model import DIRECT, Access, CustomerRule, Reporter, Shard, SiteRule
-from hashscan.settings.cluster import ClusterSettings
-from hashscan.settings.pictures import DEFAULT_MATCHING, DecodingLimits, MatchingSettings
-from hashscan.settings.policy import (
+from hashscan.settings.matching import (
     DEFAULT_BREAKER_LIMITS,
+    DEFAULT_MATCHING,
     NO_RULES,
     BreakerLimits,
+    DecodingLimits,
+    MatchingSettings,
     PolicySettings,
     QuarantineSettings,
 )
-from hashscan.settings.priority import NO_LIMITS, PrioritySettings
+from hashscan.settings.resources import NO_LIMITS, ClusterSettings, PrioritySettings
 from hashscan.settings.values import MAX_SPARSE, require_positive
 
 FailOn = Literal["match", "review", "never"]

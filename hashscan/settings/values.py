@@ -1,10 +1,14 @@
-"""Parse values of options and variables as people write them: sizes, durations, shares, shards, times."""
+"""Parse values of options, suggest similar words, read files of secrets, give the machine's defaults."""
 
 from __future__ import annotations
 
+import grp
 import math
+import os
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from hashscan.errors import UsageError
 from hashscan.model import Shard
@@ -105,3 +109,54 @@ def parse_until(text: str) -> datetime:
         f"{text!r} is no day and no time",
         advice="Write a day such as 2027-01-31, or a time with its zone such as 2027-01-31T18:00:00Z.",
     )
+
+
+_MIN_SIMILARITY = 0.6
+"""The lowest similarity by difflib's measure; below it, short words are similar to everything."""
+
+
+def closest_match(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most similar to another; `-` and `_` are equal.
+
+    Args:
+        word: the unknown word.
+        known: the known words.
+
+    Returns:
+        One of `known`, as it is written there; None if none is similar.
+    """
+    # Imported late, because most commands need no suggestion.
+    import difflib
+
+    plain = {_folded(one): one for one in known}
+    found = difflib.get_close_matches(_folded(word), plain, n=1, cutoff=_MIN_SIMILARITY)
+    return plain[found[0]] if found else None
+
+
+def _folded(word: str) -> str:
+    return word.casefold().replace("-", "_")
+
+
+SERVICE_GROUP = "hashscan"
+"""The group of the user that runs the systemd units; see examples/systemd."""
+
+
+def service_group() -> int | None:
+    """Return the gid of the group that runs the systemd units; None if there is none."""
+    try:
+        return grp.getgrnam(SERVICE_GROUP).gr_gid
+    except KeyError:
+        return None
+
+
+def default_state() -> Path:
+    """Return the default state folder: the system's for root, else the user's own (XDG)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/hashscan")
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base) / "hashscan"
+
+
+def default_workers() -> int:
+    """Return the default number of workers: the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""The interface of all file sources: list the targets in batches, and open the files of a batch."""
+"""The interface of all file sources: options, listings in batches, and the opening of files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,43 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from hashscan.model import DIRECT, Access, Batch, CtimeTrust, FileStat, FolderReason, Item, Reason
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.patterns import Patterns
+
+if TYPE_CHECKING:
+    from hashscan.sources.filesystem.quarantined_files import QuarantineFolders
+
+
+@dataclass(frozen=True)
+class ListingOptions:
+    """The rules for leaving files out when targets are listed, and the size of batches."""
+
+    exclude: Patterns = field(default_factory=Patterns)
+    """Patterns for names and paths beneath the target that are left out; a target itself is never left
+    out."""
+    one_file_system: bool = False
+    """Stay on each target's own file system."""
+    max_file_size: int | None = None
+    """Maximum size in bytes; larger files are skipped."""
+    all_versions: bool = False
+    """List every version of an object, not only the current ones."""
+    protected: frozenset[tuple[int, int]] = frozenset()
+    """Device and inode of folders that are never entered: hashscan's own state."""
+    kept: QuarantineFolders | None = None
+    """Files that a quarantine keeps in folders of this machine, which are left out."""
+    evidence: frozenset[bytes] = frozenset()
+    """URLs of objects that a quarantine keeps, which are left out."""
+    batch_files: int = 256
+    """Maximum number of files in a batch. For small files, one batch of 256 takes a tenth less time than four
+    of 64."""
+    batch_bytes: int = 32 * 1024 * 1024
+    """Maximum number of bytes in a batch; a larger file is a batch by itself."""
+    pending_in_memory: int = 16_384
+    """Maximum number of folders waiting to be walked that are kept in memory; further ones go to a temporary
+    file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +309,51 @@ class Source(ABC):
             spend: rate limiter, called before each file is opened, and before bytes are fetched from another
                 machine. For files on this machine, whoever reads the bytes calls it for them.
         """
+
+
+class Gathering:
+    """A collector for the batch that is being filled."""
+
+    def __init__(self, options: ListingOptions) -> None:
+        self._options = options
+        self._head: Batch | None = None
+        self._items: list[Item] = []
+        self._met: set[tuple[bytes, str]] = set()
+        self._bytes = 0
+
+    def add(self, head: Batch, item: Item) -> Batch | None:
+        """Add one file.
+
+        Args:
+            head: its folder, as a batch without items.
+            item: the file.
+
+        Returns:
+            The previous batch, if it was full or of another folder. A file that is named twice is in two
+            batches.
+        """
+        # The size of some objects is unknown before they are read.
+        size = max(item.stat.size, 0)
+        identity = (item.name, item.version)
+        full = (
+            head != self._head
+            or len(self._items) >= self._options.batch_files
+            or self._bytes + size > self._options.batch_bytes
+            or identity in self._met
+        )
+        done = self.flush() if full else None
+        self._head = head
+        self._items.append(item)
+        self._met.add(identity)
+        self._bytes += size
+        return done
+
+    def flush(self) -> Batch | None:
+        """Return the files collected so far as a batch, or None."""
+        if self._head is None or not self._items:
+            return None
+        done = replace(self._head, items=tuple(self._items))
+        self._items.clear()
+        self._met.clear()
+        self._bytes = 0
+        return done

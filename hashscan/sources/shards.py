@@ -15,15 +15,15 @@ import xxhash
 
 from hashscan.model import Batch, Shard
 from hashscan.sources.base import (
+    Gathering,
     Listing,
+    ListingOptions,
     NonFileCounts,
     SkippedFile,
     UnlistedFolder,
     UnreadableName,
     full_path,
 )
-from hashscan.sources.gathering import Gathering
-from hashscan.sources.options import ListingOptions
 
 SEED = 0
 """The seed of the hash. Never change it: shards of one scan may run in different versions."""

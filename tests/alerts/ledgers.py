@@ -7,7 +7,7 @@ from typing import Any
 
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.settings.cases import CaseSettings
+from hashscan.settings.cases_and_alerts import CaseSettings
 
 DAY = 86_400
 CLOCK = DeadlineCalculator(CaseSettings())

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from hashscan.alerts.builder import AlertBuilder, failure_alert, list_failure_alert, without_paths
-from hashscan.alerts.metrics_values import ListMetrics
+from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
-from hashscan.settings.alerts import NotifyOn
+from hashscan.settings.cases_and_alerts import NotifyOn
 from tests.alerts.ledgers import CLOCK, DAY, add_case, add_event, add_sweep, change_case
 
 NOW = 1_800_000_000

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from hashscan.alerts.alert import Alert, Kind
-from hashscan.alerts.channels.channel import Channel, DeliveryError
-from hashscan.alerts.channels.hook import HookChannel
+from hashscan.alerts.channels.base import Channel, DeliveryError
+from hashscan.alerts.channels.local import HookChannel
 from hashscan.alerts.dispatcher import DeliveryResult, deliver
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
@@ -117,7 +117,7 @@ def test_channels_are_told_side_by_side(outbox: Outbox) -> None:
 KILLED = """
 import os, pathlib, sys
 from hashscan.alerts.dispatcher import deliver
-from hashscan.alerts.channels.hook import HookChannel
+from hashscan.alerts.channels.local import HookChannel
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.alerts.alert import Alert, Kind
-from hashscan.alerts.channels.channel import Channel, DeliveryError
+from hashscan.alerts.channels.base import Channel, DeliveryError
 from hashscan.alerts.dispatcher import deliver
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox

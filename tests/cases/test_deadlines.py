@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.cases.deadlines import DeadlineCalculator
-from hashscan.settings.cases import CaseSettings
+from hashscan.settings.cases_and_alerts import CaseSettings
 
 CLOCK = DeadlineCalculator(
     CaseSettings(deadline=100.0, deadlines={"A1": 10.0, "B2": 1000.0}, review_deadline=500.0)

@@ -26,7 +26,7 @@ from PIL import Image
 
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_tracker import NoticeTracker, StoredNotice
+from hashscan.cases.notice_import import NoticeTracker, StoredNotice
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
 from hashscan.cases.tracker import CaseLocation
@@ -34,7 +34,7 @@ from hashscan.errors import NoUsableListError
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.store import ListStore
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, Entry, Shard
 from hashscan.scan import runner
 from hashscan.scan.reporting.observer import Observer
@@ -42,11 +42,11 @@ from hashscan.scan.rescan import run_rescan
 from hashscan.scan.runner import run_scan
 from hashscan.scan.workers.pool import Pool
 from hashscan.scan.workers.worker import Worker
-from hashscan.settings.cases import CaseSettings
-from hashscan.settings.pictures import DecodingLimits, MatchingSettings
+from hashscan.settings.cases_and_alerts import CaseSettings
+from hashscan.settings.matching import DecodingLimits, MatchingSettings
 from hashscan.settings.scan import ScanSettings
 from hashscan.sources.shards import shard_of
-from hashscan.state.inventory import listings
+from hashscan.state.store import listings
 from hashscan.state.store.database import FOLDER
 from tests.pictures import encoded, scene
 

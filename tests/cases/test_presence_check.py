@@ -11,7 +11,7 @@ import pytest
 from hashscan.cases.presence_check import CheckResult, Presence, PresenceChecker
 from hashscan.cases.queries import Case
 from hashscan.registry import SOURCES
-from hashscan.state.inventory.listings import wrapped
+from hashscan.state.store.listings import wrapped
 from tests.sources.objects.buckets import credentials, moto_url, stored
 
 GONE, THERE, CHANGED, UNKNOWN = Presence.GONE, Presence.THERE, Presence.CHANGED, Presence.UNKNOWN

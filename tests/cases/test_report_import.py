@@ -11,12 +11,12 @@ import pytest
 from hashscan.cases.actions import CLOSED, REOPENED, record_action
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_tracker import NoticeTracker, StoredNotice
+from hashscan.cases.notice_import import NoticeTracker, StoredNotice
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.report_import import ReportImportResult, import_report
 from hashscan.cases.tracker import CaseLocation
 from hashscan.errors import UsageError
-from hashscan.settings.cases import CaseSettings
+from hashscan.settings.cases_and_alerts import CaseSettings
 
 DAY = 86_400
 BEGIN = 1_800_000_000

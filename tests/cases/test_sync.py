@@ -10,16 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hashscan.cases.actions import CLOSED, DISPUTED, REOPENED, TOLD, record_action
+from hashscan.cases.actions import CLOSED, DISPUTED, REOPENED, TOLD, prune_cases, record_action
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_tracker import NoticeTracker, StoredNotice
-from hashscan.cases.pruning import prune
+from hashscan.cases.notice_import import NoticeTracker, StoredNotice
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
 from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.model import Verdict
-from hashscan.settings.cases import CaseSettings
+from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state.findings.history import FindingRecord
 from hashscan.state.store.database import FOLDER
 from tests.cases.world import BEGIN, World, coverage, result
@@ -226,7 +225,7 @@ def test_what_is_restored_is_open_again_whatever_was_said_of_its_case(world: Wor
         record_action(ledger, [first.id], REOPENED, "it is none", "root", world.now)
         assert [case.how for case in cases(world)] == ["quarantined"] * 2
         world.wait(DAY)
-        assert prune(ledger, world.now, world.now) == 2
+        assert prune_cases(ledger, world.now, world.now) == 2
     for item in items:
         world.restore(item)
     assert [(case.id, case.path, case.open) for case in cases(world)] == [
@@ -450,7 +449,7 @@ def compare(state: Path, history: History) -> None:
                 elif move == "prune":
                     cases(world)
                     with Ledger(world.state) as ledger:
-                        prune(ledger, world.now - 40, world.now)
+                        prune_cases(ledger, world.now - 40, world.now)
                     model.prune(world.now - 40)
             world.wait(10)
             if ends != "none":

@@ -21,8 +21,8 @@ from hashscan.quarantine.store import folder_of
 from hashscan.state.findings import findings
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import Findings
+from hashscan.state.findings.history import begin_account, conclude_account
 from hashscan.state.store.database import FOLDER, open_database
-from hashscan.state.store.scan_accounts import begin_account, conclude_account
 
 BEGIN = 1_800_000_000
 NATIONAL = ("national",)

@@ -22,8 +22,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hashscan.sources.ctime import TYPES_TRUSTED_BY_OPTION
-from hashscan.sources.mounts import filesystem_type
+from hashscan.sources.filesystem.ctime import TYPES_TRUSTED_BY_OPTION
+from hashscan.sources.filesystem.mounts import filesystem_type
 
 NOBODY = 65534
 PAGE = mmap.PAGESIZE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists.canary import canary_entries
+from hashscan.lists.entries import canary_entries
 from hashscan.model import Entry
 from tests.cli.conftest import Run, runner
 from tests.lists.builders import Owner

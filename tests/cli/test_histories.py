@@ -89,8 +89,7 @@ class History:
         patched = folder / "patched"
         patched.mkdir()
         (patched / "sitecustomize.py").write_text(
-            "import hashscan.state.inventory.listings as listings\n"
-            f"listings.RACY_NS = {YOUNG_MS * 1_000_000}\n"
+            f"import hashscan.state.store.listings as listings\nlistings.RACY_NS = {YOUNG_MS * 1_000_000}\n"
         )
         self.env = {"PYTHONPATH": str(patched)}
 

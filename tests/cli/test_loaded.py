@@ -70,7 +70,7 @@ def test_no_command_loads_what_it_does_not_need(run: Run, state: Path, files: Pa
 def test_the_clouds_libraries_can_be_loaded_after_lists_were_opened() -> None:
     """They are kept from securesystemslib, and from nobody else."""
     code = (
-        "import sys, hashscan.lists.tuf_api; assert 'boto3' not in sys.modules; "
+        "import sys, hashscan.lists.storage.tuf_api; assert 'boto3' not in sys.modules; "
         "import azure.core.exceptions, boto3"
     )
     subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=True, timeout=60)

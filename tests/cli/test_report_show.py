@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.reports.record_lines import line_of
+from hashscan.reports.records import line_of
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
 

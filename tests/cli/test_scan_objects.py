@@ -17,7 +17,7 @@ from tests.cli.conftest import COMMAND, Ran, Run, environment
 from tests.object_server import object_server
 from tests.pictures import encoded, scene
 from tests.sources.objects.buckets import KEY_ID, SECRET, TestBucket, credentials
-from tests.sources.objects.test_s3 import EXPECTED, ODD
+from tests.sources.objects.s3.test_source import EXPECTED, ODD
 
 UPLOADS = Path(__file__).parents[2] / "examples" / "uploads"
 FINDING_FIELDS = ("verdict", "matches", "because", "picture", "digests", "quality", "size")

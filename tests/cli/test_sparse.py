@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hashscan.scan.large_files import LARGE_BYTES
+from hashscan.scan.workers.batch_queues import LARGE_BYTES
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.waiting import until
 

@@ -19,8 +19,8 @@ from typing import BinaryIO
 import pytest
 
 from hashscan.scan.pipeline import BATCHES_PER_WORKER
-from hashscan.sources.options import ListingOptions
-from hashscan.state.inventory.listings import from_bytes
+from hashscan.sources.base import ListingOptions
+from hashscan.state.store.listings import from_bytes
 from tests.cli.commands.test_state import Records, comparable, fresh
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.cli.opened import Opened, opened

@@ -16,7 +16,7 @@ import pytest
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.observer import RunningScan as AnyRun
 from hashscan.scan.rescan import run_rescan
-from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.scan import ScanSettings
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 

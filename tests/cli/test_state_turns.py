@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hashscan.state.inventory.listings import from_bytes
+from hashscan.state.store.listings import from_bytes
 from tests.cli.conftest import Ran, Run
 from tests.cli.opened import opened
 from tests.object_server import object_server, statistics

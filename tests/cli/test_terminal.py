@@ -13,11 +13,11 @@ from pathlib import Path
 import click
 import pytest
 
-from hashscan.cli.config.catalogue import Catalogue
+from hashscan.cli.config.settings_file import Catalogue
 from hashscan.cli.main import cli
 from hashscan.cli.main import run as run_here
 from hashscan.cli.output.terminal import print_message
-from hashscan.settings.toml_text import toml_text
+from hashscan.settings.file import toml_text
 from tests.cli.conftest import COMMAND, Run, environment
 
 EVIL = b"\x1b]0;x\x07\x1b[31m[bold]x[link=y]\r\n\xc2\x9b2J\xe2\x80\xae\x7f\xff=1+1 <b>"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.hashing.base import ExactHash
 from hashscan.hashing.exact import MD5, SHA1, SHA256, SHA512, XXH3, ExactReader, FileGrewError
+from hashscan.hashing.hash_algorithms import ExactHash
 from hashscan.model import ALGORITHMS
 
 ALL: list[ExactHash] = [MD5(), SHA1(), SHA256(), SHA512(), XXH3()]

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import hashscan.hashing.picture
+import hashscan.hashing.media.picture
 from hashscan.hashing.formats import FORMATS, PREFIX_SIZE, sniff
-from hashscan.hashing.opening import MISSING
-from hashscan.hashing.samples import samples
+from hashscan.hashing.media.picture_opening import MISSING
+from hashscan.hashing.media.samples import samples
 
 DECODED = [picture_format for picture_format in FORMATS if picture_format.pillow is not None]
 
@@ -30,7 +30,7 @@ def test_every_decoded_format_has_a_sample_that_is_recognised(picture_format) ->
 
 
 def test_every_decoded_format_is_one_of_pillows() -> None:
-    assert hashscan.hashing.picture.decode_frames
+    assert hashscan.hashing.media.picture.decode_frames
     assert {known.pillow for known in DECODED} - MISSING <= set(Image.OPEN)
 
 

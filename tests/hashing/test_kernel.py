@@ -1,4 +1,4 @@
-"""The loops in C against those in numpy, and against what doesn't fit together."""
+"""Tests of hashing.kernel."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image, ImageDraw
 
-from hashscan.hashing.borders import find_inner_boxes
-from hashscan.hashing.kernel import Kernel, NumpyKernel, taps
+from hashscan.hashing.kernel import SIMILARITY_LIMITS, Kernel, NumpyKernel, similarity_doubt, taps
+from hashscan.hashing.media.borders import find_inner_boxes
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_reduction import PLAIN_WAY, ReductionMode
-from hashscan.hashing.pdq_rounding import dct_matrix
-from hashscan.hashing.pdq_turns import places_of
-from hashscan.hashing.structure import LIMITS
-from hashscan.hashing.variants import DIHEDRAL, ENLARGED, PLAIN, SQUARED, VARIANTS
-from tests.hashing.drawings import DRAWINGS, noise, scene
+from hashscan.hashing.pdq_dihedral import places_of
+from hashscan.hashing.pdq_reduction import PLAIN_WAY, ReductionMode, dct_matrix
+from hashscan.hashing.variants import (
+    DIHEDRAL,
+    ENLARGED,
+    FEW_GREYS,
+    PLAIN,
+    ROWS_AND_COLUMNS,
+    SIMILARITY_DOUBTS,
+    SQUARED,
+    VARIANTS,
+)
+from tests.hashing.drawings import DRAWINGS, clouds, noise, rings, scene, tiles
 from tests.hashing.kernels import KERNELS
 from tests.hashing.reduction import reduced, tables
 
@@ -142,7 +151,7 @@ def test_medians_that_many_frequencies_share() -> None:
 
 def inner_boxes_by_numpy(luma: np.ndarray) -> list[tuple[int, int, int, int]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hashscan.hashing.borders.best_kernel", lambda: NUMPY)
+        patch.setattr("hashscan.hashing.media.borders.best_kernel", lambda: NUMPY)
         return find_inner_boxes(luma)
 
 
@@ -262,7 +271,7 @@ def test_what_does_not_fit_is_refused() -> None:
             _pdq.reduce(plane, *down, *across, out)
         with pytest.raises(ValueError, match="rows"):
             _pdq.least_edge(plane)
-    small, limits, places = np.zeros(4096, np.float32), np.array(LIMITS), places_of((0,))
+    small, limits, places = np.zeros(4096, np.float32), np.array(SIMILARITY_LIMITS), places_of((0,))
     _pdq.judge(small, dct_matrix(), limits, places, 0.1)
     for wrong in (
         (small[1:], dct_matrix(), limits, places),
@@ -295,3 +304,47 @@ def test_what_does_not_fit_is_refused() -> None:
     out.flags.writeable = False
     with pytest.raises((ValueError, BufferError)):
         _pdq.reduce(luma, *down, *across, out)
+
+
+def page() -> np.ndarray:
+    """A screen of text."""
+    image = Image.new("L", (600, 500), 255)
+    draw = ImageDraw.Draw(image)
+    for line in range(20):
+        draw.text((30, 20 + line * 22), "words that fill a line " * (1 + line % 2), 0, font_size=15)
+    return np.asarray(image)
+
+
+def logo() -> np.ndarray:
+    image = Image.new("L", (500, 400), 250)
+    ImageDraw.Draw(image).regular_polygon((250, 200, 150), 5, 20, 40)
+    return np.asarray(image)
+
+
+def plaid() -> np.ndarray:
+    """Stripes both ways in many greys."""
+    y, x = np.mgrid[0:400, 0:500]
+    return (60 + 4 * (y // 23 * 7 % 17) + 6 * (x // 31 * 5 % 19)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("picture", "doubt"),
+    [(page(), FEW_GREYS), (logo(), FEW_GREYS), (plaid(), ROWS_AND_COLUMNS)],
+    ids=["page", "logo", "plaid"],
+)
+def test_structured_pictures_are_doubted(picture: np.ndarray, doubt: int) -> None:
+    assert similarity_doubt(reduced(picture)) == doubt
+    first, *others = PDQ().digests(picture, None, range(8))
+    assert first.quality >= 50
+    assert {found.doubt for found in (first, *others)} == {doubt}
+
+
+@pytest.mark.parametrize("draw", [scene, clouds, rings, tiles, noise])
+def test_others_are_not(draw: object) -> None:
+    assert callable(draw)
+    assert similarity_doubt(reduced(draw(300, 400))) == 0
+
+
+@given(arrays.arrays(np.float32, (64, 64), elements=st.floats(-1, 256, width=32)))
+def test_any_buffer_has_an_answer(small: np.ndarray) -> None:
+    assert similarity_doubt(small) < len(SIMILARITY_DOUBTS)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hashscan.hashing import pdq, pdq_reduction, pdq_rounding
+from hashscan.hashing import pdq, pdq_reduction
 from hashscan.hashing.kernel import Kernel, NumpyKernel
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pdq_reduction import ENLARGEMENT, PLAIN_WAY, SQUARED_SIDE, ReductionMode
@@ -33,8 +33,8 @@ with Path(__file__).with_name("pdq_cases.csv").open(newline="", encoding="ascii"
 
 def by_rounding(luma: np.ndarray) -> tuple[bytes, int]:
     """The hash with the reference's operations alone."""
-    small = pdq_rounding.blur_and_reduce(luma)
-    frequencies = pdq_rounding.lowest_frequencies(small).ravel()
+    small = pdq_reduction.blur_and_reduce(luma)
+    frequencies = pdq_reduction.lowest_frequencies(small).ravel()
     bits = frequencies > np.sort(frequencies)[127]
     down = (small[:-1] - small[1:]) * np.float32(100) / np.float32(255)
     across = (small[:, :-1] - small[:, 1:]) * np.float32(100) / np.float32(255)
@@ -102,7 +102,7 @@ def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, i
     for drawing in (noise, slanted, scene):
         luma = drawing(*shape)
         (found,) = kernel.reductions(luma, None, ((PLAIN_WAY,),))
-        difference = np.abs(found[0, :, 0] - pdq_rounding.blur_and_reduce(luma)).max()
+        difference = np.abs(found[0, :, 0] - pdq_reduction.blur_and_reduce(luma)).max()
         assert difference < pdq._rounding_noise(shape)
 
 
@@ -131,7 +131,7 @@ def test_length_is_as_in_the_model() -> None:
     assert PDQ().digest(scene(3, 70)) == (bytes(32), 0)
 
 
-@pytest.mark.parametrize(("way", "allowed"), [(reduced, 8 << 20), (pdq_rounding.blur_and_reduce, 64 << 20)])
+@pytest.mark.parametrize(("way", "allowed"), [(reduced, 8 << 20), (pdq_reduction.blur_and_reduce, 64 << 20)])
 def test_a_large_picture_is_never_copied_as_floats(
     way: Callable[[np.ndarray], np.ndarray], allowed: int
 ) -> None:

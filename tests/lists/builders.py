@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hashscan.lists import trust
-from hashscan.lists.canary import canary_entries
-from hashscan.lists.published import file_names, open_published
-from hashscan.lists.publishing import release
+from hashscan.lists.entries import canary_entries
+from hashscan.lists.publishing import metadata as release
 from hashscan.lists.publishing.keys import load_key
+from hashscan.lists.publishing.next_version import PublishedEntries
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.publishing.publisher_state import Expiry
-from hashscan.lists.publishing.revision import PublishedEntries
-from hashscan.lists.repository import read_metadata
+from hashscan.lists.storage import trust
+from hashscan.lists.storage.signed_list import file_names, open_published, read_metadata
 from hashscan.model import ALGORITHMS, CATEGORIES, Entry, ListInfo
 
 CANARIES = len(canary_entries())

@@ -20,14 +20,13 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hashscan.lists.published import open_published
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.activation import activate, staged_info
+from hashscan.lists.pulling.client import activate, staged_info
+from hashscan.lists.storage.signed_list import open_published
 from hashscan.lists.store import ListStore
 from hashscan.model import USABLE_STATES, ListInfo
-
-from .builders import CANARIES, some_entries, tree
+from tests.lists.builders import CANARIES, some_entries, tree
 
 CHANGES = frozenset(
     {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate"}

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hashscan.lists import manifest as manifests
-from hashscan.lists.columns import ColumnBlock, id_dtype
-from hashscan.lists.manifest import MANIFEST_NAME, Manifest, Part
-from hashscan.lists.shards import write_part, write_withdrawal
+from hashscan.lists.storage import manifest as manifests
+from hashscan.lists.storage.columns import ColumnBlock, id_dtype
+from hashscan.lists.storage.manifest import MANIFEST_NAME, Manifest, Part
+from hashscan.lists.storage.published_columns import write_part, write_withdrawal
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry
-
-from .builders import NOW, Owner
+from tests.lists.builders import NOW, Owner
 
 
 def blocks_of(entries: Sequence[Entry], length: int = 1000) -> dict[str, list[ColumnBlock]]:

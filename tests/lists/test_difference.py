@@ -13,13 +13,12 @@ from hashscan.errors import NoUsableListError, UsageError
 from hashscan.lists import difference as module
 from hashscan.lists.difference import difference
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.activation import activate, discard
+from hashscan.lists.pulling.client import activate, discard
 from hashscan.lists.store import ListStore
 from hashscan.model import ALGORITHMS, Entry
-
-from .builders import Owner, some_entries
-from .parts import PartwiseOwner
-from .pulling.test_activation import damage
+from tests.lists.builders import Owner, some_entries
+from tests.lists.parts import PartwiseOwner
+from tests.lists.pulling.test_activation import damage
 
 
 @pytest.fixture

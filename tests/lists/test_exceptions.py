@@ -26,9 +26,8 @@ from hashscan.lists.exceptions import (
     remove_exception,
 )
 from hashscan.model import Entry, ExceptedEntry
+from tests.lists.builders import NOW
 from tests.test_locking import holder
-
-from .builders import NOW
 
 ENTRY = Entry("e1", "sha256", bytes(32), "A1")
 DAY = timedelta(days=1)

@@ -13,9 +13,8 @@ import pytest
 
 from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
-
-from . import dying
-from .builders import Owner, some_entries
+from tests.lists import dying
+from tests.lists.builders import Owner, some_entries
 
 CHECKOUT = Path(__file__).parents[2]
 

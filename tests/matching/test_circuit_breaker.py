@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hashscan.matching.circuit_breaker import CircuitBreaker, owner_of
 from hashscan.model import Weak
 from hashscan.quarantine.selection import request_of
-from hashscan.settings.policy import BreakerLimits
+from hashscan.settings.matching import BreakerLimits
 
 MATCH = {"list": "l", "entry": "e", "algorithm": "pdq", "distance": 31, "threshold": 31, "category": "A1"}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hashscan.errors import OutputError
-from hashscan.matching.restored_content import read_put_back
+from hashscan.matching.policy import read_put_back
 from hashscan.model import MATCHES_MAX, Match
 from hashscan.quarantine import store
 from hashscan.quarantine.items import State

@@ -12,10 +12,9 @@ from pathlib import Path
 from hashscan.quarantine.captured_file import QuarantineRequest
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState
 from hashscan.quarantine.moving import MoveResult, move
-from hashscan.quarantine.repair import repair
+from hashscan.quarantine.repair import repair, verify
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine, read_items
-from hashscan.quarantine.verifying import verify
 
 NOTE = "Moved. Ask us: abuse@example.com, 5 €\n".encode()
 TERMS = Retention(timedelta(days=90), timedelta(days=365))

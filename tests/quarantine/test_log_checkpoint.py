@@ -11,8 +11,8 @@ import pytest
 from hashscan.errors import OutputError
 from hashscan.quarantine.log import EMPTY, BrokenLogError, LogHead, LostLogError, read_log
 from hashscan.quarantine.log_checkpoint import LogCheckpoint, checkpoint_fields, read_checkpoint
+from hashscan.quarantine.repair import verify
 from hashscan.quarantine.store import Quarantine, folder_of, read_items
-from hashscan.quarantine.verifying import verify
 from tests.quarantine.rooms import Room
 
 

@@ -24,9 +24,9 @@ from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.items import State
 from hashscan.quarantine.log import LogWriter
 from hashscan.quarantine.moving import move
+from hashscan.quarantine.repair import verify
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
-from hashscan.quarantine.verifying import verify
 from tests.quarantine.conftest import needs_root
 from tests.quarantine.rooms import TERMS, Room, in_order, mended, request
 

@@ -17,9 +17,9 @@ from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.items import NoteState
 from hashscan.quarantine.notes import read_note
+from hashscan.quarantine.repair import verify
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
-from hashscan.quarantine.verifying import verify
 from tests.quarantine.conftest import needs_root
 from tests.quarantine.rooms import NOTE, Room, in_order
 

@@ -18,8 +18,8 @@ import pytest
 from hashscan.quarantine.captured_file import Identity, Outcome, QuarantineRequest
 from hashscan.quarantine.items import State
 from hashscan.quarantine.moving import move
+from hashscan.quarantine.repair import verify
 from hashscan.quarantine.store import Quarantine
-from hashscan.quarantine.verifying import verify
 from tests.quarantine.rooms import TERMS, Room, request
 
 ROOT = Path(__file__).parents[2]

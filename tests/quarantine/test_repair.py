@@ -16,7 +16,7 @@ from hashscan.errors import OutputError
 from hashscan.quarantine import system
 from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.items import State
-from hashscan.quarantine.verifying import verify
+from hashscan.quarantine.repair import verify
 from tests.quarantine.dying import NAMES
 from tests.quarantine.rooms import Room, mended, where_of
 

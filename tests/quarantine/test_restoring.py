@@ -14,9 +14,9 @@ from hashscan.quarantine import restoring
 from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.items import KEPT, State
 from hashscan.quarantine.moving import move
+from hashscan.quarantine.repair import verify
 from hashscan.quarantine.restoring import restore, restore_all
 from hashscan.quarantine.store import Quarantine
-from hashscan.quarantine.verifying import verify
 from tests.quarantine.conftest import needs_root
 from tests.quarantine.rooms import TERMS, Room, in_order, request
 

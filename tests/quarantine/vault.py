@@ -8,11 +8,10 @@ from pathlib import Path
 from hashscan.quarantine.captured_file import ObjectIdentity, QuarantineRequest
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item
 from hashscan.quarantine.moving import MoveResult, move
-from hashscan.quarantine.objects.stores import Stores
-from hashscan.quarantine.repair import repair
+from hashscan.quarantine.object_stores import Stores
+from hashscan.quarantine.repair import repair, verify
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine, read_items
-from hashscan.quarantine.verifying import verify
 from hashscan.registry import SOURCES
 from tests.quarantine.rooms import TERMS
 from tests.sources.objects.buckets import TestBucket

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.model import Reporter
-from hashscan.reports.record_lines import line_of
-from hashscan.reports.records import path_fields
+from hashscan.reports.records import line_of, path_fields
 from hashscan.reports.report import ReportContext
 
 HOSTILE = (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.reports.csv import COLUMNS, Csv
-from hashscan.reports.record_lines import line_of
+from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
 from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
 

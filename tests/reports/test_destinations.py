@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.reports.destinations import require_destination
+from hashscan.reports.report_file import require_destination
 
 
 def test_a_file_that_is_there_or_not(tmp_path: Path) -> None:

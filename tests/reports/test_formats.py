@@ -12,8 +12,8 @@ import pytest
 
 from hashscan.errors import UsageError
 from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.conversion import convert
 from hashscan.reports.report import Report
+from hashscan.reports.report_file import convert
 from tests.reports.documents import CONTEXT, HOSTILE, SWEEP, finding, unreadable, written
 
 each_format = pytest.mark.parametrize("name", list(REPORT_FORMATS))
@@ -134,7 +134,7 @@ def test_a_killed_writer_leaves_the_old_document_and_nothing_else(name: str, tmp
 _WRITE_AND_WAIT = """
 import pathlib, sys
 from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.conversion import convert
+from hashscan.reports.report_file import convert
 from hashscan.reports.report import Report
 from tests.reports.documents import CONTEXT
 
@@ -155,7 +155,7 @@ MOST_BYTES = 200 << 20
 _PEAK = """
 import pathlib, re, sys
 from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.conversion import convert
+from hashscan.reports.report_file import convert
 from hashscan.reports.report import Report
 from tests.reports.documents import CONTEXT
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.reports.junit import JUnit
-from hashscan.reports.record_lines import line_of
+from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
 from hashscan.text import printable
 from tests.reports.checkers import junit_schema

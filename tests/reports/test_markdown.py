@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from hashscan.reports.markdown import FINDINGS_SHOWN, Markdown
-from hashscan.reports.record_lines import line_of
+from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
 from hashscan.text import printable
 from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written

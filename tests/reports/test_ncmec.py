@@ -20,8 +20,8 @@ import xmlschema
 
 from hashscan.errors import UsageError
 from hashscan.model import Reporter
-from hashscan.reports.names import path_bytes
 from hashscan.reports.ncmec import Ncmec
+from hashscan.reports.records import path_bytes
 from hashscan.reports.report import BARE, Report, ReportContext
 from tests.reports.documents import CONTEXT, DIGESTS, HOSTILE, finding, match, written
 

@@ -1,3 +1,5 @@
+"""Tests of reports.records."""
+
 from __future__ import annotations
 
 import base64
@@ -19,8 +21,16 @@ from hashscan.model import (
     SandboxLevel,
     Verdict,
 )
-from hashscan.reports.record_lines import RecordLines
-from hashscan.reports.records import path_fields, result_record, sandbox_fields
+from hashscan.reports.records import (
+    RecordLines,
+    path_bytes,
+    path_fields,
+    path_text,
+    result_record,
+    sandbox_fields,
+    shortened,
+)
+from hashscan.text import printable
 
 STAT = FileStat(
     device=1, inode=2**64 - 1, size=3, mtime_ns=-(10**18), ctime_ns=13_569_465_600 * 10**9, links=1, uid=0
@@ -125,3 +135,27 @@ def test_an_unknown_size_is_left_out() -> None:
     result = FileResult(b"k", stat, Verdict.UNREADABLE, Reason.VANISHED)
     record = result_record(b"s3://b/k", result, with_digests=False, item=Item(b"k", stat))
     assert not record.keys() & {"size", "etag", "version"}
+
+
+@given(st.binary())
+def test_a_name_comes_back_byte_for_byte(path: bytes) -> None:
+    record = {"type": "finding", **path_fields(path)}
+    assert path_bytes(record) == path
+    assert path_text(record).encode("utf-8", errors="surrogateescape") == path
+
+
+def test_half_a_character_in_a_report_that_we_did_not_write() -> None:
+    record = {"type": "finding", "path": "/srv/\ud800"}
+    assert path_bytes(record) == b"/srv/\xed\xa0\x80"
+    assert printable(path_text(record)) == "/srv/\\ud800"
+
+
+@given(st.text(), st.integers(min_value=1, max_value=50))
+def test_shortened_is_no_longer_than_asked(text: str, most: int) -> None:
+    short = shortened(text, most)
+    assert len(short) <= most
+    assert (short == text) is (len(text) <= most)
+
+
+def test_begin_and_end_are_kept() -> None:
+    assert shortened("/srv/" + "n" * 100 + ".jpg", 12) == "/srv/…nn.jpg"

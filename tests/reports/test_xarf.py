@@ -14,7 +14,7 @@ from xarf import parse
 
 from hashscan.cases.notices.xarf import XarfNotices
 from hashscan.errors import UsageError
-from hashscan.reports.names import path_bytes
+from hashscan.reports.records import path_bytes
 from hashscan.reports.report import BARE, Report, ReportContext
 from hashscan.reports.xarf import Xarf
 from tests.reports.documents import CONTEXT, DIGESTS, HOSTILE, finding, match, written

@@ -1,12 +1,20 @@
+"""Tests of sandbox.protocol."""
+
 from __future__ import annotations
 
 import errno
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.sandbox.protocol import ConfinementResult, ZygoteConfig
+from hashscan.sandbox.protocol import ConfinementResult, ZygoteConfig, wait_for_message
 
 FILE_NAMES = st.binary(max_size=30).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 ERRNOS = st.integers(0, 200)
@@ -39,3 +47,46 @@ def test_lacking_gives_the_system_s_reasons() -> None:
         ConfinementResult(0, errno.ENOSYS, 0, errno.EPERM, 0, 0).lacking()
         == "Landlock (Function not implemented)"
     )
+
+
+WAIT = """
+import select, time
+from hashscan.sandbox.protocol import wait
+poll = select.poll()
+poll.register(0, select.POLLIN)
+print("waiting", flush=True)
+print(wait(poll, time.monotonic() + 2), flush=True)
+"""
+
+
+def test_what_is_ready_is_taken_even_late() -> None:
+    reader, writer = os.pipe()
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    begun = time.monotonic()
+    assert not wait_for_message(poll, begun - 1)
+    assert not wait_for_message(poll, begun + 0.7)
+    assert time.monotonic() - begun >= 0.7
+    os.write(writer, b"x")
+    assert wait_for_message(poll, begun - 1)
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_stop_does_not_use_time_up(stopped: bool) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == b"waiting\n"
+        if stopped:
+            process.send_signal(signal.SIGSTOP)
+        time.sleep(3.5)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
+        if stopped:
+            process.stdin.write(b"x")
+        assert process.stdout.readline() == (b"True\n" if stopped else b"False\n")

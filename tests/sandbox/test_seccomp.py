@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from hashscan.sandbox.libc import prctl
+from hashscan.sandbox.linux_process import prctl
 from hashscan.sandbox.seccomp import ALLOWED, KILLING, LIBRARY, compile_filter, conditional, install
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from hashscan.hashing import decoder
+from hashscan.hashing.media import decoder
 from hashscan.hashing.records import (
     DIGESTS_MAX,
     DecodedPicture,
@@ -17,7 +17,7 @@ from hashscan.hashing.records import (
     unpack_request,
 )
 from hashscan.hashing.variants import Kind, Part
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.worker import Worker

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult
 from hashscan.scan.cluster import host
 from hashscan.scan.workers.decode_cache import DecodeCache

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from hashscan.lists.store import ListStore
-from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
+from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute
 from hashscan.model import Batch, Entry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.workers.worker import Worker
-from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.base import ListingOptions
+from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from hashscan.state.store.profile import from_text, profile_of
 from tests.cli.later import seconds_later

@@ -16,7 +16,7 @@ from hashscan.quarantine.captured_file import Outcome
 from hashscan.quarantine.store import read_items
 from hashscan.scan import mover
 from hashscan.scan.mover import Mover
-from hashscan.settings.policy import PolicySettings, QuarantineSettings
+from hashscan.settings.matching import PolicySettings, QuarantineSettings
 
 HOLDER = (
     "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import (
     Batch,
     BatchResult,
@@ -24,14 +24,21 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan import leased_files, pipeline
-from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
+from hashscan.scan import pipeline
 from hashscan.scan.pipeline import ScanPipeline
+from hashscan.scan.workers import batch_queues
+from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.pool import Pool
 from hashscan.scan.workers.worker import Worker
-from hashscan.sources.base import Listing, NonFileCounts, SkippedFile, UnlistedFolder, UnreadableName
-from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.base import (
+    Listing,
+    ListingOptions,
+    NonFileCounts,
+    SkippedFile,
+    UnlistedFolder,
+    UnreadableName,
+)
+from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 
 
@@ -243,7 +250,7 @@ def holders(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[int]]]:
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
     before = signal.signal(signal.SIGIO, give_back)
-    monkeypatch.setattr(leased_files, "_break_seconds", lambda: 0.3)
+    monkeypatch.setattr(batch_queues, "_lease_break_seconds", lambda: 0.3)
     yield held
     for descriptor in (*held["asked"], *held["kept"]):
         os.close(descriptor)
@@ -280,7 +287,7 @@ def test_a_sweep_that_is_stopped_does_not_wait_for_leases(
     (tmp_path / "a").write_bytes(b"content")
     holders["kept"].append(os.open(tmp_path / "a", os.O_RDWR))
     fcntl.fcntl(holders["kept"][-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    monkeypatch.setattr(leased_files, "_break_seconds", lambda: 3600)
+    monkeypatch.setattr(batch_queues, "_lease_break_seconds", lambda: 3600)
     sweep = ScanPipeline(listings(tmp_path), Inline(worker))
     monkeypatch.setattr(pipeline.time, "sleep", lambda _: sweep.stop())
     assert list(sweep) == []

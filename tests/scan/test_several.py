@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hashscan.hashing import heif
-from hashscan.hashing.samples import samples
+from hashscan.hashing.media import picture_opening
+from hashscan.hashing.media.samples import samples
 from hashscan.lists.store import ListStore
-from hashscan.matching.setup import algorithms_to_compute
+from hashscan.matching.worker_setup import algorithms_to_compute
 from hashscan.model import Entry, Reason, Verdict
 from hashscan.scan.workers.worker import Worker
 from tests.pictures import encoded, scene
@@ -116,7 +116,7 @@ def test_frames_alike_cost_no_room(tmp_path: Path, files: Path) -> None:
     assert (found.verdict, found.reason) == (Verdict.CLEAN, None)
 
 
-@pytest.mark.skipif(not heif.available(), reason="the extra heif is not installed")
+@pytest.mark.skipif(not picture_opening.heif_available(), reason="the extra heif is not installed")
 def test_heif_is_decoded_behind_the_walls(files: Path) -> None:
     (files / "photo.heic").write_bytes(samples()["HEIF"])
     with Worker(SETUP) as worker:
@@ -130,7 +130,7 @@ def test_heif_is_decoded_behind_the_walls(files: Path) -> None:
     assert "pdq" in {digest.algorithm for digest in result.digests}
 
 
-@pytest.mark.skipif(heif.available(), reason="the extra heif is installed")
+@pytest.mark.skipif(picture_opening.heif_available(), reason="the extra heif is installed")
 def test_without_its_extra_heif_comes_with_advice(files: Path) -> None:
     (files / "photo.heic").write_bytes(samples()["HEIF"])
     with Worker(SETUP) as worker:

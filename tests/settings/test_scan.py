@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import UsageError
-from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.scan import ReportTarget, ScanSettings
 
 

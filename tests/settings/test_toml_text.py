@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.settings.toml_text import plain_value, toml_key, toml_text
+from hashscan.settings.file import plain_value, toml_key, toml_text
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 scalars = st.one_of(texts, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False))

@@ -1,3 +1,5 @@
+"""Tests of settings.values."""
+
 from __future__ import annotations
 
 from contextlib import suppress
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
-from hashscan.settings.values import parse_size, parse_until
+from hashscan.settings.values import closest_match, parse_size, parse_until
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,26 @@ def test_what_is_no_end(text: str) -> None:
 def test_any_text_is_an_end_or_refused(text: str) -> None:
     with suppress(UsageError):
         assert parse_until(text).tzinfo is not None
+
+
+KNOWN = ("workers", "max-pixels", "report", "time_budget")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("wrokers", "workers"),
+        ("worker", "workers"),
+        ("Workers", "workers"),
+        ("max_pixel", "max-pixels"),
+        ("time-budgte", "time_budget"),
+        ("bananas", None),
+        ("", None),
+    ],
+)
+def test_what_was_meant(word: str, meant: str | None) -> None:
+    assert closest_match(word, KNOWN) == meant
+
+
+def test_nothing_is_near_where_nothing_is_known() -> None:
+    assert closest_match("workers", ()) is None

@@ -10,9 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from hashscan.sources import beneath, foreign_mounts
-
-from .trees import make_chain, temporary_tree
+from hashscan.sources.filesystem import mounts, safe_open
+from tests.sources.trees import make_chain, temporary_tree
 
 DEPTH = 10_000
 
@@ -20,9 +19,9 @@ DEPTH = 10_000
 @pytest.fixture(autouse=True)
 def _no_descriptor_leaks() -> Iterator[None]:
     # These stay open as long as their process runs.
-    beneath._own_descriptors()
-    foreign_mounts._mounts._changed()
-    foreign_mounts._mounts._users.clear()
+    safe_open._own_descriptors()
+    mounts._mounts._changed()
+    mounts._mounts._users.clear()
     before = set(_open())
     yield
     deadline = time.monotonic() + 60

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from hashscan.model import Batch
-from hashscan.sources.base import Listing, NonFileCounts, full_path
-from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.base import Listing, ListingOptions, NonFileCounts, full_path
+from hashscan.sources.filesystem.source import FilesystemSource
 
 
 def walked(*targets: bytes, **options: object) -> list[Listing]:

@@ -15,20 +15,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
-from hashscan.sources.base import FileError, Listing, NonFileCounts, SkippedFile, Source, full_path
-from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.objects.az import AzureSource
-from hashscan.sources.objects.gs import GoogleSource
-from hashscan.sources.objects.http import HttpSource
-from hashscan.sources.objects.s3 import S3Source
-from hashscan.sources.objects.web_address import parse
-from hashscan.sources.options import ListingOptions
-
-from .objects.azurite import PROGRAM, azurite
-from .objects.buckets import TestBucket, moto_url, wake_obstore
-from .objects.google_emulator import EmulatedBucket, emulator_url
-from .objects.web_objects import web_objects
-from .trees import remove_tree, temporary_tree, write
+from hashscan.sources.base import (
+    FileError,
+    Listing,
+    ListingOptions,
+    NonFileCounts,
+    SkippedFile,
+    Source,
+    full_path,
+)
+from hashscan.sources.filesystem.source import FilesystemSource
+from hashscan.sources.objects.az.source import AzureSource
+from hashscan.sources.objects.gs.source import GoogleSource
+from hashscan.sources.objects.s3.source import S3Source
+from hashscan.sources.objects.web.address import parse
+from hashscan.sources.objects.web.source import HttpSource
+from tests.sources.objects.azurite import PROGRAM, azurite
+from tests.sources.objects.buckets import TestBucket, moto_url, wake_obstore
+from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url
+from tests.sources.objects.web_objects import web_objects
+from tests.sources.trees import remove_tree, temporary_tree, write
 
 
 class Storage(ABC):

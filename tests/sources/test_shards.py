@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from hashscan.model import Batch, FileStat, FolderReason, Item, Reason, Shard
 from hashscan.sources.base import (
     Listing,
+    ListingOptions,
     NonFileCounts,
     SkippedFile,
     UnlistedFolder,
     UnreadableName,
     full_path,
 )
-from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.shards import ShardFilter, shard_of
 
 PINNED = {

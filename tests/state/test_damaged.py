@@ -18,23 +18,22 @@ from hashscan.errors import OutputError
 from hashscan.lists.difference import EntryChange
 from hashscan.model import Batch, FileStat, Item
 from hashscan.reports.summary import Summary
-from hashscan.state.inventory.folder_rows import FolderRows
-from hashscan.state.inventory.object_rows import ObjectRows
-from hashscan.state.inventory.scopes import Container, Scopes
-from hashscan.state.maintenance.vacuum import vacuum
-from hashscan.state.maintenance.verifying import find_damage
-from hashscan.state.memory import ScanState
-from hashscan.state.queries.content_search import DigestQuery, find, load
-from hashscan.state.queries.export import FORMATS
+from hashscan.state.queries.digest_lookup import DigestQuery, find_contents, load_content
+from hashscan.state.queries.export import FORMATS, hit_record, known_record
 from hashscan.state.queries.known_files import KnownFiles
-from hashscan.state.queries.known_record import hit_record, known_record
 from hashscan.state.queries.overview import overview_of
 from hashscan.state.queries.rescan import KnownFiles as Matching
 from hashscan.state.queries.would_hit import hits_of
+from hashscan.state.scan_state import ScanState
+from hashscan.state.scopes import Container, Scopes
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
+from hashscan.state.store.folder_rows import FolderRows
+from hashscan.state.store.object_rows import ObjectRows
 from hashscan.state.store.profile import profile_of
 from hashscan.state.store.reading import StateReader
+from hashscan.state.vacuum import vacuum
+from hashscan.state.verifying import find_damage
 from tests.state.findings.test_findings import BUCKET, SETUP
 from tests.state.put_finding import put_finding
 from tests.state.store.test_contents import kept, reply
@@ -88,8 +87,8 @@ def look_up(state: Path) -> None:
             DigestQuery("sha512", bytes(64), 0),
         ]
         for every_variant in (False, True):
-            near = {one.content: one for one in find(reader, sought, every_variant=every_variant)}
-            loaded = {row: load(reader, row) for row in near}
+            near = {one.content: one for one in find_contents(reader, sought, every_variant=every_variant)}
+            loaded = {row: load_content(reader, row) for row in near}
             for file in KnownFiles(reader).having(list(near)):
                 content = loaded[file.content]
                 if content is not None:

@@ -8,8 +8,7 @@ import sys
 from urllib.parse import unquote
 
 from hashscan.alerts.channels.apprise_process import NO_APPRISE, NO_URL, SENT
-from hashscan.alerts.channels.bounded_program import ProgramResult, run_bounded
-from hashscan.alerts.channels.channel import Channel, DeliveryError, Document
+from hashscan.alerts.channels.base import Channel, DeliveryError, Document, ProgramResult, run_bounded
 from hashscan.errors import UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.base import Notice, NoticeError, NoticeFormat
-from hashscan.lists.formats.text import text_lines
-from hashscan.lists.raw_entries import LineError, shown
+from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat
+from hashscan.lists.formats.text import LineError, shown, text_lines
 
 COLUMNS = ("url", "path", "reference", "sender", "received", "deadline", "category", *fields.DIGESTS)
 """Column names, in any case; other columns are skipped."""

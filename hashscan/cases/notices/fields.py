@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from hashscan.cases.notices.base import Notice
-from hashscan.lists.raw_entries import shown
+from hashscan.cases.notices.reader import Notice
+from hashscan.lists.formats.text import shown
 from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
 from hashscan.text import is_printable_line
 from hashscan.timefmt import parse_zoned

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import BinaryIO
 
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.base import Notice, NoticeError, NoticeFormat
+from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat
 from hashscan.cases.notices.xarf import NotXarfError, notice_of, parse
 
 _MAIL_MAX = 48 << 20

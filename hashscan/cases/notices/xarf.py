@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.base import Notice, NoticeError, NoticeFormat
-from hashscan.lists.formats.text import BOM
-from hashscan.lists.raw_entries import shown
+from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat
+from hashscan.lists.formats.text import BOM, shown
 
 DOCUMENT_MAX = 32 << 20
 """Limit in bytes of one document; most of a long one is evidence, which is not used."""

@@ -1,15 +1,93 @@
-"""Count scans, cases, notices and quarantine events, by period and in total."""
+"""Count scans, cases, notices, quarantine events and times to removal, by period and in total."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import groupby
 from statistics import median
 
-from hashscan.cases.statistics.events import CaseFact, Custody, Facts, FindingVerdict, Outcome
+from hashscan.cases.queries import Case
 from hashscan.cases.statistics.periods import Calendar, Period
+
+
+class Outcome(StrEnum):
+    """The way in which a scan ended."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+    """It ended by an error or a signal, or was killed before it recorded its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanFact:
+    """A scan. Times are in seconds since 1970 here and below."""
+
+    begun: int
+    outcome: Outcome
+    files: int
+    bytes: int
+    """Bytes read from files."""
+
+
+class FindingVerdict(StrEnum):
+    """The verdict of the last scan that found the file of a case."""
+
+    MATCH = "match"
+    HELD = "held"
+    REVIEW = "review"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFact:
+    """A case."""
+
+    begun: int
+    """Time of the finding or notice, or of the change from held or review to match."""
+    found: FindingVerdict | None
+    """None if there is only a notice."""
+    lists: frozenset[str]
+    """Names of the lists with a matching entry."""
+    categories: frozenset[str]
+    """Categories of these entries."""
+    deadline: int | None
+    """Deadline for the removal; None if there is none."""
+    removed: int | None
+    """Time at which the file was found to be gone or was moved into quarantine."""
+    closed: int | None
+    """Time at which the case was closed although the file had not been removed."""
+
+
+class Custody(StrEnum):
+    """An action on a file in quarantine."""
+
+    QUARANTINED = "quarantined"
+    RESTORED = "restored"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class CustodyFact:
+    """An event of the quarantine (custody) log."""
+
+    at: int
+    what: Custody
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All facts; each iterable can be read once."""
+
+    scans: Iterable[ScanFact]
+    cases: Iterable[CaseFact]
+    custody: Iterable[CustodyFact]
+    notices: Iterable[int]
+    """Times of receipt of all notices, including those about a file that has a case already."""
 
 
 @dataclass(slots=True)
@@ -152,3 +230,46 @@ def percentile(values: Sequence[int], share: int) -> float:
     """
     ordered = sorted(values)
     return float(ordered[math.ceil(len(ordered) * share / 100) - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalMonth:
+    """The cases whose files were removed in one month (UTC)."""
+
+    name: str
+    """YYYY-MM."""
+    removed: int
+    in_time: int
+    """Number removed by their deadline; cases without a deadline are not counted."""
+    late: int
+    median: float
+    """Median of the hours from the start of a case to the removal of its file."""
+    ninetieth: float
+    """90th percentile of these hours."""
+
+
+def removal_by_month(cases: Iterable[Case]) -> Iterator[RemovalMonth]:
+    """Yield the figures of each month.
+
+    Args:
+        cases: removed cases, ordered by the time of removal.
+    """
+    for name, group in groupby(cases, key=_month_of_removal):
+        hours: list[float] = []
+        in_time = late = 0
+        for case in group:
+            assert case.hours is not None
+            assert case.removed is not None
+            hours.append(case.hours)
+            if case.due is not None:
+                in_time += case.removed <= case.due
+                late += case.removed > case.due
+        hours.sort()
+        yield RemovalMonth(
+            name, len(hours), in_time, late, median(hours), hours[math.ceil(0.9 * len(hours)) - 1]
+        )
+
+
+def _month_of_removal(case: Case) -> str:
+    assert case.removed is not None
+    return datetime.fromtimestamp(case.removed, UTC).strftime("%Y-%m")

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.statistics.events import (
+from hashscan.cases.statistics.counting import (
     CaseFact,
     Custody,
     CustodyFact,

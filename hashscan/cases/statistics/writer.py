@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hashscan.cases.statistics.counting import Figures, Statistics
-from hashscan.cases.statistics.events import Custody, FindingVerdict, Outcome
+from hashscan.cases.statistics.counting import Custody, Figures, FindingVerdict, Outcome, Statistics
 from hashscan.cases.statistics.periods import Period, Unit
 from hashscan.reports.csv import cell
 from hashscan.timefmt import format_utc_seconds

@@ -17,7 +17,7 @@ from hashscan.cli.options.cases import deadline_options, pop_deadlines
 from hashscan.cli.options.output import format_option
 from hashscan.cli.output.terminal import escape_control, print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
-from hashscan.settings.cases import DEFAULT_DEADLINES
+from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES
 from hashscan.text import plural
 
 _SHOWN = 20
@@ -121,9 +121,8 @@ def drop(ids: tuple[int, ...], all_: bool, state: Path) -> int:
 def test(**options: Any) -> int:
     """Send a test alert through every channel at once, and show which of them accepted it."""
     from hashscan.alerts.alert import Alert, Kind
-    from hashscan.alerts.channels.channel import DeliveryError
-    from hashscan.alerts.dispatcher import DELIVERY_SECONDS
-    from hashscan.alerts.notifier import Notifier, host
+    from hashscan.alerts.channels.base import DeliveryError
+    from hashscan.alerts.dispatcher import DELIVERY_SECONDS, Notifier, host
 
     alerts = pop_alert_settings(options)
     if not alerts.any_channel:

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.terminal import escape_control, print_message
-from hashscan.cli.owner import RootRights
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.text import plural
 

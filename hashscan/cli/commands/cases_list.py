@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.config.completion import case_numbers
 from hashscan.cli.options.alerts import alert_options, pop_alert_settings
 from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanCommand, state_option
 from hashscan.cli.options.cases import deadline_options, deadlines_of, pop_deadlines
+from hashscan.cli.options.completion import case_numbers
 from hashscan.cli.options.output import format_option
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.notifications import send_alerts
@@ -134,7 +134,7 @@ def _due(case: Case, now: float) -> str:
 
 def _write(format_name: str, cases: Iterable[Case], now: float) -> None:
     from hashscan.cases.export import csv_lines, json_lines
-    from hashscan.lists.durable import output_errors
+    from hashscan.lists.storage.atomic_files import output_errors
 
     lines: Iterator[str] = (json_lines if format_name == "json" else csv_lines)(cases, now)
     with output_errors("can't write to standard output"):
@@ -258,10 +258,10 @@ def times(format_name: str, state: Path, **deadlines: Any) -> int:
 
     `cases list --status removed --format csv` shows them for each case.
     """
-    from hashscan.cases.removal_times import months
+    from hashscan.cases.statistics.counting import removal_by_month
 
     with synced_ledger(state, deadlines_of(**deadlines)) as followed:
-        found = list(months(followed.queries.removed()))
+        found = list(removal_by_month(followed.queries.removed()))
         columns = ("month", "removed", "in time", "late", "median hours", "90 % within hours")
         if format_name == "json":
             for month in found:

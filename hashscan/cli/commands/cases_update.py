@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.config.completion import case_numbers
 from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanCommand, state_option
+from hashscan.cli.options.completion import case_numbers
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.terminal import print_message
 from hashscan.errors import EXIT_CLEAN, UsageError
@@ -104,7 +104,7 @@ def prune(older_than: float, state: Path) -> int:
 
     Times, verdicts, categories and entries are kept, so statistics don't change.
     """
-    from hashscan.cases.pruning import prune as forget
+    from hashscan.cases.actions import prune_cases as forget
 
     if older_than < 0:
         raise UsageError("--older-than must not be negative")

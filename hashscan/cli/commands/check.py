@@ -20,14 +20,14 @@ from hashscan.cli.options.base import (
     state_option,
 )
 from hashscan.cli.options.policy import policy_of, policy_options
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.output.terminal import escape_control, print_message
-from hashscan.cli.owner import RootRights
 from hashscan.errors import UsageError
-from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.matching import DecodingLimits
 
 if TYPE_CHECKING:
     from hashscan.model import PolicyRule
-    from hashscan.reports.record_lines import Record
+    from hashscan.reports.records import Record
     from hashscan.reports.summary import Summary
     from hashscan.scan.workers.worker import Worker
 
@@ -64,12 +64,11 @@ def command(
     """
     from hashscan.cli.commands.lists_except import print_exceptions
     from hashscan.lists.exceptions import exceptions_at
-    from hashscan.lists.record import VerificationLevel
+    from hashscan.lists.storage.stored_version import VerificationLevel
     from hashscan.lists.store import ListStore
-    from hashscan.matching.effective_policy import effective_policy
-    from hashscan.matching.policy_table import unused_lists
-    from hashscan.matching.setup import WorkerSetup, algorithms_to_compute, sandbox_options
-    from hashscan.reports.sink import ReportFile
+    from hashscan.matching.effective_policy import effective_policy, unused_lists
+    from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
+    from hashscan.reports.report_file import ReportFile
     from hashscan.reports.summary import Summary
     from hashscan.scan.workers.worker import Worker
 
@@ -108,11 +107,10 @@ def command(
 
 def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     """Check one file or digest, and add its verdict to the summary."""
-    from hashscan.matching.policy import judge, sort_key
-    from hashscan.matching.policy_rules import NO_SUBJECT
+    from hashscan.matching.policy import NO_SUBJECT, judge, sort_key
     from hashscan.model import MATCHES_MAX
     from hashscan.reports.records import digest_record, result_record
-    from hashscan.scan.single import algorithms_of, check_file, is_named, match_digest
+    from hashscan.scan.single_checks import algorithms_of, check_file, is_named, match_digest
 
     if is_named(item):
         result = check_file(worker, item)

@@ -11,16 +11,15 @@ import click
 
 from hashscan.cli.options.base import HashscanGroup
 from hashscan.cli.options.output import format_option
+from hashscan.cli.options.privileges import controlling_uid
 from hashscan.cli.output.terminal import escape_control, print_message
-from hashscan.cli.owner import controlling_uid
 from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
 from hashscan.settings.file import chosen_file, read_file
-from hashscan.settings.machine import SERVICE_GROUP, service_group
+from hashscan.settings.values import SERVICE_GROUP, service_group
 
 if TYPE_CHECKING:
-    from hashscan.cli.config.catalogue import Catalogue, Command
     from hashscan.cli.config.effective import EffectiveValue, ValueSources
-    from hashscan.cli.config.file import Mistake
+    from hashscan.cli.config.settings_file import Catalogue, Command, Mistake
 
 _NAMED = 8
 """Commands that share a setting and are named; of more, only the number is shown."""
@@ -43,7 +42,7 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, format_name:
     Secrets are not shown. The exit code is 2 if a value, a key or a variable is wrong; all valid values are
     still shown.
     """
-    from hashscan.cli.config.catalogue import Catalogue
+    from hashscan.cli.config.settings_file import Catalogue
 
     catalogue = Catalogue.of(_root(ctx))
     chosen = _named(catalogue, words)
@@ -72,9 +71,8 @@ def check(ctx: click.Context, file: Path | None) -> int:
 
     Default: the file that commands read: --config, HASHSCAN_CONFIG, or the system's.
     """
-    from hashscan.cli.config.catalogue import Catalogue
-    from hashscan.cli.config.check import in_order, mistakes_in, unknown_variables, warnings_about
-    from hashscan.cli.config.file import SettingsFile
+    from hashscan.cli.config.settings_file import Catalogue, SettingsFile
+    from hashscan.cli.config.validation import in_order, mistakes_in, unknown_variables, warnings_about
 
     catalogue = Catalogue.of(_root(ctx))
     source, document, values = read_file(file or _root(ctx).params["config"], os.environ)
@@ -110,7 +108,7 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> int:
     only, because it may contain secrets; if root creates it and the group hashscan exists, also by this
     group.
     """
-    from hashscan.cli.config.catalogue import Catalogue
+    from hashscan.cli.config.settings_file import Catalogue
     from hashscan.cli.config.template import template
     from hashscan.settings.new_file import write_new
 
@@ -144,7 +142,7 @@ def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
     Raises:
         UsageError: there is no such command.
     """
-    from hashscan.settings.suggestions import closest_match
+    from hashscan.settings.values import closest_match
 
     found = [
         name
@@ -161,8 +159,8 @@ def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
 def _sources(ctx: click.Context, catalogue: Catalogue) -> tuple[ValueSources, bool]:
     """Return the sources of values, and whether the settings file has mistakes; print these."""
     from hashscan.cli.config.effective import ValueSources
-    from hashscan.cli.config.file import SettingsFile
-    from hashscan.settings.key_lines import key_lines, line_of
+    from hashscan.cli.config.settings_file import SettingsFile
+    from hashscan.settings.file import key_lines, line_of
 
     source, document, values = read_file(_root(ctx).params["config"], os.environ)
     name = "" if source is None else str(source)
@@ -179,7 +177,7 @@ def _mistake_text(mistake: Mistake) -> str:
 
 
 def _holds_secrets(catalogue: Catalogue, file: Any) -> bool:
-    from hashscan.cli.config.check import each_taken
+    from hashscan.cli.config.validation import each_taken
 
     return any(option.hide_input for _, option, _ in each_taken(file, catalogue))
 

@@ -9,7 +9,7 @@ import click
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import ALWAYS_COMPUTED, COMPUTED
-from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.matching import DecodingLimits
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 70))
@@ -35,10 +35,10 @@ def command(
     Pictures are decoded in the sandbox, as in a scan. If a file can't be read or a picture can't be decoded,
     the line gives the reason.
     """
-    from hashscan.matching.setup import WorkerSetup, sandbox_options
+    from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
     from hashscan.reports.records import result_record
-    from hashscan.reports.sink import ReportFile
-    from hashscan.scan.single import check_file
+    from hashscan.reports.report_file import ReportFile
+    from hashscan.scan.single_checks import check_file
     from hashscan.scan.workers.worker import Worker
 
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)

@@ -11,8 +11,8 @@ import click
 from hashscan.cli.commands.lists_except import except_, print_exceptions
 from hashscan.cli.commands.lists_pull import add, pull
 from hashscan.cli.commands.lists_staged import activate, diff
-from hashscan.cli.config.completion import list_names
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
+from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
     category_option,
@@ -21,15 +21,15 @@ from hashscan.cli.options.entry_files import (
     print_left_out,
 )
 from hashscan.cli.options.output import choose_format, output_format_option, output_option
+from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.terminal import escape_control, print_message, show_counts, show_lists
-from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
 from hashscan.model import ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
 from hashscan.text import plural
 
 if TYPE_CHECKING:
-    from hashscan.lists.pulling.attempts import PullRecord
+    from hashscan.lists.pulling.pull_state import PullRecord
 
 
 @click.group(cls=HashscanGroup, help="Add, pull, examine and export hash lists.")
@@ -53,8 +53,9 @@ def status(names: tuple[str, ...], state: Path) -> int:
     """
     from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.pulling import client
-    from hashscan.lists.pulling.activation import staged_info
-    from hashscan.lists.store import DEMO, ListStore
+    from hashscan.lists.pulling.client import staged_info
+    from hashscan.lists.storage.layout import DEMO
+    from hashscan.lists.store import ListStore
 
     now = datetime.now(UTC)
     store = ListStore(state / "lists")
@@ -102,7 +103,7 @@ def verify(names: tuple[str, ...], state: Path) -> int:
 
     Default: all lists. A damaged index is compiled again, and this is reported.
     """
-    from hashscan.lists.record import VerificationLevel
+    from hashscan.lists.storage.stored_version import VerificationLevel
     from hashscan.lists.store import ListStore
 
     with ListStore(state / "lists").open(
@@ -161,7 +162,7 @@ def remove(name: str, state: Path) -> int:
 @state_option
 def export(name: str, format_name: str | None, output: Path, state: Path) -> int:
     """Export the entries of a list to a file; they are sensitive, so protect the file like the list."""
-    from hashscan.lists.export import export_list
+    from hashscan.lists.entries import export_list
     from hashscan.lists.store import ListStore
 
     chosen = choose_format(format_name, output, LIST_WRITERS, None)

@@ -159,8 +159,8 @@ def _find_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: datetim
         UsageError: no list has the entry, or several have.
         NoUsableListError: there is no usable list to search.
     """
-    from hashscan.lists.entry_search import find_entry
-    from hashscan.lists.record import VerificationLevel
+    from hashscan.lists.entries import find_entry
+    from hashscan.lists.storage.stored_version import VerificationLevel
     from hashscan.lists.store import ListStore
 
     with ListStore(state / "lists").open(lists or None, now, VerificationLevel.SIZES) as opened:

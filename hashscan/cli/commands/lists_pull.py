@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.config.completion import list_names
 from hashscan.cli.options.alerts import alert_options, pop_alert_settings
 from hashscan.cli.options.base import HashscanCommand, state_option
 from hashscan.cli.options.cases import deadline_options, pop_deadlines
-from hashscan.cli.output.confirmation import ActivationCheck, confirm_share_option
+from hashscan.cli.options.completion import list_names
+from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
 from hashscan.cli.output.notifications import send_pull_alerts
 from hashscan.cli.output.terminal import print_message
-from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_DEFECT,
@@ -31,7 +30,7 @@ from hashscan.errors import (
 )
 
 if TYPE_CHECKING:
-    from hashscan.lists.pulling.update import Pulled
+    from hashscan.lists.pulling.location_pull import Pulled
 
 _EXIT_CODES_BY_SEVERITY = (
     EXIT_DEFECT,
@@ -116,8 +115,8 @@ def add(
     pull, and are sent only to the source and its mirrors, over https or to this machine.
     """
     from hashscan.lists.pulling import client
+    from hashscan.lists.pulling.client import fetch_first_root
     from hashscan.lists.pulling.credentials import CredentialSources
-    from hashscan.lists.pulling.first_root import fetch_first_root
     from hashscan.lists.pulling.origin import checked_origin
     from hashscan.lists.store import ListStore
 
@@ -194,7 +193,7 @@ def _pull(
     Returns:
         The exit code.
     """
-    from hashscan.cli.output.pull_progress import PullProgress
+    from hashscan.cli.output.progress import PullProgress
     from hashscan.lists.pulling import client
     from hashscan.lists.store import ListStore
 

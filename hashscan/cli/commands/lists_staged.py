@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.config.completion import list_names
 from hashscan.cli.options.base import HashscanCommand, state_option
-from hashscan.cli.output.confirmation import ActivationCheck, confirm_share_option
+from hashscan.cli.options.completion import list_names
+from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
 from hashscan.cli.output.terminal import print_message, show_table
-from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import CATEGORIES
 from hashscan.text import plural
@@ -56,7 +55,7 @@ def activate(
     entries would match too many known files is activated only with --confirm; without it, the version stays
     staged and the exit code is 3.
     """
-    from hashscan.lists.pulling import activation
+    from hashscan.lists.pulling import client
     from hashscan.lists.store import ListStore
 
     store = ListStore(state / "lists")
@@ -65,11 +64,11 @@ def activate(
     code = EXIT_CLEAN
     for name in names or _staged(store):
         if drop:
-            activation.discard(store, name)
+            client.discard(store, name)
             print_message(f"hashscan: list {name}: the staged version is deleted")
             continue
         gate = ActivationCheck(name, state, confirm_share)
-        done = activation.activate(store, name, None if confirm else gate, only=version)
+        done = client.activate(store, name, None if confirm else gate, only=version)
         for words in gate.words:
             print_message(f"hashscan: {words}")
         if done is None:
@@ -105,7 +104,7 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: Path) ->
     Shows the added and removed entries by algorithm and category. An entry changed under its id counts as
     both. For --would-hit, similarity is that of pictures as they are stored; a scan tries other variants too.
     """
-    from hashscan.cli.output.would_hit import print_hits
+    from hashscan.cli.output.list_changes import print_hits
     from hashscan.lists.difference import difference
     from hashscan.lists.store import ListStore
 
@@ -124,7 +123,7 @@ def _staged(store: ListStore) -> tuple[str, ...]:
     Raises:
         UsageError: no list has one.
     """
-    from hashscan.lists.pulling.activation import staged_info
+    from hashscan.lists.pulling.client import staged_info
 
     names = tuple(name for name in store.names() if staged_info(store, name) is not None)
     if not names:

@@ -15,8 +15,8 @@ import click
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, state_option
 from hashscan.cli.options.context import customer_options, effective_customer_rules
 from hashscan.cli.options.output import format_option
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.output.terminal import escape_control, print_message
-from hashscan.cli.owner import RootRights
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_FOUND,
@@ -25,12 +25,12 @@ from hashscan.errors import (
     OutputError,
     UsageError,
 )
-from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.matching import DecodingLimits
 
 if TYPE_CHECKING:
     from hashscan.model import CustomerRule
-    from hashscan.reports.record_lines import Record
-    from hashscan.state.queries.content_search import ContentMatch, DigestQuery
+    from hashscan.reports.records import Record
+    from hashscan.state.queries.digest_lookup import ContentMatch, DigestQuery
     from hashscan.state.store.reading import StateReader
 
 _MAX_DISTANCE = 90
@@ -79,7 +79,7 @@ def command(
     file is known.
     """
     from hashscan.attribution.customers import Customers
-    from hashscan.state.queries.content_search import find
+    from hashscan.state.queries.digest_lookup import find_contents
     from hashscan.state.store.reading import StateReader
 
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
@@ -95,7 +95,7 @@ def command(
                 print_message(f"hashscan: {escape_control(os.fsdecode(item))}: {trouble}")
             with reader.reading():
                 nearest: dict[int, ContentMatch] = {}
-                for near in find(reader, sought, every_variant=every_variant):
+                for near in find_contents(reader, sought, every_variant=every_variant):
                     nearest.setdefault(near.content, near)
                 count = 0
                 for record in _records(reader, item, nearest):
@@ -123,11 +123,11 @@ class _DigestMaker:
 
     def digests_of(self, item: bytes) -> tuple[list[DigestQuery], str]:
         """Return the digests to look up, and a message on what of a file could not be digested."""
-        from hashscan.scan.single import algorithms_of, is_named
+        from hashscan.scan.single_checks import algorithms_of, is_named
 
         if is_named(item):
             return self._of_file(item)
-        from hashscan.state.queries.content_search import sought_of_digest
+        from hashscan.state.queries.digest_lookup import sought_of_digest
 
         text = os.fsdecode(item)
         values = algorithms_of(text)
@@ -141,11 +141,11 @@ class _DigestMaker:
         ], ""
 
     def _of_file(self, path: bytes) -> tuple[list[DigestQuery], str]:
-        from hashscan.matching.setup import WorkerSetup, sandbox_options
+        from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
         from hashscan.model import ALWAYS_COMPUTED
-        from hashscan.scan.single import read_file
+        from hashscan.scan.single_checks import read_file
         from hashscan.scan.workers.worker import Worker
-        from hashscan.state.queries.content_search import sought_of_file
+        from hashscan.state.queries.digest_lookup import sought_of_file
 
         if self._worker is None:
             setup = WorkerSetup(
@@ -165,11 +165,11 @@ class _DigestMaker:
 
 
 def _records(reader: StateReader, item: bytes, nearest: dict[int, ContentMatch]) -> Iterator[Record]:
-    from hashscan.state.queries.content_search import load
+    from hashscan.state.queries.digest_lookup import load_content
+    from hashscan.state.queries.export import known_record
     from hashscan.state.queries.known_files import KnownFiles
-    from hashscan.state.queries.known_record import known_record
 
-    loaded = {row: load(reader, row) for row in nearest}
+    loaded = {row: load_content(reader, row) for row in nearest}
     for file in KnownFiles(reader).having(list(nearest)):
         content = loaded[file.content]
         if content is not None:

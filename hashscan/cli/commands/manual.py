@@ -15,7 +15,7 @@ def command(ctx: click.Context) -> int:
 
     To read it: `hashscan manual | man -l -`. To install it, write it to /usr/local/share/man/man1/hashscan.1.
     """
-    from hashscan.cli.config.catalogue import Catalogue
+    from hashscan.cli.config.settings_file import Catalogue
     from hashscan.cli.output.manual_page import manual
 
     root = ctx.find_root()

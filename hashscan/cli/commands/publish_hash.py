@@ -14,8 +14,8 @@ from hashscan.cli.options.output import choose_format, output_format_option
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry
-from hashscan.settings.machine import default_workers
-from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.matching import DecodingLimits
+from hashscan.settings.values import default_workers
 
 FORMATS = ("csv", "ndjson")
 """Formats that hold all fields of an entry."""
@@ -73,13 +73,13 @@ def hash_command(
     file, so the same file always has the same ids; file names are not used. Files that can't be hashed, and
     pictures with too little detail for a perceptual hash, are named on standard error.
     """
-    from hashscan.lists.export import write_entries
-    from hashscan.matching.setup import WorkerSetup, sandbox_options
+    from hashscan.lists.entries import write_entries
+    from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
     from hashscan.registry import LIST_WRITERS
-    from hashscan.scan.entries import IDENTIFYING, EntryMaker, HashedFile, make_entries
+    from hashscan.scan.entry_maker import IDENTIFYING, EntryMaker, HashedFile, make_entries
     from hashscan.scan.workers.pool import ProcessPool
-    from hashscan.sources.filesystem import FilesystemSource
-    from hashscan.sources.options import ListingOptions
+    from hashscan.sources.base import ListingOptions
+    from hashscan.sources.filesystem.source import FilesystemSource
     from hashscan.sources.patterns import Patterns
 
     chosen = choose_format(format_name, output, FORMATS, "csv")

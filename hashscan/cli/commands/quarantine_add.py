@@ -12,14 +12,14 @@ import click
 
 from hashscan.cli.options.base import HashscanCommand, state_option
 from hashscan.cli.options.policy import act_on_option, weak_trust_of
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.quarantine import quarantine_options
 from hashscan.cli.options.quarantine_items import finish_interrupted, open_stores, print_quarantine_message
+from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.terminal import escape_control, print_message
-from hashscan.cli.output.withdrawals import print_withdrawn_items
-from hashscan.cli.owner import RootRights
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import Weak
-from hashscan.settings.policy import BreakerLimits, QuarantineSettings
+from hashscan.settings.matching import BreakerLimits, QuarantineSettings
 from hashscan.text import plural
 
 if TYPE_CHECKING:

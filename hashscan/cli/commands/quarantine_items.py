@@ -19,8 +19,8 @@ from hashscan.cli.options.quarantine_items import (
     print_quarantine_message,
     selected_items,
 )
+from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.terminal import escape_control, print_message, show_table
-from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT
 from hashscan.text import plural
 
@@ -116,8 +116,8 @@ def verify(repair: bool, head: str | None, state: Path) -> int:
     rewritten. The exit code is 12 if anything is wrong.
     """
     from hashscan.quarantine.log import parse_head
+    from hashscan.quarantine.repair import verify as verify_all
     from hashscan.quarantine.store import Quarantine
-    from hashscan.quarantine.verifying import verify as verify_all
 
     known = parse_head(head) if head is not None else None
     if repair:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import ArgumentOption, HashscanCommand, state_option
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.quarantine_items import (
     apply_to_items,
     finish_interrupted,
@@ -20,7 +21,6 @@ from hashscan.cli.options.quarantine_items import (
     selected_items,
 )
 from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message
-from hashscan.cli.owner import RootRights
 from hashscan.errors import EXIT_INCOMPLETE, UsageError
 from hashscan.text import plural
 
@@ -69,7 +69,7 @@ def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: boo
     Asks for confirmation on a terminal. The record stays in the log. An item whose entries were all
     withdrawn is not destroyed without --override. Exits 3 when an item stays.
     """
-    from hashscan.quarantine import releasing
+    from hashscan.quarantine import retention
     from hashscan.quarantine.store import Quarantine, read_items
 
     if override and (reason is None or not items):
@@ -79,7 +79,7 @@ def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: boo
         return (
             items_by_prefix(items, known)
             if items
-            else [item for item in known.values() if releasing.is_due(item)]
+            else [item for item in known.values() if retention.is_due(item)]
         )
 
     confirmed = None
@@ -94,7 +94,7 @@ def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: boo
         chosen = [item for item in select(quarantine.items()) if confirmed is None or item.id in confirmed]
 
         def do(item: Item) -> None:
-            if names := releasing.destroy(quarantine, item, reason, override=override):
+            if names := retention.destroy(quarantine, item, reason, override=override):
                 print_message(
                     f"hashscan: {item.id} has {plural(names, 'other hard link')} with the same content: "
                     "remove them"

@@ -54,9 +54,9 @@ def convert(
 
     Reports to authorities need digests; they come from the report if it has them, otherwise from --state.
     """
-    from hashscan.reports.conversion import convert as write
     from hashscan.reports.report import Report
-    from hashscan.scan.reporting.context import report_context, with_digests
+    from hashscan.reports.report_file import convert as write
+    from hashscan.scan.reporting.report_writer import report_context, with_digests
 
     chosen = REPORT_FORMATS[choose_format(format_name, output, REPORT_FORMATS, None)]
     destination = None if str(output) == "-" else output
@@ -92,8 +92,8 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
     are named and make the exit code 3 or 4. Matches of entries that match too much, over all shards, are
     held. The number of bytes may be larger, because a file with names in several shards is read in each.
     """
-    from hashscan.reports.sink import PARTIAL, ReportFile
-    from hashscan.scan.sharding.merging import merge_reports
+    from hashscan.reports.report_file import PARTIAL, ReportFile
+    from hashscan.scan.reporting.shard_merging import merge_reports
 
     destination = None if str(output) == "-" else output
     for report in reports if destination is not None else ():

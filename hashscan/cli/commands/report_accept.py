@@ -61,9 +61,8 @@ def accept(
     that an authorised person has examined: they are still reported, but no longer fail a job.
     """
     from hashscan.reports.report import BARE, Report
-    from hashscan.scan.baseline.file import key_of, read_baseline, write_baseline
-    from hashscan.scan.baseline.from_report import matches_to_accept
-    from hashscan.scan.reporting.context import with_digests
+    from hashscan.scan.baseline import key_of, matches_to_accept, read_baseline, write_baseline
+    from hashscan.scan.reporting.report_writer import with_digests
 
     now, end = datetime.now(UTC), parse_until(until)
     if end <= now:

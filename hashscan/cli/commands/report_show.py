@@ -15,13 +15,13 @@ from hashscan.cli.options.base import HashscanCommand, state_option
 from hashscan.cli.output.terminal import ROWS_SHOWN, human_bytes
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS
 from hashscan.model import Verdict
-from hashscan.reports.record_lines import Record
+from hashscan.reports.records import Record
 from hashscan.text import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hashscan.reports.overview import Overview
+    from hashscan.reports.common import Overview
     from hashscan.reports.report import Report
 
 _COUNTED = 10
@@ -48,8 +48,8 @@ def show(report: Path | None, limit: int, state: Path) -> int:
     """
     from rich.console import Console
 
-    from hashscan.lists.durable import output_errors
-    from hashscan.reports.overview import overview
+    from hashscan.lists.storage.atomic_files import output_errors
+    from hashscan.reports.common import overview
     from hashscan.reports.report import Report
     from hashscan.scan.reporting.report_paths import newest_report
 
@@ -71,8 +71,8 @@ def show(report: Path | None, limit: int, state: Path) -> int:
 
 
 def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
-    from hashscan.reports.fields import remark_on_tests, shortcomings
-    from hashscan.reports.names import path_text
+    from hashscan.reports.common import remark_on_tests, shortcomings
+    from hashscan.reports.records import path_text
 
     scan, summary = report.scan, report.summary
     yield "scan", f"{scan.get('uuid', '')} on {scan.get('host', '')}, hashscan {scan.get('version', '')}"
@@ -150,8 +150,8 @@ def _findings(console: Console, seen: Overview) -> None:
 
 
 def _finding(record: Record, with_customers: bool) -> list[str]:
-    from hashscan.reports.fields import OPEN_EARLIER, reason_of, verdict_of
-    from hashscan.reports.names import path_text
+    from hashscan.reports.common import OPEN_EARLIER, reason_of, verdict_of
+    from hashscan.reports.records import path_text
 
     moved = record.get("quarantine", {}).get("outcome")
     verdict = verdict_of(record)

@@ -32,19 +32,17 @@ from hashscan.cli.options.context import (
 from hashscan.cli.options.output import infer_format
 from hashscan.cli.options.policy import policy_of, policy_options
 from hashscan.cli.options.priority import neighbour_of, neighbour_options
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.quarantine import quarantine_options
 from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.scan_run import run_scan_command
-from hashscan.cli.owner import RootRights
 from hashscan.errors import UsageError
 from hashscan.model import DIRECT, Access, CustomerRule, PolicyRule, Reporter, Shard, SiteRule
 from hashscan.registry import REPORT_FORMATS
-from hashscan.settings.machine import default_workers
-from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.policy import BreakerLimits, QuarantineSettings
+from hashscan.settings.matching import BreakerLimits, DecodingLimits, QuarantineSettings
 from hashscan.settings.scan import DEFAULT_REREAD, ReportTarget, ScanSettings
-from hashscan.settings.values import MAX_SPARSE, parse_shard, parse_share
-from hashscan.sources.ctime import TYPES_TRUSTED_BY_OPTION
+from hashscan.settings.values import MAX_SPARSE, default_workers, parse_shard, parse_share
+from hashscan.sources.filesystem.ctime import TYPES_TRUSTED_BY_OPTION
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

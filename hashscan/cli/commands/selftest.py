@@ -9,7 +9,7 @@ import click
 from hashscan.cli.options.base import HashscanCommand, decoding_options, state_option
 from hashscan.cli.output.terminal import escape_control
 from hashscan.errors import EXIT_CLEAN
-from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.matching import DecodingLimits
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))

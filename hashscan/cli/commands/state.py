@@ -12,7 +12,7 @@ from hashscan.cli.options.base import HashscanGroup, state_option
 from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.cli.output.terminal import escape_control, human_bytes, print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT
-from hashscan.lists.durable import output_errors, replace_stream
+from hashscan.lists.storage.atomic_files import output_errors, replace_stream
 from hashscan.text import plural
 
 _DAMAGES_SHOWN = 20
@@ -27,9 +27,9 @@ def command() -> None:
 @state_option
 def status(state: Path) -> int:
     """Show the number of known files and contents, their filesystems, and the last scan of each target."""
-    from hashscan.state.maintenance.vacuum import size_of
     from hashscan.state.queries.overview import overview_of
     from hashscan.state.store.reading import StateReader
+    from hashscan.state.vacuum import size_of
     from hashscan.timefmt import format_time
 
     with StateReader(state) as reader, reader.reading():
@@ -92,8 +92,8 @@ def check(state: Path) -> int:
 
     Reads some hundred thousand contents per second, and may run beside a scan.
     """
-    from hashscan.state.maintenance.verifying import find_damage
     from hashscan.state.store.reading import StateReader
+    from hashscan.state.verifying import find_damage
 
     count = 0
     with StateReader(state) as reader, reader.reading():
@@ -121,7 +121,7 @@ def vacuum(state: Path) -> int:
     nothing is lost.
     """
     from hashscan.scan.lock import ScanLock
-    from hashscan.state.maintenance.vacuum import vacuum as drop
+    from hashscan.state.vacuum import vacuum as drop
 
     with ScanLock(state):
         done = drop(state)
@@ -139,7 +139,7 @@ def vacuum(state: Path) -> int:
 @state_option
 def export(format_name: str | None, output: Path, with_digests: bool, state: Path) -> int:
     """Export every known file and object: path, size, times, and the verdict of findings."""
-    from hashscan.reports.destinations import require_destination
+    from hashscan.reports.report_file import require_destination
     from hashscan.state.queries.export import FORMATS
     from hashscan.state.store.reading import StateReader
 

@@ -16,7 +16,7 @@ from hashscan.cli.options.base import HashscanCommand, state_option
 from hashscan.cli.options.cases import deadline_options, deadlines_of
 from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.errors import EXIT_CLEAN, OutputError
-from hashscan.lists.durable import output_errors, replace_stream
+from hashscan.lists.storage.atomic_files import output_errors, replace_stream
 
 if TYPE_CHECKING:
     from hashscan.cases.deadlines import DeadlineCalculator
@@ -76,7 +76,7 @@ def command(
     from hashscan.cases.deadlines import DeadlineCalculator
     from hashscan.cases.statistics.periods import Unit, zone_of
     from hashscan.cli.output.ledger_sync import synced_ledger
-    from hashscan.reports.destinations import require_destination
+    from hashscan.reports.report_file import require_destination
 
     chosen = choose_format(format_name, output, _FORMATS, "terminal")
     unit, where, now = Unit(by), zone_of(zone), int(time.time())

@@ -9,11 +9,11 @@ import click
 from hashscan.cli.options.base import HashscanCommand, positive, state_option
 from hashscan.cli.options.cluster import certificate_options
 from hashscan.cli.options.priority import neighbour_of, neighbour_options
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.output.terminal import print_message
-from hashscan.cli.owner import RootRights
-from hashscan.scan.throttle.background import lower_priority
-from hashscan.settings.cluster import ClusterSettings
-from hashscan.settings.machine import default_workers
+from hashscan.scan.workers.process_setup import lower_priority
+from hashscan.settings.resources import ClusterSettings
+from hashscan.settings.values import default_workers
 
 EXIT_CODES = (2, 12, 13, 70, 130, 143)
 

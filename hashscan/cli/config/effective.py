@@ -8,12 +8,10 @@ from typing import Any
 
 import click
 
-from hashscan.cli.config.catalogue import Catalogue, Command
-from hashscan.cli.config.check import context_of, refusal_of
-from hashscan.cli.config.file import SettingsFile
+from hashscan.cli.config.settings_file import Catalogue, Command, SettingsFile
+from hashscan.cli.config.validation import context_of, refusal_of
 from hashscan.cli.options.base import TableOption, option_key, settings_of
-from hashscan.settings.key_lines import KeyPath, line_of
-from hashscan.settings.toml_text import plain_value, toml_key, toml_text
+from hashscan.settings.file import KeyPath, line_of, plain_value, toml_key, toml_text
 
 MASK = "(secret, not shown)"
 

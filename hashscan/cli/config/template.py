@@ -9,13 +9,12 @@ from typing import Any
 
 import click
 
-from hashscan.cli.config.catalogue import Catalogue, Command
-from hashscan.cli.config.check import context_of, refusal_of
 from hashscan.cli.config.effective import default_of
-from hashscan.cli.config.file import wrong_kind
+from hashscan.cli.config.settings_file import Catalogue, Command, wrong_kind
+from hashscan.cli.config.validation import context_of, refusal_of
 from hashscan.cli.options.base import option_key
 from hashscan.cli.options.tables import TablesParam
-from hashscan.settings.toml_text import plain_value, toml_key, toml_text
+from hashscan.settings.file import plain_value, toml_key, toml_text
 
 _WIDTH = 100
 _HEAD = """\

@@ -13,7 +13,7 @@ import click
 from hashscan.cli.options.base import TableOption
 from hashscan.errors import UsageError
 from hashscan.secret_files import secret_lines
-from hashscan.settings.alerts import NO_ALERTS, AlertSettings
+from hashscan.settings.cases_and_alerts import NO_ALERTS, AlertSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hashscan.cli.config.completion import list_names
-from hashscan.cli.owner import RootRights, become_folder_owner
+from hashscan.cli.options.completion import list_names
+from hashscan.cli.options.privileges import RootRights, become_folder_owner
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.settings.machine import default_state
-from hashscan.settings.pictures import SUGGESTED_REVIEW_THRESHOLD, MatchingSettings
-from hashscan.settings.values import parse_duration, parse_size, require_positive
+from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, MatchingSettings
+from hashscan.settings.values import default_state, parse_duration, parse_size, require_positive
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -10,7 +10,7 @@ import click
 
 from hashscan.cli.options.base import DurationParam, TableOption
 from hashscan.errors import UsageError
-from hashscan.settings.cases import DEFAULT_DEADLINES, CaseSettings, parse_category_deadline
+from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings, parse_category_deadline
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.settings.cluster import ClusterSettings
+from hashscan.settings.resources import ClusterSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

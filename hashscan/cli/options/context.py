@@ -22,7 +22,7 @@ class CustomersParam(TablesParam[tuple[CustomerRule, ...]]):
 
     def read(self, tables: object, source: str) -> tuple[CustomerRule, ...]:
         """Return the rules."""
-        from hashscan.attribution.customer_table import customer_rules
+        from hashscan.attribution.customers import customer_rules
 
         return customer_rules(tables, source)
 
@@ -35,7 +35,7 @@ class SitesParam(TablesParam[tuple[SiteRule, ...]]):
 
     def read(self, tables: object, source: str) -> tuple[SiteRule, ...]:
         """Return the rules."""
-        from hashscan.attribution.site_table import site_rules
+        from hashscan.attribution.sites import site_rules
 
         return site_rules(tables, source)
 
@@ -49,7 +49,7 @@ class ReporterParam(TablesParam[Reporter]):
 
     def read(self, tables: object, source: str) -> Reporter:
         """Return the organisation."""
-        from hashscan.attribution.reporter_table import reporter_of
+        from hashscan.settings.cases_and_alerts import reporter_of
 
         return reporter_of(tables, source)
 

@@ -17,7 +17,7 @@ from hashscan.model import CATEGORIES
 from hashscan.registry import LIST_FORMATS
 
 if TYPE_CHECKING:
-    from hashscan.lists.blocks import EntryBlock
+    from hashscan.lists.storage.columns import EntryBlock
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ import click
 from hashscan.cli.options.base import TableOption
 from hashscan.cli.options.tables import TablesParam
 from hashscan.model import PolicyRule, Weak
-from hashscan.settings.policy import PolicySettings
+from hashscan.settings.matching import PolicySettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,7 +23,7 @@ class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
 
     def read(self, tables: object, source: str) -> tuple[PolicyRule, ...]:
         """Return the rules."""
-        from hashscan.matching.policy_table import rules_of
+        from hashscan.matching.effective_policy import rules_of
 
         return rules_of(tables, source)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.options.base import SizeParam, positive
-from hashscan.settings.priority import PrioritySettings
+from hashscan.settings.resources import PrioritySettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.options.base import DurationParam, TableOption, positive
-from hashscan.settings.policy import BreakerLimits
+from hashscan.settings.matching import BreakerLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.terminal import escape_control, print_message
-from hashscan.cli.output.withdrawals import print_withdrawn_items
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 
 if TYPE_CHECKING:
     from hashscan.quarantine.captured_file import QuarantineSkipped
     from hashscan.quarantine.items import Item
-    from hashscan.quarantine.objects.stores import Stores
+    from hashscan.quarantine.object_stores import Stores
     from hashscan.quarantine.store import Quarantine
 
 
@@ -30,7 +30,7 @@ def open_stores(endpoint: str | None = None, place: str | None = None) -> Stores
     Raises:
         UsageError: `place` is not a bucket URL, or `endpoint` holds credentials.
     """
-    from hashscan.quarantine.objects.stores import Stores
+    from hashscan.quarantine.object_stores import Stores
     from hashscan.registry import SOURCES
 
     return Stores(SOURCES, endpoint, place)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_OUTPUT, HashscanError, OutputError
-from hashscan.settings.cases import DEFAULT_DEADLINES, CaseSettings
+from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
 
 if TYPE_CHECKING:
     from hashscan.cases.ledger import Ledger

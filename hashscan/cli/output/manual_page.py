@@ -14,7 +14,7 @@ import click
 
 from hashscan import __version__
 from hashscan.cli.commands.completion import PROGRAM
-from hashscan.cli.config.catalogue import Catalogue, Command
+from hashscan.cli.config.settings_file import Catalogue, Command
 from hashscan.cli.main import SECTIONS
 from hashscan.cli.options.base import HashscanCommand
 from hashscan.errors import EXIT_MEANINGS

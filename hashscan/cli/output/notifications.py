@@ -23,15 +23,13 @@ from hashscan.errors import (
     OutputError,
 )
 from hashscan.model import ListInfo
-from hashscan.settings.alerts import AlertSettings
-from hashscan.settings.cases import CaseSettings
+from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.alerts.alert import Alert
-    from hashscan.alerts.dispatcher import DeliveryResult
-    from hashscan.alerts.metrics_values import ScanMetrics
-    from hashscan.alerts.notifier import Notifier
+    from hashscan.alerts.dispatcher import DeliveryResult, Notifier
+    from hashscan.alerts.metrics import ScanMetrics
     from hashscan.scan.reporting.report_writer import ScanResult
 
 
@@ -58,7 +56,7 @@ def send_alerts(
     """
     if not alerts.any_channel and alerts.metrics is None:
         return
-    from hashscan.alerts.notifier import Notifier
+    from hashscan.alerts.dispatcher import Notifier
 
     try:
         send_alerts_or_raise(state, alerts, cases, seen=seen, others=others, run=run)
@@ -92,9 +90,8 @@ def send_alerts_or_raise(
         LockedError: another process delivers alerts, and takes long; the alerts are kept.
         OutputError: the ledger, the lists or the metrics file can't be used.
     """
-    from hashscan.alerts.metrics_collector import collect_list_metrics, collect_metrics
-    from hashscan.alerts.metrics_file import write_metrics
-    from hashscan.alerts.notifier import Notifier
+    from hashscan.alerts.dispatcher import Notifier
+    from hashscan.alerts.metrics import collect_list_metrics, collect_metrics, write_metrics
     from hashscan.cases.deadlines import DeadlineCalculator
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.sync import sync
@@ -137,7 +134,7 @@ def send_pull_alerts(
         troubles: lists whose pull failed, and the errors. An unreachable server raises no alert: the pull is
             tried again, and there is an alert when the list becomes stale.
     """
-    from hashscan.lists.manifest import LIST_NAME
+    from hashscan.lists.storage.manifest import LIST_NAME
 
     # A name that no list can have was mistyped, and the user has already seen the error.
     lists = [(name, error) for name, error in troubles if LIST_NAME.fullmatch(name)]
@@ -146,7 +143,7 @@ def send_pull_alerts(
     if quiet and not grave:
         return
     from hashscan.alerts.builder import list_failure_alert
-    from hashscan.alerts.notifier import Notifier
+    from hashscan.alerts.dispatcher import Notifier
 
     others = [
         list_failure_alert(name, error.exit_code, str(error), time.time(), details=alerts.details)
@@ -171,8 +168,7 @@ def _send_without_ledger(
     teller: Notifier, alerts: AlertSettings, others: Sequence[Alert], run: ScanMetrics | None
 ) -> None:
     """Send alerts and write metrics where there is no ledger, or no usable one."""
-    from hashscan.alerts.metrics_file import write_metrics
-    from hashscan.alerts.metrics_values import Metrics
+    from hashscan.alerts.metrics import Metrics, write_metrics
 
     try:
         if others and teller.channels:
@@ -237,7 +233,7 @@ class ScanAlerts:
 
     def __enter__(self) -> ScanAlerts:
         if self._alerts.any_channel:
-            from hashscan.alerts.notifier import Notifier
+            from hashscan.alerts.dispatcher import Notifier
 
             Notifier(self._alerts, self._cases).check()
         return self
@@ -249,7 +245,7 @@ class ScanAlerts:
         if quiet and (error is None or self._state is None):
             return
         from hashscan.alerts.builder import failure_alert, outcome_alerts
-        from hashscan.alerts.notifier import Notifier
+        from hashscan.alerts.dispatcher import Notifier
 
         now, details = time.time(), self._alerts.details
         others = [] if error is None else self._failure(error, now)
@@ -290,7 +286,7 @@ class ScanAlerts:
 
     def _run(self, error: BaseException | None, now: float) -> ScanMetrics | None:
         """Return the figures of the scan; None for a rescan, or if another scan holds the lock."""
-        from hashscan.alerts.metrics_values import ScanMetrics
+        from hashscan.alerts.metrics import ScanMetrics
 
         if self._known or isinstance(error, LockedError):
             return None

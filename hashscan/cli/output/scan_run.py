@@ -15,9 +15,8 @@ from hashscan.cli.output.terminal import (
 )
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS
 from hashscan.model import CtimeTrust
-from hashscan.scan.origins import source_modules
-from hashscan.scan.throttle.background import lower_priority
-from hashscan.scan.workers.forkserver import warm_up
+from hashscan.scan.target_sources import source_modules
+from hashscan.scan.workers.process_setup import lower_priority, warm_up
 from hashscan.settings.scan import ScanSettings
 from hashscan.text import plural
 
@@ -39,7 +38,7 @@ def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
         import_report_into_ledger,
         sync_ledger,
     )
-    from hashscan.cli.output.scan_watcher import TerminalObserver
+    from hashscan.cli.output.scan_observer import TerminalObserver
     from hashscan.scan.rescan import run_rescan
     from hashscan.scan.runner import run_scan
 

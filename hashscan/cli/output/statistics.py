@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from hashscan.cases.statistics.counting import Figures, Statistics
-from hashscan.cases.statistics.events import Custody, FindingVerdict, Outcome
+from hashscan.cases.statistics.counting import Custody, Figures, FindingVerdict, Outcome, Statistics
 from hashscan.cases.statistics.periods import Unit
 from hashscan.cli.output.terminal import escape_control, human_bytes
 

@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, ClassVar
 
-from hashscan.lists.base import ListFormat, ListWriter
-from hashscan.lists.formats.text import numbered_lines
-from hashscan.lists.raw_entries import LineError, RawEntry
+from hashscan.lists.formats.base import ListFormat, ListWriter
+from hashscan.lists.formats.text import LineError, RawEntry, numbered_lines
 from hashscan.model import Entry
 
 _BY_DIGITS = {32: "md5", 40: "sha1", 64: "sha256"}

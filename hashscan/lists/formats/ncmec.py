@@ -15,9 +15,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
-from hashscan.lists.base import ListFormat, id_stem
-from hashscan.lists.formats.beginning import refuse_compressed
-from hashscan.lists.raw_entries import LineError, RawEntry
+from hashscan.lists.formats.base import ListFormat, id_stem
+from hashscan.lists.formats.text import LineError, RawEntry, refuse_compressed
 
 _CLASSES = frozenset({"A1", "A2", "B1", "B2"})
 _MEDIA = frozenset({"image", "video"})

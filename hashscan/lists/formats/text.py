@@ -1,12 +1,65 @@
-"""Reads lines of text from an untrusted file."""
+"""Read untrusted text files line by line, and report what is wrong with a line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
-from hashscan.lists.formats.beginning import refuse_not_utf8
-from hashscan.lists.raw_entries import LineError
+_SHOWN_MAX = 40
+
+RawEntry: TypeAlias = tuple[int, str, str, str, str]
+"""One entry as unchecked text: position in the file, from 1 in the format's unit; id; algorithm; value,
+hexadecimal in either case; category. Millions of these are made, so it is a plain tuple.
+"""
+
+
+class LineError(Exception):
+    """A line is wrong; `ListFormat.blocks` adds the name of the file."""
+
+    def __init__(self, line: int, problem: str, mend: str) -> None:
+        super().__init__(problem)
+        self.line = line
+        self.problem = problem
+        self.mend = mend
+
+
+def shown(text: str) -> str:
+    """Return text from an untrusted file in a printable form: short, quoted, in ASCII."""
+    return ascii(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}...")
+
+
+_COMPRESSED = (
+    (b"\x1f\x8b", "gzip", "gunzip"),
+    (b"BZh", "bzip2", "bunzip2"),
+    (b"\xfd7zXZ\x00", "xz", "unxz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+    (b"PK\x03\x04", "zip", "unzip"),
+    (b"7z\xbc\xaf\x27\x1c", "7z", "7z x"),
+)
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def refuse_compressed(head: bytes) -> None:
+    """Check that a file is not compressed.
+
+    Raises:
+        LineError: the file is compressed.
+    """
+    for magic, name, command in _COMPRESSED:
+        if head.startswith(magic):
+            raise LineError(1, f"the file is compressed with {name}", f"Unpack it with `{command}`")
+
+
+def refuse_not_utf8(head: bytes) -> None:
+    """Check that a text file is not compressed and not encoded with two or four bytes for each letter.
+
+    Raises:
+        LineError: the file is.
+    """
+    refuse_compressed(head)
+    if head.startswith(_UTF16) or b"\0" in head[:4]:
+        raise LineError(1, "the text is not UTF-8 but UTF-16 or UTF-32, or no text", "Save the file as UTF-8")
+
 
 _LINE_MAX = 8192
 """Largest size of a line in bytes; a genuine one has under 300, or a path of 4,096."""

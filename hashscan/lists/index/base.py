@@ -1,7 +1,8 @@
-"""Interfaces of the index and of the metrics: how each is compiled and searched."""
+"""Interfaces of the index and of the metrics: how each is compiled and searched; default thresholds."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import NoUsableListError
+from hashscan.model import ALGORITHMS
 
 Hits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """Query rows, entry rows and distances, each of shape (hits,); sorted by query row, then entry row."""
@@ -106,3 +108,28 @@ def no_hits() -> Hits:
     """Return an empty result."""
     nothing = np.zeros(0, dtype=np.int64)
     return nothing, nothing, nothing
+
+
+_SHORT = 64
+"""Hash length in bits up to which unrelated entries come near by chance alone."""
+_CHANCE = 1e-7
+"""Expected number of random neighbours that one picture may have in the whole list."""
+
+
+def default_threshold(algorithm: str, entries: int) -> int:
+    """Return the model's threshold, lowered for short hashes until chance gives under 1e-7 neighbours.
+
+    Args:
+        algorithm: any algorithm.
+        entries: entries of that algorithm, in all lists of the scan together.
+    """
+    spec = ALGORITHMS[algorithm]
+    if spec.metric == "exact" or spec.bits > _SHORT:
+        return spec.threshold
+    allowed = 0
+    near = 0
+    for threshold in range(spec.threshold + 1):
+        near += math.comb(spec.bits, threshold)
+        if entries * near / 2**spec.bits < _CHANCE:
+            allowed = threshold
+    return allowed

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.index.base import DamagedIndexError, Hits, no_hits
-from hashscan.lists.index.chunks import Chunks, flips
-from hashscan.lists.index.halo import NeighbourTable
+from hashscan.lists.index.multi_index import Chunks, NeighbourTable, flips
 
 _SCAN_BLOCK = 1 << 14
 """Number of entries compared at a time; intermediate results stay in a core's cache."""

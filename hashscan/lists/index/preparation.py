@@ -10,12 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hashscan.lists.columns import ColumnFiles, ListHandle
-from hashscan.lists.durable import is_refusal
 from hashscan.lists.index.base import DamagedIndexError
-from hashscan.lists.index.lists import compile_list, compiled, open_list, segment_folder
-from hashscan.lists.index.segments import link_segment
-from hashscan.lists.layout import belongs_to_another
+from hashscan.lists.index.compiled_index import (
+    compile_list,
+    compiled_columns,
+    link_segment,
+    open_list,
+    segment_folder,
+)
+from hashscan.lists.storage.atomic_files import is_refusal
+from hashscan.lists.storage.columns import ColumnFiles, ListHandle
+from hashscan.lists.storage.layout import belongs_to_another
 
 INDEX = "index"
 """Name of the index folder in a version's folder."""
@@ -55,7 +60,7 @@ def compile_new(handle: ListHandle, folder: Path, earlier_versions: Iterable[Pat
     """
     index = folder / INDEX
     handle = replace(handle, index=index)
-    wanted = compiled(handle)
+    wanted = compiled_columns(handle)
     if index.is_dir():
         for leftover in set(index.iterdir()) - {segment_folder(index, files) for files in wanted}:
             shutil.rmtree(leftover)
@@ -106,7 +111,7 @@ def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> PreparedLis
     Raises:
         ColumnError: a column is not as the handle describes it.
     """
-    wanted = compiled(handle)
+    wanted = compiled_columns(handle)
     if not wanted:
         return PreparedList(handle)
     handle = replace(handle, index=folder / INDEX)
@@ -138,7 +143,7 @@ def _elsewhere(handle: ListHandle, trouble: str) -> PreparedList:
     try:
         temporary = TemporaryIndex()
         elsewhere = replace(handle, index=temporary.folder)
-        for files in compiled(handle):
+        for files in compiled_columns(handle):
             compile_list(elsewhere, files)
     except OSError:
         return PreparedList(replace(handle, index=None), f"{trouble}; it is searched without, which is slow")

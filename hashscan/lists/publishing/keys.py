@@ -1,21 +1,22 @@
-"""The list owner's signing keys: creates them, stores them in files, and loads them for signing."""
+"""The list owner's signing keys, those in daily use and those of the root: create, store and load them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from hashscan.errors import UsageError
-from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_folder
-from hashscan.lists.layout import private_folder
+from hashscan.lists.storage.atomic_files import PRIVATE_FILE, replace_file, sync_folder
+from hashscan.lists.storage.layout import private_folder
 from hashscan.secret_files import read_secret
 
 if TYPE_CHECKING:
-    from hashscan.lists.tuf_api import CryptoSigner
+    from hashscan.lists.storage.tuf_api import CryptoSigner
+
 
 ONLINE_ROLES = ("targets", "snapshot", "timestamp")
 """The roles whose keys are in daily use; none of them can sign a new root."""
@@ -51,7 +52,7 @@ def new_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from hashscan.lists.tuf_api import CryptoSigner
+    from hashscan.lists.storage.tuf_api import CryptoSigner
 
     encryption = (
         serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
@@ -125,7 +126,7 @@ def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from hashscan.lists.tuf_api import CryptoSigner
+    from hashscan.lists.storage.tuf_api import CryptoSigner
 
     pem = read_secret(path, "a signing key")
     try:
@@ -208,3 +209,110 @@ def _serialization() -> ModuleType:
             "signing lists needs the package 'cryptography'", advice="Run: pip install 'hashscan[publish]'"
         ) from error
     return serialization
+
+
+ROOT_KEYS_MAX = 100
+"""Largest number of keys of a root; even one key for each member of a large body stays far below."""
+_ROOT_KEY_NAME = re.compile(rf"([1-9]\d{{0,8}}){re.escape(SUFFIX)}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RootKey:
+    """A loaded key of the root."""
+
+    path: Path
+    signer: CryptoSigner
+    passphrase: bytes | None
+    """Passphrase of the key's file; a key that replaces it gets the same."""
+
+
+def check_threshold(count: int, threshold: int) -> None:
+    """Check that a root can have `count` keys of which `threshold` must sign.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if not 1 <= threshold <= count <= ROOT_KEYS_MAX:
+        raise UsageError(
+            f"a root can't have {count} keys of which {threshold} must sign",
+            advice=f"Give 1 to {ROOT_KEYS_MAX} keys, and a threshold of at most as many.",
+        )
+
+
+def make_root_keys(
+    folders: Sequence[Path], count: int, passphrases: Mapping[Path, bytes | None], default: bytes | None
+) -> list[RootKey]:
+    """Create keys, distributed over folders; they are numbered after those that exist.
+
+    Args:
+        folders: created if missing.
+        count: number of keys.
+        passphrases: encrypt the keys, by folder.
+        default: encrypts the keys in the other folders; None leaves them unencrypted.
+
+    Raises:
+        UsageError: the `publish` extra isn't installed.
+        OSError: the keys can't be written.
+    """
+    made = []
+    for number in range(count):
+        folder = private_folder(folders[number % len(folders)])
+        taken = [*folder.iterdir(), *(folder / RETIRED).glob(f"*{SUFFIX}")]
+        last = max(
+            (int(match[1]) for path in taken if (match := _ROOT_KEY_NAME.fullmatch(path.name))), default=0
+        )
+        path, passphrase = folder / f"{last + 1}{SUFFIX}", passphrases.get(folder, default)
+        made.append(RootKey(path, new_key(path, passphrase), passphrase))
+    return made
+
+
+def load_root_keys(
+    folders: Sequence[Path], key_ids: Collection[str], threshold: int, passphrases: Passphrases
+) -> list[RootKey]:
+    """Load as many of a root's keys as must sign.
+
+    Args:
+        folders: folders to search; a key that is in two of them counts once.
+        key_ids: ids of all keys of the root.
+        threshold: number of keys to load.
+        passphrases: passphrases to try; one that a person gave is tried on the other keys too.
+
+    Raises:
+        UsageError: there are too few keys; the message says why each examined key could not be used.
+        OSError: a folder can't be read.
+    """
+    found: dict[str, RootKey] = {}
+    hindrances = []
+    known = passphrases.known
+    for path in (path for folder in folders for path in _root_key_paths(folder)):
+        try:
+            signer, passphrase = open_key(path, Passphrases(known, passphrases.ask))
+        except UsageError as error:
+            hindrances.append(str(error))
+            continue
+        if passphrase is not None and passphrase not in known:
+            known = (*known, passphrase)
+        key_id = signer.public_key.keyid
+        if key_id in key_ids:
+            found.setdefault(key_id, RootKey(path, signer, passphrase))
+        else:
+            hindrances.append(f"the key {path} is not one of this root's")
+        if len(found) == threshold:
+            return list(found.values())
+    hindrances += [f"there is no folder {folder}" for folder in folders if not folder.is_dir()]
+    raise UsageError(
+        "; ".join(
+            [f"the root must be signed by {threshold} of its keys, {len(found)} were found", *hindrances]
+        ),
+        advice="Bring the folders of the root's keys and name each with --root-keys.",
+    )
+
+
+def _root_key_paths(folder: Path) -> list[Path]:
+    """Return a folder's keys, the newest first."""
+    if not folder.is_dir():
+        return []
+    numbered = [
+        (int(match[1]), path) for path in folder.iterdir() if (match := _ROOT_KEY_NAME.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(numbered, reverse=True)]

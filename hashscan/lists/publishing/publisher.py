@@ -20,20 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import HashscanError, ListFormatError
-from hashscan.lists.blocks import EntryBlock
-from hashscan.lists.durable import output_errors
-from hashscan.lists.ids import first_shared_id
-from hashscan.lists.publishing.id_set import IdSet
 from hashscan.lists.publishing.keys import Passphrases
-from hashscan.lists.publishing.pending import UnknownIdError
+from hashscan.lists.publishing.next_version import UnknownIdError
 from hashscan.lists.publishing.publisher_state import Expiry, PublisherState
+from hashscan.lists.storage.atomic_files import output_errors
+from hashscan.lists.storage.columns import EntryBlock
+from hashscan.lists.storage.entry_ids import IdSet, first_shared_id
 from hashscan.model import ENTRY_ID_MAX, Entry, ListInfo
 
 if TYPE_CHECKING:
-    from hashscan.lists.publishing.publisher_status import PublisherStatus
-    from hashscan.lists.publishing.refreshing import Refreshed
+    from hashscan.lists.publishing.releasing import Refreshed
     from hashscan.lists.publishing.rotation import Rotated
-    from hashscan.lists.publishing.workspace import Workspace
+    from hashscan.lists.publishing.workspace import PublisherStatus, Workspace
 
 
 class Publisher:
@@ -87,14 +85,14 @@ class Publisher:
                 be used; the `publish` extra isn't installed.
             OutputError: a folder can't be written.
         """
-        from hashscan.lists.publishing.creation import begin
+        from hashscan.lists.publishing.releasing import create
         from hashscan.lists.publishing.workspace import seconds
 
         work, repository, keys = (folder.resolve() for folder in (work, repository, keys))
         state = PublisherState(name, repository, keys, expiry or Expiry())
         folders = [folder.resolve() for folder in root_keys] or [_root_keys(keys)]
         root = root_count, root_threshold, root_passphrase or passphrase
-        begin(work, state, passphrase, folders, *root, seconds(now))
+        create(work, state, passphrase, folders, *root, seconds(now))
         return cls(work)
 
     def root(self) -> bytes:
@@ -110,8 +108,7 @@ class Publisher:
 
     def status(self, now: datetime | None = None) -> PublisherStatus:
         """Return the published version, the pending operations, and the expiries of signatures."""
-        from hashscan.lists.publishing.publisher_status import read_folder
-        from hashscan.lists.publishing.workspace import seconds
+        from hashscan.lists.publishing.workspace import read_folder, seconds
 
         with self._opened() as room:
             return read_folder(room, seconds(now))
@@ -129,7 +126,7 @@ class Publisher:
         Raises:
             ListFormatError: the entries are faulty, or an id is in the list already; nothing has changed.
         """
-        from hashscan.lists.publishing.revision import canary_ids
+        from hashscan.lists.publishing.next_version import canary_ids
         from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:
@@ -165,7 +162,7 @@ class Publisher:
         Raises:
             ListFormatError: there is no id, or one that belongs to no entry; nothing has changed.
         """
-        from hashscan.lists.publishing.revision import canary_ids
+        from hashscan.lists.publishing.next_version import canary_ids
         from hashscan.lists.publishing.workspace import seconds
 
         given = IdSet(map(_id, ids))
@@ -207,7 +204,7 @@ class Publisher:
                 another list.
             OutputError: see the class; the old version or the new one is published.
         """
-        from hashscan.lists.publishing.release_run import release
+        from hashscan.lists.publishing.releasing import release
         from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:
@@ -231,7 +228,7 @@ class Publisher:
                 keys are unusable or belong to another list.
             OutputError: see the class; the old version or the new one is published.
         """
-        from hashscan.lists.publishing.release_run import compact
+        from hashscan.lists.publishing.releasing import compact
         from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:
@@ -254,7 +251,7 @@ class Publisher:
             UsageError: nothing is released, the root has expired, or the keys are unusable or belong to
                 another list.
         """
-        from hashscan.lists.publishing.refreshing import refresh
+        from hashscan.lists.publishing.releasing import refresh
         from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:

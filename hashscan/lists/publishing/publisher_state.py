@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.lists.durable import replace_file
-from hashscan.lists.manifest import LIST_NAME
+from hashscan.lists.storage.atomic_files import replace_file
+from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.model import ENTRY_ID_MAX
 
 STATE_NAME = "publisher.json"

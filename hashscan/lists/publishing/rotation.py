@@ -20,22 +20,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.lists import trust
-from hashscan.lists.durable import remove_leftovers, replace_file, sync_folder
-from hashscan.lists.publishing import release
+from hashscan.lists.publishing import metadata
 from hashscan.lists.publishing.keys import (
     Passphrases,
+    RootKey,
+    check_threshold,
     load_key,
+    load_root_keys,
+    make_root_keys,
     new_key,
     online_path,
     online_paths,
     read_key,
     retire,
 )
-from hashscan.lists.publishing.publication import Publication, publish
+from hashscan.lists.publishing.metadata import Publication, publish
 from hashscan.lists.publishing.publisher_state import PublisherState
-from hashscan.lists.publishing.root_keys import RootKey, check_threshold, load_root_keys, make_root_keys
-from hashscan.lists.tuf_api import Root
+from hashscan.lists.storage import trust
+from hashscan.lists.storage.atomic_files import remove_leftovers, replace_file, sync_folder
+from hashscan.lists.storage.tuf_api import Root
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -103,10 +106,10 @@ def rotate(
     count = plan.count or len(old_role.keyids)
     threshold = plan.threshold or old_role.threshold
     check_threshold(count, threshold)
-    online = [role for role in release.SIGNING_ROLES if role in roles]
+    online = [role for role in metadata.SIGNING_ROLES if role in roles]
     last_version = old.version + (2 if online else 1)
     old_signers, lost = _old_signers(state, publication, online, passphrase)
-    later = release.SIGNING_ROLES[release.SIGNING_ROLES.index(online[0]) :] if online else ()
+    later = metadata.SIGNING_ROLES[metadata.SIGNING_ROLES.index(online[0]) :] if online else ()
     signers = publication.signers([role for role in later if role not in online], state.keys, passphrase)
     old_keys = load_root_keys(plan.folders, old_role.keyids, old_role.threshold, plan.passphrases)
 
@@ -132,7 +135,7 @@ def rotate(
         root.add_key(signer.public_key, role)
     root_signers = [key.signer for key in new_keys or old_keys]
     all_signers = {id(key.signer): key.signer for key in [*old_keys, *new_keys]}
-    files = {f"{root.version}.{Root.type}.json": release.signed(root, all_signers.values())}
+    files = {f"{root.version}.{Root.type}.json": metadata.signed(root, all_signers.values())}
     if online:
         if publication.verified:
             both = {role: [*old_signers[role], new_signers[role]] for role in online}
@@ -141,7 +144,7 @@ def rotate(
         for role in online:
             for key_id in old.roles[role].keyids:
                 root.revoke_key(key_id, role)
-        files[f"{root.version}.{Root.type}.json"] = release.signed(root, root_signers)
+        files[f"{root.version}.{Root.type}.json"] = metadata.signed(root, root_signers)
     if publication.verified:
         publication.check(files)
     _write_journal(work, files)

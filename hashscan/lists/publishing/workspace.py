@@ -1,27 +1,93 @@
-"""The list owner's working folder under the lock of one process, after recovery from killed processes."""
+"""The list owner's working folder under the lock of one process: recovery, pruning and status.
+
+Importing this module imports tuf, so other modules import it on first use.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from hashscan.errors import ListTrustError, OutputError
-from hashscan.lists.columns import ColumnError
-from hashscan.lists.durable import output_errors, remove_leftovers
-from hashscan.lists.published import file_names, open_published
 from hashscan.lists.publishing import rotation
-from hashscan.lists.publishing.pending import PENDING, Pending
-from hashscan.lists.publishing.publication import Publication
+from hashscan.lists.publishing.metadata import Publication
+from hashscan.lists.publishing.next_version import PENDING, Pending, PublishedEntries
 from hashscan.lists.publishing.publisher_state import PublisherState, read_state, write_state
-from hashscan.lists.publishing.revision import PublishedEntries
-from hashscan.lists.publishing.superseded import prune
-from hashscan.lists.repository import METADATA, TARGETS, load_manifest
+from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file, sync_folder
+from hashscan.lists.storage.columns import ColumnError
+from hashscan.lists.storage.signed_list import METADATA, TARGETS, file_names, load_manifest, open_published
 from hashscan.locking import LockFile
 from hashscan.model import ListInfo
+
+SUPERSEDED_NAME = "superseded.json"
+KEPT_FOR = timedelta(days=2)
+"""Time for which a file stays after the newest version ceased to name it; a longer pull must start again."""
+_SUPERSEDED_SCHEMA = 1
+_SUPERSEDED_TIME = "%Y-%m-%dT%H:%M:%S%z"
+_ROOT = re.compile(r"\d+\.root\.json", re.ASCII)
+
+
+def prune(
+    work: Path, repository: Path, metadata: Collection[str], targets: Collection[str], now: datetime
+) -> None:
+    """Remove files that have not been named for `KEPT_FOR`; the caller holds the lock.
+
+    The time at which each file ceased to be named is stored in the working folder. For a file of unknown age
+    the time starts now.
+
+    Args:
+        work: the working folder.
+        repository: the published folder.
+        metadata: names of the metadata files of the newest version; roots stay in any case.
+        targets: names of its files in the folder of targets.
+        now: UTC.
+
+    Raises:
+        OSError: a folder can't be read or written.
+    """
+    unnamed = {f"{METADATA}/{name}" for name in _names(repository / METADATA) if not _ROOT.fullmatch(name)}
+    unnamed |= {f"{TARGETS}/{name}" for name in _names(repository / TARGETS)}
+    unnamed -= {f"{METADATA}/{name}" for name in metadata} | {f"{TARGETS}/{name}" for name in targets}
+    known = _read_superseded(work / SUPERSEDED_NAME)
+    since = {name: known.get(name, now) for name in sorted(unnamed)}
+    expired = [name for name, ceased in since.items() if now - ceased >= KEPT_FOR]
+    for name in expired:
+        (repository / name).unlink()
+        del since[name]
+    if expired:
+        sync_folder(repository / METADATA)
+        sync_folder(repository / TARGETS)
+    if since != known:
+        document = {
+            "schema": _SUPERSEDED_SCHEMA,
+            "since": {name: ceased.strftime(_SUPERSEDED_TIME) for name, ceased in since.items()},
+        }
+        replace_file(work / SUPERSEDED_NAME, json.dumps(document, indent=1).encode("ascii") + b"\n")
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_file()]
+
+
+def _read_superseded(path: Path) -> dict[str, datetime]:
+    """Read the time since when each file is not named; empty if unreadable, which only keeps files longer."""
+    try:
+        document: Any = json.loads(path.read_bytes())
+        if document["schema"] != _SUPERSEDED_SCHEMA:
+            return {}
+        return {
+            str(name): datetime.strptime(time, _SUPERSEDED_TIME) for name, time in document["since"].items()
+        }
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
 
 STAGING = ".staging"
 """Folder in the published folder for files that are not published yet, so that both are on one filesystem."""
@@ -179,3 +245,67 @@ def opened(work: Path) -> Iterator[Workspace]:
 def seconds(now: datetime | None) -> datetime:
     """Return a time for signing: UTC, in whole seconds as TUF writes them; the present if `now` is None."""
     return (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+
+
+_MANY_INCREMENTS = 100
+"""Number of increments from which compacting pays; a subscriber downloads some files for each."""
+_WITHDRAWN_SHARE = 10
+"""Compacting pays if more than one row in this many is withdrawn, since those rows are downloaded in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherStatus:
+    """The status of a list for its owner."""
+
+    published: ListInfo | None
+    """The published version; None before the first release."""
+    state: PublisherState
+    increments: int
+    """Number of parts on top of the base; compacting merges them into it."""
+    rows: int
+    """Number of published rows, including withdrawn ones: the size of a first pull."""
+    expiries: Mapping[str, datetime]
+    """Expiry of the metadata of each role; of the root only before the first release."""
+    running_out: Mapping[str, datetime]
+    """The expiries of roles that have less than a third of their validity left."""
+    keys: Mapping[str, tuple[tuple[str, ...], int]]
+    """For each role the ids of its keys, and the number of keys that must sign."""
+
+    @property
+    def compaction_pays(self) -> bool:
+        """True if there are many increments, or many withdrawn rows compared with the entries."""
+        withdrawn = self.rows - self.published.entries if self.published else 0
+        return self.increments >= _MANY_INCREMENTS or withdrawn > self.rows // _WITHDRAWN_SHARE
+
+    @property
+    def pending(self) -> int:
+        """Number of entries that wait for the next release."""
+        return self.state.waiting
+
+    @property
+    def withdrawing(self) -> int:
+        """Number of published entries that the next release withdraws."""
+        return self.state.withdrawing
+
+
+def read_folder(room: Workspace, now: datetime) -> PublisherStatus:
+    """Return the published version, the pending operations, and the expiries of signatures.
+
+    Raises:
+        ListTrustError: a published file is not what was signed.
+        OSError: a file can't be read.
+    """
+    published, expiries = room.published(now), room.publication.expiries
+    manifest = published.entries.manifest if published else None
+    return PublisherStatus(
+        published.info if published else None,
+        room.state,
+        len(manifest.parts) - 1 if manifest else 0,
+        manifest.rows().total() if manifest else 0,
+        expiries,
+        room.state.expiry.running_out(expiries, now),
+        {
+            role: (tuple(sorted(trusted.keyids)), trusted.threshold)
+            for role, trusted in room.publication.root.roles.items()
+        },
+    )

@@ -23,22 +23,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import ListTrustError
-from hashscan.lists import manifest as manifests
-from hashscan.lists.columns import ROW_DTYPE, ColumnError, column_header, id_dtype, read_blocks
-from hashscan.lists.durable import PRIVATE_FILE, sync_file
-from hashscan.lists.growing_column import GrowingColumn
-from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, ShardRows, joined_columns
-from hashscan.lists.layout import private_folder
-from hashscan.lists.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, ManifestError
 from hashscan.lists.pulling.concurrency import each_done
-from hashscan.lists.record import RecordedFile, VersionRecord, checksum, read_record, write_record
-from hashscan.lists.repository import TARGETS, content_of, load_manifest, signed_target
-from hashscan.lists.rows import check_ids
-from hashscan.lists.stored import count_entries, stored_handle, withdrawn_of
-from hashscan.lists.withdrawals import withdrawn_by_algorithm
+from hashscan.lists.storage import manifest as manifests
+from hashscan.lists.storage.atomic_files import PRIVATE_FILE, sync_file
+from hashscan.lists.storage.column_writer import GrowingColumn
+from hashscan.lists.storage.columns import (
+    ROW_DTYPE,
+    ColumnError,
+    check_ids,
+    column_header,
+    id_dtype,
+    read_blocks,
+)
+from hashscan.lists.storage.layout import private_folder
+from hashscan.lists.storage.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, ManifestError
+from hashscan.lists.storage.published_columns import withdrawn_by_algorithm
+from hashscan.lists.storage.signed_list import TARGETS, content_of, load_manifest, signed_target
+from hashscan.lists.storage.stored_version import (
+    COLUMNS,
+    JoinedColumn,
+    JoinedColumns,
+    RecordedFile,
+    ShardRows,
+    VersionRecord,
+    checksum,
+    count_entries,
+    joined_columns,
+    read_record,
+    stored_handle,
+    withdrawn_of,
+    write_record,
+)
 
 if TYPE_CHECKING:
-    from hashscan.lists.trust import SignedTarget, VerifiedMetadata
+    from hashscan.lists.storage.trust import SignedTarget, VerifiedMetadata
 
 Download = Callable[["SignedTarget", Path], None]
 """Downloads a target to a path, complete and as signed, or raises; called by several threads at once."""

@@ -1,20 +1,87 @@
-"""The subscriber's side of signed lists: stores the source of a list and pulls its newest version."""
+"""The subscriber's side of signed lists: add a list with its first root, pull and activate versions."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
-from hashscan.lists.difference import ActivationCheck
-from hashscan.lists.durable import output_errors, replace_file
-from hashscan.lists.layout import ListFolder, own_name
-from hashscan.lists.pulling.attempts import PullRecord, read_attempts, recorded
+from hashscan.lists.difference import ActivationCheck, difference_in
 from hashscan.lists.pulling.credentials import read_credentials
+from hashscan.lists.pulling.location_pull import LocationPull, Pulled, PullProgress
 from hashscan.lists.pulling.origin import Origin, OriginError, checked_origin, read_origin, write_origin
-from hashscan.lists.pulling.update import LocationPull, Pulled, PullProgress
+from hashscan.lists.pulling.pull_state import PullRecord, read_attempts, recorded
+from hashscan.lists.storage.atomic_files import output_errors, replace_file
+from hashscan.lists.storage.layout import ListFolder, own_name
+from hashscan.lists.storage.signed_list import METADATA, open_repository
+from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import ListStore
+from hashscan.model import USABLE_STATES, ListInfo
+
+_FIRST_ROOT_NAME = "1.root.json"
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def checked_fingerprint(text: str) -> str:
+    """Return a sha256 as 64 digits; the input may have colons or spaces between them.
+
+    Raises:
+        UsageError: the text is not a sha256.
+    """
+    digits = re.sub(r"[:\s]", "", text).lower().removeprefix("sha256")
+    if not _HEX.fullmatch(digits):
+        raise UsageError(
+            "the fingerprint is no sha256 in hexadecimal",
+            advice="Ask the list's owner for the sha256 of 1.root.json: 64 digits of 0-9 and a-f.",
+        )
+    return digits
+
+
+def fetch_first_root(origin: Origin, fingerprint: str) -> bytes:
+    """Return the first root of a list if its fingerprint is the expected one.
+
+    Args:
+        origin: its locations are tried in order.
+        fingerprint: sha256 of the file, received by a way that the administrator trusts.
+
+    Raises:
+        UsageError: the fingerprint is not valid, or credentials can't be read.
+        UnreachableError: no location has a root.
+        ListTrustError: roots were found, but none with this fingerprint.
+    """
+    from hashscan.lists.pulling.fetching import source_errors
+    from hashscan.lists.pulling.http_fetcher import fetcher_for
+    from hashscan.lists.storage.trust import LIMITS
+
+    wanted = checked_fingerprint(fingerprint)
+    credentials = read_credentials(origin.credentials, os.environ)
+    unreachable: list[UnreachableError] = []
+    others = []
+    for location in origin.locations:
+        address, fetcher = fetcher_for(location, origin, credentials, None)
+        try:
+            with closing(fetcher), source_errors(location, credentials.hidden):
+                root = fetcher.download_bytes(
+                    f"{address}{METADATA}/{_FIRST_ROOT_NAME}", LIMITS.root_max_length
+                )
+        except UnreachableError as error:
+            unreachable.append(error)
+            continue
+        found = hashlib.sha256(root).hexdigest()
+        if found == wanted:
+            return root
+        others.append(f"{location} has a root with the fingerprint {found}")
+    if others:
+        raise ListTrustError(
+            f"{'; '.join(others)}; not the one expected",
+            advice="Nothing was added. Compare the fingerprint with the list's owner, not with the server.",
+        )
+    raise UnreachableError("; ".join(map(str, unreachable)), advice=unreachable[0].remedy)
 
 
 def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) -> None:
@@ -33,7 +100,7 @@ def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) 
         LockedError: another process is writing this list.
         OutputError: the list can't be written.
     """
-    from hashscan.lists import trust
+    from hashscan.lists.storage import trust
 
     own_name(name)
     origin = source if isinstance(source, Origin) else checked_origin(source)
@@ -147,3 +214,118 @@ def _gravest(failures: Sequence[HashscanError]) -> HashscanError:
     forged = [failure for failure in failures if isinstance(failure, ListTrustError)]
     kind, first = (ListTrustError, forged[0]) if forged else (UnreachableError, failures[0])
     return kind("; ".join(map(str, failures)), advice=first.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """The result of an activation."""
+
+    info: ListInfo
+    """The version that is active now."""
+    previous: int | None
+    """The version that was active before; None if there was none that could be trusted."""
+
+
+def staged_info(store: ListStore, name: str) -> ListInfo | None:
+    """Return the info of the staged version; None if no version is staged.
+
+    Raises:
+        UsageError: the name is not valid.
+        OutputError: the list's folder can't be read.
+    """
+    with output_errors(f"the staged version of {name!r} can't be read"):
+        folder = store.folder(own_name(name))
+        held = folder.hold_staged()
+        if held is None:
+            return None
+        version, hold = held
+        try:
+            opened = open_repository(
+                name,
+                version,
+                folder.root.read_bytes(),
+                datetime.now(UTC),
+                thoroughness=VerificationLevel.SIZES,
+            )
+        finally:
+            hold.close()
+        return opened.info
+
+
+def activate(
+    store: ListStore, name: str, admits: ActivationCheck | None = None, *, only: int | None = None
+) -> Activated | None:
+    """Activate the staged version, after comparing all of it with what was signed.
+
+    Args:
+        store: contains the list.
+        name: name of the list.
+        admits: if given, decides first whether the version may be activated.
+        only: the version that a person has reviewed; another version stays staged.
+
+    Returns:
+        The result; None if the version was not admitted and stays staged.
+
+    Raises:
+        UsageError: no version is staged, or another one.
+        ListTrustError: the staged files are no longer what was signed; the last good version stays active.
+        LockedError: another process is writing this list.
+        OutputError: the list's folder can't be written.
+    """
+    with _staged(store, name) as folder:
+        staged, active = folder.staged(), folder.active()
+        assert staged is not None
+        now, root = datetime.now(UTC), folder.root.read_bytes()
+        opened = open_repository(name, staged, root, now)
+        if opened.handle is None:
+            raise ListTrustError(
+                f"the staged version of {name!r} can't be used: {opened.info.problem}",
+                advice="The last good version stays in use. Stage it anew: `hashscan lists pull --stage`.",
+            )
+        if only not in (None, opened.info.version):
+            raise UsageError(
+                f"version {opened.info.version} of the list {name!r} is staged, and not {only}",
+                advice=f"Look at it with `hashscan lists diff {name} --would-hit` first.",
+            )
+        before = (
+            open_repository(name, active, root, now, thoroughness=VerificationLevel.SIZES) if active else None
+        )
+        usable = before is not None and before.info.state in USABLE_STATES
+        if admits is not None:
+            sizes = VerificationLevel.SIZES  # all of it was compared just now
+            with difference_in(folder, name, from_nothing=not usable, thoroughness=sizes) as compared:
+                if not admits(compared):
+                    return None
+        folder.activate(staged)
+        folder.remove_superseded()
+        return Activated(opened.info, before.info.version if before and usable else None)
+
+
+def discard(store: ListStore, name: str) -> None:
+    """Discard the staged version; the next pull fetches again what it needs.
+
+    Raises:
+        UsageError: no version is staged.
+        LockedError: another process is writing this list.
+        OutputError: the list's folder can't be written.
+    """
+    with _staged(store, name) as folder:
+        folder.drop_staged()
+        folder.remove_superseded()
+
+
+@contextmanager
+def _staged(store: ListStore, name: str) -> Iterator[ListFolder]:
+    """Yield the folder of a list with a staged version, while holding its writer lock.
+
+    Raises:
+        UsageError: no version is staged.
+    """
+    with store.writing(own_name(name)) as folder:
+        if folder.staged() is None:
+            raise UsageError(
+                f"no version of the list {name!r} is staged",
+                advice="Stage one with `hashscan lists pull --stage`.",
+            )
+        folder.make()
+        yield folder

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TrustState, Verdict
+from hashscan.reports.page.frame import number
 from hashscan.reports.page.rows import int_or_none, table, text
-from hashscan.reports.page.text import number
-from hashscan.reports.record_lines import Record
+from hashscan.reports.records import Record
 
 _NAMED = 5
 """Number of entries that are named."""

@@ -20,14 +20,90 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from hashscan.reports.page.names import marked, marked_path
-from hashscan.reports.page.text import day, duration, format_bytes, number
+from hashscan.text import printable
 from hashscan.timefmt import readable_time
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def number(value: int) -> str:
+    """Format a count, with narrow spaces between thousands."""
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def format_bytes(value: int) -> str:
+    """Format a number of bytes in a suitable unit."""
+    if abs(value) < 1024:
+        return f"{value}\N{NO-BREAK SPACE}bytes"
+    size = float(value)
+    for unit in _UNITS:
+        size /= 1024
+        if abs(size) < 999.5 or unit == _UNITS[-1]:
+            break
+    return (
+        f"{size:.0f}\N{NO-BREAK SPACE}{unit}" if abs(size) >= 999.5 else f"{size:.3g}\N{NO-BREAK SPACE}{unit}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Format a duration in its two largest units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def day(seconds: int) -> str:
+    """Format seconds since 1970 as a day in UTC; return the number as text if it is outside the calendar."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
+
+
+_SPACES = frozenset("\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}")
+"""Spaces that our own numbers contain; in a path they must be marked."""
+
+
+def marked(name: str) -> Markup:
+    """Return a name as markup, isolated from the text direction around it; mark unprintable characters."""
+    return Markup("<bdi>{}</bdi>").format(_pieces(name, of_path=False))
+
+
+def marked_path(path: str) -> Markup:
+    """Return a path as markup like `marked`; lines break after slashes, and unusual spaces are marked."""
+    return Markup('<bdi class="path">{}</bdi>').format(_pieces(path, of_path=True))
+
+
+def _pieces(name: str, *, of_path: bool) -> Markup:
+    if name.isprintable():
+        return _escaped(name, breaks=of_path)
+    pieces: list[Markup] = []
+    for visible, characters in groupby(name, lambda c: c.isprintable() or (not of_path and c in _SPACES)):
+        if visible:
+            pieces.append(_escaped("".join(characters), breaks=of_path))
+        else:
+            pieces += (Markup('<span class="mark">{}</span>').format(printable(c)) for c in characters)
+    return Markup("").join(pieces)
+
+
+def _escaped(text: str, *, breaks: bool) -> Markup:
+    return Markup("/<wbr>").join(text.split("/")) if breaks else escape(text)
+
 
 _FRAME = Path(__file__).parent
 
@@ -46,8 +122,8 @@ class Page:
             styles: style sheets besides `frame.css`.
             scripts: scripts to run after the page is loaded, in this order.
         """
-        self._styles = [_text(_FRAME / "frame.css"), *(_text(folder / name) for name in styles)]
-        self._scripts = [_text(folder / name) for name in scripts]
+        self._styles = [_read_text(_FRAME / "frame.css"), *(_read_text(folder / name) for name in styles)]
+        self._scripts = [_read_text(folder / name) for name in scripts]
         environment = Environment(
             loader=FileSystemLoader([folder, _FRAME]),
             autoescape=True,
@@ -85,7 +161,7 @@ class Page:
         return (piece.encode("utf-8", errors="replace") for piece in pieces)
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 

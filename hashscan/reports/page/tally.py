@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from hashscan.model import Verdict
 from hashscan.reports.page.rows import Row, int_or_none, table
-from hashscan.reports.record_lines import Record
-from hashscan.reports.records import FINDINGS
+from hashscan.reports.records import FINDINGS, Record
 
 _DISTINCT = 100_000
 """Maximum distinct names that are counted separately; later ones are counted together."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hashscan.errors import UsageError
 from hashscan.secret_files import read_secret
-from hashscan.settings.cluster import ClusterSettings
+from hashscan.settings.resources import ClusterSettings
 
 if TYPE_CHECKING:
     from distributed import Security

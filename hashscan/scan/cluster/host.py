@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
 import signal
 import socket
+import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,22 +19,75 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hashscan import __version__
-from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, UnreachableError
+from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, OutputError, UnreachableError
 from hashscan.lists.store import ListStore
-from hashscan.matching.setup import WorkerSetup
+from hashscan.locking import try_flock
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.cluster.dask import require_dask, security_of
-from hashscan.scan.cluster.scratch import scratch_folder
-from hashscan.scan.throttle.load import LoadGate
-from hashscan.scan.throttle.rate_limiter import RateLimiter
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.pool import MakeWorker
+from hashscan.scan.workers.throttle import LoadGate, RateLimiter
 from hashscan.scan.workers.worker import Worker
-from hashscan.settings.cluster import ClusterSettings
-from hashscan.settings.priority import PrioritySettings
+from hashscan.settings.resources import ClusterSettings, PrioritySettings
 
 if TYPE_CHECKING:
     from distributed import Nanny, Security
+
+
+_SCRATCH_PREFIX = "hashscan-worker-"
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Create a folder for this user alone, and remove it at the end.
+
+    A process that is killed can't remove its folder, so later processes remove it. They recognise it by its
+    lock, which is released when the process ends, however it ends.
+
+    Raises:
+        OutputError: the folder can't be created.
+    """
+    place = Path(tempfile.gettempdir())
+    try:
+        _remove_abandoned(place)
+        folder, lock = _create_scratch(place)
+    except OSError as error:
+        raise OutputError(f"can't make a folder in {place}: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _create_scratch(place: Path) -> tuple[Path, int]:
+    """Create a new folder and return it with its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=place))
+        # Until it is locked, other processes may take it for abandoned.
+        with suppress(FileNotFoundError):
+            # Not inherited, otherwise the lock would last as long as the last process that was started from
+            # here.
+            lock = os.open(folder, _FOLDER_FLAGS)
+            if try_flock(lock) and os.fstat(lock).st_nlink:
+                return folder, lock
+            os.close(lock)
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Remove the folders of this user that no process has locked."""
+    for folder in place.glob(f"{_SCRATCH_PREFIX}*"):
+        # Other users' folders, symlinks, and folders that another process removes meanwhile are ignored.
+        with suppress(OSError):
+            lock = os.open(folder, _FOLDER_FLAGS)
+            try:
+                if os.fstat(lock).st_uid == os.geteuid() and try_flock(lock):
+                    shutil.rmtree(folder)
+            finally:
+                os.close(lock)
+
 
 START_SECONDS = 60.0
 CLOSE_SECONDS = 5.0

@@ -24,11 +24,11 @@ from distributed import WorkerPlugin
 
 from hashscan import __version__
 from hashscan.errors import HashscanError
-from hashscan.lists.columns import ColumnError
-from hashscan.lists.fingerprint import content_fingerprint
-from hashscan.lists.store import ListStore, OpenedLists
+from hashscan.lists.storage.columns import ColumnError
+from hashscan.lists.store import ListStore, OpenedLists, content_fingerprint
 from hashscan.model import Batch
 from hashscan.scan.cluster.messages import (
+    Answer,
     Busy,
     Defect,
     Job,
@@ -36,19 +36,19 @@ from hashscan.scan.cluster.messages import (
     Ready,
     Refused,
     Unprepared,
+    pack_answer,
     pack_greeting,
     unpack_job,
     version_of,
     with_lists,
 )
-from hashscan.scan.cluster.results import Answer, pack_answer
-from hashscan.scan.throttle.rate_limiter import RateLimiter
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.pool import MakeWorker
+from hashscan.scan.workers.throttle import RateLimiter
 from hashscan.scan.workers.wire import PackedBatch, unpack_batch
 from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import full_path
-from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
 
 if TYPE_CHECKING:
     import distributed

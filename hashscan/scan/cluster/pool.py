@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hashscan import __version__
 from hashscan.errors import NoUsableListError, UnreachableError
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, ListInfo, TrustState
-from hashscan.reports.record_lines import Record
+from hashscan.reports.records import Record
+from hashscan.scan.cluster.backlog import work_of
 from hashscan.scan.cluster.dask import require_dask, security_of
 from hashscan.scan.cluster.messages import Job, WantedList
-from hashscan.scan.cluster.work import work_of
 from hashscan.scan.workers.pool import Pool
-from hashscan.settings.cluster import ClusterSettings
+from hashscan.settings.resources import ClusterSettings
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -11,9 +11,8 @@ from typing import Any
 from hashscan.errors import OutputError
 from hashscan.matching.circuit_breaker import CircuitBreaker, owner_of
 from hashscan.model import Verdict
-from hashscan.reports.record_lines import Record, public
-from hashscan.reports.records import is_accusing
-from hashscan.settings.policy import BreakerLimits
+from hashscan.reports.records import Record, is_accusing, public
+from hashscan.settings.matching import BreakerLimits
 
 Act = Callable[[Iterable[Record]], Iterator[Record]]
 """A function that acts on findings and yields their records with the result, in the same order."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo
-from hashscan.reports.record_lines import Record
+from hashscan.reports.records import Record
 from hashscan.reports.summary import Summary
 
 

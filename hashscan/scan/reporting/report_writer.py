@@ -1,31 +1,64 @@
-"""Write the reports of a scan, from the first record to the summary."""
+"""Write the reports of a scan, from the first record, with the selection of files, to the summary; make the
+context that formats need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
+from hashscan.attribution.sites import Sites
 from hashscan.errors import HashscanError, OutputError, UsageError
-from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
+from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo, Reporter, SiteRule
 from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.conversion import convert
-from hashscan.reports.destinations import require_destination
-from hashscan.reports.record_lines import Record, public
-from hashscan.reports.records import summary_record
+from hashscan.reports.records import Record, path_bytes, public, summary_record
 from hashscan.reports.report import BARE, Report, ReportContext, require_reporter
-from hashscan.reports.sink import ReportFile
+from hashscan.reports.report_file import ReportFile, convert, require_destination
 from hashscan.reports.summary import Summary
-from hashscan.scan.reporting.context import report_context, with_digests
 from hashscan.scan.reporting.deferred_findings import Act, DeferredFindings
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_paths import ReportPaths
-from hashscan.settings.policy import BreakerLimits
+from hashscan.settings.matching import BreakerLimits
 from hashscan.settings.scan import ScanSettings
+from hashscan.state.queries.digest_lookup import FindingDigests
+
+
+def report_context(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None) -> ReportContext:
+    """Return the context of reports.
+
+    Args:
+        sites: rules that map files to public URLs.
+        reporter: the person or organisation that reports, if one is configured.
+
+    Raises:
+        UsageError: a rule can't be used.
+    """
+    compiled = Sites(sites)
+
+    def url_of(record: Record) -> str:
+        return compiled.url_of(path_bytes(record)) if "path" in record else ""
+
+    return ReportContext(url_of=url_of, reporter=reporter)
+
+
+@contextmanager
+def with_digests(context: ReportContext, state: Path | None) -> Iterator[ReportContext]:
+    """Yield the context with the digests of findings that the state folder has.
+
+    Args:
+        context: the context of reports.
+        state: the state folder; None if there is none.
+    """
+    if state is None:
+        yield context
+        return
+    with FindingDigests(state) as known:
+        yield replace(context, digests=known.of)
 
 
 @dataclass(frozen=True, slots=True)

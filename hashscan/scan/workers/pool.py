@@ -13,17 +13,14 @@ from itertools import repeat
 from types import TracebackType
 from typing import ClassVar
 
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, FileResult, Reason, StoredContentData, Verdict
-from hashscan.reports.record_lines import Record
-from hashscan.scan.throttle.background import isolate_session
-from hashscan.scan.throttle.rate_limiter import RateLimiter
+from hashscan.reports.records import Record
 from hashscan.scan.workers.decode_cache import DecodeCache
-from hashscan.scan.workers.forkserver import warm_up
-from hashscan.scan.workers.parent_death import die_with_parent
+from hashscan.scan.workers.process_setup import die_with_parent, isolate_session, warm_up
 from hashscan.scan.workers.processes import ProcessDied, Processes, ProcessStuck, TaskRefused
-from hashscan.scan.workers.stuck_owners import StuckOwners
-from hashscan.scan.workers.watchdog import StuckLimits
+from hashscan.scan.workers.throttle import RateLimiter
+from hashscan.scan.workers.watchdog import StuckLimits, StuckOwners
 from hashscan.scan.workers.wire import (
     PackedBatch,
     PackedResults,

@@ -19,21 +19,20 @@ from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind
 from hashscan.matching.evaluation import (
     LIMIT_REASONS,
+    FileTask,
     match_files,
     result_of,
     store_reply,
     take_undecodable,
 )
-from hashscan.matching.file_task import FileTask
 from hashscan.matching.matcher import Matcher
-from hashscan.matching.policy import sort_key
-from hashscan.matching.policy_rules import NO_SUBJECT, subject_of
-from hashscan.matching.setup import AUGMENTATIONS, WorkerSetup
+from hashscan.matching.policy import NO_SUBJECT, sort_key, subject_of
+from hashscan.matching.worker_setup import AUGMENTATIONS, WorkerSetup
 from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
-from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
+from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, full_path, no_rate_limit
 from hashscan.state.store.packing import to_keep

@@ -14,9 +14,8 @@ from functools import partial
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Access, Batch, Item, Reason
 from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, no_rate_limit
-from hashscan.sources.objects.received import KeptObject, PassingObject
-from hashscan.sources.objects.receiving import DownloadCancelled, Receiver
-from hashscan.sources.objects.spool import NoSpaceError, Spool
+from hashscan.sources.objects.receiver import DownloadCancelled, Receiver
+from hashscan.sources.objects.spool import KeptObject, NoSpaceError, PassingObject, Spool
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore
 
 MEMORY_FRACTION = 4

@@ -13,7 +13,9 @@ from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item, Reason
 from hashscan.sources.base import (
     Acquire,
+    Gathering,
     Listing,
+    ListingOptions,
     NonFileCounts,
     Opener,
     SkippedFile,
@@ -23,12 +25,9 @@ from hashscan.sources.base import (
     no_rate_limit,
     strip_secrets,
 )
-from hashscan.sources.gathering import Gathering
 from hashscan.sources.objects.download import ObjectOpener
-from hashscan.sources.objects.listing import list_parallel
-from hashscan.sources.objects.sifting import Sieve
+from hashscan.sources.objects.listing import Sieve, list_parallel
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore, StoredObject
-from hashscan.sources.options import ListingOptions
 
 
 @dataclass(frozen=True, slots=True)

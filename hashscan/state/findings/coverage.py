@@ -15,10 +15,10 @@ from typing import Any
 
 from hashscan.hashing.variants import VARIANTS, required_by
 from hashscan.matching.matcher import thresholds_of_lists
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, USABLE_STATES, Verdict
 from hashscan.quarantine.items import list_or_empty
-from hashscan.reports.record_lines import Record
+from hashscan.reports.records import Record
 
 MatchFields = Mapping[str, Any]
 """One match, with the fields that reports and findings use."""

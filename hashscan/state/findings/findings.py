@@ -18,8 +18,7 @@ from typing import NamedTuple
 from hashscan.matching.circuit_breaker import is_still_held
 from hashscan.model import Action, FileResult, FileStat, Verdict
 from hashscan.quarantine.items import path_of
-from hashscan.reports.record_lines import Record
-from hashscan.reports.records import FINDINGS, match_fields, standing_record
+from hashscan.reports.records import FINDINGS, Record, match_fields, standing_record
 from hashscan.state.findings.coverage import (
     FORMER,
     Coverage,
@@ -30,7 +29,7 @@ from hashscan.state.findings.coverage import (
     only_test,
     strength,
 )
-from hashscan.state.inventory.listings import wrapped
+from hashscan.state.store.listings import wrapped
 from hashscan.timefmt import format_time
 
 GONE, CHANGED, CLEARED = "gone", "changed", "cleared"

@@ -1,19 +1,72 @@
-"""Read the history of scans and findings, for programs that keep it longer than the state does."""
+"""Store how each scan began and ended, and read the history of scans and findings."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
 from hashscan.errors import OutputError
+from hashscan.reports.records import Record
 from hashscan.state.store.database import FILE, FOLDER, FORMAT, NewerStateError, checked_row
+
+
+def begin_account(database: sqlite3.Connection, scan: int, begun: Record) -> None:
+    """Store how a scan began.
+
+    Args:
+        database: of the state.
+        scan: number of the scan.
+        begun: the first record of its report.
+    """
+    part = begun.get("shard")
+    database.execute(
+        "UPDATE sweeps SET uuid=?, known=?, shard=?, targets=?, lists=? WHERE id=?",
+        (
+            begun["uuid"],
+            int(begun.get("known", False)),
+            "" if part is None else f"{part['index']}/{part['count']}",
+            json.dumps(begun["targets"]),
+            json.dumps([{key: info.get(key) for key in _OF_LISTS} for info in begun["lists"]]),
+            scan,
+        ),
+    )
+
+
+_OF_LISTS = ("name", "state", "version", "entries", "expires")
+
+
+def conclude_account(
+    database: sqlite3.Connection, scan: int, summary: Record, exit_code: int, incomplete: Sequence[str]
+) -> None:
+    """Store how a scan ended.
+
+    Args:
+        database: of the state.
+        scan: number of the scan.
+        summary: the counts of its report.
+        exit_code: of its command.
+        incomplete: reasons why it is incomplete, as text.
+    """
+    database.execute(
+        "UPDATE sweeps SET exit_code=?, verdicts=?, incomplete=?, files=?, bytes=? WHERE id=?",
+        (
+            exit_code,
+            json.dumps(summary["verdicts"]),
+            json.dumps(list(incomplete)),
+            summary["files"],
+            summary["bytes"],
+            scan,
+        ),
+    )
+
 
 _BUSY_MS = 30_000
 _FLOCK = "hhqqi"

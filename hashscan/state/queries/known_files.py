@@ -8,8 +8,8 @@ from itertools import chain
 from typing import Any
 
 from hashscan.sources.base import full_path
-from hashscan.sources.beneath import stat_absolute
-from hashscan.state.inventory.listings import Listing, from_bytes, joined, wrapped
+from hashscan.sources.filesystem.safe_open import stat_absolute
+from hashscan.state.store.listings import Listing, from_bytes, joined, wrapped
 from hashscan.state.store.reading import StateReader
 
 THERE, CHANGED, GONE, UNKNOWN = "there", "changed", "gone", "unknown"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hashscan.state.inventory.listings import from_bytes
+from hashscan.state.store.listings import from_bytes
 from hashscan.state.store.reading import StateReader
 
 

@@ -17,23 +17,22 @@ from numpy.typing import NDArray
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.matching.matcher import Matcher
-from hashscan.matching.policy_rules import Subject
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.policy import Subject
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import FileResult, FileStat, Item, Verdict
-from hashscan.reports.record_lines import Record
-from hashscan.reports.records import FINDINGS
+from hashscan.reports.records import FINDINGS, Record
 from hashscan.reports.summary import Summary
 from hashscan.sources.base import full_path
-from hashscan.state.cached_results import known_result_of
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import UNKNOWN_STAT, Findings, OpenFinding, open_finding_record
-from hashscan.state.inventory.listings import Listing, from_bytes, joined
-from hashscan.state.inventory.object_rows import KnownObject, ObjectRows
+from hashscan.state.findings.history import begin_account, conclude_account
+from hashscan.state.queries.cached_results import known_result_of
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import HIT, LOW, QUIET, STALE, Contents
 from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
+from hashscan.state.store.listings import Listing, from_bytes, joined
+from hashscan.state.store.object_rows import KnownObject, ObjectRows
 from hashscan.state.store.profile import profile_of
-from hashscan.state.store.scan_accounts import begin_account, conclude_account
 
 _NOBODY = 0
 """Placeholder for attributes that a listing doesn't hold."""

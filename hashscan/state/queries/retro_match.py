@@ -12,16 +12,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.columns import ColumnFiles, ListHandle
-from hashscan.matching.file_task import FileTask
+from hashscan.lists.storage.columns import ColumnFiles, ListHandle
+from hashscan.matching.evaluation import FileTask
 from hashscan.matching.matcher import Matcher, has_tight_threshold, thresholds_of_lists
 from hashscan.model import ALGORITHMS, FileStat, Item
-from hashscan.state.cached_results import file_task_of
+from hashscan.state.queries.cached_results import file_task_of
 from hashscan.state.store.contents import OPAQUE, Contents
 from hashscan.state.store.profile import meaning_of
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
-from hashscan.state.store.unpacking import Beyond, Block, Unpacked, blocks_of
-from hashscan.state.store.unpacking_loops import Rows
+from hashscan.state.store.unpacking import Beyond, Block, Rows, Unpacked, blocks_of
 
 _BLOCK = 1 << 16
 _MANY = 10_000

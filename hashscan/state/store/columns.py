@@ -1,13 +1,17 @@
-"""Store rows of one width in an append-only file."""
+"""Store rows of one width in an append-only file; read and search it while another process appends."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hashscan.lists.index.kernel import best_kernel, words_of
+from hashscan.lists.index.strategies import Hamming
 
 _MODE = 0o600
 _FLUSH_BYTES = 1 << 20
@@ -81,3 +85,145 @@ class AppendedColumn:
     def close(self) -> None:
         """Close the file; what was not flushed is lost."""
         os.close(self._descriptor)
+
+
+_BLOCK_BYTES = 1 << 20
+"""Bytes read at a time: a block stays in a core's cache while it is searched."""
+_KEY = 8
+_FEW = 64
+"""Up to so many digests are compared one by one in every block; for more of them an index is built first."""
+_TABLE_BITS = 20
+
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Indices of the digests sought, rows, and distances; each of shape (hits,)."""
+
+
+class ReadColumn:
+    """A read-only view of a column's committed rows.
+
+    Raises:
+        DamagedColumnError: it is shorter than what was committed.
+        OSError: it can't be read.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], rows: int) -> None:
+        """Open the file, unless the column has no rows and so may not exist yet."""
+        self.path = path
+        self.dtype = dtype
+        self.rows = rows
+        self._descriptor = -1
+        if rows:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            size = os.fstat(self._descriptor).st_size
+            if size < rows * dtype.itemsize:
+                self.close()
+                raise DamagedColumnError(f"{path.name} has {size // dtype.itemsize} rows of {rows}")
+
+    def read(self, start: int, count: int) -> NDArray[Any]:
+        """Return up to `count` rows; fewer at the end of the column."""
+        count = max(0, min(count, self.rows - start)) if start >= 0 else 0
+        data = bytearray(count * self.dtype.itemsize)
+        self._fill(memoryview(data), start)
+        return np.frombuffer(data, self.dtype)
+
+    def _fill(self, buffer: memoryview, start: int) -> None:
+        at, offset = 0, start * self.dtype.itemsize
+        while at < len(buffer):
+            more = os.preadv(self._descriptor, [buffer[at:]], offset + at)
+            if not more:
+                raise DamagedColumnError(f"{self.path.name} has become shorter")
+            at += more
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yield blocks of rows as bytes, shape (rows, bytes of a row), with the number of their first row.
+
+        A block is valid until the next one.
+        """
+        size = self.dtype.itemsize
+        step = max(1, _BLOCK_BYTES // size)
+        # With eight spare bytes, so that the last row has a whole key, too.
+        memory = bytearray(step * size + _KEY)
+        for start in range(0, self.rows, step):
+            count = min(step, self.rows - start)
+            self._fill(memoryview(memory)[: count * size], start)
+            yield start, np.frombuffer(memory, np.uint8, count * size).reshape(count, size)
+
+    def equal(self, values: NDArray[np.uint8]) -> Pairs:
+        """Return all rows that are equal to one of the values.
+
+        Args:
+            values: shape (n, bytes of a row).
+        """
+        keys = _keys(np.ascontiguousarray(values))
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        table = np.zeros(1 << _TABLE_BITS, bool)
+        low = np.uint64((1 << _TABLE_BITS) - 1)
+        table[(keys & low).astype(np.int64)] = True
+        found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        for start, block in self.blocks():
+            asked = _keys(block)
+            if len(keys) == 1:
+                some = np.flatnonzero(asked == keys[0])
+            else:
+                some = np.flatnonzero(table[(asked & low).astype(np.int64)])
+            if not some.size:
+                continue
+            first = np.searchsorted(ordered, asked[some], "left")
+            counts = np.searchsorted(ordered, asked[some], "right") - first
+            rows = np.repeat(some, counts)
+            places = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(rows))
+            numbers = order[places]
+            same = (block[rows] == values[numbers]).all(axis=1)
+            found.append((numbers[same], start + rows[same]))
+        numbers, rows = _joined(found)
+        return numbers, rows, np.zeros(len(rows), np.int64)
+
+    def near(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Pairs:
+        """Return exactly the rows within the threshold of one of the values.
+
+        Args:
+            values: shape (n, bytes of a row).
+            thresholds: bits, shape (n,).
+        """
+        values = np.ascontiguousarray(values)
+        found: list[Pairs] = []
+        if len(values) <= _FEW:
+            kernel, queries = best_kernel(), words_of(values)
+            for start, block in self.blocks():
+                numbers, rows, distances = kernel.scan(words_of(block), queries, thresholds)
+                found.append((numbers, start + rows, distances))
+        else:
+            found.extend(self._near_many(values, thresholds))
+        numbers, rows, distances = (
+            np.concatenate([part[place] for part in found]) if found else np.zeros(0, np.int64)
+            for place in range(3)
+        )
+        return numbers, rows, distances
+
+    def _near_many(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Iterator[Pairs]:
+        segment = Hamming().eager(values)
+        widest = int(thresholds.max())
+        for start, block in self.blocks():
+            rows, numbers, distances = segment.query(block, np.full(len(block), widest, np.int64))
+            near = distances <= thresholds[numbers]
+            yield numbers[near], start + rows[near], distances[near]
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _keys(values: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return the first eight bytes of each row as one number, shape (n,); no copy."""
+    return np.ndarray((len(values),), "<u8", values, strides=(values.strides[0],))
+
+
+def _joined(
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.concatenate([numbers for numbers, _ in found]), np.concatenate([rows for _, rows in found])

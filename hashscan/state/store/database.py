@@ -13,8 +13,8 @@ from types import UnionType
 from typing import Any
 
 from hashscan.errors import OutputError
-from hashscan.state.inventory.filesystems import NETWORK_TYPES, type_of
 from hashscan.state.store.columns import DamagedColumnError
+from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 
 FORMAT = 2
 """Version of the format; raised whenever an older hashscan could misunderstand what is stored."""

@@ -14,7 +14,7 @@ from typing import Any
 from hashscan import __version__
 from hashscan.hashing.formats import FORMATS, installed_extras
 from hashscan.hashing.variants import RENDERING_VERSION
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS
 from hashscan.sandbox.client import SandboxOptions
 

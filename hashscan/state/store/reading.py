@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hashscan.errors import OutputError
-from hashscan.state.store.columns import DamagedColumnError
+from hashscan.state.store.columns import DamagedColumnError, ReadColumn
 from hashscan.state.store.database import (
     FILE,
     FOLDER,
@@ -22,7 +22,6 @@ from hashscan.state.store.database import (
     checked_row,
     means_damage,
 )
-from hashscan.state.store.read_column import ReadColumn
 from hashscan.state.store.stored_contents import DTYPES, StoredContents, columns_folder, prefix_of
 
 _ATTEMPTS = 5

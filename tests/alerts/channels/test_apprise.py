@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from hashscan.alerts.alert import Alert, Kind
 from hashscan.alerts.channels.apprise import AppriseChannel, redact, secrets_of
-from hashscan.alerts.channels.bounded_program import ProgramResult
-from hashscan.alerts.channels.channel import DeliveryError
+from hashscan.alerts.channels.base import DeliveryError, ProgramResult
 from hashscan.errors import UsageError
 from tests.alerts.services import PATH_TOKEN, TOKEN, webhook
 

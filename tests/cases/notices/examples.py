@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hashscan.cases.notices.base import Notice
+from hashscan.cases.notices.reader import Notice
 
 SHA256 = "ab" * 32
 CAME = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.cases.notices.base import Notice, NoticeError
-from hashscan.cases.notices.reader import NOTICE_FORMATS, read_notices
+from hashscan.cases.notices.reader import NOTICE_FORMATS, Notice, NoticeError, read_notices
 from hashscan.model import CATEGORIES
-
-from .examples import EXAMPLES
+from tests.cases.notices.examples import EXAMPLES
 
 GOOD = [(name, data, notices) for name, examples in EXAMPLES.items() for data, notices in examples.good]
 BAD = [(name, data, words) for name, examples in EXAMPLES.items() for data, words in examples.bad]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, date, datetime
 
-from hashscan.cases.statistics.counting import Statistics, count
-from hashscan.cases.statistics.events import (
+from hashscan.cases.statistics.counting import (
     CaseFact,
     Custody,
     CustodyFact,
@@ -14,6 +13,8 @@ from hashscan.cases.statistics.events import (
     FindingVerdict,
     Outcome,
     ScanFact,
+    Statistics,
+    count,
 )
 from hashscan.cases.statistics.periods import Unit, periods
 

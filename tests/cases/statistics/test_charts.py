@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.cases.statistics import web_page
-from hashscan.cases.statistics.charts import SHAPES, Series, guide_values, lay_out, short
+from hashscan.cases.statistics.web_page import SHAPES, Series, guide_values, lay_out, short_number
 from hashscan.reports.page.frame import Page
 
 HOSTILE = '</svg><script>alert(1)</script><img src=x onerror="alert(2)">&amp;'
@@ -110,7 +110,7 @@ def test_guides_are_few_round_and_reach_the_highest(highest: float) -> None:
     assert 2 <= len(values) <= 5
     assert len({after - before for before, after in itertools.pairwise(values)}) == 1
     assert str(values[1]).rstrip("0") in {"1", "2", "5"}
-    assert all(len(short(value)) <= 7 for value in values)
+    assert all(len(short_number(value)) <= 7 for value in values)
 
 
 @settings(max_examples=25)

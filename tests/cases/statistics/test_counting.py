@@ -1,27 +1,35 @@
-"""The numbers of periods, against a count by hand and against a slow model."""
+"""Tests of cases.statistics.counting."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.cases.statistics.counting import Removal, Statistics, count, percentile
-from hashscan.cases.statistics.events import (
+from hashscan.cases.queries import Case
+from hashscan.cases.statistics.counting import (
     CaseFact,
     Custody,
     CustodyFact,
     Facts,
     FindingVerdict,
     Outcome,
+    Removal,
+    RemovalMonth,
     ScanFact,
+    Statistics,
+    count,
+    percentile,
+    removal_by_month,
 )
 from hashscan.cases.statistics.periods import Period, Unit, periods
 from hashscan.cases.statistics.writer import csv_lines, json_text
+from tests.cases.test_presence_check import case_of
 
 HOUR, DAY = 3600, 86400
 START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
@@ -196,3 +204,31 @@ def adds_up(made: Statistics, unit: Unit) -> None:
             assert sum(int(row[column]) for row in rows) == value
             parts = [p[key][name] if isinstance(total, dict) else p[key] for p in written["periods"]]
             assert sum(parts) == value
+
+
+JANUARY = 1_798_761_600
+"""The first second of 2027, UTC."""
+
+
+def removed(hours: float, at: int = JANUARY, *, allowed: float | None = 24.0) -> Case:
+    found = at - int(hours * 3600)
+    due = None if allowed is None else found + int(allowed * 3600)
+    return replace(case_of(b"/x"), found=found, began=found, removed=at, due=due)
+
+
+def test_median_and_ninetieth_by_the_month_of_removal() -> None:
+    cases = [removed(hours, JANUARY + 60) for hours in (1, 2, 3, 4, 5, 6, 7, 8, 9, 100)]
+    assert list(removal_by_month([removed(30, JANUARY - 1), *cases])) == [
+        RemovalMonth("2026-12", 1, 0, 1, 30.0, 30.0),
+        RemovalMonth("2027-01", 10, 9, 1, 5.5, 9.0),
+    ]
+
+
+def test_what_has_no_clock_is_neither_in_time_nor_late() -> None:
+    assert list(removal_by_month([removed(30, allowed=None)])) == [
+        RemovalMonth("2027-01", 1, 0, 0, 30.0, 30.0)
+    ]
+
+
+def test_of_nothing_there_is_nothing() -> None:
+    assert list(removal_by_month([])) == []

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.statistics.counting import count
-from hashscan.cases.statistics.events import Custody, FindingVerdict, Outcome
+from hashscan.cases.statistics.counting import Custody, FindingVerdict, Outcome, count
 from hashscan.cases.statistics.periods import Unit, periods
 from hashscan.cases.statistics.reader import begun, facts_of
-from hashscan.settings.cases import CaseSettings
+from hashscan.settings.cases_and_alerts import CaseSettings
 from tests.cases.statistics.made import DAY, START
 
 CLOCK = DeadlineCalculator(CaseSettings(deadline=DAY, deadlines={"A1": DAY / 2}))

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.cli.config.catalogue import Catalogue, Command
-from hashscan.cli.config.check import context_of, in_order, mistakes_in, refusal_of, unknown_variables
 from hashscan.cli.config.effective import MASK, ValueSources, as_toml
-from hashscan.cli.config.file import SettingsFile, TablesParam, wrong_kind
+from hashscan.cli.config.settings_file import Catalogue, Command, SettingsFile, TablesParam, wrong_kind
 from hashscan.cli.config.template import template
+from hashscan.cli.config.validation import context_of, in_order, mistakes_in, refusal_of, unknown_variables
 from hashscan.cli.main import cli
 from hashscan.cli.options.base import HashscanCommand, settings_of
-from hashscan.settings.key_lines import key_lines
+from hashscan.settings.file import key_lines
 from tests.cli.conftest import Run
 
 CATALOGUE = Catalogue.of(click.Context(cli))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from hashscan.cli.config.catalogue import Catalogue
+from hashscan.cli.config.settings_file import Catalogue
 from hashscan.cli.main import COMMANDS, SECTIONS, cli
 from hashscan.cli.options.base import HashscanCommand
 from hashscan.cli.output.manual_page import manual

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hashscan.scan.canary import make_test_picture
+from hashscan.scan.selftest import make_test_picture
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
 from tests.waiting import until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hashscan.lists.canary import canary_entries
+from hashscan.lists.entries import canary_entries
 from hashscan.model import Entry
 from hashscan.scan.lock import ScanLock
 from tests.cli.conftest import Run

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.cli.output import progress
-from hashscan.cli.output.pull_progress import PullProgress
+from hashscan.cli.output.progress import PullProgress
 from tests.cli.commands.test_lists import published, released, root  # noqa: F401 - fixtures
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.web import WebServer, serving

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from hashscan.lists.base import ListFormat
+from hashscan.lists.formats.base import ListFormat
 from hashscan.model import CATEGORIES, Entry
 from hashscan.registry import LIST_FORMATS
 

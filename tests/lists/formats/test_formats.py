@@ -13,16 +13,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import ListFormatError
-from hashscan.lists.base import derived_id
-from hashscan.lists.export import export_list
+from hashscan.lists.entries import export_list
+from hashscan.lists.formats.base import derived_id
 from hashscan.lists.store import ListStore
 from hashscan.matching.policy import judge
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, Match, Verdict
 from hashscan.registry import LIST_FORMATS, LIST_WRITERS
-
-from ..builders import NOW, some_entries
-from .examples import EXAMPLES, IMAGE, MD5, MEDIUM, NCMEC, SHA256, VICS
-from .reading import new, read
+from tests.lists.builders import NOW, some_entries
+from tests.lists.formats.examples import EXAMPLES, IMAGE, MD5, MEDIUM, NCMEC, SHA256, VICS
+from tests.lists.formats.reading import new, read
 
 GOOD = [(name, text, kinds) for name, examples in EXAMPLES.items() for text, kinds in examples.good]
 BAD = [(name, text, place) for name, examples in EXAMPLES.items() for text, place in examples.bad]

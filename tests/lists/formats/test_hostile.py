@@ -19,9 +19,8 @@ import pytest
 from hashscan.errors import ListFormatError
 from hashscan.lists.store import ListStore
 from hashscan.registry import LIST_FORMATS
-
-from .examples import EXAMPLES, MD5
-from .reading import new, read
+from tests.lists.formats.examples import EXAMPLES, MD5
+from tests.lists.formats.reading import new, read
 
 MIB = 1 << 20
 

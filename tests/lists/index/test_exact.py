@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.lists.index.base import DamagedIndexError
-from hashscan.lists.index.exact import Exact
-
-from .build import CLUSTERS, brute_force, tuples, values_of
+from hashscan.lists.index.strategies import Exact
+from tests.lists.index.build import CLUSTERS, brute_force, tuples, values_of
 
 
 @given(

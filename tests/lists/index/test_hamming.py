@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashscan.lists.index.base import DamagedIndexError
-from hashscan.lists.index.chunks import Chunks
-from hashscan.lists.index.hamming import Hamming
 from hashscan.lists.index.kernel import ChunkTables, Kernel, words_of
-
-from .build import CLUSTERS, KERNELS, brute_force, tuples, values_of
+from hashscan.lists.index.multi_index import Chunks
+from hashscan.lists.index.strategies import Hamming
+from tests.lists.index.build import CLUSTERS, KERNELS, brute_force, tuples, values_of
 
 THRESHOLDS = (0, 1, 31, 52, 64, 128, 256)
 

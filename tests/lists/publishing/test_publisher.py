@@ -9,14 +9,13 @@ import pytest
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from hashscan.errors import ListFormatError, ListTrustError, LockedError, OutputError, UsageError
-from hashscan.lists.formats.csv import CsvFormat
+from hashscan.lists.formats.csv_and_ndjson import CsvFormat
 from hashscan.lists.publishing.keys import make_online_keys
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.publishing.publisher_state import Expiry
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Entry, TrustState
+from tests.lists.builders import CANARIES, NOW, Owner, as_csv, some_entries, tree
 from tests.test_locking import holder
-
-from ..builders import CANARIES, NOW, Owner, as_csv, some_entries, tree
 
 
 def test_what_is_added_is_released(owner: Owner) -> None:

@@ -12,15 +12,14 @@ import pytest
 from tuf.api.metadata import Metadata, Root
 
 from hashscan.errors import ListTrustError, OutputError, UsageError
-from hashscan.lists.published import open_published
 from hashscan.lists.publishing.keys import Passphrases, read_key
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.pulling import client
+from hashscan.lists.storage.signed_list import open_published
 from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
+from tests.lists.builders import CANARIES, NOW, Owner, some_entries, tree
 from tests.web import WebServer, send
-
-from ..builders import CANARIES, NOW, Owner, some_entries, tree
 
 EVERY = ("root", "targets", "snapshot", "timestamp")
 

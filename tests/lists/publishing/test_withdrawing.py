@@ -12,20 +12,18 @@ import numpy as np
 import pytest
 
 from hashscan.errors import ListFormatError, OutputError, UsageError
-from hashscan.lists import trust
-from hashscan.lists.canary import canary_entries
-from hashscan.lists.index.lists import CompiledIndex
-from hashscan.lists.manifest import Manifest
-from hashscan.lists.publishing import publisher_status, release_run
-from hashscan.lists.publishing.pending import Pending
-from hashscan.lists.publishing.revision import PublishedEntries, write_increment
+from hashscan.lists.entries import canary_entries
+from hashscan.lists.index.compiled_index import CompiledIndex
+from hashscan.lists.publishing import releasing, workspace
+from hashscan.lists.publishing.next_version import Pending, PublishedEntries, write_increment
 from hashscan.lists.pulling import client
-from hashscan.lists.shards import write_part
+from hashscan.lists.storage import trust
+from hashscan.lists.storage.manifest import Manifest
+from hashscan.lists.storage.published_columns import write_part
 from hashscan.lists.store import ListStore
 from hashscan.model import CATEGORIES, Entry, TrustState
-
-from ..builders import CANARIES, NOW, Owner, some_entries, tree
-from ..conftest import WebServer
+from tests.lists.builders import CANARIES, NOW, Owner, some_entries, tree
+from tests.lists.conftest import WebServer
 
 
 def numbers(owner: Owner) -> list[int]:
@@ -236,8 +234,8 @@ def test_an_increment_adds_only_its_own_files(owner: Owner) -> None:
 
 
 def test_more_increments_than_can_be_read_are_refused(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release_run, "PARTS_MAX", 2)
-    monkeypatch.setattr(publisher_status, "_MANY_INCREMENTS", 1)
+    monkeypatch.setattr(releasing, "PARTS_MAX", 2)
+    monkeypatch.setattr(workspace, "_MANY_INCREMENTS", 1)
     owner.release(some_entries(2))
     owner.release(some_entries(2, start=2))
     owner.publisher.add(some_entries(2, start=4), "more")

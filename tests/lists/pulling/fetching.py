@@ -8,8 +8,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 
 from hashscan.lists.pulling.credentials import Credentials
+from hashscan.lists.pulling.http_fetcher import HttpFetcher
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.pulling.web import HttpFetcher
 from tests.web import send
 
 TOKEN = Credentials("Bearer a-secret-token", secrets=("a-secret-token",))

@@ -24,15 +24,14 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hashscan.lists.export import entries_of_list
-from hashscan.lists.index import lists
+from hashscan.lists.entries import entries_of_list
+from hashscan.lists.index import compiled_index
 from hashscan.lists.pulling import client
-from hashscan.lists.record import VerificationLevel
+from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, TrustState
-
-from ..builders import tree
-from ..dying import die_at, say
+from tests.lists.builders import tree
+from tests.lists.dying import die_at, say
 
 NAME = "mine"
 
@@ -122,7 +121,7 @@ def anytime(folder: Path, times: int) -> None:
 def main() -> None:
     mode, folder = sys.argv[1], Path(sys.argv[2])
     os.fsync = lambda descriptor: None  # type: ignore[assignment]
-    lists.SMALL = 1
+    compiled_index.SMALL = 1
     is_new(folder)  # imports what is imported on first use
     if mode == "everywhere":
         everywhere(folder)

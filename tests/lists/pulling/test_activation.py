@@ -8,15 +8,14 @@ import pytest
 from hashscan.errors import ListTrustError, LockedError, UnreachableError, UsageError
 from hashscan.lists.difference import Difference
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.activation import activate, discard, staged_info
+from hashscan.lists.pulling.client import activate, discard, staged_info
 from hashscan.lists.store import ListStore
 from hashscan.locking import ReadLock
 from hashscan.model import TrustState
+from tests.lists.builders import CANARIES, Owner, some_entries
+from tests.lists.pulling.test_client import info
 from tests.test_locking import holder
 from tests.web import WebServer, refuse
-
-from ..builders import CANARIES, Owner, some_entries
-from .test_client import info
 
 
 @pytest.fixture

@@ -15,33 +15,31 @@ import numpy as np
 import pytest
 
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError
-from hashscan.lists import manifest as manifests
-from hashscan.lists import shards, trust
-from hashscan.lists.export import entries_of_list
-from hashscan.lists.index import CompiledIndex, lists
-from hashscan.lists.joined import JoinedColumn
-from hashscan.lists.manifest import Manifest, Part, Withdrawal
+from hashscan.lists.entries import entries_of_list
+from hashscan.lists.index import CompiledIndex, compiled_index
 from hashscan.lists.pulling import assembly, client
 from hashscan.lists.pulling.assembly import assemble
 from hashscan.lists.pulling.concurrency import AT_ONCE
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.record import VerificationLevel
-from hashscan.lists.repository import read_metadata
+from hashscan.lists.storage import manifest as manifests
+from hashscan.lists.storage import published_columns, trust
+from hashscan.lists.storage.manifest import Manifest, Part, Withdrawal
+from hashscan.lists.storage.signed_list import read_metadata
+from hashscan.lists.storage.stored_version import JoinedColumn, VerificationLevel
+from hashscan.lists.storage.trust import SignedTarget
 from hashscan.lists.store import ListStore
-from hashscan.lists.trust import SignedTarget
 from hashscan.model import CATEGORIES, Entry, ListInfo, TrustState
+from tests.lists.builders import NOW, Owner, some_entries, tree
+from tests.lists.conftest import WebServer
+from tests.lists.parts import PartwiseOwner
 from tests.web import send, serving
-
-from ..builders import NOW, Owner, some_entries, tree
-from ..conftest import WebServer
-from ..parts import PartwiseOwner
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of a few rows, and an index for every algorithm."""
-    monkeypatch.setattr(shards, "SHARD_SIZE", 150)
-    monkeypatch.setattr(lists, "SMALL", 1)
+    monkeypatch.setattr(published_columns, "SHARD_SIZE", 150)
+    monkeypatch.setattr(compiled_index, "SMALL", 1)
 
 
 @pytest.fixture
@@ -489,8 +487,8 @@ def test_signed_nonsense_in_an_increment_is_refused(
 def test_a_shard_too_long_is_refused_unread(
     subscribed: ListStore, partwise: PartwiseOwner, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hashscan.lists.repository.SHARD_MAX", 500)
-    monkeypatch.setattr(shards, "SHARD_SIZE", 10_000)
+    monkeypatch.setattr("hashscan.lists.storage.signed_list.SHARD_MAX", 500)
+    monkeypatch.setattr(published_columns, "SHARD_SIZE", 10_000)
     partwise.release(some_entries(20, start=30, algorithms=["pdq"]))
     stays(subscribed, ListTrustError, "no column of the shape")
     assert targets_asked(web) == {"manifest.json"}

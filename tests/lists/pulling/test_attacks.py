@@ -18,20 +18,19 @@ from securesystemslib.signer import CryptoSigner, Signer
 from tuf.api.metadata import Metadata, Root, Targets
 
 from hashscan.errors import HashscanError, ListTrustError, UnreachableError
-from hashscan.lists.publishing import release
+from hashscan.lists.publishing import metadata
 from hashscan.lists.publishing.keys import load_key, read_key
 from hashscan.lists.publishing.publisher_state import Expiry
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.attempts import read_attempts
 from hashscan.lists.pulling.credentials import CredentialSources
 from hashscan.lists.pulling.origin import Origin
+from hashscan.lists.pulling.pull_state import read_attempts
 from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
 from tests.certificates import Authority
+from tests.lists.builders import CANARIES, NOW, Owner, some_entries
+from tests.lists.pulling.test_client import info
 from tests.web import WebServer, refuse, send, serving
-
-from ..builders import CANARIES, NOW, Owner, some_entries
-from .test_client import info
 
 CHECKOUT = Path(__file__).parents[3]
 SIGNED_LONG = Expiry(root=3650, targets=3650, snapshot=3650, timestamp=3650)
@@ -77,11 +76,11 @@ def republish(
     latest = max(owner.metadata.glob("*.targets.json"), key=lambda path: path.stat().st_mtime_ns)
     targets = Metadata[Targets].from_bytes(latest.read_bytes()).signed.targets
     keys: dict[str, Signer] = {
-        role: load_key(owner.folder / "keys", role, None) for role in release.SIGNING_ROLES
+        role: load_key(owner.folder / "keys", role, None) for role in metadata.SIGNING_ROLES
     }
     using = {role: [signer] for role, signer in {**keys, **(signers or {})}.items()}
-    before = dict.fromkeys(release.SIGNING_ROLES, number - 1)
-    for name, data in release.signed_release(targets, before, using, expiry, now).items():
+    before = dict.fromkeys(metadata.SIGNING_ROLES, number - 1)
+    for name, data in metadata.signed_release(targets, before, using, expiry, now).items():
         (owner.metadata / name).write_bytes(data)
 
 
@@ -101,13 +100,13 @@ def stranger() -> CryptoSigner:
 # ---- keys and signatures
 
 
-@pytest.mark.parametrize("role", release.SIGNING_ROLES)
+@pytest.mark.parametrize("role", metadata.SIGNING_ROLES)
 def test_the_wrong_key(subscribed: ListStore, owner: Owner, role: str) -> None:
     republish(owner, 2, signers={role: stranger()})
     refused(subscribed, ListTrustError, f"{role} was signed by 0/1 keys")
 
 
-@pytest.mark.parametrize("role", release.SIGNING_ROLES)
+@pytest.mark.parametrize("role", metadata.SIGNING_ROLES)
 def test_too_few_signatures(subscribed: ListStore, owner: Owner, role: str) -> None:
     def demand_two(root: Root) -> None:
         root.add_key(stranger().public_key, role)

@@ -20,18 +20,17 @@ from hashscan.errors import (
     UnreachableError,
     UsageError,
 )
-from hashscan.lists import manifest as manifests
-from hashscan.lists.manifest import Manifest, Part, PartColumns, Shard
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling import web as web_fetcher
+from hashscan.lists.pulling import http_fetcher as web_fetcher
 from hashscan.lists.pulling.origin import Origin
+from hashscan.lists.storage import manifest as manifests
+from hashscan.lists.storage.manifest import Manifest, Part, PartColumns, Shard
 from hashscan.lists.store import ListStore
 from hashscan.model import CATEGORIES, ListInfo, TrustState
+from tests.lists.builders import CANARIES, NOW, Owner, some_entries, tree
+from tests.lists.storage.test_trust import rotate_root
 from tests.test_locking import holder
 from tests.web import WebServer, send
-
-from ..builders import CANARIES, NOW, Owner, some_entries, tree
-from ..test_trust import rotate_root
 
 
 def info(store: ListStore, name: str = "mine") -> ListInfo:

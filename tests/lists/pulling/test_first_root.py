@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import ListTrustError, UnreachableError, UsageError
-from hashscan.lists.pulling.first_root import checked_fingerprint, fetch_first_root
+from hashscan.lists.pulling.client import checked_fingerprint, fetch_first_root
 from hashscan.lists.pulling.origin import Origin
+from tests.lists.builders import Owner
 from tests.web import WebServer, refuse, send, serving
-
-from ..builders import Owner
 
 NOBODY = "http://127.0.0.1:9/"
 

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists import shards
-from hashscan.lists.index import lists
+from hashscan.lists.index import compiled_index
 from hashscan.lists.pulling import client
+from hashscan.lists.storage import published_columns
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry
-
-from ..builders import Owner, some_entries
-from ..parts import PartwiseOwner
-from .pulls import NAME, written
+from tests.lists.builders import Owner, some_entries
+from tests.lists.parts import PartwiseOwner
+from tests.lists.pulling.pulls import NAME, written
 
 CHECKOUT = Path(__file__).parents[3]
 KINDS = ("first", "increment", "second increment", "new base")
@@ -29,8 +28,8 @@ def of_two_algorithms(start: int, count: int) -> list[Entry]:
 
 def prepared(folder: Path, kind: str, scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subscriber with the old version in use, if there is one, and an owner who has published the new."""
-    monkeypatch.setattr(shards, "SHARD_SIZE", 180 * scale)
-    monkeypatch.setattr(lists, "SMALL", 1)
+    monkeypatch.setattr(published_columns, "SHARD_SIZE", 180 * scale)
+    monkeypatch.setattr(compiled_index, "SMALL", 1)
     partwise = PartwiseOwner(Owner.begin(folder / "owner"))
     old: list[str] = []
 

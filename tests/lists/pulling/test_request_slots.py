@@ -6,7 +6,7 @@ import time
 import pytest
 from tuf.api.exceptions import DownloadError
 
-from hashscan.lists.pulling.request_slots import RequestSlots
+from hashscan.lists.pulling.transfer_limits import RequestSlots
 
 
 def most_at_once(turns: RequestSlots, threads: int, expected: int = 1) -> int:

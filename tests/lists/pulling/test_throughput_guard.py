@@ -13,13 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from hashscan.lists.pulling import throughput_guard
+from hashscan.lists.pulling import transfer_limits
 from hashscan.lists.pulling.concurrency import AT_ONCE
 from hashscan.lists.pulling.credentials import Credentials
+from hashscan.lists.pulling.http_fetcher import HttpFetcher
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.pulling.request_slots import RequestSlots
-from hashscan.lists.pulling.throughput_guard import TooSlowError
-from hashscan.lists.pulling.web import HttpFetcher
+from hashscan.lists.pulling.transfer_limits import RequestSlots, TooSlowError
 from tests.certificates import Authority
 from tests.lists.pulling.fetching import DRIPPING, busy, fetched, in_threads, silent
 from tests.waiting import until
@@ -35,7 +34,7 @@ def test_a_server_that_drips_is_given_up(
     answer: Callable[[BaseHTTPRequestHandler], None],
     tls: bool,
 ) -> None:
-    monkeypatch.setattr(throughput_guard, "WINDOW", 0.3)
+    monkeypatch.setattr(transfer_limits, "WINDOW", 0.3)
     with serving(folder, authority.server() if tls else None) as server:
         server.answers["file"] = answer
         with pytest.raises(TooSlowError, match="slower than 10 kB a second"):
@@ -67,7 +66,7 @@ class Windows:
                     windows._changed.notify_all()
 
         mine = SimpleNamespace(Event=Over, Lock=threading.Lock, Thread=threading.Thread)
-        monkeypatch.setattr(throughput_guard, "threading", mine)
+        monkeypatch.setattr(transfer_limits, "threading", mine)
 
     def begun(self, downloads: int) -> None:
         """Wait until so many downloads are measured in this window."""
@@ -84,7 +83,7 @@ class Windows:
 def test_a_slow_server_above_the_floor_is_waited_for(
     server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throughput_guard, "WINDOW", 0.5)
+    monkeypatch.setattr(transfer_limits, "WINDOW", 0.5)
     windows, came = Windows(monkeypatch), []
 
     def slow(request: BaseHTTPRequestHandler) -> None:
@@ -123,7 +122,7 @@ def test_waiting_as_a_server_asked_is_not_slowness(
 
 
 def test_a_dripping_proxy_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throughput_guard, "WINDOW", 0.3)
+    monkeypatch.setattr(transfer_limits, "WINDOW", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def tunnel() -> None:
@@ -144,7 +143,7 @@ def test_a_dripping_proxy_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_floor_holds_for_all_together(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throughput_guard, "WINDOW", 0.1)
+    monkeypatch.setattr(transfer_limits, "WINDOW", 0.1)
     windows, counted = Windows(monkeypatch), []
     in_step = threading.Barrier(AT_ONCE - 1, timeout=60)
 

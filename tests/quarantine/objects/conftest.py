@@ -10,7 +10,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from hashscan.sources.objects import tries
+from hashscan.sources.objects import receiver
 from tests.quarantine.vault import Vault
 from tests.sources.objects.buckets import TestBucket, credentials
 
@@ -28,7 +28,7 @@ WAYS = ["folder", "bucket", "versioned, folder", "versioned, bucket"]
 
 @pytest.fixture
 def vault(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
-    monkeypatch.setattr(tries, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(receiver, "_FIRST_PAUSE", 0.001)
     # To read what S3 is takes each session half a second.
     session = one_session()
     monkeypatch.setattr(botocore.session, "get_session", lambda: session)

@@ -13,9 +13,9 @@ from typing import Any
 import botocore.session
 
 from hashscan.quarantine import system
-from hashscan.quarantine.releasing import destroy
-from hashscan.sources.objects.s3_changing import ChangeableS3Store
-from hashscan.sources.objects.s3_client import S3Clients
+from hashscan.quarantine.retention import destroy
+from hashscan.sources.objects.s3.changeable import ChangeableS3Store
+from hashscan.sources.objects.s3.client import S3Clients
 from tests.quarantine.dying import CALLS
 from tests.quarantine.vault import Vault
 from tests.sources.objects import buckets

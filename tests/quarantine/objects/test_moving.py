@@ -16,14 +16,14 @@ from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import ObjectIdentity, Outcome, QuarantineRequest, QuarantineSkipped
 from hashscan.quarantine.items import State
 from hashscan.quarantine.moving import move
-from hashscan.quarantine.objects.stores import Stores
-from hashscan.quarantine.releasing import destroy
+from hashscan.quarantine.object_stores import Stores
 from hashscan.quarantine.restoring import restore
+from hashscan.quarantine.retention import destroy
 from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
 from hashscan.sources.base import FileError
-from hashscan.sources.objects import tries
-from hashscan.sources.objects.s3_changing import ChangeableS3Store
+from hashscan.sources.objects import receiver as tries
+from hashscan.sources.objects.s3.changeable import ChangeableS3Store
 from hashscan.sources.objects.store import RetryableError
 from tests.quarantine.objects.conftest import WAYS
 from tests.quarantine.rooms import TERMS

@@ -9,13 +9,13 @@ import pytest
 
 from hashscan.quarantine.captured_file import Outcome, QuarantineRequest
 from hashscan.quarantine.moving import move
-from hashscan.quarantine.objects.stores import Stores
+from hashscan.quarantine.object_stores import Stores
+from hashscan.quarantine.repair import verify
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine, kept_in_buckets
-from hashscan.quarantine.verifying import verify
 from hashscan.registry import SOURCES
 from tests.quarantine.rooms import TERMS
-from tests.sources.objects import test_az
+from tests.sources.objects.az import test_source
 from tests.sources.objects.azurite import PROGRAM, azurite
 from tests.sources.objects.buckets import TestBucket
 from tests.sources.objects.google_server import google_server
@@ -38,7 +38,7 @@ def give_back(state: Path, stores: Stores) -> None:
 def test_azure(tmp_path: Path, to_container: bool) -> None:
     service = azurite()
     with (
-        test_az.environment(**service.environment),
+        test_source.environment(**service.environment),
         service.container() as container,
         service.container() as keep,
     ):
@@ -58,7 +58,7 @@ def test_azure(tmp_path: Path, to_container: bool) -> None:
 
 @pytest.mark.skipif(PROGRAM not in os.environ, reason=f"{PROGRAM} names no azurite-blob")
 def test_a_blob_with_snapshots(tmp_path: Path) -> None:
-    with test_az.environment(**azurite().environment), azurite().container() as container:
+    with test_source.environment(**azurite().environment), azurite().container() as container:
         blob = container.client.upload_blob("key", b"accused")
         blob.create_snapshot()
         with Quarantine(tmp_path, stores=Stores(SOURCES)) as quarantine:

@@ -10,7 +10,7 @@ import pytest
 
 from hashscan.quarantine import system
 from hashscan.quarantine.items import State
-from hashscan.sources.objects.s3_changing import ChangeableS3Store
+from hashscan.sources.objects.s3.changeable import ChangeableS3Store
 from tests.quarantine.vault import Vault
 from tests.sources.objects.buckets import moto_url
 
@@ -82,9 +82,7 @@ def test_half_a_copy_is_none(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> N
         system.truncate(descriptor, 3)
         raise Died
 
-    monkeypatch.setattr(
-        "hashscan.quarantine.objects.keeping.copy_content", lambda _, to, size: dying(to, size)
-    )
+    monkeypatch.setattr("hashscan.quarantine.copy_storage.copy_content", lambda _, to, size: dying(to, size))
     with pytest.raises(Died):
         vault.take(request)
     monkeypatch.undo()

@@ -1,17 +1,20 @@
-"""The frame: strict policy, escaping, and pieces that come as they are made."""
+"""Tests of reports.page.frame."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from hashscan.reports.page.frame import Page
+from hashscan.reports.page.frame import Page, duration, format_bytes, marked, marked_path, number
 
 TEMPLATE = """{% extends "frame.html" %}
 {% block main %}<h1>{{ title }}</h1>{% for row in rows %}<p>{{ row|name }}</p>{% endfor %}{% endblock %}
@@ -76,3 +79,60 @@ def test_a_page_is_written_while_its_rows_are_made(page: Page) -> None:
 def test_what_a_template_asks_for_must_be_given(page: Page) -> None:
     with pytest.raises(UndefinedError):
         b"".join(page.parts(title="T"))
+
+
+def test_what_cannot_be_seen_is_marked() -> None:
+    assert marked("a\tb") == '<bdi>a<span class="mark">\\x09</span>b</bdi>'
+    assert (
+        marked("\u202e\udcff")
+        == '<bdi><span class="mark">\\u202e</span><span class="mark">\\xff</span></bdi>'
+    )
+
+
+def test_our_own_numbers_are_not_marked_and_odd_spaces_in_paths_are() -> None:
+    assert marked(f"{number(1000)} files") == "<bdi>1\u202f000 files</bdi>"
+    assert '<span class="mark">\\u202f</span>' in marked_path("/1\u202f000")
+
+
+def test_paths_break_after_slashes() -> None:
+    assert marked_path("/a<b/c") == '<bdi class="path">/<wbr>a&lt;b/<wbr>c</bdi>'
+
+
+@given(st.text(st.characters(codec=None), max_size=40))
+def test_nothing_stays_invisible_and_nothing_is_lost(name: str) -> None:
+    name = name.translate({0xA0: "a", 0x202F: "b"})
+    for text in map(str, (marked(name), marked_path(name))):
+        assert text.isprintable()
+        marks = re.findall('<span class="mark">([^<]*)</span>', text)
+        shown = html.unescape(re.sub("<[^>]*>", "", re.sub('<span class="mark">[^<]*</span>', "", text)))
+        assert shown == "".join(character for character in name if character.isprintable())
+        assert len(shown) + len(marks) == len(name)
+
+
+def test_thousands_are_apart() -> None:
+    assert number(1234567) == "1\u202f234\u202f567"
+    assert number(0) == "0"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (1048575, "1 MiB"),
+        (1 << 40, "1 TiB"),
+        (1 << 62, "4096 PiB"),
+    ],
+)
+def test_bytes(value: int, words: str) -> None:
+    assert format_bytes(value).replace("\xa0", " ") == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.407, "0.4 s"), (59.9, "1 min 0 s"), (42.0, "42 s"), (3725, "1 h 2 min"), (200_000, "2 d 7 h")],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

@@ -10,9 +10,8 @@ from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, Verdi
 
 pytest.importorskip("distributed")
 
-from hashscan.scan.cluster.backlog import BATCHES_PER_WORKER, LOSSES_MAX, RETURN_SECONDS, Backlog
+from hashscan.scan.cluster.backlog import BATCHES_PER_WORKER, LOSSES_MAX, RETURN_SECONDS, Backlog, Slot, Work
 from hashscan.scan.cluster.messages import Ready
-from hashscan.scan.cluster.work import Slot, Work
 
 STAT = FileStat(1, 2, 3, 4, 5, 6, 7)
 

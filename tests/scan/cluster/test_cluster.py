@@ -16,8 +16,7 @@ import pytest
 
 from hashscan.model import Entry
 from hashscan.reports.report import Report
-from hashscan.scan.baseline.file import write_baseline
-from hashscan.scan.baseline.from_report import matches_to_accept
+from hashscan.scan.baseline import matches_to_accept, write_baseline
 from tests.scan.cluster.scanning import (
     AFTER_ALL_ANSWERS,
     IMPATIENT,

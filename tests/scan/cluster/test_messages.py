@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from hashscan.matching.policy import Policy
-from hashscan.matching.restored_content import RestoredContent
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.policy import Policy, RestoredContent
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Action, ExceptedEntry, PolicyRule, Weak
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.cluster.messages import (

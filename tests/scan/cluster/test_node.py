@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists.fingerprint import fingerprinted
-from hashscan.lists.store import ListStore
-from hashscan.matching.setup import WorkerSetup
+from hashscan.lists.store import ListStore, fingerprinted
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.workers.worker import Worker
-from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.base import ListingOptions
+from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 
 pytest.importorskip("distributed")

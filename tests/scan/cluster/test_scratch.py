@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from hashscan.errors import OutputError
-from hashscan.scan.cluster.scratch import scratch_folder
+from hashscan.scan.cluster.host import scratch_folder
 
 HOLD = """
 import sys
-from hashscan.scan.cluster.scratch import scratch_folder
+from hashscan.scan.cluster.host import scratch_folder
 with scratch_folder() as folder:
     (folder / "file").write_bytes(b"x")
     print(folder, flush=True)

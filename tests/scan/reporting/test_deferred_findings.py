@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from hashscan.errors import OutputError
-from hashscan.reports.record_lines import Record
+from hashscan.reports.records import Record
 from hashscan.scan.reporting.deferred_findings import DeferredFindings
-from hashscan.settings.policy import BreakerLimits
+from hashscan.settings.matching import BreakerLimits
 from tests.matching.test_circuit_breaker import MATCH, finding
 
 

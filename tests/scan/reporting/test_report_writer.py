@@ -13,7 +13,7 @@ from pathlib import Path
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_paths import ReportPaths
 from hashscan.scan.reporting.report_writer import ReportWriter
-from hashscan.settings.policy import BreakerLimits
+from hashscan.settings.matching import BreakerLimits
 from tests.matching.test_circuit_breaker import MATCH, finding
 places = ReportPaths((None, Path(sys.argv[1])))
 with ReportWriter(places, Observer(), BreakerLimits()) as writing:

@@ -11,16 +11,16 @@ import pytest
 
 from hashscan.errors import SandboxError, WorkersError
 from hashscan.lists.store import ListStore
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, Entry, Reason, SandboxLevel, Verdict
-from hashscan.reports.record_lines import Record
+from hashscan.reports.records import Record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.pipeline import ScanPipeline
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.pool import MakeWorker, ProcessPool
 from hashscan.scan.workers.worker import Worker
-from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.base import ListingOptions
+from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from tests.pictures import encoded, scene
 from tests.scan.hostile import MARKS, mortal

@@ -19,7 +19,7 @@ import pytest
 
 from hashscan.errors import WorkersError
 from hashscan.scan.workers import processes as processes_module
-from hashscan.scan.workers.forkserver import warm_up
+from hashscan.scan.workers.process_setup import warm_up
 from hashscan.scan.workers.processes import ProcessDied, Processes, ProcessStuck, TaskRefused
 from hashscan.scan.workers.watchdog import StuckLimits
 from tests.waiting import until
@@ -215,7 +215,7 @@ def test_closing_waits_for_no_task() -> None:
 def test_they_end_with_whoever_started_them() -> None:
     code = (
         "import os, time\n"
-        "from hashscan.scan.workers.forkserver import warm_up\n"
+        "from hashscan.scan.workers.process_setup import warm_up\n"
         "from hashscan.scan.workers.processes import Processes\n"
         "from hashscan.scan.workers.watchdog import StuckLimits\n"
         "pool = Processes(2, time.sleep, print, ('',), warm_up(), StuckLimits())\n"

@@ -18,16 +18,16 @@ from hashscan.hashing.records import DIGESTS_MAX
 from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
-from hashscan.matching.file_task import FileTask
+from hashscan.matching.evaluation import FileTask
 from hashscan.matching.policy import judge
-from hashscan.matching.setup import WorkerSetup, algorithms_to_compute
+from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute
 from hashscan.model import MATCHES_MAX, Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import PendingFile, Sandbox, SandboxOptions
-from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
-from hashscan.scan.single import match_digest
+from hashscan.scan.single_checks import match_digest
+from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.worker import Worker
-from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.base import ListingOptions
+from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from tests.pictures import encoded, scene
 from tests.scan.hostile import LIE, MARKS

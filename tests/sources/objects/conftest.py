@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .buckets import TestBucket, moto_url, wake_obstore
+from tests.sources.objects.buckets import TestBucket, moto_url, wake_obstore
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ from typing import Any
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from .unused import unused_port
+from tests.sources.objects.unused import unused_port
 
 _numbers = count()
 

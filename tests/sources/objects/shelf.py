@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from hashscan.model import FileStat, Item
 from hashscan.sources.base import FileError
-from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.store import (
     UNKNOWN_SIZE,
     Chunk,
@@ -18,6 +17,7 @@ from hashscan.sources.objects.store import (
     PrefixListing,
     RetryableError,
     StoredObject,
+    refused,
 )
 
 PIECE = 1000

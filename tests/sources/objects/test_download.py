@@ -14,17 +14,16 @@ import pytest
 from hashscan.errors import CredentialsError, OutputError
 from hashscan.model import Access, Batch, Item, Reason
 from hashscan.sources.base import FileError, OpenFile, OpenFolder
-from hashscan.sources.objects import download, receiving, tries
+from hashscan.sources.objects import download, receiver
 from hashscan.sources.objects.download import ObjectOpener
-from hashscan.sources.objects.receiving import normalize_etag
+from hashscan.sources.objects.receiver import normalize_etag
 from hashscan.sources.objects.store import RetryableError
-
-from .shelf import Shelf
+from tests.sources.objects.shelf import Shelf
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tries, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(receiver, "_FIRST_PAUSE", 0.001)
 
 
 @contextmanager
@@ -268,15 +267,15 @@ def test_disk_is_bounded(says_size: bool, held: int) -> None:
 
 
 def test_a_busy_server_is_asked_again() -> None:
-    shelf = Shelf(some(3), busy={b"1": tries.TRIES - 1})
+    shelf = Shelf(some(3), busy={b"1": receiver.TRIES - 1})
     assert reasons(shelf) == [None] * 3
-    assert sum(key == b"1" for key, _ in shelf.reads) == tries.TRIES
+    assert sum(key == b"1" for key, _ in shelf.reads) == receiver.TRIES
 
 
 def test_but_not_for_ever() -> None:
     shelf = Shelf(some(3), busy={b"1": 1000})
     assert reasons(shelf) == [None, Reason.IO_ERROR, None]
-    assert sum(key == b"1" for key, _ in shelf.reads) == tries.TRIES
+    assert sum(key == b"1" for key, _ in shelf.reads) == receiver.TRIES
 
 
 def test_after_a_cut_it_goes_on_where_it_ended() -> None:
@@ -345,7 +344,7 @@ def test_a_batch_given_up_waits_for_nothing() -> None:
     # Those under way have ended; no other has begun.
     asked = len(shelf.reads)
     time.sleep(0.05)
-    assert asked == len(shelf.reads) <= 4 * tries.TRIES
+    assert asked == len(shelf.reads) <= 4 * receiver.TRIES
 
 
 @pytest.mark.parametrize("etag", ['"x"', "x", 'W/"x"'])
@@ -409,7 +408,7 @@ def test_credentials_that_end_cost_objects() -> None:
                     found.append(None)
                 except FileError as trouble:
                     found.append(trouble.reason)
-        assert len(tried) <= 2 * tries.TRIES
+        assert len(tried) <= 2 * receiver.TRIES
         with pytest.raises(FileError, match="renewed"), opener.reopen(batch):
             pass
     assert found == [None] * 2 + [Reason.CREDENTIALS] * 38
@@ -454,7 +453,7 @@ def test_objects_and_their_bytes_are_asked_for(says_size: bool) -> None:
 
 def test_no_object_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much progress it makes."""
-    monkeypatch.setattr(receiving, "LONGEST_SECONDS", -1.0)
+    monkeypatch.setattr(receiver, "LONGEST_SECONDS", -1.0)
     assert reasons(Shelf(some(2))) == [Reason.SLOW] * 2
 
 
@@ -463,4 +462,4 @@ def test_no_object_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     [("", ""), ("gzip", "gzip"), ("aws-chunked, GZip ", "gzip"), ("identity", ""), ("br,zstd", "br, zstd")],
 )
 def test_what_viewers_decompress(encoding: str, compressed: str) -> None:
-    assert receiving.compression_of(encoding) == compressed
+    assert receiver.compression_of(encoding) == compressed

@@ -16,9 +16,8 @@ import pytest
 from hashscan.model import Reason
 from tests.cli.conftest import COMMAND
 from tests.object_server import object_server, pattern
-
-from .buckets import credentials
-from .scanning import UPLOADS
+from tests.sources.objects.buckets import credentials
+from tests.sources.objects.scanning import UPLOADS
 
 GIGABYTE = 1_000_000_000
 

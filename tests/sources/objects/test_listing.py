@@ -13,8 +13,7 @@ from hashscan.model import FolderReason
 from hashscan.sources.objects import listing
 from hashscan.sources.objects.listing import THREADS, list_parallel
 from hashscan.sources.objects.store import ListingError, StoredObject
-
-from .shelf import Shelf
+from tests.sources.objects.shelf import Shelf
 
 KEYS = {
     "flat": [b"%05d" % number for number in range(500)],

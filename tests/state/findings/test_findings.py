@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.matching.setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import (
     Access,
     Batch,
@@ -26,13 +26,12 @@ from hashscan.model import (
 )
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.pipeline import ScanPipeline
-from hashscan.sources.base import Listing, SkippedFile, UnlistedFolder
-from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.options import ListingOptions
+from hashscan.sources.base import Listing, ListingOptions, SkippedFile, UnlistedFolder
+from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.shards import shard_of
-from hashscan.state.inventory.scopes import Container, Scopes
-from hashscan.state.memory import ScanState
+from hashscan.state.scan_state import ScanState
+from hashscan.state.scopes import Container, Scopes
 from tests.scan.test_pipeline import Inline
 
 BUCKET = b"s3://bucket"

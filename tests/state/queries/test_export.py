@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.state.inventory.folder_rows import FolderRows
 from hashscan.state.queries.export import comma_separated
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
+from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.reading import StateReader
 from tests.state.store.test_contents import PROFILE, kept
 from tests.state.store.test_reading import put

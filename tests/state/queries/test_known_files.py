@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from hashscan.model import Batch, FileStat, Item
-from hashscan.state.inventory.object_rows import ObjectRows
+from hashscan.state.queries.export import hit_record
 from hashscan.state.queries.known_files import GONE, UNKNOWN, KnownFiles
-from hashscan.state.queries.known_record import hit_record
 from hashscan.state.queries.would_hit import Hit
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
+from hashscan.state.store.object_rows import ObjectRows
 from hashscan.state.store.reading import StateReader
 from tests.state.put_finding import put_finding
 from tests.state.store.test_contents import PROFILE, kept

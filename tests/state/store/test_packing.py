@@ -1,3 +1,5 @@
+"""Tests of state.store.packing."""
+
 from __future__ import annotations
 
 import contextlib
@@ -9,12 +11,12 @@ from hypothesis import strategies as st
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pdq_dihedral import likely_turned
 from hashscan.hashing.records import pack_failure, pack_picture
 from hashscan.hashing.variants import DigestRun, Kind, Part
-from hashscan.matching.evaluation import result_of
-from hashscan.matching.file_task import FileTask
+from hashscan.matching.evaluation import FileTask, result_of
 from hashscan.model import FileStat, Item, Reason
-from hashscan.state.store.packing import Packed, pack, to_keep, unpack
+from hashscan.state.store.packing import ALL_TURNS, Guesses, Packed, pack, to_keep, unpack
 
 ITEM = Item(b"f", FileStat(device=0, inode=0, size=3, mtime_ns=1, ctime_ns=0, links=1, uid=1))
 
@@ -86,3 +88,54 @@ def test_a_verdict_that_depends_on_more_than_the_content_is_not_kept(reason: Rea
     file = FileTask(ITEM, exact={"md5": bytes(16)}, as_listed=True, reason=reason)
     assert (result_of(file, ["md5"]).verdict == "clean") == (reason is None)
     assert (to_keep(file, ["pdq"]) is None) == (reason is not None)
+
+
+HEAD = bytes(12)
+
+
+def digests_of(seed: int) -> list[np.ndarray]:
+    """Of all turns of a drawn picture, each of shape (1, 32)."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:200, 0:300]
+    luma = sum(np.sin(a * x + b * y) for a, b in random.uniform(-0.2, 0.2, (20, 2)))
+    scaled = (255 * (luma - luma.min()) / (luma.max() - luma.min())).astype(np.uint8)
+    (hashed,) = PDQ().runs(scaled, None, tuple(range(ALL_TURNS)))
+    return list(np.frombuffer(hashed.values, np.uint8).reshape(ALL_TURNS, 1, 32))
+
+
+def bits(one: np.ndarray, other: np.ndarray) -> int:
+    return int(np.bitwise_count(one ^ other).sum())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_half_of_the_turns_follow_from_the_others(seed: int) -> None:
+    guesses, exact = Guesses(), []
+    for turn, digest in enumerate(digests_of(seed)):
+        guess = guesses.of(HEAD, turn)
+        assert (guess is None) == (turn == 0)
+        if guess is not None:
+            assert bits(guess.made(), digest) < 60
+            exact += [turn] if bits(guess.made(), digest) == 0 else []
+        guesses.learn(HEAD, turn, digest)
+    assert {4, 5, 6, 7} <= set(exact)
+
+
+def test_of_another_rendering_a_guess_is_as_from_the_first() -> None:
+    guesses = Guesses()
+    value = np.arange(32, dtype=np.uint8)[None]
+    guesses.learn(HEAD, 0, value)
+    other = HEAD[:5] + b"\x02" + HEAD[6:]
+    for turn in range(ALL_TURNS):
+        guess = guesses.of(other, turn)
+        assert guess is not None
+        assert guess.made().tobytes() == likely_turned(value.tobytes(), (turn,)).tobytes()
+
+
+def test_there_is_not_always_a_guess() -> None:
+    guesses = Guesses()
+    guesses.learn(HEAD, 0, np.zeros((1, 8), np.uint8))
+    assert guesses.of(HEAD, 0) is None
+    guesses.learn(HEAD, 0, np.zeros((1, 32), np.uint8))
+    assert guesses.of(HEAD, ALL_TURNS) is None
+    assert guesses.of(b"\x01" + HEAD[1:], 1) is None
+    assert guesses.of(HEAD[:7] + b"\x01" + HEAD[8:], 1) is None

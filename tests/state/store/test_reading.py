@@ -12,12 +12,12 @@ import pytest
 
 from hashscan.errors import OutputError
 from hashscan.model import FileStat, Item
-from hashscan.state.inventory.folder_rows import FolderRows
-from hashscan.state.inventory.listings import listing_of
-from hashscan.state.queries.content_search import DigestQuery, find, load
+from hashscan.state.queries.digest_lookup import DigestQuery, find_contents, load_content
 from hashscan.state.queries.known_files import CHANGED, GONE, THERE, UNKNOWN, KnownFile, KnownFiles
 from hashscan.state.store.contents import LOW, Contents
 from hashscan.state.store.database import MARK, NewerStateError, open_database
+from hashscan.state.store.folder_rows import FolderRows
+from hashscan.state.store.listings import listing_of
 from hashscan.state.store.reading import StateReader
 from tests.state.put_finding import put_finding
 from tests.state.store.test_contents import PROFILE, kept, reply
@@ -69,17 +69,17 @@ def test_what_was_committed_is_found(tmp_path: Path, written: Written, indexed: 
         contents.add(kept(b"later"), 0, 5)
         contents.commit()
         for name in ("md5", "sha1", "sha256"):
-            (near,) = find(reader, [DigestQuery(name, hashlib.new(name, b"a").digest(), 0)])
+            (near,) = find_contents(reader, [DigestQuery(name, hashlib.new(name, b"a").digest(), 0)])
             assert (near.content, near.distance) == (rowa, 0)
-            assert not find(reader, [DigestQuery(name, hashlib.new(name, b"later").digest(), 0)])
+            assert not find_contents(reader, [DigestQuery(name, hashlib.new(name, b"later").digest(), 0)])
         asked = b"\3" + bytes(31)
-        (near,) = find(reader, [DigestQuery("pdq", asked, 2)])
+        (near,) = find_contents(reader, [DigestQuery("pdq", asked, 2)])
         assert (near.content, near.distance) == (picture, 2)
-        assert not find(reader, [DigestQuery("pdq", asked, 1)])
+        assert not find_contents(reader, [DigestQuery("pdq", asked, 1)])
         # Its reply has a turned picture whose digest is all zero.
-        found = find(reader, [DigestQuery("pdq", bytes(32), 0)], every_variant=True)
+        found = find_contents(reader, [DigestQuery("pdq", bytes(32), 0)], every_variant=True)
         assert {one.content for one in found} >= {picture, poor}
-        assert load(reader, rowa) is not None
+        assert load_content(reader, rowa) is not None
     assert paths(tmp_path, [rowa]) == [(b"/f/a", rowa), (b"/g/\xff", rowa)]
     database.execute("ROLLBACK")
 
@@ -140,10 +140,10 @@ def test_what_a_power_cut_took_is_no_damage_and_all_else_is(tmp_path: Path, writ
     contents.commit()
     (folder / "md5").write_bytes(bytes(16))
     with StateReader(tmp_path) as reader:
-        assert load(reader, row) is None
+        assert load_content(reader, row) is None
     contents.sync()
     with StateReader(tmp_path) as reader, pytest.raises(OutputError, match="damaged"), reader.reading():
-        load(reader, row)
+        load_content(reader, row)
 
 
 def test_what_can_not_be_read_is_said(tmp_path: Path, written: Written) -> None:

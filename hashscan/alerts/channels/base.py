@@ -1,0 +1,142 @@
+"""The base class of alert channels, and the bounded run of an external program."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+Document = Mapping[str, Any]
+
+
+class DeliveryError(Exception):
+    """An alert could not be delivered; the message says why and contains no secret."""
+
+
+class Channel(ABC):
+    """A channel that delivers alerts."""
+
+    kind: ClassVar[str]
+    """The kind of channel; a stored alert waits for all channels of its kind that exist when it is sent."""
+
+    def __init__(self, name: str, secret: str) -> None:
+        """Set the channel's names.
+
+        Args:
+            name: the public part of the name.
+            secret: distinguishes it from all others of its kind; never written or shown.
+        """
+        mark = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        self.id = f"{self.kind}:{mark}"
+        self.label = f"{name} ({mark})" if secret else name
+
+    def check(self) -> None:
+        """Check that the channel can be used; nothing is sent.
+
+        Raises:
+            UsageError: it can't be used.
+        """
+        return
+
+    @abstractmethod
+    def deliver(self, document: Document, seconds: float) -> None:
+        """Deliver one alert.
+
+        Args:
+            document: see `Alert.document`.
+            seconds: the time limit.
+
+        Raises:
+            DeliveryError: the alert was not delivered, as far as is known.
+        """
+
+
+_STDERR_MAX = 4096
+"""The bytes kept from the end of its standard error."""
+_CHUNK = 1 << 16
+_POLL_SECONDS = 0.05
+"""The seconds between checks if it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramResult:
+    """The result of a program."""
+
+    code: int | None
+    """The exit code; None if it was killed at the time limit; negative for a signal."""
+    words: str
+    """The end of its standard error."""
+
+
+def run_bounded(
+    command: Sequence[str], given: bytes, seconds: float, environment: Mapping[str, str] | None = None
+) -> ProgramResult:
+    """Run a program; at the time limit, its whole process group is killed.
+
+    Args:
+        command: the program and its arguments; no shell.
+        given: its standard input.
+        seconds: the time limit.
+        environment: the whole environment; None for this process's own.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    until = time.monotonic() + seconds
+    # A file, so that a program which doesn't read it blocks nobody.
+    stdin = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(stdin), "wb") as stream:
+            stream.write(given)
+        os.lseek(stdin, 0, os.SEEK_SET)
+        process = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+        )
+    finally:
+        os.close(stdin)
+    assert process.stderr is not None
+    with process.stderr as pipe:
+        os.set_blocking(pipe.fileno(), False)
+        words = b""
+        try:
+            while process.poll() is None and time.monotonic() < until:
+                words = _read_output(pipe.fileno(), words, _POLL_SECONDS)
+            code = process.poll()
+        finally:
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        # A child that it left running may hold the pipe open for ever, so its end is not waited for.
+        words = _read_output(pipe.fileno(), words, 0)
+    return ProgramResult(code, words.decode("utf-8", "replace").strip())
+
+
+def _read_output(pipe: int, words: bytes, seconds: float) -> bytes:
+    """Return the last output, with what arrives within the time limit."""
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)
+    if not waiting.poll(seconds * 1000):
+        return words
+    try:
+        piece = os.read(pipe, _CHUNK)
+    except BlockingIOError:
+        return words
+    if not piece:
+        # The pipe is closed, and the program still runs.
+        time.sleep(seconds)
+    return (words + piece)[-_STDERR_MAX:]

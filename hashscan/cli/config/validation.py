@@ -1,0 +1,169 @@
+"""Validation of a settings file: finds all mistakes, by the parsers of the options themselves."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hashscan.cli.config.settings_file import AssignedValue, Catalogue, Command, Mistake, SettingsFile
+from hashscan.cli.options.base import SETTINGS_FILE, option_key, settings_of
+from hashscan.cli.options.tables import TablesParam
+from hashscan.errors import HashscanError
+from hashscan.settings.file import CONFIG_VARIABLE, KeyPath, key_lines, line_of
+from hashscan.settings.values import closest_match, service_group
+
+VARIABLE_PREFIX = "HASHSCAN_"
+OTHER_VARIABLES = (CONFIG_VARIABLE, "HASHSCAN_PASSPHRASE", "HASHSCAN_ROOT_PASSPHRASE")
+"""Variables that belong to no option."""
+
+
+def mistakes_in(file: SettingsFile, catalogue: Catalogue, source: str) -> list[Mistake]:
+    """Return all mistakes in names, types and values that any command would refuse.
+
+    Args:
+        file: settings file, with its values assigned to options.
+        catalogue: catalogue of all commands.
+        source: name of the file, for the parsers of tables.
+    """
+    found = list(file.mistakes)
+    seen = {(mistake.place, mistake.message) for mistake in found}
+    for words, option, taken in each_taken(file, catalogue):
+        for mistake in _refused(context_of(catalogue, words, source), option, taken, source):
+            if (mistake.place, mistake.message) not in seen:
+                seen.add((mistake.place, mistake.message))
+                found.append(mistake)
+    return found
+
+
+def in_order(mistakes: list[Mistake], document: str) -> list[tuple[int | None, Mistake]]:
+    """Return the mistakes with their line numbers, in the order of the document."""
+    lines = key_lines(document) if mistakes else {}
+    numbered = [(line_of(lines, mistake.place), mistake) for mistake in mistakes]
+    return sorted(numbered, key=lambda pair: pair[0] or 0)
+
+
+def each_taken(
+    file: SettingsFile, catalogue: Catalogue
+) -> Iterator[tuple[Command, click.Option, AssignedValue]]:
+    """Yield every value of a file, once for each option that it sets."""
+    for words, options in file.taken.items():
+        for option in settings_of(catalogue.commands[words]):
+            if option.name in options:
+                yield words, option, options[option.name]
+
+
+def context_of(catalogue: Catalogue, words: Command, source: str) -> click.Context:
+    """Return a context in which the values of a command can be parsed."""
+    ctx = click.Context(catalogue.commands[words], info_name=" ".join(words))
+    ctx.meta[SETTINGS_FILE] = source
+    return ctx
+
+
+def refusal_of(ctx: click.Context, option: click.Option, value: object) -> tuple[str, str] | None:
+    """Return why the option's parser refuses a value, and advice; None if it accepts the value."""
+    try:
+        option.process_value(ctx, value)
+    except click.UsageError as error:
+        message, advice = error.message, "Mend the value."
+    except HashscanError as error:
+        message, advice = str(error), error.remedy
+    else:
+        return None
+    if option.hide_input:
+        # A parser may show a value that it refuses.
+        message = "the value is not one that it takes (and is not shown, since it is secret)"
+    return message, advice
+
+
+def _refused(
+    ctx: click.Context, option: click.Option, taken: AssignedValue, source: str
+) -> Iterator[Mistake]:
+    key = option_key(option)
+    if isinstance(option.type, TablesParam) and isinstance(taken.value, list):
+        for number, problem in _refused_rows(ctx, option, taken.value):
+            place = (*taken.place, number, *_key_named(taken.value[number], problem[0]))
+            yield _mistake(place, problem, source)
+    elif refused := refusal_of(ctx, option, taken.value):
+        message, advice = refused
+        inner = _key_named(taken.value, message) if isinstance(taken.value, dict) else ()
+        named = message if isinstance(taken.value, dict) else f"`{key}`: {message}"
+        yield _mistake((*taken.place, *inner), (named, advice), source)
+
+
+def _mistake(place: KeyPath, problem: tuple[str, str], source: str) -> Mistake:
+    # The parsers of tables name the file in the message, and so do we.
+    return Mistake(place, problem[0].removeprefix(source).lstrip(":, "), problem[1])
+
+
+def _key_named(row: Mapping[str, Any], message: str) -> KeyPath:
+    """Return the key of a row that a message is about, or an empty place if the message names none."""
+    return next(((key,) for key in row if f"key {key!r}" in message), ())
+
+
+def _refused_rows(
+    ctx: click.Context, option: click.Option, rows: list[Any]
+) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Yield the number of every invalid row, counted from 0, with its problem.
+
+    A parser reports the first invalid row only. Each one found is replaced by a valid row, so that the
+    numbers in the parser's messages stay right.
+    """
+    import tomllib
+
+    assert isinstance(option.type, TablesParam)
+    good = tomllib.loads(option.type.example)
+    rows = list(rows)
+    last = -1
+    while problem := refusal_of(ctx, option, rows):
+        low, high = 1, len(rows)
+        while low < high:
+            middle = (low + high) // 2
+            if refusal_of(ctx, option, rows[:middle]):
+                high = middle
+            else:
+                low = middle + 1
+        if low - 1 <= last:
+            # The problem is not in a row.
+            break
+        last = low - 1
+        yield last, problem
+        rows[last] = good
+
+
+def unknown_variables(catalogue: Catalogue, environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    """Yield variables that begin with HASHSCAN_ and that nothing reads, each with a similar known one."""
+    known = {
+        option.envvar: None
+        for command in catalogue.commands.values()
+        for option in settings_of(command)
+        if isinstance(option.envvar, str)
+    }
+    every = [*known, *OTHER_VARIABLES]
+    for name in environ:
+        if name.startswith(VARIABLE_PREFIX) and name not in every:
+            yield name, closest_match(name, every)
+
+
+def warnings_about(path: Path, *, secret: bool) -> Iterator[str]:
+    """Yield a warning for each way in which other users can change the file, or read secrets in it.
+
+    Args:
+        path: path of the file.
+        secret: whether the file holds secrets.
+
+    Raises:
+        OSError: the file's status can't be read.
+    """
+    status = path.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        yield "it belongs to another user, who can change what hashscan does"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        yield "others than its owner can write it, and so change what hashscan does"
+    group = stat.S_IRGRP if status.st_gid != service_group() else 0
+    if secret and status.st_mode & (group | stat.S_IROTH):
+        yield "others than its owner can read it, and it holds secrets"

@@ -1,0 +1,78 @@
+"""Shell completion of values that depend on this machine: names of hash lists, numbers of cases."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from hashscan.cli.options.privileges import controlling_uid
+from hashscan.errors import HashscanError, UsageError
+from hashscan.settings.values import default_state
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_LISTS = "lists"
+
+
+def list_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Return the names of this machine's hash lists; none on errors, since a shell shows no messages."""
+    from click.shell_completion import CompletionItem
+
+    from hashscan.lists.storage.manifest import LIST_NAME
+
+    try:
+        names = sorted(entry.name for entry in os.scandir(state_of(ctx) / _LISTS) if entry.is_dir())
+    except (OSError, HashscanError):
+        return []
+    return [CompletionItem(n) for n in names if n.startswith(incomplete) and LIST_NAME.fullmatch(n)]
+
+
+def case_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Return the numbers of open cases, each with its customer and categories."""
+    from click.shell_completion import CompletionItem
+
+    from hashscan.cases.ledger import waiting_cases
+    from hashscan.cli.output.terminal import escape_control
+
+    try:
+        found = waiting_cases(state_of(ctx))
+    except HashscanError:
+        return []
+    return [
+        CompletionItem(str(number), help=escape_control(" ".join(filter(None, (what, who)))))
+        for number, who, what in found
+        if str(number).startswith(incomplete)
+    ]
+
+
+def state_of(ctx: click.Context) -> Path:
+    """Return the state folder of a command line that is not complete yet.
+
+    Raises:
+        HashscanError: the settings file can't be read, or another user controls the folder.
+    """
+    given = ctx.params.get("state")
+    if isinstance(given, Path) and ctx.get_parameter_source("state") is not ParameterSource.DEFAULT:
+        return _trusted(given)
+    from hashscan.settings.file import read_file
+
+    # The settings file sets the options only of commands that run.
+    _, _, values = read_file(ctx.find_root().params.get("config"), os.environ)
+    state = values.get("state")
+    return _trusted(Path(state) if isinstance(state, str) else default_state())
+
+
+def _trusted(state: Path) -> Path:
+    """Return a state folder that root may safely look into.
+
+    Raises:
+        HashscanError: another user controls the folder.
+    """
+    if os.geteuid() == 0 and controlling_uid(state) != 0:
+        raise UsageError(f"the state folder {state} is another user's")
+    return state

@@ -1,0 +1,164 @@
+"""Observer of a scan from the command line: progress, messages, findings for a table, signals, pause."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from hashscan.cli.commands.lists_except import print_exceptions
+from hashscan.cli.output.progress import ScanProgress
+from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message
+from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from hashscan.lists.exceptions import Exceptions
+from hashscan.model import ListInfo, TrustState
+from hashscan.reports.records import Record, is_accusing
+from hashscan.scan.reporting.observer import Observer, RunningScan
+
+
+def pause(processes: Callable[[], Iterable[int]]) -> None:
+    """Stop the workers and then this process, until SIGCONT arrives; returns when all continue.
+
+    The default action of SIGTSTP would stop this process alone, and not even that if no shell could continue
+    it: under cron, nohup or systemd. Decoders finish the work that they have begun; then they wait for their
+    workers.
+
+    Args:
+        processes: returns the process ids of the workers.
+    """
+    stopped = list(processes())
+    _signal_processes(stopped, signal.SIGSTOP)
+    # To this thread and not to the process: another thread could receive it, and this one would run on for a
+    # while.
+    signal.raise_signal(signal.SIGSTOP)
+    _signal_processes(stopped, signal.SIGCONT)
+
+
+def _signal_processes(processes: Iterable[int], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+_CUSTOMERS_KEPT = 100_000
+"""Customers that are counted at most; folders can have any names, and each one may be a customer."""
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+class TerminalObserver(Observer):
+    """An observer that shows progress, keeps the first findings, and stops the scan cleanly on a signal."""
+
+    def __init__(self) -> None:
+        self._matches: list[Record] = []
+        self._others: list[Record] = []
+        self.standing: list[Record] = []
+        self.customers: Counter[str] = Counter()
+        """Number of findings by customer; those of no customer have an empty name."""
+        self._progress = ScanProgress()
+        self._run: RunningScan | None = None
+        self._exit_code: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    @property
+    def findings(self) -> list[Record]:
+        """Return the first findings; matches, which may be acted on, come before all others."""
+        return (self._matches + self._others)[:ROWS_SHOWN]
+
+    def lists_opened(self, lists: Sequence[ListInfo]) -> None:
+        """Print the problems of lists, and which lists are local."""
+        for info in lists:
+            if info.problem is not None:
+                print_message(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
+            elif info.state is TrustState.LOCAL:
+                print_message(f"hashscan: list {info.name} is local and not signed")
+
+    def exceptions_loaded(self, exceptions: Exceptions) -> None:
+        """Print how many entries are excepted, and which exceptions have ended."""
+        print_exceptions(exceptions)
+
+    def unfinished_report_renamed(self, path: Path) -> None:
+        """Print the path of the report that a killed scan left."""
+        print_message(f"hashscan: the incomplete report of a killed scan is kept as {path}")
+
+    def message(self, message: str) -> None:
+        """Print a message, above the progress bar if there is one."""
+        self._progress.line(f"hashscan: {escape_control(message)}")
+
+    def beginning(self) -> None:
+        """Install the signal handlers; on a signal the scan ends as soon as it has started."""
+        self._install_handler(signal.SIGINT, self._handle)
+        self._install_handler(signal.SIGTERM, self._handle)
+        # nohup ignores SIGHUP, and a script may have chosen to ignore SIGTSTP: then they stay ignored.
+        for number, handle in ((signal.SIGHUP, self._hang_up), (signal.SIGTSTP, self._pause)):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._install_handler(number, handle)
+
+    def started(self, run: RunningScan) -> None:
+        """Start to show progress; stop the scan if a signal has arrived before."""
+        self._run = run
+        self._progress.watch(run.summary)
+        if self._exit_code is not None:
+            run.stop()
+
+    def tick(self) -> None:
+        """Show progress."""
+        self._progress.tick()
+
+    def record(self, record: Record) -> None:
+        """Keep the first findings, and count them by customer; print the date of an inventory."""
+        if record["type"] == "sweep" and "inventory" in record:
+            created = record["inventory"]["created"]
+            print_message(f"hashscan: the inventory is from {created}; later objects are not scanned")
+        if record["type"] == "finding":
+            customer = str(record.get("customer", ""))
+            if customer in self.customers or len(self.customers) < _CUSTOMERS_KEPT:
+                self.customers[customer] += 1
+            found = self._matches if is_accusing(record) else self._others
+            if len(found) < ROWS_SHOWN:
+                found.append(record)
+        if record["type"] == "standing" and len(self.standing) < ROWS_SHOWN:
+            self.standing.append(record)
+
+    def stop_exit_code(self) -> int | None:
+        """Return the exit code for the signal that stopped the scan; None if there was none."""
+        return self._exit_code
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._exit_code is not None:
+            # The second signal: the sender does not want to wait for anything.
+            sys.stderr.write("\nhashscan: stopped at once; the report stays unfinished\n")
+            raise KeyboardInterrupt
+        self._stop(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
+
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        """Stop the scan when the terminal closes; shell and kernel may both send the signal."""
+        if self._exit_code is None:
+            self._stop(EXIT_TERMINATED)
+
+    def _pause(self, number: int, frame: FrameType | None) -> None:
+        pause(list if self._run is None else self._run.processes)
+
+    def _install_handler(self, number: signal.Signals, handle: Handler) -> None:
+        self._handlers[number] = signal.signal(number, handle)
+
+    def _stop(self, exit_code: int) -> None:
+        self._exit_code = exit_code
+        if self._run is not None:
+            self._run.stop()
+
+    def __enter__(self) -> TerminalObserver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.close()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,341 @@
+"""Compose the frames of GIF and PNG animations as browsers do, where Pillow does it differently.
+
+Browsers begin with a transparent canvas, and clear the area of a disposed frame to transparent; Pillow clears
+it to the background's colour, or to black, if the current frame has no transparent colour. A picture can be
+hidden in this difference. Pillow decodes each frame as a picture of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
+from hashscan.hashing.media.picture_opening import PictureFile, check_pixels
+
+Plane = NDArray[np.uint8]
+
+_KEEP, _CLEAR, _RESTORE = 1, 2, 3
+"""GIF's disposal methods: how a frame is removed before the next one; 0 means the same as 1."""
+_WAIT_FOR_KEY = 2
+"""Flag of a GIF frame that is shown until the user presses a key."""
+_NO_TIME, _CUSTOMARY = 0.01, 0.1
+"""Longest display time in seconds that browsers ignore, and the time that they use in its place."""
+_GREYS = bytes(grey for grey in range(256) for _ in range(3))
+_CHUNKS_MAX = 1 << 17
+_BYTES_PER_PIXEL = 12
+"""Memory in bytes for each pixel of a canvas, and of the frame that is being put on it."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class AnimationFrame:
+    """One frame of an animation before it is composed."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    disposal: int
+    opaque: bool
+    """True if all pixels are opaque."""
+    over: bool
+    """True if it is blended over the canvas, False if it replaces the canvas."""
+    seconds: float
+    """Display time in seconds."""
+    decode: Callable[[], tuple[Plane, Plane]]
+    """Function that returns the frame's brightness and its alpha."""
+
+
+def effective_seconds(seconds: float) -> float:
+    """Return how long browsers show a frame whose file asks for this display time, both in seconds."""
+    return seconds if seconds > _NO_TIME else _CUSTOMARY
+
+
+def frame_seconds(image: Image.Image, place: int, pieces: list[AnimationFrame] | None) -> float:
+    """Return the display time of the frame that was just loaded; infinite if it is the last one.
+
+    Endless animations are treated as ending, too: viewers differ in how often they repeat them.
+
+    Args:
+        image: the animation.
+        place: index of the frame, from 0.
+        pieces: its frames, if the format is GIF or PNG.
+    """
+    if pieces is None:
+        last = place + 1 >= frames_known(image)
+        return inf if last else effective_seconds(float(image.info.get("duration", inf)) / 1000)
+    if image.format == "PNG":
+        place -= bool(getattr(image, "default_image", False))
+        pieces = pieces[: frames_known(image)]
+    return pieces[place].seconds if place + 1 < len(pieces) else inf
+
+
+def frames_known(image: Image.Image) -> int:
+    """Return how many frames Pillow finds in an animation."""
+    return int(getattr(image, "n_frames", 1)) - bool(getattr(image, "default_image", False))
+
+
+def is_animated_png(file: PictureFile) -> bool:
+    """Return True if a PNG has an animation chunk (acTL) before its pixels.
+
+    Browsers accept this chunk however often it occurs and whatever precedes it.
+
+    Raises:
+        NotImplementedError: the file has more chunks than are examined.
+    """
+    place = len(_PNG)
+    for _ in range(_CHUNKS_MAX):
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] in {b"IDAT", b"IEND"}:
+            return False
+        if head[4:] == b"acTL":
+            return True
+        place += int.from_bytes(head[:4]) + 12
+    raise NotImplementedError
+
+
+def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], list[AnimationFrame]]:
+    """Read the frames of an animation, without decoding them; none if the file is malformed.
+
+    Args:
+        file: the animation; its position is restored.
+        pillow_format: "GIF" or "PNG".
+
+    Returns:
+        Width and height of the canvas, and the frames.
+
+    Raises:
+        NotImplementedError: the file has more chunks than are examined.
+    """
+    place = file.tell()
+    file.seek(0)
+    read = _gif if pillow_format == "GIF" else _png
+    try:
+        return read(file)
+    except (struct.error, IndexError):
+        return (0, 0), []
+    finally:
+        file.seek(place)
+
+
+def composition_differs(size: tuple[int, int], pieces: list[AnimationFrame], pillow_format: str) -> bool:
+    """Return True if Pillow composes an animation differently from browsers."""
+    if not pieces:
+        return False
+    first = pieces[0]
+    if first.opaque and (first.left, first.top, first.width, first.height) != (0, 0, *size):
+        return True
+    if first.disposal == _RESTORE or any(piece.disposal == _CLEAR and piece.opaque for piece in pieces):
+        return True
+    if pillow_format == "PNG":
+        return any(piece.disposal == _CLEAR for piece in pieces)
+    # Pillow keeps the previous disposal method if a frame has none.
+    later = False
+    for piece in pieces:
+        if later and piece.disposal == 0:
+            return True
+        later |= piece.disposal in {_CLEAR, _RESTORE}
+    return False
+
+
+def compose_frames(
+    size: tuple[int, int], pieces: list[AnimationFrame], max_pixels: int
+) -> Iterator[tuple[Plane, Plane]]:
+    """Yield each frame of an animation as browsers compose it.
+
+    Args:
+        size: width and height of the canvas.
+        pieces: the frames.
+        max_pixels: see `opening.DEFAULT_MAX_PIXELS`.
+
+    Yields:
+        Its brightness over black and its alpha, shape (height, width); the next step overwrites both arrays.
+
+    Raises:
+        UndecodedError: the canvas or a frame is too large.
+        Exception: any exception of Pillow.
+    """
+    check_pixels(_BYTES_PER_PIXEL * size[0] * size[1], max_pixels)
+    black = np.zeros(size[::-1], np.uint8)
+    alpha = np.zeros(size[::-1], np.uint8)
+    for piece in pieces:
+        check_pixels(_BYTES_PER_PIXEL * piece.width * piece.height, max_pixels)
+        here = np.s_[piece.top : piece.top + piece.height, piece.left : piece.left + piece.width]
+        before = (black[here].copy(), alpha[here].copy()) if piece.disposal == _RESTORE else None
+        luma, opacity = piece.decode()
+        rows, columns = black[here].shape
+        _put(black[here], alpha[here], luma[:rows, :columns], opacity[:rows, :columns], over=piece.over)
+        yield black, alpha
+        if before is not None:
+            black[here], alpha[here] = before
+        elif piece.disposal == _CLEAR:
+            black[here] = alpha[here] = 0
+
+
+def _put(black: Plane, alpha: Plane, luma: Plane, opacity: Plane, *, over: bool) -> None:
+    weight = opacity.astype(np.uint16)
+    rest = np.uint16(255) - weight if over else np.uint16(0)
+    black[...] = (luma * weight + black * rest + np.uint16(127)) // np.uint16(255)
+    alpha[...] = (weight * np.uint16(255) + alpha * rest + np.uint16(127)) // np.uint16(255)
+
+
+def _gif(file: PictureFile) -> tuple[tuple[int, int], list[AnimationFrame]]:
+    """Read the blocks of a GIF (GIF89a specification, sections 17 to 26) up to the first incomplete one."""
+    width, height, flags = struct.unpack("<6xHHB2x", file.read(13))
+    common = file.read(3 << (flags & 7) + 1) if flags & 0x80 else b""
+    pieces: list[AnimationFrame] = []
+    disposal, transparent, seconds = 0, -1, 0.0
+    while (mark := file.read(1)) in {b"!", b","}:
+        if mark == b"!":
+            label = file.read(1)
+            start = file.tell()
+            _pass_blocks(file)
+            if label == b"\xf9":
+                after = file.tell()
+                file.seek(start)
+                fields = file.read(5)
+                if len(fields) < 5:
+                    break
+                _, control, delay, index = struct.unpack("<BBHB", fields)
+                disposal, transparent = control >> 2 & 7, index if control & 1 else -1
+                seconds = inf if control & _WAIT_FOR_KEY else delay / 100
+                file.seek(after)
+            continue
+        descriptor = file.read(9)
+        if len(descriptor) < 9:
+            # Viewers show the frames before this one.
+            break
+        left, top, across, down, local = struct.unpack("<4HB", descriptor)
+        palette = file.read(3 << (local & 7) + 1) if local & 0x80 else common
+        start = file.tell()
+        file.read(1)
+        if not _pass_blocks(file):
+            break
+        if not pieces:
+            width, height = max(width, left + across), max(height, top + down)
+        decode = _gif_decoder(
+            file, start, file.tell() - start, (across, down), local & 0x40, palette, transparent
+        )
+        pieces.append(
+            AnimationFrame(
+                left, top, across, down, disposal, transparent < 0, True, effective_seconds(seconds), decode
+            )
+        )
+        disposal, transparent, seconds = 0, -1, 0.0
+    return (width, height), pieces
+
+
+def _pass_blocks(file: PictureFile) -> bool:
+    """Skip the data blocks; return False if their end is missing."""
+    while length := file.read(1):
+        if length == b"\0":
+            return True
+        file.seek(file.tell() + length[0])
+    return False
+
+
+def _gif_decoder(
+    file: PictureFile,
+    start: int,
+    length: int,
+    size: tuple[int, int],
+    interlaced: int,
+    palette: bytes,
+    transparent: int,
+) -> Callable[[], tuple[Plane, Plane]]:
+    def decode() -> tuple[Plane, Plane]:
+        file.seek(start)
+        head = b"GIF89a" + struct.pack("<HHBBB", *size, 0xF7, 0, 0) + _GREYS
+        frame = head + struct.pack("<BHHHHB", 0x2C, 0, 0, *size, interlaced) + file.read(length) + b";"
+        image = Image.open(io.BytesIO(frame), formats=["GIF"])
+        indices = np.asarray(image)
+        colours = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+        greys, opacity = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
+        # Pillow's weights. Indices without a colour are not shown.
+        weighed = colours.astype(np.uint32) @ np.array((19595, 38470, 7471), np.uint32) + 0x8000 >> 16
+        greys[: len(colours)], opacity[: len(colours)] = weighed, 255
+        if transparent >= 0:
+            opacity[transparent] = 0
+        return greys[indices], opacity[indices]
+
+    return decode
+
+
+def _png(file: PictureFile) -> tuple[tuple[int, int], list[AnimationFrame]]:
+    """Read the frames of an animated PNG (third edition, sections 11.3.6.1 to 11.3.6.3)."""
+    file.seek(len(_PNG))
+    header = b""
+    before: list[bytes] = []
+    pieces: list[AnimationFrame] = []
+    control: tuple[int, ...] = ()
+    spans: list[tuple[int, int]] = []
+
+    def end_frame() -> None:
+        if control and spans:
+            _, width, height, left, top, count, per_second, disposal, blend = control
+            opaque = header[9] in {0, 2, 3} and b"tRNS" not in {kind[4:8] for kind in before}
+            decode = _png_decoder(file, list(spans), header[8:13], (width, height), b"".join(before))
+            seconds = effective_seconds(count / (per_second or 100))
+            # PNG's disposal values 0 to 2 are keep, clear and restore.
+            pieces.append(
+                AnimationFrame(left, top, width, height, disposal + 1, opaque, blend == 1, seconds, decode)
+            )
+        spans.clear()
+
+    for _ in range(_CHUNKS_MAX):
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            break
+        length, kind, start = int.from_bytes(head[:4]), head[4:], file.tell()
+        if kind == b"IHDR":
+            header = file.read(13)
+        elif kind in {b"PLTE", b"tRNS"} and length < 1 << 12:
+            before.append(head + file.read(length + 4))
+        elif kind == b"fcTL":
+            end_frame()
+            fields = file.read(26)
+            if len(fields) < 26:
+                control = ()
+                break
+            control = struct.unpack(">5I2H2B", fields)
+        elif kind == b"IDAT" and control:
+            spans.append((start, length))
+        elif kind == b"fdAT":
+            spans.append((start + 4, length - 4))
+        file.seek(start + length + 4)
+    else:
+        raise NotImplementedError
+    end_frame()
+    return struct.unpack(">II", header[:8]), pieces
+
+
+def _png_decoder(
+    file: PictureFile, spans: list[tuple[int, int]], about: bytes, size: tuple[int, int], before: bytes
+) -> Callable[[], tuple[Plane, Plane]]:
+    def decode() -> tuple[Plane, Plane]:
+        parts = [_PNG, _chunk(b"IHDR", struct.pack(">II", *size) + about), before]
+        for start, length in spans:
+            file.seek(start)
+            parts.append(_chunk(b"IDAT", file.read(length)))
+        image = Image.open(io.BytesIO(b"".join((*parts, _chunk(b"IEND", b"")))), formats=["PNG"])
+        image.load()
+        luma = luma_of(image)
+        alpha = opacity_of(image, about[0])
+        return luma, np.full_like(luma, 255) if alpha is None else alpha
+
+    return decode
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    # Pillow checks the CRC of the chunks that it needs.
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

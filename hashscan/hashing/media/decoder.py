@@ -1,0 +1,349 @@
+"""Decode one picture and compute its digests, each repeat once: the code that runs in the sandbox."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import mmap
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from hashscan.hashing.formats import FORMATS, PictureFormat
+from hashscan.hashing.records import DIGESTS_MAX, pack_failure, pack_picture, pack_request, unpack_request
+from hashscan.hashing.variants import (
+    LONG_SECONDS,
+    MIRRORED,
+    VARIANTS,
+    WHOLE,
+    DigestRun,
+    Kind,
+    PictureDigest,
+    is_basic,
+    is_shown,
+)
+from hashscan.model import ALGORITHMS, Reason
+
+if TYPE_CHECKING:
+    from hashscan.hashing.hash_algorithms import PictureHash
+    from hashscan.hashing.media.picture_opening import Frame, Limits
+
+
+_SHARES = {Kind.PREVIEW: 2}
+_SHARE = 4
+"""Divisor of the threshold. A picture repeats another if each of its digests is within a quarter of its
+algorithm's threshold from the other's: 7 bits for PDQ. An entry within the threshold of one picture is then
+nearly always within the threshold of the other. For a preview it is half of the threshold: its small size
+changes as many bits, and a preview is meant to look like its picture."""
+_UNLIKE = 3
+"""Multiple of the threshold from which a preview is assumed to show something else: 94 bits for PDQ. No two
+unrelated photos of 250 were closer. Of the previews of 202 photos, 38 were no repeats, 7 of them as far away
+as this."""
+
+
+class RepeatDecision(NamedTuple):
+    """The decision on how to hash one more picture."""
+
+    repeated: bool
+    """True if matching it would give nothing new."""
+    full: bool
+    """True if it must be hashed in all variants."""
+
+
+_FIRST = RepeatDecision(False, True)
+
+
+@dataclass(slots=True)
+class _KnownPicture:
+    values: tuple[int, ...]
+    full: bool
+    seconds: float
+    """Total display time of similar pictures since one of them was hashed in all variants."""
+
+
+class RepeatDetector:
+    """The pictures of one file that were already hashed."""
+
+    def __init__(self) -> None:
+        self._seen: list[_KnownPicture] = []
+
+    def judge(self, digests: Sequence[PictureDigest], seconds: float = inf) -> RepeatDecision:
+        """Compare one more picture with the earlier ones, and store it.
+
+        The display times of pictures within the threshold of each other are added up, so that nobody can show
+        one for long by many frames that hardly differ.
+
+        Args:
+            digests: the digests of the picture as it is stored, by each algorithm, always in the same order.
+            seconds: its display time.
+        """
+        if all(digest.quality < ALGORITHMS[digest.algorithm].min_quality for digest in digests):
+            return RepeatDecision(True, seconds >= LONG_SECONDS)
+        values = tuple(int.from_bytes(digest.value) for digest in digests)
+        if not self._seen and seconds >= LONG_SECONDS:
+            self._seen.append(_KnownPicture(values, True, 0.0))
+            return _FIRST
+        share = _SHARES.get(digests[0].part.kind, _SHARE)
+        thresholds = tuple(ALGORITHMS[digest.algorithm].threshold for digest in digests)
+        limits = tuple(threshold // share for threshold in thresholds)
+        alike = [seen for seen in self._seen if _within(values, seen.values, thresholds)]
+        if seconds < LONG_SECONDS:
+            for seen in alike:
+                seen.seconds += seconds
+        together = max((seen.seconds for seen in alike), default=0.0)
+        full = max(seconds, together) >= LONG_SECONDS or (
+            digests[0].part.kind is Kind.PREVIEW and self._is_unlike_all(values, thresholds)
+        )
+        repeated = any(seen.full >= full and _within(values, seen.values, limits) for seen in alike)
+        if full:
+            for seen in alike:
+                seen.seconds = 0.0
+        if not repeated:
+            self._seen.append(_KnownPicture(values, full, 0.0 if full else seconds))
+        return RepeatDecision(repeated, full)
+
+    def _is_unlike_all(self, values: tuple[int, ...], thresholds: tuple[int, ...]) -> bool:
+        limits = tuple(_UNLIKE * threshold for threshold in thresholds)
+        return not any(_within(values, seen.values, limits) for seen in self._seen)
+
+
+def _within(values: tuple[int, ...], others: tuple[int, ...], limits: tuple[int, ...]) -> bool:
+    # Most pictures differ in the first digest already.
+    if (values[0] ^ others[0]).bit_count() > limits[0]:
+        return False
+    return all(
+        (one ^ other).bit_count() <= limit for one, other, limit in zip(values, others, limits, strict=True)
+    )
+
+
+# Nothing here may import numpy or Pillow before `load` has set the environment for them.
+
+Decode = Callable[[int, bytes], bytes]
+
+_MAX_PIXELS = "max-pixels="
+_SECONDS = "seconds="
+_MEMORY = "memory="
+_AUGMENT = "augment=crop"
+_VARIANTS = "variants="
+
+_CLEAR = 100
+"""Quality of a brightness digest from which colours show nothing more; 3 of 202 photographs had less."""
+
+_EVEN = 80
+"""Share of the picture, in 256ths, of one part with even brightness, from which colours may show something
+there. The 202 photographs had 75 at most, and seven of them 64 or more."""
+
+_PATIENT_TIME_FACTOR = 1.6
+"""Factor by which a patient request raises the time limit of a decoder. A decoder on a busy machine must get
+as far as an earlier one did on an idle machine."""
+
+
+def load(*arguments: str) -> Decode:
+    """Load everything that decoding needs, since no file can be opened once the sandbox is closed.
+
+    Call it once in a fresh process, before it forks and before the sandbox restricts anything.
+
+    Args:
+        arguments: dotted paths of picture hashes (`hashscan.hashing.pdq:PDQ`) in the order of the reply's
+            digests. Optional: `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes the
+            decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
+            compute the digests of crops, too.
+
+    Returns:
+        A function from an open descriptor and a request to a reply (see `records`). No content of the file
+        makes it raise an exception; it raises MemoryError if the system has no memory left.
+    """
+    # A second thread of the linear algebra library would not survive the fork, and the sandbox forbids it.
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+    from hashscan.hashing.media.picture_opening import Limits
+
+    hashes: list[PictureHash] = []
+    limits = Limits()
+    wanted: Collection[str] = VARIANTS
+    augmented = False
+    memory = 0
+    for argument in arguments:
+        if argument.startswith(_MAX_PIXELS):
+            limits = replace(limits, max_pixels=int(argument.removeprefix(_MAX_PIXELS)))
+        elif argument.startswith(_SECONDS):
+            limits = replace(limits, seconds=float(argument.removeprefix(_SECONDS)))
+        elif argument.startswith(_MEMORY):
+            memory = int(argument.removeprefix(_MEMORY))
+        elif argument == _AUGMENT:
+            augmented = True
+        elif argument.startswith(_VARIANTS):
+            wanted = argument.removeprefix(_VARIANTS).split(",")
+        else:
+            module, _, name = argument.partition(":")
+            hashes.append(getattr(importlib.import_module(module), name)())
+    _warm_up(_decoder(hashes, Limits(), (), augmented=False), FORMATS)
+    # The steps after decoding are the same for all formats.
+    _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True), FORMATS[:1])
+    # All objects of this moment live as long as the process. Excluding them from garbage collection saves
+    # each forked decoder from copying their pages.
+    gc.collect()
+    gc.freeze()
+    return _decoder(hashes, limits, wanted, augmented=augmented, memory=memory)
+
+
+def _decoder(
+    hashes: Sequence[PictureHash],
+    limits: Limits,
+    wanted: Collection[str],
+    *,
+    augmented: bool,
+    memory: int = 0,
+) -> Decode:
+    from hashscan.hashing.media.picture import decode_frames
+    from hashscan.hashing.media.picture_opening import UndecodedError
+    from hashscan.hashing.media.pread import PreadFile
+
+    names = [algorithm.name for algorithm in hashes]
+    more = replace(limits, seconds=limits.seconds * _PATIENT_TIME_FACTOR)
+
+    def decode(descriptor: int, request: bytes) -> bytes:
+        picture_format, patient = unpack_request(request)
+        found = _DigestCollector(hashes, wanted, augmented=augmented)
+        shortfall = None
+        try:
+            for frame in decode_frames(PreadFile(descriptor), picture_format, more if patient else limits):
+                found.take(frame)
+                if found.digests > DIGESTS_MAX:
+                    break
+        except UndecodedError as error:
+            shortfall = error.reason
+        except MemoryError:
+            shortfall = Reason.MEMORY
+        if shortfall is Reason.MEMORY and memory:
+            # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.
+            _try_to_take(memory // 4)
+        if not found.runs:
+            return pack_failure(shortfall or Reason.BROKEN)
+        return pack_picture(picture_format, *found.size, names, found.all_runs(), shortfall)
+
+    return decode
+
+
+class _DigestCollector:
+    """The digests of one file's pictures, collected while they are decoded."""
+
+    def __init__(self, hashes: Sequence[PictureHash], wanted: Collection[str], *, augmented: bool) -> None:
+
+        self._hashes, self._wanted, self._augmented = hashes, wanted, augmented
+        self._repeats, self._faint = RepeatDetector(), RepeatDetector()
+        self.runs: list[DigestRun] = []
+        self.digests = 0
+        self._further: list[DigestRun] = []
+        self.size = 0, 0
+        """Width and height of the first picture, in pixels."""
+
+    def take(self, frame: Frame) -> None:
+        """Hash one more picture, unless it repeats an earlier one; and its colours if they may show more."""
+        whole = frame.part == WHOLE
+        first = whole and not frame.look
+        new, judgement = self._hashed(frame, keep=first)
+        faint = any(run.quality < _CLEAR for run in new)
+        # The first are those of the picture as it is. Where all of it is faint, the planes of its parts
+        # besides those of the whole would fill the replies for drawn animations.
+        even = not faint and judgement.full and any(run.even >= _EVEN for run in new[: len(self._hashes)])
+        more = frame.chroma if faint or even else None
+        if not first:
+            new = [] if judgement.repeated else [run for run in new if not _is_poor(run)]
+        if new and not self.runs:
+            self.size = frame.width, frame.height
+        if first and self._augmented:
+            from hashscan.hashing.media.renderings import runs_of_crops
+
+            new += runs_of_crops(frame, self._hashes)
+        if not whole:
+            parted = [run.parted({0, MIRRORED, run.shown} if is_basic(run.rendering) else ()) for run in new]
+            new = [basic for basic, _ in parted if basic.turns]
+            self._further += [further for _, further in parted if further.turns]
+        self.runs += new
+        self.digests += sum(len(run.turns) for run in new)
+        if more is not None:
+            for plane in more(faint, even):
+                self.take(plane)
+
+    def _hashed(self, frame: Frame, *, keep: bool) -> tuple[list[DigestRun], RepeatDecision]:
+        """Return the digests of a picture, and how it relates to the earlier pictures of the file.
+
+        For a repeated picture, only the digests that show the repetition are returned, unless `keep` is set.
+        """
+        from hashscan.hashing.media.renderings import hash_frame
+
+        full = frame.seconds >= LONG_SECONDS
+        found = hash_frame(frame, self._hashes, self._wanted, full=full)
+        new = list(islice(found, len(self._hashes)))
+        judged, seen = new, self._repeats
+        if all(map(_is_poor, new)):
+            new += found
+            # Compare the digests of the picture with raised contrast.
+            judged, seen = [run for run in new if not _is_poor(run)][:1], self._faint
+        judgement = seen.judge([next(run.digests()) for run in judged], frame.seconds)
+        if judgement.repeated and not keep:
+            return new, judgement
+        if judgement.full and not full:
+            return list(hash_frame(frame, self._hashes, self._wanted)), judgement
+        new += found
+        return new, judgement
+
+    def all_runs(self) -> list[DigestRun]:
+        """Return the runs that a reply must contain, and as many others as fit.
+
+        Only further variants of planes, and of pictures whose similarity says little, are left out without
+        being counted: a short drawn animation fills a reply with them.
+        """
+        runs = self.runs + [run for run in self._further if _must_fit(run)]
+        room = DIGESTS_MAX - sum(len(run.turns) for run in runs)
+        for run in self._further:
+            if not _must_fit(run) and len(run.turns) <= room:
+                runs.append(run)
+                room -= len(run.turns)
+        return runs
+
+
+def _must_fit(run: DigestRun) -> bool:
+    return is_shown(run.rendering) and not run.doubt
+
+
+def _is_poor(run: DigestRun) -> bool:
+    return run.quality < ALGORITHMS[run.algorithm].min_quality
+
+
+def _try_to_take(size: int) -> None:
+    """Allocate and release `size` bytes of memory, to check that the system has them.
+
+    Raises:
+        MemoryError: the system doesn't have that much memory left.
+    """
+    try:
+        mmap.mmap(-1, size).close()
+    except OSError as error:
+        raise MemoryError from error
+
+
+def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:
+    """Decode sample files of each format, since Pillow imports many of its modules on first use.
+
+    They are an intact, a truncated and a corrupt file, one of several pictures, and one with a profile.
+    """
+    from hashscan.hashing.media.samples import multi_picture_samples, samples, samples_of_colours
+
+    drawn, several, coloured = samples(), multi_picture_samples(), samples_of_colours()
+    for picture_format in formats:
+        name = picture_format.pillow or ""
+        whole = drawn.get(name, b"")
+        middle = len(whole) // 2
+        spoilt = whole[:middle] + bytes(len(whole) - middle)
+        for content in (whole, whole[:middle], spoilt, several.get(name, b""), coloured.get(name, b"")):
+            descriptor = os.memfd_create("sample")
+            try:
+                os.pwrite(descriptor, content, 0)
+                decode(descriptor, pack_request(picture_format))
+            finally:
+                os.close(descriptor)

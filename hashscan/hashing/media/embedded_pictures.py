@@ -1,0 +1,244 @@
+"""Locate previews and further pictures in a picture file (EXIF, TIFF, AVIF), and read its orientation.
+
+TIFF files, EXIF data and the index of a multi-picture JPEG have such directories. This module reads only
+these few tags; Pillow reads a whole directory, which takes longer than decoding a thumbnail.
+
+Pillow shows the still picture if the major brand is `avif`. Browsers and other viewers use other rules.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hashscan.hashing.media.picture_opening import PictureFile
+from hashscan.hashing.media.pread import PreadFile
+
+ReadAt = Callable[[int, int], bytes]
+"""A function from an offset and a size to the bytes there; fewer at the end of the file."""
+
+_ORIENTATION = 0x0112
+_SUB_DIRECTORIES = 0x014A
+_JPEG_OFFSET = 0x0201
+_JPEG_LENGTH = 0x0202
+_PICTURE_INDEX = 0xB002
+_WANTED = frozenset({_ORIENTATION, _SUB_DIRECTORIES, _JPEG_OFFSET, _JPEG_LENGTH, _PICTURE_INDEX})
+
+_SIZES = {3: (2, "H"), 4: (4, "I"), 13: (4, "I"), 7: (1, "B")}
+"""Size in bytes and `struct` letter of a value, by type, for the types of the tags above."""
+
+_MAX_TAGS = 512
+_MAX_DIRECTORIES = 16
+_MAX_PICTURES = 16
+
+_Values = dict[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class TiffTags:
+    """The values found in TIFF directories."""
+
+    orientation: int = 1
+    """EXIF orientation of the picture, 1 to 8 (EXIF 2.32, section 4.6.4); 1 means that it is upright."""
+
+    previews: tuple[tuple[int, int], ...] = ()
+    """Offset and length of each JPEG preview named by a directory; they may lie outside of the file."""
+
+
+def read_directories(read: ReadAt) -> TiffTags:
+    """Read the directories of EXIF data or of a TIFF file (TIFF 6.0, section 2).
+
+    The data are untrusted, so malformed values are skipped.
+
+    Args:
+        read: returns bytes at an offset from the start of the TIFF header.
+    """
+    orientation = 1
+    previews: list[tuple[int, int]] = []
+    for place, values in enumerate(_walk(read)):
+        if place == 0:
+            (orientation,) = values.get(_ORIENTATION, ())[:1] or (1,)
+        offset, length = values.get(_JPEG_OFFSET, ()), values.get(_JPEG_LENGTH, ())
+        if len(offset) == len(length) == 1 and length[0]:
+            previews.append((offset[0], length[0]))
+    return TiffTags(orientation if 1 <= orientation <= 8 else 1, tuple(dict.fromkeys(previews)))
+
+
+def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:
+    """Return offset and length of the further pictures of a multi-picture JPEG (CIPA DC-007, section 5.2.3).
+
+    Args:
+        read: returns bytes at an offset from the start of the index's own TIFF header; the pictures'
+            offsets count from there, too.
+    """
+    for values in _walk(read):
+        entries = bytes(values.get(_PICTURE_INDEX, ()))
+        order = "<" if read(0, 2) == b"II" else ">"
+        found = struct.iter_unpack(order + "4xII4x", entries[: len(entries) // 16 * 16])
+        # The first picture's offset is always 0.
+        return tuple((offset, length) for length, offset in found if offset and length)[:_MAX_PICTURES]
+    return ()
+
+
+def _walk(read: ReadAt) -> Iterator[_Values]:
+    """Yield the wanted values of each directory and its sub-directories; no more than a camera writes."""
+    header = read(0, 8)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(header[:4])
+    if order is None or len(header) < 8:
+        return
+    waiting = list(struct.unpack(order + "I", header[4:]))
+    seen: set[int] = set()
+    while waiting and len(seen) < _MAX_DIRECTORIES:
+        offset = waiting.pop(0)
+        if offset in seen or not offset:
+            continue
+        seen.add(offset)
+        values, following = _directory(read, order, offset)
+        yield values
+        waiting += [*values.get(_SUB_DIRECTORIES, ()), following]
+
+
+def _directory(read: ReadAt, order: str, offset: int) -> tuple[_Values, int]:
+    """Return the wanted values of one directory by tag, and the offset of the next directory (0 for none)."""
+    counted = read(offset, 2)
+    if len(counted) < 2:
+        return {}, 0
+    (count,) = struct.unpack(order + "H", counted)
+    count = min(count, _MAX_TAGS)
+    body = read(offset + 2, 12 * count + 4)
+    values: _Values = {}
+    for place in range(0, min(12 * count, len(body) - 11), 12):
+        tag, kind, number = struct.unpack_from(order + "HHI", body, place)
+        if tag not in _WANTED or kind not in _SIZES:
+            continue
+        size, letter = _SIZES[kind]
+        number = min(number, 16 * _MAX_PICTURES if tag == _PICTURE_INDEX else _MAX_PICTURES)
+        if size * number <= 4:
+            data = body[place + 8 : place + 8 + size * number]
+        else:
+            data = read(struct.unpack_from(order + "I", body, place + 8)[0], size * number)
+        if len(data) == size * number:
+            values[tag] = struct.unpack(f"{order}{number}{letter}", data)
+    if len(body) < 12 * count + 4:
+        return values, 0
+    return values, struct.unpack_from(order + "I", body, 12 * count)[0]
+
+
+_EXIF_HEADER = b"Exif\0\0"
+_PHOTOSHOP_THUMBNAIL = 1036
+_PHOTOSHOP_HEADER = 28
+
+
+class HasInfo(Protocol):
+    """A picture that has Pillow's `info`."""
+
+    @property
+    def info(self) -> Mapping[Any, Any]:
+        """Return the metadata of its header, by Pillow's names."""
+
+
+class MemoryFile(io.BytesIO):
+    """A file embedded in another file, whose bytes Pillow has already read."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.size = len(content)
+        """Length in bytes."""
+        self.ran_out = False
+        """Always False; see `PreadFile`."""
+
+
+def orientation_of(image: HasInfo) -> int:
+    """Return the EXIF orientation of the picture, 1 to 8 (EXIF 2.32, section 4.6.4)."""
+    # Pillow turns the picture of a TIFF file itself, and gives no EXIF data for it.
+    return _exif(image).orientation
+
+
+def previews_of(image: HasInfo, file: PreadFile, pillow_format: str) -> list[PreadFile | MemoryFile]:
+    """Return the JPEG previews of a picture file: from EXIF, from a TIFF's directories, from a PSD.
+
+    It is not checked that they are JPEGs.
+    """
+    if pillow_format == "JPEG":
+        exif = _exif_bytes(image)
+        return [MemoryFile(exif[start : start + length]) for start, length in _exif(image).previews]
+    if pillow_format == "TIFF":
+        found = read_directories(_reader(file))
+        return [file.subfile(start, length) for start, length in found.previews]
+    if pillow_format == "PSD":
+        resources = getattr(image, "resources", ())
+        return [
+            MemoryFile(data[_PHOTOSHOP_HEADER:])
+            for name, _, data in resources
+            if name == _PHOTOSHOP_THUMBNAIL
+        ]
+    return []
+
+
+def pictures_beside(image: HasInfo, file: PreadFile) -> list[PreadFile]:
+    """Return the further pictures of a multi-picture JPEG; none for other files or a malformed index."""
+    index, start = image.info.get("mp"), image.info.get("mpoffset")
+    if not isinstance(index, bytes) or not isinstance(start, int):
+        return []
+    held = MemoryFile(index)
+    return [file.subfile(start + offset, length) for offset, length in read_picture_index(_reader(held))]
+
+
+def _exif_bytes(image: HasInfo) -> bytes:
+    exif = image.info.get("exif", b"")
+    return exif.removeprefix(_EXIF_HEADER) if isinstance(exif, bytes) else b""
+
+
+def _exif(image: HasInfo) -> TiffTags:
+    exif = _exif_bytes(image)
+    return read_directories(_reader(MemoryFile(exif))) if exif else TiffTags()
+
+
+def _reader(file: PreadFile | MemoryFile) -> ReadAt:
+    def read(offset: int, size: int) -> bytes:
+        file.seek(offset)
+        return file.read(size)
+
+    return read
+
+
+_SWAPPED_MAX = 64 << 20
+"""Maximum length in bytes of a file that is read again with another brand."""
+_BOXES_MAX = 1000
+
+
+def swap_avif_brand(file: PictureFile) -> bytes | None:
+    """Return the file with the other major brand, so that Pillow shows its other picture; None if it has one.
+
+    Raises:
+        NotImplementedError: the file is too long, or has more boxes than are examined.
+    """
+    kinds = set()
+    place = brand = 0
+    for _ in range(_BOXES_MAX):
+        file.seek(place)
+        head = file.read(16)
+        if len(head) < 8:
+            break
+        kinds.add(head[4:8])
+        length, first = int.from_bytes(head[:4]), place + 8
+        if length == 1:
+            length, first = int.from_bytes(head[8:16]), place + 16
+        brand = brand or first
+        if length < first - place:
+            # Length 0: the box extends to the end of the file.
+            break
+        place += length
+    else:
+        raise NotImplementedError
+    if not {b"meta", b"moov"} <= kinds:
+        return None
+    if file.size > _SWAPPED_MAX:
+        raise NotImplementedError
+    file.seek(0)
+    content = file.read(file.size)
+    other = b"avis" if content[brand : brand + 4] == b"avif" else b"avif"
+    return content[:brand] + other + content[brand + 4 :]

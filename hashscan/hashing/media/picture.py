@@ -1,0 +1,516 @@
+"""Decode untrusted picture files to brightness: every frame and page, and their embedded previews.
+
+Call this only inside the sandbox: Pillow and the libraries that it uses parse hostile bytes here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import chain, count
+from math import inf
+from typing import cast
+
+from PIL import Image
+
+from hashscan.hashing.formats import PictureFormat
+from hashscan.hashing.media import animation
+from hashscan.hashing.media.colour_tags import ColourInfo, tags_of_picture
+from hashscan.hashing.media.embedded_pictures import (
+    HasInfo,
+    MemoryFile,
+    orientation_of,
+    pictures_beside,
+    previews_of,
+    swap_avif_brand,
+)
+from hashscan.hashing.media.jpeg_header import LARGEST_FILE, PlainHeader, read_header, scale_of
+from hashscan.hashing.media.jpeg_pixels import decode
+from hashscan.hashing.media.low_contrast import coloured_frames
+from hashscan.hashing.media.luma_alpha import luma_of, may_be_translucent
+from hashscan.hashing.media.picture_opening import (
+    DRAFT_SIDE,
+    MISSING,
+    Frame,
+    Limits,
+    OpenPicture,
+    PictureFile,
+    UndecodedError,
+    allow_truncated,
+    check_pixels,
+    check_size,
+    convert_errors,
+    open_picture,
+    set_pixel_limit,
+)
+from hashscan.hashing.media.pread import PreadFile
+from hashscan.hashing.media.views import (
+    VIEW_BYTES_PER_PIXEL,
+    Plane,
+    View,
+    over_backgrounds,
+    views_of,
+    views_of_alpha,
+)
+from hashscan.hashing.media.windows_bitmaps import bitmap_alpha, bitmap_luma, bitmap_size, icons_of
+from hashscan.hashing.variants import WHOLE, Kind, Part
+from hashscan.model import Reason
+
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("AVIF", "FLI", "GIF", "PNG", "WEBP"), Kind.FRAME),
+    **dict.fromkeys(("DCX", "TIFF"), Kind.PAGE),
+    **dict.fromkeys(("CUR", "HEIF", "ICO", "JPEG"), Kind.FURTHER),
+}
+"""By Pillow's name of a format, the kind of a file's further pictures. Other formats have one picture to
+show: the largest of an ICNS, the merged layers of a PSD."""
+
+_SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
+_ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN})
+_JPEG_START = b"\xff\xd8\xff"
+_HEIF_PREVIEW_SIDE = 32
+
+
+def decode_frames(
+    file: PreadFile, picture_format: PictureFormat, limits: Limits | None = None
+) -> Iterator[Frame]:
+    """Decode the pictures of a file one after another: its first, its previews, then its further ones.
+
+    After each come the views in which viewers show it differently from how it is stored. Frames of an
+    animation are composed, as a viewer shows them. Viewers show the readable part of a truncated or corrupt
+    picture, so this part is decoded here, too: nobody can hide a picture by cutting off its last bytes.
+
+    Args:
+        file: the picture file.
+        picture_format: the format recognised by `sniff`; the file is decoded as this format or not at all.
+        limits: limits on how much to decode.
+
+    Raises:
+        UndecodedError: a part of the file or all of it was not decoded; raised after the last decoded frame.
+    """
+    if picture_format.pillow is None or picture_format.pillow in MISSING:
+        raise UndecodedError(Reason.UNSUPPORTED)
+    reader = _Reader(file, picture_format.pillow, limits or Limits())
+    yield from reader.first()
+    yield from reader.previews()
+    yield from reader.further()
+    if reader.shortfall is not None:
+        raise UndecodedError(reader.shortfall)
+
+
+class _Reader:
+    """The state of decoding the pictures of one file."""
+
+    def __init__(self, file: PreadFile, pillow_format: str, limits: Limits) -> None:
+        self._file = file
+        self._format = pillow_format
+        self._limits = limits
+        self._opened: OpenPicture | None = None
+        self._plain: PlainHeader | None = None
+        self._pixels = 0
+        self._tags: ColourInfo | None = None
+        self.shortfall: Reason | None = None
+        """The first reason why something was not decoded; None if there is none."""
+
+    def first(self) -> Iterator[Frame]:
+        """Yield the picture that a viewer shows first, and its views."""
+        plain = self._plain_jpeg() if self._format == "JPEG" else None
+        if plain is not None:
+            yield plain
+            return
+        try:
+            with convert_errors(self._file, self._format):
+                self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
+                frame, image = self._frame(opened, WHOLE), opened.image
+        except UndecodedError as error:
+            odd = self._odd_bitmap() if self._format == "BMP" and error.reason in _ODD else None
+            if odd is not None:
+                yield odd
+                yield from self._translucent_bitmap(odd)
+            else:
+                yield from self._salvaged(error.reason, 0, WHOLE)
+        else:
+            yield from self._shown(frame, image, self._file, self._format)
+            if self._format == "BMP" and not may_be_translucent(image):
+                yield from self._translucent_bitmap(frame)
+
+    def _translucent_bitmap(self, frame: Frame) -> Iterator[Frame]:
+        """Yield a bitmap over all backgrounds, if it has an opacity mask, which Pillow ignores."""
+        try:
+            with convert_errors(self._file, self._format):
+                self._file.ran_out = False
+                alpha = bitmap_alpha(self._file)
+                if self._file.ran_out:
+                    self._fall_short(Reason.TRUNCATED)
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return
+        if alpha is not None and alpha.min() < alpha.max():
+            for view in views_of_alpha(frame.luma, alpha):
+                yield replace(frame, luma=view.luma, look=view.look)
+
+    def _plain_jpeg(self) -> Frame | None:
+        """Decode an ordinary JPEG without opening it in Pillow; return None for any other file."""
+        if self._file.size > LARGEST_FILE:
+            return None
+        try:
+            content = self._file.read(self._file.size)
+            header = read_header(content)
+            if header is None:
+                return None
+            scale = scale_of(header.size, DRAFT_SIDE)
+            check_pixels(
+                2 * (header.size[0] // scale + 1) * (header.size[1] // scale + 1), self._limits.max_pixels
+            )
+            luma = decode(content, header.size, scale)
+        except (OSError, MemoryError, UndecodedError):
+            # Pillow fails in the same way later, when it is known what else can be decoded of the file.
+            return None
+        if luma is None:
+            return None
+        self._plain = header
+        self._pixels += luma.size
+        width, height = header.size
+        frame = Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
+        return replace(frame, chroma=partial(self._chroma, frame, None, self._file, "JPEG"))
+
+    def _odd_bitmap(self) -> Frame | None:
+        """Decode a bitmap that Pillow can't read and other viewers can; return None if this fails, too."""
+        try:
+            with convert_errors(self._file, self._format):
+                width, height = bitmap_size(self._file)
+                check_pixels(width * height, self._limits.max_pixels)
+                if height * ((width + 7) // 8) > self._file.size:
+                    # The file has less than one bit per pixel.
+                    return None
+                self._file.ran_out = False
+                frame = Frame(bitmap_luma(self._file), width, height)
+                if self._file.ran_out:
+                    self._fall_short(Reason.TRUNCATED)
+                return frame
+        except UndecodedError:
+            return None
+
+    def previews(self) -> Iterator[Frame]:
+        """Yield the previews (thumbnails) that file managers show in place of the picture."""
+        described = self._described
+        if described is None or (self._format == "JPEG" and "exif" not in described.info):
+            return
+        try:
+            with convert_errors(self._file, self._format):
+                sources = previews_of(described, self._file, self._format)
+        except UndecodedError:
+            # No viewer can show such previews.
+            return
+        for number, source in enumerate(sources, start=1):
+            yield from self._jpeg(source, Part(Kind.PREVIEW, number if len(sources) > 1 else 0))
+        if self._format == "HEIF" and described.info.get("thumbnails"):
+            yield from self._heif_preview()
+
+    def further(self) -> Iterator[Frame]:
+        """Yield the pictures after the first: frames, pages, further pictures and composed animations."""
+        described = self._described
+        if described is None or self._format not in _KINDS:
+            return
+        if self._format == "JPEG":
+            for number, source in enumerate(pictures_beside(described, self._file), start=2):
+                yield from self._jpeg(source, Part(Kind.FURTHER, number))
+        elif self._format in {"CUR", "ICO"}:
+            yield from self._icons()
+        else:
+            yield from self.further_frames()
+        if self._format == "AVIF":
+            yield from self._other_avif()
+        if self._format == "GIF" or (
+            self._format == "PNG" and self._is(lambda: animation.is_animated_png(self._file))
+        ):
+            yield from self._composed()
+
+    def further_frames(self) -> Iterator[Frame]:
+        """Yield the frames of an animation after the first, or the further pages."""
+        if self._opened is not None and self.shortfall is None:
+            image = self._opened.image
+            if self._is(lambda: getattr(image, "is_animated", False)):
+                yield from self._frames(image)
+
+    def _other_avif(self) -> Iterator[Frame]:
+        """Yield the other content of an AVIF that has a still picture and a sequence: viewers show either."""
+        try:
+            with convert_errors(self._file, self._format):
+                content = swap_avif_brand(self._file)
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return
+        if content is None:
+            return
+        left = replace(self._limits, total_pixels=self._limits.total_pixels - self._pixels)
+        # A MemoryFile has all methods that are needed for this format.
+        reader = _Reader(cast("PreadFile", MemoryFile(content)), self._format, left)
+        for number, frame in enumerate(chain(reader.first(), reader.further_frames()), start=2):
+            yield replace(frame, part=Part(Kind.FURTHER, number) if frame.part == WHOLE else frame.part)
+        if reader.shortfall is not None:
+            self._fall_short(reader.shortfall)
+
+    def _icons(self) -> Iterator[Frame]:
+        """Yield all pictures of an icon. Viewers differ in which one they show, and take for the largest."""
+        started = time.process_time()
+        icons: Iterator[Image.Image] | None = None
+        for number in count(1):
+            part = Part(Kind.FURTHER, number)
+            try:
+                with convert_errors(self._file, self._format):
+                    set_pixel_limit(self._limits.max_pixels)
+                    if icons is None:
+                        icons = icons_of(self._file)
+                    image = next(icons, None)
+                    if image is None:
+                        return
+                    self._check_all(image.width * image.height, number, time.process_time() - started)
+                    frame = self._frame(OpenPicture(image, image.size), part)
+            except UndecodedError as error:
+                self._fall_short(error.reason)
+                return
+            yield from self._shown(frame, image, self._file, self._format)
+
+    def _composed(self) -> Iterator[Frame]:
+        """Yield an animation's frames over all backgrounds, if browsers don't compose it as Pillow does."""
+        started = time.process_time()
+        number = 0
+        frames: Iterator[tuple[Plane, Plane]] | None = None
+        while True:
+            try:
+                with convert_errors(self._file, self._format), allow_truncated():
+                    if frames is None:
+                        pieces = self._pieces[1]
+                        last = len(pieces)
+                        if self._opened is not None:
+                            last = min(last, animation.frames_known(self._opened.image))
+                        otherwise = animation.composition_differs(*self._pieces, self._format)
+                        if last == len(pieces) and not otherwise:
+                            return
+                        frames = animation.compose_frames(*self._pieces, self._limits.max_pixels)
+                    following = next(frames, None)
+                    if following is None:
+                        return
+                    black, alpha = following
+                    number += 1
+                    self._pixels += alpha.size
+                    self._check_all(alpha.size, number, time.process_time() - started)
+                    views = list(over_backgrounds(black, alpha))
+            except UndecodedError as error:
+                self._fall_short(error.reason)
+                return
+            height, width = alpha.shape
+            part = WHOLE if number == 1 else Part(_KINDS[self._format], number)
+            seconds = inf if number == 1 or number >= last else pieces[number - 1].seconds
+            for view in views:
+                yield Frame(view.luma, width, height, part=part, look=view.look, seconds=seconds)
+
+    @cached_property
+    def _pieces(self) -> tuple[tuple[int, int], list[animation.AnimationFrame]]:
+        """Canvas size and frames of a GIF or animated PNG before they are composed."""
+        return animation.pieces_of(self._file, self._format)
+
+    def _seconds(self, image: Image.Image, place: int) -> float:
+        """Return the display time of the frame that was just loaded; infinite if it is not an animation's."""
+        if _KINDS[self._format] is not Kind.FRAME:
+            return inf
+        try:
+            with convert_errors(self._file, self._format):
+                pieces = self._pieces[1] if self._format in {"GIF", "PNG"} else None
+        except UndecodedError:
+            # The failure is recorded when the frames are composed.
+            return inf
+        return animation.frame_seconds(image, place, pieces)
+
+    @property
+    def _described(self) -> HasInfo | None:
+        """The opened picture, from Pillow or from the plain JPEG reader; None if there is none."""
+        return self._opened.image if self._opened is not None else self._plain
+
+    def _is(self, ask: Callable[[], object]) -> bool:
+        """Return the result of a library's check; False if the check fails."""
+        try:
+            with convert_errors(self._file, self._format):
+                return bool(ask())
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return False
+
+    def _frames(self, image: Image.Image) -> Iterator[Frame]:
+        shown = image.tell()
+        started = time.process_time()
+        number = 1
+        for place in count():
+            if place == shown:
+                continue
+            part = Part(_KINDS[self._format], number + 1)
+            try:
+                with convert_errors(self._file, self._format):
+                    # Moving to the second frame of a GIF converts the first to a colour mode.
+                    self._check_size(image, first=False)
+                    try:
+                        image.seek(place)
+                    except EOFError:
+                        return
+                    number += 1
+                    self._check_all(image.width * image.height, number, time.process_time() - started)
+                    frame = self._frame(OpenPicture(image, image.size), part)
+                    frame = replace(frame, seconds=self._seconds(image, place))
+            except UndecodedError as error:
+                yield from self._salvaged(error.reason, place, part)
+                return
+            yield from self._shown(frame, image, self._file, self._format)
+
+    def _check_all(self, pixels: int, number: int, seconds: float) -> None:
+        """Check that one more frame keeps within the limits on all frames.
+
+        Raises:
+            UndecodedError: a limit on frames, pixels or processor time is exceeded.
+        """
+        if number > self._limits.frames or self._pixels + pixels > self._limits.total_pixels:
+            raise UndecodedError(Reason.TOO_MANY)
+        if seconds > self._limits.seconds:
+            raise UndecodedError(Reason.TIMEOUT)
+
+    def _jpeg(self, source: PreadFile | MemoryFile, part: Part) -> Iterator[Frame]:
+        """Yield a JPEG embedded in the file, as far as it is complete, and its views."""
+        if source.read(len(_JPEG_START)) != _JPEG_START:
+            # Programs that rewrite a picture drop the data after it, but keep the index that refers to them.
+            return
+        try:
+            with convert_errors(source, "JPEG"), allow_truncated():
+                opened = open_picture(source, "JPEG", self._limits.max_pixels)
+                frame = self._frame(opened, part, "JPEG")
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+        else:
+            yield from self._shown(frame, opened.image, source, "JPEG")
+
+    def _heif_preview(self) -> Iterator[Frame]:
+        try:
+            with convert_errors(self._file, self._format):
+                opened = open_picture(self._file, self._format, self._limits.max_pixels)
+                if opened.image.draft("L", (_HEIF_PREVIEW_SIDE, _HEIF_PREVIEW_SIDE)) is None:
+                    return
+                frame = self._frame(OpenPicture(opened.image, opened.image.size), Part(Kind.PREVIEW))
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+        else:
+            yield from self._shown(frame, opened.image, self._file, self._format)
+
+    def _salvaged(self, reason: Reason, place: int, part: Part) -> Iterator[Frame]:
+        """Yield the readable part of a picture, if it could not be decoded because it is damaged."""
+        self._fall_short(reason)
+        if reason not in _SALVAGEABLE or self._format == "HEIF":
+            # libheif decodes all of a picture or nothing; Pillow would return a black picture for nothing.
+            return
+        try:
+            with convert_errors(self._file, self._format), allow_truncated():
+                opened = open_picture(self._file, self._format, self._limits.max_pixels)
+                if place:
+                    opened.image.seek(place)
+                    opened = OpenPicture(opened.image, opened.image.size)
+                frame = self._frame(opened, part)
+        except UndecodedError:
+            # The reason is known already.
+            return
+        self._opened = self._opened or opened
+        yield from self._shown(frame, opened.image, self._file, self._format)
+
+    def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
+        """Load a picture and return its brightness as a frame."""
+        image = opened.image
+        self._check_size(image, pillow_format, more=opened.coefficients, first=part.number < 2)
+        drafted = image.size != opened.stored
+        image.load()
+        width, height = opened.stored if drafted else image.size
+        self._pixels += image.width * image.height
+        stored = (height, width) if drafted else None
+        seconds = 0.0 if part.kind is Kind.PREVIEW else inf
+        return Frame(luma_of(image), width, height, stored, orientation_of(image), part, seconds)
+
+    def _shown(
+        self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
+    ) -> Iterator[Frame]:
+        """Yield a picture that was just loaded, and the views in which viewers show it differently.
+
+        Args:
+            frame: the picture.
+            image: the same picture, loaded.
+            file: the file that it was read from.
+            pillow_format: its format.
+        """
+        drafted = frame.blocks_of is not None or pillow_format == "JPEG"
+        stored = None if drafted else image
+        yield replace(frame, chroma=partial(self._chroma, frame, stored, file, pillow_format))
+        views: Iterator[View] | None = None
+        while True:
+            try:
+                with convert_errors(file, pillow_format), allow_truncated():
+                    if views is None:
+                        views = self._views(frame, image, file, pillow_format)
+                    view = next(views, None)
+            except UndecodedError as error:
+                self._fall_short(error.reason)
+                return
+            if view is None:
+                return
+            found = replace(frame, luma=view.luma, look=view.look)
+            if view.image is not None:
+                found = replace(
+                    found, blocks_of=None, chroma=partial(self._chroma, found, view.image, file, "")
+                )
+            yield found
+
+    def _views(
+        self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
+    ) -> Iterator[View]:
+        """Return the views of a picture; see `views_of`."""
+        if self._tags is None or file is not self._file or pillow_format == "TIFF":
+            tags = tags_of_picture(image, file, pillow_format)
+            if file is self._file:
+                self._tags = tags
+        else:
+            tags = self._tags
+        if may_be_translucent(image):
+            more = VIEW_BYTES_PER_PIXEL * image.width * image.height
+            self._check_size(image, pillow_format, more=more, first=frame.part.number < 2)
+        full = image
+        if tags.profiles and pillow_format == "JPEG":
+            opened = open_picture(file, pillow_format, self._limits.max_pixels, draft="")
+            self._check_size(opened.image, pillow_format, more=opened.coefficients, first=True)
+            full = opened.image
+            full.load()
+        return views_of(image, frame.luma, tags, full)
+
+    def _chroma(
+        self,
+        frame: Frame,
+        image: Image.Image | None,
+        file: PictureFile,
+        pillow_format: str,
+        whole: bool,
+        even: bool,
+    ) -> Iterator[Frame]:
+        """Yield the chroma planes (see `coloured_frames`); without an image, those of the JPEG in `file`."""
+        try:
+            with convert_errors(file, pillow_format), allow_truncated():
+                if image is None:
+                    opened = open_picture(file, pillow_format, self._limits.max_pixels, draft="YCbCr")
+                    image = opened.image
+                    self._check_size(image, pillow_format, more=opened.coefficients, first=True)
+                    image.load()
+                planes = coloured_frames(frame, image, whole=whole, even=even)
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return
+        yield from planes
+
+    def _check_size(self, image: Image.Image, pillow_format: str = "", *, more: int = 0, first: bool) -> None:
+        name = pillow_format or self._format
+        check_size(image, name, self._file.size, self._limits.max_pixels, more=more, first=first)
+
+    def _fall_short(self, reason: Reason) -> None:
+        self.shortfall = self.shortfall or reason

@@ -1,0 +1,217 @@
+"""Make tiny sample pictures in each supported format, to load all modules of Pillow and to check decoders."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image, features
+
+from hashscan.hashing.media.icc_profiles import SRGB_COLORANTS, make_profile
+
+_SIDE = 16
+
+# The same gradient as the others. Stored: encoding AVIF takes longer than all others, and starts threads.
+_AVIF = base64.b64decode(
+    "AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAOltZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
+    "AA5waXRtAAAAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAAQ0AAAAjAAAAKGlpbmYAAAAAAAEAAAAaaW5mZQIAAAAAAQAAYXYw"
+    "MUNvbG9yAAAAAGhpcHJwAAAASWlwY28AAAAUaXNwZQAAAAAAAAAQAAAAEAAAAA5waXhpAAAAAAEIAAAADGF2MUOBABwAAAAAE2Nv"
+    "bHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAAAK21kYXQSAAoIGAz/22AhoNQyFReGIYAAZQACsVQ/jVxD3wvN"
+    "JLNjDA=="
+)
+
+# A sequence of the same picture and one upside down.
+_AVIF_FRAMES = base64.b64decode(
+    "AAAALGZ0eXBhdmlzAAAAAGF2aWZhdmlzbXNmMWlzbzhtaWYxbWlhZk1BMUIAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAA"
+    "AAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAPlAAAAKwAAAChpaW5mAAAAAAABAAAAGmluZmUC"
+    "AAAAAAEAAGF2MDFDb2xvcgAAAABqaXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAEAAAABAAAAAQcGl4aQAAAAADCAgIAAAADGF2MUOB"
+    "AAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAACxm1vb3YAAAB4bXZoZAEAAAAAAAAA5ywBAwAAAADn"
+    "LAEDAAAD6P//////////AAEAAAEAAAAAAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAA"
+    "AAAAAAAAAAAAAAAAAAAAAAEAAAJGdHJhawAAAGh0a2hkAQAAAQAAAADnLAEDAAAAAOcsAQMAAAABAAAAAP//////////AAAAAAAAAAAA"
+    "AAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAQAAAAAAQAAAAEAAAAAAALGVkdHMAAAAkZWxzdAEAAAEAAAABAAAA"
+    "AAAAAAIAAAAAAAAAAAABAAAAAAGqbWRpYQAAACxtZGhkAQAAAAAAAADnLAEDAAAAAOcsAQMAAAPoAAAAAAAAAAJVxAAAAAAAIWhkbHIA"
+    "AAAAAAAAAHBpY3QAAAAAAAAAAAAAAAAAAAABVW1pbmYAAAAUdm1oZAAAAAEAAAAAAAAAAAAAACRkaW5mAAAAHGRyZWYAAAAAAAAAAQAA"
+    "AAx1cmwgAAAAAQAAARVzdGJsAAAAlXN0c2QAAAAAAAAAAQAAAIVhdjAxAAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAABAAEABIAAAASAAA"
+    "AAAAAAABCkFPTSBDb2RpbmcAAAAAAAAAAAAAAAAAAAAAAAAAAAAAGP//AAAADGF2MUOBAAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABBj"
+    "Y3N0AAAAAHwAAAAAAAAYc3R0cwAAAAAAAAABAAAAAgAAAAEAAAAcc3RzYwAAAAAAAAABAAAAAQAAAAIAAAABAAAAHHN0c3oAAAAAAAAA"
+    "AAAAAAIAAAArAAAAJQAAABRzdGNvAAAAAAAAAAEAAAPlAAAAFHN0c3MAAAAAAAAAAQAAAAEAAABYbWRhdBIACg0AAAABn/m18iAhoNCA"
+    "MhgQAMQAYYYYKCSAv96iUhrjyZSmN2HQYKISADIhMAOAgP34OxABhhhgoEEIALnJvOVPxQpNTrcDKpL8d6Mk"
+)
+
+# Stored, since encoding needs the extra `heif`, and an encoder that not every build of it has.
+_HEIF = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAWhtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJp"
+    "bG9jAAAAAERAAAEAAQAAAAABjAABAAAAAAAAAEMAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAAB"
+    "AAAA6GlwcnAAAADJaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEA"
+    "AQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABRpc3BlAAAAAAAAAEAAAABAAAAA"
+    "KGNsYXAAAAAQAAAAAQAAABAAAAAB////0AAAAAL////QAAAAAgAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIEgwAA"
+    "AEttZGF0AAAAPygBrxMhXaNA9rRVpoOnPYN58DJoc0oNwqOnOzdQIglNIvhoNNWHUH6dwAjwYCsmD4TFupBwGnbmQIevNtoXuA=="
+)
+# An upside-down picture with a preview, and the small picture as a further one.
+_HEIF_SEVERAL = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAqRtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAEZp"
+    "bG9jAAAAAERAAAMAAQAAAAACyAABAAAAAAAAACkAAgAAAAAC8QABAAAAAAAAACIAAwAAAAADEwABAAAAAAAAABsAAABNaWluZgAAAAAA"
+    "AwAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAAACAABodmMxAAAAABVpbmZlAgAAAAADAABodmMxAAAAAA5waXRtAAAAAAAC"
+    "AAABvGlwcnAAAAGPaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEA"
+    "AQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABRpc3BlAAAAAAAAAEAAAABAAAAA"
+    "KGNsYXAAAAAQAAAAAQAAABAAAAAB////0AAAAAL////QAAAAAgAAABBwaXhpAAAAAAMICAgAAAB2aHZjQwEDcAAAAJAAAAAAAB7wAPz9"
+    "+PgAAA8DYAABABhAAQwB//8DcAAAAwCQAAADAAADAB66AkBhAAEAKkIBAQNwAAADAJAAAAMAAAMAHqAggQWW6uSmubgIaDAgAAADAyAA"
+    "AAMAIWIAAQAGRAHBc8CJAAAAKGNsYXAAAAAwAAAAAQAAADAAAAAB////8AAAAAL////wAAAAAgAAAChjbGFwAAAAIAAAAAEAAAAgAAAA"
+    "Af///+AAAAAC////4AAAAAIAAAAlaXBtYQAAAAAAAAADAAEEgQIEgwACBIUCBIYAAwSFAgSHAAAAGmlyZWYAAAAAAAAADnRobWIAAwAB"
+    "AAIAAABubWRhdAAAACUoAa8ZIS4S7iJdX91NX42mi6iAosODld5YO2MgmWUCvECO+Ol0AAAAHigBrxmA7iqm1b7UgnEe/PfY69SoTks7"
+    "tnCoDugagAAAABcoAa8ZgO4mAX3Ud2LEVxvfOzsP/pxY/A=="
+)
+
+
+def samples() -> dict[str, bytes]:
+    """Return sample files by Pillow's name of the format, each a gradient of 16x16 pixels.
+
+    Formats whose library is missing in this build of Pillow are left out.
+    """
+    picture = Image.linear_gradient("L").resize((_SIDE, _SIDE)).convert("RGB")
+    found = {"AVIF": _AVIF, "HEIF": _HEIF}
+    for name in ("BMP", "DDS", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP"):
+        file = BytesIO()
+        try:
+            picture.save(file, name)
+        except (OSError, KeyError):
+            continue
+        found[name] = file.getvalue()
+    pixels = picture.tobytes()
+    # Pillow has no encoders for the following formats, or slow ones.
+    bitmap = BytesIO()
+    picture.save(bitmap, "DIB")
+    # The height includes the picture and the transparency mask, which has one bit a pixel in rows of 32 bits.
+    icon = bitmap.getvalue() + bytes(4 * _SIDE)
+    icon = icon[:8] + struct.pack("<i", 2 * _SIDE) + icon[12:]
+    found["ICO"] = _icon(1, icon)
+    found["CUR"] = _icon(2, icon)
+    png = found["PNG"]
+    found["ICNS"] = struct.pack(">4sI4sI", b"icns", 16 + len(png), b"icp4", 8 + len(png)) + png
+    found["DCX"] = struct.pack("<III", 0x3ADE68B1, 12, 0) + found["PCX"]
+    found["SUN"] = struct.pack(">8I", 0x59A66A95, _SIDE, _SIDE, 24, len(pixels), 1, 0, 0) + pixels
+    planes = b"".join(pixels[band::3] for band in range(3))
+    # Three empty sections, then one uncompressed plane after another.
+    found["PSD"] = struct.pack(">4sH6xHIIHH12xH", b"8BPS", 1, 3, _SIDE, _SIDE, 8, 3, 0) + planes
+    found["XPM"] = _pixmap(pixels)
+    found["FLI"] = _flic([picture.convert("L").tobytes()])
+    return found
+
+
+def multi_picture_samples() -> dict[str, bytes]:
+    """Return samples with two pictures, for the formats that support it: the gradient, and it upside down.
+
+    The JPEG has a preview, too.
+    """
+    one = Image.linear_gradient("L").resize((_SIDE, _SIDE)).convert("RGB")
+    other = one.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    found = {"AVIF": _AVIF_FRAMES, "HEIF": _HEIF_SEVERAL}
+    found["FLI"] = _flic([image.convert("L").tobytes() for image in (one, other)])
+    for name, form in (("GIF", "GIF"), ("PNG", "PNG"), ("TIFF", "TIFF"), ("WEBP", "WEBP"), ("JPEG", "MPO")):
+        file = BytesIO()
+        options = {"exif": _exif(one)} if form == "MPO" else {}
+        try:
+            one.save(file, form, save_all=True, append_images=[other], **options)
+        except (OSError, KeyError):
+            continue
+        found[name] = file.getvalue()
+    pages = []
+    for image in (one, other):
+        file = BytesIO()
+        image.save(file, "PCX")
+        pages.append(file.getvalue())
+    found["DCX"] = struct.pack("<4I", 0x3ADE68B1, 16, 16 + len(pages[0]), 0) + b"".join(pages)
+    return found
+
+
+def samples_of_colours() -> dict[str, bytes]:
+    """Return samples with a profile that swaps tones; translucent if the format supports it."""
+    picture = Image.linear_gradient("L").resize((_SIDE, _SIDE))
+    profile = make_profile(SRGB_COLORANTS, [np.linspace(1, 0, 16)] * 3)
+    found = {}
+    for name, mode in (("JPEG", "RGB"), ("PNG", "RGBA")):
+        image = picture.convert(mode)
+        if mode == "RGBA":
+            image.putalpha(picture)
+        file = BytesIO()
+        try:
+            image.save(file, name, icc_profile=profile)
+        except (OSError, KeyError):
+            continue
+        found[name] = file.getvalue()
+    return found
+
+
+def _exif(picture: Image.Image) -> bytes:
+    """Return EXIF data for a picture, with the orientation upside down and the picture itself as preview."""
+    file = BytesIO()
+    picture.save(file, "JPEG")
+    preview = file.getvalue()
+    turned = struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, 3, 0, 26)
+    ranges = struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 56, 0x0202, 4, 1, len(preview), 0)
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + turned + ranges + preview
+
+
+def _flic(frames: list[bytes]) -> bytes:
+    """Return a FLIC animation of grey pictures, each stored uncompressed."""
+    pieces = []
+    for pixels in frames:
+        chunk = struct.pack("<IH", 6 + len(pixels), 16) + pixels
+        pieces.append(struct.pack("<IHH8x", 16 + len(chunk), 0xF1FA, 1) + chunk)
+    size = 128 + sum(map(len, pieces))
+    header = struct.pack("<I6HI", size, 0xAF12, len(frames), _SIDE, _SIDE, 8, 0, 70)
+    return header.ljust(128, b"\0") + b"".join(pieces)
+
+
+def _icon(kind: int, image: bytes) -> bytes:
+    """Return an icon (1) or cursor (2) file with one image."""
+    return struct.pack("<3H4B2H2I", 0, kind, 1, _SIDE, _SIDE, 0, 0, 1, 24, len(image), 22) + image
+
+
+def _pixmap(pixels: bytes) -> bytes:
+    """Return an X pixmap of grey pixels; each row of the gradient has its own colour."""
+    greys = sorted(set(pixels))
+    letters = {grey: chr(ord("A") + place) for place, grey in enumerate(greys)}
+    colours = [f"{letters[grey]} c #{grey:02x}{grey:02x}{grey:02x}" for grey in greys]
+    rows = [
+        "".join(letters[grey] for grey in pixels[start : start + 3 * _SIDE : 3])
+        for start in range(0, len(pixels), 3 * _SIDE)
+    ]
+    lines = [f"{_SIDE} {_SIDE} {len(greys)} 1", *colours, *rows]
+    return (
+        "/* XPM */\nstatic char *x[] = {\n" + ",\n".join(f'"{line}"' for line in lines) + "\n};\n"
+    ).encode()
+
+
+_ENCODINGS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 100},
+    "JPEG in several scans": {"quality": 100, "progressive": True},
+    "PNG": {},
+    "GIF": {},
+    "WebP": {"lossless": True},
+    "AVIF": {"quality": 100, "max_threads": 1},
+}
+_FEATURES = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "AVIF": "avif"}
+
+
+def builtin_pictures() -> list[tuple[str, bytes]]:
+    """Return small pictures with Pillow's names of their formats, as far as supported here; two JPEGs."""
+    drawn = samples()
+    several = dict(encodings(drawn["PPM"]))["JPEG in several scans"]
+    return [*drawn.items(), ("JPEG", several)]
+
+
+def encodings(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield a built-in picture in the most common formats, each with a readable name of the format."""
+    with Image.open(BytesIO(content)) as picture:
+        for name, options in _ENCODINGS.items():
+            form = name.partition(" ")[0]
+            if form in _FEATURES and not features.check(_FEATURES[form]):
+                continue
+            file = BytesIO()
+            picture.convert("RGB").save(file, form, **options)
+            yield name, file.getvalue()

@@ -1,0 +1,205 @@
+"""Decode Windows bitmaps (BMP) that Pillow cannot read, and all pictures of icons and cursors (ICO, CUR).
+
+Only their brightness is decoded. The module also reads the opacity of bitmaps, which Pillow reads for some
+of them only.
+
+The format is that of BITMAPINFOHEADER and its successors in the Windows GDI documentation.
+
+Pillow shows one of them, and uses the depth and length given in the file's directory to find the transparency
+mask. Browsers ignore both values.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, IcoImagePlugin, Image
+
+from hashscan.hashing.formats import BITMAP_HEADERS
+from hashscan.hashing.media.picture_opening import PictureFile
+
+_HEADER_SIZES = BITMAP_HEADERS - {12}
+_OF_WINDOWS = frozenset({40, 52, 56, 108, 124})
+"""Sizes of headers that may have colour masks; in the headers of OS/2 the same number means a compression."""
+_HEADER = struct.Struct("<IiiHHIIiiII")
+_RAW, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 3, 6
+_MASKS_AT, _ALPHA_AT = 54, 66
+_WITH_ALPHA = frozenset({56, 108, 124})
+"""Sizes of the headers that have an opacity mask among the colour masks."""
+_DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F), 32: (0xFF0000, 0xFF00, 0xFF)}
+_WEIGHTS = np.array((0.299, 0.587, 0.114))
+"""Weights of red, green and blue in brightness (ITU-R 601-2), as Pillow uses them."""
+_STRIP_BYTES = 1 << 22
+
+
+def bitmap_size(file: PictureFile) -> tuple[int, int]:
+    """Return the width and height in pixels.
+
+    Raises:
+        NotImplementedError: this module does not read this kind of bitmap.
+    """
+    _, width, height, *_ = _header(file)
+    return width, abs(height)
+
+
+def bitmap_alpha(file: PictureFile) -> NDArray[np.uint8] | None:
+    """Return the opacity of each pixel, shape (height, width); None if the bitmap has no opacity mask.
+
+    Raises:
+        NotImplementedError: this module does not read this kind of bitmap.
+    """
+    size, _, _, _, bits, compression, *_ = _read_header(file)
+    if not (compression == _BIT_FIELDS and size in _WITH_ALPHA) and compression != _ALPHA_BIT_FIELDS:
+        return None
+    file.seek(_ALPHA_AT)
+    mask = int.from_bytes(file.read(4), "little")
+    if not mask or bits not in _DEFAULT_MASKS:
+        return None
+    return _plane(file, lambda rows: _scaled(rows, bits, ((1.0, mask),)))
+
+
+def bitmap_luma(file: PictureFile) -> NDArray[np.uint8]:
+    """Return the brightness, shape (height, width); missing rows are black and set `file.ran_out`.
+
+    Raises:
+        NotImplementedError: this module does not read this kind of bitmap.
+    """
+    size, width, _, _, bits, compression, _, _, _, colours, _ = _header(file)
+    # Masks after a header of 40 bytes are stored before the palette.
+    behind = {_RAW: 0, _BIT_FIELDS: 12, _ALPHA_BIT_FIELDS: 16}[compression] if size == 40 else 0
+    if bits <= 8:
+        greys = _palette(file, 14 + size + behind, bits, colours)
+        return _plane(file, lambda rows: greys[_indices(rows, bits)[:, :width]])
+    if bits == 24:
+        return _plane(file, _of_bytes)
+    weights = tuple(zip(_WEIGHTS.tolist(), _masks(file, bits, compression), strict=True))
+    return _plane(file, lambda rows: _scaled(rows, bits, weights))
+
+
+def _plane(file: PictureFile, read: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Convert a bitmap's rows of bytes with `read`, some rows at a time; return shape (height, width)."""
+    _, width, height, _, bits, *_ = _header(file)
+    file.seek(10)
+    (start,) = struct.unpack("<I", file.read(4))
+    plane = np.zeros((abs(height), width), np.uint8)
+    stride = (width * bits + 31) // 32 * 4
+    step = max(1, _STRIP_BYTES // (8 * width))
+    for top in range(0, abs(height), step):
+        file.seek(start + top * stride)
+        data = file.read(min(step, abs(height) - top) * stride)
+        file.ran_out |= len(data) < min(step, abs(height) - top) * stride
+        rows = np.frombuffer(data[: len(data) // stride * stride], np.uint8).reshape(-1, stride)
+        plane[top : top + len(rows)] = read(rows)[:, :width]
+    return plane if height < 0 else plane[::-1]
+
+
+def _read_header(file: PictureFile) -> tuple[int, ...]:
+    file.seek(14)
+    header = file.read(_HEADER.size)
+    length = int.from_bytes(header[:4], "little")
+    if len(header) < min(length, _HEADER.size):
+        raise NotImplementedError
+    # Fields that a shorter header lacks are 0.
+    found: tuple[int, ...] = _HEADER.unpack(header[:length].ljust(_HEADER.size, b"\0"))
+    return found
+
+
+def _header(file: PictureFile) -> tuple[int, ...]:
+    found = _read_header(file)
+    size, width, height, _, bits, compression, *_ = found
+    known = size in _HEADER_SIZES and width > 0 and height != 0
+    plain = compression == _RAW and bits in {1, 2, 4, 8, 16, 24, 32}
+    named = size in _OF_WINDOWS and compression in {_BIT_FIELDS, _ALPHA_BIT_FIELDS}
+    masked = named and bits in _DEFAULT_MASKS
+    if not (known and (plain or masked)):
+        raise NotImplementedError
+    return found
+
+
+def _palette(file: PictureFile, start: int, bits: int, colours: int) -> NDArray[np.uint8]:
+    """Return the brightness of each palette index, shape (256,); 0 for indices beyond the palette."""
+    file.seek(start)
+    count = min(colours or 1 << bits, 1 << bits)
+    data = file.read(4 * count)
+    entries = np.frombuffer(data[: len(data) // 4 * 4], np.uint8).reshape(-1, 4)[:, 2::-1]
+    greys = np.zeros(256, np.uint8)
+    greys[: len(entries)] = np.rint(entries @ _WEIGHTS)
+    return greys
+
+
+def _indices(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Unpack palette indices of `bits` bits each; the first is in the highest bits of a byte."""
+    shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+    spread = rows[:, :, None] >> shifts & np.uint8((1 << bits) - 1)
+    return spread.reshape(len(rows), -1)
+
+
+def _masks(file: PictureFile, bits: int, compression: int) -> tuple[int, ...]:
+    if compression == _RAW:
+        return _DEFAULT_MASKS[bits]
+    file.seek(_MASKS_AT)
+    data = file.read(12)
+    if len(data) < 12:
+        raise NotImplementedError
+    return struct.unpack("<III", data)
+
+
+def _of_bytes(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the brightness of pixels of three bytes: blue, green, red."""
+    pixels = rows[:, : rows.shape[1] // 3 * 3].reshape(len(rows), -1, 3)
+    luma: NDArray[np.uint8] = np.rint(pixels[:, :, ::-1] @ _WEIGHTS).clip(0, 255).astype(np.uint8)
+    return luma
+
+
+def _scaled(rows: NDArray[np.uint8], bits: int, weights: Iterable[tuple[float, int]]) -> NDArray[np.uint8]:
+    """Return the weighted sum of the masked parts of each pixel, each part scaled to 0 to 255."""
+    values = rows.view("<u2" if bits == 16 else "<u4")
+    total = np.zeros(values.shape)
+    for weight, mask in weights:
+        if mask:
+            total += (values & mask) * (255 * weight / mask)
+    return np.rint(total).clip(0, 255).astype(np.uint8)
+
+
+_ICON_HEADER_BYTES, _ICON_ENTRY_BYTES = 6, 16
+_PNG = b"\x89PNG\r\n\x1a\n"
+_ICON_BITMAP = struct.Struct("<IiiHH")
+
+
+def icons_of(file: PictureFile) -> Iterator[Image.Image]:
+    """Yield each picture once, the largest first; a PNG is not loaded yet.
+
+    Raises:
+        Exception: any exception of Pillow.
+    """
+    file.seek(0)
+    (number,) = struct.unpack("<4xH", file.read(_ICON_HEADER_BYTES))
+    # The directory of a cursor has the same layout as that of an icon.
+    head = struct.pack("<3H", 0, 1, number)
+    icons = IcoImagePlugin.IcoFile(io.BytesIO(head + file.read(_ICON_ENTRY_BYTES * number)))
+    icons.buf = cast("IO[bytes]", file)
+    seen = set()
+    for place, entry in enumerate(icons.entry):
+        if entry.offset not in seen:
+            seen.add(entry.offset)
+            depth, length = _depth_and_length(file, entry.offset)
+            icons.entry[place] = entry._replace(bpp=depth, size=length)
+            yield icons.frame(place)
+
+
+def _depth_and_length(file: PictureFile, offset: int) -> tuple[int, int]:
+    """Return the bits per pixel and the length in bytes with the mask from a bitmap's header; 0 for a PNG."""
+    file.seek(offset)
+    head = file.read(_ICON_BITMAP.size)
+    if head.startswith(_PNG):
+        return 0, 0
+    _, width, height, _, depth = _ICON_BITMAP.unpack(head)
+    file.seek(offset)
+    bitmap = BmpImagePlugin.DibImageFile(cast("IO[bytes]", file))
+    row, mask = ((bits * width + 31) // 32 * 4 for bits in (depth, 1))
+    return depth, bitmap.tile[0].offset - offset + abs(height) // 2 * (row + mask)

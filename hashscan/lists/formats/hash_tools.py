@@ -1,0 +1,123 @@
+"""The formats that hashing tools write: checksums, hashdeep, PDQ and threatexchange.
+
+The length of a digest determines its algorithm. A backslash before the digest means that the file name is
+escaped.
+
+Types may be in any case, with or without the prefix `hash_` or `video_`. Types that hashscan can't store
+(`tmk`, `vpdq`, `raw_text`, `url`, `trend_query`) are counted and left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from hashscan.lists.formats.base import ListFormat
+from hashscan.lists.formats.text import LineError, RawEntry, numbered_lines, shown
+from hashscan.model import ALGORITHMS
+
+_BY_DIGITS = {2 * ALGORITHMS[name].size: name for name in ("md5", "sha1", "sha256", "sha512")}
+_PLAIN = re.compile(r"\\?([0-9A-Fa-f]+) [ *].+", re.DOTALL)
+_TAGGED = re.compile(r"\\?(MD5|SHA1|SHA256|SHA512) \(.*\) = ([0-9A-Fa-f]+)", re.DOTALL)
+
+
+class ChecksumsFormat(ListFormat):
+    """A digest and a file name for each line; names are ignored, the importing user gives the category."""
+
+    name = "checksums"
+    takes_category = True
+
+    def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
+        for number, line in numbered_lines(stream):
+            if tagged := _TAGGED.fullmatch(line):
+                yield self._without_id(number, tagged[1].lower(), tagged[2], self.category)
+                continue
+            plain = _PLAIN.fullmatch(line)
+            algorithm = _BY_DIGITS.get(len(plain[1])) if plain else None
+            if plain is None or algorithm is None:
+                raise LineError(
+                    number,
+                    "not a line of md5sum, sha1sum, sha256sum or sha512sum",
+                    "Make the file with one of them",
+                )
+            yield self._without_id(number, algorithm, plain[1], self.category)
+
+
+_HASHDEEP_MARK = "%%%% "
+_HASHDEEP_FIRST = "%%%% HASHDEEP-1.0"
+_HASHDEEP_ALGORITHMS = frozenset({"md5", "sha1", "sha256"})
+_HASHDEEP_IGNORED = frozenset({"size", "filename", "tiger", "whirlpool"})
+_HASHDEEP_MEND = "Make the file with hashdeep"
+
+
+class HashdeepFormat(ListFormat):
+    """Several digests of a file for each line; ids are derived, the importing user gives the category."""
+
+    name = "hashdeep"
+    takes_category = True
+
+    def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
+        lines = numbered_lines(stream, comment="##")
+        if next(lines, (1, ""))[1].rstrip() != _HASHDEEP_FIRST:
+            raise LineError(1, f"it doesn't begin with {_HASHDEEP_FIRST}", _HASHDEEP_MEND)
+        number, header = next(lines, (2, ""))
+        columns = header.removeprefix(_HASHDEEP_MARK).split(",")
+        if (
+            not header.startswith(_HASHDEEP_MARK)
+            or columns[0] != "size"
+            or columns[-1] != "filename"
+            or not set(columns) <= _HASHDEEP_ALGORITHMS | _HASHDEEP_IGNORED
+        ):
+            raise LineError(number, "it doesn't name the columns from size to filename", _HASHDEEP_MEND)
+        for number, line in lines:
+            # The file name is last and may contain commas.
+            fields = line.split(",", len(columns) - 1)
+            if len(fields) != len(columns):
+                raise LineError(number, f"{len(fields)} fields instead of {len(columns)}", _HASHDEEP_MEND)
+            for column, value in zip(columns, fields, strict=True):
+                if column in _HASHDEEP_ALGORITHMS:
+                    yield self._without_id(number, column, value, self.category)
+                elif column in ("tiger", "whirlpool"):
+                    self.left_out["of an algorithm that hashscan doesn't know"] += 1
+
+
+class PdqFormat(ListFormat):
+    """One hash for each line; quality and file are ignored.
+
+    Ids are derived; the importing user gives the category.
+    """
+
+    name = "pdq"
+    takes_category = True
+
+    def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
+        for number, line in numbered_lines(stream):
+            value, comma, _ = line.partition(",")
+            if number == 1 and value.strip().lower() == "hash":
+                continue
+            if not comma:
+                raise LineError(number, "no comma after the hash", "Write hash,file or hash,quality,file")
+            yield self._without_id(number, "pdq", value.strip(), self.category)
+
+
+_THREATEXCHANGE_ALGORITHMS = frozenset({"md5", "sha1", "sha256", "sha512", "pdq"})
+_THREATEXCHANGE_IGNORED = frozenset({"tmk", "vpdq", "raw_text", "url", "trend_query", "pdq_ocr"})
+
+
+class ThreatExchangeFormat(ListFormat):
+    """A type and a hash for each line; ids are derived, the importing user gives the category."""
+
+    name = "threatexchange"
+    takes_category = True
+
+    def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
+        for number, line in numbered_lines(stream):
+            kind, _, value = line.strip().partition(" ")
+            algorithm = kind.lower().removeprefix("hash_").removeprefix("video_")
+            if algorithm in _THREATEXCHANGE_IGNORED:
+                self.left_out["of a type that hashscan can't hold"] += 1
+            elif algorithm not in _THREATEXCHANGE_ALGORITHMS:
+                raise LineError(number, f"unknown type {shown(kind)}", "Write `type hash` on the line")
+            else:
+                yield self._without_id(number, algorithm, value.strip(), self.category)

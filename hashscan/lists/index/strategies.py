@@ -1,0 +1,252 @@
+"""The search strategy of each metric: exact digests in a sorted column, Hamming distances by chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.lists.index.base import DamagedIndexError, Hits, Segment, Strategy
+from hashscan.lists.index.kernel import ChunkTables, Kernel, best_kernel, words_of
+from hashscan.lists.index.multi_index import NEIGHBOUR_TABLE_MAX, Chunks, NeighbourTable
+from hashscan.model import ALGORITHMS, Metric
+
+_EXACT_KEY = 8
+"""Number of bytes of a digest that are sorted; the rest is compared afterwards."""
+_PER_BUCKET_BITS = 2
+"""Binary logarithm of the average number of keys in a bucket."""
+_VERIFY_BLOCK = 1 << 16
+
+
+class Exact(Strategy):
+    """A strategy of sorted keys, their rows, and a table of the start of each bucket of keys."""
+
+    def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield keys, rows and the bucket table."""
+        keys = _exact_keys(values)
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        yield "keys", keys
+        yield "rows", order.astype(np.uint32)
+        bits = _table_bits(len(values))
+        counts = np.bincount((keys >> np.uint64(64 - bits)).astype(np.int64), minlength=1 << bits)
+        yield "starts", np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
+
+    def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
+        """Return type and number of rows of each column."""
+        return {
+            "keys": (np.dtype("<u8"), entries),
+            "rows": (np.dtype("<u4"), entries),
+            "starts": (np.dtype("<u4"), (1 << _table_bits(entries)) + 1),
+        }
+
+    def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
+        """Return a segment over the columns."""
+        return _Exact(values, columns["keys"], columns["rows"], columns["starts"])
+
+    def plain(self, values: NDArray[np.uint8]) -> Segment:
+        """Return a segment with the columns built in memory."""
+        return self.open(values, dict(self.blocks(values)))
+
+
+class _Exact(Segment):
+    def __init__(
+        self,
+        values: NDArray[np.uint8],
+        keys: NDArray[np.uint64],
+        rows: NDArray[np.uint32],
+        starts: NDArray[np.uint32],
+    ) -> None:
+        self._values = values
+        self._keys = keys
+        self._rows = rows
+        self._starts = starts
+        self._shift = np.uint64(64 - _table_bits(len(values)))
+
+    def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
+        """Find the keys by binary search within their buckets, all keys in step."""
+        wanted = _exact_keys(values)
+        bucket = (wanted >> self._shift).astype(np.int64)
+        first, end = self._starts[bucket].astype(np.int64), self._starts[bucket + 1].astype(np.int64)
+        if (first > end).any() or (end > len(self._keys)).any():
+            raise DamagedIndexError("a bucket ends before it begins, or beyond the last key")
+        last = end.copy()
+        for _ in range(int((end - first).max(initial=0)).bit_length()):
+            middle = (first + last) >> 1
+            # A range that has become empty no longer changes, even at the end of the column.
+            below = (first < last) & (self._keys[np.minimum(middle, len(self._keys) - 1)] < wanted)
+            first = np.where(below, middle + 1, first)
+            last = np.where(below, last, middle)
+        hit = np.flatnonzero((first < end) & (self._keys[np.minimum(first, len(self._keys) - 1)] == wanted))
+        counts = np.searchsorted(self._keys, wanted[hit], "right") - first[hit]
+        query_rows = np.repeat(hit, counts)
+        places = np.arange(len(query_rows)) + np.repeat(first[hit] - np.cumsum(counts) + counts, counts)
+        rows = self._rows[places].astype(np.int64)
+        if rows.size and rows.max() >= len(self._values):
+            raise DamagedIndexError("a key names a row that is not there")
+        same = np.zeros(len(rows), dtype=bool)
+        for begin in range(0, len(rows), _VERIFY_BLOCK):
+            some = slice(begin, begin + _VERIFY_BLOCK)
+            same[some] = (self._values[rows[some]] == values[query_rows[some]]).all(axis=1)
+        query_rows, rows = query_rows[same], rows[same]
+        return query_rows, rows, np.zeros(len(rows), dtype=np.int64)
+
+
+def _exact_keys(values: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return the first bytes of each digest as one number, shape (n,)."""
+    return np.ascontiguousarray(values[:, :_EXACT_KEY]).view("<u8")[:, 0]
+
+
+def _table_bits(entries: int) -> int:
+    return max(entries.bit_length() - 1 - _PER_BUCKET_BITS, 1)
+
+
+_WORD_BITS = 64
+_BUDGET_LEAST = 4096
+"""A query with this many candidates is never given up: a scan also has the cost of a call."""
+
+
+class Hamming(Strategy):
+    """A strategy of rows sorted by bucket, and sketches; see `chunks`."""
+
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        """Use the given loops, or the fastest available."""
+        self._kernel = kernel or best_kernel()
+
+    def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield bucket table, rows and sketches of each chunk; needs 24 bytes of memory for each entry."""
+        if values.shape[1] * 8 % _WORD_BITS:
+            return
+        words = words_of(values)
+        chunks = Chunks.of(values.shape[1] * 8, len(values))
+        for chunk, length in enumerate(chunks.lengths):
+            keys = chunks.keys(words, chunk)
+            counts = np.bincount(keys, minlength=1 << length)
+            yield "starts", np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
+            order = _order(keys)
+            del keys
+            yield "rows", order
+            yield "sketch", chunks.sketches(words, chunk)[order]
+
+    def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
+        """Return type and number of rows of each column."""
+        if size * 8 % _WORD_BITS:
+            return {}
+        chunks = Chunks.of(size * 8, entries)
+        rows = len(chunks.lengths) * entries
+        number = np.dtype("<u4")
+        return {
+            "starts": (number, chunks.table_starts[-1]),
+            "rows": (number, rows),
+            "sketch": (number, rows),
+        }
+
+    def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
+        """Return a segment that searches by chunks."""
+        if not columns:
+            return self.plain(values)
+        chunks = Chunks.of(values.shape[1] * 8, len(values))
+        words = words_of(values).view(np.uint64)
+        tables = ChunkTables(chunks, words, columns["starts"], columns["rows"], columns["sketch"])
+        return _Hamming(words, tables, self._kernel)
+
+    def eager(self, values: NDArray[np.uint8]) -> Segment:
+        """Return a segment that searches by a halo up to its largest threshold, and by chunks beyond it."""
+        if values.shape[1] * 8 % _WORD_BITS or len(values) > NEIGHBOUR_TABLE_MAX:
+            return super().eager(values)
+        segment = super().eager(values)
+        assert isinstance(segment, _Hamming)
+        segment.halo = NeighbourTable.of(words_of(values).view(np.uint64))
+        return segment
+
+    def plain(self, values: NDArray[np.uint8]) -> Segment:
+        """Return a segment that scans linearly."""
+        return _Hamming(words_of(values), None, self._kernel)
+
+
+class _Hamming(Segment):
+    def __init__(
+        self, words: NDArray[np.unsignedinteger], tables: ChunkTables | None, kernel: Kernel
+    ) -> None:
+        self._words = words
+        self._tables = tables
+        self._kernel = kernel
+        self._pays: dict[int, bool] = {}
+        self.halo: NeighbourTable | None = None
+
+    def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
+        """Search each query in the cheapest way; scan linearly if its buckets have too many candidates."""
+        queries: NDArray[Any] = words_of(values)
+        budget = max(int(len(self._words) / self._kernel.candidate_cost), _BUDGET_LEAST)
+        scanned = np.zeros(len(values), dtype=bool)
+        by_chunks = scanned.copy()
+        found = []
+        for threshold in np.unique(thresholds).tolist():
+            some = thresholds == threshold
+            if self.halo is not None and threshold <= self.halo.reach:
+                asked = np.flatnonzero(some)
+                answer = self._kernel.halo(self.halo, queries[asked], threshold, budget)
+                found.append(_kept(answer, asked, scanned))
+            elif self.searches_by_chunks(threshold):
+                by_chunks |= some
+            else:
+                scanned |= some
+        asked = np.flatnonzero(by_chunks)
+        if self._tables is not None and asked.size:
+            answer = self._kernel.probe(self._tables, queries[asked], thresholds[asked], budget)
+            found.append(_kept(answer, asked, scanned))
+        rest = np.flatnonzero(scanned)
+        if rest.size:
+            query_rows, rows, distances = self._kernel.scan(self._words, queries[rest], thresholds[rest])
+            found.append((rest[query_rows], rows, distances))
+        return _once([np.concatenate(column) for column in zip(*found, strict=True)], len(self._words))
+
+    def searches_by_chunks(self, threshold: int) -> bool:
+        """Return True if chunks are expected to cost less than a scan, for uniformly distributed entries."""
+        if self._tables is None:
+            return False
+        pays = self._pays.get(threshold)
+        if pays is None:
+            probes, candidates = self._tables.chunks.cost(
+                min(threshold, self._tables.chunks.bits), len(self._words)
+            )
+            cost = probes * self._kernel.probe_cost + candidates * self._kernel.candidate_cost
+            pays = self._pays[threshold] = cost < len(self._words)
+        return pays
+
+
+def _kept(
+    answer: tuple[Hits, NDArray[np.int64]], asked: NDArray[np.int64], scanned: NDArray[np.bool_]
+) -> Hits:
+    """Return the hits of queries that weren't given up; mark the others in `scanned` for a linear scan."""
+    (query_rows, rows, distances), given_up = answer
+    scanned[asked[given_up]] = True
+    query_rows = asked[query_rows]
+    keep = ~scanned[query_rows]
+    return query_rows[keep], rows[keep], distances[keep]
+
+
+def _once(hits: list[NDArray[np.int64]], entries: int) -> Hits:
+    """Return each hit once, sorted by query row, then entry row."""
+    query_rows, rows, distances = hits
+    _, first = np.unique(query_rows * entries + rows, return_index=True)
+    return query_rows[first], rows[first], distances[first]
+
+
+def _order(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the stable sort order of keys by two radix passes; numpy would compare 4-byte numbers."""
+    low = np.argsort(keys.astype(np.uint16), kind="stable").astype(np.uint32)
+    if int(keys.max()) >> 16:
+        low = low[np.argsort((keys >> 16).astype(np.uint16)[low], kind="stable")]
+    return low
+
+
+STRATEGIES: dict[Metric, Callable[[], Strategy]] = {"exact": Exact, "hamming": Hamming}
+"""Returns the strategy of a metric."""
+
+
+def strategy_of(algorithm: str) -> Strategy:
+    """Return the strategy for an algorithm's digests."""
+    return STRATEGIES[ALGORITHMS[algorithm].metric]()

@@ -1,0 +1,458 @@
+"""Verify and open a version of a signed list, from the store or from a published folder.
+
+metadata/         the owner's signatures
+targets/          the manifest, and files of withdrawn rows, as they were published
+columns/          all rows, joined; see `joined`
+checksums.json    checksums and counts from when the version was assembled; see `record`
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.errors import ListTrustError
+from hashscan.lists.storage import manifest as manifests
+from hashscan.lists.storage.atomic_files import is_refusal
+from hashscan.lists.storage.columns import (
+    HEADER_SIZE,
+    ROW_DTYPE,
+    ColumnError,
+    ListHandle,
+    check_ids,
+    count_categories,
+    id_dtype,
+    map_column,
+    open_columns,
+    read_blocks,
+    withdrawn_rows,
+)
+from hashscan.lists.storage.manifest import MANIFEST_NAME, Manifest, ManifestError
+from hashscan.lists.storage.published_columns import (
+    FILE_DTYPE,
+    SHARD_MAX,
+    PublishedRows,
+    unsharded,
+    withdrawn_by_algorithm,
+)
+from hashscan.lists.storage.stored_version import (
+    COLUMNS,
+    EntryCounts,
+    JoinedColumn,
+    JoinedColumns,
+    VerificationLevel,
+    VersionRecord,
+    count_entries,
+    counts_of_info,
+    joined_columns,
+    read_record,
+    stored_handle,
+    withdrawn_of,
+)
+from hashscan.model import ListInfo, TrustState
+from hashscan.timefmt import format_utc
+
+if TYPE_CHECKING:
+    from hashscan.lists.storage.trust import SignedTarget, VerifiedMetadata
+
+
+METADATA = "metadata"
+TARGETS = "targets"
+_METADATA_MAX = 5_000_000
+"""Largest size of a metadata file in bytes; tuf's own limit for the largest role."""
+
+CLOCKS_MAY_DIFFER = timedelta(days=1)
+"""Tolerated clock difference. If a list was made later than this after now, the clock is wrong, and a wrong
+clock would hide every expiry.
+"""
+PULL_AGAIN = "pull it again with `hashscan lists pull`"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedList:
+    """The result of opening a list: what to report, and the handle to its entries if it can be used."""
+
+    info: ListInfo
+    handle: ListHandle | None = None
+    manifest: Manifest | None = None
+    """The owner's manifest; None if it could not be read."""
+
+
+class DamagedFileError(Exception):
+    """A stored file is not what the list's owner signed."""
+
+
+CountsAndHandle = tuple[EntryCounts, ListHandle | None]
+"""The counts of a list's entries, and the handle to its files if they can be opened directly."""
+
+
+def open_repository(
+    name: str,
+    folder: Path,
+    trusted_root: bytes,
+    now: datetime,
+    *,
+    thoroughness: VerificationLevel = VerificationLevel.SIGNED,
+) -> OpenedList:
+    """Verify a stored version and open its list.
+
+    Signatures, versions, lengths, hashes and the meaning of the rows are checked. Expiry decides only between
+    fresh and stale. Nothing is written.
+
+    Args:
+        name: local name of the list.
+        folder: the version's folder.
+        trusted_root: root metadata that the administrator trusts.
+        now: the time to compare expiries with.
+        thoroughness: how thoroughly the contents are compared.
+
+    Returns:
+        Always an info; a handle only if the list can be used.
+    """
+
+    def contents(verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
+        record = None if thoroughness is VerificationLevel.SIGNED else _record(folder)
+        if record is None:
+            return _signed_contents(name, folder, verified, manifest)
+        return _recorded_contents(name, folder, verified, manifest, record, thoroughness)
+
+    return open_signed(name, folder, trusted_root, now, PULL_AGAIN, contents)
+
+
+def open_signed(
+    name: str,
+    folder: Path,
+    trusted_root: bytes,
+    now: datetime,
+    remedy: str,
+    contents: Callable[[VerifiedMetadata, Manifest], CountsAndHandle],
+) -> OpenedList:
+    """Verify a folder's metadata and manifest, then its contents, and return the state of the list.
+
+    Args:
+        name: local name of the list.
+        folder: contains `metadata/` and `targets/`.
+        trusted_root: root metadata that the administrator trusts.
+        now: the time to compare expiries with.
+        remedy: advice for when the list is damaged or stale.
+        contents: checks everything but the manifest; may raise ColumnError, DamagedFileError or OSError.
+    """
+    from hashscan.lists.storage import trust
+
+    try:
+        verified = trust.verify(trusted_root, lambda file_name: read_metadata(folder, file_name))
+    except (ListTrustError, OSError) as error:
+        if is_refusal(error):
+            return unreadable(ListInfo(name, TrustState.UNREADABLE), error)
+        return _unusable(ListInfo(name, TrustState.UNVERIFIABLE), f"{error}; {remedy}, or ask its owner")
+    info = ListInfo(
+        name,
+        TrustState.DAMAGED,
+        key_ids=verified.key_ids,
+        expires=format_utc(verified.expires),
+    )
+    try:
+        manifest = load_manifest(verified, folder)
+        info = replace(
+            info, version=manifest.version, entries=manifest.entries, by_algorithm=manifest.by_algorithm
+        )
+        counts, handle = contents(verified, manifest)
+    except (DamagedFileError, OSError) as error:
+        if is_refusal(error):
+            return unreadable(info, error)
+        return _unusable(info, f"a stored file is damaged: {error}; {remedy}")
+    except ColumnError as error:
+        return _unusable(info, f"the list's owner signed columns that can't be used: {error}; ask the owner")
+    except ListTrustError as error:
+        return _unusable(replace(info, state=TrustState.UNVERIFIABLE), str(error))
+    # By the keys, since a root is renewed; by the owner's name for it, since an owner may have several lists.
+    handle = handle and replace(
+        handle, identity=frozenset(f"{manifest.name}:{key}" for key in verified.past_key_ids)
+    )
+    used = frozenset[str]().union(*counts.values())
+    info = replace(
+        info,
+        categories=tuple(category for category in manifest.categories if category in used),
+        counts=counts_of_info(counts),
+    )
+    if not manifest.entries:
+        return _unusable(replace(info, state=TrustState.MISSING), "the list has no entries; ask its owner")
+    if manifest.created > now + CLOCKS_MAY_DIFFER:
+        problem = (
+            f"made at {manifest.created:%Y-%m-%dT%H:%M:%SZ}, which by this machine's clock has yet to come: "
+            "check the clock; until then nothing is moved on its word"
+        )
+        return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle, manifest)
+    if now >= verified.expires:
+        problem = f"expired on {info.expires}: {remedy}; until then nothing is moved on its word"
+        return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle, manifest)
+    return OpenedList(replace(info, state=TrustState.FRESH), handle, manifest)
+
+
+def read_metadata(folder: Path, name: str) -> bytes | None:
+    """Return the content of a metadata file, or None if it does not exist.
+
+    Raises:
+        OSError: the file exists, but can't be read.
+        ListTrustError: the file is longer than metadata can be.
+    """
+    try:
+        with (folder / METADATA / name).open("rb") as file:
+            data = file.read(_METADATA_MAX + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > _METADATA_MAX:
+        raise ListTrustError(f"the metadata file {name} is longer than {_METADATA_MAX} bytes")
+    return data
+
+
+def load_manifest(verified: VerifiedMetadata, folder: Path) -> Manifest:
+    """Return the verified manifest of a folder, after checking the signed length of every target it names."""
+    target = signed_target(verified, MANIFEST_NAME)
+    path = intact_target(target, folder)
+    if target.info.length > manifests.MANIFEST_MAX:
+        raise ListTrustError(f"the manifest is longer than {manifests.MANIFEST_MAX} bytes")
+    try:
+        manifest = manifests.from_bytes(path.read_bytes())
+    except ManifestError as error:
+        raise ListTrustError(str(error)) from error
+    for columns in joined_columns(manifest):
+        for column in columns:
+            for piece in column.pieces:
+                _check_length(signed_target(verified, piece.target), column.shard_size(piece), SHARD_MAX)
+    for part in manifest.parts:
+        for withdrawal in part.withdrawn:
+            size = HEADER_SIZE + withdrawal.rows * FILE_DTYPE.itemsize
+            _check_length(signed_target(verified, withdrawal.file), size, size)
+    return manifest
+
+
+def signed_target(verified: VerifiedMetadata, name: str) -> SignedTarget:
+    """Return the signed target of that name.
+
+    Raises:
+        ListTrustError: the list's owner signed no usable target of that name.
+    """
+    target = verified.targets.get(name)
+    if target is None:
+        raise ListTrustError(f"the list's owner signed no usable target {name!r}; ask the owner")
+    return target
+
+
+def intact_target(target: SignedTarget, folder: Path) -> Path:
+    """Return the path of a target in a folder, after comparing it with its signed length and hashes.
+
+    Raises:
+        DamagedFileError: the file is not what was signed.
+        OSError: the file can't be read.
+    """
+    path = folder / TARGETS / target.file_name
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not target.intact(file):
+            raise DamagedFileError(f"{target.file_name} is not what the list's owner signed")
+    return path
+
+
+def content_of(column: JoinedColumn, verified: VerifiedMetadata) -> str:
+    """Return a fingerprint of a joined column's rows, computed from the signed hashes.
+
+    Raises:
+        ListTrustError: a shard of the column was not signed.
+    """
+    return column.content(lambda name: signed_target(verified, name).sha256)
+
+
+def _check_length(target: SignedTarget, size: int, most: int) -> None:
+    if target.info.length != size or size > most:
+        raise ListTrustError(
+            f"the list's owner signed columns that can't be used: {target.info.path} is no column of the"
+            " shape that the manifest says; ask the owner"
+        )
+
+
+def _record(folder: Path) -> VersionRecord | None:
+    """Return the record of a version, or None if it can't be used; then the signed hashes are compared."""
+    try:
+        return read_record(folder)
+    except (ColumnError, OSError):
+        return None
+
+
+def _signed_contents(
+    name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest
+) -> CountsAndHandle:
+    """Compare all files with the signed hashes."""
+    for part in manifest.parts:
+        for withdrawal in part.withdrawn:
+            intact_target(signed_target(verified, withdrawal.file), folder)
+    gone = withdrawn_by_algorithm(
+        manifest, lambda target: folder / TARGETS / signed_target(verified, target).file_name
+    )
+    numbers = {}
+    for columns in joined_columns(manifest):
+        for column in columns:
+            _compare_shards(folder / COLUMNS / column.file, column, verified)
+        rows = withdrawn_of(columns, manifest, gone)
+        numbers[columns.place] = len(rows)
+        if rows.size and not np.array_equal(rows, _stored_rows(folder, columns, len(rows))):
+            raise DamagedFileError(f"{columns.withdrawn} is not what follows from the list's withdrawals")
+        ids = folder / COLUMNS / columns.ids.file
+        check_ids(read_blocks(ids, id_dtype(columns.id_size), (columns.rows,)), columns.place)
+    handle = _handle(name, folder, verified, manifest, numbers)
+    return count_entries(handle.folder, handle.columns, handle.categories), handle
+
+
+def _recorded_contents(
+    name: str,
+    folder: Path,
+    verified: VerifiedMetadata,
+    manifest: Manifest,
+    record: VersionRecord,
+    thoroughness: VerificationLevel,
+) -> CountsAndHandle:
+    """Compare all files with the record from when the version was assembled."""
+    numbers = {}
+    totals: dict[str, int] = {}
+    for columns in joined_columns(manifest):
+        try:
+            withdrawn = (folder / COLUMNS / columns.withdrawn).stat().st_size - HEADER_SIZE
+        except FileNotFoundError:
+            withdrawn = 0
+        rows = numbers[columns.place] = withdrawn // ROW_DTYPE.itemsize
+        totals[columns.algorithm] = totals.get(columns.algorithm, 0) + columns.rows - rows
+        for column in columns:
+            recorded = record.files.get(column.file)
+            if recorded is None or recorded.content != content_of(column, verified):
+                raise DamagedFileError(f"{column.file} was recorded for something else")
+        if thoroughness is VerificationLevel.CHECKSUMS:
+            checked = [column.file for column in columns] + ([columns.withdrawn] if rows else [])
+            with _column_errors():
+                for file in checked:
+                    record.check(file, folder / COLUMNS / file)
+    if totals != dict(manifest.by_algorithm):
+        raise DamagedFileError("the rows that are withdrawn are not as many as the manifest says")
+    handle = _handle(name, folder, verified, manifest, numbers)
+    with _column_errors():
+        for files in handle.columns:
+            open_columns(handle.folder, files)
+            withdrawn_rows(handle.folder, files)
+    return record.counts, handle
+
+
+@contextmanager
+def _column_errors() -> Iterator[None]:
+    """Raise `DamagedFileError` where a column is found damaged."""
+    try:
+        yield
+    except ColumnError as error:
+        raise DamagedFileError(str(error)) from error
+
+
+def _handle(
+    name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest, withdrawn: dict[str, int]
+) -> ListHandle:
+    return stored_handle(
+        name,
+        folder,
+        manifest,
+        lambda column: content_of(column, verified),
+        lambda columns: withdrawn[columns.place],
+    )
+
+
+def _compare_shards(path: Path, column: JoinedColumn, verified: VerifiedMetadata) -> None:
+    """Compare the ranges of a joined column with the signed hashes of its shards."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        whole = os.fstat(descriptor).st_size == column.size
+        if not whole or os.pread(descriptor, HEADER_SIZE, 0) != column.header:
+            raise DamagedFileError(f"{column.file} has another length or shape")
+        for piece in column.pieces:
+            if not signed_target(verified, piece.target).intact(column.shard(descriptor, piece)):
+                raise DamagedFileError(f"{column.file} is not what the list's owner signed in {piece.target}")
+    finally:
+        os.close(descriptor)
+
+
+def _stored_rows(folder: Path, columns: JoinedColumns, rows: int) -> NDArray[np.int64]:
+    try:
+        return map_column(folder / COLUMNS / columns.withdrawn, ROW_DTYPE, (rows,))
+    except ColumnError as error:
+        raise DamagedFileError(str(error)) from error
+
+
+def unreadable(info: ListInfo, error: BaseException) -> OpenedList:
+    """Return a list that this process can't open for lack of permissions or resources.
+
+    This says nothing about its content.
+    """
+    problem = (
+        f"can't be read: {error}; if another user has written it, give it to the owner of the state folder, "
+        "as root, with `chown -R --reference=STATE STATE`"
+    )
+    return _unusable(replace(info, state=TrustState.UNREADABLE), problem)
+
+
+def _unusable(info: ListInfo, problem: str) -> OpenedList:
+    return OpenedList(replace(info, problem=problem))
+
+
+def open_published(name: str, folder: Path, trusted_root: bytes, now: datetime, *, remedy: str) -> OpenedList:
+    """Verify a published folder and open its list, if its shards can be opened directly.
+
+    Args:
+        name: local name of the list.
+        folder: contains `metadata/` and `targets/`.
+        trusted_root: root metadata that the administrator trusts.
+        now: the time to compare expiries with.
+        remedy: advice for when the list is damaged or stale.
+
+    Returns:
+        Always an info. A handle if the list can be used and has only a base, with one shard for each
+        algorithm. A manifest if the list can be used, fresh or stale.
+    """
+
+    def contents(verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
+        return _contents(name, folder, verified, manifest)
+
+    return open_signed(name, folder, trusted_root, now, remedy, contents)
+
+
+def file_names(verified: VerifiedMetadata) -> dict[str, str]:
+    """Return the file name of each target by target name, as in a repository with consistent snapshots."""
+    return {name: target.file_name for name, target in verified.targets.items()}
+
+
+def _contents(name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
+    for target in manifest.names:
+        intact_target(signed_target(verified, target), folder)
+    targets, names = folder / TARGETS, file_names(verified)
+    gone = withdrawn_by_algorithm(manifest, lambda target: targets / names[target])
+    counts: EntryCounts = {}
+    for algorithm, _ in manifest.by_algorithm:
+        rows = PublishedRows(targets, manifest, names, algorithm)
+        check_ids((ids for ids, _, _ in rows), algorithm)
+        withdrawn = gone.get(algorithm, np.zeros(0, dtype=np.int64))
+        counts[algorithm] = count_categories(
+            (category for _, category, _ in rows), manifest.categories, withdrawn
+        )
+    return counts, _published_handle(name, targets, manifest, names)
+
+
+def _published_handle(
+    name: str, targets: Path, manifest: Manifest, names: dict[str, str]
+) -> ListHandle | None:
+    every = [unsharded(columns, names.__getitem__) for columns in manifest.parts[0].columns]
+    files = tuple(columns for columns in every if columns is not None)
+    if len(manifest.parts) > 1 or len(files) < len(every):
+        return None
+    return ListHandle(name, manifest.version, targets, manifest.categories, files)

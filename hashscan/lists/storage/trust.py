@@ -1,0 +1,199 @@
+"""Verifies a list's TUF metadata offline, from bytes that the caller reads.
+
+The rules, after https://theupdateframework.github.io/specification/latest/#detailed-client-workflow :
+ * The trusted root is trusted because the administrator named it. Each later root must be signed by the root
+   before it and by itself.
+ * Timestamp, snapshot and targets must be signed by keys of the last root. Each must have exactly the
+   version, and the length and hashes if given, that the role before it names.
+ * Expiry makes a list stale, not unusable. So signatures are checked as if no time passed, and the
+   earliest expiry is compared with the clock afterwards.
+
+Importing this module imports tuf, so other modules import it on first use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
+
+from hashscan.errors import ListTrustError, UsageError
+from hashscan.lists.storage.tuf_api import (
+    EnvelopeType,
+    Metadata,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    TrustedMetadataSet,
+    UpdaterConfig,
+)
+
+ReadMetadata = Callable[[str], bytes | None]
+"""Returns the bytes of a metadata file by its name, such as `3.snapshot.json`; None if it does not exist."""
+
+TIMESTAMP_NAME = "timestamp.json"
+LIMITS = UpdaterConfig()
+"""Limits on the amount of metadata that is read, online and offline."""
+_SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BEFORE_ANY_EXPIRY = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTarget:
+    """A file with the length and hashes that the list's owner signed."""
+
+    file_name: str
+    """File name in a repository with consistent snapshots: the hash, a dot, the target's name."""
+    info: TargetFile
+    """Length and hashes, as tuf's own functions take them."""
+
+    @property
+    def sha256(self) -> str:
+        """Signed hash, in hexadecimal."""
+        return self.file_name.partition(".")[0]
+
+    def intact(self, content: BinaryIO | bytes) -> bool:
+        """Return True if a file, or bytes, have the signed length and hashes."""
+        try:
+            self.info.verify_length_and_hashes(content)
+        except LengthOrHashMismatchError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMetadata:
+    """The content of a list's metadata after its signatures were verified."""
+
+    targets: Mapping[str, SignedTarget]
+    metadata_names: tuple[str, ...]
+    """Names of the metadata files that were read, without the trusted root."""
+    versions: Mapping[str, int]
+    """Version of the metadata of each role."""
+    key_ids: tuple[str, ...]
+    """Ids of the keys that may sign the list's targets."""
+    past_key_ids: frozenset[str]
+    """Ids of these keys and of all keys that an earlier root allowed, from the trusted root on."""
+    expiries: Mapping[str, datetime]
+    """Expiry of the metadata of each role."""
+
+    @property
+    def expires(self) -> datetime:
+        """The earliest expiry of root, timestamp, snapshot and targets."""
+        return min(self.expiries.values())
+
+
+def check_root(trusted_root: bytes) -> None:
+    """Check that a file is a root that is signed by its own keys.
+
+    Raises:
+        UsageError: the file is not a TUF root of the required kind.
+        ListTrustError: the file is a root, but its signatures are not valid.
+    """
+    advice = "Get root.json from the list's owner, by a way that you trust."
+    try:
+        root = Metadata[Root].from_bytes(trusted_root).signed
+    except RepositoryError as error:
+        raise UsageError("the root file is no TUF metadata", advice=advice) from error
+    if not isinstance(root, Root):
+        raise UsageError("the root file is TUF metadata, but of another role than root", advice=advice)
+    if not root.consistent_snapshot:
+        raise UsageError(
+            "the list is published without consistent snapshots, which hashscan needs", advice=advice
+        )
+    try:
+        TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
+    except RepositoryError as error:
+        raise ListTrustError(f"the root file's own signatures don't hold: {error}", advice=advice) from error
+
+
+def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
+    """Verify a list's metadata, from the trusted root to its targets.
+
+    Args:
+        trusted_root: root metadata that the administrator trusts.
+        read: returns the other metadata files.
+
+    Raises:
+        ListTrustError: a signature, version, length or hash is not valid, or a file is missing.
+    """
+    names: list[str] = []
+
+    def needed(name: str) -> bytes:
+        data = read(name)
+        if data is None:
+            raise ListTrustError(f"the metadata file {name} is missing")
+        names.append(name)
+        return data
+
+    try:
+        past: set[str] = set()
+        trusted = _with_last_root(trusted_root, read, names, past)
+        trusted.update_timestamp(needed(TIMESTAMP_NAME))
+        trusted.update_snapshot(needed(f"{trusted.timestamp.snapshot_meta.version}.{Snapshot.type}.json"))
+        targets_meta = trusted.snapshot.meta.get(f"{Targets.type}.json")
+        if targets_meta is None:
+            raise ListTrustError("the snapshot doesn't name the targets")
+        trusted.update_targets(needed(f"{targets_meta.version}.{Targets.type}.json"))
+    except RepositoryError as error:
+        raise ListTrustError(f"the list's signatures don't hold: {error}") from error
+    roles = (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
+    return VerifiedMetadata(
+        targets=_signed_targets(trusted.targets),
+        metadata_names=tuple(names),
+        versions={role.type: role.version for role in roles},
+        key_ids=tuple(sorted(trusted.root.roles[Targets.type].keyids)),
+        past_key_ids=frozenset(past),
+        expiries={role.type: role.expires for role in roles},
+    )
+
+
+def last_root(trusted_root: bytes, read: ReadMetadata) -> Root:
+    """Return the last root that can be reached from the trusted one.
+
+    Args:
+        trusted_root: root metadata that is trusted.
+        read: returns the later roots.
+
+    Raises:
+        ListTrustError: a root is not signed by enough keys of the root before it, or of its own.
+    """
+    try:
+        return _with_last_root(trusted_root, read, [], set()).root
+    except RepositoryError as error:
+        raise ListTrustError(f"the list's roots don't hold: {error}") from error
+
+
+def _with_last_root(
+    trusted_root: bytes, read: ReadMetadata, names: list[str], key_ids: set[str]
+) -> TrustedMetadataSet:
+    """Verify the roots up to the last one and no other role; add their names and key ids to the arguments."""
+    trusted = TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
+    trusted.reference_time = _BEFORE_ANY_EXPIRY
+    key_ids.update(trusted.root.roles[Targets.type].keyids)
+    for _ in range(LIMITS.max_root_rotations):
+        name = f"{trusted.root.version + 1}.{Root.type}.json"
+        later_root = read(name)
+        if later_root is None:
+            break
+        trusted.update_root(later_root)
+        key_ids.update(trusted.root.roles[Targets.type].keyids)
+        names.append(name)
+    return trusted
+
+
+def _signed_targets(targets: Targets) -> dict[str, SignedTarget]:
+    """Return the targets that a flat folder can hold under a safe name; a list has no others."""
+    signed = {}
+    for name, info in targets.targets.items():
+        # tuf's client uses the first hash in the file's name.
+        algorithm, digest = next(iter(info.hashes.items()))
+        if algorithm == "sha256" and _SHA256.fullmatch(digest) and _SAFE_NAME.fullmatch(name):
+            signed[name] = SignedTarget(f"{digest}.{name}", info)
+    return signed

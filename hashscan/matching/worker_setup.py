@@ -1,0 +1,76 @@
+"""Describe the set-up of a worker: lists, algorithms, limits and policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hashscan.hashing.variants import VARIANTS, Kind
+from hashscan.lists.storage.columns import ListHandle
+from hashscan.matching.policy import ONLY_REPORT, Policy
+from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, COMPUTED, DIRECT, Access, ExceptedEntry
+from hashscan.sandbox.client import SandboxOptions
+from hashscan.settings.matching import DecodingLimits
+from hashscan.settings.values import MAX_SPARSE
+
+AUGMENTATIONS: dict[str, frozenset[Kind]] = {
+    "crop": frozenset({Kind.CROP}),
+    "frames": frozenset({Kind.FRAME, Kind.PAGE, Kind.FURTHER}),
+}
+"""Additions to the entries of a file: crops of its first picture, and its further pictures."""
+
+DECODER = "hashscan.hashing.media.decoder:load"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """The settings of a worker; they travel to other processes, so they hold no open file or connection."""
+
+    lists: tuple[ListHandle, ...]
+    sandbox: SandboxOptions
+    algorithms: tuple[str, ...]
+    """Every algorithm to compute, for bytes and for pictures."""
+    max_pixels: int
+    max_sparse: int = MAX_SPARSE
+    """Bytes of holes up to which a file is read."""
+    access: Access = DIRECT
+    """Access to targets that are not on this machine."""
+    excepted: tuple[ExceptedEntry, ...] = ()
+    """Entries of the lists whose matches are withheld."""
+    policy: Policy = ONLY_REPORT
+    """The policy by which matches are judged."""
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """Variants, besides the plain picture, in which pictures are hashed."""
+    review_threshold: int | None = None
+    """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""
+    with_digests: bool = False
+    """True to return the digests of all files, not only of findings."""
+    keep: bool = False
+    """True to return for every file the data from which its verdict is derived, for the state."""
+    trust_ctime: tuple[str, ...] = ()
+    """Filesystem types whose ctimes are trusted by the operator's option; see `sources.ctime`."""
+    augment: tuple[str, ...] = ()
+    """Names from `AUGMENTATIONS`, whose digests are returned besides."""
+    decoder: str = DECODER
+    """The parser to load in the sandbox, by dotted name."""
+
+    @property
+    def exact(self) -> tuple[str, ...]:
+        """The algorithms over bytes."""
+        return tuple(name for name in self.algorithms if not ALGORITHMS[name].of_picture)
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The algorithms over pictures, in the order of a decoder's reply."""
+        return tuple(name for name in self.algorithms if ALGORITHMS[name].of_picture)
+
+
+def algorithms_to_compute(lists: Iterable[ListHandle]) -> tuple[str, ...]:
+    """Return the algorithms that a scan computes: those that are always kept, and those of its lists."""
+    asked = {files.algorithm for handle in lists for files in handle.columns}
+    return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)
+
+
+def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
+    """Return the sandbox's options from the settings."""
+    return SandboxOptions(mode=limits.sandbox, memory_bytes=limits.memory_bytes, seconds=limits.seconds)

@@ -1,0 +1,328 @@
+"""Open the stores (buckets) of objects and copies; copy and verify content between them, with retries."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+from hashscan.errors import HashscanError, UsageError
+from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
+from hashscan.model import Access, Item, Reason
+from hashscan.quarantine import system
+from hashscan.quarantine.captured_file import Outcome, OutcomeUnknown, QuarantineSkipped
+from hashscan.sources.base import FileError, Source, strip_secrets
+from hashscan.sources.filesystem.quarantined_files import FOLDER_NAME
+from hashscan.sources.objects.changeable_store import (
+    ChangeableStore,
+    ObjectDescription,
+    ObjectExistsError,
+    Properties,
+    make_changeable,
+    unlisted_item,
+)
+from hashscan.sources.objects.receiver import Receiver, Tries
+from hashscan.sources.objects.source import ObjectSource
+from hashscan.sources.objects.store import RetryableError
+
+T = TypeVar("T")
+
+_OUTCOMES = {
+    Reason.VANISHED: Outcome.GONE,
+    Reason.REPLACED: Outcome.RACED,
+    Reason.CHANGED: Outcome.RACED,
+}
+
+
+class Stores:
+    """The open stores, one for each container and service, each with the provider's own credentials."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, type[Source]],
+        endpoint: str | None = None,
+        place: str | None = None,
+    ) -> None:
+        """Check the arguments; open no store yet.
+
+        Args:
+            sources: source classes by URL scheme.
+            endpoint: endpoint of the service that holds the objects; None for the provider's default.
+            place: URL of a bucket, or of a prefix in one, beneath which copies are kept; None for a folder of
+                this machine.
+
+        Raises:
+            UsageError: the place is invalid, or the endpoint holds a secret.
+        """
+        if endpoint is not None and set("@?#") & set(endpoint):
+            # The endpoint is written to the log.
+            raise UsageError(
+                "--endpoint must hold no credentials", advice="Give them by the provider's own variables."
+            )
+        self._sources = sources
+        self.endpoint = endpoint
+        self._open: dict[tuple[bytes, str | None], ChangeableStore] = {}
+        self.place: bytes | None = None
+        """URL under which copies are kept, without a slash at its end."""
+        if place is not None:
+            try:
+                source, container, prefix = self._parsed(place.encode())
+            except (QuarantineSkipped, HashscanError) as error:
+                raise UsageError(
+                    f"evidence can't be kept there: {error}",
+                    advice="Name a bucket: --quarantine-dir s3://BUCKET/PREFIX.",
+                ) from error
+            above = prefix.strip(b"/")
+            self.place = source.url(container, above + b"/" + FOLDER_NAME if above else FOLDER_NAME)
+
+    def at(self, url: bytes, endpoint: str | None) -> tuple[ChangeableStore, bytes]:
+        """Return the store of an object, and the object's key.
+
+        Raises:
+            QuarantineSkipped: the store can't be opened: credentials are missing, or it is read-only.
+        """
+        source, container, key = self._parsed(url)
+        name = (source.url(container), endpoint)
+        if name not in self._open:
+            try:
+                self._open[name] = make_changeable(source.name, container, Access(endpoint=endpoint))
+            except HashscanError as error:
+                raise QuarantineSkipped(Outcome.REFUSED, f"{error}. {error.advice}") from error
+        return self._open[name], key
+
+    def container_of(self, url: bytes) -> bytes:
+        """Return the URL of the container of an object.
+
+        Raises:
+            QuarantineSkipped: the URL has none.
+        """
+        source, container, _ = self._parsed(url)
+        return source.url(container)
+
+    def keep_apart(self, urls: Iterable[bytes]) -> None:
+        """Check that no URL lies in the container in which copies are kept.
+
+        Raises:
+            UsageError: one does; a person who can write there could reach the evidence.
+        """
+        if self.place is None:
+            return
+        own = self.container_of(self.place)
+        for url in urls:
+            with suppress(QuarantineSkipped):  # nothing can be moved from there in any case
+                if self.container_of(url) == own:
+                    raise UsageError(
+                        f"evidence must lie in another bucket than what is found in {own.decode()}",
+                        advice="Name a bucket with --quarantine-dir that nobody but you can reach.",
+                    )
+
+    def _parsed(self, url: bytes) -> tuple[type[ObjectSource], str, bytes]:
+        scheme = url.partition(b"://")[0].decode("ascii", errors="replace").lower()
+        source = self._sources.get(scheme)
+        if source is None or not issubclass(source, ObjectSource):
+            shown = strip_secrets(url).decode(errors="replace")
+            raise QuarantineSkipped(
+                Outcome.REFUSED,
+                f"what lies at {shown.partition('://')[0]}:// can't be moved: take it down on its server",
+            )
+        try:
+            found = source.parse(url)
+        except HashscanError as error:
+            raise QuarantineSkipped(Outcome.REFUSED, str(error)) from error
+        return source, found.container, found.prefix
+
+    def close(self) -> None:
+        """Close all stores."""
+        for store in self._open.values():
+            store.close()
+        self._open.clear()
+
+
+def call_with_retries(call: Callable[[], T]) -> T:
+    """Call a store, and retry while it is busy.
+
+    Raises:
+        QuarantineSkipped: the call failed.
+    """
+    tries = Tries(time.sleep)
+    try:
+        while True:
+            try:
+                return call()
+            except RetryableError as trouble:
+                tries.failed(trouble)
+    except FileError as trouble:
+        raise to_skipped(trouble) from trouble
+    except HashscanError as error:
+        # An error of credentials, or an unreachable server.
+        raise QuarantineSkipped(Outcome.REFUSED, f"{error}. {error.advice}") from error
+
+
+def to_skipped(trouble: FileError) -> QuarantineSkipped:
+    """Convert a store's error to `QuarantineSkipped`."""
+    outcome = _OUTCOMES.get(trouble.reason, Outcome.REFUSED)
+    return QuarantineSkipped(outcome, f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}")
+
+
+@contextmanager
+def fetch_object(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[int]:
+    """Download an object to a file without a name, which is gone when the block ends or the process dies.
+
+    Args:
+        store: the store of the object.
+        item: the object, with the etag and version that it must have until the download ends.
+        folder: a folder of ours, on whose filesystem there must be space for the object.
+
+    Yields:
+        A descriptor.
+
+    Raises:
+        QuarantineSkipped: the object can't be downloaded.
+        OSError: the file can't be written.
+    """
+    with tempfile.TemporaryFile(dir=os.fsdecode(folder)) as file:
+        descriptor = file.fileno()
+
+        def restart() -> None:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            system.truncate(descriptor, 0)
+
+        receiver = Receiver(store, item, time.sleep, restart)
+        try:
+            for chunk in receiver.chunks():
+                system.write(descriptor, chunk)
+            receiver.check()
+        except FileError as trouble:
+            raise to_skipped(trouble) from trouble
+        yield descriptor
+
+
+def digests_of(file: int) -> Mapping[str, str]:
+    """Return md5, sha1 and sha256 of a file, in hex."""
+    reader = ExactReader((MD5(), SHA1(), SHA256()))
+    reader.begin(file, os.fstat(file).st_size)
+    return {name: value.hex() for name, value in reader.finish()[0].items()}
+
+
+def store_new(
+    store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
+) -> ObjectDescription:
+    """Store a file as a new object, and read it again to verify it.
+
+    Args:
+        store: the store of the new object.
+        key: key of the object.
+        file: descriptor of the file.
+        properties: the properties to store with the object.
+        sha256: sha256 of the file, in hex.
+        folder: see `fetched`.
+
+    Returns:
+        The store's description of the new object.
+
+    Raises:
+        QuarantineSkipped: the key is taken, or the object can't be stored; nothing is left in the store.
+        OutcomeUnknown: something of ours may be left in the store.
+        OSError: a local file can't be written.
+    """
+    made = _create(store, key, file, properties, sha256, folder)
+    try:
+        found = describe_if_unaltered(store, key, sha256, folder, made)
+    except (QuarantineSkipped, OSError):
+        _take_back(store, key, made)
+        raise
+    if found is None:
+        _take_back(store, key, made)
+        raise QuarantineSkipped(Outcome.REFUSED, "what was stored is not what was sent")
+    return found
+
+
+def _create(
+    store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
+) -> ObjectDescription:
+    lost = False
+
+    def create() -> ObjectDescription:
+        nonlocal lost
+        try:
+            return store.create(key, file, os.fstat(file).st_size, properties)
+        except RetryableError:
+            lost = True
+            raise
+
+    try:
+        return call_with_retries(create)
+    except ObjectExistsError as error:
+        reason = QuarantineSkipped(Outcome.REFUSED, "its name is taken")
+        reason.__cause__ = error
+    except QuarantineSkipped as error:
+        reason = error
+    # If an answer was lost, the object that is there may be our own.
+    try:
+        there = describe_if_unaltered(store, key, sha256, folder) if lost else None
+    except QuarantineSkipped as error:
+        raise OutcomeUnknown(error) from error
+    if there is None:
+        raise reason
+    return there
+
+
+def _take_back(store: ChangeableStore, key: bytes, made: ObjectDescription) -> None:
+    """Delete the object that was just stored; an object that has replaced it stays."""
+    try:
+        drop(store, key, made)
+    except QuarantineSkipped as error:
+        if error.outcome is not Outcome.RACED:
+            raise OutcomeUnknown(error) from error
+
+
+def describe_if_unaltered(
+    store: ChangeableStore, key: bytes, sha256: str, folder: bytes, known: ObjectDescription | None = None
+) -> ObjectDescription | None:
+    """Read an object; return its description if its content has the expected sha256, else None.
+
+    Args:
+        store: the store of the object.
+        key: key of the object.
+        sha256: the expected digest, in hex.
+        folder: see `fetched`.
+        known: its etag and version; None for the current object.
+
+    Raises:
+        QuarantineSkipped: it can't be read, or is replaced again and again.
+    """
+    item = unlisted_item(key) if known is None else unlisted_item(key, known.etag, known.version)
+    try:
+        described = call_with_retries(lambda: store.describe(item))
+        with fetch_object(
+            store, unlisted_item(key, described.etag, described.version, described.size), folder
+        ) as file:
+            return described if digests_of(file)["sha256"] == sha256 else None
+    except QuarantineSkipped as error:
+        if error.outcome is Outcome.REFUSED:
+            raise
+        return None
+
+
+def drop(store: ChangeableStore, key: bytes, known: ObjectDescription | None = None) -> None:
+    """Delete an object of our own if it still exists.
+
+    Args:
+        store: the store of the object.
+        key: key of the object.
+        known: its etag and version; None for the current object.
+
+    Raises:
+        QuarantineSkipped: it can't be deleted.
+    """
+    try:
+        described = (
+            known if known is not None else call_with_retries(lambda: store.describe(unlisted_item(key)))
+        )
+        call_with_retries(lambda: store.delete(unlisted_item(key, described.etag, described.version)))
+    except QuarantineSkipped as error:
+        if error.outcome is not Outcome.GONE:
+            raise

@@ -1,0 +1,317 @@
+"""Move one matched object into quarantine, restore it, and finish what a dead process had begun with it."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from hashscan.errors import OutputError
+from hashscan.model import Item as StoredItem
+from hashscan.quarantine.captured_file import (
+    ObjectIdentity,
+    Outcome,
+    OutcomeUnknown,
+    QuarantineRequest,
+    QuarantineSkipped,
+)
+from hashscan.quarantine.items import Item, State, path_fields
+from hashscan.quarantine.object_stores import (
+    call_with_retries,
+    describe_if_unaltered,
+    digests_of,
+    fetch_object,
+    store_new,
+)
+from hashscan.quarantine.retention import Retention
+from hashscan.quarantine.store import Quarantine, event_context
+from hashscan.sources.objects.changeable_store import ChangeableStore, ObjectDescription, unlisted_item
+from hashscan.sources.objects.store import RetryableError
+
+
+def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: Retention) -> Item:
+    """Copy an object, verify the copy, and delete exactly the version that was copied.
+
+    Args:
+        quarantine: the quarantine that gets the object.
+        request: the object.
+        retention: its retention terms.
+
+    Returns:
+        The item, when all of it is in the log and on the disk.
+
+    Raises:
+        QuarantineSkipped: the object, or one that has replaced it, stays where it is.
+        OutcomeUnknown: the result is unknown until `repair` checks it.
+        OutputError: the quarantine can't be written; `repair` finishes what was begun.
+    """
+    stores = quarantine.stores
+    store, key = stores.at(request.path, stores.endpoint)
+    if not key:
+        raise QuarantineSkipped(Outcome.REFUSED, "it names no object")
+    place = _place(quarantine, request.path)
+    seen = request.identity if isinstance(request.identity, ObjectIdentity) else ObjectIdentity()
+    described = call_with_retries(lambda: store.describe(unlisted_item(key, seen.etag, seen.version)))
+    exact = unlisted_item(key, described.etag, described.version, described.size)
+    with fetch_object(store, exact, quarantine.places.own.path) as file:
+        digests = digests_of(file)
+        if request.sha256 not in {None, digests["sha256"]} and not _stored_otherwise(described):
+            raise QuarantineSkipped(Outcome.CHANGED, "its content is not what was found")
+        name = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
+        record = {
+            "item": name,
+            **event_context(),
+            **path_fields(request.path),
+            "way": "object",
+            "place": path_fields(place),
+            "endpoint": stores.endpoint,
+            "object": _facts(described),
+            "digests": digests,
+            "accusation": request.accusation,
+            **retention.terms(datetime.now(UTC)),
+        }
+        quarantine.append({"type": State.MOVING, **record})
+        quarantine.log.sync()
+        item = quarantine.item(name)
+        try:
+            copy = quarantine.keeping.put(item, file)
+        except OutcomeUnknown:
+            quarantine.sync()
+            raise
+        except QuarantineSkipped as error:
+            raise log_not_moved(quarantine, item, error) from error
+    finish_moving(quarantine, item, store, exact, copy)
+    return item
+
+
+def finish_moving(
+    quarantine: Quarantine,
+    item: Item,
+    store: ChangeableStore,
+    exact: StoredItem,
+    copy: Any,
+    **more: Any,
+) -> None:
+    """Delete an object whose copy is kept, and log that; if it can't be deleted, delete the copy.
+
+    Raises:
+        QuarantineSkipped: the object, or one that has replaced it, stays.
+        OutcomeUnknown: the result is unknown until `repair` checks it.
+    """
+    item.copy = copy
+    lost = False
+
+    def delete() -> bool:
+        nonlocal lost
+        try:
+            return store.delete(exact)
+        except RetryableError:
+            lost = True
+            raise
+
+    try:
+        compared = call_with_retries(delete)
+    except QuarantineSkipped as error:
+        try:
+            gone = lost and _is_gone(store, exact, error)
+        except OutcomeUnknown:
+            quarantine.sync()
+            raise
+        if gone:
+            log_moved(quarantine, item, copy, leaves=store.deletes, **more)
+            return
+        quarantine.keeping.drop(item)
+        raise log_not_moved(quarantine, item, error) from error
+    log_moved(quarantine, item, copy, compared=compared, leaves=store.deletes, **more)
+
+
+def _is_gone(store: ChangeableStore, exact: StoredItem, error: QuarantineSkipped) -> bool:
+    """Return True if an object is gone; its deletion may have succeeded although the answer was lost.
+
+    Then the copy is the only one left.
+    """
+    if error.outcome is not Outcome.REFUSED:
+        return True
+    try:
+        call_with_retries(lambda: store.describe(exact))
+    except QuarantineSkipped as unknown:
+        if unknown.outcome is Outcome.REFUSED:
+            raise OutcomeUnknown(unknown) from unknown
+        return True
+    return False
+
+
+def log_moved(quarantine: Quarantine, item: Item, copy: Any, **more: Any) -> None:
+    """Log that an object is deleted and its copy kept.
+
+    Args:
+        quarantine: the quarantine that keeps the copy.
+        item: the item.
+        copy: fields that identify the copy.
+        more: `compared`: True if the store compared the etag while deleting, False if we did just before.
+    """
+    quarantine.log_event(State.MOVED, item.id, copy=copy, **more)
+    quarantine.sync()
+
+
+def move_remarks(item: Item) -> str:
+    """Return remarks about a moved object as text; empty if there are none."""
+    words = []
+    if not item.latest.get("compared", True):
+        words.append("its store can't compare as it deletes, so that was done just before")
+    if unread := item.record["object"]["unread"]:
+        words.append(f"what could not be read won't be put back: {', '.join(unread)}")
+    return "; ".join(words)
+
+
+def log_not_moved(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
+    """Log that an object was not moved."""
+    quarantine.log_event(State.LEFT, item.id, outcome=error.outcome.value, detail=str(error))
+    quarantine.sync()
+    return error
+
+
+def _place(quarantine: Quarantine, url: bytes) -> bytes:
+    place = quarantine.stores.place
+    if place is None:
+        return quarantine.places.chosen.path
+    if quarantine.stores.container_of(place) == quarantine.stores.container_of(url):
+        raise QuarantineSkipped(
+            Outcome.REFUSED, "evidence must lie in another bucket than where it was found"
+        )
+    return place
+
+
+def _facts(described: ObjectDescription) -> dict[str, Any]:
+    return {
+        "etag": described.etag,
+        "version": described.version,
+        "size": described.size,
+        "modified": described.modified,
+        "properties": described.properties,
+        "unread": list(described.unread),
+    }
+
+
+def _stored_otherwise(described: ObjectDescription) -> bool:
+    """Return True if scans read other bytes than are stored, so that digests can't be compared."""
+    return " " in described.etag
+
+
+def restore_object(quarantine: Quarantine, item: Item) -> None:
+    """Store an object again, verify it, and only then destroy the copy.
+
+    Its version and time are new, since no store accepts the old ones.
+
+    Raises:
+        QuarantineSkipped: it stays: the copy is gone or was altered, the key is taken, or the store refuses.
+        OutcomeUnknown: it is unknown if the object is back.
+        OutputError: the quarantine can't be written; `repair` finishes what was begun.
+    """
+    store, key = quarantine.stores.at(item.path, item.record["endpoint"])
+    with quarantine.keeping.opened(item) as file:
+        quarantine.log_event(State.RESTORING, item.id, way="object", **item.restore_reason_fields)
+        quarantine.log.sync()
+        properties = item.record["object"]["properties"]
+        try:
+            made = store_new(store, key, file, properties, item.sha256, quarantine.places.own.path)
+        except OutcomeUnknown:
+            quarantine.sync()
+            raise
+        except QuarantineSkipped as error:
+            raise log_not_restored(quarantine, item, error) from error
+        except OSError as error:
+            reason = QuarantineSkipped(Outcome.REFUSED, f"it can't be read again: {error.strerror}")
+            raise log_not_restored(quarantine, item, reason) from error
+    finish_restoring(quarantine, item, {"etag": made.etag, "version": made.version})
+
+
+def finish_restoring(quarantine: Quarantine, item: Item, made: dict[str, str]) -> None:
+    """Destroy the copy of an object that is back, and log that."""
+    try:
+        quarantine.keeping.drop(item)
+    except QuarantineSkipped as error:
+        raise OutputError(
+            f"item {item.id} is back, but the copy of it can't be destroyed: {error}"
+        ) from error
+    quarantine.log_event(State.RESTORED, item.id, **({"object": made} if made else {}))
+    quarantine.sync()
+
+
+def log_not_restored(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
+    """Log that an object was not restored."""
+    quarantine.log_event(State.STAYS, item.id, detail=str(error))
+    quarantine.sync()
+    return error
+
+
+def finish_object(quarantine: Quarantine, item: Item) -> None:
+    """Finish a move, a restore or a release.
+
+    Raises:
+        QuarantineSkipped: a store can't be reached.
+    """
+    _FINISH[item.state](quarantine, item)
+
+
+def _finish_moving(quarantine: Quarantine, item: Item) -> None:
+    """Continue if the copy is complete, else give up; without a copy nothing was deleted yet."""
+    interrupted = QuarantineSkipped(Outcome.REFUSED, "it was interrupted, and had not been moved yet")
+    if _look(quarantine, item) is not Outcome.DONE:
+        quarantine.keeping.drop(item)
+        log_not_moved(quarantine, item, interrupted)
+        return
+    copy = quarantine.keeping.secure(item)
+    store, key = quarantine.stores.at(item.path, item.record["endpoint"])
+    seen = item.record["object"]
+    exact = unlisted_item(key, seen["etag"], seen["version"], seen["size"])
+    try:
+        call_with_retries(lambda: store.describe(exact))
+    except QuarantineSkipped as error:
+        if error.outcome is Outcome.REFUSED:
+            raise
+        # Deleted by us, or by somebody else at that moment: the copy is the only one left.
+        log_moved(quarantine, item, copy, repaired=True)
+        return
+    try:
+        finish_moving(quarantine, item, store, exact, copy, repaired=True)
+    except QuarantineSkipped as error:
+        if error.outcome is Outcome.REFUSED and quarantine.item(item.id).state is State.MOVING:
+            raise
+
+
+def _finish_restoring(quarantine: Quarantine, item: Item) -> None:
+    gone = _look(quarantine, item) is Outcome.GONE
+    store, key = quarantine.stores.at(item.path, item.record["endpoint"])
+    made = describe_if_unaltered(store, key, item.sha256, quarantine.places.own.path)
+    if made is None and gone:
+        # The copy is destroyed only after the object was back. So somebody has deleted the object, or both,
+        # since.
+        raise QuarantineSkipped(Outcome.GONE, "neither what was kept is there nor what was put back")
+    if made is None:
+        log_not_restored(quarantine, item, QuarantineSkipped(Outcome.REFUSED, "it was interrupted"))
+    else:
+        finish_restoring(quarantine, item, {"etag": made.etag, "version": made.version})
+
+
+def _finish_releasing(quarantine: Quarantine, item: Item) -> None:
+    quarantine.keeping.drop(item)
+    quarantine.log_event(State.RELEASED, item.id)
+
+
+def _look(quarantine: Quarantine, item: Item) -> Outcome:
+    """Return DONE if there is a complete copy, else the outcome that says what is wrong with it."""
+    try:
+        with quarantine.keeping.opened(item):
+            return Outcome.DONE
+    except QuarantineSkipped as error:
+        if error.outcome is Outcome.REFUSED:
+            raise
+        return error.outcome
+
+
+_FINISH = {
+    State.MOVING: _finish_moving,
+    State.RESTORING: _finish_restoring,
+    State.RELEASING: _finish_releasing,
+}

@@ -1,0 +1,104 @@
+"""Check single files and single digests, without a scan."""
+
+from __future__ import annotations
+
+import os
+
+from hashscan.errors import TargetError
+from hashscan.matching.matcher import Query
+from hashscan.matching.policy import sort_key
+from hashscan.model import (
+    ALGORITHMS,
+    COMPUTED,
+    Batch,
+    FileResult,
+    FileStat,
+    Match,
+    Reason,
+    StoredContentData,
+    Verdict,
+)
+from hashscan.scan.workers.worker import Worker
+from hashscan.sources.base import ListingOptions, UnlistedFolder, UnreadableName
+from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
+from hashscan.sources.filesystem.source import FilesystemSource
+from hashscan.sources.filesystem.targets import leads_somewhere, real_path
+from hashscan.sources.patterns import Patterns
+
+_NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
+
+
+def check_file(worker: Worker, path: bytes) -> FileResult:
+    """Check one file as a scan would.
+
+    Args:
+        worker: a worker that has the lists and the sandbox open.
+        path: the file; a symlink that the caller named is followed.
+
+    Raises:
+        TargetError: there is no such file, or it is not a file.
+    """
+    return read_file(worker, path)[0]
+
+
+def read_file(worker: Worker, path: bytes) -> tuple[FileResult, StoredContentData | None]:
+    """Check one file, and also return the data for the cache, if the worker keeps it and there is any.
+
+    See `check_file` for arguments and errors.
+    """
+    if _is_folder(path):
+        raise TargetError(f"{os.fsdecode(path)} is a folder", advice="Scan folders with `hashscan scan`.")
+    source = FilesystemSource((path,), ListingOptions(exclude=Patterns.compile((), None)))
+    for listing in source.listings():
+        if isinstance(listing, Batch):
+            answer = worker.check(listing)
+            return answer.results[0], answer.kept[0] if answer.kept else None
+        if isinstance(listing, UnreadableName):
+            lost = FileResult(listing.name, _NOWHERE, Verdict.UNREADABLE, listing.reason, listing.detail)
+            return lost, None
+        if isinstance(listing, UnlistedFolder):
+            # Nobody can tell whether it is a folder, where another user's FUSE is on the way to it.
+            reason = Reason[listing.reason.name]
+            lost = FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, reason, listing.detail)
+            return lost, None
+    return FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, Reason.VANISHED), None
+
+
+def is_named(item: bytes) -> bool:
+    """Return True if an argument is an existing path, or one into another user's FUSE, which is not asked."""
+    return bool(item) and (leads_somewhere(item) or os.path.islink(item))
+
+
+def _is_folder(path: bytes) -> bool:
+    """Return True for a folder; False where another user's FUSE would have to be asked."""
+    try:
+        os.close(open_absolute(real_path(path), PASS_FLAGS))
+    except OSError:
+        return False
+    return True
+
+
+def algorithms_of(text: str) -> dict[str, bytes]:
+    """Return the possible meanings of a digest that is written as text.
+
+    Args:
+        text: hex digits, with or without `ALGORITHM:` before them.
+
+    Returns:
+        The digest under each algorithm whose digests have this length; empty if the text is no digest.
+    """
+    name, colon, digits = text.rpartition(":")
+    try:
+        value = bytes.fromhex(digits)
+    except ValueError:
+        return {}
+    if len(digits) != 2 * len(value):
+        # fromhex allows white space between the digits.
+        return {}
+    names = [name.lower()] if colon else list(COMPUTED)
+    return {n: value for n in names if n in COMPUTED and ALGORITHMS[n].size == len(value) > 0}
+
+
+def match_digest(worker: Worker, algorithm: str, value: bytes) -> list[Match]:
+    """Return all entries within the threshold of one digest, closest first."""
+    return sorted((match for _, match in worker.matcher.ask(algorithm, [Query(value)])), key=sort_key)

@@ -1,0 +1,143 @@
+"""The settings of cases and alerts: deadlines, channels, and who sends notices and reports to others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from hashscan.errors import UsageError
+from hashscan.model import CATEGORIES, Reporter
+from hashscan.settings.table_rows import InvalidValueError, Reader, printable_line, read_row
+from hashscan.settings.values import parse_duration, require_positive
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSettings:
+    """The time that each case may take, in seconds."""
+
+    deadline: float = DAY
+    """The time for a match or a notice, unless its category has a deadline of its own."""
+    deadlines: Mapping[str, float] = field(default_factory=dict)
+    """The times by category."""
+    review_deadline: float = 7 * DAY
+    """The time for a finding that a person must review first."""
+
+    def __post_init__(self) -> None:
+        require_positive("--deadline", self.deadline)
+        require_positive("--review-deadline", self.review_deadline)
+        for category, seconds in self.deadlines.items():
+            if category not in CATEGORIES:
+                raise UsageError(
+                    f"there is no category {category!r}", advice=f"There is {', '.join(CATEGORIES)}."
+                )
+            require_positive("--category-deadline", seconds)
+
+
+DEFAULT_DEADLINES = CaseSettings()
+
+
+def parse_category_deadline(text: str) -> tuple[str, float]:
+    """Return a category and its deadline in seconds, from text such as `A1=12h`.
+
+    Raises:
+        UsageError: the text is not valid.
+    """
+    category, separator, duration = text.partition("=")
+    if not separator or category not in CATEGORIES:
+        raise UsageError(
+            f"{text!r} is no deadline of a category",
+            advice=f"Write one of {', '.join(CATEGORIES)}, an equals sign and a time, such as A1=12h.",
+        )
+    return category, parse_duration(duration)
+
+
+NotifyOn = Literal["found", "trouble", "always"]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """The channels of alerts, and the events to report."""
+
+    urls: tuple[str, ...] = field(default=(), repr=False)
+    """Apprise URLs; most contain secrets."""
+    hooks: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    """Programs with their arguments."""
+    syslog: bool = False
+    on: NotifyOn = "trouble"
+    """The events: `found` is findings only, `always` includes scans that went well."""
+    details: bool = False
+    """True if alerts name paths and customers."""
+    metrics: Path | None = None
+    """The metrics file for Prometheus."""
+
+    @property
+    def any_channel(self) -> bool:
+        """True if there is any channel."""
+        return bool(self.urls or self.hooks or self.syslog)
+
+
+NO_ALERTS = AlertSettings()
+
+
+_TEXT_MAX = 200
+_EMAIL = re.compile(r"[^@\s<>\"(),:;\[\]\\]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
+_DOMAIN = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+", re.ASCII
+)
+_COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
+
+
+def reporter_of(table: object, source: str) -> Reporter:
+    """Return the reporter.
+
+    Args:
+        table: the value of `reporter`.
+        source: the settings file.
+
+    Raises:
+        UsageError: it can't be used; names the key and what to do.
+    """
+    if not isinstance(table, dict):
+        raise UsageError(f"{source}: `reporter` is no table", advice="Begin it with a line [reporter].")
+    found = read_row(table, _REPORTER_READERS, f"{source}, [reporter]", required=("organisation", "email"))
+    return Reporter(**found)
+
+
+def _organisation(value: object) -> str:
+    found = printable_line(value, _TEXT_MAX)
+    if not found:
+        raise InvalidValueError("it is empty", "Name the organisation.")
+    return found
+
+
+def _email(value: object) -> str:
+    if not isinstance(value, str) or not _EMAIL.fullmatch(value):
+        raise InvalidValueError(f"{value!r} is no e-mail address", "Write one such as abuse@example.org.")
+    return value
+
+
+def _domain(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 253 or not _DOMAIN.fullmatch(value):
+        raise InvalidValueError(f"{value!r} is no domain", "Write one such as example.org.")
+    return value.lower()
+
+
+def _country(value: object) -> str:
+    if not isinstance(value, str) or not _COUNTRY.fullmatch(value):
+        raise InvalidValueError(f"{value!r} is no country", "Write its two letters, such as NL.")
+    return value
+
+
+_REPORTER_READERS: dict[str, Reader] = {
+    "organisation": _organisation,
+    "email": _email,
+    "domain": _domain,
+    "name": lambda value: printable_line(value, _TEXT_MAX),
+    "phone": lambda value: printable_line(value, _TEXT_MAX),
+    "country": _country,
+}

@@ -1,0 +1,103 @@
+"""The settings of the resources of a scan: priority, rate limits, load limit, and the cluster."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hashscan.errors import UsageError
+from hashscan.settings.values import require_positive
+
+
+@dataclass(frozen=True, slots=True)
+class PrioritySettings:
+    """The priority and limits with which a scan yields to other programs of the machine."""
+
+    background: bool = False
+    """True to use processors and disks only when nobody else does."""
+    limit_rate: int | None = None
+    """The rate limit in bytes per second, for all workers together."""
+    limit_files: float | None = None
+    """The rate limit in files per second, for all workers together."""
+    max_load: float | None = None
+    """The load limit: the scan waits while the load average of other programs over a minute is higher."""
+
+    def __post_init__(self) -> None:
+        for option, value in (
+            ("--limit-rate", self.limit_rate),
+            ("--limit-files", self.limit_files),
+            ("--max-load", self.max_load),
+        ):
+            if value is not None:
+                require_positive(option, value)
+
+    @property
+    def rate_limited(self) -> bool:
+        """True if workers must ask the rate limiter before they read."""
+        return any(limit is not None for limit in (self.limit_rate, self.limit_files, self.max_load))
+
+
+NO_LIMITS = PrioritySettings()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """The scheduler of a Dask cluster, and this machine's certificate."""
+
+    scheduler: str
+    """The address: `tls://HOST:PORT`, or `tcp://HOST:PORT` on this machine only."""
+    ca: Path | None = None
+    """The PEM file of the certificate authority that signs for the cluster, and for nobody else."""
+    cert: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            url = urlsplit(self.scheduler)
+            host, port = url.hostname, url.port
+        except ValueError:
+            host = port = None
+        if not host or not port or url.scheme not in {"tls", "tcp"} or url.path or url.username or url.query:
+            raise UsageError(
+                f"{self.scheduler!r} is no scheduler's address",
+                advice="Write tls://HOST:PORT, such as tls://scheduler:8786.",
+            )
+        files = {"--cluster-ca": self.ca, "--cluster-cert": self.cert, "--cluster-key": self.key}
+        if url.scheme == "tls":
+            if missing := [option for option, path in files.items() if path is None]:
+                raise UsageError(
+                    f"{self.scheduler} needs {', '.join(missing)}",
+                    advice="Both sides of a connection must show a certificate of the cluster's authority.",
+                )
+        elif any(files.values()):
+            raise UsageError(
+                f"{self.scheduler} makes no use of certificates", advice="Write tls:// in place of tcp://."
+            )
+        elif not _on_this_machine(host):
+            raise UsageError(
+                f"{self.scheduler} is not on this machine, and everybody who reaches a scheduler over "
+                "tcp:// can "
+                "run any program on its workers",
+                advice="Use tls://, with --cluster-ca, --cluster-cert and --cluster-key.",
+            )
+
+    @property
+    def encrypted(self) -> bool:
+        """True if both sides show certificates."""
+        return self.ca is not None
+
+
+def _on_this_machine(host: str) -> bool:
+    """Return True if a name or address has loopback addresses only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        pass  # It is a name.
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return False
+    return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)

@@ -1,0 +1,320 @@
+"""The object source for Google Cloud Storage.
+
+An object is identified by its generation, which every write changes. Google decompresses objects that are
+stored compressed as it sends them, as it does for browsers. So hashscan checks what browsers show, and knows
+the size only after reading.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from hashscan.errors import TargetError
+from hashscan.model import Access, FolderReason, Item, Reason
+from hashscan.sources.base import FileError
+from hashscan.sources.objects import obstore_reader
+from hashscan.sources.objects.receiver import bounded
+from hashscan.sources.objects.source import ObjectSource, ObjectTarget
+from hashscan.sources.objects.store import (
+    UNKNOWN_SIZE,
+    Chunk,
+    ListingError,
+    ObjectStore,
+    ObjectStream,
+    PrefixListing,
+    RetryableError,
+    StoredObject,
+    refused,
+)
+from hashscan.timefmt import to_nanoseconds
+
+if TYPE_CHECKING:
+    import requests
+
+    from hashscan.sources.objects.gs.client import GoogleClients
+
+_BUCKET = re.compile(rb"[a-z0-9][a-z0-9._-]{1,221}")
+
+_FIELDS = "items(name,size,updated,generation,contentEncoding),prefixes,nextPageToken"
+
+COMPRESSED = " stored compressed"
+"""Suffix of the generation in an etag: such objects are not read through obstore, which must know sizes."""
+
+_PIECE = 1 << 20
+SECONDS = (10, obstore_reader.READ_SECONDS)
+"""Timeouts in seconds: to connect, and for each next piece of an answer."""
+
+
+class GoogleSource(ObjectSource):
+    """The source for buckets by URL: `gs://BUCKET[/PREFIX]`."""
+
+    name: ClassVar[str] = "gs"
+    libraries: ClassVar[tuple[str, ...]] = ("google.cloud.storage", "obstore.store")
+
+    @classmethod
+    def parse(cls, target: bytes) -> ObjectTarget:
+        """Parse a URL.
+
+        Raises:
+            TargetError: it is not valid. The message does not repeat it, because people put credentials into
+                URLs.
+        """
+        bucket, _, prefix = target.partition(b"://")[2].partition(b"/")
+        if not _BUCKET.fullmatch(bucket):
+            raise TargetError(
+                "a target of gs:// names no bucket", advice="Write gs://BUCKET or gs://BUCKET/PREFIX."
+            )
+        return ObjectTarget(bucket.decode("ascii"), prefix)
+
+    @classmethod
+    def make_store(cls, container: str, access: Access) -> ObjectStore:
+        """Return the store of a bucket."""
+        return GoogleStore(container, clients_of(container, access, changing=False))
+
+
+def clients_of(bucket: str, access: Access, *, changing: bool) -> GoogleClients:
+    """Return the clients for a bucket.
+
+    Raises:
+        TargetError: a library or credentials are missing.
+    """
+    try:
+        import obstore  # noqa: F401
+
+        from hashscan.sources.objects.gs.client import GoogleClients
+    except ModuleNotFoundError as error:
+        raise TargetError(
+            f"gs://{bucket} needs the Python package {error.name}",
+            advice="Install it with `pip install 'hashscan[gs]'`.",
+        ) from error
+    return GoogleClients(bucket, access, changing=changing)
+
+
+class GoogleStore(ObjectStore):
+    """The store of one Google bucket."""
+
+    def __init__(self, bucket: str, clients: GoogleClients) -> None:
+        self._bucket = bucket
+        self._clients = clients
+        self._making = Lock()
+        self._through_obstore = not clients.emulated
+
+    def probe(self, prefix: bytes, *, all_versions: bool) -> None:
+        """Request the first object."""
+        from hashscan.sources.objects.gs.client import FAILURES
+
+        try:
+            text = prefix.decode("utf-8")
+        except UnicodeDecodeError:
+            raise TargetError(f"the prefix of gs://{self._bucket} is not UTF-8", advice="Mend it.") from None
+        try:
+            found = self._clients.lister.list_blobs(
+                self._bucket, prefix=text, versions=all_versions, max_results=1, fields=_FIELDS, retry=None
+            )
+            next(iter(found), None)
+        except FAILURES as error:
+            raise self._clients.explained(error) from None
+
+    def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
+        """List in pages of a thousand."""
+        for page in self._pages(prefix, all_versions=all_versions, delimiter=None).pages:
+            yield [_stored(blob, all_versions=all_versions) for blob in page]
+
+    def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
+        """Return one page up to the next slash; None if that page is not complete."""
+        found = self._pages(prefix, all_versions=all_versions, delimiter="/")
+        blobs = list(next(found.pages, ()))
+        if found.more:
+            return None
+        return PrefixListing(
+            [_stored(blob, all_versions=all_versions) for blob in blobs],
+            [name.encode("utf-8") for name in found.prefixes],
+        )
+
+    def _pages(self, prefix: bytes, *, all_versions: bool, delimiter: str | None) -> _Pages:
+        try:
+            text = prefix.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ListingError(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
+        found = self._clients.lister.list_blobs(
+            self._bucket, prefix=text, versions=all_versions, delimiter=delimiter, fields=_FIELDS
+        )
+        return _Pages(found)
+
+    def read(self, item: Item, offset: int) -> ObjectStream:
+        """Read with obstore if it supports the key and the service reports generations, otherwise without."""
+        from hashscan.sources.objects.gs.client import FAILURES, trouble_of
+
+        path = obstore_reader.path_of(item.name)
+        if path is not None and self._through_obstore and not item.etag.endswith(COMPRESSED):
+            with self._making:
+                fast = self._clients.obstore
+            # The etags of Google's two interfaces differ; the answer is compared by generation.
+            bare = Item(item.name, item.stat, version=item.version)
+            try:
+                reading = obstore_reader.read(fast, path, bare, offset)
+            except FAILURES as error:
+                # Credentials could not be renewed.
+                raise trouble_of(error) from None
+            if reading.version:
+                _expect(item, reading.version, begun=offset > 0)
+                return ObjectStream(reading.chunks, reading.size, close=reading.close)
+            reading.close()
+            self._through_obstore = False
+        return self._read(item, offset)
+
+    def _read(self, item: Item, offset: int, *, as_stored: bool = False) -> ObjectStream:
+        headers = {"Accept-Encoding": "gzip" if as_stored else "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        answer = self._ask("/download", item, {"alt": "media"}, headers)
+        try:
+            if answer.status_code not in {200, 206}:
+                raise self._refusal(answer, item, begun=offset > 0)
+            if answer.headers.get("Content-Encoding", "identity") != "identity" and not as_stored:
+                # Its bytes would be hashed in compressed form, and a picture in them would not be found.
+                raise FileError(Reason.IO_ERROR, "it is stored compressed and must not be sent otherwise")
+            if offset and answer.status_code != 206:
+                raise FileError(Reason.IO_ERROR, "the server doesn't send parts of this object")
+            generation = answer.headers.get("x-goog-generation", "")
+            _expect(item, generation or self._generation_now(item), begun=offset > 0)
+        except BaseException:
+            answer.close()
+            raise
+        size = _size_of(answer)
+        return ObjectStream(bounded(_pieces(answer), size), size, proven=bool(generation), close=answer.close)
+
+    def check(self, item: Item) -> None:
+        """Compare the generation again."""
+        _expect(item, self._generation_now(item), begun=True)
+
+    def _generation_now(self, item: Item) -> str:
+        answer = self._ask("", item, {"fields": "generation"}, {})
+        try:
+            if answer.status_code != 200:
+                raise refused(answer.status_code, "")
+            return str(answer.json().get("generation", ""))
+        except ValueError:
+            raise RetryableError("the server's answer is no JSON") from None
+        finally:
+            answer.close()
+
+    def _refusal(self, answer: requests.Response, item: Item, *, begun: bool) -> FileError | RetryableError:
+        trouble = refused(answer.status_code, "", begun=begun)
+        if answer.status_code == 412:
+            # The condition also fails if the object does not exist; then this raises.
+            self._generation_now(Item(item.name, item.stat))
+        return trouble
+
+    def _ask(
+        self, part: str, item: Item, options: dict[str, str], headers: dict[str, str]
+    ) -> requests.Response:
+        """Request an object, or the metadata of an object."""
+        from hashscan.sources.objects.gs.client import FAILURES, trouble_of
+
+        try:
+            key = quote(item.name.decode("utf-8"), safe="")
+        except UnicodeDecodeError:
+            raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which Google demands") from None
+        if item.version:
+            options = {**options, "generation": item.version}
+        elif part and item.etag:
+            options = {**options, "ifGenerationMatch": generation_of(item)}
+        with self._making:
+            session = self._clients.session
+        try:
+            return session.get(
+                f"{self._clients.url}{part}/storage/v1/b/{self._bucket}/o/{key}",
+                params=options,
+                headers=headers,
+                stream=True,
+                timeout=SECONDS,
+                allow_redirects=False,
+            )
+        except FAILURES as error:
+            raise trouble_of(error) from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._clients.close()
+
+
+class _Pages:
+    """A listing in progress; it converts the library's errors to ours."""
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+        self._pages = found.pages
+
+    @property
+    def pages(self) -> Iterator[Any]:
+        """Yield the pages one after another."""
+        from hashscan.sources.objects.gs.client import FAILURES, trouble_of
+
+        try:
+            yield from self._pages
+        except FAILURES as error:
+            trouble = trouble_of(error)
+            denied = isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION
+            reason = FolderReason.PERMISSION if denied else FolderReason.IO_ERROR
+            raise ListingError(reason, trouble.detail) from None
+
+    @property
+    def more(self) -> bool:
+        """True if another page follows the one that was read."""
+        return bool(self._found.next_page_token)
+
+    @property
+    def prefixes(self) -> Sequence[str]:
+        """The prefixes one level deeper, in the pages read so far."""
+        return sorted(self._found.prefixes)
+
+
+def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
+    compressed = (blob.content_encoding or "identity") != "identity"
+    generation = str(blob.generation)
+    return StoredObject(
+        blob.name.encode("utf-8"),
+        UNKNOWN_SIZE if compressed else blob.size,
+        0 if blob.updated is None else to_nanoseconds(blob.updated),
+        generation + (COMPRESSED if compressed else ""),
+        generation if all_versions else "",
+    )
+
+
+def generation_of(item: Item) -> str:
+    """Return the generation of an item; empty if unknown."""
+    return item.version or item.etag.partition(" ")[0]
+
+
+def _expect(item: Item, generation: str, *, begun: bool) -> None:
+    """Check that an object has the expected generation.
+
+    Raises:
+        FileError: it has another generation, because it was written since.
+    """
+    expected = generation_of(item)
+    # For an object that was only named, no generation is known.
+    if expected and generation != expected:
+        raise FileError(Reason.CHANGED if begun else Reason.REPLACED)
+
+
+def _size_of(answer: requests.Response) -> int:
+    length = answer.headers.get("Content-Length", "")
+    if answer.status_code == 206:
+        length = answer.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(length) if length.isascii() and length.isdigit() else UNKNOWN_SIZE
+
+
+def _pieces(answer: requests.Response) -> Iterator[Chunk]:
+    import urllib3
+
+    try:
+        while piece := answer.raw.read(_PIECE, decode_content=False):
+            yield piece
+    except (urllib3.exceptions.HTTPError, OSError):
+        raise RetryableError("the connection was cut") from None

@@ -1,0 +1,313 @@
+"""The object source for Amazon S3 and compatible services, with its own parser for pages of listings.
+
+botocore needs three times as long for this as the scan for everything else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+from urllib.parse import unquote_to_bytes
+from xml.etree import ElementTree
+
+from hashscan.errors import TargetError
+from hashscan.model import Access, FolderReason, Item, Reason
+from hashscan.sources.base import FileError
+from hashscan.sources.objects import obstore_reader
+from hashscan.sources.objects.s3.client import S3Clients, answer_of, explained, is_credentials_error
+from hashscan.sources.objects.source import ObjectSource
+from hashscan.sources.objects.store import (
+    Chunk,
+    ListingError,
+    ObjectStore,
+    ObjectStream,
+    PrefixListing,
+    RetryableError,
+    StoredObject,
+    refused,
+)
+from hashscan.timefmt import parse_utc, to_nanoseconds
+
+_ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes whose objects must be restored first. For intelligent tiering, this is known only when an
+object is requested."""
+
+ATTRIBUTES = ["RestoreStatus"]
+"""Additional fields in listings: whether there is a restored copy, which can be read until it expires."""
+
+_ENTRIES = ("Contents", "Version")
+_FOUND = "hashscan"
+_RESTORING = "IsRestoreInProgress"
+
+
+def attach(client: Any) -> None:
+    """Set up a botocore client so that this module parses the objects of listings."""
+    for operation in ("ListObjectsV2", "ListObjectVersions"):
+        # Before botocore parses the answer to look for errors in it.
+        client.meta.events.register_first(f"before-parse.s3.{operation}", _take_over)
+
+
+def is_listing(page: Mapping[str, Any], *, all_versions: bool) -> bool:
+    """Return True if an answer is a listing that can be continued; an error page of a proxy is not."""
+    if _FOUND not in page:
+        return False
+    if page.get("IsTruncated") and not page.get("NextKeyMarker" if all_versions else "NextContinuationToken"):
+        return False
+    return all("Key" in entry and (entry.get("Size") or "").isdecimal() for entry in page[_FOUND])
+
+
+def objects_of(page: Mapping[str, Any]) -> list[StoredObject]:
+    """Return the objects of a page; all versions if they were requested, but no delete markers."""
+    encoded = page.get("EncodingType") == "url"
+    return [
+        StoredObject(
+            _bytes(entry["Key"], encoded=encoded),
+            int(entry["Size"]),
+            _nanoseconds(entry.get("LastModified") or ""),
+            entry.get("ETag") or "",
+            entry.get("VersionId") or "",
+            entry.get("StorageClass") in _ARCHIVE_CLASSES and entry.get(_RESTORING) != "false",
+        )
+        for entry in page.get(_FOUND, ())
+    ]
+
+
+def prefixes_of(page: Mapping[str, Any]) -> list[bytes]:
+    """Return the common prefixes of a page."""
+    encoded = page.get("EncodingType") == "url"
+    return [_bytes(part["Prefix"], encoded=encoded) for part in page.get("CommonPrefixes", ())]
+
+
+def following(page: Mapping[str, Any], *, all_versions: bool) -> dict[str, str]:
+    """Return the parameters of the request for the next page; empty if there is none."""
+    if not page.get("IsTruncated"):
+        return {}
+    if not all_versions:
+        return {"ContinuationToken": page["NextContinuationToken"]}
+    encoded = page.get("EncodingType") == "url"
+    marker = {"KeyMarker": _bytes(page["NextKeyMarker"], encoded=encoded).decode("utf-8", "replace")}
+    if page.get("NextVersionIdMarker"):
+        marker["VersionIdMarker"] = page["NextVersionIdMarker"]
+    return marker
+
+
+def _take_over(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **others: Any
+) -> None:
+    """Parse the entries of an answer, and remove them before botocore parses it."""
+    if response_dict["status_code"] != 200:
+        return
+    try:
+        root = ElementTree.fromstring(response_dict["body"])  # noqa: S314
+    except ElementTree.ParseError:
+        # botocore finds the same error, and reports it.
+        return
+    if not root.tag.endswith("Result"):
+        return
+    space = root.tag[: root.tag.rfind("}") + 1]
+    cut = len(space)
+    names = {space + name for name in (*_ENTRIES, "DeleteMarker")}
+    entries = {space + name for name in _ENTRIES}
+    found: list[dict[str, str | None]] = []
+    for entry in root:
+        if entry.tag in entries:
+            fields = {field.tag[cut:]: field.text for field in entry}
+            if "RestoreStatus" in fields:
+                fields[_RESTORING] = entry.findtext(f"{space}RestoreStatus/{space}{_RESTORING}")
+            found.append(fields)
+    customized_response_dict[_FOUND] = found
+    rest = ElementTree.Element(root.tag)
+    rest.extend(part for part in root if part.tag not in names)
+    response_dict["body"] = ElementTree.tostring(rest)
+
+
+def _bytes(text: str, *, encoded: bool) -> bytes:
+    """Return the bytes of a key or prefix."""
+    return unquote_to_bytes(text.replace("+", " ")) if encoded else text.encode("utf-8")
+
+
+def _nanoseconds(text: str) -> int:
+    """Return a time of S3, such as `2026-01-02T03:04:05.000Z`, in ns since 1970; 0 if it is not valid."""
+    try:
+        return to_nanoseconds(parse_utc(text))
+    except ValueError:
+        return 0
+
+
+_LISTING_TRIES = 6
+
+_PIECE = 1 << 20
+
+
+class S3Source(ObjectSource):
+    """The source for buckets by URL: `s3://BUCKET[/PREFIX]`."""
+
+    name: ClassVar[str] = "s3"
+    libraries: ClassVar[tuple[str, ...]] = ("botocore.session", "obstore.store")
+
+    @classmethod
+    def make_store(cls, container: str, access: Access) -> ObjectStore:
+        """Return the store of a bucket."""
+        return S3Store(container, access)
+
+
+class S3Store(ObjectStore):
+    """The store of one S3 bucket."""
+
+    def __init__(self, bucket: str, access: Access) -> None:
+        self._access = access
+        self._bucket = bucket
+        self._clients = S3Clients(bucket, access)
+        self._making = threading.Lock()
+
+    @cached_property
+    def _lister(self) -> Any:
+        client = self._clients.botocore(tries=_LISTING_TRIES)
+        attach(client)
+        return client
+
+    @cached_property
+    def _exact(self) -> Any:
+        """The botocore client, which can read any key."""
+        return self._clients.reader()
+
+    @cached_property
+    def _fast(self) -> Any:
+        """The obstore client, for usual keys; None if it can't be used."""
+        return self._clients.obstore(lambda: self._exact)
+
+    def probe(self, prefix: bytes, *, all_versions: bool) -> None:
+        """Request the first key."""
+        try:
+            text = prefix.decode("utf-8")
+        except UnicodeDecodeError:
+            raise TargetError(f"the prefix of s3://{self._bucket} is not UTF-8", advice="Mend it.") from None
+        with explained(self._bucket, self._access):
+            if all_versions:
+                self._lister.list_object_versions(Bucket=self._bucket, Prefix=text, MaxKeys=1)
+            else:
+                self._lister.list_objects_v2(Bucket=self._bucket, Prefix=text, MaxKeys=1)
+
+    def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
+        """List in pages of a thousand."""
+        more: dict[str, str] = {}
+        while True:
+            page = self._page(prefix, all_versions=all_versions, **more)
+            yield objects_of(page)
+            then = following(page, all_versions=all_versions)
+            if not then:
+                return
+            if then == more:
+                raise ListingError(FolderReason.IO_ERROR, "the server says the same page follows again")
+            more = then
+
+    def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
+        """Return one page up to the next slash; None if that page is not complete."""
+        page = self._page(prefix, all_versions=all_versions, Delimiter="/")
+        if page.get("IsTruncated"):
+            return None
+        prefixes = prefixes_of(page)
+        # A prefix that is not UTF-8 can't be requested; its objects are listed from the level above.
+        return PrefixListing(objects_of(page), prefixes) if all(map(_is_text, prefixes)) else None
+
+    def _page(self, prefix: bytes, *, all_versions: bool, **more: str) -> Mapping[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        ask = self._lister.list_object_versions if all_versions else self._lister.list_objects_v2
+        try:
+            # Set explicitly, so that botocore doesn't decode the keys: it replaces what is not UTF-8.
+            page: Mapping[str, Any] = ask(
+                Bucket=self._bucket,
+                Prefix=prefix.decode("utf-8"),
+                EncodingType="url",
+                OptionalObjectAttributes=ATTRIBUTES,
+                **more,
+            )
+        except UnicodeDecodeError:
+            raise ListingError(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
+        except ClientError as error:
+            raise ListingError.of(refused(*answer_of(error))) from error
+        except BotoCoreError as error:
+            # Its text repeats the request; the name of its class is enough.
+            raise ListingError(FolderReason.IO_ERROR, type(error).__name__) from error
+        if not is_listing(page, all_versions=all_versions):
+            raise ListingError(FolderReason.IO_ERROR, "the answer is no listing")
+        return page
+
+    def read(self, item: Item, offset: int) -> ObjectStream:
+        """Read with obstore if it supports the key, otherwise with botocore."""
+        path = obstore_reader.path_of(item.name)
+        # The first download creates the clients, all others wait for it.
+        with self._making:
+            fast = None if path is None else self._fast
+            exact = None if fast is not None else self._exact
+        if path is None or fast is None:
+            return _read(exact, self._bucket, item, offset)
+        return obstore_reader.read(fast, path, item, offset)
+
+    def close(self) -> None:
+        """Close botocore's connections; those of obstore are closed with its client."""
+        for name in ("_lister", "_exact"):
+            client = self.__dict__.pop(name, None)
+            if client is not None:
+                client.close()
+        self.__dict__.pop("_fast", None)
+
+
+def _is_text(prefix: bytes) -> bool:
+    try:
+        prefix.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read(client: Any, bucket: str, item: Item, offset: int) -> ObjectStream:
+    """Begin to read an object with botocore."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    options: dict[str, str] = {}
+    if item.etag:
+        options["IfMatch"] = item.etag
+    if item.version:
+        options["VersionId"] = item.version
+    if offset:
+        options["Range"] = f"bytes={offset}-"
+    try:
+        answer = client.get_object(Bucket=bucket, Key=item.name.decode("utf-8"), **options)
+    except UnicodeDecodeError:
+        raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which S3 demands") from None
+    except ClientError as error:
+        raise refused(*answer_of(error), begun=offset > 0) from error
+    except BotoCoreError as error:
+        kind = type(error).__name__
+        if is_credentials_error(error):
+            words = f"credentials could not be renewed ({kind})"
+            raise RetryableError(words, reason=Reason.CREDENTIALS) from error
+        raise RetryableError(f"the download failed ({kind})") from error
+    body = answer["Body"]
+    size = int(answer["ContentLength"]) + (offset if "ContentRange" in answer else 0)
+    if offset and "ContentRange" not in answer:
+        body.close()
+        raise FileError(Reason.IO_ERROR, "the server doesn't send parts of objects")
+    return ObjectStream(
+        _pieces(body),
+        size,
+        answer.get("ETag", ""),
+        answer.get("VersionId", ""),
+        encoding=answer.get("ContentEncoding", ""),
+        close=body.close,
+    )
+
+
+def _pieces(body: Any) -> Iterator[Chunk]:
+    from botocore.exceptions import BotoCoreError
+    from urllib3.exceptions import HTTPError
+
+    try:
+        while piece := body.read(_PIECE):
+            yield piece
+    except (BotoCoreError, HTTPError, OSError) as error:
+        raise RetryableError("the connection was cut") from error

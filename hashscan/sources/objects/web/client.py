@@ -1,0 +1,374 @@
+"""Send requests to web servers, within deadlines, follow redirects, and describe errors in our own words.
+
+A socket's own timeout starts again with each byte. A server that sends a byte now and then, in a header or in
+the framing of a body's chunk, could keep a reader busy without end.
+
+Redirects are followed only to web URLs, a few times, never from https to http, and never from a public host
+to one of a private network: otherwise an attacker's server could make ours send requests to hosts that only
+ours can reach. Certificates are verified against the system's authorities, or those of SSL_CERT_FILE.
+
+Importing this module imports urllib3, so other modules import it at the first use.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from hashscan import __version__
+from hashscan.errors import HashscanError
+from hashscan.model import Reason
+from hashscan.sources.base import FileError
+from hashscan.sources.objects.store import RetryableError
+from hashscan.sources.objects.web.address import WebAddress, parse
+
+if TYPE_CHECKING:
+    _Base = socket.socket
+else:
+    _Base = object
+
+
+class TooSlowError(Exception):
+    """The error that a read was not complete at its deadline.
+
+    It is not an OSError, because then the libraries in between would retry the request.
+    """
+
+
+class _Timed(_Base):
+    """A mixin for both kinds of socket; list it before the socket class."""
+
+    _deadline: float | None = None
+    _dripped = False
+
+    def allow(self, seconds: float) -> None:
+        """Set the deadline: all bytes wanted now must arrive within `seconds`."""
+        self._deadline = time.monotonic() + seconds
+        self._dripped = False
+
+    def recv_into(self, *arguments: Any, **options: Any) -> int:
+        """Read the bytes that arrive before the deadline.
+
+        Raises:
+            TooSlowError: something arrived, but not everything.
+            TimeoutError: nothing arrived.
+        """
+        if self._deadline is None:
+            return super().recv_into(*arguments, **options)
+        left = self._deadline - time.monotonic()
+        before = self.gettimeout()
+        # A timeout of 0 would make the socket non-blocking, which ends in another error.
+        self.settimeout(max(left if before is None else min(before, left), 0.001))
+        try:
+            count = super().recv_into(*arguments, **options)
+        except TimeoutError:
+            if self._dripped:
+                raise TooSlowError from None
+            raise
+        finally:
+            self.settimeout(before)
+        if left <= 0:
+            raise TooSlowError
+        self._dripped = True
+        return count
+
+
+class TimedSocket(_Timed, socket.socket):
+    """A plain TCP socket with a deadline."""
+
+
+class TimedTlsSocket(_Timed, ssl.SSLSocket):
+    """A TLS socket with a deadline.
+
+    Handshakes need no deadline: the library applies the timeout to the whole handshake.
+    """
+
+
+def timed(connected: socket.socket) -> TimedSocket:
+    """Return a socket with a deadline for a connection; the given socket can't be used any more."""
+    timeout = connected.gettimeout()
+    made = TimedSocket(fileno=connected.detach())
+    made.settimeout(timeout)
+    return made
+
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+"""Timeout for each next piece of an answer."""
+ANSWER_SECONDS = 60.0
+"""Timeout for the whole header of an answer."""
+REDIRECTS = 5
+_REDIRECTING = frozenset({301, 302, 303, 307, 308})
+
+DEAD_AFTER = 6
+"""Number of consecutive failed connections to a host, after which no connection is tried for a while, so that
+a thousand URLs of a dead host don't take a thousand times as long as one."""
+_DEAD_SECONDS = 60.0
+
+_TARGET = "x-hashscan-target"
+
+
+class _PrivateAddress(Exception):
+    """The error that a public host redirected to a private one."""
+
+
+def is_public(address: str) -> bool:
+    """Return True if an IP address is in a public network."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_global
+
+
+class _Asking(HTTPConnection):
+    """A connection that sends the request's target unchanged, and checks the address it is connected to.
+
+    urllib3 would resolve dots in a path, and read a host into a path that begins with two slashes.
+    """
+
+    public_only = False
+    reached_public = False
+
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        self.reached_public = is_public(connected.getpeername()[0])
+        if self.public_only and not self.reached_public:
+            connected.close()
+            raise _PrivateAddress
+        return timed(connected)
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        # A connection that will be closed drops its socket at the end of the header.
+        connected = self.sock
+        if isinstance(connected, TimedSocket | TimedTlsSocket):
+            connected.allow(ANSWER_SECONDS)
+        response = super().getresponse()
+        response.timed_socket = connected  # type: ignore[attr-defined]
+        return response
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+        headers = dict(headers)
+        super().request(method, headers.pop(_TARGET), body, headers, **options)
+
+
+class _AskingSafely(_Asking, HTTPSConnection):
+    pass
+
+
+class _PublicOnly(_Asking):
+    public_only = True
+
+
+class _PublicOnlySafely(_AskingSafely):
+    public_only = True
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Asking
+
+
+class _SafePool(HTTPSConnectionPool):
+    ConnectionCls = _AskingSafely
+
+
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _PublicOnly
+
+
+class _PublicSafePool(HTTPSConnectionPool):
+    ConnectionCls = _PublicOnlySafely
+
+
+class WebClient:
+    """The connections to web servers, for all threads of a process."""
+
+    def __init__(self, connections: int) -> None:
+        """Create a client without connecting.
+
+        Args:
+            connections: maximum number of connections kept for each host.
+        """
+        context = ssl.create_default_context()
+        context.sslsocket_class = TimedTlsSocket
+        self._anywhere = urllib3.PoolManager(maxsize=connections, ssl_context=context)
+        self._anywhere.pool_classes_by_scheme = {"http": _Pool, "https": _SafePool}
+        self._public = urllib3.PoolManager(maxsize=connections, ssl_context=context)
+        self._public.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicSafePool}
+        self._lock = threading.Lock()
+        self._failures: dict[bytes, tuple[int, float]] = {}
+
+    def ask(self, method: str, address: WebAddress, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Send a request and follow redirects.
+
+        Returns:
+            An answer that is not a redirect, whatever its status; its body is not read yet.
+
+        Raises:
+            Transient: no answer.
+            FileError: a redirect is not allowed, or the server's certificate is not trusted.
+        """
+        public_only = False
+        for _ in range(REDIRECTS + 1):
+            response, was_public = self._ask_once(method, address, headers, public_only=public_only)
+            if response.status not in _REDIRECTING:
+                return response
+            location = response.headers.get("Location", "")
+            response.close()
+            address = _redirected(address, location)
+            public_only = public_only or was_public
+        raise FileError(Reason.IO_ERROR, f"redirected more than {REDIRECTS} times")
+
+    def reach(self, address: WebAddress) -> None:
+        """Send a request, and accept any answer.
+
+        Raises:
+            Transient: no answer.
+            FileError: the server's certificate is not trusted.
+        """
+        self._ask_once("HEAD", address, {}, public_only=False)[0].drain_conn()
+
+    def _ask_once(
+        self, method: str, address: WebAddress, headers: Mapping[str, str], *, public_only: bool
+    ) -> tuple[urllib3.BaseHTTPResponse, bool]:
+        self._refuse_dead(address.origin)
+        manager = self._public if public_only else self._anywhere
+        try:
+            pool = manager.connection_from_host(address.host, address.port, address.scheme)
+            response = pool.urlopen(
+                method,
+                "/",
+                headers={
+                    "User-Agent": f"hashscan/{__version__}",
+                    "Accept-Encoding": "identity",
+                    **headers,
+                    _TARGET: address.request_target,
+                },
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+                assert_same_host=False,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+                # Retry once: servers close kept connections after a while, possibly at the moment of the next
+                # request.
+                retries=urllib3.Retry(
+                    connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
+                ),
+            )
+        except _PrivateAddress:
+            raise FileError(
+                Reason.IO_ERROR, "a public host redirects to one of a private network, which is not asked"
+            ) from None
+        except TooSlowError:
+            raise FileError(
+                Reason.SLOW, f"an answer's header took more than {ANSWER_SECONDS:.0f} seconds"
+            ) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            # Their texts contain the URL, which may be signed.
+            trouble = trouble_of(error)
+            if isinstance(trouble, _ConnectionError):
+                self._note_failure(address.origin)
+            raise trouble from None
+        with self._lock:
+            self._failures.pop(address.origin, None)
+        return response, getattr(response.connection, "reached_public", False)
+
+    def _refuse_dead(self, origin: bytes) -> None:
+        with self._lock:
+            count, last = self._failures.get(origin, (0, 0.0))
+        if count >= DEAD_AFTER and time.monotonic() - last < _DEAD_SECONDS:
+            raise FileError(Reason.IO_ERROR, f"no connection to its host, {count} times in a row")
+
+    def _note_failure(self, origin: bytes) -> None:
+        with self._lock:
+            self._failures[origin] = (self._failures.get(origin, (0, 0.0))[0] + 1, time.monotonic())
+
+    def close(self) -> None:
+        """Close all connections."""
+        for manager in (self._anywhere, self._public):
+            for key in manager.pools.keys():  # noqa: SIM118 - it can't be iterated over
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    # PoolManager leaves this to the garbage collector.
+                    pool.close()
+            manager.clear()
+
+
+def next_piece(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
+    """Return the next bytes of an answer's body; empty at its end.
+
+    Raises:
+        FileError: they came too slowly.
+        Transient: a retry may succeed.
+    """
+    connected = getattr(response, "timed_socket", None)
+    if connected is not None:
+        connected.allow(READ_SECONDS)
+    try:
+        return response.read1(size, decode_content=False)
+    except TooSlowError:
+        raise FileError(Reason.SLOW, f"nothing whole came for {READ_SECONDS:.0f} seconds") from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise trouble_of(error) from None
+
+
+class _ConnectionError(RetryableError):
+    """The error that a host can't be reached at all."""
+
+
+def trouble_of(error: BaseException) -> RetryableError | FileError:
+    """Return our own error for an error of urllib3 or of a socket."""
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason
+    if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError):
+        if "CERTIFICATE_VERIFY_FAILED" in str(error) or "Hostname mismatch" in str(error):
+            return FileError(Reason.IO_ERROR, "its host's certificate is not trusted")
+        return _ConnectionError("TLS with its host failed")
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return _ConnectionError("its host has no address")
+    if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
+        return _ConnectionError("no connection to its host")
+    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
+        return RetryableError(f"no answer for {READ_SECONDS:.0f} seconds")
+    return RetryableError("the connection was lost")
+
+
+def describe_status(status: int) -> str:
+    """Describe an answer's status for a person; a server's own text is not repeated."""
+    try:
+        return f"the server answers {status} ({HTTPStatus(status).phrase})"
+    except ValueError:
+        return f"the server answers {status}"
+
+
+def _redirected(address: WebAddress, location: str) -> WebAddress:
+    """Return the URL that an answer redirects to.
+
+    Raises:
+        FileError: the redirect is not allowed.
+    """
+    wanted = location.strip().encode("latin-1", errors="replace")
+    if not wanted:
+        raise FileError(Reason.IO_ERROR, "redirected without a location")
+    if wanted.startswith(b"//"):
+        wanted = address.scheme.encode() + b":" + wanted
+    elif wanted.startswith(b"/"):
+        wanted = address.origin + wanted
+    elif wanted.startswith((b"?", b"#")):
+        wanted = address.origin + b"/" + address.path + wanted
+    elif b":" not in wanted.partition(b"/")[0]:
+        folder = address.path[: address.path.rfind(b"/") + 1]
+        wanted = address.origin + b"/" + folder + wanted
+    try:
+        target = parse(wanted)
+    except HashscanError:
+        raise FileError(Reason.IO_ERROR, "redirected to what is no web address") from None
+    if address.scheme == "https" and target.scheme != "https":
+        raise FileError(Reason.IO_ERROR, "redirected from https to http, which is not followed")
+    return target

@@ -1,0 +1,363 @@
+"""Detect which files and objects of a scan have changed since they were stored, and update what is stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.matching.policy import subject_of
+from hashscan.model import Batch, CtimeTrust, FileResult, Item
+from hashscan.sources.base import full_path
+from hashscan.state.queries.cached_results import CachedResults
+from hashscan.state.rereading import RandomReread
+from hashscan.state.scopes import Scopes
+from hashscan.state.store.contents import LOW, QUIET, STALE
+from hashscan.state.store.folder_rows import FolderRows
+from hashscan.state.store.listings import (
+    NONE,
+    NOT_PROVEN,
+    ON_TRUST,
+    PROVEN,
+    TRUSTED,
+    UNPROVEN,
+    YOUNG_CTIME,
+    Listing,
+    StoredListing,
+    joined,
+    listing_of,
+)
+from hashscan.state.store.object_rows import ObjectRows
+
+
+class CachedBatch(NamedTuple):
+    """The files of a batch, grouped by how the scan proceeds with them."""
+
+    quiet: int
+    """Number of unchanged files that are clean."""
+    low: int
+    """Number of these that are pictures whose PDQ quality was too low to be matched."""
+    answers: list[tuple[Item, FileResult]]
+    """Unchanged files that have something to report, with their results."""
+    reading: list[Item]
+    """Files that must be read."""
+    later: bool
+    """True if those were checked in this turn already, so that all others are read before them."""
+    unproven: int = 0
+    """Number of unchanged files that are only probably unchanged; see `CtimeTrust`."""
+    on_trust: int = 0
+    """Number of unchanged files that are so only by the operator's option."""
+
+
+def combine(parts: Sequence[CachedBatch]) -> CachedBatch:
+    """Combine the parts of a batch whose files are on several filesystems."""
+    return CachedBatch(
+        sum(part.quiet for part in parts),
+        sum(part.low for part in parts),
+        [answer for part in parts for answer in part.answers],
+        [item for part in parts for item in part.reading],
+        all(part.later for part in parts),
+        sum(part.unproven for part in parts),
+        sum(part.on_trust for part in parts),
+    )
+
+
+_TRUST_FLAGS = {
+    CtimeTrust.FILESYSTEM: 0,
+    CtimeTrust.WRITER: 0,
+    CtimeTrust.ON_TRUST: ON_TRUST,
+    CtimeTrust.UNPROVEN: UNPROVEN,
+    CtimeTrust.PROVEN: PROVEN,
+}
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder that is being scanned, limited to its files on one filesystem."""
+
+    path: bytes
+    filesystem: int
+    row: int | None
+    kept: StoredListing
+    later: bool
+    blocks: list[Listing] = field(default_factory=list)
+    waiting: dict[bytes, tuple[Listing, int]] = field(default_factory=dict)
+    """Files without a verdict by name: their block, and index in it."""
+    postponed: dict[bytes, tuple[Listing, int]] = field(default_factory=dict)
+    """Files that the folder does not wait for, in the same form."""
+    fresh: dict[int, tuple[Listing, list[int]]] = field(default_factory=dict)
+    """Files that were read, and are not in the database yet: blocks by their id, with the files' indices."""
+    changed: bool = False
+    ended: bool = False
+    whole: bool = False
+
+
+class ScannedFolders:
+    """The folders of all targets. Batches of one folder follow each other until it is listed to its end."""
+
+    def __init__(
+        self,
+        rows: FolderRows,
+        scopes: Scopes,
+        deriving: CachedResults,
+        rereading: RandomReread,
+        *,
+        weak: bool,
+    ) -> None:
+        """Start outside of any folder.
+
+        Args:
+            rows: the folders of the database.
+            scopes: the scan's targets.
+            deriving: cached results of contents.
+            rereading: chooses unchanged files to be read all the same.
+            weak: True if a file whose ctime alone has changed counts as unchanged.
+        """
+        self._began_ns = time.time_ns()
+        self._rows = rows
+        self._scopes = scopes
+        self._deriving = deriving
+        self._rereading = rereading
+        self._weak = weak
+        self._open: dict[tuple[bytes, int], _Folder] = {}
+        self._current: bytes | None = None
+        self._entered: list[tuple[int, _Folder]] = []
+        """Open parts of the current folder, by device."""
+        self._seen: list[tuple[int, int, int, int, int]] = []
+
+    def recall(self, batch: Batch) -> CachedBatch:
+        """Return the known results of a batch; each file that must be read has to be settled later."""
+        path = full_path(batch.target, batch.folder)
+        if path != self._current:
+            self._leave(whole=True)
+            self._current = path
+        listed, device = listing_of(batch.items, time.time_ns())
+        if device is not None:
+            return self._recall(path, device, batch.items, listed)
+        found = []
+        for device in sorted({item.stat.device for item in batch.items}):
+            items = [item for item in batch.items if item.stat.device == device]
+            found.append(self._recall(path, device, items, listing_of(items, time.time_ns())[0]))
+        return combine(found)
+
+    def _recall(self, path: bytes, device: int, items: Sequence[Item], listed: Listing) -> CachedBatch:
+        folder = self._open.get((path, device)) or self._enter(path, device)
+        if folder is None:
+            return CachedBatch(0, 0, [], list(items), False)
+        if not folder.kept.recall(listed):
+            folder.changed = True
+        doubtful = None if folder.kept.all_proven else listed.flags & np.uint8(NOT_PROVEN)
+        if self._weak:
+            # The next scan that checks ctimes decides whether content has changed with a ctime.
+            listed.flags[listed.contents != NONE] |= YOUNG_CTIME
+        folder.blocks.append(listed)
+        attention = self._deriving.attention_flags(listed.contents)
+        for place in self._rereading.choose(attention, doubtful).tolist():
+            whole = full_path(path, b"", items[place].name)
+            self._rereading.remember_content(whole, "", int(listed.contents[place]))
+        doubts = _doubts(doubtful)
+        if not attention.any():
+            return CachedBatch(len(items), 0, [], [], False, *doubts)
+        loud = np.flatnonzero(attention & ~np.uint8(QUIET))
+        low = int(np.count_nonzero(attention & LOW))
+        if not loud.size:
+            return CachedBatch(len(items), low, [], [], False, *doubts)
+        answers: list[tuple[Item, FileResult]] = []
+        reading: list[Item] = []
+        for place in loud.tolist():
+            item = items[place]
+            low -= bool(attention[place] & LOW)
+            result = None
+            if not attention[place] & STALE:
+                subject = subject_of(full_path(path, b"", item.name), item.stat)
+                result = self._deriving.result(int(listed.contents[place]), item, subject)
+            if result is not None:
+                answers.append((item, result))
+                continue
+            listed.contents[place] = NONE
+            listed.flags[place] &= ~np.uint8(TRUSTED)
+            if doubtful is not None:
+                doubtful[place] = 0
+            folder.changed = True
+            reading.append(item)
+            if not folder.later:
+                folder.waiting[item.name] = listed, place
+        return CachedBatch(len(items) - len(loud), low, answers, reading, folder.later, *_doubts(doubtful))
+
+    def _enter(self, path: bytes, device: int) -> _Folder | None:
+        filesystem = self._rows.filesystem(path, device)
+        if filesystem is None:
+            return None
+        row, listing, in_pieces = self._rows.find(path, filesystem)
+        later = row is not None and self._scopes.checked(self._rows, row, path)
+        folder = _Folder(path, filesystem, row, self._kept(listing, path, device), later)
+        folder.changed = in_pieces
+        self._open[path, device] = folder
+        self._entered.append((device, folder))
+        return folder
+
+    def _kept(self, listing: Listing, path: bytes, device: int) -> StoredListing:
+        on_trust = self._rows.is_on_trust(path, device)
+        return StoredListing(listing, weak=self._weak, on_trust=on_trust)
+
+    def settle(self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust) -> None:
+        """Store that a file which had to be read has its verdict, and its kept content, if any."""
+        path, device = full_path(batch.target, batch.folder), item.stat.device
+        folder = self._open.get((path, device))
+        found = None
+        if folder is not None:
+            found = folder.waiting.pop(item.name, None) or folder.postponed.pop(item.name, None)
+        if found is None:
+            if content is not None:
+                self._add_late(path, item, content, ctime)
+            return
+        assert folder is not None
+        if content is not None:
+            block, place = found
+            block.contents[place] = content
+            block.flags[place] |= _TRUST_FLAGS[ctime]
+            folder.fresh.setdefault(id(block), (block, []))[1].append(place)
+        if folder.ended and not folder.waiting:
+            self._finish(folder, device)
+
+    def postpone(self, batch: Batch, item: Item) -> None:
+        """Let a file that must be read get its verdict after the folder may have been written."""
+        device = item.stat.device
+        folder = self._open.get((full_path(batch.target, batch.folder), device))
+        found = None if folder is None else folder.waiting.pop(item.name, None)
+        if folder is None or found is None:
+            return
+        folder.postponed[item.name] = found
+        if folder.ended and not folder.waiting:
+            self._finish(folder, device)
+
+    def _add_late(self, path: bytes, item: Item, content: int, ctime: CtimeTrust) -> None:
+        """Store a file that was read after its folder had been left."""
+        filesystem = self._rows.filesystem(path, item.stat.device)
+        if filesystem is None:
+            return
+        # The time of reading is not known any more, but it is not before the scan's start.
+        listing, _ = listing_of([item], self._began_ns)
+        listing.contents[0] = content
+        listing.flags[0] |= _TRUST_FLAGS[ctime]
+        row = self._rows.find_or_insert(path, filesystem)
+        self._rows.add_piece(row, listing)
+
+    def break_off(self, target: bytes, folder: bytes) -> None:
+        """Mark a folder as not listed to its end, so that files that were not met may still exist."""
+        if full_path(target, folder) == self._current:
+            self._leave(whole=False)
+
+    def _leave(self, *, whole: bool) -> None:
+        for device, folder in self._entered:
+            folder.ended, folder.whole = True, whole and not self._scopes.only_some_of(folder.path)
+            if not folder.waiting:
+                self._finish(folder, device)
+        self._entered.clear()
+        self._current = None
+
+    def _finish(self, folder: _Folder, device: int) -> None:
+        """Update the database with a folder whose files all have their verdicts."""
+        del self._open[folder.path, device]
+        if folder.whole and (folder.changed or not folder.kept.all_matched):
+            listing = joined(folder.blocks)
+            if folder.row is None:
+                folder.row = self._rows.find_or_insert(folder.path, folder.filesystem)
+            self._rows.write(folder.row, listing)
+        else:
+            self._add_pieces(folder)
+        if folder.row is not None and folder.whole:
+            self._seen.append((folder.row, *self._scopes.mark(folder.path), int(time.time())))
+
+    def _add_pieces(self, folder: _Folder) -> None:
+        """Write the files of a folder that were read, and are not in the database yet."""
+        for block, places in folder.fresh.values():
+            if folder.row is None:
+                folder.row = self._rows.find_or_insert(folder.path, folder.filesystem)
+            self._rows.add_piece(folder.row, block.select(places))
+        folder.fresh.clear()
+
+    def answered(self, batch: Batch) -> None:
+        """Write the files that were read of a batch, all of which are settled, to the database."""
+        path = full_path(batch.target, batch.folder)
+        for device in {item.stat.device for item in batch.items}:
+            folder = self._open.get((path, device))
+            if folder is not None:
+                self._add_pieces(folder)
+
+    def see(self) -> None:
+        """Store which folders were seen."""
+        self._rows.store_checked(self._seen)
+        self._seen.clear()
+
+    def finish(self, *, listed: bool) -> None:
+        """Leave all folders, and store what was read of them.
+
+        Args:
+            listed: True if the last folder was listed to its end.
+        """
+        self._leave(whole=listed)
+        for folder in self._open.values():
+            self._add_pieces(folder)
+        self.see()
+
+
+def _doubts(doubtful: NDArray[np.uint8] | None) -> tuple[int, int]:
+    """Return the numbers of unproven files and of files trusted by option."""
+    if doubtful is None:
+        return 0, 0
+    return int(np.count_nonzero(doubtful == UNPROVEN)), int(np.count_nonzero(doubtful == ON_TRUST))
+
+
+class ScannedObjects:
+    """The objects of all containers."""
+
+    def __init__(
+        self, rows: ObjectRows, scopes: Scopes, deriving: CachedResults, rereading: RandomReread
+    ) -> None:
+        self._rows = rows
+        self._scopes = scopes
+        self._deriving = deriving
+        self._rereading = rereading
+
+    def recall(self, batch: Batch) -> CachedBatch:
+        """Return the known results of a batch."""
+        if not self._scopes.knows(batch.target):
+            return CachedBatch(0, 0, [], list(batch.items), False)
+        answers: list[tuple[Item, FileResult]] = []
+        reading: list[Item] = []
+        quiet = low = 0
+        scope, scan, _ = self._scopes.mark(batch.target)
+        contents = self._rows.find(batch)
+        all_attention = self._deriving.attention_flags(np.array(contents, np.int64))
+        for place in self._rereading.choose(all_attention).tolist():
+            item = batch.items[place]
+            self._rereading.remember_content(
+                full_path(batch.target, b"", item.name), item.version, contents[place]
+            )
+        for item, content, attention in zip(batch.items, contents, all_attention.tolist(), strict=True):
+            result = None
+            if not attention & ~QUIET:
+                quiet += 1
+                low += bool(attention & LOW)
+            elif not attention & STALE and (result := self._derived(batch, content, item)) is not None:
+                answers.append((item, result))
+            else:
+                reading.append(item)
+                continue
+            self._rows.see(batch, item, scope, scan)
+        return CachedBatch(quiet, low, answers, reading, False)
+
+    def _derived(self, batch: Batch, content: int, item: Item) -> FileResult | None:
+        subject = subject_of(full_path(batch.target, b"", item.name), item.stat)
+        return self._deriving.result(content, item, subject)
+
+    def settle(self, batch: Batch, item: Item, content: int | None) -> None:
+        """Store the content of an object that was read, if there is one."""
+        if content is not None and self._scopes.knows(batch.target):
+            scope, scan, _ = self._scopes.mark(batch.target)
+            self._rows.put(batch, item, content, scope, scan)

@@ -1,0 +1,262 @@
+"""Find the contents of a state that have a digest or are near one, and the digests of a report's findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+
+from hashscan.hashing.formats import FORMATS
+from hashscan.lists.index.base import default_threshold
+from hashscan.matching.evaluation import FileTask, store_reply
+from hashscan.matching.matcher import TIGHT_THRESHOLD, has_tight_threshold
+from hashscan.model import ALGORITHMS, FileStat, Item, StoredContentData
+from hashscan.reports.records import Record, path_bytes
+from hashscan.state.queries.cached_results import file_task_of
+from hashscan.state.queries.checksums import rows_of
+from hashscan.state.store.contents import LOW
+from hashscan.state.store.listings import wrapped
+from hashscan.state.store.packing import Packed, unpack
+from hashscan.state.store.reading import NoStateError, StateReader
+from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, NOTHING, Content
+
+_BLOCK = 1 << 16
+_NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
+
+
+class DigestQuery(NamedTuple):
+    """One digest that is looked up."""
+
+    algorithm: str
+    value: bytes
+    distance: int
+    """Largest distance in bits of a match."""
+    variant: str = "as stored"
+    """Rendering of the picture that it was computed from."""
+
+
+class ContentMatch(NamedTuple):
+    """A content that has the digest, or is within its distance."""
+
+    content: int
+    sought: DigestQuery
+    distance: int
+    variant: str = "as stored"
+    """Rendering of the known picture that matched."""
+
+
+def sought_of_digest(reader: StateReader, name: str, value: bytes, distance: int | None) -> DigestQuery:
+    """Return a digest with the requested distance, or else its algorithm's default."""
+    if ALGORITHMS[name].metric != "hamming":
+        return DigestQuery(name, value, 0)
+    own = default_threshold(name, reader.contents.rows) if distance is None else distance
+    return DigestQuery(name, value, own)
+
+
+def sought_of_file(
+    kept: StoredContentData, exact: Sequence[str], pictures: Sequence[str], distance: int | None
+) -> list[DigestQuery]:
+    """Return all digests of a file, with the distances by which a scan would match pictures with an entry.
+
+    Args:
+        kept: the result of reading it.
+        exact: the algorithms over bytes that it was digested by.
+        pictures: those over pictures.
+        distance: replaces the algorithm's default, but is not increased for variants with a tighter one.
+    """
+    sought = [DigestQuery("sha256", dict(zip(exact, kept.exact, strict=True))["sha256"], 0)]
+    if kept.packed is None:
+        return sought
+    checked = FileTask(_NOWHERE, kind=FORMATS[kept.kind])
+    store_reply(checked, unpack(Packed(*kept.packed)), pictures)
+    full = ALGORITHMS["pdq"].threshold if distance is None else distance
+    for query in checked.queries("pdq"):
+        assert query.run is not None
+        for digest in query.run.digests():
+            tight = has_tight_threshold(digest.rendering, digest.turn, query.run.shown)
+            limit = min(full, TIGHT_THRESHOLD) if tight else full
+            sought.append(DigestQuery("pdq", digest.value, limit, digest.variant))
+    return sought
+
+
+def find_contents(
+    reader: StateReader, sought: Sequence[DigestQuery], *, every_variant: bool = False
+) -> list[ContentMatch]:
+    """Return all contents near a digest, each once for each digest that is near, the nearest first.
+
+    Pictures are compared by the digest of the picture as it is stored; the quality of their PDQ must be high
+    enough for that.
+
+    Args:
+        reader: the state.
+        sought: any number.
+        every_variant: compare with frames, previews and turned pictures, too, which takes long.
+
+    Raises:
+        ValueError: the state is damaged.
+    """
+    found: list[ContentMatch] = []
+    for name in dict.fromkeys(one.algorithm for one in sought):
+        asked = [one for one in sought if one.algorithm == name]
+        if name == "sha256":
+            found += [ContentMatch(row, one, 0) for one in asked for row in reader.by_sha256(one.value)]
+        elif name in COLUMN_DIGESTS:
+            values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
+            numbers, rows, _ = reader.columns[name].equal(values)
+            pairs = zip(numbers.tolist(), rows.tolist(), strict=True)
+            found += [ContentMatch(row, asked[number], 0) for number, row in pairs]
+        elif name == "pdq" and not every_variant:
+            found += _near_as_stored(reader, asked)
+        else:
+            found += _in_further(reader, name, asked)
+    return sorted(found, key=lambda near: (near.distance, near.content))
+
+
+def load_content(reader: StateReader, row: int) -> Content | None:
+    """Return a content; None where a power cut may have destroyed it.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return reader.contents.load(row)
+    except ValueError as error:
+        if reader.may_be_destroyed(row):
+            return None
+        raise ValueError(f"content {row}: {error}") from error
+
+
+def _near_as_stored(reader: StateReader, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
+    values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
+    limits = np.array([one.distance for one in asked], np.int64)
+    numbers, pictures, distances = reader.columns["pdq"].near(values, limits)
+    rows = rows_of(reader.columns["pictures"], pictures).astype(np.int64)
+    good = (rows_of(reader.columns["about"], rows)["flags"] & LOW) == 0
+    for number, row, distance in zip(
+        *(part[good].tolist() for part in (numbers, rows, distances)), strict=True
+    ):
+        yield ContentMatch(row, asked[number], distance)
+
+
+def _in_further(reader: StateReader, name: str, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
+    """Search by a digest that has no column, in all contents that have it."""
+    of_picture = ALGORITHMS[name].of_picture
+    numbers = [
+        number
+        for number, by in reader.contents.profiles.items()
+        if name in (by.picture_names if of_picture else by.exact_names)
+    ]
+    if not numbers:
+        return
+    for content in _contents_with(reader, numbers):
+        if not of_picture:
+            yield from (
+                ContentMatch(content.row, one, 0) for one in asked if content.exact.get(name) == one.value
+            )
+            continue
+        for query in file_task_of(content, _NOWHERE).queries(name):
+            assert query.run is not None
+            for digest in query.run.digests():
+                value = int.from_bytes(digest.value)
+                for one in asked:
+                    apart = (value ^ int.from_bytes(one.value)).bit_count()
+                    tight = has_tight_threshold(digest.rendering, digest.turn, query.run.shown)
+                    if apart <= (min(one.distance, TIGHT_THRESHOLD) if tight else one.distance):
+                        yield ContentMatch(content.row, one, apart, digest.variant)
+
+
+def _contents_with(reader: StateReader, profiles: Iterable[int]) -> Iterator[Content]:
+    """Yield all contents that were digested by one of these profiles and have a record in `further`."""
+    column = reader.columns["about"]
+    for start in range(0, column.rows, _BLOCK):
+        about = column.read(start, _BLOCK).view(ABOUT)
+        chosen = (about["further"] != NOTHING) & np.isin(about["profile"], list(profiles))
+        for row in (start + np.flatnonzero(chosen)).tolist():
+            content = load_content(reader, row)
+            if content is not None:
+                yield content
+
+
+_KINDS = (int | None, bytes | None)
+_FINDING_QUERY = (
+    "SELECT content, sha256 FROM findings WHERE path=? AND version=? AND size=? AND mtime=? "
+    "AND inode IS ? AND ctime IS ? AND etag=? ORDER BY id DESC LIMIT 1"
+)
+
+
+class FindingDigests:
+    """A lookup of findings' digests; the state is opened at the first lookup and is not read anew later."""
+
+    def __init__(self, state: Path) -> None:
+        """Set the state folder.
+
+        Args:
+            state: the folder; if no scan has stored anything there, every lookup is empty.
+        """
+        self._state = state
+        self._reader: StateReader | None = None
+        self._asked = False
+
+    def of(self, record: Record) -> Mapping[str, str]:
+        """Return the digests in hex by algorithm.
+
+        Empty if the state has no finding of a file with exactly the record's attributes.
+
+        Args:
+            record: of a finding; size, times, inode or etag of the file must equal those in the state.
+
+        Raises:
+            OutputError: the state can't be read, or is damaged.
+        """
+        reader = self._opened()
+        if reader is None or "size" not in record:
+            return {}
+        of_file = "inode" in record
+        with reader.reading():
+            rows = reader.rows(
+                _FINDING_QUERY,
+                _KINDS,
+                path_bytes(record),
+                record.get("version", ""),
+                wrapped(record["size"]),
+                wrapped(record.get("mtime_ns", 0)),
+                wrapped(record["inode"]) if of_file else None,
+                wrapped(record.get("ctime_ns", 0)) if of_file else None,
+                record.get("etag", ""),
+            )
+            for row, sha256 in rows:
+                return _digests(reader, row, sha256)
+        return {}
+
+    def _opened(self) -> StateReader | None:
+        if not self._asked:
+            self._asked = True
+            # The caller that needs digests reports that there are none, and where they could come from.
+            with suppress(NoStateError):
+                self._reader = StateReader(self._state)
+        return self._reader
+
+    def close(self) -> None:
+        """Close the state."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def __enter__(self) -> FindingDigests:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _digests(reader: StateReader, row: int | None, sha256: bytes | None) -> dict[str, str]:
+    content = None if row is None else load_content(reader, row)
+    if content is not None and sha256 in (None, content.exact["sha256"]):
+        return {name: content.exact[name].hex() for name in COLUMN_DIGESTS}
+    return {} if sha256 is None else {"sha256": sha256.hex()}

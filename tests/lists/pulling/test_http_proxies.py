@@ -1,0 +1,110 @@
+"""What goes through a proxy, and what is said to it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tuf.api.exceptions import DownloadError
+
+from hashscan.errors import UsageError
+from hashscan.lists.pulling.origin import Origin
+from tests.certificates import Authority
+from tests.lists.pulling.fetching import TOKEN, fetched
+from tests.web import WebServer, send, serving
+
+
+@contextmanager
+def proxying(through: WebServer) -> Iterator[tuple[str, list[str], list[str | None]]]:
+    """A proxy that leads every host to one server: its address, what it was asked, and by whom."""
+    asked: list[str] = []
+    logins: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"GET {self.path}")
+            logins.append(self.headers["Proxy-Authorization"])
+            through.headers.append(self.headers)
+            send(self, (through.folder / self.path.rpartition("/")[2]).read_bytes())
+
+        def do_CONNECT(self) -> None:
+            asked.append(f"CONNECT {self.path}")
+            logins.append(self.headers["Proxy-Authorization"])
+            port = int(through.url.rstrip("/").rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port)) as upstream:
+                self.send_response(200)
+                self.end_headers()
+                back = threading.Thread(target=pump, args=(upstream, self.connection))
+                back.start()
+                pump(self.connection, upstream)
+                back.join()
+            self.close_connection = True
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}", asked, logins
+        http.shutdown()
+        thread.join()
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def test_a_proxy_for_plain_requests_gets_no_credentials(server: WebServer) -> None:
+    with proxying(server) as (proxy, asked, logins):
+        origin = Origin("http://lists.example/", proxy=proxy)
+        assert fetched("http://lists.example/file", origin, TOKEN) == b"content"
+    assert asked == ["GET http://lists.example/file"]
+    assert "Authorization" not in server.headers[0]
+    assert logins == [None]
+
+
+def test_a_proxy_for_encrypted_requests(folder: Path, authority: Authority) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("lists.example"))
+    with serving(folder, context) as server, proxying(server) as (proxy, asked, _):
+        server.authorization = TOKEN.authorization
+        origin = Origin("https://lists.example/", proxy=proxy, ca_file=str(authority.file))
+        assert fetched("https://lists.example/file", origin, TOKEN) == b"content"
+        assert asked == ["CONNECT lists.example:443"]
+
+
+def test_the_environments_proxy_and_its_login(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with proxying(server) as (proxy, asked, logins):
+        monkeypatch.setenv("http_proxy", proxy.replace("//", "//me:pass%40word@"))
+        assert fetched("http://lists.example/file", "http://lists.example/") == b"content"
+        assert logins == ["Basic bWU6cGFzc0B3b3Jk"]
+        monkeypatch.setenv("no_proxy", "lists.example")
+        with pytest.raises(DownloadError):
+            fetched("http://lists.example/file", "http://lists.example/")
+        assert len(asked) == 1
+
+
+def test_this_machine_is_reached_without_a_proxy(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    origin = Origin(server.url, proxy="http://127.0.0.1:9")
+    assert fetched(f"{server.url}file", origin, TOKEN) == b"content"
+    assert server.headers[0]["Authorization"] == TOKEN.authorization
+
+
+def test_a_proxy_that_cant_be_used_is_not_shown(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "socks5://me:secret-word@127.0.0.1:9")
+    with pytest.raises(UsageError) as caught:
+        fetched("http://lists.example/file", "http://lists.example/")
+    assert "secret-word" not in str(caught.value) + caught.value.remedy

@@ -1,0 +1,107 @@
+"""The three forms of a web address: as named, as sent, as shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashscan.errors import TargetError, UsageError
+from hashscan.sources.objects.web.address import parse
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        (b"http://h", "/"),
+        (b"http://h/", "/"),
+        (b"http://h/a//b", "/a//b"),
+        (b"http://h//lead.jpg", "//lead.jpg"),
+        (b"http://h/x/../y", "/x/../y"),
+        (b"http://h/./z", "/./z"),
+        (b"http://h/a b\n\x01\xff", "/a%20b%0A%01%FF"),
+        (b"http://h/a%20b", "/a%20b"),
+        (b"http://h/a%2fb", "/a%2fb"),
+        (b"http://h/50%", "/50%25"),
+        (b"http://h/%zz%41", "/%25zz%41"),
+        (b"http://h/a#part", "/a"),
+        (b"http://h/a?x=%2b&y=a b#part", "/a?x=%2b&y=a%20b"),
+        (b"http://h?x", "/?x"),
+        (b"http://h/a?", "/a?"),
+        (b"http://h/a?b?c", "/a?b?c"),
+        (b"http://h//[::1]:x@y", "//%5B::1%5D:x@y"),
+    ],
+)
+def test_what_is_sent(url: bytes, sent: str) -> None:
+    assert parse(url).request_target == sent
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "port"),
+    [
+        (b"HTTP://Host.Example/X", b"http://host.example", 80),
+        (b"https://h:443/x", b"https://h", 443),
+        (b"http://h:443/x", b"http://h:443", 443),
+        (b"http://[::1]:81/x", b"http://[::1]:81", 81),
+    ],
+)
+def test_origin(url: bytes, origin: bytes, port: int) -> None:
+    address = parse(url)
+    assert (address.origin, address.port) == (origin, port)
+    assert parse(address.origin).origin == origin
+
+
+def test_a_query_is_not_shown_but_told_apart() -> None:
+    one, two = parse(b"https://h/a.jpg?sig=Secret1"), parse(b"https://h/a.jpg?sig=Secret2")
+    assert one.shown.startswith("https://h/a.jpg?…".encode())
+    assert b"Secret" not in one.shown
+    assert one.shown != two.shown
+    assert one.shown == parse(b"https://h/a.jpg?sig=Secret1#x").shown
+    assert parse(b"https://h/a%3Fb").shown == b"https://h/a%3Fb"
+
+
+@pytest.mark.parametrize(
+    "url", [b"https://user:Secret1@h/x", b"https://Secret1@h", b"http://a@b:Secret1@h/", b"http://Secret1@/x"]
+)
+def test_a_password_is_refused_and_not_repeated(url: bytes) -> None:
+    with pytest.raises(UsageError, match="password") as caught:
+        parse(url)
+    assert "Secret1" not in f"{caught.value} {caught.value.remedy}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"http://",
+        b"http:///x",
+        b"http:h",
+        b"ftp://h/x",
+        b"file:///etc/passwd",
+        b"http://h:0/",
+        b"http://h:65536/",
+        b"http://h:/",
+        b"http://h\\x/",
+        b"http://h\n/",
+        b"http://\xc3\xbc/",
+        b"http://[::1/x",
+        b"",
+    ],
+)
+def test_what_is_no_address(url: bytes) -> None:
+    with pytest.raises(TargetError):
+        parse(url)
+
+
+@given(st.binary(max_size=30), st.one_of(st.none(), st.binary(max_size=20)))
+def test_any_bytes_can_be_sent(path: bytes, query: bytes | None) -> None:
+    path = path.replace(b"?", b"").replace(b"#", b"")
+    query = None if query is None else query.replace(b"#", b"")
+    address = parse(b"http://h/" + path + (b"" if query is None else b"?" + query))
+    sent = address.request_target
+    assert sent.isascii()
+    assert sent.isprintable()
+    assert " " not in sent
+    assert ("?" in sent) == (query is not None)
+    # What is sent names the same once more.
+    assert parse(b"http://h" + sent.encode()).request_target == sent
+    assert address.name.startswith(path)

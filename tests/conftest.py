@@ -43,10 +43,11 @@ SYSTEM = (
     *("test_main_module.py", "test_quarantine_unit.py", "test_readme.py"),
 )
 INTEGRATION = (
-    *("cases/statistics/test_charts.py", "cases/test_sync.py", "hashing/test_decoder.py", "lists/formats"),
+    *("cases/statistics/test_charts.py", "cases/test_sync.py", "hashing/media/test_decoder.py"),
+    "lists/formats",
     *("lists/publishing", "lists/pulling", "lists/test_difference.py", "lists/test_exceptions.py"),
-    *("lists/test_killed.py", "reports/test_csv_in_spreadsheet.py", "reports/test_html_in_browser.py"),
-    *("reports/test_sink.py", "state/maintenance/test_vacuum.py"),
+    *("lists/test_killed.py", "reports/test_csv_in_spreadsheet.py", "reports/page/test_html_in_browser.py"),
+    *("reports/test_report_file.py", "state/test_vacuum.py"),
 )
 """Those in the folders of unit tests that are not as quick; and all that is not listed."""
 

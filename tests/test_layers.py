@@ -49,8 +49,8 @@ OWNERS: dict[str, frozenset[str]] = {
 """The packages or modules that may use a library; one that is not named here may be used nowhere."""
 
 PRIVATE: dict[str, tuple[str, frozenset[str]]] = {
-    "PIL": ("pillow", frozenset({"hashing.jpeg_pixels"})),
-    "tuf": ("tuf", frozenset({"lists.tuf_api"})),
+    "PIL": ("pillow", frozenset({"hashing.media.jpeg_pixels"})),
+    "tuf": ("tuf", frozenset({"lists.storage.tuf_api"})),
 }
 """Libraries whose private names are used: their projects, and the modules that may. Any release may change
 these names, so pyproject.toml must have an upper bound."""

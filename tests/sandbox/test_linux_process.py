@@ -37,8 +37,8 @@ def test_unprivileged_sessions_that_all_want_it_at_once_get_it_in_turn() -> None
     # A process that changed its user owns its own files in /proc only when it may be traced again.
     become_nobody = (
         "import os\n"
-        "from hashscan.sandbox import linux_process, linux_process\n"
-        "os.setgid(65534); os.setuid(65534); libc.prctl(4, 1)\n"
+        "from hashscan.sandbox import linux_process\n"
+        "os.setgid(65534); os.setuid(65534); linux_process.prctl(4, 1)\n"
     )
     code = become_nobody + CODE
     processes = [

@@ -81,7 +81,7 @@ class Html(ReportFormat):
 
 @cache
 def _page() -> Page:
-    return Page(Path(__file__).parent / "page", "scan.html", styles=("scan.css",), scripts=("scan.js",))
+    return Page(Path(__file__).parent, "scan.html", styles=("scan.css",), scripts=("scan.js",))
 
 
 def _summary(scan: Record, summary: Record | None, tally: Tally) -> dict[str, Any]:

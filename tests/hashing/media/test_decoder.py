@@ -33,7 +33,7 @@ assert not {"numpy", "PIL"} & set(sys.modules)
 names = sys.argv[1:]
 classes = {
     "pdq": "pdq:PDQ",
-    **{name.lower(): "imagehashes:" + name for name in ("PHash", "DHash", "AHash", "WHash")},
+    **{name.lower(): "perceptual:" + name for name in ("PHash", "DHash", "AHash", "WHash")},
 }
 decode = decoder.load(*("hashscan.hashing." + classes[name] for name in names), "max-pixels=900000")
 from hashscan.hashing.formats import FORMATS

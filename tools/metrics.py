@@ -21,11 +21,10 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 391,
+    "modules": 390,
     "lines": 74_000,
     "modules beyond 25 a folder": 6,
-    "modules under 60 lines": 16,
-    "packages that import each other": 5,
+    "modules under 60 lines": 15,
     "files excepted from C901": 12,
     "files excepted from PLR0912": 5,
 }
@@ -41,7 +40,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 4,
-    "hashscan": 329,
+    "hashscan": 327,
     "imagehash": 1,
     "mmap": 1,
     "obstore": 8,

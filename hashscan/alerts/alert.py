@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from hashscan.text import printable
+from hashscan.alerts.channels.base import one_line
 
 SCHEMA = 1
 """The version of the document; increased when a hook for the older version could misunderstand the newer
@@ -17,7 +17,6 @@ CASES_NAMED = 1000
 CASES_IN_TEXT = 20
 DETAILS_MAX = 20
 """The number of findings that one alert describes, if it describes findings at all."""
-_LINE_MAX = 300
 
 
 class Kind(StrEnum):
@@ -93,12 +92,6 @@ class Alert:
             "cases": list(self.cases[:CASES_NAMED]),
             "details": [dict(detail) for detail in self.details[:DETAILS_MAX]],
         }
-
-
-def one_line(text: str) -> str:
-    """Return the text as one line, escaped so that no terminal, mail program or log reads commands in it."""
-    shown = printable(text)
-    return shown if len(shown) <= _LINE_MAX else shown[: _LINE_MAX - 1] + "…"
 
 
 def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,13 +7,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 from hashscan.model import DIRECT, Access, Batch, CtimeTrust, FileStat, FolderReason, Item, Reason
 from hashscan.sources.patterns import Patterns
 
-if TYPE_CHECKING:
-    from hashscan.sources.filesystem.quarantined_files import QuarantineFolders
+
+class KeptFile(Protocol):
+    """A file that a quarantine keeps."""
+
+    def matches(self, folder: int, name: bytes, status: FileStat) -> bool:
+        """Return True if a file is this one, unchanged."""
+
+
+KeptFiles = Mapping[bytes, KeptFile]
+"""The files that are kept in one folder, by name."""
+
+
+class KeptFolders(Protocol):
+    """The folders in which quarantines keep files."""
+
+    def kept_in(self, folder: int, path: bytes) -> KeptFiles | None:
+        """Return the files that are kept in an open folder; None if no log names it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,7 @@ class ListingOptions:
     """List every version of an object, not only the current ones."""
     protected: frozenset[tuple[int, int]] = frozenset()
     """Device and inode of folders that are never entered: hashscan's own state."""
-    kept: QuarantineFolders | None = None
+    kept: KeptFolders | None = None
     """Files that a quarantine keeps in folders of this machine, which are left out."""
     evidence: frozenset[bytes] = frozenset()
     """URLs of objects that a quarantine keeps, which are left out."""

@@ -14,7 +14,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from hashscan.text import printable
+
 Document = Mapping[str, Any]
+
+_LINE_MAX = 300
+"""Number of characters of a line that comes from elsewhere."""
+
+
+def one_line(text: str) -> str:
+    """Return the text as one line, escaped so that no terminal, mail program or log reads commands in it."""
+    shown = printable(text)
+    return shown if len(shown) <= _LINE_MAX else shown[: _LINE_MAX - 1] + "…"
 
 
 class DeliveryError(Exception):

@@ -7,8 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from hashscan.alerts.alert import one_line
-from hashscan.alerts.channels.base import Channel, DeliveryError, Document, run_bounded
+from hashscan.alerts.channels.base import Channel, DeliveryError, Document, one_line, run_bounded
 from hashscan.errors import UsageError
 from hashscan.quarantine.system_log import ADDRESS, Severity, write_system_log
 

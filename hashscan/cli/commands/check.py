@@ -62,7 +62,7 @@ def command(
     without it, all algorithms with digests of that length are tried. If a file of that name exists, the file
     is checked.
     """
-    from hashscan.cli.commands.lists_except import print_exceptions
+    from hashscan.cli.output.list_changes import print_exceptions
     from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.storage.stored_version import VerificationLevel
     from hashscan.lists.store import ListStore

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.commands.lists_except import except_, print_exceptions
+from hashscan.cli.commands.lists_except import except_
 from hashscan.cli.commands.lists_pull import add, pull
 from hashscan.cli.commands.lists_staged import activate, diff
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
@@ -21,7 +21,7 @@ from hashscan.cli.options.entry_files import (
     print_left_out,
 )
 from hashscan.cli.options.output import choose_format, output_format_option, output_option
-from hashscan.cli.output.list_changes import print_withdrawn_items
+from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.terminal import escape_control, print_message, show_counts, show_lists
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
 from hashscan.model import ListInfo, TrustState

@@ -17,11 +17,7 @@ from hashscan.model import KNOWN_GOOD_CATEGORY
 from hashscan.settings.values import parse_until
 
 if TYPE_CHECKING:
-    from hashscan.lists.exceptions import Exceptions
     from hashscan.model import Entry
-
-_SAID = 10
-"""Expired exceptions that are named; of more, only the number is printed."""
 
 
 @click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
@@ -68,21 +64,6 @@ def except_(
             "an exception needs a reason and an end", advice="Add --reason TEXT and --until DATE."
         )
     return _add(entries, reason, until, lists, state)
-
-
-def print_exceptions(exceptions: Exceptions) -> None:
-    """Print how many entries are excepted, and which exceptions have expired."""
-    if exceptions.in_force:
-        number = len(exceptions.in_force)
-        which = "1 entry is" if number == 1 else f"{number} entries are"
-        print_message(f"hashscan: {which} excepted here; see `hashscan lists except`")
-    for gone in exceptions.expired[:_SAID]:
-        print_message(
-            f"hashscan: the exception of entry {gone.entry_id} of list {gone.list_name} ended {gone.until}, "
-            "and it matches again; renew it, or end this notice with `hashscan lists except --remove`"
-        )
-    if len(exceptions.expired) > _SAID:
-        print_message(f"hashscan: {len(exceptions.expired) - _SAID} more exceptions have expired")
 
 
 def _show(lists: tuple[str, ...], state: Path) -> int:

@@ -1,5 +1,5 @@
-"""Effects of a new version of a hash list: the known files that it would hit, the confirmation for too many,
-and quarantine items whose entries were withdrawn.
+"""Messages about hash lists: known files that a new version would hit, the confirmation for too many,
+quarantine items whose entries were withdrawn, and excepted entries.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from hashscan.errors import OutputError
 
 if TYPE_CHECKING:
     from hashscan.lists.difference import Difference
+    from hashscan.lists.exceptions import Exceptions
     from hashscan.quarantine.store import Quarantine
 
 
 _FILES_SHOWN = 1000
+_EXCEPTIONS_SHOWN = 10
+"""Number of expired exceptions that are named; of more, only the number is printed."""
 
 
 def print_hits(name: str, compared: Difference, state: Path) -> None:
@@ -124,3 +127,18 @@ class ActivationCheck:
 
     def _say(self, words: str) -> None:
         self.words.append(f"list {self._name}: {words}")
+
+
+def print_exceptions(exceptions: Exceptions) -> None:
+    """Print how many entries are excepted, and which exceptions have expired."""
+    if exceptions.in_force:
+        number = len(exceptions.in_force)
+        which = "1 entry is" if number == 1 else f"{number} entries are"
+        print_message(f"hashscan: {which} excepted here; see `hashscan lists except`")
+    for gone in exceptions.expired[:_EXCEPTIONS_SHOWN]:
+        print_message(
+            f"hashscan: the exception of entry {gone.entry_id} of list {gone.list_name} ended {gone.until}, "
+            "and it matches again; renew it, or end this notice with `hashscan lists except --remove`"
+        )
+    if len(exceptions.expired) > _EXCEPTIONS_SHOWN:
+        print_message(f"hashscan: {len(exceptions.expired) - _EXCEPTIONS_SHOWN} more exceptions have expired")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from hashscan.cli.commands.lists_except import print_exceptions
+from hashscan.cli.output.list_changes import print_exceptions
 from hashscan.cli.output.progress import ScanProgress
 from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED

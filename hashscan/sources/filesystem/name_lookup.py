@@ -12,6 +12,7 @@ from hashscan.model import Batch, Item, Reason
 from hashscan.sources.base import (
     FileError,
     Gathering,
+    KeptFiles,
     Listing,
     ListingOptions,
     NonFileCounts,
@@ -19,7 +20,7 @@ from hashscan.sources.base import (
     UnreadableName,
 )
 from hashscan.sources.filesystem.mounts import is_pseudo, refuse_foreign_mount, seen
-from hashscan.sources.filesystem.quarantined_files import FOLDER_NAME, KeptFiles
+from hashscan.sources.filesystem.quarantined_files import FOLDER_NAME
 from hashscan.sources.filesystem.regular_files import describe_file_type, file_stat, file_trouble
 from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_child, stat_absolute, stat_child
 from hashscan.sources.filesystem.targets import real_path

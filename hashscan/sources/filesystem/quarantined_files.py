@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from hashscan.model import FileStat
-from hashscan.sources.base import FileError
+from hashscan.sources.base import FileError, KeptFiles
 from hashscan.sources.filesystem.regular_files import open_regular
 from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
 
@@ -67,9 +67,6 @@ class QuarantinedFile(NamedTuple):
 
 
 _TAG_FILE = QuarantinedFile(hashlib.sha256(TAG).hexdigest(), len(TAG))
-
-KeptFiles = Mapping[bytes, QuarantinedFile]
-"""The files that are kept in one folder, by name."""
 
 
 class QuarantineFolders:

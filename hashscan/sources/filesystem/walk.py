@@ -12,6 +12,7 @@ from hashscan.model import Batch, FolderReason, Item, Reason
 from hashscan.sources.base import (
     FileError,
     Gathering,
+    KeptFiles,
     Listing,
     ListingOptions,
     NonFileCounts,
@@ -22,7 +23,7 @@ from hashscan.sources.base import (
 )
 from hashscan.sources.filesystem.folder_listing import ItemColumns, ListingChunk, looks
 from hashscan.sources.filesystem.mounts import is_pseudo
-from hashscan.sources.filesystem.quarantined_files import FOLDER_NAME, KeptFiles
+from hashscan.sources.filesystem.quarantined_files import FOLDER_NAME
 from hashscan.sources.filesystem.regular_files import (
     closed_folder,
     describe_file_type,

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import pytest
 
+from hashscan.cli.commands.manual import manual
 from hashscan.cli.config.settings_file import Catalogue
 from hashscan.cli.main import COMMANDS, SECTIONS, cli
 from hashscan.cli.options.base import HashscanCommand
-from hashscan.cli.output.manual_page import manual
 from tests.cli.conftest import Run
 
 CATALOGUE = Catalogue.of(click.Context(cli))

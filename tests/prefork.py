@@ -37,17 +37,8 @@ INTERPRETER = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "OPENBLAS")
 """Variables that begin so act when an interpreter starts: only as they are here can a command be forked."""
 STREAMS = 3
 MESSAGE_BYTES = 1 << 20
-NOT_IMPORTED = (
-    *(
-        "hashscan.hashing.",
-        "hashscan.sandbox.",
-        "hashscan.scan.cluster",
-        "hashscan.scan.workers.die_with_scan",
-    ),
-    "hashscan.sources.objects",
-)
-"""What other processes or few commands import; libraries for clusters and clouds start threads."""
-
+NOT_IMPORTED = ("hashscan.hashing.", "hashscan.sandbox.", "hashscan.scan.workers.die_with_scan")
+"""The modules that only other processes import."""
 
 PROGRAM = """#!{python} -IS
 import json, os, socket, sys
@@ -63,11 +54,18 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 class Prefork:
-    """The process that commands are forked from; started with the first of them."""
+    """The process that commands are forked from; started with the first of them.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: words before the command that starts it.
+        extra: variables that it has besides those of this process.
+    """
+
+    def __init__(self, prefix: Sequence[str] = (), extra: Mapping[str, str] | None = None) -> None:
+        self._prefix, self._extra = prefix, extra or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        atexit.register(self.close)
 
     def can_run(self, env: Mapping[str, str]) -> bool:
         """Return whether a command with these variables may be forked."""
@@ -137,10 +135,17 @@ class Prefork:
             err.text(),
         )
 
-    def write_program(self, path: Path) -> None:
-        """Write a program that does what `python -m hashscan` does, by a forked process."""
-        path.write_text(PROGRAM.format(python=sys.executable, address=self._address(), umask=_umask()))
-        path.chmod(0o755)
+    def program(self) -> Path:
+        """Return a program that does what `python -m hashscan` does, by a forked process.
+
+        It passes no signals on, and a clock of the test (`tests/cli/later.py`) has no effect.
+        """
+        address = self._address()
+        path = Path(address).with_name("hashscan")
+        if not path.exists():
+            path.write_text(PROGRAM.format(python=sys.executable, address=address, umask=_umask()))
+            path.chmod(0o755)
+        return path
 
     def close(self) -> None:
         """End the process, if it was started."""
@@ -155,7 +160,8 @@ class Prefork:
                 listening.bind(f"{self._folder.name}/socket")
                 listening.listen()
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tests.prefork", str(listening.fileno())],
+                    [*self._prefix, sys.executable, "-m", "tests.prefork", str(listening.fileno())],
+                    env=os.environ | self._extra,
                     stdin=subprocess.PIPE,
                     pass_fds=[listening.fileno()],
                     cwd=ROOT,
@@ -164,7 +170,6 @@ class Prefork:
 
 
 PREFORK = Prefork()
-atexit.register(PREFORK.close)
 
 
 def _number(stream: int | IO[Any] | None) -> int:
@@ -278,8 +283,9 @@ def _become(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
         os.closerange(STREAMS, max(map(int, os.listdir("/proc/self/fd"))) + 1)
         os.umask(order["umask"])
         os.chdir(order["cwd"])
+        preloaded = {name: value for name, value in os.environ.items() if name == "LD_PRELOAD"}
         os.environ.clear()
-        os.environ.update(order["env"])
+        os.environ.update(preloaded | order["env"])
         program = importlib.import_module("hashscan.__main__")
         sys.argv = [str(program.__file__), *order["arguments"]]
         sys.modules["__main__"] = program

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.prefork import PREFORK
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,7 @@ def _there(uploads: Path, local_list: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def listed(state: Path, names: bytes, *arguments: object) -> tuple[int, list[dict[str, Any]], str]:
     done = subprocess.run(
-        [*COMMAND, "scan", "--files-from", "-", "--report", "-", *map(str, arguments)],
+        [PREFORK.program(), "scan", "--files-from", "-", "--report", "-", *map(str, arguments)],
         input=names,
         env=environment(state),
         capture_output=True,

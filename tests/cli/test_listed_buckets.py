@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import COMMAND, environment
+from tests.cli.conftest import environment
 from tests.pictures import encoded, scene
+from tests.prefork import PREFORK
 from tests.sources.objects.buckets import SECRET, TestBucket
 from tests.sources.objects.inventories import data_file, manifest, rows_of
 
@@ -38,7 +39,7 @@ def sweep(
 ) -> tuple[int, list[dict[str, Any]]]:
     endpoint = ["--endpoint", str(bucket.access.endpoint)]
     done = subprocess.run(
-        [*COMMAND, "scan", *map(str, arguments), *endpoint, "--report", "-", "--workers", "1"],
+        [PREFORK.program(), "scan", *map(str, arguments), *endpoint, "--report", "-", "--workers", "1"],
         input=names,
         # The bucket has put credentials into our own environment.
         env=environment(state, os.environ),

@@ -7,16 +7,16 @@ import os
 import sqlite3
 import stat
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
+from tests.prefork import PREFORK
 from tests.reports.documents import finding, written
 
 
 def hashscan(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "hashscan", *map(str, arguments)],
+        [PREFORK.program(), *map(str, arguments)],
         cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

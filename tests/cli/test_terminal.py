@@ -18,7 +18,8 @@ from hashscan.cli.main import cli
 from hashscan.cli.main import run as run_here
 from hashscan.cli.output.terminal import print_message
 from hashscan.settings.file import toml_text
-from tests.cli.conftest import COMMAND, Run, environment
+from tests.cli.conftest import Run, environment
+from tests.prefork import PREFORK
 
 EVIL = b"\x1b]0;x\x07\x1b[31m[bold]x[link=y]\r\n\xc2\x9b2J\xe2\x80\xae\x7f\xff=1+1 <b>"
 """For terminals, for tables that read markup, for readers of lines, and no text."""
@@ -32,7 +33,7 @@ def on_terminal(state: Path, *arguments: object) -> tuple[int, bytes]:
     termios.tcsetwinsize(slave, (50, 4000))
     dumb = {"TERM": "dumb", "NO_COLOR": "1", "HASHSCAN_WORKERS": "1"}
     process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [PREFORK.program(), *map(str, arguments)],
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Ran, environment
+from tests.cli.conftest import Ran, environment
+from tests.prefork import Prefork
 from tests.web import served
 
 YEAR = datetime.now(UTC).year + 1
@@ -23,6 +24,9 @@ YEAR = datetime.now(UTC).year + 1
 
 ORDINARY = 30
 """Files of a customer in which there is nothing."""
+
+FAKED_VARIABLES = {"FAKETIME_NO_CACHE": "1", "NO_FAKE_STAT": "1", "DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"}
+FAKED = Prefork(("faketime", "-f", "+0s"), FAKED_VARIABLES)
 
 pytestmark = pytest.mark.skipif(shutil.which("faketime") is None, reason="there is no faketime")
 
@@ -48,17 +52,13 @@ class Simulation:
 
     def run(self, *arguments: object, codes: tuple[int, ...] = (0,)) -> Ran:
         """Run a command at the time that it is."""
-        done = subprocess.run(
-            ["faketime", "-f", f"@{self.now:%Y-%m-%d %H:%M:%S}", *COMMAND, *map(str, arguments)],
-            # Files have the true time, which lies before all that is simulated; waiting takes true time.
+        ahead = self.now.timestamp() - time.time()
+        # Files have the true time, which lies before all that is simulated; waiting takes true time.
+        done = FAKED.run(
+            [*map(str, arguments)],
             env=environment(
-                self.state,
-                {"TZ": "UTC", "NO_FAKE_STAT": "1", "DONT_FAKE_MONOTONIC": "1", "HASHSCAN_WORKERS": "1"},
+                self.state, FAKED_VARIABLES | {"FAKETIME": f"+{ahead:.6f}s", "HASHSCAN_WORKERS": "1"}
             ),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
         )
         assert done.returncode in codes, (self.now, arguments, done.stdout, done.stderr)
         return Ran(done.returncode, done.stdout, done.stderr)

@@ -27,7 +27,7 @@ from tests.scan.hostile import MARKS, mortal
 
 SETUP = WorkerSetup(
     lists=(),
-    sandbox=SandboxOptions("auto", memory_bytes=256 << 20, seconds=4.0),
+    sandbox=SandboxOptions("auto", memory_bytes=256 << 20, seconds=2.0),
     algorithms=("md5", "sha1", "sha256", "pdq"),
     max_pixels=10**7,
 )

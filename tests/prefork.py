@@ -329,7 +329,7 @@ def _prepare_fork_server() -> None:
 
 def _become_fork_server(connection: socket.socket) -> NoReturn:
     try:
-        data, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 2)
+        data, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 8)
         if data:
             connection.close()
             order = json.loads(data)

@@ -115,7 +115,7 @@ def test_shards_of_a_list(state: Path, uploads: Path, tmp_path: Path, run: Run) 
     parts = []
     for index in (1, 2, 3):
         _, lines, said = listed(state, names, "--shard", f"{index}/3")
-        assert f"hashscan: shard {index}/3: {lines[-1]['files']} files" in said
+        assert f"hashscan: shard {index}/3: {lines[-1]['files']} file" in said
         assert lines[-1]["listed"] == 4
         parts.append(tmp_path / f"{index}.jsonl")
         parts[-1].write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -51,7 +51,7 @@ def sweep(
     assert SECRET.encode() not in done.stderr + done.stdout
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     if lines:
-        said = b"hashscan: the inventory is of 2026-11-25T00:00:00+00:00; what came later is not scanned"
+        said = b"hashscan: the inventory is from 2026-11-25T00:00:00+00:00"
         assert (said in done.stderr) is ("inventory" in lines[0])
     return done.returncode, lines
 

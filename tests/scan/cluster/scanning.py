@@ -22,14 +22,20 @@ LISTED = 7
 """Every so many pictures one is on the list."""
 
 
+PICTURES = 60
+"""How many of the drawn files are pictures; decoding takes longer than all else."""
+
+
 def draw(folder: Path, number: int, distinct: int = 12) -> list[Entry]:
-    """Pictures in two folders, and entries for some of them, by bytes and by likeness."""
+    """Write pictures and other files into two folders, and return entries for some of them."""
     contents = [encoded(scene(seed, 320, 240)) for seed in range(distinct)]
     entries = []
     for position in range(number):
         inside = folder / f"part-{position % 2}"
         inside.mkdir(parents=True, exist_ok=True)
-        content = contents[position % distinct] + b"%d" % position
+        content = (
+            contents[position % distinct] if position < PICTURES else b"no picture "
+        ) + b"%d" % position
         (inside / f"{position:04}.jpg").write_bytes(content)
         if position % LISTED == 0:
             entries.append(Entry(f"e-{position}", "sha256", hashlib.sha256(content).digest(), "A1"))

@@ -182,7 +182,8 @@ def toml_text(value: Any) -> str:
 
     Returns:
         Text that tomllib reads as the same value. File system bytes that are not valid text (surrogates) are
-        replaced, because TOML can't represent them.
+        replaced, because TOML can't represent them. tomlkit 0.15 would leave these and characters that
+        control terminals (U+009B, U+202E) as they are, so texts would have to be escaped here all the same.
     """
     match value:
         case bool():

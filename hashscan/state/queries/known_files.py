@@ -67,7 +67,7 @@ _FINDING = "SELECT path, version, content, verdict, because, first, last, gone F
 _FINDING_KINDS = (bytes, str, int | None, str, str, int, int, int | None)
 _OBJECT = (
     "SELECT name, key, version, etag, size, mtime, content, coalesce(ended, started) FROM objects "
-    "JOIN filesystems ON filesystems.id=store LEFT JOIN scans ON scans.id=scan"
+    "JOIN filesystems ON filesystems.id=store LEFT JOIN sweeps ON sweeps.id=sweep"
 )
 _OBJECT_KINDS = (bytes, bytes, str, str, int, int, int, int | None)
 

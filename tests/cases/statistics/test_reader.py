@@ -166,7 +166,7 @@ def test_periods_add_up_to_what_the_database_counts(
         )[0]  # fmt: skip
         for kind, what in (("moved", Custody.QUARANTINED), ("released", Custody.RELEASED)):
             assert totals.custody[what] == one("SELECT count(*) FROM custody WHERE kind=?", kind)[0]
-    for of in ("sweeps", "findings", "lists", "categories", "custody"):
+    for of in ("scans", "findings", "lists", "categories", "custody"):
         parts: Counter[str] = sum((getattr(figures, of) for _, figures in made.periods), Counter())
         assert parts == +getattr(totals, of)
     assert sum(figures.removal.cases for _, figures in made.periods) == totals.removal.cases

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from hashscan.hashing.kernel import CKernel, Kernel, NumpyKernel
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.variants import DIHEDRAL
-from hashscan.sources import _kernel_calls
-from hashscan.sources.filesystem import ctime
+from hashscan.sources import _folder_listing, _kernel_calls
+from hashscan.sources.filesystem import ctime, regular_files, safe_open
 from hashscan.sources.filesystem.folder_listing import looks, looks_in_python
 from hashscan.state.store.packing import Guesses
 from hashscan.state.store.unpacking import CLoops, Loops, NumpyLoops
@@ -97,6 +97,30 @@ def lease(folder: Path, stack: contextlib.ExitStack) -> Twins:
     )
 
 
+def opening(folder: Path, stack: contextlib.ExitStack) -> Twins:
+    """Return the opening of a listed file with its fstat, the comparison at its end, and its closing."""
+    (folder / "listed").touch()
+    status = (folder / "listed").stat()
+    place = os.open(folder, os.O_RDONLY)
+    stack.callback(os.close, place)
+    own = safe_open.own_descriptors()
+
+    def in_c() -> None:
+        for _ in range(1000):
+            found = _folder_listing.open_listed(place, b"listed", own, status.st_dev, status.st_ino)
+            assert found is not None
+            _folder_listing.unchanged(found[0], *found[1][:5])
+            os.close(found[0])
+
+    def in_python() -> None:
+        for _ in range(1000):
+            descriptor, seen = regular_files.open_regular(place, b"listed", status.st_dev, status.st_ino)
+            regular_files._unchanged_in_python(descriptor, *regular_files.file_stat(seen)[:5])
+            os.close(descriptor)
+
+    return Twins("opening of a listed file", 1000, in_c, in_python)
+
+
 def unpacking() -> Iterator[Twins]:
     """Yield the loops over what the state keeps of pictures: their digests as differences, and checksums."""
     rng = np.random.default_rng(2)
@@ -157,7 +181,13 @@ def main() -> None:
     print(f"{'microseconds of processor time an item':44} {'C':>10} {'without':>10} {'ratio':>8}")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=given.work)))
-        for twins in (*pictures(), listing(folder), lease(folder, stack), *unpacking()):
+        for twins in (
+            *pictures(),
+            listing(folder),
+            lease(folder, stack),
+            opening(folder, stack),
+            *unpacking(),
+        ):
             print(timed(twins, given.runs), flush=True)
 
 

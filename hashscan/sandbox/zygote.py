@@ -102,6 +102,8 @@ def main(worker: int, config_text: str) -> NoReturn:
     control = _take_over_stdin()
     watch = _watch(control, worker)
     _settle()
+    # The imports leave hardly any garbage; it is collected once, below.
+    gc.disable()
     config = ZygoteConfig.decode(config_text)
     os.environ.update(ZYGOTE_ENVIRONMENT)
     confinement = prepare_confinement(
@@ -113,6 +115,7 @@ def main(worker: int, config_text: str) -> NoReturn:
     # pages.
     gc.collect()
     gc.freeze()
+    gc.enable()
     _silence()
     try:
         control.send(READY)

@@ -1,6 +1,6 @@
-/* List a folder by its descriptor, with the lstat results of its files; folder_listing.py describes the result.
+/* List a folder by its descriptor, with the lstat results of its files, and open the files that were listed.
  *
- * Nothing is opened and no symlink is followed. Data from the kernel is checked before it is used, because file
+ * folder_listing.py describes the listing. For it nothing is opened; no symlink is ever followed. Data from the kernel is checked before it is used, because file
  * systems can be made by attackers, too. The GIL is released meanwhile.
  *
  * A FUSE can be mounted over a file, and its server may never answer. So statx must not ask servers
@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -393,9 +394,92 @@ static PyObject *identify(PyObject *module, PyObject *args)
                          mount);
 }
 
+/* Nanoseconds since 1970. */
+static long long nanoseconds(struct timespec time)
+{
+    return (long long)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+/* Open for reading the regular file of a known identity; return its descriptor, or -1 in any other case.
+ *
+ * The name is looked up first, which opens nothing and needs no server; what was found is then opened through
+ * /proc/self/fd, if it is that file. See open_regular in regular.py, which does the same and finds the error.
+ */
+static int open_identified(int folder, const char *name, int own, unsigned long long device, unsigned long long inode,
+                           struct stat *status)
+{
+    Statx seen;
+    char number[16];
+    int descriptor = -1;
+    int found = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (found < 0)
+        return -1;
+    memset(&seen, 0, sizeof seen);
+    if (do_statx(found, "", AT_EMPTY_PATH, TYPE_AND_INODE, &seen) == 0 && S_ISREG(seen.mode) &&
+        makedev(seen.dev_major, seen.dev_minor) == device && seen.ino == inode) {
+        snprintf(number, sizeof number, "%d", found);
+        descriptor = openat(own, number, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    }
+    close(found);
+    if (descriptor >= 0 && (fstat(descriptor, status) != 0 || !S_ISREG(status->st_mode) ||
+                            status->st_dev != device || status->st_ino != inode)) {
+        close(descriptor);
+        descriptor = -1;
+    }
+    return descriptor;
+}
+
+/* Open a listed file: its descriptor, the fields of FileStat, and its blocks of 512 bytes; None where it can't be. */
+static PyObject *open_listed(PyObject *module, PyObject *args)
+{
+    int folder, own, descriptor = -1;
+    const char *name;
+    unsigned long long device, inode;
+    struct stat status;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "iyiKK", &folder, &name, &own, &device, &inode))
+        return NULL;
+    if (*name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !strchr(name, '/')) {
+        Py_BEGIN_ALLOW_THREADS
+        descriptor = open_identified(folder, name, own, device, inode, &status);
+        Py_END_ALLOW_THREADS
+    }
+    if (descriptor < 0)
+        Py_RETURN_NONE;
+    PyObject *answer =
+        Py_BuildValue("i(KKLLLKk)L", descriptor, (unsigned long long)status.st_dev, (unsigned long long)status.st_ino,
+                      (long long)status.st_size, nanoseconds(status.st_mtim), nanoseconds(status.st_ctim),
+                      (unsigned long long)status.st_nlink, (unsigned long)status.st_uid, (long long)status.st_blocks);
+    if (!answer)
+        close(descriptor);
+    return answer;
+}
+
+/* Whether an open file has the given device, inode, size, mtime and ctime. */
+static PyObject *unchanged(PyObject *module, PyObject *args)
+{
+    int descriptor;
+    unsigned long long device, inode;
+    long long size, mtime, ctime;
+    struct stat now;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "iKKLLL", &descriptor, &device, &inode, &size, &mtime, &ctime))
+        return NULL;
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    failed = fstat(descriptor, &now);
+    Py_END_ALLOW_THREADS
+    if (failed)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyBool_FromLong(nanoseconds(now.st_ctim) == ctime && nanoseconds(now.st_mtim) == mtime &&
+                           now.st_size == size && now.st_ino == inode && now.st_dev == device);
+}
+
 static PyMethodDef methods[] = {
     {"identify", identify, METH_VARARGS, NULL},
     {"look", look, METH_VARARGS, NULL},
+    {"open_listed", open_listed, METH_VARARGS, NULL},
+    {"unchanged", unchanged, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

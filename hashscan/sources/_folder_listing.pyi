@@ -1,6 +1,12 @@
-"""List a folder in C; folder_listing.py describes the result."""
+"""List a folder and open its files in C; folder_listing.py and regular.py describe the results."""
 
 def look(
     descriptor: int, most: int, /
 ) -> tuple[int, bytes, bytes, bytes, int, int, bytes, int, int, list[tuple[bytes, int, int]], int, int]: ...
 def identify(descriptor: int, /) -> tuple[int, int, int, int]: ...
+def open_listed(
+    folder: int, name: bytes, own: int, device: int, inode: int, /
+) -> tuple[int, tuple[int, int, int, int, int, int, int], int] | None: ...
+def unchanged(
+    descriptor: int, device: int, inode: int, size: int, mtime_ns: int, ctime_ns: int, /
+) -> bool: ...

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,8 @@ def test_other_libraries_have_it_tried_again() -> None:
     now = profile_of(SETUP)
     assert any(words.startswith("pillow ") for words in now.limits)
     assert profile_of(replace(SETUP, sandbox=SandboxOptions("off", seconds=6.0))).limits != now.limits
+    for library in ("pillow", "numpy", "imagehash"):
+        assert f"{library} {version(library)}" in now.limits
     assert from_text(now.to_text()) == now
     # As profiles of an earlier version are stored.
     fields = json.loads(now.to_text())

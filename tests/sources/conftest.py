@@ -19,7 +19,7 @@ DEPTH = 10_000
 @pytest.fixture(autouse=True)
 def _no_descriptor_leaks() -> Iterator[None]:
     # These stay open as long as their process runs.
-    safe_open._own_descriptors()
+    safe_open.own_descriptors()
     mounts._mounts._changed()
     mounts._mounts._users.clear()
     before = set(_open())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.terminal import (
@@ -19,6 +21,13 @@ from hashscan.scan.target_sources import source_modules
 from hashscan.scan.workers.process_setup import lower_priority, warm_up
 from hashscan.settings.scan import ScanSettings
 from hashscan.text import plural
+
+if TYPE_CHECKING:
+    from hashscan.scan.reporting.observer import Observer
+    from hashscan.scan.reporting.report_writer import ScanResult
+
+_COLLECT_AFTER = 10_000
+"""New objects after which a scan looks for unreachable cycles."""
 
 
 def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
@@ -39,14 +48,13 @@ def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
         sync_ledger,
     )
     from hashscan.cli.output.scan_observer import TerminalObserver
-    from hashscan.scan.rescan import run_rescan
-    from hashscan.scan.runner import run_scan
 
+    run = _load_scan(known=settings.known)
     if settings.state is not None:
         # If this scan sets the state aside, this is the last time that its findings can be read.
         sync_ledger(settings.state)
     with TerminalObserver() as watcher:
-        outcome = (run_rescan if settings.known else run_scan)(settings, watcher)
+        outcome = run(settings, watcher)
     telling.ended(outcome)
     show_findings(watcher.findings, outcome.summary.findings)
     show_customers(watcher.customers)
@@ -98,6 +106,17 @@ def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
     if followed:
         return outcome.exit_code
     return exit_code_without_ledger(outcome.exit_code)
+
+
+def _load_scan(*, known: bool) -> Callable[[ScanSettings, Observer], ScanResult]:
+    """Import and return the function that scans, or that evaluates known files."""
+    from hashscan.scan.rescan import run_rescan
+    from hashscan.scan.runner import run_scan
+
+    # The objects of the imported modules live as long as the process: no collection looks at them again.
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
+    return run_rescan if known else run_scan
 
 
 def _ctime_warnings(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:

@@ -27,8 +27,8 @@ EXAMINE_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags to examine anything: nothing is opened, whatever it is, and a symlink is not followed."""
 
 _AGAIN_FLAGS = FILE_FLAGS & ~os.O_NOFOLLOW
-_own = -1, -1
-"""A process and its descriptor of its own /proc/self/fd."""
+_own = -1
+"""A descriptor of this process's /proc/self/fd; below 0 if none is open."""
 
 _OPENAT2 = 437  # on all architectures but MIPS and Alpha, where it fails and we go step by step
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08  # linux/openat2.h
@@ -116,10 +116,10 @@ def reopen_for_reading(descriptor: int) -> int:
         OSError: as open(2); ENOENT if there is no /proc, EAGAIN if a lease is held on the file.
     """
     # The kernel goes by the descriptor that this link stands for; no name of a customer's is looked up.
-    return os.open(b"%d" % descriptor, _AGAIN_FLAGS, dir_fd=_own_descriptors())
+    return os.open(b"%d" % descriptor, _AGAIN_FLAGS, dir_fd=own_descriptors())
 
 
-def _own_descriptors() -> int:
+def own_descriptors() -> int:
     """Return a descriptor of /proc/self/fd.
 
     It is kept open: from there a file is opened in 4.1 us, by its path from the root in 5.4.
@@ -128,11 +128,18 @@ def _own_descriptors() -> int:
         OSError: there is no /proc.
     """
     global _own  # noqa: PLW0603
-    process = os.getpid()
-    if _own[0] != process:
-        # A forked child has one that leads to its parent's.
-        _own = process, os.open("/proc/self/fd", PASS_FLAGS & ~os.O_NOFOLLOW)
-    return _own[1]
+    if _own < 0:
+        _own = os.open("/proc/self/fd", PASS_FLAGS & ~os.O_NOFOLLOW)
+    return _own
+
+
+def _forget_own() -> None:
+    """Forget the descriptor in a forked child, where it leads to the descriptors of its parent."""
+    global _own  # noqa: PLW0603
+    _own = -1
+
+
+os.register_at_fork(after_in_child=_forget_own)
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
@@ -270,7 +277,7 @@ def _enter_step(folder: int, name: bytes, flags: int) -> int:
         elif stat.S_ISLNK(seen(found).mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         else:
-            opened = _open_step(_own_descriptors(), b"%d" % found, _AGAIN_FLAGS)
+            opened = _open_step(own_descriptors(), b"%d" % found, _AGAIN_FLAGS)
     except BaseException:
         os.close(found)
         raise

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
-from hashscan.model import DIRECT, Access, Batch, CtimeTrust, Item, Reason
+from hashscan.model import DIRECT, Access, Batch, CtimeTrust, FileStat, Item, Reason
 from hashscan.sources.base import (
     Acquire,
     FileError,
@@ -22,7 +22,12 @@ from hashscan.sources.base import (
 from hashscan.sources.filesystem.ctime import FilesystemTypes, ctime_trust
 from hashscan.sources.filesystem.file_ranges import BLOCK_BYTES, absent_ranges, drop_from_cache, holes_exceed
 from hashscan.sources.filesystem.name_lookup import NamedFiles
-from hashscan.sources.filesystem.regular_files import file_stat, file_trouble, open_regular, require_identity
+from hashscan.sources.filesystem.regular_files import (
+    file_trouble,
+    is_unchanged,
+    open_listed,
+    require_identity,
+)
 from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
 from hashscan.sources.filesystem.targets import resolve
 from hashscan.sources.filesystem.walk import Walk
@@ -159,19 +164,20 @@ class _Folder(OpenFolder):
 
     def open(self, item: Item) -> OpenFile:
         self._spend(1, 0)
-        descriptor, status = open_regular(self._descriptor, item.name, item.stat.device, item.stat.inode)
-        return _File(descriptor, status, self._types)
+        return _File(
+            *open_listed(self._descriptor, item.name, item.stat.device, item.stat.inode), self._types
+        )
 
 
 class _File(OpenFile):
     """A regular file held open by descriptor."""
 
-    def __init__(self, descriptor: int, status: os.stat_result, types: FilesystemTypes) -> None:
+    def __init__(self, descriptor: int, status: FileStat, blocks: int, types: FilesystemTypes) -> None:
         self._descriptor = descriptor
         self._types = types
-        self.stat = file_stat(status)
-        self.hole_bytes = status.st_size - status.st_blocks * BLOCK_BYTES
-        self._absent = absent_ranges(descriptor, status.st_size)
+        self.stat = status
+        self.hole_bytes = status.size - blocks * BLOCK_BYTES
+        self._absent = absent_ranges(descriptor, status.size)
 
     @property
     def descriptor(self) -> int:
@@ -185,18 +191,11 @@ class _File(OpenFile):
 
     def check_unchanged(self) -> None:
         try:
-            now = os.fstat(self._descriptor)
+            # The link count and the owner may change without the content.
+            unchanged = is_unchanged(self._descriptor, *self.stat[:5])
         except OSError as error:
             raise file_trouble(error) from error
-        then = self.stat
-        # The link count and the owner may change without the content.
-        if (
-            now.st_ctime_ns != then.ctime_ns
-            or now.st_mtime_ns != then.mtime_ns
-            or now.st_size != then.size
-            or now.st_ino != then.inode
-            or now.st_dev != then.device
-        ):
+        if not unchanged:
             raise FileError(Reason.CHANGED)
 
     def close(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hashscan import __version__
@@ -18,8 +19,9 @@ from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS
 from hashscan.sandbox.client import SandboxOptions
 
-_LIBRARIES = ("pillow", "numpy", "ImageHash", "pillow-heif")
-"""Libraries that decode and hash pictures. Their wheels contain the libraries below them."""
+_LIBRARIES = ("pillow", "numpy", "imagehash", "pillow_heif")
+"""Libraries that decode and hash pictures, by normalized names. Their wheels contain the libraries below
+them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,28 @@ def _limits(options: SandboxOptions) -> Iterator[str]:
     memory = options.memory_bytes if allowed == resource.RLIM_INFINITY else min(options.memory_bytes, allowed)
     yield f"{options.mode}, {memory} bytes, {options.seconds:g} s"
     yield f"Python {platform.python_version()}, hashscan {__version__}"
-    for library in _LIBRARIES:
+    found = _installed_versions()
+    yield from (f"{library} {found[library]}" for library in _LIBRARIES if library in found)
+
+
+def _installed_versions() -> dict[str, str]:
+    """Return the version of each installed distribution by its normalized name, as its folder's name says.
+
+    importlib.metadata takes longer: it imports the email package, and parses whole descriptions as mail.
+    """
+    found: dict[str, str] = {}
+    for folder in sys.path:
         try:
-            yield f"{library} {version(library)}"
-        except PackageNotFoundError:
+            names = os.listdir(folder or ".")
+        except OSError:
+            # A zip archive, or a folder that doesn't exist.
             continue
+        for name in sorted(names):
+            stem, dot, suffix = name.rpartition(".")
+            if dot and suffix in {"dist-info", "egg-info"}:
+                library, _, version = stem.partition("-")
+                found.setdefault(library.lower(), version)
+    return found
 
 
 def from_text(text: str) -> Profile:

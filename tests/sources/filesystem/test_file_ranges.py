@@ -28,6 +28,7 @@ from hashscan.sources.filesystem.file_ranges import (
     drop_from_cache,
     holes_exceed,
 )
+from hashscan.sources.filesystem.regular_files import file_stat
 from hashscan.sources.filesystem.source import FilesystemSource, _File
 
 MIB = 1 << 20
@@ -109,10 +110,15 @@ def test_very_many_holes_are_not_counted_to_the_end(monkeypatch: pytest.MonkeyPa
     assert len(calls) == 2 * PAIRS_MAX
 
 
+def opened_file(path: Path) -> _File:
+    status = os.stat(path)
+    return _File(os.open(path, os.O_RDONLY), file_stat(status), status.st_blocks, FilesystemTypes(0))
+
+
 def test_blocks_that_say_less_than_is_there_do_not_count_alone(tmp_path: Path) -> None:
     # As file systems do that compress.
     (tmp_path / "f").write_bytes(b"x" * MIB)
-    opened = _File(os.open(tmp_path / "f", os.O_RDONLY), os.stat(tmp_path / "f"), FilesystemTypes(0))
+    opened = opened_file(tmp_path / "f")
     opened.hole_bytes = 1 << 40
     assert not opened.holes_exceed(0)
     opened.close()
@@ -121,7 +127,7 @@ def test_blocks_that_say_less_than_is_there_do_not_count_alone(tmp_path: Path) -
 def test_without_holes_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # It would wait for the lock of the file, which its owner can hold.
     (tmp_path / "f").write_bytes(b"x" * MIB)
-    opened = _File(os.open(tmp_path / "f", os.O_RDONLY), os.stat(tmp_path / "f"), FilesystemTypes(0))
+    opened = opened_file(tmp_path / "f")
     monkeypatch.setattr(os, "lseek", None)
     assert not opened.holes_exceed(0)
     opened.close()
@@ -272,7 +278,7 @@ def test_files_of_others(file: Path) -> None:
     with file.open("rb", buffering=0) as stream:
         read = f"""
 import os, sys
-from hashscan.sources.filesystem.source.file_ranges import absent_ranges, drop_from_cache
+from hashscan.sources.filesystem.file_ranges import absent_ranges, drop_from_cache
 os.setgid(65534); os.setuid(65534)
 absent = absent_ranges({stream.fileno()}, {SIZE})
 os.pread({stream.fileno()}, {SIZE}, 0)

@@ -22,7 +22,7 @@ from hashscan.sources.filesystem.regular_files import (
     describe_file_type,
     file_stat,
     file_trouble,
-    open_regular,
+    open_listed,
     require_identity,
 )
 from tests.sources.children import in_child, mount, needs_root, own_mounts
@@ -97,11 +97,14 @@ def test_expect(tree: bytes) -> None:
         os.fstat(descriptor)
 
 
-@pytest.fixture(params=[True, False], ids=["by proc", "by name"])
+@pytest.fixture(params=["in C", "by proc", "by name"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param:
-        assert regular_files._has_proc(), "these tests are for machines with /proc"
-    else:
+    assert regular_files._has_proc(), "these tests are for machines with /proc"
+    if request.param == "in C" and regular_files._open_listed is regular_files._not_opened:
+        pytest.skip("the extension was not built")
+    if request.param != "in C":
+        monkeypatch.setattr(regular_files, "_open_listed", regular_files._not_opened)
+    if request.param == "by name":
         monkeypatch.setattr(regular_files, "_has_proc", lambda: False)
 
 
@@ -110,11 +113,14 @@ def read(path: bytes, status: os.stat_result | None = None) -> bytes:
     expected = status or os.lstat(path)
     folder = os.open(os.path.dirname(path), FOLDER)
     try:
-        descriptor, found = open_regular(folder, os.path.basename(path), expected.st_dev, expected.st_ino)
+        descriptor, found, blocks = open_listed(
+            folder, os.path.basename(path), expected.st_dev, expected.st_ino
+        )
     finally:
         os.close(folder)
     try:
-        assert os.path.samestat(found, os.fstat(descriptor))
+        status = os.fstat(descriptor)
+        assert (found[:3], blocks) == (file_stat(status)[:3], status.st_blocks)
         assert not os.get_inheritable(descriptor)
         assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
         return os.pread(descriptor, 100, 0)
@@ -283,3 +289,38 @@ def test_exchanged_all_the_time(tree: bytes) -> None:
         stop.set()
         exchanging.join()
     assert outcomes == {b"content", Reason.REPLACED}
+
+
+def test_the_extension_opens_and_compares_as_python_does(tree: bytes) -> None:
+    """For each field that shows a change; and None for each file that Python refuses."""
+    if regular_files._open_listed is regular_files._not_opened:
+        pytest.skip("the extension was not built")
+    write(tree + b"/f", b"content")
+    os.symlink(b"f", tree + b"/link")
+    os.mkfifo(tree + b"/fifo")
+    folder = os.open(tree, FOLDER)
+    known = os.lstat(tree + b"/f")
+    identity = known.st_dev, known.st_ino
+    own = regular_files.own_descriptors()
+    opened = regular_files._open_listed(folder, b"f", own, *identity)
+    assert opened is not None
+    descriptor, status, blocks = opened
+    assert (FileStat(*status), blocks) == (file_stat(known), known.st_blocks)
+    for compare in (regular_files.is_unchanged, regular_files._unchanged_in_python):
+        assert compare(descriptor, *status[:5])
+        for place in range(5):
+            other = [*status[:5]]
+            other[place] += 1
+            assert not compare(descriptor, *other)
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            compare(-1, *status[:5])
+    os.close(descriptor)
+    before = os.listdir("/proc/self/fd")
+    for name in (b"", b".", b"..", b"../" + os.path.basename(tree), b"none", b"link", b"fifo"):
+        there = os.lstat(tree + b"/" + name) if os.path.lexists(tree + b"/" + name) else known
+        assert regular_files._open_listed(folder, name, own, there.st_dev, there.st_ino) is None
+    assert regular_files._open_listed(folder, b"f", own, known.st_dev, known.st_ino + 1) is None
+    assert regular_files._open_listed(folder, b"f", own, known.st_dev + 1, known.st_ino) is None
+    assert regular_files._open_listed(folder, b"f", -1, *identity) is None
+    assert os.listdir("/proc/self/fd") == before
+    os.close(folder)

@@ -282,3 +282,14 @@ def test_interruptions_do_no_harm(opener: Opener, tree: bytes) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, previous)
+
+
+def test_a_forked_child_reads_its_own_descriptors(tree: bytes) -> None:
+    """Not its parent's, where the same number leads to another file, or to none."""
+    write(tree + b"/ours", b"ours")
+    safe_open.own_descriptors()
+
+    def read() -> bytes:
+        return os.read(safe_open.reopen_for_reading(os.open(tree + b"/ours", safe_open.EXAMINE_FLAGS)), 9)
+
+    assert in_child(read) == b"ours"

@@ -148,7 +148,7 @@ ASKING = """
 import os, sys
 from hashscan.model import SiteRule
 from hashscan.attribution.sites import Sites, is_there, names_in
-from hashscan.sources.filesystem.source.targets import resolve_admin_links
+from hashscan.sources.filesystem.targets import resolve_admin_links
 folder = os.fsencode(sys.argv[1])
 sites = Sites([SiteRule("", "https://x.example/{name}/*/", os.path.dirname(sys.argv[1]) + "/{name}/*/www")])
 assert sites.paths_of("https://x.example/evil/a/b.jpg") == ()

@@ -251,7 +251,7 @@ def test_memory_is_bounded(large_tree: bytes) -> None:
     os.close(top)
     script = (
         "import os, resource, sys\n"
-        "from hashscan.sources.filesystem.source.source import FilesystemSource\n"
+        "from hashscan.sources.filesystem.source import FilesystemSource\n"
         "from hashscan.sources.base import ListingOptions\n"
         "from hashscan.model import Batch\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -74,7 +74,7 @@ def test_human_bytes(number: float, text: str) -> None:
 
 
 def test_printable() -> None:
-    assert escape_control("a\x1b[2J\n\u202eb") == "a\\x1b[2J\\x0a\\x202eb"
+    assert escape_control("a\x1b[2J\n\u202eb") == "a\\x1b[2J\\x0a\\u202eb"
     assert escape_control("Grüße 漢字") == "Grüße 漢字"
 
 

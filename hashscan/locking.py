@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from hashscan.errors import LockedError
+from hashscan.errors import LockedError, OutputError
 
 _MODE = 0o600
 _POLL_SECONDS = 0.1
@@ -104,6 +104,26 @@ class LockFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class ScanLock(LockFile):
+    """The lock of a state folder, which a scan holds while it runs; forked workers don't keep it.
+
+    Raises:
+        LockedError: another scan holds the lock.
+        OutputError: the state folder can't be written.
+    """
+
+    def __init__(self, state: Path) -> None:
+        try:
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            super().__init__(
+                state / "scan.lock",
+                f"another scan is running with the state folder {state}",
+                advice=LockedError.advice,
+            )
+        except OSError as error:
+            raise OutputError(f"can't use the state folder {state}: {error.strerror}") from error
 
 
 @contextmanager

@@ -20,10 +20,10 @@ from hashscan.lists.entries import canary_entries, find_entry
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.lists.storage.layout import DEMO
 from hashscan.lists.store import ListStore
+from hashscan.locking import ScanLock
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
 from hashscan.model import FileResult, ListInfo, TrustState
 from hashscan.scan.decoder_check import undecoded_samples
-from hashscan.scan.lock import ScanLock
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.runner import run_scan
 from hashscan.scan.single_checks import check_file

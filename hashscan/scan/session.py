@@ -22,6 +22,7 @@ from hashscan import __version__
 from hashscan.attribution.customers import Customers
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.store import ListStore, fingerprinted
+from hashscan.locking import ScanLock
 from hashscan.matching.circuit_breaker import limits_fields
 from hashscan.matching.effective_policy import effective_policy, policy_fields, unused_lists
 from hashscan.matching.matcher import thresholds_of_lists
@@ -30,7 +31,6 @@ from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
 from hashscan.reports.records import Record, scan_record
 from hashscan.reports.summary import Summary, exit_code_of
 from hashscan.scan.baseline import BaselineFilter
-from hashscan.scan.lock import ScanLock
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_paths import report_paths
 from hashscan.scan.reporting.report_writer import ScanResult, open_reports

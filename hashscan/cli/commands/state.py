@@ -120,7 +120,7 @@ def vacuum(state: Path) -> int:
     Needs free space of the size of the remaining data. No scan can run at the same time. If it is killed,
     nothing is lost.
     """
-    from hashscan.scan.lock import ScanLock
+    from hashscan.locking import ScanLock
     from hashscan.state.vacuum import vacuum as drop
 
     with ScanLock(state):

@@ -349,7 +349,7 @@ def test_no_room_for_the_state_is_said_to_be_that(uploads: Path, local_list: str
 
 
 def test_two_sweeps_at_once(run: Run, uploads: Path, local_list: str, state: Path) -> None:
-    from hashscan.scan.lock import ScanLock
+    from hashscan.locking import ScanLock
 
     with ScanLock(state):
         ran = run("scan", uploads)

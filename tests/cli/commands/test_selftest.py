@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hashscan.lists.entries import canary_entries
+from hashscan.locking import ScanLock
 from hashscan.model import Entry
-from hashscan.scan.lock import ScanLock
 from tests.cli.conftest import Run
 from tests.cli.later import days_later
 from tests.cli.published import DAYS, publish_exactly, pull, with_canary

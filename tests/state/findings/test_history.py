@@ -11,7 +11,7 @@ from tests.state.put_finding import put_finding
 HOLD = """
 import sys
 from pathlib import Path
-from hashscan.scan.lock import ScanLock
+from hashscan.locking import ScanLock
 with ScanLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -43,7 +43,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "sqlite3": frozenset({"cases", "reports.ncmec", "scan.hard_links", "state"}),
     "tqdm": frozenset({"cli.output"}),
     "tuf": frozenset({"lists"}),
-    "urllib3": frozenset({"lists.pulling", "sources.objects"}),
+    "urllib3": frozenset({"lists.pulling", "sources.objects", "web_transport"}),
     "xxhash": frozenset({"hashing", "lists", "sources"}),
 }
 """The packages or modules that may use a library; one that is not named here may be used nowhere."""

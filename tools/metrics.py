@@ -24,7 +24,7 @@ LIMITS: dict[str, int] = {
     "modules": 390,
     "lines": 74_000,
     "modules beyond 25 a folder": 6,
-    "modules under 60 lines": 15,
+    "modules under 60 lines": 14,
     "files excepted from C901": 12,
     "files excepted from PLR0912": 5,
 }
@@ -73,7 +73,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"quarantine", "reports", "settings"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),
-    frozenset({"locking", "secret_files", "text", "timefmt"}),
+    frozenset({"web_transport"}),
+    frozenset({"locking", "secret_files", "text", "timefmt", "web_address"}),
     frozenset({"model", "errors", "process", "bytecode"}),
 )
 """From top to bottom, as in ARCHITECTURE.md. A package imports from the layers below its own only."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from os import fsencode
 from typing import NamedTuple
-from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from hashscan.attribution.path_patterns import component, parts_of
 from hashscan.errors import UsageError
@@ -17,6 +17,7 @@ from hashscan.registry import SOURCES
 from hashscan.settings.table_rows import InvalidValueError, Reader, read_row, rows_of
 from hashscan.sources.filesystem.safe_open import LIST_FLAGS, open_absolute, stat_absolute
 from hashscan.sources.filesystem.targets import resolve_admin_links
+from hashscan.web_address import DEFAULT_PORTS, split_url
 
 ADDRESS_MAX = 8192
 """Maximum characters of an address; a path has 4,096 bytes at most, and most of those need no escape."""
@@ -24,7 +25,6 @@ _HOST_MAX = 253
 _LABELS = re.compile(
     r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*", re.ASCII
 )
-_PORTS = {"http": 80, "https": 443}
 _LITERAL = "!$&'()*+,;=:@~"
 """Characters that need no escape in a path, besides letters, digits and `-._`."""
 
@@ -50,18 +50,17 @@ def taken_apart(url: str) -> Address | None:
     if not url.isprintable():
         return None
     try:
-        split = urlsplit(url)
-        host, port = split.hostname, split.port
+        split = split_url(url.encode("utf-8"))
     except ValueError:
         return None
-    scheme = split.scheme.lower()
-    if scheme not in _PORTS or not host:
+    if split.scheme not in DEFAULT_PORTS:
         return None
-    known = host_of(host)
+    host = host_of(split.host.strip("[]"))
     parts = _parts(split.path)
-    if known is None or parts is None:
+    if host is None or parts is None:
         return None
-    return Address(scheme, known, None if port == _PORTS[scheme] else port, parts)
+    port = None if split.port == DEFAULT_PORTS[split.scheme] else split.port
+    return Address(split.scheme, host, port, parts)
 
 
 def host_of(name: str) -> str | None:
@@ -79,14 +78,11 @@ def host_of(name: str) -> str | None:
     return name if len(name) <= _HOST_MAX and _LABELS.fullmatch(name) else None
 
 
-def _parts(path: str) -> tuple[bytes, ...] | None:
+def _parts(path: bytes) -> tuple[bytes, ...] | None:
     found: list[bytes] = []
-    pieces = path.removeprefix("/").split("/")
+    pieces = path.removeprefix(b"/").split(b"/")
     for number, piece in enumerate(pieces):
-        try:
-            part = unquote_to_bytes(piece)
-        except UnicodeError:
-            return None
+        part = unquote_to_bytes(piece)
         if b"/" in part or b"\0" in part:
             # A server that used this as a path would serve something else than what is named here.
             return None
@@ -361,15 +357,16 @@ def _taken_apart(url: str) -> tuple[str, str, int | None, tuple[str, ...]]:
     """Return scheme, host, port and path of a rule's URL, which has names in braces."""
     # With letters in the place of its names it is an ordinary address.
     plain = taken_apart(_NAME.sub("x", url))
-    split = urlsplit(url)
-    if plain is None or split.query or split.fragment or split.username is not None:
+    split = split_url(url.encode("utf-8"))
+    if plain is None or split.query or split.fragment or split.user is not None:
         raise ValueError("has a URL that is no plain web address")
-    host = split.netloc.rpartition(":")[0] if plain.port is not None else split.netloc.partition(":")[0]
+    host = split.host
     if not _NAME.search(host):
         host = plain.host
     elif not host.isascii() or host != host.lower():
         raise ValueError("has a host with a name in braces that is not in ASCII and lower case")
-    parts = [unquote(part, errors="surrogateescape") for part in split.path.split("/") if part]
+    path = split.path.decode("utf-8")
+    parts = [unquote(part, errors="surrogateescape") for part in path.split("/") if part]
     if any(len(_NAME.findall(part)) > 1 for part in parts):
         raise ValueError("has two names between two slashes of its URL")
     return plain.scheme, host, plain.port, tuple(parts)

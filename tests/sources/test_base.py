@@ -28,8 +28,8 @@ from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.objects.az.source import AzureSource
 from hashscan.sources.objects.gs.source import GoogleSource
 from hashscan.sources.objects.s3.source import S3Source
-from hashscan.sources.objects.web.address import parse
 from hashscan.sources.objects.web.source import HttpSource
+from hashscan.web_address import parse
 from tests.sources.objects.azurite import PROGRAM, azurite
 from tests.sources.objects.buckets import TestBucket, moto_url, wake_obstore
 from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url

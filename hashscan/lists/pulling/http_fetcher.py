@@ -15,23 +15,29 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote
 
 import urllib3
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 
-from hashscan import __version__
 from hashscan.errors import UsageError
 from hashscan.lists.pulling.concurrency import AT_ONCE
 from hashscan.lists.pulling.credentials import Credentials, tls_context
 from hashscan.lists.pulling.fetching import CHUNK, FOLDER_URL, FolderFetcher, StagingFetcher
-from hashscan.lists.pulling.origin import WEB, Origin, checked_proxy, endpoint, is_loopback
+from hashscan.lists.pulling.origin import WEB, Origin, checked_proxy, is_loopback
 from hashscan.lists.pulling.pull_state import Validators
 from hashscan.lists.pulling.transfer_limits import RequestSlots, ThroughputGuard
+from hashscan.web_address import WebAddress, parse, split_url
+from hashscan.web_transport import (
+    RedirectError,
+    close_pools,
+    describe_status,
+    follow_redirects,
+    retry_after,
+    send,
+)
 
 TIMEOUT = 30.0
 """Seconds to wait for a connection, and for each next piece of an answer."""
@@ -41,8 +47,6 @@ LONGEST_PAUSE = 120.0
 """Longest wait in seconds; a server that asks for a longer one is given up for this pull."""
 PAUSES_IN_ALL = 600.0
 """Largest total of seconds that one pull waits for busy servers."""
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_REDIRECTS_MAX = 5
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _TIMESTAMP = "/timestamp.json"
 
@@ -88,7 +92,7 @@ class HttpFetcher(StagingFetcher):
                 return
             if response.status != HTTPStatus.OK:
                 _discard(response)
-                raise DownloadHTTPError(f"{url} {_said(response.status)}", response.status)
+                raise DownloadHTTPError(f"{url} {describe_status(response.status)}", response.status)
             whole = []
             while piece := response.read1(CHUNK, decode_content=False):
                 self._pace.got(len(piece))
@@ -100,29 +104,28 @@ class HttpFetcher(StagingFetcher):
 
     def _answer(self, url: str, conditions: dict[str, str]) -> urllib3.BaseHTTPResponse:
         """Return the answer to a request, following redirects and retrying while a server is busy."""
-        asked = url
-        for _ in range(_REDIRECTS_MAX + 1):
-            response = self._patient(asked, conditions)
-            if response.status not in _REDIRECTS:
-                return response
-            _discard(response)
-            asked = _redirected(asked, response.headers.get("Location", ""))
-        raise DownloadError(f"{url} redirects too often")
+        try:
+            return follow_redirects(
+                parse(url.encode()), lambda address: self._patient(address, conditions), _discard
+            )
+        except RedirectError as error:
+            raise DownloadError(f"{url} is {error}") from None
 
-    def _patient(self, url: str, conditions: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    def _patient(self, address: WebAddress, conditions: dict[str, str]) -> urllib3.BaseHTTPResponse:
         """Return the answer to a request at one address, with retries while its server is busy."""
         for pause in (*PAUSES, None):
-            response = self._asked(url, conditions)
+            response = self._asked(address, conditions)
             if response.status not in _BUSY or pause is None:
                 return response
             _discard(response)
-            wanted = _retry_after(response.headers.get("Retry-After", ""))
+            wanted = retry_after(response.headers.get("Retry-After", ""))
             if wanted is not None and wanted > LONGEST_PAUSE:
                 raise DownloadHTTPError(
-                    f"{url} {_said(response.status)} and asks to come back in {wanted:.0f} seconds",
+                    f"{address.url} {describe_status(response.status)} and asks to come back in "
+                    f"{wanted:.0f} seconds",
                     response.status,
                 )
-            seconds = pause if wanted is None else max(wanted, 0.0)
+            seconds = pause if wanted is None else wanted
             if self._turns.put_off(seconds) > PAUSES_IN_ALL:
                 return response
             with self._pace.resting():
@@ -130,25 +133,14 @@ class HttpFetcher(StagingFetcher):
             self._turns.resume()
         raise AssertionError("the last try returns")
 
-    def _asked(self, url: str, conditions: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        scheme, host, port = endpoint(url)
-        own = (scheme, host, port) in self._origin.endpoints and (scheme == "https" or is_loopback(host))
-        headers = {"User-Agent": f"hashscan/{__version__}", "Accept-Encoding": "identity", **conditions}
+    def _asked(self, address: WebAddress, conditions: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        scheme, host, _ = address.endpoint
+        own = address.endpoint in self._origin.endpoints and (scheme == "https" or is_loopback(host))
+        headers = dict(conditions)
         if own and self._credentials.authorization:
             headers["Authorization"] = self._credentials.authorization
         manager = self._manager(own, self._proxy(scheme, host))
-        return manager.urlopen(
-            "GET",
-            url,
-            headers=headers,
-            redirect=False,
-            preload_content=False,
-            timeout=urllib3.Timeout(TIMEOUT),
-            # Servers may close a kept connection just when the next request is sent.
-            retries=urllib3.Retry(
-                connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
-            ),
-        )
+        return send(manager, "GET", address.url, headers, urllib3.Timeout(TIMEOUT))
 
     def _proxy(self, scheme: str, host: str) -> str | None:
         """Return the proxy for a host; None for this machine, so that no request to it leaves it."""
@@ -185,16 +177,15 @@ class HttpFetcher(StagingFetcher):
     def close(self) -> None:
         """Close all connections."""
         for manager in self._managers.values():
-            manager.clear()
+            close_pools(manager)
 
 
 def _proxied(proxy: str, context: object) -> urllib3.PoolManager:
     """Return a connection pool through a proxy; the environment's address may contain user and password."""
-    address = urlsplit(proxy)
-    login, _, place = address.netloc.rpartition("@")
     try:
-        bare = checked_proxy(f"{address.scheme}://{place}")
-    except UsageError as error:
+        login = (split_url(proxy.encode()).user or b"").decode()
+        bare = checked_proxy(proxy.replace(f"{login}@", "", 1))
+    except (UsageError, ValueError) as error:
         raise UsageError(
             "the proxy of the environment can't be used",
             advice="Set http_proxy and https_proxy, or unset them.",
@@ -209,43 +200,6 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
         response.drain_conn()
     else:
         response.close()
-
-
-def _redirected(url: str, location: str) -> str:
-    """Return the target of a redirect.
-
-    Raises:
-        DownloadError: a list may not come from this target.
-    """
-    try:
-        target = urljoin(url, location)
-        scheme, host, _ = endpoint(target)
-    except ValueError:
-        raise DownloadError(f"{url} redirects to no web address") from None
-    if not location or "@" in urlsplit(target).netloc:
-        raise DownloadError(f"{url} redirects to no web address")
-    if url.startswith("https://") and scheme != "https":
-        raise DownloadError(f"{url} redirects to {host} without encryption")
-    return target
-
-
-def _retry_after(text: str) -> float | None:
-    """Return the seconds that a server asks to wait, from a number or a date (RFC 9110, 10.2.3), or None."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        return (parsedate_to_datetime(text).astimezone(UTC) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _said(status: int) -> str:
-    """Return an answer's status as text; the server's own text is not repeated."""
-    try:
-        return f"answers {status} ({HTTPStatus(status).phrase})"
-    except ValueError:
-        return f"answers {status}"
 
 
 def fetcher_for(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from hashscan.errors import UsageError
 from hashscan.lists.pulling.credentials import CredentialSources, check_files, tls_context
 from hashscan.lists.storage.atomic_files import replace_file
+from hashscan.web_address import DEFAULT_PORTS, UrlParts, parse, split_url
 
 WEB = ("https://", "http://")
 """Prefixes of a source on a web server; any other source is a folder."""
@@ -30,10 +32,12 @@ def checked_location(source: str) -> str:
     if "://" not in source:
         return _existing_folder(Path(source), advice)
     address = _taken_apart(source, "the address of a list", advice)
-    if address.scheme == "file" and address.netloc in {"", "localhost"}:
-        return _existing_folder(Path(unquote(address.path)), advice)
-    if not f"{address.scheme}://".startswith(WEB) or not address.hostname:
+    if address.scheme == "file" and address.host in {"", "localhost"} and address.port is None:
+        return _existing_folder(Path(os.fsdecode(unquote_to_bytes(address.path))), advice)
+    if address.scheme not in DEFAULT_PORTS or not address.host:
         raise UsageError(f"lists can't be pulled from {source!r}", advice=advice)
+    # Later the kind of a source is told by its prefix.
+    source = address.scheme + source[len(address.scheme) :]
     return source if source.endswith("/") else f"{source}/"
 
 
@@ -45,26 +49,9 @@ def checked_proxy(proxy: str) -> str:
     """
     advice = "Give it as http://HOST:PORT or https://HOST:PORT."
     address = _taken_apart(proxy, "the address of a proxy", advice)
-    if (
-        not f"{address.scheme}://".startswith(WEB)
-        or not address.hostname
-        or address.path not in {"", "/"}
-        or not address.netloc.isascii()
-    ):
+    if address.scheme not in DEFAULT_PORTS or not address.host or address.path not in {b"", b"/"}:
         raise UsageError(f"{proxy!r} is no proxy that can be used", advice=advice)
-    return f"{address.scheme}://{address.netloc}"
-
-
-def endpoint(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a web address, which identify the server of a connection.
-
-    Raises:
-        ValueError: the text is not a web address.
-    """
-    address = urlsplit(url)
-    if not f"{address.scheme}://".startswith(WEB) or not address.hostname:
-        raise ValueError("no web address")
-    return address.scheme, address.hostname, address.port or (443 if address.scheme == "https" else 80)
+    return f"{address.scheme}://{address.host}{'' if address.port is None else f':{address.port}'}"
 
 
 def is_loopback(host: str) -> bool:
@@ -75,20 +62,21 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _taken_apart(text: str, what: str, advice: str) -> SplitResult:
+def _taken_apart(text: str, what: str, advice: str) -> UrlParts:
     """Split an address into its parts; a user or password in it is refused without repeating it.
 
     Raises:
         UsageError: the text is not an address, or contains what it must not.
     """
     try:
-        address = urlsplit(text)
-        port = address.port
+        address = split_url(text.encode("utf-8"))
     except ValueError as error:
         raise UsageError(f"{what} can't be understood", advice=advice) from error
-    if port == 0:
+    if address.port == 0:
         raise UsageError(f"{what} can't have port 0", advice=advice)
-    if "@" in address.netloc or address.query or address.fragment or not text.isprintable() or " " in text:
+    if not address.host.isascii():
+        raise UsageError(f"{what} must have its host in ASCII, such as xn--...", advice=advice)
+    if address.user is not None or address.query or address.fragment or not text.isprintable() or " " in text:
         raise UsageError(
             f"{what} can't hold a user or password, a question mark, a hash sign or spaces",
             advice=f"{advice} Credentials go into files of their own.",
@@ -131,7 +119,8 @@ class Origin:
     @property
     def endpoints(self) -> frozenset[tuple[str, str, int]]:
         """The list's own web servers; credentials are sent to no others."""
-        return frozenset(endpoint(location) for location in self.locations if location.startswith(WEB))
+        web = (location for location in self.locations if location.startswith(WEB))
+        return frozenset(parse(location.encode()).endpoint for location in web)
 
 
 def checked_origin(

@@ -110,13 +110,13 @@ def test_another_port_is_another_host(server: WebServer, other: WebServer) -> No
 )
 def test_redirects_to_no_web_address(server: WebServer, location: str) -> None:
     server.answers["file"] = redirect(location)
-    with pytest.raises(DownloadError, match="redirects to no web address"):
+    with pytest.raises(DownloadError, match="redirected"):
         fetched(f"{server.url}file", server.url)
 
 
 def test_redirects_end(server: WebServer) -> None:
     server.answers["file"] = redirect("/file")
-    with pytest.raises(DownloadError, match="redirects too often"):
+    with pytest.raises(DownloadError, match="redirected more than 5 times"):
         fetched(f"{server.url}file", server.url)
     assert len(server.asked) == 6
 
@@ -139,7 +139,7 @@ def test_the_authority_is_the_one_named(folder: Path, authority: Authority) -> N
 def test_encryption_is_not_given_up(folder: Path, authority: Authority, other: WebServer) -> None:
     with serving(folder, authority.server()) as server:
         server.answers["file"] = redirect(f"{other.url}file")
-        with pytest.raises(DownloadError, match="without encryption"):
+        with pytest.raises(DownloadError, match="from https to http"):
             fetched(f"{server.url}file", Origin(server.url, ca_file=str(authority.file)))
     assert not other.asked
 

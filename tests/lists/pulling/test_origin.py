@@ -18,7 +18,6 @@ from hashscan.lists.pulling.origin import (
     checked_location,
     checked_origin,
     checked_proxy,
-    endpoint,
     is_loopback,
     read_origin,
     write_origin,
@@ -140,6 +139,8 @@ def test_what_is_no_origin(tmp_path: Path) -> None:
 def test_web_addresses_end_in_a_slash() -> None:
     assert checked_location("https://lists.example/a") == "https://lists.example/a/"
     assert checked_location("http://127.0.0.1:8000/") == "http://127.0.0.1:8000/"
+    # Later it is recognised by its prefix; otherwise it would be a folder.
+    assert checked_location("HTTPS://lists.example/") == "https://lists.example/"
 
 
 def test_folders_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +164,8 @@ def test_folders_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "https://lists.example/\x1b[2J",
         "https://lists.example:99999/",
         "https://[::1/",
+        "https://[1]/",
+        "https://li\u1e63ts.example/",
         "file://elsewhere/etc",
         "file:///no/such/folder",
         "nul\0://x",
@@ -238,11 +241,3 @@ def test_what_is_no_proxy_is_refused(proxy: str) -> None:
 )
 def test_what_is_this_machine(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
-
-
-def test_endpoints() -> None:
-    assert endpoint("https://Host.Example/a") == ("https", "host.example", 443)
-    assert endpoint("http://host:8080/a") == ("http", "host", 8080)
-    for other in ("", "file:///x", "https://", "host", "http://host:x/"):
-        with pytest.raises(ValueError, match=r"."):
-            endpoint(other)

@@ -18,19 +18,17 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from hashscan import __version__
-from hashscan.errors import HashscanError
 from hashscan.model import Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.objects.store import RetryableError
-from hashscan.sources.objects.web.address import WebAddress, parse
+from hashscan.web_address import WebAddress
+from hashscan.web_transport import RedirectError, close_pools, follow_redirects, send
 
 if TYPE_CHECKING:
     _Base = socket.socket
@@ -107,9 +105,6 @@ READ_SECONDS = 60.0
 """Timeout for each next piece of an answer."""
 ANSWER_SECONDS = 60.0
 """Timeout for the whole header of an answer."""
-REDIRECTS = 5
-_REDIRECTING = frozenset({301, 302, 303, 307, 308})
-
 DEAD_AFTER = 6
 """Number of consecutive failed connections to a host, after which no connection is tried for a while, so that
 a thousand URLs of a dead host don't take a thousand times as long as one."""
@@ -215,15 +210,17 @@ class WebClient:
             FileError: a redirect is not allowed, or the server's certificate is not trusted.
         """
         public_only = False
-        for _ in range(REDIRECTS + 1):
-            response, was_public = self._ask_once(method, address, headers, public_only=public_only)
-            if response.status not in _REDIRECTING:
-                return response
-            location = response.headers.get("Location", "")
-            response.close()
-            address = _redirected(address, location)
+
+        def ask(target: WebAddress) -> urllib3.BaseHTTPResponse:
+            nonlocal public_only
+            response, was_public = self._ask_once(method, target, headers, public_only=public_only)
             public_only = public_only or was_public
-        raise FileError(Reason.IO_ERROR, f"redirected more than {REDIRECTS} times")
+            return response
+
+        try:
+            return follow_redirects(address, ask, lambda response: response.close())
+        except RedirectError as error:
+            raise FileError(Reason.IO_ERROR, str(error)) from None
 
     def reach(self, address: WebAddress) -> None:
         """Send a request, and accept any answer.
@@ -241,25 +238,12 @@ class WebClient:
         manager = self._public if public_only else self._anywhere
         try:
             pool = manager.connection_from_host(address.host, address.port, address.scheme)
-            response = pool.urlopen(
+            response = send(
+                pool,
                 method,
                 "/",
-                headers={
-                    "User-Agent": f"hashscan/{__version__}",
-                    "Accept-Encoding": "identity",
-                    **headers,
-                    _TARGET: address.request_target,
-                },
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-                assert_same_host=False,
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-                # Retry once: servers close kept connections after a while, possibly at the moment of the next
-                # request.
-                retries=urllib3.Retry(
-                    connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
-                ),
+                {**headers, _TARGET: address.request_target},
+                urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
             )
         except _PrivateAddress:
             raise FileError(
@@ -291,13 +275,8 @@ class WebClient:
 
     def close(self) -> None:
         """Close all connections."""
-        for manager in (self._anywhere, self._public):
-            for key in manager.pools.keys():  # noqa: SIM118 - it can't be iterated over
-                pool = manager.pools.get(key)
-                if pool is not None:
-                    # PoolManager leaves this to the garbage collector.
-                    pool.close()
-            manager.clear()
+        close_pools(self._anywhere)
+        close_pools(self._public)
 
 
 def next_piece(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
@@ -337,38 +316,3 @@ def trouble_of(error: BaseException) -> RetryableError | FileError:
     if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
         return RetryableError(f"no answer for {READ_SECONDS:.0f} seconds")
     return RetryableError("the connection was lost")
-
-
-def describe_status(status: int) -> str:
-    """Describe an answer's status for a person; a server's own text is not repeated."""
-    try:
-        return f"the server answers {status} ({HTTPStatus(status).phrase})"
-    except ValueError:
-        return f"the server answers {status}"
-
-
-def _redirected(address: WebAddress, location: str) -> WebAddress:
-    """Return the URL that an answer redirects to.
-
-    Raises:
-        FileError: the redirect is not allowed.
-    """
-    wanted = location.strip().encode("latin-1", errors="replace")
-    if not wanted:
-        raise FileError(Reason.IO_ERROR, "redirected without a location")
-    if wanted.startswith(b"//"):
-        wanted = address.scheme.encode() + b":" + wanted
-    elif wanted.startswith(b"/"):
-        wanted = address.origin + wanted
-    elif wanted.startswith((b"?", b"#")):
-        wanted = address.origin + b"/" + address.path + wanted
-    elif b":" not in wanted.partition(b"/")[0]:
-        folder = address.path[: address.path.rfind(b"/") + 1]
-        wanted = address.origin + b"/" + folder + wanted
-    try:
-        target = parse(wanted)
-    except HashscanError:
-        raise FileError(Reason.IO_ERROR, "redirected to what is no web address") from None
-    if address.scheme == "https" and target.scheme != "https":
-        raise FileError(Reason.IO_ERROR, "redirected from https to http, which is not followed")
-    return target

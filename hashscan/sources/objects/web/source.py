@@ -47,8 +47,9 @@ from hashscan.sources.objects.store import (
     RetryableError,
     StoredObject,
 )
-from hashscan.sources.objects.web.address import WebAddress, parse
-from hashscan.sources.objects.web.client import READ_SECONDS, WebClient, describe_status, next_piece
+from hashscan.sources.objects.web.client import READ_SECONDS, WebClient, next_piece
+from hashscan.web_address import WebAddress, parse
+from hashscan.web_transport import describe_status, retry_after
 
 if TYPE_CHECKING:
     import urllib3
@@ -246,18 +247,16 @@ def _begun(response: urllib3.BaseHTTPResponse, offset: int) -> tuple[_Properties
 
 
 def _refused(status: int, headers: _Header) -> FileError | RetryableError:
+    words = f"the server {describe_status(status)}"
     if status in _TRANSIENT:
-        wait = (headers.get("Retry-After") or "").strip()
-        return RetryableError(
-            describe_status(status), float(wait[:9]) if wait.isascii() and wait.isdigit() else 0.0
-        )
+        return RetryableError(words, retry_after(headers.get("Retry-After") or "") or 0.0)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return FileError(Reason.PERMISSION, describe_status(status))
+        return FileError(Reason.PERMISSION, words)
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        return FileError(Reason.VANISHED, describe_status(status))
+        return FileError(Reason.VANISHED, words)
     if status in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
-        return FileError(Reason.REPLACED, describe_status(status))
-    return FileError(Reason.IO_ERROR, describe_status(status))
+        return FileError(Reason.REPLACED, words)
+    return FileError(Reason.IO_ERROR, words)
 
 
 def _known(headers: _Header, *, partial: bool) -> _Properties:

@@ -1,4 +1,4 @@
-"""Where redirects lead, and what errors are called."""
+"""Which addresses are public, and what errors are called."""
 
 from __future__ import annotations
 
@@ -7,42 +7,9 @@ import ssl
 import pytest
 import urllib3
 
-from hashscan.model import Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.objects.store import RetryableError
-from hashscan.sources.objects.web.address import parse
-from hashscan.sources.objects.web.client import _redirected, describe_status, is_public, trouble_of
-
-
-@pytest.mark.parametrize(
-    ("location", "whole"),
-    [
-        ("http://other/x?y#z", "http://other/x?…"),
-        ("https://other/", "https://other/"),
-        ("//other/x", "http://other/x"),
-        ("/x/../y", "http://h/x/../y"),
-        ("x", "http://h/a/x"),
-        ("?y", "http://h/a/b?…"),
-        ("#z", "http://h/a/b"),
-    ],
-)
-def test_where_redirects_lead(location: str, whole: str) -> None:
-    found = _redirected(parse(b"http://h/a/b?q"), location).shown.decode()
-    assert found.partition("…")[0] == whole.partition("…")[0]
-
-
-@pytest.mark.parametrize(
-    "location", ["", " ", "file:///x", "mailto:x", "http:x", "http://u:p@h/", "https://"]
-)
-def test_where_they_do_not(location: str) -> None:
-    with pytest.raises(FileError) as caught:
-        _redirected(parse(b"http://h/a"), location)
-    assert caught.value.reason is Reason.IO_ERROR
-
-
-def test_never_to_less_safety() -> None:
-    with pytest.raises(FileError, match="https to http"):
-        _redirected(parse(b"https://h/a"), "http://h/a")
+from hashscan.sources.objects.web.client import is_public, trouble_of
 
 
 @pytest.mark.parametrize(
@@ -79,5 +46,3 @@ def test_errors_in_words_of_our_own() -> None:
     assert isinstance(found[0], FileError)
     assert all(isinstance(trouble, RetryableError) for trouble in found[1:])
     assert not any("SECRET" in f"{trouble} {trouble.detail}" for trouble in found)
-    assert describe_status(404) == "the server answers 404 (Not Found)"
-    assert describe_status(799) == "the server answers 799"

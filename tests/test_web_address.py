@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import TargetError, UsageError
-from hashscan.sources.objects.web.address import parse
+from hashscan.web_address import parse, split_url
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_what_is_sent(url: bytes, sent: str) -> None:
         (b"https://h:443/x", b"https://h", 443),
         (b"http://h:443/x", b"http://h:443", 443),
         (b"http://[::1]:81/x", b"http://[::1]:81", 81),
+        (b"http://h:/x", b"http://h", 80),
     ],
 )
 def test_origin(url: bytes, origin: bytes, port: int) -> None:
@@ -79,11 +80,13 @@ def test_a_password_is_refused_and_not_repeated(url: bytes) -> None:
         b"file:///etc/passwd",
         b"http://h:0/",
         b"http://h:65536/",
-        b"http://h:/",
         b"http://h\\x/",
         b"http://h\n/",
         b"http://\xc3\xbc/",
+        b"http://\xff/",
         b"http://[::1/x",
+        b"http://[1]/x",
+        b"http://h:x/",
         b"",
     ],
 )
@@ -105,3 +108,20 @@ def test_any_bytes_can_be_sent(path: bytes, query: bytes | None) -> None:
     # What is sent names the same once more.
     assert parse(b"http://h" + sent.encode()).request_target == sent
     assert address.name.startswith(path)
+
+
+def test_endpoints() -> None:
+    assert parse(b"https://Host.Example/a").endpoint == ("https", "host.example", 443)
+    assert parse(b"http://host:8080/a").endpoint == ("http", "host", 8080)
+    assert parse(b"http://[::1]/a").endpoint == ("http", "::1", 80)
+
+
+@given(st.binary(max_size=40), st.sampled_from([b"", b"http://", b"https://h", b"file://"]))
+def test_parts_are_the_url(text: bytes, begin: bytes) -> None:
+    try:
+        parts = split_url(begin + text)
+    except ValueError:
+        return
+    assert (begin + text).endswith(parts.path + parts.query + parts.fragment)
+    assert parts.port is None or 0 <= parts.port <= 65535
+    assert not {"/", "@", "?", "#"} & set(parts.host)

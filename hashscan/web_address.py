@@ -1,22 +1,70 @@
-"""Web URLs in three forms: as given, as sent and as shown, because a signed URL is a credential."""
+"""Web addresses (URLs) of targets, lists, redirects and sites: one parser splits them all.
+
+A `WebAddress` has three forms: as given, as sent and as shown, because a signed URL is a credential.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hashscan.errors import TargetError, UsageError
 
-_PORTS = {"http": 80, "https": 443}
-_HOST = re.compile(rb"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
-_PLACE = re.compile(rb"([A-Za-z]+)://([^/?#]*)")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_URL = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
+_PLACE = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@]*)(?::([0-9]*))?")
+_HOST = re.compile(r"[a-z0-9._-]+|\[.*\]")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 # Bytes that need no escaping in the path and query of a request (RFC 3986, 3.3 and 3.4), without the percent
 # sign.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/?")
 
 _ADVICE = "Write it as https://HOST/PATH or http://HOST/PATH."
+
+
+class UrlParts(NamedTuple):
+    """The parts of a URL as they were written; those that are missing are empty."""
+
+    scheme: str
+    """In lower case."""
+    user: bytes | None
+    """User and password; None if there is no `@`."""
+    host: str
+    """IPv6 in brackets."""
+    port: int | None
+    path: bytes
+    query: bytes
+    """With its question mark."""
+    fragment: bytes
+    """With its number sign; it is for browsers and is never sent."""
+
+
+def split_url(url: bytes) -> UrlParts:
+    """Split a URL of any scheme; nothing is normalized or unescaped.
+
+    The standard library's function is not used, because it drops newlines and tabs.
+
+    Raises:
+        ValueError: it is not a URL with `://`, or its host or port can't be told.
+    """
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise ValueError("no URL")
+    user, at, rest = found[2].rpartition(b"@")
+    place = _PLACE.fullmatch(rest)
+    if place is None:
+        raise ValueError("no host")
+    host = place[1].decode("utf-8")
+    if host.startswith("["):
+        ipaddress.IPv6Address(host[1:-1])
+    port = int(place[2]) if place[2] else None
+    if port is not None and port > 65535:
+        raise ValueError("no port")
+    scheme = found[1].decode("ascii").lower()
+    return UrlParts(scheme, user if at else None, host, port, found[3], found[4] or b"", found[5] or b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +83,18 @@ class WebAddress:
     @property
     def origin(self) -> bytes:
         """The part before the path: `https://host`, with the port if it isn't the scheme's default."""
-        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}".encode("ascii")
+
+    @property
+    def url(self) -> str:
+        """The whole URL as it is requested; a credential if it is signed."""
+        return self.origin.decode("ascii") + self.request_target
+
+    @property
+    def endpoint(self) -> tuple[str, str, int]:
+        """Scheme, host without brackets and port, which identify the server of a connection."""
+        return self.scheme, self.host.strip("[]"), self.port
 
     @property
     def name(self) -> bytes:
@@ -75,38 +133,31 @@ def request_target(path: bytes, query: str) -> str:
 def parse(url: bytes) -> WebAddress:
     """Parse a URL.
 
-    Nothing is normalized: `a//b` and `x/../y` are requested as they are. The libraries' own functions are not
-    used, because they drop newlines, resolve dots and encode percent signs a second time.
+    Nothing is normalized: `a//b` and `x/../y` are requested as they are.
 
     Raises:
         UsageError: it contains a user or password; neither is repeated.
         TargetError: it is not the URL of a web server.
     """
-    place = _PLACE.match(url)
-    scheme = "" if place is None else place[1].decode("ascii").lower()
-    if place is None or scheme not in _PORTS:
+    try:
+        parts = split_url(url)
+    except ValueError as error:
+        raise TargetError("this is no web address", advice=_ADVICE) from error
+    if parts.scheme not in DEFAULT_PORTS:
         raise TargetError("this is no web address", advice=_ADVICE)
-    authority = place[2]
-    found = _HOST.fullmatch(authority)
-    if b"@" in authority:
-        host = authority.rpartition(b"@")[2]
-        named = host.decode("ascii", errors="replace") if _HOST.fullmatch(host) else "a host"
+    host = parts.host.lower()
+    is_host = _HOST.fullmatch(host) is not None
+    if parts.user is not None:
+        named = host if is_host else "a host"
         raise UsageError(
-            f"the {scheme} address of {named} has a user name or password in it",
+            f"the {parts.scheme} address of {named} has a user name or password in it",
             advice="Leave it out: it would show in the list of processes and in reports. Use an address "
             "that is signed instead, in a file.",
         )
-    port = _PORTS[scheme] if found is None or not found[2] else int(found[2])
-    if found is None or not 0 < port < 65536:
-        raise TargetError(
-            f"{authority.decode('ascii', errors='replace')!r} is no host of a web address", advice=_ADVICE
-        )
-    # The text after a number sign is for browsers and is never sent.
-    rest = url[place.end() :].partition(b"#")[0]
-    path, mark, query = rest.partition(b"?")
-    return WebAddress(
-        scheme, found[1].decode("ascii").lower(), port, path[1:], _escaped(mark + query) if mark else ""
-    )
+    if not is_host or parts.port == 0:
+        raise TargetError(f"{host!r} is no host of a web address", advice=_ADVICE)
+    port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
+    return WebAddress(parts.scheme, host, port, parts.path[1:], _escaped(parts.query))
 
 
 def _escaped(text: bytes) -> str:

@@ -1,0 +1,139 @@
+"""Requests to web servers: what targets on web servers and pulls of lists have in common.
+
+Redirects are followed only to web addresses without a password, a few times, and never from https to http. A
+server's own text is not repeated. A request is sent a second time only if the connection was lost before an
+answer; other retries are the caller's, as are the guards against slow servers.
+
+Importing this module imports urllib3, so other modules import it on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import urllib3
+
+from hashscan import __version__
+from hashscan.errors import UsageError
+from hashscan.web_address import WebAddress, parse
+
+REDIRECTS_MAX = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class RedirectError(Exception):
+    """A redirect that is not followed; its message begins with "redirected"."""
+
+
+def send(
+    pool: urllib3.PoolManager | urllib3.HTTPConnectionPool,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    timeout: urllib3.Timeout,
+) -> urllib3.BaseHTTPResponse:
+    """Send a request, and return the answer, whatever its status; its body is not read yet.
+
+    Raises:
+        HTTPError, OSError: there is no answer.
+    """
+    return pool.urlopen(
+        method,
+        url,
+        headers={"User-Agent": f"hashscan/{__version__}", "Accept-Encoding": "identity", **headers},
+        redirect=False,
+        preload_content=False,
+        decode_content=False,
+        timeout=timeout,
+        # Servers may close a kept connection just when the next request is sent.
+        retries=urllib3.Retry(
+            connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
+        ),
+    )
+
+
+def follow_redirects(
+    address: WebAddress,
+    ask: Callable[[WebAddress], urllib3.BaseHTTPResponse],
+    discard: Callable[[urllib3.BaseHTTPResponse], None],
+) -> urllib3.BaseHTTPResponse:
+    """Return the first answer that is not a redirect.
+
+    Args:
+        address: the first address to request.
+        ask: sends one request.
+        discard: frees the connection of an answer that is a redirect.
+
+    Raises:
+        RedirectError: a redirect is not followed.
+    """
+    for _ in range(REDIRECTS_MAX + 1):
+        response = ask(address)
+        if response.status not in _REDIRECTS:
+            return response
+        location = response.headers.get("Location", "")
+        discard(response)
+        address = redirect_target(address, location)
+    raise RedirectError(f"redirected more than {REDIRECTS_MAX} times")
+
+
+def redirect_target(address: WebAddress, location: str) -> WebAddress:
+    """Return the address that an answer redirects to.
+
+    Args:
+        address: the address that was requested.
+        location: the answer's `Location`; the server's text.
+
+    Raises:
+        RedirectError: the redirect is not allowed.
+    """
+    wanted = location.strip().encode("latin-1", errors="replace")
+    if not wanted:
+        raise RedirectError("redirected without a location")
+    if wanted.startswith(b"//"):
+        wanted = address.scheme.encode() + b":" + wanted
+    elif wanted.startswith(b"/"):
+        wanted = address.origin + wanted
+    elif wanted.startswith((b"?", b"#")):
+        wanted = address.origin + b"/" + address.path + wanted
+    elif b":" not in wanted.partition(b"/")[0]:
+        folder = address.path[: address.path.rfind(b"/") + 1]
+        wanted = address.origin + b"/" + folder + wanted
+    try:
+        target = parse(wanted)
+    except UsageError:
+        raise RedirectError("redirected to no web address") from None
+    if address.scheme == "https" and target.scheme != "https":
+        raise RedirectError("redirected from https to http, which is not followed")
+    return target
+
+
+def retry_after(text: str) -> float | None:
+    """Return the seconds that a server asks to wait, from a number or a date (RFC 9110, 10.2.3), or None."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return max((parsedate_to_datetime(text).astimezone(UTC) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def describe_status(status: int) -> str:
+    """Return an answer's status as text, such as `answers 404 (Not Found)`."""
+    try:
+        return f"answers {status} ({HTTPStatus(status).phrase})"
+    except ValueError:
+        return f"answers {status}"
+
+
+def close_pools(manager: urllib3.PoolManager) -> None:
+    """Close all connections, which a pool manager leaves to the garbage collector."""
+    for key in manager.pools.keys():  # noqa: SIM118 - it can't be iterated over
+        pool = manager.pools.get(key)
+        if pool is not None:
+            pool.close()
+    manager.clear()

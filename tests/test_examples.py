@@ -421,12 +421,12 @@ class TestKubernetes:
         return pod
 
     def test_as_many_pods_as_shards(self) -> None:
-        (job,) = [document for document in self.documents("sweep.yml") if document["kind"] == "Job"]
-        variables = {v["name"]: v["value"] for v in self.pod("sweep.yml")["containers"][0]["env"]}
+        (job,) = [document for document in self.documents("scan.yml") if document["kind"] == "Job"]
+        variables = {v["name"]: v["value"] for v in self.pod("scan.yml")["containers"][0]["env"]}
         assert job["spec"]["completionMode"] == "Indexed"
         assert int(variables["SHARDS"]) == job["spec"]["completions"] == 16
 
-    @pytest.mark.parametrize("name", ["sweep.yml", "merge.yml"])
+    @pytest.mark.parametrize("name", ["scan.yml", "merge.yml"])
     def test_pods_are_closed(self, name: str) -> None:
         pod = self.pod(name)
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -474,12 +474,12 @@ class TestKubernetes:
             )
 
         for index in range(3):
-            done = run("sweep.yml", JOB_COMPLETION_INDEX=str(index))
+            done = run("scan.yml", JOB_COMPLETION_INDEX=str(index))
             assert done.returncode == 0, done.stderr
         assert {path.name for path in reports.iterdir()} == {f"shard-{index}.jsonl" for index in (1, 2, 3)}
         # A pod that can't scan is begun anew; there is no list in this state folder.
         assert (
-            run("sweep.yml", JOB_COMPLETION_INDEX="0", HASHSCAN_STATE=str(tmp_path / "new")).returncode == 10
+            run("scan.yml", JOB_COMPLETION_INDEX="0", HASHSCAN_STATE=str(tmp_path / "new")).returncode == 10
         )
         merged = run("merge.yml")
         assert merged.returncode == 1, merged.stderr

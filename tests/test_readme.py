@@ -86,7 +86,7 @@ ON_CLUSTER = (
     "--cluster-ca ca.pem --cluster-cert host.pem --cluster-key host.key"
 )
 FOUND.add(ON_CLUSTER)
-FOUND.add("hashscan --config reporting.toml scan /var/www --report found.jsonl --report told.xarf.jsonl")
+FOUND.add("hashscan --config reporting.toml scan /var/www --report found.jsonl --report notices.xarf.jsonl")
 
 LASTING = {"dask scheduler": "Scheduler at:", "hashscan worker": "are ready at"}
 """How commands begin that go on until they are stopped, and what they say when they are ready."""

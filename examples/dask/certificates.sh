@@ -4,8 +4,8 @@
 #     certificates.sh scheduler.example.org node1.example.org node2.example.org
 #
 # Call it again, in the same folder, with the names of hosts that join later. Every host needs ca.pem and its
-# own HOST.pem and HOST.key. Keep ca.key off the hosts: Dask trusts whatever the authority has signed, so whoever
-# has it, or any host's key, can run programs on every node. Use the authority for nothing else.
+# own HOST.pem and HOST.key. Keep ca.key off the hosts: Dask trusts whatever the authority has signed, so everybody
+# who has it, or any host's key, can run programs on every node. Use the authority for nothing else.
 set -eu
 umask 077
 days=365

@@ -235,8 +235,8 @@ def _pull(
 
 def _what(done: Pulled) -> str:
     if done.staged:
-        return f"staged; {done.previous or 'none'} is in use"
-    return f"was {done.previous or 'not there'} before" if done.changed else "is up to date"
+        return f"staged; {done.previous or 'none'} is active"
+    return f"before: {done.previous or 'none'}" if done.changed else "is up to date"
 
 
 def _text(path: Path | None) -> str | None:

@@ -118,7 +118,7 @@ class ActivationCheck:
         if reach.files < _FILES_MIN or reach.files * 100 <= self._share * reach.known:
             return True
         self._say(
-            f"WARNING: version {compared.new.version} is NOT put in use: {reach.entries} of its new entries "
+            f"WARNING: version {compared.new.version} is NOT activated: {reach.entries} of its new entries "
             f"would hit {reach.files} of {reach.known} known files, more than {self._share:g} %. It is kept "
             f"aside: see `hashscan lists diff {self._name} --would-hit`, and ask the list's owner; where it "
             f"is right, say `hashscan lists activate {self._name} --confirm --only {compared.new.version}`"

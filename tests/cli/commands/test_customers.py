@@ -154,6 +154,6 @@ def test_what_is_wrong_is_told(run: Run, tmp_path: Path, text: str, words: str) 
 def test_a_file_of_rules_holds_nothing_else(run: Run, tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text("[[site]]\nurl = 'https://a.example/'\npath = '/a'\n")
-    assert "'site' has no place there" in run("customers", "--customer", rules).err
+    assert "'site' does not belong there" in run("customers", "--customer", rules).err
     rules.write_text("")
-    assert "holds no site" in run("customers", "--site", rules).err
+    assert "contains no site" in run("customers", "--site", rules).err

@@ -72,7 +72,7 @@ def test_from_the_owner_to_a_finding(run: Run, url: str, root: Path, uploads: Pa
     assert run("scan", uploads).code == 10
     ran = run("lists", "pull", "national")
     assert ran.code == 0
-    assert "version 1 (was not there before): 6 entries" in ran.err
+    assert "version 1 (before: none): 6 entries" in ran.err
     assert "up to date" in run("lists", "pull").err
     ran = run("lists", "status")
     assert ran.code == 0
@@ -265,7 +265,7 @@ def test_status_tells_how_pulls_went(run: Run, url: str, root: Path, published: 
     ran = run("lists", "status")
     assert ran.code == 0
     assert re.search(r"last pulled 20\d\d-", ran.err)
-    assert re.search(r"the last try, 20\d\d-.*, failed: what http.* offers can't be trusted", ran.err)
+    assert re.search(r"the last attempt, 20\d\d-.*, failed: what http.* offers can't be trusted", ran.err)
 
 
 def test_a_new_version_is_looked_at_before_it_is_used(
@@ -276,13 +276,13 @@ def test_a_new_version_is_looked_at_before_it_is_used(
     assert run("lists", "activate").code == 2
     ran = run("lists", "pull", "--stage")
     assert ran.code == 0
-    assert "version 1 (staged; none is in use): 6 entries" in ran.err
+    assert "version 1 (staged; none is active): 6 entries" in ran.err
     assert run("lists", "status").code == 10
     assert run("scan", uploads).code == 10
-    assert "from nothing to version 1: 6 entries came, 0 went" in run("lists", "diff", "national").err
+    assert "from nothing to version 1: 6 entries added, 0 removed" in run("lists", "diff", "national").err
     ran = run("lists", "activate", "national")
     assert ran.code == 0
-    assert "version 1 is in use (was not there before): 6 entries" in ran.err
+    assert "version 1 is active (before: none): 6 entries" in ran.err
     assert run("scan", uploads).code == 1
 
     more = tmp_path / "more.csv"
@@ -290,14 +290,14 @@ def test_a_new_version_is_looked_at_before_it_is_used(
     assert run("publish", "add", more, "--work", tmp_path / "work").code == 0
     assert run("publish", "withdraw", "e-sha256", "--work", tmp_path / "work").code == 0
     run("publish", "release", "--work", tmp_path / "work", "--no-passphrase")
-    assert "version 2 (staged; 1 is in use): 7 entries" in run("lists", "pull", "--stage").err
+    assert "version 2 (staged; 1 is active): 7 entries" in run("lists", "pull", "--stage").err
     ran = run("lists", "status")
     assert ran.code == 0
-    assert "list national: version 2 is staged and NOT in use, fresh: 7 entries" in ran.err
+    assert "list national: version 2 is staged and NOT active, fresh: 7 entries" in ran.err
     assert "list national: sha256: 1 A1, 1 test" in ran.err
     ran = run("lists", "diff", "--entries")
     assert ran.code == 0
-    assert "from version 1 to version 2: 2 entries came, 1 went" in ran.err
+    assert "from version 1 to version 2: 2 entries added, 1 removed" in ran.err
     assert sorted((line["change"], line["category"], line["entry"]) for line in ran.lines) == [
         ("came", "A2", "many"),
         ("came", "B1", "more"),

@@ -88,7 +88,7 @@ def test_a_first_version_is_compared_and_few_files_need_no_word(run: Run, owner:
     (second.folder / "root.json").write_bytes(second.root)
     assert run("lists", "add", "second", second.repository, "--root", second.folder / "root.json").code == 0
     ran = run("lists", "pull", "second")
-    assert (ran.code, "version 1 is NOT put in use" in ran.err) == (3, True), ran.err
+    assert (ran.code, "version 1 is NOT activated" in ran.err) == (3, True), ran.err
     assert run("lists", "activate", "second", "--discard").code == 0
     for number in range(99, MANY):
         (files / f"theme{number}").unlink()

@@ -45,5 +45,5 @@ def test_new_entries_hit_known_files_and_old_ones_are_not_asked(
     ran = run("lists", "diff", "national", "--would-hit")
     (hit,) = ran.lines
     assert (hit["entry"], hit["category"], hit["presence"]) == ("n-md5", "B1", "gone")
-    assert "1 new entries of sha512 were not looked up" in ran.err
+    assert "1 new entries of sha512 were not compared" in ran.err
     assert "1 new entry hits 1 known file" in ran.err

@@ -44,9 +44,7 @@ def test_workers_that_die_as_they_prepare_are_given_up(
     node = here.node(state, 1, HOSTILE_NODE, {"DIE_PREPARING": str(deadly)})
     code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
     assert code == 13, said
-    assert (
-        "no worker of the cluster can take part: 127.0.0.1: its workers died 3 times as they prepared" in said
-    )
+    assert "no worker of the cluster is usable: 127.0.0.1: its workers died 3 times as they prepared" in said
     assert deadly.stat().st_size == 3
     # What is well goes on, and is not held up.
     well = here.node(state)

@@ -171,7 +171,7 @@ def export(name: str, format_name: str | None, output: Path, state: Path) -> int
             raise NoUsableListError(f"the list {name} can't be exported: {opened.infos[0].problem}")
         writer = LIST_WRITERS[chosen](name)
         export_list(opened.handles[0], writer, None if str(output) == "-" else output)
-    print_left_out(writer.left_out, "entries")
+    print_left_out(writer.left_out, "entry", "entries")
     return EXIT_CLEAN
 
 

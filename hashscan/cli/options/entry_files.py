@@ -15,6 +15,7 @@ from hashscan.cli.output.terminal import print_message
 from hashscan.errors import UsageError
 from hashscan.model import CATEGORIES
 from hashscan.registry import LIST_FORMATS
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.lists.storage.columns import EntryBlock
@@ -58,10 +59,10 @@ def category_option(command: F) -> F:
     )(command)
 
 
-def print_left_out(left_out: Mapping[str, int], what: str) -> None:
+def print_left_out(left_out: Mapping[str, int], noun: str, several: str | None = None) -> None:
     """Print how many records were left out, by reason."""
     for reason, count in sorted(left_out.items()):
-        print_message(f"hashscan: {count} {what} skipped: {reason}")
+        print_message(f"hashscan: {plural(count, noun, several)} skipped: {reason}")
 
 
 @contextmanager
@@ -89,7 +90,7 @@ def open_entries(
         if sys.stdin is None:
             raise UsageError("standard input is closed", advice="Name a file, or pipe one in.")
         yield reader.blocks(sys.stdin.buffer, "standard input"), "standard input"
-        print_left_out(reader.left_out, "records")
+        print_left_out(reader.left_out, "record")
         return
     try:
         stream = file.open("rb")
@@ -97,4 +98,4 @@ def open_entries(
         raise UsageError(f"can't read {file}: {error.strerror}", advice="Name an existing file.") from error
     with stream:
         yield reader.blocks(stream, str(file)), str(file)
-        print_left_out(reader.left_out, "records")
+        print_left_out(reader.left_out, "record")

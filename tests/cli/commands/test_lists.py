@@ -95,7 +95,7 @@ def test_a_new_release_is_pulled(run: Run, url: str, root: Path, tmp_path: Path)
     assert run("publish", "add", more, "--work", tmp_path / "work").code == 0
     assert run("publish", "release", "--work", tmp_path / "work", "--no-passphrase").code == 0
     ran = run("lists", "pull")
-    assert "version 2 (was 1 before): 7 entries" in ran.err
+    assert "version 2 (before: 1): 7 entries" in ran.err
 
 
 def test_a_forged_list_is_refused_and_the_good_one_stays(
@@ -248,9 +248,9 @@ def test_a_mirror_helps_and_what_was_wrong_is_said(run: Run, url: str, root: Pat
         mirror.answers["timestamp.json"] = lambda request: send(request, json.dumps(good).encode())
         ran = run("lists", "pull")
         assert ran.code == 0
-        assert f"passed over, and another source used: what {url}/ offers can't be trusted" in ran.err
+        assert f"skipped, another source was used: what {url}/ offers can't be trusted" in ran.err
         assert "http://127.0.0.1:9/ gives no usable answer" in ran.err
-        assert "passed over then: what" in run("lists", "status").err
+        assert "skipped then: what" in run("lists", "status").err
 
 
 def test_status_tells_how_pulls_went(run: Run, url: str, root: Path, published: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_new_version_is_looked_at_before_it_is_used(
     assert run("check", "0" * 32).lines[0]["verdict"] == "clean"
     ran = run("lists", "activate", "--discard")
     assert ran.code == 0
-    assert "dropped" in ran.err
+    assert "deleted" in ran.err
     assert "staged" not in run("lists", "status").err
     assert run("lists", "activate", "national").code == 2
     assert run("lists", "pull", "--stage").code == 0
@@ -487,7 +487,7 @@ def test_export(run: Run, local_list: str, tmp_path: Path) -> None:
     output = tmp_path / "out.hsb"
     ran = run("lists", "export", local_list, "--format", "hsb", "--output", output)
     assert ran.code == 0
-    assert "1 entries left out: pdq" in ran.err
+    assert "1 entry skipped: pdq" in ran.err
     assert ":*:hashscan.ours.A1.e-sha256:73" in output.read_text()
     assert output.stat().st_mode & 0o777 == 0o600
     assert run("lists", "export", "none", "--format", "csv").code == 10

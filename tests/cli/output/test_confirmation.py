@@ -79,7 +79,7 @@ def test_no_word_is_needed(
     owner.release([entry("n-2", THEME, category)])
     ran = run("lists", "pull", *option)
     assert (ran.code, "WARNING" in ran.err) == (0, False), ran.err
-    assert "version 2 (was 1 before)" in ran.err
+    assert "version 2 (before: 1)" in ran.err
 
 
 def test_a_first_version_is_compared_and_few_files_need_no_word(run: Run, owner: Owner, files: Path) -> None:

@@ -358,7 +358,7 @@ class TestUploadBucket:
         (step,) = [
             s
             for s in job["jobs"]["hashscan"]["steps"]
-            if s["name" if "name" in s else "uses"] == "Scan what is new"
+            if s["name" if "name" in s else "uses"] == "Scan new objects"
         ]
         assert step["shell"] == "bash"
         # As GitHub's runner starts it.

@@ -56,6 +56,6 @@ def test_a_line_now_and_then_elsewhere(
         transfer.expect(2_000_000)
         transfer.received(1_000_000)
     assert capsys.readouterr().err.splitlines() == [
-        "hashscan: list national: 1.5 kB fetched",
-        "hashscan: list national: 1.0 MB of 2.0 MB fetched",
+        "hashscan: list national: 1.5 kB downloaded",
+        "hashscan: list national: 1.0 MB of 2.0 MB downloaded",
     ]

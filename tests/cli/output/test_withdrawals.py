@@ -98,7 +98,7 @@ def test_a_withdrawn_entry_gives_everything_back_and_the_log_tells_why(
     report = files.parent / "nightly.jsonl"
     for options in ((), ("--known",)):
         ran = run("scan", files, *options, "--report", report)
-        assert "WARNING: 1 in quarantine" in ran.err
+        assert "WARNING: 1 item in quarantine" in ran.err
         summary = json.loads(report.read_text().splitlines()[-1])
         assert summary["withdrawn"] == [items["theme.png"]]
 
@@ -143,7 +143,7 @@ def test_what_stays_is_said_and_is_not_destroyed(run: Run, files: Path, owner: O
     (files / "theme.png").write_bytes(b"another")
     ran = run("quarantine", "restore", "--withdrawn")
     assert (ran.code, "stays" in ran.err) == (3, True)
-    assert "WARNING: 1 in quarantine" in run("quarantine", "list").err
+    assert "WARNING: 1 item in quarantine" in run("quarantine", "list").err
     ran = run("quarantine", "destroy", item)
     assert ran.code == 3
     assert run("quarantine", "destroy", item, "--override", "--reason", "its owner asked").code == 0
@@ -172,7 +172,7 @@ def test_a_pull_succeeds_beside_a_quarantine_that_is_locked_or_damaged(
     ran = run("lists", "pull")
     assert (ran.code, "could not be compared" in ran.err, "log.jsonl, line" in ran.err) == (0, True, True)
     log.write_bytes(whole)
-    assert "WARNING: 1 in quarantine" in run("lists", "pull").err
+    assert "WARNING: 1 item in quarantine" in run("lists", "pull").err
 
 
 def test_what_is_only_staged_withdraws_nothing_yet(run: Run, files: Path, owner: Owner) -> None:
@@ -181,4 +181,4 @@ def test_what_is_only_staged_withdraws_nothing_yet(run: Run, files: Path, owner:
     owner.publisher.release()
     ran = run("lists", "pull", "--stage")
     assert (ran.code, "WARNING" in ran.err) == (0, False)
-    assert "WARNING: 1 in quarantine" in run("lists", "activate").err
+    assert "WARNING: 1 item in quarantine" in run("lists", "activate").err

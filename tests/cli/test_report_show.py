@@ -34,7 +34,7 @@ def test_what_a_report_says(run: Run, tmp_path: Path) -> None:
     rows = [line for line in ran.out.splitlines() if "/srv/" in line and "│" in line]
     assert ["/srv/m" in rows[0], "/srv/s" in rows[1], "/srv/r" in rows[2]] == [True] * 3
     assert "match, moved" in rows[0]
-    assert "match, stands" in rows[1]
+    assert "match, still open" in rows[1]
 
 
 def test_only_so_many_findings(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Counts of passed and failed tests in CI, on small projects of their own; and the tiers of tests."""
+"""The rule for second tries of failed tests in CI, on small projects of their own; and the tiers of tests."""
 
 from __future__ import annotations
 
@@ -7,36 +7,117 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import conftest
 
 RUN_TESTS = Path(__file__).parents[1] / ".ci" / "tests"
 
-PASSES_AND_FAILS = "def test_fine():\n    pass\n\ndef test_broken():\n    assert 0\n"
+FAILS_ONCE = """
+def test_{name}(pytestconfig):
+    first = pytestconfig.rootpath / "{name}.first"
+    if not first.exists():
+        first.touch()
+        raise AssertionError
+"""
+FAILS_IF_RUN_TWICE = """
+def test_whole(pytestconfig):
+    with open(pytestconfig.rootpath / "whole.runs", "x"):
+        pass
+"""
+PASSES = """
+def test_fine():
+    pass
+"""
+FAILS = """
+def test_broken():
+    assert 0
+"""
 
 
-def run_tests(project: Path, *arguments: str, record: Path | None = None) -> tuple[int, str]:
-    """Run CI's program in a project; return the exit code and the last line of its output."""
+def run_tests(project: Path, *options: str, record: Path | None = None) -> tuple[int, list[str]]:
+    """Run the tests of a project by CI's rule; return the exit code and the lines of its output."""
     environment = {name: value for name, value in os.environ.items() if name != "CI_RECORD"}
     if record is not None:
         environment["CI_RECORD"] = str(record)
+    command = [RUN_TESTS, sys.executable, "-m", "pytest", "-q", *options]
+    if options == ("--closing",):
+        command = [RUN_TESTS, "--closing"]
     done = subprocess.run(
-        [RUN_TESTS, *arguments],
-        cwd=project, env=environment, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout.splitlines()[-1]
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    return done.returncode, done.stdout.splitlines()
 
 
-def test_all_runs_of_one_record_are_counted_and_none_is_repeated(tmp_path: Path) -> None:
-    pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:hypothesispytest")
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "test_all.py").write_text(PASSES_AND_FAILS)
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    return folder
+
+
+def write(project: Path, *tests: str) -> None:
+    (project / "test_all.py").write_text("".join(tests))
+
+
+def fails_once(*names: str) -> str:
+    return "".join(FAILS_ONCE.format(name=name) for name in names)
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "parallel"])
+def test_one_that_failed_is_run_once_more_and_named(project: Path, options: tuple[str, ...]) -> None:
+    write(project, PASSES, FAILS_IF_RUN_TWICE, fails_once("racing"))
+    code, lines = run_tests(project, *options)
+    assert code == 0
+    assert lines[-2:] == ["SECOND TRY: test_all.py::test_racing", "3 passed, 0 failed"]
+
+
+def test_nothing_is_named_where_all_pass(project: Path) -> None:
+    write(project, PASSES)
+    code, lines = run_tests(project)
+    assert (code, lines[-1]) == (0, "1 passed, 0 failed")
+    assert not any("SECOND TRY" in line for line in lines)
+
+
+def test_a_second_failure_is_final(project: Path) -> None:
+    write(project, PASSES, FAILS, fails_once("racing"))
+    code, lines = run_tests(project)
+    assert code == 1
+    assert lines[-1] == "2 passed, 1 failed"
+    assert lines[-3:-1] == [f"SECOND TRY: test_all.py::test_{name}" for name in ("broken", "racing")]
+
+
+def test_three_failures_get_no_second_try(project: Path) -> None:
+    write(project, PASSES, fails_once("a", "b", "c"))
+    code, lines = run_tests(project)
+    assert (code, lines[-1]) == (1, "1 passed, 3 failed")
+    assert not any(line.startswith("SECOND TRY") for line in lines)
+
+
+def test_the_limit_holds_for_all_runs_of_one_record(project: Path, tmp_path: Path) -> None:
     record = tmp_path / "record"
-    assert run_tests(tmp_path, *pytest) == (1, "1 passed, 1 failed")
-    for options, code in ((("-k", "fine"), 0), ((), 1)):
-        assert run_tests(tmp_path, *pytest, *options, record=record)[0] == code
-    assert run_tests(tmp_path, "--closing", record=record) == (0, "2 passed, 1 failed")
-    (tmp_path / "test_all.py").write_text("import nothing_of_that_name\n")
-    assert run_tests(tmp_path, *pytest) == (2, "0 passed, 1 failed")
+    for name in ("a", "b"):
+        write(project, PASSES, fails_once(name))
+        assert run_tests(project, record=record)[0] == 0
+    write(project, PASSES, fails_once("c"))
+    assert run_tests(project, record=record)[0] == 1
+    code, lines = run_tests(project, "--closing", record=record)
+    assert code == 0
+    assert lines == [*(f"SECOND TRY: test_all.py::test_{name}" for name in "ab"), "5 passed, 1 failed"]
+
+
+@pytest.mark.parametrize("broken", ["import nothing_of_that_name", "raise SystemExit(3)"])
+def test_there_is_no_second_try_where_tests_were_not_run(project: Path, broken: str) -> None:
+    (project / "test_broken.py").write_text(broken)
+    write(project, PASSES)
+    code, lines = run_tests(project)
+    assert code not in {0, 5}
+    assert not any(line.startswith("SECOND TRY") for line in lines)
+
+
+def test_no_test_is_no_success(project: Path) -> None:
+    assert run_tests(project)[0] == 5
 
 
 def test_every_tier_has_tests_and_all_that_is_listed_exists() -> None:

@@ -31,6 +31,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "imagehash": frozenset({"hashing"}),
     "jinja2": frozenset({"reports.page"}),
     "markupsafe": frozenset({"reports.page"}),
+    "msgspec": frozenset({"lists.manifest", "reports.schema", "scan.baseline", "schema"}),
     "numpy": frozenset({"hashing", "lists", "matching", "state"}),
     "obstore": frozenset({"sources.objects"}),
     "pillow_heif": frozenset({"hashing"}),

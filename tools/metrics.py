@@ -73,7 +73,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"quarantine", "reports", "settings"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),
-    frozenset({"web_transport"}),
+    frozenset({"schema", "web_transport"}),
     frozenset({"locking", "secret_files", "text", "timefmt", "web_address"}),
     frozenset({"model", "errors", "process", "bytecode"}),
 )

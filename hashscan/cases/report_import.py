@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import socket
 import sqlite3
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.tracker import NOTICE, CaseTracker
 from hashscan.errors import UsageError
-from hashscan.model import Verdict
-from hashscan.reports.record_validation import require_shape
-from hashscan.reports.records import Record
+from hashscan.reports.records import Record, path_bytes
 from hashscan.reports.report import last_record, read_report
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import GONE
 from hashscan.state.findings.history import FindingRecord
 from hashscan.state.store.listings import wrapped
 
-_FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
 _OF_LISTS = ("name", "state", "version", "entries", "expires")
 _UNCHECKED = frozenset({"unreadable", "undecoded", "skipped", "standing"})
 
@@ -60,7 +54,7 @@ def import_report(ledger: Ledger, path: Path) -> ReportImportResult:
     with ledger.transaction() as database:
         try:
             return _import(database, path)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (ValueError, OverflowError) as error:
             raise UsageError(
                 f"{path} is not what hashscan writes into a report: {error}",
                 advice="Name reports in JSON Lines.",
@@ -68,7 +62,7 @@ def import_report(ledger: Ledger, path: Path) -> ReportImportResult:
 
 
 def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
-    records = _records(report)
+    records = read_report(report)
     scan = next(records)
     parts = [part["uuid"] for part in scan.get("merged", {}).get("from", [])]
     if _is_known(database, scan["uuid"], report):
@@ -81,22 +75,20 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
     for record in records:
         if record["type"] == "summary":
             summary = record
-        elif "path" not in record:
-            continue
-        elif record["type"] == "finding" and record["verdict"] in _FINDINGS:
+        elif record["type"] == "finding":
             findings += 1
             found = _found(record, started)
             found = found._replace(lists=lists)
             name = f"{scope}/{_name(found.path, found.version)}"
             book.take_finding(name, found, _host_of(found.path, host))
         elif record["type"] in _UNCHECKED:
-            path = _path(record)
+            path = path_bytes(record)
             database.execute(
                 "UPDATE cases SET seen=max(seen, ?) WHERE path=? AND host=? AND removed IS NULL",
                 (started, path, _host_of(path, host)),
             )
     removed = 0
-    if summary is not None and summary["incomplete"] == [] and _sees_all(scan):
+    if summary is not None and not summary["incomplete"] and "ended" in summary and _sees_all(scan):
         ended, coverage = _seconds(summary["ended"]), Coverage.of_record(scan)
         removed = _end_unmet(database, book, scope, started, ended, coverage)
     # The merged report contains the counts of all parts, whichever is imported first.
@@ -106,18 +98,6 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
     )
     _put_scan(database, scan, summary, started)
     return ReportImportResult(findings, book.begun, removed)
-
-
-def _records(path: Path) -> Iterator[Record]:
-    """Yield the records of a report.
-
-    Raises:
-        ValueError: the first or last record, which the statistics use permanently, is malformed.
-    """
-    for record in read_report(path):
-        if record["type"] in {"sweep", "summary"}:
-            require_shape(record)
-        yield record
 
 
 def _is_known(database: sqlite3.Connection, uuid: str, path: Path) -> bool:
@@ -189,59 +169,35 @@ def _end_unmet(
 
 
 def _found(record: Record, at: int) -> FindingRecord:
-    matches = record.get("matches", [])
+    sha256 = record.get("digests", {}).get("sha256")
     return FindingRecord(
         0,
-        _path(record),
-        _text(record, "version"),
-        Verdict(record["verdict"]).value,
-        _text(record, "because"),
+        path_bytes(record),
+        record.get("version", ""),
+        record["verdict"],
+        record["because"],
         at,
         at,
         None,
         "",
-        json.dumps(matches if isinstance(matches, list) else []),
-        _text(record, "customer"),
-        _sha256(record.get("digests")),
+        json.dumps(record.get("matches", [])),
+        record.get("customer", ""),
+        None if sha256 is None else bytes.fromhex(sha256),
         _number(record, "uid"),
         _number(record, "device"),
         _number(record, "inode"),
         _number(record, "size"),
         _number(record, "mtime_ns"),
         _number(record, "ctime_ns"),
-        _text(record, "etag"),
+        record.get("etag", ""),
     )
 
 
-def _path(record: Record) -> bytes:
-    """Return the path of a record.
-
-    Raises:
-        ValueError: the record has no valid path.
-    """
-    if "path_b64" in record:
-        return base64.b64decode(record["path_b64"], validate=True)
-    if not isinstance(record["path"], str):
-        raise ValueError("a path is no text")
-    return record["path"].encode("utf-8")
-
-
-def _text(record: Record, key: str) -> str:
-    value = record.get(key, "")
-    return value if isinstance(value, str) else ""
-
-
 def _number(record: Record, key: str) -> int | None:
-    value = record.get(key)
-    return wrapped(value) if isinstance(value, int) else None
+    return wrapped(record[key]) if key in record else None
 
 
-def _sha256(digests: object) -> bytes | None:
-    text = digests.get("sha256") if isinstance(digests, Mapping) else None
-    return bytes.fromhex(text) if isinstance(text, str) and len(text) == 64 else None
-
-
-def _seconds(text: Any) -> int:
+def _seconds(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp())
 
 
@@ -259,8 +215,8 @@ def _put_scan(database: sqlite3.Connection, scan: Record, summary: Record | None
             _seconds(ending["ended"]) if "ended" in ending else None,
             ending.get("exit_code"),
             int(summary is not None and ending["incomplete"] == []),
-            int(ending.get("files", 0)),
-            int(ending.get("bytes", 0)),
+            ending.get("files", 0),
+            ending.get("bytes", 0),
             json.dumps(ending.get("verdicts", {})),
             json.dumps([{key: info.get(key) for key in _OF_LISTS} for info in scan["lists"]]),
             json.dumps(scan["targets"]),

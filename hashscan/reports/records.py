@@ -1,13 +1,12 @@
 """The records of a report: made from results of a scan, written as JSON lines, with printable paths.
 
-This module alone defines the schema of reports. A record has only keys with content: empty and unknown values
+Their types are in `schema`. A record has only keys with content: empty and unknown values
 are left out.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -25,14 +24,14 @@ from hashscan.model import (
     Shard,
     Verdict,
 )
+from hashscan.reports.schema import SCHEMA
+from hashscan.schema import decode_json, encode_json
 
 Record = Mapping[str, Any]
 """One record of a report: JSON values by key, always with `type` and `schema`."""
 
 CONTENT = "_sha256"
 """Key of a finding's sha256 in hex, for the move within this process; never in a report. See `public`."""
-
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 def public(record: Record) -> Record:
@@ -42,7 +41,7 @@ def public(record: Record) -> Record:
 
 def line_of(record: Record) -> bytes:
     """Return a record as one JSON line in ASCII, so that names can't pass control characters."""
-    return _encode(record).encode("ascii") + b"\n"
+    return encode_json(record) + b"\n"
 
 
 class RecordLines:
@@ -66,7 +65,7 @@ class RecordLines:
             OSError: the stream can't be read.
         """
         self.stream.seek(0)
-        yield from map(json.loads, self.stream)
+        yield from map(decode_json, self.stream)
 
 
 def path_bytes(record: Record) -> bytes:
@@ -91,9 +90,6 @@ def shortened(text: str, most: int) -> str:
     begin = (most - 1) // 2
     return f"{text[:begin]}…{text[len(text) - (most - 1 - begin) :]}"
 
-
-SCHEMA = 1
-"""Version of the schema; raised whenever a reader of the older one could misunderstand the newer."""
 
 FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
 

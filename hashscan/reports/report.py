@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -10,14 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NoReturn
+from typing import BinaryIO, ClassVar
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.model import Reporter
-from hashscan.reports.record_validation import require_shape
-from hashscan.reports.records import SCHEMA, Record, line_of
+from hashscan.reports.records import Record, line_of
+from hashscan.reports.schema import SCHEMA, require_record
+from hashscan.schema import InvalidDocumentError, decode_json
 
 _LONGEST = 16 << 20
 """Maximum bytes of one line. A line with a deep path and many matches takes far less than 1 MiB."""
@@ -27,9 +26,6 @@ _BLOCK = 1 << 16
 
 _LAST = 0
 """Number used for a line that was found from the end."""
-
-_DEEPEST = 16
-"""Maximum nesting of objects and lists; our own records have five levels."""
 
 
 def read_report(path: Path) -> Iterator[Record]:
@@ -106,15 +102,12 @@ def _parse(path: Path, number: int, line: bytes) -> Record | None:
     """Parse the record of a line; return None for a torn line."""
     whole = line.endswith(b"\n")
     try:
-        record = _DECODER.decode(line.decode())
-    except (ValueError, RecursionError) as error:
+        record = decode_json(line)
+    except InvalidDocumentError as error:
         if not whole and len(line) < _LONGEST and number != 1:
             return None
         raise _damaged(path, number) from error
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
-        raise _damaged(path, number)
-    if line.count(b"{") + line.count(b"[") > _DEEPEST and _is_deep(record):
-        # Our own writer would fail on data that is nested much deeper.
         raise _damaged(path, number)
     schema = record.get("schema")
     if type(schema) is not int or schema < 1:
@@ -124,40 +117,23 @@ def _parse(path: Path, number: int, line: bytes) -> Record | None:
             f"a newer hashscan wrote the report {path}: its schema is {schema}, and this one knows {SCHEMA}",
             advice="Use the version that wrote it, or a newer one.",
         )
+    try:
+        require_record(record)
+    except InvalidDocumentError as error:
+        raise UsageError(
+            f"{path}, {_place(number)}: this record can't be understood: {error}",
+            advice="Name reports as scans write them; scan again if this one is damaged.",
+        ) from error
     return record
 
 
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        _refuse(text)
-    return number
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
-"""Accepts only standard JSON, without Python's extensions: NaN and infinite numbers."""
-
-
-def _is_deep(record: Record) -> bool:
-    level: list[Any] = [record]
-    for _ in range(_DEEPEST):
-        inside = (
-            value for outer in level for value in (outer.values() if isinstance(outer, dict) else outer)
-        )
-        level = [value for value in inside if isinstance(value, dict | list)]
-        if not level:
-            return False
-    return True
+def _place(number: int) -> str:
+    return "last line" if number == _LAST else f"line {number}"
 
 
 def _damaged(path: Path, number: int) -> UsageError:
-    where = "last line" if number == _LAST else f"line {number}"
     return UsageError(
-        f"{path}, {where}: this is not what hashscan writes into a report",
+        f"{path}, {_place(number)}: this is not what hashscan writes into a report",
         advice="Name reports in JSON Lines, whole or as a killed scan left them.",
     )
 
@@ -216,14 +192,13 @@ class Report:
     def records(self) -> Iterator[Record]:
         """Yield all records from the first; each call reads the file again.
 
-        Each record is validated by `shapes`, so that formats need no checks.
+        Each record is validated by `schema`, so that formats need no checks.
 
         Raises:
             UsageError: the file does not exist, is not a report, is damaged, or a newer hashscan wrote it.
             OutputError: the file can't be read to its end.
         """
-        for number, record in enumerate(read_report(self.path), 1):
-            yield self._validated(record, f"line {number}")
+        return read_report(self.path)
 
     @cached_property
     def scan(self) -> Record:
@@ -234,19 +209,7 @@ class Report:
     def summary(self) -> Record | None:
         """The last record; None if the scan was killed."""
         last = last_record(self.path)
-        if last is None or last["type"] != "summary":
-            return None
-        return self._validated(last, "last line")
-
-    def _validated(self, record: Record, where: str) -> Record:
-        try:
-            require_shape(record)
-        except ValueError as error:
-            raise UsageError(
-                f"{self.path}, {where}: this record can't be understood: {error}",
-                advice="Name reports as scans write them; scan again if this one is damaged.",
-            ) from error
-        return record
+        return last if last is not None and last["type"] == "summary" else None
 
     @property
     def reporter(self) -> Reporter:

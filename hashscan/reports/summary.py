@@ -17,7 +17,6 @@ from hashscan.model import (
     TrustState,
     Verdict,
 )
-from hashscan.reports.record_validation import number, table
 from hashscan.reports.records import Record
 from hashscan.sources.base import NonFileCounts
 
@@ -30,6 +29,8 @@ another scan may succeed."""
 
 PASSED = ("folders", "links", "specials", "excluded_folders")
 """Names in a report of entries that are not scanned files: folders, links, special files."""
+
+_CTIME = {trust.name.lower(): trust for trust in CtimeTrust}
 
 
 class Summary:
@@ -105,31 +106,30 @@ class Summary:
             self.passed[key] += getattr(passed, key)
 
     def add_fields(self, fields: Mapping[str, Any]) -> None:
-        """Add the counts of another summary, as `fields` returned them and a report stores them.
+        """Add the counts of another summary, as `fields` returned them and a valid report stores them.
 
         Empty targets are not added up: each shard lists all targets.
 
         Raises:
-            KeyError, ValueError: the fields are not such counts.
+            ValueError: a verdict or reason is one that this version does not know.
         """
-        verdicts = table(fields["verdicts"])
-        self.verdicts.update({Verdict(name): number(n) for name, n in verdicts.items()})
-        for verdict, reasons in table(fields["reasons"]).items():
-            for name, n in table(reasons).items():
-                self.reasons[Verdict(verdict), Reason(name)] += number(n)
-        closed = table(fields["folders_not_entered"])
-        self.folder_reasons.update({FolderReason(name): number(n) for name, n in closed.items()})
-        passed = table(fields["passed"])
-        self.passed.update({key: number(passed[key]) for key in PASSED})
-        self.empty_targets = max(self.empty_targets, number(fields["empty_targets"]))
-        self.test_findings += number(fields["test_findings"])
-        accepted = table(fields.get("accepted", {}))
-        self.accepted.update({Verdict(name): number(n) for name, n in accepted.items()})
-        self.low_quality += number(fields["low_quality_pictures"])
-        self.bytes_read += number(fields["bytes"])
-        self.recalled += number(fields["unchanged"])
-        doubts = table(fields.get("ctime", {}))
-        self.ctime.update({CtimeTrust[name.upper()]: number(n) for name, n in doubts.items()})
+        self.verdicts.update({Verdict(name): n for name, n in fields["verdicts"].items()})
+        for verdict, reasons in fields["reasons"].items():
+            for name, n in reasons.items():
+                self.reasons[Verdict(verdict), Reason(name)] += n
+        closed = fields["folders_not_entered"]
+        self.folder_reasons.update({FolderReason(name): n for name, n in closed.items()})
+        self.passed.update({key: fields["passed"][key] for key in PASSED})
+        self.empty_targets = max(self.empty_targets, fields["empty_targets"])
+        self.test_findings += fields["test_findings"]
+        self.accepted.update({Verdict(name): n for name, n in fields.get("accepted", {}).items()})
+        self.low_quality += fields["low_quality_pictures"]
+        self.bytes_read += fields["bytes"]
+        self.recalled += fields["unchanged"]
+        for name, n in fields.get("ctime", {}).items():
+            if name not in _CTIME:
+                raise ValueError(f"{name!r} is not a kind of trust in a ctime")
+            self.ctime[_CTIME[name]] += n
 
     def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[str]:
         """Return messages that say why the scan is incomplete; empty if it is complete."""

@@ -7,16 +7,20 @@ written on a line of its own, so that a change can be reviewed.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.atomic_files import PRIVATE_FILE, replace_file
@@ -36,6 +40,7 @@ from hashscan.model import (
 from hashscan.reports.records import FINDINGS, Record, path_bytes
 from hashscan.reports.report import Report
 from hashscan.reports.summary import FailOn, Summary
+from hashscan.schema import validated
 from hashscan.text import is_printable_line
 from hashscan.timefmt import format_utc
 
@@ -45,15 +50,35 @@ REASON_MAX = 500
 """The maximum length in characters; the reason is a part of every accepted finding."""
 SIZE_MAX = 64 << 20
 _BY_MAX = 100
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
-_KEYS: Mapping[str, str] = {
-    "list": "list_name",
-    "entry": "entry_id",
-    **{name: name for name in ("sha256", "reason", "until", "by", "since")},
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+_FORMS = {
+    "list": (LIST_NAME, "the name of a list"),
+    "entry": (re.compile(f"[ -~]{{1,{ENTRY_ID_MAX}}}"), "the id of an entry"),
+    "sha256": (re.compile("[0-9a-f]{64}"), "a SHA-256 in lower case"),
+    "until": (_TIME, "a time such as 2027-01-31T00:00:00Z"),
+    "since": (_TIME, "a time such as 2027-01-31T00:00:00Z"),
 }
-"""The name of each field in the file."""
-assert set(_KEYS.values()) == {field.name for field in fields(AcceptedMatch)}
+
+
+class _Row(Struct, forbid_unknown_fields=True):
+    """One accepted match as the file has it; the fields are those of `AcceptedMatch`, in its order."""
+
+    list: str
+    entry: str
+    sha256: str
+    reason: str
+    until: str
+    by: str
+    since: str
+
+    def __post_init__(self) -> None:
+        for key, (pattern, form) in _FORMS.items():
+            if not pattern.fullmatch(getattr(self, key)):
+                raise ValueError(f"{key}: this is not {form}")
+        for key, text, most in (("reason", self.reason, REASON_MAX), ("by", self.by, _BY_MAX)):
+            if not text.strip() or not is_printable_line(text, most):
+                raise ValueError(f"{key}: this is not one printable line of at most {most} characters")
+
 
 AcceptedKey = tuple[str, str, str]
 """The list, the entry and the content's sha256."""
@@ -91,7 +116,7 @@ def write_baseline(path: Path, accepted: Iterable[AcceptedMatch]) -> None:
         OutputError: the file can't be written.
     """
     rows = [
-        json.dumps({key: getattr(one, field) for key, field in _KEYS.items()})
+        json.dumps(dict(zip(_Row.__struct_fields__, dataclasses.astuple(one), strict=True)))
         for one in sorted(accepted, key=key_of)
     ]
     body = "".join(f"\n    {row}{',' * (number < len(rows))}" for number, row in enumerate(rows, start=1))
@@ -181,44 +206,13 @@ def _skip_separators(document: str, place: int) -> int:
     return place
 
 
-def _checked_keys(row: object) -> dict[str, str]:
-    """Return a row that has exactly the keys of the format, each with a text.
-
-    Raises:
-        ValueError: it has others.
-    """
-    if not isinstance(row, dict):
-        raise ValueError("a row is no object")
-    for key in row:
-        if key not in _KEYS:
-            raise ValueError(f"there is no key {key!r}")
-    for key in _KEYS:
-        if not isinstance(row.get(key), str):
-            raise ValueError(f"key {key!r} is missing, or no text")
-    return row
-
-
 def accepted_match_from(row: object) -> AcceptedMatch:
     """Return the accepted match of one row of the file.
 
     Raises:
         ValueError: the row is not valid.
     """
-    texts = _checked_keys(row)
-    if not LIST_NAME.fullmatch(texts["list"]):
-        raise ValueError("no list can have this name")
-    entry = texts["entry"]
-    if not 0 < len(entry) <= ENTRY_ID_MAX or not entry.isascii() or not entry.isprintable():
-        raise ValueError("no entry can have this id")
-    if not _SHA256.fullmatch(texts["sha256"]):
-        raise ValueError("key 'sha256' is no SHA-256 in lower case")
-    for key in ("until", "since"):
-        if not _TIME.fullmatch(texts[key]):
-            raise ValueError(f"key {key!r} is no time such as 2027-01-31T00:00:00Z")
-    for key, most in (("reason", REASON_MAX), ("by", _BY_MAX)):
-        if not texts[key].strip() or not is_printable_line(texts[key], most):
-            raise ValueError(f"key {key!r} is not one printable line")
-    return AcceptedMatch(**{field: texts[key] for key, field in _KEYS.items()})
+    return AcceptedMatch(*astuple(validated(row, _Row)))
 
 
 def _invalid_file_error(path: Path, line: int, why: str) -> UsageError:

@@ -17,6 +17,7 @@ from hashscan.cases.report_import import ReportImportResult, import_report
 from hashscan.cases.tracker import CaseLocation
 from hashscan.errors import UsageError
 from hashscan.settings.cases_and_alerts import CaseSettings
+from tests.reports import documents
 
 DAY = 86_400
 BEGIN = 1_800_000_000
@@ -37,18 +38,22 @@ def finding(path: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def used(name: str, state: str) -> dict[str, Any]:
+    return {"name": name, "state": state, "version": 1, "entries": 9}
+
+
 def report(folder: Path, day: int, records: list[dict[str, Any]], *, whole: bool = True, **more: Any) -> Path:
     """One of a night on a cluster."""
     at = BEGIN + day * DAY
     first = {
-        "type": "sweep", "schema": 1, "uuid": f"u{day}", "host": "coordinator",
-        "lists": [{"name": "national", "state": "fresh"}],
-        "targets": [{"path": "/www"}], "selection": {}, "started": moment(at), **more,
+        **documents.SWEEP, "uuid": f"u{day}", "host": "coordinator", "thresholds": {},
+        "lists": [used("national", "fresh")],
+        "targets": [{"path": "/www"}], "started": moment(at), **more,
     }  # fmt: skip
-    last = {
-        "type": "summary", "schema": 1, "incomplete": [] if whole else ["stopped"], "ended": moment(at + 60),
-        "files": 9, "bytes": 90, "verdicts": {"match": len(records)}, "exit_code": 1,
-    }  # fmt: skip
+    last = documents.summary(
+        [], incomplete=[] if whole else ["stopped"], ended=moment(at + 60), files=9, bytes=90,
+        verdicts={"match": len(records)}, exit_code=1,
+    )  # fmt: skip
     path = folder / f"{len(list(folder.iterdir()))}.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in (first, *records, last)))
     return path
@@ -104,10 +109,15 @@ def test_another_sweep_or_half_of_one_ends_nothing(folder: Path, more: dict[str,
     assert case.open
 
 
+def unchecked(kind: str) -> dict[str, Any]:
+    fields = {"was": "match"} if kind == "standing" else {"verdict": kind}
+    return {"type": kind, "schema": 1, "path": "/www/b", **fields}
+
+
 @pytest.mark.parametrize("kind", ["unreadable", "undecoded", "skipped", "standing"])
 def test_what_was_not_checked_is_not_gone(folder: Path, kind: str) -> None:
     take(folder, report(folder, 0, [finding("/www/b")]))
-    _, (case,) = take(folder, report(folder, 1, [{"type": kind, "schema": 1, "path": "/www/b"}]))
+    _, (case,) = take(folder, report(folder, 1, [unchecked(kind)]))
     assert case.open
 
 
@@ -133,6 +143,13 @@ def test_joined_shards_count_once(folder: Path) -> None:
         {"path_b64": "no base64"},
         {"verdict": ["match"]},
         {"path_b64": 3},
+        {"matches": 7},
+        {"matches": [7, {"list": ["x"], "distance": 2}, {"distance": "far"}, {}]},
+        {"uid": -(1 << 70)},
+        {"mtime_ns": True},
+        {"customer": ["x"]},
+        {"because": "\ud800"},
+        {"digests": {"sha256": "zz"}},
     ],
 )
 def test_what_no_sweep_writes_is_refused_and_nothing_is_taken(folder: Path, wrong: dict[str, Any]) -> None:
@@ -145,14 +162,7 @@ def test_what_no_sweep_writes_is_refused_and_nothing_is_taken(folder: Path, wron
 
 @pytest.mark.parametrize(
     "odd",
-    [
-        {"matches": 7},
-        {"matches": [7, {"list": ["x"], "distance": 2}, {"distance": "far"}, {}]},
-        {"size": 1 << 90, "uid": -(1 << 70), "mtime_ns": True},
-        {"customer": ["x"], "because": None, "version": 4, "etag": {}},
-        {"digests": {"sha256": "zz"}},
-        {"digests": ["sha256"]},
-    ],
+    [{"size": 1 << 90, "inode": (1 << 64) - 1, "mtime_ns": -(1 << 90)}, {"picture_of": ["x"], "digests": {}}],
 )
 def test_what_is_odd_in_a_record_loses_no_finding(folder: Path, odd: dict[str, Any]) -> None:
     came, (case,) = take(folder, report(folder, 0, [finding("/www/a", **odd)]))
@@ -211,7 +221,7 @@ def test_equal_paths_on_two_machines_are_two_cases(folder: Path) -> None:
     came, cases = take(folder, report(folder, 1, [finding("/www/a")], host="web8"))
     assert came.new == 1
     assert [(case.host, case.found) for case in cases] == [("web7", BEGIN), ("web8", BEGIN + DAY)]
-    undecoded = {"type": "undecoded", "schema": 1, "path": "/www/a"}
+    undecoded = {"type": "undecoded", "schema": 1, "path": "/www/a", "verdict": "undecoded"}
     came, cases = take(folder, report(folder, 2, [undecoded], host="web8"))
     assert (came.removed, [case.seen for case in cases]) == (0, [BEGIN, BEGIN + 2 * DAY])
     came, cases = take(folder, report(folder, 3, [], host="web8"))
@@ -226,8 +236,8 @@ def test_equal_paths_on_two_machines_are_two_cases(folder: Path) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"lists": [{"name": "other", "state": "fresh"}]},
-        {"lists": [{"name": "national", "state": "damaged"}, {"name": "other", "state": "fresh"}]},
+        {"lists": [used("other", "fresh")]},
+        {"lists": [used("national", "damaged"), used("other", "fresh")]},
         {"lists": []},
     ],
 )

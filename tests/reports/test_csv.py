@@ -34,7 +34,7 @@ def name_of(row: dict[str, str]) -> bytes:
 def test_every_column_is_filled_from_the_record(tmp_path: Path) -> None:
     record = finding(
         b"/srv/a.jpg", customer="ada", quarantine={"outcome": "done"}, detail="d", reason="broken picture",
-        digests={"md5": "00", "sha1": "11", "sha256": "22", "pdq": "33"}, version="v1",
+        digests={"md5": "00", "sha1": "11", "sha256": "22" * 32, "pdq": "33"}, version="v1",
         picture={"format": "JPEG", "width": 4, "height": 3},
     )  # fmt: skip
     standing = {"type": "standing", "schema": 1, "path": "/srv/b", "was": "review", "because": "b",
@@ -48,7 +48,7 @@ def test_every_column_is_filled_from_the_record(tmp_path: Path) -> None:
         "threshold": "0", "matches": "1", "size": "1234", "modified": "2026-09-21T14:13:20Z",
         "changed": "2026-09-21T14:13:20Z", "uid": "1000", "links": "1", "version": "v1",
         "picture": "JPEG 4x3", "reason": "broken picture", "detail": "d", "first": "", "last": "",
-        "md5": "00", "sha1": "11", "sha256": "22", "pdq": "33", "host": "web1", "sweep": SWEEP["uuid"],
+        "md5": "00", "sha1": "11", "sha256": "22" * 32, "pdq": "33", "host": "web1", "sweep": SWEEP["uuid"],
         "path_b64": "",
     }  # fmt: skip
     assert (second["record"], second["verdict"]) == ("standing", "review")

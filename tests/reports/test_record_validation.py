@@ -67,12 +67,12 @@ def test_a_finding_in_another_shape_is_refused(changes: dict[str, Any], tmp_path
 def test_a_finding_without_a_path_is_refused(tmp_path: Path) -> None:
     record = finding(b"/srv/a")
     del record["path"]
-    with pytest.raises(UsageError, match="no path"):
+    with pytest.raises(UsageError, match=r"line 2: .* path"):
         list(Report(written(tmp_path / "r.jsonl", [record])).records())
 
 
 def test_a_standing_finding_needs_the_verdict_it_had(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="verdict"):
+    with pytest.raises(UsageError, match=r"line 2: .* was:"):
         list(Report(written(tmp_path / "r.jsonl", [{**STANDING, "was": "gone"}])).records())
 
 

@@ -58,19 +58,19 @@ def document(*rows: object, **others: object) -> str:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ([], "a row is no object"),
-        ({**ROW, "more": "x"}, "no key 'more'"),
-        ({key: value for key, value in ROW.items() if key != "until"}, "'until' is missing"),
-        ({**ROW, "until": 5}, "'until' is missing, or no text"),
-        ({**ROW, "until": "2027-01-31"}, "'until' is no time"),
-        ({**ROW, "since": "2027-01-31T00:00:00+01:00"}, "'since' is no time"),
-        ({**ROW, "sha256": "AB" * 32}, "no SHA-256"),
-        ({**ROW, "list": "../x"}, "no list"),
-        ({**ROW, "entry": ""}, "no entry"),
-        ({**ROW, "entry": "n-1\x1b[1m"}, "no entry"),
-        ({**ROW, "reason": "a\nb"}, "'reason' is not one printable line"),
-        ({**ROW, "reason": " "}, "'reason' is not one printable line"),
-        ({**ROW, "by": "x" * 200}, "'by' is not one printable line"),
+        ([], "Expected object"),
+        ({**ROW, "more": "x"}, "unknown field more"),
+        ({key: value for key, value in ROW.items() if key != "until"}, "missing required field until"),
+        ({**ROW, "until": 5}, "until: Expected str"),
+        ({**ROW, "until": "2027-01-31"}, "until: this is not a time"),
+        ({**ROW, "since": "2027-01-31T00:00:00+01:00"}, "since: this is not a time"),
+        ({**ROW, "sha256": "AB" * 32}, "sha256: "),
+        ({**ROW, "list": "../x"}, "list: "),
+        ({**ROW, "entry": ""}, "entry: "),
+        ({**ROW, "entry": "n-1\x1b[1m"}, "entry: "),
+        ({**ROW, "reason": "a\nb"}, "reason: this is not one printable line"),
+        ({**ROW, "reason": " "}, "reason: this is not one printable line"),
+        ({**ROW, "by": "x" * 200}, "by: this is not one printable line"),
         (ROW, "accepted twice"),
     ],
 )
@@ -155,4 +155,4 @@ def test_lines_are_right_however_it_is_laid_out(
     file.write_bytes(f"{before}{bad}]}}".encode())
     with pytest.raises(UsageError) as told:
         read_baseline(file)
-    assert f"line {before.count(chr(10)) + 1}: key 'by'" in str(told.value)
+    assert f"line {before.count(chr(10)) + 1}: by: " in str(told.value)

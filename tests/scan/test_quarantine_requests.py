@@ -16,6 +16,7 @@ from hashscan.errors import UsageError
 from hashscan.model import Weak
 from hashscan.scan.quarantine_requests import QuarantineRequests
 from hashscan.settings.matching import BreakerLimits
+from tests.reports import documents
 
 MATCH = {"list": "l", "entry": "e", "algorithm": "md5", "distance": 0, "threshold": 0, "category": "A1"}
 FINDING: dict[str, Any] = {
@@ -29,10 +30,10 @@ OBJECT: dict[str, Any] = {
     "version": "v", "size": 1, "matches": [MATCH],
 }  # fmt: skip
 SWEEP: dict[str, Any] = {
-    "type": "sweep", "schema": 1, "uuid": "u", "targets": [{"path": "/none"}],
-    "lists": [{"name": "l", "state": "fresh", "version": 3, "key_ids": ["k"]}],
+    **documents.SWEEP, "targets": [{"path": "/none"}],
+    "lists": [{"name": "l", "state": "fresh", "version": 3, "entries": 9, "key_ids": ["k"]}],
 }  # fmt: skip
-REPORT = [SWEEP, FINDING, OBJECT, {"type": "summary", "schema": 1}]
+REPORT = [SWEEP, FINDING, OBJECT, documents.summary([FINDING, OBJECT])]
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
+from hashscan.schema import decode_json, encode_json, validated
 from hashscan.timefmt import UTC_FORMAT, format_utc
 
 MANIFEST_NAME = "manifest.json"
@@ -23,8 +25,7 @@ PARTS_MAX = 1000
 """Largest number of parts, base and increments together; each part costs a subscriber some files."""
 
 LIST_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_TARGET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
-_CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_TARGET_NAME = "[a-z0-9][a-z0-9._-]{0,127}"
 _NUMBER_MAX = 2**53 - 1
 """The largest integer that every JSON reader represents exactly."""
 _UPGRADE = "upgrade hashscan to read it"
@@ -34,15 +35,18 @@ class ManifestError(Exception):
     """The manifest can't be used; the message says what is wrong and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+_Number = Annotated[int, Meta(ge=1, le=_NUMBER_MAX)]
+_Rows = Annotated[int, Meta(ge=1, le=ROWS_MAX)]
+_TargetName = Annotated[str, Meta(pattern=rf"\A{_TARGET_NAME}\Z")]
+
+
+class Shard(Struct, frozen=True, forbid_unknown_fields=True):
     """Some rows of one algorithm's columns, and the targets that contain them."""
 
-    entries: int
-    """Number of rows, at least one."""
-    ids: str
-    category: str
-    value: str
+    entries: _Rows
+    ids: _TargetName
+    category: _TargetName
+    value: _TargetName
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -138,41 +142,49 @@ class Manifest:
         return rows
 
 
+class _Columns(Struct, forbid_unknown_fields=True):
+    id_size: Annotated[int, Meta(ge=1, le=ENTRY_ID_MAX)]
+    shards: Annotated[tuple[Shard, ...], Meta(min_length=1)]
+
+
+class _Withdrawn(Struct, forbid_unknown_fields=True):
+    rows: _Rows
+    file: _TargetName
+
+
+class _Part(Struct, forbid_unknown_fields=True):
+    version: _Number
+    algorithms: dict[str, _Columns]
+    withdrawn: dict[str, _Withdrawn]
+
+
+class _Document(Struct, forbid_unknown_fields=True):
+    """The manifest's JSON.
+
+    Unknown keys are refused: a key that this program doesn't know may change the meaning of the list.
+    """
+
+    schema: int
+    list: Annotated[str, Meta(pattern=rf"\A{LIST_NAME.pattern}\Z")]
+    version: _Number
+    created: Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")]
+    categories: Annotated[tuple[str, ...], Meta(min_length=1)]
+    parts: Annotated[tuple[_Part, ...], Meta(min_length=1, max_length=PARTS_MAX)]
+
+
 def to_bytes(manifest: Manifest) -> bytes:
     """Return the manifest as JSON."""
-    document = {
-        "schema": SCHEMA,
-        "list": manifest.name,
-        "version": manifest.version,
-        "created": format_utc(manifest.created),
-        "categories": list(manifest.categories),
-        "parts": [
-            {
-                "version": part.version,
-                "algorithms": {
-                    columns.algorithm: {
-                        "id_size": columns.id_size,
-                        "shards": [
-                            {
-                                "entries": shard.entries,
-                                "ids": shard.ids,
-                                "category": shard.category,
-                                "value": shard.value,
-                            }
-                            for shard in columns.shards
-                        ],
-                    }
-                    for columns in part.columns
-                },
-                "withdrawn": {
-                    withdrawal.algorithm: {"rows": withdrawal.rows, "file": withdrawal.file}
-                    for withdrawal in part.withdrawn
-                },
-            }
-            for part in manifest.parts
-        ],
-    }
-    return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
+    parts = tuple(
+        _Part(
+            part.version,
+            {columns.algorithm: _Columns(columns.id_size, columns.shards) for columns in part.columns},
+            {gone.algorithm: _Withdrawn(gone.rows, gone.file) for gone in part.withdrawn},
+        )
+        for part in manifest.parts
+    )
+    created = format_utc(manifest.created)
+    document = _Document(SCHEMA, manifest.name, manifest.version, created, manifest.categories, parts)
+    return encode_json(document) + b"\n"
 
 
 def from_bytes(data: bytes) -> Manifest:
@@ -181,18 +193,34 @@ def from_bytes(data: bytes) -> Manifest:
     Raises:
         ManifestError: the data is not a valid manifest, or has a later schema.
     """
-    document = _object(_parsed(data), "the manifest")
-    schema = _integer(document, "schema")
-    if schema != SCHEMA:
-        raise ManifestError(f"the manifest has schema {schema}, this program reads {SCHEMA}: {_UPGRADE}")
-    _only(document, {"schema", "list", "version", "created", "categories", "parts"}, "the manifest")
-    manifest = Manifest(
-        name=_text(document, "list", LIST_NAME),
-        version=_integer(document, "version"),
-        created=_time(document),
-        categories=_categories(document["categories"]),
-        parts=tuple(_part(part) for part in _list(document, "parts", PARTS_MAX)),
+    if len(data) > MANIFEST_MAX:
+        raise ManifestError(f"the manifest has {len(data)} bytes, more than {MANIFEST_MAX}")
+    try:
+        parsed = decode_json(data, unique_keys=True)
+        schema = parsed.get("schema") if isinstance(parsed, dict) else None
+        if type(schema) is int and schema > SCHEMA:
+            raise ManifestError(f"the manifest has schema {schema}, this program reads {SCHEMA}: {_UPGRADE}")
+        document = validated(parsed, _Document)
+        created = datetime.strptime(document.created, UTC_FORMAT).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ManifestError(
+            f"the manifest is not valid: {error}; if a later version made it, {_UPGRADE}"
+        ) from error
+    categories = document.categories
+    used = {name for part in document.parts for name in (*part.algorithms, *part.withdrawn)}
+    if not used <= ALGORITHMS.keys() or not set(categories) <= set(CATEGORIES):
+        raise ManifestError(f"the list uses algorithms or categories that are not known here: {_UPGRADE}")
+    if len(set(categories)) != len(categories):
+        raise ManifestError("the manifest's 'categories' names one twice")
+    parts = tuple(
+        Part(
+            part.version,
+            tuple(PartColumns(name, c.id_size, c.shards) for name, c in sorted(part.algorithms.items())),
+            tuple(Withdrawal(name, w.rows, w.file) for name, w in sorted(part.withdrawn.items())),
+        )
+        for part in document.parts
     )
+    manifest = Manifest(document.list, document.version, created, categories, parts)
     _check_parts(manifest)
     return manifest
 
@@ -207,6 +235,10 @@ def _check_parts(manifest: Manifest) -> None:
         raise ManifestError("the manifest names a target twice")
     before, withdrawn = Counter[str](), Counter[str]()
     for part in manifest.parts:
+        for columns in part.columns:
+            full = columns.shards[0].entries
+            if columns.shards[-1].entries > full or any(s.entries != full for s in columns.shards[:-1]):
+                raise ManifestError(f"the manifest's shards of {columns.algorithm} are not of equal length")
         for withdrawal in part.withdrawn:
             withdrawn[withdrawal.algorithm] += withdrawal.rows
             if withdrawn[withdrawal.algorithm] > before[withdrawal.algorithm]:
@@ -214,126 +246,3 @@ def _check_parts(manifest: Manifest) -> None:
         before.update({columns.algorithm: columns.entries for columns in part.columns})
     if any(rows > ROWS_MAX for rows in before.values()):
         raise ManifestError(f"the manifest has more than {ROWS_MAX} rows of an algorithm")
-
-
-def _part(value: Any) -> Part:
-    document = _object(value, "a part of the manifest")
-    _only(document, {"version", "algorithms", "withdrawn"}, "a part of the manifest")
-    algorithms = _by_algorithm(document, "algorithms")
-    withdrawn = _by_algorithm(document, "withdrawn")
-    return Part(
-        _integer(document, "version"),
-        tuple(_part_columns(name, algorithms[name]) for name in sorted(algorithms)),
-        tuple(_withdrawal(name, withdrawn[name]) for name in sorted(withdrawn)),
-    )
-
-
-def _part_columns(algorithm: str, value: Any) -> PartColumns:
-    document = _object(value, f"the manifest's {algorithm!r}")
-    _only(document, {"id_size", "shards"}, f"the manifest's {algorithm!r}")
-    shards = tuple(_shard(shard) for shard in _list(document, "shards", _NUMBER_MAX))
-    if len({shard.entries for shard in shards[:-1]}) > 1 or shards[-1].entries > shards[0].entries:
-        raise ManifestError(f"the manifest's shards of {algorithm} are not of equal length")
-    return PartColumns(algorithm, _integer(document, "id_size", ENTRY_ID_MAX), shards)
-
-
-def _shard(value: Any) -> Shard:
-    document = _object(value, "a shard of the manifest")
-    _only(document, {"entries", "ids", "category", "value"}, "a shard of the manifest")
-    return Shard(
-        _integer(document, "entries", ROWS_MAX),
-        _text(document, "ids", _TARGET_NAME),
-        _text(document, "category", _TARGET_NAME),
-        _text(document, "value", _TARGET_NAME),
-    )
-
-
-def _withdrawal(algorithm: str, value: Any) -> Withdrawal:
-    document = _object(value, "a withdrawal of the manifest")
-    _only(document, {"rows", "file"}, "a withdrawal of the manifest")
-    return Withdrawal(algorithm, _integer(document, "rows", ROWS_MAX), _text(document, "file", _TARGET_NAME))
-
-
-def _by_algorithm(document: dict[str, Any], key: str) -> dict[str, Any]:
-    value = _object(document[key], f"the manifest's {key!r}")
-    if not value.keys() <= ALGORITHMS.keys():
-        raise ManifestError(f"the list uses an algorithm that this program doesn't know: {_UPGRADE}")
-    return value
-
-
-def _parsed(data: bytes) -> Any:
-    if len(data) > MANIFEST_MAX:
-        raise ManifestError(f"the manifest has {len(data)} bytes, more than {MANIFEST_MAX}")
-    try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise ManifestError(f"the manifest is not the JSON it should be: {error}") from error
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a key is repeated")
-    return document
-
-
-def _no_constant(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
-
-
-def _object(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ManifestError(f"{what} is not a JSON object")
-    return value
-
-
-def _list(document: dict[str, Any], key: str, longest: int) -> list[Any]:
-    value = document[key]
-    if not isinstance(value, list) or not 1 <= len(value) <= longest:
-        raise ManifestError(f"the manifest's {key!r} is not a list of 1 to {longest}")
-    return value
-
-
-def _only(document: dict[str, Any], keys: set[str], what: str) -> None:
-    """Check that a JSON object has exactly these keys.
-
-    Unknown keys are refused too: a key that this program doesn't know may change the meaning of the list.
-    """
-    if document.keys() != keys:
-        missing, unknown = sorted(keys - document.keys()), sorted(document.keys() - keys)
-        raise ManifestError(
-            f"{what} lacks the keys {missing}"
-            if missing
-            else f"{what} has {len(unknown)} unknown keys: {_UPGRADE}"
-        )
-
-
-def _integer(document: dict[str, Any], key: str, largest: int = _NUMBER_MAX) -> int:
-    value = document.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
-        raise ManifestError(f"the manifest's {key!r} is not a whole number from 1 to {largest}")
-    return value
-
-
-def _text(document: dict[str, Any], key: str, pattern: re.Pattern[str]) -> str:
-    value = document.get(key)
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ManifestError(f"the manifest's {key!r} is not of the form {pattern.pattern}")
-    return value
-
-
-def _time(document: dict[str, Any]) -> datetime:
-    try:
-        return datetime.strptime(_text(document, "created", _CREATED), UTC_FORMAT).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise ManifestError("the manifest's 'created' is no time") from error
-
-
-def _categories(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(category, str) for category in value):
-        raise ManifestError("the manifest's 'categories' is not a list of names")
-    if not value or len(set(value)) != len(value):
-        raise ManifestError("the manifest's 'categories' is empty or names one twice")
-    if not set(value) <= set(CATEGORIES):
-        raise ManifestError(f"the list uses categories that this program doesn't know: {_UPGRADE}")
-    return tuple(value)

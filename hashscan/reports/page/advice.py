@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TrustState, Verdict
 from hashscan.reports.page.frame import number
-from hashscan.reports.page.rows import int_or_none, table, text
 from hashscan.reports.records import Record
 
 _NAMED = 5
@@ -65,7 +64,7 @@ def headline(summary: Record | None, counts: Mapping[str, int | None], standing:
 
 def exit_words(summary: Record | None) -> str:
     """Return the exit code and its meaning."""
-    code = None if summary is None else int_or_none(summary, "exit_code")
+    code = None if summary is None else summary.get("exit_code")
     if code is None:
         return "none: it was killed"
     return f"{code}: {EXIT_MEANINGS[code]}" if code in EXIT_MEANINGS else str(code)
@@ -73,8 +72,7 @@ def exit_words(summary: Record | None) -> str:
 
 def shortcomings(summary: Record | None) -> list[str]:
     """Return messages that say why a scan is incomplete."""
-    found = () if summary is None else summary.get("incomplete")
-    return [str(words) for words in found] if isinstance(found, list | tuple) else []
+    return [] if summary is None else list(summary.get("incomplete", ()))
 
 
 def steps(
@@ -92,7 +90,7 @@ def steps(
     return [
         *_of_findings(end, counts, standing),
         *_of_quarantine(end),
-        *_of_breaker(table(end, "breaker")),
+        *_of_breaker(end.get("breaker", {})),
         *_of_lists(scan),
         *_of_the_rest(summary, counts),
     ]
@@ -100,7 +98,7 @@ def steps(
 
 def _of_findings(end: Record, counts: Mapping[str, int | None], standing: int) -> Iterator[Step]:
     if found := counts[Verdict.MATCH]:
-        moved = int_or_none(table(end, "quarantine"), "moved") or 0
+        moved = end.get("quarantine", {}).get("moved") or 0
         if end.get("only_test_entries"):
             yield Step(
                 f"Nothing real could be found: {_files(found)} matched test entries",
@@ -141,8 +139,7 @@ def _of_findings(end: Record, counts: Mapping[str, int | None], standing: int) -
 
 
 def _of_quarantine(end: Record) -> Iterator[Step]:
-    withdrawn = end.get("withdrawn")
-    if isinstance(withdrawn, list) and withdrawn:
+    if withdrawn := end.get("withdrawn"):
         yield Step(
             f"Restore {_files(len(withdrawn))} that no entry matches any more",
             "Their entries were withdrawn from the lists since they were moved into quarantine.",
@@ -151,12 +148,10 @@ def _of_quarantine(end: Record) -> Iterator[Step]:
 
 
 def _of_breaker(breaker: Record) -> Iterator[Step]:
-    entries = int_or_none(breaker, "entries")
+    entries = breaker.get("entries")
     if not entries:
         return
-    first = breaker.get("first")
-    named = [entry for entry in first if isinstance(entry, dict)] if isinstance(first, list) else []
-    names = ", ".join(f"{text(e, 'entry')} of list {text(e, 'list')}" for e in named[:_NAMED])
+    names = ", ".join(f"{e['entry']} of list {e['list']}" for e in breaker.get("first", ())[:_NAMED])
     more = f" and {entries - _NAMED} more" if entries > _NAMED else ""
     yield Step(
         f"Ask the list's owner about {'an entry' if entries == 1 else f'{number(entries)} entries'}",
@@ -167,12 +162,12 @@ def _of_breaker(breaker: Record) -> Iterator[Step]:
 
 
 def _of_lists(scan: Record) -> Iterator[Step]:
-    for info in lists_of(scan):
-        state, name = text(info, "state"), text(info, "name")
+    for info in scan.get("lists", ()):
+        state, name = info["state"], info["name"]
         if state not in {TrustState.FRESH, TrustState.LOCAL}:
             yield Step(
                 f"Pull list {name}, which is {state}",
-                text(info, "problem") or "Known material that was added since is not found.",
+                info.get("problem", "") or "Known material that was added since is not found.",
                 (f"hashscan lists pull {name}",),
             )
 
@@ -196,12 +191,6 @@ def _of_the_rest(summary: Record | None, counts: Mapping[str, int | None]) -> It
             f"Note that {_files(undecoded)} could not be decoded completely",
             "Their exact digests were compared, and the part of a picture that could be decoded.",
         )
-
-
-def lists_of(scan: Record) -> list[Record]:
-    """Return the hash lists in a report."""
-    found = scan.get("lists")
-    return [info for info in found if isinstance(info, dict)] if isinstance(found, list) else []
 
 
 def _files(count: int) -> str:

@@ -6,15 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hashscan.reports.page.advice import exit_words, headline, lists_of, shortcomings, steps
+from hashscan.reports.page.advice import exit_words, headline, shortcomings, steps
 from hashscan.reports.page.frame import Page, duration, format_bytes, number
-from hashscan.reports.page.rows import KINDS, KeptRows, int_or_none, path_of, row_of, table, text
+from hashscan.reports.page.rows import KINDS, KeptRows, row_of
 from hashscan.reports.page.tally import Tally, verdicts_of
-from hashscan.reports.records import Record
+from hashscan.reports.records import Record, path_text
 from hashscan.reports.report import Report, ReportFormat
 from hashscan.timefmt import readable_time
 
@@ -90,14 +89,14 @@ def _summary(scan: Record, summary: Record | None, tally: Tally) -> dict[str, An
     counts = verdicts_of(summary, tally)
     standing = tally.further["standing"]
     line = headline(summary, counts, standing)
-    host = text(scan, "host")
-    shard = table(scan, "shard")
-    targets = [path_of(target) for target in scan.get("targets") or () if isinstance(target, dict)]
+    host = scan["host"]
+    shard = scan.get("shard")
+    targets = [path_text(target) for target in scan["targets"]]
     return {
-        "title": _title(host, text(scan, "started")),
+        "title": _title(host, scan["started"]),
         "headline": line,
         "host": host,
-        "shard": f"shard {shard.get('index')} of {shard.get('count')}" if shard else "",
+        "shard": f"shard {shard['index']} of {shard['count']}" if shard else "",
         "killed": summary is None,
         "shortcomings": shortcomings(summary),
         "only_test": bool(end.get("only_test_entries")),
@@ -118,14 +117,13 @@ def _title(host: str, started: str) -> str:
 def _facts(
     scan: Record, end: Record, summary: Record | None, counts: Mapping[str, int | None]
 ) -> list[tuple[str, str]]:
-    files = int_or_none(end, "files")
+    files = end.get("files")
     seconds = end.get("seconds")
-    read = int_or_none(end, "bytes")
-    unchanged = int_or_none(end, "unchanged")
-    ctime = end.get("ctime")
-    doubts = ctime if isinstance(ctime, dict) else {}
-    again = sum(int_or_none(doubts, name) or 0 for name in ("filesystem", "writer"))
-    unproven = sum(int_or_none(doubts, name) or 0 for name in ("unproven", "on_trust"))
+    read = end.get("bytes")
+    unchanged = end.get("unchanged")
+    doubts = end.get("ctime", {})
+    again = sum(doubts.get(name, 0) for name in ("filesystem", "writer"))
+    unproven = sum(doubts.get(name, 0) for name in ("unproven", "on_trust"))
     known = [count for count in counts.values() if count is not None]
     facts = [
         ("Files", f"at least {number(sum(known))}" if files is None else number(files)),
@@ -133,9 +131,9 @@ def _facts(
         ("Unchanged, so not read again", number(unchanged) if unchanged else ""),
         ("Read again by the next scan, whatever their ctime", number(again) if again else ""),
         ("Unchanged only by an unproven ctime", number(unproven) if unproven else ""),
-        ("Began", readable_time(text(scan, "started"))),
-        ("Ended", readable_time(text(end, "ended"))),
-        ("Took", duration(seconds) if isinstance(seconds, int | float) else ""),
+        ("Began", readable_time(scan["started"])),
+        ("Ended", readable_time(end.get("ended", ""))),
+        ("Took", "" if seconds is None else duration(seconds)),
         ("Exit code", exit_words(summary)),
     ]
     return [fact for fact in facts if fact[1]]
@@ -143,58 +141,51 @@ def _facts(
 
 def _conditions(scan: Record, summary: Record | None) -> dict[str, Any]:
     """Return the lists, exceptions and settings of the scan."""
-    excepted = scan.get("excepted")
-    excepted = [entry for entry in excepted if isinstance(entry, dict)] if isinstance(excepted, list) else []
     keys = ("entry", "list", "category", "until", "by", "reason")
     return {
         "lists": [
             {
-                "name": text(info, "name"),
-                "state": text(info, "state"),
-                "problem": text(info, "problem"),
-                "version": int_or_none(info, "version") or 0,
-                "entries": int_or_none(info, "entries") or 0,
-                "expires": readable_time(text(info, "expires")),
-                "categories": _joined(info.get("categories")),
+                "name": info["name"],
+                "state": info["state"],
+                "problem": info.get("problem", ""),
+                "version": info["version"],
+                "entries": info["entries"],
+                "expires": readable_time(info.get("expires", "")),
+                "categories": ", ".join(info.get("categories", ())),
             }
-            for info in lists_of(scan)
+            for info in scan["lists"]
         ],
-        "excepted": [{key: text(entry, key) for key in keys} for entry in islice(excepted, _EXCEPTED)],
+        "excepted": [{key: entry[key] for key in keys} for entry in scan["excepted"][:_EXCEPTED]],
         "settings": _settings(scan, summary or {}),
-        "version": text(scan, "version"),
+        "version": scan["version"],
     }
 
 
 def _settings(scan: Record, end: Record) -> list[tuple[str, str]]:
-    sandbox = table(end, "sandbox") or table(scan, "sandbox")
-    level = text(sandbox, "level")
-    thresholds = table(scan, "thresholds")
-    breaker = table(scan, "breaker")
-    owners, files = int_or_none(breaker, "owners"), int_or_none(breaker, "files")
-    passed = table(end, "passed")
+    sandbox = end.get("sandbox") or scan["sandbox"]
+    level = sandbox.get("level", "")
+    thresholds = scan.get("thresholds", {})
+    owners, files = scan["breaker"]["owners"], scan["breaker"]["files"]
+    passed = end.get("passed", {})
     settings = [
-        ("Sandbox", f"{level} ({text(sandbox, 'mode')})" if level else text(sandbox, "mode")),
-        ("Algorithms", _joined(scan.get("algorithms"))),
+        ("Sandbox", f"{level} ({sandbox['mode']})" if level else sandbox["mode"]),
+        ("Algorithms", ", ".join(scan.get("algorithms", ()))),
         ("Thresholds in bits", ", ".join(f"{name} {bits}" for name, bits in sorted(thresholds.items()))),
-        ("Pictures also compared", _joined(scan.get("variants"))),
-        ("Exit code tells of", _FAILS_ON.get(text(scan, "fail_on"), text(scan, "fail_on"))),
+        ("Pictures also compared", ", ".join(scan.get("variants", ()))),
+        ("Exit code tells of", _FAILS_ON.get(scan["fail_on"], scan["fail_on"])),
         ("Undecoded pictures make it incomplete", "yes" if scan.get("strict") else ""),
         (
             "Held if one entry hits more than",
-            f"{number(owners)} owners or {number(files)} files" if owners and files else "",
+            f"{number(owners)} owners or {number(files)} files",
         ),
         ("Passed by", ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in passed.items() if n)),
         (
             "Files not read, only matched",
             "all, as earlier scans have read them" if scan.get("known") else "",
         ),
-        ("Scan", text(scan, "uuid")),
+        ("Scan", scan["uuid"]),
     ]
     return [setting for setting in settings if setting[1]]
-
-
-def _joined(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else ""
 
 
 def _table(rows: KeptRows, tally: Tally) -> dict[str, Any]:

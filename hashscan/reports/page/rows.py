@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from itertools import chain, islice
 from types import TracebackType
-from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.model import Verdict
 from hashscan.reports.common import deciding_match
 from hashscan.reports.page.frame import format_bytes, number
-from hashscan.reports.records import Record
+from hashscan.reports.records import Record, path_text
 
 KINDS = {
     "match": "match",
@@ -78,98 +74,66 @@ def row_of(record: Record, customer: str, url_of: Callable[[Record], str]) -> Ro
         customer: the customer who must act.
         url_of: returns the public URL of a record, or an empty text.
     """
-    kind = text(record, "verdict") if record["type"] == "finding" else record["type"]
+    kind = record.get("verdict", "") if record["type"] == "finding" else record["type"]
     if kind not in KINDS:
         return None
     closest = deciding_match(record)
     url = url_of(record)
-    mtime = int_or_none(record, "mtime_ns")
+    mtime = record.get("mtime_ns")
     return Row(
         kind=kind,
-        name=_name(record),
+        name=path_text(record),
         customer=customer,
-        category=text(closest, "category"),
-        list_name=text(closest, "list"),
-        entry=text(closest, "entry"),
+        category=closest.get("category", ""),
+        list_name=closest.get("list", ""),
+        entry=closest.get("entry", ""),
         why=_why(record, closest),
         changed=None if mtime is None else mtime // _NS,
-        uid=int_or_none(record, "uid"),
+        uid=record.get("uid"),
         details=tuple(pair for pair in (*_details(record, closest), ("Address", url)) if pair[1]),
     )
 
 
-def text(fields: Record, key: str) -> str:
-    """Return a text of a record; empty if it has none."""
-    value = fields.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def int_or_none(fields: Record, key: str) -> int | None:
-    """Return an integer of a record; None if it has none."""
-    value = fields.get(key)
-    return value if type(value) is int else None
-
-
-def table(fields: Record, key: str) -> dict[str, Any]:
-    """Return an object of a record; empty if it has none."""
-    value = fields.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def path_of(fields: Record) -> str:
-    """Return the path of a record in the form that a row has."""
-    encoded = text(fields, "path_b64")
-    try:
-        raw = base64.b64decode(encoded, validate=True) if encoded else None
-    except (binascii.Error, ValueError):
-        raw = None
-    return text(fields, "path") if raw is None else os.fsdecode(raw)
-
-
-def _name(record: Record) -> str:
-    return path_of(record) or text(record, "digest")
-
-
 def distance_text(match: Record) -> str:
     """Return the distance of a match as text."""
-    algorithm, distance = text(match, "algorithm"), int_or_none(match, "distance")
+    algorithm, distance = match.get("algorithm", ""), match.get("distance")
     if not algorithm:
         return ""
-    threshold = int_or_none(match, "threshold") or 0
+    threshold = match.get("threshold") or 0
     words = f"{algorithm} equal" if threshold == 0 else f"{algorithm} {distance} of {threshold} bits"
-    variant = text(match, "variant")
+    variant = match.get("variant", "")
     return words if variant in {"", "as stored"} else f"{words}, {variant}"
 
 
 def _why(record: Record, closest: Record) -> str:
     if closest:
         return distance_text(closest)
-    return text(record, "reason") or text(record, "because")
+    return str(record.get("reason", "") or record.get("because", ""))
 
 
 def _details(record: Record, closest: Record) -> Iterator[tuple[str, str]]:
-    yield "Because", text(record, "because")
+    yield "Because", record.get("because", "")
     others = [match for match in record.get("matches", ()) if match is not closest]
     for match in others[:_TOLD_MATCHES]:
         yield "Also", _match_words(match)
     if len(others) > _TOLD_MATCHES:
         yield "Also", f"{len(others) - _TOLD_MATCHES} more matches, named in the record"
-    yield "To do", _TO_DO.get(text(record, "action"), text(record, "action"))
-    yield "Quarantine", " ".join(_quarantine(table(record, "quarantine")))
+    action: str = record.get("action", "")
+    yield "To do", _TO_DO.get(action, action)
+    yield "Quarantine", " ".join(_quarantine(record.get("quarantine", {})))
     if record["type"] == "standing":
-        yield "Was", text(record, "was")
+        yield "Was", record.get("was", "")
     for key, label in _SIMPLE:
-        yield label, text(record, key)
-    size = int_or_none(record, "size")
+        yield label, record.get(key, "")
+    size = record.get("size")
     yield "Size", "" if size is None else f"{format_bytes(size)} ({number(size)} bytes)"
-    picture = table(record, "picture")
+    picture = record.get("picture", {})
     if picture:
-        width, height = picture.get("width"), picture.get("height")
-        yield "Picture", f"{text(picture, 'format')}, {width} by {height} pixels"
-    links = int_or_none(record, "links") or 1
+        yield "Picture", f"{picture['format']}, {picture['width']} by {picture['height']} pixels"
+    links = record.get("links") or 1
     if links > 1:
         yield "Links", f"has {links} names, of which this is one"
-    for algorithm, digest in table(record, "digests").items():
+    for algorithm, digest in record.get("digests", {}).items():
         yield algorithm, str(digest)
 
 
@@ -182,26 +146,23 @@ _TO_DO = {
 
 
 def _match_words(match: Record) -> str:
-    words = (
-        f"{distance_text(match)}: entry {text(match, 'entry')} ({text(match, 'category')}) "
-        f"of list {text(match, 'list')}"
-    )
-    excepted = table(match, "excepted")
+    words = f"{distance_text(match)}: entry {match['entry']} ({match['category']}) of list {match['list']}"
+    excepted = match.get("excepted", {})
     if excepted:
-        words += f"; excepted until {text(excepted, 'until')}: {text(excepted, 'reason')}"
-    return "; ".join(filter(None, (words, text(match, "doubt"), text(match, "withheld"))))
+        words += f"; excepted until {excepted['until']}: {excepted['reason']}"
+    return "; ".join(filter(None, (words, match.get("doubt", ""), match.get("withheld", ""))))
 
 
 def _quarantine(said: Record) -> Iterator[str]:
     if not said:
         return
-    outcome = text(said, "outcome")
+    outcome = said.get("outcome", "")
     yield "moved" if outcome == "done" else f"not moved: {outcome}"
-    if place := path_of(table(said, "place")):
+    if place := path_text(said["place"]) if "place" in said else "":
         yield f"to {place}"
-    if item := text(said, "item"):
+    if item := said.get("item", ""):
         yield f"as item {item}"
-    if detail := text(said, "detail"):
+    if detail := said.get("detail", ""):
         yield f"({detail})"
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hashscan.model import Verdict
-from hashscan.reports.page.rows import Row, int_or_none, table
+from hashscan.reports.page.rows import Row
 from hashscan.reports.records import FINDINGS, Record
 
 _DISTINCT = 100_000
@@ -147,12 +146,11 @@ def _bars(counts: list[tuple[str, int]], *, toned: bool = False) -> tuple[Bar, .
     )
 
 
-def verdicts_of(summary: Mapping[str, object] | None, tally: Tally) -> dict[str, int | None]:
+def verdicts_of(summary: Record | None, tally: Tally) -> dict[str, int | None]:
     """Return the number of files by verdict; without a summary the number of clean files is not known."""
     if summary is None:
         return {
             verdict.value: None if verdict is Verdict.CLEAN else tally.verdicts[verdict]
             for verdict in Verdict
         }
-    counts: Record = table(summary, "verdicts")
-    return {verdict.value: int_or_none(counts, verdict) or 0 for verdict in Verdict}
+    return {verdict.value: summary["verdicts"].get(verdict, 0) for verdict in Verdict}

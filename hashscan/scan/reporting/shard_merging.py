@@ -18,11 +18,12 @@ from typing import Any
 from hashscan import __version__
 from hashscan.errors import UsageError
 from hashscan.model import ListInfo, TrustState
-from hashscan.reports.records import SCHEMA, Record, summary_record
+from hashscan.reports.records import Record, summary_record
 from hashscan.reports.report_file import ReportFile
+from hashscan.reports.schema import SANDBOX_LEVELS, SANDBOX_MODES, SCHEMA
 from hashscan.reports.summary import Summary, exit_code_of
 from hashscan.scan.reporting.deferred_findings import DeferredFindings
-from hashscan.scan.reporting.shard_report import SANDBOX_LEVELS, SANDBOX_MODES, ShardReport, open_report
+from hashscan.scan.reporting.shard_report import ShardReport, open_report
 
 SAME_FIELDS: Mapping[str, str] = {
     "targets": "scanned other targets than the second",

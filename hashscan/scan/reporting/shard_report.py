@@ -6,25 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from hashscan.errors import UsageError
-from hashscan.lists.storage.manifest import LIST_NAME
-from hashscan.model import ALGORITHMS, FolderReason, ListInfo, Reason, Shard, TrustState, Verdict
-from hashscan.reports.record_validation import InvalidValueError, array, flag, moment, number, table, text
+from hashscan.model import ALGORITHMS, FolderReason, ListInfo, Reason, Shard, Verdict
 from hashscan.reports.records import FINDINGS, Record
 from hashscan.reports.report import read_report
+from hashscan.reports.schema import NO_FINDING, ScanRecord
 from hashscan.reports.summary import Summary
+from hashscan.schema import validated
 from hashscan.settings.matching import BreakerLimits
+from hashscan.timefmt import parse_utc
 
-SANDBOX_MODES = ("off", "auto", "required")
-SANDBOX_LEVELS = ("off", "partial", "full")
-"""The levels, the weakest first; so are the modes above."""
-
-_SHARDS_MAX = 999_999
-"""The largest number that `--shard` accepts."""
-_FAIL_ON = ("match", "review", "never")
-_EXCEPTED = ("list", "entry", "algorithm", "category", "reason", "until", "by", "since")
+_SHOWN = 60
+"""The number of characters of a value that an error shows."""
+_OF_THIS_SCAN = frozenset({"finding", *NO_FINDING})
+_WITHOUT_FILE = frozenset({"standing", "silent-change"})
+"""Types of records about findings of earlier scans, and about files that have a record of their own."""
 
 
 @dataclass(slots=True)
@@ -47,31 +44,27 @@ class ShardReport:
     def lists(self) -> list[ListInfo]:
         """The hash lists in the state in which this shard found them."""
         return [
-            ListInfo(
-                text(info["name"]),
-                TrustState(text(info["state"])),
-                number(info["version"]),
-                number(info["entries"]),
-                fingerprint=text(info.get("fingerprint", "")),
-            )
-            for info in map(table, array(self.scan["lists"]))
+            ListInfo(info.name, info.state, info.version, info.entries, fingerprint=info.fingerprint)
+            for info in validated(self.scan, ScanRecord).lists
         ]
 
     @property
     def started(self) -> datetime:
         """The start time of this shard's scan."""
-        return moment(self.scan["started"])
+        return parse_utc(self.scan["started"])
 
     @property
     def breaker(self) -> BreakerLimits:
         """The limits of how many files one entry may match in the whole scan."""
-        limits = table(self.scan["breaker"])
-        return BreakerLimits(number(limits["owners"]), number(limits["files"]))
+        limits = self.scan["breaker"]
+        return BreakerLimits(limits["owners"], limits["files"])
 
     @property
     def ended(self) -> datetime | None:
         """The end time of this shard's scan, if it is known."""
-        return None if self.summary is None or "ended" not in self.summary else moment(self.summary["ended"])
+        return (
+            None if self.summary is None or "ended" not in self.summary else parse_utc(self.summary["ended"])
+        )
 
     def records(self) -> Iterator[Record]:
         """Yield the records between the first one and the summary, which is stored in `summary`.
@@ -90,13 +83,13 @@ class ShardReport:
                 )
             try:
                 if record["type"] == "summary":
-                    _check_summary(record)
+                    Summary().add_fields(record)
                     self.summary = record
                 else:
                     _count(self.counted, record)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except ValueError as error:
                 raise UsageError(
-                    f"{self.path} has a record that this hashscan doesn't understand: {_words(error)}",
+                    f"{self.path} has a record that this hashscan doesn't understand: {error}",
                     advice="Join reports with the newest version that wrote one of them.",
                 ) from error
             if self.summary is None:
@@ -128,98 +121,29 @@ def open_report(path: Path) -> ShardReport:
         OutputError: it can't be read.
     """
     scan = next(read_report(path))
-    try:
-        shard = table(scan.get("shard", {"index": 1, "count": 1}))
-        index, count = number(shard["index"]), number(shard["count"])
-        report = ShardReport(path, scan, Shard(index, count))
-        _check_scan(report)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(
-            f"{path} does not begin as a report does: {_words(error)}", advice="Name reports of scans."
-        ) from error
-    if not 1 <= index <= count <= _SHARDS_MAX:
-        raise UsageError(
-            f"{path} says that it is shard {index} of {count}",
-            advice="It is damaged; scan that shard again.",
-        )
-    return report
-
-
-def _check_scan(report: ShardReport) -> None:
-    scan = report.scan
-    for info in report.lists:
-        if not LIST_NAME.fullmatch(info.name):
-            raise InvalidValueError("a list has a name that none can have")
-    for key in ("uuid", "version", "host"):
-        text(scan[key])
-    for target in array(scan["targets"]):
-        table(target)
-    for entry in array(scan["excepted"]):
-        for key in _EXCEPTED:
-            text(table(entry)[key])
-    table(scan.get("selection", {}))
-    table(scan.get("policy", {}))
-    _ = report.started, report.breaker
-    _one_of(table(scan["sandbox"])["mode"], SANDBOX_MODES)
-    _one_of(scan["fail_on"], _FAIL_ON)
-    flag(scan["strict"])
-
-
-def _check_summary(summary: Record) -> None:
-    Summary().add_fields(summary)
-    for words in array(summary["incomplete"]):
-        text(words)
-    flag(summary["only_test_entries"])
-    if "ended" in summary:
-        moment(summary["ended"])
-    if "listed" in summary:
-        number(summary["listed"])
-        text(summary["listed_sum"])
-    if "sandbox" in summary:
-        _one_of(table(summary["sandbox"])["level"], SANDBOX_LEVELS)
+    shard = scan.get("shard", {"index": 1, "count": 1})
+    return ShardReport(path, scan, Shard(shard["index"], shard["count"]))
 
 
 def _count(counted: Summary, record: Record) -> None:
-    """Count one record, which must be of a kind that scans write."""
-    text(record["path"])
-    text(record.get("customer", ""))
+    """Count one record.
+
+    Raises:
+        ValueError: it is of a type, or has a reason, that this version does not know.
+    """
+    if record["type"] in _WITHOUT_FILE:
+        return
     if record["type"] == "folder":
-        counted.close_folder(FolderReason(text(record["reason"])))
+        counted.close_folder(FolderReason(record["reason"]))
         return
-    if record["type"] == "standing":
-        # The finding is of an earlier scan, so it is none of this scan's files.
-        _one_of(record["was"], tuple(FINDINGS))
-        return
-    if record["type"] == "silent-change":
-        return
-    verdict, reason = Verdict(text(record["verdict"])), record.get("reason")
-    if record["type"] != ("finding" if verdict in FINDINGS else verdict.value):
-        raise InvalidValueError("its verdict is of another type")
-    counted.count(verdict, None if reason is None else Reason(text(reason)))
+    if record["type"] not in _OF_THIS_SCAN:
+        raise ValueError(f"{record['type'][:_SHOWN]!r} is not a type of record")
+    verdict = Verdict(record["verdict"])
+    counted.count(verdict, Reason(record["reason"]) if "reason" in record else None)
     if "accepted" in record and verdict in FINDINGS:
-        for key in ("reason", "until"):
-            text(table(record["accepted"])[key])
         counted.accept(verdict)
-    categories = [_category(table(match)) for match in array(record.get("matches", []))]
-    if verdict in FINDINGS:
-        text(record["because"])
-    counted.test_findings += bool(categories) and set(categories) == {"test"}
-
-
-def _category(match: dict[str, Any]) -> str:
-    """Return a match's category, after checking that it has all fields that the circuit breaker needs."""
-    for key in ("list", "entry"):
-        text(match[key])
-    for key in ("distance", "threshold"):
-        number(match[key])
-    _one_of(match["algorithm"], tuple(ALGORITHMS))
-    return text(match["category"])
-
-
-def _one_of(value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InvalidValueError("a value is not one of the permitted ones")
-
-
-def _words(error: Exception) -> str:
-    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    matches = record.get("matches", ())
+    counted.test_findings += {match["category"] for match in matches} == {"test"}
+    if unknown := {match["algorithm"] for match in matches} - ALGORITHMS.keys():
+        # The circuit breaker would not count these matches.
+        raise ValueError(f"{min(unknown)[:_SHOWN]!r} is not an algorithm")

@@ -60,7 +60,8 @@ def test_names_come_back_whole(tmp_path: Path) -> None:
 
 def test_no_markup_of_strangers_is_markup(tmp_path: Path) -> None:
     hostile = "</script><!--<script>alert(1)</script><img src=x onerror=alert(1)>"
-    match = {"list": hostile, "entry": hostile, "algorithm": hostile, "category": hostile, "distance": 1}
+    match = {"list": hostile, "entry": hostile, "algorithm": hostile, "category": hostile, "distance": 1,
+             "threshold": 1}  # fmt: skip
     record = finding(
         hostile.encode(), customer=hostile, because=hostile, matches=[match, match], action=hostile
     )
@@ -256,4 +257,6 @@ def test_a_shard_that_no_sweep_has_turns_no_text_around(tmp_path: Path) -> None:
     records = [json.loads(line) for line in path.read_text().splitlines()]
     records[0]["shard"] = {"index": "\u202e", "count": 2}
     path.write_bytes(b"".join(map(line_of, records)))
-    assert "\u202e" not in page(path)
+    with pytest.raises(UsageError, match=r"line 1: .*shard\.index") as refused:
+        page(path)
+    assert "\u202e" not in str(refused.value)

@@ -86,24 +86,57 @@ def record(**fields: Any) -> Callable[[bytes], bytes]:
         (from_the_future, "its schema is 2"),
         (strange_reason, "doesn't understand: 'gone fishing'"),
         (summary_first, "line 1"),
-        (record(type="finding"), "doesn't understand: it lacks 'verdict'"),
-        (record(type="finding", verdict="clean"), "its verdict is of another type"),
-        (record(type="unreadable", verdict="match"), "its verdict is of another type"),
-        (record(type="finding", verdict="match", matches=5), "a list is none"),
-        (record(type="finding", verdict="match", matches=[1]), "an object is none"),
+        (
+            record(type="finding"),
+            "line 2: this record can't be understood: Object missing required field verdict",
+        ),
+        (
+            record(type="finding", verdict="clean", because="b"),
+            "line 2: this record can't be understood: verdict",
+        ),
+        (record(type="unreadable", verdict="match"), "line 2: this record can't be understood: verdict"),
+        (
+            record(type="finding", verdict="match", because="b", matches=5),
+            "line 2: this record can't be understood: matches",
+        ),
+        (
+            record(type="finding", verdict="match", because="b", matches=[1]),
+            "can't be understood: matches[0]",
+        ),
         (record(type="finding", verdict="match", detail=float("nan")), "line 2"),
         (record(type="finding", verdict="match", size=float("inf")), "line 2"),
-        (record(type="finding", verdict="match", path=None), "a text is none"),
+        (record(type="finding", verdict="match", path=None), "line 2: this record can't be understood: path"),
         (record(type="news"), "doesn't understand"),
+        (
+            record(
+                type="finding",
+                verdict="held",
+                because="b",
+                matches=[
+                    {
+                        "list": "l",
+                        "entry": "e",
+                        "algorithm": "crc",
+                        "distance": 0,
+                        "threshold": 0,
+                        "category": "A1",
+                    }
+                ],
+            ),
+            "doesn't understand: 'crc'",
+        ),
         (lambda content: content.replace(b'"bytes": 7', b'"bytes": 1e999'), "line 2"),
         (lambda content: content.replace(b'"bytes": 7', b'"bytes": ' + b"9" * 5000), "line 2"),
-        (lambda content: content.replace(b'"bytes": 7', b'"bytes": ' + b"9" * 4000), "a number is none"),
+        (
+            lambda content: content.replace(b'"bytes": 7', b'"bytes": ' + b"9" * 4000),
+            "can't be understood: bytes",
+        ),
         (lambda content: b"", "line 1"),
         (lambda content: b"\0" * 100, "line 1"),
         (lambda content: b"\xff\xfe" + content, "line 1"),
         (lambda content: content.decode().encode("utf-16"), "line 1"),
         (lambda content: content.replace(b'"host": "h"', b'"host": "\xff"'), "line 1"),
-        (lambda content: b'{"type":"sweep","schema":1}\n', "does not begin as a report does"),
+        (lambda content: b'{"type":"sweep","schema":1}\n', "line 1"),
         (lambda content: b'{"type":"sweep","schema":true}\n', "line 1"),
         (lambda content: b"[" * 1_000_000 + b"\n", "line 1"),
         (lambda content: content.replace(b'"host": "h"', b'"host": ' + b"[" * 500 + b"]" * 500), "line 1"),
@@ -148,7 +181,7 @@ def test_what_stands_from_earlier_sweeps_is_no_file_of_this_one(tmp_path: Path) 
     assert joined.exit_code == 0
     for was in ("clean", [], None):
         two.write_bytes(record(type="standing", was=was)(clean(two, 2, 2).read_bytes()))
-        with pytest.raises(UsageError, match="doesn't understand"):
+        with pytest.raises(UsageError, match=r"line 2: .* was: "):
             merged(one, two)
 
 
@@ -253,3 +286,41 @@ def test_a_report_that_grows_after_it_was_opened(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="was replaced while it was read"):
         merge_reports([one, two], Replacing())
+
+
+@pytest.mark.parametrize("kind", ["match", "held", "review", "sweeps", ""])
+def test_a_type_of_record_that_no_sweep_writes(kind: str, tmp_path: Path) -> None:
+    one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
+    for further in ({}, {"verdict": "match"}, {"verdict": "clean"}):
+        two.write_bytes(record(type=kind, **further)(clean(two, 2, 2).read_bytes()))
+        with pytest.raises(UsageError, match="doesn't understand"):
+            merged(one, two)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"breaker": {"owners": 0, "files": 10}},
+        {"breaker": {"owners": 20}},
+        {"sandbox": {"mode": "none"}},
+        {"ctime": {"firm": 3}},
+        {"only_test_entries": 1},
+        {"incomplete": [7]},
+    ],
+    ids=str,
+)
+def test_values_that_no_sweep_writes(changes: dict[str, Any], tmp_path: Path) -> None:
+    one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2, **changes)
+    if "ctime" in changes:
+        first, last = map(json.loads, clean(two, 2, 2).read_text().splitlines())
+        two.write_text("".join(json.dumps(one) + "\n" for one in (first, {**last, **changes})))
+    with pytest.raises(UsageError):
+        merged(one, two)
+
+
+def test_a_summary_has_the_level_of_its_sandbox(tmp_path: Path) -> None:
+    one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
+    first, last = map(json.loads, two.read_text().splitlines())
+    two.write_text("".join(json.dumps(o) + "\n" for o in (first, {**last, "sandbox": {"mode": "auto"}})))
+    with pytest.raises(UsageError, match=r"last line|line 2"):
+        merged(one, two)

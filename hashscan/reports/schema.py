@@ -1,0 +1,340 @@
+"""The schema of report records: the types by which every reader validates them.
+
+`records` makes records by this schema. Readers get them as JSON objects, so that keys of later versions are
+kept; all keys below have the types below, and required keys are present. A record of an unknown type is
+accepted if it has a path.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
+
+from hashscan.lists.storage.manifest import LIST_NAME
+from hashscan.model import TrustState
+from hashscan.schema import NUMBER_MAX, Count, Natural, Text, validated
+from hashscan.timefmt import parse_zoned
+
+SCHEMA = 1
+"""Version of the schema; raised whenever a reader of the older could misunderstand the newer."""
+
+SHARDS_MAX = 999_999
+"""The largest number that `--shard` accepts."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LARGEST = 1 << 96
+"""Limit for sizes, times and ids of a file: none is larger, and a much larger one does not fit a float."""
+
+SandboxMode = Literal["off", "auto", "required"]
+"""The modes, the weakest first."""
+SandboxLevel = Literal["off", "partial", "full"]
+"""The levels, the weakest first."""
+SANDBOX_MODES: tuple[SandboxMode, ...] = get_args(SandboxMode)
+SANDBOX_LEVELS: tuple[SandboxLevel, ...] = get_args(SandboxLevel)
+Finding = Literal["match", "held", "review"]
+
+
+class PathFields(Struct, kw_only=True):
+    """A path or URL; with its bytes in base64 if they are not UTF-8. The system limits its length."""
+
+    path: str
+    path_b64: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            self.path.encode()
+            if self.path_b64:
+                base64.b64decode(self.path_b64, validate=True)
+        except ValueError:
+            raise ValueError("path is not UTF-8, or path_b64 is not base64") from None
+
+
+class MatchFields(Struct, kw_only=True, gc=False):
+    """A match or near match; its algorithm may be one that this version does not know."""
+
+    list: Text
+    entry: Text
+    algorithm: Text
+    category: Text
+    distance: Count
+    threshold: Count
+    variant: Text = ""
+    doubt: str = ""
+    withheld: str = ""
+    excepted: ReasonFields | UnsetType = UNSET
+
+
+class PictureFields(Struct, gc=False):
+    """The format and size of a picture."""
+
+    format: Text
+    width: Count
+    height: Count
+
+
+class ReasonFields(Struct, gc=False):
+    """The reason for which an entry is excepted, or a finding accepted, and until when."""
+
+    reason: str
+    until: str
+
+
+class QuarantineFields(Struct, gc=False):
+    """The outcome of moving a finding into quarantine."""
+
+    outcome: str = ""
+    item: str = ""
+    detail: str = ""
+    other_names: Count = 0
+    place: PathFields | UnsetType = UNSET
+
+
+class PathRecord(PathFields, kw_only=True):
+    """A record about a file, object or folder; subclasses require what their type always has."""
+
+    verdict: str = ""
+    was: str = ""
+    because: str = ""
+    action: str = ""
+    reason: str = ""
+    detail: str = ""
+    customer: str = ""
+    version: str = ""
+    etag: str = ""
+    first: str = ""
+    last: str = ""
+    size: Natural = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    uid: Natural = 0
+    links: Natural = 0
+    device: int = 0
+    inode: int = 0
+    matches: list[MatchFields] = []
+    picture: PictureFields | UnsetType = UNSET
+    accepted: ReasonFields | UnsetType = UNSET
+    quarantine: QuarantineFields | UnsetType = UNSET
+    digests: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        numbers = (self.mtime_ns, self.ctime_ns, self.size, self.inode, self.device, self.uid, self.links)
+        if max(numbers) > _LARGEST or min(numbers) < -_LARGEST:
+            raise ValueError("a number is larger than any of a file")
+        if "sha256" in self.digests and not _SHA256.fullmatch(self.digests["sha256"]):
+            raise ValueError("sha256 is not 64 hexadecimal digits in lower case")
+
+
+class FindingRecord(PathRecord, kw_only=True):
+    """A file with a match or near match."""
+
+    verdict: Finding
+    because: str
+
+
+class FolderRecord(PathRecord, kw_only=True):
+    """A folder that could not be entered."""
+
+    reason: str
+
+
+class StandingRecord(PathRecord, kw_only=True):
+    """An earlier finding that is still open, and that this scan did not reach."""
+
+    was: Finding
+
+
+class ListFields(Struct, kw_only=True):
+    """A hash list in the state in which the scan found it."""
+
+    name: Text
+    state: TrustState
+    version: Count
+    entries: Count
+    fingerprint: Text = ""
+    problem: str = ""
+    expires: Text = ""
+    categories: list[Text] = []
+    key_ids: list[Text] = []
+
+    def __post_init__(self) -> None:
+        if not LIST_NAME.fullmatch(self.name):
+            raise ValueError("no list can have this name")
+
+
+class ExceptedFields(Struct, gc=False):
+    """An excepted entry, whose matches are withheld."""
+
+    list: Text
+    entry: Text
+    algorithm: Text
+    category: Text
+    reason: Text
+    until: Text
+    by: Text
+    since: Text
+
+
+class ShardFields(Struct, gc=False):
+    """The part of a scan that a report is of."""
+
+    index: Annotated[int, Meta(ge=1, le=SHARDS_MAX)]
+    count: Annotated[int, Meta(ge=1, le=SHARDS_MAX)]
+
+    def __post_init__(self) -> None:
+        if self.index > self.count:
+            raise ValueError(f"there is no shard {self.index} of {self.count}")
+
+
+class BreakerFields(Struct, gc=False):
+    """The limits of the circuit breaker."""
+
+    owners: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+    files: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+
+
+class SandboxFields(Struct, kw_only=True, gc=False):
+    """The sandbox around the decoders that was asked for."""
+
+    mode: SandboxMode
+
+
+class SandboxLevelFields(SandboxFields, kw_only=True, gc=False):
+    """The sandbox that the decoders had; it is known when the scan has ended."""
+
+    level: SandboxLevel
+
+
+class MergedPart(Struct, kw_only=True, gc=False):
+    """The scan of one shard in a merged report."""
+
+    uuid: Text
+    host: Text = ""
+
+
+class MergedFields(Struct, kw_only=True):
+    """The scans whose reports were merged."""
+
+    parts: list[MergedPart] = field(name="from", default_factory=list)
+
+
+class ScanRecord(Struct, kw_only=True):
+    """The first record: arguments, lists and settings of the scan."""
+
+    uuid: Text
+    version: Text
+    host: Text
+    started: Text
+    targets: list[PathFields]
+    lists: list[ListFields]
+    excepted: list[ExceptedFields]
+    breaker: BreakerFields
+    sandbox: SandboxFields
+    fail_on: Literal["match", "review", "never"]
+    strict: bool
+    known: bool = False
+    shard: ShardFields | UnsetType = UNSET
+    merged: MergedFields | UnsetType = UNSET
+    algorithms: list[Text] = []
+    thresholds: dict[str, Count] = {}
+    review_threshold: Count = 0
+    variants: list[Text] = []
+    selection: dict[str, Any] = {}
+    policy: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        # Scans write these values; none comes from a file name.
+        if not (self.uuid.isprintable() and self.host.isprintable() and self.version.isprintable()):
+            raise ValueError("uuid, host or version is not printable")
+        if parse_zoned(self.started) is None:
+            raise ValueError("started is not a time with a zone")
+
+
+class PassedFields(Struct, gc=False):
+    """The counts of what is not a file."""
+
+    folders: Count
+    links: Count
+    specials: Count
+    excluded_folders: Count
+
+
+class MovedFields(Struct, gc=False):
+    """The counts of findings that were to be moved into quarantine."""
+
+    moved: Count = 0
+
+
+class TrippedEntry(Struct, gc=False):
+    """An entry that matches too many files."""
+
+    list: Text
+    entry: Text
+
+
+class TrippedFields(Struct):
+    """The entries that match too many files: their number, and the first of them."""
+
+    entries: Count
+    first: list[TrippedEntry] = []
+
+
+class SummaryRecord(Struct, kw_only=True):
+    """The last record: counts by verdict and reason, and the reasons why the scan is incomplete."""
+
+    verdicts: dict[Text, Count]
+    reasons: dict[Text, dict[Text, Count]]
+    folders_not_entered: dict[Text, Count]
+    passed: PassedFields
+    empty_targets: Count
+    test_findings: Count
+    low_quality_pictures: Count
+    bytes: Count
+    unchanged: Count
+    incomplete: list[str]
+    only_test_entries: bool
+    exit_code: Count
+    files: Count = 0
+    accepted: dict[Text, Count] = {}
+    ctime: dict[Text, Count] = {}
+    seconds: Annotated[float, Meta(ge=-(2.0**62), le=2.0**62)] = 0.0
+    ended: Text | UnsetType = UNSET
+    listed: Count | UnsetType = UNSET
+    listed_sum: Text = ""
+    sandbox: SandboxLevelFields | UnsetType = UNSET
+    quarantine: MovedFields | UnsetType = UNSET
+    breaker: TrippedFields | UnsetType = UNSET
+    withdrawn: list[Any] = []
+
+    def __post_init__(self) -> None:
+        if self.ended is not UNSET and parse_zoned(self.ended) is None:
+            raise ValueError("ended is not a time with a zone")
+        if self.listed is not UNSET and not self.listed_sum:
+            raise ValueError("listed_sum is missing")
+
+
+NO_FINDING = ("unreadable", "undecoded", "skipped", "clean")
+"""The types of records of files without a match; each has the verdict of its name."""
+
+_SHAPES: dict[str, type[Struct]] = {
+    "sweep": ScanRecord,
+    "summary": SummaryRecord,
+    "finding": FindingRecord,
+    "folder": FolderRecord,
+    "standing": StandingRecord,
+    **{
+        name: defstruct(name, [("verdict", Literal[name])], bases=(PathRecord,), kw_only=True)
+        for name in NO_FINDING
+    },
+}
+
+
+def require_record(record: dict[str, Any]) -> None:
+    """Check one record; its `type` must be a text.
+
+    Raises:
+        InvalidDocumentError: a field is missing, or has another type than in the schema.
+    """
+    validated(record, _SHAPES.get(record["type"], PathRecord))

@@ -1,0 +1,124 @@
+"""Decode, validate and encode JSON that others may have written.
+
+Values are validated by msgspec structs: unknown keys are ignored, and no value is converted to another type
+(neither `1.0` nor `true` nor `"1"` is an integer). Validation can hide nothing: an invalid value is an error
+of the whole document, never left out.
+"""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+
+from hashscan.text import printable
+
+T = TypeVar("T")
+
+TEXT_MAX = 4096
+"""Maximum length of a `Text` in characters."""
+NUMBER_MAX = 1 << 62
+"""Largest `Count`."""
+NEST_MAX = 16
+"""Maximum nesting of objects and lists; none of our documents has more than eight levels."""
+_MESSAGE_MAX = 200
+"""Maximum length of an error message in characters; it may contain a value from the document."""
+
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+"""A number without a maximum: check it in `__post_init__`, since JSON may contain thousands of digits."""
+
+
+class InvalidDocumentError(ValueError):
+    """An error for a document or value that is not valid; its message is short and printable."""
+
+
+def decode_json(data: bytes, *, unique_keys: bool = False) -> Any:
+    """Return the value of a JSON document in UTF-8; of a key that occurs twice the last value counts.
+
+    With `unique_keys` a key that occurs twice is an error; this takes several times as long.
+
+    Raises:
+        InvalidDocumentError: the data is not JSON, has a number that is not finite or of more than 4300
+            digits, or is nested too deeply.
+    """
+    try:
+        try:
+            value = _strict_decoder.decode(data.decode("utf-8")) if unique_keys else _decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            # Only the standard library reads lone surrogates, which are in names from Python's file system.
+            value = _lenient_decoder.decode(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocumentError("this is not JSON") from error
+    if data.count(b"{") + data.count(b"[") > NEST_MAX and _is_deep(value):
+        # Encoding fails on data that is nested much deeper.
+        raise InvalidDocumentError("this is nested too deeply")
+    return value
+
+
+def encode_json(value: Any) -> bytes:
+    """Return the value as JSON on one line, in printable ASCII: names can pass no control characters."""
+    try:
+        data = _encode(value)
+    except (UnicodeEncodeError, OverflowError):
+        data = b"\x7f"
+    if data.isascii() and b"\x7f" not in data:
+        return data
+    return _encode_ascii(msgspec.to_builtins(value)).encode("ascii")
+
+
+def validated(value: Any, shape: type[T]) -> T:
+    """Return a decoded JSON value as an object of this type.
+
+    Raises:
+        InvalidDocumentError: the value is not valid; the message names the field.
+    """
+    try:
+        return msgspec.convert(value, shape)
+    except UnicodeEncodeError:
+        raise InvalidDocumentError("a text has a lone surrogate") from None
+    except msgspec.ValidationError as error:
+        # The reason may repeat a value, escaped, or an unknown key; the place has only names of our fields.
+        reason, _, place = str(error).replace("`", "").partition(" - at $")
+        reason = printable(reason[:_MESSAGE_MAX])[:_MESSAGE_MAX]
+        raise InvalidDocumentError(f"{place.removeprefix('.')}: {reason}" if place else reason) from None
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        _refuse(text)
+    return number
+
+
+def _is_deep(value: Any) -> bool:
+    level: list[Any] = [value]
+    for _ in range(NEST_MAX):
+        inside = (
+            value for outer in level for value in (outer.values() if isinstance(outer, dict) else outer)
+        )
+        level = [value for value in inside if isinstance(value, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+_decoder = msgspec.json.Decoder()
+_lenient_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+_strict_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_unique)
+_encode = msgspec.json.Encoder().encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

@@ -31,7 +31,9 @@ OWNERS: dict[str, frozenset[str]] = {
     "imagehash": frozenset({"hashing"}),
     "jinja2": frozenset({"reports.page"}),
     "markupsafe": frozenset({"reports.page"}),
-    "msgspec": frozenset({"lists.manifest", "reports.schema", "scan.baseline", "schema"}),
+    "msgspec": frozenset(
+        {"lists.storage.manifest", "reports.schema", "scan.baseline", "scan.cluster.messages", "schema"}
+    ),
     "numpy": frozenset({"hashing", "lists", "matching", "state"}),
     "obstore": frozenset({"sources.objects"}),
     "pillow_heif": frozenset({"hashing"}),

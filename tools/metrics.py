@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 390,
+    "modules": 391,
     "lines": 74_000,
     "modules beyond 25 a folder": 6,
     "modules under 60 lines": 14,

@@ -1,5 +1,4 @@
-"""The messages between a scan and a cluster's nodes: JSON, so that neither runs code that the other sent;
-every field of an answer is checked.
+"""The messages between a scan and a cluster's nodes: JSON, so that neither runs code that the other sent.
 
 Dask itself pickles how a task is called; see SECURITY.md. But a node's answer becomes an object here only
 through this module, which checks each field.
@@ -7,72 +6,39 @@ through this module, which checks each field.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+
 from hashscan.lists.storage.columns import ListHandle
-from hashscan.matching.policy import Policy, RestoredContent
-from hashscan.matching.worker_setup import WorkerSetup
+from hashscan.matching.worker_setup import DECODER, WorkerSetup
 from hashscan.model import (
     ALGORITHMS,
     CATEGORIES,
     ENTRY_ID_MAX,
-    Access,
     Action,
     Batch,
     BatchResult,
     Digest,
-    ExceptedEntry,
     FileResult,
-    FileStat,
     Item,
     Match,
     Picture,
-    PolicyRule,
     Reason,
     SandboxLevel,
     Verdict,
-    Weak,
 )
-from hashscan.reports.record_validation import TEXT_MAX, InvalidValueError, array, flag, number, table, text
-from hashscan.sandbox.client import SandboxOptions
-
-
-def policy_document(policy: Policy) -> dict[str, Any]:
-    """Return the policy as JSON data."""
-    return {
-        "rules": [asdict(rule) for rule in policy.rules],
-        "act_on": list(policy.act_on),
-        "weak_lists": dict(policy.weak_lists),
-        "put_back": {
-            sha256.hex(): [back.day, back.by, sorted(back.entries)]
-            for sha256, back in policy.put_back.items()
-        },
-    }
-
-
-def policy_from(document: dict[str, Any]) -> Policy:
-    """Return the policy that was sent by the same version."""
-    return Policy(
-        tuple(_policy_rule(rule) for rule in document["rules"]),
-        tuple(map(Weak, document["act_on"])),
-        {name: Weak(weak) for name, weak in document["weak_lists"].items()},
-        {
-            bytes.fromhex(sha256): RestoredContent(day, by, frozenset(tuple(entry) for entry in entries))
-            for sha256, (day, by, entries) in document["put_back"].items()
-        },
-    )
-
-
-def _policy_rule(document: dict[str, Any]) -> PolicyRule:
-    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
-    return PolicyRule(**{**values, "action": Action(values["action"])})
-
-
-_SETUP_LEFT_OUT = frozenset({"lists", "decoder"})
-"""Fields that are not sent: each node uses its own lists and its own picture decoder."""
+from hashscan.schema import (
+    NUMBER_MAX,
+    TEXT_MAX,
+    Count,
+    InvalidDocumentError,
+    Text,
+    decode_json,
+    encode_json,
+    validated,
+)
 
 
 class AnswerError(ValueError):
@@ -102,95 +68,119 @@ class Job:
 
     def to_bytes(self) -> bytes:
         """Return the message as it is sent."""
-        setup = {f.name: getattr(self.setup, f.name) for f in fields(WorkerSetup)}
-        for name in _SETUP_LEFT_OUT:
-            del setup[name]
-        setup["sandbox"] = asdict(self.setup.sandbox)
-        setup["policy"] = policy_document(self.setup.policy)
-        setup["access"] = asdict(self.setup.access)
-        setup["excepted"] = [asdict(entry) for entry in self.setup.excepted]
-        return dump_message(
-            {"version": self.version, "lists": [asdict(wanted) for wanted in self.lists], "setup": setup}
-        )
+        return encode_json(replace(self, setup=with_lists(self, ())))
 
 
 def version_of(data: bytes) -> str:
     """Return the version of hashscan that a job requires; all other fields may differ in another version."""
-    return str(json.loads(data)["version"])
+    return str(decode_json(data)["version"])
 
 
 def unpack_job(data: bytes) -> Job:
-    """Return the job that was sent by the same version."""
-    document = json.loads(data)
-    setup: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in document["setup"].items()
-    }
-    setup["sandbox"] = SandboxOptions(**setup["sandbox"])
-    setup["policy"] = policy_from(document["setup"]["policy"])
-    setup["access"] = Access(**setup["access"])
-    setup["excepted"] = tuple(ExceptedEntry(**entry) for entry in setup["excepted"])
-    return Job(
-        document["version"],
-        tuple(WantedList(**wanted) for wanted in document["lists"]),
-        WorkerSetup(lists=(), **setup),
-    )
+    """Return the job that was sent by the same version.
+
+    Raises:
+        InvalidDocumentError: the data is not a job.
+    """
+    return validated(decode_json(data), Job)
 
 
 def with_lists(job: Job, handles: tuple[ListHandle, ...]) -> WorkerSetup:
-    """Return the setup of a node's worker."""
-    values = {f.name: getattr(job.setup, f.name) for f in fields(WorkerSetup)}
-    return WorkerSetup(**{**values, "lists": handles})
+    """Return the setup of a node's worker: each node uses its own lists and its own picture decoder."""
+    return replace(job.setup, lists=handles, decoder=DECODER)
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True, tag="ready", tag_field="kind"):
     """The answer that a node's worker can check batches."""
 
-    node: str
+    node: Text
     """The node's id: equal for all workers of one `hashscan worker`, and different for every other."""
-    host: str
-    version: str
-    process: str
+    host: Text
+    version: Text
+    process: Text
     """The id of the worker's process; it changes when the worker is restarted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
+class Busy(Struct, frozen=True, tag="busy", tag_field="kind"):
     """The answer that a node's worker has as many scans as it can; the scan may ask again."""
 
-    host: str
+    host: Text
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True, tag="refused", tag_field="kind"):
     """The answer that a node can't take part, or no longer."""
 
-    host: str
-    why: str
+    host: Text
+    why: Text
 
 
-@dataclass(frozen=True, slots=True)
-class Defect:
+class Defect(Struct, frozen=True, tag="defect", tag_field="kind"):
     """The answer that hashscan failed at a batch because of a defect."""
 
-    host: str
-    traceback: str
+    host: Text
+    traceback: Text
+    """Only the end, if it is long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unprepared:
+class Unprepared(Struct, frozen=True, tag="unprepared", tag_field="kind"):
     """The answer of a worker without the scan: the scan was removed, or the process is another one."""
 
-    process: str = ""
+    process: Text = ""
     """The process id as in `Ready`; empty if there is none."""
 
 
 PrepareAnswer = Ready | Busy | Refused
+Answer = BatchResult | Refused | Defect | Unprepared
+
+
+class _FileAnswer(Struct, kw_only=True):
+    """The result of one file, without what the scan has listed itself."""
+
+    verdict: Verdict
+    reason: Reason | None
+    size: Count | None
+    """The size in bytes, if only the node knows it."""
+    detail: Text
+    action: Action | None
+    because: Text
+    matches: tuple[Match, ...]
+    digests: tuple[Digest, ...]
+    picture: Picture | None
+    low_quality: bool
+    only_test: bool
+
+    def __post_init__(self) -> None:
+        for match in self.matches:
+            _check_match(match)
+        for digest in self.digests:
+            size = ALGORITHMS[digest.algorithm].size if digest.algorithm in ALGORITHMS else None
+            if len(digest.value) != size or not 0 <= (digest.quality or 0) <= NUMBER_MAX:
+                raise ValueError("a digest is of an unknown algorithm, or has another length")
+        if (picture := self.picture) is not None and not (
+            len(picture.format) <= TEXT_MAX
+            and 0 <= picture.width <= NUMBER_MAX
+            and 0 <= picture.height <= NUMBER_MAX
+        ):
+            raise ValueError("a picture has values out of range")
+
+
+class _Results(Struct, tag="results", tag_field="kind", kw_only=True):
+    """The results of a batch; None for a file that is clean."""
+
+    results: tuple[_FileAnswer | None, ...]
+    bytes: Count
+    sandbox: SandboxLevel | None
+
+    def __post_init__(self) -> None:
+        if (level := self.sandbox) is not None and not (
+            level.mode in {"required", "auto", "off"} and 0 <= level.landlock <= NUMBER_MAX
+        ):
+            raise ValueError("the level of the sandbox is not valid")
 
 
 def pack_greeting(greeting: PrepareAnswer) -> bytes:
     """Return the answer to a job as it is sent."""
-    return dump_message({"kind": type(greeting).__name__.lower(), **asdict(greeting)})
+    return encode_json(greeting)
 
 
 def unpack_greeting(data: object) -> PrepareAnswer:
@@ -199,62 +189,21 @@ def unpack_greeting(data: object) -> PrepareAnswer:
     Raises:
         AnswerError: the data is not a valid answer.
     """
-    document = load_message(data)
-    try:
-        host = text(document.get("host"))
-        match document.get("kind"):
-            case "ready":
-                node, version = text(document.get("node")), text(document.get("version"))
-                return Ready(node, host, version, text(document.get("process")))
-            case "busy":
-                return Busy(host)
-        return Refused(host, text(document.get("why")))
-    except ValueError as error:
-        raise AnswerError(str(error)) from error
-
-
-def dump_message(document: Mapping[str, Any]) -> bytes:
-    """Return a message as it is sent."""
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
-
-
-def load_message(data: object) -> dict[str, Any]:
-    """Parse a message that a node sent.
-
-    Raises:
-        AnswerError: the data is not a JSON object.
-    """
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise AnswerError("it is no bytes")
-    try:
-        document = json.loads(bytes(data))
-    except (ValueError, RecursionError) as error:
-        raise AnswerError("it is no JSON") from error
-    if not isinstance(document, dict):
-        raise AnswerError("it is no object")
-    return document
-
-
-Answer = BatchResult | Refused | Defect | Unprepared
+    greeting: PrepareAnswer = _unpacked(data, PrepareAnswer)
+    return greeting
 
 
 def pack_answer(batch: Batch, answer: Answer) -> bytes:
     """Return the answer to a batch as it is sent."""
-    match answer:
-        case Unprepared():
-            return dump_message({"kind": "unprepared", **asdict(answer)})
-        case Refused():
-            return dump_message({"kind": "refused", **asdict(answer)})
-        case Defect():
-            return dump_message(
-                {"kind": "defect", "host": answer.host, "traceback": answer.traceback[-TEXT_MAX:]}
-            )
-    results = [
-        None if result == FileResult(item.name, result.stat, Verdict.CLEAN) else _result_fields(item, result)
+    if isinstance(answer, Defect):
+        return encode_json(Defect(answer.host, answer.traceback[-TEXT_MAX:]))
+    if not isinstance(answer, BatchResult):
+        return encode_json(answer)
+    results = tuple(
+        None if result == FileResult(item.name, result.stat, Verdict.CLEAN) else _file_answer(item, result)
         for item, result in zip(batch.items, answer.results, strict=True)
-    ]
-    level = None if answer.sandbox is None else asdict(answer.sandbox)
-    return dump_message({"kind": "results", "results": results, "bytes": answer.bytes_read, "sandbox": level})
+    )
+    return encode_json(_Results(results=results, bytes=answer.bytes_read, sandbox=answer.sandbox))
 
 
 def unpack_answer(data: object, batch: Batch) -> Answer:
@@ -266,126 +215,73 @@ def unpack_answer(data: object, batch: Batch) -> Answer:
     Raises:
         AnswerError: the data is not a valid answer.
     """
-    document = load_message(data)
+    answer: _Results | Refused | Defect | Unprepared
+    answer = _unpacked(data, _Results | Refused | Defect | Unprepared)
+    if not isinstance(answer, _Results):
+        return answer
+    if len(answer.results) != len(batch.items):
+        raise AnswerError("it does not cover the batch")
+    results = tuple(
+        FileResult(item.name, item.stat, Verdict.CLEAN) if of_file is None else _file_result(item, of_file)
+        for item, of_file in zip(batch.items, answer.results, strict=True)
+    )
+    return BatchResult(results, answer.bytes, answer.sandbox)
+
+
+def _unpacked(data: object, shape: Any) -> Any:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise AnswerError("it is not bytes")
     try:
-        match document.get("kind"):
-            case "unprepared":
-                return Unprepared(text(document.get("process")))
-            case "refused":
-                return Refused(text(document.get("host")), text(document.get("why")))
-            case "defect":
-                return Defect(text(document.get("host")), text(document.get("traceback")))
-            case "results":
-                return _results(document, batch)
-        raise InvalidValueError("it is of no kind that there is")
-    except ValueError as error:
+        return validated(decode_json(bytes(data)), shape)
+    except InvalidDocumentError as error:
         raise AnswerError(str(error)) from error
 
 
-def _results(document: dict[str, Any], batch: Batch) -> BatchResult:
-    found = array(document.get("results"))
-    if len(found) != len(batch.items):
-        raise InvalidValueError("it does not cover the batch")
-    results = tuple(
-        FileResult(item.name, item.stat, Verdict.CLEAN) if of_file is None else _result(item, table(of_file))
-        for item, of_file in zip(batch.items, found, strict=True)
-    )
-    level = document.get("sandbox")
-    return BatchResult(
-        results, number(document.get("bytes")), None if level is None else _level(table(level))
-    )
-
-
-def _result_fields(item: Item, result: FileResult) -> dict[str, Any]:
+def _file_answer(item: Item, result: FileResult) -> _FileAnswer:
     if result.augmented:
-        raise ValueError("what is made to publish a list does not travel")
-    return {
-        "verdict": result.verdict.value,
-        "reason": None if result.reason is None else result.reason.value,
-        "size": result.stat.size if item.stat.size < 0 <= result.stat.size else None,
-        "detail": result.detail[:TEXT_MAX],
-        "action": None if result.action is None else result.action.value,
-        "because": result.because[:TEXT_MAX],
-        "matches": [asdict(match) for match in result.matches],
-        "digests": [[d.algorithm, d.value.hex(), d.quality] for d in result.digests],
-        "picture": None if result.picture is None else asdict(result.picture),
-        "low_quality": result.low_quality,
-        "only_test": result.only_test,
-    }
+        raise ValueError("digests that are made to publish a list are not sent")
+    return _FileAnswer(
+        verdict=result.verdict,
+        reason=result.reason,
+        size=result.stat.size if item.stat.size < 0 <= result.stat.size else None,
+        detail=result.detail[:TEXT_MAX],
+        action=result.action,
+        because=result.because[:TEXT_MAX],
+        matches=result.matches,
+        digests=result.digests,
+        picture=result.picture,
+        low_quality=result.low_quality,
+        only_test=result.only_test,
+    )
 
 
-def _result(item: Item, document: dict[str, Any]) -> FileResult:
-    picture, reason, action = (document.get(key) for key in ("picture", "reason", "action"))
+def _file_result(item: Item, answer: _FileAnswer) -> FileResult:
+    size = item.stat.size if item.stat.size >= 0 or answer.size is None else answer.size
     return FileResult(
         item.name,
-        _stat(item.stat, document.get("size")),
-        Verdict(text(document.get("verdict"))),
-        None if reason is None else Reason(text(reason)),
-        detail=text(document.get("detail")),
-        because=text(document.get("because")),
-        action=None if action is None else Action(text(action)),
-        matches=tuple(_match(table(match)) for match in array(document.get("matches"))),
-        digests=tuple(_digest(array(digest)) for digest in array(document.get("digests"))),
-        picture=None if picture is None else _picture(table(picture)),
-        low_quality=flag(document.get("low_quality")),
-        only_test=flag(document.get("only_test")),
+        item.stat._replace(size=size),
+        answer.verdict,
+        answer.reason,
+        detail=answer.detail,
+        because=answer.because,
+        action=answer.action,
+        matches=answer.matches,
+        digests=answer.digests,
+        picture=answer.picture,
+        low_quality=answer.low_quality,
+        only_test=answer.only_test,
     )
 
 
-def _stat(listed: FileStat, size: object) -> FileStat:
-    return listed if size is None or listed.size >= 0 else listed._replace(size=number(size))
-
-
-def _match(document: dict[str, Any]) -> Match:
-    entry_id, excepted = text(document.get("entry_id")), document.get("excepted")
-    if len(entry_id) > ENTRY_ID_MAX or document.get("category") not in CATEGORIES:
-        raise InvalidValueError("a match names an entry that can't be")
-    return Match(
-        text(document.get("list_name")),
-        entry_id,
-        _algorithm(document.get("algorithm")),
-        document["category"],
-        number(document.get("distance")),
-        number(document.get("threshold")),
-        text(document.get("variant")),
-        text(document.get("doubt")),
-        None if excepted is None else _excepted(table(excepted)),
-        text(document.get("withheld")),
-    )
-
-
-def _excepted(document: dict[str, Any]) -> ExceptedEntry:
-    return ExceptedEntry(**{f.name: text(document.get(f.name)) for f in fields(ExceptedEntry)})
-
-
-def _digest(document: list[Any]) -> Digest:
-    if len(document) != 3:
-        raise InvalidValueError("a digest has three parts")
-    name, digits, quality = document
-    algorithm, value = _algorithm(name), bytes.fromhex(text(digits))
-    if len(value) != ALGORITHMS[algorithm].size:
-        raise InvalidValueError("a digest has another length")
-    return Digest(algorithm, value, None if quality is None else number(quality))
-
-
-def _picture(document: dict[str, Any]) -> Picture:
-    return Picture(
-        text(document.get("format")), number(document.get("width")), number(document.get("height"))
-    )
-
-
-def _level(document: dict[str, Any]) -> SandboxLevel:
-    mode = text(document.get("mode"))
-    if mode not in {"required", "auto", "off"}:
-        raise InvalidValueError("the level of a sandbox is none")
-    return SandboxLevel(
-        mode,
-        number(document.get("landlock")),
-        *(flag(document.get(name)) for name in ("seccomp", "uid_dropped", "capabilities_dropped", "limits")),
-    )
-
-
-def _algorithm(name: object) -> str:
-    if not isinstance(name, str) or name not in ALGORITHMS:
-        raise InvalidValueError("it names an algorithm that there isn't")
-    return name
+def _check_match(match: Match) -> None:
+    excepted = () if match.excepted is None else astuple(match.excepted)
+    texts = (match.list_name, match.variant, match.doubt, match.withheld, *excepted)
+    if not (
+        match.algorithm in ALGORITHMS
+        and match.category in CATEGORIES
+        and len(match.entry_id) <= ENTRY_ID_MAX
+        and 0 <= match.distance <= NUMBER_MAX
+        and 0 <= match.threshold <= NUMBER_MAX
+        and max(map(len, texts)) <= TEXT_MAX
+    ):
+        raise ValueError("a match is not one that there can be")

@@ -21,12 +21,11 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 391,
+    "modules": 377,
     "lines": 74_000,
-    "modules beyond 25 a folder": 6,
-    "modules under 60 lines": 14,
-    "files excepted from C901": 12,
-    "files excepted from PLR0912": 5,
+    "modules under 60 lines": 11,
+    "files excepted from C901": 11,
+    "files excepted from PLR0912": 4,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
 

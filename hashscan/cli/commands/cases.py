@@ -1,14 +1,296 @@
-"""`hashscan cases`: findings and notices as cases: who must act by which deadline, and the outcome."""
+"""`hashscan cases`: import notices, record what was done about cases, and check if files are gone."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
-from hashscan.cli.commands.cases_check import check
-from hashscan.cli.commands.cases_import import import_
 from hashscan.cli.commands.cases_list import due, list_, show, times
-from hashscan.cli.commands.cases_update import close, dispute, prune, reopen, tell
-from hashscan.cli.options.base import HashscanGroup
+from hashscan.cli.options.base import (
+    ArgumentOption,
+    DurationParam,
+    HashscanCommand,
+    HashscanGroup,
+    state_option,
+)
+from hashscan.cli.options.completion import case_numbers
+from hashscan.cli.options.privileges import RootRights
+from hashscan.cli.options.tables import customer_options, effective_customer_rules, site_option
+from hashscan.cli.output.ledger_sync import synced_ledger
+from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
+from hashscan.model import CustomerRule, SiteRule
+from hashscan.text import plural
+
+if TYPE_CHECKING:
+    from hashscan.attribution.customers import Customers
+    from hashscan.attribution.sites import Sites
+    from hashscan.cases.ledger import Ledger
+
+
+_BATCH_SIZE = 200
+"""Results that are stored in one transaction."""
+
+
+@click.command(
+    cls=HashscanCommand,
+    exit_codes=(0, 2, 3, 12, 70),
+    needs=RootRights.READING,
+    meanings={0: "all cases were looked at", 3: "of some, nobody can tell whether the file is gone"},
+)
+@click.argument("cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...")
+@click.option(
+    "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
+)
+@state_option
+def check(cases: tuple[int, ...], endpoint: str | None, state: Path) -> int:
+    """Check the files and objects of open CASEs (default: all), and end the cases of those that are gone.
+
+    A changed file is digested: if its content is different, the case ends too. A file that was only renamed
+    is found by the next scan. Symlinks are not followed.
+    """
+    from hashscan.cases.presence_check import Presence, PresenceChecker
+    from hashscan.cases.tracker import CaseTracker
+    from hashscan.registry import SOURCES
+
+    counts: Counter[Presence] = Counter()
+    with synced_ledger(state) as followed:
+        # Only their numbers are kept: there may be a million cases, and checking them takes a while.
+        wanted = [case.id for case in followed.queries.open_cases() if not cases or case.id in cases]
+        for number in set(cases) - set(wanted):
+            if followed.queries.case(number) is None:
+                raise UsageError(
+                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
+                )
+        checker = PresenceChecker(SOURCES, endpoint)
+        try:
+            for start in range(0, len(wanted), _BATCH_SIZE):
+                some = map(followed.queries.case, wanted[start : start + _BATCH_SIZE])
+                looks = [checker.look(case) for case in some if case is not None and case.open]
+                now = int(time.time())
+                with followed.ledger.transaction() as database:
+                    book = CaseTracker(database)
+                    for look in looks:
+                        book.take_look(look.case.id, look.presence.value, now)
+                for look in looks:
+                    counts[look.presence] += 1
+                    if look.presence is not Presence.THERE:
+                        words = f": {look.words}" if look.words else ""
+                        print_message(
+                            f"hashscan: case {look.case.id}: {look.presence.value}{escape_control(words)}"
+                        )
+        finally:
+            checker.close()
+        outcomes = ", ".join(f"{number} {presence.value}" for presence, number in sorted(counts.items()))
+        print_message(
+            f"hashscan: {plural(len(wanted), 'case')} checked" + (f": {outcomes}" if outcomes else "")
+        )
+        return followed.exit_code(EXIT_INCOMPLETE if counts[Presence.UNKNOWN] else EXIT_CLEAN)
+
+
+_HEAD = 1 << 16
+
+
+@click.command(
+    "import",
+    cls=HashscanCommand,
+    exit_codes=(0, 2, 3, 12, 70),
+    meanings={0: "all is taken in", 3: "taken in, but of some nobody knows where the file lies"},
+)
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["csv", "xarf", "mail"]),
+    help="Format of the notices. Default: detected from the beginning of FILE.",
+)
+@site_option
+@customer_options
+@state_option
+def import_(
+    files: tuple[Path, ...],
+    format_name: str | None,
+    site_rules: tuple[SiteRule, ...] | None,
+    customer_rules: tuple[CustomerRule, ...] | None,
+    layouts: tuple[str, ...],
+    state: Path,
+) -> int:
+    """Make cases from notices (a CSV table, XARF, or an e-mail with XARF), or from the findings of a report.
+
+    The [[site]] tables of the settings map the web addresses of notices to paths. A repeated notice makes no
+    second case; a notice about a file that has a case is added to it. Reports (JSON Lines) are those of `scan
+    --cluster`, of `report merge`, or of other machines.
+    """
+    from hashscan.attribution.customers import Customers
+    from hashscan.attribution.sites import Sites
+
+    sites = Sites(site_rules or ())
+    customers = Customers(effective_customer_rules(customer_rules, layouts))
+    unmapped = 0
+    with synced_ledger(state) as followed:
+        for path in files:
+            if format_name is None and _is_report(path):
+                _take_report(followed.ledger, path)
+            else:
+                unmapped += _take_notices(followed.ledger, path, format_name, sites, customers)
+        if unmapped:
+            print_message(
+                "hashscan: no rule maps these addresses to paths; see `hashscan cases list`, and add "
+                "[[site]] tables"
+            )
+        return followed.exit_code(EXIT_INCOMPLETE if unmapped else EXIT_CLEAN)
+
+
+def _is_report(path: Path) -> bool:
+    if str(path) == "-" or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return b'"type":"sweep"' in stream.read(_HEAD).replace(b": ", b":").partition(b"\n")[0]
+
+
+def _take_report(ledger: Ledger, path: Path) -> None:
+    from hashscan.cases.report_import import import_report
+
+    came = import_report(ledger, path)
+    shown = escape_control(str(path))
+    if came.known:
+        print_message(f"hashscan: {shown}: this scan is already imported")
+    else:
+        print_message(
+            f"hashscan: {shown}: {plural(came.findings, 'finding')}, {plural(came.new, 'new case')}, "
+            f"{came.removed} not found again"
+        )
+
+
+def _take_notices(
+    ledger: Ledger, path: Path, format_name: str | None, sites: Sites, customers: Customers
+) -> int:
+    from hashscan.cases.notice_import import ImportCounts, import_notices
+    from hashscan.cases.notices.reader import read_notices
+
+    notices, taken = read_notices(path, format_name), ImportCounts()
+    try:
+        import_notices(ledger, notices, sites.paths_of, int(time.time()), customers, taken)
+    finally:
+        print_message(
+            f"hashscan: {escape_control(notices.label)}: {taken.notices} notices: {taken.new} new cases, "
+            f"{taken.joined} of known cases, {taken.known} known already, {taken.unmapped} without a path"
+        )
+    for reason, number in notices.passed_over.items():
+        print_message(f"hashscan: {number} skipped: {escape_control(reason)}")
+    return taken.unmapped
+
+
+_CODES = (0, 2, 12, 70)
+_cases_argument = click.argument(
+    "cases",
+    nargs=-1,
+    required=True,
+    type=click.IntRange(min=1),
+    metavar="CASE...",
+    shell_complete=case_numbers,
+)
+_reason_option = click.option("--reason", required=True, metavar="TEXT", help="Why; recorded with the case.")
+
+
+@click.command(cls=HashscanCommand, exit_codes=_CODES)
+@_cases_argument
+@click.option(
+    "--recipient",
+    cls=ArgumentOption,
+    default="",
+    metavar="TEXT",
+    help="Who was notified, and how; recorded with the case.",
+)
+@state_option
+def tell(cases: tuple[int, ...], recipient: str, state: Path) -> int:
+    """Record that the responsible person was notified of CASEs. Nothing is sent; deadlines stay."""
+    from hashscan.cases.actions import TOLD
+
+    return _act(state, cases, TOLD, recipient)
+
+
+@click.command(cls=HashscanCommand, exit_codes=_CODES)
+@_cases_argument
+@_reason_option
+@state_option
+def dispute(cases: tuple[int, ...], reason: str, state: Path) -> int:
+    """Record a dispute: somebody says that the files of CASEs are lawful. Deadlines stay."""
+    from hashscan.cases.actions import DISPUTED
+
+    return _act(state, cases, DISPUTED, reason)
+
+
+@click.command(cls=HashscanCommand, exit_codes=_CODES)
+@_cases_argument
+@_reason_option
+@state_option
+def close(cases: tuple[int, ...], reason: str, state: Path) -> int:
+    """Close CASEs whose files stay; they stay closed while the same content stays in place.
+
+    The case of a removed file ends automatically. A closed case counts as not removed. Scans still report the
+    file: see `hashscan lists except` for wrong entries.
+    """
+    from hashscan.cases.actions import CLOSED
+
+    return _act(state, cases, CLOSED, reason)
+
+
+@click.command(cls=HashscanCommand, exit_codes=_CODES)
+@_cases_argument
+@_reason_option
+@state_option
+def reopen(cases: tuple[int, ...], reason: str, state: Path) -> int:
+    """Reopen closed CASEs, or end a dispute."""
+    from hashscan.cases.actions import REOPENED
+
+    return _act(state, cases, REOPENED, reason)
+
+
+def _act(state: Path, cases: tuple[int, ...], kind: str, words: str) -> int:
+    from hashscan.cases.actions import operator, record_action
+
+    with synced_ledger(state) as followed:
+        news = record_action(followed.ledger, cases, kind, words, operator(), int(time.time()))
+        for number in sorted(set(cases)):
+            print_message(f"hashscan: case {number}: {kind if number in news else 'no change'}")
+        return followed.exit_code(EXIT_CLEAN)
+
+
+@click.command(cls=HashscanCommand, exit_codes=_CODES)
+@click.option(
+    "--older-than",
+    type=DurationParam(),
+    required=True,
+    metavar="TIME",
+    help="Cases that ended longer ago than this, such as 365d.",
+)
+@state_option
+def prune(older_than: float, state: Path) -> int:
+    """Delete personal data of old cases: paths, addresses, digests, customers, reasons.
+
+    Times, verdicts, categories and entries are kept, so statistics don't change.
+    """
+    from hashscan.cases.actions import prune_cases as forget
+
+    if older_than < 0:
+        raise UsageError("--older-than must not be negative")
+    now = int(time.time())
+    with synced_ledger(state) as followed:
+        print_message(
+            f"hashscan: {plural(forget(followed.ledger, int(now - older_than), now), 'case')} pruned"
+        )
+        return followed.exit_code(EXIT_CLEAN)
 
 
 @click.group(cls=HashscanGroup)

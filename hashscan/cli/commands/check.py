@@ -19,8 +19,8 @@ from hashscan.cli.options.base import (
     matching_settings,
     state_option,
 )
-from hashscan.cli.options.policy import policy_of, policy_options
 from hashscan.cli.options.privileges import RootRights
+from hashscan.cli.options.tables import policy_of, policy_options
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import UsageError
 from hashscan.settings.matching import DecodingLimits

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand
-from hashscan.cli.options.context import customer_options, effective_customer_rules, site_option
 from hashscan.cli.options.output import format_option
+from hashscan.cli.options.tables import customer_options, effective_customer_rules, site_option
 from hashscan.cli.output.terminal import escape_control, print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, OutputError
 from hashscan.model import CustomerRule, SiteRule

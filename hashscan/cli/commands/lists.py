@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.commands.lists_except import except_
-from hashscan.cli.commands.lists_pull import add, pull
-from hashscan.cli.commands.lists_staged import activate, diff
+from hashscan.cli.commands.lists_versions import activate, add, diff, pull
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.entry_files import (

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, state_option
-from hashscan.cli.options.context import customer_options, effective_customer_rules
 from hashscan.cli.options.output import format_option
 from hashscan.cli.options.privileges import RootRights
+from hashscan.cli.options.tables import customer_options, effective_customer_rules
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import (
     EXIT_CLEAN,

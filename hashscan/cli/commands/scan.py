@@ -22,18 +22,18 @@ from hashscan.cli.options.base import (
     state_option,
 )
 from hashscan.cli.options.cases import deadline_options, pop_deadlines
-from hashscan.cli.options.cluster import certificate_options, cluster_of
-from hashscan.cli.options.context import (
+from hashscan.cli.options.output import infer_format
+from hashscan.cli.options.privileges import RootRights
+from hashscan.cli.options.quarantine import quarantine_options
+from hashscan.cli.options.tables import (
     customer_options,
     effective_customer_rules,
+    policy_of,
+    policy_options,
     reporter_option,
     site_option,
 )
-from hashscan.cli.options.output import infer_format
-from hashscan.cli.options.policy import policy_of, policy_options
-from hashscan.cli.options.priority import neighbour_of, neighbour_options
-from hashscan.cli.options.privileges import RootRights
-from hashscan.cli.options.quarantine import quarantine_options
+from hashscan.cli.options.workers import certificate_options, cluster_of, neighbour_of, neighbour_options
 from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.scan_run import run_scan_command
 from hashscan.errors import UsageError

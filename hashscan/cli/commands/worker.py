@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from hashscan.cli.options.base import HashscanCommand, positive, state_option
-from hashscan.cli.options.cluster import certificate_options
-from hashscan.cli.options.priority import neighbour_of, neighbour_options
 from hashscan.cli.options.privileges import RootRights
+from hashscan.cli.options.workers import certificate_options, neighbour_of, neighbour_options
 from hashscan.cli.output.terminal import print_message
 from hashscan.scan.workers.process_setup import lower_priority
 from hashscan.settings.resources import ClusterSettings

@@ -1,16 +1,29 @@
-"""Options for quarantine, of scans and of `quarantine add`: retention, folder, circuit breaker limits."""
+"""Options for quarantine, and helpers of the commands on its items: choosing items, repair, printing of
+outcomes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from hashscan.cli.options.base import DurationParam, TableOption, positive
+from hashscan.cli.output.list_changes import print_withdrawn_items
+from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.settings.matching import BreakerLimits
+
+if TYPE_CHECKING:
+    from hashscan.quarantine.captured_file import QuarantineSkipped
+    from hashscan.quarantine.items import Item
+    from hashscan.quarantine.object_stores import Stores
+    from hashscan.quarantine.store import Quarantine
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,3 +95,92 @@ def quarantine_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def print_quarantine_message(message: str) -> None:
+    """Print a message of the quarantine, escaped, on standard error."""
+    print_message(f"hashscan: {escape_control(message)}")
+
+
+def open_stores(endpoint: str | None = None, place: str | None = None) -> Stores:
+    """Return the stores in which objects are found and kept; no server is asked yet.
+
+    Raises:
+        UsageError: `place` is not a bucket URL, or `endpoint` holds credentials.
+    """
+    from hashscan.quarantine.object_stores import Stores
+    from hashscan.registry import SOURCES
+
+    return Stores(SOURCES, endpoint, place)
+
+
+def finish_interrupted(quarantine: Quarantine) -> None:
+    """Finish what a killed command has begun, before any other change; print items with withdrawn entries."""
+    from hashscan.quarantine.repair import repair
+
+    for trouble in repair(quarantine):
+        print_quarantine_message(trouble)
+    print_withdrawn_items(quarantine.state, quarantine)
+
+
+def selected_items(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:
+    """Return the named items, or all items that are kept.
+
+    Raises:
+        UsageError: both or neither of names and `everything` are given, or a name fits no item or several.
+    """
+    from hashscan.quarantine.items import KEPT
+
+    if bool(names) is everything:
+        raise UsageError("no items are named", advice="Name ITEMs, or use --all, but not both.")
+    return items_by_prefix(names, known) if names else [item for item in known.values() if item.state in KEPT]
+
+
+def items_by_prefix(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
+    """Return the items whose ids begin with the names; in the order of the names, each once.
+
+    Raises:
+        UsageError: no id begins with a name, or several do.
+    """
+    chosen: dict[str, Item] = {}
+    for name in names:
+        found = [item for item in known.values() if item.id.startswith(name)]
+        if len(found) != 1 or not name:
+            which = "no item" if not found else "more than one item"
+            raise UsageError(f"{which} begins with {name!r}", advice="See `hashscan quarantine list`.")
+        chosen[found[0].id] = found[0]
+    return list(chosen.values())
+
+
+def apply_to_items(
+    items: Iterable[Item], quarantine: Quarantine, do: Callable[[Item], None], word: str
+) -> int:
+    """Apply `do` to each item and print the outcomes; return the exit code."""
+    from hashscan.quarantine.captured_file import QuarantineSkipped
+
+    def done() -> Iterator[tuple[Item, QuarantineSkipped | None]]:
+        for item in items:
+            try:
+                do(item)
+            except QuarantineSkipped as error:
+                yield item, error
+            else:
+                yield item, None
+
+    return print_outcomes(done(), quarantine, word)
+
+
+def print_outcomes(
+    answers: Iterable[tuple[Item, QuarantineSkipped | None]], quarantine: Quarantine, word: str
+) -> int:
+    """Print the outcome of each item as it arrives, and a summary; return the exit code."""
+    done = left = 0
+    for item, error in answers:
+        if error is not None:
+            left += 1
+            print_message(f"hashscan: item {item.id} stays: {escape_control(str(error))}")
+        else:
+            done += 1
+            click.echo(f"{item.id}\t{escape_control(os.fsdecode(item.path))}")
+    print_message(f"hashscan: {done} {word}, {left} stay; head of the log: {quarantine.head}")
+    return EXIT_INCOMPLETE if left else EXIT_CLEAN

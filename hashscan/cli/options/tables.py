@@ -1,15 +1,19 @@
-"""Parameter types of options whose values are tables of the settings file."""
+"""Options whose values are tables of the settings file: customers, sites, the reporter and the policy."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
 
-from hashscan.cli.options.base import SETTINGS_FILE
+from hashscan.attribution.hosting_panels import PANELS, rules_of_panels
+from hashscan.cli.options.base import SETTINGS_FILE, TableOption
 from hashscan.errors import UsageError
+from hashscan.model import CustomerRule, PolicyRule, Reporter, SiteRule, Weak
 from hashscan.settings.file import read_file
+from hashscan.settings.matching import PolicySettings
 
 T = TypeVar("T")
 
@@ -58,3 +62,155 @@ class TablesParam(click.ParamType[T]):
         if self.name not in tables:
             raise UsageError(f"{path} contains no {self.name}", advice=f"Begin with a line {begin}.")
         return self.read(tables[self.name], str(path))
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class CustomersParam(TablesParam[tuple[CustomerRule, ...]]):
+    """A parameter with the rules that map files to customers."""
+
+    name = "customer"
+    example = 'path = "/srv/sites/{customer}/"'
+
+    def read(self, tables: object, source: str) -> tuple[CustomerRule, ...]:
+        """Return the rules."""
+        from hashscan.attribution.customers import customer_rules
+
+        return customer_rules(tables, source)
+
+
+class SitesParam(TablesParam[tuple[SiteRule, ...]]):
+    """A parameter with the rules that map folders and buckets to web addresses."""
+
+    name = "site"
+    example = 'url = "https://{customer}.example/"\npath = "/srv/sites/{customer}/htdocs"'
+
+    def read(self, tables: object, source: str) -> tuple[SiteRule, ...]:
+        """Return the rules."""
+        from hashscan.attribution.sites import site_rules
+
+        return site_rules(tables, source)
+
+
+class ReporterParam(TablesParam[Reporter]):
+    """A parameter with the organisation that reports findings to others."""
+
+    name = "reporter"
+    rows = False
+    example = 'organisation = "Example Hosting"\nemail = "abuse@example.org"'
+
+    def read(self, tables: object, source: str) -> Reporter:
+        """Return the organisation."""
+        from hashscan.settings.cases_and_alerts import reporter_of
+
+        return reporter_of(tables, source)
+
+
+def customer_options(command: F) -> F:
+    """Add --customer and --customers; `effective_customer_rules` takes their values."""
+    return click.option(
+        "--customers",
+        "layouts",
+        multiple=True,
+        type=click.Choice(list(PANELS)),
+        metavar="LAYOUT",
+        help="Name the customer of each finding, by the folders of a hosting panel; repeatable. "
+        f"{', '.join(PANELS)}; see `hashscan customers`.",
+    )(
+        click.option(
+            "--customer",
+            "customer_rules",
+            type=CustomersParam(),
+            metavar="FILE",
+            help=(
+                "Tables [[customer]]: the paths, users and buckets of each customer. The settings file "
+                "may contain them. They are tried before --customers."
+            ),
+        )(command)
+    )
+
+
+def site_option(command: F) -> F:
+    """Add --site."""
+    return click.option(
+        "--site",
+        "site_rules",
+        type=SitesParam(),
+        metavar="FILE",
+        help=(
+            "Tables [[site]]: the web address of each public folder or bucket. The settings file may "
+            "contain them."
+        ),
+    )(command)
+
+
+def reporter_option(command: F) -> F:
+    """Add --reporter."""
+    return click.option(
+        "--reporter",
+        type=ReporterParam(),
+        metavar="FILE",
+        help=(
+            "Table [reporter]: the name and address of the provider that sends reports to "
+            "authorities. The settings file may contain it."
+        ),
+    )(command)
+
+
+def effective_customer_rules(
+    rules: tuple[CustomerRule, ...] | None, layouts: tuple[str, ...]
+) -> tuple[CustomerRule, ...]:
+    """Return all rules that map files to customers, with the written ones before those of hosting panels."""
+    return (*(rules or ()), *rules_of_panels(layouts))
+
+
+class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
+    """A parameter with the policy table, from a file of its own or from the settings file."""
+
+    name = "policy"
+    example = 'category = "A1"\naction = "report"'
+
+    def read(self, tables: object, source: str) -> tuple[PolicyRule, ...]:
+        """Return the rules."""
+        from hashscan.matching.effective_policy import rules_of
+
+        return rules_of(tables, source)
+
+
+def act_on_option(command: F) -> F:
+    """Add --act-on."""
+    return click.option(
+        "--act-on",
+        cls=TableOption,
+        table="quarantine",
+        multiple=True,
+        type=click.Choice(list(map(str, Weak))),
+        help=(
+            "Also move files that match only local lists, lists past their expiry, or test entries; "
+            "repeatable. Default: only fresh, signed lists."
+        ),
+    )(command)
+
+
+def policy_options(command: F) -> F:
+    """Add --act-on and --policy; `policy_of` takes their values."""
+    return click.option(
+        "--policy",
+        type=PolicyParam(),
+        metavar="FILE",
+        help=(
+            "Tables [[policy]]: which matches are only reported, held, for review, or may be moved. "
+            "The settings file may contain them. Default: all are only reported."
+        ),
+    )(act_on_option(command))
+
+
+def policy_of(policy: tuple[PolicyRule, ...] | None, act_on: tuple[str, ...]) -> PolicySettings:
+    """Return the values of the policy options as settings."""
+    return PolicySettings(policy or (), weak_trust_of(act_on))
+
+
+def weak_trust_of(act_on: tuple[str, ...]) -> tuple[Weak, ...]:
+    """Return the kinds of weakly trusted matches for which files may be moved."""
+    return tuple(weak for weak in Weak if weak in act_on)

@@ -86,7 +86,7 @@ def test_the_name_of_a_file_counts_where_a_rule_asks_for_it() -> None:
         (by_path("/a/../{customer}/"), "component that no name matches"),
         (by_path("/a/{customer}{customer}/"), "may be anything before it"),
         (by_path("/a/{customer}*/"), "and a star"),
-        (by_path("/{customer}/{customer}/"), "is there already"),
+        (by_path("/{customer}/{customer}/"), "is unknown or repeated"),
         (by_path("/[a/{customer}/"), "bracket"),
         (CustomerRule("rule", "Alice"), "asks for nothing"),
         (CustomerRule("rule", "{customer}", (), ((1, 2),)), "no path that says"),

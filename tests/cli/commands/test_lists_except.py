@@ -153,7 +153,7 @@ def test_what_can_not_be_meant(run: Run, local_list: str) -> None:
         (("e-pdq", "--until", UNTIL), "--reason"),
         (("e-pdq", "--reason", " ", "--until", UNTIL), "reason"),
         (("e-pdq", "--reason", "x", "--until", "soon"), "no day and no time"),
-        (("e-pdq", "--reason", "x", "--until", "2020-01-01"), "over already"),
+        (("e-pdq", "--reason", "x", "--until", "2020-01-01"), "in the past"),
         (("--reason", "x", "--until", UNTIL), "no entry is named"),
         (("--remove",), "no entry is named"),
         (("--remove", "e-pdq", "--reason", "x"), "no --reason"),

@@ -440,7 +440,7 @@ def test_killed_in_the_middle(run: Run, state: Path, tmp_path: Path, everything_
     assert all(line["type"] == "finding" for line in parsed[1:])
     ran = run("scan", everything_listed, "--report", report)
     assert ran.code == 1
-    assert "it is kept as" in ran.err
+    assert "is kept as" in ran.err
     assert records(report)[-1]["verdicts"]["match"] == 600
     kept = [path for path in tmp_path.iterdir() if path.name.startswith("r.jsonl.partial.")]
     assert len(kept) == 1

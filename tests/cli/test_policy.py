@@ -295,7 +295,7 @@ def test_bad_tables_are_refused_before_anything_is_swept(
 
 
 def test_a_file_that_holds_no_policy(run: Run, files: Path, tmp_path: Path) -> None:
-    for text, named in (("", "holds no policy"), ("workers = 2\n", "'workers' has no place there")):
+    for text, named in (("", "[[policy]]"), ("workers = 2\n", "'workers'")):
         ran = run("scan", files, "--policy", policy(tmp_path, text))
         assert (ran.code, named in ran.err) == (2, True), ran.err
     ran = run("scan", files, "--policy", tmp_path / "none.toml")

@@ -51,11 +51,11 @@ def test_lacking_gives_the_system_s_reasons() -> None:
 
 WAIT = """
 import select, time
-from hashscan.sandbox.protocol import wait
+from hashscan.sandbox.protocol import wait_for_message
 poll = select.poll()
 poll.register(0, select.POLLIN)
 print("waiting", flush=True)
-print(wait(poll, time.monotonic() + 2), flush=True)
+print(wait_for_message(poll, time.monotonic() + 2), flush=True)
 """
 
 

@@ -105,7 +105,7 @@ def test_what_people_do_is_put_down_with_who_and_why(call: Run, world: World) ->
     assert call("cases", "tell", 1, 2, "--recipient", "ticket 4711").code == 0
     assert call("cases", "dispute", 2, "--reason", "a drawing").code == 0
     assert call("cases", "close", 1, "--reason", "=so").code == 0
-    assert "nothing new" in call("cases", "close", 1, "--reason", "again").err
+    assert "no change" in call("cases", "close", 1, "--reason", "again").err
     shown = call("cases", "show", "--format", "json", 1).lines[0]
     assert shown["why"] == "=so"
     assert [event["kind"] for event in shown["events"]] == ["found", "told", "closed"]

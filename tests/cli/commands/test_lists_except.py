@@ -174,7 +174,7 @@ def test_what_is_known_to_be_good_has_nothing_to_withhold(run: Run, tmp_path: Pa
     assert run("lists", "import", file, "--name", "good").code == 0
     ran = excepted(run, "g")
     assert ran.code == 2
-    assert "known to be good" in ran.err
+    assert "known-good" in ran.err
 
 
 def test_a_damaged_file_stops_every_command_that_needs_it(

@@ -247,7 +247,7 @@ def test_as_an_ordinary_user() -> None:
 
         ran = run("add", own, others, "--reason", "r", *TERMS)
         assert ran.returncode == 3, ran.stderr
-        assert "an ordinary user can move nothing but own files" in ran.stderr.splitlines()[0]
+        assert "only your own files can be moved" in ran.stderr.splitlines()[0]
         assert "only root can take what another user owns" in ran.stderr
         assert sorted(os.listdir(home)) == ["others", "state"]
         for command in (("verify",), ("restore", "--all")):

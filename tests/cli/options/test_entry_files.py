@@ -24,7 +24,7 @@ def test_a_named_pipe_is_read_to_its_end(run: Run, tmp_path: Path) -> None:
     ran = run("lists", "import", pipe, "--name", "piped")
     writer.join()
     assert ran.code == 0, ran.err
-    assert "1 entries" in ran.err
+    assert "1 entry" in ran.err
 
 
 @pytest.mark.parametrize("form", ["csv", "vics", "ncmec", "pdq"])

@@ -65,7 +65,7 @@ class Windows:
                 with windows._changed:
                     windows._changed.notify_all()
 
-        mine = SimpleNamespace(Event=Over, Lock=threading.Lock, Thread=threading.Thread)
+        mine = SimpleNamespace(**vars(threading) | {"Event": Over})
         monkeypatch.setattr(transfer_limits, "threading", mine)
 
     def begun(self, downloads: int) -> None:

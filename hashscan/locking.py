@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from hashscan.errors import LockedError, OutputError
+from hashscan.state_dir import StateDir
 
 _MODE = 0o600
 _POLL_SECONDS = 0.1
@@ -114,11 +115,11 @@ class ScanLock(LockFile):
         OutputError: the state folder can't be written.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: StateDir) -> None:
         try:
-            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state.make()
             super().__init__(
-                state / "scan.lock",
+                state.scan_lock,
                 f"another scan is running with the state folder {state}",
                 advice=LockedError.advice,
             )

@@ -19,6 +19,7 @@ from hashscan.locking import (
     record_locked,
     try_flock,
 )
+from hashscan.state_dir import StateDir
 
 HOLDER = """
 import sys
@@ -138,16 +139,16 @@ def test_a_hold_keeps_a_folder_until_it_ends(tmp_path: Path) -> None:
 def test_a_second_scan_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     with holder(tmp_path / "scan.lock") as process:
         with pytest.raises(LockedError) as caught:
-            ScanLock(tmp_path)
+            ScanLock(StateDir(tmp_path))
         assert caught.value.exit_code == 11
         assert str(tmp_path) in str(caught.value)
         process.kill()
         process.wait()
-        ScanLock(tmp_path).release()
+        ScanLock(StateDir(tmp_path)).release()
 
 
 def test_the_state_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
-    with ScanLock(tmp_path / "a" / "state"):
+    with ScanLock(StateDir(tmp_path / "a" / "state")):
         assert (tmp_path / "a" / "state").stat().st_mode & 0o777 == 0o700
         assert (tmp_path / "a" / "state" / "scan.lock").stat().st_mode & 0o777 == 0o600
 
@@ -155,11 +156,11 @@ def test_the_state_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 def test_a_file_in_the_way_is_explained(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(OutputError, match="state"):
-        ScanLock(tmp_path / "state")
+        ScanLock(StateDir(tmp_path / "state"))
 
 
 def test_a_link_in_place_of_the_lock_of_a_state_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scan.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError):
-        ScanLock(tmp_path)
+        ScanLock(StateDir(tmp_path))
     assert not (tmp_path / "elsewhere").exists()

@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 377,
+    "modules": 378,
     "lines": 74_000,
     "modules under 60 lines": 11,
     "files excepted from C901": 11,
@@ -74,7 +74,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"lists", "sources", "hashing", "sandbox"}),
     frozenset({"schema", "web_transport"}),
     frozenset({"locking", "secret_files", "text", "timefmt", "web_address"}),
-    frozenset({"model", "errors", "process", "bytecode"}),
+    frozenset({"model", "errors", "process", "bytecode", "state_dir"}),
 )
 """From top to bottom, as in ARCHITECTURE.md. A package imports from the layers below its own only."""
 

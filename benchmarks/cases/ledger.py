@@ -31,6 +31,7 @@ from hashscan.cases.queries import Queries
 from hashscan.cases.sync import sync
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state.store.database import open_database
+from hashscan.state_dir import StateDir
 
 _MATCHES = json.dumps(
     [
@@ -49,7 +50,7 @@ _FINDINGS = (
 
 
 def _state(folder: Path, number: int) -> None:
-    with closing(open_database(folder)[0]) as database:
+    with closing(open_database(StateDir(folder))[0]) as database:
         database.execute("BEGIN")
         database.execute(
             "INSERT INTO sweeps (id, started, ended, exit_code, uuid) VALUES (1, 1, 2, 1, 'one')"
@@ -62,7 +63,7 @@ def _state(folder: Path, number: int) -> None:
 
 
 def _another_night(folder: Path) -> None:
-    with closing(open_database(folder)[0]) as database:
+    with closing(open_database(StateDir(folder))[0]) as database:
         database.execute(
             "INSERT INTO sweeps (id, started, ended, exit_code, uuid) VALUES (2, 3, 4, 1, 'two')"
         )
@@ -70,23 +71,26 @@ def _another_night(folder: Path) -> None:
 
 
 def _follow(folder: Path) -> None:
-    with Ledger(folder) as ledger:
-        assert not sync(ledger, folder).troubles
+    with Ledger(StateDir(folder)) as ledger:
+        assert not sync(ledger, StateDir(folder)).troubles
 
 
 def _import(folder: Path, notices: Path) -> None:
-    with Ledger(folder) as ledger:
+    with Ledger(StateDir(folder)) as ledger:
         import_notices(ledger, read_notices(notices), lambda url: (b"/web/" + url.encode(),), 1_800_000_000)
 
 
 def _list(folder: Path) -> None:
-    with Ledger(folder) as ledger:
+    with Ledger(StateDir(folder)) as ledger:
         for _ in Queries(ledger, DeadlineCalculator(CaseSettings())).open_cases():
             pass
 
 
 def _floor(folder: Path) -> None:
-    with closing(open_database(folder)[0]) as state, closing(sqlite3.connect(folder / "floor")) as database:
+    with (
+        closing(open_database(StateDir(folder))[0]) as state,
+        closing(sqlite3.connect(folder / "floor")) as database,
+    ):
         database.execute(
             "CREATE TABLE cases (path, verdict, because, found, seen, customer, sha256, matches)"
         )

@@ -30,6 +30,7 @@ from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry
 from hashscan.state.store.reading import StateReader
+from hashscan.state_dir import StateDir
 
 NAME = "national"
 
@@ -80,7 +81,7 @@ def main() -> None:
         planted = min(options.new // 10, 90)
         half = options.new // 2
         for algorithm, of_known in (("pdq", planted // 2), ("sha256", planted - planted // 2)):
-            with StateReader(state) as reader:
+            with StateReader(StateDir(state)) as reader:
                 known = reader.columns[algorithm].read(7, of_known).view(np.uint8).reshape(-1, 32)
             owner.add(entries(half, f"new-{algorithm}-", known, algorithm), "entries")
         owner.release()

@@ -26,6 +26,7 @@ from hashscan.state.store.listings import listing_of
 from hashscan.state.store.packing import pack
 from hashscan.state.store.profile import from_text, profile_of
 from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, FURTHER, NONE, checksum_of
+from hashscan.state_dir import StateDir
 
 BLOCK = 100_000
 MODELS = 200
@@ -46,7 +47,7 @@ class _Model(NamedTuple):
 def begin(state: Path) -> None:
     """Make a state that knows one picture, with a single PDQ."""
     setup = WorkerSetup((), SandboxOptions("auto", 1 << 30, 20.0), ALWAYS_COMPUTED, 64_000_000)
-    database, folder, _ = open_database(state)
+    database, folder, _ = open_database(StateDir(state))
     database.execute("BEGIN IMMEDIATE")
     contents = Contents(database, folder, profile_of(setup))
     run = DigestRun(Part(), 0, (0,), 0, "pdq", bytes(range(32)), 90, 0)
@@ -64,7 +65,7 @@ def fill(state: Path, count: int, files: int) -> float:
 
     Of the first `MODELS` contents, pictures whose first digest is the PDQ of what is stored are the models.
     """
-    database, folder, _ = open_database(state)
+    database, folder, _ = open_database(StateDir(state))
     (text,) = database.execute("SELECT text FROM profiles").fetchone()
     database.execute("BEGIN IMMEDIATE")
     contents = Contents(database, folder, from_text(text))

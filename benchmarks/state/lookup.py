@@ -28,6 +28,7 @@ from benchmarks.lib.scans import HASHSCAN
 from benchmarks.state.known_state import begin, fill, name_of
 from hashscan.state.store.reading import StateReader
 from hashscan.state.store.stored_contents import prefix_of
+from hashscan.state_dir import StateDir
 
 PEER = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall())"
 
@@ -45,7 +46,7 @@ def timed(command: Sequence[str], expect: Callable[[str], bool], repeats: int) -
 
 
 def _digests_of(state: Path, row: int) -> dict[str, bytes]:
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         return {name: bytes(reader.columns[name].read(row, 1)[0]) for name in ("sha256", "sha1", "pdq")}
 
 

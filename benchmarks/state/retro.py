@@ -44,6 +44,7 @@ from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import MOST_BITS
 from hashscan.state.store.profile import from_text
 from hashscan.state.store.reading import StateReader
+from hashscan.state_dir import StateDir
 
 LIST = "gained"
 DRAWN = 48
@@ -94,7 +95,7 @@ def plant(state: Path, entries: int) -> list[int]:
     random = np.random.default_rng(5)
     values = random.integers(0, 256, (entries, 32), np.uint8)
     near = []
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         rows = random.choice(reader.contents.rows, min(PLANTED, entries, reader.contents.rows), replace=False)
         for place, row in enumerate(rows.tolist()):
             mine = list(digests_of(reader, row))
@@ -123,7 +124,7 @@ def _distance(one: bytes, other: bytes) -> int:
 
 def take(state: Path) -> None:
     """Compare, tell how long that took and what was found, and leave the state as it was."""
-    database, folder, _ = open_database(state)
+    database, folder, _ = open_database(StateDir(state))
     (text,) = database.execute("SELECT text FROM profiles").fetchone()
     with ListStore(state / "lists").open((LIST,), datetime.now(UTC)) as opened:
         database.execute("BEGIN IMMEDIATE")
@@ -167,7 +168,7 @@ def whole_command(state: Path) -> tuple[float, float]:
 def peers(state: Path, contents: int) -> Iterator[tuple[str, float]]:
     """Seconds that each would take for all pictures, from a share of them."""
     entries = np.load(state / "gained.npy")
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         rows = np.linspace(0, reader.contents.rows - 1, SHARE).astype(int).tolist()
         mine = [digest for row in rows for digest in digests_of(reader, row)]
     for name, ask in (("numpy, brute force", _brute), ("faiss IndexBinaryFlat", _faiss(entries))):

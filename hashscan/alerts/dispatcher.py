@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hashscan.alerts.alert import Alert, merge_documents
@@ -24,6 +23,7 @@ from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.locking import LockFile
 from hashscan.quarantine.withdrawn_items import last_known
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
+from hashscan.state_dir import StateDir
 
 DELIVERY_SECONDS = 20.0
 """The time limit of one delivery, after which it has failed."""
@@ -166,7 +166,7 @@ class Notifier:
     def notify(
         self,
         ledger: Ledger,
-        state: Path,
+        state: StateDir,
         lists: Sequence[ListMetrics] = (),
         others: Iterable[Alert] = (),
         *,
@@ -204,7 +204,7 @@ class Notifier:
 
     def notify_without_state(self, others: Iterable[Alert]) -> DeliveryResult:
         """Deliver alerts if there is no state folder to store them in."""
-        with tempfile.TemporaryDirectory(prefix="hashscan-") as folder, Ledger(Path(folder)) as ledger:
+        with tempfile.TemporaryDirectory(prefix="hashscan-") as folder, Ledger(StateDir(folder)) as ledger:
             kinds = {channel.kind for channel in self.channels}
             self._builder(ledger).build_all(self._now(), kinds, others=others)
             return deliver(Outbox(ledger), self.channels, self._now)
@@ -224,7 +224,7 @@ def host() -> str:
     return socket.gethostname()
 
 
-def _delivery_lock(state: Path, seconds: float) -> LockFile:
+def _delivery_lock(state: StateDir, seconds: float) -> LockFile:
     """Take the lock of deliveries: one process at a time delivers, otherwise some would be sent twice.
 
     Args:
@@ -235,7 +235,7 @@ def _delivery_lock(state: Path, seconds: float) -> LockFile:
         LockedError: another process takes longer.
         OutputError: the folder can't be written.
     """
-    path = state / "alerts.lock"
+    path = state.delivery_lock
     with output_errors(f"{path} can't be locked"):
         return LockFile(
             path,

@@ -21,6 +21,7 @@ from hashscan.errors import EXIT_CLEAN, EXIT_FOUND
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.model import ListInfo, TrustState, Verdict
 from hashscan.quarantine.withdrawn_items import last_known
+from hashscan.state_dir import StateDir
 from hashscan.timefmt import parse_utc
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Metrics:
 
 
 def collect_metrics(
-    ledger: Ledger, state: Path, clock: DeadlineCalculator, now: float, lists: tuple[ListMetrics, ...]
+    ledger: Ledger, state: StateDir, clock: DeadlineCalculator, now: float, lists: tuple[ListMetrics, ...]
 ) -> Metrics:
     """Return the present metrics.
 
@@ -133,7 +134,7 @@ def collect_metrics(
 
 
 def collect_list_metrics(
-    state: Path, now: datetime, seen: Iterable[ListInfo] = ()
+    state: StateDir, now: datetime, seen: Iterable[ListInfo] = ()
 ) -> tuple[ListMetrics, ...]:
     """Return the states of a state folder's hash lists.
 
@@ -151,7 +152,7 @@ def collect_list_metrics(
     from hashscan.lists.storage.stored_version import VerificationLevel
     from hashscan.lists.store import ListStore
 
-    store = ListStore(state / "lists")
+    store = ListStore(state.lists)
     with store.open(None, now, VerificationLevel.SIZES) as opened:
         infos = {info.name: info for info in opened.infos} | {info.name: info for info in seen}
     return tuple(

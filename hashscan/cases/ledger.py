@@ -10,7 +10,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -18,6 +17,7 @@ from urllib.parse import quote
 from hashscan.errors import OutputError
 from hashscan.state.store.database import means_damage
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
+from hashscan.state_dir import StateDir
 
 FORMAT = 1
 """Version of the schema; raised whenever an older hashscan could misunderstand the stored data."""
@@ -116,7 +116,6 @@ CREATE INDEX notices_case ON notices (id);
 """
 
 
-FILE = "ledger.sqlite"
 _BUSY_MS = 600_000
 """Timeout in ms: the first import of a million findings takes a minute or more, and others wait for it."""
 
@@ -148,15 +147,15 @@ class Ledger:
         DamagedLedgerError: the ledger is damaged; it is not changed.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: StateDir) -> None:
         """Open the ledger of a state folder, and create it if it doesn't exist.
 
         Raises:
             NewerLedgerError: a newer version wrote the ledger, so it is not changed.
         """
-        self.path = state / FILE
+        self.path = state.ledger
         with self._explained():
-            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state.make()
             kind = type_of(os.fsencode(state))
             if kind in NETWORK_TYPES:
                 raise LedgerError(
@@ -272,7 +271,7 @@ _COMPLETION_TIMEOUT = 0.2
 """Timeout in seconds; a user who presses a key does not wait longer."""
 
 
-def waiting_cases(state: Path) -> list[tuple[int, str, str]]:
+def waiting_cases(state: StateDir) -> list[tuple[int, str, str]]:
     """Return the oldest open cases.
 
     The ledger is not created, updated or waited for. If it can't be read, the result is empty.
@@ -280,7 +279,7 @@ def waiting_cases(state: Path) -> list[tuple[int, str, str]]:
     Returns:
         For each case its number, its customer and its categories.
     """
-    address = f"file:{quote(os.fsencode(state / FILE))}?mode=ro"
+    address = f"file:{quote(os.fsencode(state.ledger))}?mode=ro"
     query = (
         "SELECT id, customer, categories FROM cases WHERE removed IS NULL AND closed IS NULL "
         "ORDER BY found, id LIMIT ?"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from hashscan.cases.ledger import Ledger, LedgerError
 from hashscan.cases.tracker import CaseLocation, CaseTracker
@@ -14,6 +13,7 @@ from hashscan.quarantine.items import Item, apply_line
 from hashscan.quarantine.log_checkpoint import read_checkpoint
 from hashscan.quarantine.store import read_lines
 from hashscan.state.findings.history import History, ScanRecord
+from hashscan.state_dir import StateDir
 
 _KINDS = frozenset({"moved", "left", "restored", "released", "withdrawn", "accused"})
 
@@ -28,7 +28,7 @@ class SyncResult:
     """Errors for which the state or the custody log was not read; the other part was."""
 
 
-def sync(ledger: Ledger, state: Path) -> SyncResult:
+def sync(ledger: Ledger, state: StateDir) -> SyncResult:
     """Update the ledger in transactions: if the process is killed, the next sync does the rest.
 
     Args:
@@ -50,7 +50,7 @@ def sync(ledger: Ledger, state: Path) -> SyncResult:
     return SyncResult(new, tuple(troubles))
 
 
-def _follow_state(ledger: Ledger, state: Path) -> int:
+def _follow_state(ledger: Ledger, state: StateDir) -> int:
     with History(state) as now:
         if not now.identity or now.last < _next(ledger, now):
             return 0
@@ -100,7 +100,7 @@ def _take_scan(database: sqlite3.Connection, identity: str, scanned: ScanRecord)
     )  # fmt: skip
 
 
-def _follow_custody(ledger: Ledger, state: Path) -> int:
+def _follow_custody(ledger: Ledger, state: StateDir) -> int:
     standing = read_checkpoint(state)
     if standing is None or not standing.head.count or _stands_at(ledger, str(standing.head)):
         return 0

@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from hashscan.errors import OutputError, UsageError
@@ -23,12 +22,12 @@ from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.locking import LockFile
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedEntry
+from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line
 from hashscan.timefmt import UTC_FORMAT, format_utc
 
-FOLDER = "exceptions"
-"""Folder in the state folder; contains this file, its lock, and nothing else."""
 FILE = "entries.json"
+"""The file in the folder of exceptions, which contains nothing else but its lock."""
 REASON_MAX = 500
 """Largest length in characters; the reason is shown in every finding that the entry would have made."""
 _LOCK = ".lock"
@@ -86,13 +85,13 @@ def fingerprint(algorithm: str, value: bytes) -> str:
     return hashlib.blake2b(algorithm.encode("ascii") + b" " + value, digest_size=16).hexdigest()
 
 
-def read_exceptions(state: Path) -> tuple[ExceptedEntry, ...]:
+def read_exceptions(state: StateDir) -> tuple[ExceptedEntry, ...]:
     """Return all exceptions of a state folder, sorted by list and entry.
 
     Raises:
         OutputError: the file is damaged or can't be read; it is never taken for empty.
     """
-    path = state / FOLDER / FILE
+    path = state.exceptions / FILE
     with output_errors("the exceptions can't be read"):
         try:
             data = path.read_bytes()
@@ -108,7 +107,7 @@ def read_exceptions(state: Path) -> tuple[ExceptedEntry, ...]:
         ) from error
 
 
-def exceptions_at(state: Path | None, lists: Collection[str], now: datetime) -> Exceptions:
+def exceptions_at(state: StateDir | None, lists: Collection[str], now: datetime) -> Exceptions:
     """Return the exceptions for some lists.
 
     Args:
@@ -134,7 +133,7 @@ def in_force(excepted: ExceptedEntry, now: datetime) -> bool:
     return format_utc(now) < excepted.until
 
 
-def add_exception(state: Path, excepted: ExceptedEntry) -> ExceptedEntry | None:
+def add_exception(state: StateDir, excepted: ExceptedEntry) -> ExceptedEntry | None:
     """Store an exception; it applies to every scan that begins afterwards.
 
     Returns:
@@ -150,7 +149,7 @@ def add_exception(state: Path, excepted: ExceptedEntry) -> ExceptedEntry | None:
         return before
 
 
-def remove_exception(state: Path, entry_id: str, lists: Collection[str]) -> ExceptedEntry:
+def remove_exception(state: StateDir, entry_id: str, lists: Collection[str]) -> ExceptedEntry:
     """Remove an exception, expired or not.
 
     Args:
@@ -182,10 +181,10 @@ def remove_exception(state: Path, entry_id: str, lists: Collection[str]) -> Exce
 
 
 @contextmanager
-def _writing(state: Path) -> Iterator[dict[tuple[str, str], ExceptedEntry]]:
+def _writing(state: StateDir) -> Iterator[dict[tuple[str, str], ExceptedEntry]]:
     """Yield the exceptions for changing; write them when the body ends, atomically, for the owner alone."""
     with output_errors("the exceptions can't be written"):
-        folder = private_folder(state / FOLDER)
+        folder = private_folder(state.exceptions)
         with LockFile(folder / _LOCK, f"another process is writing the exceptions in {folder}"):
             remove_leftovers(folder)
             kept = {_key(excepted): excepted for excepted in read_exceptions(state)}

@@ -7,7 +7,6 @@ import json
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from hashscan.errors import OutputError, UsageError
@@ -20,6 +19,7 @@ from hashscan.reports.records import Record
 from hashscan.settings.matching import NO_RULES, PolicySettings
 from hashscan.settings.table_rows import InvalidValueError, read_each, rows_of, unknown_key
 from hashscan.sources.patterns import Patterns
+from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line
 
 REASON_MAX = 200
@@ -180,7 +180,7 @@ class EffectivePolicy(NamedTuple):
 
 
 def effective_policy(
-    settings: PolicySettings, infos: Iterable[ListInfo], state: Path | None
+    settings: PolicySettings, infos: Iterable[ListInfo], state: StateDir | None
 ) -> EffectivePolicy:
     """Return the policy of one scan.
 

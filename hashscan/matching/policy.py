@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from hashscan.model import (
@@ -28,6 +27,7 @@ from hashscan.quarantine.log import Line
 from hashscan.quarantine.store import read_lines
 from hashscan.quarantine.trust_weakness import WEAKNESS_NAMES, blocking_weakness_of
 from hashscan.sources.patterns import Patterns
+from hashscan.state_dir import StateDir
 
 
 class Subject(NamedTuple):
@@ -158,7 +158,7 @@ class RestoredContent:
         ) in self.entries
 
 
-def read_put_back(state: Path | None) -> dict[bytes, RestoredContent]:
+def read_put_back(state: StateDir | None) -> dict[bytes, RestoredContent]:
     """Return the restored contents, by their sha256.
 
     The log is read twice, so that memory holds nothing but restored contents, each less than a kilobyte.

@@ -12,8 +12,8 @@ from pathlib import Path
 from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
 from hashscan.quarantine.log import EMPTY, LogHead, parse_head
+from hashscan.state_dir import StateDir
 
-_NAME = "quarantine-head"
 _ASIDE = b".tmp-quarantine-head"
 _MOST = 1000
 """Maximum size in bytes."""
@@ -40,13 +40,13 @@ class LogCheckpoint:
 EMPTY_CHECKPOINT = LogCheckpoint(EMPTY, 0)
 
 
-def read_checkpoint(state: Path) -> LogCheckpoint | None:
+def read_checkpoint(state: StateDir) -> LogCheckpoint | None:
     """Return the checkpoint of the last write to a quarantine log; None if there is none.
 
     Raises:
         OutputError: the checkpoint can't be read, or is malformed.
     """
-    path = state / _NAME
+    path = state.quarantine_head
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             said = json.loads(file.read(_MOST))
@@ -62,7 +62,7 @@ def read_checkpoint(state: Path) -> LogCheckpoint | None:
         raise OutputError(f"{path} is not what was written there", advice=_REMEDY) from error
 
 
-def checkpoint_fields(state: Path | None) -> dict[str, object]:
+def checkpoint_fields(state: StateDir | None) -> dict[str, object]:
     """Return the checkpoint fields for a report; empty if there is no checkpoint."""
     try:
         standing = None if state is None else read_checkpoint(state)
@@ -71,7 +71,7 @@ def checkpoint_fields(state: Path | None) -> dict[str, object]:
     return {} if standing is None else {"quarantine": standing.fields()}
 
 
-def known_heads(state: Path, folder: Path) -> Mapping[str, LogHead]:
+def known_heads(state: StateDir, folder: Path) -> Mapping[str, LogHead]:
     """Return the head that the log must contain, by the place where it is kept.
 
     Args:
@@ -83,13 +83,13 @@ def known_heads(state: Path, folder: Path) -> Mapping[str, LogHead]:
     """
     standing = read_checkpoint(state)
     if standing is not None:
-        return {str(state / _NAME): standing.head}
+        return {str(state.quarantine_head): standing.head}
     if (folder / "log.jsonl").exists():
-        raise OutputError(f"{state / _NAME} is gone, which says how far the log goes", advice=_REMEDY)
+        raise OutputError(f"{state.quarantine_head} is gone, which says how far the log goes", advice=_REMEDY)
     return {}
 
 
-def write_checkpoint(state: Path, standing: LogCheckpoint) -> None:
+def write_checkpoint(state: StateDir, standing: LogCheckpoint) -> None:
     """Write the checkpoint; only for the holder of the quarantine's lock.
 
     Raises:
@@ -105,7 +105,7 @@ def write_checkpoint(state: Path, standing: LogCheckpoint) -> None:
             system.sync(descriptor)
         finally:
             os.close(descriptor)
-        system.replace(folder, _ASIDE, _NAME.encode())
+        system.replace(folder, _ASIDE, os.fsencode(state.quarantine_head.name))
         # A later write is not synced: an older head, which a power cut may leave, is valid too.
         if standing.head == EMPTY:
             system.sync(folder)

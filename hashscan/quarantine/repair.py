@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from pathlib import Path
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
@@ -23,10 +22,11 @@ from hashscan.quarantine.notes import drop_taken_note, finish_note
 from hashscan.quarantine.object_stores import Stores
 from hashscan.quarantine.object_transfer import finish_object
 from hashscan.quarantine.restoring import finish
-from hashscan.quarantine.store import Quarantine, folder_of, open_item, place_of, read_lines
+from hashscan.quarantine.store import Quarantine, open_item, place_of, read_lines
 from hashscan.quarantine.transfer import DisplacedError, give_back, open_folder, private_name, sync_folder
 from hashscan.sources.filesystem.quarantined_files import sha256_of
 from hashscan.sources.filesystem.safe_open import FILE_FLAGS, LIST_FLAGS, open_child
+from hashscan.state_dir import StateDir
 
 
 def repair(quarantine: Quarantine) -> list[str]:
@@ -300,7 +300,7 @@ def _drop(place: QuarantineFolder, entry: bytes) -> None:
 
 
 def verify(
-    state: Path, given: LogHead | None, stores: Stores | None = None
+    state: StateDir, given: LogHead | None, stores: Stores | None = None
 ) -> tuple[LogHead, int, list[str]]:
     """Verify the log and all that it says is kept.
 
@@ -318,7 +318,7 @@ def verify(
     """
     troubles = []
     try:
-        known = dict(known_heads(state, folder_of(state)))
+        known = dict(known_heads(state, state.quarantine))
     except OutputError as error:
         # Verify the log by the other heads, so that the operator can write this one again.
         known = {}
@@ -331,7 +331,7 @@ def verify(
         apply_line(items, line)
     kept = 0
     places = OpenFolders()
-    keeping = CopyStorage(stores or Stores({}), places, os.fsencode(folder_of(state)))
+    keeping = CopyStorage(stores or Stores({}), places, os.fsencode(state.quarantine))
     try:
         for item in items.values():
             if item.state in UNFINISHED:

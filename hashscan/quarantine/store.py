@@ -34,16 +34,12 @@ from hashscan.quarantine.object_stores import Stores
 from hashscan.quarantine.system_log import write_system_log
 from hashscan.sources.filesystem.quarantined_files import QuarantinedFile, sha256_of
 from hashscan.sources.filesystem.safe_open import FILE_FLAGS, open_child
+from hashscan.state_dir import StateDir
 
 _NOBODY = 0xFFFFFFFF
 
 
-def folder_of(state: Path) -> Path:
-    """Return the folder that has the quarantine log of a state folder."""
-    return state / "quarantine"
-
-
-def read_items(state: Path) -> dict[str, Item]:
+def read_items(state: StateDir) -> dict[str, Item]:
     """Return the items of a quarantine by id; needs no lock, so another process may write meanwhile.
 
     Raises:
@@ -52,7 +48,7 @@ def read_items(state: Path) -> dict[str, Item]:
     return items_of(line for line, _ in read_lines(state))
 
 
-def read_lines(state: Path, known: Mapping[str, LogHead] | None = None) -> Iterator[tuple[Line, LogHead]]:
+def read_lines(state: StateDir, known: Mapping[str, LogHead] | None = None) -> Iterator[tuple[Line, LogHead]]:
     """Yield the log lines of a quarantine from the first, each with the head up to it; none without a log.
 
     Args:
@@ -64,7 +60,7 @@ def read_lines(state: Path, known: Mapping[str, LogHead] | None = None) -> Itera
         LostLogError: the log is missing.
         OutputError: the log can't be read.
     """
-    folder = folder_of(state)
+    folder = state.quarantine
     expected = known_heads(state, folder) if known is None else known
     if has_log(folder):
         yield from read_log(folder, expected)
@@ -72,7 +68,7 @@ def read_lines(state: Path, known: Mapping[str, LogHead] | None = None) -> Itera
         refuse_lost(folder / "log.jsonl", expected)
 
 
-def kept_in_buckets(state: Path) -> frozenset[bytes]:
+def kept_in_buckets(state: StateDir) -> frozenset[bytes]:
     """Return the URLs of objects that a quarantine keeps in buckets.
 
     Raises:
@@ -84,7 +80,7 @@ def kept_in_buckets(state: Path) -> frozenset[bytes]:
     )
 
 
-def kept_in_folders(state: Path) -> dict[bytes, dict[bytes, QuarantinedFile]]:
+def kept_in_folders(state: StateDir) -> dict[bytes, dict[bytes, QuarantinedFile]]:
     """Return the files that a quarantine keeps on this machine, by folder (as in the log) and file name.
 
     Raises:
@@ -104,7 +100,7 @@ class Quarantine:
 
     def __init__(
         self,
-        state: Path,
+        state: StateDir,
         chosen: Iterable[Path] = (),
         notify: Callable[[str], object] | None = None,
         stores: Stores | None = None,
@@ -122,7 +118,7 @@ class Quarantine:
             UsageError: a chosen folder can't be used.
             OutputError: the quarantine can't be written, or its log is damaged.
         """
-        folder = folder_of(state)
+        folder = state.quarantine
         self._notify = notify
         with ExitStack() as stack:
             stack.enter_context(_lock(folder))
@@ -253,7 +249,7 @@ def event_context() -> dict[str, Any]:
             "operator": _operator()}  # fmt: skip
 
 
-def _keep_standing(state: Path, standing: LogCheckpoint) -> None:
+def _keep_standing(state: StateDir, standing: LogCheckpoint) -> None:
     try:
         write_checkpoint(state, standing)
     except OSError as error:

@@ -29,7 +29,7 @@ def find_withdrawn(quarantine: Quarantine) -> tuple[str, ...]:
         OutputError: the log or the lists can't be read or written.
     """
     state = quarantine.state
-    store = ListStore(state / "lists")
+    store = ListStore(state.lists)
     items = [item for item in quarantine.items().values() if item.state in KEPT and not item.of_another]
     of_list: dict[str, list[Item]] = defaultdict(list)
     for item in items:

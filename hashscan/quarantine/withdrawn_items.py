@@ -12,38 +12,39 @@ from hashscan.errors import LockedError, OutputError
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.lists.storage.layout import ListFolder
 from hashscan.quarantine.log_checkpoint import EMPTY_CHECKPOINT, read_checkpoint
-from hashscan.quarantine.store import Quarantine, folder_of
+from hashscan.quarantine.store import Quarantine
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 _CACHE_FILE = "compared.json"
 
 
-def active_version(state: Path, name: str) -> str | None:
+def active_version(state: StateDir, name: str) -> str | None:
     """Return the name of a list's active version; None if there is none."""
     with output_errors(f"the list {name!r} can't be read"):
-        active = ListFolder(state / "lists" / name).active()
+        active = ListFolder(state.lists / name).active()
     return None if active is None else active.name
 
 
-def write_cache(state: Path, marks: Mapping[str, str | None], withdrawn: tuple[str, ...]) -> None:
+def write_cache(state: StateDir, marks: Mapping[str, str | None], withdrawn: tuple[str, ...]) -> None:
     """Write the result of a comparison beside the log, with the log size and list versions it is valid for.
 
     The file is only a cache; the log holds the data.
     """
-    folder = folder_of(state)
+    folder = state.quarantine
     with output_errors("the quarantine can't be written"):
         size = (folder / "log.jsonl").stat().st_size
         document = {"log": size, "lists": marks, "withdrawn": withdrawn}
         replace_file(folder / _CACHE_FILE, json.dumps(document).encode())
 
 
-def cached_withdrawn(state: Path) -> tuple[str, ...] | None:
+def cached_withdrawn(state: StateDir) -> tuple[str, ...] | None:
     """Return the cached ids of withdrawn items; None if the log or a list has changed since.
 
     Raises:
         OutputError: the log or a list can't be read.
     """
-    folder = folder_of(state)
+    folder = state.quarantine
     with output_errors("the quarantine can't be read"):
         try:
             size = (folder / "log.jsonl").stat().st_size
@@ -58,10 +59,10 @@ def cached_withdrawn(state: Path) -> tuple[str, ...] | None:
     return tuple(document["withdrawn"])
 
 
-def last_known(state: Path) -> tuple[str, ...]:
+def last_known(state: StateDir) -> tuple[str, ...]:
     """Return the last cached ids of withdrawn items, whatever has changed since."""
     try:
-        return tuple(_read_cache(folder_of(state)).get("withdrawn", ()))
+        return tuple(_read_cache(state.quarantine).get("withdrawn", ()))
     except OSError:
         return ()
 
@@ -115,7 +116,7 @@ class WithdrawnItems:
         return tuple(lines)
 
 
-def withdrawn_items(state: Path, quarantine: Quarantine | None = None) -> WithdrawnItems:
+def withdrawn_items(state: StateDir, quarantine: Quarantine | None = None) -> WithdrawnItems:
     """Return the items that are withdrawn by the current lists; use the cache if nothing has changed.
 
     Errors are reported in the alert and not raised, so that pulling lists, scanning and restoring don't fail

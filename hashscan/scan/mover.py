@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from hashscan.errors import LockedError
@@ -27,6 +26,7 @@ from hashscan.quarantine.trust_weakness import weakness_messages
 from hashscan.registry import SOURCES
 from hashscan.reports.records import CONTENT, Record, path_fields
 from hashscan.settings.matching import NO_RULES, PolicySettings, QuarantineSettings
+from hashscan.state_dir import StateDir
 
 _BATCH_SIZE = 200
 """The number of findings that are in memory at a time."""
@@ -41,7 +41,7 @@ class Mover:
 
     def __init__(
         self,
-        state: Path,
+        state: StateDir,
         settings: QuarantineSettings,
         notify: Callable[[str], None],
         access: Access = DIRECT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashscan.errors import OutputError
@@ -11,6 +10,7 @@ from hashscan.quarantine.log_checkpoint import checkpoint_fields
 from hashscan.scan.reporting.observer import Observer
 from hashscan.settings.scan import ScanSettings
 from hashscan.sources.filesystem.quarantined_files import QuarantinedFile, QuarantineFolders
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from hashscan.scan.mover import Mover
@@ -73,7 +73,7 @@ def mover_of(settings: ScanSettings, observer: Observer) -> Mover | None:
     )
 
 
-def quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:
+def quarantine_fields(state: StateDir | None, mover: Mover | None) -> dict[str, Any]:
     """Return the state of the quarantine and the number of findings moved, as fields of the summary."""
     fields: dict[str, Any] = checkpoint_fields(state)
     if mover is not None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ListInfo
@@ -28,6 +27,7 @@ from hashscan.sources.name_list import NameList
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.shards import ShardFilter
 from hashscan.state.scan_state import ScanOutcome, ScanState, open_scan_state
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 _MOVING_SHARE = 0.1
@@ -382,7 +382,7 @@ def _ticker(pool: Pool, gate: LoadGate | None, observer: Observer) -> Callable[[
     return tick
 
 
-def _identities(state: Path | None) -> frozenset[tuple[int, int]]:
+def _identities(state: StateDir | None) -> frozenset[tuple[int, int]]:
     """Return device and inode of the folders that no scan enters."""
     if state is None:
         return frozenset()

@@ -30,6 +30,7 @@ from hashscan.scan.single_checks import check_file
 from hashscan.scan.workers.worker import Worker
 from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.scan import ReportTarget, ScanSettings
+from hashscan.state_dir import StateDir
 
 PICTURE_SIDE = 256
 """Width and height in pixels."""
@@ -74,7 +75,7 @@ class Step:
     cause is the machine, a defect if the cause is our code."""
 
 
-def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
+def run_selftest(limits: DecodingLimits, state: StateDir) -> Iterator[Step]:
     """Scan the test picture with the demonstration list, then check it against every list of this machine.
 
     Raises:
@@ -92,7 +93,7 @@ def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
         (uploads / "unlisted").write_bytes(b"nothing of note\n")
         yield from _scan(limits, uploads, Path(name) / "report.jsonl")
         yield from _decoders(limits, Path(name))
-        store = ListStore(state / "lists")
+        store = ListStore(state.lists)
         for list_name in store.names():
             yield _check_list(store, list_name, limits, uploads)
 

@@ -111,7 +111,7 @@ class ScanSession:
         self._start, self._settings, self._observer = start, settings, observer
         self.baseline = start.baseline
         self.customers = Customers(settings.customers)
-        store = ListStore(settings.state / "lists" if settings.state is not None else None)
+        store = ListStore(settings.state.lists if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, start.started))
         observer.lists_opened(opened.infos)
         opened.require_usable()

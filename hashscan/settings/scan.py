@@ -22,6 +22,7 @@ from hashscan.settings.matching import (
 )
 from hashscan.settings.resources import NO_LIMITS, ClusterSettings, PrioritySettings
 from hashscan.settings.values import MAX_SPARSE, require_positive
+from hashscan.state_dir import StateDir
 
 FailOn = Literal["match", "review", "never"]
 
@@ -47,7 +48,7 @@ class ScanSettings:
     lists: tuple[str, ...] | None
     """The names of the lists; None is every list of the state folder."""
     reports: tuple[ReportTarget, ...]
-    state: Path | None
+    state: StateDir | None
     """The state folder; None stores nothing."""
     workers: int
     decoding: DecodingLimits
@@ -91,7 +92,7 @@ class ScanSettings:
     breaker: BreakerLimits = DEFAULT_BREAKER_LIMITS
     quarantine: QuarantineSettings | None = None
     """The quarantine; None moves nothing."""
-    quarantine_states: tuple[Path, ...] = ()
+    quarantine_states: tuple[StateDir, ...] = ()
     """Other state folders; files in their quarantines are left out of the scan."""
     baseline: Path | None = None
     """The file of accepted findings, which don't make the scan fail."""

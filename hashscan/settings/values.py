@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hashscan.errors import UsageError
 from hashscan.model import Shard
+from hashscan.state_dir import StateDir
 
 MAX_SPARSE = 16 << 30
 """The default number of hole bytes up to which a file is read."""
@@ -149,12 +150,12 @@ def service_group() -> int | None:
         return None
 
 
-def default_state() -> Path:
+def default_state() -> StateDir:
     """Return the default state folder: the system's for root, else the user's own (XDG)."""
     if os.geteuid() == 0:
-        return Path("/var/lib/hashscan")
+        return StateDir("/var/lib/hashscan")
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(base) / "hashscan"
+    return StateDir(Path(base) / "hashscan")
 
 
 def default_workers() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ from hashscan.state.store.database import closed_on_failure, errors_explained, o
 from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.object_rows import ObjectRows
 from hashscan.state.store.profile import profile_of
+from hashscan.state_dir import StateDir
 
 _FILES = "file"
 _COMMIT_SECONDS = 1.0
@@ -54,7 +54,7 @@ class ScanState:
 
     def __init__(
         self,
-        state: Path,
+        state: StateDir,
         setup: WorkerSetup,
         scopes: Scopes,
         *,

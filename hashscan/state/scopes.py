@@ -27,6 +27,7 @@ from hashscan.sources.shards import shard_of
 from hashscan.state.findings.findings import Findings, OpenFinding
 from hashscan.state.store.folder_rows import FolderRows, is_file_gone
 from hashscan.state.store.object_rows import ObjectRows
+from hashscan.state_dir import StateDir
 
 _AWAY = KEPT | {State.MOVING, State.RELEASING, State.RELEASED}
 
@@ -34,7 +35,7 @@ _AWAY = KEPT | {State.MOVING, State.RELEASING, State.RELEASED}
 class QuarantinedFiles:
     """The files that were moved to quarantine; the quarantine's log is read at the first query."""
 
-    def __init__(self, state: Path, notify: Callable[[str], None]) -> None:
+    def __init__(self, state: StateDir, notify: Callable[[str], None]) -> None:
         """Set the state folder.
 
         Args:

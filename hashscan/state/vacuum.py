@@ -31,6 +31,7 @@ from hashscan.state.store.stored_contents import (
     columns_folder,
     use_columns_in,
 )
+from hashscan.state_dir import StateDir
 
 _BLOCK = 1 << 14
 
@@ -160,7 +161,7 @@ class Vacuumed(NamedTuple):
     after: int
 
 
-def vacuum(state: Path) -> Vacuumed:
+def vacuum(state: StateDir) -> Vacuumed:
     """Drop contents that neither a file nor a finding refers to, and other unused rows.
 
     The columns are written to another folder; then one transaction switches all references to them. If the

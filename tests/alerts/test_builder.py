@@ -14,6 +14,7 @@ from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.settings.cases_and_alerts import NotifyOn
+from hashscan.state_dir import StateDir
 from tests.alerts.ledgers import CLOCK, DAY, add_case, add_event, add_sweep, change_case
 
 NOW = 1_800_000_000
@@ -22,7 +23,7 @@ SECRET_PATH = "/srv/customers/alice/secret.jpg"
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         yield ledger
 
 

@@ -17,6 +17,7 @@ from hashscan.alerts.channels.local import HookChannel
 from hashscan.alerts.dispatcher import DeliveryResult, deliver
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
+from hashscan.state_dir import StateDir
 
 
 class Listener(Channel):
@@ -43,7 +44,7 @@ class Listener(Channel):
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         yield Outbox(ledger)
 
 
@@ -115,17 +116,18 @@ def test_channels_are_told_side_by_side(outbox: Outbox) -> None:
 
 
 KILLED = """
-import os, pathlib, sys
+import os, sys
 from hashscan.alerts.dispatcher import deliver
 from hashscan.alerts.channels.local import HookChannel
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
+from hashscan.state_dir import StateDir
 
 class Dying(Outbox):
     def sent(self, *arguments):
         os.kill(os.getpid(), 9)
 
-outbox = Dying(Ledger(pathlib.Path(sys.argv[1])))
+outbox = Dying(Ledger(StateDir(sys.argv[1])))
 deliver(outbox, [HookChannel(["sh", "-c", f"cat >> {sys.argv[2]}"])], lambda: 1000)
 """
 

@@ -15,6 +15,7 @@ from hashscan.alerts.channels.base import Channel, DeliveryError
 from hashscan.alerts.dispatcher import deliver
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
+from hashscan.state_dir import StateDir
 
 
 class Unreliable(Channel):
@@ -57,7 +58,7 @@ def test_every_alert_arrives(tmp_path_factory: pytest.TempPathFactory, steps: li
     folder = tmp_path_factory.mktemp("ledger")
     channels = [Unreliable("notify", "one"), Unreliable("notify", "two"), Unreliable("exec", "three")]
     now, made, died = 1000, set[int](), False
-    with Ledger(Path(folder)) as ledger:
+    with Ledger(StateDir(Path(folder))) as ledger:
         outbox = Outbox(ledger)
         for step, value in [*steps, ("up", 0), ("up", 1), ("up", 2), ("deliver", 10**6), ("deliver", 0)]:
             if step == "alert":

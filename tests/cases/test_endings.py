@@ -47,7 +47,7 @@ from hashscan.settings.matching import DecodingLimits, MatchingSettings
 from hashscan.settings.scan import ScanSettings
 from hashscan.sources.shards import shard_of
 from hashscan.state.store import listings
-from hashscan.state.store.database import FOLDER
+from hashscan.state_dir import StateDir
 from tests.pictures import encoded, scene
 
 LISTS = ("one", "two")
@@ -220,12 +220,12 @@ class Machine:
                     place.write_bytes(content)
                     self.files[path] = content
             case Notice(path):
-                with Ledger(self.state) as ledger, ledger.transaction() as database:
+                with Ledger(StateDir(self.state)) as ledger, ledger.transaction() as database:
                     digest = f"{path} {len(self.log)}".encode()
                     said = StoredNotice(digest, digest, int(time.time()), int(time.time()), "hotline")
                     NoticeTracker(database).take_notice(CaseLocation(self.path(path)), said)
             case LoseState():
-                shutil.rmtree(self.state / FOLDER, ignore_errors=True)
+                shutil.rmtree(StateDir(self.state).scans, ignore_errors=True)
                 self.forgotten = set(PATHS)
                 # The ledger keeps which lists accuse a file, and not how they were asked.
                 self.accused = {
@@ -243,8 +243,8 @@ class Machine:
         return os.fsencode(self.tree / name)
 
     def open_cases(self) -> dict[str, Case]:
-        with Ledger(self.state) as ledger:
-            assert sync(ledger, self.state).troubles == ()
+        with Ledger(StateDir(self.state)) as ledger:
+            assert sync(ledger, StateDir(self.state)).troubles == ()
             found = list(Queries(ledger, DeadlineCalculator(CaseSettings())).open_cases())
         names = {self.path(name): name for name in PATHS}
         opened = {names[case.path]: case for case in found if case.path is not None}
@@ -269,7 +269,7 @@ class Machine:
             targets=(os.fsencode(self.tree / scan.target),),
             lists=scan.lists,
             reports=(),
-            state=self.state,
+            state=StateDir(self.state),
             workers=1,
             decoding=DecodingLimits(sandbox="off"),
             matching=MatchingSettings(variants, 60 if scan.review else None),

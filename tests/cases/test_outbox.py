@@ -9,11 +9,12 @@ import pytest
 
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import RETENTION_SECONDS, Outbox
+from hashscan.state_dir import StateDir
 
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         yield Outbox(ledger)
 
 

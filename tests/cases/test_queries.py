@@ -11,13 +11,14 @@ from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import LastScan, LedgerStats, Queries, ledger_stats
 from hashscan.settings.cases_and_alerts import CaseSettings
+from hashscan.state_dir import StateDir
 from tests.alerts.ledgers import CLOCK, DAY, add_case, add_sweep
 
 
 @pytest.fixture
 def queries(tmp_path: Path) -> Iterator[Queries]:
     """Cases of three customers, due at their hour plus 24."""
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         with ledger.transaction() as database:
             database.executemany(
                 "INSERT INTO cases (path, verdict, customer, found, seen, removed, closed) "
@@ -65,7 +66,7 @@ def test_a_word_says_how_far_a_case_is(queries: Queries) -> None:
 
 
 def test_all_are_found_whatever_a_notice_says_of_its_time(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         with ledger.transaction() as database:
             database.execute("INSERT INTO cases (verdict, found, seen) VALUES ('notice', -62135596800, 0)")
         assert len(list(Queries(ledger, DeadlineCalculator(CaseSettings())).found())) == 1
@@ -75,12 +76,12 @@ NOW = 1_800_000_000
 
 
 def test_an_empty_ledger(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         assert ledger_stats(ledger, CLOCK, NOW) == LedgerStats(None, None, {}, 0, 0, 0, 0)
 
 
 def test_all_of_it(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         add_sweep(ledger, "good", NOW)
         add_sweep(ledger, "known", NOW + 100, known=1)
         add_sweep(ledger, "bad", NOW + DAY, exit_code=4, incomplete=["1 unreadable files", "list a is stale"],

@@ -17,6 +17,7 @@ from hashscan.cases.report_import import ReportImportResult, import_report
 from hashscan.cases.tracker import CaseLocation
 from hashscan.errors import UsageError
 from hashscan.settings.cases_and_alerts import CaseSettings
+from hashscan.state_dir import StateDir
 from tests.reports import documents
 
 DAY = 86_400
@@ -60,7 +61,7 @@ def report(folder: Path, day: int, records: list[dict[str, Any]], *, whole: bool
 
 
 def take(folder: Path, path: Path) -> tuple[ReportImportResult, list[Case]]:
-    with Ledger(folder / "state") as ledger:
+    with Ledger(StateDir(folder / "state")) as ledger:
         came = import_report(ledger, path)
         return came, list(Queries(ledger, DeadlineCalculator(CaseSettings())).found())
 
@@ -133,7 +134,7 @@ def test_joined_shards_count_once(folder: Path) -> None:
     merged = report(folder, 9, [finding("/www/a"), finding("/www/b")], merged=parts)
     came, cases = take(folder, merged)
     assert (came.findings, came.new, len(cases)) == (2, 1, 2)
-    with Ledger(folder / "state") as ledger:
+    with Ledger(StateDir(folder / "state")) as ledger:
         assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
 
 
@@ -156,7 +157,7 @@ def test_what_no_sweep_writes_is_refused_and_nothing_is_taken(folder: Path, wron
     path = report(folder, 0, [finding("/www/a"), finding("/www/b", **wrong)])
     with pytest.raises(UsageError):
         take(folder, path)
-    with Ledger(folder / "state") as ledger:
+    with Ledger(StateDir(folder / "state")) as ledger:
         assert ledger.one("SELECT count(*) FROM cases") == (0,)
 
 
@@ -189,7 +190,7 @@ def test_what_was_taken_over_half_is_taken_over_whole(folder: Path) -> None:
     came, cases = take(folder, path)
     assert (came, len(cases)) == (ReportImportResult(2, 1, 0), 2)
     assert take(folder, path)[0].known
-    with Ledger(folder / "state") as ledger:
+    with Ledger(StateDir(folder / "state")) as ledger:
         (sweep,) = Queries(ledger, DeadlineCalculator(CaseSettings())).scans()
     assert (sweep.ended, sweep.files) == (BEGIN + 60, 9)
 
@@ -198,7 +199,7 @@ def test_a_shard_that_comes_after_its_sum_counts_no_more(folder: Path) -> None:
     take(folder, report(folder, 9, [finding("/www/a")], merged={"from": [{"uuid": "u0", "host": "h"}]}))
     came, _ = take(folder, report(folder, 0, [finding("/www/a")], shard={"index": 1, "count": 2}))
     assert came.known
-    with Ledger(folder / "state") as ledger:
+    with Ledger(StateDir(folder / "state")) as ledger:
         assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
 
 
@@ -226,7 +227,7 @@ def test_equal_paths_on_two_machines_are_two_cases(folder: Path) -> None:
     assert (came.removed, [case.seen for case in cases]) == (0, [BEGIN, BEGIN + 2 * DAY])
     came, cases = take(folder, report(folder, 3, [], host="web8"))
     assert (came.removed, [case.open for case in cases]) == (1, [True, False])
-    with Ledger(folder / "state") as ledger:
+    with Ledger(StateDir(folder / "state")) as ledger:
         record_action(ledger, [1], CLOSED, "done", "root", BEGIN)
         take(folder, report(folder, 4, [finding("/www/a")], host="web8"))
         # Another machine's open case of this path is no reason against it.
@@ -270,7 +271,7 @@ def test_a_report_that_asked_less_ends_nothing(
 
 def test_a_case_with_a_notice_goes_on_where_a_report_is_silent(folder: Path) -> None:
     take(folder, report(folder, 0, [finding("/www/a")], host="web7"))
-    with Ledger(folder / "state") as ledger, ledger.transaction() as database:
+    with Ledger(StateDir(folder / "state")) as ledger, ledger.transaction() as database:
         said = StoredNotice(b"d", b"n", BEGIN + 5, BEGIN + 6, "hotline", categories="B1")
         assert NoticeTracker(database).take_notice(CaseLocation(b"/www/a"), said) == (1, True)
     for day in (1, 2):

@@ -20,7 +20,7 @@ from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.model import Verdict
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state.findings.history import FindingRecord
-from hashscan.state.store.database import FOLDER
+from hashscan.state_dir import StateDir
 from tests.cases.world import BEGIN, World, coverage, result
 
 A, B = b"/www/a.jpg", b"/www/\xff<script>"
@@ -34,10 +34,10 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def cases(world: World, settings: CaseSettings | None = None) -> list[Case]:
-    with Ledger(world.state) as ledger:
-        assert sync(ledger, world.state).troubles == ()
+    with Ledger(StateDir(world.state)) as ledger:
+        assert sync(ledger, StateDir(world.state)).troubles == ()
         before = list(ledger.rows("SELECT * FROM events"))
-        assert sync(ledger, world.state).new == 0
+        assert sync(ledger, StateDir(world.state)).new == 0
         assert list(ledger.rows("SELECT * FROM events")) == before
         return list(Queries(ledger, DeadlineCalculator(settings or CaseSettings())).found())
 
@@ -62,8 +62,8 @@ def test_sweeps_are_taken_over_with_what_they_counted(world: World) -> None:
     world.sweep({A: result(b"1")})
     world.wait(60)
     world.sweep({}, [A], ends=False)
-    with Ledger(world.state) as ledger:
-        sync(ledger, world.state)
+    with Ledger(StateDir(world.state)) as ledger:
+        sync(ledger, StateDir(world.state))
         one, two = Queries(ledger, DeadlineCalculator(CaseSettings())).scans()
     assert (one.uuid, one.started, one.ended, one.exit_code, one.whole) == ("sweep-1", BEGIN, BEGIN, 1, True)
     assert (one.files, one.bytes, one.verdicts) == (100, 1000, {"match": 1})
@@ -131,7 +131,7 @@ def test_a_state_that_was_lost_takes_no_accuser_with_it(world: World) -> None:
 def test_a_case_with_a_notice_goes_on_when_lists_accuse_its_file_no_more(world: World) -> None:
     world.sweep({A: result(b"1")})
     (case,) = cases(world)
-    with Ledger(world.state) as ledger, ledger.transaction() as database:
+    with Ledger(StateDir(world.state)) as ledger, ledger.transaction() as database:
         said = StoredNotice(b"d", b"n", BEGIN + 9, BEGIN + 9, "hotline", categories="B1")
         assert NoticeTracker(database).take_notice(CaseLocation(A), said) == (case.id, True)
     world.wait(60)
@@ -216,12 +216,12 @@ def test_what_was_missed_while_it_was_in_quarantine_goes_on_when_it_is_back(worl
 def test_what_is_restored_is_open_again_whatever_was_said_of_its_case(world: World) -> None:
     world.sweep({A: result(b"1"), B: result(b"2")})
     first, second = cases(world)
-    with Ledger(world.state) as ledger:
+    with Ledger(StateDir(world.state)) as ledger:
         record_action(ledger, [first.id], DISPUTED, "a drawing", "root", world.now)
     world.wait(60)
     items = [world.move(A), world.move(B)]
     cases(world)
-    with Ledger(world.state) as ledger:
+    with Ledger(StateDir(world.state)) as ledger:
         record_action(ledger, [first.id], REOPENED, "it is none", "root", world.now)
         assert [case.how for case in cases(world)] == ["quarantined"] * 2
         world.wait(DAY)
@@ -273,7 +273,7 @@ def test_what_was_only_asked_for_has_not_come_back(world: World) -> None:
 def test_a_state_that_was_lost_makes_no_case_twice(world: World) -> None:
     world.sweep({A: result(b"1"), B: result(b"2")})
     first, second = cases(world)
-    with Ledger(world.state) as ledger:
+    with Ledger(StateDir(world.state)) as ledger:
         assert record_action(ledger, [second.id], CLOSED, "no such thing", "root", BEGIN) == [second.id]
     world.lose_state()
     world.wait(60)
@@ -288,7 +288,7 @@ def test_a_state_that_was_lost_makes_no_case_twice(world: World) -> None:
 def test_what_is_closed_covers_no_other_content(world: World) -> None:
     world.sweep({A: result(b"1")})
     (case,) = cases(world)
-    with Ledger(world.state) as ledger:
+    with Ledger(StateDir(world.state)) as ledger:
         record_action(ledger, [case.id], CLOSED, "a drawing", "root", BEGIN)
     world.wait(60)
     world.sweep({A: result(b"9")})
@@ -302,7 +302,7 @@ def test_what_was_held_and_closed_opens_when_it_becomes_a_match(world: World) ->
     world.sweep({A: result(b"1", Verdict.HELD)})
     (held,) = cases(world)
     assert held.due is None
-    with Ledger(world.state) as ledger:
+    with Ledger(StateDir(world.state)) as ledger:
         record_action(ledger, [held.id], CLOSED, "known to be good", "root", BEGIN)
     world.wait(60)
     world.sweep({A: result(b"1", Verdict.HELD)})
@@ -326,8 +326,8 @@ def test_a_custody_log_that_is_damaged_is_said_and_findings_are_taken_over(world
     world.move(A)
     log = world.state / "quarantine" / "log.jsonl"
     log.write_bytes(log.read_bytes().replace(b"moved", b"mewed"))
-    with Ledger(world.state) as ledger:
-        synced = sync(ledger, world.state)
+    with Ledger(StateDir(world.state)) as ledger:
+        synced = sync(ledger, StateDir(world.state))
         assert (synced.new, len(synced.troubles)) == (1, 1)
         assert "line" in str(synced.troubles[0])
 
@@ -336,8 +336,11 @@ def test_a_move_that_was_followed_before_its_finding_counts(world: World) -> Non
     world.sweep({A: result(b"1")})
     world.wait(60)
     item = world.move(A)
-    with mock.patch("hashscan.cases.sync._follow_state", return_value=0), Ledger(world.state) as ledger:
-        sync(ledger, world.state)
+    with (
+        mock.patch("hashscan.cases.sync._follow_state", return_value=0),
+        Ledger(StateDir(world.state)) as ledger,
+    ):
+        sync(ledger, StateDir(world.state))
     (case,) = cases(world)
     assert (case.how, case.removed) == ("quarantined", BEGIN + 60)
     world.restore(item)
@@ -368,11 +371,11 @@ def test_nothing_is_half_done_when_it_is_killed(world: World) -> None:
     for deadly in range(9):
         with (
             dying_after(deadly),
-            Ledger(world.state) as ledger,
+            Ledger(StateDir(world.state)) as ledger,
             pytest.raises(_KilledError),
         ):
-            sync(ledger, world.state)
-        with Ledger(world.state) as ledger:
+            sync(ledger, StateDir(world.state))
+        with Ledger(StateDir(world.state)) as ledger:
             assert ledger.one("SELECT count(*) FROM cases") == (0,)
             assert ledger.one("SELECT count(*) FROM sweeps") == (0,)
     assert len(cases(world)) == 9
@@ -381,16 +384,16 @@ def test_nothing_is_half_done_when_it_is_killed(world: World) -> None:
 def test_a_newer_state_is_left_alone(world: World) -> None:
     with world._database() as database:
         database.execute("PRAGMA user_version = 99")
-    with Ledger(world.state) as ledger:
-        (trouble,) = sync(ledger, world.state).troubles
+    with Ledger(StateDir(world.state)) as ledger:
+        (trouble,) = sync(ledger, StateDir(world.state)).troubles
     assert "newer version" in str(trouble)
 
 
 def test_an_older_state_says_nothing(world: World) -> None:
     with world._database() as database:
         database.execute("PRAGMA user_version = 1")
-    with Ledger(world.state) as ledger:
-        assert sync(ledger, world.state).troubles == ()
+    with Ledger(StateDir(world.state)) as ledger:
+        assert sync(ledger, StateDir(world.state)).troubles == ()
 
 
 PATHS = (A, B, b"/www/c")
@@ -442,13 +445,13 @@ def compare(state: Path, history: History) -> None:
                     world.lose_state()
                 elif move in {"close", "tell"}:
                     for case in [c for c in cases(world) if c.path == path and c.open]:
-                        with Ledger(world.state) as ledger:
+                        with Ledger(StateDir(world.state)) as ledger:
                             record_action(
                                 ledger, [case.id], CLOSED if move == "close" else TOLD, "so", "me", world.now
                             )
                 elif move == "prune":
                     cases(world)
-                    with Ledger(world.state) as ledger:
+                    with Ledger(StateDir(world.state)) as ledger:
                         prune_cases(ledger, world.now - 40, world.now)
                     model.prune(world.now - 40)
             world.wait(10)
@@ -535,12 +538,12 @@ def test_an_older_state_that_is_put_back_is_followed_from_there(world: World, tm
     world.sweep({A: result(b"1")})
     cases(world)
     kept = tmp_path / "kept"
-    shutil.copytree(world.state / FOLDER, kept)
+    shutil.copytree(StateDir(world.state).scans, kept)
     world.wait(60)
     world.sweep({A: result(b"1"), B: result(b"2")})
     assert len(cases(world)) == 2
     world.lose_state()
-    shutil.copytree(kept, world.state / FOLDER)
+    shutil.copytree(kept, StateDir(world.state).scans)
     assert len(cases(world)) == 2
     world.wait(60)
     world.sweep({b"/www/c": result(b"3")}, [A])

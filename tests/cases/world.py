@@ -17,12 +17,12 @@ from hashscan.model import TEST_CATEGORY, Digest, FileResult, FileStat, Match, V
 from hashscan.quarantine.items import path_fields
 from hashscan.quarantine.log import LogWriter
 from hashscan.quarantine.log_checkpoint import LogCheckpoint, write_checkpoint
-from hashscan.quarantine.store import folder_of
 from hashscan.state.findings import findings
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import Findings
 from hashscan.state.findings.history import begin_account, conclude_account
-from hashscan.state.store.database import FOLDER, open_database
+from hashscan.state.store.database import open_database
+from hashscan.state_dir import StateDir
 
 BEGIN = 1_800_000_000
 NATIONAL = ("national",)
@@ -71,7 +71,7 @@ class World:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        with closing(open_database(self.state)[0]) as database:
+        with closing(open_database(StateDir(self.state))[0]) as database:
             yield database
 
     def sweep(
@@ -108,19 +108,19 @@ class World:
 
     def lose_state(self) -> None:
         """Have what scans remember set aside."""
-        shutil.rmtree(self.state / FOLDER, ignore_errors=True)
+        shutil.rmtree(StateDir(self.state).scans, ignore_errors=True)
 
     def custody(self, *lines: dict[str, object]) -> None:
         """Put lines into the quarantine's log."""
         if self._log is None:
-            folder_of(self.state).mkdir(mode=0o700, exist_ok=True)
-            self._log = LogWriter(folder_of(self.state))
+            StateDir(self.state).quarantine.mkdir(mode=0o700, exist_ok=True)
+            self._log = LogWriter(StateDir(self.state).quarantine)
         at = datetime.fromtimestamp(self.now, UTC).isoformat()
         for line in lines:
             self._log.append({"time": at, **line})
         self._log.sync()
         self._log.write_head()
-        write_checkpoint(self.state, LogCheckpoint(self._log.head, 0))
+        write_checkpoint(StateDir(self.state), LogCheckpoint(self._log.head, 0))
 
     def move(self, path: bytes, version: str = "") -> str:
         """Have a file moved into quarantine, or an object where a version is told; its item."""

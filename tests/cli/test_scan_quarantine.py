@@ -80,8 +80,9 @@ def test_a_quarantine_that_can_not_be_used_is_told_first(run: Run, www: Path, st
     assert not (state / "reports").exists()
     log.write_bytes(whole)
     code = (
-        "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"
-        "with Quarantine(pathlib.Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
+        "import sys; from hashscan.quarantine.store import Quarantine\n"
+        "from hashscan.state_dir import StateDir\n"
+        "with Quarantine(StateDir(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [COMMAND[0], "-c", code, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -18,6 +18,7 @@ from hashscan.scan.reporting.observer import RunningScan as AnyRun
 from hashscan.scan.rescan import run_rescan
 from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.scan import ScanSettings
+from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 
 Known = Callable[..., tuple[Ran, list[dict[str, Any]]]]
@@ -191,7 +192,7 @@ def test_whoever_watches_is_told_how_far_it_is(many: Path, state: Path) -> None:
         targets=(),
         lists=("ours",),
         reports=(),
-        state=state,
+        state=StateDir(state),
         workers=1,
         decoding=DecodingLimits("auto", 1 << 30, 20.0, 64_000_000),
         known=True,

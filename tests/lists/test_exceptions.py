@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hashscan.errors import LockedError, OutputError, UsageError
 from hashscan.lists.exceptions import (
     FILE,
-    FOLDER,
     REASON_MAX,
     Exceptions,
     add_exception,
@@ -26,6 +25,7 @@ from hashscan.lists.exceptions import (
     remove_exception,
 )
 from hashscan.model import Entry, ExceptedEntry
+from hashscan.state_dir import StateDir
 from tests.lists.builders import NOW
 from tests.test_locking import holder
 
@@ -41,32 +41,32 @@ def made(
 
 
 def file_of(state: Path) -> Path:
-    return state / FOLDER / FILE
+    return StateDir(state).exceptions / FILE
 
 
 def test_without_a_file_nothing_is_excepted(tmp_path: Path) -> None:
-    assert read_exceptions(tmp_path / "none") == ()
+    assert read_exceptions(StateDir(tmp_path / "none")) == ()
     assert exceptions_at(None, {"ours"}, NOW) == Exceptions()
 
 
 def test_kept_replaced_and_removed(tmp_path: Path) -> None:
     state = tmp_path / "state"
     first, other = made(), made("theirs", "e2")
-    assert add_exception(state, other) is None
-    assert add_exception(state, first) is None
-    assert read_exceptions(state) == (first, other)
+    assert add_exception(StateDir(state), other) is None
+    assert add_exception(StateDir(state), first) is None
+    assert read_exceptions(StateDir(state)) == (first, other)
     longer = made(reason="still a logo", days=9)
-    assert add_exception(state, longer) == first
-    assert read_exceptions(state) == (longer, other)
-    assert remove_exception(state, "e1", ()) == longer
-    assert read_exceptions(state) == (other,)
+    assert add_exception(StateDir(state), longer) == first
+    assert read_exceptions(StateDir(state)) == (longer, other)
+    assert remove_exception(StateDir(state), "e1", ()) == longer
+    assert read_exceptions(StateDir(state)) == (other,)
 
 
 def test_for_the_owner_alone_and_nothing_else_beside_it(tmp_path: Path) -> None:
-    add_exception(tmp_path / "state", made())
-    (tmp_path / "state" / FOLDER / ".tmp-left").write_bytes(b"{")
-    add_exception(tmp_path / "state", made("theirs"))
-    assert {path.name for path in (tmp_path / "state" / FOLDER).iterdir()} == {FILE, ".lock"}
+    add_exception(StateDir(tmp_path / "state"), made())
+    (StateDir(tmp_path / "state").exceptions / ".tmp-left").write_bytes(b"{")
+    add_exception(StateDir(tmp_path / "state"), made("theirs"))
+    assert {path.name for path in (StateDir(tmp_path / "state").exceptions).iterdir()} == {FILE, ".lock"}
     assert file_of(tmp_path / "state").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
@@ -74,7 +74,7 @@ def test_for_the_owner_alone_and_nothing_else_beside_it(tmp_path: Path) -> None:
 def test_the_value_is_not_kept(tmp_path: Path) -> None:
     value = bytes(range(32))
     excepted = made_exception("ours", Entry("e", "sha256", value, "A1"), "r", NOW + DAY, "root", NOW)
-    add_exception(tmp_path, excepted)
+    add_exception(StateDir(tmp_path), excepted)
     assert value.hex() not in file_of(tmp_path).read_text()
     assert excepted.fingerprint == fingerprint("sha256", value)
     assert fingerprint("sha256", value) != fingerprint("pdq", value)
@@ -83,10 +83,12 @@ def test_the_value_is_not_kept(tmp_path: Path) -> None:
 def test_only_what_concerns_the_lists_and_the_moment(tmp_path: Path) -> None:
     soon, late, theirs = made(), made(entry_id="e2", days=9), made("theirs")
     for excepted in (soon, late, theirs):
-        add_exception(tmp_path, excepted)
-    assert exceptions_at(tmp_path, {"ours"}, NOW) == Exceptions((soon, late), ())
-    assert exceptions_at(tmp_path, {"ours"}, NOW + 2 * DAY) == Exceptions((late,), (soon,))
-    assert exceptions_at(tmp_path, {"ours", "theirs"}, NOW + 10 * DAY) == Exceptions((), (soon, late, theirs))
+        add_exception(StateDir(tmp_path), excepted)
+    assert exceptions_at(StateDir(tmp_path), {"ours"}, NOW) == Exceptions((soon, late), ())
+    assert exceptions_at(StateDir(tmp_path), {"ours"}, NOW + 2 * DAY) == Exceptions((late,), (soon,))
+    assert exceptions_at(StateDir(tmp_path), {"ours", "theirs"}, NOW + 10 * DAY) == Exceptions(
+        (), (soon, late, theirs)
+    )
 
 
 def test_it_ends_at_its_moment() -> None:
@@ -102,24 +104,24 @@ def test_a_reason_is_demanded(reason: str) -> None:
 
 def test_what_to_remove_must_be_there_and_be_clear(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'e1' is not excepted"):
-        remove_exception(tmp_path, "e1", ())
-    add_exception(tmp_path, made())
-    add_exception(tmp_path, made("theirs"))
+        remove_exception(StateDir(tmp_path), "e1", ())
+    add_exception(StateDir(tmp_path), made())
+    add_exception(StateDir(tmp_path), made("theirs"))
     with pytest.raises(UsageError, match="ours and theirs"):
-        remove_exception(tmp_path, "e1", ())
+        remove_exception(StateDir(tmp_path), "e1", ())
     with pytest.raises(UsageError, match="not excepted"):
-        remove_exception(tmp_path, "e1", ("others",))
-    assert remove_exception(tmp_path, "e1", ("theirs",)).list_name == "theirs"
-    assert len(read_exceptions(tmp_path)) == 1
+        remove_exception(StateDir(tmp_path), "e1", ("others",))
+    assert remove_exception(StateDir(tmp_path), "e1", ("theirs",)).list_name == "theirs"
+    assert len(read_exceptions(StateDir(tmp_path))) == 1
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    add_exception(tmp_path, made())
-    process = holder(tmp_path / FOLDER / ".lock")
+    add_exception(StateDir(tmp_path), made())
+    process = holder(StateDir(tmp_path).exceptions / ".lock")
     try:
         with pytest.raises(LockedError, match="exceptions"):
-            add_exception(tmp_path, made("theirs"))
-        assert len(read_exceptions(tmp_path)) == 1, "readers don't wait"
+            add_exception(StateDir(tmp_path), made("theirs"))
+        assert len(read_exceptions(StateDir(tmp_path))) == 1, "readers don't wait"
     finally:
         process.kill()
         process.communicate()
@@ -154,7 +156,7 @@ Change = Callable[[dict[str, Any]], object]
     ],
 )
 def test_a_damaged_file_is_named_and_never_none(tmp_path: Path, change: Change) -> None:
-    add_exception(tmp_path, made())
+    add_exception(StateDir(tmp_path), made())
     document = json.loads(file_of(tmp_path).read_bytes())
     change(document)
     refused(tmp_path, json.dumps(document).encode())
@@ -162,17 +164,17 @@ def test_a_damaged_file_is_named_and_never_none(tmp_path: Path, change: Change) 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{", b"[" * 100_000, b"NaN"])
 def test_what_is_no_json_is_named(tmp_path: Path, content: bytes) -> None:
-    add_exception(tmp_path, made())
+    add_exception(StateDir(tmp_path), made())
     refused(tmp_path, content)
 
 
 def refused(state: Path, content: bytes) -> None:
     file_of(state).write_bytes(content)
     for use in (
-        lambda: read_exceptions(state),
-        lambda: exceptions_at(state, {"ours"}, NOW),
-        lambda: add_exception(state, made("theirs")),
-        lambda: remove_exception(state, "e1", ()),
+        lambda: read_exceptions(StateDir(state)),
+        lambda: exceptions_at(StateDir(state), {"ours"}, NOW),
+        lambda: add_exception(StateDir(state), made("theirs")),
+        lambda: remove_exception(StateDir(state), "e1", ()),
     ):
         with pytest.raises(OutputError, match="damaged") as caught:
             use()
@@ -182,21 +184,21 @@ def refused(state: Path, content: bytes) -> None:
 
 
 def test_a_file_cut_anywhere_is_named(tmp_path: Path) -> None:
-    add_exception(tmp_path, made())
+    add_exception(StateDir(tmp_path), made())
     whole = file_of(tmp_path).read_bytes()
     for length in range(len(whole.rstrip())):
         file_of(tmp_path).write_bytes(whole[:length])
         with pytest.raises(OutputError):
-            read_exceptions(tmp_path)
+            read_exceptions(StateDir(tmp_path))
 
 
 def test_what_can_not_be_read_or_written_is_named(tmp_path: Path) -> None:
     file_of(tmp_path).mkdir(parents=True)
     with pytest.raises(OutputError, match=FILE):
-        read_exceptions(tmp_path)
+        read_exceptions(StateDir(tmp_path))
     (tmp_path / "taken").write_bytes(b"")
     with pytest.raises(OutputError, match="can't be written"):
-        add_exception(tmp_path / "taken", made())
+        add_exception(StateDir(tmp_path / "taken"), made())
 
 
 @given(
@@ -208,10 +210,10 @@ def test_whatever_stands_there_is_refused_in_words(
     tmp_path_factory: pytest.TempPathFactory, document: Any
 ) -> None:
     state = tmp_path_factory.getbasetemp() / "whatever"
-    os.makedirs(state / FOLDER, exist_ok=True)
+    os.makedirs(StateDir(state).exceptions, exist_ok=True)
     file_of(state).write_text(json.dumps({"schema": 1, **document}))
     if document.get("excepted") == [] and document.get("schema", 1) == 1:
-        assert read_exceptions(state) == ()
+        assert read_exceptions(StateDir(state)) == ()
     else:
         with pytest.raises(OutputError):
-            read_exceptions(state)
+            read_exceptions(StateDir(state))

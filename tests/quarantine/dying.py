@@ -14,6 +14,7 @@ from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.restoring import restore_all
 from hashscan.quarantine.store import Quarantine
+from hashscan.state_dir import StateDir
 from tests.quarantine.rooms import NOTE, TERMS, Room, request
 
 NAMES = ("a", "folder/b")
@@ -41,7 +42,7 @@ def main(what: str, base: Path, files: Path, across: bool) -> None:
         code = 1
         try:
             die_at(number)
-            with Quarantine(room.state) as quarantine:
+            with Quarantine(StateDir(room.state)) as quarantine:
                 if what == "move":
                     list(move(quarantine, [request(path) for path in paths], TERMS, NOTE))
                 else:

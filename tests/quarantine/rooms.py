@@ -15,6 +15,7 @@ from hashscan.quarantine.moving import MoveResult, move
 from hashscan.quarantine.repair import repair, verify
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine, read_items
+from hashscan.state_dir import StateDir
 
 NOTE = "Moved. Ask us: abuse@example.com, 5 €\n".encode()
 TERMS = Retention(timedelta(days=90), timedelta(days=365))
@@ -36,11 +37,11 @@ class Room:
         return path
 
     def take(self, *paths: Path, note: bytes | None = None) -> list[MoveResult]:
-        with Quarantine(self.state) as quarantine:
+        with Quarantine(StateDir(self.state)) as quarantine:
             return list(move(quarantine, [request(path) for path in paths], TERMS, note))
 
     def items(self) -> list[Item]:
-        return list(read_items(self.state).values())
+        return list(read_items(StateDir(self.state)).values())
 
 
 def request(path: Path, content: bytes | None = None) -> QuarantineRequest:
@@ -49,14 +50,14 @@ def request(path: Path, content: bytes | None = None) -> QuarantineRequest:
 
 
 def mended(state: Path) -> list[str]:
-    with Quarantine(state) as quarantine:
+    with Quarantine(StateDir(state)) as quarantine:
         return repair(quarantine)
 
 
 def in_order(room: Room, path: Path, content: bytes, mode: int) -> str:
     """Where a file is, after all that was begun has been ended; it is in one place, and whole."""
     assert mended(room.state) == []
-    assert verify(room.state, None)[2] == []
+    assert verify(StateDir(room.state), None)[2] == []
     return where_of(room, path, content, mode)
 
 

@@ -14,13 +14,14 @@ from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine.captured_file import QuarantineSkipped
 from hashscan.quarantine.export import export
 from hashscan.quarantine.store import Quarantine
+from hashscan.state_dir import StateDir
 from tests.quarantine.rooms import Room
 
 pyrage = pytest.importorskip("pyrage")
 
 
 def exported(room: Room, target: Path, *keys: str) -> str:
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         return export(quarantine, list(quarantine.items().values()), keys, target)
 
 

@@ -12,13 +12,14 @@ from hashscan.errors import OutputError
 from hashscan.quarantine.log import EMPTY, BrokenLogError, LogHead, LostLogError, read_log
 from hashscan.quarantine.log_checkpoint import LogCheckpoint, checkpoint_fields, read_checkpoint
 from hashscan.quarantine.repair import verify
-from hashscan.quarantine.store import Quarantine, folder_of, read_items
+from hashscan.quarantine.store import Quarantine, read_items
+from hashscan.state_dir import StateDir
 from tests.quarantine.rooms import Room
 
 
 def cut(room: Room, left: int) -> None:
     """Take lines off the end of the log, and set the head beside it back."""
-    folder = folder_of(room.state)
+    folder = StateDir(room.state).quarantine
     heads = [EMPTY, *(head for _, head in read_log(folder))]
     lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "log.jsonl").write_bytes(b"".join(lines[:left]))
@@ -26,19 +27,19 @@ def cut(room: Room, left: int) -> None:
 
 
 def head_of(room: Room) -> LogHead:
-    found = read_checkpoint(room.state)
+    found = read_checkpoint(StateDir(room.state))
     assert found is not None
     return found.head
 
 
 def test_it_goes_with_the_log(room: Room) -> None:
-    assert read_checkpoint(room.state) is None
-    assert checkpoint_fields(room.state) == checkpoint_fields(None) == {}
+    assert read_checkpoint(StateDir(room.state)) is None
+    assert checkpoint_fields(StateDir(room.state)) == checkpoint_fields(None) == {}
     for number in (1, 2):
         room.take(room.file(f"{number}"))
-        head, _, _ = verify(room.state, None)
-        assert read_checkpoint(room.state) == LogCheckpoint(head, number)
-        assert checkpoint_fields(room.state) == {"quarantine": {"head": str(head), "items": number}}
+        head, _, _ = verify(StateDir(room.state), None)
+        assert read_checkpoint(StateDir(room.state)) == LogCheckpoint(head, number)
+        assert checkpoint_fields(StateDir(room.state)) == {"quarantine": {"head": str(head), "items": number}}
     assert (room.state / "quarantine-head").stat().st_mode & 0o777 == 0o600
 
 
@@ -47,9 +48,9 @@ def test_a_cut_of_log_and_head_is_found_out(room: Room, left: int) -> None:
     room.take(room.file("a"), room.file("b"))
     cut(room, left)
     for do in (
-        lambda: verify(room.state, None),
-        lambda: read_items(room.state),
-        lambda: Quarantine(room.state),
+        lambda: verify(StateDir(room.state), None),
+        lambda: read_items(StateDir(room.state)),
+        lambda: Quarantine(StateDir(room.state)),
     ):
         with pytest.raises(BrokenLogError, match=r"4 lines or more, says .*/quarantine-head$") as caught:
             do()
@@ -60,16 +61,16 @@ def test_a_cut_of_log_and_head_is_found_out(room: Room, left: int) -> None:
     room.take(room.file("c"), room.file("d"))
     shutil.copy(room.state / "aside", room.state / "quarantine-head")
     with pytest.raises(BrokenLogError, match=r"says .*/quarantine-head$"):
-        verify(room.state, None)
+        verify(StateDir(room.state), None)
 
 
 def test_a_quarantine_that_is_gone_is_not_begun_anew(room: Room) -> None:
     room.take(room.file("a"))
-    shutil.rmtree(folder_of(room.state))
+    shutil.rmtree(StateDir(room.state).quarantine)
     for do in (
-        lambda: verify(room.state, None),
-        lambda: read_items(room.state),
-        lambda: Quarantine(room.state),
+        lambda: verify(StateDir(room.state), None),
+        lambda: read_items(StateDir(room.state)),
+        lambda: Quarantine(StateDir(room.state)),
     ):
         with pytest.raises(LostLogError, match="is gone; it had 2 lines or more"):
             do()
@@ -92,27 +93,27 @@ def test_what_the_state_knows_is_missed(room: Room) -> None:
         path.unlink()
         if spoilt is not None:
             path.write_text(spoilt)
-        for do in (lambda: read_items(room.state), lambda: Quarantine(room.state)):
+        for do in (lambda: read_items(StateDir(room.state)), lambda: Quarantine(StateDir(room.state))):
             with pytest.raises(OutputError, match="quarantine-head is"):
                 do()
-        assert verify(room.state, head)[0] == head
-        (trouble,) = verify(room.state, None)[2]
+        assert verify(StateDir(room.state), head)[0] == head
+        (trouble,) = verify(StateDir(room.state), None)[2]
         assert "Then write it there" in trouble
         with pytest.raises(BrokenLogError, match="says --head"):
-            verify(room.state, LogHead(head.count + 1, head.digest))
+            verify(StateDir(room.state), LogHead(head.count + 1, head.digest))
         path.write_text(json.dumps({"head": str(head), "items": 0}))
-    assert verify(room.state, None)[2] == []
+    assert verify(StateDir(room.state), None)[2] == []
     room.take(room.file("b"))
-    assert read_checkpoint(room.state) == LogCheckpoint(head_of(room), 2)
+    assert read_checkpoint(StateDir(room.state)) == LogCheckpoint(head_of(room), 2)
 
 
 def test_no_quarantine_is_no_trouble(room: Room, tmp_path: Path) -> None:
-    assert verify(tmp_path / "none", None) == (EMPTY, 0, [])
+    assert verify(StateDir(tmp_path / "none"), None) == (EMPTY, 0, [])
     with pytest.raises(LostLogError, match="says --head"):
-        verify(tmp_path / "none", LogHead(1, "0" * 64))
+        verify(StateDir(tmp_path / "none"), LogHead(1, "0" * 64))
 
 
 def test_a_spoilt_one_costs_no_report(room: Room) -> None:
     room.state.mkdir()
     (room.state / "quarantine-head").write_text("x")
-    assert "trouble" in str(checkpoint_fields(room.state))
+    assert "trouble" in str(checkpoint_fields(StateDir(room.state)))

@@ -27,6 +27,7 @@ from hashscan.quarantine.moving import move
 from hashscan.quarantine.repair import verify
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
+from hashscan.state_dir import StateDir
 from tests.quarantine.conftest import needs_root
 from tests.quarantine.rooms import TERMS, Room, in_order, mended, request
 
@@ -99,7 +100,7 @@ def test_a_file_that_grows_for_ever_holds_up_nothing(room: Room, monkeypatch: py
     with path.open("wb") as file:
         file.truncate(1 << 43)
     found = Identity(path.stat().st_ino, 350_000, 0, 0)
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         (answer,) = move(quarantine, [QuarantineRequest(os.fsencode(path), {}, "0" * 64, found)], TERMS)
     assert answer.outcome is Outcome.CHANGED
 
@@ -108,7 +109,7 @@ def test_equal_files_are_kept_apart(room: Room) -> None:
     paths = [room.file(f"{n}") for n in range(130)]
     answers = room.take(*paths)
     assert len({answer.item for answer in answers}) == 130
-    assert verify(room.state, None)[1:] == (130, [])
+    assert verify(StateDir(room.state), None)[1:] == (130, [])
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -120,13 +121,13 @@ def test_all_names_of_a_file_are_moved_and_come_back_as_they_were(together: bool
     seen = Identity(before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
     requests = [QuarantineRequest(os.fsencode(path), {}, None, seen) for path in paths]
     for some in [requests] if together else [requests[:1], requests[1:]]:
-        with Quarantine(any_room.state) as quarantine:
+        with Quarantine(StateDir(any_room.state)) as quarantine:
             assert {answer.outcome for answer in move(quarantine, some, TERMS)} == {Outcome.DONE}
     assert not [path for path in paths if path.exists()]
-    assert verify(any_room.state, None)[1:] == (3, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (3, [])
     for item in any_room.items():
         assert (item.record["file"]["mode"], item.record["file"]["uid"]) == (0o640, before.st_uid)
-        with Quarantine(any_room.state) as quarantine:
+        with Quarantine(StateDir(any_room.state)) as quarantine:
             restore(quarantine, quarantine.items()[item.id])
     for path in paths:
         status = path.stat()
@@ -143,7 +144,7 @@ def test_what_is_back_by_another_name_is_its_owners(room: Room) -> None:
     other.hardlink_to(path)
     room.take(path, other)
     first, second = room.items()
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         restore(quarantine, quarantine.items()[first.id])
         path.chmod(0o600)
         other.write_bytes(b"taken")
@@ -154,7 +155,7 @@ def test_what_is_back_by_another_name_is_its_owners(room: Room) -> None:
     assert mended(room.state) == []
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     other.unlink()
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         restore(quarantine, quarantine.items()[second.id])
     assert stat.S_IMODE(other.stat().st_mode) == 0o600
     assert path.samefile(other)
@@ -164,7 +165,7 @@ def test_what_was_found_must_still_be_there(room: Room) -> None:
     path = room.file("a")
     seen = path.stat()
     right = Identity(seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         for wrong in (
             request(path, b"other"),
             *(
@@ -204,7 +205,7 @@ def test_nothing_but_files_beneath_plain_folders_is_moved(room: Room) -> None:
     assert not [answer for answer in answers if answer.outcome is Outcome.DONE]
     assert answers[4].outcome is Outcome.GONE
     assert path.read_bytes() == b"accused"
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         for odd in (b"", b"//a", b"/a/../b", b"/a\0b", b"/" + b"x" * 300, b"/x" * 5000):
             (answer,) = move(quarantine, [QuarantineRequest(odd, {})], TERMS)
             assert answer.outcome in {Outcome.REFUSED, Outcome.GONE}
@@ -267,7 +268,7 @@ def test_whatever_is_in_its_place_goes_back(
     assert answer.outcome is Outcome.RACED
     assert not stat.S_ISREG(path.lstat().st_mode)
     assert sorted(os.listdir(any_room.files)) == ["a", "kept"]
-    assert verify(any_room.state, None)[1:] == (0, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (0, [])
 
 
 def test_what_can_not_go_back_is_kept_with_a_record(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +291,7 @@ def test_what_can_not_go_back_is_kept_with_a_record(any_room: Room, monkeypatch:
     (item,) = any_room.items()
     assert (item.state, item.id) == (State.DISPLACED, answer.item)
     assert (Path(os.fsdecode(item.place)) / item.id).read_bytes() == b"innocent"
-    assert verify(any_room.state, None)[1:] == (1, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (1, [])
 
 
 def test_its_folder_exchanged_for_a_link(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +321,7 @@ def test_changed_as_it_is_moved_it_goes_back(any_room: Room, monkeypatch: pytest
     assert answer.outcome is Outcome.CHANGED
     assert path.read_bytes() == b"changed"
     assert path.stat().st_mode == mode
-    assert verify(any_room.state, None)[1:] == (0, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (0, [])
 
 
 def test_a_name_that_is_taken_in_quarantine(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,8 +384,9 @@ def test_open_writers_are_named(room: Room) -> None:
 
 def test_one_process_at_a_time(room: Room) -> None:
     code = (
-        "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"
-        "with Quarantine(pathlib.Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
+        "import sys; from hashscan.quarantine.store import Quarantine\n"
+        "from hashscan.state_dir import StateDir\n"
+        "with Quarantine(StateDir(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(room.state)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -392,9 +394,9 @@ def test_one_process_at_a_time(room: Room) -> None:
         assert holder.stdout is not None
         holder.stdout.readline()
         with pytest.raises(LockedError):
-            Quarantine(room.state)
+            Quarantine(StateDir(room.state))
         holder.kill()
-    Quarantine(room.state).close()
+    Quarantine(StateDir(room.state)).close()
 
 
 def test_a_full_disk_leaves_the_file(far_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,7 +417,7 @@ def test_a_full_disk_leaves_the_file(far_room: Room, monkeypatch: pytest.MonkeyP
     assert [item.path for item in far_room.items() if item.state is State.MOVED] == [os.fsencode(other)]
     assert path.read_bytes() == b"accused"
     assert mended(far_room.state) == []
-    assert verify(far_room.state, None)[1:] == (1, [])
+    assert verify(StateDir(far_room.state), None)[1:] == (1, [])
 
 
 def test_a_disk_that_fails_as_moves_are_settled(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +454,7 @@ def test_a_chosen_place_is_used_for_its_file_system(room: Room, shared: Path) ->
     path = shared / "files" / "a"
     path.parent.mkdir()
     path.write_bytes(b"accused")
-    with Quarantine(room.state, [shared]) as quarantine:
+    with Quarantine(StateDir(room.state), [shared]) as quarantine:
         (answer,) = move(quarantine, [request(path)], TERMS)
     assert (shared / ".hashscan-quarantine" / answer.item).read_bytes() == b"accused"
     assert room.items()[0].record["way"] == "rename"
@@ -510,7 +512,7 @@ def test_a_file_keeps_extended_attributes_that_are_too_large_for_its_record(room
     assert answer.outcome is Outcome.DONE
     (item,) = room.items()
     assert item.record["file"]["xattrs_left"] == 4
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         restore(quarantine, quarantine.items()[item.id])
     assert {len(os.getxattr(path, f"user.{number}")) for number in range(5)} == {65_000}
 
@@ -545,7 +547,7 @@ KEPT = "signal.signal(signal.SIGIO, signal.SIG_IGN)"
 @pytest.mark.parametrize(("code", "outcome"), [(SLOW, Outcome.DONE), (KEPT, Outcome.REFUSED)])
 def test_a_lease_is_waited_for_and_not_for_ever(code: str, outcome: Outcome, room: Room) -> None:
     path, other = room.file("a"), room.file("b")
-    with held_by(path, code) as holder, Quarantine(room.state) as quarantine:
+    with held_by(path, code) as holder, Quarantine(StateDir(room.state)) as quarantine:
         quarantine.effort.seconds = 3 if outcome is Outcome.REFUSED else 60
         asked = [request(path, b"accused"), request(other, b"accused")]
         answers = {answer.path: answer for answer in move(quarantine, asked, TERMS)}
@@ -589,12 +591,12 @@ def test_projects_keep_nothing_from_being_moved(
     path.parent.mkdir()
     path.write_bytes(b"accused")
     subprocess.run(["chattr", "-p", "7", path], check=True)
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         (answer,) = move(quarantine, [request(path, b"accused")], TERMS)
     assert answer.outcome is Outcome.DONE, answer
     (item,) = room.items()
     assert item.record["way"] == ("copy" if far else "rename")
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         restore(quarantine, quarantine.items()[item.id])
     assert path.read_bytes() == b"accused"
 
@@ -612,7 +614,7 @@ def test_more_attributes_than_the_kernel_lists(room: Room, xfs: Path) -> None:
     assert answer.outcome is Outcome.DONE
     (item,) = room.items()
     assert list(item.record["file"]["xattrs"]) == ["security.capability"]
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         restore(quarantine, quarantine.items()[item.id])
     assert os.getxattr(path, "user.0399" + "n" * 240) == b""
     assert os.getxattr(path, "security.capability") == TO_BIND_LOW_PORTS
@@ -629,7 +631,7 @@ def test_what_can_not_be_renamed_into_its_place_is_copied_there(
         rename(folder, name, new_folder, new_name)
 
     monkeypatch.setattr(system, "rename", crossing)
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         (answer,) = move(quarantine, [request(path, b"accused")], TERMS)
     monkeypatch.undo()
     assert answer.outcome is Outcome.DONE
@@ -648,7 +650,7 @@ def test_what_was_moved_elsewhere_since_it_was_found_is_looked_for(moved: str, r
         path = room.files / "a" / "new" / "c"
     if moved != "folder":
         path.rename(path.with_name("renamed"))
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         (answer,) = move(quarantine, [asked], TERMS)
     assert (answer.outcome, answer.path) == (Outcome.DONE, asked.path)
     assert [p for p in room.files.rglob("*") if p.is_file()] == [innocent]
@@ -668,12 +670,12 @@ def test_what_is_known_by_its_content_may_change_in_all_else(
         path.parent.symlink_to(outside.parent)
 
     before_rename(monkeypatch, change)
-    with Quarantine(any_room.state) as quarantine:
+    with Quarantine(StateDir(any_room.state)) as quarantine:
         (answer,) = move(quarantine, [request(path, b"accused")], TERMS)
     assert answer.outcome is Outcome.DONE
     assert os.listdir(any_room.files / "moved") == []
     assert outside.read_bytes() == b"innocent"
-    assert verify(any_room.state, None)[1:] == (1, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (1, [])
 
 
 def test_another_content_at_the_last_moment_goes_back_as_it_is(
@@ -687,10 +689,10 @@ def test_another_content_at_the_last_moment_goes_back_as_it_is(
         os.utime(path, ns=(10**18, 10**18))
 
     before_rename(monkeypatch, change)
-    with Quarantine(any_room.state) as quarantine:
+    with Quarantine(StateDir(any_room.state)) as quarantine:
         (answer,) = move(quarantine, [request(path, b"accused")], TERMS)
     assert answer.outcome is Outcome.CHANGED
     assert path.read_bytes() == b"changed"
     status = path.stat()
     assert (stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (0o604, 10**18)
-    assert verify(any_room.state, None)[1:] == (0, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (0, [])

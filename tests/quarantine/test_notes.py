@@ -20,6 +20,7 @@ from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.repair import verify
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
+from hashscan.state_dir import StateDir
 from tests.quarantine.conftest import needs_root
 from tests.quarantine.rooms import NOTE, Room, in_order
 
@@ -31,7 +32,7 @@ def any_room(request: pytest.FixtureRequest) -> Room:
 
 
 def put_back(room: Room) -> None:
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         for item in reversed(room.items()):
             restore(quarantine, item)
 
@@ -64,7 +65,7 @@ def test_it_stands_in_the_files_place_until_that_comes_back(any_room: Room) -> N
             os.geteuid(),
             stat.S_IFREG | 0o644,
         )
-    assert verify(any_room.state, None)[1:] == (3, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (3, [])
     put_back(any_room)
     assert in_order(any_room, paths[0], b"accused", 0o640) == "there"
     assert [path.read_bytes() for path in paths] == [b"accused"] * 3
@@ -88,7 +89,7 @@ def test_a_folder_that_is_gone_has_no_note(any_room: Room, monkeypatch: pytest.M
     at_call(monkeypatch, "create_unnamed", path.parent.rmdir)
     (answer,) = any_room.take(path, note=NOTE)
     assert (answer.outcome, bool(answer.no_note)) == (Outcome.DONE, True)
-    assert verify(any_room.state, None)[1:] == (1, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (1, [])
 
 
 def test_a_note_goes_where_the_file_was_and_not_where_a_link_leads(
@@ -148,7 +149,7 @@ def test_nothing_but_the_very_note_is_removed(meddle: Callable[[Path], None], an
     with pytest.raises(QuarantineSkipped, match="exists"):
         put_back(any_room)
     assert (path.lstat().st_ino, path.lstat().st_size) == (before.st_ino, before.st_size)
-    assert verify(any_room.state, None)[1:] == (1, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (1, [])
 
 
 def test_what_was_put_in_its_place_at_the_last_moment_goes_back(
@@ -161,7 +162,7 @@ def test_what_was_put_in_its_place_at_the_last_moment_goes_back(
         put_back(any_room)
     assert caught.value.outcome is Outcome.RACED
     assert path.read_bytes() == b"mine"
-    assert verify(any_room.state, None)[1:] == (1, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (1, [])
 
 
 def test_what_can_not_go_back_is_kept_and_named(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from hashscan.quarantine.items import State
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.repair import verify
 from hashscan.quarantine.store import Quarantine
+from hashscan.state_dir import StateDir
 from tests.quarantine.rooms import TERMS, Room, request
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def race(room: Room, outside: Path, seconds: float) -> Counter[str]:
             # It is broken the moment that anybody opens the file for writing.
             fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         until = time.monotonic() + seconds
-        with Quarantine(room.state) as quarantine:
+        with Quarantine(StateDir(room.state)) as quarantine:
             number = 0
             while time.monotonic() < until:
                 asked = []
@@ -82,7 +83,7 @@ def race(room: Room, outside: Path, seconds: float) -> Counter[str]:
         assert [fcntl.fcntl(lease, fcntl.F_GETLEASE) for lease in leases] == [fcntl.F_RDLCK] * len(leases)
     assert sum(outcomes.values()) == number
     assert seen(outside) == before
-    assert verify(room.state, None)[2] == []
+    assert verify(StateDir(room.state), None)[2] == []
     for item in room.items():
         if item.state is State.MOVED:
             assert item.sha256 in accused
@@ -106,7 +107,7 @@ def test_who_renames_all_the_time_keeps_little(room: Room, tmp_path: Path) -> No
     command = [sys.executable, "-m", "tests.quarantine.racing", tree, outside, "swapped", "moved", "filled"]
     with (
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as racer,
-        Quarantine(room.state) as quarantine,
+        Quarantine(StateDir(room.state)) as quarantine,
     ):
         assert racer.stdout is not None
         racer.stdout.readline()
@@ -131,7 +132,7 @@ def test_who_renames_all_the_time_keeps_little(room: Room, tmp_path: Path) -> No
         racer.kill()
     # Nearly all of them are; without a second try it is a tenth.
     assert outcomes[Outcome.DONE] > outcomes.total() / 2, outcomes
-    assert verify(room.state, None)[2] == []
+    assert verify(StateDir(room.state), None)[2] == []
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from hashscan.quarantine import system
 from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.items import State
 from hashscan.quarantine.repair import verify
+from hashscan.state_dir import StateDir
 from tests.quarantine.dying import NAMES
 from tests.quarantine.rooms import Room, mended, where_of
 
@@ -43,7 +44,7 @@ def test_killed_before_any_step(
     for state in runs:
         room = Room(state, files / state.name)
         assert mended(room.state) == []
-        assert verify(room.state, None)[2] == []
+        assert verify(StateDir(room.state), None)[2] == []
         for name in NAMES:
             where = where_of(room, room.files / name, b"accused", 0o640)
             ended[where] += 1
@@ -90,7 +91,7 @@ def test_a_later_file_with_the_number_of_the_first_is_not_taken_for_it(
     assert item.state is State.MOVED
     assert (Path(os.fsdecode(item.place)) / item.id).read_bytes() == b"accused"
     assert path.read_bytes() == b"a later one"
-    assert verify(room.state, None)[1:] == (1, [])
+    assert verify(StateDir(room.state), None)[1:] == (1, [])
 
 
 def test_what_was_changed_on_its_way_goes_back(far_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,4 +106,4 @@ def test_what_was_changed_on_its_way_goes_back(far_room: Room, monkeypatch: pyte
     assert item.state is State.LEFT
     assert (path.read_bytes(), path.stat().st_mode & 0o7777) == (b"CHANGED", 0o640)
     assert sorted(os.listdir(far_room.files)) == ["a", "link"]
-    assert verify(far_room.state, None)[1:] == (0, [])
+    assert verify(StateDir(far_room.state), None)[1:] == (0, [])

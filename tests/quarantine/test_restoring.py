@@ -17,6 +17,7 @@ from hashscan.quarantine.moving import move
 from hashscan.quarantine.repair import verify
 from hashscan.quarantine.restoring import restore, restore_all
 from hashscan.quarantine.store import Quarantine
+from hashscan.state_dir import StateDir
 from tests.quarantine.conftest import needs_root
 from tests.quarantine.rooms import TERMS, Room, in_order, request
 
@@ -32,7 +33,7 @@ def any_room(request: pytest.FixtureRequest) -> Room:
 
 def all_back(room: Room) -> list[str]:
     """What stays, in words."""
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         kept = [item for item in quarantine.items().values() if item.state in KEPT]
         answers = list(restore_all(quarantine, reversed(kept)))
     assert len(answers) == len(kept)
@@ -71,7 +72,7 @@ def round_trip(room: Room, tmp_path: Path, number: int) -> None:
     copy = tmp_path / "copy"
     subprocess.run(["rsync", "-aAXHU", f"{room.files}/", f"{copy}/"], check=True)
     paths = sorted(room.files.glob("*/*"))
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         answers = list(move(quarantine, [request(path) for path in paths], TERMS))
     assert {answer.outcome for answer in answers} == {Outcome.DONE}
     assert len(answers) > number
@@ -86,7 +87,7 @@ def round_trip(room: Room, tmp_path: Path, number: int) -> None:
     assert compared.stdout == ""
     for path in paths:
         assert path.stat().st_mtime_ns == (copy / path.relative_to(room.files)).stat().st_mtime_ns
-    assert verify(room.state, None)[1:] == (0, [])
+    assert verify(StateDir(room.state), None)[1:] == (0, [])
 
 
 @needs_root
@@ -110,7 +111,7 @@ def test_a_file_comes_back(any_room: Room) -> None:
     assert (after.st_atime_ns, after.st_mtime_ns) == (before.st_atime_ns, before.st_mtime_ns)
     assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
     with (
-        Quarantine(any_room.state) as quarantine,
+        Quarantine(StateDir(any_room.state)) as quarantine,
         pytest.raises(QuarantineSkipped, match="not in quarantine"),
     ):
         restore(quarantine, any_room.items()[0])
@@ -120,14 +121,14 @@ def test_files_of_one_folder_come_back_together_with_its_time(any_room: Room) ->
     paths = [any_room.file(f"d/{number}") for number in range(5)]
     os.utime(paths[0].parent, ns=(10**18, 10**18))
     any_room.take(*paths)
-    with Quarantine(any_room.state) as quarantine:
+    with Quarantine(StateDir(any_room.state)) as quarantine:
         items = list(reversed(quarantine.items().values()))
         assert [(item.id, error) for item, error in restore_all(quarantine, items)] == [
             (item.id, None) for item in items
         ]
     assert [path.read_bytes() for path in paths] == [b"accused"] * 5
     assert paths[0].parent.stat().st_mtime_ns == 10**18
-    assert verify(any_room.state, None)[1:] == (0, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (0, [])
 
 
 def test_nothing_is_replaced(any_room: Room) -> None:
@@ -136,7 +137,7 @@ def test_nothing_is_replaced(any_room: Room) -> None:
     path.write_bytes(b"a new one")
     assert [words.split(":")[0] for words in all_back(any_room)] == ["refused"]
     assert path.read_bytes() == b"a new one"
-    assert verify(any_room.state, None)[1:] == (1, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (1, [])
     path.unlink()
     assert in_order(any_room, path, b"accused", 0o640) == "kept"
     assert all_back(any_room) == []
@@ -151,7 +152,7 @@ def test_what_stays_is_never_given_back_for_a_moment(any_room: Room, monkeypatch
     monkeypatch.setattr(restoring, "restore_facts", lambda *_: pytest.fail("its owner could alter it"))
     assert len(all_back(any_room)) == 1
     assert path.read_bytes() == b"another"
-    assert verify(any_room.state, None)[1:] == (1, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (1, [])
 
 
 def test_a_folder_that_is_gone_or_a_link(any_room: Room) -> None:
@@ -163,7 +164,7 @@ def test_a_folder_that_is_gone_or_a_link(any_room: Room) -> None:
     path.parent.symlink_to("elsewhere")
     assert [words.split(":")[0] for words in all_back(any_room)] == ["raced"]
     assert os.listdir(any_room.files / "elsewhere") == []
-    assert verify(any_room.state, None)[1:] == (1, [])
+    assert verify(StateDir(any_room.state), None)[1:] == (1, [])
 
 
 def test_what_is_gone_or_altered_is_said_and_stays(room: Room) -> None:
@@ -175,7 +176,7 @@ def test_what_is_gone_or_altered_is_said_and_stays(room: Room) -> None:
     (place / items[1]).write_bytes(b"x")
     (place / items[1]).chmod(0o400)
     (place / items[2]).chmod(0o604)
-    troubles = verify(room.state, None)[2]
+    troubles = verify(StateDir(room.state), None)[2]
     assert [t.split(": ", 1)[0] for t in troubles] == [f"item {item}" for item in items]
     assert ["opened" in troubles[0], "altered" in troubles[1], "permissions" in troubles[2]] == [True] * 3
     assert sorted(words.split(":")[0] for words in all_back(room)) == ["changed", "gone"]
@@ -185,7 +186,7 @@ def test_what_is_gone_or_altered_is_said_and_stays(room: Room) -> None:
 def test_what_was_displaced_can_be_put_back(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     path = room.file("a")
     room.take(path)
-    with Quarantine(room.state) as quarantine:
+    with Quarantine(StateDir(room.state)) as quarantine:
         item = room.items()[0]
         quarantine.log_event(State.DISPLACED, item.id, place={"path": os.fsdecode(item.place)}, detail="")
         quarantine.sync()

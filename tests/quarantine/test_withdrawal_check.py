@@ -24,8 +24,9 @@ from hashscan.quarantine.items import MATCHED_AGAIN, WITHDRAWN, Item
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.repair import verify
 from hashscan.quarantine.restoring import restore
-from hashscan.quarantine.store import Quarantine, folder_of, read_items
+from hashscan.quarantine.store import Quarantine, read_items
 from hashscan.quarantine.withdrawn_items import withdrawn_items
+from hashscan.state_dir import StateDir
 from tests.lists.builders import Owner
 from tests.quarantine.dying import die_at
 from tests.quarantine.rooms import TERMS, Room
@@ -84,22 +85,22 @@ class Server:
         """Move a file on the word of entries; the item."""
         path = self.room.file(f"{number}", CONTENT)
         speaks = accusation or self.accusation(ids or (f"e{number}",))
-        with Quarantine(self.room.state) as quarantine:
+        with Quarantine(StateDir(self.room.state)) as quarantine:
             (answer,) = move(quarantine, [QuarantineRequest(os.fsencode(path), speaks)], TERMS)
         self.files[number] = answer.item
         return answer.item
 
     def flagged(self) -> tuple[str, ...]:
-        found = withdrawn_items(self.room.state)
+        found = withdrawn_items(StateDir(self.room.state))
         assert found.trouble == ""
         return found.items
 
     def item(self, number: int) -> Item:
-        return read_items(self.room.state)[self.files[number]]
+        return read_items(StateDir(self.room.state))[self.files[number]]
 
     def lines(self) -> list[dict[str, Any]]:
         """What the log says of flags."""
-        log = folder_of(self.room.state) / "log.jsonl"
+        log = StateDir(self.room.state).quarantine / "log.jsonl"
         every = [json.loads(line) for line in log.read_text().splitlines()]
         return [line for line in every if line["type"] in {WITHDRAWN, MATCHED_AGAIN}]
 
@@ -122,7 +123,7 @@ def test_an_item_is_flagged_when_the_last_entry_goes_and_no_longer_when_it_comes
     assert [dict(each) for each in item.withdrawals] == [{"list": NAME, "version": 2, "entries": ["e0"]}]
     server.withdraw("e1")
     assert server.flagged() == (both,)
-    words = " ".join(withdrawn_items(server.room.state).words)
+    words = " ".join(withdrawn_items(StateDir(server.room.state)).words)
     assert both in words
     assert other not in words
     assert "restore --withdrawn" in words
@@ -132,7 +133,7 @@ def test_an_item_is_flagged_when_the_last_entry_goes_and_no_longer_when_it_comes
     types = [line["type"] for line in server.lines()]
     assert types == [MATCHED_AGAIN, WITHDRAWN, MATCHED_AGAIN]
     assert server.lines()[1]["standing"] == []
-    assert verify(server.room.state, None)[2] == []
+    assert verify(StateDir(server.room.state), None)[2] == []
 
 
 def test_nothing_is_written_or_read_twice(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,20 +269,20 @@ def test_a_local_list_is_its_own_owners(room: Room) -> None:
 def test_trouble_is_told_and_made_good_later(server: Server) -> None:
     item = server.take(0)
     server.withdraw("e0")
-    log = folder_of(server.room.state) / "log.jsonl"
+    log = StateDir(server.room.state).quarantine / "log.jsonl"
     whole = log.read_bytes()
     log.write_bytes(whole.replace(b"A1", b"A2"))
-    found = withdrawn_items(server.room.state)
+    found = withdrawn_items(StateDir(server.room.state))
     assert "line 1" in found.trouble
     assert "WARNING" in found.words[0]
     log.write_bytes(whole)
     assert server.flagged() == (item,)
-    compared = folder_of(server.room.state) / "compared.json"
+    compared = StateDir(server.room.state).quarantine / "compared.json"
     for nonsense in (b"", b"[]", b'{"lists": {}, "withdrawn": [1], "log": 1}'):
         compared.write_bytes(nonsense)
         assert server.flagged() == (item,)
     log.unlink()
-    assert withdrawn_items(server.room.state).trouble
+    assert withdrawn_items(StateDir(server.room.state)).trouble
 
 
 def test_lists_may_lie_in_the_state_of_the_user_who_sweeps(server: Server, tmp_path: Path) -> None:
@@ -326,7 +327,7 @@ def test_whatever_a_report_said_is_survived(server: Server, accusation: dict[str
     if not server.files:
         server.take(0)
     name = f"item-{secrets.token_hex(8)}"
-    with Quarantine(server.room.state) as quarantine:
+    with Quarantine(StateDir(server.room.state)) as quarantine:
         quarantine.append({**server.item(0).record, "item": name, "accusation": accusation})
         quarantine.append({"type": "moved", "item": name})
     assert set(server.flagged()) <= {name}
@@ -341,7 +342,7 @@ def test_killed_anywhere_each_flag_is_logged_once(server: Server) -> None:
             code = 1
             try:
                 die_at(number)
-                code = int(set(withdrawn_items(server.room.state).items) != items)
+                code = int(set(withdrawn_items(StateDir(server.room.state)).items) != items)
             finally:
                 os._exit(code)
         _, status = os.waitpid(child, 0)
@@ -349,7 +350,7 @@ def test_killed_anywhere_each_flag_is_logged_once(server: Server) -> None:
         assert len(flagged) == len(set(flagged))
         if os.WIFEXITED(status):
             break
-        assert verify(server.room.state, None)[2] == []
+        assert verify(StateDir(server.room.state), None)[2] == []
     assert os.waitstatus_to_exitcode(status) == 0
     assert number > 5
     assert set(flagged) == items
@@ -361,7 +362,7 @@ def test_an_object_is_flagged_as_a_file_is(server: Server) -> None:
     server.take(0)
     line = {**server.item(0).record, "digests": {"sha256": "00" * 32}, "object": {}}
     line.update(item="object-1", path="s3://bucket/key")
-    with Quarantine(server.room.state) as quarantine:
+    with Quarantine(StateDir(server.room.state)) as quarantine:
         quarantine.append(line)
         quarantine.append({"type": "moved", "item": "object-1"})
     server.release(entry(9))
@@ -371,7 +372,7 @@ def test_an_object_is_flagged_as_a_file_is(server: Server) -> None:
 
 
 def test_without_a_quarantine_none_is_made(tmp_path: Path) -> None:
-    assert withdrawn_items(tmp_path).words == ()
+    assert withdrawn_items(StateDir(tmp_path)).words == ()
     assert os.listdir(tmp_path) == []
 
 
@@ -379,11 +380,11 @@ def test_what_comes_back_says_why(server: Server) -> None:
     server.take(0)
     server.withdraw("e0")
     server.flagged()
-    with Quarantine(server.room.state) as quarantine:
+    with Quarantine(StateDir(server.room.state)) as quarantine:
         restore(quarantine, server.item(0))
     assert (server.room.files / "0").read_bytes() == CONTENT
     assert server.flagged() == ()
-    log = (folder_of(server.room.state) / "log.jsonl").read_text().splitlines()
+    log = (StateDir(server.room.state).quarantine / "log.jsonl").read_text().splitlines()
     (line,) = [json.loads(text) for text in log if '"restoring"' in text]
     assert line["withdrawals"] == [{"list": NAME, "version": 2, "entries": ["e0"]}]
 
@@ -414,7 +415,7 @@ def test_random_histories(server: Server, seed: int) -> None:
             accused[number] = tuple(some)
         elif what == "restore" and accused:
             number = chance.choice(sorted(accused))
-            with Quarantine(server.room.state) as quarantine:
+            with Quarantine(StateDir(server.room.state)) as quarantine:
                 restore(quarantine, quarantine.items()[server.files[number]])
             (server.room.files / f"{number}").unlink()
             del accused[number]
@@ -431,4 +432,4 @@ def _agree(server: Server, accused: dict[int, tuple[int, ...]], there: set[int])
         gone = {name for each in item.withdrawals for name in each["entries"]}
         assert gone == {f"e{each}" for each in entries if each not in there}
         assert item.withdrawn == (server.files[number] in expected)
-    assert not server.files or verify(server.room.state, None)[2] == []
+    assert not server.files or verify(StateDir(server.room.state), None)[2] == []

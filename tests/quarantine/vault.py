@@ -13,6 +13,7 @@ from hashscan.quarantine.repair import repair, verify
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine, read_items
 from hashscan.registry import SOURCES
+from hashscan.state_dir import StateDir
 from tests.quarantine.rooms import TERMS
 from tests.sources.objects.buckets import TestBucket
 
@@ -33,7 +34,7 @@ class Vault:
         return Stores(SOURCES, self.bucket.access.endpoint, place)
 
     def quarantine(self) -> Quarantine:
-        return Quarantine(self.state, stores=self.stores())
+        return Quarantine(StateDir(self.state), stores=self.stores())
 
     def put(self, key: bytes, content: bytes = b"accused") -> QuarantineRequest:
         """An object, and the request that a scan of it leads to."""
@@ -59,10 +60,10 @@ class Vault:
             return repair(quarantine)
 
     def items(self) -> list[Item]:
-        return list(read_items(self.state).values())
+        return list(read_items(StateDir(self.state)).values())
 
     def verified(self) -> list[str]:
-        return verify(self.state, None, self.stores())[2]
+        return verify(StateDir(self.state), None, self.stores())[2]
 
     def copies(self) -> list[str]:
         """What is kept, by the names under which it is."""

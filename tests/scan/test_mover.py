@@ -17,10 +17,12 @@ from hashscan.quarantine.store import read_items
 from hashscan.scan import mover
 from hashscan.scan.mover import Mover
 from hashscan.settings.matching import PolicySettings, QuarantineSettings
+from hashscan.state_dir import StateDir
 
 HOLDER = (
-    "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"
-    "with Quarantine(pathlib.Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
+    "import sys; from hashscan.quarantine.store import Quarantine\n"
+    "from hashscan.state_dir import StateDir\n"
+    "with Quarantine(StateDir(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
 )
 SWEEP: dict[str, Any] = {"type": "sweep", "lists": [{"name": "l", "state": "fresh"}]}
 MATCH = {"list": "l", "entry": "e", "algorithm": "md5", "distance": 0, "threshold": 0, "category": "A1"}
@@ -52,7 +54,7 @@ def findings(folder: Path, number: int) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def moves(tmp_path: Path) -> Mover:
-    return Mover(tmp_path / "state", QuarantineSettings(1, 2), lambda words: None)
+    return Mover(StateDir(tmp_path / "state"), QuarantineSettings(1, 2), lambda words: None)
 
 
 def test_past_its_time_nothing_is_moved_and_each_says_so(tmp_path: Path, moves: Mover) -> None:
@@ -91,7 +93,7 @@ def test_each_says_what_came_of_it_in_its_order(tmp_path: Path, moves: Mover) ->
     assert (moves.not_moved, moves.fields()) == (
         2, {"moved": 447, "raced": 0, "changed": 1, "gone": 1, "refused": 0},
     )  # fmt: skip
-    assert len(read_items(tmp_path / "state")) == 447
+    assert len(read_items(StateDir(tmp_path / "state"))) == 447
     kept = last[0]["quarantine"]
     assert (Path(kept["place"]["path"]) / kept["item"]).exists()
 
@@ -127,7 +129,7 @@ def test_rules_say_what_may_be_moved(tmp_path: Path) -> None:
     # Whatever the record says, nothing is moved on the word of a list that is no good.
     found[2]["matches"] = [{**MATCH, "list": "o"}]
     sweep = {**SWEEP, "lists": [*SWEEP["lists"], {"name": "o", "state": "local"}]}
-    moves = Mover(tmp_path / "state", QuarantineSettings(1, 2), said.append, policy=rules)
+    moves = Mover(StateDir(tmp_path / "state"), QuarantineSettings(1, 2), said.append, policy=rules)
     last = list(moves.mover_function(sweep, lambda: False)(found))
     assert [one.get("quarantine", {}).get("outcome") for one in last] == ["done", None, None]
     assert moves.not_moved == 0
@@ -142,7 +144,7 @@ def test_without_rules_all_that_is_backed_is_moved(tmp_path: Path, act_on: tuple
     found[1]["matches"] = [{**MATCH, "list": "o"}]
     sweep = {**SWEEP, "lists": [*SWEEP["lists"], {"name": "o", "state": "local"}]}
     settings = PolicySettings(act_on=act_on)
-    moves = Mover(tmp_path / "state", QuarantineSettings(1, 2), said.append, policy=settings)
+    moves = Mover(StateDir(tmp_path / "state"), QuarantineSettings(1, 2), said.append, policy=settings)
     last = list(moves.mover_function(sweep, lambda: False)(found))
     outcomes = [one.get("quarantine", {}).get("outcome") for one in last]
     assert outcomes == ["done", "done" if act_on else None]

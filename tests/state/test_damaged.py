@@ -34,6 +34,7 @@ from hashscan.state.store.profile import profile_of
 from hashscan.state.store.reading import StateReader
 from hashscan.state.vacuum import vacuum
 from hashscan.state.verifying import find_damage
+from hashscan.state_dir import StateDir
 from tests.state.findings.test_findings import BUCKET, SETUP
 from tests.state.put_finding import put_finding
 from tests.state.store.test_contents import kept, reply
@@ -47,7 +48,7 @@ COLUMNS = ("sha256", "md5", "sha1", "about", "pdq", "pictures", "further")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state with something in every table."""
     state = tmp_path_factory.mktemp("whole")
-    database, folder, _ = open_database(state)
+    database, folder, _ = open_database(StateDir(state))
     contents, rows = Contents(database, folder, profile_of(SETUP)), FolderRows(database, "")
     for number in range(6):
         value = hashlib.sha256(b"%d" % number).digest() if number else PDQ
@@ -78,7 +79,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return state
 
 
-def look_up(state: Path) -> None:
+def look_up(state: StateDir) -> None:
     with StateReader(state) as reader, reader.reading():
         sought = [
             DigestQuery("pdq", PDQ, 90),
@@ -95,7 +96,7 @@ def look_up(state: Path) -> None:
                     known_record("x", near[file.content], content, file)
 
 
-def would_hit(state: Path) -> None:
+def would_hit(state: StateDir) -> None:
     ids = np.array([b"e"], "S64")
     with StateReader(state) as reader, reader.reading():
         changes = [EntryChange(True, "pdq", "A1", ids, np.frombuffer(PDQ, np.uint8).reshape(1, -1))]
@@ -104,30 +105,30 @@ def would_hit(state: Path) -> None:
             hit_record(hits.nearest[file.content], file)
 
 
-def status(state: Path) -> None:
+def status(state: StateDir) -> None:
     with StateReader(state) as reader, reader.reading():
         overview_of(reader)
 
 
-def check(state: Path) -> None:
+def check(state: StateDir) -> None:
     with StateReader(state) as reader, reader.reading():
         list(find_damage(reader))
 
 
-def export(state: Path) -> None:
+def export(state: StateDir) -> None:
     for name, form in FORMATS.items():
         with StateReader(state) as reader, reader.reading():
             list(form(reader, with_digests=name == "csv"))
 
 
-def match_known(state: Path) -> None:
+def match_known(state: StateDir) -> None:
     with Matching(state, SETUP, with_digests=False, notify=print) as known:
         list(known.answers((), Summary()))
         list(known.standing(()))
         known.finish()
 
 
-def sweep(state: Path) -> None:
+def sweep(state: StateDir) -> None:
     scopes = Scopes([b"/f"], "", {}, containers={BUCKET: Container((BUCKET,), all_versions=False)})
     with ScanState(state, SETUP, scopes, notify=print) as memory:
         for name in (b"key", b"other"):
@@ -136,14 +137,14 @@ def sweep(state: Path) -> None:
         memory.finish({b"/f": 1, BUCKET: 2}, listed=True, whole=True, closed=False, accept_shrink=True)
 
 
-COMMANDS: list[Callable[[Path], object]] = [
+COMMANDS: list[Callable[[StateDir], object]] = [
     look_up, would_hit, status, check, export, match_known, sweep, vacuum
 ]  # fmt: skip
 
 
-def refusal(command: Callable[[Path], object], state: Path) -> OutputError | None:
+def refusal(command: Callable[[StateDir], object], state: Path) -> OutputError | None:
     try:
-        command(state)
+        command(StateDir(state))
     except OutputError as error:
         return error
     return None
@@ -161,8 +162,8 @@ def all_bear(whole: Path, damage: Callable[[Path], None], at: Path) -> None:
 def test_what_is_whole_concerns_nobody(whole: Path, tmp_path: Path) -> None:
     for command in COMMANDS:
         shutil.copytree(whole / "sweep", tmp_path / command.__name__ / "sweep")
-        command(tmp_path / command.__name__)
-    with StateReader(whole) as reader:
+        command(StateDir(tmp_path / command.__name__))
+    with StateReader(StateDir(whole)) as reader:
         assert list(find_damage(reader)) == []
 
 

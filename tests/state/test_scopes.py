@@ -15,12 +15,13 @@ from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine
 from hashscan.state.scopes import QuarantinedFiles
+from hashscan.state_dir import StateDir
 
 TERMS = Retention(timedelta(1), timedelta(2))
 
 
 def moved(state: Path, *paths: Path) -> None:
-    with Quarantine(state) as quarantine:
+    with Quarantine(StateDir(state)) as quarantine:
         requests = [QuarantineRequest(os.fsencode(path), {"reason": "r"}) for path in paths]
         assert {answer.outcome for answer in move(quarantine, requests, TERMS)} == {"done"}
 
@@ -37,9 +38,9 @@ def files(tmp_path: Path) -> list[Path]:
 def test_what_was_moved_and_not_put_back(tmp_path: Path, files: list[Path]) -> None:
     state, began = tmp_path / "state", int(time.time())
     moved(state, *files[:3])
-    with Quarantine(state) as quarantine:
+    with Quarantine(StateDir(state)) as quarantine:
         restore(quarantine, next(iter(quarantine.items().values())))
-    taken = QuarantinedFiles(state, lambda words: pytest.fail(words))
+    taken = QuarantinedFiles(StateDir(state), lambda words: pytest.fail(words))
     assert [taken.has(os.fsencode(path)) for path in files] == [False, True, True, False]
     assert taken.number(lambda path: True, began) == 2
     assert taken.number(lambda path: path.endswith(b"1"), began) == 1
@@ -47,7 +48,7 @@ def test_what_was_moved_and_not_put_back(tmp_path: Path, files: list[Path]) -> N
 
 
 def test_without_a_quarantine(tmp_path: Path) -> None:
-    taken = QuarantinedFiles(tmp_path, lambda words: pytest.fail(words))
+    taken = QuarantinedFiles(StateDir(tmp_path), lambda words: pytest.fail(words))
     assert not taken.has(b"/a")
     assert os.listdir(tmp_path) == []
 
@@ -58,7 +59,7 @@ def test_a_damaged_log_is_told_of(tmp_path: Path, files: list[Path]) -> None:
     log = state / "quarantine" / "log.jsonl"
     log.write_bytes(log.read_bytes().replace(b"files", b"filed"))
     said: list[str] = []
-    taken = QuarantinedFiles(state, said.append)
+    taken = QuarantinedFiles(StateDir(state), said.append)
     assert not taken.has(os.fsencode(files[0]))
     assert taken.number(lambda path: True, 0) == 0
     assert len(said) == 1

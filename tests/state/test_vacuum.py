@@ -18,6 +18,7 @@ from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.reading import StateReader
 from hashscan.state.vacuum import vacuum
 from hashscan.state.verifying import find_damage
+from hashscan.state_dir import StateDir
 from tests.state.put_finding import put_finding
 from tests.state.store.test_contents import PROFILE, kept, reply
 from tests.state.store.test_reading import put
@@ -47,7 +48,7 @@ def picture(number: int) -> bytes:
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """Ten contents, the odd ones pictures, most of which no file has any more."""
-    database, folder, _ = open_database(tmp_path)
+    database, folder, _ = open_database(StateDir(tmp_path))
     contents, rows = Contents(database, folder, PROFILE), FolderRows(database, "")
     numbers = [
         contents.add(kept(b"%d" % n, picture(n) if n % 2 else b"", 0 if n % 2 else -1), 0, n)
@@ -71,7 +72,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def assert_whole(state: Path) -> None:
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         assert list(find_damage(reader)) == []
         files = {file.path: file.content for file in KnownFiles(reader).all()}
         assert files.keys() == KEPT.keys()
@@ -90,10 +91,10 @@ def assert_whole(state: Path) -> None:
 
 def test_only_what_is_of_no_use_goes(state: Path) -> None:
     assert_whole(state)
-    done = vacuum(state)
+    done = vacuum(StateDir(state))
     assert (done.contents, done.dropped) == (10, 5)
     assert_whole(state)
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         read = reader.database.execute
         assert reader.contents.rows == 5
         assert sorted(read("SELECT content FROM places")) == [(0,), (1,), (2,), (4,)]
@@ -101,14 +102,14 @@ def test_only_what_is_of_no_use_goes(state: Path) -> None:
         assert list(read("SELECT contents FROM matched")) == [(4,)]
         assert list(read("SELECT content FROM findings")) == [(3,)]
         assert not find_contents(reader, [DigestQuery("md5", hashlib.md5(b"2").digest(), 0)])
-    again = vacuum(state)
+    again = vacuum(StateDir(state))
     assert (again.contents, again.dropped) == (5, 0)
     assert_whole(state)
 
 
 def test_a_sweep_goes_on_with_what_is_left(state: Path) -> None:
-    vacuum(state)
-    database, folder, remark = open_database(state)
+    vacuum(StateDir(state))
+    database, folder, remark = open_database(StateDir(state))
     contents = Contents(database, folder, PROFILE)
     assert remark == ""
     assert contents.add(kept(b"3", picture(3), 0), 0, 9) == 1
@@ -116,7 +117,7 @@ def test_a_sweep_goes_on_with_what_is_left(state: Path) -> None:
     contents.sync()
     contents.close()
     database.close()
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         assert list(find_damage(reader)) == []
 
 
@@ -140,13 +141,13 @@ def test_killed_it_loses_nothing(state: Path, moment: str) -> None:
                 vacuuming._remove_leftovers = second
             else:
                 setattr(vacuuming, moment, exit_at_once)
-            vacuum(state)
+            vacuum(StateDir(state))
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert len(list((state / "sweep").glob("columns-*"))) == 1
     assert_whole(state)
-    vacuum(state)
+    vacuum(StateDir(state))
     assert_whole(state)
     assert len(list((state / "sweep").glob("columns-*"))) == 1
     assert not (state / "sweep" / "sha256").exists()
@@ -158,7 +159,7 @@ def test_where_it_fails_all_is_as_it_was(state: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(vacuuming, "_renumber", full)
     with pytest.raises(OutputError, match="No space left"):
-        vacuum(state)
+        vacuum(StateDir(state))
     assert list((state / "sweep").glob("columns-*")) == []
     assert_whole(state)
 
@@ -168,12 +169,12 @@ def test_a_damaged_content_is_not_written_anew(state: Path) -> None:
         file.seek(3 * 16)
         file.write(bytes(16))
     with pytest.raises(OutputError, match="damaged: content 3"):
-        vacuum(state)
+        vacuum(StateDir(state))
 
 
 def test_a_reader_from_before_reads_on(state: Path) -> None:
-    with StateReader(state) as reader:
-        vacuum(state)
+    with StateReader(StateDir(state)) as reader:
+        vacuum(StateDir(state))
         assert reader.contents.rows == 10
         (near,) = find_contents(reader, [DigestQuery("sha1", hashlib.sha1(b"9").digest(), 0)])
         assert near.content == 9
@@ -214,5 +215,5 @@ def damaged(statement: str) -> Callable[[Path], None]:
 )
 def test_damage_is_found(state: Path, damage: Callable[[Path], None], said: str) -> None:
     damage(state)
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         assert [words[: len(said)] for words in find_damage(reader)] == [said]

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ from hashscan.cli.options.output import format_option
 from hashscan.cli.output.terminal import escape_control, print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 _SHOWN = 20
@@ -32,7 +32,7 @@ def command() -> None:
 @command.command("list", exit_codes=(0, 2, 12, 70))
 @format_option("table", "json", help="A table, or the complete document of each alert as JSON Lines.")
 @state_option
-def list_(format_name: str, state: Path) -> int:
+def list_(format_name: str, state: StateDir) -> int:
     """List waiting alerts, the latest delivered ones, and failing channels."""
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.outbox import Outbox
@@ -72,7 +72,7 @@ def list_(format_name: str, state: Path) -> int:
 @alert_options
 @deadline_options
 @state_option
-def send(at_once: bool, state: Path, **options: Any) -> int:
+def send(at_once: bool, state: StateDir, **options: Any) -> int:
     """Send new alerts, and retry those that could not be delivered; write the metrics.
 
     Alerts are made from the scans, cases and lists of the state folder, so a scan without network access
@@ -100,7 +100,7 @@ def send(at_once: bool, state: Path, **options: Any) -> int:
 @click.argument("ids", nargs=-1, metavar="[ID]...", type=int)
 @click.option("--all", "all_", is_flag=True, help="All waiting alerts.")
 @state_option
-def drop(ids: tuple[int, ...], all_: bool, state: Path) -> int:
+def drop(ids: tuple[int, ...], all_: bool, state: StateDir) -> int:
     """Drop alerts: they are not sent any more, and their events cause no further alert."""
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.outbox import Outbox

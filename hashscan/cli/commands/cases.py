@@ -24,6 +24,7 @@ from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import CustomerRule, SiteRule
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _BATCH_SIZE = 200
     "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
 )
 @state_option
-def check(cases: tuple[int, ...], endpoint: str | None, state: Path) -> int:
+def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
     """Check the files and objects of open CASEs (default: all), and end the cases of those that are gone.
 
     A changed file is digested: if its content is different, the case ends too. A file that was only renamed
@@ -123,7 +124,7 @@ def import_(
     site_rules: tuple[SiteRule, ...] | None,
     customer_rules: tuple[CustomerRule, ...] | None,
     layouts: tuple[str, ...],
-    state: Path,
+    state: StateDir,
 ) -> int:
     """Make cases from notices (a CSV table, XARF, or an e-mail with XARF), or from the findings of a report.
 
@@ -213,7 +214,7 @@ _reason_option = click.option("--reason", required=True, metavar="TEXT", help="W
     help="Who was notified, and how; recorded with the case.",
 )
 @state_option
-def tell(cases: tuple[int, ...], recipient: str, state: Path) -> int:
+def tell(cases: tuple[int, ...], recipient: str, state: StateDir) -> int:
     """Record that the responsible person was notified of CASEs. Nothing is sent; deadlines stay."""
     from hashscan.cases.actions import TOLD
 
@@ -224,7 +225,7 @@ def tell(cases: tuple[int, ...], recipient: str, state: Path) -> int:
 @_cases_argument
 @_reason_option
 @state_option
-def dispute(cases: tuple[int, ...], reason: str, state: Path) -> int:
+def dispute(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
     """Record a dispute: somebody says that the files of CASEs are lawful. Deadlines stay."""
     from hashscan.cases.actions import DISPUTED
 
@@ -235,7 +236,7 @@ def dispute(cases: tuple[int, ...], reason: str, state: Path) -> int:
 @_cases_argument
 @_reason_option
 @state_option
-def close(cases: tuple[int, ...], reason: str, state: Path) -> int:
+def close(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
     """Close CASEs whose files stay; they stay closed while the same content stays in place.
 
     The case of a removed file ends automatically. A closed case counts as not removed. Scans still report the
@@ -250,14 +251,14 @@ def close(cases: tuple[int, ...], reason: str, state: Path) -> int:
 @_cases_argument
 @_reason_option
 @state_option
-def reopen(cases: tuple[int, ...], reason: str, state: Path) -> int:
+def reopen(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
     """Reopen closed CASEs, or end a dispute."""
     from hashscan.cases.actions import REOPENED
 
     return _act(state, cases, REOPENED, reason)
 
 
-def _act(state: Path, cases: tuple[int, ...], kind: str, words: str) -> int:
+def _act(state: StateDir, cases: tuple[int, ...], kind: str, words: str) -> int:
     from hashscan.cases.actions import operator, record_action
 
     with synced_ledger(state) as followed:
@@ -276,7 +277,7 @@ def _act(state: Path, cases: tuple[int, ...], kind: str, words: str) -> int:
     help="Cases that ended longer ago than this, such as 365d.",
 )
 @state_option
-def prune(older_than: float, state: Path) -> int:
+def prune(older_than: float, state: StateDir) -> int:
     """Delete personal data of old cases: paths, addresses, digests, customers, reasons.
 
     Times, verdicts, categories and entries are kept, so statistics don't change.

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +22,7 @@ from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.notifications import send_alerts
 from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from hashscan.cases.queries import Case
@@ -63,7 +63,7 @@ def list_(
     verdict: str | None,
     format_name: str,
     limit: int,
-    state: Path,
+    state: StateDir,
     **deadlines: Any,
 ) -> int:
     """List cases, those with the earliest deadline first."""
@@ -159,7 +159,7 @@ def _write(format_name: str, cases: Iterable[Case], now: float) -> None:
 @alert_options
 @deadline_options
 @state_option
-def due(within: float, format_name: str, state: Path, **options: Any) -> int:
+def due(within: float, format_name: str, state: StateDir, **options: Any) -> int:
     """List overdue cases, by customer; the longest overdue come first.
 
     An alert is sent for each overdue case, once, if alerts are configured.
@@ -198,7 +198,7 @@ def _count_overdue(cases: Iterable[Case], counts: Counter[bool], now: float) -> 
 @format_option("text", "json", help="Text, or JSON Lines.")
 @deadline_options
 @state_option
-def show(cases: tuple[int, ...], format_name: str, state: Path, **deadlines: Any) -> int:
+def show(cases: tuple[int, ...], format_name: str, state: StateDir, **deadlines: Any) -> int:
     """Show all that is known of cases: entries that match the file, and events."""
     from hashscan.cases.export import whole_fields
 
@@ -253,7 +253,7 @@ def _print_event(event: Any) -> None:
 @_format_option
 @deadline_options
 @state_option
-def times(format_name: str, state: Path, **deadlines: Any) -> int:
+def times(format_name: str, state: StateDir, **deadlines: Any) -> int:
     """Show the hours until removal, median and 90th percentile, by month of the removal.
 
     `cases list --status removed --format csv` shows them for each case.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +23,7 @@ from hashscan.cli.options.tables import policy_of, policy_options
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import UsageError
 from hashscan.settings.matching import DecodingLimits
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from hashscan.model import PolicyRule
@@ -46,7 +46,7 @@ def command(
     lists: tuple[str, ...],
     fail_on: Any,
     strict: bool,
-    state: Path,
+    state: StateDir,
     sandbox: Any,
     decoder_memory: int,
     decoder_seconds: float,
@@ -76,7 +76,7 @@ def command(
     decided = policy_of(policy, act_on)
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
     now = datetime.now(UTC)
-    opened = ListStore(state / "lists").open(lists or None, now, VerificationLevel.SIZES)
+    opened = ListStore(state.lists).open(lists or None, now, VerificationLevel.SIZES)
     for info in opened.infos:
         if info.problem is not None:
             print_message(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")

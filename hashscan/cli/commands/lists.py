@@ -25,6 +25,7 @@ from hashscan.cli.output.terminal import escape_control, print_message, show_cou
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
 from hashscan.model import ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ command.add_command(activate)
 @command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @state_option
-def status(names: tuple[str, ...], state: Path) -> int:
+def status(names: tuple[str, ...], state: StateDir) -> int:
     """Verify lists, and show their entries and the results of their last pulls; default: all.
 
     The exit code is 10 if a scan would have no usable list.
@@ -57,7 +58,7 @@ def status(names: tuple[str, ...], state: Path) -> int:
     from hashscan.lists.store import ListStore
 
     now = datetime.now(UTC)
-    store = ListStore(state / "lists")
+    store = ListStore(state.lists)
     with store.open(names or None, now) as opened:
         show_lists(opened.infos)
         for info in opened.infos:
@@ -97,7 +98,7 @@ def _say_attempts(name: str, attempts: PullRecord) -> None:
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @state_option
-def verify(names: tuple[str, ...], state: Path) -> int:
+def verify(names: tuple[str, ...], state: StateDir) -> int:
     """Check all stored data of lists: signatures, signed hashes, every entry, and the index.
 
     Default: all lists. A damaged index is compiled again, and this is reported.
@@ -105,9 +106,7 @@ def verify(names: tuple[str, ...], state: Path) -> int:
     from hashscan.lists.storage.stored_version import VerificationLevel
     from hashscan.lists.store import ListStore
 
-    with ListStore(state / "lists").open(
-        names or None, datetime.now(UTC), VerificationLevel.SIGNED
-    ) as opened:
+    with ListStore(state.lists).open(names or None, datetime.now(UTC), VerificationLevel.SIGNED) as opened:
         for info in opened.infos:
             words = info.problem or f"version {info.version}: all {info.entries} entries are valid"
             print_message(f"hashscan: list {info.name} is {info.state.value}: {words}")
@@ -123,7 +122,7 @@ def verify(names: tuple[str, ...], state: Path) -> int:
 @entry_format_option
 @category_option
 @state_option
-def import_(file: Path, name: str, format_name: str, category: str | None, state: Path) -> int:
+def import_(file: Path, name: str, format_name: str, category: str | None, state: StateDir) -> int:
     """Import a file of entries (- is standard input) as a local list, which is not signed; reports say so.
 
     If a line is wrong, it is named and nothing is imported.
@@ -131,7 +130,7 @@ def import_(file: Path, name: str, format_name: str, category: str | None, state
     from hashscan.lists.store import ListStore
 
     with open_entries(file, format_name, category) as (entries, label):
-        info = ListStore(state / "lists").import_entries(name, entries, label)
+        info = ListStore(state.lists).import_entries(name, entries, label)
     print_message(
         f"hashscan: local list {name} version {info.version}: "
         f"{plural(info.entries, 'entry', 'entries')}, not signed"
@@ -143,11 +142,11 @@ def import_(file: Path, name: str, format_name: str, category: str | None, state
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
 @click.argument("name", shell_complete=list_names)
 @state_option
-def remove(name: str, state: Path) -> int:
+def remove(name: str, state: StateDir) -> int:
     """Remove a list and everything that is stored of it."""
     from hashscan.lists.store import ListStore
 
-    ListStore(state / "lists").remove(name)
+    ListStore(state.lists).remove(name)
     print_message(f"hashscan: list {name} is removed")
     return EXIT_CLEAN
 
@@ -159,13 +158,13 @@ def remove(name: str, state: Path) -> int:
 )
 @output_option()
 @state_option
-def export(name: str, format_name: str | None, output: Path, state: Path) -> int:
+def export(name: str, format_name: str | None, output: Path, state: StateDir) -> int:
     """Export the entries of a list to a file; they are sensitive, so protect the file like the list."""
     from hashscan.lists.entries import export_list
     from hashscan.lists.store import ListStore
 
     chosen = choose_format(format_name, output, LIST_WRITERS, None)
-    with ListStore(state / "lists").open([name], datetime.now(UTC)) as opened:
+    with ListStore(state.lists).open([name], datetime.now(UTC)) as opened:
         if not opened.handles:
             raise NoUsableListError(f"the list {name} can't be exported: {opened.infos[0].problem}")
         writer = LIST_WRITERS[chosen](name)

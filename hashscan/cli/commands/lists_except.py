@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +14,7 @@ from hashscan.cli.output.terminal import print_message, show_table
 from hashscan.errors import EXIT_CLEAN, NoUsableListError, UsageError
 from hashscan.model import KNOWN_GOOD_CATEGORY
 from hashscan.settings.values import parse_until
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from hashscan.model import Entry
@@ -39,7 +39,7 @@ def except_(
     until: str | None,
     remove: bool,
     lists: tuple[str, ...],
-    state: Path,
+    state: StateDir,
 ) -> int:
     """Except entries on this server: from the next scan or check on, their matches are `held`.
 
@@ -66,7 +66,7 @@ def except_(
     return _add(entries, reason, until, lists, state)
 
 
-def _show(lists: tuple[str, ...], state: Path) -> int:
+def _show(lists: tuple[str, ...], state: StateDir) -> int:
     from hashscan.lists.exceptions import in_force, read_exceptions
 
     now = datetime.now(UTC)
@@ -95,7 +95,7 @@ def _show(lists: tuple[str, ...], state: Path) -> int:
     return EXIT_CLEAN
 
 
-def _remove(entry_ids: tuple[str, ...], lists: tuple[str, ...], state: Path) -> int:
+def _remove(entry_ids: tuple[str, ...], lists: tuple[str, ...], state: StateDir) -> int:
     from hashscan.lists.exceptions import remove_exception
 
     for entry_id in entry_ids:
@@ -104,7 +104,7 @@ def _remove(entry_ids: tuple[str, ...], lists: tuple[str, ...], state: Path) -> 
     return EXIT_CLEAN
 
 
-def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, ...], state: Path) -> int:
+def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, ...], state: StateDir) -> int:
     from hashscan.lists.exceptions import add_exception, made_exception
 
     now = datetime.now(UTC)
@@ -122,7 +122,9 @@ def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, 
     return EXIT_CLEAN
 
 
-def _matching_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
+def _matching_entry(
+    entry_id: str, lists: tuple[str, ...], state: StateDir, now: datetime
+) -> tuple[str, Entry]:
     """Return the name of an entry's list and the entry; refuse a known-good entry, which has no matches."""
     list_name, entry = _find_entry(entry_id, lists, state, now)
     if entry.category == KNOWN_GOOD_CATEGORY:
@@ -133,7 +135,7 @@ def _matching_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: dat
     return list_name, entry
 
 
-def _find_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
+def _find_entry(entry_id: str, lists: tuple[str, ...], state: StateDir, now: datetime) -> tuple[str, Entry]:
     """Return the name of the list that has an entry with this id, and the entry.
 
     Raises:
@@ -144,7 +146,7 @@ def _find_entry(entry_id: str, lists: tuple[str, ...], state: Path, now: datetim
     from hashscan.lists.storage.stored_version import VerificationLevel
     from hashscan.lists.store import ListStore
 
-    with ListStore(state / "lists").open(lists or None, now, VerificationLevel.SIZES) as opened:
+    with ListStore(state.lists).open(lists or None, now, VerificationLevel.SIZES) as opened:
         usable = {handle.name for handle in opened.handles}
         unusable = [f"{i.name} is {i.state.value}" for i in opened.infos if i.name not in usable]
         if not usable:

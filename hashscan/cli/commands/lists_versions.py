@@ -34,6 +34,7 @@ from hashscan.errors import (
     UsageError,
 )
 from hashscan.model import CATEGORIES
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def add(
     login_variable: str | None,
     client_certificate: Path | None,
     client_key: Path | None,
-    state: Path,
+    state: StateDir,
 ) -> int:
     """Add a signed list: its source, and the root key that it is verified with.
 
@@ -145,7 +146,7 @@ def add(
     )
     origin = checked_origin(source, mirrors, proxy=proxy, ca_file=ca_file, credentials=places)
     trusted = _read(root) if root else fetch_first_root(origin, root_fingerprint or "")
-    client.add(ListStore(state / "lists"), name, origin, trusted)
+    client.add(ListStore(state.lists), name, origin, trusted)
     print_message(f"hashscan: list {name} is added; fetch it with `hashscan lists pull {name}`")
     return EXIT_CLEAN
 
@@ -172,7 +173,7 @@ def add(
 @deadline_options
 @state_option
 def pull(
-    names: tuple[str, ...], jitter: float, stage: bool, confirm_share: float, state: Path, **options: Any
+    names: tuple[str, ...], jitter: float, stage: bool, confirm_share: float, state: StateDir, **options: Any
 ) -> int:
     """Fetch, verify and activate the newest version of signed lists; default: all.
 
@@ -195,7 +196,7 @@ def _pull(
     jitter: float,
     stage: bool,
     confirm_share: float,
-    state: Path,
+    state: StateDir,
     troubles: list[tuple[str, HashscanError]],
 ) -> int:
     """Pull the lists, and add those whose pull failed to `troubles`.
@@ -207,7 +208,7 @@ def _pull(
     from hashscan.lists.pulling import client
     from hashscan.lists.store import ListStore
 
-    store = ListStore(state / "lists")
+    store = ListStore(state.lists)
     chosen = names or tuple(n for n in store.names() if client.origin_of(store, n) is not None)
     if not chosen:
         raise UsageError(
@@ -287,7 +288,7 @@ def activate(
     confirm: bool,
     version: int | None,
     confirm_share: float,
-    state: Path,
+    state: StateDir,
 ) -> int:
     """Activate versions that a pull has staged, after verifying them again; default: all.
 
@@ -298,7 +299,7 @@ def activate(
     from hashscan.lists.pulling import client
     from hashscan.lists.store import ListStore
 
-    store = ListStore(state / "lists")
+    store = ListStore(state.lists)
     if version is not None and (drop or len(names) != 1):
         raise UsageError("--only applies to one list", advice="Name one list, without --discard.")
     code = EXIT_CLEAN
@@ -338,7 +339,7 @@ def activate(
     ),
 )
 @state_option
-def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: Path) -> int:
+def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: StateDir) -> int:
     """Compare the active version with the version that `pull --stage` has staged; default: all.
 
     Shows the added and removed entries by algorithm and category. An entry changed under its id counts as
@@ -348,7 +349,7 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: Path) ->
     from hashscan.lists.difference import difference
     from hashscan.lists.store import ListStore
 
-    store = ListStore(state / "lists")
+    store = ListStore(state.lists)
     for name in names or _staged(store):
         with difference(store, name) as compared:
             _show(name, compared, write_entries=entries)

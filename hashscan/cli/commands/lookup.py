@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +25,7 @@ from hashscan.errors import (
     UsageError,
 )
 from hashscan.settings.matching import DecodingLimits
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from hashscan.model import CustomerRule
@@ -64,7 +64,7 @@ def command(
     format_name: str,
     customer_rules: tuple[CustomerRule, ...] | None,
     layouts: tuple[str, ...],
-    state: Path,
+    state: StateDir,
     sandbox: Any,
     decoder_memory: int,
     decoder_seconds: float,

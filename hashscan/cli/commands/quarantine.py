@@ -37,6 +37,7 @@ from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_messa
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT, UsageError
 from hashscan.model import Weak
 from hashscan.settings.matching import BreakerLimits, QuarantineSettings
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def add(
     act_on: tuple[str, ...],
     endpoint: str | None,
     dry_run: bool,
-    state: Path,
+    state: StateDir,
 ) -> int:
     """Move the matches of reports, or with --reason the files at PATHs and objects at URLs, into quarantine.
 
@@ -190,7 +191,7 @@ def list_(
     category: str | None,
     withdrawn: bool,
     format_name: str,
-    state: Path,
+    state: StateDir,
 ) -> int:
     """List the items in quarantine."""
     from datetime import UTC, datetime
@@ -245,7 +246,7 @@ def list_(
     "--head", metavar="HEAD", help="A head of the log that was printed earlier and stored elsewhere."
 )
 @state_option
-def verify(repair: bool, head: str | None, state: Path) -> int:
+def verify(repair: bool, head: str | None, state: StateDir) -> int:
     """Check the complete log, and that all items in it are stored unaltered.
 
     Names the first line that was changed or is missing. --head also detects a log that was truncated and
@@ -284,7 +285,7 @@ def verify(repair: bool, head: str | None, state: Path) -> int:
 )
 @state_option
 def export(
-    items: tuple[str, ...], everything: bool, recipients: tuple[str, ...], output: Path, state: Path
+    items: tuple[str, ...], everything: bool, recipients: tuple[str, ...], output: Path, state: StateDir
 ) -> int:
     """Export items and their records, encrypted for the recipients; `age -d` makes it a tar archive.
 
@@ -317,7 +318,7 @@ def _categories(item: Item) -> set[str]:
 @click.option("--all", "everything", is_flag=True, help="All items in quarantine, the latest first.")
 @click.option("--withdrawn", is_flag=True, help="All items that no entry matches any more.")
 @state_option
-def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Path) -> int:
+def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: StateDir) -> int:
     """Restore files to where they were found: content, owner, mode, attributes, ACL and times.
 
     Objects are restored to their buckets with headers, metadata, tags and ACL; version and time are new.
@@ -347,7 +348,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Pa
 @click.option("--reason", metavar="TEXT", help="Why; recorded in the log.")
 @click.option("--yes", cls=ArgumentOption, is_flag=True, help="Don't ask for confirmation on a terminal.")
 @state_option
-def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: bool, state: Path) -> int:
+def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: bool, state: StateDir) -> int:
     """Destroy items that have passed their --destroy-by, or the named items that have passed --retain-min.
 
     Asks for confirmation on a terminal. The record stays in the log. An item whose entries were all

@@ -22,6 +22,7 @@ from hashscan.model import Reporter, SiteRule, Verdict
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.records import Record
 from hashscan.settings.values import parse_until
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def accept(
     output: Path,
     entries: tuple[str, ...],
     paths: tuple[str, ...],
-    state: Path,
+    state: StateDir,
 ) -> int:
     """Accept findings of REPORT for a time, for `hashscan scan --baseline`.
 
@@ -121,7 +122,7 @@ _STYLES = {Verdict.MATCH.value: "bold red", Verdict.HELD.value: "yellow", Verdic
     help="Number of findings to show, matches first; 0 shows only counts.",
 )
 @state_option
-def show(report: Path | None, limit: int, state: Path) -> int:
+def show(report: Path | None, limit: int, state: StateDir) -> int:
     """Show a scan's REPORT: targets, counts and the first findings.
 
     Also reads the report of a killed scan. Default: the newest complete report of the state folder. The exit
@@ -290,7 +291,7 @@ def convert(
     output: Path,
     site_rules: tuple[SiteRule, ...] | None,
     reporter: Reporter | None,
-    state: Path,
+    state: StateDir,
 ) -> int:
     """Convert a scan's REPORT to another format, also the incomplete one of a killed scan.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -37,15 +38,18 @@ from hashscan.cli.options.workers import certificate_options, cluster_of, neighb
 from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.scan_run import run_scan_command
 from hashscan.errors import UsageError
-from hashscan.model import DIRECT, Access, CustomerRule, PolicyRule, Reporter, Shard, SiteRule
+from hashscan.model import DIRECT, Access, Shard
 from hashscan.registry import REPORT_FORMATS
 from hashscan.settings.matching import BreakerLimits, DecodingLimits, QuarantineSettings
 from hashscan.settings.scan import DEFAULT_REREAD, ReportTarget, ScanSettings
 from hashscan.settings.values import MAX_SPARSE, default_workers, parse_shard, parse_share
 from hashscan.sources.filesystem.ctime import TYPES_TRUSTED_BY_OPTION
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+T = TypeVar("T")
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
@@ -301,7 +305,7 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--quarantine-state",
     "quarantine_states",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=StateDir, file_okay=False),
     multiple=True,
     metavar="FOLDER",
     help="State folder of another quarantine; files in it are not scanned. Repeatable.",
@@ -315,73 +319,50 @@ class ShardParam(click.ParamType[Shard]):
     is_flag=True,
     help="Use only the list `demo`, store nothing, and write the report to standard output.",
 )
-def command(
-    targets: tuple[bytes, ...],
-    lists: tuple[str, ...],
-    reports: tuple[ReportTarget, ...],
-    state: Path,
-    no_state: bool,
-    sandbox: Any,
-    decoder_memory: int,
-    decoder_seconds: float,
-    max_pixels: int,
-    skipped: tuple[str, ...],
-    review_threshold: int | None,
-    policy: tuple[PolicyRule, ...] | None,
-    act_on: tuple[str, ...],
-    customer_rules: tuple[CustomerRule, ...] | None,
-    layouts: tuple[str, ...],
-    site_rules: tuple[SiteRule, ...] | None,
-    reporter: Reporter | None,
-    endpoint: str | None,
-    anonymous: bool,
-    concurrency: int,
-    background: bool | None,
-    limit_rate: int | None,
-    limit_files: float | None,
-    max_load: float | None,
-    cluster: str | None,
-    cluster_ca: Path | None,
-    cluster_cert: Path | None,
-    cluster_key: Path | None,
-    quarantine: bool,
-    retain_min: float | None,
-    destroy_by: float | None,
-    quarantine_dirs: tuple[str, ...],
-    note: Path | None,
-    breaker_owners: int,
-    breaker_files: int,
-    **options: Any,
-) -> int:
+def command(**options: Any) -> int:
     """Scan folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
 
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
     TARGET may be left out with --files-from, --inventory or --known.
     """
     alerts, deadlines = pop_alert_settings(options), pop_deadlines(options)
-    if options["reread"] is None:
-        options["reread"] = 0.0 if options["known"] else DEFAULT_REREAD
-    settings = ScanSettings(
-        targets=targets,
-        lists=lists or None,
-        reports=reports,
-        state=None if no_state else state,
-        decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
-        matching=matching_settings(skipped, review_threshold),
-        policy=policy_of(policy, act_on),
-        customers=effective_customer_rules(customer_rules, layouts),
-        sites=site_rules or (),
-        reporter=reporter,
-        access=Access(endpoint=endpoint, anonymous=anonymous, concurrency=concurrency),
-        neighbour=neighbour_of(background, limit_rate, limit_files, max_load),
-        cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
-        breaker=BreakerLimits(breaker_owners, breaker_files),
-        quarantine=QuarantineSettings.of(retain_min, destroy_by, quarantine_dirs, note)
-        if quarantine
-        else None,
-        **options,
-    )
+    settings = _settings_of(options)
     with ScanAlerts(
         settings.state, alerts, deadlines, known=settings.known, followed=settings.cluster is None
     ) as telling:
         return telling.exits(run_scan_command(settings, telling))
+
+
+def _settings_of(options: dict[str, Any]) -> ScanSettings:
+    """Return the settings that the command's options give.
+
+    An option with the name of a setting is passed on as it is; the others are combined here.
+
+    Raises:
+        UsageError: a value is not usable, or options contradict each other.
+    """
+
+    def take(make: Callable[..., T], *names: str) -> T:
+        return make(*(options.pop(name) for name in names))
+
+    if options["reread"] is None:
+        options["reread"] = 0.0 if options["known"] else DEFAULT_REREAD
+    if options.pop("no_state"):
+        options["state"] = None
+    moving = options.pop("quarantine")
+    quarantine = take(lambda *values: values, "retain_min", "destroy_by", "quarantine_dirs", "note")
+    return ScanSettings(
+        lists=options.pop("lists") or None,
+        sites=options.pop("site_rules") or (),
+        decoding=take(DecodingLimits, "sandbox", "decoder_memory", "decoder_seconds", "max_pixels"),
+        matching=take(matching_settings, "skipped", "review_threshold"),
+        policy=take(policy_of, "policy", "act_on"),
+        customers=take(effective_customer_rules, "customer_rules", "layouts"),
+        access=take(Access, "endpoint", "anonymous", "concurrency"),
+        neighbour=take(neighbour_of, "background", "limit_rate", "limit_files", "max_load"),
+        cluster=take(cluster_of, "cluster", "cluster_ca", "cluster_cert", "cluster_key"),
+        breaker=take(BreakerLimits, "breaker_owners", "breaker_files"),
+        quarantine=QuarantineSettings.of(*quarantine) if moving else None,
+        # Evaluated last, when those above have been taken out.
+        **options,
+    )

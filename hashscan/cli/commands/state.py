@@ -13,6 +13,7 @@ from hashscan.cli.options.output import choose_format, output_format_option, out
 from hashscan.cli.output.terminal import escape_control, human_bytes, print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT
 from hashscan.lists.storage.atomic_files import output_errors, replace_stream
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 _DAMAGES_SHOWN = 20
@@ -25,7 +26,7 @@ def command() -> None:
 
 @command.command(exit_codes=(0, 2, 12, 70))
 @state_option
-def status(state: Path) -> int:
+def status(state: StateDir) -> int:
     """Show the number of known files and contents, their filesystems, and the last scan of each target."""
     from hashscan.state.queries.overview import overview_of
     from hashscan.state.store.reading import StateReader
@@ -87,7 +88,7 @@ def status(state: Path) -> int:
 
 @command.command(exit_codes=(0, 2, 12, 70))
 @state_option
-def check(state: Path) -> int:
+def check(state: StateDir) -> int:
     """Check the complete state for damage; the next scan sets a damaged state aside and reads everything.
 
     Reads some hundred thousand contents per second, and may run beside a scan.
@@ -114,7 +115,7 @@ def check(state: Path) -> int:
 
 @command.command(exit_codes=(0, 2, 11, 12, 70))
 @state_option
-def vacuum(state: Path) -> int:
+def vacuum(state: StateDir) -> int:
     """Delete contents that no file and no finding refers to any more, and free the disk space.
 
     Needs free space of the size of the remaining data. No scan can run at the same time. If it is killed,
@@ -137,7 +138,7 @@ def vacuum(state: Path) -> int:
 @output_option()
 @click.option("--with-digests", is_flag=True, help="Also write sha256, md5 and sha1 of every file.")
 @state_option
-def export(format_name: str | None, output: Path, with_digests: bool, state: Path) -> int:
+def export(format_name: str | None, output: Path, with_digests: bool, state: StateDir) -> int:
     """Export every known file and object: path, size, times, and the verdict of findings."""
     from hashscan.reports.report_file import require_destination
     from hashscan.state.queries.export import FORMATS

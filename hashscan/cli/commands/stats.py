@@ -17,6 +17,7 @@ from hashscan.cli.options.cases import deadline_options, deadlines_of
 from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.errors import EXIT_CLEAN, OutputError
 from hashscan.lists.storage.atomic_files import output_errors, replace_stream
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from hashscan.cases.deadlines import DeadlineCalculator
@@ -65,7 +66,7 @@ def command(
     deadline: float,
     category_deadlines: tuple[tuple[str, float], ...],
     review_deadline: float,
-    state: Path,
+    state: StateDir,
 ) -> int:
     """Count checks and detections per day, week or month, and the times until removal.
 
@@ -82,7 +83,7 @@ def command(
     unit, where, now = Unit(by), zone_of(zone), int(time.time())
     if str(output) != "-":
         require_destination(output)
-    if not state.is_dir():
+    if not state.path.is_dir():
         raise OutputError(f"there is no state folder {state}", advice="Scan first, or name its --state.")
     deadlines = deadlines_of(deadline, category_deadlines, review_deadline)
     with synced_ledger(state, deadlines) as followed:

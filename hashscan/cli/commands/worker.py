@@ -13,6 +13,7 @@ from hashscan.cli.output.terminal import print_message
 from hashscan.scan.workers.process_setup import lower_priority
 from hashscan.settings.resources import ClusterSettings
 from hashscan.settings.values import default_workers
+from hashscan.state_dir import StateDir
 
 EXIT_CODES = (2, 12, 13, 70, 130, 143)
 
@@ -51,7 +52,7 @@ def command(
     limit_rate: int | None,
     limit_files: float | None,
     max_load: float | None,
-    state: Path,
+    state: StateDir,
 ) -> int:
     """Run a worker of a cluster until a signal arrives.
 

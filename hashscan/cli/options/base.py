@@ -15,6 +15,7 @@ from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, MatchingSettings
 from hashscan.settings.values import default_state, parse_duration, parse_size, require_positive
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -89,8 +90,8 @@ class HashscanCommand(click.Command):
         """Run the command, as the owner of its state or working folder if root calls it."""
         for name, kind in _FOLDERS.items():
             folder = ctx.params.get(name)
-            if isinstance(folder, Path) and not ctx.params.get("no_state"):
-                become_folder_owner(ctx.command_path, folder, self.needs, kind)
+            if isinstance(folder, Path | StateDir) and not ctx.params.get("no_state"):
+                become_folder_owner(ctx.command_path, Path(folder), self.needs, kind)
         return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -196,7 +197,7 @@ def state_option(command: F) -> F:
     """Add --state."""
     return click.option(
         "--state",
-        type=click.Path(path_type=Path, file_okay=False, readable=False),
+        type=click.Path(path_type=StateDir, file_okay=False, readable=False),
         default=default_state,
         show_default="/var/lib/hashscan for root, else ~/.local/state/hashscan",
         help="State folder: lists, reports and cached results of scans.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +11,10 @@ from click.core import ParameterSource
 from hashscan.cli.options.privileges import controlling_uid
 from hashscan.errors import HashscanError, UsageError
 from hashscan.settings.values import default_state
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-_LISTS = "lists"
 
 
 def list_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -26,7 +24,7 @@ def list_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[
     from hashscan.lists.storage.manifest import LIST_NAME
 
     try:
-        names = sorted(entry.name for entry in os.scandir(state_of(ctx) / _LISTS) if entry.is_dir())
+        names = sorted(entry.name for entry in os.scandir(state_of(ctx).lists) if entry.is_dir())
     except (OSError, HashscanError):
         return []
     return [CompletionItem(n) for n in names if n.startswith(incomplete) and LIST_NAME.fullmatch(n)]
@@ -50,29 +48,29 @@ def case_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> lis
     ]
 
 
-def state_of(ctx: click.Context) -> Path:
+def state_of(ctx: click.Context) -> StateDir:
     """Return the state folder of a command line that is not complete yet.
 
     Raises:
         HashscanError: the settings file can't be read, or another user controls the folder.
     """
     given = ctx.params.get("state")
-    if isinstance(given, Path) and ctx.get_parameter_source("state") is not ParameterSource.DEFAULT:
+    if isinstance(given, StateDir) and ctx.get_parameter_source("state") is not ParameterSource.DEFAULT:
         return _trusted(given)
     from hashscan.settings.file import read_file
 
     # The settings file sets the options only of commands that run.
     _, _, values = read_file(ctx.find_root().params.get("config"), os.environ)
     state = values.get("state")
-    return _trusted(Path(state) if isinstance(state, str) else default_state())
+    return _trusted(StateDir(state) if isinstance(state, str) else default_state())
 
 
-def _trusted(state: Path) -> Path:
+def _trusted(state: StateDir) -> StateDir:
     """Return a state folder that root may safely look into.
 
     Raises:
         HashscanError: another user controls the folder.
     """
-    if os.geteuid() == 0 and controlling_uid(state) != 0:
+    if os.geteuid() == 0 and controlling_uid(state.path) != 0:
         raise UsageError(f"the state folder {state} is another user's")
     return state

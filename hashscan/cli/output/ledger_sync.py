@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_OUTPUT, HashscanError, OutputError
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.queries import Queries
 
 
-def sync_ledger(state: Path) -> bool:
+def sync_ledger(state: StateDir) -> bool:
     """Add to the ledger the findings of scans and the entries of the custody log.
 
     Errors are printed and not raised: any later command can add what is missing.
@@ -36,7 +37,7 @@ def sync_ledger(state: Path) -> bool:
     return not troubles
 
 
-def import_report_into_ledger(state: Path, record: Path | None) -> bool:
+def import_report_into_ledger(state: StateDir, record: Path | None) -> bool:
     """Add the content of a report to the ledger.
 
     Returns:
@@ -71,7 +72,7 @@ class SyncedLedger:
 
 
 @contextmanager
-def synced_ledger(state: Path, deadlines: CaseSettings = DEFAULT_DEADLINES) -> Iterator[SyncedLedger]:
+def synced_ledger(state: StateDir, deadlines: CaseSettings = DEFAULT_DEADLINES) -> Iterator[SyncedLedger]:
     """Open the ledger of a state folder and bring it up to date.
 
     Args:

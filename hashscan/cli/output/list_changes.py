@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from hashscan.cli.output.terminal import escape_control, print_message
 from hashscan.errors import OutputError
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from hashscan.lists.difference import Difference
@@ -26,7 +26,7 @@ _EXCEPTIONS_SHOWN = 10
 """Number of expired exceptions that are named; of more, only the number is printed."""
 
 
-def print_hits(name: str, compared: Difference, state: Path) -> None:
+def print_hits(name: str, compared: Difference, state: StateDir) -> None:
     """Look up a staged version's new entries among the known files, and print the files that they hit."""
     from hashscan.state.queries.export import hit_record
     from hashscan.state.queries.would_hit import files_hit, hits_of
@@ -48,7 +48,7 @@ def print_hits(name: str, compared: Difference, state: Path) -> None:
     print_message(f"hashscan: list {name}: {hits.entries} new {entries_hit} {files}{shown}")
 
 
-def print_withdrawn_items(state: Path, quarantine: Quarantine | None = None) -> None:
+def print_withdrawn_items(state: StateDir, quarantine: Quarantine | None = None) -> None:
     """Compare the quarantine with the lists if either has changed, and print items without an entry.
 
     Args:
@@ -84,7 +84,7 @@ def confirm_share_option(command: F) -> F:
 class ActivationCheck:
     """A check that a version's new entries hit no larger share of the known files than is allowed."""
 
-    def __init__(self, name: str, state: Path, share: float) -> None:
+    def __init__(self, name: str, state: StateDir, share: float) -> None:
         """Prepare the check.
 
         Args:

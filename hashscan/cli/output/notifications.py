@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from hashscan.errors import (
 )
 from hashscan.model import ListInfo
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def send_alerts(
-    state: Path,
+    state: StateDir,
     alerts: AlertSettings,
     cases: CaseSettings,
     *,
@@ -68,7 +68,7 @@ def send_alerts(
 
 
 def send_alerts_or_raise(
-    state: Path,
+    state: StateDir,
     alerts: AlertSettings,
     cases: CaseSettings,
     *,
@@ -120,7 +120,7 @@ def _say_trouble(error: HashscanError) -> None:
 
 
 def send_pull_alerts(
-    state: Path,
+    state: StateDir,
     alerts: AlertSettings,
     cases: CaseSettings,
     troubles: Iterable[tuple[str, HashscanError]],
@@ -155,7 +155,7 @@ def send_pull_alerts(
         send_alerts(state, alerts, cases, others=others)
 
 
-def _store_alerts(state: Path, teller: Notifier, alerts: Sequence[Alert]) -> None:
+def _store_alerts(state: StateDir, teller: Notifier, alerts: Sequence[Alert]) -> None:
     """Store alerts in the ledger, for a later command that has channels."""
     from hashscan.cases.ledger import Ledger
 
@@ -201,7 +201,13 @@ class ScanAlerts:
     """
 
     def __init__(
-        self, state: Path | None, alerts: AlertSettings, cases: CaseSettings, *, known: bool, followed: bool
+        self,
+        state: StateDir | None,
+        alerts: AlertSettings,
+        cases: CaseSettings,
+        *,
+        known: bool,
+        followed: bool,
     ) -> None:
         """Set where alerts go.
 

@@ -30,6 +30,7 @@ from hashscan.scan.workers.pool import MakeWorker
 from hashscan.scan.workers.throttle import LoadGate, RateLimiter
 from hashscan.scan.workers.worker import Worker
 from hashscan.settings.resources import ClusterSettings, PrioritySettings
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from distributed import Nanny, Security
@@ -99,7 +100,7 @@ class HostSettings:
     """The settings of `hashscan worker`."""
 
     cluster: ClusterSettings
-    state: Path
+    state: StateDir
     """The state folder whose lists are matched against."""
     processes: int
     host: str | None = None
@@ -119,7 +120,7 @@ def check_node(settings: HostSettings) -> str:
         OutputError: the lists can't be read.
         ZygoteError: no decoder can be started.
     """
-    with ListStore(settings.state / "lists").open(None, datetime.now(UTC)) as opened:
+    with ListStore(settings.state.lists).open(None, datetime.now(UTC)) as opened:
         lists = [
             f"{info.name} {info.version} ({info.state.value})"
             if info.problem is None
@@ -227,7 +228,7 @@ def _nannies(
     # Dask would listen on all addresses; an unencrypted cluster is for this machine alone.
     host = settings.host if settings.cluster.encrypted else urlsplit(settings.cluster.scheduler).hostname
     identity = uuid.uuid4().hex
-    node = NodeSettings(identity, settings.state.absolute(), make, __version__, pace)
+    node = NodeSettings(identity, StateDir(settings.state.path.absolute()), make, __version__, pace)
     return [
         Nanny(
             settings.cluster.scheduler,

@@ -49,6 +49,7 @@ from hashscan.scan.workers.wire import PackedBatch, unpack_batch
 from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import full_path
 from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
+from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     import distributed
@@ -76,7 +77,7 @@ class NodeSettings:
     """The settings of the worker processes of one `hashscan worker`."""
 
     identity: str
-    state: Path
+    state: StateDir
     make: MakeWorker = Worker
     version: str = __version__
     pace: tuple[Path, float | None, float | None] | None = None
@@ -181,7 +182,7 @@ class Node:
 
     def _opened(self, job: Job) -> _Prepared:
         with contextlib.ExitStack() as undo:
-            store = ListStore(self._settings.state / "lists")
+            store = ListStore(self._settings.state.lists)
             lists = undo.enter_context(store.open([w.name for w in job.lists], datetime.now(UTC)))
             _compare(job, lists)
             answers = undo.enter_context(DecodeCache())

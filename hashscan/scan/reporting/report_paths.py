@@ -10,11 +10,11 @@ from pathlib import Path
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.settings.scan import ReportTarget
+from hashscan.state_dir import StateDir
 
 RECORD = "jsonl"
 """The format that all others are made from."""
 RECORD_SUFFIX = ".jsonl"
-_REPORTS = "reports"
 """The state's folder for records whose path nobody chose."""
 
 
@@ -42,7 +42,7 @@ class ReportPaths:
 
 
 def report_paths(
-    reports: Sequence[ReportTarget], state: Path | None, started: datetime, identity: str
+    reports: Sequence[ReportTarget], state: StateDir | None, started: datetime, identity: str
 ) -> ReportPaths:
     """Choose the paths of all reports.
 
@@ -74,13 +74,13 @@ def report_paths(
     return ReportPaths((*records, passing), made, passing)
 
 
-def default_report(state: Path, started: datetime, identity: str) -> Path:
+def default_report(state: StateDir, started: datetime, identity: str) -> Path:
     """Return the path of the record if nobody chose one.
 
     Raises:
         OutputError: its folder can't be made.
     """
-    folder = state / _REPORTS
+    folder = state.reports
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -88,7 +88,7 @@ def default_report(state: Path, started: datetime, identity: str) -> Path:
     return folder / f"{started:%Y%m%dT%H%M%SZ}-{identity[:8]}{RECORD_SUFFIX}"
 
 
-def newest_report(state: Path) -> Path:
+def newest_report(state: StateDir) -> Path:
     """Return the default record file of the latest scan that has ended.
 
     Records whose path the operator chose are not considered.
@@ -97,10 +97,10 @@ def newest_report(state: Path) -> Path:
         UsageError: there is none.
     """
     # The names begin with the start time of the scan.
-    found = max((state / _REPORTS).glob(f"*{RECORD_SUFFIX}"), key=lambda path: path.name, default=None)
+    found = max((state.reports).glob(f"*{RECORD_SUFFIX}"), key=lambda path: path.name, default=None)
     if found is None:
         raise UsageError(
-            f"there is no report in {state / _REPORTS}",
+            f"there is no report in {state.reports}",
             advice="Name a report, or the state folder of the scan with --state.",
         )
     return found

@@ -26,6 +26,7 @@ from hashscan.scan.reporting.report_paths import ReportPaths
 from hashscan.settings.matching import BreakerLimits
 from hashscan.settings.scan import ScanSettings
 from hashscan.state.queries.digest_lookup import FindingDigests
+from hashscan.state_dir import StateDir
 
 
 def report_context(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None) -> ReportContext:
@@ -47,7 +48,7 @@ def report_context(sites: Iterable[SiteRule] = (), reporter: Reporter | None = N
 
 
 @contextmanager
-def with_digests(context: ReportContext, state: Path | None) -> Iterator[ReportContext]:
+def with_digests(context: ReportContext, state: StateDir | None) -> Iterator[ReportContext]:
     """Yield the context with the digests of findings that the state folder has.
 
     Args:
@@ -98,7 +99,7 @@ class ReportWriter:
         breaker: BreakerLimits,
         context: ReportContext = BARE,
         customers: Customers = NO_CUSTOMERS,
-        state: Path | None = None,
+        state: StateDir | None = None,
     ) -> None:
         """Open the reports.
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from hashscan.errors import OutputError
 from hashscan.reports.records import Record
-from hashscan.state.store.database import FILE, FOLDER, FORMAT, NewerStateError, checked_row
+from hashscan.state.store.database import FILE, FORMAT, NewerStateError, checked_row
+from hashscan.state_dir import StateDir
 
 
 def begin_account(database: sqlite3.Connection, scan: int, begun: Record) -> None:
@@ -134,13 +135,13 @@ class History:
         OutputError: the state can't be read, or is damaged.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: StateDir) -> None:
         """Open the state in a folder.
 
         Raises:
             NewerStateError: a newer version has written it.
         """
-        self._folder = state / FOLDER
+        self._folder = state.scans
         self.identity = ""
         """Identifier of this state, to distinguish it from one that was set aside; empty if there is none, or
         none of a known format."""
@@ -148,7 +149,7 @@ class History:
         with self._explained():
             if not (self._folder / FILE).exists():
                 return
-            running = _is_locked(state / "scan.lock")
+            running = _is_locked(state.scan_lock)
             name = (self._folder / FILE).absolute().as_uri()
             self._database = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None)
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from hashscan.state.store.listings import wrapped
 from hashscan.state.store.packing import Packed, unpack
 from hashscan.state.store.reading import NoStateError, StateReader
 from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, NOTHING, Content
+from hashscan.state_dir import StateDir
 
 _BLOCK = 1 << 16
 _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
@@ -191,7 +191,7 @@ _FINDING_QUERY = (
 class FindingDigests:
     """A lookup of findings' digests; the state is opened at the first lookup and is not read anew later."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: StateDir) -> None:
         """Set the state folder.
 
         Args:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -33,6 +32,7 @@ from hashscan.state.store.database import closed_on_failure, errors_explained, o
 from hashscan.state.store.listings import Listing, from_bytes, joined
 from hashscan.state.store.object_rows import KnownObject, ObjectRows
 from hashscan.state.store.profile import profile_of
+from hashscan.state_dir import StateDir
 
 _NOBODY = 0
 """Placeholder for attributes that a listing doesn't hold."""
@@ -58,7 +58,7 @@ class KnownFiles:
 
     def __init__(
         self,
-        state: Path,
+        state: StateDir,
         setup: WorkerSetup,
         *,
         with_digests: bool,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from hashscan.state.queries.overview import overview_of
 from hashscan.state.store.contents import LOW
 from hashscan.state.store.reading import NoStateError, StateReader
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
+from hashscan.state_dir import StateDir
 
 
 class Hit(NamedTuple):
@@ -109,7 +109,7 @@ class Reach:
     """Number of entries that could not be looked up, by algorithm."""
 
 
-def reach_of(state: Path, changes: Iterable[EntryChange], matters: int) -> Reach | None:
+def reach_of(state: StateDir, changes: Iterable[EntryChange], matters: int) -> Reach | None:
     """Look up the new entries; return None if there is no state.
 
     Args:

@@ -15,10 +15,11 @@ from typing import Any
 from hashscan.errors import OutputError
 from hashscan.state.store.columns import DamagedColumnError
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
+from hashscan.state_dir import StateDir
 
 FORMAT = 2
 """Version of the format; raised whenever an older hashscan could misunderstand what is stored."""
-FOLDER, FILE = "sweep", "state.sqlite"
+FILE = "state.sqlite"
 MARK = "damaged"
 """Name of a file that makes the next scan set the state aside."""
 _PAGES_IN_MEMORY = -32_768  # SQLite counts negative cache sizes in KiB
@@ -179,7 +180,7 @@ class NewerStateError(OutputError):
     advice = "Use that version, or another --state folder."
 
 
-def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
+def open_database(state: StateDir) -> tuple[sqlite3.Connection, Path, str]:
     """Open the state in a folder, whose lock the caller holds; create it if there is none.
 
     Returns:
@@ -197,7 +198,7 @@ def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
             "would be damaged sooner or later",
             advice="Name a --state folder on a disk of this machine.",
         )
-    folder, remark = state / FOLDER, ""
+    folder, remark = state.scans, ""
     try:
         if (folder / MARK).exists():
             remark = _set_aside(folder, "it was found damaged by the last scan")

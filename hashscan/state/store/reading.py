@@ -15,7 +15,6 @@ from hashscan.errors import OutputError
 from hashscan.state.store.columns import DamagedColumnError, ReadColumn
 from hashscan.state.store.database import (
     FILE,
-    FOLDER,
     FORMAT,
     MARK,
     NewerStateError,
@@ -23,6 +22,7 @@ from hashscan.state.store.database import (
     means_damage,
 )
 from hashscan.state.store.stored_contents import DTYPES, StoredContents, columns_folder, prefix_of
+from hashscan.state_dir import StateDir
 
 _ATTEMPTS = 5
 _BUSY_MS = 30_000
@@ -41,7 +41,7 @@ class StateReader:
         OutputError: there is no state, or it can't be read, or is damaged.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: StateDir) -> None:
         """Open the state in a folder; no lock is needed.
 
         Raises:
@@ -49,7 +49,7 @@ class StateReader:
             NoStateError: there is none.
             OutputError: it can't be read.
         """
-        self.folder = state / FOLDER
+        self.folder = state.scans
         with _explained(self.folder):
             if not (self.folder / FILE).exists():
                 raise NoStateError(f"no scan has remembered anything in {state}")

@@ -17,6 +17,7 @@ from hashscan.cases.statistics.counting import Custody, FindingVerdict, Outcome,
 from hashscan.cases.statistics.periods import Unit, periods
 from hashscan.cases.statistics.reader import begun, facts_of
 from hashscan.settings.cases_and_alerts import CaseSettings
+from hashscan.state_dir import StateDir
 from tests.cases.statistics.made import DAY, START
 
 CLOCK = DeadlineCalculator(CaseSettings(deadline=DAY, deadlines={"A1": DAY / 2}))
@@ -68,7 +69,7 @@ def put_case(ledger: Ledger, number: int, matches: list[tuple[str, str]], **valu
     ],
 )
 def test_how_sweeps_ended(tmp_path: Path, code: int | None, whole: int, outcome: Outcome) -> None:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         put_sweep(ledger, 1, exit_code=code, whole=whole, files=7, bytes=9)
         put_sweep(ledger, 2, known=1, files=1000)
         (sweep,) = facts_of(ledger, CLOCK).scans
@@ -76,7 +77,7 @@ def test_how_sweeps_ended(tmp_path: Path, code: int | None, whole: int, outcome:
 
 
 def test_a_case_has_each_list_and_category_once_and_the_deadline_of_the_settings(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         put_case(ledger, 1, [("ours", "A2"), ("ours", "A1"), ("national", "A1")], removed=START + 5)
         put_case(ledger, 2, [], verdict="held")
         put_case(ledger, 3, [], verdict="notice", noticed=START, closed=START + 9)
@@ -90,7 +91,7 @@ def test_a_case_has_each_list_and_category_once_and_the_deadline_of_the_settings
 
 
 def test_where_nothing_was_put_down_there_is_no_beginning(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger:
+    with Ledger(StateDir(tmp_path)) as ledger:
         assert begun(ledger) is None
         put_sweep(ledger, 1, known=1, started=START - 10)
         assert begun(ledger) is None
@@ -130,7 +131,7 @@ def test_periods_add_up_to_what_the_database_counts(
     custody: list[tuple[int, str]],
     unit: Unit,
 ) -> None:
-    with Ledger(tmp_path_factory.mktemp("ledger")) as ledger:
+    with Ledger(StateDir(tmp_path_factory.mktemp("ledger"))) as ledger:
         for number, (started, code, whole, files) in enumerate(sweeps):
             whole = whole and code is not None
             put_sweep(ledger, number, started=started, exit_code=code, whole=whole, files=files, bytes=files)

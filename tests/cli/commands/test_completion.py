@@ -17,6 +17,7 @@ from click.shell_completion import BashComplete
 from hashscan.cases.ledger import Ledger
 from hashscan.cli.commands.completion import SHELLS
 from hashscan.cli.main import COMMANDS, cli
+from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Run, environment
 
 PATIENCE = 60
@@ -75,7 +76,7 @@ def test_names_of_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_numbers_of_cases(tmp_path: Path) -> None:
-    with Ledger(tmp_path) as ledger, ledger.transaction() as database:
+    with Ledger(StateDir(tmp_path)) as ledger, ledger.transaction() as database:
         for customer in ("acme", "\x1b[31m\n"):
             database.execute(
                 "INSERT INTO cases (verdict, categories, customer, found, seen) "

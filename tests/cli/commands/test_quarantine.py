@@ -203,8 +203,9 @@ def test_export(report: Path, tmp_path: Path, run: Run) -> None:
 
 def test_a_second_command_is_locked_out(tmp_path: Path, run: Run, state: Path) -> None:
     code = (
-        "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"
-        "with Quarantine(pathlib.Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
+        "import sys; from hashscan.quarantine.store import Quarantine\n"
+        "from hashscan.state_dir import StateDir\n"
+        "with Quarantine(StateDir(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hashscan.scan.selftest import make_test_picture
+from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
 from tests.waiting import until
@@ -351,7 +352,7 @@ def test_no_room_for_the_state_is_said_to_be_that(uploads: Path, local_list: str
 def test_two_sweeps_at_once(run: Run, uploads: Path, local_list: str, state: Path) -> None:
     from hashscan.locking import ScanLock
 
-    with ScanLock(state):
+    with ScanLock(StateDir(state)):
         ran = run("scan", uploads)
     assert ran.code == 11
     assert run("scan", uploads).code == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from hashscan.lists.entries import canary_entries
 from hashscan.locking import ScanLock
 from hashscan.model import Entry
+from hashscan.state_dir import StateDir
 from tests.cli.conftest import Run
 from tests.cli.later import days_later
 from tests.cli.published import DAYS, publish_exactly, pull, with_canary
@@ -26,7 +27,7 @@ def test_a_machine_without_lists(run: Run, state: Path) -> None:
     assert "FAIL" not in ran.out
     assert "found by likeness" in ran.out
     assert steps(ran.out) == []
-    with ScanLock(state):
+    with ScanLock(StateDir(state)):
         assert run("selftest").code == 11
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from hashscan.cases.statistics.periods import Unit
 from hashscan.cli.output.statistics import WIDTH, show_statistics
-from hashscan.state.store.database import FILE, FOLDER
+from hashscan.state.store.database import FILE
+from hashscan.state_dir import StateDir
 from tests.cases.statistics.made import NOTHING, counted, few, year
 from tests.cli.conftest import Run
 
@@ -69,7 +70,7 @@ def test_what_a_sweep_has_found_is_counted_until_it_is_gone(
     assert shown.code == 0
     assert "New findings" in shown.out
     assert shown.err == ""
-    (state / FOLDER / FILE).write_bytes(b"damaged " * 1000)
+    (StateDir(state).scans / FILE).write_bytes(b"damaged " * 1000)
     damaged = run("stats", "--format", "json")
     assert damaged.code == 12
     assert "not up to date" in damaged.err

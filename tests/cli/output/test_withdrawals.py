@@ -155,8 +155,9 @@ def test_a_pull_succeeds_beside_a_quarantine_that_is_locked_or_damaged(
 ) -> None:
     quarantined(run, files)
     code = (
-        "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"
-        "with Quarantine(pathlib.Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
+        "import sys; from hashscan.quarantine.store import Quarantine\n"
+        "from hashscan.state_dir import StateDir\n"
+        "with Quarantine(StateDir(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -25,6 +25,7 @@ from hashscan.sources.base import FileError
 from hashscan.sources.objects import receiver as tries
 from hashscan.sources.objects.s3.changeable import ChangeableS3Store
 from hashscan.sources.objects.store import RetryableError
+from hashscan.state_dir import StateDir
 from tests.quarantine.objects.conftest import WAYS
 from tests.quarantine.rooms import TERMS
 from tests.quarantine.vault import Vault
@@ -211,7 +212,7 @@ def test_web_addresses_are_refused(vault: Vault) -> None:
 def test_evidence_in_its_own_bucket_is_refused(vault: Vault) -> None:
     request = vault.put(b"key")
     own = Stores(SOURCES, vault.bucket.access.endpoint, vault.bucket.url.decode())
-    with Quarantine(vault.state, stores=own) as quarantine:
+    with Quarantine(StateDir(vault.state), stores=own) as quarantine:
         (answer,) = move(quarantine, [request], TERMS)
     assert (answer.outcome, "another bucket" in answer.detail) == (Outcome.REFUSED, True)
     assert vault.in_order(b"key") == "there"

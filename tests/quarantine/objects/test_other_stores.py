@@ -14,6 +14,7 @@ from hashscan.quarantine.repair import verify
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine, kept_in_buckets
 from hashscan.registry import SOURCES
+from hashscan.state_dir import StateDir
 from tests.quarantine.rooms import TERMS
 from tests.sources.objects.az import test_source
 from tests.sources.objects.azurite import PROGRAM, azurite
@@ -22,13 +23,13 @@ from tests.sources.objects.google_server import google_server
 
 
 def take(state: Path, stores: Stores, url: bytes) -> Outcome:
-    with Quarantine(state, stores=stores) as quarantine:
+    with Quarantine(StateDir(state), stores=stores) as quarantine:
         (answer,) = move(quarantine, [QuarantineRequest(url, {"reason": "a test"})], TERMS)
     return answer.outcome
 
 
 def give_back(state: Path, stores: Stores) -> None:
-    with Quarantine(state, stores=stores) as quarantine:
+    with Quarantine(StateDir(state), stores=stores) as quarantine:
         for item in quarantine.items().values():
             restore(quarantine, item)
 
@@ -47,8 +48,12 @@ def test_azure(tmp_path: Path, to_container: bool) -> None:
         url = f"az://{container.name}/a//b".encode()
         assert take(tmp_path, Stores(SOURCES, None, place), url) is Outcome.DONE
         assert list(container.client.list_blob_names()) == []
-        assert len(kept_in_buckets(tmp_path)) == len(list(keep.client.list_blob_names())) == to_container
-        assert verify(tmp_path, None, Stores(SOURCES))[1:] == (1, [])
+        assert (
+            len(kept_in_buckets(StateDir(tmp_path)))
+            == len(list(keep.client.list_blob_names()))
+            == to_container
+        )
+        assert verify(StateDir(tmp_path), None, Stores(SOURCES))[1:] == (1, [])
         give_back(tmp_path, Stores(SOURCES))
         blob = container.client.get_blob_client("a//b")
         assert blob.download_blob().readall() == b"accused"
@@ -61,12 +66,12 @@ def test_a_blob_with_snapshots(tmp_path: Path) -> None:
     with test_source.environment(**azurite().environment), azurite().container() as container:
         blob = container.client.upload_blob("key", b"accused")
         blob.create_snapshot()
-        with Quarantine(tmp_path, stores=Stores(SOURCES)) as quarantine:
+        with Quarantine(StateDir(tmp_path), stores=Stores(SOURCES)) as quarantine:
             url = f"az://{container.name}/key".encode()
             (answer,) = move(quarantine, [QuarantineRequest(url, {"reason": "a test"})], TERMS)
         assert (answer.outcome, "--all-versions" in answer.detail) == (Outcome.REFUSED, True)
         assert list(container.client.list_blob_names()) == ["key"]
-        assert verify(tmp_path, None, Stores(SOURCES))[1:] == (0, [])
+        assert verify(StateDir(tmp_path), None, Stores(SOURCES))[1:] == (0, [])
 
 
 def test_google_s_compressed_objects_are_kept_as_they_are(

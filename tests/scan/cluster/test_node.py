@@ -31,6 +31,7 @@ from hashscan.scan.cluster.node import (
     NodeSettings,
     with_local_device,
 )
+from hashscan.state_dir import StateDir
 
 SETUP = WorkerSetup(
     lists=(), sandbox=SandboxOptions("auto"), algorithms=("md5", "sha1", "sha256"), max_pixels=10**7
@@ -63,7 +64,7 @@ def test_another_machine_s_device_number_does_not_matter(tmp_path: Path, folder:
     batch = batch_of(folder)
     assert with_local_device(elsewhere(batch)) == batch
     assert with_local_device(batch) is batch
-    node = Node(NodeSettings("n", tmp_path))
+    node = Node(NodeSettings("n", StateDir(tmp_path)))
     assert isinstance(node.prepare("t", Job("0.1.0", (), SETUP).to_bytes()), Ready)
     answer = node.check("t", elsewhere(batch))
     assert isinstance(answer, BatchResult)
@@ -75,7 +76,7 @@ def test_another_folder_and_other_files_are_found_to_be_others(tmp_path: Path, f
     batch = elsewhere(batch_of(folder))
     mounted_file = batch.items[0]._replace(stat=batch.items[0].stat._replace(device=4712))
     assert with_local_device(replace(batch, items=(mounted_file,))).items[0].stat.device == 4712
-    node = Node(NodeSettings("n", tmp_path))
+    node = Node(NodeSettings("n", StateDir(tmp_path)))
     node.prepare("t", Job("0.1.0", (), SETUP).to_bytes())
     other = tmp_path / "other"
     other.mkdir()
@@ -107,7 +108,7 @@ def test_idle_sweeps_make_room_for_others(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
-    node, batch = Node(NodeSettings("n", tmp_path)), batch_of(folder)
+    node, batch = Node(NodeSettings("n", StateDir(tmp_path))), batch_of(folder)
     for number in range(SCANS_MAX):
         assert isinstance(node.prepare(str(number), JOB), Ready)
     # All may have batches on their way, so whoever comes now must wait.
@@ -136,7 +137,7 @@ def test_time_in_which_a_worker_was_busy_makes_no_sweep_idle(
             clock.wait(IDLE_SECONDS + 1)
             return super().check(batch)
 
-    node, batch = Node(NodeSettings("n", tmp_path, Slow)), batch_of(folder)
+    node, batch = Node(NodeSettings("n", StateDir(tmp_path), Slow)), batch_of(folder)
     monkeypatch.setattr(sweeps, "SCANS_MAX", 2)
     monkeypatch.setattr(sweeps, "IDLE_TASKS", 3)
     assert isinstance(node.prepare("waits", JOB), Ready)
@@ -152,7 +153,7 @@ def test_time_in_which_a_worker_was_busy_makes_no_sweep_idle(
 
 
 def test_processes_of_one_node_are_told_apart(tmp_path: Path) -> None:
-    nodes = [Node(NodeSettings("n", tmp_path)) for _ in range(2)]
+    nodes = [Node(NodeSettings("n", StateDir(tmp_path))) for _ in range(2)]
     first, second = (node.prepare("t", JOB) for node in nodes)
     assert isinstance(first, Ready)
     assert isinstance(second, Ready)
@@ -163,7 +164,7 @@ def test_processes_of_one_node_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_what_a_node_lacks_is_said(tmp_path: Path) -> None:
-    node = Node(NodeSettings("n", tmp_path))
+    node = Node(NodeSettings("n", StateDir(tmp_path)))
     other = Job("9.9", (), SETUP).to_bytes()
     answer = node.prepare("t", other)
     assert isinstance(answer, Refused)
@@ -173,7 +174,7 @@ def test_what_a_node_lacks_is_said(tmp_path: Path) -> None:
 def test_another_version_of_a_signed_list_is_refused(tmp_path: Path) -> None:
     with ListStore(tmp_path / "lists").open(["demo"], datetime.now(UTC)) as opened:
         (info,) = fingerprinted(opened)
-    node = Node(NodeSettings("n", tmp_path))
+    node = Node(NodeSettings("n", StateDir(tmp_path)))
     same = WantedList("demo", info.version, False, info.fingerprint)
     newer = replace(same, version=info.version + 1)
     assert isinstance(node.prepare("same", Job("0.1.0", (same,), SETUP).to_bytes()), Ready)
@@ -195,7 +196,7 @@ def test_a_heartbeat_that_is_cut_off_is_not_logged(
 ) -> None:
     logger = logging.getLogger("distributed.worker")
     monkeypatch.setattr(logger, "filters", [])
-    plugin = NodePlugin(NodeSettings("n", tmp_path))
+    plugin = NodePlugin(NodeSettings("n", StateDir(tmp_path)))
     plugin.setup(None)  # type: ignore[arg-type]
     logger.error("Failed to communicate with scheduler during heartbeat.")
     logger.error("Something else")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hashscan.scan.reporting.report_paths import ReportPaths, report_paths
 from hashscan.settings.scan import ReportTarget
+from hashscan.state_dir import StateDir
 
 NOW = datetime(2026, 11, 26, 1, 2, 3, tzinfo=UTC)
 JSONL, HTML = (ReportTarget(form, Path("out." + form)) for form in ("jsonl", "html"))
@@ -12,7 +13,7 @@ SCREEN = ReportTarget("jsonl", None)
 
 
 def places(*reports: ReportTarget, state: Path | None = None) -> ReportPaths:
-    return report_paths(reports, state, NOW, "0123456789")
+    return report_paths(reports, None if state is None else StateDir(state), NOW, "0123456789")
 
 
 def test_nobody_says(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from hashscan.sources.patterns import Patterns
 from hashscan.sources.shards import shard_of
 from hashscan.state.scan_state import ScanState
 from hashscan.state.scopes import Container, Scopes
+from hashscan.state_dir import StateDir
 from tests.scan.test_pipeline import Inline
 
 BUCKET = b"s3://bucket"
@@ -108,7 +109,7 @@ class Site:
         endpoint: str | None = None,
     ) -> Swept:
         setup = replace(SETUP, access=Access(endpoint))
-        with ScanState(self.state, setup, scopes, reread=1.0, notify=print) as memory:
+        with ScanState(StateDir(self.state), setup, scopes, reread=1.0, notify=print) as memory:
             run = ScanPipeline(listings, Scripted(self.verdicts, keeps=endpoint is not None), memory=memory)
             list(run)
             ending = memory.finish(

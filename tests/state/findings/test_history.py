@@ -6,26 +6,28 @@ from pathlib import Path
 
 from hashscan.state.findings.history import History
 from hashscan.state.store.database import open_database
+from hashscan.state_dir import StateDir
 from tests.state.put_finding import put_finding
 
 HOLD = """
 import sys
 from pathlib import Path
 from hashscan.locking import ScanLock
-with ScanLock(Path(sys.argv[1])):
+from hashscan.state_dir import StateDir
+with ScanLock(StateDir(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 def test_where_no_sweep_was_there_is_nothing(tmp_path: Path) -> None:
-    with History(tmp_path) as history:
+    with History(StateDir(tmp_path)) as history:
         assert (history.identity, history.last, history.settled) == ("", 0, 0)
         assert list(history.scans(0)) == list(history.findings(0)) == []
 
 
 def test_what_a_sweep_finds_is_told_once_it_has_ended_or_was_killed(tmp_path: Path) -> None:
-    database = open_database(tmp_path)[0]
+    database = open_database(StateDir(tmp_path))[0]
     database.execute("INSERT INTO sweeps (id, started) VALUES (1, 5)")
     put_finding(database, b"/f", None)
     database.close()
@@ -34,11 +36,11 @@ def test_what_a_sweep_finds_is_told_once_it_has_ended_or_was_killed(tmp_path: Pa
     )
     assert held.stdout is not None
     assert held.stdout.readline() == "held\n"
-    with History(tmp_path) as history:
+    with History(StateDir(tmp_path)) as history:
         assert (history.last, list(history.findings(1))) == (0, [])
     held.kill()
     held.communicate()
-    with History(tmp_path) as history:
+    with History(StateDir(tmp_path)) as history:
         assert [found.path for found in history.findings(1)] == [b"/f"]
         assert (history.last, history.settled) == (1, 0), "it may have ended just now"
 
@@ -48,7 +50,7 @@ def test_two_states_are_told_apart(tmp_path: Path) -> None:
     for name in ("one", "two", "one"):
         state = tmp_path / name
         state.mkdir(exist_ok=True)
-        open_database(state)[0].close()
-        with History(state) as history:
+        open_database(StateDir(state))[0].close()
+        with History(StateDir(state)) as history:
             names.add(history.identity)
     assert len(names) == 2

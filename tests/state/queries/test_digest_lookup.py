@@ -18,6 +18,7 @@ from hashscan.state.findings.findings import Findings
 from hashscan.state.queries.digest_lookup import FindingDigests
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
+from hashscan.state_dir import StateDir
 from tests.cases.world import coverage
 from tests.state.store.test_contents import PROFILE, kept
 
@@ -34,7 +35,7 @@ class Made:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.database, beside, _ = open_database(folder)
+        self.database, beside, _ = open_database(StateDir(folder))
         self.contents = Contents(self.database, beside, PROFILE)
         self.findings = Findings(self.database, coverage())
 
@@ -58,7 +59,7 @@ class Made:
         self.contents.sync()
         self.contents.close()
         self.database.close()
-        return FindingDigests(self.folder)
+        return FindingDigests(StateDir(self.folder))
 
 
 def test_files_and_objects(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_of_what_is_not_as_the_record_has_it_nothing_is_known(
     record = records[place]
     changed: dict[str, Any] = {**record, key: text if key in {"path", "etag", "version"} else number}
     same = as_asked(changed) in map(as_asked, records)
-    with FindingDigests(folder) as known:
+    with FindingDigests(StateDir(folder)) as known:
         assert bool(known.of(changed)) is same
 
 
@@ -122,7 +123,7 @@ def test_the_latest_of_several_findings_is_taken(tmp_path: Path) -> None:
 
 
 def test_without_a_state_nothing_is_known(tmp_path: Path) -> None:
-    with FindingDigests(tmp_path) as known:
+    with FindingDigests(StateDir(tmp_path)) as known:
         assert known.of({"type": "finding", "path": "/srv/a", "size": 1}) == {}
 
 

@@ -14,6 +14,7 @@ from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.object_rows import ObjectRows
 from hashscan.state.store.reading import StateReader
+from hashscan.state_dir import StateDir
 from tests.state.put_finding import put_finding
 from tests.state.store.test_contents import PROFILE, kept
 
@@ -23,7 +24,7 @@ URL = b"s3://bucket/key"
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """Two versions of an object, one of them a finding, and findings of which nothing else is left."""
-    database, folder, _ = open_database(tmp_path)
+    database, folder, _ = open_database(StateDir(tmp_path))
     contents, objects = Contents(database, folder, PROFILE), ObjectRows(database, None)
     for number, version in enumerate(("one", "two")):
         contents.add(kept(version.encode()), 0, 5)
@@ -41,7 +42,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_versions_and_what_only_findings_are_left_of(state: Path) -> None:
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         (one,) = KnownFiles(reader).having([0])
         assert (one.path, one.version, one.etag, one.seen, one.finding) == (URL, "one", "etag", 9, None)
         two, gone, there = KnownFiles(reader).having([1])
@@ -53,7 +54,7 @@ def test_versions_and_what_only_findings_are_left_of(state: Path) -> None:
 
 
 def test_the_record_of_an_object_that_would_be_hit(state: Path) -> None:
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         (one,) = KnownFiles(reader).having([0])
     record = hit_record(Hit(0, "md5", "A1", "e"), one)
     assert (record["path"], record["version"], record["presence"]) == (URL.decode(), "one", UNKNOWN)

@@ -20,6 +20,7 @@ from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import pack
 from hashscan.state.store.profile import Profile
+from hashscan.state_dir import StateDir
 
 PROFILE = Profile(("md5/1", "sha1/1", "sha256/1"), ("pdq/1",), ("turned",), 1, 10**6, ("JPEG/JPEG",), ())
 PICTURES, ENTRIES, FULL = 300, 400, 31
@@ -33,7 +34,7 @@ def test_just_those_that_are_near_are_found(
     monkeypatch.setattr("hashscan.state.queries.retro_match._MANY", many)
     monkeypatch.setattr("hashscan.state.queries.retro_match._BLOCK", 64)
     random = np.random.default_rng(many)
-    database, folder, _ = open_database(tmp_path)
+    database, folder, _ = open_database(StateDir(tmp_path))
     pictures = []
     with closing(database), closing(Contents(database, folder, PROFILE)) as contents:
         for number in range(PICTURES):

@@ -17,6 +17,7 @@ from hashscan.state.store.contents import CONFIRMED, HIT, LACKING, LOW, ODD, STA
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import pack
 from hashscan.state.store.profile import Profile, from_text
+from hashscan.state_dir import StateDir
 from tests.state.put_finding import put_finding
 
 PROFILE = Profile(("md5/1", "sha1/1", "sha256/1"), ("pdq/1",), ("turned",), 1, 10**6, ("JPEG/JPEG",), ())
@@ -34,7 +35,7 @@ def reply(value: bytes) -> bytes:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[tuple[sqlite3.Connection, Path]]:
-    database, folder, _ = open_database(tmp_path)
+    database, folder, _ = open_database(StateDir(tmp_path))
     yield database, folder
     database.close()
 

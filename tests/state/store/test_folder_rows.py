@@ -14,6 +14,7 @@ from hashscan.sources.shards import shard_of
 from hashscan.state.store.database import open_database
 from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.listings import Listing, from_bytes, listing_of
+from hashscan.state_dir import StateDir
 
 OWN, OTHER = 1, 2
 """Scopes."""
@@ -24,7 +25,7 @@ SWEEP = 5
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    database, _, _ = open_database(tmp_path)
+    database, _, _ = open_database(StateDir(tmp_path))
     yield database
     database.close()
 

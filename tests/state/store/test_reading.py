@@ -19,6 +19,7 @@ from hashscan.state.store.database import MARK, NewerStateError, open_database
 from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.listings import listing_of
 from hashscan.state.store.reading import StateReader
+from hashscan.state_dir import StateDir
 from tests.state.put_finding import put_finding
 from tests.state.store.test_contents import PROFILE, kept, reply
 
@@ -27,7 +28,7 @@ Written = tuple[sqlite3.Connection, Path, Contents, FolderRows]
 
 @pytest.fixture
 def written(tmp_path: Path) -> Iterator[Written]:
-    database, folder, _ = open_database(tmp_path)
+    database, folder, _ = open_database(StateDir(tmp_path))
     contents = Contents(database, folder, PROFILE)
     yield database, folder, contents, FolderRows(database, "")
     contents.close()
@@ -47,7 +48,7 @@ def put(rows: FolderRows, path: bytes, files: dict[bytes, int], *, piece: bool =
 
 
 def paths(state: Path, contents: list[int]) -> list[tuple[bytes, int]]:
-    with StateReader(state) as reader:
+    with StateReader(StateDir(state)) as reader:
         return [(file.path, file.content) for file in KnownFiles(reader).having(contents)]
 
 
@@ -65,7 +66,7 @@ def test_what_was_committed_is_found(tmp_path: Path, written: Written, indexed: 
     contents.commit()
     # A transaction is open meanwhile, as in a scan.
     database.execute("BEGIN IMMEDIATE")
-    with StateReader(tmp_path) as reader:
+    with StateReader(StateDir(tmp_path)) as reader:
         contents.add(kept(b"later"), 0, 5)
         contents.commit()
         for name in ("md5", "sha1", "sha256"):
@@ -90,7 +91,7 @@ def test_what_is_not_indexed_yet_is_found_behind_what_is(tmp_path: Path, written
     contents.sync()
     row = contents.add(kept(b"b"), 0, 5)
     contents.commit()
-    with StateReader(tmp_path) as reader:
+    with StateReader(StateDir(tmp_path)) as reader:
         assert reader.by_sha256(hashlib.sha256(b"b").digest()) == [row]
         assert reader.by_sha256(hashlib.sha256(b"a").digest()) == [row - 1]
 
@@ -116,7 +117,7 @@ def test_a_place_that_leads_nowhere_any_more_is_no_file(tmp_path: Path, written:
     contents.commit()
     assert paths(tmp_path, [first]) == []
     put_finding(database, b"/f/x", first, because="it is", first=3, last=4, gone=9)
-    with StateReader(tmp_path) as reader:
+    with StateReader(StateDir(tmp_path)) as reader:
         (file,) = KnownFiles(reader).having([first])
     assert (file.path, file.presence) == (b"/f/x", GONE)
     assert file.finding is not None
@@ -139,10 +140,14 @@ def test_what_a_power_cut_took_is_no_damage_and_all_else_is(tmp_path: Path, writ
     row = contents.add(kept(b"a"), 0, 5)
     contents.commit()
     (folder / "md5").write_bytes(bytes(16))
-    with StateReader(tmp_path) as reader:
+    with StateReader(StateDir(tmp_path)) as reader:
         assert load_content(reader, row) is None
     contents.sync()
-    with StateReader(tmp_path) as reader, pytest.raises(OutputError, match="damaged"), reader.reading():
+    with (
+        StateReader(StateDir(tmp_path)) as reader,
+        pytest.raises(OutputError, match="damaged"),
+        reader.reading(),
+    ):
         load_content(reader, row)
 
 
@@ -151,23 +156,23 @@ def test_what_can_not_be_read_is_said(tmp_path: Path, written: Written) -> None:
     contents.add(kept(b"a"), 0, 5)
     contents.commit()
     with pytest.raises(OutputError, match="no scan has remembered"):
-        StateReader(tmp_path / "none")
+        StateReader(StateDir(tmp_path / "none"))
     (folder / "sha1").rename(folder / "elsewhere")
     with pytest.raises(OutputError, match="can't read"):
-        StateReader(tmp_path)
+        StateReader(StateDir(tmp_path))
     (folder / "sha1").write_bytes(b"short")
     with pytest.raises(OutputError, match="damaged: sha1 has 0 rows of 1"):
-        StateReader(tmp_path)
+        StateReader(StateDir(tmp_path))
     database.execute("PRAGMA user_version = 99")
     with pytest.raises(NewerStateError):
-        StateReader(tmp_path)
+        StateReader(StateDir(tmp_path))
     (folder / MARK).touch()
     with pytest.raises(OutputError, match="damaged: the last scan found it so"):
-        StateReader(tmp_path)
+        StateReader(StateDir(tmp_path))
 
 
 def test_a_database_that_is_none_is_damage(tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "state.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(OutputError, match="damaged"):
-        StateReader(tmp_path)
+        StateReader(StateDir(tmp_path))

@@ -25,6 +25,7 @@ from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import Guess, pack
 from hashscan.state.store.profile import Profile
 from hashscan.state.store.unpacking import Beyond, CLoops, Loops, NumpyLoops, Unpacked, best_loops, blocks_of
+from hashscan.state_dir import StateDir
 
 NAMES = ("pdq", "phash")
 PROFILE = Profile(
@@ -34,7 +35,7 @@ PROFILE = Profile(
 
 @pytest.fixture
 def contents(tmp_path: Path) -> Iterator[Contents]:
-    database, folder, _ = open_database(tmp_path)
+    database, folder, _ = open_database(StateDir(tmp_path))
     opened = Contents(database, folder, PROFILE)
     yield opened
     opened.close()
@@ -135,7 +136,7 @@ def test_any_runs_come_out(tmp_path_factory: pytest.TempPathFactory, data: st.Da
         st.integers(0, 100),
     )
     pictures = data.draw(st.lists(st.lists(drawn, min_size=1, max_size=4), min_size=1, max_size=4))
-    database, folder, _ = open_database(tmp_path_factory.mktemp("state"))
+    database, folder, _ = open_database(StateDir(tmp_path_factory.mktemp("state")))
     with closing(database), closing(Contents(database, folder, PROFILE)) as contents:
         for runs in pictures:
             add(contents, *runs)

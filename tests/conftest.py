@@ -43,8 +43,8 @@ SYSTEM = (
     *("test_main_module.py", "test_quarantine_unit.py", "test_readme.py"),
 )
 INTEGRATION = (
-    *("cases/statistics/test_charts.py", "cases/test_sync.py", "hashing/media/test_decoder.py"),
-    "lists/formats",
+    *("cases/statistics/test_charts.py", "cases/test_endings.py", "cases/test_sync.py"),
+    *("hashing/media/test_decoder.py", "lists/formats"),
     *("lists/publishing", "lists/pulling", "lists/test_difference.py", "lists/test_exceptions.py"),
     *("lists/test_killed.py", "reports/test_csv_in_spreadsheet.py", "reports/page/test_html_in_browser.py"),
     *("reports/test_report_file.py", "state/test_vacuum.py"),
@@ -77,6 +77,12 @@ def pytest_configure() -> None:
     if kind not in TRUSTED_TYPES.values():
         where = f"{tempfile.gettempdir()} must lie on {' or '.join(TRUSTED_TYPES)}"
         pytest.exit(f"{where}: name another folder in TMPDIR", returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file of another tier where the unit tests alone are asked for."""
+    other = collection_path.name.startswith("test_") and tier_of(collection_path) != "unit"
+    return True if config.option.markexpr == "unit" and other and collection_path.suffix == ".py" else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -87,7 +87,7 @@ def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
     if outcome.shortcomings:
         print_message(f"hashscan: incomplete: {escape_control(', '.join(outcome.shortcomings))}")
     if outcome.only_test:
-        print_message("hashscan: only test entries matched; real material was not found")
+        print_message("hashscan: only test entries matched; this says nothing about real material")
     elif tests := outcome.summary.test_findings:
         print_message(
             f"hashscan: findings by test entries only: {tests} of {outcome.summary.findings}; "

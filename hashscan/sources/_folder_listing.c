@@ -394,10 +394,35 @@ static PyObject *identify(PyObject *module, PyObject *args)
                          mount);
 }
 
-/* Nanoseconds since 1970. */
-static long long nanoseconds(struct timespec time)
+/* A time in nanoseconds since 1970, as a Python integer of any size: any user can set an mtime beyond 2262. */
+static PyObject *nanoseconds(struct timespec time)
 {
-    return (long long)time.tv_sec * 1000000000 + time.tv_nsec;
+    long long whole;
+    if (!__builtin_mul_overflow((long long)time.tv_sec, 1000000000LL, &whole) &&
+        !__builtin_add_overflow(whole, (long long)time.tv_nsec, &whole))
+        return PyLong_FromLongLong(whole);
+    PyObject *seconds = PyLong_FromLongLong(time.tv_sec), *billion = PyLong_FromLong(1000000000);
+    PyObject *rest = PyLong_FromLong(time.tv_nsec), *product = NULL, *sum = NULL;
+    if (seconds && billion && rest)
+        product = PyNumber_Multiply(seconds, billion);
+    if (product)
+        sum = PyNumber_Add(product, rest);
+    Py_XDECREF(seconds);
+    Py_XDECREF(billion);
+    Py_XDECREF(rest);
+    Py_XDECREF(product);
+    return sum;
+}
+
+/* Whether a time equals a Python integer; -1 with an exception set if it can't be compared. */
+static int is_time(struct timespec time, PyObject *expected)
+{
+    PyObject *found = nanoseconds(time);
+    if (!found)
+        return -1;
+    int equal = PyObject_RichCompareBool(found, expected, Py_EQ);
+    Py_DECREF(found);
+    return equal;
 }
 
 /* Open for reading the regular file of a known identity; return its descriptor, or -1 in any other case.
@@ -447,7 +472,7 @@ static PyObject *open_listed(PyObject *module, PyObject *args)
     if (descriptor < 0)
         Py_RETURN_NONE;
     PyObject *answer =
-        Py_BuildValue("i(KKLLLKk)L", descriptor, (unsigned long long)status.st_dev, (unsigned long long)status.st_ino,
+        Py_BuildValue("i(KKLNNKk)L", descriptor, (unsigned long long)status.st_dev, (unsigned long long)status.st_ino,
                       (long long)status.st_size, nanoseconds(status.st_mtim), nanoseconds(status.st_ctim),
                       (unsigned long long)status.st_nlink, (unsigned long)status.st_uid, (long long)status.st_blocks);
     if (!answer)
@@ -460,10 +485,12 @@ static PyObject *unchanged(PyObject *module, PyObject *args)
 {
     int descriptor;
     unsigned long long device, inode;
-    long long size, mtime, ctime;
+    long long size;
+    PyObject *mtime, *ctime;
     struct stat now;
     (void)module;
-    if (!PyArg_ParseTuple(args, "iKKLLL", &descriptor, &device, &inode, &size, &mtime, &ctime))
+    if (!PyArg_ParseTuple(args, "iKKLO!O!", &descriptor, &device, &inode, &size, &PyLong_Type, &mtime, &PyLong_Type,
+                          &ctime))
         return NULL;
     int failed;
     Py_BEGIN_ALLOW_THREADS
@@ -471,8 +498,12 @@ static PyObject *unchanged(PyObject *module, PyObject *args)
     Py_END_ALLOW_THREADS
     if (failed)
         return PyErr_SetFromErrno(PyExc_OSError);
-    return PyBool_FromLong(nanoseconds(now.st_ctim) == ctime && nanoseconds(now.st_mtim) == mtime &&
-                           now.st_size == size && now.st_ino == inode && now.st_dev == device);
+    int equal = now.st_size == size && now.st_ino == inode && now.st_dev == device;
+    if (equal)
+        equal = is_time(now.st_ctim, ctime);
+    if (equal > 0)
+        equal = is_time(now.st_mtim, mtime);
+    return equal < 0 ? NULL : PyBool_FromLong(equal);
 }
 
 static PyMethodDef methods[] = {

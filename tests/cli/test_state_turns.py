@@ -75,7 +75,7 @@ def test_a_budget_stops_in_good_order_and_the_next_sweep_goes_on(
             assert len(read_now) + unchanged[-1] == records[-1]["files"]
             if ran.code in {0, 1}:
                 break
-            assert "the next scan goes on" in ran.err
+            assert "the next scan continues" in ran.err
             assert ran.code in {3, 4}
             assert any("time budget" in words for words in records[-1]["incomplete"])
     assert ran.code == 1
@@ -117,7 +117,7 @@ def test_a_bucket_is_gone_through_in_several_sweeps(run: Run, local_list: str, t
             if ran.code == 0:
                 break
             assert ran.code == 3
-            assert "the next scan goes on" in ran.err
+            assert "the next scan continues" in ran.err
             assert summary["files"] - summary["unchanged"] <= MOST_AT_ONCE
         assert (ran.code, summary["files"]) == (0, 300)
         assert summary["unchanged"]

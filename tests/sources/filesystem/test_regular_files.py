@@ -291,11 +291,13 @@ def test_exchanged_all_the_time(tree: bytes) -> None:
     assert outcomes == {b"content", Reason.REPLACED}
 
 
-def test_the_extension_opens_and_compares_as_python_does(tree: bytes) -> None:
+@pytest.mark.parametrize("mtime", [10**18, YEAR_2400, -(10**9) + 1])
+def test_the_extension_opens_and_compares_as_python_does(tree: bytes, mtime: int) -> None:
     """For each field that shows a change; and None for each file that Python refuses."""
     if regular_files._open_listed is regular_files._not_opened:
         pytest.skip("the extension was not built")
     write(tree + b"/f", b"content")
+    os.utime(tree + b"/f", ns=(mtime, mtime))
     os.symlink(b"f", tree + b"/link")
     os.mkfifo(tree + b"/fifo")
     folder = os.open(tree, FOLDER)

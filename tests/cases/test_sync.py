@@ -412,6 +412,13 @@ History = list[tuple[list[tuple[str, int]], str]]
 @given(HISTORIES)
 @example([([("put", 0)], "end"), ([("close", 0), ("move", 0)], "end"), ([("restore", 0)], "end")])
 @example([([("put", 0)], "end"), ([("close", 0), ("put", 0)] * 2, "none"), ([("prune", 0)], "end")])
+@example(
+    [
+        ([("put", 2)], "end"),
+        ([("close", 2), ("put", 0)], "none"),
+        ([("put", 0), ("take", 2), ("prune", 0)], "end"),
+    ]
+)
 @settings(max_examples=12, deadline=None)
 def test_any_history_gives_the_cases_that_a_person_would_write_down(
     tmp_path_factory: pytest.TempPathFactory, history: History
@@ -513,7 +520,7 @@ class Model:
         for case in self.cases:
             over = int(str(case["removed"])) or int(str(case["closed"]))
             if over and over < before and int(str(case["seen"])) < before:
-                case["path"] = b""
+                case |= {"path": b"", "was": case["path"] or case.get("was", b"")}
 
     def sweep(self, now: int) -> None:
         for path in PATHS:
@@ -526,6 +533,8 @@ class Model:
                 self.remembered.add(path)
             elif path in self.remembered:
                 self.remembered.remove(path)
+                # The ledger has deleted the path of a pruned case, and still notes that its file is gone.
+                case = case or next((c for c in reversed(self.cases) if c.get("was") == path), None)
                 if case is not None and not case["removed"]:
                     case |= {"removed": now, "how": "gone"}
 

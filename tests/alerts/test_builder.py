@@ -171,7 +171,7 @@ def test_a_failure_is_told_once_a_day(ledger: Ledger) -> None:
     [
         ("3 unreadable files", "3 unreadable files"),
         (
-            "/srv/bad has 9 files and had 3: x has 3 files and had 20: nothing is forgotten without "
+            "/srv/bad has 9 files and had 3: x has 3 files and had 20: no file counts as gone without "
             "--accept-shrink",
             "a target has 3 files and had 20: no file counts as gone without --accept-shrink",
         ),

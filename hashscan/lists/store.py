@@ -166,6 +166,8 @@ class ListStore:
             if handle is not None:
                 handles.append(handle)
                 holds += [hold] if hold else []
+            elif hold is not None:
+                hold.close()
         return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary))
 
     def look_at(self, name: str, now: datetime) -> tuple[OpenedList, ReadLock | None]:

@@ -95,8 +95,9 @@ def swept() -> Iterator[Path]:
                     range(1, SHARDS + 1),
                 )
             )
-        # The empty target alone makes each incomplete.
-        assert set(codes) == {3, 4}
+        # The empty target alone makes each incomplete; paths decide which shards have findings.
+        assert 4 in codes
+        assert set(codes) <= {3, 4}
         yield folder
     finally:
         for path in (folder / "tree").glob("closed*"):

@@ -419,7 +419,7 @@ History = list[tuple[list[tuple[str, int]], str]]
         ([("put", 0), ("take", 2), ("prune", 0)], "end"),
     ]
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, derandomize=True, database=None)
 def test_any_history_gives_the_cases_that_a_person_would_write_down(
     tmp_path_factory: pytest.TempPathFactory, history: History
 ) -> None:
@@ -428,7 +428,7 @@ def test_any_history_gives_the_cases_that_a_person_would_write_down(
 
 @pytest.mark.slow
 @given(HISTORIES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 def test_many_histories_do(tmp_path_factory: pytest.TempPathFactory, history: History) -> None:
     compare(tmp_path_factory.mktemp("world") / "state", history)
 

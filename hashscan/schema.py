@@ -24,7 +24,7 @@ NUMBER_MAX = 1 << 62
 NEST_MAX = 16
 """Maximum nesting of objects and lists; none of our documents has more than eight levels."""
 _MESSAGE_MAX = 200
-"""Maximum length of an error message in characters; it may contain a value from the document."""
+"""Maximum length of each part of an error message; it may contain a value from the document."""
 
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
@@ -81,9 +81,9 @@ def validated(value: Any, shape: type[T]) -> T:
     except UnicodeEncodeError:
         raise InvalidDocumentError("a text has a lone surrogate") from None
     except msgspec.ValidationError as error:
-        # The reason may repeat a value, escaped, or an unknown key; the place has only names of our fields.
+        # The reason may repeat a value or an unknown key, which may contain the separator, too.
         reason, _, place = str(error).replace("`", "").partition(" - at $")
-        reason = printable(reason[:_MESSAGE_MAX])[:_MESSAGE_MAX]
+        reason, place = (printable(text[:_MESSAGE_MAX])[:_MESSAGE_MAX] for text in (reason, place))
         raise InvalidDocumentError(f"{place.removeprefix('.')}: {reason}" if place else reason) from None
 
 

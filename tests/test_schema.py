@@ -94,7 +94,16 @@ class _Strict(Struct, forbid_unknown_fields=True):
     name: str
 
 
-@pytest.mark.parametrize("value", [{"name": 7}, {"name": "n", "\x1b\u202e" * 200: 1}, [], None])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": 7},
+        {"name": "n", "\x1b\u202e" * 200: 1},
+        {"name": "n", "key - at $" + "\x1b\u202e" * 200: 1},
+        [],
+        None,
+    ],
+)
 def test_an_error_is_short_and_printable(value: object) -> None:
     with pytest.raises(InvalidDocumentError) as refused:
         validated(value, _Strict)

@@ -212,14 +212,14 @@ What to fill in
     Until then they are 0 and DRAFT, with which a draft is refused.
   - publiclyAvailable: whether everybody could see the file.
   - What you know of who uploaded it: ipCaptureEvent, uploadedToEspTimestamp, personOrUserReported.
-  - fileViewedByEsp and exifViewedByEsp are false: hashscan shows pictures to nobody. Change them if someone
+  - fileViewedByEsp and exifViewedByEsp are false: hashscan shows no pictures. Change them if someone
     of your company has looked at the whole file.
 
-The files themselves are not here. Where they are is told in each draft; `hashscan quarantine list` names
+The files themselves are not here. Each draft says where they are; `hashscan quarantine list` names
 those that were moved into quarantine, and `hashscan quarantine export` takes them out for an authority.
 
 A name with characters that can't be shown is percent-encoded, as in URLs, and its % is %25 then; the draft
-says so. Elsewhere such characters are told as \\u202e.
+says so. Elsewhere such characters are escaped, as \\u202e.
 """
 
 
@@ -237,7 +237,7 @@ def readme(time: datetime, host: str, left_out: Mapping[str, int], *, whole: boo
         reasons = "".join(f"  {reason}: {number}\n" for reason, number in left_out.items())
         parts.append(f"Not among the drafts:\n{reasons}")
     if not whole:
-        parts.append("The scan was killed: what it did not come by is not among the drafts.\n")
+        parts.append("The scan was killed: files that it did not reach are not among the drafts.\n")
     return "\n".join(parts)
 
 

@@ -1,7 +1,7 @@
 """The records of a report: made from results of a scan, written as JSON lines, with printable paths.
 
-Their types are in `schema`. A record has only keys with content: empty and unknown values
-are left out.
+Their types are in `schema`. A record has only keys with content: empty and unknown values are left
+out.
 """
 
 from __future__ import annotations

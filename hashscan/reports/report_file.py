@@ -113,7 +113,7 @@ class ReportFile:
             self._lines.write(record)
             self._stream.flush()
 
-    def replace_matches(self, last_words: Iterable[Record]) -> None:
+    def replace_matches(self, final_records: Iterable[Record]) -> None:
         """Replace the records of matches by their final ones.
 
         The file is written again beside itself and then renamed, so that a killed scan leaves either version
@@ -121,24 +121,24 @@ class ReportFile:
         yet.
 
         Args:
-            last_words: the final record for each one that `is_accusing`, in their original order.
+            final_records: the final record for each one that `is_accusing`, in their original order.
         """
         with self._explained():
             if self.destination is not None:
-                self._rewrite(iter(last_words))
+                self._rewrite(iter(final_records))
                 return
-            for record in last_words:
+            for record in final_records:
                 self._lines.write(record)
             self._stream.flush()
 
-    def _rewrite(self, last_words: Iterator[Record]) -> None:
+    def _rewrite(self, final_records: Iterator[Record]) -> None:
         folder = os.open(self._partial.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             stream, named = self._open_settled(folder)
             try:
                 fresh = RecordLines(stream)
                 for record in self._lines.written():
-                    fresh.write(next(last_words) if is_accusing(record) else record)
+                    fresh.write(next(final_records) if is_accusing(record) else record)
                 stream.flush()
                 os.fsync(stream.fileno())
                 self._lock(stream.fileno())

@@ -52,7 +52,7 @@ class ReportableFinding:
 
     @property
     def evidence(self) -> str:
-        """The match as text, without names from strangers."""
+        """The match as text, without untrusted names."""
         match = self.match
         entry = f"entry {match.get('entry')} of list {match.get('list')}"
         if ALGORITHMS[match["algorithm"]].metric == "exact":

@@ -101,7 +101,8 @@ NOTICES = [
         "shortDescription": {"text": words},
         "fullDescription": {"text": words},
         "help": {
-            "text": "What is said of it has the reason. Until that is mended, its content may be on a list."
+            "text": "The message of each result has the reason. "
+            "Until it is resolved, the content may be on a list."
         },
     }
     for kind, words in (

@@ -151,6 +151,9 @@ def test_joined_shards_count_once(folder: Path) -> None:
         {"customer": ["x"]},
         {"because": "\ud800"},
         {"digests": {"sha256": "zz"}},
+        {"digests": ["sha256"]},
+        {"version": 4},
+        {"etag": {}},
     ],
 )
 def test_what_no_sweep_writes_is_refused_and_nothing_is_taken(folder: Path, wrong: dict[str, Any]) -> None:

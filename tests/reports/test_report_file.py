@@ -128,12 +128,12 @@ def grown(path: Path, number: int = 3) -> ReportFile:
     return sink
 
 
-def last_words(number: int = 3) -> Iterator[Record]:
+def final_records(number: int = 3) -> Iterator[Record]:
     return ({**HELD, "place": place} for place in range(number))
 
 
 @pytest.mark.parametrize("nameless", [True, False])
-def test_last_words_take_the_place_of_the_first(
+def test_final_records_take_the_place_of_the_first(
     tmp_path: Path, nameless: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not nameless:
@@ -141,7 +141,7 @@ def test_last_words_take_the_place_of_the_first(
         monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT | os.O_EXCL)
     path = tmp_path / "out.jsonl"
     with grown(path) as sink:
-        sink.replace_matches(last_words())
+        sink.replace_matches(final_records())
         assert sorted(os.listdir(tmp_path)) == ["out.jsonl.partial"]
         settled = (tmp_path / "out.jsonl.partial").read_text().splitlines()
         sink.write({"type": "summary", "schema": 1})
@@ -158,8 +158,9 @@ def test_a_settled_report_is_still_locked(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     code = (
         "import sys; from pathlib import Path\n"
-        "from tests.reports.test_report_file import grown, last_words\n"
-        "sink = grown(Path(sys.argv[1])); sink.replace_matches(last_words()); print('settled', flush=True)\n"
+        "from tests.reports.test_report_file import grown, final_records\n"
+        "sink = grown(Path(sys.argv[1])); sink.replace_matches(final_records())\n"
+        "print('settled', flush=True)\n"
         "sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -178,7 +179,7 @@ def test_killed_at_any_step_of_settling(tmp_path: Path, nameless: bool) -> None:
     code = """
 import os, signal, sys
 from pathlib import Path
-from tests.reports.test_report_file import grown, last_words
+from tests.reports.test_report_file import grown, final_records
 left = int(sys.argv[2])
 if sys.argv[3] == "False":
     os.O_TMPFILE = os.O_DIRECTORY | os.O_CREAT | os.O_EXCL
@@ -193,7 +194,7 @@ def dying(call):
 sink = grown(Path(sys.argv[1]))
 for name in ("open", "fchmod", "fsync", "link", "rename", "unlink", "close"):
     setattr(os, name, dying(getattr(os, name)))
-sink.replace_matches(last_words())
+sink.replace_matches(final_records())
 sink.finish()
 """
     stray = number = 0

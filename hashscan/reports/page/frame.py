@@ -11,7 +11,7 @@ included: it defines the colours as variables (`--ink`, `--soft`, `--line`, `--w
 verdict), and the classes `tiles`, `charts`, `note`, `number`; `bars.html` has a macro for bars. The page's
 Content-Security-Policy allows only these styles and scripts, by their hashes: no `style=` and no `on…=`
 attribute works, and no script may set markup. The filters `number`, `bytes`, `duration`, `time` and `day`
-format numbers and times; the filters `name` and `path` show names and paths from strangers, and mark
+format numbers and times; the filters `name` and `path` show untrusted names and paths, and mark
 characters that are invisible or change the text direction.
 """
 

@@ -29,7 +29,7 @@ KINDS = {
 }
 """Kinds of rows, the most urgent first, and their labels."""
 
-_TOLD_MATCHES = 8
+_MATCHES_SHOWN = 8
 _NS = 1_000_000_000
 _SIMPLE = (
     ("detail", "Detail"),
@@ -114,10 +114,10 @@ def _why(record: Record, closest: Record) -> str:
 def _details(record: Record, closest: Record) -> Iterator[tuple[str, str]]:
     yield "Because", record.get("because", "")
     others = [match for match in record.get("matches", ()) if match is not closest]
-    for match in others[:_TOLD_MATCHES]:
+    for match in others[:_MATCHES_SHOWN]:
         yield "Also", _match_words(match)
-    if len(others) > _TOLD_MATCHES:
-        yield "Also", f"{len(others) - _TOLD_MATCHES} more matches, named in the record"
+    if len(others) > _MATCHES_SHOWN:
+        yield "Also", f"{len(others) - _MATCHES_SHOWN} more matches, named in the record"
     action: str = record.get("action", "")
     yield "To do", _TO_DO.get(action, action)
     yield "Quarantine", " ".join(_quarantine(record.get("quarantine", {})))

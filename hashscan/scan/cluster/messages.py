@@ -284,4 +284,4 @@ def _check_match(match: Match) -> None:
         and 0 <= match.threshold <= NUMBER_MAX
         and max(map(len, texts)) <= TEXT_MAX
     ):
-        raise ValueError("a match is not one that there can be")
+        raise ValueError("a match has an unknown algorithm or category, or a value out of range")

@@ -8,12 +8,11 @@ from datetime import datetime
 from pathlib import Path
 
 from hashscan.errors import UsageError
-from hashscan.model import ALGORITHMS, FolderReason, ListInfo, Reason, Shard, Verdict
+from hashscan.model import ALGORITHMS, FolderReason, ListInfo, Reason, Shard, TrustState, Verdict
 from hashscan.reports.records import FINDINGS, Record
 from hashscan.reports.report import read_report
-from hashscan.reports.schema import NO_FINDING, ScanRecord
+from hashscan.reports.schema import NO_FINDING
 from hashscan.reports.summary import Summary
-from hashscan.schema import validated
 from hashscan.settings.matching import BreakerLimits
 from hashscan.timefmt import parse_utc
 
@@ -44,8 +43,14 @@ class ShardReport:
     def lists(self) -> list[ListInfo]:
         """The hash lists in the state in which this shard found them."""
         return [
-            ListInfo(info.name, info.state, info.version, info.entries, fingerprint=info.fingerprint)
-            for info in validated(self.scan, ScanRecord).lists
+            ListInfo(
+                info["name"],
+                TrustState(info["state"]),
+                info["version"],
+                info["entries"],
+                fingerprint=info.get("fingerprint", ""),
+            )
+            for info in self.scan["lists"]
         ]
 
     @property

@@ -1,6 +1,6 @@
 """Find, look up and export the entries of stored lists; the entries of the test picture.
 
-The picture is drawn in `scan/canary.py`, which this package must not import; a test compares the two. Each
+The picture is drawn in `scan/selftest.py`, which this package must not import; a test compares the two. Each
 published base contains these entries, so that `hashscan selftest` can prove for every list that the picture
 would be found.
 """

@@ -76,7 +76,7 @@ def test_killed_at_any_time(tmp_path: Path, action: str) -> None:
     folder, kept = tmp_path / "folder", tmp_path / "kept"
     prepared(folder, action, 30_000)
     duration = 0.0
-    for moment in range(6):
+    for moment in range(11):
         shutil.copytree(folder, kept, symlinks=True)
         with subprocess.Popen(
             command("once", action, folder), cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -88,7 +88,7 @@ def test_killed_at_any_time(tmp_path: Path, action: str) -> None:
             process.stdin.write(b"\n")
             process.stdin.flush()
             if moment:
-                time.sleep(duration * (moment - random.random()) / 5)
+                time.sleep(duration * (moment - random.random()) / 10)
                 process.kill()
             process.wait()
             # The first one lives, to tell how long it takes.

@@ -1,10 +1,15 @@
 """The formats that hashing tools write: checksums, hashdeep, PDQ and threatexchange.
 
-The length of a digest determines its algorithm. A backslash before the digest means that the file name is
-escaped.
+checksums is the output of md5sum, sha1sum, sha256sum and sha512sum, with or without `--tag`. The length of a
+digest determines its algorithm. A backslash before the digest means that the file name is escaped.
 
-Types may be in any case, with or without the prefix `hash_` or `video_`. Types that hashscan can't store
-(`tmk`, `vpdq`, `raw_text`, `url`, `trend_query`) are counted and left out.
+hashdeep is `%%%% HASHDEEP-1.0`, a line that names the columns, comments, and rows.
+
+PDQ is `hash,file` or `hash,quality,file`.
+
+threatexchange is `type hash`. Types may be in any case, with or without the prefix `hash_` or `video_`.
+Types that hashscan can't store (`tmk`, `vpdq`, `raw_text`, `url`, `trend_query`, `pdq_ocr`) are counted and
+left out.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """The formats in one JSON document, parsed in bounded memory: VICS, and StopNCII's hash records.
 
+VICS is the exchange format of Project VIC and CAID, versions 1.3 and 2.0.
 Source: https://github.com/ICMEC/ProjectVic . A category is a number whose meaning depends on the country:
 
 | VICS | hashscan | |
@@ -9,8 +10,8 @@ Source: https://github.com/ICMEC/ProjectVic . A category is a number whose meani
 | 2, 3 and all others | `other` | exploitive, drawn or the country's own |
 | 4 | left out | not pertinent, or for comparison |
 
-Every entry has the category `other`: intimate pictures of adults are for review, whatever category a supplier
-gives. Records whose `hashStatus` is Withdrawn or Deleted are not entries.
+StopNCII: every entry has the category `other`, since intimate pictures of adults are for review, whatever
+category a supplier gives. Records whose `hashStatus` is Withdrawn or Deleted are not entries.
 """
 
 from __future__ import annotations

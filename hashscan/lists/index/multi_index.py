@@ -16,9 +16,11 @@ The first condition determines which buckets of chunk i to search. The others ar
 are checked on the 32 bits after the chunk, which are stored beside each row as its sketch, without reading
 the digest itself.
 
-It is like `chunks`, with chunks of 16 bits in a ring. As many chunks as the threshold needs have the radius
-1, all others -1. Each entry is in 17 buckets of each chunk, so that a query reads one bucket for each chunk.
-Beside the entry are its next two chunks, which nearly always suffice to rule it out.
+`Chunks` cuts digests for any number of entries. `NeighbourTable` is for few entries and many queries: its
+chunks of 16 bits are in such a ring, too, but as many of them as the threshold needs have the radius 1, all
+others -1. Each entry is in 17 buckets of each chunk, those whose keys differ from its own in at most one bit,
+so that a query reads one bucket for each chunk. Beside the entry are its next two chunks, which nearly always
+suffice to rule it out.
 """
 
 from __future__ import annotations
@@ -156,7 +158,7 @@ class NeighbourTable:
 
     @classmethod
     def of(cls, words: NDArray[np.uint64]) -> NeighbourTable:
-        """Build the index of at most `MOST` entries; `words` has whole words of 8 bytes."""
+        """Build the index of at most `NEIGHBOUR_TABLE_MAX` entries; `words` has whole words of 8 bytes."""
         chunks = _ring_chunks(words)
         masks = np.concatenate((np.zeros(1, np.uint16), 1 << np.arange(_RING_BITS, dtype=np.uint16)))
         starts = np.zeros((chunks.shape[1], _RING_KEYS + 1), np.uint32)

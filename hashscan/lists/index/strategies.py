@@ -109,7 +109,7 @@ _BUDGET_LEAST = 4096
 
 
 class Hamming(Strategy):
-    """A strategy of rows sorted by bucket, and sketches; see `chunks`."""
+    """A strategy of rows sorted by bucket, and sketches; see `multi_index`."""
 
     def __init__(self, kernel: Kernel | None = None) -> None:
         """Use the given loops, or the fastest available."""

@@ -90,8 +90,9 @@ def load_key(
         key_ids: ids of the keys that the root trusts; None accepts any key.
 
     Raises:
-        UsageError: the key is missing or accessible to others, or the passphrase is wrong or missing.
-        OSError: the key can't be read.
+        UsageError: the key is missing, not readable or accessible to others, or the passphrase is wrong or
+            missing.
+        OSError: the folder can't be read.
     """
     paths = online_paths(folder, role)
     # A killed rotation may have left a key that no root trusts.
@@ -155,12 +156,9 @@ def open_key(path: Path, passphrases: Passphrases) -> tuple[CryptoSigner, bytes 
         The key, and the passphrase of its file; None if the file is not encrypted.
 
     Raises:
-        UsageError: the file is accessible to others, or no passphrase decrypts it.
-        OSError: the file can't be read.
+        UsageError: the file can't be read or is accessible to others, or no passphrase decrypts it.
     """
-    with path.open("rb") as file:
-        encrypted = file.read(len(_ENCRYPTED)) == _ENCRYPTED
-    if not encrypted:
+    if not read_secret(path, "a signing key").startswith(_ENCRYPTED):
         return read_key(path, None), None
     for passphrase in passphrases.known:
         try:

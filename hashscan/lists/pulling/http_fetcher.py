@@ -1,10 +1,10 @@
 """Download a list's files from a web server, with retries, redirects, proxies and credentials.
 
-* Credentials are sent only to the list's own hosts: not to the target of a redirect, and never unencrypted.
+ * Credentials are sent only to the list's own hosts: not to the target of a redirect, and never unencrypted.
  * A redirect from https is followed to https only, since the content of a list is confidential.
  * If a server is busy, the request is retried a few times, after the time that the server names if that is
    short. All downloads wait during that time, and then run one at a time.
- * A server that is slower than the minimum speed of `throughput_guard` is given up.
+ * A server that is slower than the minimum speed of `transfer_limits` is given up.
 
 Importing this module imports tuf and urllib3, so other modules import it on first use.
 """

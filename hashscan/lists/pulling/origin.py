@@ -36,7 +36,7 @@ def checked_location(source: str) -> str:
         return _existing_folder(Path(os.fsdecode(unquote_to_bytes(address.path))), advice)
     if address.scheme not in DEFAULT_PORTS or not address.host:
         raise UsageError(f"lists can't be pulled from {source!r}", advice=advice)
-    # Later the kind of a source is told by its prefix.
+    # In lower case, since the scheme decides later how the list is fetched.
     source = address.scheme + source[len(address.scheme) :]
     return source if source.endswith("/") else f"{source}/"
 

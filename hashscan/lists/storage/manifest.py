@@ -198,7 +198,7 @@ def from_bytes(data: bytes) -> Manifest:
     try:
         parsed = decode_json(data, unique_keys=True)
         schema = parsed.get("schema") if isinstance(parsed, dict) else None
-        if type(schema) is int and schema > SCHEMA:
+        if type(schema) is int and schema != SCHEMA:
             raise ManifestError(f"the manifest has schema {schema}, this program reads {SCHEMA}: {_UPGRADE}")
         document = validated(parsed, _Document)
         created = datetime.strptime(document.created, UTC_FORMAT).replace(tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 metadata/         the owner's signatures
 targets/          the manifest, and files of withdrawn rows, as they were published
-columns/          all rows, joined; see `joined`
-checksums.json    checksums and counts from when the version was assembled; see `record`
+columns/          all rows, joined; see `stored_version`
+checksums.json    checksums and counts from when the version was assembled; see `stored_version`
 """
 
 from __future__ import annotations

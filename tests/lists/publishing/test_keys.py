@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,9 @@ def test_one_of_several_passphrases_opens_a_key(tmp_path: Path) -> None:
             open_key(tmp_path / "1.pem", poor)
     new_key(tmp_path / "2.pem", None)
     assert open_key(tmp_path / "2.pem", Passphrases((b"first",), ask))[1] is None
+    os.mkfifo(tmp_path / "3.pem", 0o600)
+    with pytest.raises(UsageError, match="is no file"):
+        open_key(tmp_path / "3.pem", Passphrases())
 
 
 def test_retired_keys_are_kept(tmp_path: Path) -> None:

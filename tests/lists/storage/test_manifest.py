@@ -231,8 +231,8 @@ def test_what_a_part_lacks_or_has_too_much_is_refused(key: str) -> None:
     refused(made, "upgrade")
 
 
-@pytest.mark.parametrize("schema", [2, 10**6])
-def test_a_later_schema_asks_for_an_upgrade(schema: int) -> None:
+@pytest.mark.parametrize("schema", [-1, 0, 2, 10**6])
+def test_another_schema_asks_for_an_upgrade(schema: int) -> None:
     refused(document(schema=schema, parts="whatever comes then"), "upgrade hashscan")
 
 

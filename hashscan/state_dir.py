@@ -1,4 +1,4 @@
-"""The state folder: where hashscan keeps what on this machine."""
+"""The state folder: the paths of everything that hashscan keeps on this machine."""
 
 from __future__ import annotations
 

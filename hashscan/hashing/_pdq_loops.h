@@ -177,7 +177,7 @@ INLINE void FOR(qualities)(const float *small, int64_t stride, float slack, Judg
     judged->highest = totals[2] / 90 < 100 ? totals[2] / 90 : 100;
 }
 
-/* See structure.py. */
+/* See similarity_doubt in kernel.py. */
 INLINE void FOR(doubt_body)(const float *small, int64_t stride, const double *limits, Judged *judged)
 {
     /* Several tables, or one count would wait for the last where neighbours are alike. */
@@ -231,7 +231,8 @@ INLINE void FOR(doubt_body)(const float *small, int64_t stride, const double *li
     judged->rows_and_columns = explained / SIDE > limits[2] * (squares / SMALL);
 }
 
-/* The largest rectangle of tiles that are even in brightness; see colour_planes.py. Rows and columns may be exchanged. */
+/* The largest rectangle of tiles that are even in brightness; see media/low_contrast.py. Rows and columns may be
+ * exchanged. */
 INLINE void FOR(even_body)(const float *small, int64_t stride, Judged *judged)
 {
     unsigned rows[TILES];

@@ -48,7 +48,7 @@ class PictureDigestValue(NamedTuple):
     quality: int
     """Quality from 0 to 100; 100 if the algorithm does not compute one."""
     doubt: int = 0
-    """Index in `variants.DOUBTS`."""
+    """Index in `variants.SIMILARITY_DOUBTS`."""
 
 
 class RenderingDigests(NamedTuple):
@@ -61,7 +61,7 @@ class RenderingDigests(NamedTuple):
     quality: int
     doubt: int = 0
     even: int = 0
-    """Share of the picture, in 256ths, that has even brightness; see `colour_planes`."""
+    """Share of the picture, in 256ths, that has even brightness; see `low_contrast`."""
 
 
 class PictureHash(ABC):

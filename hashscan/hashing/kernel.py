@@ -1,9 +1,9 @@
 """Run the inner loops of picture hashing behind one interface: in C if it was built, else in numpy.
 
-Tables, screens of text, codes, charts and logos have much contrast, so PDQ gives them a high quality. But
-they consist of a few grey levels or of rows and columns, and at 64x64 all pictures with the same layout look
-much the same. Measured over photos and pictures drawn by code; `benchmarks/recall/recall.py` shows the cost
-and benefit.
+One of them looks for pictures for which similarity says little. Tables, screens of text, codes, charts and
+logos have much contrast, so PDQ gives them a high quality. But they consist of a few grey levels or of rows
+and columns, and at 64x64 all pictures with the same layout look much the same. Measured over photos and
+pictures drawn by code; `benchmarks/recall/recall.py` shows the cost and benefit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SIMILARITY_LIMITS = (_MOST_OF_ONE_GREY, _MIN_ENTROPY, _MAX_EXPLAINED)
 
 
 def similarity_doubt(small: NDArray[np.float32]) -> int:
-    """Return the index in `variants.DOUBTS` of the reason why similarity says little; 0 if there is none.
+    """Return the index in `SIMILARITY_DOUBTS` of the reason why similarity says little; 0 if there is none.
 
     Args:
         small: brightness 0 to 255, shape (64, 64).
@@ -83,9 +83,9 @@ class KernelResult(NamedTuple):
     highest: int
     """The quality, and its minimum and maximum if gradients are off by the slack."""
     doubt: int
-    """The result of `structure.similarity_doubt`."""
+    """The result of `similarity_doubt`."""
     even: int
-    """Tiles, of 256, in the largest rectangle of tiles with even brightness; see `colour_planes`."""
+    """Tiles, of 256, in the largest rectangle of tiles with even brightness; see `low_contrast`."""
 
 
 class FilterWeights(NamedTuple):
@@ -132,7 +132,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
-        """Return the picture reduced to (64, 64) and its 16x16 frequencies, rounded as in `pdq_rounding`."""
+        """Return the picture reduced to (64, 64) and its 16x16 frequencies, rounded as in `pdq_reduction`."""
 
     @abstractmethod
     def lines(self, luma: Luma) -> tuple[Floats, Floats]:

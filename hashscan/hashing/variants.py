@@ -31,7 +31,7 @@ class Kind(IntEnum):
     FURTHER = 4
     """A picture after the first that is neither a frame, page nor preview."""
     CROP = 5
-    """A crop of the first picture (see `augmentation`); only for making hash lists."""
+    """A crop of the first picture (see `renderings`); only for making hash lists."""
 
 
 class Part(NamedTuple):
@@ -149,7 +149,7 @@ SIMILARITY_DOUBTS: Final = (
     "most of it is of one brightness, with few others",
     "it is made of rows and columns",
 )
-"""Reasons why similarity alone says little about a picture; see `structure`."""
+"""Reasons why similarity alone says little about a picture; see `kernel`."""
 
 FEW_GREYS, ROWS_AND_COLUMNS = 1, 2
 
@@ -214,7 +214,7 @@ class DigestRun(NamedTuple):
     quality: int
     doubt: int
     even: int = 0
-    """Share of the picture with even brightness, as in `base.RenderingDigests`; not sent in replies."""
+    """Share of the picture with even brightness, as in `RenderingDigests`; not sent in replies."""
 
     @property
     def plain(self) -> bool:

@@ -51,7 +51,7 @@ def _rule(table: Mapping[str, Any], number: int, source: str) -> PolicyRule:
             raise unknown_key(key, (*_READERS, "distance", "action", "reason"), where)
     if "action" not in table:
         raise UsageError(
-            f"{where}: key 'action' is missing", advice=f"Say one of {', '.join(map(str, Action))}."
+            f"{where}: key 'action' is missing", advice=f"Name one of {', '.join(map(str, Action))}."
         )
     found: dict[str, Any] = {}
     for key, value in table.items():
@@ -69,13 +69,15 @@ def _rule(table: Mapping[str, Any], number: int, source: str) -> PolicyRule:
 def _one_of(what: str, names: Sequence[str], value: object, why_not: str = "") -> str:
     if not isinstance(value, str) or value not in names:
         raise InvalidValueError(
-            f"{value!r} is no {what} that a rule can ask for{why_not}", f"There is {', '.join(names)}."
+            f"{value!r} is no {what} that a rule can name{why_not}", f"Name one of {', '.join(names)}."
         )
     return value
 
 
 def _category(value: object) -> str:
-    return _one_of("category", _CATEGORIES, value, " (all others are for review only, or accuse nobody)")
+    return _one_of(
+        "category", _CATEGORIES, value, " (all others are for review only, or never cause a finding)"
+    )
 
 
 def _algorithm(value: object) -> str:
@@ -143,7 +145,7 @@ def _reason(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not is_printable_line(value, REASON_MAX):
         raise InvalidValueError(
             f"{str(value)[:60]!r} is no reason",
-            f"Say in one printable line of at most {REASON_MAX} characters why.",
+            f"Write the reason in one printable line of at most {REASON_MAX} characters.",
         )
     return value.strip()
 
@@ -156,10 +158,10 @@ _SINGLE: Mapping[str, Callable[[object], Any]] = {
 
 
 def unused_lists(rules: Iterable[PolicyRule], infos: Iterable[ListInfo]) -> list[str]:
-    """Return a warning for each list that rules ask for but that is not in use, such as a mistyped name."""
+    """Return a warning for each list that rules name but that is not in use, such as a mistyped name."""
     names = {info.name for info in infos}
     return [
-        f"policy rule {rule.number} asks for the list {name}, which is not used"
+        f"policy rule {rule.number} names the list {name}, which is not used"
         for rule in rules
         for name in rule.lists
         if name not in names
@@ -175,7 +177,7 @@ class EffectivePolicy(NamedTuple):
 
     policy: Policy
     trouble: str
-    """Why nobody can tell what was put back, in words; empty where it is known."""
+    """Reason why the restored content is not known, as text; empty if it is known."""
     remedy: str
 
 
@@ -184,13 +186,13 @@ def effective_policy(
 ) -> EffectivePolicy:
     """Return the policy of one scan.
 
-    Where the quarantine's log is damaged or lost, what was put back is a match again and not held: that hides
-    nothing, and no file goes unchecked for it. Nothing may be moved by such a policy.
+    If the quarantine's log is damaged or lost, restored content is a match again and not held: this hides
+    nothing, and every file is still checked. No file may be moved by such a policy.
 
     Args:
         settings: rules and permissions of the administrator.
         infos: the lists in use.
-        state: the state folder, whose quarantine tells what was put back; None where there is none.
+        state: the state folder, whose quarantine log names restored content; None if there is none.
     """
     weak = {info.name: found for info in infos if (found := weak_list(info.state)) is not None}
     trouble = remedy = ""

@@ -1,4 +1,4 @@
-"""Judge matches by policy rules and restored content: a pure function to a verdict with a reason."""
+"""Judge the matches of a file by policy rules and by restored content: its verdict, with the reason."""
 
 from __future__ import annotations
 
@@ -174,8 +174,8 @@ def read_put_back(state: StateDir | None) -> dict[bytes, RestoredContent]:
     restored: dict[str, tuple[str, str]] = {}
     unjudged: set[str] = set()
     for line, _ in read_lines(state):
-        # What came along in a file's place has another content than the record tells. What went back since
-        # its entries were withdrawn did so on their owner's word, who may think again.
+        # A displaced item has another content than its record says. An item that was restored because its
+        # entries were withdrawn was not judged by the operator, and the list's owner may add them again.
         if line["type"] == State.DISPLACED or (line["type"] == State.RESTORING and "withdrawals" in line):
             unjudged.add(line["item"])
         elif line["type"] == State.RESTORED and line["item"] not in unjudged:
@@ -341,7 +341,7 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
         weak = blocking_weakness_of(policy.weak_lists.get(match.list_name), match.category, policy.act_on)
         if weak is not None:
             action = Action.REPORT
-            said.append(f"but nothing is moved on the word of {WEAKNESS_NAMES[weak]}")
+            said.append(f"but {WEAKNESS_NAMES[weak]} is not enough to move a file")
     return action, "; ".join(said)
 
 

@@ -48,7 +48,7 @@ class WorkerSetup:
     keep: bool = False
     """True to return for every file the data from which its verdict is derived, for the state."""
     trust_ctime: tuple[str, ...] = ()
-    """Filesystem types whose ctimes are trusted by the operator's option; see `sources.ctime`."""
+    """Filesystem types whose ctimes are trusted by the operator's option; see `sources.filesystem.ctime`."""
     augment: tuple[str, ...] = ()
     """Names from `AUGMENTATIONS`, whose digests are returned besides."""
     decoder: str = DECODER

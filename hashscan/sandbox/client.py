@@ -104,7 +104,7 @@ class SandboxOptions:
 class Plugin:
     """The code that runs in the sandbox.
 
-    `target` is called in the zygote with `arguments`, and returns a `decoder.Handle`. It must import, open
+    `target` is called in the zygote with `arguments`, and returns a `zygote.Handle`. It must import, open
     and prepare everything: afterwards nothing can be imported or opened, and no thread can be started.
     """
 

@@ -320,7 +320,7 @@ def _message_lines(accepted: Sequence[AcceptedMatch], words: Callable[[AcceptedM
     for one in accepted[:_MESSAGES_MAX]:
         yield f"baseline: entry {one.entry_id} of list {one.list_name} {words(one)}: {one.reason}"
     if len(accepted) > _MESSAGES_MAX:
-        yield f"baseline: and so it is with {len(accepted) - _MESSAGES_MAX} more"
+        yield f"baseline: and {len(accepted) - _MESSAGES_MAX} more"
 
 
 NOTHING_ACCEPTED = BaselineFilter((), datetime.min.replace(tzinfo=UTC), "match")

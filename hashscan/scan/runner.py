@@ -303,16 +303,14 @@ class _Scan:
         for target, before, found in outcome.shrunken:
             yield (
                 f"{target.decode(errors='replace')} has {found} files and had {before}: no file counts "
-                "as gone "
-                "without --accept-shrink"
+                "as gone without --accept-shrink"
             )
         if memory is not None and memory.rereading.changed:
             yield f"{memory.rereading.changed} files have changed undetected"
         if outcome.standing:
             yield (
                 f"{plural(len(outcome.standing), 'earlier finding')} still open: files that it did not "
-                "reach, "
-                "or lists or options that it did not use"
+                "reach, or lists or options that it did not use"
             )
         if run.cut_short and not run.stopped and not self._failure:
             yield "the time budget is used up; the next scan continues"

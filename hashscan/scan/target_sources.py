@@ -79,7 +79,7 @@ def named_listings(
     """List files by name.
 
     Args:
-        names: paths and URLs; an empty name is a pause, see `Source.named`.
+        names: paths and URLs; an empty name is a pause, see `Source.listings_by_name`.
         sources: the sources of the targets that contain the names; none if any file may be named.
         options: the rules for what the listing leaves out.
         access: how to reach what is not on this machine.

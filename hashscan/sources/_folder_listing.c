@@ -1,7 +1,7 @@
 /* List a folder by its descriptor, with the lstat results of its files, and open the files that were listed.
  *
- * folder_listing.py describes the listing. For it nothing is opened; no symlink is ever followed. Data from the kernel is checked before it is used, because file
- * systems can be made by attackers, too. The GIL is released meanwhile.
+ * folder_listing.py describes the listing; nothing is opened for it. No symlink is followed. Data from the kernel is
+ * checked before it is used, because file systems can be made by attackers, too. The GIL is released meanwhile.
  *
  * A FUSE can be mounted over a file, and its server may never answer. So statx must not ask servers
  * (AT_STATX_DONT_SYNC) until it has reported that a name is not a mount. File systems of this machine ignore this
@@ -428,7 +428,7 @@ static int is_time(struct timespec time, PyObject *expected)
 /* Open for reading the regular file of a known identity; return its descriptor, or -1 in any other case.
  *
  * The name is looked up first, which opens nothing and needs no server; what was found is then opened through
- * /proc/self/fd, if it is that file. See open_regular in regular.py, which does the same and finds the error.
+ * /proc/self/fd, if it is that file. See open_regular in regular_files.py, which does the same and finds the error.
  */
 static int open_identified(int folder, const char *name, int own, unsigned long long device, unsigned long long inode,
                            struct stat *status)

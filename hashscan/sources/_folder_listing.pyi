@@ -1,4 +1,4 @@
-"""List a folder and open its files in C; folder_listing.py and regular.py describe the results."""
+"""List a folder and open its files in C; folder_listing.py and regular_files.py describe the results."""
 
 def look(
     descriptor: int, most: int, /

@@ -257,7 +257,7 @@ class Source(ABC):
         """Find the targets.
 
         Args:
-            targets: the targets to scan; empty if all files are given to `named`.
+            targets: the targets to scan; empty if all files are given to `listings_by_name`.
             options: rules for leaving files out.
             access: how to reach storage on other machines.
 
@@ -283,7 +283,7 @@ class Source(ABC):
         """Set where to begin; call it before `listings`. Sources that list quickly may ignore it.
 
         Args:
-            folders: by target, the result of `left` when the last listing was abandoned.
+            folders: by target, the result of `unlisted_folders` when the last listing was abandoned.
         """
 
     def unlisted_folders(self) -> Mapping[bytes, Sequence[bytes]]:

@@ -1,6 +1,6 @@
 """Keep the state of scans: cached digests, findings and folder listings, so that only changes are read.
 
-Everything is in `STATE/scan`, readable by the scanning user alone. The only writer is the scan that holds
+Everything is in `STATE/sweep`, readable by the scanning user alone. The only writer is the scan that holds
 the lock of STATE.
 
 state.sqlite   SQLite (WAL), for lookups by key; see `store.database` for its tables
@@ -15,7 +15,7 @@ A content is the result of reading one file or several equal ones: the digests o
 decoder's reply. Two decoders that reply differently for the same bytes make two contents, so that no owner's
 picture can influence the result of another owner's file. Contents are numbered from 0, by their row.
 
-A folder's files are stored in one blob, in the order in which they were listed (see `inventory.listings`):
+A folder's files are stored in one blob, in the order in which they were listed (see `store.listings`):
 inode, size, times, name and number of the content. `places` leads from a content to the folders that have or
 had it.
 

@@ -86,7 +86,7 @@ class ScanState:
             self._contents = Contents(self._database, self._folder, profile_of(setup))
             scopes.begin(self._database)
             if scopes.rebooted and (lost := self._contents.recover()):
-                notify(f"{lost} files are read again, since a power cut took what was remembered of them")
+                notify(f"{lost} files are read again, since a power failure destroyed stored results")
             self.rereading = RandomReread(reread, self._contents, notify, self._last_counts())
             coverage = Coverage.of_setup(setup, accepted=accept_cleared)
             self._findings = Findings(self._database, coverage, self._contents.sha256)

@@ -117,7 +117,7 @@ def test_what_ends_and_what_was_not_found_is_told() -> None:
     assert unmet[0] == (
         "baseline: entry soon of list ours is accepted since 2026-11-01T00:00:00Z, and was not found: of soon"
     )
-    assert (len(unmet), unmet[-1]) == (11, "baseline: and so it is with 3 more")
+    assert (len(unmet), unmet[-1]) == (11, "baseline: and 3 more")
     assert not any("long" in words for words in unmet)
     assert (accepting.fields()["accepted"], accepting.fields()["expired"]) == (14, 1)
     assert BaselineFilter((), NOW, "match").fields() == {}

@@ -148,5 +148,5 @@ def test_without_rules_all_that_is_backed_is_moved(tmp_path: Path, act_on: tuple
     last = list(moves.mover_function(sweep, lambda: False)(found))
     outcomes = [one.get("quarantine", {}).get("outcome") for one in last]
     assert outcomes == ["done", "done" if act_on else None]
-    stays = "1 match stays: nothing is moved on the word of a local list without --act-on local"
+    stays = "1 match stays: a local list is not enough to move a file without --act-on local"
     assert (stays in said) is not bool(act_on)

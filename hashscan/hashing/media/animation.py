@@ -2,7 +2,7 @@
 
 Browsers begin with a transparent canvas, and clear the area of a disposed frame to transparent; Pillow clears
 it to the background's colour, or to black, if the current frame has no transparent colour. A picture can be
-hidden in this difference. Pillow decodes each frame as a picture of its own.
+hidden in this difference. So each frame is decoded by Pillow as a picture of its own, and composed here.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def compose_frames(
     Args:
         size: width and height of the canvas.
         pieces: the frames.
-        max_pixels: see `opening.DEFAULT_MAX_PIXELS`.
+        max_pixels: see `picture_opening.DEFAULT_MAX_PIXELS`.
 
     Yields:
         Its brightness over black and its alpha, shape (height, width); the next step overwrites both arrays.

@@ -73,8 +73,8 @@ class RepeatDetector:
     def judge(self, digests: Sequence[PictureDigest], seconds: float = inf) -> RepeatDecision:
         """Compare one more picture with the earlier ones, and store it.
 
-        The display times of pictures within the threshold of each other are added up, so that nobody can show
-        one for long by many frames that hardly differ.
+        The display times of pictures within the threshold of each other are added up, so that many frames
+        that hardly differ count like one that is shown for as long.
 
         Args:
             digests: the digests of the picture as it is stored, by each algorithm, always in the same order.

@@ -1,9 +1,10 @@
 """Locate previews and further pictures in a picture file (EXIF, TIFF, AVIF), and read its orientation.
 
-TIFF files, EXIF data and the index of a multi-picture JPEG have such directories. This module reads only
-these few tags; Pillow reads a whole directory, which takes longer than decoding a thumbnail.
+TIFF files, EXIF data and the index of a multi-picture JPEG consist of directories of tags. This module reads
+only the few tags that it needs; Pillow reads a whole directory, which takes longer than decoding a thumbnail.
 
-Pillow shows the still picture if the major brand is `avif`. Browsers and other viewers use other rules.
+An AVIF file can hold both a still picture and an image sequence. Pillow shows the still picture if the major
+brand is `avif`. Browsers and other viewers use other rules.
 """
 
 from __future__ import annotations

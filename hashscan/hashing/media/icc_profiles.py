@@ -2,8 +2,8 @@
 
 For a photograph in sRGB, Adobe RGB, Display P3 or ProPhoto RGB, the stored values have the same digest as the
 shown ones. Any other profile is odd: its curves are not near those, its colour weights differ, or it has
-tables. Odd profiles are applied (see `colours`). The bytes are untrusted: each length and offset is checked
-against the length of the profile, and a profile that can't be read is odd.
+tables. Odd profiles are applied (see `profile_conversion`). The bytes are untrusted: each length and offset
+is checked against the length of the profile, and a profile that can't be read is odd.
 """
 
 from __future__ import annotations

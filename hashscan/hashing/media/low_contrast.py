@@ -3,9 +3,9 @@
 PDQ gives a picture with little contrast in brightness a low quality, so it is not matched. People can still
 see such a picture if it is faint, or if it is drawn in colours of one brightness.
 
-Such a part can show something only in its colours. The picture reduced to 64x64, as PDQ hashes it, is
-divided into tiles of 4x4. A tile is even if its brightness varies by less than 12 of 256 grey levels; black
-and white tiles, which have no colours, are left out.
+A part of even brightness can show something only in its colours. The picture reduced to 64x64, as PDQ hashes
+it, is divided into tiles of 4x4. A tile is even if its brightness varies by less than 12 of 256 grey levels;
+black and white tiles, which have no colours, are left out.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Decode Windows bitmaps (BMP) that Pillow cannot read, and all pictures of icons and cursors (ICO, CUR).
 
 Only their brightness is decoded. The module also reads the opacity of bitmaps, which Pillow reads for some
-of them only.
+of them only. The format of bitmaps is that of BITMAPINFOHEADER and its successors in the Windows GDI
+documentation.
 
-The format is that of BITMAPINFOHEADER and its successors in the Windows GDI documentation.
-
-Pillow shows one of them, and uses the depth and length given in the file's directory to find the transparency
-mask. Browsers ignore both values.
+Of the pictures of an icon, Pillow shows one, and uses the depth and length given in the file's directory to
+find the transparency mask. Browsers ignore both values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Defer findings that accuse files until the end of the scan, when the circuit breaker can decide on them."""
+"""Defer matches until the end of the scan, when the circuit breaker can decide on them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DeferredFindings:
         return True
 
     def count_besides(self, findings: Iterable[Record]) -> None:
-        """Have the breaker count what this scan did not come by."""
+        """Have the breaker count findings of files that this scan did not reach."""
         for finding in findings:
             self._breaker.count(finding, owner_of(finding))
 
@@ -96,9 +96,8 @@ class DeferredFindings:
         return [
             *(f"BREAKER: {words}: too many matches" for words in [*entries[:_SAID], *more]),
             f"BREAKER: {self.held} files are held, and only files with other matches are moved. Ask the "
-            "owner "
-            "of the list; `hashscan lists except` excepts an entry, --breaker-owners and --breaker-files set "
-            "the limits",
+            "owner of the list; `hashscan lists except` excepts an entry, --breaker-owners and "
+            "--breaker-files set the limits",
         ]
 
     def fields(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from hashscan.state_dir import StateDir
 RECORD = "jsonl"
 """The format that all others are made from."""
 RECORD_SUFFIX = ".jsonl"
-"""The state's folder for records whose path nobody chose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class ReportPaths:
     made: tuple[ReportTarget, ...] = ()
     """The reports in other formats, which are made when the record is complete."""
     passing: Path | None = None
-    """A record file that nobody asked for; it is removed when the other formats are made."""
+    """A record file that was not asked for; it is removed when the other formats are made."""
 
     @property
     def source(self) -> Path | None:
@@ -75,7 +74,7 @@ def report_paths(
 
 
 def default_report(state: StateDir, started: datetime, identity: str) -> Path:
-    """Return the path of the record if nobody chose one.
+    """Return the path of the record if none was chosen.
 
     Raises:
         OutputError: its folder can't be made.
@@ -97,7 +96,7 @@ def newest_report(state: StateDir) -> Path:
         UsageError: there is none.
     """
     # The names begin with the start time of the scan.
-    found = max((state.reports).glob(f"*{RECORD_SUFFIX}"), key=lambda path: path.name, default=None)
+    found = max(state.reports.glob(f"*{RECORD_SUFFIX}"), key=lambda path: path.name, default=None)
     if found is None:
         raise UsageError(
             f"there is no report in {state.reports}",

@@ -105,7 +105,7 @@ class ReportWriter:
 
         Args:
             places: the paths of the reports.
-            observer: gets every record, too; of a finding that accuses a file it gets the final record only.
+            observer: gets every record, too; of a match it gets the final record only.
             breaker: how many files one entry may match.
             context: the information that formats need besides the record.
             customers: maps files to customers.
@@ -155,12 +155,12 @@ class ReportWriter:
             self._observer.record(record)
 
     def settle(self, summary: Summary, act: Act | None = None, besides: Iterable[Record] = ()) -> Record:
-        """Say the last word on what accuses files, once all was found.
+        """Write the final records of matches, after the scan has found everything.
 
         Args:
-            summary: what was counted; counts as held what the breaker holds.
-            act: what to do about what isn't held.
-            besides: findings that the breaker is to count, too.
+            summary: the scan's counts; the matches that the breaker holds become held.
+            act: the function that acts on matches that are not held.
+            besides: findings of files that the scan did not reach; the breaker counts them, too.
 
         Returns:
             The additional fields of the summary.

@@ -1,13 +1,13 @@
 """Queues of batches that are read after all others: deferred batches, large and sparse files, files with a
 write lease.
 
-The queue is in an anonymous temporary file. It has one list for each owner and magnitude of size, so memory
-grows with the number of owners and not with the number of files. The next file is one of the owner for whom
-the fewest bytes will have been read after it, and among the owner's files one of the smallest. So neither one
-file of terabytes nor ten thousand files of one owner delay the files of others for longer than it takes to
-read the files that are being read now.
+The queue of large files is in an anonymous temporary file. It has one list for each owner and magnitude of
+size, so memory grows with the number of owners and not with the number of files. The next file is one of the
+owner for whom the fewest bytes will have been read after it, and among the owner's files one of the smallest.
+So neither one file of terabytes nor ten thousand files of one owner delay the files of others for longer than
+it takes to read the files that are being read now.
 
-Opening such a file asks the lease's holder to release it; a holder who doesn't, loses it after
+Opening a file with a write lease asks the lease's holder to release it; a holder who doesn't, loses it after
 /proc/sys/fs/lease-break-time seconds (45 by default). So the scan tries all files first, waits this time
 once, and then retries. A file whose lease was taken again meanwhile is unreadable.
 """

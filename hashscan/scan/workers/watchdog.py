@@ -11,9 +11,9 @@ when it falls asleep, and again only after it has run. A working process looks d
 
 - A process that computes, or waits for a processor, has the state R.
 - A process that waits for its decoder checks every half second if the decoder is over its limits
-  (`sandbox.waiting`).
+  (`sandbox.protocol`).
 - A process that keeps to a rate limit wakes every second, or ten times as often while the load is too high
-  (`rate_limiter`).
+  (`throttle`).
 - A process that reads from a slow disk wakes with each piece that has arrived.
 - A process that was stopped (SIGSTOP as by `pause`, or by a debugger) has the state T or t, and that time
   doesn't count; nor does time in which this process was stopped itself.

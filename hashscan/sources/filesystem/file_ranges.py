@@ -4,10 +4,10 @@ A scan reads far more than memory can hold, and each file once. The pages it loa
 the machine's real work needs. So before a file is read, this module determines which of its pages are in
 memory; afterwards the others are dropped.
 
-cachestat(2) tells, from Linux 6.5 on and where our extension in C was built; some kernels answer it for those
-only who own the file or may write it.
-mincore(2) would need a mapping of the file. What is left elsewhere is to read a byte that must not wait for
-the disk: where that works at the beginning, the whole file is taken to be in memory.
+From Linux 6.5 on, cachestat(2) counts the pages in memory, if the extension in C was built; some kernels
+answer it only to users who own the file or may write to it. mincore(2) would need a mapping of the file.
+Elsewhere a byte is read with a flag that forbids waiting for the disk: if this works at the beginning, the
+whole file is taken to be in memory.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Distinguish mounts: pseudo file systems, filesystem types, and FUSE file systems of other users.
 
-Their server is a program of that user. It may never answer, or send one byte a minute: every call that needs
-it, even fstat and statfs, then waits without end. So a path is followed to the root of a mount, and no
-further until /proc/self/mountinfo shows that it is not such a mount. The calls used until then (opening with
-O_PATH, statx with AT_STATX_DONT_SYNC) need no server.
+The server of such a FUSE is a program of its user. It may never answer, or send one byte a minute: every call
+that needs it, even fstat and statfs, then waits without end. So a path is followed to the root of a mount,
+and no further until /proc/self/mountinfo shows that it is not such a mount. The calls used until then
+(opening with O_PATH, statx with AT_STATX_DONT_SYNC) need no server.
 
 A FUSE of root or of the scanning user is entered: it is the administrator's storage.
 """

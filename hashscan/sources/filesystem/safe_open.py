@@ -68,12 +68,12 @@ def open_child(folder: int, name: bytes, flags: int) -> int:
         flags: one of the constants of this module.
 
     Returns:
-        A new descriptor. With LOOK_FLAGS and PASS_FLAGS it may be the root of a foreign FUSE;
+        A new descriptor. With EXAMINE_FLAGS and PASS_FLAGS it may be the root of a foreign FUSE;
         `refuse_foreign_mount` and `seen` detect that.
 
     Raises:
         ForeignMountError: another user's FUSE is mounted there, and it was to be opened.
-        OSError: as openat(2); ELOOP or ENOTDIR for a symlink, except with LOOK_FLAGS.
+        OSError: as openat(2); ELOOP or ENOTDIR for a symlink, except with EXAMINE_FLAGS.
     """
     if name in {b"", b".", b".."} or b"/" in name:
         raise ValueError(f"not a name in a folder: {name!r}")
@@ -107,7 +107,7 @@ def reopen_for_reading(descriptor: int) -> int:
     """Open for reading what was opened with O_PATH only.
 
     Args:
-        descriptor: of a regular file or a folder, opened with LOOK_FLAGS or PASS_FLAGS.
+        descriptor: of a regular file or a folder, opened with EXAMINE_FLAGS or PASS_FLAGS.
 
     Returns:
         A new descriptor.

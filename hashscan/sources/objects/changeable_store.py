@@ -92,8 +92,8 @@ def unlisted_item(key: bytes, etag: str = "", version: str = "", size: int = UNK
 class ChangeableStore(ObjectStore):
     """A container in which objects can be created and deleted.
 
-    Every method raises FileError or Transient as `read` does. If a permission is missing, the detail names
-    it.
+    Every method raises FileError or RetryableError as `read` does. If a permission is missing, the detail
+    names it.
     """
 
     deletes: ClassVar[str]

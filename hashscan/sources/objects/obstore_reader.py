@@ -73,7 +73,7 @@ def read(store: ObjectStore, path: str, item: Item, offset: int) -> ObjectStream
 
     Raises:
         FileError: it can't be read.
-        Transient: a retry may succeed.
+        RetryableError: a retry may succeed.
     """
     import obstore
 

@@ -81,7 +81,7 @@ class ObjectStream:
     """The bytes of one object while they are read, from one consistent state of it."""
 
     chunks: Iterator[Chunk]
-    """Iterating may raise Transient; it ends early only by raising."""
+    """Iterating may raise RetryableError; it ends early only by raising."""
     size: int = UNKNOWN_SIZE
     """Size of the whole object, whatever the offset of the first chunk."""
     etag: str = ""
@@ -145,7 +145,7 @@ class ObjectStore(ABC):
 
         Raises:
             FileError: it can't be read: VANISHED, REPLACED (another etag), PERMISSION, ARCHIVED, IO_ERROR.
-            Transient: a retry may succeed.
+            RetryableError: a retry may succeed.
         """
 
     def check(self, item: Item) -> None:
@@ -156,7 +156,7 @@ class ObjectStore(ABC):
 
         Raises:
             FileError: it has changed, or is gone.
-            Transient: a retry may succeed.
+            RetryableError: a retry may succeed.
         """
         raise AssertionError("all readings of this store are proven")
 

@@ -1,4 +1,4 @@
-/* The inner loops of unpacking kept digests; see unpacking_loops.py for their interface, packing.py for the format.
+/* The inner loops of unpacking kept digests; see unpacking.py for their interface, packing.py for the format.
  *
  * Every offset is compared with the length of its buffer before it is used, so that a damaged column causes an error
  * and never a read out of bounds. The GIL is released during the loops.

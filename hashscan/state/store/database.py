@@ -194,8 +194,8 @@ def open_database(state: StateDir) -> tuple[sqlite3.Connection, Path, str]:
     kind = type_of(os.fsencode(state))
     if kind in NETWORK_TYPES:
         raise OutputError(
-            f"the state folder {state} lies on a network filesystem ({kind}), where what a scan remembers "
-            "would be damaged sooner or later",
+            f"the state folder {state} lies on a network filesystem ({kind}), where the state "
+            "of scans would be damaged sooner or later",
             advice="Name a --state folder on a disk of this machine.",
         )
     folder, remark = state.scans, ""
@@ -210,7 +210,7 @@ def open_database(state: StateDir) -> tuple[sqlite3.Connection, Path, str]:
             remark = _set_aside(folder, str(error))
             return _open(folder), folder, remark
     except (OSError, sqlite3.Error) as error:
-        raise OutputError(f"can't use what scans remember in {folder}: {error}") from error
+        raise OutputError(f"can't use the state of scans in {folder}: {error}") from error
 
 
 def _open(folder: Path) -> sqlite3.Connection:
@@ -264,7 +264,7 @@ def _set_aside(folder: Path, why: str) -> str:
         f"{folder.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
     )
     folder.rename(aside)
-    return f"what earlier scans remembered can't be used ({why}) and is kept as {aside}; all is read again"
+    return f"the state of earlier scans can't be used ({why}) and is kept as {aside}; all is read again"
 
 
 @contextmanager
@@ -287,9 +287,9 @@ def errors_explained(folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 (folder / MARK).touch(mode=0o600)
             raise OutputError(
-                f"what scans remember in {folder} is damaged: {error}",
+                f"the state of scans in {folder} is damaged: {error}",
                 advice="Scan again: it is set aside then, and everything is read again.",
             ) from error
-        raise OutputError(f"can't write what scans remember in {folder}: {error}") from error
+        raise OutputError(f"can't write the state of scans in {folder}: {error}") from error
     except OSError as error:
-        raise OutputError(f"can't write what scans remember in {folder}: {error.strerror}") from error
+        raise OutputError(f"can't write the state of scans in {folder}: {error.strerror}") from error

@@ -135,7 +135,7 @@ def from_text(text: str) -> Profile:
         found: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
         return Profile(**found)
     except (TypeError, AttributeError) as error:
-        raise ValueError("a kept profile is none") from error
+        raise ValueError("this is not a stored profile") from error
 
 
 def _versioned(names: Iterable[str]) -> tuple[str, ...]:

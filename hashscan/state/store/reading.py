@@ -52,7 +52,7 @@ class StateReader:
         self.folder = state.scans
         with _explained(self.folder):
             if not (self.folder / FILE).exists():
-                raise NoStateError(f"no scan has remembered anything in {state}")
+                raise NoStateError(f"no scan has stored anything in {state}")
             if (self.folder / MARK).exists():
                 raise _damaged(self.folder, "the last scan found it so")
             self._open()
@@ -84,7 +84,7 @@ class StateReader:
         if 0 < version < FORMAT:
             raise _damaged(self.folder, "an older version of hashscan has written it")
         if not version:
-            raise NoStateError(f"no scan has remembered anything in {self.folder.parent}")
+            raise NoStateError(f"no scan has stored anything in {self.folder.parent}")
         counted = {
             name: (rows, synced)
             for name, rows, synced in database.execute("SELECT name, rows, synced FROM columns")
@@ -167,16 +167,16 @@ def _explained(folder: Path) -> Iterator[None]:
     except (sqlite3.Error, DamagedColumnError, ValueError) as error:
         if not isinstance(error, sqlite3.Error) or means_damage(error):
             raise _damaged(folder, str(error)) from error
-        raise OutputError(f"can't read what scans remember in {folder}: {error}") from error
+        raise OutputError(f"can't read the state of scans in {folder}: {error}") from error
     except OSError as error:
         raise OutputError(
-            f"can't read what scans remember in {folder}: {error.strerror or error}",
+            f"can't read the state of scans in {folder}: {error.strerror or error}",
             advice="Run the command as the user who scans.",
         ) from error
 
 
 def _damaged(folder: Path, why: str) -> OutputError:
     return OutputError(
-        f"what scans remember in {folder} is damaged: {why}",
+        f"the state of scans in {folder} is damaged: {why}",
         advice="See `hashscan state check`; then scan again: it is set aside, and everything is read again.",
     )

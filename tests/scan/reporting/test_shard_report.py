@@ -31,8 +31,8 @@ class Collected(ReportFile):
     def write(self, record: Record) -> None:
         self.records.append(record)
 
-    def replace_matches(self, last_words: Iterable[Record]) -> None:
-        self.records += last_words
+    def replace_matches(self, final_records: Iterable[Record]) -> None:
+        self.records += final_records
 
 
 def merged(*paths: Path) -> tuple[MergeResult, list[Record]]:

@@ -155,7 +155,7 @@ def test_what_can_not_be_read_is_said(tmp_path: Path, written: Written) -> None:
     database, folder, contents, _ = written
     contents.add(kept(b"a"), 0, 5)
     contents.commit()
-    with pytest.raises(OutputError, match="no scan has remembered"):
+    with pytest.raises(OutputError, match="no scan has stored anything"):
         StateReader(StateDir(tmp_path / "none"))
     (folder / "sha1").rename(folder / "elsewhere")
     with pytest.raises(OutputError, match="can't read"):

@@ -206,7 +206,7 @@ class WebClient:
             An answer that is not a redirect, whatever its status; its body is not read yet.
 
         Raises:
-            Transient: no answer.
+            RetryableError: no answer.
             FileError: a redirect is not allowed, or the server's certificate is not trusted.
         """
         public_only = False
@@ -226,7 +226,7 @@ class WebClient:
         """Send a request, and accept any answer.
 
         Raises:
-            Transient: no answer.
+            RetryableError: no answer.
             FileError: the server's certificate is not trusted.
         """
         self._ask_once("HEAD", address, {}, public_only=False)[0].drain_conn()
@@ -284,7 +284,7 @@ def next_piece(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
 
     Raises:
         FileError: they came too slowly.
-        Transient: a retry may succeed.
+        RetryableError: a retry may succeed.
     """
     connected = getattr(response, "timed_socket", None)
     if connected is not None:

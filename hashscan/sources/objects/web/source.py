@@ -1,9 +1,9 @@
 """The source for single objects on web servers, by `http://` and `https://`: one URL is one object.
 
-Web servers may send files that are being changed. If a server doesn't answer such requests, the bytes it
-sends are accepted.
-
 A server can't list anything, so each URL is requested when it is to be listed.
+
+Web servers may send files that are being changed, so an object's headers are requested again after it was
+read. If a server doesn't answer such requests, the bytes it sends are accepted.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class WebStore(ObjectStore):
 
         Raises:
             FileError: it is gone.
-            Transient: a retry may succeed.
+            RetryableError: a retry may succeed.
         """
         response = self._client.ask("HEAD", address, {})
         # There is no body, so the connection can be kept.
@@ -231,7 +231,7 @@ def _begun(response: urllib3.BaseHTTPResponse, offset: int) -> tuple[_Properties
 
     Raises:
         FileError: the answer is not the object.
-        Transient: a retry may succeed.
+        RetryableError: a retry may succeed.
     """
     headers = response.headers
     if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:

@@ -166,7 +166,7 @@ class ReadLock:
 
 @contextmanager
 def claimed_for_removal(folder: Path) -> Iterator[bool]:
-    """Yield True if nobody else locks `folder`; then nobody can lock it while the body runs.
+    """Yield True if nothing else has a lock on `folder`; then nothing can lock it while the body runs.
 
     Raises:
         OSError: the folder does not exist.

@@ -59,8 +59,8 @@ class Registry(Mapping[str, type[T]], Generic[T]):
 EXACT_HASHES: Registry[ExactHash] = Registry(
     "exact hash",
     ExactHash,  # type: ignore[type-abstract]
-    Row("md5", "hashscan.hashing.exact:MD5", "for the many lists that have nothing better"),
-    Row("sha1", "hashscan.hashing.exact:SHA1", "for the many lists that have nothing better"),
+    Row("md5", "hashscan.hashing.exact:MD5", "for lists that have no better digests"),
+    Row("sha1", "hashscan.hashing.exact:SHA1", "for lists that have no better digests"),
     Row("sha256", "hashscan.hashing.exact:SHA256", "identifies content"),
     Row("sha512", "hashscan.hashing.exact:SHA512", "the same, longer"),
     Row("xxh3_128", "hashscan.hashing.exact:XXH3", "fast, but collisions can be built: review only"),
@@ -80,9 +80,7 @@ SOURCES: Registry[Source] = Registry(
     "source",
     Source,  # type: ignore[type-abstract]
     Row("file", "hashscan.sources.filesystem.source:FilesystemSource", "files and folders of this machine"),
-    Row(
-        "s3", "hashscan.sources.objects.s3.source:S3Source", "Amazon S3 and services that speak its language"
-    ),
+    Row("s3", "hashscan.sources.objects.s3.source:S3Source", "Amazon S3 and services with the same protocol"),
     Row("gs", "hashscan.sources.objects.gs.source:GoogleSource", "Google's cloud storage"),
     Row("az", "hashscan.sources.objects.az.source:AzureSource", "Azure's blob storage"),
     Row("https", "hashscan.sources.objects.web.source:HttpsSource", "an address is one object"),
@@ -122,26 +120,32 @@ LIST_FORMATS: Registry[ListFormat] = Registry(
     Row(
         "pdq",
         "hashscan.lists.formats.hash_tools:PdqFormat",
-        "hash,file or hash,quality,file; --category says what",
+        "hash,file or hash,quality,file; --category names the category",
     ),
     Row(
         "threatexchange",
         "hashscan.lists.formats.hash_tools:ThreatExchangeFormat",
-        "type hash; --category says what",
+        "type hash; --category names the category",
     ),
     Row(
         "checksums",
         "hashscan.lists.formats.hash_tools:ChecksumsFormat",
-        "of md5sum, sha1sum, sha256sum or sha512sum; --category says what",
+        "output of md5sum, sha1sum, sha256sum or sha512sum; --category names the category",
     ),
     Row(
-        "hashdeep", "hashscan.lists.formats.hash_tools:HashdeepFormat", "hashdeep's own; --category says what"
+        "hashdeep",
+        "hashscan.lists.formats.hash_tools:HashdeepFormat",
+        "output of hashdeep; --category names the category",
     ),
-    Row("hdb", "hashscan.lists.formats.clamav:HdbFormat", "ClamAV's md5 signatures; --category says what"),
+    Row(
+        "hdb",
+        "hashscan.lists.formats.clamav:HdbFormat",
+        "ClamAV's md5 signatures; --category names the category",
+    ),
     Row(
         "hsb",
         "hashscan.lists.formats.clamav:HsbFormat",
-        "ClamAV's sha1 and sha256 signatures; --category says what",
+        "ClamAV's sha1 and sha256 signatures; --category names the category",
     ),
     Row("fp", "hashscan.lists.formats.clamav:FpFormat", "ClamAV's false positives; all is known-good"),
 )
@@ -165,9 +169,17 @@ REPORT_FORMATS: Registry[ReportFormat] = Registry(
         "one file for browsers: summary, charts and a table to filter and to print",
     ),
     Row("sarif", "hashscan.reports.sarif:Sarif", "SARIF 2.1.0 for code scanning, a result for each finding"),
-    Row("junit", "hashscan.reports.junit:JUnit", "XML of test results for CI, a case for each such file"),
+    Row(
+        "junit",
+        "hashscan.reports.junit:JUnit",
+        "XML of test results for CI, a test for each file that is not clean",
+    ),
     Row("markdown", "hashscan.reports.markdown:Markdown", "a summary for the page of a CI job"),
-    Row("xarf", "hashscan.reports.xarf:Xarf", "XARF 4, a report a line for each match; never with the file"),
+    Row(
+        "xarf",
+        "hashscan.reports.xarf:Xarf",
+        "XARF 4, a report on one line for each match; never with the file",
+    ),
     Row(
         "ncmec",
         "hashscan.reports.ncmec:Ncmec",

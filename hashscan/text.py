@@ -1,4 +1,4 @@
-"""Show and check text from strangers, and word numbers."""
+"""Escape and check untrusted text, and put numbers before nouns."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def split_url(url: bytes) -> UrlParts:
     The standard library's function is not used, because it drops newlines and tabs.
 
     Raises:
-        ValueError: it is not a URL with `://`, or its host or port can't be told.
+        ValueError: it is not a URL with `://`, or its host or port is not valid.
     """
     found = _URL.fullmatch(url)
     if found is None:

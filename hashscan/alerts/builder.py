@@ -1,4 +1,4 @@
-"""Build alerts from the events in the ledger that nobody was notified of."""
+"""Build alerts from the events in the ledger that have none yet."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
 from hashscan.reports.records import path_fields
 from hashscan.settings.cases_and_alerts import NotifyOn
+from hashscan.text import plural
 from hashscan.timefmt import format_time, short_time
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class AlertBuilder:
             yield Alert(
                 Kind.WITHDRAWN,
                 tuple(keys),
-                f"{_counted(len(keys), 'file')} in quarantine accused by nothing any more",
+                f"{plural(len(keys), 'file')} in quarantine that no entry matches any more",
                 (
                     "Their entries were withdrawn. See: hashscan quarantine list --withdrawn; put them back "
                     "with: hashscan quarantine restore --withdrawn",
@@ -212,7 +213,7 @@ def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator
         yield Alert(
             Kind.FOUND,
             (f"found:{name}",),
-            f"{_counted(number, 'finding')}: {_listed(found)}",
+            f"{plural(number, 'finding')}: {_listed(found)}",
             ("See the report.",),
             counts={name: n for name, n in found.items() if n},
         )
@@ -221,7 +222,7 @@ def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator
         yield Alert(Kind.INCOMPLETE, (f"incomplete:{name}",), "scan incomplete", tuple(words))
     else:
         yield Alert(
-            Kind.DONE, (f"done:{name}",), f"scan complete: {_counted(outcome.summary.files, 'file')} checked"
+            Kind.DONE, (f"done:{name}",), f"scan complete: {plural(outcome.summary.files, 'file')} checked"
         )
 
 
@@ -239,7 +240,7 @@ def _found(new: NewCases, details: list[dict[str, Any]]) -> Alert:
     return Alert(
         Kind.FOUND,
         (f"found:{new.ids[0]}",),
-        f"{_counted(new.total, 'new case')}: {verdicts}",
+        f"{plural(new.total, 'new case')}: {verdicts}",
         tuple(lines),
         tuple(new.ids),
         {"cases": new.total, **new.verdicts},
@@ -249,11 +250,11 @@ def _found(new: NewCases, details: list[dict[str, Any]]) -> Alert:
 
 def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Alert:
     customers = len({case.customer for case in cases if case.customer})
-    of = f" of {_counted(customers, 'customer')}" if customers else ""
+    of = f" of {plural(customers, 'customer')}" if customers else ""
     return Alert(
         Kind.OVERDUE,
         tuple(case.key for case in cases),
-        f"{_counted(len(cases), 'case')}{of} overdue",
+        f"{plural(len(cases), 'case')}{of} overdue",
         ("The deadline for removal has passed. See: hashscan cases due",),
         tuple(case.id for case in cases[:CASES_NAMED]),
         {"cases": len(cases)},
@@ -291,7 +292,7 @@ def _scan_alerts(scan: UnreportedScan, now: float, *, details: bool) -> Iterator
         yield Alert(
             Kind.DONE,
             (f"done:{scan.uuid}",),
-            f"scan complete: {_counted(scan.files, 'file')} checked",
+            f"scan complete: {plural(scan.files, 'file')} checked",
             (f"It began {began}; {EXIT_MEANINGS.get(scan.exit_code or 0, '')}.",),
             counts={"files": scan.files},
         )
@@ -306,7 +307,3 @@ def without_paths(words: str) -> str:
 
 def _listed(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in sorted(numbers.items()) if number)
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name}" + ("" if number == 1 else "s")

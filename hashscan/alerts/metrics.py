@@ -209,7 +209,7 @@ def render_metrics(figures: Metrics) -> bytes:
     families.gauge_by("build_info", "The version of hashscan.", "version", {__version__: 1})
     families.gauge(
         LAST_SUCCESS.removeprefix("hashscan_"),
-        "When a scan last came to its end with nothing left out.",
+        "When a scan last ended with nothing left out.",
         figures.last_success,
     )
     if figures.last is not None:
@@ -219,7 +219,7 @@ def render_metrics(figures: Metrics) -> bytes:
         _add_cases(families, figures.cases)
     families.gauge("quarantine_items", "Files and objects in quarantine.", figures.in_quarantine)
     families.gauge(
-        "quarantine_withdrawn_items", "Those of them that nothing accuses any more.", figures.withdrawn
+        "quarantine_withdrawn_items", "Those of them that no entry matches any more.", figures.withdrawn
     )
     families.gauge("alerts_waiting", "Alerts that have not gone everywhere yet.", figures.alerts_waiting)
     families.gauge(
@@ -285,7 +285,7 @@ def _add_scan(families: _Families, last: ScanMetrics) -> None:
         "last_run_killed", "1 if the last scan was killed, or has not ended yet.", int(last.ended is None)
     )
     families.gauge("last_run_exit_code", "How the last scan ended.", last.exit_code)
-    families.gauge("last_run_bytes", "What the last scan read.", last.bytes)
+    families.gauge("last_run_bytes", "Bytes that the last scan read.", last.bytes)
     families.gauge(
         "last_run_shortcomings", "Reasons for which the last scan is incomplete.", last.shortcomings
     )

@@ -75,11 +75,11 @@ class PresenceChecker:
 
     def _look(self, case: Case) -> CheckResult:
         if case.path is None:
-            return CheckResult(case, Presence.UNKNOWN, "nobody knows where it lies")
+            return CheckResult(case, Presence.UNKNOWN, "its location is not known")
         if not case.path.startswith(b"/"):
             return self._look_at_object(case, case.path)
         if case.host:
-            return CheckResult(case, Presence.UNKNOWN, f"it lies on {case.host}, whose next report will tell")
+            return CheckResult(case, Presence.UNKNOWN, f"it lies on {case.host}, whose next report shows it")
         if b"\0" in case.path or not {b"", b".", b".."}.isdisjoint(case.path[1:].split(b"/")):
             return CheckResult(case, Presence.UNKNOWN, Reason.NO_NAME.value)
         try:

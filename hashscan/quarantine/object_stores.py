@@ -116,7 +116,7 @@ class Stores:
                 if self.container_of(url) == own:
                     raise UsageError(
                         f"evidence must lie in another bucket than what is found in {own.decode()}",
-                        advice="Name a bucket with --quarantine-dir that nobody but you can reach.",
+                        advice="Name a bucket with --quarantine-dir that only you can access.",
                     )
 
     def _parsed(self, url: bytes) -> tuple[type[ObjectSource], str, bytes]:

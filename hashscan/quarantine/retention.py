@@ -79,7 +79,7 @@ def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         raise QuarantineSkipped(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
     if item.withdrawn and not override:
         raise QuarantineSkipped(
-            Outcome.REFUSED, "whatever accused it was withdrawn: put it back, or --override"
+            Outcome.REFUSED, "all entries that match it were withdrawn: restore it, or use --override"
         )
     destroy = _destroyer(quarantine, item)
     quarantine.log_event(State.RELEASING, item.id, reason=reason, override=override)

@@ -55,7 +55,7 @@ def blocking_weakness_of(weak: Weak | None, category: str, act_on: Collection[We
 def weakness_messages(unbacked: Mapping[Weak, int]) -> list[str]:
     """Return a message per weakness for matches that are not moved because of it, from their counts."""
     return [
-        f"{number} {'match stays' if number == 1 else 'matches stay'}: nothing is moved on the word of "
-        f"{WEAKNESS_NAMES[weak]} without --act-on {weak}"
+        f"{number} {'match stays' if number == 1 else 'matches stay'}: {WEAKNESS_NAMES[weak]} is not enough "
+        f"to move a file without --act-on {weak}"
         for weak, number in unbacked.items()
     ]

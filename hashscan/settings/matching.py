@@ -112,7 +112,7 @@ class QuarantineSettings:
     def __post_init__(self) -> None:
         if self.destroy_by < self.retain_min:
             raise UsageError(
-                "--destroy-by is shorter than --retain-min", advice="Give the longer term to the former."
+                "--destroy-by is shorter than --retain-min", advice="Give --destroy-by the longer time."
             )
 
     @classmethod
@@ -133,7 +133,7 @@ class QuarantineSettings:
                 "how long evidence is kept differs by country, so --retain-min and --destroy-by have no "
                 "default",
                 advice="Ask your counsel how long this must be kept for the authorities, and by when it must "
-                "be destroyed; then say both, such as --retain-min 90d --destroy-by 365d.",
+                "be destroyed; then give both, such as --retain-min 90d --destroy-by 365d.",
             )
         urls = [place for place in places if "://" in place]
         if len(urls) > 1:

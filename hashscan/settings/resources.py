@@ -79,8 +79,7 @@ class ClusterSettings:
         elif not _on_this_machine(host):
             raise UsageError(
                 f"{self.scheduler} is not on this machine, and everybody who reaches a scheduler over "
-                "tcp:// can "
-                "run any program on its workers",
+                "tcp:// can run any program on its workers",
                 advice="Use tls://, with --cluster-ca, --cluster-cert and --cluster-key.",
             )
 

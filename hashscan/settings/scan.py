@@ -82,7 +82,7 @@ class ScanSettings:
     weak_change_check: bool = False
     """True to accept that a file is unchanged although its ctime has changed."""
     trust_ctime: tuple[str, ...] = ()
-    """Filesystem types whose ctimes are trusted without proof, by their names in `sources.ctime`."""
+    """Filesystem types whose ctimes are trusted without proof, by their names in `ctime`."""
     reread: float = 0.0
     """The share of unchanged files that is read again, 0 to 1."""
     known: bool = False
@@ -123,7 +123,7 @@ class ScanSettings:
         require_positive("--max-sparse", self.max_sparse)
         if self.cluster is not None and self.neighbour.rate_limited:
             raise UsageError(
-                "with --cluster, other machines do the reading",
+                "with --cluster, other machines read the files",
                 advice="Give --limit-rate, --limit-files and --max-load to each `hashscan worker`.",
             )
         self._check_reports()
@@ -148,12 +148,12 @@ class ScanSettings:
              "is found by `hashscan quarantine add`."),
             ("--cluster", self.cluster, "Move what it finds by `hashscan quarantine add REPORT` where the "
              "files are."),
-            ("--baseline", self.baseline, "What is accepted is not moved: except the entries with `hashscan "
-             "lists except`, or scan without the former."),
+            ("--baseline", self.baseline, "Accepted findings are not moved: scan without one of them, or "
+             "except the entries with `hashscan lists except`."),
             ("--known", self.known or None, "Move what it finds by `hashscan quarantine add REPORT`, which "
              "looks at the files first."),
-            ("--weak-change-check", self.weak_change_check or None, "What is moved must still be what was "
-             "found: scan once without the latter."),
+            ("--weak-change-check", self.weak_change_check or None, "A moved file must still have the "
+             "content that was found: scan once without --weak-change-check."),
         ):  # fmt: skip
             if value is not None:
                 raise UsageError(f"--quarantine and {option} exclude each other", advice=advice)
@@ -161,7 +161,7 @@ class ScanSettings:
     def _check_known(self) -> None:
         """Reject options that say which files to read, and how."""
         if self.state is None:
-            raise UsageError("--known asks what the state folder remembers, and --no-state has none")
+            raise UsageError("--known reads the state folder, and --no-state has none")
         for option, value in (
             ("--files-from", self.files_from),
             ("--inventory", self.inventory),

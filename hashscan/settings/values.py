@@ -1,4 +1,4 @@
-"""Parse values of options, suggest similar words, read files of secrets, give the machine's defaults."""
+"""Parse values of options, suggest similar words, and return defaults that depend on this machine."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_what_is_accepted_does_not_fail_and_is_reported(
         assert {line["accepted"]["until"] for line in findings} == {"2099-02-01T00:00:00Z"}
         assert swept.lines[-1]["accepted"] == {"match": 2}
         assert swept.lines[-1]["verdicts"]["match"] == 2
-        assert "nothing found, but what is accepted" in swept.err
+        assert "nothing found, except accepted findings" in swept.err
         assert "match, accepted" in swept.err
     # The same content is accepted anywhere, and other content nowhere.
     shutil.copyfile(uploads / "listed.jpg", uploads / "same.jpg")

@@ -138,7 +138,7 @@ def test_a_digest_is_of_no_file(run: Run, national: None, tmp_path: Path) -> Non
     (line,) = ran.lines
     assert (line["verdict"], line["action"]) == ("match", "report")
     assert line["because"].endswith("rule 1 asks for its path, which is not known; no rule fits")
-    words = "policy rule 1 asks for the list natoinal, which is not used"
+    words = "policy rule 1 names the list natoinal, which is not used"
     assert words in ran.err
     for command in (("scan", tmp_path / "policy.toml"), ("scan", "--known")):
         assert words in run(*command, "--policy", file).err
@@ -156,10 +156,10 @@ def test_only_fresh_signed_lists_move_anything_by_themselves(
     weak = dict.fromkeys(("ann/own", "ann/test"), ("match", "report"))
     ran = run("scan", files, "--report", "-", "--policy", move)
     assert told(ran) == fresh | weak
-    assert "rule 1: quarantine; but nothing is moved on the word of a local list" in because(ran)
+    assert "rule 1: quarantine; but a local list is not enough to move a file" in because(ran)
     ran = run("scan", files, "--report", "-", "--policy", move, "--act-on", "local")
     assert told(ran) == fresh | weak | {"ann/own": ("match", "quarantine")}
-    assert "rule 1: quarantine; but nothing is moved on the word of a test entry" in because(ran)
+    assert "rule 1: quarantine; but a test entry is not enough to move a file" in because(ran)
     both = '[quarantine]\nact-on = ["local", "test"]\n[[policy]]\naction = "quarantine"\n'
     config = policy(tmp_path, both, "hashscan.toml")
     ran = run("--config", config, "scan", files, "--report", "-")
@@ -169,7 +169,7 @@ def test_only_fresh_signed_lists_move_anything_by_themselves(
     later = days_later(tmp_path / "later", DAYS)
     ran = run("scan", files, "--report", "-", "--policy", move, env=later)
     assert set(told(ran).values()) == {("match", "report")}
-    assert "rule 1: quarantine; but nothing is moved on the word of a list past its expiry" in because(ran)
+    assert "rule 1: quarantine; but a list past its expiry is not enough to move a file" in because(ran)
     ran = run("scan", files, "--report", "-", "--policy", move, "--act-on", "stale", env=later)
     assert told(ran) == fresh | weak
 
@@ -184,7 +184,7 @@ def test_add_moves_on_the_word_of_whom_it_is_told_to(
     assert run("scan", files, "--report", report, "--policy", held).code == 1
     ran = run("quarantine", "add", report, *TERMS)
     assert ran.code == 0, ran.err
-    assert "1 match stays: nothing is moved on the word of a local list without --act-on local" in ran.err
+    assert "1 match stays: a local list is not enough to move a file without --act-on local" in ran.err
     assert sorted(os.listdir(files / "ann")) == ["good", "own"]
     ran = run("quarantine", "add", report, *TERMS, "--act-on", "local")
     assert "stays" not in ran.err

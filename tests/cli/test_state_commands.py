@@ -83,7 +83,7 @@ def test_export(run: Run, swept: Path, tmp_path: Path) -> None:
 def test_without_a_state_all_say_so(run: Run, tmp_path: Path) -> None:
     for command in ("status", "check", "vacuum", "export"):
         ran = run("state", command, "--state", tmp_path / "none")
-        assert (ran.code, "no scan has remembered" in ran.err) == (12, True), command
+        assert (ran.code, "no scan has stored anything" in ran.err) == (12, True), command
 
 
 def test_a_reader_that_goes_away_is_our_output_failing(swept: Path, state: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_disk_that_is_full_is_told_and_a_later_sweep_goes_on(run: Run, tmp_pat
         command = "scan", tree, "--list", "demo", "--state", state, "--report", tmp_path / "r.jsonl"
         ran = run(*command)
         assert ran.code == 12
-        assert "can't write what scans remember" in ran.err
+        assert "can't write the state of scans" in ran.err
         subprocess.run(["mount", "-o", "remount,size=64m", state], check=True)
         ran = run(*command)
         assert ran.code == 0, ran.err

@@ -106,7 +106,7 @@ action = "report"
         (f'action = "held"\nreason = "{"x" * 201}"', "key 'reason'", "at most 200"),
         ('action = "held"\ncategory = "A3"', "key 'category': 'A3' is no category", "A1, A2, B1"),
         ('action = "held"\ncategory = "other"', "for review only", "A1, A2"),
-        ('action = "held"\ncategory = "known-good"', "accuse nobody", "A1, A2"),
+        ('action = "held"\ncategory = "known-good"', "never cause a finding", "A1, A2"),
         ('action = "held"\ncategory = []', "key 'category': an empty list fits nothing", "leave out"),
         ('action = "held"\ncategory = ["A1", 2]', "key 'category': 2 is no category", "A1, A2"),
         ('action = "held"\nalgorithm = "photodna"', "key 'algorithm': 'photodna'", "sha256"),
@@ -178,4 +178,4 @@ def test_whatever_stands_there_is_read_or_refused(tables: Any) -> None:
 def test_lists_that_are_not_used() -> None:
     rules = (PolicyRule(1, Action.HELD, lists=("ours", "theirs")), PolicyRule(2, Action.HELD))
     (told,) = unused_lists(rules, [ListInfo("ours", TrustState.LOCAL)])
-    assert told == "policy rule 1 asks for the list theirs, which is not used"
+    assert told == "policy rule 1 names the list theirs, which is not used"

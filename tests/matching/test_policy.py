@@ -393,7 +393,7 @@ def test_weak_lists_move_nothing_unless_the_settings_say_so() -> None:
         weak = replace(match(), **changes)
         verdict, because, action = judge([weak], None, NO_SUBJECT, Policy(rules, (), WEAK_LISTS))
         assert (verdict, action) == (Verdict.MATCH, Action.REPORT)
-        assert f"but nothing is moved on the word of {WEAKNESS_NAMES[needed]}" in because
+        assert f"but {WEAKNESS_NAMES[needed]} is not enough to move a file" in because
         policy = Policy(rules, (needed,), WEAK_LISTS)
         assert judge([weak], None, NO_SUBJECT, policy).action is Action.QUARANTINE
         # What stands well by itself is moved, and its own words are told.

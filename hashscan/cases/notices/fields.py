@@ -1,4 +1,4 @@
-"""Parse and check single values of a notice, which a stranger wrote."""
+"""Parse and check single values of a notice, which are untrusted."""
 
 from __future__ import annotations
 

@@ -83,8 +83,7 @@ class NoticeFormat(ABC):
 
         Raises:
             NoticeError: the file is malformed; says where, what is wrong, how to correct it. The notices that
-            were
-                yielded before are valid.
+                were yielded before are valid.
             OSError: the file can't be read.
         """
 

@@ -54,7 +54,7 @@ def list_(format_name: str, state: StateDir) -> int:
                 str(alert.document["kind"]),
                 str(alert.document["subject"]),
                 ", ".join(alert.sent) or "-",
-                ", ".join(kind or "anybody" for kind in alert.waits) or "-",
+                ", ".join(kind or "any channel" for kind in alert.waits) or "-",
             )
             for alert in alerts
         ),

@@ -15,6 +15,7 @@ from hashscan.cli.options.base import (
     DurationParam,
     HashscanCommand,
     HashscanGroup,
+    endpoint_option,
     state_option,
 )
 from hashscan.cli.options.completion import case_numbers
@@ -41,12 +42,10 @@ _BATCH_SIZE = 200
     cls=HashscanCommand,
     exit_codes=(0, 2, 3, 12, 70),
     needs=RootRights.READING,
-    meanings={0: "all cases were looked at", 3: "of some, nobody can tell whether the file is gone"},
+    meanings={0: "all cases were checked", 3: "for some cases, it is not known whether the file is gone"},
 )
 @click.argument("cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...")
-@click.option(
-    "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
-)
+@endpoint_option
 @state_option
 def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
     """Check the files and objects of open CASEs (default: all), and end the cases of those that are gone.
@@ -100,7 +99,7 @@ _HEAD = 1 << 16
     "import",
     cls=HashscanCommand,
     exit_codes=(0, 2, 3, 12, 70),
-    meanings={0: "all is taken in", 3: "taken in, but of some nobody knows where the file lies"},
+    meanings={0: "everything is imported", 3: "imported, but no rule maps some web addresses to paths"},
 )
 @click.argument(
     "files",
@@ -201,7 +200,9 @@ _cases_argument = click.argument(
     metavar="CASE...",
     shell_complete=case_numbers,
 )
-_reason_option = click.option("--reason", required=True, metavar="TEXT", help="Why; recorded with the case.")
+_reason_option = click.option(
+    "--reason", required=True, metavar="TEXT", help="Reason; recorded with the case."
+)
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
@@ -211,7 +212,7 @@ _reason_option = click.option("--reason", required=True, metavar="TEXT", help="W
     cls=ArgumentOption,
     default="",
     metavar="TEXT",
-    help="Who was notified, and how; recorded with the case.",
+    help="Recipient of the notification, and how it was sent; recorded with the case.",
 )
 @state_option
 def tell(cases: tuple[int, ...], recipient: str, state: StateDir) -> int:
@@ -282,15 +283,14 @@ def prune(older_than: float, state: StateDir) -> int:
 
     Times, verdicts, categories and entries are kept, so statistics don't change.
     """
-    from hashscan.cases.actions import prune_cases as forget
+    from hashscan.cases.actions import prune_cases
 
     if older_than < 0:
         raise UsageError("--older-than must not be negative")
     now = int(time.time())
     with synced_ledger(state) as followed:
-        print_message(
-            f"hashscan: {plural(forget(followed.ledger, int(now - older_than), now), 'case')} pruned"
-        )
+        pruned = prune_cases(followed.ledger, int(now - older_than), now)
+        print_message(f"hashscan: {plural(pruned, 'case')} pruned")
         return followed.exit_code(EXIT_CLEAN)
 
 

@@ -124,10 +124,10 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> int:
         print_message(f"hashscan: the earlier file is kept as {escape_control(str(kept))}")
     print_message(f"hashscan: {escape_control(str(path))} is created; it sets nothing yet")
     if root and group is None:
+        name = escape_control(str(path))
         print_message(
             f"hashscan: only root can read it, because there is no group {SERVICE_GROUP}; for scans as "
-            "another "
-            f"user: `chgrp GROUP {escape_control(str(path))}` and `chmod 640 {escape_control(str(path))}`"
+            f"another user: `chgrp GROUP {name}` and `chmod 640 {name}`"
         )
     return EXIT_CLEAN
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @click.argument("entries", nargs=-1, metavar="[ENTRY]...")
-@click.option("--reason", metavar="TEXT", help="Why the entry is wrong; included in every report.")
+@click.option("--reason", metavar="TEXT", help="Reason why the entry is wrong; included in every report.")
 @click.option(
     "--until",
     metavar="DATE",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.options.alerts import alert_options, pop_alert_settings
-from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.options.base import ArgumentOption, HashscanCommand, state_option
 from hashscan.cli.options.cases import deadline_options, pop_deadlines
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
@@ -273,6 +273,7 @@ def _read(root: Path) -> bytes:
 @click.option(
     "--only",
     "version",
+    cls=ArgumentOption,
     type=int,
     metavar="VERSION",
     help=(

@@ -19,7 +19,7 @@ from hashscan.cli.main import SECTIONS
 from hashscan.cli.options.base import HashscanCommand
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS
 
-_DATE = "2026-11-26"
+_DATE = "2026-11-27"
 """Date of the sentences below; text made from the commands has no date."""
 _CODE = re.compile(r"`([^`]+)`")
 _SIGNS = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
@@ -30,18 +30,18 @@ _WIDTH = 78
 _DESCRIPTION = """\
 hashscan walks a filesystem or lists a bucket, computes exact and perceptual hashes of what is there,
 compares them with signed hash lists that were downloaded before, and writes a report. Nobody looks at a
-picture, and no report holds one. A scan reads; it moves nothing unless told to, and deletes nothing.
+picture, and no report holds one. A scan reads; it moves files only with --quarantine, and deletes nothing.
 
 Every option can be given as a variable or in the settings file, too; see ENVIRONMENT and FILES."""
 _EXAMPLES = (
-    ("See that the whole chain works on this machine:", "hashscan selftest"),
+    ("Check that hashscan works on this machine:", "hashscan selftest"),
     (
         "Get a list, and scan:",
         "hashscan lists add national https://lists.example.org/national --root national-root.json\n"
         "hashscan lists pull national\n"
         "hashscan scan /var/www",
     ),
-    ("Write a settings file, and see that it is right:", "hashscan config init\nhashscan config check"),
+    ("Write a settings file, and check it:", "hashscan config init\nhashscan config check"),
 )
 _ENVIRONMENT = (
     (
@@ -51,16 +51,17 @@ _ENVIRONMENT = (
     ),
     ("HASHSCAN_CONFIG", "The settings file, instead of the system's."),
     ("HASHSCAN_PASSPHRASE, HASHSCAN_ROOT_PASSPHRASE", "Passphrases of a list owner's keys."),
-    ("TMPDIR", "Where objects are kept that are too large for memory while they are read."),
+    ("TMPDIR", "Folder for objects that are too large for memory, while they are read."),
 )
 _FILES = (
-    ("/etc/hashscan/hashscan.toml", "The settings file where no other is named; see `hashscan config init`."),
-    ("/var/lib/hashscan", "The state folder of root: lists, reports, what scans remember, quarantine."),
+    ("/etc/hashscan/hashscan.toml", "The settings file if no other is named; see `hashscan config init`."),
+    ("/var/lib/hashscan", "The state folder of root: lists, reports, cached results of scans, quarantine."),
     ("~/.local/state/hashscan", "The state folder of other users."),
 )
 _PRECEDENCE = """\
-The command line comes first, then variables, then the settings file, then defaults. In the file, what stands
-in a command's table comes before what stands at the top. `hashscan config show` says what holds, and why."""
+The command line comes first, then variables, then the settings file, then defaults. In the file, a
+value in a command's table comes before one at the top. `hashscan config show` shows the effective values and
+their origin."""
 
 
 def manual(catalogue: Catalogue, root: click.Command) -> str:

@@ -17,7 +17,7 @@ from hashscan.cli.options.entry_files import (
     entry_format_option,
     open_entries,
 )
-from hashscan.cli.options.output import choose_format, output_format_option
+from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.cli.options.passphrases import (
     online_passphrase,
     passphrase_options,
@@ -58,15 +58,9 @@ FORMATS = ("csv", "ndjson")
     ),
 )
 @output_format_option(FORMATS, "csv", "File format.")
+@output_option()
 @click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    default="-",
-    show_default="standard output",
-    help="File to write; - is standard output. A file is readable by you only.",
-)
-@click.option(
-    "--workers", type=int, callback=positive, default=default_workers, show_default="one a processor"
+    "--workers", type=int, callback=positive, default=default_workers, show_default="one for each processor"
 )
 @decoding_options
 def hash_command(
@@ -154,7 +148,7 @@ _RENEWAL_ADVICE = {
     "root": "`hashscan publish rotate` renews it, with the root's keys",
     "targets": "the next release renews it, or `hashscan publish refresh --all`",
     "snapshot": "the next `hashscan publish refresh` renews it",
-    "timestamp": "run `hashscan publish refresh` more often than it runs out",
+    "timestamp": "run `hashscan publish refresh` more often than it expires",
 }
 
 work_option = click.option(

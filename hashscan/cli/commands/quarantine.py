@@ -17,6 +17,7 @@ from hashscan.cli.options.base import (
     DurationParam,
     HashscanCommand,
     HashscanGroup,
+    endpoint_option,
     state_option,
 )
 from hashscan.cli.options.output import format_option
@@ -51,13 +52,11 @@ if TYPE_CHECKING:
 @click.option(
     "--reason",
     metavar="TEXT",
-    help="Why the files at PATH or URL are moved; without it, the arguments are reports.",
+    help="Reason for moving the files at PATH or URL; without it, the arguments are reports.",
 )
 @quarantine_options
 @act_on_option
-@click.option(
-    "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
-)
+@endpoint_option
 @click.option("--dry-run", is_flag=True, help="Only show which files would be moved.")
 @state_option
 def add(
@@ -345,14 +344,14 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: St
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=RootRights.CHANGING)
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--override", is_flag=True, help="Destroy the named items although they must be kept longer.")
-@click.option("--reason", metavar="TEXT", help="Why; recorded in the log.")
+@click.option("--reason", metavar="TEXT", help="Reason; recorded in the log.")
 @click.option("--yes", cls=ArgumentOption, is_flag=True, help="Don't ask for confirmation on a terminal.")
 @state_option
 def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: bool, state: StateDir) -> int:
     """Destroy items that have passed their --destroy-by, or the named items that have passed --retain-min.
 
     Asks for confirmation on a terminal. The record stays in the log. An item whose entries were all
-    withdrawn is not destroyed without --override. Exits 3 when an item stays.
+    withdrawn is not destroyed without --override. The exit code is 3 if an item stays.
     """
     from hashscan.quarantine import retention
     from hashscan.quarantine.store import Quarantine, read_items

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @click.command("accept", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
 @click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--reason", required=True, metavar="TEXT", help="Why; included in every report from then on.")
+@click.option("--reason", required=True, metavar="TEXT", help="Reason; included in every later report.")
 @click.option(
     "--until",
     required=True,

@@ -15,6 +15,7 @@ from hashscan.cli.options.base import (
     HashscanCommand,
     SizeParam,
     decoding_options,
+    endpoint_option,
     fail_on_option,
     list_option,
     matching_options,
@@ -159,16 +160,16 @@ class ShardParam(click.ParamType[Shard]):
     multiple=True,
     type=ReportParam(),
     metavar="[FORMAT=]FILE",
-    help="Where the report goes; repeatable; - is standard output. Without FORMAT, the suffix says it: .csv, "
-    ".html, .sarif, .xml (JUnit), .md (Markdown), .xarf.jsonl, .ncmec.tar; else it is JSON Lines. Without "
-    "--report, the report goes to the state folder.",
+    help="Report to write; repeatable; - is standard output. Without FORMAT, the suffix of FILE gives the "
+    "format: .csv, .html, .sarif, .xml (JUnit), .md (Markdown), .xarf.jsonl or .ncmec.tar; with any other "
+    "suffix, it is JSON Lines. Without --report, the report is written to the state folder.",
 )
 @click.option(
     "--workers",
     type=int,
     callback=positive,
     default=default_workers,
-    show_default="one a processor",
+    show_default="one for each processor",
     help="Number of processes that read and digest files.",
 )
 @click.option(
@@ -180,7 +181,7 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--ignore-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of such patterns, one on each line.",
+    help="File of patterns as for --exclude, one on each line.",
 )
 @click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
 @click.option(
@@ -200,9 +201,7 @@ class ShardParam(click.ParamType[Shard]):
         " other files are unreadable."
     ),
 )
-@click.option(
-    "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
-)
+@endpoint_option
 @click.option("--anonymous", is_flag=True, help="Read public buckets without credentials.")
 @click.option("--all-versions", is_flag=True, help="Scan every stored version of objects.")
 @click.option(
@@ -254,12 +253,11 @@ class ShardParam(click.ParamType[Shard]):
     multiple=True,
     type=click.Choice(sorted(TYPES_TRUSTED_BY_OPTION)),
     metavar="TYPE",
-    help="Treat files on filesystems of this type ("
-    + ", ".join(sorted(TYPES_TRUSTED_BY_OPTION))
-    + ") as unchanged while "
-    "their ctime is unchanged; repeatable. Without it, every scan reads all of them. DANGER: there, content "
-    "can change without its ctime: on xfs by any owner of files who may run programs, on network filesystems "
-    "by other machines. No scan detects such a change, unless --reread happens to choose the file.",
+    help=f"Treat files on filesystems of this type ({', '.join(sorted(TYPES_TRUSTED_BY_OPTION))}) as "
+    "unchanged while their ctime is unchanged; repeatable. Without it, every scan reads all of them. DANGER: "
+    "there, content can change without its ctime: on xfs by any owner of files who may run programs, on "
+    "network filesystems by other machines. No scan detects such a change, unless --reread happens to choose "
+    "the file.",
 )
 @click.option(
     "--weak-change-check",

@@ -28,7 +28,7 @@ EXIT_CODES = (2, 12, 13, 70, 130, 143)
     type=int,
     callback=positive,
     default=default_workers,
-    show_default="one a processor",
+    show_default="one for each processor",
     help="Number of processes that read and digest files.",
 )
 @click.option(

@@ -78,7 +78,7 @@ class Catalogue:
         return f'["{" ".join(words)}"]' if together else f"[{'.'.join(words)}]"
 
     def homes_of(self, key: str) -> list[str]:
-        """Return the tables in which a key may stand, as a person writes their headers."""
+        """Return the headers of the tables that may have a key, as they are written in a file."""
         homes = [f"[{table}]" for table, options in self.tables.items() if key in options]
         if key in self.top:
             homes += [self.header(words) for words, _ in self.top[key]]
@@ -209,7 +209,7 @@ class SettingsFile:
             self.taken.setdefault(words, {})[option.name or ""] = AssignedValue(value, place)
 
     def _no_key(self, key: str, known: Iterable[str], words_for_it: str) -> tuple[str, str]:
-        """Return a message and advice for a key that stands nowhere, or in another table."""
+        """Return a message and advice for a key that no table has, or only another one."""
         homes = self._catalogue.homes_of(key.replace("-", "_"))
         if homes:
             named = homes[0] if len(homes) == 1 else f"{', '.join(homes[:-1])} or {homes[-1]}"
@@ -221,7 +221,7 @@ class SettingsFile:
 
 
 def _no_table(catalogue: Catalogue, key: str) -> tuple[str, str]:
-    """Return a message and advice for a table that no command has, or that stands elsewhere."""
+    """Return a message and advice for a table that no command has, or that belongs elsewhere."""
     homes = [catalogue.header(words) for words in catalogue.commands if words[-1] == key and words[1:]]
     if homes:
         return f"there is no command {key!r} by itself", f"Write {' or '.join(homes)}."
@@ -248,8 +248,8 @@ def wrong_kind(option: click.Option, value: object) -> tuple[str, str] | None:
     for one in value if option.multiple and isinstance(value, list) else [value]:
         kind = _wanted(option.type, one)
         if kind is not None:
-            shown = "what it has" if option.hide_input else repr(one)[:_SHOWN]
-            return f"`{key}` is of another kind than {shown}", f"Write {kind}."
+            shown = "" if option.hide_input else f": {repr(one)[:_SHOWN]}"
+            return f"`{key}` has a value of the wrong type{shown}", f"Write {kind}."
     return None
 
 

@@ -19,12 +19,12 @@ from hashscan.settings.file import plain_value, toml_key, toml_text
 _WIDTH = 100
 _HEAD = """\
 Settings of hashscan. Each line that begins with # and no space is a setting with its default, or with an
-example where there is none: remove the # and write what you want. `hashscan config check` says whether the
-file is as it should be, `hashscan config show` what holds and why.
+example if it has none: remove the # and change the value. `hashscan config check` finds mistakes in the file,
+`hashscan config show` shows the effective values and their origin.
 
-The command line comes before variables (HASHSCAN_WORKERS=4), and these before this file. What stands
-above the first table holds for every command that has the option; what stands in a command's table, for that
-command, and comes first.
+The command line comes before variables (HASHSCAN_WORKERS=4), and these before this file. A value above the
+first table holds for every command that has the option; a value in a command's table holds for that command,
+and comes first.
 """
 _SUGGESTED = re.compile(r"such as ([^\s,;)]*\d[^\s,;)]*[^\s,;).])|(\d+) is a good value")
 """Pattern of the example values that a help text names."""

@@ -76,7 +76,7 @@ def refusal_of(ctx: click.Context, option: click.Option, value: object) -> tuple
         return None
     if option.hide_input:
         # A parser may show a value that it refuses.
-        message = "the value is not one that it takes (and is not shown, since it is secret)"
+        message = "the value is not valid (it is secret, and not shown)"
     return message, advice
 
 

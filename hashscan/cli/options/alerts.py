@@ -80,7 +80,7 @@ def channel_options(command: F) -> F:
                 metavar="URL|@FILE",
                 help=(
                     "Send alerts to this Apprise URL (mailto://, slack://, json://…), or to each URL in FILE,"
-                    " because `ps` shows command lines; repeatable."
+                    " which `ps` doesn't show; repeatable."
                 ),
             ),
             _option(

@@ -216,6 +216,13 @@ def list_option(command: F) -> F:
     )(command)
 
 
+def endpoint_option(command: F) -> F:
+    """Add --endpoint."""
+    return click.option(
+        "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
+    )(command)
+
+
 def fail_on_option(command: F) -> F:
     """Add --fail-on."""
     return click.option(
@@ -223,7 +230,7 @@ def fail_on_option(command: F) -> F:
         type=click.Choice(["match", "review", "never"]),
         default="match",
         show_default=True,
-        help="Verdict from which on the exit code says that something was found.",
+        help="Least severe verdict that counts as found in the exit code.",
     )(command)
 
 

@@ -28,12 +28,12 @@ class EntriesCommand(HashscanCommand):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the formats above the exit codes."""
-        with formatter.section("Formats, and what their categories become"):
+        with formatter.section("Formats, and the categories of their entries"):
             formatter.write_dl([(row.name, row.summary) for row in LIST_FORMATS.rows.values()])
         with formatter.section("One digest in several categories"):
             formatter.write_text(
-                "It is an entry in each, and the gravest acts. A file whose sha256 is known-good is held, "
-                "whatever accuses it; other digests clear nothing."
+                "It is an entry in each category, and the strongest action is taken. A match is held if the "
+                "sha256 of the file is known-good; known-good digests of other algorithms have no effect."
             )
         super().format_epilog(ctx, formatter)
 

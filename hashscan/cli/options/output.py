@@ -1,4 +1,4 @@
-"""Options --format and --output, and the format that the suffix of a file name stands for."""
+"""Options --format and --output, and the choice of a format by the suffix of the output file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ _SUFFIXES = {
     ".xarf.jsonl": ("xarf",),
     ".ncmec.tar": ("ncmec",),
 }
-"""Suffixes that are not the name of their format, each with the formats that it can stand for."""
+"""Suffixes that differ from the name of their format, each with its possible formats; the first one that
+a command has is used.
+"""
 
 
 def infer_format(path: Path | None, formats: Iterable[str]) -> str | None:
-    """Return the format that the longest known suffix of a file name stands for; None if there is none.
+    """Return the format of the longest known suffix of a file name; None if no suffix is known.
 
     Args:
         path: the file; None for standard output.

@@ -73,19 +73,13 @@ def certificate_options(command: F) -> F:
     """Add the options that name this machine's certificate."""
     for option, text in reversed(
         (
-            (
-                "--cluster-ca",
-                "Certificate (PEM) of the certificate authority that signs for this cluster only.",
-            ),
-            ("--cluster-cert", "This machine's certificate."),
-            (
-                "--cluster-key",
-                "Key (PEM) of this certificate, without a passphrase, readable by this user only.",
-            ),
+            ("--cluster-ca", "Certificate of the certificate authority that signs for this cluster only"),
+            ("--cluster-cert", "Certificate of this machine"),
+            ("--cluster-key", "Key of this certificate, without a passphrase, readable by this user only"),
         )
     ):
         kind = click.Path(path_type=Path, dir_okay=False)
-        command = click.option(option, type=kind, metavar="FILE", help=f"{text} PEM.")(command)
+        command = click.option(option, type=kind, metavar="FILE", help=f"{text} (PEM).")(command)
     return command
 
 

@@ -76,8 +76,8 @@ def confirm_share_option(command: F) -> F:
         default=0.1,
         show_default=True,
         metavar="PERCENT",
-        help="How many of all known files new entries may hit, from "
-        f"{_FILES_MIN} files on, without `lists activate --confirm`; 100 compares nothing.",
+        help="Maximum share of the known files that new entries may hit without `lists activate --confirm`; "
+        f"fewer than {_FILES_MIN} files are always allowed, and 100 turns the check off.",
     )(command)
 
 
@@ -119,9 +119,9 @@ class ActivationCheck:
             return True
         self._say(
             f"WARNING: version {compared.new.version} is NOT activated: {reach.entries} of its new entries "
-            f"would hit {reach.files} of {reach.known} known files, more than {self._share:g} %. It is kept "
-            f"aside: see `hashscan lists diff {self._name} --would-hit`, and ask the list's owner; where it "
-            f"is right, say `hashscan lists activate {self._name} --confirm --only {compared.new.version}`"
+            f"would hit {reach.files} of {reach.known} known files, more than {self._share:g} %. It stays "
+            f"staged: see `hashscan lists diff {self._name} --would-hit`, and ask the list's owner; if it is "
+            f"right, run `hashscan lists activate {self._name} --confirm --only {compared.new.version}`"
         )
         return False
 

@@ -80,7 +80,7 @@ def send_alerts_or_raise(
     """Send the alerts that are due, and write the metrics; for a command that does only this.
 
     Args:
-        state, alerts, cases, seen, others, run: see `tell`.
+        state, alerts, cases, seen, others, run: see `send_alerts`.
         at_once: also try channels that have failed not long ago.
 
     Returns:

@@ -66,7 +66,7 @@ def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
     unchanged = f" ({unread} of them unchanged)" if unread and not settings.known else ""
     meaning = EXIT_MEANINGS[outcome.exit_code]
     if outcome.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and outcome.summary.accepted.total():
-        meaning += ", but what is accepted"
+        meaning += ", except accepted findings"
     print_message(
         f"hashscan: {part}{plural(outcome.summary.files, 'file')}{unchanged}, "
         f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
@@ -110,13 +110,14 @@ def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
 
 def _load_scan(*, known: bool) -> Callable[[ScanSettings, Observer], ScanResult]:
     """Import and return the function that scans, or that evaluates known files."""
-    from hashscan.scan.rescan import run_rescan
-    from hashscan.scan.runner import run_scan
-
+    if known:
+        from hashscan.scan.rescan import run_rescan as run
+    else:
+        from hashscan.scan.runner import run_scan as run
     # The objects of the imported modules live as long as the process: no collection looks at them again.
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
-    return run_rescan if known else run_scan
+    return run
 
 
 def _ctime_warnings(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:
@@ -133,11 +134,11 @@ def _ctime_warnings(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:
         )
     if number := ctime[CtimeTrust.UNPROVEN]:
         yield (
-            f"{number} files are unproven: another user owns them, and without CAP_LEASE nobody says whether "
-            "they were open for writing; --reread takes them first"
+            f"{number} files are unproven: another user owns them, and without CAP_LEASE it is not known "
+            "whether they were open for writing; --reread takes them first"
         )
     if number := ctime[CtimeTrust.ON_TRUST]:
         yield (
-            f"{number} files are on filesystems that --trust-ctime names, where content can change and ctime "
-            "not; --reread takes them first"
+            f"{number} files are on filesystems that --trust-ctime names, where content can change without "
+            "the ctime; --reread takes them first"
         )

@@ -108,7 +108,7 @@ def _removed(console: Console, statistics: Statistics, unit: Unit) -> None:
     )
     share = statistics.totals.removal.share
     if share is not None:
-        console.print(f"{100 * share:.0f} % of what was due was removed in time", markup=False)
+        console.print(f"{100 * share:.0f} % of the cases that were due were removed in time", markup=False)
 
 
 def _custody(console: Console, statistics: Statistics, unit: Unit) -> None:

@@ -61,8 +61,8 @@ def test_check_names_all_mistakes_with_lines(run: Run, tmp_path: Path) -> None:
         next(line for line in ran.err.splitlines() if line.startswith(f"{file}:6: `report`: there is no")),
         f"{file}:8: `destroy_by`: '3 weeks' is no duration. "
         "Write a number and s, m, h or d, such as 90m or 6h. Mend the value.",
-        f"{file}:10: policy rule 1, key 'action': 'hold' is no action that a rule can ask for. "
-        "There is report, review, held, quarantine.",
+        f"{file}:10: policy rule 1, key 'action': 'hold' is no action that a rule can name. "
+        "Name one of report, review, held, quarantine.",
         f"{file}:14: policy rule 3: there is no key 'catgory'. Did you mean 'category'? "
         "There is category, algorithm, list, path, owner, distance, action, reason.",
         f"hashscan: {file}: 7 mistakes",

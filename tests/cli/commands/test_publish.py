@@ -73,9 +73,9 @@ def test_status_and_refresh(run: Run, released: Path, entries: Path) -> None:
     assert "2 of 3" in ran.err
     ran = run("publish", "refresh", "--work", released, env=SECRETS)
     assert ran.code == 0
-    assert "timestamp until" in ran.err
+    assert "signed again: timestamp until" in ran.err
     ran = run("publish", "refresh", "--all", "--work", released, env=SECRETS)
-    assert "targets until" in ran.err
+    assert "signed again: targets until" in ran.err
 
 
 def test_withdrawing_by_name_and_by_file(run: Run, released: Path, entries: Path, tmp_path: Path) -> None:

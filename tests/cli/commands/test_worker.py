@@ -80,7 +80,7 @@ def test_keys_that_can_not_be_used(certificates: Cluster, run: Run, tmp_path: Pa
     ran = run("scan", tmp_path, "--list", "demo", *certificates.options[:-1], locked)
     assert ran.code == 2
     assert "passphrase" in ran.err
-    assert "read" in refused(*ca, *cert, "--cluster-key", tmp_path / "none")
+    assert "can't be read" in refused(*ca, *cert, "--cluster-key", tmp_path / "none")
     assert "needs --cluster-ca" in refused(*cert, *key)
 
 

@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +38,8 @@ INTERPRETER = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "OPENBLAS")
 """Variables that begin so act when an interpreter starts: only as they are here can a command be forked."""
 STREAMS = 3
 MESSAGE_BYTES = 1 << 20
+FLUSH_FAILED = 120
+"""The interpreter's exit code where its streams can't be flushed at its end."""
 NOT_IMPORTED = ("hashscan.hashing.", "hashscan.sandbox.", "hashscan.scan.workers.die_with_scan")
 """The modules that only other processes import."""
 
@@ -286,6 +289,7 @@ def _become(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
         preloaded = {name: value for name, value in os.environ.items() if name == "LD_PRELOAD"}
         os.environ.clear()
         os.environ.update(preloaded | order["env"])
+        time.tzset()
         program = importlib.import_module("hashscan.__main__")
         sys.argv = [str(program.__file__), *order["arguments"]]
         sys.modules["__main__"] = program
@@ -357,8 +361,11 @@ def _end(code: int) -> NoReturn:
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
+        try:
+            if not stream.closed:
+                stream.flush()
+        except Exception:
+            code = FLUSH_FAILED
     os._exit(code)
 
 
@@ -368,7 +375,8 @@ def _open_streams() -> None:
         began = getattr(sys, f"__{name}__")
         mode = "w" if number else "r"
         kept = {"encoding": began.encoding, "errors": began.errors, "closefd": False}
-        stream = open(number, mode, **kept)  # noqa: SIM115
+        # Standard error is buffered by lines even where it is no terminal.
+        stream = open(number, mode, buffering=1 if name == "stderr" else -1, **kept)  # noqa: SIM115
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -132,6 +133,27 @@ def machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
     }
+
+
+def parse_small_files(
+    parser: argparse.ArgumentParser, *, texts: int, pictures: int, runs: int
+) -> argparse.Namespace:
+    """Add the options of sets of small files to a parser, and parse the command line.
+
+    Args:
+        parser: has all other options.
+        texts: default number of files of 2 kB.
+        pictures: default number of JPEGs of 480x320.
+        runs: default number of runs.
+    """
+    parser.add_argument("--texts", type=int, default=texts, help="number of files of 2 kB")
+    parser.add_argument("--pictures", type=int, default=pictures, help="number of JPEGs of 480x320")
+    parser.add_argument("--runs", type=int, default=runs, help="number of counted runs of each command")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="folder for files while it runs")
+    options = parser.parse_args()
+    if options.runs < 1 or min(number for number in vars(options).values() if isinstance(number, int)) < 0:
+        parser.error("--runs must be at least 1, the others at least 0")
+    return options
 
 
 def place_for(corpus: Path, wanted: Path | None) -> Path:

@@ -41,7 +41,7 @@ SIZE, DIFFERING = 32, 6
 
 
 class Twins(NamedTuple):
-    """The same work in C and without."""
+    """One task done by C and by its twin: both return the same, for a number of items."""
 
     name: str
     items: int

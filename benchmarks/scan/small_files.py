@@ -26,7 +26,16 @@ from pathlib import Path
 from benchmarks.lib import measure, results
 from benchmarks.lib.corpus import CorpusError, FileSet, file_set, lay_out_texts, lay_out_thumbnails
 from benchmarks.lib.results import Ratio
-from benchmarks.lib.scans import ENTRIES, Contender, Hashscan, loop, machine, place_for, run_all
+from benchmarks.lib.scans import (
+    ENTRIES,
+    Contender,
+    Hashscan,
+    loop,
+    machine,
+    parse_small_files,
+    place_for,
+    run_all,
+)
 
 RATIOS = (
     Ratio(
@@ -78,17 +87,10 @@ def contenders(scratch: Path, texts: Path, pictures: Path) -> dict[str, Contende
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Time sweeps of many small files.")
+    parser = argparse.ArgumentParser(description="Time scans of many small files.")
     parser.add_argument("corpus", type=Path, help="folder of pictures that the small ones are made from")
-    parser.add_argument("--texts", type=int, default=100_000, help="how many files of 2 kB")
-    parser.add_argument("--pictures", type=int, default=20_000, help="how many JPEGs of 480x320")
-    parser.add_argument("--runs", type=int, default=3, help="how often each command is timed")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="where the files are put for the time being")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there too")
-    options = parser.parse_args()
-    if options.texts < 0 or options.pictures < 0 or options.runs < 1:
-        parser.error("--runs must be at least 1, the others at least 0")
-    return options
+    return parse_small_files(parser, texts=100_000, pictures=20_000, runs=3)
 
 
 def main() -> int:

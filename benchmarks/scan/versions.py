@@ -30,7 +30,7 @@ from pathlib import Path
 
 from benchmarks.lib import measure
 from benchmarks.lib.corpus import CorpusError, FileSet, file_set, lay_out, lay_out_texts, lay_out_thumbnails
-from benchmarks.lib.scans import Hashscan, machine, place_for
+from benchmarks.lib.scans import Hashscan, machine, parse_small_files, place_for
 from benchmarks.scan.unchanged import YOUNG_SECONDS
 
 Run = Callable[[], measure.Sample]
@@ -123,14 +123,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--before", type=Path, required=True, metavar="PYTHON")
     parser.add_argument("--after", type=Path, default=Path(sys.executable), metavar="PYTHON")
     parser.add_argument("--copies", type=int, default=4, help="copies of the corpus")
-    parser.add_argument("--texts", type=int, default=20_000, help="number of files of 2 kB")
-    parser.add_argument("--pictures", type=int, default=5_000, help="number of JPEGs of 480x320")
-    parser.add_argument("--runs", type=int, default=5, help="counted rounds")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="where the files are put for the time being")
-    options = parser.parse_args()
-    if min(options.copies, options.texts, options.pictures) < 0 or options.runs < 1:
-        parser.error("--runs must be at least 1, the others at least 0")
-    return options
+    return parse_small_files(parser, texts=20_000, pictures=5_000, runs=5)
 
 
 def main() -> int:

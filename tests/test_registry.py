@@ -50,3 +50,8 @@ def test_a_row_that_leads_elsewhere_is_found_out() -> None:
 def test_algorithms_and_hash_classes_are_the_same_set() -> None:
     assert set(registry.EXACT_HASHES) == {n for n in COMPUTED if not ALGORITHMS[n].of_picture}
     assert set(registry.PICTURE_HASHES) == {n for n in COMPUTED if ALGORITHMS[n].of_picture}
+
+
+def test_pdq_comes_first_of_the_algorithms_over_pictures() -> None:
+    """The state has a column for the first digest of a picture, if it is of PDQ; lookups search it."""
+    assert next(name for name in COMPUTED if ALGORITHMS[name].of_picture) == "pdq"

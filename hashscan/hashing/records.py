@@ -5,7 +5,7 @@ Neither Pillow nor numpy is imported here: a worker does not need a decoder's li
 
 A request has two bytes: the index of the recognised format in `formats.FORMATS`, and 1 if the decoder may
 take more time than usual, so that it gets at least as far as the decoder before it. A reply, little-endian,
-has a header and runs. Together the runs have the number of digests in the header, at most `DIGESTS_MAX`:
+has a header and runs. Together the runs have the number of digests in the header, at most `digests_max`:
 
 | bytes | content |
 | --- | --- |
@@ -13,7 +13,7 @@ has a header and runs. Together the runs have the number of digests in the heade
 | 1 | index of the format in `formats.FORMATS` |
 | 4, 4 | width and height in pixels |
 | 2 | number of digests |
-| 4 | number of digests that were left out, because there were more than `DIGESTS_MAX` |
+| 4 | number of digests that were left out, because there were more than `digests_max` |
 
 Each run is for one rendering of one picture by one algorithm. It has a head and the digests of its turns,
 concatenated:
@@ -50,7 +50,7 @@ from hashscan.hashing.variants import (
     Part,
     PictureDigest,
 )
-from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
+from hashscan.model import ALGORITHMS, Digest, Picture, Reason
 
 DECODE_REASONS: tuple[Reason, ...] = (
     Reason.TRUNCATED,
@@ -72,12 +72,17 @@ the index: a tenth of a second with ten million entries. A still picture has 8 t
 
 _HEADER = struct.Struct("<BBIIHI")
 _HEAD = struct.Struct("<I6BH")
-_DIGEST_MAX = max(ALGORITHMS[name].size for name in COMPUTED if ALGORITHMS[name].of_picture)
 _MAX_SIDE = 2**31 - 1
 _LEFT_OUT_MAX = 2**32 - 1
 
-REPLY_MAX = _HEADER.size + DIGESTS_MAX * (_HEAD.size + _DIGEST_MAX)
-"""Maximum length in bytes of a reply."""
+REPLY_MAX = _HEADER.size + DIGESTS_MAX * (_HEAD.size + 32)
+"""Maximum length in bytes of a reply; the sandbox allows no reply to be much longer."""
+
+
+def digests_max(algorithms: Sequence[str]) -> int:
+    """Return the maximum number of digests in a reply: fewer than `DIGESTS_MAX` if some are over 32 bytes."""
+    longest = max((ALGORITHMS[name].size for name in algorithms), default=0)
+    return min(DIGESTS_MAX, (REPLY_MAX - _HEADER.size) // (_HEAD.size + longest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +153,14 @@ def pack_picture(
         height: height as stored, in pixels.
         algorithms: names of the requested algorithms.
         runs: the digests; first those of the picture as it is stored, by each algorithm in order. The turns
-            of a run are in ascending order. Digests beyond `DIGESTS_MAX` are counted and left out; this
+            of a run are in ascending order. Digests beyond `digests_max` are counted and left out; this
             counts as damage if there is no other.
         damage: reason why only a part of the picture was decoded.
     """
     pieces = [b""]
-    count = 0
+    count, most = 0, digests_max(algorithms)
     for part, rendering, turns, shown, algorithm, values, quality, doubt, _ in runs:
-        kept = turns[: max(0, DIGESTS_MAX - count)]
+        kept = turns[: max(0, most - count)]
         count += len(turns)
         if not kept:
             continue
@@ -164,13 +169,11 @@ def pack_picture(
             _HEAD.pack(part.number, part.kind, rendering, shown, place, quality, doubt, _bits_of(kept))
         )
         pieces.append(values if kept == turns else values[: len(values) // len(turns) * len(kept)])
-    left_out = max(0, min(count - DIGESTS_MAX, _LEFT_OUT_MAX))
+    left_out = max(0, min(count - most, _LEFT_OUT_MAX))
     if left_out:
         damage = Reason.TOO_MANY if damage is None else damage
     status = 0 if damage is None else 1 + DECODE_REASONS.index(damage)
-    pieces[0] = _HEADER.pack(
-        status, FORMATS.index(picture_format), width, height, min(count, DIGESTS_MAX), left_out
-    )
+    pieces[0] = _HEADER.pack(status, FORMATS.index(picture_format), width, height, min(count, most), left_out)
     return b"".join(pieces)
 
 
@@ -206,7 +209,8 @@ def unpack_reply(
         raise ValueError("reply of wrong length")
     status: int
     status, index, width, height, count, left_out = _HEADER.unpack_from(reply)
-    if count > DIGESTS_MAX:
+    most = digests_max(algorithms)
+    if count > most:
         raise ValueError("reply of wrong length")
     damage = None
     if status:
@@ -219,7 +223,7 @@ def unpack_reply(
         raise ValueError("reply for another format")
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise ValueError("reply with an impossible size")
-    if left_out and (damage is None or count < DIGESTS_MAX):
+    if left_out and (damage is None or count < most):
         raise ValueError("reply that leaves out what it has room for")
     runs = tuple(_unpacked(reply, count, tuple(algorithms)))
     first = [run.algorithm for run in runs[: len(algorithms)] if run.plain]

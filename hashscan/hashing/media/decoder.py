@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
-from hashscan.hashing.records import DIGESTS_MAX, pack_failure, pack_picture, pack_request, unpack_request
+from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
 from hashscan.hashing.variants import (
     LONG_SECONDS,
     MIRRORED,
@@ -212,7 +212,7 @@ def _decoder(
         try:
             for frame in decode_frames(PreadFile(descriptor), picture_format, more if patient else limits):
                 found.take(frame)
-                if found.digests > DIGESTS_MAX:
+                if found.digests > found.most:
                     break
         except UndecodedError as error:
             shortfall = error.reason
@@ -237,6 +237,7 @@ class _DigestCollector:
         self._repeats, self._faint = RepeatDetector(), RepeatDetector()
         self.runs: list[DigestRun] = []
         self.digests = 0
+        self.most = digests_max([algorithm.name for algorithm in hashes])
         self._further: list[DigestRun] = []
         self.size = 0, 0
         """Width and height of the first picture, in pixels."""
@@ -299,7 +300,7 @@ class _DigestCollector:
         being counted: a short drawn animation fills a reply with them.
         """
         runs = self.runs + [run for run in self._further if _must_fit(run)]
-        room = DIGESTS_MAX - sum(len(run.turns) for run in runs)
+        room = self.most - sum(len(run.turns) for run in runs)
         for run in self._further:
             if not _must_fit(run) and len(run.turns) <= room:
                 runs.append(run)

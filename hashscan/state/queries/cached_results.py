@@ -126,12 +126,15 @@ class CachedResults:
             item: the file.
             subject: the file's attributes, as policy rules see them.
         """
+        kept = self._contents.load(content)
+        if not kept.profile.is_readable:
+            return None
         near = bool(self._contents.attention[content] & HIT)
         if near and self._matcher is None:
             setup = self._setup
             self._matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
         result = result_of(
-            self._contents.load(content),
+            kept,
             item,
             self._matcher if near else None,
             self._setup,

@@ -72,7 +72,7 @@ def sought_of_file(
     if kept.packed is None:
         return sought
     checked = FileTask(_NOWHERE, kind=FORMATS[kept.kind])
-    store_reply(checked, unpack(Packed(*kept.packed)), pictures)
+    store_reply(checked, unpack(Packed(*kept.packed), pictures), pictures)
     full = ALGORITHMS["pdq"].threshold if distance is None else distance
     for query in checked.queries("pdq"):
         assert query.run is not None
@@ -148,7 +148,7 @@ def _in_further(reader: StateReader, name: str, asked: Sequence[DigestQuery]) ->
     numbers = [
         number
         for number, by in reader.contents.profiles.items()
-        if name in (by.picture_names if of_picture else by.exact_names)
+        if by.is_readable and name in (by.picture_names if of_picture else by.exact_names)
     ]
     if not numbers:
         return

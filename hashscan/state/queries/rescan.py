@@ -200,7 +200,7 @@ class KnownFiles:
         yield Answer(path, item, result)
 
     def _derive(self, content: int, item: Item, path: bytes) -> FileResult | None:
-        """Return the result of a file; None where its kept content is lost, so that it must be read again."""
+        """Return the result of a file; None where its kept content can't be used, so that it must be read."""
         near = self._contents.attention[content]
         if near & HIT and self._matcher is None:
             setup = self._setup
@@ -211,6 +211,8 @@ class KnownFiles:
             if near & STALE:
                 return None
             raise
+        if not kept.profile.is_readable:
+            return None
         result = known_result_of(
             kept,
             item,

@@ -11,11 +11,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MOST_BITS 28 /* As in packing.py, like the two marks below. */
+#define MOST_BITS 28 /* As in packing.py, like the two marks below: of digests of 8 bytes, and of all others. */
 #define SHORT_MARK 254
-#define WHOLE_MARK 255
+#define OTHER_MARK 255
 #define SHORT_SIZE 8
-#define WHOLE_SIZE 32
+#define WHOLE_SIZE 32 /* Of a PDQ digest; only digests of this length are predicted. */
 
 typedef enum { FINE, BEYOND, NO_GUESS, WRONG_LENGTH } Outcome;
 
@@ -77,7 +77,7 @@ static Outcome step_all(
     const unsigned char *data, uint64_t room, int64_t *at, uint64_t count, unsigned char *values, uint64_t size,
     const Guess *guess)
 {
-    unsigned char mark_of_size = size == SHORT_SIZE ? SHORT_MARK : WHOLE_MARK;
+    unsigned char mark_of_size = size == SHORT_SIZE ? SHORT_MARK : OTHER_MARK;
     for (uint64_t row = 0; row < count; row++) {
         uint64_t place = (uint64_t)at[row];
         unsigned char *value = values + row * size;
@@ -193,7 +193,7 @@ static PyObject *step(PyObject *module, PyObject *arguments)
         size_t count = (size_t)view[1].len / 8;
         Guess guess = {view[3].buf, guessed ? view[4].buf : NULL, swapped};
         Outcome outcome;
-        if ((size != SHORT_SIZE && size != WHOLE_SIZE) || (size_t)view[2].len != count * (size_t)size
+        if (size < 1 || (size_t)view[2].len % (size_t)size || (size_t)view[2].len / (size_t)size != count
             || (guessed
                 && (size != WHOLE_SIZE || view[3].len != view[2].len || view[4].len != WHOLE_SIZE))) {
             PyErr_SetString(PyExc_TypeError, "the arrays don't fit together");

@@ -6,13 +6,18 @@ one.
 
 A reply (see `records`) is split into the first digest, which is stored in a column of its own, the heads of
 its runs, which are equal for thousands of pictures and are stored once, and the rest: its own head, then for
-each further digest the difference from the prediction that `Guesses` makes from the digests before it.
+each further digest the difference from the prediction that `Guesses` makes from the digests before it. A
+first digest of more than 255 bytes is in the rest, too.
 
 | first byte | followed by |
 | --- | --- |
 | 0 to 28 | so many bytes, each the index of a bit that differs |
-| 254 | eight bytes: the digest, of an algorithm with digests of that length |
-| 255 | 32 bytes: the digest |
+| 254 | the digest, where its algorithm has digests of eight bytes |
+| 255 | the digest, where they have any other length |
+
+Only digests of 32 bytes are predicted. How long a digest is follows from its algorithm, whose index is in
+the head of its run. An algorithm whose digests get another length gets another version, so that the profile
+of contents that were digested before marks them as opaque, and they are not unpacked.
 """
 
 from __future__ import annotations
@@ -127,15 +132,43 @@ HEAD, RUN_HEAD = 16, 12
 """Bytes of a reply's head, and of a run's."""
 _ALGORITHM, _TURNS = 7, slice(10, 12)
 MOST_BITS = 28
-_SHORT, _WHOLE = 254, 255
-SIZES = {_SHORT: 8, _WHOLE: 32}
+_SHORT_SIZE, _SHORT_MARK, _MARK = 8, 254, 255
+_FIRST_MAX = 255
+"""Maximum length in bytes of a digest that is stored before the rest; the length is stored in one byte."""
+
+
+def size_in(head: bytes, algorithms: Sequence[str]) -> int:
+    """Return the length in bytes of each digest of a run.
+
+    Args:
+        head: of the run.
+        algorithms: those that the decoder was asked for.
+
+    Raises:
+        ValueError: it is of another algorithm.
+    """
+    try:
+        return ALGORITHMS[algorithms[head[_ALGORITHM]]].size
+    except LookupError as error:
+        raise ValueError("a kept reply has a digest of an unknown algorithm") from error
+
+
+def size_before(head: bytes, algorithms: Sequence[str]) -> int:
+    """Return the length of the first digest, in the first run; 0 if it is in the rest."""
+    size = size_in(head, algorithms)
+    return size if size <= _FIRST_MAX else 0
+
+
+def mark_of(size: int) -> int:
+    """Return the byte before a whole digest of this length."""
+    return _SHORT_MARK if size == _SHORT_SIZE else _MARK
 
 
 class Packed(NamedTuple):
     """A reply in its compressed parts."""
 
     first: bytes
-    """The first digest; empty where there is none."""
+    """The first digest; empty where there is none, or where it is too long."""
     heads: bytes
     """Heads of all runs."""
     rest: bytes
@@ -158,12 +191,12 @@ def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
         head = reply[at : at + RUN_HEAD]
         heads.append(head)
         at += RUN_HEAD
-        size = ALGORITHMS[algorithms[head[_ALGORITHM]]].size
+        size = size_in(head, algorithms)
         for turn in digests_in(head):
             value = reply[at : at + size]
             at += size
             guess = guesses.of(head, turn)
-            if not first:
+            if not first and len(pieces) == 1 and size <= _FIRST_MAX:
                 first = value
             elif guess is None:
                 pieces.append(_raw(value))
@@ -173,14 +206,18 @@ def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
     return Packed(first, b"".join(heads), b"".join(pieces))
 
 
-def unpack(packed: Packed) -> bytes:
+def unpack(packed: Packed, algorithms: Sequence[str]) -> bytes:
     """Return the reply.
 
+    Args:
+        packed: result of `pack`.
+        algorithms: those that its decoder was asked for.
+
     Raises:
-        ValueError: `packed` is not a result of `pack`.
+        ValueError: `packed` is not a result of `pack` with these algorithms.
     """
     first, heads, rest = packed
-    if len(heads) % RUN_HEAD or bool(heads) != bool(first):
+    if len(heads) % RUN_HEAD or len(first) != (size_before(heads, algorithms) if heads else 0):
         raise ValueError("a kept reply has impossible heads")
     pieces = [rest[:HEAD]]
     guesses = Guesses()
@@ -188,11 +225,12 @@ def unpack(packed: Packed) -> bytes:
     for place in range(0, len(heads), RUN_HEAD):
         head = heads[place : place + RUN_HEAD]
         pieces.append(head)
+        size = size_in(head, algorithms)
         for turn in digests_in(head):
             if first:
                 value, first = first, b""
             else:
-                value, at = _next(rest, at, guesses.of(head, turn))
+                value, at = _next(rest, at, guesses.of(head, turn), size)
             guesses.learn(head, turn, _row(value))
             pieces.append(value)
     if at < len(rest) or len(rest) < HEAD:
@@ -200,17 +238,20 @@ def unpack(packed: Packed) -> bytes:
     return b"".join(pieces)
 
 
-def _next(rest: bytes, at: int, guess: Guess | None) -> tuple[bytes, int]:
+def _next(rest: bytes, at: int, guess: Guess | None, size: int) -> tuple[bytes, int]:
     """Return the digest that is stored at an offset, and the next offset."""
     if at >= len(rest):
         raise ValueError("a kept reply is cut short")
     mark = rest[at]
+    whole = mark > MOST_BITS
+    if whole and mark != mark_of(size):
+        raise ValueError("a kept reply has a digest of another length")
     at += 1
-    end = at + SIZES.get(mark, mark)
+    end = at + (size if whole else mark)
     found = rest[at:end]
     if len(found) != end - at:
         raise ValueError("a kept reply is cut short")
-    if mark in SIZES:
+    if whole:
         return found, end
     if guess is None:
         raise ValueError("a kept reply refers to a digest that it hasn't")
@@ -230,12 +271,10 @@ def _row(value: bytes) -> NDArray[np.uint8]:
 
 
 def _raw(value: bytes) -> bytes:
-    return bytes((_SHORT if len(value) == SIZES[_SHORT] else _WHOLE,)) + value
+    return bytes((mark_of(len(value)),)) + value
 
 
 def _difference(guess: bytes, value: bytes) -> bytes:
-    if len(value) != len(guess):
-        return _raw(value)
     # Plain integers: for so few bits numpy would take more than twice as long.
     other = int.from_bytes(guess) ^ int.from_bytes(value)
     if other.bit_count() > MOST_BITS:

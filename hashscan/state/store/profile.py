@@ -69,11 +69,15 @@ class Profile:
             == (wanted.variants, wanted.rendering, wanted.max_pixels)
         )
 
+    @property
+    def is_readable(self) -> bool:
+        """True if its algorithms have today's versions, so that the lengths of their digests are known."""
+        return set(_versioned(ALGORITHMS)).issuperset((*self.exact, *self.pictures))
+
     def means_the_same(self, wanted: Profile) -> bool:
         """Return True if cached digests can be matched today, though a scan may want more or others."""
-        return (self.formats, self.rendering) == (wanted.formats, wanted.rendering) and set(
-            _versioned(ALGORITHMS)
-        ).issuperset((*self.exact, *self.pictures))
+        same = (self.formats, self.rendering) == (wanted.formats, wanted.rendering)
+        return same and self.is_readable
 
 
 def meaning_of(wanted: Profile) -> str:

@@ -83,7 +83,7 @@ class Content:
         Raises:
             ValueError: what is stored makes no sense.
         """
-        return b"" if self.packed is None else unpack(self.packed)
+        return b"" if self.packed is None else unpack(self.packed, self.profile.picture_names)
 
 
 def columns_folder(database: sqlite3.Connection, folder: Path) -> Path:

@@ -22,12 +22,13 @@ from hashscan.state.store.packing import (
     HEAD,
     MOST_BITS,
     RUN_HEAD,
-    SIZE,
-    SIZES,
     Bytes,
     Guess,
     Guesses,
     digests_in,
+    mark_of,
+    size_before,
+    size_in,
 )
 from hashscan.state.store.stored_contents import ABOUT, FURTHER, NONE, NOTHING, StoredContents
 
@@ -110,7 +111,7 @@ class NumpyLoops(Loops):
         bits = np.right_shift(0x80, places & 7).astype(np.uint8)
         np.bitwise_xor.at(values.reshape(-1), row * size + (places >> 3), bits)
         if raw.any():
-            if not np.isin(marks[raw], [mark for mark, length in SIZES.items() if length == size]).all():
+            if (marks[raw] != mark_of(size)).any():
                 raise ValueError("what is kept of a picture has a digest of another length")
             values[raw] = data[at[raw, None] + 1 + np.arange(size)]
         at += 1 + np.where(raw, size, marks)
@@ -189,7 +190,7 @@ class _Records(NamedTuple):
     """Offsets of the end of the rest."""
     data: Bytes
     first: Bytes
-    """The first digests, shape (n, 32)."""
+    """The first digests, shape (n, size); empty where they are in the rest."""
 
 
 class Block(NamedTuple):
@@ -282,19 +283,21 @@ def _of_block(block: Block) -> Iterator[Unpacked | Beyond]:
     first = (before & 0xFF).astype(np.int64)
     length = first + (before >> 8) + rest + others
     _check(data, at + FURTHER.size, length, values, picture != NONE)
-    alike = (known != NONE) & (rest > 0) & ((picture != NONE) | (first == _PDQ_BYTES))
-    if not alike.all():
-        beyond = ~alike & ((rest > 0) | (others > 0))
-        if beyond.any():
-            yield Beyond(block.rows[beyond])
+    # The structures whose first digests are in `pdq`, and the lengths of those that are in the records.
+    of_pdq = np.array([bool(heads) and names[heads[7]] == "pdq" for heads, names in block.structures])
+    sizes = np.array([size_before(heads, names) if heads else -1 for heads, names in block.structures])
+    alike = (rest > 0) & np.where(picture != NONE, of_pdq[block.keys], first == sizes[block.keys])
+    beyond = ~alike & ((rest > 0) | (others > 0))
+    if beyond.any():
+        yield Beyond(block.rows[beyond])
     for number, (heads, names) in enumerate(block.structures):
         places = np.flatnonzero((block.keys == number) & alike)
         for begin in range(0, len(places), _GROUP):
             some = places[begin : begin + _GROUP]
             inline = picture[some] == NONE
-            firsts = values[some]
+            firsts = values[some] if of_pdq[number] else np.empty((len(some), sizes[number]), np.uint8)
             if inline.any():
-                firsts[inline] = data[at[some[inline], None] + FURTHER.size + np.arange(_PDQ_BYTES)]
+                firsts[inline] = data[at[some[inline], None] + FURTHER.size + np.arange(sizes[number])]
             behind = at[some] + FURTHER.size + first[some] + (before[some] >> 8)
             records = _Records(
                 block.rows[some], known[some], behind + HEAD, behind + rest[some], data, firsts
@@ -340,16 +343,13 @@ def _of_structure(
     for number, place in enumerate(range(0, len(heads), RUN_HEAD)):
         head = heads[place : place + RUN_HEAD]
         algorithm = names[head[7]]
+        size = size_in(head, names)
         good = qualities[:, number] >= ALGORITHMS[algorithm].min_quality
         for turn in digests_in(head):
-            if place == 0 and turn == digests_in(head)[0]:
-                if algorithm != "pdq":
-                    raise ValueError("what is kept of a picture begins with another digest")
+            if place == 0 and turn == digests_in(head)[0] and records.first.size:
                 values = records.first
             else:
-                guess = guesses.of(head, turn)
-                size = ALGORITHMS[algorithm].size
-                values = loops.step(records.data, at, guess if size == SIZE else None, size)
+                values = loops.step(records.data, at, guesses.of(head, turn), size)
             guesses.learn(head, turn, values)
             rendering, shown = head[5], head[6]
             yield Unpacked(records.rows[good], algorithm, values[good], rendering, turn, shown)

@@ -156,7 +156,7 @@ def _settle() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # A service manager signals all processes at once. The worker decides when it is done; this process ends
     # with it.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     allowed = ZYGOTE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, ZYGOTE_DESCRIPTORS)

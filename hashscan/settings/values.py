@@ -7,8 +7,9 @@ import math
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hashscan.errors import UsageError
 from hashscan.model import Shard
@@ -161,3 +162,27 @@ def default_state() -> StateDir:
 def default_workers() -> int:
     """Return the default number of workers: the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+_WORKERS_PER_PROCESSOR = 8
+"""More than one may help where workers wait for disks or buckets."""
+_WORKER_MEMORY = 256 << 20
+"""Bytes of memory that a worker and its decoder need while they decode an ordinary photograph."""
+_OWN_CGROUP = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def max_workers() -> int:
+    """Return the largest number of workers for which the processors and the memory suffice."""
+    return max(1, min(default_workers() * _WORKERS_PER_PROCESSOR, _memory_limit() // _WORKER_MEMORY))
+
+
+def _memory_limit() -> int:
+    """Return the bytes of memory that this process may use: all, or the limit of a control group."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with suppress(OSError, ValueError):
+        group = PurePath(_OWN_CGROUP.read_text().rpartition("0::/")[2].strip().lstrip("/"))
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):
+                limits.append(int((_CGROUPS / folder / "memory.max").read_text()))
+    return min(limits)

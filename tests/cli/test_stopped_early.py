@@ -18,6 +18,7 @@ from tests.waiting import until
 
 PAGE = 4096
 STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+OTHER_STOPS = [(number, 143) for number in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM, signal.SIGXCPU)]
 
 
 def accounts(state: Path) -> list[tuple[int | None, str]]:
@@ -28,8 +29,13 @@ def accounts(state: Path) -> list[tuple[int | None, str]]:
     return []
 
 
-@pytest.mark.parametrize("known", [False, True])
-@pytest.mark.parametrize(("number", "code"), STOPS)
+@pytest.mark.parametrize(
+    ("number", "code", "known"),
+    [
+        *((*stop, known) for stop in STOPS for known in (False, True)),
+        *((*stop, False) for stop in OTHER_STOPS),
+    ],
+)
 def test_between_its_record_in_the_state_and_the_first_file(
     run: Run, uploads: Path, local_list: str, state: Path, number: signal.Signals, code: int, known: bool
 ) -> None:

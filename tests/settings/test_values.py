@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hashscan.cli.options.base import worker_count
 from hashscan.errors import UsageError
+from hashscan.settings import values
 from hashscan.settings.values import closest_match, parse_size, parse_until
 
 
@@ -92,3 +96,44 @@ def test_what_was_meant(word: str, meant: str | None) -> None:
 
 def test_nothing_is_near_where_nothing_is_known() -> None:
     assert closest_match("workers", ()) is None
+
+
+@pytest.mark.parametrize(
+    ("processors", "limits", "expected"),
+    [
+        (2, {}, 16),
+        (1000, {"a/b/memory.max": str(3 << 30)}, 12),
+        (1000, {"a/memory.max": str(1 << 30), "a/b/memory.max": "max\n"}, 4),
+        (2, {"a/b/memory.max": "4096"}, 1),
+    ],
+)
+def test_workers_are_bounded_by_processors_and_memory(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processors: int,
+    limits: dict[str, str],
+    expected: int,
+) -> None:
+    own = tmp_path / "cgroup"
+    own.write_text("3:cpu:/\n0::/a/b\n")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name, limit in limits.items():
+        (tmp_path / name).write_text(limit)
+    monkeypatch.setattr(values, "_OWN_CGROUP", own)
+    monkeypatch.setattr(values, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(values.os, "sysconf", {"SC_PHYS_PAGES": 1 << 24, "SC_PAGE_SIZE": 1 << 12}.__getitem__)
+    monkeypatch.setattr(values.os, "sched_getaffinity", lambda _: set(range(processors)))
+    assert values.max_workers() == expected
+
+
+def test_a_number_of_workers_that_is_too_large_is_lowered_with_a_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    option = click.Option(["--workers"])
+    context = click.Context(click.Command("scan"))
+    assert worker_count(context, option, 1) == 1
+    assert not capsys.readouterr().err
+    assert worker_count(context, option, 10**6) == values.max_workers() < 10**6
+    assert "--workers 1000000" in capsys.readouterr().err
+    with pytest.raises(UsageError):
+        worker_count(context, option, 0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hashscan.cli.options.base import ANY_PATH, HashscanCommand, HashscanGroup, decoding_options, positive
+from hashscan.cli.options.base import ANY_PATH, HashscanCommand, HashscanGroup, decoding_options, worker_count
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
     category_option,
@@ -60,7 +60,11 @@ FORMATS = ("csv", "ndjson")
 @output_format_option(FORMATS, "csv", "File format.")
 @output_option()
 @click.option(
-    "--workers", type=int, callback=positive, default=default_workers, show_default="one for each processor"
+    "--workers",
+    type=int,
+    callback=worker_count,
+    default=default_workers,
+    show_default="one for each processor",
 )
 @decoding_options
 def hash_command(

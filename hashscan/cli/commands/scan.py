@@ -22,6 +22,7 @@ from hashscan.cli.options.base import (
     matching_settings,
     positive,
     state_option,
+    worker_count,
 )
 from hashscan.cli.options.cases import deadline_options, pop_deadlines
 from hashscan.cli.options.output import infer_format
@@ -167,7 +168,7 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--workers",
     type=int,
-    callback=positive,
+    callback=worker_count,
     default=default_workers,
     show_default="one for each processor",
     help="Number of processes that read and digest files.",

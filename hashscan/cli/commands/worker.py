@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.options.base import HashscanCommand, positive, state_option
+from hashscan.cli.options.base import HashscanCommand, state_option, worker_count
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.workers import certificate_options, neighbour_of, neighbour_options
 from hashscan.cli.output.terminal import print_message
@@ -26,7 +26,7 @@ EXIT_CODES = (2, 12, 13, 70, 130, 143)
 @click.option(
     "--processes",
     type=int,
-    callback=positive,
+    callback=worker_count,
     default=default_workers,
     show_default="one for each processor",
     help="Number of processes that read and digest files.",

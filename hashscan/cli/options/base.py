@@ -11,10 +11,11 @@ import click
 
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.privileges import RootRights, become_folder_owner
+from hashscan.cli.output.terminal import print_message
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, MatchingSettings
-from hashscan.settings.values import default_state, parse_duration, parse_size, require_positive
+from hashscan.settings.values import default_state, max_workers, parse_duration, parse_size, require_positive
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -191,6 +192,20 @@ def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     if value is not None:
         require_positive(max(param.opts, key=len), value)
     return value
+
+
+def worker_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    """Bound a number of worker processes by what this machine can run, with a message.
+
+    Raises:
+        UsageError: the number is not above 0.
+    """
+    positive(ctx, param, value)
+    most = max_workers()
+    if value > most:
+        option = max(param.opts, key=len)
+        print_message(f"hashscan: {option} {value} is more than this machine can run; {most} are used")
+    return min(value, most)
 
 
 def state_option(command: F) -> F:

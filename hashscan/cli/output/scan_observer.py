@@ -52,6 +52,10 @@ _CUSTOMERS_KEPT = 100_000
 Handler = Callable[[int, FrameType | None], None]
 
 
+_OTHER_STOPS = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU)
+"""Signals that would end the process without a report; a scan treats them as SIGTERM."""
+
+
 class TerminalObserver(Observer):
     """An observer that shows progress, keeps the first findings, and stops the scan cleanly on a signal."""
 
@@ -95,8 +99,10 @@ class TerminalObserver(Observer):
         """Install the signal handlers; on a signal the scan ends as soon as it has started."""
         self._install_handler(signal.SIGINT, self._handle)
         self._install_handler(signal.SIGTERM, self._handle)
-        # nohup ignores SIGHUP, and a script may have chosen to ignore SIGTSTP: then they stay ignored.
-        for number, handle in ((signal.SIGHUP, self._hang_up), (signal.SIGTSTP, self._pause)):
+        # nohup ignores SIGHUP, and a script may have chosen to ignore others: then they stay ignored.
+        others: dict[signal.Signals, Handler] = dict.fromkeys(_OTHER_STOPS, self._handle)
+        others |= {signal.SIGHUP: self._hang_up, signal.SIGTSTP: self._pause}
+        for number, handle in others.items():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._install_handler(number, handle)
 

@@ -72,7 +72,7 @@ def isolate_session() -> None:
         set_autogroup_niceness()
 
 
-_FROM_TERMINALS = (signal.SIGHUP, signal.SIGTSTP)
+_FROM_TERMINALS = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 """The signals that a terminal sends to all processes; multiprocessing itself ignores SIGINT."""
 
 

@@ -224,7 +224,14 @@ def _examine_target(path: bytes) -> tuple[bytes, bytes | None, tuple[PathStep, .
                 os.close(deeper)
                 raise
             status = os.fstat(deeper)
-            if position == len(names) - 1 and stat.S_ISREG(status.st_mode):
+            last = position == len(names) - 1
+            if last and is_pseudo(deeper):
+                os.close(deeper)
+                raise TargetError(
+                    f"the target {os.fsdecode(path)!r} is on a kernel file system, which stores no files",
+                    advice="Name the folders that store files; /proc, /sys and their like are never scanned.",
+                )
+            if last and stat.S_ISREG(status.st_mode):
                 os.close(deeper)
                 _require_readable(current, name, status)
                 return path[: -len(name) - 1] or b"/", name, tuple(way)

@@ -155,6 +155,14 @@ def test_neither_folder_nor_file(tree: bytes) -> None:
     listening.close()
 
 
+@pytest.mark.parametrize("path", [b"/proc", b"/proc/self/pagemap", b"/proc/self/root/proc/1", b"/sys/kernel"])
+def test_file_systems_of_the_kernel(tree: bytes, path: bytes) -> None:
+    os.symlink(path, tree + b"/link")
+    for named in (path, tree + b"/link"):
+        with pytest.raises(TargetError, match="stores no files"):
+            found(named)
+
+
 def test_no_permission(tree: bytes) -> None:
     write(tree + b"/folder/f")
     write(tree + b"/open/file")
@@ -233,11 +241,12 @@ def test_mount_points(tree: bytes) -> None:
         os.mkdir(tree + b"/a/disk/x")
         os.mkdir(tree + b"/a/real")
         a, disk = tree + b"/a", tree + b"/a/disk"
+        with pytest.raises(TargetError, match="stores no files"):
+            found(a, tree + b"/a/proc")
         return [
             found(a, disk),
             found(a, disk, one_file_system=True),
             found(a, disk, disk + b"/x", one_file_system=True),
-            found(a, tree + b"/a/proc"),
             found(tree + b"/bound", a),
             found(a, tree + b"/bound/real"),
         ]
@@ -247,7 +256,6 @@ def test_mount_points(tree: bytes) -> None:
         [a],
         [a, disk],
         [a, disk],
-        [a, tree + b"/a/proc"],
         [tree + b"/bound"],
         [a],
     ]

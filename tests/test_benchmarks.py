@@ -164,7 +164,7 @@ def test_every_index_finds_the_same_and_each_part_comes_to_a_figure(tmp_path: Pa
     assert "hashscan check DIGEST" in said
 
 
-def test_an_index_that_misses_a_neighbour_is_told(tmp_path: Path) -> None:
+def test_an_index_that_misses_a_neighbour_is_reported(tmp_path: Path) -> None:
     said = run_with_measure(
         """
         import argparse, numpy
@@ -177,7 +177,7 @@ def test_an_index_that_misses_a_neighbour_is_told(tmp_path: Path) -> None:
         bench.keep("pdq", held, "uniform")
         for name, values in held.queries.items():
             values[:] = held.entries[: len(values)]
-        # The list lacks what the brute force is told of.
+        # The list lacks what the brute force is given.
         more = digests.DigestSet(numpy.concatenate((held.entries, held.entries[:1])), held.queries)
         numpy.save(bench.queries("hit"), held.queries["hit"])
         queries.near(bench, 500, "uniform", more)
@@ -413,7 +413,7 @@ def test_a_bucket_s_rates_can_be_reckoned_with(tmp_path: Path) -> None:
     assert "A billion objects of " in benchmark("buckets.billion", *plan)
 
 
-def test_sweeps_of_a_bucket_beside_plain_downloads(tmp_path: Path) -> None:
+def test_scans_of_a_bucket_beside_plain_downloads(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     few = ("--objects", "300", "--far", "5", "--runs", "1")
     said = benchmark("buckets.objects", *few, "--json", report)

@@ -23,10 +23,10 @@ def test_what_is_cut_or_overlaps_is_found(tmp_path: Path) -> None:
         path.write_text(SOUND)
         with opened(browser, path) as page:
             assert page.evaluate(LAYOUT) == []
-        for words, markup in LAYOUTS.items():
+        for expected, markup in LAYOUTS.items():
             path.write_text(SOUND + markup)
             with opened(browser, path) as page:
-                assert any(words in fault for fault in page.evaluate(LAYOUT)), words
+                assert any(expected in fault for fault in page.evaluate(LAYOUT)), expected
 
 
 def test_a_page_that_acts_is_found(tmp_path: Path) -> None:

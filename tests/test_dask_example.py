@@ -62,7 +62,7 @@ def test_three_hosts_on_this_machine(tmp_path: Path, request: pytest.FixtureRequ
     for node in started[1:]:
         node.wait_for("are ready at")
     last = folders[3]
-    swept = hashscan(
+    scanned = hashscan(
         *("scan", UPLOADS, "--list", "demo", "--report", last / "report.jsonl", "--cluster", address),
         *(
             "--cluster-ca",
@@ -74,7 +74,7 @@ def test_three_hosts_on_this_machine(tmp_path: Path, request: pytest.FixtureRequ
         ),
         state=last,
     )
-    assert swept.returncode == 1, swept.stderr
+    assert scanned.returncode == 1, scanned.stderr
     assert '"workers":2' in (last / "report.jsonl").read_text()
     assert SCHEDULER in (DASK / "README.md").read_text()
 

@@ -92,14 +92,14 @@ def hashscan(*arguments: str | Path, state: Path) -> subprocess.CompletedProcess
     )
 
 
-def test_a_sweep_finds_the_listed_uploads_their_copies_and_nothing_else(tmp_path: Path) -> None:
+def test_a_scan_finds_the_listed_uploads_their_copies_and_nothing_else(tmp_path: Path) -> None:
     imported = hashscan(
         "lists", "import", EXAMPLES / "demo-entries.csv", "--name", "samples", state=tmp_path / "s"
     )
     assert imported.returncode == 0, imported.stderr
     report = tmp_path / "report.jsonl"
-    swept = hashscan("scan", UPLOADS, "--report", report, "--workers", "1", state=tmp_path / "s")
-    assert swept.returncode == 1, swept.stderr
+    scanned = hashscan("scan", UPLOADS, "--report", report, "--workers", "1", state=tmp_path / "s")
+    assert scanned.returncode == 1, scanned.stderr
     records = [json.loads(line) for line in report.read_text().splitlines()]
     found = {
         record["path"].removeprefix(f"{UPLOADS}/"): {match["algorithm"] for match in record["matches"]}
@@ -216,13 +216,13 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert (done.returncode, complaints) == (0, [])
 
 
-def test_the_sweeping_unit_hides_nothing_that_is_to_be_scanned() -> None:
+def test_the_scanning_unit_hides_nothing_that_is_to_be_scanned() -> None:
     settings = directives("hashscan.service")
     assert HIDING.isdisjoint(key for key, _ in settings)
     assert dict(settings)["ProtectHome"] == "read-only"
 
 
-def test_the_sweeping_unit_may_read_and_lease_everything_and_nothing_else() -> None:
+def test_the_scanning_unit_may_read_and_lease_everything_and_nothing_else() -> None:
     settings = directives("hashscan.service")
     assert ("User", "hashscan") in settings
     rights = "CAP_DAC_READ_SEARCH CAP_LEASE"
@@ -324,8 +324,8 @@ class TestUploadFolder:
         assert done.returncode == 1, done.stderr
         results = json.loads((here / "hashscan.sarif").read_text())["runs"][0]["results"]
         assert len(results) == 5
-        told = summary if which == "github-actions" else here / "hashscan.md"
-        assert "5 match" in told.read_text()
+        summary_file = summary if which == "github-actions" else here / "hashscan.md"
+        assert "5 match" in summary_file.read_text()
         if which == "gitlab-ci":
             suites = ElementTree.parse(here / "hashscan.xml").getroot()
             assert suites.get("failures") == "5"
@@ -388,7 +388,7 @@ class TestUploadBucket:
         return done.returncode
 
     @pytest.mark.parametrize("which", ["github-actions", "gitlab-ci"])
-    def test_what_is_new_is_swept(self, which: str, installed: dict[str, str], tmp_path: Path) -> None:
+    def test_what_is_new_is_scanned(self, which: str, installed: dict[str, str], tmp_path: Path) -> None:
         here = tmp_path / "job"
         here.mkdir()
         report = here / "hashscan.jsonl"

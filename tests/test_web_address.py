@@ -52,7 +52,7 @@ def test_origin(url: bytes, origin: bytes, port: int) -> None:
     assert parse(address.origin).origin == origin
 
 
-def test_a_query_is_not_shown_but_told_apart() -> None:
+def test_a_query_is_not_shown_but_distinguished() -> None:
     one, two = parse(b"https://h/a.jpg?sig=Secret1"), parse(b"https://h/a.jpg?sig=Secret2")
     assert one.shown.startswith("https://h/a.jpg?…".encode())
     assert b"Secret" not in one.shown

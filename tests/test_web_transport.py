@@ -68,6 +68,6 @@ def test_a_wait_until_a_date() -> None:
     assert retry_after(format_datetime(now - timedelta(hours=1), usegmt=True)) == 0.0
 
 
-def test_statuses_in_words_of_our_own() -> None:
+def test_statuses_in_terms_of_our_own() -> None:
     assert describe_status(404) == "answers 404 (Not Found)"
     assert describe_status(799) == "answers 799"

@@ -40,7 +40,7 @@ def add_event(ledger: Ledger, number: int, at: int, kind: str) -> None:
         database.execute("INSERT INTO events (id, at, kind) VALUES (?, ?, ?)", (number, at, kind))
 
 
-def add_sweep(ledger: Ledger, uuid: str, started: int, **values: Any) -> None:
+def add_scan(ledger: Ledger, uuid: str, started: int, **values: Any) -> None:
     """One that went well and has found nothing, unless `values` say otherwise."""
     incomplete = values.pop("incomplete", ())
     columns = {

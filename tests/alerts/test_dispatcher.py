@@ -103,7 +103,7 @@ def test_nothing_is_begun_when_the_time_is_over(outbox: Outbox) -> None:
     assert one.tried == 0
 
 
-def test_channels_are_told_side_by_side(outbox: Outbox) -> None:
+def test_channels_are_notified_concurrently(outbox: Outbox) -> None:
     """Each waits for the other, so one after the other they would fail."""
     both = threading.Barrier(2, timeout=30)
 
@@ -134,9 +134,9 @@ deliver(outbox, [HookChannel(["sh", "-c", f"cat >> {sys.argv[2]}"])], lambda: 10
 
 def test_killed_between_telling_and_marking_it_tells_again(tmp_path: Path, outbox: Outbox) -> None:
     add(outbox, "a", kinds=("exec",))
-    told = tmp_path / "told"
-    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, told], check=False, timeout=60)
+    delivered = tmp_path / "told"
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, delivered], check=False, timeout=60)
     assert killed.returncode == -9
-    assert len(told.read_text().splitlines()) == 1
-    assert deliver(outbox, [HookChannel(["sh", "-c", f"cat >> {told}"])], at(1001)).waiting == 0
-    assert len(told.read_text().splitlines()) == 2
+    assert len(delivered.read_text().splitlines()) == 1
+    assert deliver(outbox, [HookChannel(["sh", "-c", f"cat >> {delivered}"])], at(1001)).waiting == 0
+    assert len(delivered.read_text().splitlines()) == 2

@@ -88,7 +88,7 @@ def test_what_is_not_known_is_not_said() -> None:
     assert {name.partition(",")[0] for name in read(render_metrics(Metrics()))} == {"hashscan_build_info"}
 
 
-def test_a_killed_sweep_is_no_success(tmp_path: Path) -> None:
+def test_a_killed_scan_is_no_success(tmp_path: Path) -> None:
     path = tmp_path / "hashscan.prom"
     write_metrics(path, FULL)
     killed = ScanMetrics(1_800_086_400, None, None)
@@ -99,7 +99,7 @@ def test_a_killed_sweep_is_no_success(tmp_path: Path) -> None:
     assert found["hashscan_last_success_timestamp_seconds"] == 1_800_000_100
 
 
-def test_a_sweep_that_failed_early_stays_the_last_until_there_is_a_later_one(tmp_path: Path) -> None:
+def test_a_scan_that_failed_early_stays_the_last_until_there_is_a_later_one(tmp_path: Path) -> None:
     path = tmp_path / "hashscan.prom"
     write_metrics(path, FULL)
     failed = ScanMetrics(1_800_086_400, 1_800_086_401, 12)

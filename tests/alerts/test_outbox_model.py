@@ -19,7 +19,7 @@ from hashscan.state_dir import StateDir
 
 
 class Unreliable(Channel):
-    """Fails, or takes us along, as it is told."""
+    """Fails, or takes us along, as it is asked to."""
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind = kind  # type: ignore[misc]

@@ -77,7 +77,7 @@ def test_the_name_of_a_file_counts_where_a_rule_asks_for_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"),
+    ("rule", "message"),
     [
         (by_path("home/{customer}/"), "does not begin where paths do"),
         (by_path("/home/{customr}/"), "{customr}"),
@@ -92,10 +92,10 @@ def test_the_name_of_a_file_counts_where_a_rule_asks_for_it() -> None:
         (CustomerRule("rule", "{customer}", (), ((1, 2),)), "no path that says"),
     ],
 )
-def test_a_rule_that_says_nothing_is_refused(rule: CustomerRule, words: str) -> None:
-    with pytest.raises(UsageError) as told:
+def test_a_rule_that_says_nothing_is_refused(rule: CustomerRule, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
         Customers([rule])
-    assert words in str(told.value)
+    assert message in str(caught.value)
 
 
 def test_a_folder_is_whose_its_files_are() -> None:
@@ -190,7 +190,7 @@ def test_rules_are_read_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "message"),
     [
         ({"pth": "/a"}, "no key 'pth'"),
         ({"path": []}, "empty list"),
@@ -209,9 +209,9 @@ def test_rules_are_read_in_their_order() -> None:
         ({}, "asks for nothing"),
     ],
 )
-def test_a_wrong_row_is_named(row: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError) as told:
+def test_a_wrong_row_is_named(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
         customer_rules([{"path": "/a/{customer}/"}, row], "hashscan.toml")
-    assert words in str(told.value)
-    assert str(told.value).startswith("hashscan.toml, customer rule 2")
-    assert told.value.remedy
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("hashscan.toml, customer rule 2")
+    assert caught.value.remedy

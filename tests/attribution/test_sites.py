@@ -119,7 +119,7 @@ def test_no_address_has_any_number_of_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "path", "words"),
+    ("url", "path", "message"),
     [
         ("ftp://a.example/", "/a", "no plain web address"),
         ("https://a.example/?x", "/a", "no plain web address"),
@@ -134,11 +134,11 @@ def test_no_address_has_any_number_of_files() -> None:
         ("https://a.example/", "/{A}", "is unknown or repeated"),
     ],
 )
-def test_a_rule_that_says_nothing_is_refused(url: str, path: str, words: str) -> None:
-    with pytest.raises(UsageError) as told:
+def test_a_rule_that_says_nothing_is_refused(url: str, path: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
         Sites([SiteRule("site rule 3", url, path)])
-    assert words in str(told.value)
-    assert str(told.value).startswith("site rule 3")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("site rule 3")
 
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
@@ -190,7 +190,7 @@ def test_rules_are_read_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "message"),
     [
         ({"url": "https://a.example/"}, "key 'path' is missing"),
         ({"url": "a.example", "path": "/a"}, "no web address"),
@@ -200,8 +200,8 @@ def test_rules_are_read_in_their_order() -> None:
         ({"url": "https://a.example/", "path": "/a", "x": 1}, "no key 'x'"),
     ],
 )
-def test_a_wrong_row_is_named(row: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError) as told:
+def test_a_wrong_row_is_named(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
         site_rules([row], "hashscan.toml")
-    assert words in str(told.value)
-    assert str(told.value).startswith("hashscan.toml, site rule 1")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("hashscan.toml, site rule 1")

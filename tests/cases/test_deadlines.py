@@ -21,7 +21,7 @@ def test_each_verdict_has_its_own_time() -> None:
     assert CLOCK.due("held", "A1", 0, None, None) is None
 
 
-def test_a_notice_starts_a_clock_whatever_sweeps_say() -> None:
+def test_a_notice_starts_a_clock_whatever_scans_say() -> None:
     assert CLOCK.due("held", "A1", 0, 70, None) == 80
     assert CLOCK.due("review", "", 0, 70, None) == 170
     assert CLOCK.due("notice", "", 70, 70, None) == 170

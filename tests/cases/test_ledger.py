@@ -61,7 +61,7 @@ def test_a_damaged_one_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     assert (StateDir(tmp_path).ledger).read_bytes() == content
 
 
-def test_damage_that_is_met_later_is_told_the_same_way(tmp_path: Path) -> None:
+def test_damage_that_is_met_later_is_reported_the_same_way(tmp_path: Path) -> None:
     with Ledger(StateDir(tmp_path)) as ledger:
         with ledger.transaction() as database:
             database.executemany(

@@ -24,7 +24,7 @@ def kept(outbox: Outbox, key: str, made: int = 1000, kinds: tuple[str, ...] = ("
     return number
 
 
-def test_what_was_told_of_is_never_told_again(outbox: Outbox) -> None:
+def test_what_was_reported_is_never_reported_again(outbox: Outbox) -> None:
     first = kept(outbox, "overdue:1")
     assert outbox.unreported(["overdue:1", "overdue:2"]) == ["overdue:2"]
     assert outbox.add(["overdue:1"], 1001, {}, ["notify"]) is None
@@ -87,7 +87,7 @@ def test_it_is_made_with_what_it_tells_of_or_not_at_all(outbox: Outbox) -> None:
     assert outbox.listed(10) == []
 
 
-def test_what_was_made_where_nobody_is_told_waits_for_whoever_is(outbox: Outbox) -> None:
+def test_what_was_made_where_nobody_is_alerted_waits_for_whoever_is(outbox: Outbox) -> None:
     number = kept(outbox, "a", kinds=())
     assert (outbox.waiting(), outbox.oldest_waiting()) == (0, None)
     assert outbox.waiting_for("notify:1", "notify") == []

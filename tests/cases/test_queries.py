@@ -12,7 +12,7 @@ from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import LastScan, LedgerStats, Queries, ledger_stats
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
-from tests.alerts.ledgers import CLOCK, DAY, add_case, add_sweep
+from tests.alerts.ledgers import CLOCK, DAY, add_case, add_scan
 
 
 @pytest.fixture
@@ -82,9 +82,9 @@ def test_an_empty_ledger(tmp_path: Path) -> None:
 
 def test_all_of_it(tmp_path: Path) -> None:
     with Ledger(StateDir(tmp_path)) as ledger:
-        add_sweep(ledger, "good", NOW)
-        add_sweep(ledger, "known", NOW + 100, known=1)
-        add_sweep(ledger, "bad", NOW + DAY, exit_code=4, incomplete=["1 unreadable files", "list a is stale"],
+        add_scan(ledger, "good", NOW)
+        add_scan(ledger, "known", NOW + 100, known=1)
+        add_scan(ledger, "bad", NOW + DAY, exit_code=4, incomplete=["1 unreadable files", "list a is stale"],
                   verdicts='{"match": 2}')  # fmt: skip
         for name, values in (
             ("a", {}), ("b", {"disputed": NOW}), ("c", {"verdict": "held"}), ("d", {"removed": NOW}),

@@ -47,7 +47,7 @@ def report(folder: Path, day: int, records: list[dict[str, Any]], *, whole: bool
     """One of a night on a cluster."""
     at = BEGIN + day * DAY
     first = {
-        **documents.SWEEP, "uuid": f"u{day}", "host": "coordinator", "thresholds": {},
+        **documents.SCAN, "uuid": f"u{day}", "host": "coordinator", "thresholds": {},
         "lists": [used("national", "fresh")],
         "targets": [{"path": "/www"}], "started": moment(at), **more,
     }  # fmt: skip
@@ -103,7 +103,7 @@ def test_a_whole_one_ends_what_it_has_not_found_again(folder: Path) -> None:
         {"files_from": {"path": "-"}},
     ],
 )
-def test_another_sweep_or_half_of_one_ends_nothing(folder: Path, more: dict[str, Any]) -> None:
+def test_another_scan_or_half_of_one_ends_nothing(folder: Path, more: dict[str, Any]) -> None:
     take(folder, report(folder, 0, [finding("/www/b")]))
     came, (case,) = take(folder, report(folder, 1, [], **more))
     assert came.removed == 0
@@ -135,7 +135,7 @@ def test_joined_shards_count_once(folder: Path) -> None:
     came, cases = take(folder, merged)
     assert (came.findings, came.new, len(cases)) == (2, 1, 2)
     with Ledger(StateDir(folder / "state")) as ledger:
-        assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
+        assert [scan.uuid for scan in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_joined_shards_count_once(folder: Path) -> None:
         {"etag": {}},
     ],
 )
-def test_what_no_sweep_writes_is_refused_and_nothing_is_taken(folder: Path, wrong: dict[str, Any]) -> None:
+def test_what_no_scan_writes_is_refused_and_nothing_is_taken(folder: Path, wrong: dict[str, Any]) -> None:
     path = report(folder, 0, [finding("/www/a"), finding("/www/b", **wrong)])
     with pytest.raises(UsageError):
         take(folder, path)
@@ -175,7 +175,7 @@ def test_what_is_odd_in_a_record_loses_no_finding(folder: Path, odd: dict[str, A
 
 
 @pytest.mark.parametrize("wrong", [{"exit_code": "x"}, {"verdicts": {"match": "many"}}, {"files": 1 << 100}])
-def test_what_figures_are_made_of_is_as_sweeps_write_it(folder: Path, wrong: dict[str, Any]) -> None:
+def test_what_figures_are_made_of_is_as_scans_write_it(folder: Path, wrong: dict[str, Any]) -> None:
     path = report(folder, 0, [finding("/www/a")])
     *lines, last = path.read_text().splitlines()
     path.write_text("\n".join((*lines, json.dumps({**json.loads(last), **wrong}))) + "\n")
@@ -194,8 +194,8 @@ def test_what_was_taken_over_half_is_taken_over_whole(folder: Path) -> None:
     assert (came, len(cases)) == (ReportImportResult(2, 1, 0), 2)
     assert take(folder, path)[0].known
     with Ledger(StateDir(folder / "state")) as ledger:
-        (sweep,) = Queries(ledger, DeadlineCalculator(CaseSettings())).scans()
-    assert (sweep.ended, sweep.files) == (BEGIN + 60, 9)
+        (scan,) = Queries(ledger, DeadlineCalculator(CaseSettings())).scans()
+    assert (scan.ended, scan.files) == (BEGIN + 60, 9)
 
 
 def test_a_shard_that_comes_after_its_sum_counts_no_more(folder: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_shard_that_comes_after_its_sum_counts_no_more(folder: Path) -> None:
     came, _ = take(folder, report(folder, 0, [finding("/www/a")], shard={"index": 1, "count": 2}))
     assert came.known
     with Ledger(StateDir(folder / "state")) as ledger:
-        assert [sweep.uuid for sweep in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
+        assert [scan.uuid for scan in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
 
 
 def test_the_machine_is_known_on_which_a_file_lies(folder: Path) -> None:

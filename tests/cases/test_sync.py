@@ -43,11 +43,11 @@ def cases(world: World, settings: CaseSettings | None = None) -> list[Case]:
 
 
 def test_a_finding_becomes_a_case_and_ends_when_its_file_is_gone(world: World) -> None:
-    world.sweep({A: result(b"1"), B: result(b"2", category="B1")})
+    world.scan({A: result(b"1"), B: result(b"2", category="B1")})
     world.wait(DAY)
-    world.sweep({A: result(b"1"), B: result(b"2", category="B1")})
+    world.scan({A: result(b"1"), B: result(b"2", category="B1")})
     world.wait(DAY)
-    world.sweep({A: result(b"1")}, [B])
+    world.scan({A: result(b"1")}, [B])
     first, second = cases(world, CaseSettings(deadlines={"B1": 3600.0}))
     assert (first.path, first.verdict, first.categories, first.open) == (A, "match", ("A1",), True)
     assert (first.found, first.seen, first.due) == (BEGIN, BEGIN + 2 * DAY, BEGIN + DAY)
@@ -58,10 +58,10 @@ def test_a_finding_becomes_a_case_and_ends_when_its_file_is_gone(world: World) -
     assert second.hours == 48.0
 
 
-def test_sweeps_are_taken_over_with_what_they_counted(world: World) -> None:
-    world.sweep({A: result(b"1")})
+def test_scans_are_taken_over_with_what_they_counted(world: World) -> None:
+    world.scan({A: result(b"1")})
     world.wait(60)
-    world.sweep({}, [A], ends=False)
+    world.scan({}, [A], ends=False)
     with Ledger(StateDir(world.state)) as ledger:
         sync(ledger, StateDir(world.state))
         one, two = Queries(ledger, DeadlineCalculator(CaseSettings())).scans()
@@ -72,9 +72,9 @@ def test_sweeps_are_taken_over_with_what_they_counted(world: World) -> None:
 
 
 def test_another_content_ends_a_case_and_so_does_a_list_that_accuses_no_more(world: World) -> None:
-    world.sweep({A: result(b"1"), B: result(b"2")})
+    world.scan({A: result(b"1"), B: result(b"2")})
     world.wait(60)
-    world.sweep({A: result(b"3", Verdict.CLEAN), B: result(b"2", Verdict.CLEAN)})
+    world.scan({A: result(b"3", Verdict.CLEAN), B: result(b"2", Verdict.CLEAN)})
     changed, cleared = cases(world)
     assert (changed.removed, changed.how, changed.closed) == (BEGIN + 60, "changed", None)
     assert (cleared.removed, cleared.how, cleared.closed) == (None, "cleared", BEGIN + 60)
@@ -83,93 +83,93 @@ def test_another_content_ends_a_case_and_so_does_a_list_that_accuses_no_more(wor
 BOTH = ("national", "other")
 
 
-def test_a_sweep_without_the_list_that_accused_a_file_ends_nothing(world: World) -> None:
-    world.sweep({A: result(b"1")})
+def test_a_scan_without_the_list_that_accused_a_file_ends_nothing(world: World) -> None:
+    world.scan({A: result(b"1")})
     for lists in (("other",), ()):
         world.wait(60)
-        world.sweep({A: result(b"1", Verdict.CLEAN)}, [A], lists=lists)
+        world.scan({A: result(b"1", Verdict.CLEAN)}, [A], lists=lists)
         (case,) = cases(world)
         assert case.open
     world.wait(60)
-    world.sweep({A: result(b"1", Verdict.CLEAN)}, lists=BOTH)
+    world.scan({A: result(b"1", Verdict.CLEAN)}, lists=BOTH)
     assert [case.how for case in cases(world)] == ["cleared"]
 
 
 def test_every_list_that_accused_a_file_must_be_asked(world: World) -> None:
     """Found by both, then by one alone: what the other has said still holds."""
-    world.sweep({A: result(b"1", lists=BOTH)}, lists=BOTH)
-    world.sweep({A: result(b"1", lists=("other",))}, lists=("other",))
-    world.sweep({A: result(b"1", Verdict.CLEAN)}, lists=("other",))
+    world.scan({A: result(b"1", lists=BOTH)}, lists=BOTH)
+    world.scan({A: result(b"1", lists=("other",))}, lists=("other",))
+    world.scan({A: result(b"1", Verdict.CLEAN)}, lists=("other",))
     assert [case.open for case in cases(world)] == [True]
-    world.sweep({A: result(b"1", Verdict.CLEAN)}, lists=BOTH)
+    world.scan({A: result(b"1", Verdict.CLEAN)}, lists=BOTH)
     assert [case.how for case in cases(world)] == ["cleared"]
 
 
 def test_a_list_that_says_less_does_not_speak_for_one_that_was_not_asked(world: World) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     world.wait(60)
-    world.sweep({A: result(b"1", Verdict.REVIEW, "other", ("other",))}, lists=("other",))
+    world.scan({A: result(b"1", Verdict.REVIEW, "other", ("other",))}, lists=("other",))
     (case,) = cases(world)
     assert (case.verdict, case.due) == ("match", BEGIN + DAY)
     world.wait(60)
-    world.sweep({A: result(b"1", Verdict.REVIEW, "other", ("other",))}, lists=BOTH)
+    world.scan({A: result(b"1", Verdict.REVIEW, "other", ("other",))}, lists=BOTH)
     (case,) = cases(world)
     assert case.verdict == "review"
 
 
 def test_a_state_that_was_lost_takes_no_accuser_with_it(world: World) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     cases(world)
     world.lose_state()
     world.wait(60)
-    world.sweep({A: result(b"1", lists=("other",))}, lists=("other",))
+    world.scan({A: result(b"1", lists=("other",))}, lists=("other",))
     world.wait(60)
-    world.sweep({A: result(b"1", Verdict.CLEAN)}, lists=("other",))
+    world.scan({A: result(b"1", Verdict.CLEAN)}, lists=("other",))
     assert [case.open for case in cases(world)] == [True]
 
 
 def test_a_case_with_a_notice_goes_on_when_lists_accuse_its_file_no_more(world: World) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     (case,) = cases(world)
     with Ledger(StateDir(world.state)) as ledger, ledger.transaction() as database:
         said = StoredNotice(b"d", b"n", BEGIN + 9, BEGIN + 9, "hotline", categories="B1")
         assert NoticeTracker(database).take_notice(CaseLocation(A), said) == (case.id, True)
     world.wait(60)
-    world.sweep({A: result(b"1", Verdict.CLEAN)})
+    world.scan({A: result(b"1", Verdict.CLEAN)})
     (case,) = cases(world)
     assert (case.open, case.verdict, case.categories, case.because) == (True, "notice", ("B1",), "")
     world.wait(60)
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     (case,) = cases(world)
     assert (case.open, case.verdict) == (True, "match")
     world.wait(60)
-    world.sweep({}, [A])
+    world.scan({}, [A])
     assert [case.how for case in cases(world)] == ["gone"]
 
 
 def test_entries_for_tests_make_no_case_and_change_none(world: World) -> None:
     drill = result(b"1", category="test", lists=("demo",))
-    world.sweep({A: drill, B: drill}, lists=("demo",))
+    world.scan({A: drill, B: drill}, lists=("demo",))
     assert cases(world) == []
     world.wait(60)
-    world.sweep({A: result(b"1"), B: drill}, lists=("national", "demo"))
+    world.scan({A: result(b"1"), B: drill}, lists=("national", "demo"))
     (case,) = cases(world)
     assert (case.path, case.found, case.categories) == (A, BEGIN + 60, ("A1",))
     world.wait(60)
-    world.sweep({A: drill, B: drill}, lists=("demo",))
+    world.scan({A: drill, B: drill}, lists=("demo",))
     (same,) = cases(world)
     assert (same.open, same.verdict, same.because) == (True, case.verdict, case.because)
     world.wait(60)
-    world.sweep({A: drill, B: drill}, lists=("national", "demo"))
+    world.scan({A: drill, B: drill}, lists=("national", "demo"))
     assert [case.how for case in cases(world)] == ["cleared"]
     world.wait(60)
-    world.sweep({A: result(b"1"), B: drill}, lists=("national", "demo"))
+    world.scan({A: result(b"1"), B: drill}, lists=("national", "demo"))
     assert [(case.open, case.previous) for case in cases(world)] == [(False, None), (True, 1)]
 
 
 def test_what_comes_back_is_another_case(world: World) -> None:
     for seen in ({A: result(b"1")}, {}, {A: result(b"1")}):
-        world.sweep(seen, [A])
+        world.scan(seen, [A])
         world.wait(60)
     first, second = cases(world)
     assert (first.removed, second.found, second.previous) == (BEGIN + 60, BEGIN + 120, first.id)
@@ -177,44 +177,44 @@ def test_what_comes_back_is_another_case(world: World) -> None:
 
 
 def test_what_is_moved_is_removed_then_and_open_again_once_it_is_restored(world: World) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     world.wait(60)
     item = world.move(A)
     world.wait(60)
-    world.sweep({}, [A])
+    world.scan({}, [A])
     (case,) = cases(world)
     assert (case.removed, case.how) == (BEGIN + 60, "quarantined")
     world.wait(60)
     world.restore(item)
     (case,) = cases(world)
     assert case.open
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     (case,) = cases(world)
     assert case.open, "what is back by our own hand is no other case"
 
 
 @pytest.mark.parametrize("ends", [True, False])
 def test_what_was_missed_while_it_was_in_quarantine_goes_on_when_it_is_back(world: World, ends: bool) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     world.wait(60)
     item = world.move(A)
     world.wait(60)
-    world.sweep({}, [A], ends=ends)
+    world.scan({}, [A], ends=ends)
     assert [case.how for case in cases(world)] == ["quarantined"]
     world.wait(60)
     world.restore(item)
     world.wait(60)
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     (case,) = cases(world)
     assert case.open
     world.wait(60)
-    world.sweep({}, [A])
+    world.scan({}, [A])
     (case,) = cases(world)
     assert (case.how, case.removed) == ("gone", BEGIN + 300)
 
 
 def test_what_is_restored_is_open_again_whatever_was_said_of_its_case(world: World) -> None:
-    world.sweep({A: result(b"1"), B: result(b"2")})
+    world.scan({A: result(b"1"), B: result(b"2")})
     first, second = cases(world)
     with Ledger(StateDir(world.state)) as ledger:
         record_action(ledger, [first.id], DISPUTED, "a drawing", "root", world.now)
@@ -235,7 +235,7 @@ def test_what_is_restored_is_open_again_whatever_was_said_of_its_case(world: Wor
 
 
 def test_an_object_is_found_without_a_version_and_moved_with_one(world: World) -> None:
-    world.sweep({b"s3://bucket/key": result(b"1")})
+    world.scan({b"s3://bucket/key": result(b"1")})
     world.wait(60)
     world.move(b"s3://bucket/key", "v7")
     (case,) = cases(world)
@@ -243,19 +243,19 @@ def test_an_object_is_found_without_a_version_and_moved_with_one(world: World) -
 
 
 def test_what_is_moved_and_put_there_again_by_its_owner_is_another_case(world: World) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     world.wait(60)
     world.move(A)
     cases(world)
     world.wait(60)
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     first, second = cases(world)
     assert (first.how, second.previous, second.found) == ("quarantined", first.id, BEGIN + 120)
 
 
 def test_what_was_only_asked_for_has_not_come_back(world: World) -> None:
     """`scan --known` looks at no file, so it can't have seen one that is in quarantine."""
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     world.wait(60)
     world.move(A)
     cases(world)
@@ -271,27 +271,27 @@ def test_what_was_only_asked_for_has_not_come_back(world: World) -> None:
 
 
 def test_a_state_that_was_lost_makes_no_case_twice(world: World) -> None:
-    world.sweep({A: result(b"1"), B: result(b"2")})
+    world.scan({A: result(b"1"), B: result(b"2")})
     first, second = cases(world)
     with Ledger(StateDir(world.state)) as ledger:
         assert record_action(ledger, [second.id], CLOSED, "no such thing", "root", BEGIN) == [second.id]
     world.lose_state()
     world.wait(60)
-    world.sweep({A: result(b"1"), B: result(b"2")})
+    world.scan({A: result(b"1"), B: result(b"2")})
     again, closed = cases(world)
     assert (again.id, again.found, again.open) == (first.id, BEGIN, True)
     assert (closed.id, closed.state) == (second.id, "closed")
-    world.sweep({A: result(b"9"), B: result(b"2")})
+    world.scan({A: result(b"9"), B: result(b"2")})
     assert len(cases(world)) == 2, "of the same state it is the same finding"
 
 
 def test_what_is_closed_covers_no_other_content(world: World) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     (case,) = cases(world)
     with Ledger(StateDir(world.state)) as ledger:
         record_action(ledger, [case.id], CLOSED, "a drawing", "root", BEGIN)
     world.wait(60)
-    world.sweep({A: result(b"9")})
+    world.scan({A: result(b"9")})
     closed, found = cases(world)
     assert (closed.removed, closed.how) == (BEGIN + 60, "changed")
     assert (found.open, found.found, found.previous) == (True, BEGIN + 60, closed.id)
@@ -299,30 +299,30 @@ def test_what_is_closed_covers_no_other_content(world: World) -> None:
 
 
 def test_what_was_held_and_closed_opens_when_it_becomes_a_match(world: World) -> None:
-    world.sweep({A: result(b"1", Verdict.HELD)})
+    world.scan({A: result(b"1", Verdict.HELD)})
     (held,) = cases(world)
     assert held.due is None
     with Ledger(StateDir(world.state)) as ledger:
         record_action(ledger, [held.id], CLOSED, "known to be good", "root", BEGIN)
     world.wait(60)
-    world.sweep({A: result(b"1", Verdict.HELD)})
+    world.scan({A: result(b"1", Verdict.HELD)})
     (held,) = cases(world)
     assert held.state == "closed"
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     (match,) = cases(world)
     assert (match.open, match.verdict, match.found) == (True, "match", BEGIN)
     assert (match.began, match.due) == (BEGIN + 60, BEGIN + 60 + DAY), "nobody had to act before"
 
 
-def test_what_a_running_sweep_has_found_waits_for_its_end(world: World) -> None:
-    world.sweep({A: result(b"1")}, ends=False)
+def test_what_a_running_scan_has_found_waits_for_its_end(world: World) -> None:
+    world.scan({A: result(b"1")}, ends=False)
     with mock.patch("hashscan.state.findings.history._is_locked", return_value=True):
         assert cases(world) == []
     assert len(cases(world)) == 1, "it was killed"
 
 
 def test_a_custody_log_that_is_damaged_is_said_and_findings_are_taken_over(world: World) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     world.move(A)
     log = world.state / "quarantine" / "log.jsonl"
     log.write_bytes(log.read_bytes().replace(b"moved", b"mewed"))
@@ -333,7 +333,7 @@ def test_a_custody_log_that_is_damaged_is_said_and_findings_are_taken_over(world
 
 
 def test_a_move_that_was_followed_before_its_finding_counts(world: World) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     world.wait(60)
     item = world.move(A)
     with (
@@ -367,7 +367,7 @@ def dying_after(number: int) -> Iterator[None]:
 
 
 def test_nothing_is_half_done_when_it_is_killed(world: World) -> None:
-    world.sweep({b"/www/%d" % n: result(b"%d" % n) for n in range(9)})
+    world.scan({b"/www/%d" % n: result(b"%d" % n) for n in range(9)})
     for deadly in range(9):
         with (
             dying_after(deadly),
@@ -481,12 +481,12 @@ def compare(state: Path, history: History) -> None:
             if ends != "none":
                 seen = {path: result(content) for path, content in model.there.items()}
                 gone = [path for path in PATHS if path not in seen]
-                world.sweep(seen, gone, ends=ends == "end")
-                model.sweep(world.now)
-            assert sorted(map(told, cases(world))) == sorted(model.told())
+                world.scan(seen, gone, ends=ends == "end")
+                model.scan(world.now)
+            assert sorted(map(fields_of, cases(world))) == sorted(model.fields())
 
 
-def told(case: Case) -> tuple[object, ...]:
+def fields_of(case: Case) -> tuple[object, ...]:
     return (case.path or b"", case.found, case.told or 0, case.removed or 0, case.how, case.closed or 0)
 
 
@@ -544,7 +544,7 @@ class Model:
             if over and over < before and int(str(case["seen"])) < before:
                 case |= {"path": b"", "was": case["path"] or case.get("was", b"")}
 
-    def sweep(self, now: int) -> None:
+    def scan(self, now: int) -> None:
         for path in PATHS:
             case = self._latest(path)
             if path in self.there:
@@ -560,28 +560,28 @@ class Model:
                 if case is not None and not case["removed"]:
                     case |= {"removed": now, "how": "gone"}
 
-    def told(self) -> list[tuple[object, ...]]:
+    def fields(self) -> list[tuple[object, ...]]:
         keys = ("path", "found", "told", "removed", "how", "closed")
         return [tuple(case[key] for key in keys) for case in self.cases]
 
 
 def test_an_older_state_that_is_put_back_is_followed_from_there(world: World, tmp_path: Path) -> None:
-    world.sweep({A: result(b"1")})
+    world.scan({A: result(b"1")})
     cases(world)
     kept = tmp_path / "kept"
     shutil.copytree(StateDir(world.state).scans, kept)
     world.wait(60)
-    world.sweep({A: result(b"1"), B: result(b"2")})
+    world.scan({A: result(b"1"), B: result(b"2")})
     assert len(cases(world)) == 2
     world.lose_state()
     shutil.copytree(kept, StateDir(world.state).scans)
     assert len(cases(world)) == 2
     world.wait(60)
-    world.sweep({b"/www/c": result(b"3")}, [A])
+    world.scan({b"/www/c": result(b"3")}, [A])
     first, second, third = cases(world)
     assert (first.path, first.removed) == (A, BEGIN + 120)
     assert (second.path, second.open, second.seen) == (B, True, BEGIN + 60)
     assert (third.path, third.found) == (b"/www/c", BEGIN + 120)
     world.wait(60)
-    world.sweep({B: result(b"2"), b"/www/c": result(b"3")})
+    world.scan({B: result(b"2"), b"/www/c": result(b"3")})
     assert [case.open for case in cases(world)] == [False, True, True]

@@ -74,7 +74,7 @@ class World:
         with closing(open_database(StateDir(self.state))[0]) as database:
             yield database
 
-    def sweep(
+    def scan(
         self,
         seen: dict[bytes, FileResult],
         gone: Sequence[bytes] = (),
@@ -123,7 +123,7 @@ class World:
         write_checkpoint(StateDir(self.state), LogCheckpoint(self._log.head, 0))
 
     def move(self, path: bytes, version: str = "") -> str:
-        """Have a file moved into quarantine, or an object where a version is told; its item."""
+        """Have a file moved into quarantine, or an object where a version is given; return its item."""
         self._items += 1
         item = f"{self._items:08x}"
         intent = {

@@ -39,20 +39,20 @@ def test_what_is_accepted_does_not_fail_and_is_reported(
     ran = run("report", "accept", found, *ACCEPT, "--output", baseline)
     assert "3 accepted until 2099-02-01T00:00:00Z, 1 of them anew" in ran.err
     for options in (("--fail-on", "review"), ("--known",)):
-        swept = run("scan", uploads, "--baseline", baseline, "--report", "-", *options)
-        assert swept.code == 0, swept.err
-        findings = [line for line in swept.lines if line["type"] == "finding"]
+        scanned = run("scan", uploads, "--baseline", baseline, "--report", "-", *options)
+        assert scanned.code == 0, scanned.err
+        findings = [line for line in scanned.lines if line["type"] == "finding"]
         assert [line["verdict"] for line in findings] == ["match", "match"]
         assert {line["accepted"]["until"] for line in findings} == {"2099-02-01T00:00:00Z"}
-        assert swept.lines[-1]["accepted"] == {"match": 2}
-        assert swept.lines[-1]["verdicts"]["match"] == 2
-        assert "nothing found, except accepted findings" in swept.err
-        assert "match, accepted" in swept.err
+        assert scanned.lines[-1]["accepted"] == {"match": 2}
+        assert scanned.lines[-1]["verdicts"]["match"] == 2
+        assert "nothing found, except accepted findings" in scanned.err
+        assert "match, accepted" in scanned.err
     # The same content is accepted anywhere, and other content nowhere.
     shutil.copyfile(uploads / "listed.jpg", uploads / "same.jpg")
     (uploads / "again.jpg").write_bytes((uploads / "listed.jpg").read_bytes() + b"\0")
-    swept = run("scan", uploads, "--baseline", baseline, "--report", "-")
-    assert (swept.code, swept.lines[-1]["accepted"]) == (1, {"match": 3})
+    scanned = run("scan", uploads, "--baseline", baseline, "--report", "-")
+    assert (scanned.code, scanned.lines[-1]["accepted"]) == (1, {"match": 3})
 
 
 def test_shards_add_up(run: Run, uploads: Path, found: Path, tmp_path: Path) -> None:
@@ -77,11 +77,13 @@ def test_shards_add_up(run: Run, uploads: Path, found: Path, tmp_path: Path) -> 
 def test_what_the_breaker_holds_stays_accepted(run: Run, uploads: Path, found: Path, tmp_path: Path) -> None:
     baseline = tmp_path / "baseline.json"
     run("report", "accept", found, *ACCEPT, "--output", baseline)
-    swept = run("scan", uploads, "--baseline", baseline, "--breaker-files", "1", "--report", "-")
-    assert swept.code == 0
-    verdicts = [line["verdict"] for line in swept.lines if "accepted" in line and line["type"] == "finding"]
+    scanned = run("scan", uploads, "--baseline", baseline, "--breaker-files", "1", "--report", "-")
+    assert scanned.code == 0
+    verdicts = [line["verdict"] for line in scanned.lines if "accepted" in line and line["type"] == "finding"]
     assert "held" in verdicts
-    assert swept.lines[-1]["accepted"] == {name: verdicts.count(name) for name in sorted(set(verdicts))[::-1]}
+    assert scanned.lines[-1]["accepted"] == {
+        name: verdicts.count(name) for name in sorted(set(verdicts))[::-1]
+    }
 
 
 def test_paths_choose_what_is_accepted(run: Run, uploads: Path, found: Path, tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_paths_choose_what_is_accepted(run: Run, uploads: Path, found: Path, tmp
     assert row["entry"] == "e-pdq"
 
 
-def test_what_can_not_be_accepted_is_told(run: Run, uploads: Path, found: Path, tmp_path: Path) -> None:
+def test_what_can_not_be_accepted_is_reported(run: Run, uploads: Path, found: Path, tmp_path: Path) -> None:
     baseline = tmp_path / "baseline.json"
     ran = run("report", "accept", found, *ACCEPT, "--output", baseline, "--entry", "no-such")
     assert (ran.code, "nothing to accept" in ran.err) == (2, True)
@@ -101,11 +103,11 @@ def test_what_can_not_be_accepted_is_told(run: Run, uploads: Path, found: Path, 
     assert (ran.code, "reason can't be used" in ran.err) == (2, True)
     assert not baseline.exists()
     baseline.write_text("{")
-    for words in (
+    for arguments in (
         ("report", "accept", found, *ACCEPT, "--output", baseline),
         ("scan", uploads, "--baseline", baseline),
     ):
-        ran = run(*words)
+        ran = run(*arguments)
         assert (ran.code, f"{baseline}, line 1" in ran.err) == (2, True)
     baseline.unlink()
     ran = run("scan", uploads, "--baseline", baseline)

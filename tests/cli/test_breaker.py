@@ -74,10 +74,10 @@ def test_300_owners_have_it_and_nothing_is_moved(run: Run, www: Path, tmp_path: 
     assert Counter(line["verdict"] for line in found.values()) == {"held": 300, "match": 1}
     assert bad.read_bytes() == b"Ask us."
     assert all((www / f"customer{number}" / f"theme{number}").exists() for number in range(300))
-    words = "entry e-theme of list national hits 300 files of more than 20 owners"
-    assert f"BREAKER: {words}: too many matches" in ran.err
+    message = "entry e-theme of list national hits 300 files of more than 20 owners"
+    assert f"BREAKER: {message}: too many matches" in ran.err
     assert {line["action"] for line in found.values() if line["verdict"] == "held"} == {"held"}
-    assert words in found["theme0"]["because"]
+    assert message in found["theme0"]["because"]
     assert "1 moved into quarantine, 0 left" in ran.err
     summary = records(report)[-1]
     assert summary["verdicts"] | {"clean": 9, "held": 300, "match": 1} == summary["verdicts"]
@@ -106,21 +106,21 @@ def test_too_many_files(run: Run, www: Path, tmp_path: Path) -> None:
         put(www / f"theme{number}", THEME)
     put(www / "bad", BAD)
 
-    def swept(report: Path | str) -> tuple[Ran, list[dict[str, Any]]]:
+    def scanned(report: Path | str) -> tuple[Ran, list[dict[str, Any]]]:
         ran = run("scan", www, *LIMITS, "--report", report)
         return ran, ran.lines if report == "-" else records(Path(report))
 
     report = tmp_path / "found.jsonl"
     # The first reads all, the others nothing.
     for target in ("-", report, "-"):
-        ran, lines = swept(target)
+        ran, lines = scanned(target)
         found = {Path(line["path"]).name: line["verdict"] for line in lines[1:-1]}
         assert found == {"bad": "match", **{f"theme{number}": "held" for number in range(5)}}
         assert (ran.code, lines[0]["type"], lines[-1]["type"]) == (1, "sweep", "summary")
         assert lines[-1]["verdicts"]["held"] == 5
         assert "hits 5 files of 1 owner: too many matches" in ran.err
     (www / "theme0").unlink()
-    ran, lines = swept(report)
+    ran, lines = scanned(report)
     assert {line["verdict"] for line in lines[1:-1]} == {"match"}
     assert "BREAKER" not in ran.err
     assert "breaker" not in lines[-1]
@@ -180,7 +180,7 @@ def test_of_all_shards_together(run: Run, www: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("signed")
-def test_what_is_held_is_so_wherever_it_is_told_of(run: Run, www: Path, tmp_path: Path) -> None:
+def test_what_is_held_is_so_wherever_it_is_reported(run: Run, www: Path, tmp_path: Path) -> None:
     for number in range(5):
         put(www / f"theme{number}", THEME)
     put(www / "bad", BAD)

@@ -39,15 +39,15 @@ Place = tuple[Path, Path]
 """A folder to scan, and one beside it on the same filesystem."""
 
 
-def command(*words: object) -> None:
-    subprocess.run([str(word) for word in words], check=True, capture_output=True)
+def command(*arguments: object) -> None:
+    subprocess.run([str(word) for word in arguments], check=True, capture_output=True)
 
 
 @contextmanager
-def mounted(at: Path, *words: object) -> Iterator[Path]:
+def mounted(at: Path, *arguments: object) -> Iterator[Path]:
     at.mkdir()
     try:
-        command("mount", *words, at)
+        command("mount", *arguments, at)
     except subprocess.CalledProcessError as error:
         pytest.skip(f"it can't be mounted here: {error.stderr.decode()}")
     try:

@@ -123,7 +123,7 @@ def test_shards_of_a_list(state: Path, uploads: Path, tmp_path: Path, run: Run) 
     assert ran.code == 4
     assert ran.lines[-1]["verdicts"]["match"] == 2
     assert ran.lines[-1]["files"] == 4
-    # One that was given another list is told from the others.
+    # One that was given another list is distinguished from the others.
     _, lines, _ = listed(state, names + b"more", "--shard", "3/3")
     parts[-1].write_text("".join(json.dumps(line) + "\n" for line in lines))
     ran = run("report", "merge", *parts, "--output", "-")
@@ -145,23 +145,23 @@ def test_misuse(run: Run, tmp_path: Path, uploads: Path) -> None:
 def test_as_names_come_and_stopped_while_none_does(state: Path, uploads: Path, tmp_path: Path) -> None:
     """From a queue that never ends: what was named is reported soon, and a signal ends it in good order."""
     report = tmp_path / "report.jsonl"
-    sweep = subprocess.Popen(
+    scan = subprocess.Popen(
         [*COMMAND, "scan", "--files-from", "-", "--report", str(report), "--workers", "1"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(state),
     )
-    assert sweep.stdin is not None
-    sweep.stdin.write(b"\0listed.jpg\0other.jpg\0")
-    sweep.stdin.flush()
+    assert scan.stdin is not None
+    scan.stdin.write(b"\0listed.jpg\0other.jpg\0")
+    scan.stdin.flush()
     partial = report.with_name("report.jsonl.partial")
     until = time.monotonic() + 60
     while not (partial.exists() and b'"finding"' in partial.read_bytes()):
         assert time.monotonic() < until
         time.sleep(0.05)
-    sweep.send_signal(signal.SIGTERM)
-    assert sweep.wait(timeout=30) == 143
-    sweep.communicate()
+    scan.send_signal(signal.SIGTERM)
+    assert scan.wait(timeout=30) == 143
+    scan.communicate()
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert lines[-1]["incomplete"] == ["stopped before its end"]
     assert lines[-1]["verdicts"]["match"] == 1

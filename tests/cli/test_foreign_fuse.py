@@ -40,7 +40,7 @@ def silent(mounts: ExitStack, at: Path, *, file: bool = False) -> Path:
     return at
 
 
-def told(lines: list[dict[str, Any]]) -> dict[str, str]:
+def reported(lines: list[dict[str, Any]]) -> dict[str, str]:
     """By path, as far as they are said to be on such a FUSE."""
     return {line["path"]: line["type"] for line in lines if line.get("reason") == FUSE}
 
@@ -51,7 +51,7 @@ def test_beneath_a_target(run: Run, uploads: Path, local_list: str, mounts: Exit
     file = silent(mounts, uploads / "evil" / "a.jpg", file=True)
     ran = run("scan", uploads, "--report", "-")
     assert ran.code == 4
-    assert set(told(ran.lines)) == {str(folder), str(file)}
+    assert set(reported(ran.lines)) == {str(folder), str(file)}
     summary = ran.lines[-1]
     assert summary["verdicts"]["match"] == 2
     assert summary["folders_not_entered"] == {FUSE: 1}
@@ -81,7 +81,7 @@ def test_over_a_target(
     target = tmp_path / "home" / where
     ran = run("scan", target, uploads, "--report", "-")
     assert ran.code == 4
-    assert told(ran.lines) == {str(target): "folder"}
+    assert reported(ran.lines) == {str(target): "folder"}
     assert ran.lines[-1]["verdicts"]["match"] == 2
     assert run("scan", target, uploads, "--report", "-").code == 4
 
@@ -93,7 +93,7 @@ def test_names_of_a_list(run: Run, uploads: Path, local_list: str, tmp_path: Pat
     for targets in ((), (uploads,), (uploads, folder)):
         ran = run("scan", *targets, "--files-from", tmp_path / "names", "--report", "-")
         assert ran.code == 4
-        assert set(told(ran.lines)) == {f"{folder}/x/y.jpg", f"{folder}/z.jpg", str(file)}
+        assert set(reported(ran.lines)) == {f"{folder}/x/y.jpg", f"{folder}/z.jpg", str(file)}
         assert ran.lines[-1]["verdicts"]["match"] == 1
 
 

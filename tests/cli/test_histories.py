@@ -225,19 +225,19 @@ class History:
     def killed(self, options: Sequence[str], targets: Sequence[Path]) -> None:
         """Let a scan begin."""
         self.log.append("killed")
-        sweep = subprocess.Popen(
+        scan = subprocess.Popen(
             [*COMMAND, "scan", *map(str, targets), *options, "--report", str(self.folder / "killed.jsonl")],
             env=environment(self.state, self.env),
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            sweep.wait(timeout=self.random.uniform(0.3, 1.5))
+            scan.wait(timeout=self.random.uniform(0.3, 1.5))
         except subprocess.TimeoutExpired:
-            os.kill(sweep.pid, signal.SIGKILL)
-            sweep.wait(timeout=60)
+            os.kill(scan.pid, signal.SIGKILL)
+            scan.wait(timeout=60)
 
-    def sweep(self, state: Path, options: Sequence[str], targets: Sequence[Path]) -> Records:
+    def scan(self, state: Path, options: Sequence[str], targets: Sequence[Path]) -> Records:
         report = self.folder / f"{state.name}.jsonl"
         # One that has just read everything knows nothing of what the options before had found.
         believing = () if "--known" in options else ("--accept-cleared",)
@@ -253,8 +253,8 @@ class History:
         fresh = self.folder / "fresh"
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(self.state / "lists", fresh / "lists", symlinks=True)
-        remembered, expected = (self.sweep(state, options, targets) for state in (self.state, fresh))
-        assert told(remembered) == told(expected), self.log
+        remembered, expected = (self.scan(state, options, targets) for state in (self.state, fresh))
+        assert reported(remembered) == reported(expected), self.log
         assert remembered[-1]["verdicts"] == expected[-1]["verdicts"], self.log
         left_out = {"--exclude", "--max-file-size", "--shard"} & set(options)
         standing = {record["path"] for record in remembered if record["type"] == "standing"}
@@ -269,7 +269,7 @@ class History:
     def compare_known(self, options: Sequence[str], targets: Sequence[Path], expected: Records) -> None:
         """Right after a scan, what is known is what it has found."""
         apart = {"--reread", "--one-file-system", "--workers", "50%", "2"}
-        known = self.sweep(self.state, ["--known", *(o for o in options if o not in apart)], targets)
+        known = self.scan(self.state, ["--known", *(o for o in options if o not in apart)], targets)
         assert findings(known) == findings(expected), self.log
 
 
@@ -278,7 +278,7 @@ def is_direct(path: str) -> bool:
     return os.path.realpath(path) == path
 
 
-def told(records: Records) -> list[str]:
+def reported(records: Records) -> list[str]:
     """All that is said of files by one scan, whatever the order."""
     left_out = {"path_b64"}
     return sorted(

@@ -63,7 +63,7 @@ def test_neither_likeness_nor_weaker_digests_clear_anybody(
     assert verdicts(run, uploads)[:2] == (1, {"listed.jpg": "match", "alike.jpg": "match"})
 
 
-def test_known_good_lists_alone_are_no_list_to_sweep_with(
+def test_known_good_lists_alone_are_no_list_to_scan_with(
     run: Run, uploads: Path, accused: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     """Nothing could be found, so a scan that ended well would say what it doesn't know."""

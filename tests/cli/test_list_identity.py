@@ -44,8 +44,8 @@ def www(tmp_path: Path) -> Path:
 def scanned(run: Run, www: Path, *options: str) -> tuple[int, list[str], int]:
     """Exit code, records of findings, and open cases."""
     ran = run("scan", www, "--report", "-", *options)
-    told = [line["type"] for line in ran.lines if line["type"] in {"finding", "standing"}]
-    return ran.code, told, len(run("cases", "list", "--format", "json").lines)
+    reported = [line["type"] for line in ran.lines if line["type"] in {"finding", "standing"}]
+    return ran.code, reported, len(run("cases", "list", "--format", "json").lines)
 
 
 FOUND, STANDS, ENDED = (1, ["finding"], 1), (3, ["standing"], 1), (0, [], 0)

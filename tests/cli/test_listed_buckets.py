@@ -34,7 +34,7 @@ def bucket() -> Iterator[TestBucket]:
         yield made
 
 
-def sweep(
+def scan(
     state: Path, bucket: TestBucket, *arguments: object, names: bytes = b""
 ) -> tuple[int, list[dict[str, Any]]]:
     endpoint = ["--endpoint", str(bucket.access.endpoint)]
@@ -64,7 +64,7 @@ def findings(lines: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 def test_all_ways_find_the_same(state: Path, bucket: TestBucket, local_list: str, tmp_path: Path) -> None:
     url = bucket.url.decode()
-    code, listed = sweep(state, bucket, url)
+    code, listed = scan(state, bucket, url)
     assert code == 1
     assert listed[-1]["files"] == len(FILES)
     assert set(findings(listed)) == {f"{url}/a/listed.jpg", f"{url}/a//alike.jpg"}
@@ -72,23 +72,23 @@ def test_all_ways_find_the_same(state: Path, bucket: TestBucket, local_list: str
     content = data_file(rows_of(bucket))
     (tmp_path / "data.csv.gz").write_bytes(content)
     (tmp_path / "manifest.json").write_bytes(manifest(bucket.name, {"data.csv.gz": content}))
-    code, told = sweep(state, bucket, "--inventory", tmp_path / "manifest.json")
-    assert (code, findings(told)) == (1, findings(listed))
-    assert told[-1]["verdicts"] == listed[-1]["verdicts"]
-    assert told[0]["targets"] == [{"path": url}]
-    assert told[0]["inventory"] == {
+    code, reported = scan(state, bucket, "--inventory", tmp_path / "manifest.json")
+    assert (code, findings(reported)) == (1, findings(listed))
+    assert reported[-1]["verdicts"] == listed[-1]["verdicts"]
+    assert reported[0]["targets"] == [{"path": url}]
+    assert reported[0]["inventory"] == {
         "path": str(tmp_path / "manifest.json"), "created": "2026-11-25T00:00:00+00:00",
     }  # fmt: skip
 
     names = b"\0".join(bucket.url + b"/" + key for key in FILES)
-    code, named = sweep(state, bucket, "--files-from", "-", names=names)
+    code, named = scan(state, bucket, "--files-from", "-", names=names)
     assert (code, findings(named)) == (1, findings(listed))
     assert named[-1]["verdicts"] == listed[-1]["verdicts"]
 
     together: dict[str, list[str]] = {}
     files = 0
     for index in (1, 2, 3):
-        _, part = sweep(state, bucket, url, "--shard", f"{index}/3")
+        _, part = scan(state, bucket, url, "--shard", f"{index}/3")
         assert not findings(part).keys() & together.keys()
         together |= findings(part)
         files += part[-1]["files"]
@@ -98,19 +98,19 @@ def test_all_ways_find_the_same(state: Path, bucket: TestBucket, local_list: str
 
 def test_paths_and_urls_in_one_list(state: Path, bucket: TestBucket, local_list: str, uploads: Path) -> None:
     names = [bucket.url + b"/a/listed.jpg", bytes(uploads / "listed.jpg"), bucket.url + b"/gone", b"gone"]
-    code, lines = sweep(state, bucket, "--files-from", "-", names=b"\n".join(names))
+    code, lines = scan(state, bucket, "--files-from", "-", names=b"\n".join(names))
     assert code == 4
     assert set(findings(lines)) == {name.decode() for name in names[:2]}
     assert lines[-1]["reasons"] == {"unreadable": {"vanished": 2}}
-    code, lines = sweep(state, bucket, uploads, "--files-from", "-", names=b"\n".join(names))
+    code, lines = scan(state, bucket, uploads, "--files-from", "-", names=b"\n".join(names))
     assert lines[-1]["reasons"] == {"unreadable": {"outside the targets": 3}}
 
 
 def test_misuse(state: Path, bucket: TestBucket, local_list: str, tmp_path: Path) -> None:
-    assert sweep(state, bucket, "--inventory", tmp_path / "none")[0] == 2
-    assert sweep(state, bucket, "--inventory", "s3://no-such-bucket-here/manifest.json")[0] == 2
-    assert sweep(state, bucket, "--inventory", tmp_path / "none", "--files-from", "-")[0] == 2
+    assert scan(state, bucket, "--inventory", tmp_path / "none")[0] == 2
+    assert scan(state, bucket, "--inventory", "s3://no-such-bucket-here/manifest.json")[0] == 2
+    assert scan(state, bucket, "--inventory", tmp_path / "none", "--files-from", "-")[0] == 2
     (tmp_path / "m").write_bytes(manifest(bucket.name, {}))
-    assert sweep(state, bucket, "--inventory", tmp_path / "m", "s3://another")[0] == 2
+    assert scan(state, bucket, "--inventory", tmp_path / "m", "s3://another")[0] == 2
     # One that lists nothing is as suspicious as a bucket that holds nothing.
-    assert sweep(state, bucket, "--inventory", tmp_path / "m")[0] == 3
+    assert scan(state, bucket, "--inventory", tmp_path / "m")[0] == 3

@@ -23,7 +23,7 @@ from hashscan.model import ACTING_CATEGORIES, CATEGORIES, Weak
 from hashscan.registry import LIST_FORMATS
 from tests.cli.conftest import Run
 
-SWEEPING = ("scan", "check")
+SCANNING = ("scan", "check")
 """Every command that gives verdicts; each is tried in every way."""
 LEFT_OUT = {
     "--no-state": "then the list is not there",
@@ -184,7 +184,7 @@ def test_nothing_moves_it(run: Run, tmp_path: Path, upload: Path) -> None:
 
 def test_every_command_that_gives_verdicts_is_tried() -> None:
     """One that is new belongs above."""
-    assert set(COMMANDS) - set(SWEEPING) - {"completion", "manual"} == {
+    assert set(COMMANDS) - set(SCANNING) - {"completion", "manual"} == {
         "alerts",
         "cases",
         "config",

@@ -63,7 +63,7 @@ def policy(tmp_path: Path, text: str, name: str = "policy.toml") -> Path:
     return file
 
 
-def told(ran: Ran) -> dict[str, tuple[str, str]]:
+def reported(ran: Ran) -> dict[str, tuple[str, str]]:
     """Verdict and action by the end of the path, as a scan wrote them to standard output."""
     assert ran.lines, ran.err
     return {
@@ -79,7 +79,7 @@ def because(ran: Ran) -> set[str]:
 
 def test_by_default_all_is_reported(run: Run, files: Path, national: str) -> None:
     ran = run("scan", files, "--report", "-")
-    assert told(ran) == dict.fromkeys(("ann/bad", "bob/bad"), ("match", "report"))
+    assert reported(ran) == dict.fromkeys(("ann/bad", "bob/bad"), ("match", "report"))
     assert "policy" not in ran.lines[0]
 
 
@@ -109,7 +109,7 @@ action = "review"
     expected = {"ann/bad": ("held", "held"), "bob/bad": ("match", "quarantine")}
     ran = run("--config", config, "scan", files, "--report", "-")
     assert (ran.lines[-1]["unchanged"], ran.code) == (4, 1), ran.lines[-1]
-    assert told(ran) == expected
+    assert reported(ran) == expected
     assert because(ran) == {"rule 1: held (a test account of ours)", "rule 2: quarantine"}
     (withheld,) = {m.get("withheld") for line in ran.lines[1:-1] for m in line["matches"]} - {None}
     assert withheld == "rule 1: held (a test account of ours)"
@@ -119,17 +119,17 @@ action = "review"
     os.symlink(tmp_path / "state" / "lists", tmp_path / "fresh" / "lists")
     fresh = {"HASHSCAN_STATE": str(tmp_path / "fresh")}
     read = run("--config", config, "scan", files, "--report", "-", env=fresh)
-    assert (told(read), because(read)) == (expected, because(ran))
+    assert (reported(read), because(read)) == (expected, because(ran))
     ran = run(
         "--config", config, "check", files / "ann" / "bad", files / "bob" / "bad", files / "bob" / "good"
     )
-    assert (told(ran), ran.code) == (expected, 1)
+    assert (reported(ran), ran.code) == (expected, 1)
     # Whose a file is, is not known where nobody looks at it.
     ran = run("--config", config, "scan", "--known", files, "--report", "-")
-    assert told(ran) == {"ann/bad": ("held", "held"), "bob/bad": ("review", "review")}
+    assert reported(ran) == {"ann/bad": ("held", "held"), "bob/bad": ("review", "review")}
     assert "rule 2 asks for its owner, which is not known; rule 3: review" in because(ran)
     # And the next scan, without a table, only reports again.
-    assert told(run("scan", files, "--report", "-")) == dict.fromkeys(expected, ("match", "report"))
+    assert reported(run("scan", files, "--report", "-")) == dict.fromkeys(expected, ("match", "report"))
 
 
 def test_a_digest_is_of_no_file(run: Run, national: None, tmp_path: Path) -> None:
@@ -138,10 +138,10 @@ def test_a_digest_is_of_no_file(run: Run, national: None, tmp_path: Path) -> Non
     (line,) = ran.lines
     assert (line["verdict"], line["action"]) == ("match", "report")
     assert line["because"].endswith("rule 1 asks for its path, which is not known; no rule fits")
-    words = "policy rule 1 names the list natoinal, which is not used"
-    assert words in ran.err
+    message = "policy rule 1 names the list natoinal, which is not used"
+    assert message in ran.err
     for command in (("scan", tmp_path / "policy.toml"), ("scan", "--known")):
-        assert words in run(*command, "--policy", file).err
+        assert message in run(*command, "--policy", file).err
 
 
 def test_only_fresh_signed_lists_move_anything_by_themselves(
@@ -155,28 +155,26 @@ def test_only_fresh_signed_lists_move_anything_by_themselves(
     fresh = dict.fromkeys(("ann/bad", "bob/bad", "ann/worse"), ("match", "quarantine"))
     weak = dict.fromkeys(("ann/own", "ann/test"), ("match", "report"))
     ran = run("scan", files, "--report", "-", "--policy", move)
-    assert told(ran) == fresh | weak
+    assert reported(ran) == fresh | weak
     assert "rule 1: quarantine; but a local list is not enough to move a file" in because(ran)
     ran = run("scan", files, "--report", "-", "--policy", move, "--act-on", "local")
-    assert told(ran) == fresh | weak | {"ann/own": ("match", "quarantine")}
+    assert reported(ran) == fresh | weak | {"ann/own": ("match", "quarantine")}
     assert "rule 1: quarantine; but a test entry is not enough to move a file" in because(ran)
     both = '[quarantine]\nact-on = ["local", "test"]\n[[policy]]\naction = "quarantine"\n'
     config = policy(tmp_path, both, "hashscan.toml")
     ran = run("--config", config, "scan", files, "--report", "-")
-    assert set(told(ran).values()) == {("match", "quarantine")}
+    assert set(reported(ran).values()) == {("match", "quarantine")}
     assert ran.lines[0]["policy"]["act_on"] == ["local", "test"]
     # Past its expiry the signed list isn't what it was.
     later = days_later(tmp_path / "later", DAYS)
     ran = run("scan", files, "--report", "-", "--policy", move, env=later)
-    assert set(told(ran).values()) == {("match", "report")}
+    assert set(reported(ran).values()) == {("match", "report")}
     assert "rule 1: quarantine; but a list past its expiry is not enough to move a file" in because(ran)
     ran = run("scan", files, "--report", "-", "--policy", move, "--act-on", "stale", env=later)
-    assert told(ran) == fresh | weak
+    assert reported(ran) == fresh | weak
 
 
-def test_add_moves_on_the_word_of_whom_it_is_told_to(
-    run: Run, files: Path, national: None, tmp_path: Path
-) -> None:
+def test_add_moves_for_whom_it_is_asked_to(run: Run, files: Path, national: None, tmp_path: Path) -> None:
     (files / "ann" / "own").write_bytes(b"own")
     imported(run, tmp_path, "ours", entry("o-2", b"own"))
     held = policy(tmp_path, f'[[policy]]\npath = "{files}/bob/"\naction = "held"\n')
@@ -218,25 +216,25 @@ def test_what_was_put_back_is_held_until_another_entry_accuses_it(
     assert run("quarantine", "add", report, *TERMS).out == ""
     for command in (("scan", "--known", files, "--report", "-"), ("check", files / "ann" / "bad")):
         ran = run(*command, "--policy", move)
-        assert told(ran).items() <= held.items()
-        assert "ann/bad" in told(ran)
+        assert reported(ran).items() <= held.items()
+        assert "ann/bad" in reported(ran)
     (line,) = run("check", f"sha256:{hashlib.sha256(BAD).hexdigest()}").lines
     assert line["verdict"] == "held"
     imported(run, tmp_path, "second", entry("s-1", BAD))
     moving = ("--policy", move, "--act-on", "local", "--quarantine", *TERMS)
     ran = run("scan", files, "--report", "-", *moving)
-    assert told(ran) == dict.fromkeys(held, ("match", "quarantine"))
+    assert reported(ran) == dict.fromkeys(held, ("match", "quarantine"))
     assert all(line["because"].startswith("sha256 equal: entry s-1") for line in ran.lines[1:-1])
     assert sorted(files.glob("*/*")) == [files / "ann" / "good", files / "bob" / "good"]
 
 
-def test_a_sweep_moves_what_rules_allow_and_nothing_else(
+def test_a_scan_moves_what_rules_allow_and_nothing_else(
     run: Run, files: Path, national: None, tmp_path: Path
 ) -> None:
     rules = policy(tmp_path, f'[[policy]]\naction = "quarantine"\npath = "{files}/ann/"\n')
     ran = run("scan", files, "--report", "-", "--policy", rules, "--quarantine", *TERMS)
     assert ran.code == 1, ran.err
-    assert told(ran) == {"ann/bad": ("match", "quarantine"), "bob/bad": ("match", "report")}
+    assert reported(ran) == {"ann/bad": ("match", "quarantine"), "bob/bad": ("match", "report")}
     assert because(ran) == {"rule 1: quarantine", "no rule fits"}
     assert (os.listdir(files / "ann"), sorted(os.listdir(files / "bob"))) == (["good"], ["bad", "good"])
     assert ran.lines[-1]["quarantine"]["moved"] == 1
@@ -280,7 +278,7 @@ def test_a_theme_picture_that_is_known_good_is_held_everywhere(
         ("policy = 3\n", "`policy` is no table of rules"),
     ],
 )
-def test_bad_tables_are_refused_before_anything_is_swept(
+def test_bad_tables_are_refused_before_anything_is_scanned(
     run: Run, files: Path, tmp_path: Path, state: Path, text: str, named: str
 ) -> None:
     file = policy(tmp_path, text)
@@ -302,7 +300,7 @@ def test_a_file_that_holds_no_policy(run: Run, files: Path, tmp_path: Path) -> N
     assert (ran.code, "there is no settings file" in ran.err) == (2, True)
 
 
-def test_shards_of_different_policies_are_no_sweep(
+def test_shards_of_different_policies_are_no_scan(
     run: Run, files: Path, national: None, tmp_path: Path
 ) -> None:
     held = policy(tmp_path, '[[policy]]\naction = "held"\n')

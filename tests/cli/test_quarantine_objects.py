@@ -43,8 +43,8 @@ class Site:
         self, *options: object, bucket: TestBucket | None = None
     ) -> tuple[int, Path, list[dict[str, Any]]]:
         report = self.folder / f"report-{len(os.listdir(self.folder))}.jsonl"
-        swept = (bucket or self.bucket).url.decode()
-        ran = self("scan", swept, *self.endpoint, "--report", report, *options)
+        scanned = (bucket or self.bucket).url.decode()
+        ran = self("scan", scanned, *self.endpoint, "--report", report, *options)
         assert ran.code in {0, 1, 3, 4}, ran.err
         lines = [json.loads(line) for line in report.read_text().splitlines()]
         found = [line for line in lines if line["type"] == "finding"]
@@ -134,7 +134,7 @@ def test_from_a_report_and_back(site: Site, to: str, state: Path, tmp_path: Path
     assert site("quarantine", "verify").code == 0
 
 
-def test_in_the_sweep_itself(site: Site) -> None:
+def test_in_the_scan_itself(site: Site) -> None:
     code, report, found = site.scan("--quarantine", *TERMS, "--quarantine-dir", f"s3://{site.keep.name}")
     assert code == 1
     assert [line["quarantine"]["outcome"] for line in found] == ["done"] * 3
@@ -146,7 +146,7 @@ def test_in_the_sweep_itself(site: Site) -> None:
     assert site("quarantine", "add", report, *site.endpoint, *TERMS).code == 0
 
 
-def test_replaced_since_the_sweep(site: Site) -> None:
+def test_replaced_since_the_scan(site: Site) -> None:
     _, report, _ = site.scan()
     for key in KEYS[:2]:
         site.bucket.put(key, b"another")
@@ -179,9 +179,9 @@ def test_by_hand_and_what_can_not_be(site: Site) -> None:
     _, report, _ = site.scan()
     ran = site("quarantine", "add", report, *site.endpoint, *TERMS, *own)
     assert (ran.code, "another bucket" in ran.err) == (2, True)
-    swept = ("scan", site.bucket.url.decode(), *site.endpoint, "--report", site.folder / "none")
-    ran = site(*swept, "--quarantine", *TERMS, *own)
-    assert (ran.code, os.path.exists(swept[-1])) == (2, False)
+    scanned = ("scan", site.bucket.url.decode(), *site.endpoint, "--report", site.folder / "none")
+    ran = site(*scanned, "--quarantine", *TERMS, *own)
+    assert (ran.code, os.path.exists(scanned[-1])) == (2, False)
     assert KEYS[0] in bad(site)
 
 

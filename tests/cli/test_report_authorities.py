@@ -111,7 +111,7 @@ def test_without_digests_and_without_a_state(
     assert by_name(ran.lines)["alike.jpg"]["hash_values"] == digests_of(uploads / "alike.jpg")
 
 
-def test_a_sweep_is_not_begun_for_nothing(
+def test_a_scan_is_not_begun_for_nothing(
     run: Run, local_list: str, uploads: Path, tmp_path: Path, config: dict[str, str]
 ) -> None:
     made = tmp_path / "made"
@@ -124,7 +124,9 @@ def test_a_sweep_is_not_begun_for_nothing(
     assert not made.exists()
 
 
-def test_what_is_left_out_is_told(run: Run, uploads: Path, tmp_path: Path, config: dict[str, str]) -> None:
+def test_what_is_left_out_is_reported(
+    run: Run, uploads: Path, tmp_path: Path, config: dict[str, str]
+) -> None:
     table = tmp_path / "table.csv"
     sha256 = digests_of(uploads / "other.jpg")["sha256"]
     table.write_text(f"id,algorithm,value,category\nx,sha256,{sha256},test\n")

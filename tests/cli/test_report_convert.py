@@ -31,7 +31,7 @@ def test_convert(tmp_path: Path) -> None:
     assert "none.jsonl" in missing.stderr
 
 
-def test_a_sweep_makes_them_from_its_record(tmp_path: Path) -> None:
+def test_a_scan_makes_them_from_its_record(tmp_path: Path) -> None:
     target = tmp_path / "www"
     target.mkdir()
     (target / "a.txt").write_text("a")
@@ -61,19 +61,19 @@ def test_a_document_takes_no_other_thing_s_place(tmp_path: Path) -> None:
     assert own.returncode == 2
     assert "overwrite the report" in own.stderr
     os.mkfifo(tmp_path / "pipe")
-    for output, code, words in (
+    for output, code, message in (
         ("pipe", 2, "no regular file"),
         ("none/out.csv", 12, "No such file"),
         (".", 2, ""),
     ):
         done = hashscan("report", "convert", "r.jsonl", "--format", "csv", "--output", output, cwd=tmp_path)
         assert done.returncode == code, done.stderr
-        assert words in done.stderr
+        assert message in done.stderr
     assert record.read_bytes() == before
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_a_sweep_tells_at_its_beginning_where_no_report_can_go(tmp_path: Path) -> None:
+def test_a_scan_tells_at_its_beginning_where_no_report_can_go(tmp_path: Path) -> None:
     (tmp_path / "www").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for report, code in (("csv=pipe", 2), ("pipe", 2), ("csv=none/out.csv", 12), ("none/out.jsonl", 12)):

@@ -12,7 +12,7 @@ import pytest
 
 from hashscan.reports.records import line_of
 from tests.cli.conftest import COMMAND, Run, environment
-from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
+from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
 
 
 def test_what_a_report_says(run: Run, tmp_path: Path) -> None:
@@ -23,14 +23,14 @@ def test_what_a_report_says(run: Run, tmp_path: Path) -> None:
     ran = run("report", "show", written(tmp_path / "r.jsonl", records))
     assert ran.code == 0
     assert ran.err == ""
-    for words in (
+    for message in (
         "web1", "target        /srv", "2026-11-26 01:00:00 UTC", "list          national 7, fresh, 3 entries",
         "exit          1 (a match or a held match)",
         "verdicts      1 match, 1 review, 1 unreadable, 10 clean",
         "unreadable    1 permission denied", "customers     (not known) 2, ada 1", "3 findings",
         "1 earlier finding",
     ):  # fmt: skip
-        assert words in ran.out
+        assert message in ran.out
     rows = [line for line in ran.out.splitlines() if "/srv/" in line and "│" in line]
     assert ["/srv/m" in rows[0], "/srv/s" in rows[1], "/srv/r" in rows[2]] == [True] * 3
     assert "match, moved" in rows[0]
@@ -46,13 +46,13 @@ def test_only_so_many_findings(run: Run, tmp_path: Path) -> None:
     assert "/srv/0" not in run("report", "show", path, "--limit", 0).out
 
 
-def test_a_killed_sweep_and_one_that_was_not_whole_say_so(run: Run, tmp_path: Path) -> None:
+def test_a_killed_scan_and_one_that_was_not_whole_say_so(run: Run, tmp_path: Path) -> None:
     killed = written(tmp_path / "k.jsonl", [finding(b"/srv/a")], whole=False, torn=b'{"type":')
     ran = run("report", "show", killed)
     assert ran.code == 0
     assert "incomplete    the scan was killed" in ran.out
     path = tmp_path / "r.jsonl"
-    path.write_bytes(line_of(SWEEP) + line_of(summary([], incomplete=["list l is stale"], exit_code=3)))
+    path.write_bytes(line_of(SCAN) + line_of(summary([], incomplete=["list l is stale"], exit_code=3)))
     assert "incomplete    list l is stale" in run("report", "show", path).out
 
 
@@ -73,7 +73,7 @@ def test_without_a_name_the_newest_whole_one_is_shown(run: Run, state: Path) -> 
 
 def test_what_is_no_report(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    path.write_text(json.dumps(SWEEP | {"schema": 99}) + "\n")
+    path.write_text(json.dumps(SCAN | {"schema": 99}) + "\n")
     ran = run("report", "show", path)
     assert (ran.code, ran.out) == (2, "")
     assert "newer hashscan" in ran.err

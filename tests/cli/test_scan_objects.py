@@ -103,11 +103,11 @@ def test_every_fault_is_counted_and_no_verdict_lost(run: Run, uploads: Path, loc
     assert {**summary["reasons"]["unreadable"], **skipped} == expected
     archived = Reason.ARCHIVED
     assert skipped == {archived.value: 2 * list(EXPECTED.values()).count(archived)}
-    told = [line for line in ran.lines if line["type"] in {"unreadable", "skipped"}]
-    assert len(told) == sum(expected.values())
+    reported = [line for line in ran.lines if line["type"] in {"unreadable", "skipped"}]
+    assert len(reported) == sum(expected.values())
 
 
-def test_what_can_not_be_listed_to_its_end_is_told_of(run: Run, uploads: Path, local_list: str) -> None:
+def test_what_can_not_be_listed_to_its_end_is_reported(run: Run, uploads: Path, local_list: str) -> None:
     groups = ("unlistable/:5:10", "expiring/:1500:10", "fine/:1500:10")
     with object_server(*groups, files={b"x": uploads / "listed.jpg"}) as url:
         ran = scan(run, url)
@@ -116,8 +116,8 @@ def test_what_can_not_be_listed_to_its_end_is_told_of(run: Run, uploads: Path, l
     # Of the second, the first page.
     assert summary["files"] == 1501 + 1000 == sum(summary["verdicts"].values())
     assert summary["folders_not_entered"] == {"permission denied": 2}
-    told = {line["path"]: line.get("detail") for line in ran.lines if line["type"] == "folder"}
-    assert told == {
+    reported = {line["path"]: line.get("detail") for line in ran.lines if line["type"] == "folder"}
+    assert reported == {
         "s3://bucket/unlistable/": "the server says AccessDenied",
         "s3://bucket/expiring/": "the server says ExpiredToken",
     }
@@ -129,8 +129,8 @@ def test_a_listing_that_jams(run: Run, local_list: str) -> None:
     with object_server("jamming/:1500:10", "fine/:10:10") as url:
         ran = scan(run, url)
     assert (ran.code, ran.lines[-1]["files"]) == (3, 1010)
-    (told,) = (line for line in ran.lines if line["type"] == "folder")
-    assert (told["path"], told["detail"]) == ("s3://bucket/jamming/", "the server says SlowDown")
+    (reported,) = (line for line in ran.lines if line["type"] == "folder")
+    assert (reported["path"], reported["detail"]) == ("s3://bucket/jamming/", "the server says SlowDown")
 
 
 def test_found_in_spite_of_faults(run: Run, uploads: Path, local_list: str) -> None:
@@ -192,11 +192,11 @@ def test_the_secret_is_nowhere(state: Path, uploads: Path, local_list: str, tmp_
     report = state / "report.jsonl"
     with object_server(*groups, files=pictures, latency=0.05) as url, credentials() as env:
         command = [*COMMAND, "scan", "s3://bucket", "--endpoint", url, "--report", str(report)]
-        sweep = subprocess.Popen(
+        running = subprocess.Popen(
             command, env=environment(state, env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         seen: dict[str, bytes] = {}
-        while sweep.poll() is None:
+        while running.poll() is None:
             for process in Path("/proc").glob("[0-9]*"):
                 try:
                     line = (process / "cmdline").read_bytes()
@@ -207,15 +207,15 @@ def test_the_secret_is_nowhere(state: Path, uploads: Path, local_list: str, tmp_
                 if line.startswith(os.fsencode(sys.executable)) and b"hashscan.sandbox.zygote" in line:
                     seen[process.name] = kept
             time.sleep(0.02)
-        assert sweep.stdout is not None
-        words = sweep.stdout.read()
-        sweep.stdout.close()
-    assert sweep.returncode == 4, words
+        assert running.stdout is not None
+        message = running.stdout.read()
+        running.stdout.close()
+    assert running.returncode == 4, message
     assert json.loads(report.read_bytes().splitlines()[-1])["files"] == 2 * len(EXPECTED) + 60
     assert seen
     assert not any(seen.values())
     written = [path for path in state.rglob("*") if path.is_file()]
     assert report in written
-    for text in (words, *(path.read_bytes() for path in written)):
+    for text in (message, *(path.read_bytes() for path in written)):
         assert SECRET.encode() not in text
         assert KEY_ID.encode() not in text

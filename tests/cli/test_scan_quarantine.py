@@ -36,7 +36,7 @@ def records(report: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in report.read_text().splitlines()]
 
 
-def test_what_can_not_be_is_said_before_anything_is_swept(run: Run, www: Path, state: Path) -> None:
+def test_what_can_not_be_is_said_before_anything_is_scanned(run: Run, www: Path, state: Path) -> None:
     for terms in ((), TERMS[:2], TERMS[2:]):
         ran = run("scan", www, "--quarantine", *terms)
         assert (ran.code, "counsel" in ran.err) == (2, True)
@@ -69,7 +69,7 @@ def test_a_place_that_is_refused_stops_no_later_scan(run: Run, www: Path, tmp_pa
     assert run("check", www / "49").code == 0
 
 
-def test_a_quarantine_that_can_not_be_used_is_told_first(run: Run, www: Path, state: Path) -> None:
+def test_a_quarantine_that_can_not_be_used_is_reported_first(run: Run, www: Path, state: Path) -> None:
     (www / "by hand").write_bytes(b"x")
     assert run("quarantine", "add", www / "by hand", "--reason", "r", *TERMS).code == 0
     log = state / "quarantine" / "log.jsonl"
@@ -124,7 +124,7 @@ def test_moved_and_not_missed(run: Run, www: Path, tmp_path: Path, age: Callable
     assert (ran.code, records(report)[-1]["verdicts"]["held"]) == (1, 20), ran.err
 
 
-def test_what_was_moved_between_two_sweeps_is_not_missed_either(run: Run, www: Path, tmp_path: Path) -> None:
+def test_what_was_moved_between_two_scans_is_not_missed_either(run: Run, www: Path, tmp_path: Path) -> None:
     report = tmp_path / "found.jsonl"
     assert run("scan", www, "--report", report).code == 1
     assert run("quarantine", "add", report, *TERMS).code == 0
@@ -146,7 +146,7 @@ def fixed(www: Path) -> Iterator[Path]:
     subprocess.run(["chattr", "-i", path], check=True)
 
 
-def test_what_could_not_be_moved_makes_the_sweep_incomplete(
+def test_what_could_not_be_moved_makes_the_scan_incomplete(
     run: Run, www: Path, fixed: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "found.jsonl"
@@ -241,7 +241,7 @@ def test_what_was_changed_since_it_was_found_is_moved_if_its_content_is_the_same
         env=environment(state),
         stderr=subprocess.PIPE,
         text=True,
-    ) as sweep:
+    ) as scan:
         partial = Path(f"{report}.partial")
         until = time.monotonic() + 60
         while not (partial.exists() and f'"{path}"'.encode() in partial.read_bytes()):
@@ -260,14 +260,14 @@ def test_what_was_changed_since_it_was_found_is_moved_if_its_content_is_the_same
         else:
             (tmp_path / "copy").write_bytes(BAD)
             (tmp_path / "copy").replace(path)
-        _, err = sweep.communicate(timeout=120)
-    assert sweep.returncode == 1, err
+        _, err = scan.communicate(timeout=120)
+    assert scan.returncode == 1, err
     assert "20 moved into quarantine, 0 left" in err
     assert len(os.listdir(www)) == 30
     assert "_sha256" not in report.read_text()
 
 
-def test_a_sweep_that_is_stopped_moves_nothing(run: Run, www: Path, state: Path, tmp_path: Path) -> None:
+def test_a_scan_that_is_stopped_moves_nothing(run: Run, www: Path, state: Path, tmp_path: Path) -> None:
     report = tmp_path / "found.jsonl"
     for name in range(20, 50):
         (www / str(name)).unlink()
@@ -280,15 +280,15 @@ def test_a_sweep_that_is_stopped_moves_nothing(run: Run, www: Path, state: Path,
         env=environment(state),
         stderr=subprocess.PIPE,
         text=True,
-    ) as sweep:
+    ) as scan:
         partial = Path(f"{report}.partial")
         until = time.monotonic() + 60
         while not (partial.exists() and b'"finding"' in partial.read_bytes()):
             assert time.monotonic() < until
             time.sleep(0.05)
-        sweep.send_signal(signal.SIGTERM)
-        _, err = sweep.communicate(timeout=60)
-    assert sweep.returncode == 143, err
+        scan.send_signal(signal.SIGTERM)
+        _, err = scan.communicate(timeout=60)
+    assert scan.returncode == 143, err
     assert "it was cut short, so that nothing was moved" in err
     assert len(list(www.glob("folder*/bad"))) == 20
     assert run("quarantine", "list", "--format", "json").lines == []
@@ -315,7 +315,7 @@ def test_who_uses_up_the_time_budget_keeps_nothing_from_being_moved(
     (www / "one").write_bytes(BAD)
     os.chown(www / "one", 1001, 1001)
     code, verdicts, why = scanned(*budget)
-    assert (code, verdicts["match"], any("time budget" in words for words in why)) == (4, 1, True)
+    assert (code, verdicts["match"], any("time budget" in message for message in why)) == (4, 1, True)
     assert os.listdir(www) == []
     # No entry is believed for longer by scans that see a part than by one that sees all.
     (www / "two").write_bytes(BAD)
@@ -336,7 +336,7 @@ def test_one_table_of_settings(run: Run, www: Path, tmp_path: Path) -> None:
     run("scan", www, "--report", report)
     ran = run("--config", config, "quarantine", "add", report, "--dry-run")
     assert (ran.code, ran.out) == (0, ""), ran.err
-    for wrong, words in (
+    for wrong, message in (
         ("[quarantine.add]\nretain-min = '9d'", "no option 'retain-min'"),
         ("[scan]\nretain-min = '9d'", "no option 'retain-min'"),
         ("retain-min = '9d'", "no command has an option 'retain-min'"),
@@ -344,4 +344,4 @@ def test_one_table_of_settings(run: Run, www: Path, tmp_path: Path) -> None:
     ):
         config.write_text(wrong)
         ran = run("--config", config, "scan", www)
-        assert (ran.code, words in ran.err) == (2, True), ran.err
+        assert (ran.code, message in ran.err) == (2, True), ran.err

@@ -127,8 +127,8 @@ def _check(
     print(f"{rounds} rounds, {made} files, exit codes {dict(codes)}")  # noqa: T201
     for (kind, outcome), number in sorted(outcomes.items()):
         print(f"{kind}: {outcome} {number}")  # noqa: T201
-    for (kind, words), number in sorted(others.items()):
-        print(f"  {kind}: {number} {words}")  # noqa: T201
+    for (kind, outcome), number in sorted(others.items()):
+        print(f"  {kind}: {number} {outcome}")  # noqa: T201
     assert {outcome for _, outcome in outcomes} <= {"done", *JUSTIFIED}
     for kind in ("still", ".hashscan-quarantine", "mapped"):
         assert not [key for key in outcomes if key[0] == kind and key[1] != "done"]

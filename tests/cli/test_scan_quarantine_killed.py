@@ -61,7 +61,7 @@ class Room:
         assert run("quarantine", "verify").code == 0
         left = Counter(name.rstrip("0123456789") for name in os.listdir(self.www))
         assert left == {"theme": THEMES, "good": 20}
-        told = {}
+        reported = {}
         for report in sorted(self.report.parent.glob("found.jsonl*"), key=lambda path: path.stat().st_mtime):
             assert not report.name.endswith((".partial", ".settled"))
             for line in report.read_text().splitlines():
@@ -71,11 +71,11 @@ class Room:
                     assert report != self.report
                     continue
                 if record["type"] == "finding":
-                    told[Path(record["path"]).name] = record["verdict"]
+                    reported[Path(record["path"]).name] = record["verdict"]
         match, held = (
             {f"{name}{place}" for place in range(n)} for name, n in (("bad", BADS), ("theme", THEMES))
         )
-        assert told == dict.fromkeys(match, "match") | dict.fromkeys(held, "held")
+        assert reported == dict.fromkeys(match, "match") | dict.fromkeys(held, "held")
 
 
 def test_between_any_two_steps_of_moving(national: Path, tmp_path: Path) -> None:

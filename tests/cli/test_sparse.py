@@ -87,7 +87,7 @@ def test_the_time_budget_ends_within_a_file(run: Run, uploads: Path, local_list:
     # Who is slow enough has not even read the others by then.
     assert ran.code in {3, 4}
     assert not {f"{n}" for n in range(2 * WORKERS)} & set(verdicts(ran.lines))
-    assert any("time budget" in words for words in ran.lines[-1]["incomplete"])
+    assert any("time budget" in message for message in ran.lines[-1]["incomplete"])
     assert ran.lines[-1]["files"] <= 3
     # What was broken off is taken up.
     again = run("scan", uploads, "--report", "-", "--workers", str(WORKERS))

@@ -25,7 +25,7 @@ Known = Callable[..., tuple[Ran, list[dict[str, Any]]]]
 
 
 @pytest.fixture
-def swept(run: Run, local_list: str, uploads: Path) -> Path:
+def scanned(run: Run, local_list: str, uploads: Path) -> Path:
     (uploads / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     (uploads / "text").write_bytes(b"words")
     (uploads / "sub").mkdir()
@@ -54,13 +54,13 @@ def gain(run: Run, tmp_path: Path, *entries: str) -> None:
     assert run("lists", "import", table, "--name", "ours").code == 0
 
 
-def test_findings_are_told_although_nothing_is_there_to_be_read(
-    run: Run, known: Known, swept: Path, tmp_path: Path
+def test_findings_are_reported_although_nothing_is_there_to_be_read(
+    run: Run, known: Known, scanned: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "swept.jsonl"
-    run("scan", swept, "--list", "ours", "--report", report)
+    run("scan", scanned, "--list", "ours", "--report", report)
     first = [json.loads(line) for line in report.read_text().splitlines()]
-    swept.rename(tmp_path / "unmounted")
+    scanned.rename(tmp_path / "unmounted")
     ran, records = known()
     assert ran.code == 1
     assert "no file was read" in ran.err
@@ -74,29 +74,29 @@ def test_findings_are_told_although_nothing_is_there_to_be_read(
 
 
 def test_a_file_that_other_options_found_is_gone_with_the_last_of_its_folder(
-    run: Run, known: Known, swept: Path
+    run: Run, known: Known, scanned: Path
 ) -> None:
-    for file in swept.iterdir():
+    for file in scanned.iterdir():
         if file.is_file():
             file.unlink()
-    assert run("scan", swept, "--list", "ours", "--one-file-system", "--accept-shrink").code == 1
+    assert run("scan", scanned, "--list", "ours", "--one-file-system", "--accept-shrink").code == 1
     assert found(known()[1]) == {"copied.jpg": "match"}
 
 
-def test_targets_keep_it_to_a_part(known: Known, swept: Path) -> None:
-    assert found(known(swept / "sub")[1]) == {"copied.jpg": "match"}
-    assert found(known(swept / "listed.jpg")[1]) == {"listed.jpg": "match"}
-    ran, records = known(swept / "text")
+def test_targets_keep_it_to_a_part(known: Known, scanned: Path) -> None:
+    assert found(known(scanned / "sub")[1]) == {"copied.jpg": "match"}
+    assert found(known(scanned / "listed.jpg")[1]) == {"listed.jpg": "match"}
+    ran, records = known(scanned / "text")
     assert (ran.code, records[-1]["files"]) == (0, 1)
-    ran, records = known(swept / "nothing")
+    ran, records = known(scanned / "nothing")
     assert ran.code == 3
     assert "nothing is known of any file of these targets" in ran.err
 
 
 def test_what_the_list_gained_is_found_and_what_it_lost_is_not(
-    run: Run, known: Known, swept: Path, tmp_path: Path, age: Callable[[], None]
+    run: Run, known: Known, scanned: Path, tmp_path: Path, age: Callable[[], None]
 ) -> None:
-    (hashed,) = run("hash", swept / "other.jpg").lines
+    (hashed,) = run("hash", scanned / "other.jpg").lines
     digests = hashed["digests"]
     gain(run, tmp_path, f"g,md5,{digests['md5']},A1")
     assert found(known()[1]) == {"other.jpg": "match"}
@@ -108,7 +108,7 @@ def test_what_the_list_gained_is_found_and_what_it_lost_is_not(
     assert "the next scan" in because
     assert run("scan", "--known", "--list", "ours", "--fail-on", "review").code == 1
     age()
-    assert run("scan", swept, "--list", "ours").code == 1
+    assert run("scan", scanned, "--list", "ours").code == 1
     ran, records = known()
     assert (ran.code, found(records)) == (1, {"other.jpg": "match"})
     gain(run, tmp_path, f"g,md5,{'0' * 32},A1")
@@ -117,7 +117,7 @@ def test_what_the_list_gained_is_found_and_what_it_lost_is_not(
 
 
 def test_files_that_can_not_be_answered_for_make_it_incomplete(
-    run: Run, known: Known, swept: Path, tmp_path: Path
+    run: Run, known: Known, scanned: Path, tmp_path: Path
 ) -> None:
     gain(run, tmp_path, f"g,sha512,{'0' * 128},A1")
     ran, _ = known()
@@ -173,7 +173,7 @@ def test_asked_to_stop(run: Run, many: Path, state: Path, tmp_path: Path) -> Non
     assert run("scan", "--known", "--list", "ours", "--report", "-").lines[-1]["files"] == 603
 
 
-def test_whoever_watches_is_told_how_far_it_is(many: Path, state: Path) -> None:
+def test_whoever_watches_is_shown_how_far_it_is(many: Path, state: Path) -> None:
     class Watching(Observer):
         def __init__(self) -> None:
             self.seen: list[int] = []

@@ -16,7 +16,7 @@ from tests.cli.conftest import Run
 from tests.sources.objects.buckets import TestBucket, credentials
 
 Records = list[dict[str, Any]]
-Sweep = Callable[..., tuple[int, Records]]
+Scan = Callable[..., tuple[int, Records]]
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def bucket(uploads: Path) -> Iterator[TestBucket]:
 
 
 @pytest.fixture
-def sweep(run: Run, bucket: TestBucket, local_list: str, tmp_path: Path) -> Sweep:
-    def sweep(*options: object, prefix: str = "") -> tuple[int, Records]:
+def scan(run: Run, bucket: TestBucket, local_list: str, tmp_path: Path) -> Scan:
+    def scan(*options: object, prefix: str = "") -> tuple[int, Records]:
         report = tmp_path / "report.jsonl"
         at = () if "--known" in options else ("--endpoint", bucket.access.endpoint)
         with credentials() as env:
@@ -42,10 +42,10 @@ def sweep(run: Run, bucket: TestBucket, local_list: str, tmp_path: Path) -> Swee
             )
         return ran.code, [json.loads(line) for line in report.read_text().splitlines()]
 
-    return sweep
+    return scan
 
 
-def told(records: Records) -> list[str]:
+def reported(records: Records) -> list[str]:
     return sorted(json.dumps(record, sort_keys=True) for record in records[1:-1])
 
 
@@ -56,81 +56,81 @@ def counts(records: Records) -> tuple[int, int]:
     return summary["files"], summary["unchanged"]
 
 
-def test_a_second_sweep_downloads_nothing_and_says_the_same(
-    sweep: Sweep, run: Run, bucket: TestBucket, local_list: str
+def test_a_second_scan_downloads_nothing_and_says_the_same(
+    scan: Scan, run: Run, bucket: TestBucket, local_list: str
 ) -> None:
-    code, first = sweep()
+    code, first = scan()
     assert (code, counts(first)) == (1, (5, 0))
-    again, second = sweep()
+    again, second = scan()
     assert (again, counts(second)) == (1, (5, 5))
-    assert told(second) == told(first)
+    assert reported(second) == reported(first)
     assert second[-1]["verdicts"] == first[-1]["verdicts"]
-    code, known = sweep("--known")
-    assert (code, told(known), counts(known)) == (1, told(first), (5, 5))
-    assert sweep("--known", prefix="/a/")[1][-1]["files"] == 2
+    code, known = scan("--known")
+    assert (code, reported(known), counts(known)) == (1, reported(first), (5, 5))
+    assert scan("--known", prefix="/a/")[1][-1]["files"] == 2
     # A bucket whose name begins in the same way is another.
     assert run("scan", "--known", f"s3://{bucket.name[:-1]}", "--list", local_list).code == 3
 
 
-def test_only_what_has_changed_is_read(sweep: Sweep, bucket: TestBucket, uploads: Path) -> None:
-    sweep()
+def test_only_what_has_changed_is_read(scan: Scan, bucket: TestBucket, uploads: Path) -> None:
+    scan()
     bucket.put(b"text", b"WORDS")
     bucket.put(b"new", (uploads / "listed.jpg").read_bytes())
     bucket.client.delete_object(Bucket=bucket.name, Key="a//b")
-    _, records = sweep()
+    _, records = scan()
     assert counts(records) == (5, 3)
     found = {record["path"].rpartition("/")[2] for record in records if record["type"] == "finding"}
     assert "new" in found
     assert "b" not in found
-    _, records = sweep()
+    _, records = scan()
     assert counts(records) == (5, 5)
     assert not [record for record in records if record["type"] == "standing"]
     # It was forgotten.
-    assert not [record for record in sweep("--known")[1] if record.get("path", "").endswith("a//b")]
+    assert not [record for record in scan("--known")[1] if record.get("path", "").endswith("a//b")]
 
 
-def test_objects_are_read_all_the_same_and_compared(sweep: Sweep, state: Path) -> None:
-    sweep()
-    _, again = sweep("--reread", "100%")
+def test_objects_are_read_all_the_same_and_compared(scan: Scan, state: Path) -> None:
+    scan()
+    _, again = scan("--reread", "100%")
     assert (counts(again), again[-1]["incomplete"]) == ((5, 0), [])
     with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
         # As if the store had exchanged it behind its etag.
         other = "(SELECT content FROM objects WHERE key=CAST('broken.png' AS BLOB))"
         database.execute(f"UPDATE objects SET content={other} WHERE key=CAST('text' AS BLOB)")
         database.commit()
-    code, records = sweep("--reread", "100%", "--with-digests")
-    (told,) = (record for record in records if record["type"] == "silent-change")
-    assert told["path"].endswith("/text")
-    assert told["etag"]
+    code, records = scan("--reread", "100%", "--with-digests")
+    (reported,) = (record for record in records if record["type"] == "silent-change")
+    assert reported["path"].endswith("/text")
+    assert reported["etag"]
     broken = hashlib.sha256(b"\x89PNG\r\n\x1a\n" + bytes(100)).hexdigest()
-    assert told["before"] == {"sha256": broken}
+    assert reported["before"] == {"sha256": broken}
     assert (code, records[-1]["incomplete"]) == (4, ["1 files have changed undetected"])
-    assert sweep("--reread", "100%")[1][-1]["incomplete"] == []
+    assert scan("--reread", "100%")[1][-1]["incomplete"] == []
 
 
-def test_what_is_known_of_objects_outlives_a_vacuum(sweep: Sweep, run: Run, bucket: TestBucket) -> None:
-    _, first = sweep()
+def test_what_is_known_of_objects_outlives_a_vacuum(scan: Scan, run: Run, bucket: TestBucket) -> None:
+    _, first = scan()
     bucket.put(b"a//b", b"no picture any more")
-    sweep()
+    scan()
     bucket.put(b"a/b/c", b"nor this")
-    _, before = sweep()
-    assert told(before) != told(first)
+    _, before = scan()
+    assert reported(before) != reported(first)
     assert run("state", "vacuum").code == 0
-    _, after = sweep()
-    assert (counts(after), told(after)) == ((5, 5), told(before))
+    _, after = scan()
+    assert (counts(after), reported(after)) == ((5, 5), reported(before))
 
 
-def test_a_prefix_says_nothing_of_the_rest(sweep: Sweep) -> None:
-    sweep()
-    assert counts(sweep(prefix="/a/")[1]) == (2, 2)
-    assert counts(sweep()[1]) == (5, 5)
+def test_a_prefix_says_nothing_of_the_rest(scan: Scan) -> None:
+    scan()
+    assert counts(scan(prefix="/a/")[1]) == (2, 2)
+    assert counts(scan()[1]) == (5, 5)
 
 
-def test_a_shard_says_nothing_of_the_others(sweep: Sweep) -> None:
-    sweep()
-    shards = [counts(sweep("--shard", f"{index}/2")[1]) for index in (1, 2)]
+def test_a_shard_says_nothing_of_the_others(scan: Scan) -> None:
+    scan()
+    shards = [counts(scan("--shard", f"{index}/2")[1]) for index in (1, 2)]
     assert sum(files for files, _ in shards) == sum(unchanged for _, unchanged in shards) == 5
-    assert counts(sweep()[1]) == (5, 5)
+    assert counts(scan()[1]) == (5, 5)
 
 
 def test_each_version_is_known_by_itself(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> None:

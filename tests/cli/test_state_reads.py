@@ -19,7 +19,7 @@ from tests.sources.children import needs_root
 
 LISTED = b"known"
 FOLDERS, EACH = 100, 20
-Sweep = Callable[..., tuple[int, Records]]
+Scan = Callable[..., tuple[int, Records]]
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def listed(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def sweep(run: Run, listed: None, tmp_path: Path) -> Sweep:
-    def sweep(*arguments: object) -> tuple[int, Records]:
+def scan(run: Run, listed: None, tmp_path: Path) -> Scan:
+    def scan(*arguments: object) -> tuple[int, Records]:
         report = tmp_path / "report.jsonl"
         ran = run("scan", *arguments, "--list", "ours", "--report", report)
         return ran.code, [json.loads(line) for line in report.read_text().splitlines()]
 
-    return sweep
+    return scan
 
 
 def fill(top: Path) -> None:
@@ -72,21 +72,19 @@ def change(top: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_of_a_tree_only_what_has_changed_is_opened(
-    sweep: Sweep, run: Run, state: Path, tmp_path: Path
-) -> None:
+def test_of_a_tree_only_what_has_changed_is_opened(scan: Scan, run: Run, state: Path, tmp_path: Path) -> None:
     top = tmp_path / "tree"
     fill(top)
     with opened(top) as count:
-        code, first = sweep(top)
+        code, first = scan(top)
         assert (code, len(count.take())) == (1, FOLDERS * EACH)
-        again, second = sweep(top)
+        again, second = scan(top)
         assert (again, count.take()) == (1, {})
         assert comparable(second) == comparable(first)
         to_read = change(top)
         assert len(to_read) == 4 * FOLDERS * EACH // 100
         count.take()
-        code, records = sweep(top)
+        code, records = scan(top)
         assert set(count.take()) == to_read
     assert records[-1]["unchanged"] == records[-1]["files"] - len(to_read)
     assert (code, comparable(records)) == (1, comparable(fresh(run, top, state, tmp_path)[1]))
@@ -123,20 +121,20 @@ def mount(device: str, at: Path) -> int:
 @needs_root
 @pytest.mark.slow
 def test_a_filesystem_is_known_again_under_another_device_number(
-    sweep: Sweep, image: Path, tmp_path: Path
+    scan: Scan, image: Path, tmp_path: Path
 ) -> None:
     top = tmp_path / "mounted"
     device = attach(image)
     before = mount(device, top)
     fill(top / "tree")
-    code, first = sweep(top / "tree")
+    code, first = scan(top / "tree")
     assert code == 1
     subprocess.run(["umount", top], check=True)
     # The first device stays taken, so that the next one is another.
     other = attach(image)
     assert mount(other, top) != before
     with opened(top) as count:
-        code, second = sweep(top / "tree")
+        code, second = scan(top / "tree")
         assert (code, count.take()) == (1, {})
     assert findings(second) == findings(first)
 
@@ -153,38 +151,38 @@ def findings(records: Records) -> list[dict[str, object]]:
 
 @needs_root
 @pytest.mark.slow
-def test_a_target_that_is_not_mounted_forgets_nothing(sweep: Sweep, image: Path, tmp_path: Path) -> None:
+def test_a_target_that_is_not_mounted_forgets_nothing(scan: Scan, image: Path, tmp_path: Path) -> None:
     top = tmp_path / "mounted"
     device = attach(image)
     mount(device, top)
     fill(top)
-    code, first = sweep(top)
+    code, first = scan(top)
     paths = sorted(record["path"] for record in first if record["type"] == "finding")
     assert (code, len(paths)) == (1, FOLDERS * EACH // 50)
     subprocess.run(["umount", top], check=True)
     for _ in range(2):
-        code, empty = sweep(top)
+        code, empty = scan(top)
         assert code == 3
         assert sorted(record["path"] for record in empty if record["type"] == "standing") == paths
     mount(device, top)
     with opened(top) as count:
-        code, again = sweep(top)
+        code, again = scan(top)
         assert (code, count.take()) == (1, {})
     assert sorted(record["path"] for record in again if record["type"] == "finding") == paths
 
 
 @needs_root
 @pytest.mark.slow
-def test_a_tree_that_is_mounted_twice_is_told_of_twice(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_tree_that_is_mounted_twice_is_reported_twice(scan: Scan, tmp_path: Path) -> None:
     top = tmp_path / "both"
     fill(top / "one")
     (top / "two").mkdir()
     subprocess.run(["mount", "--bind", top / "one", top / "two"], check=True)
     try:
-        code, first = sweep(top)
+        code, first = scan(top)
         assert (code, first[-1]["files"]) == (1, 2 * FOLDERS * EACH)
         with opened(top) as count:
-            code, second = sweep(top)
+            code, second = scan(top)
             assert (code, count.take()) == (1, {})
         found = [record["path"] for record in second if record["type"] == "finding"]
         for half in ("one", "two"):
@@ -195,13 +193,13 @@ def test_a_tree_that_is_mounted_twice_is_told_of_twice(sweep: Sweep, tmp_path: P
 
 
 @pytest.mark.slow
-def test_an_inode_that_is_used_again_is_read(sweep: Sweep, tmp_path: Path) -> None:
+def test_an_inode_that_is_used_again_is_read(scan: Scan, tmp_path: Path) -> None:
     top = tmp_path / "tree"
     top.mkdir()
     (top / "other").write_bytes(b"words")
     (top / "file").write_bytes(b"plain")
     time.sleep(2.1)
-    assert sweep(top)[0] == 0
+    assert scan(top)[0] == 0
     before = (top / "file").stat()
     for number in range(1000):
         (top / "file").unlink(missing_ok=True)
@@ -214,5 +212,5 @@ def test_an_inode_that_is_used_again_is_read(sweep: Sweep, tmp_path: Path) -> No
         pytest.skip("this filesystem gives no inode twice")
     os.utime(top / "file", ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (top / "file").stat().st_size == before.st_size
-    code, records = sweep(top)
+    code, records = scan(top)
     assert (code, records[-1]["unchanged"]) == (1, 1)

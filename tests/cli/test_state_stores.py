@@ -91,12 +91,12 @@ def store(request: pytest.FixtureRequest, uploads: Path) -> Iterator[Store]:
         yield made
 
 
-Sweep = Callable[..., tuple[Ran, list[dict[str, Any]]]]
+Scan = Callable[..., tuple[Ran, list[dict[str, Any]]]]
 
 
 @pytest.fixture
-def sweep(run: Run, store: Store, local_list: str, tmp_path: Path) -> Sweep:
-    def sweep() -> tuple[Ran, list[dict[str, Any]]]:
+def scan(run: Run, store: Store, local_list: str, tmp_path: Path) -> Scan:
+    def scan() -> tuple[Ran, list[dict[str, Any]]]:
         report = tmp_path / "report.jsonl"
         ran = run(
             *("scan", store.url, *store.options, "--list", local_list, "--report", report),
@@ -104,12 +104,12 @@ def sweep(run: Run, store: Store, local_list: str, tmp_path: Path) -> Sweep:
         )
         return ran, [json.loads(line) for line in report.read_text().splitlines()]
 
-    return sweep
+    return scan
 
 
-def test_objects_are_known(run: Run, sweep: Sweep, store: Store) -> None:
-    assert sweep()[0].code == 1
-    ran, records = sweep()
+def test_objects_are_known(run: Run, scan: Scan, store: Store) -> None:
+    assert scan()[0].code == 1
+    ran, records = scan()
     assert (ran.code, records[-1]["unchanged"], records[-1]["bytes"]) == (1, 4, 0)
 
     found = run("lookup", "--format", "json", WORDS)
@@ -136,17 +136,17 @@ def test_objects_are_known(run: Run, sweep: Sweep, store: Store) -> None:
 
     store.put("b/text", b"other words")
     store.remove("c/text")
-    ran, records = sweep()
+    ran, records = scan()
     assert (records[-1]["files"], records[-1]["unchanged"], records[-1]["bytes"]) == (3, 2, 11)
     assert run("lookup", WORDS).code == 0
     assert len(run("state", "export").lines) == 3
     store.remove("a/listed.jpg")
-    ran, records = sweep()
+    ran, records = scan()
     assert (ran.code, [record["type"] for record in records]) == (0, ["sweep", "summary"])
     assert "0 open findings, 1 ended" in run("state", "status").err
 
 
-def test_versions_are_told_apart(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> None:
+def test_versions_are_distinguished(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> None:
     with TestBucket(versioned=True) as bucket, credentials() as env:
         versions = [
             bucket.put(b"key", content)["VersionId"]

@@ -19,34 +19,34 @@ from tests.cli.conftest import Ran, Run, environment
 from tests.small_fuse import SmallFile, small_filesystem
 from tests.sources.children import needs_root
 
-Sweep = Callable[[], tuple[Ran, Records]]
+Scan = Callable[[], tuple[Ran, Records]]
 
 
 @pytest.fixture
-def sweep(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> Sweep:
+def scan(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> Scan:
     time.sleep(2.1)
 
-    def sweep() -> tuple[Ran, Records]:
+    def scan() -> tuple[Ran, Records]:
         report = tmp_path / "report.jsonl"
         report.unlink(missing_ok=True)
         ran = run("scan", uploads, "--list", local_list, "--report", report)
         lines = report.read_text().splitlines() if report.exists() else []
         return ran, [json.loads(line) for line in lines]
 
-    return sweep
+    return scan
 
 
 def set_aside(state: Path) -> list[Path]:
     return list(state.glob("sweep.damaged-*"))
 
 
-def test_what_a_newer_version_has_written_is_left_alone(sweep: Sweep, state: Path) -> None:
-    assert sweep()[0].code == 1
+def test_what_a_newer_version_has_written_is_left_alone(scan: Scan, state: Path) -> None:
+    assert scan()[0].code == 1
     database_file = state / "sweep" / "state.sqlite"
     with closing(sqlite3.connect(database_file)) as database:
         database.execute("PRAGMA user_version = 99")
     before = {path.name: path.read_bytes() for path in (state / "sweep").iterdir()}
-    ran, records = sweep()
+    ran, records = scan()
     assert (ran.code, records) == (12, [])
     assert "newer version" in ran.err
     assert {path.name: path.read_bytes() for path in (state / "sweep").iterdir()} == before
@@ -65,37 +65,37 @@ def spoilt(path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "damage"), [*((name, spoilt) for name in DTYPES), ("about", short), ("further", short)]
 )
-def test_a_damaged_column_is_told_and_set_aside_and_all_is_read(
-    sweep: Sweep, run: Run, state: Path, column: str, damage: Callable[[Path], None]
+def test_a_damaged_column_is_reported_and_set_aside_and_all_is_read(
+    scan: Scan, run: Run, state: Path, column: str, damage: Callable[[Path], None]
 ) -> None:
-    _, first = sweep()
+    _, first = scan()
     file = state / "sweep" / column
     assert file.stat().st_size
     damage(file)
     bad = file.read_bytes()
     checked = run("state", "check")
     assert checked.code == 12, checked.err
-    ran, records = sweep()
+    ran, records = scan()
     if ran.code == 12:
         # It was noticed only while it was in use.
         assert "is damaged" in ran.err
         assert "Scan again" in ran.err
-        ran, records = sweep()
+        ran, records = scan()
     assert "is kept as" in ran.err
     (aside,) = set_aside(state)
     assert (aside / column).read_bytes() == bad
     assert (ran.code, records[-1]["unchanged"], comparable(records)) == (1, 0, comparable(first))
 
 
-def test_a_damaged_folder_is_told_and_set_aside_and_all_is_read(sweep: Sweep, state: Path) -> None:
-    _, first = sweep()
+def test_a_damaged_folder_is_reported_and_set_aside_and_all_is_read(scan: Scan, state: Path) -> None:
+    _, first = scan()
     with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
         database.execute("UPDATE folders SET listing=x'ffffffff00'")
         database.commit()
-    ran, _ = sweep()
+    ran, _ = scan()
     assert ran.code == 12
     assert "is damaged" in ran.err
-    ran, records = sweep()
+    ran, records = scan()
     assert "is kept as" in ran.err
     assert len(set_aside(state)) == 1
     assert (ran.code, records[-1]["unchanged"], comparable(records)) == (1, 0, comparable(first))
@@ -115,7 +115,7 @@ def test_on_a_network_filesystem_no_state_is_kept(run: Run, uploads: Path, tmp_p
 
 @needs_root
 @pytest.mark.slow
-def test_numbers_that_no_signed_ones_hold_are_kept(sweep: Sweep, uploads: Path) -> None:
+def test_numbers_that_no_signed_ones_hold_are_kept(scan: Scan, uploads: Path) -> None:
     """No file on a FUSE counts as unchanged, and its numbers are put down all the same."""
     listed = (uploads / "listed.jpg").read_bytes()
     odd = uploads / "odd"
@@ -128,15 +128,15 @@ def test_numbers_that_no_signed_ones_hold_are_kept(sweep: Sweep, uploads: Path) 
     }
     with small_filesystem(odd, "small", files):
         assert (odd / "a").stat().st_ino == (1 << 63) + 5
-        ran, first = sweep()
+        ran, first = scan()
         assert (ran.code, first[-1]["files"]) == (1, 6)
-        ran, second = sweep()
+        ran, second = scan()
         assert (ran.code, second[-1]["unchanged"]) == (1, 3)
         assert comparable(second) == comparable(first)
     files[b"c"] = SmallFile(listed[:5], 5)
     files[b"a"] = SmallFile(b"x" * len(listed), (1 << 63) + 6, 13_569_465_600)
     with small_filesystem(odd, "small", files):
-        ran, third = sweep()
+        ran, third = scan()
         assert (ran.code, third[-1]["unchanged"]) == (1, 3)
         assert (first[-1]["verdicts"]["match"], third[-1]["verdicts"]["match"]) == (3, 2)
         # Of `c` nothing but the content is another, so that only reading it tells.
@@ -145,7 +145,7 @@ def test_numbers_that_no_signed_ones_hold_are_kept(sweep: Sweep, uploads: Path) 
 
 @needs_root
 @pytest.mark.slow
-def test_a_disk_that_is_full_is_told_and_a_later_sweep_goes_on(run: Run, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_is_reported_and_a_later_scan_goes_on(run: Run, tmp_path: Path) -> None:
     state, tree = tmp_path / "small", tmp_path / "tree"
     state.mkdir()
     for folder in range(20):
@@ -175,7 +175,7 @@ YEAR = 365 * 86400
 
 @pytest.mark.slow
 def test_a_clock_that_jumps_hides_nothing(
-    sweep: Sweep, state: Path, local_list: str, uploads: Path, tmp_path: Path
+    scan: Scan, state: Path, local_list: str, uploads: Path, tmp_path: Path
 ) -> None:
     def at(offset: int) -> tuple[int, Records]:
         program = (
@@ -197,7 +197,7 @@ def test_a_clock_that_jumps_hides_nothing(
     def counts(records: Records) -> tuple[int, int]:
         return records[-1]["files"], records[-1]["unchanged"]
 
-    ran, first = sweep()
+    ran, first = scan()
     code, back = at(-YEAR)
     assert (code, counts(back), comparable(back)) == (ran.code, (3, 3), comparable(first))
     (uploads / "new.jpg").write_bytes((uploads / "listed.jpg").read_bytes())
@@ -208,7 +208,7 @@ def test_a_clock_that_jumps_hides_nothing(
         assert counts(back)[1] <= 3
         assert len(back) == len(first) + 1
     time.sleep(2.1)
-    sweep()
-    assert counts(sweep()[1]) == (4, 4)
+    scan()
+    assert counts(scan()[1]) == (4, 4)
     code, ahead = at(YEAR)
     assert (code, counts(ahead)) == (1, (4, 4))

@@ -13,20 +13,20 @@ import pytest
 
 from tests.cli.conftest import Ran, Run
 
-Sweep = Callable[..., tuple[Ran, dict[str, Any]]]
+Scan = Callable[..., tuple[Ran, dict[str, Any]]]
 
 
 @pytest.fixture
-def sweep(run: Run, local_list: str, uploads: Path, tmp_path: Path, age: Callable[[], None]) -> Sweep:
+def scan(run: Run, local_list: str, uploads: Path, tmp_path: Path, age: Callable[[], None]) -> Scan:
     (uploads / "text").write_bytes(b"words")
     age()
 
-    def sweep(*options: object) -> tuple[Ran, dict[str, Any]]:
+    def scan(*options: object) -> tuple[Ran, dict[str, Any]]:
         report = tmp_path / "report.jsonl"
         ran = run("scan", uploads, "--list", local_list, "--report", report, *options)
         return ran, json.loads(report.read_text().splitlines()[-1])
 
-    return sweep
+    return scan
 
 
 def exchange(path: Path, content: bytes) -> None:
@@ -36,47 +36,47 @@ def exchange(path: Path, content: bytes) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def test_files_are_read_again_and_found_to_be_the_same(sweep: Sweep) -> None:
-    _, first = sweep()
-    ran, again = sweep("--reread", "100%")
+def test_files_are_read_again_and_found_to_be_the_same(scan: Scan) -> None:
+    _, first = scan()
+    ran, again = scan("--reread", "100%")
     assert (ran.code, again["unchanged"], again["bytes"]) == (1, 0, first["bytes"])
     assert again["verdicts"] == first["verdicts"]
     assert again["incomplete"] == []
-    assert sweep("--reread", "0.000000001%")[1]["unchanged"] == sweep()[1]["unchanged"] == 4
+    assert scan("--reread", "0.000000001%")[1]["unchanged"] == scan()[1]["unchanged"] == 4
 
 
-def test_what_has_changed_in_silence_is_told(sweep: Sweep, uploads: Path) -> None:
-    sweep()
+def test_what_has_changed_in_silence_is_reported(scan: Scan, uploads: Path) -> None:
+    scan()
     exchange(uploads / "text", b"WORDS")
-    assert sweep("--weak-change-check")[1]["unchanged"] == 4
-    ran, summary = sweep("--weak-change-check", "--reread", "100%")
+    assert scan("--weak-change-check")[1]["unchanged"] == 4
+    ran, summary = scan("--weak-change-check", "--reread", "100%")
     assert (ran.code, summary["incomplete"]) == (4, ["1 files have changed undetected"])
     assert "text' has other content than when it was read before" in ran.err
     lines = map(json.loads, (uploads.parent / "report.jsonl").read_text().splitlines())
-    (told,) = (line for line in lines if line["type"] == "silent-change")
-    assert (told["path"], told["size"], "before" in told) == (str(uploads / "text"), 5, False)
+    (reported,) = (line for line in lines if line["type"] == "silent-change")
+    assert (reported["path"], reported["size"], "before" in reported) == (str(uploads / "text"), 5, False)
     # What it is now is known from now on.
-    assert sweep("--weak-change-check", "--reread", "100%")[1]["incomplete"] == []
+    assert scan("--weak-change-check", "--reread", "100%")[1]["incomplete"] == []
 
 
-def test_ctime_counts_otherwise(sweep: Sweep, uploads: Path) -> None:
-    sweep()
+def test_ctime_counts_otherwise(scan: Scan, uploads: Path) -> None:
+    scan()
     exchange(uploads / "text", b"WORDS")
-    ran, summary = sweep()
+    ran, summary = scan()
     assert (summary["unchanged"], summary["incomplete"]) == (3, [])
     assert "has other content" not in ran.err
 
 
-def test_what_a_weak_sweep_did_not_see_a_later_one_does(sweep: Sweep, uploads: Path) -> None:
-    sweep()
+def test_what_a_weak_scan_did_not_see_a_later_one_does(scan: Scan, uploads: Path) -> None:
+    scan()
     exchange(uploads / "other.jpg", b"other words".ljust((uploads / "other.jpg").stat().st_size))
     (uploads / "new").write_bytes(b"new words")
-    assert sweep("--weak-change-check")[1]["unchanged"] == 4
-    assert sweep("--weak-change-check")[1]["unchanged"] == 5
+    assert scan("--weak-change-check")[1]["unchanged"] == 4
+    assert scan("--weak-change-check")[1]["unchanged"] == 5
     shutil.copy(uploads / "listed.jpg", uploads / "new")
-    _, summary = sweep()
+    _, summary = scan()
     assert (summary["unchanged"], summary["verdicts"]["match"]) == (0, 3)
-    assert sweep("--weak-change-check")[1]["verdicts"] == summary["verdicts"]
+    assert scan("--weak-change-check")[1]["verdicts"] == summary["verdicts"]
 
 
 @pytest.mark.parametrize("share", ["1", "101%", "-1%", "all"])

@@ -57,7 +57,7 @@ MOST_AT_ONCE = 2 * 60 + 60 + 40
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flat", [False, True])
-def test_a_budget_stops_in_good_order_and_the_next_sweep_goes_on(
+def test_a_budget_stops_in_good_order_and_the_next_scan_goes_on(
     run: Run, tree: Path, local_list: str, tmp_path: Path, flat: bool
 ) -> None:
     if flat:
@@ -77,7 +77,7 @@ def test_a_budget_stops_in_good_order_and_the_next_sweep_goes_on(
                 break
             assert "the next scan continues" in ran.err
             assert ran.code in {3, 4}
-            assert any("time budget" in words for words in records[-1]["incomplete"])
+            assert any("time budget" in message for message in records[-1]["incomplete"])
     assert ran.code == 1
     assert records[-1]["files"] == 413
     assert len(unchanged) >= 3
@@ -107,7 +107,7 @@ def test_what_keeps_changing_waits_for_what_was_not_checked_yet(
 
 
 @pytest.mark.slow
-def test_a_bucket_is_gone_through_in_several_sweeps(run: Run, local_list: str, tmp_path: Path) -> None:
+def test_a_bucket_is_gone_through_in_several_scans(run: Run, local_list: str, tmp_path: Path) -> None:
     report = tmp_path / "r.jsonl"
     with object_server("a/:300:100", latency=0.02) as url, credentials() as env:
         for _ in range(20):
@@ -124,7 +124,7 @@ def test_a_bucket_is_gone_through_in_several_sweeps(run: Run, local_list: str, t
         assert statistics(url)["reads"] == 300
 
 
-def sweep(run: Run, tree: Path, tmp_path: Path, *options: str) -> tuple[Ran, Records]:
+def scan(run: Run, tree: Path, tmp_path: Path, *options: str) -> tuple[Ran, Records]:
     report = tmp_path / "r.jsonl"
     ran = run("scan", tree, "--report", report, *options)
     return ran, read(report)
@@ -134,18 +134,18 @@ def sweep(run: Run, tree: Path, tmp_path: Path, *options: str) -> tuple[Ran, Rec
 def test_a_target_that_is_not_there_forgets_nothing_and_its_findings_stand(
     run: Run, tree: Path, local_list: str, tmp_path: Path
 ) -> None:
-    _, first = sweep(run, tree, tmp_path)
+    _, first = scan(run, tree, tmp_path)
     away = tmp_path / "away"
     tree.rename(away)
     tree.mkdir()
-    ran, empty = sweep(run, tree, tmp_path)
+    ran, empty = scan(run, tree, tmp_path)
     assert ran.code == 3
     assert names(empty, "standing") == names(first)
     assert "findings of earlier scans that this scan did not reach" in ran.err
     assert "--accept-shrink" in ran.err
     tree.rmdir()
     away.rename(tree)
-    ran, again = sweep(run, tree, tmp_path)
+    ran, again = scan(run, tree, tmp_path)
     assert (ran.code, again[-1]["unchanged"], names(again)) == (1, 413, names(first))
 
 
@@ -153,31 +153,31 @@ def test_a_target_that_is_not_there_forgets_nothing_and_its_findings_stand(
 def test_a_target_that_has_shrunk_is_not_believed(
     run: Run, tree: Path, local_list: str, state: Path, tmp_path: Path
 ) -> None:
-    sweep(run, tree, tmp_path)
+    scan(run, tree, tmp_path)
     for number in range(30):
         for file in (tree / f"{number:02}").iterdir():
             file.unlink()
         (tree / f"{number:02}").rmdir()
-    ran, shrunk = sweep(run, tree, tmp_path)
+    ran, shrunk = scan(run, tree, tmp_path)
     assert ran.code == 4
     assert names(shrunk, "standing") == ["0.jpg", "10.jpg", "20.jpg"]
-    assert any("had 413" in words for words in shrunk[-1]["incomplete"])
+    assert any("had 413" in message for message in shrunk[-1]["incomplete"])
     assert kept(state) == 413
-    ran, accepted = sweep(run, tree, tmp_path, "--accept-shrink")
+    ran, accepted = scan(run, tree, tmp_path, "--accept-shrink")
     assert (ran.code, names(accepted, "standing")) == (1, [])
     assert kept(state) == 413 - 123
-    assert sweep(run, tree, tmp_path)[0].code == 1
+    assert scan(run, tree, tmp_path)[0].code == 1
 
 
 def test_what_is_gone_is_forgotten_and_no_finding_any_more(
     run: Run, tree: Path, local_list: str, state: Path, tmp_path: Path
 ) -> None:
-    sweep(run, tree, tmp_path)
+    scan(run, tree, tmp_path)
     (tree / "00" / "0.jpg").unlink()
     for file in (tree / "10").iterdir():
         file.unlink()
     (tree / "10").rmdir()
-    ran, records = sweep(run, tree, tmp_path)
+    ran, records = scan(run, tree, tmp_path)
     assert (ran.code, len(names(records)), names(records, "standing")) == (1, 10, [])
     assert kept(state) == 413 - 6
     with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
@@ -188,13 +188,13 @@ def test_what_is_gone_is_forgotten_and_no_finding_any_more(
 def test_a_standing_finding_that_the_list_no_longer_says_is_none(
     run: Run, tree: Path, local_list: str, tmp_path: Path
 ) -> None:
-    sweep(run, tree, tmp_path)
+    scan(run, tree, tmp_path)
     tree.rename(tmp_path / "away")
     tree.mkdir()
     other = tmp_path / "other.csv"
     other.write_text(f"id,algorithm,value,category\nx,md5,{'0' * 32},A1\n")
     assert run("lists", "import", other, "--name", "ours").code == 0
-    ran, empty = sweep(run, tree, tmp_path)
+    ran, empty = scan(run, tree, tmp_path)
     assert (ran.code, names(empty, "standing")) == (3, [])
 
 

@@ -22,7 +22,7 @@ OTHER_STOPS = [(number, 143) for number in (signal.SIGQUIT, signal.SIGUSR1, sign
 
 
 def accounts(state: Path) -> list[tuple[int | None, str]]:
-    """Exit code and reasons of each scan that the state tells of; none while it is being made."""
+    """Exit code and reasons of each scan in the state; none while it is being made."""
     path = state / "sweep" / "state.sqlite"
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         return db.execute("SELECT exit_code, incomplete FROM sweeps ORDER BY id").fetchall()
@@ -58,6 +58,6 @@ def test_between_its_record_in_the_state_and_the_first_file(
     assert [lines[0]["type"], lines[-1]["type"]] == ["sweep", "summary"]
     assert (lines[-1]["exit_code"], lines[-1]["files"] < 3) == (code, True)
     assert "stopped before its end" in lines[-1]["incomplete"]
-    (told,) = accounts(state)[before:]
-    assert told[0] == code
+    (reported,) = accounts(state)[before:]
+    assert reported[0] == code
     assert run("scan", uploads, "--report", "-").lines[-1]["verdicts"]["match"] == 2

@@ -186,7 +186,7 @@ def test_the_time_budget(run: Run, target: Path, local_list: str, tmp_path: Path
         ran = run("scan", target, "--report", "-", "--workers", str(WORKERS), "--time-budget", "3s")
         # With as many workers stuck as there are, nothing else may have been read by then.
         assert ran.code in {3, 4}
-        assert any("time budget" in words for words in ran.lines[-1]["incomplete"])
+        assert any("time budget" in message for message in ran.lines[-1]["incomplete"])
         # And the lock is free.
         assert run("scan", target / "zz", "--report", "-").code == 1
 

@@ -70,8 +70,8 @@ def place(prepared: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def exits(place: Path, script: str, words: str, prefix: tuple[str, ...] = ()) -> tuple[int, str]:
-    verb, _, name = words.partition(" ")
+def exits(place: Path, script: str, arguments: str, prefix: tuple[str, ...] = ()) -> tuple[int, str]:
+    verb, _, name = arguments.partition(" ")
     target = {"scan": place / name, "check": place / name / "listed.jpg"}.get(verb, name)
     command = [sys.executable, "-m", "hashscan", verb, *([str(target)] if name else [])]
     done = subprocess.run(
@@ -83,10 +83,10 @@ def exits(place: Path, script: str, words: str, prefix: tuple[str, ...] = ()) ->
 
 
 def require(place: Path, script: str, expected: dict[str, int], prefix: tuple[str, ...] = ()) -> None:
-    ended = {words: exits(place, script, words, prefix) for words in expected}
-    assert {words: code for words, (code, _) in ended.items()} == expected, ended
+    ended = {arguments: exits(place, script, arguments, prefix) for arguments in expected}
+    assert {arguments: code for arguments, (code, _) in ended.items()} == expected, ended
     for code, said in ended.values():
-        # A shortage is told in a line, with what to do in another.
+        # A shortage is reported in a line, and the remedy in another.
         assert "Traceback" not in said or code not in (12, 70)
 
 
@@ -135,9 +135,9 @@ def test_a_umask_locks_no_ordinary_user_out(place: Path, become: tuple[str, ...]
     assert [path for path in made if not path.stat().st_mode & 0o700] == []
 
 
-@pytest.mark.parametrize("words", [SCANS, LISTS])
-def test_the_remedy_is_said(place: Path, words: str) -> None:
-    code, said = exits(place, f"ulimit -n 24; {RUN}", words)
+@pytest.mark.parametrize("arguments", [SCANS, LISTS])
+def test_the_remedy_is_said(place: Path, arguments: str) -> None:
+    code, said = exits(place, f"ulimit -n 24; {RUN}", arguments)
     assert code == 12
     assert "ulimit -n" in said
 

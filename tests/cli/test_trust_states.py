@@ -71,10 +71,10 @@ def test_beside_a_good_list_and_alone(
         NAME: state_word.value,
         local_list: "local",
     }
-    words = f"list {NAME} is {state_word.value}"
-    assert ran.lines[-1]["incomplete"] == ([] if good else [words])
-    assert (f"hashscan: incomplete: {words}" in ran.err) is not good
-    assert (f"hashscan: {words}: " in ran.err) is not good, "with what to do"
+    message = f"list {NAME} is {state_word.value}"
+    assert ran.lines[-1]["incomplete"] == ([] if good else [message])
+    assert (f"hashscan: incomplete: {message}" in ran.err) is not good
+    assert (f"hashscan: {message}: " in ran.err) is not good, "with what to do"
     assert ran.lines[-1]["verdicts"]["match"] == 2, "the good list is used"
 
     assert run("scan", uploads / "other.jpg", "--report", "-", env=env).code == (0 if good else 3)

@@ -36,7 +36,7 @@ def at(month: int, day: int, hour: int = 12) -> datetime:
 
 
 class Simulation:
-    """A server whose time is told to it, with a hash list of its country and one of its own."""
+    """A server whose time the test sets, with a hash list of its country and one of its own."""
 
     def __init__(self, home: Path) -> None:
         self.home, self.state, self.www = home, home / "state", home / "www"
@@ -108,7 +108,7 @@ class Simulation:
     def delete(self, number: int) -> None:
         self.path(number).unlink()
 
-    def sweep(self, *options: object) -> None:
+    def scan(self, *options: object) -> None:
         """The night's scan; with what it ended, and what it had before it, is written down."""
         standing = sum(len(names) for _, _, names in os.walk(self.www))
         report = self.home / "last.jsonl"
@@ -154,7 +154,7 @@ class Simulation:
         nights = [night for night in nights if night.date() in eventful or night.day % 7 == 1]
         for moment in sorted({*agenda, *nights}):
             self.now = moment
-            agenda.get(moment, self.sweep)()
+            agenda.get(moment, self.scan)()
 
     def stats(self, *options: object) -> dict[str, Any]:
         """What the command says, as JSON."""
@@ -186,7 +186,7 @@ class Simulation:
             at(2, 6): lambda: self.delete(2),
             # Moved by the scan itself, restored, and removed by the customer after 15 hours.
             at(3, 15): lambda: self.plant(3),
-            at(3, 16, 2): lambda: self.sweep("--quarantine", *terms),
+            at(3, 16, 2): lambda: self.scan("--quarantine", *terms),
             at(3, 16, 15): lambda: self.run("quarantine", "restore", "--all"),
             at(3, 16, 16): lambda: self.delete(3),
             at(3, 16, 17): self.look,

@@ -12,7 +12,7 @@ def variant(part: Part = WHOLE, *, rendering: str = "", turn: str = "", shown: b
 
 
 @pytest.mark.parametrize(
-    ("digest", "words"),
+    ("digest", "description"),
     [
         (variant(), "as stored"),
         (variant(rendering="512x512"), "512x512"),
@@ -27,6 +27,6 @@ def variant(part: Part = WHOLE, *, rendering: str = "", turn: str = "", shown: b
         (variant(Part(Kind.PREVIEW)), "preview"),
     ],
 )
-def test_words(digest: PictureDigest, words: str) -> None:
-    assert digest.variant == words
-    assert digest.plain == (words == "as stored")
+def test_descriptions(digest: PictureDigest, description: str) -> None:
+    assert digest.variant == description
+    assert digest.plain == (description == "as stored")

@@ -69,7 +69,7 @@ def test_staleness_comes_with_time_and_says_so(store: ListStore, owner: Owner) -
         assert len(opened.handles) == 1
 
 
-def test_decay_and_tampering_are_told_apart(store: ListStore, owner: Owner) -> None:
+def test_decay_and_tampering_are_distinguished(store: ListStore, owner: Owner) -> None:
     pulled(store, owner)
     folder = store.folder("signed")
     (version,) = folder.versions.iterdir()
@@ -204,7 +204,7 @@ def test_removal_leaves_nothing_of_the_list(store: ListStore, owner: Owner) -> N
         store.remove("demo")
 
 
-def test_an_open_list_is_neither_removed_nor_swept_away(store: ListStore, owner: Owner) -> None:
+def test_an_open_list_is_neither_removed_nor_cleaned_up(store: ListStore, owner: Owner) -> None:
     pulled(store, owner)
     opened = store.open(None, NOW)
     with pytest.raises(LockedError, match="a scan is using"):

@@ -75,17 +75,17 @@ def test_an_entry_that_hits_too_much_has_no_part_in_what_others_accuse() -> None
     breaker.count(finding(MATCH), 1)
     both = finding(MATCH, other, action="quarantine", inode=1, size=1, mtime_ns=1, ctime_ns=1)
     breaker.count(both, 1)
-    words = "entry e of list l hits 2 files of 1 owner"
+    message = "entry e of list l hits 2 files of 1 owner"
     judged = breaker.judge(both)
     assert (judged["verdict"], judged["action"]) == ("match", "report")
-    assert judged["matches"] == [{**MATCH, "withheld": words}, other]
-    assert judged["because"] == f"b; but {words}, so it causes no move"
+    assert judged["matches"] == [{**MATCH, "withheld": message}, other]
+    assert judged["because"] == f"b; but {message}, so it causes no move"
     assert breaker.judge(judged) == judged
     lists = [{"name": "l", "state": "fresh"}, {"name": "local", "state": "local"}]
-    sweep = {"type": "sweep", "lists": lists}
-    assert request_of(both, sweep) is not None
-    assert request_of(judged, sweep) is None
-    assert request_of(judged, sweep, [Weak.LOCAL]) is not None
+    scan = {"type": "sweep", "lists": lists}
+    assert request_of(both, scan) is not None
+    assert request_of(judged, scan) is None
+    assert request_of(judged, scan, [Weak.LOCAL]) is not None
 
 
 def test_nobody_knows_whose_it_is() -> None:

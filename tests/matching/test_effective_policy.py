@@ -42,16 +42,16 @@ def test_every_difference_shows() -> None:
         PolicySettings(many),
         PolicySettings((*many[:-1], PolicyRule(200, Action.REPORT, owners=(200,)))),
     ]
-    told = [json.loads(json.dumps(policy_fields(settings))) for settings in others]
-    assert len({fields["fingerprint"] for fields in told}) == len(others)
-    assert told[0]["rules"] == [
+    reported = [json.loads(json.dumps(policy_fields(settings))) for settings in others]
+    assert len({fields["fingerprint"] for fields in reported}) == len(others)
+    assert reported[0]["rules"] == [
         {
             "number": 1, "action": "held", "reason": "why", "categories": ["A1"], "algorithms": ["pdq"],
             "distance": 12, "lists": ["ours"], "paths": ["/a/"], "owners": [0],
         }
     ]  # fmt: skip
-    assert told[3]["rules"] == [{"number": 1, "action": "held"}]
-    assert (told[4]["number"], len(told[4]["rules"])) == (200, 100)
+    assert reported[3]["rules"] == [{"number": 1, "action": "held"}]
+    assert (reported[4]["number"], len(reported[4]["rules"])) == (200, 100)
 
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
@@ -177,5 +177,5 @@ def test_whatever_stands_there_is_read_or_refused(tables: Any) -> None:
 
 def test_lists_that_are_not_used() -> None:
     rules = (PolicyRule(1, Action.HELD, lists=("ours", "theirs")), PolicyRule(2, Action.HELD))
-    (told,) = unused_lists(rules, [ListInfo("ours", TrustState.LOCAL)])
-    assert told == "policy rule 1 names the list theirs, which is not used"
+    (reported,) = unused_lists(rules, [ListInfo("ours", TrustState.LOCAL)])
+    assert reported == "policy rule 1 names the list theirs, which is not used"

@@ -345,12 +345,12 @@ def test_a_further_accusation_never_helps(
 def test_each_match_says_whether_it_is_withheld(
     matches: list[Match], subject: Subject, policy: Policy
 ) -> None:
-    told = explained(matches, subject, policy)
-    assert sorted(map(repr, (replace(m, withheld="") for m in told))) == sorted(map(repr, matches))
+    reported = explained(matches, subject, policy)
+    assert sorted(map(repr, (replace(m, withheld="") for m in reported))) == sorted(map(repr, matches))
     judged = judge(matches, None, subject, policy)
     standing = [
         m
-        for m in told
+        for m in reported
         if m.category in ACTING_CATEGORIES
         and not (m.excepted or m.near_miss or m.doubt or m.withheld or ALGORITHMS[m.algorithm].review_only)
     ]
@@ -366,12 +366,12 @@ def test_a_rule_is_named_that_decides() -> None:
     )
     policy = Policy(rules, (), {"local": Weak.LOCAL})
     theme, upload = Subject(b"/srv/themes/a", 0), Subject(b"/srv/a", 0)
-    words = "sha256 equal: entry e1 (A1) of list list"
+    message = "sha256 equal: entry e1 (A1) of list list"
     assert judge([match()], None, theme, policy) == (
-        Verdict.HELD, f"{words}; rule 1: held (a theme)", Action.HELD,
+        Verdict.HELD, f"{message}; rule 1: held (a theme)", Action.HELD,
     )  # fmt: skip
     assert judge([match()], None, upload, policy) == (
-        Verdict.MATCH, f"{words}; rule 2: quarantine", Action.QUARANTINE,
+        Verdict.MATCH, f"{message}; rule 2: quarantine", Action.QUARANTINE,
     )  # fmt: skip
     other = replace(match(category="B2"), list_name="other")
     assert judge([other], None, upload, policy) == (
@@ -396,7 +396,7 @@ def test_weak_lists_move_nothing_unless_the_settings_say_so() -> None:
         assert f"but {WEAKNESS_NAMES[needed]} is not enough to move a file" in because
         policy = Policy(rules, (needed,), WEAK_LISTS)
         assert judge([weak], None, NO_SUBJECT, policy).action is Action.QUARANTINE
-        # What stands well by itself is moved, and its own words are told.
+        # What stands well by itself is moved, and its own reason is given.
         both = judge([weak, match("pdq", distance=20)], None, NO_SUBJECT, Policy(rules, (), WEAK_LISTS))
         assert both.action is Action.QUARANTINE
         assert both.because == "pdq 20 of 31 bits apart: entry e1 (A1) of list list; rule 1: quarantine"

@@ -77,7 +77,7 @@ def where_of(room: Room, path: Path, content: bytes, mode: int) -> str:
     assert [name for name in os.listdir(path.parent) if name.startswith(".hashscan-")] == []
     assert len(kept) <= 1
     if kept and path.exists():
-        # Only a note, which its record tells.
+        # Only a note, which its record describes.
         ((note, found),) = [(item.note, path.stat()) for item in kept]
         assert note is not None
         assert (note.state, note.inode) == (NoteState.NOTED, found.st_ino)

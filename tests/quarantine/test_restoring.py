@@ -135,7 +135,7 @@ def test_nothing_is_replaced(any_room: Room) -> None:
     path = any_room.file("a")
     any_room.take(path)
     path.write_bytes(b"a new one")
-    assert [words.split(":")[0] for words in all_back(any_room)] == ["refused"]
+    assert [outcome.split(":")[0] for outcome in all_back(any_room)] == ["refused"]
     assert path.read_bytes() == b"a new one"
     assert verify(StateDir(any_room.state), None)[1:] == (1, [])
     path.unlink()
@@ -159,10 +159,10 @@ def test_a_folder_that_is_gone_or_a_link(any_room: Room) -> None:
     path = any_room.file("d/a")
     any_room.take(path)
     path.parent.rmdir()
-    assert [words.split(":")[0] for words in all_back(any_room)] == ["gone"]
+    assert [outcome.split(":")[0] for outcome in all_back(any_room)] == ["gone"]
     (any_room.files / "elsewhere").mkdir()
     path.parent.symlink_to("elsewhere")
-    assert [words.split(":")[0] for words in all_back(any_room)] == ["raced"]
+    assert [outcome.split(":")[0] for outcome in all_back(any_room)] == ["raced"]
     assert os.listdir(any_room.files / "elsewhere") == []
     assert verify(StateDir(any_room.state), None)[1:] == (1, [])
 
@@ -179,7 +179,7 @@ def test_what_is_gone_or_altered_is_said_and_stays(room: Room) -> None:
     troubles = verify(StateDir(room.state), None)[2]
     assert [t.split(": ", 1)[0] for t in troubles] == [f"item {item}" for item in items]
     assert ["opened" in troubles[0], "altered" in troubles[1], "permissions" in troubles[2]] == [True] * 3
-    assert sorted(words.split(":")[0] for words in all_back(room)) == ["changed", "gone"]
+    assert sorted(outcome.split(":")[0] for outcome in all_back(room)) == ["changed", "gone"]
     assert [path.exists() for path in paths] == [False, False, True]
 
 

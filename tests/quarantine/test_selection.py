@@ -11,7 +11,7 @@ from hashscan.model import Weak
 from hashscan.quarantine.captured_file import Identity
 from hashscan.quarantine.selection import blocking_weakness, request_of
 
-SWEEP = {
+SCAN = {
     "type": "sweep",
     "uuid": "u",
     "lists": [
@@ -28,7 +28,7 @@ FINDING = {
 
 
 def test_a_match_is_moved() -> None:
-    request = request_of(FINDING, SWEEP)
+    request = request_of(FINDING, SCAN)
     assert request is not None
     assert (request.path, request.identity, request.sha256) == (b"/a", Identity(8, 7, 1, 2), None)
     assert request.accusation["matches"] == [MATCH]
@@ -36,7 +36,7 @@ def test_a_match_is_moved() -> None:
         {"name": "fresh", "version": 3, "state": "fresh", "key_ids": ["k"]}
     ]
     digests = {"digests": {"sha256": "ab"}}
-    with_digests = request_of({**FINDING, **digests, "path": "/?", "path_b64": "L/8="}, SWEEP)
+    with_digests = request_of({**FINDING, **digests, "path": "/?", "path_b64": "L/8="}, SCAN)
     assert with_digests is not None
     assert (with_digests.sha256, with_digests.path) == ("ab", b"/\xff")
 
@@ -59,9 +59,9 @@ def test_a_match_is_moved() -> None:
 )
 def test_what_does_not_act(changes: dict[str, Any]) -> None:
     weak = {**MATCH, **changes}
-    assert request_of({**FINDING, "matches": [weak]}, SWEEP) is None
-    assert blocking_weakness({**FINDING, "matches": [weak]}, SWEEP, ()) is None
-    assert request_of({**FINDING, "matches": [weak, MATCH]}, SWEEP) is not None
+    assert request_of({**FINDING, "matches": [weak]}, SCAN) is None
+    assert blocking_weakness({**FINDING, "matches": [weak]}, SCAN, ()) is None
+    assert request_of({**FINDING, "matches": [weak, MATCH]}, SCAN) is not None
 
 
 @pytest.mark.parametrize(
@@ -79,20 +79,20 @@ def test_what_the_settings_must_say(changes: dict[str, Any], needed: list[Weak])
     for number in range(len(Weak) + 1):
         for act_on in combinations(Weak, number):
             enough = set(needed) <= set(act_on)
-            assert (request_of(finding, SWEEP, act_on) is not None) is enough
+            assert (request_of(finding, SCAN, act_on) is not None) is enough
             lacks = [weak for weak in needed if weak not in act_on]
-            assert blocking_weakness(finding, SWEEP, act_on) is (lacks[0] if lacks else None)
+            assert blocking_weakness(finding, SCAN, act_on) is (lacks[0] if lacks else None)
     strong = {**FINDING, "matches": [{**MATCH, **changes}, MATCH]}
-    assert request_of(strong, SWEEP) is not None
-    assert blocking_weakness(strong, SWEEP, ()) is None
+    assert request_of(strong, SCAN) is not None
+    assert blocking_weakness(strong, SCAN, ()) is None
 
 
 @pytest.mark.parametrize(
     "changes", [{"verdict": "held"}, {"verdict": "review"}, {"type": "standing"}], ids=str
 )
 def test_what_is_no_match(changes: dict[str, Any]) -> None:
-    assert request_of({**FINDING, **changes}, SWEEP) is None
+    assert request_of({**FINDING, **changes}, SCAN) is None
 
 
 def test_objects_are_not_moved() -> None:
-    assert request_of({k: v for k, v in FINDING.items() if k != "inode"}, SWEEP) is None
+    assert request_of({k: v for k, v in FINDING.items() if k != "inode"}, SCAN) is None

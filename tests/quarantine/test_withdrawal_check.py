@@ -123,10 +123,10 @@ def test_an_item_is_flagged_when_the_last_entry_goes_and_no_longer_when_it_comes
     assert [dict(each) for each in item.withdrawals] == [{"list": NAME, "version": 2, "entries": ["e0"]}]
     server.withdraw("e1")
     assert server.flagged() == (both,)
-    words = " ".join(withdrawn_items(StateDir(server.room.state)).words)
-    assert both in words
-    assert other not in words
-    assert "restore --withdrawn" in words
+    messages = " ".join(withdrawn_items(StateDir(server.room.state)).words)
+    assert both in messages
+    assert other not in messages
+    assert "restore --withdrawn" in messages
     server.release(entry(0))
     assert server.flagged() == ()
     assert not server.item(0).withdrawn
@@ -266,7 +266,7 @@ def test_a_local_list_is_its_own_owners(room: Room) -> None:
     assert server.flagged() == (item,)
 
 
-def test_trouble_is_told_and_made_good_later(server: Server) -> None:
+def test_trouble_is_reported_and_made_good_later(server: Server) -> None:
     item = server.take(0)
     server.withdraw("e0")
     log = StateDir(server.room.state).quarantine / "log.jsonl"
@@ -285,7 +285,7 @@ def test_trouble_is_told_and_made_good_later(server: Server) -> None:
     assert withdrawn_items(StateDir(server.room.state)).trouble
 
 
-def test_lists_may_lie_in_the_state_of_the_user_who_sweeps(server: Server, tmp_path: Path) -> None:
+def test_lists_may_lie_in_the_state_of_the_user_who_scans(server: Server, tmp_path: Path) -> None:
     item = server.take(0)
     lists = tmp_path / "lists"
     (server.room.state / "lists").rename(lists)

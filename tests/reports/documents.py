@@ -34,7 +34,7 @@ CONTEXT = ReportContext(
 )
 """With all that a format may ask for."""
 
-SWEEP = {
+SCAN = {
     "type": "sweep",
     "schema": 1,
     "uuid": "6a0f0cfe-0000-4000-8000-000000000000",
@@ -102,7 +102,7 @@ def written(path: Path, records: Iterable[dict[str, Any]], *, whole: bool = True
     """A report in a file: a scan, the records and, where it is whole, their summary."""
     lines = list(records)
     with path.open("wb") as stream:
-        stream.write(line_of(SWEEP))
+        stream.write(line_of(SCAN))
         stream.writelines(map(line_of, lines))
         if whole:
             stream.write(line_of(summary(lines)))

@@ -1,4 +1,4 @@
-"""How documents tell of findings that a baseline accepts."""
+"""How documents show findings that a baseline accepts."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_code_scanning_shows_it_as_suppressed(report: Path) -> None:
     assert "suppressions" not in new
 
 
-def test_people_are_told(report: Path) -> None:
-    told = document(report, "markdown")
-    assert "match (accepted)" in told
-    assert "The baseline accepts 1 finding" in told
+def test_people_see_what_is_accepted(report: Path) -> None:
+    reported = document(report, "markdown")
+    assert "match (accepted)" in reported
+    assert "The baseline accepts 1 finding" in reported
     assert WORDS.removeprefix("accepted ") in document(report, "csv")
 
 
-def test_it_is_not_told_in_another_shape(tmp_path: Path) -> None:
+def test_it_is_not_reported_in_another_shape(tmp_path: Path) -> None:
     for wrong in (
         {"accepted": {"reason": 1, "until": "x"}},
         {"accepted": {"reason": "x"}},

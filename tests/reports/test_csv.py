@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hashscan.reports.csv import COLUMNS, Csv
 from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
-from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
+from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH COMMERCIAL AT}")
 
@@ -48,7 +48,7 @@ def test_every_column_is_filled_from_the_record(tmp_path: Path) -> None:
         "threshold": "0", "matches": "1", "size": "1234", "modified": "2026-09-21T14:13:20Z",
         "changed": "2026-09-21T14:13:20Z", "uid": "1000", "links": "1", "version": "v1",
         "picture": "JPEG 4x3", "reason": "broken picture", "detail": "d", "first": "", "last": "",
-        "md5": "00", "sha1": "11", "sha256": "22" * 32, "pdq": "33", "host": "web1", "sweep": SWEEP["uuid"],
+        "md5": "00", "sha1": "11", "sha256": "22" * 32, "pdq": "33", "host": "web1", "sweep": SCAN["uuid"],
         "path_b64": "",
     }  # fmt: skip
     assert (second["record"], second["verdict"]) == ("standing", "review")
@@ -56,7 +56,7 @@ def test_every_column_is_filled_from_the_record(tmp_path: Path) -> None:
     assert list(first) == list(COLUMNS)
 
 
-def test_the_match_told_is_one_that_accuses(tmp_path: Path) -> None:
+def test_the_match_reported_is_one_that_accuses(tmp_path: Path) -> None:
     good = {"list": "ours", "entry": "g", "algorithm": "sha256", "variant": "as stored", "distance": 0,
             "threshold": 0, "category": "known-good"}  # fmt: skip
     record = finding(b"/srv/a", "held")
@@ -71,13 +71,13 @@ def test_a_table_that_is_not_whole_says_why(tmp_path: Path) -> None:
     assert "killed" in last["detail"]
     path = tmp_path / "r.jsonl"
     ending = summary([], incomplete=["2 folders not entered", "list l is stale"], exit_code=3)
-    path.write_bytes(line_of(SWEEP) + line_of(ending))
+    path.write_bytes(line_of(SCAN) + line_of(ending))
     assert [row["detail"] for row in rows(path)] == ["2 folders not entered", "list l is stale"]
 
 
 def test_hostile_names_come_back_whole(tmp_path: Path) -> None:
-    told = rows(written(tmp_path / "r.jsonl", [*map(finding, HOSTILE), *map(unreadable, HOSTILE)]))
-    assert list(map(name_of, told)) == [*HOSTILE, *HOSTILE]
+    reported = rows(written(tmp_path / "r.jsonl", [*map(finding, HOSTILE), *map(unreadable, HOSTILE)]))
+    assert list(map(name_of, reported)) == [*HOSTILE, *HOSTILE]
 
 
 def anything(prefix: str = "") -> st.SearchStrategy[str]:

@@ -28,11 +28,11 @@ def test_what_root_could_replace_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_and_what_lies_in_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for path, words in (
+    for path, message in (
         (tmp_path, "directory"), (tmp_path / "none" / "out", "No such file"),
         (tmp_path / "file" / "out", "Not a directory"),
     ):  # fmt: skip
-        with pytest.raises(OutputError, match=words):
+        with pytest.raises(OutputError, match=message):
             require_destination(path)
 
 

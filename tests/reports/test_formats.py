@@ -14,7 +14,7 @@ from hashscan.errors import UsageError
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.report import Report
 from hashscan.reports.report_file import convert
-from tests.reports.documents import CONTEXT, HOSTILE, SWEEP, finding, unreadable, written
+from tests.reports.documents import CONTEXT, HOSTILE, SCAN, finding, unreadable, written
 
 each_format = pytest.mark.parametrize("name", list(REPORT_FORMATS))
 
@@ -40,7 +40,7 @@ def test_no_control_character_comes_through(name: str, tmp_path: Path) -> None:
 
 
 @each_format
-def test_a_killed_sweep(name: str, tmp_path: Path) -> None:
+def test_a_killed_scan(name: str, tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl", [finding(b"/srv/a")], whole=False, torn=b'{"type":"find')
     assert b"/srv/a" in document(name, path)
 
@@ -81,7 +81,7 @@ def test_the_document_is_private(name: str, tmp_path: Path) -> None:
 def test_the_last_record_is_found_from_the_end(tmp_path: Path) -> None:
     long = finding(b"/srv/" + b"n" * 4000, because="x" * 100_000)
     report = Report(written(tmp_path / "r.jsonl", [long, finding(b"/srv/a")], torn=b'{"type":'))
-    assert report.scan["uuid"] == SWEEP["uuid"]
+    assert report.scan["uuid"] == SCAN["uuid"]
     assert report.summary is not None
     assert report.summary["verdicts"]["match"] == 2
     assert Report(written(tmp_path / "k.jsonl", [long], whole=False)).summary is None

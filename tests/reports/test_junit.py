@@ -17,7 +17,7 @@ from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
 from hashscan.text import printable
 from tests.reports.checkers import junit_schema
-from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
+from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
 
 STANDING = {"type": "standing", "schema": 1, "path": "/srv/s", "was": "held", "because": "b", "first": "x",
             "last": "2026-11-02"}  # fmt: skip
@@ -83,15 +83,15 @@ def test_a_suite_for_each_verdict_and_a_case_for_each_file(tmp_path: Path) -> No
 def test_what_fails_is_what_the_exit_code_speaks_of(
     fail_on: str, strict: bool, outcomes: list[str], tmp_path: Path
 ) -> None:
-    sweep = SWEEP | {"fail_on": fail_on, "strict": strict}
+    scan = SCAN | {"fail_on": fail_on, "strict": strict}
     records = [finding(b"/srv/a", "review"), other("undecoded")]
     path = tmp_path / "r.jsonl"
-    path.write_bytes(b"".join(map(line_of, [sweep, *records, summary(records)])))
+    path.write_bytes(b"".join(map(line_of, [scan, *records, summary(records)])))
     found = suites(path)
     assert [found[f"hashscan.{verdict}"][0][0].tag for verdict in ("review", "undecoded")] == outcomes
 
 
-def test_the_sweep_itself_is_a_case(tmp_path: Path) -> None:
+def test_the_scan_itself_is_a_case(tmp_path: Path) -> None:
     whole = suites(written(tmp_path / "n.jsonl", []))
     assert list(whole) == ["hashscan.sweep"]
     (case,) = whole["hashscan.sweep"]
@@ -100,20 +100,20 @@ def test_the_sweep_itself_is_a_case(tmp_path: Path) -> None:
     assert killed.get("name") == case.get("name")
     assert "killed" in (killed[0].text or "")
     path = tmp_path / "i.jsonl"
-    path.write_bytes(line_of(SWEEP) + line_of(summary([], incomplete=["a", "b"], exit_code=3)))
+    path.write_bytes(line_of(SCAN) + line_of(summary([], incomplete=["a", "b"], exit_code=3)))
     (short,) = suites(path)["hashscan.sweep"]
     assert short[0].get("message") == "a; b"
 
 
 @given(st.binary(max_size=20) | st.sampled_from(HOSTILE), st.text(max_size=20))
 def test_any_name_makes_a_document_that_can_be_read(
-    tmp_path_factory: pytest.TempPathFactory, path: bytes, words: str
+    tmp_path_factory: pytest.TempPathFactory, path: bytes, text: str
 ) -> None:
-    record = finding(path, because=words, customer=words)
+    record = finding(path, because=text, customer=text)
     (case,) = suites(written(tmp_path_factory.mktemp("junit") / "r.jsonl", [record]))["hashscan.match"]
     name = path.decode("utf-8", errors="surrogateescape")
     assert case.get("name") == printable(name)
-    assert case[0].get("message", "").startswith(printable(words))
+    assert case[0].get("message", "").startswith(printable(text))
     _, exact, encoded = (case[0].text or "").rpartition("; its name in base64: ")
     assert bool(exact) is not name.isprintable()
     if exact:

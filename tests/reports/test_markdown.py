@@ -14,7 +14,7 @@ from hashscan.reports.markdown import FINDINGS_SHOWN, Markdown
 from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
 from hashscan.text import printable
-from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
+from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
 
 OURS = {"h2", "h3", "p", "ul", "li", "strong", "table", "thead", "tbody", "tr", "th", "td", "code"}
 
@@ -82,7 +82,7 @@ def test_what_is_not_whole_says_so(tmp_path: Path) -> None:
     assert "Not everything was checked" in killed
     path = tmp_path / "r.jsonl"
     short = [f"- {number}) folders" for number in range(25)]
-    path.write_bytes(line_of(SWEEP) + line_of(summary([], incomplete=short, exit_code=3)))
+    path.write_bytes(line_of(SCAN) + line_of(summary([], incomplete=short, exit_code=3)))
     text = document(path)
     assert "- and 5 more" in text
     assert page(path).tags <= OURS
@@ -91,14 +91,14 @@ def test_what_is_not_whole_says_so(tmp_path: Path) -> None:
 def test_test_entries_say_nothing_about_real_material(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     records = [finding(b"/a"), finding(b"/b")]
-    for further, words in (
+    for further, message in (
         ({"only_test_entries": True, "test_findings": 2}, "only test entries"),
         ({"test_findings": 1}, "findings by test entries only&#58; 1"),
     ):
-        path.write_bytes(b"".join(map(line_of, [SWEEP, *records, summary(records, **further)])))
+        path.write_bytes(b"".join(map(line_of, [SCAN, *records, summary(records, **further)])))
         text = document(path)
         assert text.startswith("## hashscan: 2 matches\n")
-        assert words in text
+        assert message in text
     assert "Note:" not in document(written(path, records))
 
 

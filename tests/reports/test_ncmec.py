@@ -64,16 +64,16 @@ def test_hostile_names_make_valid_drafts_and_are_not_lost(tmp_path: Path) -> Non
     records = [finding(name, customer=name.decode("utf-8", "replace")) for name in HOSTILE]
     files = archive(written(tmp_path / "r.jsonl", records), replace(CONTEXT, url_of=seen))
     checked(files)
-    told = set()
+    reported = set()
     for name, data in files.items():
         if "/files/" in name:
             (about,) = values(data, "additionalInfo")
             place = about.split("\n")[1].removeprefix("Found on web1 as ")
             if " (percent-encoded" in place:
-                told.add(unquote_to_bytes(place.partition(" (percent-encoded")[0]))
+                reported.add(unquote_to_bytes(place.partition(" (percent-encoded")[0]))
             else:
-                told.add(place.removesuffix(".").encode())
-    assert told == set(HOSTILE)
+                reported.add(place.removesuffix(".").encode())
+    assert reported == set(HOSTILE)
     rows = list(csv.reader(io.StringIO(files["customers.csv"].decode())))
     assert rows[0] == ["report", "customer", "files"]
     assert len(rows) == len(set(HOSTILE)) + 1
@@ -136,7 +136,7 @@ def test_times_that_no_calendar_has(tmp_path: Path, time: int) -> None:
     checked(archive(written(tmp_path / "r.jsonl", [finding(b"/srv/a", ctime_ns=time)])))
 
 
-def test_a_sweep_that_was_killed_is_told_of(tmp_path: Path) -> None:
+def test_a_scan_that_was_killed_is_reported(tmp_path: Path) -> None:
     files = archive(written(tmp_path / "r.jsonl", [finding(b"/srv/a")], whole=False))
     checked(files)
     assert b"was killed" in files["README.txt"]
@@ -153,7 +153,9 @@ def test_nothing_found_makes_no_draft(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("context", [BARE, replace(CONTEXT, digests=lambda record: {})])
-def test_what_is_missing_is_told_before_anything_is_written(tmp_path: Path, context: ReportContext) -> None:
+def test_what_is_missing_is_reported_before_anything_is_written(
+    tmp_path: Path, context: ReportContext
+) -> None:
     stream = io.BytesIO()
     with pytest.raises(UsageError):
         Ncmec().write(Report(written(tmp_path / "r.jsonl", [finding(b"/srv/a")]), context), stream)
@@ -217,7 +219,7 @@ except OutputError as error:
 """
 
 
-def test_too_little_room_to_sort_is_told(tmp_path: Path) -> None:
+def test_too_little_room_to_sort_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     written(path, (finding(b"/srv/%d.jpg" % n) for n in range(4_000)))
     done = subprocess.run(

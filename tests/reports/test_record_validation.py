@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hashscan.errors import UsageError
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.report import Report
-from tests.reports.documents import CONTEXT, SWEEP, finding, summary, unreadable, written
+from tests.reports.documents import CONTEXT, SCAN, finding, summary, unreadable, written
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.just(-(10**400)) | st.text(max_size=5),
@@ -24,7 +24,7 @@ STANDING = {"type": "standing", "schema": 1, "path": "/srv/a", "was": "match", "
             "last": "y"}  # fmt: skip
 
 
-def test_what_sweeps_write_is_taken(tmp_path: Path) -> None:
+def test_what_scans_write_is_taken(tmp_path: Path) -> None:
     records = [finding(b"/srv/\xff"), unreadable(b"/srv/b"), STANDING]
     path = written(tmp_path / "r.jsonl", records)
     report = Report(path)
@@ -90,7 +90,7 @@ def test_a_standing_finding_needs_the_verdict_it_had(tmp_path: Path) -> None:
 )
 def test_a_summary_in_another_shape_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    lines = (SWEEP, summary([], **changes))
+    lines = (SCAN, summary([], **changes))
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(UsageError, match="can't be understood"):
         _ = Report(path).summary
@@ -104,11 +104,11 @@ def test_a_summary_in_another_shape_is_refused(changes: dict[str, Any], tmp_path
     ),
     st.dictionaries(st.sampled_from(sorted({*summary([]), "reasons"})), JSON_VALUES, max_size=2),
 )
-def test_whatever_is_taken_can_be_told_in_every_format(
+def test_whatever_is_taken_can_be_reported_in_every_format(
     tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Any], ending: dict[str, Any]
 ) -> None:
     path = tmp_path_factory.mktemp("shapes") / "r.jsonl"
-    lines = (SWEEP, finding(b"/srv/a") | changes, summary([]) | ending)
+    lines = (SCAN, finding(b"/srv/a") | changes, summary([]) | ending)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     for name in REPORT_FORMATS:
         try:
@@ -153,7 +153,7 @@ RECORDS = st.fixed_dictionaries(
         "quarantine": st.fixed_dictionaries({}, optional={"outcome": TEXTS}),
     },
 )
-SWEEPS = st.fixed_dictionaries(
+SCANS = st.fixed_dictionaries(
     {
         "type": st.just("sweep"),
         "schema": st.just(1),
@@ -180,15 +180,15 @@ SUMMARIES = st.fixed_dictionaries(
 )
 
 
-@given(SWEEPS, st.lists(RECORDS, max_size=3), SUMMARIES)
+@given(SCANS, st.lists(RECORDS, max_size=3), SUMMARIES)
 def test_a_record_may_say_anything_in_the_right_shape(
     tmp_path_factory: pytest.TempPathFactory,
-    sweep: dict[str, Any],
+    scan: dict[str, Any],
     records: list[dict[str, Any]],
     ending: dict[str, Any],
 ) -> None:
     path = tmp_path_factory.mktemp("shapes") / "r.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in (sweep, *records, ending)))
+    path.write_text("".join(json.dumps(line) + "\n" for line in (scan, *records, ending)))
     for name in REPORT_FORMATS:
         stream = io.BytesIO()
         with suppress(UsageError):

@@ -25,7 +25,7 @@ sys.stdin.read()
 """
 
 
-def killed_sweep(path: Path) -> None:
+def killed_scan(path: Path) -> None:
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITE, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -59,9 +59,9 @@ def test_is_private_whatever_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_report_of_a_killed_sweep_is_kept(tmp_path: Path) -> None:
+def test_the_report_of_a_killed_scan_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    killed_sweep(path)
+    killed_scan(path)
     with ReportFile(path) as sink:
         assert sink.set_aside is not None
         assert json.loads(sink.set_aside.read_text()) == {"type": "sweep", "schema": 1}
@@ -69,7 +69,7 @@ def test_the_report_of_a_killed_sweep_is_kept(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_two_sweeps_into_one_report_are_refused(tmp_path: Path) -> None:
+def test_two_scans_into_one_report_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITE, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -148,8 +148,8 @@ def test_final_records_take_the_place_of_the_first(
         sink.finish()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[:-1] == [json.loads(line) for line in settled]
-    words = [one for place in range(3) for one in ({**HELD, "place": place}, OTHER)]
-    assert lines == [{"type": "sweep", "schema": 1}, *words, {"type": "summary", "schema": 1}]
+    expected = [one for place in range(3) for one in ({**HELD, "place": place}, OTHER)]
+    assert lines == [{"type": "sweep", "schema": 1}, *expected, {"type": "summary", "schema": 1}]
     assert os.listdir(tmp_path) == ["out.jsonl"]
     assert path.stat().st_mode & 0o777 == 0o600
 

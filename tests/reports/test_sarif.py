@@ -20,7 +20,7 @@ from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
 from hashscan.reports.sarif import Sarif, rule_of, uri_of
 from tests.reports.checkers import node_module
-from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
+from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
 
 STANDING = {"type": "standing", "schema": 1, "path": "/srv/s", "was": "match", "because": "b", "first": "x",
             "last": "2026-11-02"}  # fmt: skip
@@ -45,7 +45,7 @@ def everything(path: Path) -> Path:
     changed = {"type": "silent-change", "schema": 1, "path": "/srv/changed"}
     records = [*map(finding, HOSTILE), *map(unreadable, HOSTILE), finding(b"/h", "held"),
                finding(b"/r", "review"), STANDING]  # fmt: skip
-    lines = [SWEEP, *records, folder, changed, summary(records, exit_code=4, incomplete=["1 folders"])]
+    lines = [SCAN, *records, folder, changed, summary(records, exit_code=4, incomplete=["1 folders"])]
     path.write_bytes(b"".join(map(line_of, lines)))
     return path
 
@@ -102,7 +102,7 @@ def test_what_was_not_checked_is_a_notification(tmp_path: Path) -> None:
     assert notices[1]["message"]["text"] == "permission denied: Permission denied"
 
 
-def test_a_killed_sweep_was_no_success(tmp_path: Path) -> None:
+def test_a_killed_scan_was_no_success(tmp_path: Path) -> None:
     (invocation,) = run_of(written(tmp_path / "r.jsonl", [finding(b"/a")], whole=False))["invocations"]
     assert invocation["executionSuccessful"] is False
     assert "exitCode" not in invocation
@@ -125,10 +125,10 @@ def test_what_is_held_is_suppressed_only_where_a_person_said_so(tmp_path: Path) 
 
 @given(st.binary(max_size=20), st.text(max_size=20))
 def test_words_are_neither_links_nor_places_to_fill_in(
-    tmp_path_factory: pytest.TempPathFactory, path: bytes, words: str
+    tmp_path_factory: pytest.TempPathFactory, path: bytes, label: str
 ) -> None:
-    text = f"[{words}](https://x.example) {{0}}"
-    record = finding(b"/" + path, because=text, customer=words)
+    text = f"[{label}](https://x.example) {{0}}"
+    record = finding(b"/" + path, because=text, customer=label)
     report = written(tmp_path_factory.mktemp("sarif") / "r.jsonl", [record])
     made = document(report)
     assert made.isascii()
@@ -136,7 +136,7 @@ def test_words_are_neither_links_nor_places_to_fill_in(
     message = result["message"]["text"]
     assert message.startswith(r"\[")
     assert message.endswith(r"\](https://x.example) {{0}}")
-    assert result["properties"].get("customer") == words
+    assert result["properties"].get("customer") == label
 
 
 def test_the_schema_takes_it(tmp_path: Path) -> None:

@@ -40,10 +40,10 @@ def test_exit_code(verdicts: tuple[Verdict, ...], fail_on: str, strict: bool, co
 
 
 @pytest.mark.parametrize("state", [s for s in TrustState if s not in (TrustState.FRESH, TrustState.LOCAL)])
-def test_a_list_that_is_not_as_it_should_be_makes_the_sweep_incomplete(state: TrustState) -> None:
+def test_a_list_that_is_not_as_it_should_be_makes_the_scan_incomplete(state: TrustState) -> None:
     lists = [FRESH, ListInfo("bad", state)]
     assert summary(Verdict.CLEAN).exit_code(lists, fail_on="match", strict=False) == 3
-    assert any("bad" in words for words in summary().shortcomings(lists, strict=False))
+    assert any("bad" in message for message in summary().shortcomings(lists, strict=False))
 
 
 def test_a_folder_not_entered_and_an_empty_target_make_it_incomplete() -> None:

@@ -124,18 +124,18 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("context", "words"),
+    ("context", "message"),
     [
         (BARE, "nobody is named who reports"),
         (replace(CONTEXT, digests=lambda record: {}), "1 of 1 findings have no digests"),
         (replace(CONTEXT, digests=lambda record: {"sha256": "short"}), "1 of 1 findings have no digests"),
     ],
 )
-def test_what_is_missing_is_told_before_anything_is_written(
-    tmp_path: Path, context: ReportContext, words: str
+def test_what_is_missing_is_reported_before_anything_is_written(
+    tmp_path: Path, context: ReportContext, message: str
 ) -> None:
     stream = io.BytesIO()
-    with pytest.raises(UsageError, match=words) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         Xarf().write(Report(written(tmp_path / "r.jsonl", [finding(b"/srv/a")]), context), stream)
     assert not stream.getvalue()
     assert "[reporter]" in caught.value.remedy or "--with-digests" in caught.value.remedy

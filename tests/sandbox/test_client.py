@@ -445,7 +445,7 @@ def test_killed_zygote_is_replaced(file: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "words"),
+    ("target", "message"),
     [
         ("tests.sandbox.plugin:load_broken", "RuntimeError: this plug-in was never any good"),
         ("tests.sandbox.plugin:missing", "has no attribute 'missing'"),
@@ -453,13 +453,13 @@ def test_killed_zygote_is_replaced(file: int) -> None:
         ("tests.sandbox.plugin:load_ending", "exit status 9"),
     ],
 )
-def test_plugin_that_can_t_be_loaded(target: str, words: str, file: int) -> None:
+def test_plugin_that_can_t_be_loaded(target: str, message: str, file: int) -> None:
     before = descriptors()
     with Sandbox(Plugin(target, (), 8), SandboxOptions("auto")) as sandbox:
         for _ in range(2):
             with pytest.raises(ZygoteError) as caught:
                 sandbox.begin(file, b"", 0)
-            assert words in str(caught.value)
+            assert message in str(caught.value)
     assert descriptors() == before
 
 

@@ -138,7 +138,7 @@ def test_hello_longer_than_replies() -> None:
     decoder.close()
 
 
-def test_waits_no_longer_than_told() -> None:
+def test_waits_no_longer_than_asked() -> None:
     link, decoder = pair()
     link.send(b"", 0)
     begun = time.monotonic()

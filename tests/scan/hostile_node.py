@@ -50,7 +50,7 @@ def hinder() -> None:
     """Whatever the environment asks for besides."""
     from hashscan.scan.cluster import node
 
-    if kept := os.environ.get("SWEEPS_KEPT"):
+    if kept := os.environ.get("SCANS_KEPT"):
         node.SCANS_MAX = int(kept)
     if idle := os.environ.get("IDLE_SECONDS"):
         node.IDLE_SECONDS = float(idle)

@@ -16,7 +16,7 @@ PASSED = {"folders": 1, "links": 0, "specials": 0, "excluded_folders": 0}
 
 def clean(path: Path, index: int, count: int, **changes: Any) -> Path:
     """A report of a shard with nothing to report, like real ones."""
-    sweep = {
+    scan = {
         "type": "sweep", "schema": 1, "uuid": f"u{index}", "version": "0.1.0", "host": "h",
         "targets": [{"path": "/t"}], "shard": {"index": index, "count": count}, "lists": [listed(4)],
         "excepted": [], "algorithms": ["md5"], "thresholds": {}, "variants": [], "sandbox": {"mode": "auto"},
@@ -32,8 +32,8 @@ def clean(path: Path, index: int, count: int, **changes: Any) -> Path:
         "ended": "2026-11-25T10:00:01+00:00",
     }  # fmt: skip
     for key, value in changes.items():
-        (summary if key in summary and key != "schema" else sweep)[key] = value
-    records = [{k: v for k, v in r.items() if v is not None} for r in (sweep, summary)]
+        (summary if key in summary and key != "schema" else scan)[key] = value
+    records = [{k: v for k, v in r.items() if v is not None} for r in (scan, summary)]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
 

@@ -57,7 +57,7 @@ class Program:
             self._lines.put(line)
         self._lines.put(None)
 
-    def wait_for(self, words: str) -> str:
+    def wait_for(self, message: str) -> str:
         """The first line that has these words; waits for it."""
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -65,8 +65,8 @@ class Program:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 line = None
-            assert line is not None, f"{self.process.args} did not say {words!r}:\n{''.join(self.said)}"
-            if words in line:
+            assert line is not None, f"{self.process.args} did not say {message!r}:\n{''.join(self.said)}"
+            if message in line:
                 return line
 
     def signal(self, number: int) -> None:

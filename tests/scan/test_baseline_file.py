@@ -56,7 +56,7 @@ def document(*rows: object, **others: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "message"),
     [
         ([], "Expected object"),
         ({**ROW, "more": "x"}, "unknown field more"),
@@ -74,17 +74,17 @@ def document(*rows: object, **others: object) -> str:
         (ROW, "accepted twice"),
     ],
 )
-def test_a_wrong_row_is_named_with_its_line(row: object, words: str, tmp_path: Path) -> None:
+def test_a_wrong_row_is_named_with_its_line(row: object, message: str, tmp_path: Path) -> None:
     file = tmp_path / "baseline.json"
     file.write_text(document(ROW, row))
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         read_baseline(file)
-    assert str(told.value).startswith(f"{file}, line 4: ")
-    assert words in str(told.value)
+    assert str(caught.value).startswith(f"{file}, line 4: ")
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "words"),
+    ("text", "line", "message"),
     [
         ("", 1, "no JSON"),
         ('{\n"format": \n}', 3, "no JSON"),
@@ -97,13 +97,13 @@ def test_a_wrong_row_is_named_with_its_line(row: object, words: str, tmp_path: P
         ('{"format": "hashscan-baseline", "version": 1}', 1, "no list"),
     ],
 )
-def test_what_is_no_baseline_is_named(text: str, line: int, words: str, tmp_path: Path) -> None:
+def test_what_is_no_baseline_is_named(text: str, line: int, message: str, tmp_path: Path) -> None:
     file = tmp_path / "baseline.json"
     file.write_text(text)
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         read_baseline(file)
-    assert str(told.value).startswith(f"{file}, line {line}: ")
-    assert words in str(told.value)
+    assert str(caught.value).startswith(f"{file}, line {line}: ")
+    assert message in str(caught.value)
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_newer_one_is_refused(tmp_path: Path) -> None:
         read_baseline(tmp_path / "b")
 
 
-def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:
+def test_what_can_not_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_baseline(tmp_path / "none")
     os.mkfifo(tmp_path / "fifo")
@@ -153,6 +153,6 @@ def test_lines_are_right_however_it_is_laid_out(
         f'"hashscan-baseline","version"{next(s)}:{next(s)}1,"accepted":[{next(s)}{good}{next(s)},{next(s)}'
     )
     file.write_bytes(f"{before}{bad}]}}".encode())
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         read_baseline(file)
-    assert f"line {before.count(chr(10)) + 1}: by: " in str(told.value)
+    assert f"line {before.count(chr(10)) + 1}: by: " in str(caught.value)

@@ -33,7 +33,7 @@ def result(*matches: Match, verdict: Verdict = Verdict.MATCH, content: bytes = C
     )
 
 
-def told(found: FileResult, *baseline: AcceptedMatch, fail_on: FailOn = "match") -> Any:
+def reported(found: FileResult, *baseline: AcceptedMatch, fail_on: FailOn = "match") -> Any:
     summary = Summary()
     summary.add(found)
     accepting = BaselineFilter(baseline, NOW, fail_on)
@@ -44,14 +44,14 @@ def told(found: FileResult, *baseline: AcceptedMatch, fail_on: FailOn = "match")
 
 
 def test_a_finding_is_accepted_where_all_is_that_accuses_it() -> None:
-    words = {"reason": "of n-1", "until": "2027-06-01T00:00:00Z"}
-    assert told(result(match()), accepted()) == words
-    assert told(result(match(), match()), accepted()) == words
-    assert told(result(match(), match("n-2")), accepted()) is None
+    terms = {"reason": "of n-1", "until": "2027-06-01T00:00:00Z"}
+    assert reported(result(match()), accepted()) == terms
+    assert reported(result(match(), match()), accepted()) == terms
+    assert reported(result(match(), match("n-2")), accepted()) is None
     sooner = accepted("n-2", "2027-02-01T00:00:00Z")
-    both = told(result(match(), match("n-2")), accepted(), sooner)
+    both = reported(result(match(), match("n-2")), accepted(), sooner)
     assert both == {"reason": "of n-2", "until": "2027-02-01T00:00:00Z"}
-    assert told(result(match(), verdict=Verdict.HELD), accepted()) == words
+    assert reported(result(match(), verdict=Verdict.HELD), accepted()) == terms
 
 
 @pytest.mark.parametrize(
@@ -64,33 +64,33 @@ def test_a_finding_is_accepted_where_all_is_that_accuses_it() -> None:
     ],
 )
 def test_another_list_entry_or_content_and_one_that_ended_accept_nothing(other: AcceptedMatch) -> None:
-    assert told(result(match()), other) is None
+    assert reported(result(match()), other) is None
 
 
 def test_the_moment_before_its_end_counts() -> None:
-    assert told(result(match()), accepted(until="2026-11-26T12:00:01Z")) is not None
+    assert reported(result(match()), accepted(until="2026-11-26T12:00:01Z")) is not None
 
 
 def test_what_accuses_nobody_needs_no_acceptance() -> None:
     near, weak, good = match("n-2", distance=40), match("n-3", algorithm="phash"), match("n-4", "known-good")
-    assert told(result(match(), near, weak, good), accepted()) is not None
-    assert told(result(match(), near), accepted(), fail_on="review") is None
-    assert told(result(match(), good), accepted(), fail_on="review") is not None
-    assert told(result(near, verdict=Verdict.REVIEW), accepted("n-2"), fail_on="review") is not None
+    assert reported(result(match(), near, weak, good), accepted()) is not None
+    assert reported(result(match(), near), accepted(), fail_on="review") is None
+    assert reported(result(match(), good), accepted(), fail_on="review") is not None
+    assert reported(result(near, verdict=Verdict.REVIEW), accepted("n-2"), fail_on="review") is not None
     found = result(near, weak, verdict=Verdict.REVIEW)
-    assert told(found, accepted("n-2"), fail_on="review") is None
-    assert told(found, accepted("n-2"), accepted("n-3"), fail_on="review") is not None
+    assert reported(found, accepted("n-2"), fail_on="review") is None
+    assert reported(found, accepted("n-2"), accepted("n-3"), fail_on="review") is not None
 
 
 def test_where_more_may_accuse_than_is_known_nothing_is_accepted() -> None:
     many = [match(f"n-{number}") for number in range(32)]
     all_of_them = [accepted(one.entry_id) for one in many]
-    assert told(result(*many), *all_of_them) is None
-    assert told(result(*many[1:]), *all_of_them) is not None
+    assert reported(result(*many), *all_of_them) is None
+    assert reported(result(*many[1:]), *all_of_them) is not None
 
 
 def test_without_matches_nothing_is_accepted() -> None:
-    assert told(result(match(category="known-good")), accepted("n-1")) is None
+    assert reported(result(match(category="known-good")), accepted("n-1")) is None
 
 
 def test_a_file_that_is_clean_is_left_alone() -> None:
@@ -99,7 +99,7 @@ def test_a_file_that_is_clean_is_left_alone() -> None:
     assert BaselineFilter([accepted()], NOW, "match").apply(record, found, summary) is record
 
 
-def test_what_ends_and_what_was_not_found_is_told() -> None:
+def test_what_ends_and_what_was_not_found_is_reported() -> None:
     rows = [
         accepted("gone", "2026-11-25T00:00:00Z"),
         accepted("soon", "2026-12-05T00:00:00Z"),
@@ -118,6 +118,6 @@ def test_what_ends_and_what_was_not_found_is_told() -> None:
         "baseline: entry soon of list ours is accepted since 2026-11-01T00:00:00Z, and was not found: of soon"
     )
     assert (len(unmet), unmet[-1]) == (11, "baseline: and 3 more")
-    assert not any("long" in words for words in unmet)
+    assert not any("long" in terms for terms in unmet)
     assert (accepting.fields()["accepted"], accepting.fields()["expired"]) == (14, 1)
     assert BaselineFilter((), NOW, "match").fields() == {}

@@ -48,8 +48,8 @@ def test_broken_files_of_one_or_two_customers_are_no_failure_of_the_scan() -> No
 def test_a_picture_of_our_own_tells_a_broken_decoder_from_broken_files() -> None:
     count = counted((1, 4, Reason.BROKEN))
     assert short(count) == []
-    (words,) = short(count, {"JPEG": "broken picture"})
-    assert "JPEG" in words
+    (message,) = short(count, {"JPEG": "broken picture"})
+    assert "JPEG" in message
     assert short(count, {"PNG": "broken picture"}) == []
 
 
@@ -173,8 +173,8 @@ def test_a_decoder_that_is_broken_makes_a_scan_incomplete(run: Run, tmp_path: Pa
     for no_state in ((), ("--no-state",)):
         ran = run(*scan, *no_state, env=env)
         assert ran.code == 3, ran.err
-        (words,) = summary_of(tmp_path / "r.jsonl")["incomplete"]  # type: ignore[misc]
-        assert "PNG" in words
+        (message,) = summary_of(tmp_path / "r.jsonl")["incomplete"]  # type: ignore[misc]
+        assert "PNG" in message
     tested = run("selftest", env=env)
     assert tested.code == 70
     assert {line[5:].split(",")[0] for line in tested.out.splitlines() if line.startswith("FAIL")} >= {

@@ -187,7 +187,7 @@ def test_other_limits_have_it_tried_again(tmp_path: Path, files: Path, changed: 
 
 def test_other_libraries_have_it_tried_again() -> None:
     now = profile_of(SETUP)
-    assert any(words.startswith("pillow ") for words in now.limits)
+    assert any(message.startswith("pillow ") for message in now.limits)
     assert profile_of(replace(SETUP, sandbox=SandboxOptions("off", seconds=6.0))).limits != now.limits
     for library in ("pillow", "numpy", "imagehash"):
         assert f"{library} {version(library)}" in now.limits

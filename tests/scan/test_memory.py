@@ -66,7 +66,7 @@ def zygotes(pid: int) -> list[tuple[int, int]]:
     return found
 
 
-def swept(folder: Path, state: Path) -> tuple[int, list[dict]]:
+def scanned(folder: Path, state: Path) -> tuple[int, list[dict]]:
     """The most that a worker and its decoder had resident, in kB, and the report."""
     ListStore(state / "lists").import_entries("ours", [Entry("e", "pdq", bytes(32), "A1")], "test")
     command = [sys.executable, "-m", "hashscan", "scan", str(folder), "--workers", "1", "--report", "-"]
@@ -103,7 +103,7 @@ def test_a_worker_and_its_decoder_stay_small(tmp_path: Path, make, reason: Reaso
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "large").write_bytes(make())
-    peak, records = swept(folder, tmp_path / "state")
+    peak, records = scanned(folder, tmp_path / "state")
     assert 30_000 < peak < LIMIT_KB
     summary = records[-1]
     assert summary["type"] == "summary"

@@ -24,7 +24,7 @@ HOLDER = (
     "from hashscan.state_dir import StateDir\n"
     "with Quarantine(StateDir(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
 )
-SWEEP: dict[str, Any] = {"type": "sweep", "lists": [{"name": "l", "state": "fresh"}]}
+SCAN: dict[str, Any] = {"type": "sweep", "lists": [{"name": "l", "state": "fresh"}]}
 MATCH = {"list": "l", "entry": "e", "algorithm": "md5", "distance": 0, "threshold": 0, "category": "A1"}
 
 
@@ -54,12 +54,12 @@ def findings(folder: Path, number: int) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def moves(tmp_path: Path) -> Mover:
-    return Mover(StateDir(tmp_path / "state"), QuarantineSettings(1, 2), lambda words: None)
+    return Mover(StateDir(tmp_path / "state"), QuarantineSettings(1, 2), lambda message: None)
 
 
 def test_past_its_time_nothing_is_moved_and_each_says_so(tmp_path: Path, moves: Mover) -> None:
     records = list(
-        moves.mover_function(SWEEP, lambda: False, time.monotonic())(findings(tmp_path / "files", 2))
+        moves.mover_function(SCAN, lambda: False, time.monotonic())(findings(tmp_path / "files", 2))
     )
     assert [record["quarantine"]["outcome"] for record in records] == ["refused"] * 2
     assert len(os.listdir(tmp_path / "files")) == 2
@@ -67,7 +67,7 @@ def test_past_its_time_nothing_is_moved_and_each_says_so(tmp_path: Path, moves: 
 
 
 def test_what_is_kept_counts_for_the_breaker(tmp_path: Path, moves: Mover) -> None:
-    list(moves.mover_function(SWEEP, lambda: False)(findings(tmp_path / "files", 2)))
+    list(moves.mover_function(SCAN, lambda: False)(findings(tmp_path / "files", 2)))
     kept = list(moves.kept())
     assert [(one["uid"], one["matches"]) for one in kept] == [(os.geteuid(), [MATCH])] * 2
     assert {one["path"] for one in kept} == {str(tmp_path / "files" / name) for name in ("0000", "0001")}
@@ -75,7 +75,7 @@ def test_what_is_kept_counts_for_the_breaker(tmp_path: Path, moves: Mover) -> No
 
 def test_what_is_named_twice_is_moved_once(tmp_path: Path, moves: Mover) -> None:
     found = findings(tmp_path / "files", 3)
-    records = list(moves.mover_function(SWEEP, lambda: False)([*found, found[0]]))
+    records = list(moves.mover_function(SCAN, lambda: False)([*found, found[0]]))
     assert [record["quarantine"]["outcome"] for record in records] == ["done"] * 4
     assert (moves.outcomes[Outcome.DONE], moves.not_moved) == (3, 0)
 
@@ -85,7 +85,7 @@ def test_each_says_what_came_of_it_in_its_order(tmp_path: Path, moves: Mover) ->
     os.unlink(found[3]["path"])
     Path(found[300]["path"]).write_bytes(b"another")
     found[7]["verdict"] = "held"
-    last = list(moves.mover_function(SWEEP, lambda: False)(found))
+    last = list(moves.mover_function(SCAN, lambda: False)(found))
     assert [one["path"] for one in last] == [one["path"] for one in found]
     assert last[7] == found[7]
     outcomes = {place: one["quarantine"]["outcome"] for place, one in enumerate(last) if place != 7}
@@ -107,7 +107,7 @@ def test_another_process_has_the_quarantine(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        last = list(moves.mover_function(SWEEP, lambda: False)(found))
+        last = list(moves.mover_function(SCAN, lambda: False)(found))
         holder.communicate(b"")
     assert {one["quarantine"]["outcome"] for one in last} == {"refused"}
     assert "another process uses" in last[0]["quarantine"]["detail"]
@@ -116,7 +116,7 @@ def test_another_process_has_the_quarantine(
 
 def test_stopped_in_between(tmp_path: Path, moves: Mover) -> None:
     found = findings(tmp_path / "files", 250)
-    last = list(moves.mover_function(SWEEP, lambda: moves.outcomes[Outcome.DONE] > 0)(found))
+    last = list(moves.mover_function(SCAN, lambda: moves.outcomes[Outcome.DONE] > 0)(found))
     assert [one["quarantine"]["outcome"] for one in last] == ["done"] * 200 + ["refused"] * 50
     assert len(os.listdir(tmp_path / "files")) == 50
 
@@ -128,12 +128,12 @@ def test_rules_say_what_may_be_moved(tmp_path: Path) -> None:
     found[1]["action"] = "report"
     # Whatever the record says, nothing is moved on the word of a list that is no good.
     found[2]["matches"] = [{**MATCH, "list": "o"}]
-    sweep = {**SWEEP, "lists": [*SWEEP["lists"], {"name": "o", "state": "local"}]}
+    scan = {**SCAN, "lists": [*SCAN["lists"], {"name": "o", "state": "local"}]}
     moves = Mover(StateDir(tmp_path / "state"), QuarantineSettings(1, 2), said.append, policy=rules)
-    last = list(moves.mover_function(sweep, lambda: False)(found))
+    last = list(moves.mover_function(scan, lambda: False)(found))
     assert [one.get("quarantine", {}).get("outcome") for one in last] == ["done", None, None]
     assert moves.not_moved == 0
-    assert not any("--act-on" in words for words in said)
+    assert not any("--act-on" in message for message in said)
 
 
 @pytest.mark.parametrize("act_on", [(), (Weak.LOCAL,)])
@@ -142,10 +142,10 @@ def test_without_rules_all_that_is_backed_is_moved(tmp_path: Path, act_on: tuple
     found = findings(tmp_path / "files", 2)
     found[0]["action"] = "report"
     found[1]["matches"] = [{**MATCH, "list": "o"}]
-    sweep = {**SWEEP, "lists": [*SWEEP["lists"], {"name": "o", "state": "local"}]}
+    scan = {**SCAN, "lists": [*SCAN["lists"], {"name": "o", "state": "local"}]}
     settings = PolicySettings(act_on=act_on)
     moves = Mover(StateDir(tmp_path / "state"), QuarantineSettings(1, 2), said.append, policy=settings)
-    last = list(moves.mover_function(sweep, lambda: False)(found))
+    last = list(moves.mover_function(scan, lambda: False)(found))
     outcomes = [one.get("quarantine", {}).get("outcome") for one in last]
     assert outcomes == ["done", "done" if act_on else None]
     stays = "1 match stays: a local list is not enough to move a file without --act-on local"

@@ -106,13 +106,13 @@ def test_every_file_has_one_verdict(tmp_path: Path, worker: Worker) -> None:
         (folder / str(number)).write_bytes(b"x" * number)
     os.symlink("nowhere", tmp_path / "link")
     os.mkfifo(tmp_path / "fifo")
-    sweep = ScanPipeline(listings(tmp_path, batch_files=10), Inline(worker))
-    assert list(sweep) == []
-    assert sweep.summary.files == 300 == sweep.summary.verdicts[Verdict.CLEAN]
-    assert sweep.summary.bytes_read == sum(range(300))
-    assert sweep.summary.passed["links"] == 1
-    assert sweep.summary.passed["specials"] == 1
-    assert sweep.targets_with_files == {os.fsencode(tmp_path)}
+    scan = ScanPipeline(listings(tmp_path, batch_files=10), Inline(worker))
+    assert list(scan) == []
+    assert scan.summary.files == 300 == scan.summary.verdicts[Verdict.CLEAN]
+    assert scan.summary.bytes_read == sum(range(300))
+    assert scan.summary.passed["links"] == 1
+    assert scan.summary.passed["specials"] == 1
+    assert scan.targets_with_files == {os.fsencode(tmp_path)}
 
 
 def test_a_deadline_is_kept_however_slow_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,11 +130,11 @@ def test_a_deadline_is_kept_however_slow_it_is(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=lambda: now))
     pool = Slow()
-    sweep = ScanPipeline(listings(tmp_path, batch_files=256), pool, deadline=20.0)
-    assert list(sweep) == []
-    assert sweep.cut_short
+    scan = ScanPipeline(listings(tmp_path, batch_files=256), pool, deadline=20.0)
+    assert list(scan) == []
+    assert scan.cut_short
     assert 20.0 <= now < 21.0
-    assert sweep.summary.files == sum(len(batch.items) for batch in pool.asked) == pytest.approx(200, abs=10)
+    assert scan.summary.files == sum(len(batch.items) for batch in pool.asked) == pytest.approx(200, abs=10)
     names = [item.name for batch in pool.asked for item in batch.items]
     assert len(set(names)) == len(names)
     assert max(len(batch.items) for batch in pool.asked) > 10
@@ -145,11 +145,11 @@ def test_hard_links_are_read_once_and_every_name_counts(tmp_path: Path, worker: 
     for number in range(1, 250):
         os.link(tmp_path / "0", tmp_path / str(number))
     pool = Inline(worker)
-    sweep = ScanPipeline(listings(tmp_path, batch_files=20), pool)
-    list(sweep)
-    assert sweep.summary.files == 250
+    scan = ScanPipeline(listings(tmp_path, batch_files=20), pool)
+    list(scan)
+    assert scan.summary.files == 250
     assert sum(len(batch.items) for batch in pool.asked) == 1
-    assert sweep.summary.bytes_read == 4
+    assert scan.summary.bytes_read == 4
 
 
 STAT = FileStat(device=1, inode=5, size=3, mtime_ns=0, ctime_ns=0, links=3, uid=0)
@@ -161,22 +161,22 @@ def linked(*names: bytes) -> Batch:
 
 def test_a_vanished_name_does_not_speak_for_the_others() -> None:
     pool = Vanishing(b"a", b"b")
-    sweep = ScanPipeline([linked(b"a", b"b", b"c", b"d")], pool)
-    records = list(sweep)
+    scan = ScanPipeline([linked(b"a", b"b", b"c", b"d")], pool)
+    records = list(scan)
     assert [record["path"] for record in records] == ["/t/a", "/t/b"]
-    assert sweep.summary.verdicts == {Verdict.UNREADABLE: 2, Verdict.CLEAN: 2}
+    assert scan.summary.verdicts == {Verdict.UNREADABLE: 2, Verdict.CLEAN: 2}
     assert [len(batch.items) for batch in pool.asked] == [1, 1, 1]
 
 
 def test_when_all_names_vanish_all_are_counted() -> None:
-    sweep = ScanPipeline([linked(b"a", b"b"), linked(b"c")], Vanishing(b"a", b"b", b"c"))
-    assert len(list(sweep)) == 3
-    assert sweep.summary.verdicts == {Verdict.UNREADABLE: 3}
+    scan = ScanPipeline([linked(b"a", b"b"), linked(b"c")], Vanishing(b"a", b"b", b"c"))
+    assert len(list(scan)) == 3
+    assert scan.summary.verdicts == {Verdict.UNREADABLE: 3}
 
 
-def test_what_the_source_passes_by_is_told_and_counted() -> None:
+def test_what_the_source_passes_by_is_reported_and_counted() -> None:
     item = Item(b"big", STAT)
-    sweep = ScanPipeline(
+    scan = ScanPipeline(
         [
             SkippedFile(b"/t", b"f", item, Reason.OVER_SIZE),
             UnreadableName(b"/t", b"f", b"gone", Reason.VANISHED, "No such file"),
@@ -185,13 +185,13 @@ def test_what_the_source_passes_by_is_told_and_counted() -> None:
         ],
         Vanishing(),
     )
-    records = list(sweep)
+    records = list(scan)
     assert [(r["type"], r["path"], r["reason"]) for r in records] == [
         ("skipped", "/t/f/big", "over the size limit"),
         ("unreadable", "/t/f/gone", "vanished"),
         ("folder", "/t/g", "permission denied"),
     ]
-    assert sweep.summary.files == 2
+    assert scan.summary.files == 2
 
 
 class Slow(Vanishing):
@@ -206,14 +206,14 @@ def test_no_more_than_two_batches_for_each_worker_are_under_way() -> None:
     pool = Slow()
     pool.workers = 3
     batches = [linked(b"%d" % n) for n in range(50)]
-    sweep = ScanPipeline(
+    scan = ScanPipeline(
         (Batch(b.source, b.target, b.folder, 1, n, _single(n)) for n, b in enumerate(batches)), pool
     )
-    sweep._tick = lambda: sweep.stop() if len(pool.asked) == 6 else None
-    list(sweep)
+    scan._tick = lambda: scan.stop() if len(pool.asked) == 6 else None
+    list(scan)
     assert len(pool.asked) == 6
-    assert sweep.stopped
-    assert sweep.summary.files == 0
+    assert scan.stopped
+    assert scan.summary.files == 0
 
 
 def _single(number: int) -> tuple[Item, ...]:
@@ -275,10 +275,10 @@ def test_leased_files_are_tried_again_when_all_others_were(
 
     monkeypatch.setattr(pipeline.time, "sleep", wait)
     pool = Inline(worker)
-    sweep = ScanPipeline(listings(tmp_path), pool)
-    (record,) = sweep
+    scan = ScanPipeline(listings(tmp_path), pool)
+    (record,) = scan
     assert (record["path"], record["reason"]) == (str(tmp_path / "d"), Reason.LEASED)
-    assert sweep.summary.verdicts == {Verdict.CLEAN: 5, Verdict.UNREADABLE: 1}
+    assert scan.summary.verdicts == {Verdict.CLEAN: 5, Verdict.UNREADABLE: 1}
     # It was waited for once, and each was tried twice.
     assert sum(waits) > 0
     assert len(pool.asked) == 2
@@ -286,20 +286,20 @@ def test_leased_files_are_tried_again_when_all_others_were(
     again = {item.name for item in pool.asked[1].items}
     assert len(again) == 3
     assert {b"c", b"d"} < again < {b"b", b"other-b", b"c", b"d"}
-    assert not sweep.cut_short
+    assert not scan.cut_short
 
 
-def test_a_sweep_that_is_stopped_does_not_wait_for_leases(
+def test_a_scan_that_is_stopped_does_not_wait_for_leases(
     tmp_path: Path, worker: Worker, holders: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").write_bytes(b"content")
     holders["kept"].append(os.open(tmp_path / "a", os.O_RDWR))
     fcntl.fcntl(holders["kept"][-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
     monkeypatch.setattr(batch_queues, "_lease_break_seconds", lambda: 3600)
-    sweep = ScanPipeline(listings(tmp_path), Inline(worker))
-    monkeypatch.setattr(pipeline.time, "sleep", lambda _: sweep.stop())
-    assert list(sweep) == []
-    assert (sweep.summary.files, sweep.cut_short) == (0, True)
+    scan = ScanPipeline(listings(tmp_path), Inline(worker))
+    monkeypatch.setattr(pipeline.time, "sleep", lambda _: scan.stop())
+    assert list(scan) == []
+    assert (scan.summary.files, scan.cut_short) == (0, True)
 
 
 class Deferring(Inline):
@@ -316,10 +316,10 @@ def test_large_files_come_last_by_owner(tmp_path: Path, worker: Worker) -> None:
         with (tmp_path / f"sparse{number}").open("wb") as file:
             file.truncate(SPARSE_BYTES + 8192)
     pool = Deferring(worker)
-    sweep = ScanPipeline(listings(tmp_path), pool)
-    assert list(sweep) == []
-    assert not sweep.cut_short
-    assert sweep.summary.verdicts == {Verdict.CLEAN: 15}
+    scan = ScanPipeline(listings(tmp_path), pool)
+    assert list(scan) == []
+    assert not scan.cut_short
+    assert scan.summary.verdicts == {Verdict.CLEAN: 15}
     last = [batch for batch in pool.asked if batch.max_sparse is not None]
     assert pool.asked[-10:] == last
     assert all(len(batch.items) == 1 and not batch.defer for batch in last)
@@ -343,10 +343,10 @@ def test_what_waits_when_the_time_is_used_up_has_no_verdict(
             return super().answer(batch)
 
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=lambda: now))
-    sweep = ScanPipeline(listings(tmp_path), Slow(), deadline=20.0)
-    list(sweep)
-    assert sweep.summary.files == 1
-    assert sweep.cut_short
+    scan = ScanPipeline(listings(tmp_path), Slow(), deadline=20.0)
+    list(scan)
+    assert scan.summary.files == 1
+    assert scan.cut_short
 
 
 def test_an_answer_that_never_comes_is_not_waited_for(
@@ -365,10 +365,10 @@ def test_an_answer_that_never_comes_is_not_waited_for(
             return Future()
 
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=clock))
-    sweep = ScanPipeline(listings(tmp_path), Silent(), deadline=20.0)
-    assert list(sweep) == []
-    assert sweep.cut_short
-    assert sweep.summary.files == 0
+    scan = ScanPipeline(listings(tmp_path), Silent(), deadline=20.0)
+    assert list(scan) == []
+    assert scan.cut_short
+    assert scan.summary.files == 0
 
 
 def test_hard_links_of_a_deferred_file_have_its_verdict(tmp_path: Path, worker: Worker) -> None:
@@ -377,7 +377,7 @@ def test_hard_links_of_a_deferred_file_have_its_verdict(tmp_path: Path, worker: 
     for name in "bcd":
         os.link(tmp_path / "a", tmp_path / name)
     pool = Deferring(worker)
-    sweep = ScanPipeline(listings(tmp_path), pool)
-    list(sweep)
-    assert sweep.summary.verdicts == {Verdict.CLEAN: 4}
+    scan = ScanPipeline(listings(tmp_path), pool)
+    list(scan)
+    assert scan.summary.verdicts == {Verdict.CLEAN: 4}
     assert sum(batch.max_sparse is not None for batch in pool.asked) == 1

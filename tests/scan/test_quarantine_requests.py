@@ -29,11 +29,11 @@ OBJECT: dict[str, Any] = {
     "type": "finding", "schema": 1, "path": "s3://b/k", "verdict": "match", "because": "b", "etag": '"1"',
     "version": "v", "size": 1, "matches": [MATCH],
 }  # fmt: skip
-SWEEP: dict[str, Any] = {
-    **documents.SWEEP, "targets": [{"path": "/none"}],
+SCAN: dict[str, Any] = {
+    **documents.SCAN, "targets": [{"path": "/none"}],
     "lists": [{"name": "l", "state": "fresh", "version": 3, "entries": 9, "key_ids": ["k"]}],
 }  # fmt: skip
-REPORT = [SWEEP, FINDING, OBJECT, documents.summary([FINDING, OBJECT])]
+REPORT = [SCAN, FINDING, OBJECT, documents.summary([FINDING, OBJECT])]
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -49,13 +49,13 @@ def asked(path: Path, records: list[Any]) -> list[Any]:
     return [*accused.requests(), *accused.breaker_messages(), *accused.unmoved_messages()]
 
 
-def test_what_sweeps_write(tmp_path: Path) -> None:
+def test_what_scans_write(tmp_path: Path) -> None:
     assert [request.path for request in asked(tmp_path / "r", REPORT)] == [b"/none/a", b"s3://b/k"]
 
 
 def test_what_a_baseline_accepts_stays(tmp_path: Path) -> None:
     accepted = {**FINDING, "accepted": {"reason": "r", "until": "2027-01-31T00:00:00Z"}}
-    answers = asked(tmp_path / "r", [SWEEP, accepted, OBJECT, REPORT[-1]])
+    answers = asked(tmp_path / "r", [SCAN, accepted, OBJECT, REPORT[-1]])
     assert [answer.path for answer in answers[:-1]] == [b"s3://b/k"]
     assert answers[-1] == "1 finding stays that a baseline accepts"
 
@@ -99,9 +99,9 @@ def test_whatever_somebody_writes(tmp_path: Path, data: st.DataObject) -> None:
 )
 def test_a_finding_that_can_not_be_understood(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"/r, line 3: this record can't be understood"):
-        asked(tmp_path / "r", [SWEEP, FINDING, {**FINDING, **changes}, REPORT[-1]])
+        asked(tmp_path / "r", [SCAN, FINDING, {**FINDING, **changes}, REPORT[-1]])
 
 
 def test_an_algorithm_that_is_not_known_here_says_nothing(tmp_path: Path) -> None:
     finding = {**FINDING, "matches": [{**MATCH, "algorithm": "later"}]}
-    assert asked(tmp_path / "r", [SWEEP, finding, REPORT[-1]]) == []
+    assert asked(tmp_path / "r", [SCAN, finding, REPORT[-1]]) == []

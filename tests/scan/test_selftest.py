@@ -19,7 +19,7 @@ def test_the_entries_are_the_digests_of_the_picture(tmp_path: Path) -> None:
     assert not result.low_quality
 
 
-def test_no_list_makes_a_sweep_compute_more_because_of_the_canary() -> None:
+def test_no_list_makes_a_scan_compute_more_because_of_the_canary() -> None:
     assert {entry.algorithm for entry in canary_entries()} == set(ALWAYS_COMPUTED)
 
 

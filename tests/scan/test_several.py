@@ -49,16 +49,16 @@ def several(count: int, form: str, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("form", "words"),
+    ("form", "description"),
     [("GIF", "frame 3"), ("WEBP", "frame 3"), ("PNG", "frame 3"), ("TIFF", "page 3"), ("MPO", "picture 3")],
 )
-def test_a_finding_names_the_frame_or_page(tmp_path: Path, files: Path, form: str, words: str) -> None:
+def test_a_finding_names_the_frame_or_page(tmp_path: Path, files: Path, form: str, description: str) -> None:
     (files / "several").write_bytes(several(4, form))
     with worker_for(tmp_path, scene(2)) as worker:
         found = check(worker, files)["several"]
     assert (found.verdict, found.reason) == (Verdict.MATCH, None)
-    assert found.matches[0].variant == words
-    assert words in found.because
+    assert found.matches[0].variant == description
+    assert description in found.because
 
 
 def test_a_mirrored_frame_is_found(tmp_path: Path, files: Path) -> None:

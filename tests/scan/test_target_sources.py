@@ -42,10 +42,10 @@ def test_names_go_to_their_sources_in_order(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "b").write_bytes(b"")
     names = [b"a", b"s4://x/y", b"", b"b", b"file:///etc/passwd", b"gone"]
     found = list(named_listings(iter(names), [], ListingOptions(), DIRECT))
-    told = [
+    reported = [
         [item.name for item in listing.items] if isinstance(listing, Batch) else listing for listing in found
     ]
-    assert told == [
+    assert reported == [
         [b"a"],
         UnreadableName(b"s4://x/y", b"", b"", Reason.NO_NAME, "there is no source for it"),
         NonFileCounts(),
@@ -65,7 +65,7 @@ def test_names_go_to_their_sources_in_order(tmp_path: Path, monkeypatch: pytest.
         (b"gopher://", b"gopher://"),
     ],
 )
-def test_secrets_in_a_url_are_not_told(name: bytes, shown: bytes) -> None:
+def test_secrets_in_a_url_are_not_reported(name: bytes, shown: bytes) -> None:
     (lost,) = named_listings(iter([name]), [], ListingOptions(), DIRECT)
     assert isinstance(lost, UnreadableName)
     assert (lost.target, lost.reason) == (shown, Reason.NO_NAME)

@@ -27,7 +27,7 @@ def test_all_of_it_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"email": "abuse"}, "no e-mail address"),
         ({"email": "a@b\r\nBcc: c@d"}, "no e-mail address"),
@@ -38,10 +38,10 @@ def test_all_of_it_is_read() -> None:
         ({"mail": "a@b"}, "no key 'mail'"),
     ],
 )
-def test_what_is_wrong_is_named(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError) as told:
+def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
         reporter_of({**ALL, **change}, "hashscan.toml")
-    assert words in str(told.value)
+    assert message in str(caught.value)
 
 
 def test_what_is_missing_is_named() -> None:

@@ -145,9 +145,9 @@ def test_every_key_is_found_where_it_was_written(
 ) -> None:
     top, rest = document
     text, expected = "", {}
-    for place, words in lines_of((top, {key: rest[key] for key in rest if key not in top}), style):
+    for place, addition in lines_of((top, {key: rest[key] for key in rest if key not in top}), style):
         expected[place] = text.count("\n") + 1
-        text += words
+        text += addition
     tomllib.loads(text)
     found = key_lines(text)
     assert {place: found[place] for place in expected} == expected

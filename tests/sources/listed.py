@@ -1,4 +1,4 @@
-"""Sums up what a walk tells of."""
+"""Sums up what a walk lists."""
 
 from __future__ import annotations
 

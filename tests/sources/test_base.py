@@ -329,7 +329,7 @@ def test_nothing_there(storage: Storage) -> None:
     assert all(isinstance(listing, NonFileCounts) for listing in storage.source().listings())
 
 
-def test_over_size_is_told_of(storage: Storage) -> None:
+def test_over_size_is_reported(storage: Storage) -> None:
     fill(storage)
     listings = list(storage.source(max_file_size=9_999).listings())
     (skipped,) = (listing for listing in listings if isinstance(listing, SkippedFile))

@@ -45,7 +45,7 @@ def test_the_shard_of_a_path_never_changes(path: bytes, shard: int) -> None:
     assert shard_of(path, 16) == shard
 
 
-def told(listings: Iterable[Listing]) -> Counter[tuple[str, bytes]]:
+def reported(listings: Iterable[Listing]) -> Counter[tuple[str, bytes]]:
     """Everything that was listed, by its path."""
     found = Counter[tuple[str, bytes]]()
     for listing in listings:
@@ -105,16 +105,16 @@ def test_all_shards_together_are_the_whole(
             if isinstance(listing, Batch):
                 assert len(listing.items) <= batch_files
                 assert len(listing.items) == 1 or 10 * len(listing.items) <= batch_bytes
-        part = told(mine)
+        part = reported(mine)
         assert all(shard_of(path, count) == index for kind, path in part if path)
         together += part
         assert kept.targets_with_files == {
             listing.target for listing in whole if not isinstance(listing, UnlistedFolder | NonFileCounts)
         }
         assert kept.listed == sum(
-            number for (kind, path), number in told(whole).items() if kind in {"file", "skipped", "lost"}
+            number for (kind, path), number in reported(whole).items() if kind in {"file", "skipped", "lost"}
         )
-    assert together == told(whole)
+    assert together == reported(whole)
 
 
 @given(st.sets(names, min_size=1, max_size=30), st.integers(2, 5))

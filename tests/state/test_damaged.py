@@ -128,7 +128,7 @@ def match_known(state: StateDir) -> None:
         known.finish()
 
 
-def sweep(state: StateDir) -> None:
+def scan(state: StateDir) -> None:
     scopes = Scopes([b"/f"], "", {}, containers={BUCKET: Container((BUCKET,), all_versions=False)})
     with ScanState(state, SETUP, scopes, notify=print) as memory:
         for name in (b"key", b"other"):
@@ -138,7 +138,7 @@ def sweep(state: StateDir) -> None:
 
 
 COMMANDS: list[Callable[[StateDir], object]] = [
-    look_up, would_hit, status, check, export, match_known, sweep, vacuum
+    look_up, would_hit, status, check, export, match_known, scan, vacuum
 ]  # fmt: skip
 
 

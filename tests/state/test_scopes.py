@@ -1,4 +1,4 @@
-"""Files that are in quarantine are told from those that are gone."""
+"""Files that are in quarantine are distinguished from those that are gone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_what_was_moved_and_not_put_back(tmp_path: Path, files: list[Path]) -> N
     moved(state, *files[:3])
     with Quarantine(StateDir(state)) as quarantine:
         restore(quarantine, next(iter(quarantine.items().values())))
-    taken = QuarantinedFiles(StateDir(state), lambda words: pytest.fail(words))
+    taken = QuarantinedFiles(StateDir(state), lambda message: pytest.fail(message))
     assert [taken.has(os.fsencode(path)) for path in files] == [False, True, True, False]
     assert taken.number(lambda path: True, began) == 2
     assert taken.number(lambda path: path.endswith(b"1"), began) == 1
@@ -48,12 +48,12 @@ def test_what_was_moved_and_not_put_back(tmp_path: Path, files: list[Path]) -> N
 
 
 def test_without_a_quarantine(tmp_path: Path) -> None:
-    taken = QuarantinedFiles(StateDir(tmp_path), lambda words: pytest.fail(words))
+    taken = QuarantinedFiles(StateDir(tmp_path), lambda message: pytest.fail(message))
     assert not taken.has(b"/a")
     assert os.listdir(tmp_path) == []
 
 
-def test_a_damaged_log_is_told_of(tmp_path: Path, files: list[Path]) -> None:
+def test_a_damaged_log_is_reported(tmp_path: Path, files: list[Path]) -> None:
     state = tmp_path / "state"
     moved(state, files[0])
     log = state / "quarantine" / "log.jsonl"

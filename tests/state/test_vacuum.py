@@ -107,7 +107,7 @@ def test_only_what_is_of_no_use_goes(state: Path) -> None:
     assert_whole(state)
 
 
-def test_a_sweep_goes_on_with_what_is_left(state: Path) -> None:
+def test_a_scan_goes_on_with_what_is_left(state: Path) -> None:
     vacuum(StateDir(state))
     database, folder, remark = open_database(StateDir(state))
     contents = Contents(database, folder, PROFILE)
@@ -216,4 +216,4 @@ def damaged(statement: str) -> Callable[[Path], None]:
 def test_damage_is_found(state: Path, damage: Callable[[Path], None], said: str) -> None:
     damage(state)
     with StateReader(StateDir(state)) as reader:
-        assert [words[: len(said)] for words in find_damage(reader)] == [said]
+        assert [message[: len(said)] for message in find_damage(reader)] == [said]

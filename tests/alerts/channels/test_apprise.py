@@ -135,7 +135,7 @@ def test_no_letter_of_a_password_is_shown() -> None:
     assert not re.search(r"X\.+Q", str(caught.value))
 
 
-def test_two_channels_of_one_service_are_told_apart_without_their_secrets() -> None:
+def test_two_channels_of_one_service_are_distinguished_without_their_secrets() -> None:
     one, other = AppriseChannel("json://a.example/first"), AppriseChannel("json://a.example/second")
     assert one.id != other.id
     assert "first" not in one.id + one.label

@@ -21,9 +21,9 @@ from hashscan.errors import UsageError
 DOCUMENT = Alert(Kind.OVERDUE, ("k",), "one case is overdue").document("web1", "now")
 
 
-def script(tmp_path: Path, words: str) -> str:
+def script(tmp_path: Path, commands: str) -> str:
     path = tmp_path / "hook"
-    path.write_text(f"#!/bin/sh\n{words}\n")
+    path.write_text(f"#!/bin/sh\n{commands}\n")
     path.chmod(0o755)
     return str(path)
 
@@ -45,7 +45,7 @@ def test_it_gets_json_its_arguments_and_no_environment_of_ours(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("commands", "said"),
     [
         ("exit 3", "exit 3"),
         ("echo first >&2; printf 'no \\033[31mticket' >&2; exit 1", r"exit 1: first no \x1b[31mticket"),
@@ -53,9 +53,9 @@ def test_it_gets_json_its_arguments_and_no_environment_of_ours(
         ("head -c 3000000 /dev/zero | tr '\\0' x >&2; echo last >&2; exit 1", "last"),
     ],
 )
-def test_what_it_dies_of_is_said(tmp_path: Path, words: str, said: str) -> None:
+def test_what_it_dies_of_is_said(tmp_path: Path, commands: str, said: str) -> None:
     with pytest.raises(DeliveryError) as caught:
-        HookChannel([script(tmp_path, words)]).deliver(DOCUMENT, 30)
+        HookChannel([script(tmp_path, commands)]).deliver(DOCUMENT, 30)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 400
 

@@ -14,7 +14,7 @@ from hashscan.model import CATEGORIES
 from tests.cases.notices.examples import EXAMPLES
 
 GOOD = [(name, data, notices) for name, examples in EXAMPLES.items() for data, notices in examples.good]
-BAD = [(name, data, words) for name, examples in EXAMPLES.items() for data, words in examples.bad]
+BAD = [(name, data, message) for name, examples in EXAMPLES.items() for data, message in examples.bad]
 
 
 def read(name: str, data: bytes) -> list[Notice]:
@@ -38,7 +38,7 @@ def test_good_documents(name: str, data: bytes, notices: list[Notice]) -> None:
 
 
 @pytest.mark.parametrize(("name", "data", "notices"), GOOD)
-def test_the_form_is_told_by_how_a_file_begins(
+def test_the_form_is_recognised_by_how_a_file_begins(
     tmp_path: Path, name: str, data: bytes, notices: list[Notice]
 ) -> None:
     path = tmp_path / "notice"
@@ -48,12 +48,12 @@ def test_the_form_is_told_by_how_a_file_begins(
     assert found.form == name
 
 
-@pytest.mark.parametrize(("name", "data", "words"), BAD)
-def test_what_is_wrong_is_told(name: str, data: bytes, words: str) -> None:
+@pytest.mark.parametrize(("name", "data", "message"), BAD)
+def test_what_is_wrong_is_reported(name: str, data: bytes, message: str) -> None:
     with pytest.raises(NoticeError) as caught:
         read(name, data)
     assert str(caught.value).startswith("file")
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.remedy
 
 
@@ -65,8 +65,8 @@ def test_any_bytes_give_notices_or_the_one_kind_of_error(name: str, data: st.Dat
     junk = data.draw(st.binary(max_size=80) | st.text(max_size=80).map(lambda text: text.encode("utf-8")))
     at = data.draw(st.integers(0, len(good)))
     end = data.draw(st.integers(at, min(len(good), at + 200)))
-    found, told = outcome(name, good[:at] + junk + good[end:])
-    assert told.isprintable()
+    found, error = outcome(name, good[:at] + junk + good[end:])
+    assert error.isprintable()
     for notice in found:
         assert notice.url or notice.path or notice.digests
         assert f"{notice.reference}{notice.sender}{notice.url}".isprintable()

@@ -25,7 +25,7 @@ def test_what_is_of_another_kind_is_counted(tmp_path: Path) -> None:
     assert found.passed_over == {"of another kind of abuse: 'messaging/spam'": 2}
 
 
-def test_a_column_that_means_nothing_is_told(tmp_path: Path) -> None:
+def test_a_column_that_means_nothing_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "reports"
     path.write_bytes(b"url,\x1b[31m\nhttps://a.example/,1\n")
     found = read_notices(path)
@@ -92,7 +92,7 @@ NOTICE = Notice("R-1", "a@hotline.example", "https://a.example/x", received=date
         replace(NOTICE, digests=(("md5", "0" * 32),)),
     ],
 )
-def test_what_is_told_again_has_the_same_key(again: Notice) -> None:
+def test_what_is_reported_again_has_the_same_key(again: Notice) -> None:
     assert again.key == NOTICE.key
 
 

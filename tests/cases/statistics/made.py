@@ -57,11 +57,11 @@ def few(name: str = "national") -> Facts:
 def year() -> Facts:
     """A scan each night of a large hoster, and a finding every other day."""
     chance = random.Random(4)
-    sweeps, cases, custody, notices = [], [], [], []
+    scans, cases, custody, notices = [], [], [], []
     for day in range(365):
         begun = START + day * DAY + 7200
         outcome = chance.choices(list(Outcome), [20, 3, 1])[0]
-        sweeps.append(ScanFact(begun, outcome, 40_000_000 + day * 50_000, chance.randrange(10**11)))
+        scans.append(ScanFact(begun, outcome, 40_000_000 + day * 50_000, chance.randrange(10**11)))
         for _ in range(chance.choice([0, 0, 0, 1, 2, 5])):
             found = chance.choices([*FindingVerdict, None], [8, 1, 2, 3])[0]
             gone = begun + int(chance.expovariate(1 / (12 * 3600))) if chance.random() < 0.9 else None
@@ -74,7 +74,7 @@ def year() -> Facts:
                 notices.append(begun)
             if gone is not None:
                 custody.append(CustodyFact(gone, chance.choices(list(Custody), [20, 1, 1])[0]))
-    return Facts(sweeps, cases, custody, notices)
+    return Facts(scans, cases, custody, notices)
 
 
 def counted(facts: Facts, unit: Unit = Unit.MONTH, *, days: int = 365) -> Statistics:

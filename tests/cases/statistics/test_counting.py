@@ -37,7 +37,7 @@ NONE: frozenset[str] = frozenset()
 
 moments = st.integers(START - 5 * DAY, START + 70 * DAY)
 names = st.frozensets(st.sampled_from(["ours", "national", '=1+1,"x"']), max_size=3)
-sweeps = st.builds(ScanFact, moments, st.sampled_from(Outcome), st.integers(0, 9), st.integers(0, 2**62))
+scans = st.builds(ScanFact, moments, st.sampled_from(Outcome), st.integers(0, 9), st.integers(0, 2**62))
 cases = st.builds(
     CaseFact,
     moments,
@@ -51,8 +51,10 @@ cases = st.builds(
 custody = st.builds(CustodyFact, moments, st.sampled_from(Custody))
 
 
-def facts(swept: list[ScanFact], found: list[CaseFact], kept: list[CustodyFact], notices: list[int]) -> Facts:
-    return Facts(iter(swept), iter(found), iter(kept), iter(notices))
+def facts(
+    scanned: list[ScanFact], found: list[CaseFact], kept: list[CustodyFact], notices: list[int]
+) -> Facts:
+    return Facts(iter(scanned), iter(found), iter(kept), iter(notices))
 
 
 def case(begun: int, *, removed: int | None = None, closed: int | None = None, **others: Any) -> CaseFact:
@@ -141,7 +143,7 @@ def by_hand(what: list[Any], when: Callable[[Any], int], period: Period) -> list
 
 
 @given(
-    st.lists(sweeps, max_size=20),
+    st.lists(scans, max_size=20),
     st.lists(cases, max_size=20),
     st.lists(custody, max_size=20),
     st.lists(moments, max_size=20),
@@ -150,7 +152,7 @@ def by_hand(what: list[Any], when: Callable[[Any], int], period: Period) -> list
     moments,
 )
 def test_numbers_are_those_of_a_slow_count_and_add_up(
-    swept: list[ScanFact],
+    scanned: list[ScanFact],
     found: list[CaseFact],
     kept: list[CustodyFact],
     notices: list[int],
@@ -160,10 +162,10 @@ def test_numbers_are_those_of_a_slow_count_and_add_up(
 ) -> None:
     first = date(2026, 1, 1)
     among = periods(unit, first, first + timedelta(days=length), UTC, now)
-    made = count(facts(swept, found, kept, notices), among, now)
+    made = count(facts(scanned, found, kept, notices), among, now)
     whole = Period("all", among[0].begin, among[-1].end, False)
     for period, figures in [*made.periods, (whole, made.totals)]:
-        there = by_hand(swept, lambda s: s.begun, period)
+        there = by_hand(scanned, lambda s: s.begun, period)
         assert figures.scans.total() == len(there)
         assert figures.files == sum(s.files for s in there)
         assert figures.bytes == sum(s.bytes for s in there)

@@ -25,7 +25,7 @@ NEVER = START + 10**9
 moments = st.integers(START - DAY, START + 60 * DAY)
 
 
-def put_sweep(ledger: Ledger, number: int, **values: Any) -> None:
+def put_scan(ledger: Ledger, number: int, **values: Any) -> None:
     row = {
         "uuid": f"s-{number}", "known": 0, "shard": "", "started": START, "ended": START, "exit_code": 0,
         "whole": 1, "files": 0, "bytes": 0, "verdicts": "{}", "lists": "[]", "targets": "[]",
@@ -68,12 +68,12 @@ def put_case(ledger: Ledger, number: int, matches: list[tuple[str, str]], **valu
         (None, 0, Outcome.FAILED),
     ],
 )
-def test_how_sweeps_ended(tmp_path: Path, code: int | None, whole: int, outcome: Outcome) -> None:
+def test_how_scans_ended(tmp_path: Path, code: int | None, whole: int, outcome: Outcome) -> None:
     with Ledger(StateDir(tmp_path)) as ledger:
-        put_sweep(ledger, 1, exit_code=code, whole=whole, files=7, bytes=9)
-        put_sweep(ledger, 2, known=1, files=1000)
-        (sweep,) = facts_of(ledger, CLOCK).scans
-    assert (sweep.begun, sweep.outcome, sweep.files, sweep.bytes) == (START, outcome, 7, 9)
+        put_scan(ledger, 1, exit_code=code, whole=whole, files=7, bytes=9)
+        put_scan(ledger, 2, known=1, files=1000)
+        (scan,) = facts_of(ledger, CLOCK).scans
+    assert (scan.begun, scan.outcome, scan.files, scan.bytes) == (START, outcome, 7, 9)
 
 
 def test_a_case_has_each_list_and_category_once_and_the_deadline_of_the_settings(tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ def test_a_case_has_each_list_and_category_once_and_the_deadline_of_the_settings
 def test_where_nothing_was_put_down_there_is_no_beginning(tmp_path: Path) -> None:
     with Ledger(StateDir(tmp_path)) as ledger:
         assert begun(ledger) is None
-        put_sweep(ledger, 1, known=1, started=START - 10)
+        put_scan(ledger, 1, known=1, started=START - 10)
         assert begun(ledger) is None
-        put_sweep(ledger, 2, started=START + 10)
+        put_scan(ledger, 2, started=START + 10)
         assert begun(ledger) == START + 10
         put_case(ledger, 1, [], found=START + 5)
         assert begun(ledger) == START + 5
@@ -126,15 +126,15 @@ def test_where_nothing_was_put_down_there_is_no_beginning(tmp_path: Path) -> Non
 )
 def test_periods_add_up_to_what_the_database_counts(
     tmp_path_factory: pytest.TempPathFactory,
-    sweeps: list[tuple[int, int | None, bool, int]],
+    scans: list[tuple[int, int | None, bool, int]],
     cases: list[tuple[int, str, int | None, int | None, list[tuple[str, str]]]],
     custody: list[tuple[int, str]],
     unit: Unit,
 ) -> None:
     with Ledger(StateDir(tmp_path_factory.mktemp("ledger"))) as ledger:
-        for number, (started, code, whole, files) in enumerate(sweeps):
+        for number, (started, code, whole, files) in enumerate(scans):
             whole = whole and code is not None
-            put_sweep(ledger, number, started=started, exit_code=code, whole=whole, files=files, bytes=files)
+            put_scan(ledger, number, started=started, exit_code=code, whole=whole, files=files, bytes=files)
         for number, (found, verdict, removed, closed, matches) in enumerate(cases, 1):
             noticed = found if verdict == "notice" else None
             put_case(

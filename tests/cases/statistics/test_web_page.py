@@ -51,7 +51,7 @@ def test_each_period_has_its_numbers_in_a_table() -> None:
     }
 
 
-def test_where_no_sweep_was_the_page_says_so() -> None:
+def test_where_no_scan_was_the_page_says_so() -> None:
     assert "No scan in this time" in written(counted(NOTHING))
     assert "No scan in this time" not in written(counted(few()))
 

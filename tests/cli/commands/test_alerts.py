@@ -1,4 +1,4 @@
-"""Scans and other commands that tell somebody."""
+"""Scans and other commands that send alerts."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def assert_no_secret(state: Path, *texts: str) -> None:
         assert not any(secret in text for text in texts)
 
 
-def test_what_is_found_is_told_once_and_kept_while_the_service_is_down(
+def test_what_is_found_is_reported_once_and_kept_while_the_service_is_down(
     run: Run, state: Path, tmp_path: Path, uploads: Path, local_list: str, hook: tuple[str, Path]
 ) -> None:
     program, got = hook
     metrics = tmp_path / "hashscan.prom"
     with webhook() as service:
         addresses = tmp_path / "notify"
-        addresses.write_text(f"# who is told\n\n{service.url}\n")
+        addresses.write_text(f"# recipients\n\n{service.url}\n")
         addresses.chmod(0o600)
         options = ("--notify", f"@{addresses}", "--exec", program, "--metrics", metrics)
         service.status = 503
@@ -80,13 +80,13 @@ def test_what_is_found_is_told_once_and_kept_while_the_service_is_down(
         assert ran.code == 1, ran.err
         assert "an alert was not delivered by json (" in ran.err
         assert "1 alert waits for another attempt" in ran.err
-        (told,) = given(got)
-        assert told["kind"] == "found"
-        assert str(uploads) not in json.dumps(told)
+        (alert,) = given(got)
+        assert alert["kind"] == "found"
+        assert str(uploads) not in json.dumps(alert)
         found = metrics_in(metrics)
         assert found["hashscan_alerts_waiting"] == 1
         assert found["hashscan_last_run_exit_code"] == 1
-        assert found["hashscan_cases_open,match"] == told["counts"]["match"]
+        assert found["hashscan_cases_open,match"] == alert["counts"]["match"]
         assert_no_secret(state, ran.out, ran.err)
 
         service.status = 200
@@ -94,7 +94,7 @@ def test_what_is_found_is_told_once_and_kept_while_the_service_is_down(
         assert (ran.code, "is not tried yet" in ran.err) == (13, True)
         ran = run("alerts", "send", "--now", *options)
         assert ran.code == 0, ran.err
-        assert service.titles == [told["subject"]]
+        assert service.titles == [alert["subject"]]
         assert metrics_in(metrics)["hashscan_alerts_waiting"] == 0
         # Nothing is new.
         ran = run("scan", uploads, "--list", local_list, *options)
@@ -113,7 +113,7 @@ def test_a_mended_address_gets_what_has_waited(run: Run, uploads: Path, local_li
 
 
 @pytest.mark.slow
-def test_a_dead_service_holds_a_sweep_up_for_a_bounded_time_and_changes_nothing(
+def test_a_dead_service_holds_a_scan_up_for_a_bounded_time_and_changes_nothing(
     run: Run, uploads: Path, local_list: str
 ) -> None:
     with webhook() as service:
@@ -124,7 +124,7 @@ def test_a_dead_service_holds_a_sweep_up_for_a_bounded_time_and_changes_nothing(
     assert ran.err.count("an alert was not delivered") == 2
 
 
-def test_without_state_it_is_told_at_once_or_never(
+def test_without_state_it_is_reported_at_once_or_never(
     run: Run, state: Path, uploads: Path, tmp_path: Path, hook: tuple[str, Path]
 ) -> None:
     program, got = hook
@@ -132,14 +132,14 @@ def test_without_state_it_is_told_at_once_or_never(
     options = ("--no-state", "--list", "demo", "--report", tmp_path / "r.jsonl", "--metrics", metrics)
     ran = run("scan", uploads, *options, "--exec", program, "--notify-on", "always")
     assert ran.code in {0, 1}, ran.err
-    assert "done" in [told["kind"] for told in given(got)]
+    assert "done" in [alert["kind"] for alert in given(got)]
     assert metrics_in(metrics)["hashscan_last_success_timestamp_seconds"] > 0
     ran = run("scan", uploads, *options, "--exec", "false", "--notify-on", "always")
     assert "was not delivered and is not stored: false (" in ran.err
     assert not state.exists()
 
 
-def test_a_sweep_that_fails_is_told_of_and_is_the_last_run_but_no_success(
+def test_a_scan_that_fails_is_reported_and_is_the_last_run_but_no_success(
     run: Run, uploads: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]
 ) -> None:
     program, got = hook
@@ -155,11 +155,11 @@ def test_a_sweep_that_fails_is_told_of_and_is_the_last_run_but_no_success(
     assert after["hashscan_last_run_timestamp_seconds"] > before["hashscan_last_run_timestamp_seconds"]
     success = "hashscan_last_success_timestamp_seconds"
     assert after[success] == pytest.approx(before[success], abs=2)
-    assert [told["kind"] for told in given(got)] == ["found", "failed"]
+    assert [alert["kind"] for alert in given(got)] == ["found", "failed"]
     assert "not-there" not in got.read_text()
 
 
-def test_what_failed_where_nobody_is_told_is_told_by_the_next_command_that_tells(
+def test_what_failed_where_nobody_is_alerted_is_reported_by_the_next_command_that_alerts(
     run: Run, state: Path, uploads: Path, tmp_path: Path, hook: tuple[str, Path]
 ) -> None:
     """As of a scan that is kept from the network, or has no list."""
@@ -167,13 +167,13 @@ def test_what_failed_where_nobody_is_told_is_told_by_the_next_command_that_tells
     assert run("scan", uploads).code == 10
     assert run("scan", uploads, "--metrics", tmp_path / "hashscan.prom", "--list", "nothing").code == 10
     assert run("alerts", "send", "--exec", program).code == 0
-    (told,) = given(got)
-    assert "no usable list" in told["subject"]
+    (alert,) = given(got)
+    assert "no usable list" in alert["subject"]
     assert run("alerts", "send", "--exec", program).code == 0
     assert len(given(got)) == 1
 
 
-def test_what_is_found_is_told_though_the_ledger_is_damaged(
+def test_what_is_found_is_reported_though_the_ledger_is_damaged(
     run: Run, state: Path, uploads: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]
 ) -> None:
     program, got = hook
@@ -181,13 +181,13 @@ def test_what_is_found_is_told_though_the_ledger_is_damaged(
     (state / "ledger.sqlite").write_bytes(b"no database" * 1000)
     ran = run("scan", uploads, "--list", local_list, "--exec", program, "--metrics", metrics)
     assert ran.code == 4, ran.err
-    assert [told["kind"] for told in given(got)] == ["found", "failed"]
+    assert [alert["kind"] for alert in given(got)] == ["found", "failed"]
     assert "ledger" in given(got)[1]["text"]
     assert metrics_in(metrics)["hashscan_last_run_exit_code"] == 4
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_is_told_of_by_the_next_command(
+def test_a_killed_scan_is_reported_by_the_next_command(
     run: Run, state: Path, uploads: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]
 ) -> None:
     program, got = hook
@@ -199,22 +199,22 @@ def test_a_killed_sweep_is_told_of_by_the_next_command(
     for number in range(3000):
         (many / f"{number}.txt").write_text(str(number))
     limited = [*COMMAND, "scan", str(many), "--list", local_list, "--limit-files", "20", *options]
-    sweep = subprocess.Popen(
+    scan = subprocess.Popen(
         limited, env=environment(state, {"HASHSCAN_WORKERS": "1"}), stderr=subprocess.DEVNULL
     )
     until(lambda: begun(state) == 2)
-    sweep.kill()
-    assert sweep.wait(60) == -signal.SIGKILL
+    scan.kill()
+    assert scan.wait(60) == -signal.SIGKILL
     success = metrics_in(metrics)["hashscan_last_success_timestamp_seconds"]
     assert run("alerts", "send", *options).code == 0
     after = metrics_in(metrics)
     assert after["hashscan_last_run_killed"] == 1
     assert after["hashscan_last_success_timestamp_seconds"] == pytest.approx(success, abs=2)
-    assert [told["subject"].partition(": ")[2] for told in given(got)][1:] == ["scan FAILED: it was killed"]
+    assert [alert["subject"].partition(": ")[2] for alert in given(got)][1:] == ["scan FAILED: it was killed"]
 
 
 @pytest.mark.slow
-def test_a_terminated_sweep_writes_its_figures(
+def test_a_terminated_scan_writes_its_figures(
     run: Run, state: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]
 ) -> None:
     program, got = hook
@@ -224,19 +224,19 @@ def test_a_terminated_sweep_writes_its_figures(
         (many / f"{number}.txt").write_text(str(number))
     command = [*COMMAND, "scan", str(many), "--list", local_list, "--limit-files", "20", "--exec", program,
                "--metrics", str(metrics)]  # fmt: skip
-    sweep = subprocess.Popen(
+    scan = subprocess.Popen(
         command, env=environment(state, {"HASHSCAN_WORKERS": "1"}), stderr=subprocess.DEVNULL
     )
-    until(lambda: catches(sweep.pid, signal.SIGTERM))
-    sweep.terminate()
-    assert sweep.wait(60) == 143
+    until(lambda: catches(scan.pid, signal.SIGTERM))
+    scan.terminate()
+    assert scan.wait(60) == 143
     found = metrics_in(metrics)
     assert (found["hashscan_last_run_exit_code"], found["hashscan_last_run_killed"]) == (143, 0)
     assert "hashscan_last_success_timestamp_seconds" not in found
-    assert [told["kind"] for told in given(got)] == ["incomplete"]
+    assert [alert["kind"] for alert in given(got)] == ["incomplete"]
 
 
-def test_wrong_channels_are_refused_before_the_sweep(
+def test_wrong_channels_are_refused_before_the_scan(
     run: Run, state: Path, uploads: Path, tmp_path: Path
 ) -> None:
     readable = tmp_path / "notify"
@@ -297,12 +297,12 @@ def test_lists_that_are_pulled_write_the_figures(
     ran = run("lists", "pull", local_list, "--metrics", metrics, "--exec", program)
     assert ran.code != 0
     assert metrics_in(metrics)[f"hashscan_list_state,{local_list},local"] == 1
-    (told,) = given(got)
-    assert told["kind"] == "list"
+    (alert,) = given(got)
+    assert alert["kind"] == "list"
     assert metrics.stat().st_mode & 0o777 == 0o644
 
 
-def test_an_overdue_case_exits_1_raises_the_metric_and_is_told_of_once(
+def test_an_overdue_case_exits_1_raises_the_metric_and_is_reported_once(
     run: Run, uploads: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]
 ) -> None:
     program, got = hook

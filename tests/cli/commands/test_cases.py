@@ -25,7 +25,7 @@ def world(state: Path) -> World:
     """A state in which one scan has found two files."""
     with World(state) as world:
         world.now = int(time.time()) - 3600
-        world.sweep({b"/www/a.jpg": result(b"1"), HOSTILE: result(b"2", category="B1")})
+        world.scan({b"/www/a.jpg": result(b"1"), HOSTILE: result(b"2", category="B1")})
         return world
 
 
@@ -118,7 +118,7 @@ def test_what_people_do_is_put_down_with_who_and_why(call: Run, world: World) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (("show", 9), "there is no case 9"),
         (("tell", 1, 9), "there is no case 9"),
@@ -128,11 +128,11 @@ def test_what_people_do_is_put_down_with_who_and_why(call: Run, world: World) ->
     ],
 )
 def test_what_can_not_be_meant_is_refused(
-    call: Run, world: World, arguments: tuple[object, ...], words: str
+    call: Run, world: World, arguments: tuple[object, ...], message: str
 ) -> None:
     refused = call("cases", *arguments)
     assert refused.code == 2
-    assert words in refused.err
+    assert message in refused.err
     assert [c["state"] for c in call("cases", "list", "--format", "json").lines] == ["found", "found"]
 
 
@@ -197,7 +197,7 @@ def test_a_damaged_file_of_notices_is_taken_in_up_to_there(call: Run, world: Wor
 
 def test_old_cases_are_pruned_and_still_counted(call: Run, world: World, state: Path) -> None:
     world.wait(60)
-    world.sweep({HOSTILE: result(b"2", category="B1")}, [b"/www/a.jpg"])
+    world.scan({HOSTILE: result(b"2", category="B1")}, [b"/www/a.jpg"])
     before = call("cases", "times", "--format", "json").out
     assert "1 case pruned" in call("cases", "prune", "--older-than", "1m").err
     pruned = call("cases", "show", "--format", "json", 1).lines[0]
@@ -210,7 +210,7 @@ def test_old_cases_are_pruned_and_still_counted(call: Run, world: World, state: 
     assert b"/www/a.jpg" not in (state / "ledger.sqlite").read_bytes()
 
 
-def test_a_ledger_that_is_damaged_is_left_as_it_is_and_sweeps_go_on(
+def test_a_ledger_that_is_damaged_is_left_as_it_is_and_scans_go_on(
     run: Run, local_list: str, uploads: Path, state: Path, tmp_path: Path
 ) -> None:
     state.mkdir(exist_ok=True)

@@ -41,7 +41,7 @@ def test_what_is_neither(run: Run, local_list: str) -> None:
         assert item in ran.err
 
 
-def test_a_folder_is_for_a_sweep(run: Run, uploads: Path, local_list: str) -> None:
+def test_a_folder_is_for_a_scan(run: Run, uploads: Path, local_list: str) -> None:
     ran = run("check", uploads)
     assert ran.code == 2
     assert "hashscan scan" in ran.err
@@ -112,7 +112,7 @@ def test_near_misses_are_reviews_where_they_were_asked_for(run: Run, uploads: Pa
         assert "--review-threshold" in ran.err
 
 
-def test_a_sweep_says_how_it_compared(run: Run, uploads: Path, local_list: str) -> None:
+def test_a_scan_says_how_it_compared(run: Run, uploads: Path, local_list: str) -> None:
     ran = run("scan", uploads, "--report", "-", "--skip-variant", "turned", "--review-threshold", "50")
     assert ran.code == 1
     assert ran.lines[0]["review_threshold"] == 50

@@ -157,7 +157,7 @@ class Terminal:
 
 @pytest.fixture
 def program(tmp_path: Path) -> dict[str, str]:
-    """The environment in which shells find a `hashscan` that completes, and else says what it is told."""
+    """The environment in which shells find a `hashscan` that completes, and else prints what it is given."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "hashscan").write_text(

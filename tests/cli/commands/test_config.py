@@ -175,7 +175,7 @@ def test_a_value_is_refused_once_for_all_commands() -> None:
     assert len(mistakes('decoder-memory = "much"\n')) == 1
 
 
-def test_a_secret_is_neither_shown_nor_told() -> None:
+def test_a_secret_is_neither_shown_nor_reported() -> None:
     option = click.Option(["--token"], type=click.Choice(["a"]), hide_input=True, envvar="X_TOKEN")
     command = click.Command("thing", params=[option])
     catalogue = Catalogue({("thing",): command}, {}, {"token": [(("thing",), option)]})

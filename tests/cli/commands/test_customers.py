@@ -128,13 +128,13 @@ def test_a_file_counts_by_its_user(run: Run, tmp_path: Path) -> None:
 def test_rules_and_layouts_are_shown(run: Run, settings: Path) -> None:
     ran = run("--config", settings, "customers")
     assert ran.code == 0
-    for words in ("customer rule 1", "layout cpanel", "https://{customer}.example/", "directadmin"):
-        assert words in ran.err
+    for message in ("customer rule 1", "layout cpanel", "https://{customer}.example/", "directadmin"):
+        assert message in ran.err
     assert "there are no rules for customers" in run("customers").err
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("[[customer]]\npth = '/a/'", "no key 'pth'"),
         ("[customer]\npath = '/a/'", "[[customer]]"),
@@ -144,11 +144,11 @@ def test_rules_and_layouts_are_shown(run: Run, settings: Path) -> None:
         ("customers = ['cpannel']", "cpannel"),
     ],
 )
-def test_what_is_wrong_is_told(run: Run, tmp_path: Path, text: str, words: str) -> None:
+def test_what_is_wrong_is_reported(run: Run, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "hashscan.toml").write_text(text)
     ran = run("--config", tmp_path / "hashscan.toml", "scan", tmp_path, "--no-state")
     assert ran.code == 2
-    assert words in ran.err
+    assert message in ran.err
 
 
 def test_a_file_of_rules_holds_nothing_else(run: Run, tmp_path: Path) -> None:

@@ -342,8 +342,8 @@ def test_two_pulls_at_once(run: Run, published: Path, root: Path, state: Path) -
             assert ran.code == 11
             assert "another process is writing" in ran.err
             go_on.set()
-            _, words = first.communicate(timeout=60)
-    assert first.returncode == 0, words
+            _, message = first.communicate(timeout=60)
+    assert first.returncode == 0, message
     assert run("lists", "status").code == 0
 
 
@@ -366,11 +366,11 @@ def test_a_pull_asked_to_stop(
             for _ in range(AT_ONCE):
                 assert arrived.acquire(timeout=120)
             process.send_signal(number)
-            _, words = process.communicate(timeout=60)
+            _, message = process.communicate(timeout=60)
         go_on.set()
-        assert process.returncode == code, words
-        assert "Traceback" not in words
-        assert "Exception" not in words
+        assert process.returncode == code, message
+        assert "Traceback" not in message
+        assert "Exception" not in message
         server.answers.clear()
         assert run("lists", "pull").code == 0
 
@@ -470,7 +470,7 @@ def test_a_format_without_categories_demands_one(run: Run, uploads: Path, tmp_pa
     assert run("check", uploads / "listed.jpg").lines[0]["verdict"] == "match"
 
 
-def test_photodna_is_kept_counted_and_not_swept_for(run: Run, uploads: Path, tmp_path: Path) -> None:
+def test_photodna_is_kept_counted_and_not_scanned_for(run: Run, uploads: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text(f"id,algorithm,value,category\na,photodna,{'07' * 144},A1\nb,md5,{'0' * 32},A1\n")
     assert run("lists", "import", file, "--name", "x").code == 0

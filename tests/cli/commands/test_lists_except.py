@@ -14,7 +14,7 @@ def excepted(run: Run, entry: str, *options: object) -> Ran:
     return run("lists", "except", entry, "--reason", "a harmless lake", "--until", UNTIL, *options)
 
 
-def test_a_match_becomes_held_in_the_next_check_and_sweep(run: Run, uploads: Path, local_list: str) -> None:
+def test_a_match_becomes_held_in_the_next_check_and_scan(run: Run, uploads: Path, local_list: str) -> None:
     alike = uploads / "alike.jpg"
     assert run("check", alike).lines[0]["verdict"] == "match"
     ran = excepted(run, "e-pdq")
@@ -117,14 +117,14 @@ def test_an_exception_ends_and_that_is_said(run: Run, uploads: Path, local_list:
     excepted(run, "e-pdq")
     ran = run("scan", uploads / "alike.jpg", "--report", "-", env=later)
     assert (ran.code, ran.lines[1]["verdict"], ran.lines[0]["excepted"]) == (1, "match", [])
-    words = "exception of entry e-pdq of list ours ended 2999-02-01T00:00:00Z, and it matches again"
-    assert words in ran.err
-    assert words in run("check", uploads / "alike.jpg", env=later).err
+    message = "exception of entry e-pdq of list ours ended 2999-02-01T00:00:00Z, and it matches again"
+    assert message in ran.err
+    assert message in run("check", uploads / "alike.jpg", env=later).err
     ran = run("lists", "status", env=later)
-    assert (ran.code, words in ran.err) == (0, True)
+    assert (ran.code, message in ran.err) == (0, True)
     assert "ended" in run("lists", "except", env=later).err
     run("lists", "except", "--remove", "e-pdq")
-    assert words not in run("lists", "status", env=later).err
+    assert message not in run("lists", "status", env=later).err
 
 
 def test_the_lists_that_have_the_entry(run: Run, entries: Path, local_list: str, uploads: Path) -> None:

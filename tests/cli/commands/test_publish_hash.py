@@ -64,8 +64,8 @@ def test_the_list_finds_crops(run: Run, held: Path, tmp_path: Path) -> None:
         cropped = scene(2).crop((left, top, width - left, height - top))
         (uploads / f"{share}.jpg").write_bytes(encoded(cropped, quality=85))
     (uploads / "other.jpg").write_bytes(encoded(scene(3)))
-    swept = run("scan", uploads, "--report", "-")
-    found = [record for record in swept.lines if record["type"] == "finding"]
+    scanned = run("scan", uploads, "--report", "-")
+    found = [record for record in scanned.lines if record["type"] == "finding"]
     assert sorted(Path(record["path"]).name for record in found) == ["0.05.jpg", "0.1.jpg"]
 
 

@@ -38,8 +38,8 @@ def report(tmp_path: Path, run: Run) -> Path:
     return found
 
 
-def heads(words: str) -> list[str]:
-    return re.findall(r"head of the log: (\d+:[0-9a-f]{64})", words)
+def heads(text: str) -> list[str]:
+    return re.findall(r"head of the log: (\d+:[0-9a-f]{64})", text)
 
 
 def left(report: Path) -> list[str]:
@@ -79,7 +79,7 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
     assert run("quarantine", "verify", "--repair", "--head", head).code == 0
 
 
-def test_a_note_is_left_and_swept_like_any_file(report: Path, tmp_path: Path, run: Run) -> None:
+def test_a_note_is_left_and_scanned_like_any_file(report: Path, tmp_path: Path, run: Run) -> None:
     note, bad = tmp_path / "note.txt", report.parent / "files" / "bad"
     note.write_bytes(b"\x89PNG\r\n")
     ran = run("quarantine", "add", report, *TERMS, *ON, "--leave-note", note)

@@ -48,7 +48,7 @@ def without_rights() -> None:
             assert libc.prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
 
 
-def sweep(folder: Path, report: str, *options: str) -> int:
+def scan(folder: Path, report: str, *options: str) -> int:
     command = [*COMMAND, "scan", "--list", "demo", "--no-state", "--workers", "1", "--report", report]
     done = subprocess.run(
         [*command, *options, str(folder / "tree"), str(folder / "empty")],
@@ -97,7 +97,7 @@ def differ_enough(findings: list[int]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def swept() -> Iterator[Path]:
+def scanned() -> Iterator[Path]:
     """A folder with `reports`: of one scan, and of all shards of another."""
     base = Path(tempfile.mkdtemp(prefix="hashscan-shards-")).resolve()
     # Where paths hash to is chance; of so many folders, about every third will do.
@@ -111,11 +111,11 @@ def swept() -> Iterator[Path]:
             (folder / name).mkdir(parents=True)
         fill(folder / "tree")
         options = ("--max-file-size", "2M")
-        assert sweep(folder, "one", *options) == 4
+        assert scan(folder, "one", *options) == 4
         with ThreadPoolExecutor(2) as threads:
             codes = list(
                 threads.map(
-                    lambda index: sweep(folder, f"s{index}", "--shard", f"{index}/{SHARDS}", *options),
+                    lambda index: scan(folder, f"s{index}", "--shard", f"{index}/{SHARDS}", *options),
                     range(1, SHARDS + 1),
                 )
             )
@@ -130,12 +130,12 @@ def swept() -> Iterator[Path]:
 
 
 @pytest.fixture
-def reports(swept: Path, tmp_path: Path) -> list[Path]:
+def reports(scanned: Path, tmp_path: Path) -> list[Path]:
     """Copies of the shards' reports."""
     copies = []
     for index in range(1, SHARDS + 1):
         copies.append(tmp_path / f"s{index}.jsonl")
-        shutil.copyfile(swept / "reports" / f"s{index}", copies[-1])
+        shutil.copyfile(scanned / "reports" / f"s{index}", copies[-1])
     return copies
 
 
@@ -144,8 +144,8 @@ def facts(records: Records) -> Counter[str]:
     return Counter(json.dumps(record, sort_keys=True) for record in records[1:-1])
 
 
-def test_together_they_equal_one_sweep(swept: Path, reports: list[Path], tmp_path: Path, run: Run) -> None:
-    whole = read(swept / "reports" / "one")
+def test_together_they_equal_one_scan(scanned: Path, reports: list[Path], tmp_path: Path, run: Run) -> None:
+    whole = read(scanned / "reports" / "one")
     # In any order, and by names that sort otherwise than numbers.
     ran = run("report", "merge", *sorted(reports), "--output", tmp_path / "all.jsonl")
     assert ran.code == 4
@@ -220,7 +220,7 @@ def test_a_shard_that_saw_far_less_is_suspicious(tmp_path: Path, run: Run) -> No
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"targets": [{"path": "/u"}]}, "scanned other targets"),
         ({"thresholds": {"pdq": 30}}, "matched by other thresholds"),
@@ -239,13 +239,13 @@ def test_a_shard_that_saw_far_less_is_suspicious(tmp_path: Path, run: Run) -> No
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_what_is_not_of_one_sweep(changes: dict[str, Any], words: str, tmp_path: Path, run: Run) -> None:
+def test_what_is_not_of_one_scan(changes: dict[str, Any], message: str, tmp_path: Path, run: Run) -> None:
     one = clean(tmp_path / "first", 1, 2)
     other = clean(tmp_path / "other", 2, 2, **changes)
     for order in ((one, other), (other, one)):
         ran = run("report", "merge", *order, "--output", tmp_path / "out")
         assert ran.code == 2
-        assert words in ran.err
+        assert message in ran.err
         assert str(other) in ran.err
         assert str(one) in ran.err or changes == {"shard": None}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["first", "other"]
@@ -259,15 +259,15 @@ def test_a_shard_given_twice(tmp_path: Path, run: Run) -> None:
     assert ran.out == ""
 
 
-def test_a_whole_report_alone(swept: Path, tmp_path: Path, run: Run) -> None:
-    shutil.copyfile(swept / "reports" / "one", tmp_path / "one")
+def test_a_whole_report_alone(scanned: Path, tmp_path: Path, run: Run) -> None:
+    shutil.copyfile(scanned / "reports" / "one", tmp_path / "one")
     ran = run("report", "merge", tmp_path / "one", "--output", "-")
     assert ran.code == 4
     assert facts(ran.lines) == facts(read(tmp_path / "one"))
 
 
 @pytest.mark.parametrize("cut", [1, 200])
-def test_a_killed_shard(cut: int, reports: list[Path], swept: Path, tmp_path: Path, run: Run) -> None:
+def test_a_killed_shard(cut: int, reports: list[Path], scanned: Path, tmp_path: Path, run: Run) -> None:
     """Its report has no summary and a torn last line; what it has is kept."""
     torn = next(path for path in reports if any(r["type"] == "finding" for r in read(path)))
     lines = torn.read_bytes().splitlines(keepends=True)
@@ -277,11 +277,11 @@ def test_a_killed_shard(cut: int, reports: list[Path], swept: Path, tmp_path: Pa
     assert ran.code == 4
     if cut == 1:
         # Nothing of the summary is lost but the end of its line.
-        assert ran.lines[-1]["incomplete"] == read(swept / "reports" / "one")[-1]["incomplete"]
+        assert ran.lines[-1]["incomplete"] == read(scanned / "reports" / "one")[-1]["incomplete"]
         return
-    (words,) = [w for w in ran.lines[-1]["incomplete"] if "not scanned to its end" in w]
-    assert torn.name in words
-    whole = read(swept / "reports" / "one")
+    (message,) = [w for w in ran.lines[-1]["incomplete"] if "not scanned to its end" in w]
+    assert torn.name in message
+    whole = read(scanned / "reports" / "one")
     assert facts(ran.lines) == facts(whole)
     assert kept["finding"] > 0
     for verdict, number in whole[-1]["verdicts"].items():
@@ -411,7 +411,7 @@ def test_lists_of_one_size_but_other_content(tmp_path: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "words"),
+    ("first", "second", "message"),
     [
         (("--exclude", "*.log"), ("--exclude", "*.o"), '--exclude or --ignore-file: ["*.o"] and ["*.log"]'),
         ((), ("--max-pixels", "1000"), "--max-pixels: 1000 and 64000000"),
@@ -420,7 +420,7 @@ def test_lists_of_one_size_but_other_content(tmp_path: Path, run: Run) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_options_that_change_what_is_checked(
-    first: tuple[str, ...], second: tuple[str, ...], words: str, tmp_path: Path, run: Run
+    first: tuple[str, ...], second: tuple[str, ...], message: str, tmp_path: Path, run: Run
 ) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "a").write_bytes(b"a")
@@ -433,7 +433,7 @@ def test_options_that_change_what_is_checked(
         assert ran.code == 0, ran.err
     ran = run("report", "merge", *reports, "--output", tmp_path / "out")
     assert ran.code == 2
-    assert words in ran.err
+    assert message in ran.err
     assert not (tmp_path / "out").exists()
 
 
@@ -443,7 +443,8 @@ def test_file_lists_of_one_length_but_other_names(tmp_path: Path, run: Run) -> N
     for name in "abcd":
         (tree / name).write_bytes(b"x")
     reports = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
-    for names, words in (("ab", []), ("ac", ["--files-from named other files to shard 2 than to shard 1"])):
+    other = "--files-from named other files to shard 2 than to shard 1"
+    for names, expected in (("ab", []), ("ac", [other])):
         for index, named in enumerate(("ba", names), start=1):
             (tmp_path / f"names{index}").write_text("".join(f"{tree / name}\n" for name in named))
             run(
@@ -451,8 +452,8 @@ def test_file_lists_of_one_length_but_other_names(tmp_path: Path, run: Run) -> N
                 *("--shard", f"{index}/2", "--report", reports[index - 1]),
             )
         ran = run("report", "merge", *reports, "--output", "-")
-        assert ran.code == (3 if words else 0)
-        assert [w.split(": ")[-1] for w in ran.lines[-1]["incomplete"]] == words
+        assert ran.code == (3 if expected else 0)
+        assert [w.split(": ")[-1] for w in ran.lines[-1]["incomplete"]] == expected
 
 
 def test_findings_that_stand_are_joined_too(tmp_path: Path, run: Run) -> None:
@@ -473,7 +474,7 @@ def test_findings_that_stand_are_joined_too(tmp_path: Path, run: Run) -> None:
     kinds = Counter(record["type"] for record in ran.lines)
     assert (kinds["finding"], kinds["standing"]) == (4, 44)
     assert ran.lines[-1]["files"] == 4
-    assert any("still open" in words for words in ran.lines[-1]["incomplete"])
+    assert any("still open" in message for message in ran.lines[-1]["incomplete"])
 
 
 def test_a_report_that_was_left_from_the_night_before(tmp_path: Path, run: Run) -> None:
@@ -484,8 +485,8 @@ def test_a_report_that_was_left_from_the_night_before(tmp_path: Path, run: Run) 
     )
     ran = run("report", "merge", one, left, three, "--output", "-")
     assert ran.code == 3
-    (words,) = ran.lines[-1]["incomplete"]
-    assert words == "shard 2 was done 23 hours before shard 1 began, and may be of an earlier scan"
+    (message,) = ran.lines[-1]["incomplete"]
+    assert message == "shard 2 was done 23 hours before shard 1 began, and may be of an earlier scan"
 
 
 def test_what_is_withheld_by_some_shards_only_says_so(tmp_path: Path, run: Run) -> None:

@@ -44,9 +44,9 @@ def test_findings_and_the_report(run: Run, uploads: Path, local_list: str, tmp_p
     assert [m["entry"] for m in found["alike.jpg"]["matches"]] == ["e-pdq"]
     assert 0 < found["alike.jpg"]["matches"][0]["distance"] <= 31
     assert "digests" not in found["alike.jpg"]
-    sweep, summary = lines[0], lines[-1]
-    assert sweep["lists"][0]["state"] == "local"
-    assert sweep["thresholds"] == {"pdq": 31}
+    first, summary = lines[0], lines[-1]
+    assert first["lists"][0]["state"] == "local"
+    assert first["thresholds"] == {"pdq": 31}
     assert summary["verdicts"] == {
         "match": 2, "held": 0, "review": 0, "unreadable": 0, "undecoded": 0, "skipped": 0, "clean": 1,
     }  # fmt: skip
@@ -152,7 +152,7 @@ def test_the_state_folder_is_left_out(run: Run, tmp_path: Path, state: Path, loc
     assert lines[-1]["passed"]["excluded_folders"] == 1
 
 
-@pytest.mark.skipif(ROOT, reason="root may read everything; test_an_unprivileged_sweep does this")
+@pytest.mark.skipif(ROOT, reason="root may read everything; test_an_unprivileged_scan does this")
 def test_unreadable_files_and_folders(run: Run, uploads: Path) -> None:
     (uploads / "closed").mkdir()
     (uploads / "closed" / "in").write_bytes(b"x")
@@ -170,7 +170,7 @@ def test_unreadable_files_and_folders(run: Run, uploads: Path) -> None:
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
-def test_an_unprivileged_sweep(tmp_path_factory: pytest.TempPathFactory, uploads: Path) -> None:
+def test_an_unprivileged_scan(tmp_path_factory: pytest.TempPathFactory, uploads: Path) -> None:
     (uploads / "closed").mkdir()
     (uploads / "secret").write_bytes(b"x")
     for path in (uploads / "closed", uploads / "secret"):
@@ -254,7 +254,9 @@ def test_demo_says_that_it_is_a_test(run: Run, uploads: Path) -> None:
     assert ran.lines[-1]["only_test_entries"] is True
 
 
-def test_findings_of_test_entries_are_told_from_others(run: Run, uploads: Path, local_list: str) -> None:
+def test_findings_of_test_entries_are_distinguished_from_others(
+    run: Run, uploads: Path, local_list: str
+) -> None:
     """A list's own test picture is a match, so that what follows a match can be tried; but it is no crime."""
     (uploads / "canary").write_bytes(make_test_picture())
     lists = ("--list", local_list, "--list", "demo")
@@ -349,7 +351,7 @@ def test_no_room_for_the_state_is_said_to_be_that(uploads: Path, local_list: str
     assert "Check free space" in done.stderr
 
 
-def test_two_sweeps_at_once(run: Run, uploads: Path, local_list: str, state: Path) -> None:
+def test_two_scans_at_once(run: Run, uploads: Path, local_list: str, state: Path) -> None:
     from hashscan.locking import ScanLock
 
     with ScanLock(StateDir(state)):

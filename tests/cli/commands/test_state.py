@@ -18,14 +18,14 @@ from tests.pictures import encoded, scene
 Records = list[dict[str, Any]]
 
 
-def of_this_sweep(record: dict[str, Any]) -> dict[str, Any]:
+def of_this_scan(record: dict[str, Any]) -> dict[str, Any]:
     """A record without what is of one scan only."""
     left_out = {"uuid", "started", "ended", "seconds", "bytes", "unchanged", "sandbox", "path_b64"}
     return {key: value for key, value in record.items() if key not in left_out}
 
 
 def comparable(records: Records) -> list[str]:
-    return sorted(json.dumps(of_this_sweep(record), sort_keys=True) for record in records)
+    return sorted(json.dumps(of_this_scan(record), sort_keys=True) for record in records)
 
 
 @pytest.fixture
@@ -51,17 +51,17 @@ def tree(tmp_path: Path, uploads: Path, age: Callable[[], None]) -> Path:
 
 
 @pytest.fixture
-def sweep(run: Run, local_list: str, tmp_path: Path) -> Callable[..., tuple[int, Records]]:
-    def sweep(*arguments: object, expect: str = "") -> tuple[int, Records]:
+def scan(run: Run, local_list: str, tmp_path: Path) -> Callable[..., tuple[int, Records]]:
+    def scan(*arguments: object, expect: str = "") -> tuple[int, Records]:
         report = tmp_path / "report.jsonl"
         ran = run("scan", *arguments, "--list", local_list, "--report", report)
         assert expect in ran.err
         return ran.code, [json.loads(line) for line in report.read_text().splitlines()]
 
-    return sweep
+    return scan
 
 
-Sweep = Callable[..., tuple[int, Records]]
+Scan = Callable[..., tuple[int, Records]]
 
 
 def fresh(run: Run, tree: Path, state: Path, tmp_path: Path, *arguments: object) -> tuple[int, Records]:
@@ -77,9 +77,9 @@ def fresh(run: Run, tree: Path, state: Path, tmp_path: Path, *arguments: object)
 
 
 @pytest.mark.parametrize("options", [[], ["--with-digests", "--review-threshold", "60"]])
-def test_a_second_sweep_reads_nothing_and_says_the_same(sweep: Sweep, tree: Path, options: list[str]) -> None:
-    code, first = sweep(tree, *options)
-    again, second = sweep(tree, *options, expect="(14 of them unchanged)")
+def test_a_second_scan_reads_nothing_and_says_the_same(scan: Scan, tree: Path, options: list[str]) -> None:
+    code, first = scan(tree, *options)
+    again, second = scan(tree, *options, expect="(14 of them unchanged)")
     assert (code, again) == (1, 1)
     assert (first[-1]["unchanged"], second[-1]["unchanged"], second[-1]["bytes"]) == (0, 14, 0)
     assert {record["verdict"] for record in first[1:-1]} >= {"match", "undecoded"}
@@ -87,10 +87,8 @@ def test_a_second_sweep_reads_nothing_and_says_the_same(sweep: Sweep, tree: Path
 
 
 @pytest.mark.slow
-def test_only_what_has_changed_is_read(
-    sweep: Sweep, run: Run, tree: Path, state: Path, tmp_path: Path
-) -> None:
-    sweep(tree)
+def test_only_what_has_changed_is_read(scan: Scan, run: Run, tree: Path, state: Path, tmp_path: Path) -> None:
+    scan(tree)
     (tree / "new.jpg").write_bytes((tree / "listed.jpg").read_bytes())
     (tree / "other.jpg").unlink()
     (tree / "empty").rename(tree / "a" / "moved")
@@ -100,18 +98,18 @@ def test_only_what_has_changed_is_read(
     os.utime(tree / "text", ns=(status.st_atime_ns, status.st_mtime_ns))
     (tree / "c").mkdir()
     (tree / "c" / "text").write_bytes(b"more")
-    code, records = sweep(tree)
+    code, records = scan(tree)
     assert records[-1]["unchanged"] == 14 - 3
     assert records[-1]["files"] == 15
     assert (code, comparable(records)) == (1, comparable(fresh(run, tree, state, tmp_path)[1]))
-    assert sweep(tree)[1][-1]["unchanged"] == 15
+    assert scan(tree)[1][-1]["unchanged"] == 15
 
 
 @pytest.mark.slow
 def test_what_a_list_gains_is_found_without_reading_what_it_can_not_be_alike(
-    sweep: Sweep, run: Run, tree: Path, state: Path, tmp_path: Path
+    scan: Scan, run: Run, tree: Path, state: Path, tmp_path: Path
 ) -> None:
-    sweep(tree)
+    scan(tree)
     (hashed,) = run("hash", tree / "other.jpg").lines
     gained = tmp_path / "gained.csv"
     gained.write_text(
@@ -120,47 +118,47 @@ def test_what_a_list_gains_is_found_without_reading_what_it_can_not_be_alike(
         f"g-pdq,pdq,{hashed['digests']['pdq']},B1\n"
     )
     assert run("lists", "import", gained, "--name", "ours").code == 0
-    code, records = sweep(tree)
+    code, records = scan(tree)
     assert (code, comparable(records)) == (1, comparable(fresh(run, tree, state, tmp_path)[1]))
     # A likeness that no fresh decoder has confirmed yet is confirmed, which takes reading; and only then.
     assert records[-1]["unchanged"] == 13
-    assert sweep(tree)[1][-1]["unchanged"] == 14
+    assert scan(tree)[1][-1]["unchanged"] == 14
 
 
 def test_what_a_list_gains_while_other_options_hold_is_found(
-    sweep: Sweep, run: Run, uploads: Path, tmp_path: Path, age: Callable[[], None]
+    scan: Scan, run: Run, uploads: Path, tmp_path: Path, age: Callable[[], None]
 ) -> None:
     (uploads / "apart").mkdir()
     for name in ("listed.jpg", "alike.jpg"):
         (uploads / name).unlink()
     (uploads / "apart" / "text").write_bytes(b"words")
     age()
-    assert sweep(uploads)[0] == 0
+    assert scan(uploads)[0] == 0
     (hashed,) = run("hash", uploads / "other.jpg").lines
     gained = tmp_path / "gained.csv"
     gained.write_text(f"id,algorithm,value,category\ng,pdq,{hashed['digests']['pdq']},B1\n")
     assert run("lists", "import", gained, "--name", "ours").code == 0
-    assert sweep(uploads / "apart", "--max-pixels", "1000000")[0] == 0
-    code, records = sweep(uploads)
+    assert scan(uploads / "apart", "--max-pixels", "1000000")[0] == 0
+    code, records = scan(uploads)
     assert (code, [Path(record["path"]).name for record in records[1:-1]]) == (1, ["other.jpg"])
 
 
 @pytest.mark.slow
-def test_what_a_list_no_longer_says_is_no_finding(sweep: Sweep, run: Run, tree: Path, tmp_path: Path) -> None:
-    sweep(tree)
+def test_what_a_list_no_longer_says_is_no_finding(scan: Scan, run: Run, tree: Path, tmp_path: Path) -> None:
+    scan(tree)
     other = tmp_path / "other.csv"
     other.write_text(f"id,algorithm,value,category\nx,md5,{'0' * 32},A1\n")
     assert run("lists", "import", other, "--name", "ours").code == 0
-    code, records = sweep(tree)
+    code, records = scan(tree)
     assert (code, records[-1]["unchanged"]) == (0, 14)
 
 
 @pytest.mark.slow
 def test_other_ways_of_hashing_have_pictures_read_again(
-    sweep: Sweep, run: Run, tree: Path, state: Path, tmp_path: Path
+    scan: Scan, run: Run, tree: Path, state: Path, tmp_path: Path
 ) -> None:
-    sweep(tree)
-    _, records = sweep(tree, "--skip-variant", "turned")
+    scan(tree)
+    _, records = scan(tree, "--skip-variant", "turned")
     assert 0 < records[-1]["unchanged"] < 10
     expected = fresh(run, tree, state, tmp_path, "--skip-variant", "turned")[1]
     # A finding is not over because a scan asks less.
@@ -171,29 +169,29 @@ def test_other_ways_of_hashing_have_pictures_read_again(
 
 
 @pytest.mark.slow
-def test_names_that_are_given_change_nothing_of_the_rest(sweep: Sweep, tree: Path, tmp_path: Path) -> None:
-    sweep(tree)
+def test_names_that_are_given_change_nothing_of_the_rest(scan: Scan, tree: Path, tmp_path: Path) -> None:
+    scan(tree)
     names = tmp_path / "names"
     names.write_bytes(os.fsencode(tree / "text") + b"\0")
-    assert sweep("--files-from", names)[1][-1]["unchanged"] == 1
-    assert sweep(tree / "empty")[1][-1]["unchanged"] == 1
-    assert sweep(tree)[1][-1]["unchanged"] == 14
+    assert scan("--files-from", names)[1][-1]["unchanged"] == 1
+    assert scan(tree / "empty")[1][-1]["unchanged"] == 1
+    assert scan(tree)[1][-1]["unchanged"] == 14
 
 
 @pytest.mark.slow
-def test_each_shard_knows_its_own(sweep: Sweep, tree: Path) -> None:
+def test_each_shard_knows_its_own(scan: Scan, tree: Path) -> None:
     for shard in ("1/2", "2/2"):
-        sweep(tree, "--shard", shard)
-    known = [sweep(tree, "--shard", shard)[1][-1] for shard in ("1/2", "2/2")]
+        scan(tree, "--shard", shard)
+    known = [scan(tree, "--shard", shard)[1][-1] for shard in ("1/2", "2/2")]
     assert sum(summary["unchanged"] for summary in known) == 14
     assert sum(summary["bytes"] for summary in known) == 0
-    assert sweep(tree)[1][-1]["unchanged"] == 14
+    assert scan(tree)[1][-1]["unchanged"] == 14
 
 
 @pytest.mark.slow
-def test_a_damaged_state_is_set_aside_and_all_is_read(sweep: Sweep, tree: Path, state: Path) -> None:
-    _, first = sweep(tree)
+def test_a_damaged_state_is_set_aside_and_all_is_read(scan: Scan, tree: Path, state: Path) -> None:
+    _, first = scan(tree)
     (state / "sweep" / "state.sqlite").write_bytes(b"no database" * 1000)
-    _, second = sweep(tree, expect="is kept as")
+    _, second = scan(tree, expect="is kept as")
     assert (second[-1]["unchanged"], comparable(second)) == (0, comparable(first))
-    assert sweep(tree)[1][-1]["unchanged"] == 14
+    assert scan(tree)[1][-1]["unchanged"] == 14

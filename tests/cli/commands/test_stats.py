@@ -24,7 +24,7 @@ TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
 
 
 @pytest.mark.parametrize("command", [("stats", "--format", "json"), ("state", "export")])
-def test_what_is_no_file_is_not_replaced(run: Run, swept: Path, tmp_path: Path, command: list[str]) -> None:
+def test_what_is_no_file_is_not_replaced(run: Run, scanned: Path, tmp_path: Path, command: list[str]) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     ran = run(*command, "--output", fifo)
@@ -34,30 +34,30 @@ def test_what_is_no_file_is_not_replaced(run: Run, swept: Path, tmp_path: Path, 
 
 
 @pytest.fixture
-def swept(run: Run, uploads: Path, local_list: str) -> Path:
+def scanned(run: Run, uploads: Path, local_list: str) -> Path:
     """A folder in which a scan has found two files."""
     assert run("scan", uploads).code == 1
     return uploads
 
 
-def test_what_a_sweep_has_found_is_counted_until_it_is_gone(
-    run: Run, swept: Path, state: Path, tmp_path: Path
+def test_what_a_scan_has_found_is_counted_until_it_is_gone(
+    run: Run, scanned: Path, state: Path, tmp_path: Path
 ) -> None:
     ran = run("stats", "--format", "json", "--by", "day")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    (today,) = [period for period in told["periods"] if sum(period["sweeps"].values())]
+    figures = json.loads(ran.out)
+    (today,) = [period for period in figures["periods"] if sum(period["sweeps"].values())]
     # Midnight may pass while this runs.
     yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
     assert today["period"] in {TODAY, yesterday, f"{datetime.now(UTC):%Y-%m-%d}"}
     assert today["files"] == 3
-    assert today["bytes"] == sum(file.stat().st_size for file in swept.iterdir())
+    assert today["bytes"] == sum(file.stat().st_size for file in scanned.iterdir())
     assert today["findings"] == {"match": 2, "held": 0, "review": 0}
     assert today["lists"] == {"ours": 2}
     assert today["categories"] == {"A1": 2}
     assert (today["removal"]["open"], today["removal"]["overdue"]) == (2, 0)
-    (swept / "listed.jpg").unlink()
-    assert run("scan", swept).code == 1
+    (scanned / "listed.jpg").unlink()
+    assert run("scan", scanned).code == 1
     page = tmp_path / "stats.html"
     assert run("stats", "--format", "html", "--output", page).code == 0
     assert stat.S_IMODE(page.stat().st_mode) == 0o644 & ~_umask()
@@ -96,8 +96,8 @@ def test_what_makes_no_sense_is_refused(run: Run, state: Path) -> None:
         assert ran.code == 2, options
         assert ran.out == ""
     assert run("stats", "--output", state / "none" / "stats.html", "--format", "html").code == 12
-    told = json.loads(run("stats", "--format", "json", "--since", "2026-01", "--until", "2026-03").out)
-    assert [period["period"] for period in told["periods"]] == ["2026-01", "2026-02", "2026-03"]
+    figures = json.loads(run("stats", "--format", "json", "--since", "2026-01", "--until", "2026-03").out)
+    assert [period["period"] for period in figures["periods"]] == ["2026-01", "2026-02", "2026-03"]
 
 
 class Stream(io.StringIO):
@@ -140,7 +140,7 @@ def test_all_numbers_fit_into_eighty_columns(encoding: str, unit: Unit) -> None:
         assert f"{figures.files:,}".replace(",", " ") in row
 
 
-def test_bars_are_told_apart_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_are_distinguished_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     made = counted(few(), Unit.WEEK, days=11)
     stream = Stream()
     show_statistics(made, Unit.WEEK, "UTC", stream)

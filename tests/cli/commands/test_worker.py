@@ -113,7 +113,7 @@ def test_dask_is_an_extra(tmp_path: Path, state: Path) -> None:
         assert "pip install 'hashscan[dask]'" in done.stderr
 
 
-def test_a_sweep_without_a_cluster_does_not_import_dask(tmp_path: Path, state: Path) -> None:
+def test_a_scan_without_a_cluster_does_not_import_dask(tmp_path: Path, state: Path) -> None:
     (tmp_path / "files").mkdir()
     code = (
         "import sys; from hashscan.cli.main import run\n"

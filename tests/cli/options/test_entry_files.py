@@ -38,7 +38,7 @@ def test_a_device_is_no_list(run: Run, form: str, device: str) -> None:
     assert run("lists", "status").code == 10
 
 
-def test_what_can_not_be_read_is_told_and_is_no_trouble_of_our_folder(run: Run, tmp_path: Path) -> None:
+def test_what_can_not_be_read_is_reported_and_is_no_trouble_of_our_folder(run: Run, tmp_path: Path) -> None:
     # This process's memory has nothing at its beginning.
     ran = run("lists", "import", "/proc/self/mem", "--name", "x")
     assert ran.code == 2
@@ -87,5 +87,10 @@ def test_help_tells_what_each_format_is(run: Run) -> None:
     ran = run("lists", "import", "--help")
     assert ran.code == 0
     text = " ".join(ran.out.split())
-    for words in ("Formats", "Project VIC's and CAID's JSON", "1 is baseline", "`other` is for review only"):
-        assert words in text
+    for message in (
+        "Formats",
+        "Project VIC's and CAID's JSON",
+        "1 is baseline",
+        "`other` is for review only",
+    ):
+        assert message in text

@@ -176,11 +176,11 @@ def test_root_leaves_nothing_of_its_own_in_the_state_of_another(place: Path, com
 
 @needs_root
 @pytest.mark.slow
-def test_the_command_that_root_is_told_to_type_reads_what_only_root_can(place: Path) -> None:
+def test_the_command_that_root_is_advised_to_type_reads_what_only_root_can(place: Path) -> None:
     give(place / "state", USER)
     (place / "uploads").chmod(0o700)
-    (told,) = [line for line in run(place, "scan").err.splitlines() if "setpriv" in line]
-    typed = told.split("`")[1].removesuffix(" hashscan scan ...").split()
+    (advice,) = [line for line in run(place, "scan").err.splitlines() if "setpriv" in line]
+    typed = advice.split("`")[1].removesuffix(" hashscan scan ...").split()
     done = subprocess.run(
         [*readable_to_all(), *typed, sys.executable, "-m", "hashscan", "scan", "uploads"],
         cwd=place, env=environment(place / "state"), capture_output=True, text=True, check=False,
@@ -191,7 +191,7 @@ def test_the_command_that_root_is_told_to_type_reads_what_only_root_can(place: P
 
 @needs_root
 @pytest.mark.slow
-def test_root_that_can_become_nobody_is_told_what_can_be_typed(place: Path) -> None:
+def test_root_that_can_become_nobody_is_advised_what_can_be_typed(place: Path) -> None:
     """The owner has no name, so that `runuser` would not know him."""
     give(place / "state", USER)
     command = [sys.executable, "-m", "hashscan", "lists", "status"]
@@ -261,7 +261,7 @@ def test_lists_behind_a_link_of_root_are_not_written(place: Path) -> None:
 @pytest.mark.parametrize(
     "command", ["scan", "check", "lists pull", "lists except", "cases list", "quarantine add"]
 )
-def test_another_user_is_told_whose_the_state_is(place: Path, command: str) -> None:
+def test_another_user_is_shown_whose_the_state_is(place: Path, command: str) -> None:
     before = content(place / "state")
     (place / "state").chmod(0o700)
     ran = run(place, command, user=OTHER)

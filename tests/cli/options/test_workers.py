@@ -54,7 +54,7 @@ def until(happened: Callable[[], bool], process: subprocess.Popen[Any], seconds:
 
 
 @contextmanager
-def sweeping(
+def scanning(
     state: Path, report: Path, target: Path, *options: str, env: dict[str, str] | None = None, **how: Any
 ) -> Iterator[subprocess.Popen[str]]:
     """A slow scan that has begun to find something."""
@@ -107,7 +107,7 @@ def ended(report: Path) -> dict[str, Any]:
 def test_without_a_terminal_everything_steps_back(state: Path, tmp_path: Path, known: Path) -> None:
     report = tmp_path / "r.jsonl"
     # As if nothing was said: the tests' own environment says no.
-    with sweeping(state, report, known, env={"HASHSCAN_BACKGROUND": ""}) as process:
+    with scanning(state, report, known, env={"HASHSCAN_BACKGROUND": ""}) as process:
         family = {process.pid, *descendants(process.pid)}
         assert len(family) >= 6, "the scan, the fork server, two workers, two zygotes"
         assert {niceness(pid) for pid in family} == {19}
@@ -130,7 +130,7 @@ def test_in_the_foreground_if_one_likes(state: Path, tmp_path: Path, known: Path
     settings.write_text("[scan]\nbackground = false\n" if word == "file" else "")
     env = {"HASHSCAN_BACKGROUND": "no" if word == "variable" else "", "HASHSCAN_CONFIG": str(settings)}
     options = ["--foreground"] if word == "option" else []
-    with sweeping(state, tmp_path / "r.jsonl", known, *options, env=env) as process:
+    with scanning(state, tmp_path / "r.jsonl", known, *options, env=env) as process:
         ours = niceness(os.getpid())
         assert {niceness(pid) for pid in (process.pid, *descendants(process.pid))} == {ours}
 
@@ -200,7 +200,7 @@ def test_a_busy_machine_is_waited_for(run: Run, state: Path, tmp_path: Path, kno
 def test_paused_and_continued(state: Path, tmp_path: Path, known: Path) -> None:
     """As `kill -TSTP` under cron, where no shell would stop the rest of it."""
     report = tmp_path / "r.jsonl"
-    with sweeping(state, report, known, start_new_session=True) as process:
+    with scanning(state, report, known, start_new_session=True) as process:
         workers = workers_of(process)
         assert len(workers) == 2
         process.send_signal(signal.SIGTSTP)
@@ -221,7 +221,7 @@ def test_paused_and_continued(state: Path, tmp_path: Path, known: Path) -> None:
 
 def test_a_pause_costs_no_verdict(state: Path, tmp_path: Path, known: Path) -> None:
     report = tmp_path / "r.jsonl"
-    with sweeping(state, report, known, "--limit-files", "300", "--decoder-seconds", "1") as process:
+    with scanning(state, report, known, "--limit-files", "300", "--decoder-seconds", "1") as process:
         process.send_signal(signal.SIGTSTP)
         until(lambda: stat(process.pid)[0] == "T", process)
         time.sleep(2)
@@ -234,7 +234,7 @@ def test_a_pause_costs_no_verdict(state: Path, tmp_path: Path, known: Path) -> N
 def test_a_hangup_ends_it_in_good_order(state: Path, tmp_path: Path, known: Path) -> None:
     """A shell that ends tells all its children."""
     report = tmp_path / "r.jsonl"
-    with sweeping(state, report, known, process_group=0) as process:
+    with scanning(state, report, known, process_group=0) as process:
         family = descendants(process.pid)
         os.killpg(process.pid, signal.SIGHUP)
         os.killpg(process.pid, signal.SIGHUP)
@@ -253,31 +253,31 @@ def test_under_nohup_it_goes_on(state: Path, tmp_path: Path, known: Path) -> Non
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     options = ("--limit-files", "300")
-    with sweeping(state, report, known, *options, process_group=0, preexec_fn=as_nohup_does) as process:
+    with scanning(state, report, known, *options, process_group=0, preexec_fn=as_nohup_does) as process:
         os.killpg(process.pid, signal.SIGHUP)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 1, err
     assert ended(report)["files"] == 600
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_terminal_that_is_closed(state: Path, tmp_path: Path, known: Path, told: bool) -> None:
-    """The scan ends in good order if it is told, and else, as after `disown`, goes on without a word."""
+@pytest.mark.parametrize("signalled", [True, False])
+def test_a_terminal_that_is_closed(state: Path, tmp_path: Path, known: Path, signalled: bool) -> None:
+    """The scan ends in good order if it gets the signal; otherwise, as after `disown`, it goes on."""
     report = tmp_path / "r.jsonl"
     master, slave = pty.openpty()
-    rate = "60" if told else "300"
+    rate = "60" if signalled else "300"
     how: dict[str, Any] = {"start_new_session": True, "stderr": slave, "stdin": slave}
 
     def take_the_terminal() -> None:
         os.close(os.open(os.ttyname(slave), os.O_RDWR))
-        if not told:
+        if not signalled:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    with sweeping(
+    with scanning(
         state, report, known, "--limit-files", rate, preexec_fn=take_the_terminal, **how
     ) as process:
         os.close(slave)
         os.close(master)
         process.wait(60)
-        assert process.returncode == (143 if told else 1)
-    assert ended(report)["files"] < 600 if told else ended(report)["files"] == 600
+        assert process.returncode == (143 if signalled else 1)
+    assert ended(report)["files"] < 600 if signalled else ended(report)["files"] == 600

@@ -1,4 +1,4 @@
-"""A list's owner withdraws an entry: what it had put in quarantine is flagged, told of, and put back."""
+"""A list's owner withdraws an entry: what it had put in quarantine is flagged, reported, and put back."""
 
 from __future__ import annotations
 
@@ -120,10 +120,10 @@ def test_a_withdrawn_entry_gives_everything_back_and_the_log_tells_why(
     assert "WARNING" not in run("scan", files, "--report", report).err
 
     log = [json.loads(line) for line in (state / "quarantine" / "log.jsonl").read_text().splitlines()]
-    told = [line for line in log if line["item"] == items["theme.png"]]
-    assert [line["type"] for line in told] == ["moving", "moved", "withdrawn", "restoring", "restored"]
-    assert told[2]["withdrawals"] == told[3]["withdrawals"] == shown["withdrawals"]
-    assert told[0]["accusation"]["lists"][0]["version"] == 1
+    logged = [line for line in log if line["item"] == items["theme.png"]]
+    assert [line["type"] for line in logged] == ["moving", "moved", "withdrawn", "restoring", "restored"]
+    assert logged[2]["withdrawals"] == logged[3]["withdrawals"] == shown["withdrawals"]
+    assert logged[0]["accusation"]["lists"][0]["version"] == 1
 
 
 def test_what_comes_back_into_the_list_before_it_was_restored_stays(

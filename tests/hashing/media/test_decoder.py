@@ -221,7 +221,7 @@ def test_brief_frames_are_not_hashed_in_full() -> None:
     frames = [scene(seed) for seed in range(12)]
     frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=80)
     variants, _, _ = answer_to(file.getvalue())
-    assert [words for words in variants if "inverted" in words and "frame" in words] == [
+    assert [variant for variant in variants if "inverted" in variant and "frame" in variant] == [
         "frame 12, inverted",
         "frame 12, enlarged, inverted",
     ]

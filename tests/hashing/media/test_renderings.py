@@ -135,5 +135,5 @@ def test_what_is_not_hashed_in_full_is_only_mirrored() -> None:
     luma = np.pad(scene(600, 700), 30, constant_values=255)
     picture = Frame(luma, luma.shape[1], luma.shape[0], part=Part(Kind.FRAME, 2))
     found = [digest.variant for digest in digests_of(picture, [PDQ()], VARIANTS, full=False)]
-    assert found == [f"frame 2{words}" for words in ("", ", mirrored", ", 512x512", ", 512x512, mirrored")]
+    assert found == [f"frame 2{suffix}" for suffix in ("", ", mirrored", ", 512x512", ", 512x512, mirrored")]
     assert len(digests_of(picture, [PDQ()], VARIANTS)) == 36

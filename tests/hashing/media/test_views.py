@@ -95,7 +95,7 @@ def test_planes_of_colour() -> None:
 def test_places_of_renderings() -> None:
     assert len(RENDERINGS) == LOOK * 2 * RAISED <= 256
     assert len(set(RENDERINGS)) == len(RENDERINGS)
-    for place, words in enumerate(RENDERINGS):
-        assert is_trimmed(place) == ("borders trimmed" in words)
-        assert is_shown(place) == all(plane not in words for plane in ("plane", "contrast raised"))
+    for place, rendering in enumerate(RENDERINGS):
+        assert is_trimmed(place) == ("borders trimmed" in rendering)
+        assert is_shown(place) == all(plane not in rendering for plane in ("plane", "contrast raised"))
     assert RENDERINGS[TRIMMED] == "borders trimmed"

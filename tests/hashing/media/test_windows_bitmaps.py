@@ -122,7 +122,7 @@ def test_the_same_as_pillow(mode: str) -> None:
     assert np.abs(bitmap_luma(held(file.getvalue())).astype(int) - expected).max() <= 1
 
 
-def test_rows_that_are_missing_are_told() -> None:
+def test_rows_that_are_missing_are_reported() -> None:
     masks = MASKED[1][0]
     content = bitmap(packed(masks, "<u4"), 32, compression=3, masks=masks)
     (frame,), reason = decoded(content[: -20 * 70 * 4])

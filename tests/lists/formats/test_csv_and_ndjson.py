@@ -103,7 +103,7 @@ def test_a_good_file_with_one_byte_changed_never_surprises(data: st.DataObject) 
 
 
 @pytest.mark.parametrize(
-    ("data", "line", "words"),
+    ("data", "line", "message"),
     [
         (b"", 1, "header"),
         (b"id,algorithm,value\n", 1, "header"),
@@ -134,11 +134,11 @@ def test_a_good_file_with_one_byte_changed_never_surprises(data: st.DataObject) 
         (HEADER + b"a1,md5,00,A1\ra2,md5,00,A1\n", 2, "no comma-separated values"),
     ],
 )
-def test_says_which_line_is_wrong_and_how_to_mend_it(data: bytes, line: int, words: str) -> None:
+def test_says_which_line_is_wrong_and_how_to_mend_it(data: bytes, line: int, message: str) -> None:
     error = error_of(data)
     assert error is not None
     assert str(error).startswith(f"list.csv, line {line}: ")
-    assert words in str(error)
+    assert message in str(error)
     assert error.remedy.endswith(", then import the file again; nothing was imported.")
 
 
@@ -165,11 +165,11 @@ def test_an_entry_repeated_word_for_word_is_no_error(store: ListStore) -> None:
         (f"b,md5,{MD5},A1\na1,sha1,{MD5}01234567,A1\n".encode(), 4),
     ],
 )
-def test_different_entries_of_one_id_are_told_with_their_lines(
+def test_different_entries_of_one_id_are_reported_with_their_lines(
     store: ListStore, other: bytes, line: int
 ) -> None:
-    told = f"^list.csv, line {line}: the id 'a1' was given to a different entry on line 2$"
-    with pytest.raises(ListFormatError, match=told) as caught:
+    message = f"^list.csv, line {line}: the id 'a1' was given to a different entry on line 2$"
+    with pytest.raises(ListFormatError, match=message) as caught:
         imported(store, HEADER + LINE + other)
     assert "nothing was imported" in caught.value.remedy
     assert store.names() == ()

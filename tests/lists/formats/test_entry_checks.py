@@ -54,10 +54,10 @@ def test_good_entries_come_as_blocks_in_their_order(rows: list[tuple[str, str, s
         assert found[name] == [raw for raw in expected if raw[2] == name]
 
 
-@pytest.mark.parametrize(("bad", "words"), BAD)
+@pytest.mark.parametrize(("bad", "message"), BAD)
 @pytest.mark.parametrize("before", [0, 1, 40])
 def test_the_first_bad_entry_is_named_wherever_it_stands(
-    bad: tuple[str, str, str, str], words: str, before: int
+    bad: tuple[str, str, str, str], message: str, before: int
 ) -> None:
     rows = [*(GOOD * 20)[:before], bad, *GOOD, ("x", "sha1", "worse", "A1"), ("y", "odd", "", "")]
     waiting = RawColumns("line")
@@ -65,7 +65,7 @@ def test_the_first_bad_entry_is_named_wherever_it_stands(
     with pytest.raises(LineError) as caught:
         list(waiting.checked())
     assert caught.value.line == before + 1
-    assert words in caught.value.problem
+    assert message in caught.value.problem
 
 
 def test_values_too_long_to_be_one_do_not_pile_up() -> None:

@@ -56,13 +56,13 @@ def test_good_documents(
 
 
 @pytest.mark.parametrize(("name", "text", "place"), BAD)
-def test_the_place_of_a_fault_is_told_and_no_value(name: str, text: str, place: int) -> None:
+def test_the_place_of_a_fault_is_reported_and_no_value(name: str, text: str, place: int) -> None:
     with pytest.raises(ListFormatError) as caught:
         read(name, text.encode())
-    told = f"{caught.value} {caught.value.remedy}"
-    assert told.startswith(f"file, {LIST_FORMATS[name].unit} {place}: ")
-    assert MD5.lower() not in told.lower()
-    assert "nothing was imported" in told
+    message = f"{caught.value} {caught.value.remedy}"
+    assert message.startswith(f"file, {LIST_FORMATS[name].unit} {place}: ")
+    assert MD5.lower() not in message.lower()
+    assert "nothing was imported" in message
 
 
 @pytest.mark.parametrize("name", LIST_FORMATS)
@@ -81,8 +81,10 @@ def test_any_bytes_give_entries_or_the_one_kind_of_error(
         good[:at] + junk + good[at:],
         good[:at] + junk + good[at + len(junk) :],
     ):
-        told = refusal(name, document)
-        assert told is None or (told.startswith("file, ") and told.isascii() and told.isprintable())
+        message = refusal(name, document)
+        assert message is None or (
+            message.startswith("file, ") and message.isascii() and message.isprintable()
+        )
 
 
 @pytest.mark.parametrize("name", LIST_FORMATS)
@@ -139,8 +141,8 @@ def test_ids() -> None:
 
 def test_an_id_given_twice_imports_nothing(store: ListStore) -> None:
     twice = (VICS % f"{MEDIUM},{MEDIUM.replace('012345', '999999')}").encode()
-    told = "^file, record 2: the id '7:(md5|sha1)' was given to a different entry on record 1$"
-    with pytest.raises(ListFormatError, match=told):
+    message = "^file, record 2: the id '7:(md5|sha1)' was given to a different entry on record 1$"
+    with pytest.raises(ListFormatError, match=message):
         store.import_entries("one", new("vics").blocks(io.BytesIO(twice), "file"), "file")
     assert store.names() == ()
 

@@ -42,7 +42,7 @@ def refused(name: str, stream: Any) -> ListFormatError:
 
 @pytest.mark.parametrize("name", LIST_FORMATS)
 @pytest.mark.parametrize(
-    ("pack", "words", "command"),
+    ("pack", "message", "command"),
     [
         (gzip.compress, "gzip", "gunzip"),
         (bz2.compress, "bzip2", "bunzip2"),
@@ -50,17 +50,17 @@ def refused(name: str, stream: Any) -> ListFormatError:
         (zipped, "zip", "unzip"),
     ],
 )
-def test_a_compressed_file_is_told(
-    name: str, pack: Callable[[bytes], bytes], words: str, command: str
+def test_a_compressed_file_is_reported(
+    name: str, pack: Callable[[bytes], bytes], message: str, command: str
 ) -> None:
     error = refused(name, io.BytesIO(pack(EXAMPLES[name].good[0][0].encode())))
-    assert str(error) == f"file, {LIST_FORMATS[name].unit} 1: the file is compressed with {words}"
+    assert str(error) == f"file, {LIST_FORMATS[name].unit} 1: the file is compressed with {message}"
     assert f"`{command}`" in error.remedy
 
 
 @pytest.mark.parametrize("name", LIST_FORMATS)
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_another_encoding_is_told(name: str, encoding: str) -> None:
+def test_another_encoding_is_reported(name: str, encoding: str) -> None:
     text = EXAMPLES[name].good[0][0]
     if name == "ncmec" and encoding != "utf-32":
         # XML's parser sees it.
@@ -168,7 +168,7 @@ def test_odd_numbers(member: str, number: str) -> None:
 
 
 @pytest.mark.parametrize("name", LIST_FORMATS)
-def test_a_file_that_can_not_be_read_to_its_end_is_told(name: str) -> None:
+def test_a_file_that_can_not_be_read_to_its_end_is_reported(name: str) -> None:
     class Failing(io.RawIOBase):
         def readable(self) -> bool:
             return True

@@ -62,7 +62,7 @@ def test_a_missing_index_is_compiled_and_said(store: ListStore, version: Path) -
     assert problem(store) is None
 
 
-def test_a_flipped_bit_is_said_by_a_sweep_and_mended(store: ListStore, version: Path) -> None:
+def test_a_flipped_bit_is_said_by_a_scan_and_mended(store: ListStore, version: Path) -> None:
     (path,) = version.glob("index/*/pdq-*/sketch.npy")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

@@ -41,7 +41,7 @@ def test_keys_are_kept_private_and_come_back(tmp_path: Path, passphrase: bytes |
 
 
 @pytest.mark.parametrize(
-    ("made_with", "given", "words"),
+    ("made_with", "given", "message"),
     [
         (b"right", b"wrong", "wrong passphrase"),
         (b"right", None, "is encrypted"),
@@ -50,10 +50,10 @@ def test_keys_are_kept_private_and_come_back(tmp_path: Path, passphrase: bytes |
     ],
 )
 def test_a_wrong_passphrase_is_a_usage_error(
-    tmp_path: Path, made_with: bytes | None, given: bytes | None, words: str
+    tmp_path: Path, made_with: bytes | None, given: bytes | None, message: str
 ) -> None:
     make_online_keys(tmp_path, made_with)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=message):
         load_key(tmp_path, "targets", given)
 
 
@@ -180,12 +180,12 @@ def test_too_few_keys_and_what_hindered_each(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "copy", "locked", "gone")]
     with pytest.raises(UsageError) as caught:
         load_root_keys(folders, ids([*made, *locked]), 3, Passphrases((b"wrong",)))
-    words = str(caught.value)
+    message = str(caught.value)
     # A copy of a key is no second key.
-    assert "must be signed by 3 of its keys, 2 were found" in words
-    assert f"the key {foreign[0].path} is not one of this root's" in words
-    assert f"{locked[0].path} is encrypted" in words
-    assert f"there is no folder {tmp_path / 'gone'}" in words
+    assert "must be signed by 3 of its keys, 2 were found" in message
+    assert f"the key {foreign[0].path} is not one of this root's" in message
+    assert f"{locked[0].path} is encrypted" in message
+    assert f"there is no folder {tmp_path / 'gone'}" in message
     assert "--root-keys" in caught.value.remedy
 
 

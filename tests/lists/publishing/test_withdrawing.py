@@ -90,7 +90,7 @@ def test_unknown_ids_are_named_and_nothing_changes(owner: Owner) -> None:
     owner.publisher.add(some_entries(3, start=3), "entries")
     owner.publisher.withdraw(["e0", "e3"])
     before = tree(owner.folder)
-    for ids, words in (
+    for ids, message in (
         (["e1", "e9"], "no entry 'e9' in the list$"),
         (["e1", "e77", "e78"], r"no entry 'e77' in the list \(and 1 more"),
         (["e0"], "no entry 'e0'"),
@@ -103,7 +103,7 @@ def test_unknown_ids_are_named_and_nothing_changes(owner: Owner) -> None:
         ([], "no ids"),
         ([""], "no ids"),
     ):
-        with pytest.raises(ListFormatError, match=words) as caught:
+        with pytest.raises(ListFormatError, match=message) as caught:
             owner.publisher.withdraw(ids)
         assert str(caught.value).isprintable()
     assert tree(owner.folder) == before

@@ -1,4 +1,4 @@
-"""Fetches from web servers that answer as a test tells them to."""
+"""Fetches from web servers that answer as a test asks them to."""
 
 from __future__ import annotations
 

@@ -208,18 +208,18 @@ def test_where_links_dont_work_files_are_copied(
     holds(subscribed, partwise)
 
 
-def test_how_much_will_be_fetched_is_told_before(
+def test_how_much_will_be_fetched_is_reported_before(
     partwise: PartwiseOwner, store: ListStore, tmp_path: Path
 ) -> None:
     manifest = partwise.release(some_entries(30))
-    told: list[int] = []
+    reported: list[int] = []
     verified = trust.verify(partwise.owner.root, lambda name: read_metadata(partwise.owner.repository, name))
 
     def download(target: SignedTarget, path: Path) -> None:
         shutil.copyfile(partwise.owner.targets / target.file_name, path)
 
-    fetched = assemble(tmp_path / "new", verified, [], download, lambda: None, told.append)
-    assert told == [fetched - len(manifests.to_bytes(manifest))]
+    fetched = assemble(tmp_path / "new", verified, [], download, lambda: None, reported.append)
+    assert reported == [fetched - len(manifests.to_bytes(manifest))]
 
 
 # ---- pulls that were cut
@@ -419,9 +419,9 @@ def test_damage_is_noticed_and_mended(
 # ---- what an owner may sign by mistake or malice
 
 
-def stays(store: ListStore, error: type[HashscanError], words: str) -> None:
+def stays(store: ListStore, error: type[HashscanError], message: str) -> None:
     before = tree(version_of(store))
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(error, match=message) as caught:
         client.pull(store, "mine")
     assert caught.value.remedy
     with store.open(["mine"], NOW) as opened:
@@ -430,7 +430,7 @@ def stays(store: ListStore, error: type[HashscanError], words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"),
+    ("rows", "message"),
     [
         ([1, 0], "ascending"),
         ([0, 0], "ascending"),
@@ -439,7 +439,7 @@ def stays(store: ListStore, error: type[HashscanError], words: str) -> None:
     ],
 )
 def test_withdrawals_that_make_no_sense_are_refused(
-    subscribed: ListStore, partwise: PartwiseOwner, tmp_path: Path, rows: list[int], words: str
+    subscribed: ListStore, partwise: PartwiseOwner, tmp_path: Path, rows: list[int], message: str
 ) -> None:
     np.save(tmp_path / "gone.npy", np.array(rows, dtype=np.uint32))
     withdrawn = (Withdrawal("pdq", len(rows), "2.pdq.withdrawn.npy"),)
@@ -448,11 +448,11 @@ def test_withdrawals_that_make_no_sense_are_refused(
     files["manifest.json"] = manifests.to_bytes(Manifest("test", 2, NOW, CATEGORIES, parts))
     files["2.pdq.withdrawn.npy"] = (tmp_path / "gone.npy").read_bytes()
     partwise.sign(files)
-    stays(subscribed, ListTrustError, words)
+    stays(subscribed, ListTrustError, message)
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "words"),
+    ("name", "change", "message"),
     [
         ("2.pdq.0000.ids.npy", lambda data: data + b"x", "no column of the shape"),
         ("2.pdq.0000.ids.npy", lambda data: data.replace(b"S3", b"U3"), "no column of"),
@@ -468,7 +468,7 @@ def test_signed_nonsense_in_an_increment_is_refused(
     partwise: PartwiseOwner,
     name: str,
     change: Callable[[bytes], bytes] | None,
-    words: str,
+    message: str,
 ) -> None:
     partwise.release(some_entries(6, start=30, algorithms=["pdq"]), {"md5": [2]})
     files = dict(partwise.files)
@@ -478,7 +478,7 @@ def test_signed_nonsense_in_an_increment_is_refused(
         files[name] = change(files[name])
         assert files[name] != partwise.files[name]
     partwise.sign(files)
-    stays(subscribed, ListTrustError, words)
+    stays(subscribed, ListTrustError, message)
     partwise.sign(partwise.files)
     client.pull(subscribed, "mine")
     holds(subscribed, partwise)
@@ -554,7 +554,7 @@ def gone(request: BaseHTTPRequestHandler) -> None:
 
 @pytest.mark.parametrize("number", [0, AT_ONCE - 1])
 @pytest.mark.parametrize(
-    ("answer", "kind", "words"),
+    ("answer", "kind", "message"),
     [(forged, ListTrustError, "can't be trusted"), (gone, UnreachableError, "no usable answer")],
 )
 def test_the_first_failure_ends_what_is_under_way(
@@ -564,7 +564,7 @@ def test_the_first_failure_ends_what_is_under_way(
     number: int,
     answer: Callable[[BaseHTTPRequestHandler], None],
     kind: type[HashscanError],
-    words: str,
+    message: str,
 ) -> None:
     partwise.release(some_entries(30))
     asked: list[str] = []
@@ -577,7 +577,7 @@ def test_the_first_failure_ends_what_is_under_way(
 
     web.answers[".npy"] = serve
     client.add(store, "mine", web.url, partwise.owner.root)
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         client.pull(store, "mine")
     web.answers.clear()
     client.pull(store, "mine")

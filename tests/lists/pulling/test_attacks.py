@@ -47,12 +47,12 @@ def subscribed(owner: Owner, store: ListStore, web: WebServer) -> ListStore:
 
 
 def refused(
-    store: ListStore, error: type[HashscanError], words: str, remedy: str = "last good version"
+    store: ListStore, error: type[HashscanError], message: str, remedy: str = "last good version"
 ) -> None:
     """A pull fails with this error and this advice, is recorded, and the last good version stays."""
     folder = store.folder("mine")
     before = folder.active()
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(error, match=message) as caught:
         client.pull(store, "mine")
     assert remedy in caught.value.remedy
     assert str(caught.value).isprintable()
@@ -137,10 +137,12 @@ def test_a_root_that_leaves_out_a_version(subscribed: ListStore, owner: Owner) -
 def test_each_role_expired(subscribed: ListStore, owner: Owner, role: str) -> None:
     expiry = Expiry(**{**dict.fromkeys(("root", "targets", "snapshot", "timestamp"), 100), role: 5})
     republish(owner, 2, expiry=expiry, now=NOW - timedelta(days=10))
-    words = (
+    message = (
         "New targets is expired|targets.json is expired" if role == "targets" else f"{role}.json is expired"
     )
-    refused(subscribed, ListTrustError, f"has expired by this machine's clock.*({words})", "machine's clock")
+    refused(
+        subscribed, ListTrustError, f"has expired by this machine's clock.*({message})", "machine's clock"
+    )
 
 
 def test_an_expired_root(subscribed: ListStore, owner: Owner) -> None:
@@ -306,7 +308,7 @@ def test_secrets_are_shown_nowhere(owner: Owner, store: ListStore, web: WebServe
     origin = Origin(web.url, credentials=CredentialSources(token_file=str(secret)))
     client.add(store, "mine", origin, owner.root)
     client.pull(store, "mine")
-    told = []
+    reported = []
     # A server that sends it back in every way it can.
     for answer in (
         lambda request: refuse(request, 401),
@@ -319,9 +321,9 @@ def test_secrets_are_shown_nowhere(owner: Owner, store: ListStore, web: WebServe
         web.answers["timestamp.json"] = answer
         with pytest.raises(HashscanError) as caught:
             client.pull(store, "mine")
-        told.append(str(caught.value) + caught.value.remedy)
-    assert "tOpSeCrEt" not in "".join(told)
-    assert "credentials" in told[0]
+        reported.append(str(caught.value) + caught.value.remedy)
+    assert "tOpSeCrEt" not in "".join(reported)
+    assert "credentials" in reported[0]
     for path in store.folder("mine").path.parent.rglob("*"):
         if path.is_file():
             assert b"tOpSeCrEt" not in path.read_bytes()

@@ -48,9 +48,9 @@ def subscribed(owner: Owner, store: ListStore, web: WebServer) -> ListStore:
     return store
 
 
-def still_version_1(store: ListStore, error: type[HashscanError], words: str) -> None:
+def still_version_1(store: ListStore, error: type[HashscanError], message: str) -> None:
     """A pull fails with this error, and the last good version stays."""
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(error, match=message) as caught:
         client.pull(store, "mine")
     assert caught.value.remedy
     assert str(caught.value).isprintable()
@@ -254,9 +254,9 @@ def test_signed_nonsense_is_refused(subscribed: ListStore, owner: Owner, tmp_pat
             "category number 9",
         ),
     ]
-    for version, (offer, words) in enumerate(offers, start=2):
+    for version, (offer, message) in enumerate(offers, start=2):
         owner.publish_files(offer, version)
-        still_version_1(subscribed, ListTrustError, words)
+        still_version_1(subscribed, ListTrustError, message)
     owner.publish_files(
         {"manifest.json": manifest_of(files), names[0]: ids, names[1]: category, names[2]: value}, 50
     )

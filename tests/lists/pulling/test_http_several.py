@@ -122,10 +122,10 @@ def test_giving_up_ends_all_at_once(
         threads = in_threads(AT_ONCE, fetch)
         until(lambda: bool(server.asked))
         fetcher.give_up()
-        told = len(counted)
+        reported = len(counted)
         # No answer would ever end.
         for thread in threads:
             thread.join()
         assert len(failures) == AT_ONCE
-        assert len(counted) == told
+        assert len(counted) == reported
         fetcher.close()

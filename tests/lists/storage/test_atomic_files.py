@@ -60,6 +60,6 @@ def test_links_are_replaced_and_leftovers_removed(tmp_path: Path) -> None:
 
 
 def test_system_errors_become_ours(tmp_path: Path) -> None:
-    words = r"it failed: No such file or directory \(.*/none\)"
-    with pytest.raises(OutputError, match=words), atomic_files.output_errors("it failed"):
+    message = r"it failed: No such file or directory \(.*/none\)"
+    with pytest.raises(OutputError, match=message), atomic_files.output_errors("it failed"):
         (tmp_path / "none").read_bytes()

@@ -45,8 +45,8 @@ def document(**changes: Any) -> dict[str, Any]:
     return made | changes
 
 
-def refused(made: Any, words: str | None = None) -> None:
-    with pytest.raises(ManifestError, match=words):
+def refused(made: Any, message: str | None = None) -> None:
+    with pytest.raises(ManifestError, match=message):
         manifests.from_bytes(json.dumps(made).encode())
 
 
@@ -177,7 +177,7 @@ def withdrawal_of(made: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("parts", "words"),
+    ("parts", "message"),
     [
         ([], "parts: Expected array of length"),
         ([1, 0], "order of their versions"),
@@ -186,9 +186,9 @@ def withdrawal_of(made: dict[str, Any]) -> dict[str, Any]:
         ([0] * 1001, "parts: Expected array of length"),
     ],
 )
-def test_parts_stand_in_their_order(parts: list[int], words: str) -> None:
+def test_parts_stand_in_their_order(parts: list[int], message: str) -> None:
     every = document()["parts"]
-    refused(document(parts=[every[number] for number in parts]), words)
+    refused(document(parts=[every[number] for number in parts]), message)
 
 
 def test_parts_come_from_no_later_version() -> None:

@@ -184,7 +184,7 @@ def test_withdrawals_add_up(tmp_path_factory: pytest.TempPathFactory, data: st.D
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "words"),
+    ("first", "second", "message"),
     [
         ([0, 0], [], "ascending order"),
         ([1, 0], [], "ascending order"),
@@ -196,7 +196,7 @@ def test_withdrawals_add_up(tmp_path_factory: pytest.TempPathFactory, data: st.D
     ],
 )
 def test_contradictions_are_refused(
-    tmp_path: Path, first: list[int], second: list[int], words: str | None
+    tmp_path: Path, first: list[int], second: list[int], message: str | None
 ) -> None:
     """Three rows, then two more."""
     parts = [part(1, 3)]
@@ -204,10 +204,10 @@ def test_contradictions_are_refused(
         np.save(tmp_path / f"{version}.npy", np.array(rows, dtype=np.uint32))
         withdrawn = [Withdrawal("md5", len(rows), f"{version}.npy")] if rows else []
         parts.append(part(version, 2 if version == 2 else 0, *withdrawn))
-    if words is None:
+    if message is None:
         assert gone(tmp_path, *parts) == [0, 1, 2, 4]
     else:
-        with pytest.raises(ColumnError, match=words):
+        with pytest.raises(ColumnError, match=message):
             gone(tmp_path, *parts)
 
 

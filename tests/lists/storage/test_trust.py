@@ -61,7 +61,7 @@ def test_targets_are_intact_only_as_signed(owner: Owner) -> None:
             assert not target.intact(file)
 
 
-def test_expiry_doesnt_hinder_verification_and_the_earliest_is_told(tmp_path: Path) -> None:
+def test_expiry_doesnt_hinder_verification_and_the_earliest_is_reported(tmp_path: Path) -> None:
     long_ago = NOW - timedelta(days=1000)
     owner = Owner.begin(tmp_path / "owner", now=long_ago)
     owner.release(some_entries(3), now=long_ago)

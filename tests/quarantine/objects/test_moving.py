@@ -68,7 +68,7 @@ def test_a_copy_in_a_folder_is_sealed(vault: Vault) -> None:
     assert stat.S_IMODE(status.st_mode) == (0 if os.geteuid() == 0 else 0o400)
 
 
-def test_another_was_stored_since_the_sweep(vault: Vault) -> None:
+def test_another_was_stored_since_the_scan(vault: Vault) -> None:
     request = vault.put(b"key")
     vault.bucket.put(b"key", b"another")
     (answer,) = vault.take(request)

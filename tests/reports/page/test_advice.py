@@ -18,8 +18,8 @@ NONE: dict[str, int | None] = dict.fromkeys(
 def of(
     summary: dict[str, Any] | None, *, state: str = "fresh", standing: int = 0, **counts: int
 ) -> list[Step]:
-    sweep = {"lists": [{"name": "national", "state": state}]}
-    return steps(sweep, summary, NONE | counts, standing)
+    scan = {"lists": [{"name": "national", "state": state}]}
+    return steps(scan, summary, NONE | counts, standing)
 
 
 def test_nothing_is_asked_for_without_need() -> None:
@@ -68,7 +68,7 @@ def test_the_commands_that_are_named_exist() -> None:
                 at = found
 
 
-def test_a_killed_sweep_has_no_exit_code() -> None:
+def test_a_killed_scan_has_no_exit_code() -> None:
     assert exit_words(None) == "none: it was killed"
     assert exit_words({"exit_code": 4}) == "4: found, and incomplete"
     assert exit_words({"exit_code": 77}) == "77"

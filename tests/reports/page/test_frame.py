@@ -115,7 +115,7 @@ def test_thousands_are_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "text"),
     [
         (0, "0 bytes"),
         (1023, "1023 bytes"),
@@ -126,13 +126,13 @@ def test_thousands_are_apart() -> None:
         (1 << 62, "4096 PiB"),
     ],
 )
-def test_bytes(value: int, words: str) -> None:
-    assert format_bytes(value).replace("\xa0", " ") == words
+def test_bytes(value: int, text: str) -> None:
+    assert format_bytes(value).replace("\xa0", " ") == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [(0.407, "0.4 s"), (59.9, "1 min 0 s"), (42.0, "42 s"), (3725, "1 h 2 min"), (200_000, "2 d 7 h")],
 )
-def test_durations(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -20,7 +20,7 @@ from hashscan.reports.page.html import Html
 from hashscan.reports.records import line_of, path_fields
 from hashscan.reports.report import Report, ReportContext
 from tests.browser import faults
-from tests.reports.documents import HOSTILE, SWEEP, finding, summary, unreadable, written
+from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
 
 
 def page(path: Path, context: ReportContext | None = None) -> str:
@@ -33,7 +33,7 @@ def page_of(folder: Path, records: Iterable[dict[str, Any]], **end: Any) -> str:
     """The page of a whole report whose summary says something else than usually."""
     path = folder / "r.jsonl"
     lines = list(records)
-    path.write_bytes(b"".join(map(line_of, [SWEEP, *lines, summary(lines, **end)])))
+    path.write_bytes(b"".join(map(line_of, [SCAN, *lines, summary(lines, **end)])))
     return page(path)
 
 
@@ -48,7 +48,7 @@ def main_of(text: str) -> str:
     return text[text.index("<main") : text.index("</main>")]
 
 
-def words_of(text: str) -> str:
+def visible_text(text: str) -> str:
     return " ".join(re.sub("<[^>]*>", " ", main_of(text)).split())
 
 
@@ -71,7 +71,7 @@ def test_no_markup_of_strangers_is_markup(tmp_path: Path) -> None:
     assert text.count("<script") == text.count("</script>") == 3
 
 
-def test_a_finding_is_told_in_full(tmp_path: Path) -> None:
+def test_a_finding_is_reported_in_full(tmp_path: Path) -> None:
     further = {
         "customer": "acme", "version": "v7", "etag": "e1", "links": 3, "action": "quarantine",
         "picture": {"format": "JPEG", "width": 4, "height": 3}, "digests": {"sha256": "ab" * 32},
@@ -99,7 +99,7 @@ def test_a_finding_is_told_in_full(tmp_path: Path) -> None:
     assert said["Size"].endswith("(1\u202f234 bytes)")
 
 
-def test_what_was_not_checked_is_told_too(tmp_path: Path) -> None:
+def test_what_was_not_checked_is_reported_too(tmp_path: Path) -> None:
     records = [
         {"type": "folder", "schema": 1, **path_fields(b"/srv/closed"), "reason": "permission denied"},
         {"type": "standing", "schema": 1, **path_fields(b"/srv/old"), "was": "match", "because": "b",
@@ -111,13 +111,13 @@ def test_what_was_not_checked_is_told_too(tmp_path: Path) -> None:
     assert {row[0]: row[1] for row in rows_of(text)} == {
         "standing": "/srv/old", "silent-change": "/srv/rot", "folder": "/srv/closed", "unreadable": "/srv/x"
     }  # fmt: skip
-    assert "folder: permission denied" in words_of(text)
-    assert "1 folders not entered" in words_of(text)
+    assert "folder: permission denied" in visible_text(text)
+    assert "1 folders not entered" in visible_text(text)
     assert "Nothing new found; 1 finding of earlier scans still open" in text
 
 
 @pytest.mark.parametrize(
-    ("records", "end", "words"),
+    ("records", "end", "visible"),
     [
         ([], {}, "Nothing found"),
         ([], {"incomplete": ["list a is stale"]}, "Nothing found, but the scan is incomplete"),
@@ -133,9 +133,9 @@ def test_what_was_not_checked_is_told_too(tmp_path: Path) -> None:
     ],
 )
 def test_the_headline_says_what_it_came_to(
-    tmp_path: Path, records: list[dict[str, Any]], end: dict[str, Any], words: str
+    tmp_path: Path, records: list[dict[str, Any]], end: dict[str, Any], visible: str
 ) -> None:
-    assert f"<h1>{words}" in page_of(tmp_path, records, **end)
+    assert f"<h1>{visible}" in page_of(tmp_path, records, **end)
 
 
 def test_what_must_be_done_next(tmp_path: Path) -> None:
@@ -144,24 +144,24 @@ def test_what_must_be_done_next(tmp_path: Path) -> None:
         "quarantine": {"moved": 1},
         "breaker": {"held": 1, "entries": 1, "first": [{"list": "national", "entry": "e-9", "files": 7}]},
     }
-    words = words_of(page_of(tmp_path, [finding(b"/a"), finding(b"/b"), finding(b"/c", "held")], **end))
-    assert "Act on 1 file ." in words
-    assert "Report 1 file moved into quarantine" in words
-    assert "Check why 1 file is held" in words
-    assert "Restore 1 file that no entry matches any more" in words
-    assert "e-9 of list national" in words
+    visible = visible_text(page_of(tmp_path, [finding(b"/a"), finding(b"/b"), finding(b"/c", "held")], **end))
+    assert "Act on 1 file ." in visible
+    assert "Report 1 file moved into quarantine" in visible
+    assert "Check why 1 file is held" in visible
+    assert "Restore 1 file that no entry matches any more" in visible
+    assert "e-9 of list national" in visible
     assert 'class="mark"' not in main_of(page_of(tmp_path, [finding(b"/a")] * 1200, bytes=1 << 30))
-    assert "None until the next scan." in words_of(page_of(tmp_path, []))
+    assert "None until the next scan." in visible_text(page_of(tmp_path, []))
 
 
-def test_a_killed_sweep_is_said_to_be_one(tmp_path: Path) -> None:
+def test_a_killed_scan_is_said_to_be_one(tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl", [finding(b"/a")], whole=False, torn=b'{"type":"find')
-    words = words_of(page(path))
-    assert "This scan did not end." in words
-    assert "Scan again" in words
-    assert "at least 1" in words
-    assert "none: it was killed" in words
-    assert "Complete." not in words
+    visible = visible_text(page(path))
+    assert "This scan did not end." in visible
+    assert "Scan again" in visible
+    assert "at least 1" in visible
+    assert "none: it was killed" in visible
+    assert "Complete." not in visible
 
 
 def test_all_are_counted_and_the_most_urgent_are_shown(
@@ -173,17 +173,17 @@ def test_all_are_counted_and_the_most_urgent_are_shown(
     records += [finding(b"/m%d" % n, customer="last") for n in range(3)]
     text = page(written(tmp_path / "r.jsonl", records))
     assert [row[1] for row in rows_of(text)] == ["/m0", "/m1", "/m2", "/r0", "/r1"]
-    words = words_of(text)
-    assert "The table has 5 of 37 rows" in words
-    assert "20 others 20" in words
-    assert "last 3" in words
+    visible = visible_text(text)
+    assert "The table has 5 of 37 rows" in visible
+    assert "20 others 20" in visible
+    assert "last 3" in visible
 
 
 def test_rows_that_take_too_much_room_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_rows, "_BYTES", 10_000)
     text = page(written(tmp_path / "r.jsonl", [finding(b"/" + b"n" * 4000) for _ in range(10)]))
     assert len(rows_of(text)) == 2
-    assert "The table has 2 of 10 rows" in words_of(text)
+    assert "The table has 2 of 10 rows" in visible_text(text)
 
 
 def test_customers_have_a_column_where_any_is_known(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ UNSHAPED = (
     ),
     *("withdrawn", "passed", "seconds", "only_test_entries", "known", "unchanged", "categories", "expires"),
 )
-"""What few documents tell, so that readers may let it have any shape."""
+"""What few documents contain, so that readers may let it have any shape."""
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -230,7 +230,7 @@ UNSHAPED = (
 def test_whatever_a_record_holds_makes_a_page(tmp_path: Path, odd: list[dict[str, Any]]) -> None:
     kept = {"schema": 1}
     records = [
-        {**SWEEP, **odd[0], **kept, "type": "sweep"},
+        {**SCAN, **odd[0], **kept, "type": "sweep"},
         {**finding(b"/a"), **odd[1], **kept, "type": "finding", "verdict": "match"},
         {**summary([]), **odd[2], **kept, "type": "summary"},
     ]
@@ -252,7 +252,7 @@ def test_a_validator_finds_no_fault(tmp_path: Path) -> None:
         assert faults(made) == []
 
 
-def test_a_shard_that_no_sweep_has_turns_no_text_around(tmp_path: Path) -> None:
+def test_a_shard_that_no_scan_has_turns_no_text_around(tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl", [finding(b"/a")])
     records = [json.loads(line) for line in path.read_text().splitlines()]
     records[0]["shard"] = {"index": "\u202e", "count": 2}

@@ -32,7 +32,7 @@ def test_a_line_is_ascii_and_no_markup() -> None:
     assert json.loads(line)[1] == "</script>&\u2028\udcff\n"
 
 
-def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_rows, "_IN_MEMORY", 1)
 
     def full(*arguments: object, **more: object) -> None:

@@ -1,4 +1,4 @@
-"""Scans by command, here and on a cluster, and what their reports tell."""
+"""Scans by command, here and on a cluster, and what their reports contain."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def command(
     return [*program, "scan", *targets, "--state", str(state), "--report", str(report), *options]
 
 
-def sweep(
+def run_scan(
     state: Path, target: Path | None, report: Path, *options: str, program: Sequence[str] = HASHSCAN
 ) -> tuple[int, str]:
     scan = command(state, target, report, *options, program=program)

@@ -23,10 +23,10 @@ from tests.scan.cluster.scanning import (
     command,
     draw,
     killing,
+    run_scan,
     state_with,
     stop,
     story,
-    sweep,
 )
 from tests.scan.hostile import MARKS
 from tests.scan.hostile_node import MACHINE
@@ -40,16 +40,16 @@ SLOW = {"HASHSCAN_LIMIT_FILES": "60"}
 """So that a scan isn't over before something is done to it."""
 
 
-def test_a_cluster_finds_what_a_sweep_here_finds(
+def test_a_cluster_finds_what_a_scan_here_finds(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, state = pictures
     (folder / "cut.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
     (folder / b"odd \xff\n name".decode("utf-8", "surrogateescape")).write_bytes(b"text")
     os.link(folder / "part-0" / "0014.jpg", folder / "another name.jpg")
-    expected = sweep(state, folder, tmp_path / "local.jsonl", "--with-digests")
+    expected = run_scan(state, folder, tmp_path / "local.jsonl", "--with-digests")
     first, second = here.nodes(here.start_node(state), here.start_node(state))
-    code, said = sweep(state, folder, tmp_path / "far.jsonl", "--with-digests", *here.options)
+    code, said = run_scan(state, folder, tmp_path / "far.jsonl", "--with-digests", *here.options)
     assert code == expected[0] == 1, said
     _, found, counts = story(tmp_path / "local.jsonl")
     record, far_found, far_counts = story(tmp_path / "far.jsonl")
@@ -67,7 +67,7 @@ def test_a_cluster_finds_what_a_sweep_here_finds(
         assert "Traceback" not in "".join(program.said)
 
 
-def test_what_was_learnt_by_reading_is_told_from_afar_too(
+def test_what_was_learnt_by_reading_is_reported_from_afar_too(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Of what a list names, the size is known only when it was read."""
@@ -79,15 +79,15 @@ def test_what_was_learnt_by_reading_is_told_from_afar_too(
         names = tmp_path / "names"
         names.write_text("".join(f"{address}/{path.relative_to(folder)}\n" for path in paths))
         options = ("--files-from", str(names), "--with-digests")
-        local = sweep(state, None, tmp_path / "local.jsonl", *options)
-        far = sweep(state, None, tmp_path / "far.jsonl", *options, *here.options)
+        local = run_scan(state, None, tmp_path / "local.jsonl", *options)
+        far = run_scan(state, None, tmp_path / "far.jsonl", *options, *here.options)
         now = datetime.now(UTC)
         known = matches_to_accept(
             Report(tmp_path / "local.jsonl"), "known", now + timedelta(days=1), "us", now
         )
         write_baseline(tmp_path / "baseline.json", known.matches)
         accepted = ("--baseline", str(tmp_path / "baseline.json"))
-        again = sweep(state, None, tmp_path / "again.jsonl", *options, *accepted, *here.options)
+        again = run_scan(state, None, tmp_path / "again.jsonl", *options, *accepted, *here.options)
     assert again[0] == 0, again[1]
     assert local[0] == far[0] == 1, far[1]
     _, found, counts = story(tmp_path / "local.jsonl")
@@ -100,7 +100,7 @@ def test_what_was_learnt_by_reading_is_told_from_afar_too(
 def test_a_killed_worker_costs_nothing(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:
     folder, state = pictures
     draw(folder, 700)
-    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    assert run_scan(state, folder, tmp_path / "local.jsonl")[0] == 1
     nodes = here.nodes(*(here.start_node(state, environment=SLOW) for _ in range(2)))
     code, said = killing(
         lambda: os.kill(workers_of(nodes[0])[0], signal.SIGKILL),
@@ -123,7 +123,7 @@ def test_files_that_kill_cost_one_verdict_each(here: Cluster, tmp_path: Path) ->
         path.write_bytes(path.read_bytes() + MARKS[mark])
     node = here.node(state, 2, HOSTILE_NODE)
     before = set(workers_of(node))
-    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    code, said = run_scan(state, folder, tmp_path / "far.jsonl", *here.options)
     assert code == 4, said
     _, found, counts = story(tmp_path / "far.jsonl")
     assert counts["files"] == 60
@@ -148,14 +148,14 @@ def test_other_lists_and_other_versions_take_no_part(
     none = tmp_path / "none"
     none.mkdir(mode=0o700)
     strangers = here.nodes(here.start_node(other), here.start_node(none), here.start_node(state, 1, OLD_NODE))
-    code, said = sweep(state, folder, tmp_path / "refused.jsonl", *here.options, program=AFTER_ALL_ANSWERS)
+    code, said = run_scan(state, folder, tmp_path / "refused.jsonl", *here.options, program=AFTER_ALL_ANSWERS)
     assert code == 10, said
     assert "its list ours has other entries" in said, said
     assert "its list ours is missing" in said, said
     assert "it has hashscan 0.0.9, not 0.1.0" in said, said
     node = here.node(state)
     # Otherwise a stranger that answers long after the node is ready would not be waited for.
-    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options, program=AFTER_ALL_ANSWERS)
+    code, said = run_scan(state, folder, tmp_path / "far.jsonl", *here.options, program=AFTER_ALL_ANSWERS)
     assert code == 1, said
     assert said.count("takes no part") == 3
     record, _, counts = story(tmp_path / "far.jsonl")
@@ -186,14 +186,14 @@ def test_who_has_no_certificate_of_the_cluster_is_refused(here: Cluster, tmp_pat
     ca = ["--cluster-ca", str(here.authority.file)]
     report = tmp_path / "report.jsonl"
     as_stranger = ["--cluster", here.address, *ca, "--cluster-cert", str(cert), "--cluster-key", str(key)]
-    code, said = sweep(state, target, report, *as_stranger, program=IMPATIENT)
+    code, said = run_scan(state, target, report, *as_stranger, program=IMPATIENT)
     assert code == 13, said
     assert "can't be reached" in said
-    code, said = sweep(state, target, report, "--cluster", here.address, *ca)
+    code, said = run_scan(state, target, report, "--cluster", here.address, *ca)
     assert code == 2
     assert "needs --cluster-cert, --cluster-key" in said
     # In the clear there is no way in, either.
-    code, said = sweep(
+    code, said = run_scan(
         state, target, report, "--cluster", here.address.replace("tls", "tcp"), program=IMPATIENT
     )
     assert code == 13, said
@@ -205,17 +205,17 @@ def test_no_scheduler_and_no_workers(here: Cluster, tmp_path: Path) -> None:
     target.mkdir()
     state = state_with(tmp_path / "state", [Entry("x", "md5", bytes(16), "A1")])
     nobody = ["--cluster", "tls://127.0.0.1:9", *here.certificates]
-    code, said = sweep(state, target, tmp_path / "report.jsonl", *nobody, program=IMPATIENT)
+    code, said = run_scan(state, target, tmp_path / "report.jsonl", *nobody, program=IMPATIENT)
     assert code == 13, said
     assert "tls://127.0.0.1:9 can't be reached" in said
-    code, said = sweep(state, target, tmp_path / "report.jsonl", *here.options, program=IMPATIENT)
+    code, said = run_scan(state, target, tmp_path / "report.jsonl", *here.options, program=IMPATIENT)
     assert code == 13, said
     assert "has no worker" in said
     assert not (tmp_path / "report.jsonl").exists()
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_dies_ends_the_sweep_with_what_was_done(
+def test_a_scheduler_that_dies_ends_the_scan_with_what_was_done(
     pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, state = pictures
@@ -243,7 +243,7 @@ def test_a_scheduler_that_dies_ends_the_sweep_with_what_was_done(
 def test_a_scheduler_that_comes_back_is_waited_for(pictures: tuple[Path, Path], tmp_path: Path) -> None:
     folder, state = pictures
     draw(folder, 700)
-    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    assert run_scan(state, folder, tmp_path / "local.jsonl")[0] == 1
     with cluster(tmp_path / "own") as own:
         nodes = [own.node(state, environment=SLOW) for _ in range(2)]
 
@@ -266,7 +266,7 @@ def test_a_node_that_vanishes_with_all_its_workers(pictures: tuple[Path, Path], 
     """As when a machine loses its power: nothing starts its workers again, and no file is to blame."""
     folder, state = pictures
     draw(folder, 700)
-    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    assert run_scan(state, folder, tmp_path / "local.jsonl")[0] == 1
     with cluster(tmp_path / "own") as own:
         lost, _ = own.node(state, 2, environment=SLOW), own.node(state, environment=SLOW)
         scan = command(state, folder, tmp_path / "far.jsonl", *own.options)
@@ -286,7 +286,7 @@ def test_a_file_is_not_blamed_for_machines_that_are_lost_while_they_have_it(
     unlucky = folder / "part-0" / "0014.jpg"
     unlucky.write_bytes(unlucky.read_bytes() + MACHINE)
     here.nodes(*(here.start_node(state, 1, HOSTILE_NODE) for _ in range(3)))
-    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    code, said = run_scan(state, folder, tmp_path / "far.jsonl", *here.options)
     assert code == 1, said
     _, _, counts = story(tmp_path / "far.jsonl")
     assert counts["verdicts"] | {"clean": 52, "match": 8} == counts["verdicts"]
@@ -301,7 +301,7 @@ def test_no_answer_is_unpickled(here: Cluster, pictures: tuple[Path, Path], tmp_
     sprung = tmp_path / "sprung"
     trapped = here.start_node(state, 1, HOSTILE_NODE, {"TRAP": str(sprung)})
     here.nodes(trapped, here.start_node(state))
-    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    code, said = run_scan(state, folder, tmp_path / "far.jsonl", *here.options)
     assert code == 1, said
     assert story(tmp_path / "far.jsonl")[2]["files"] == 60
     assert not sprung.exists()
@@ -316,7 +316,7 @@ def far_away() -> Iterator[str]:
     if made.returncode:
         pytest.skip(f"no network namespace can be made: {made.stderr}")
     try:
-        for words in (
+        for message in (
             "link add hst0 type veth peer name hst1",
             f"link set hst1 netns {name}",
             "addr add 10.213.77.1/30 dev hst0",
@@ -325,7 +325,7 @@ def far_away() -> Iterator[str]:
             f"-n {name} link set hst1 up",
             f"-n {name} link set lo up",
         ):
-            done = ip(*words.split())
+            done = ip(*message.split())
             assert done.returncode == 0, done.stderr
         yield name
     finally:
@@ -333,8 +333,8 @@ def far_away() -> Iterator[str]:
         ip("netns", "del", name)
 
 
-def ip(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+def ip(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
@@ -343,7 +343,7 @@ def test_a_machine_whose_cable_is_cut(pictures: tuple[Path, Path], tmp_path: Pat
     """No connection is closed, nothing answers any more, and the files are read by the other machine."""
     folder, state = pictures
     draw(folder, 700)
-    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    assert run_scan(state, folder, tmp_path / "local.jsonl")[0] == 1
     # Dask takes no less than 11 s; its default is 30.
     impatient = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s"}
     with cluster(tmp_path / "own", "10.213.77.1", impatient) as own:
@@ -357,7 +357,7 @@ def test_a_machine_whose_cable_is_cut(pictures: tuple[Path, Path], tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_leaves_the_nodes_well(
+def test_an_interrupted_scan_leaves_the_nodes_well(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, state = pictures
@@ -373,5 +373,5 @@ def test_an_interrupted_sweep_leaves_the_nodes_well(
     assert running.returncode == 143, said
     assert not re.search("Traceback|Task was", said), said
     shutil.rmtree(folder / "part-1")
-    assert sweep(state, folder, tmp_path / "again.jsonl", *here.options)[0] == 1
+    assert run_scan(state, folder, tmp_path / "again.jsonl", *here.options)[0] == 1
     stop([node])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scan.cluster.scanning import command, sweep
+from tests.scan.cluster.scanning import command, run_scan
 from tests.scan.nodes import Cluster, records_of, until
 
 pytest.importorskip("distributed")
@@ -19,7 +19,7 @@ def test_a_node_keeps_one_pace_for_all_its_processes(
     folder, state = pictures
     limits = {"HASHSCAN_LIMIT_FILES": "20", "HASHSCAN_LIMIT_RATE": "100M", "HASHSCAN_MAX_LOAD": "100000"}
     here.nodes(here.start_node(state, 2, environment=limits))
-    code, said = sweep(state, folder, tmp_path / "r.jsonl", *here.options)
+    code, said = run_scan(state, folder, tmp_path / "r.jsonl", *here.options)
     assert code == 1, said
     summary = records_of(tmp_path / "r.jsonl")[-1]
     assert summary["files"] == 60

@@ -21,7 +21,7 @@ from hashscan.sources.patterns import Patterns
 
 pytest.importorskip("distributed")
 
-from hashscan.scan.cluster import node as sweeps
+from hashscan.scan.cluster import node as scans
 from hashscan.scan.cluster.messages import Busy, Job, Ready, Refused, Unprepared, WantedList
 from hashscan.scan.cluster.node import (
     IDLE_SECONDS,
@@ -98,13 +98,13 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monotonic = lambda: self._now
         self._now = 0.0
-        monkeypatch.setattr(sweeps, "time", self)
+        monkeypatch.setattr(scans, "time", self)
 
     def wait(self, seconds: float) -> None:
         self._now += seconds
 
 
-def test_idle_sweeps_make_room_for_others(
+def test_idle_scans_make_room_for_others(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
@@ -126,7 +126,7 @@ def test_idle_sweeps_make_room_for_others(
     node.close()
 
 
-def test_time_in_which_a_worker_was_busy_makes_no_sweep_idle(
+def test_time_in_which_a_worker_was_busy_makes_no_scan_idle(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it is to do for them may wait behind others' batches."""
@@ -138,8 +138,8 @@ def test_time_in_which_a_worker_was_busy_makes_no_sweep_idle(
             return super().check(batch)
 
     node, batch = Node(NodeSettings("n", StateDir(tmp_path), Slow)), batch_of(folder)
-    monkeypatch.setattr(sweeps, "SCANS_MAX", 2)
-    monkeypatch.setattr(sweeps, "IDLE_TASKS", 3)
+    monkeypatch.setattr(scans, "SCANS_MAX", 2)
+    monkeypatch.setattr(scans, "IDLE_TASKS", 3)
     assert isinstance(node.prepare("waits", JOB), Ready)
     assert isinstance(node.prepare("asks", JOB), Ready)
     for _ in range(3):
@@ -152,7 +152,7 @@ def test_time_in_which_a_worker_was_busy_makes_no_sweep_idle(
     node.close()
 
 
-def test_processes_of_one_node_are_told_apart(tmp_path: Path) -> None:
+def test_processes_of_one_node_are_distinguished(tmp_path: Path) -> None:
     nodes = [Node(NodeSettings("n", StateDir(tmp_path))) for _ in range(2)]
     first, second = (node.prepare("t", JOB) for node in nodes)
     assert isinstance(first, Ready)

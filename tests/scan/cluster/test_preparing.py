@@ -18,10 +18,10 @@ from tests.scan.cluster.scanning import (
     draw,
     killing,
     patched,
+    run_scan,
     state_with,
     stop,
     story,
-    sweep,
 )
 from tests.scan.nodes import HOSTILE_NODE, Cluster, until, workers_of
 
@@ -42,20 +42,20 @@ def test_workers_that_die_as_they_prepare_are_given_up(
     deadly = tmp_path / "deadly"
     deadly.touch()
     node = here.node(state, 1, HOSTILE_NODE, {"DIE_PREPARING": str(deadly)})
-    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    code, said = run_scan(state, folder, tmp_path / "far.jsonl", *here.options)
     assert code == 13, said
     assert "no worker of the cluster is usable: 127.0.0.1: its workers died 3 times as they prepared" in said
     assert deadly.stat().st_size == 3
     # What is well goes on, and is not held up.
     well = here.node(state)
-    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    code, said = run_scan(state, folder, tmp_path / "far.jsonl", *here.options)
     assert code == 1, said
     assert story(tmp_path / "far.jsonl")[2]["files"] == 60
     stop([node, well])
 
 
 @pytest.mark.slow
-def test_a_sweep_ends_when_workers_die_as_they_prepare_in_its_midst(
+def test_a_scan_ends_when_workers_die_as_they_prepare_in_its_midst(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, state = pictures
@@ -87,17 +87,17 @@ def running(scan: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
-def read_to(program: subprocess.Popen[str], words: str) -> str:
+def read_to(program: subprocess.Popen[str], message: str) -> str:
     """What it says until it says this, or ends."""
     assert program.stderr is not None
     said = ""
-    while words not in said and (line := program.stderr.readline()):
+    while message not in said and (line := program.stderr.readline()):
         said += line
     return said
 
 
 @pytest.mark.parametrize("idle_seconds", ["15", pytest.param("0", marks=pytest.mark.slow)])
-def test_two_sweeps_where_there_is_room_for_one(
+def test_two_scans_where_there_is_room_for_one(
     idle_seconds: str, here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """The second waits; or, if the first is taken for idle, both are forgotten again and again."""
@@ -105,10 +105,10 @@ def test_two_sweeps_where_there_is_room_for_one(
     entries = draw(folder, 500)[:9]
     other = state_with(tmp_path / "other", entries)
     # Slowed down, so that the first scan isn't over as soon as it is seen to have begun.
-    room = {"SWEEPS_KEPT": "1", "IDLE_SECONDS": idle_seconds, "HASHSCAN_LIMIT_FILES": "100"}
+    room = {"SCANS_KEPT": "1", "IDLE_SECONDS": idle_seconds, "HASHSCAN_LIMIT_FILES": "100"}
     node = here.node(state, 1, HOSTILE_NODE, room)
     # So that what is asked for first knows of the limits.
-    assert sweep(state, folder / "part-0", tmp_path / "before.jsonl", *here.options)[0] == 1
+    assert run_scan(state, folder / "part-0", tmp_path / "before.jsonl", *here.options)[0] == 1
     reports = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
     first = running(command(state, folder, reports[0], *here.options))
     under_way = tmp_path / "first.jsonl.partial"
@@ -123,10 +123,10 @@ def test_two_sweeps_where_there_is_room_for_one(
     said = [first.communicate(timeout=200)[1], heard + second.communicate(timeout=200)[1]]
     assert [first.returncode, second.returncode] == [1, 1], said
     assert ("it is asked again" in said[1]) is waits
-    for report, words in zip(reports, said, strict=True):
+    for report, message in zip(reports, said, strict=True):
         _, _, counts = story(report)
         assert (counts["files"], counts["verdicts"]["unreadable"]) == (500, 0)
-        assert "lost a worker" not in words
+        assert "lost a worker" not in message
     stop([node])
 
 

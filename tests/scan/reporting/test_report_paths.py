@@ -37,7 +37,7 @@ def test_others_alone_are_made_of_the_record_in_the_state(tmp_path: Path) -> Non
         assert found.kept == (found.source, Path("out.html"))
 
 
-def test_without_a_state_a_record_lasts_as_long_as_the_sweep() -> None:
+def test_without_a_state_a_record_lasts_as_long_as_the_scan() -> None:
     found = places(HTML)
     assert found.source == found.passing == Path("out.html.jsonl")
     assert found.kept == (Path("out.html"),)

@@ -54,7 +54,7 @@ def exclude(*patterns: str, file: Path | None = None) -> Any:
     return selection_fields(PLAIN, Patterns.compile(patterns, file))["exclude"]
 
 
-def test_patterns_are_told_apart_by_text_order_and_sense(tmp_path: Path) -> None:
+def test_patterns_are_distinguished_by_text_order_and_sense(tmp_path: Path) -> None:
     file = tmp_path / "ignore"
     file.write_text("# said\n*.log\n!a.log\n")
     found = exclude("x/", file=file)

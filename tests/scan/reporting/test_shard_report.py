@@ -78,7 +78,7 @@ def record(**fields: Any) -> Callable[[bytes], bytes]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("spoil", "message"),
     [
         (spoil_middle, "line 2: this is not what hashscan writes"),
         (go_on, "goes on after its summary"),
@@ -145,13 +145,13 @@ def record(**fields: Any) -> Callable[[bytes], bytes]:
         (lambda content: content + content, "line 3"),
     ],
 )
-def test_damaged_reports(spoil: Callable[[bytes], bytes], words: str, tmp_path: Path) -> None:
+def test_damaged_reports(spoil: Callable[[bytes], bytes], message: str, tmp_path: Path) -> None:
     one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
     assert merged(one, two)[0].exit_code == 0
     two.write_bytes(spoil(two.read_bytes()))
     with pytest.raises(UsageError) as refused:
         merged(one, two)
-    assert words in str(refused.value)
+    assert message in str(refused.value)
     assert str(two) in str(refused.value)
     assert refused.value.remedy
 
@@ -173,7 +173,7 @@ def test_shards_that_there_can_not_be(shard: object, tmp_path: Path) -> None:
     assert str(two) in str(refused.value)
 
 
-def test_what_stands_from_earlier_sweeps_is_no_file_of_this_one(tmp_path: Path) -> None:
+def test_what_stands_from_earlier_scans_is_no_file_of_this_one(tmp_path: Path) -> None:
     one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
     two.write_bytes(record(type="standing", was="match", because="md5 equal")(two.read_bytes()))
     joined, records = merged(one, two)
@@ -187,9 +187,9 @@ def test_what_stands_from_earlier_sweeps_is_no_file_of_this_one(tmp_path: Path) 
 
 def test_very_many_missing_shards(tmp_path: Path) -> None:
     joined, _ = merged(clean(tmp_path / "1", 7, 999_999))
-    (words,) = joined.shortcomings
-    assert words.startswith("shards 1, 2, 3, 4, 5, 6, 8, ")
-    assert words.endswith(" and 999968 more of 999999 are missing")
+    (message,) = joined.shortcomings
+    assert message.startswith("shards 1, 2, 3, 4, 5, 6, 8, ")
+    assert message.endswith(" and 999968 more of 999999 are missing")
 
 
 def places(value: object, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -289,7 +289,7 @@ def test_a_report_that_grows_after_it_was_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["match", "held", "review", "sweeps", ""])
-def test_a_type_of_record_that_no_sweep_writes(kind: str, tmp_path: Path) -> None:
+def test_a_type_of_record_that_no_scan_writes(kind: str, tmp_path: Path) -> None:
     one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
     for further in ({}, {"verdict": "match"}, {"verdict": "clean"}):
         two.write_bytes(record(type=kind, **further)(clean(two, 2, 2).read_bytes()))
@@ -309,7 +309,7 @@ def test_a_type_of_record_that_no_sweep_writes(kind: str, tmp_path: Path) -> Non
     ],
     ids=str,
 )
-def test_values_that_no_sweep_writes(changes: dict[str, Any], tmp_path: Path) -> None:
+def test_values_that_no_scan_writes(changes: dict[str, Any], tmp_path: Path) -> None:
     one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2, **changes)
     if "ctime" in changes:
         first, last = map(json.loads, clean(two, 2, 2).read_text().splitlines())

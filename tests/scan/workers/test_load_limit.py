@@ -75,7 +75,7 @@ def test_it_looks_from_time_to_time_only(
     assert pace.held
 
 
-def test_what_the_sweep_adds_does_not_hold_it(
+def test_what_the_scan_adds_does_not_hold_it(
     pace: RateLimiter, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three processes of its own that run all the time: a load average of 3 after a while."""

@@ -33,7 +33,7 @@ SETUP = WorkerSetup(
 )
 
 
-def sweep(
+def scan(
     folder: Path, setup: WorkerSetup, make: MakeWorker, workers: int = 2
 ) -> tuple[ScanPipeline, list[Record]]:
     options = ListingOptions(exclude=Patterns.compile((), None))
@@ -63,7 +63,7 @@ def test_files_that_kill_cost_one_verdict_each(pictures: Path, tmp_path: Path) -
         digest = hashlib.sha256(path.read_bytes()).digest()
         entries.append(Entry(f"e{number}", "sha256", digest, "other"))
     setup = replace(SETUP, decoder="tests.scan.hostile:load")
-    run, records = sweep(pictures, setup, mortal)
+    run, records = scan(pictures, setup, mortal)
     assert run.summary.verdicts == {Verdict.CLEAN: 396, Verdict.UNDECODED: 3, Verdict.UNREADABLE: 1}
     by_name = {os.path.basename(record["path"]): record for record in records}
     assert {name: record["reason"] for name, record in by_name.items()} == {
@@ -81,25 +81,25 @@ def test_files_that_kill_cost_one_verdict_each(pictures: Path, tmp_path: Path) -
     store = ListStore(tmp_path / "lists")
     store.import_entries("exact", entries, "test")
     with store.open(["exact"], _now()) as opened:
-        run, records = sweep(pictures, replace(setup, lists=opened.handles), mortal)
+        run, records = scan(pictures, replace(setup, lists=opened.handles), mortal)
     assert run.summary.verdicts == {Verdict.CLEAN: 396, Verdict.REVIEW: 3, Verdict.UNREADABLE: 1}
     assert all("reason" in record for record in records)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_sweep_ends_though_every_file_kills_its_worker(tmp_path: Path, workers: int) -> None:
+def test_a_scan_ends_though_every_file_kills_its_worker(tmp_path: Path, workers: int) -> None:
     """A worker may die before its word of having taken the task is heard, which must lose no answer."""
     for number in range(20):
         (tmp_path / str(number)).write_bytes(b"%d" % number + MARKS["worker"])
-    run, records = sweep(tmp_path, SETUP, mortal, workers)
+    run, records = scan(tmp_path, SETUP, mortal, workers)
     assert run.summary.verdicts == {Verdict.UNREADABLE: 20}
     assert {record["reason"] for record in records} == {Reason.WORKER_DIED.value}
 
 
-def test_workers_that_can_not_start_end_the_sweep(tmp_path: Path) -> None:
+def test_workers_that_can_not_start_end_the_scan(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     with pytest.raises(WorkersError, match="exit code 1"):
-        sweep(tmp_path, SETUP, stillborn)
+        scan(tmp_path, SETUP, stillborn)
 
 
 def stillborn(setup: WorkerSetup, answers: DecodeCache) -> Worker:
@@ -124,13 +124,13 @@ def test_a_pool_answers_like_a_worker_in_this_process(tmp_path: Path) -> None:
             assert answer.result(60).results == worker.check(batch).results
 
 
-def test_what_is_wrong_with_the_sandbox_ends_the_sweep(
+def test_what_is_wrong_with_the_sandbox_ends_the_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").write_bytes(b"a")
     required = replace(SETUP, sandbox=SandboxOptions("required"))
     with pytest.raises(SandboxError, match="seccomp") as caught:
-        sweep(tmp_path, required, without_seccomp, workers=1)
+        scan(tmp_path, required, without_seccomp, workers=1)
     assert caught.value.exit_code == 2
 
 
@@ -144,12 +144,12 @@ def without_seccomp(setup: WorkerSetup, answers: DecodeCache) -> Worker:
 
 def test_the_level_of_the_sandbox_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(scene(3, 32, 32), "PNG"))
-    run, _ = sweep(tmp_path, SETUP, Worker, workers=1)
+    run, _ = scan(tmp_path, SETUP, Worker, workers=1)
     assert isinstance(run.summary.sandbox, SandboxLevel)
     assert run.summary.sandbox.limits
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "text").write_bytes(b"no picture")
-    run, _ = sweep(tmp_path / "b", SETUP, Worker, workers=1)
+    run, _ = scan(tmp_path / "b", SETUP, Worker, workers=1)
     assert run.summary.sandbox is None
 
 

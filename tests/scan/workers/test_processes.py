@@ -87,7 +87,7 @@ def test_long_tasks_and_answers_hold_up_nobody() -> None:
         assert [len(future.result(60)) for future in futures] == [2 * size for size in sizes]
 
 
-def test_what_kills_its_process_is_told_from_what_was_behind_it() -> None:
+def test_what_kills_its_process_is_distinguished_from_what_was_behind_it() -> None:
     with processes(2, dies) as pool:
         futures = [pool.submit(number, light=True) for number in range(60)]
         for number, future in enumerate(futures):

@@ -21,14 +21,14 @@ from hashscan.scan.workers.throttle import BURST_SECONDS, RateLimiter
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def spend_for(pace: RateLimiter, seconds: float, files: int, size: int, told: Connection) -> None:
-    """Spend as fast as it goes, and tell how often that was."""
+def spend_for(pace: RateLimiter, seconds: float, files: int, size: int, channel: Connection) -> None:
+    """Spend as fast as it goes, and send how often that was."""
     end = time.monotonic() + seconds
     times = 0
     while time.monotonic() < end:
         pace.acquire(files, size)
         times += 1
-    told.send(times)
+    channel.send(times)
 
 
 @pytest.mark.parametrize(("files", "size"), [(0, 50_000), (50, 0), (50, 50_000)])
@@ -89,9 +89,9 @@ def test_no_more_is_waited_for_than_must_be(monkeypatch: pytest.MonkeyPatch) -> 
         assert now[0] == begun
 
 
-def die_with_the_lock(pace: RateLimiter, told: Connection) -> None:
+def die_with_the_lock(pace: RateLimiter, channel: Connection) -> None:
     with record_locked(pace._descriptor):
-        told.send(os.getpid())
+        channel.send(os.getpid())
         signal.pause()
 
 

@@ -459,7 +459,7 @@ def test_a_worker_goes_on_after_an_interruption(tmp_path: Path, files: Path) -> 
         assert check(worker, files) == expected
 
 
-def test_content_with_the_same_ends_is_told_apart(tmp_path: Path, files: Path) -> None:
+def test_content_with_the_same_ends_is_distinguished(tmp_path: Path, files: Path) -> None:
     """Size, first and last bytes are equal, so the hint is wrong, which costs nothing but time."""
     first = encoded(scene(1, 64, 64), "BMP")
     other = encoded(scene(2, 64, 64), "BMP")
@@ -498,14 +498,14 @@ ALTERED = {
 
 @pytest.mark.parametrize("name", ALTERED)
 def test_altered_pictures_are_found_and_the_finding_says_how(tmp_path: Path, files: Path, name: str) -> None:
-    alter, words, variant = ALTERED[name]
+    alter, description, variant = ALTERED[name]
     (files / name).write_bytes(encoded(alter(scene(1)), "PNG"))
     entry = Entry("e", "pdq", digest_of(encoded(scene(1), "PNG"), "pdq", tmp_path), "A1")
     with worker_with(tmp_path, entry) as worker:
         (result,) = check(worker, files).values()
     assert result.verdict is Verdict.MATCH
-    assert words in result.matches[0].variant
-    assert words in result.because
+    assert description in result.matches[0].variant
+    assert description in result.because
     without = tuple(other for other in VARIANTS if other != variant)
     with Worker(replace(worker.setup, variants=without)) as less:
         (result,) = check(less, files).values()

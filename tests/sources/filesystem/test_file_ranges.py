@@ -179,7 +179,7 @@ def descriptor(file: Path) -> Iterator[int]:
     os.close(opened)
 
 
-def read_by_a_sweep(file: Path) -> None:
+def read_by_a_scan(file: Path) -> None:
     (batch,) = (
         listing
         for listing in FilesystemSource((os.fsencode(file),), ListingOptions()).listings()
@@ -195,13 +195,13 @@ def read_by_a_sweep(file: Path) -> None:
 
 
 def test_a_file_that_was_not_in_memory_is_let_go(file: Path) -> None:
-    read_by_a_sweep(file)
+    read_by_a_scan(file)
     assert not any(resident(file))
 
 
 def test_a_file_that_was_in_memory_stays(file: Path) -> None:
     file.read_bytes()
-    read_by_a_sweep(file)
+    read_by_a_scan(file)
     assert all(resident(file))
 
 
@@ -211,7 +211,7 @@ def test_what_was_in_memory_of_a_file_stays(file: Path, descriptor: int) -> None
     before = resident(file)
     assert any(before)
     assert not all(before)
-    read_by_a_sweep(file)
+    read_by_a_scan(file)
     after = resident(file)
     assert all(now for then, now in zip(before, after, strict=True) if then)
     # Beside it no more is left than the part that was looked at as a whole.
@@ -255,11 +255,11 @@ def unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_cachestat_the_beginning_is_the_judge(unanswered: None, file: Path, descriptor: int) -> None:
     assert absent_ranges(descriptor, SIZE) == ALL_RANGES
     cool(file)
-    read_by_a_sweep(file)
+    read_by_a_scan(file)
     assert not any(resident(file))
     file.read_bytes()
     assert absent_ranges(descriptor, SIZE) == ()
-    read_by_a_sweep(file)
+    read_by_a_scan(file)
     assert all(resident(file))
 
 

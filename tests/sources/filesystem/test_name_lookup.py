@@ -33,8 +33,8 @@ def named(
     """What became of every path, in words."""
     found: dict[bytes, list[str]] = {}
     for listing in FilesystemSource(targets, options or ListingOptions()).listings_by_name(iter(list(names))):
-        for path, words in said(listing):
-            found.setdefault(path, []).append(words)
+        for path, message in said(listing):
+            found.setdefault(path, []).append(message)
     return found
 
 

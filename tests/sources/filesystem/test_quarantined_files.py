@@ -54,18 +54,18 @@ def test_what_the_log_names_is_left_out(place: Path) -> None:
 
 
 def test_a_name_an_owner_and_a_mode_hide_nothing(place: Path) -> None:
-    told: list[str] = []
-    assert listed(place.parent, QuarantineFolders(dict, told.append)) == [b"CACHEDIR.TAG", b"item"]
-    assert ["--quarantine-state" in words for words in told] == [True]
+    reported: list[str] = []
+    assert listed(place.parent, QuarantineFolders(dict, reported.append)) == [b"CACHEDIR.TAG", b"item"]
+    assert ["--quarantine-state" in message for message in reported] == [True]
     assert isinstance(named(place / "item", QuarantineFolders())[0], Batch)
 
 
 def test_warnings_are_bounded(tmp_path: Path) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     for number in range(20):
         (tmp_path / str(number) / NAME).mkdir(parents=True)
-    listed(tmp_path, QuarantineFolders(dict, told.append))
-    assert len(told) == 6
+    listed(tmp_path, QuarantineFolders(dict, reported.append))
+    assert len(reported) == 6
 
 
 def test_anything_else_in_the_folder_is_scanned(place: Path) -> None:

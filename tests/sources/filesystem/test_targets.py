@@ -193,7 +193,7 @@ def test_protected(tree: bytes) -> None:
     assert found(tree, protected=protected) == [tree]
 
 
-def test_each_is_swept_once(tree: bytes) -> None:
+def test_each_is_scanned_once(tree: bytes) -> None:
     for path in (b"/a/b/f", b"/a/b/g", b"/ab/f"):
         write(tree + path)
     os.symlink(tree + b"/a", tree + b"/link")

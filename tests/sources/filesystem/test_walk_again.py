@@ -87,7 +87,7 @@ def test_what_was_left_and_is_gone_a_link_or_left_out(tree: bytes) -> None:
     assert others(seen) == []
 
 
-def test_what_was_left_and_may_not_be_entered_is_told_of_once(tree: bytes) -> None:
+def test_what_was_left_and_may_not_be_entered_is_reported_once(tree: bytes) -> None:
     make(tree, [b"a", b"shut"])
     os.chmod(tree + b"/shut", 0)
     seen = in_child(lambda: walk_some([tree], {tree: [b"shut"]}, None)[0], as_nobody=True)

@@ -17,11 +17,11 @@ _CLEARED = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "HASHSCAN_", "
 
 
 @dataclass
-class Swept:
+class Scanned:
     """How a scan went."""
 
     code: int
-    words: str
+    messages: str
     report: str
     seen: str
     """All command lines of the scan's processes, as they stood in /proc while it ran."""
@@ -43,12 +43,12 @@ class Swept:
         }
 
     def everything(self) -> str:
-        return self.words + self.report + self.seen
+        return self.messages + self.report + self.seen
 
 
-def sweep(
+def scan(
     *targets: str | bytes, environment: Mapping[str, str] | None = None, options: tuple[str, ...] = ()
-) -> Swept:
+) -> Scanned:
     """Run `hashscan scan` with the demonstration list."""
     kept = {
         name: value
@@ -66,12 +66,12 @@ def sweep(
     seen = ""
     while True:
         try:
-            report, words = process.communicate(timeout=0.1)
+            report, messages = process.communicate(timeout=0.1)
             break
         except subprocess.TimeoutExpired:
             seen += _command_lines(process.pid)
     records = [json.loads(line) for line in report.splitlines()]
-    return Swept(process.returncode, words, report, seen, records)
+    return Scanned(process.returncode, messages, report, seen, records)
 
 
 def _command_lines(pid: int) -> str:

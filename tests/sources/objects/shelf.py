@@ -1,4 +1,4 @@
-"""A store in memory that behaves as a test tells it to."""
+"""A store in memory that behaves as a test asks it to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PIECE = 1000
 
 @dataclass
 class Shelf(ObjectStore):
-    """Objects by key, told of in pages of ten."""
+    """Objects by key, listed in pages of ten."""
 
     objects: dict[bytes, bytes]
     etags: dict[bytes, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Shelf(ObjectStore):
     on_piece: Callable[[bytes], None] = lambda key: None
     reads: list[tuple[bytes, int]] = field(default_factory=list)
     most_at_a_time: int = 0
-    pages_told: int = 0
+    pages_reported: int = 0
     checked: list[bytes] = field(default_factory=list)
     _under_way: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -60,7 +60,7 @@ class Shelf(ObjectStore):
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
         keys = sorted(key for key in self.objects if key.startswith(prefix))
         for start in range(0, len(keys), self.page):
-            self.pages_told += 1
+            self.pages_reported += 1
             yield [self._stored(key) for key in keys[start : start + self.page]]
             self._refuse(prefix)
 

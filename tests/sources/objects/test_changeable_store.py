@@ -130,8 +130,8 @@ def made(store: ChangeableStore, key: bytes, content: bytes, properties: Propert
 
 
 def content_of(store: ChangeableStore, key: bytes) -> bytes:
-    told = store.describe(unlisted_item(key))
-    with closing(reading := store.read(unlisted_item(key, told.etag, told.version), 0)):  # type: ignore[type-var]
+    described = store.describe(unlisted_item(key))
+    with closing(reading := store.read(unlisted_item(key, described.etag, described.version), 0)):  # type: ignore[type-var]
         return b"".join(reading.chunks)
 
 
@@ -145,18 +145,18 @@ def why(call: Callable[[], object]) -> Reason:
 def test_made_as_it_was_and_deleted(ground: Ground, key: bytes) -> None:
     store = ground.store
     answer = made(store, key, b"accused", ground.properties)
-    told = store.describe(unlisted_item(key))
-    assert (told.size, told.etag, told.version) == (7, answer.etag, answer.version)
-    assert {name: told.properties[name] for name in ground.properties if name != "Grants"} == {
+    described = store.describe(unlisted_item(key))
+    assert (described.size, described.etag, described.version) == (7, answer.etag, answer.version)
+    assert {name: described.properties[name] for name in ground.properties if name != "Grants"} == {
         name: value for name, value in ground.properties.items() if name != "Grants"
     }
     assert content_of(store, key) == b"accused"
-    assert store.delete(unlisted_item(key, told.etag, told.version))
+    assert store.delete(unlisted_item(key, described.etag, described.version))
     assert why(lambda: store.describe(unlisted_item(key))) is Reason.VANISHED
-    assert why(lambda: store.delete(unlisted_item(key, told.etag, told.version))) is Reason.VANISHED
+    assert why(lambda: store.delete(unlisted_item(key, described.etag, described.version))) is Reason.VANISHED
     # And once more with all that was said of it.
-    made(store, key, b"accused", told.properties)
-    assert store.describe(unlisted_item(key)).properties == told.properties
+    made(store, key, b"accused", described.properties)
+    assert store.describe(unlisted_item(key)).properties == described.properties
 
 
 def test_nothing_is_replaced(ground: Ground) -> None:
@@ -198,9 +198,9 @@ def test_a_large_one_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         ground = s3(stack, versioned=False)
         stack.enter_context(closing(ground.store))
         answer = made(ground.store, b"key", content, ground.properties)
-        told = ground.store.describe(unlisted_item(b"key", answer.etag, answer.version))
-        assert told.etag.endswith('-3"')
-        assert told.properties["Metadata"] == ground.properties["Metadata"]
+        described = ground.store.describe(unlisted_item(b"key", answer.etag, answer.version))
+        assert described.etag.endswith('-3"')
+        assert described.properties["Metadata"] == ground.properties["Metadata"]
         assert content_of(ground.store, b"key") == content
         with pytest.raises(ObjectExistsError):
             made(ground.store, b"key", b"second" * (1 << 20))
@@ -260,8 +260,8 @@ def test_of_versions_exactly_one_goes() -> None:
         store = make_changeable("s3", bucket.name, bucket.access)
         with closing(store):
             versions = [bucket.put(b"key", content)["VersionId"] for content in (b"1", b"2", b"3")]
-            told = store.describe(unlisted_item(b"key", version=versions[1]))
-            assert store.delete(unlisted_item(b"key", told.etag, told.version))
+            described = store.describe(unlisted_item(b"key", version=versions[1]))
+            assert store.delete(unlisted_item(b"key", described.etag, described.version))
             left = bucket.client.list_object_versions(Bucket=bucket.name)
         assert {found["VersionId"] for found in left["Versions"]} == {versions[0], versions[2]}
         assert not left.get("DeleteMarkers")
@@ -303,9 +303,9 @@ def test_what_needs_which_permission(monkeypatch: pytest.MonkeyPatch) -> None:
 
             for name in ("get_object_tagging", "get_object_acl", "delete_object", "put_object"):
                 monkeypatch.setattr(store._client, name, denied)
-            told = store.describe(unlisted_item(b"key"))
-            assert told.unread == ("tags", "ACL")
-            assert "Tags" not in told.properties
+            described = store.describe(unlisted_item(b"key"))
+            assert described.unread == ("tags", "ACL")
+            assert "Tags" not in described.properties
             for call, right in (
                 (lambda: store.delete(unlisted_item(b"key", answer.etag)), "s3:DeleteObject"),
                 (lambda: made(store, b"new", b"x"), "s3:PutObject"),

@@ -147,7 +147,7 @@ def test_a_large_one_goes_to_a_file_that_has_no_name() -> None:
             assert read(file) == shelf.objects[items[0].name]
 
 
-def test_a_folder_for_large_ones_that_is_none_ends_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_for_large_ones_that_is_none_ends_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = Shelf(some(1, 200_000))
     monkeypatch.setattr("hashscan.sources.objects.spool.temporary_folder", lambda: "/nowhere/at/all")
     items = shelf.items()

@@ -33,7 +33,7 @@ def memory(pid: int) -> int:
     return own + sum(memory(int(child)) for child in children)
 
 
-def swept(url: str, *options: str) -> tuple[dict[str, Any], int, list[dict[str, Any]]]:
+def scanned(url: str, *options: str) -> tuple[dict[str, Any], int, list[dict[str, Any]]]:
     """A scan's summary, the most memory that all its processes took together, and its other records."""
     with credentials() as environment:
         command = [
@@ -47,7 +47,7 @@ def swept(url: str, *options: str) -> tuple[dict[str, Any], int, list[dict[str, 
             "--no-state",
             *options,
         ]
-        sweep = subprocess.Popen(
+        scan = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         most = 0
@@ -56,11 +56,11 @@ def swept(url: str, *options: str) -> tuple[dict[str, Any], int, list[dict[str, 
         def watch() -> None:
             nonlocal most
             while not ended.wait(0.1):
-                most = max(most, memory(sweep.pid))
+                most = max(most, memory(scan.pid))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        out, _ = sweep.communicate()
+        out, _ = scan.communicate()
         ended.set()
         watcher.join()
     *records, summary = map(json.loads, out.splitlines())
@@ -71,7 +71,7 @@ def swept(url: str, *options: str) -> tuple[dict[str, Any], int, list[dict[str, 
 @pytest.mark.timeout(1200)
 def test_two_hundred_thousand_keys_under_one_prefix() -> None:
     with object_server("one/prefix/:200000:10") as url:
-        summary, most, _ = swept(url)
+        summary, most, _ = scanned(url)
     assert (summary["verdicts"]["clean"], summary["exit_code"]) == (200_000, 0)
     assert most < 500e6
 
@@ -84,7 +84,7 @@ def test_a_large_object(size: int) -> None:
     if free.f_bavail * free.f_frsize < 2 * size:
         pytest.skip("too little room for its temporary file")
     with object_server(f"cut1/:1:{size}") as url:
-        summary, most, _ = swept(url, "--workers", "1")
+        summary, most, _ = scanned(url, "--workers", "1")
     # Cut in the middle once, it went on where it was.
     assert (summary["verdicts"]["clean"], summary["bytes"]) == (1, size)
     assert most < 500e6
@@ -106,7 +106,7 @@ def test_a_large_object_has_the_digests_of_its_bytes(tmp_path: Path) -> None:
 
 
 def test_no_room_for_some_costs_no_other_and_their_exact_digests_are_checked(tmp_path: Path) -> None:
-    """A picture there is no room for can't be decoded; everything else is told of every object."""
+    """A picture there is no room for can't be decoded; everything else is reported for every object."""
     size = 40_000_000
     entries = tmp_path / "entries.csv"
     large = hashlib.sha256(b"".join(pattern(b"large/000000", size))).hexdigest()
@@ -134,8 +134,8 @@ def test_no_room_for_some_costs_no_other_and_their_exact_digests_are_checked(tmp
         )
     assert done.returncode == 1, done.stderr
     *records, summary = map(json.loads, done.stdout.splitlines())
-    told = {record["path"]: (record["verdict"], record.get("reason")) for record in records[1:]}
-    assert told == {
+    reported = {record["path"]: (record["verdict"], record.get("reason")) for record in records[1:]}
+    assert reported == {
         "s3://bucket/large/000000": ("match", None),
         "s3://bucket/listed.jpg": ("match", Reason.NO_ROOM.value),
         "s3://bucket/padded.jpg": ("undecoded", Reason.NO_ROOM.value),

@@ -70,7 +70,7 @@ def test_nothing_is_listed_far_ahead_of_who_takes_it() -> None:
     listing = list_parallel(shelf, b"", all_versions=False)
     next(listing)
     time.sleep(0.2)
-    assert shelf.pages_told < 4 * THREADS < len(KEYS["flat"])
+    assert shelf.pages_reported < 4 * THREADS < len(KEYS["flat"])
     listing.close()
 
 
@@ -84,14 +84,14 @@ def test_a_defect_is_raised_and_not_waited_for() -> None:
 def noted(pages: Iterator[list[StoredObject]]) -> tuple[int, str]:
     """How many pages a listing has until it is given up, and why."""
     circle = listing.CycleDetector()
-    told = 0
+    reported = 0
     try:
         for page in pages:
             circle.note(page)
-            told += 1
+            reported += 1
     except ListingError as trouble:
-        return told, trouble.detail
-    return told, ""
+        return reported, trouble.detail
+    return reported, ""
 
 
 @pytest.mark.parametrize("before", [0, 1, 5])
@@ -99,8 +99,10 @@ def noted(pages: Iterator[list[StoredObject]]) -> tuple[int, str]:
 def test_a_circle_is_noticed(before: int, around: int) -> None:
     """Whatever goes before it, and however long it is."""
     numbers = chain(range(before), islice(cycle(range(before, before + around)), 10_000))
-    told, why = noted([StoredObject(b"%d" % number, 1, 1), StoredObject(b"last", 1, 1)] for number in numbers)
-    assert told <= 3 * (before + around) + 1
+    reported, why = noted(
+        [StoredObject(b"%d" % number, 1, 1), StoredObject(b"last", 1, 1)] for number in numbers
+    )
+    assert reported <= 3 * (before + around) + 1
     assert "again and again" in why
 
 

@@ -68,7 +68,7 @@ def test_the_file_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert not list(tmp_path.iterdir())
 
 
-def test_no_room_is_told_apart_from_other_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_is_distinguished_from_other_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with closing(spool(in_memory=False)) as kept:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))

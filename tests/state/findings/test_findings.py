@@ -66,7 +66,7 @@ class Scripted(Inline):
 
 
 @dataclass
-class Swept:
+class Scanned:
     """What a scan said of earlier findings."""
 
     standing: set[bytes]
@@ -84,7 +84,7 @@ class Site:
     def path(self, name: str) -> bytes:
         return os.fsencode(self.tree / name)
 
-    def sweep(
+    def scan(
         self,
         *exclude: str,
         at: str = "",
@@ -92,7 +92,7 @@ class Site:
         listings: Callable[[list[Listing]], list[Listing]] = lambda found: found,
         shard: str = "",
         accept_shrink: bool = False,
-    ) -> Swept:
+    ) -> Scanned:
         target = os.fsencode(self.tree / at if at else self.tree)
         options = ListingOptions(exclude=Patterns.compile(exclude, None), max_file_size=max_file_size)
         found = list(FilesystemSource((target,), options).listings())
@@ -107,7 +107,7 @@ class Site:
         *,
         accept_shrink: bool = False,
         endpoint: str | None = None,
-    ) -> Swept:
+    ) -> Scanned:
         setup = replace(SETUP, access=Access(endpoint))
         with ScanState(StateDir(self.state), setup, scopes, reread=1.0, notify=print) as memory:
             run = ScanPipeline(listings, Scripted(self.verdicts, keeps=endpoint is not None), memory=memory)
@@ -119,7 +119,7 @@ class Site:
                 closed=bool(run.summary.folder_reasons),
                 accept_shrink=accept_shrink,
             )
-        return Swept({record["path"].encode() for record in ending.standing}, len(ending.shrunken))
+        return Scanned({record["path"].encode() for record in ending.standing}, len(ending.shrunken))
 
     def objects(
         self,
@@ -128,7 +128,7 @@ class Site:
         all_versions: bool = False,
         at: bytes = b"",
         endpoint: str | None = None,
-    ) -> Swept:
+    ) -> Scanned:
         listings: list[Listing] = [Batch("s3", BUCKET, b"", 0, 0, items)] if items else []
         if closed:
             listings.append(UnlistedFolder(BUCKET, b"", FolderReason.PERMISSION, ""))
@@ -151,7 +151,7 @@ def site(tmp_path: Path) -> Site:
         for name in ("bad", *(f"file{number}" for number in range(20))):
             (made.tree / folder / name).write_bytes(b"x" * 100)
     made.verdicts[b"bad"] = Verdict.MATCH
-    assert made.sweep() == Swept(set(), 0)
+    assert made.scan() == Scanned(set(), 0)
     return made
 
 
@@ -159,42 +159,42 @@ def site(tmp_path: Path) -> Site:
 def test_a_file_that_was_not_checked_stands(site: Site, verdict: Verdict) -> None:
     site.verdicts[b"bad"] = verdict
     both = {site.path("a/bad"), site.path("b/bad")}
-    assert site.sweep() == site.sweep() == Swept(both, 0)
+    assert site.scan() == site.scan() == Scanned(both, 0)
     assert site.gone() == set()
     site.verdicts[b"bad"] = Verdict.CLEAN
-    assert site.sweep() == Swept(set(), 0)
+    assert site.scan() == Scanned(set(), 0)
     assert site.gone() == both
     # Found again, it stands again.
     site.verdicts[b"bad"] = Verdict.REVIEW
-    assert site.sweep() == Swept(set(), 0)
+    assert site.scan() == Scanned(set(), 0)
     assert site.gone() == set()
 
 
 def test_a_file_that_is_gone_does_not(site: Site) -> None:
     (site.tree / "a" / "bad").unlink()
-    assert site.sweep() == Swept(set(), 0)
+    assert site.scan() == Scanned(set(), 0)
     assert site.gone() == {site.path("a/bad")}
 
 
 def test_a_folder_that_is_gone_does_not(site: Site) -> None:
     (site.tree / "a").rename(site.state.parent / "away")
-    assert site.sweep().shrunken == 1
+    assert site.scan().shrunken == 1
     assert site.gone() == set()
-    assert site.sweep(accept_shrink=True) == Swept(set(), 0)
+    assert site.scan(accept_shrink=True) == Scanned(set(), 0)
     assert site.gone() == {site.path("a/bad")}
 
 
 @pytest.mark.parametrize("exclude", ["bad", "a/bad", "/a/"])
 def test_what_is_left_out_now_stands(site: Site, exclude: str) -> None:
     site.verdicts.clear()
-    swept = site.sweep(exclude, accept_shrink=True)
-    assert site.path("a/bad") in swept.standing
+    scanned = site.scan(exclude, accept_shrink=True)
+    assert site.path("a/bad") in scanned.standing
     assert site.path("a/bad") not in site.gone()
 
 
 def test_a_file_over_the_limit_now_stands(site: Site) -> None:
     (site.tree / "a" / "bad").write_bytes(b"x" * 101)
-    assert site.sweep(max_file_size=100).standing == {site.path("a/bad")}
+    assert site.scan(max_file_size=100).standing == {site.path("a/bad")}
 
 
 def test_a_folder_that_can_not_be_entered_stands(site: Site) -> None:
@@ -205,8 +205,8 @@ def test_a_folder_that_can_not_be_entered_stands(site: Site) -> None:
         kept = [one for one in found if not (isinstance(one, Batch) and one.folder == b"a")]
         return [*kept, UnlistedFolder(os.fsencode(site.tree), b"a", FolderReason.PERMISSION, "")]
 
-    swept = site.sweep(listings=closed, accept_shrink=True)
-    assert swept.standing == {site.path("a/bad")}
+    scanned = site.scan(listings=closed, accept_shrink=True)
+    assert scanned.standing == {site.path("a/bad")}
     assert site.gone() == {site.path("b/bad")}
 
 
@@ -222,18 +222,18 @@ def test_a_folder_that_could_not_be_listed_to_its_end_stands(site: Site) -> None
                 listings.append(one)
         return listings
 
-    assert site.sweep(listings=broken).standing == {site.path("a/bad")}
+    assert site.scan(listings=broken).standing == {site.path("a/bad")}
     assert site.gone() == set()
 
 
-def test_another_sweep_of_the_same_place_knows_of_it(site: Site) -> None:
+def test_another_scan_of_the_same_place_knows_of_it(site: Site) -> None:
     """With a narrower target, or with other options."""
     site.verdicts[b"bad"] = Verdict.UNREADABLE
-    assert site.sweep(at="a") == Swept({site.path("a/bad")}, 0)
+    assert site.scan(at="a") == Scanned({site.path("a/bad")}, 0)
     (site.tree / "a" / "bad").unlink()
-    assert site.sweep(at="a") == Swept(set(), 0)
+    assert site.scan(at="a") == Scanned(set(), 0)
     assert site.gone() == {site.path("a/bad")}
-    assert site.sweep() == Swept({site.path("b/bad")}, 0)
+    assert site.scan() == Scanned({site.path("b/bad")}, 0)
 
 
 def test_a_shard_says_nothing_of_the_others(site: Site) -> None:
@@ -242,7 +242,7 @@ def test_a_shard_says_nothing_of_the_others(site: Site) -> None:
         (site.tree / name).unlink()
     inner = {name for name in (site.path("a/bad"), site.path("b/bad")) if shard_of(name, 2) == index}
     # What is in the other shard was left out, and nobody has looked for it.
-    site.sweep(shard=f"{index}/2", accept_shrink=True)
+    site.scan(shard=f"{index}/2", accept_shrink=True)
     assert site.gone() == inner
 
 
@@ -252,8 +252,8 @@ def test_a_file_alone_is_cleared_by_itself(site: Site) -> None:
     (batch,) = FilesystemSource(
         (site.path("a/bad"),), ListingOptions(exclude=Patterns.compile((), None))
     ).listings()
-    swept = site.over([batch], Scopes([folder], "", {}, lone=[folder]))
-    assert (swept, site.gone()) == (Swept(set(), 0), {site.path("a/bad")})
+    scanned = site.over([batch], Scopes([folder], "", {}, lone=[folder]))
+    assert (scanned, site.gone()) == (Scanned(set(), 0), {site.path("a/bad")})
 
 
 def item(name: bytes, version: str = "") -> Item:
@@ -278,9 +278,9 @@ def test_an_object_stands_until_it_is_gone_or_harmless(site: Site) -> None:
 def test_a_bucket_of_the_same_name_elsewhere_is_another(site: Site) -> None:
     listed = [item(b"bad"), item(b"good")]
     site.objects(*listed, endpoint="http://one")
-    assert site.objects(listed[1], endpoint="http://other") == Swept(set(), 0)
+    assert site.objects(listed[1], endpoint="http://other") == Scanned(set(), 0)
     assert site.gone() == set()
-    assert site.objects(listed[1], endpoint="http://one") == Swept(set(), 0)
+    assert site.objects(listed[1], endpoint="http://one") == Scanned(set(), 0)
     assert site.gone() == {b"s3://bucket/bad"}
 
 
@@ -321,10 +321,10 @@ def test_a_few_files_less_are_believed(tmp_path: Path, fewer: int, shrunken: int
     made.tree.mkdir()
     for number in range(12):
         (made.tree / f"{number}").touch()
-    made.sweep()
+    made.scan()
     for number in range(fewer):
         (made.tree / f"{number}").unlink()
-    assert made.sweep().shrunken == shrunken
+    assert made.scan().shrunken == shrunken
 
 
 def test_a_target_that_is_empty_is_never_believed(tmp_path: Path) -> None:
@@ -333,18 +333,18 @@ def test_a_target_that_is_empty_is_never_believed(tmp_path: Path) -> None:
     made.tree.mkdir()
     (made.tree / "bad").touch()
     made.verdicts[b"bad"] = Verdict.MATCH
-    made.sweep()
+    made.scan()
     (made.tree / "bad").unlink()
-    assert made.sweep() == Swept({made.path("bad")}, 1)
+    assert made.scan() == Scanned({made.path("bad")}, 1)
     assert made.gone() == set()
 
 
 def test_what_is_found_again_is_another_finding(site: Site) -> None:
     """So that nothing is lost of when a file was there, and when it was not."""
     site.verdicts[b"bad"] = Verdict.CLEAN
-    site.sweep()
+    site.scan()
     site.verdicts[b"bad"] = Verdict.MATCH
-    site.sweep()
+    site.scan()
     with closing(sqlite3.connect(site.state / "sweep" / "state.sqlite")) as database:
         rows = database.execute(
             "SELECT count(*), count(gone), min(ending), max(ending) FROM findings WHERE path=?",

@@ -20,13 +20,13 @@ with ScanLock(StateDir(sys.argv[1])):
 """
 
 
-def test_where_no_sweep_was_there_is_nothing(tmp_path: Path) -> None:
+def test_where_no_scan_was_there_is_nothing(tmp_path: Path) -> None:
     with History(StateDir(tmp_path)) as history:
         assert (history.identity, history.last, history.settled) == ("", 0, 0)
         assert list(history.scans(0)) == list(history.findings(0)) == []
 
 
-def test_what_a_sweep_finds_is_told_once_it_has_ended_or_was_killed(tmp_path: Path) -> None:
+def test_what_a_scan_finds_is_reported_once_it_has_ended_or_was_killed(tmp_path: Path) -> None:
     database = open_database(StateDir(tmp_path))[0]
     database.execute("INSERT INTO sweeps (id, started) VALUES (1, 5)")
     put_finding(database, b"/f", None)
@@ -45,7 +45,7 @@ def test_what_a_sweep_finds_is_told_once_it_has_ended_or_was_killed(tmp_path: Pa
         assert (history.last, history.settled) == (1, 0), "it may have ended just now"
 
 
-def test_two_states_are_told_apart(tmp_path: Path) -> None:
+def test_two_states_are_distinguished(tmp_path: Path) -> None:
     names = set()
     for name in ("one", "two", "one"):
         state = tmp_path / name

@@ -127,7 +127,7 @@ def test_without_a_state_nothing_is_known(tmp_path: Path) -> None:
         assert known.of({"type": "finding", "path": "/srv/a", "size": 1}) == {}
 
 
-def test_a_damaged_state_is_told(tmp_path: Path) -> None:
+def test_a_damaged_state_is_reported(tmp_path: Path) -> None:
     made = Made(tmp_path)
     record = made.put(b"/srv/a", b"one", FILE)
     known = made.done()

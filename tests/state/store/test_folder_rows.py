@@ -20,7 +20,7 @@ OWN, OTHER = 1, 2
 """Scopes."""
 NEVER = 0
 """In place of the scope that has checked a folder to its end."""
-SWEEP = 5
+SCAN = 5
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def kept(rows: FolderRows, tree: Path, scope: int) -> None:
     for name in ("there", "gone", "link"):
         row = rows.find_or_insert(os.fsencode(tree / name), number)
         if scope != NEVER:
-            rows.store_checked([(row, scope, SWEEP - 1, 1, 0)])
+            rows.store_checked([(row, scope, SCAN - 1, 1, 0)])
 
 
 def left(database: sqlite3.Connection) -> list[str]:
@@ -71,7 +71,7 @@ def test_what_is_not_there_is_forgotten_whoever_came_by_it_last(
     kept(FolderRows(database, ""), tree, scope)
     # No file was met, and so no filesystem; but this one is there.
     rows = FolderRows(database, "")
-    gone = rows.delete_gone(OWN, SWEEP, lambda _: True, closed=closed, everywhere=False)
+    gone = rows.delete_gone(OWN, SCAN, lambda _: True, closed=closed, everywhere=False)
     assert (gone, left(database)) == (3 - len(expected), expected)
 
 
@@ -79,8 +79,8 @@ def test_what_was_met_or_is_no_part_of_the_target_stays(database: sqlite3.Connec
     rows = FolderRows(database, "")
     kept(rows, tree, OWN)
     beneath = os.fsencode(tree / "link")
-    assert rows.delete_gone(OWN, SWEEP - 1, lambda _: True, closed=False, everywhere=False) == 0
-    assert rows.delete_gone(OWN, SWEEP, lambda path: path == beneath, closed=False, everywhere=False) == 1
+    assert rows.delete_gone(OWN, SCAN - 1, lambda _: True, closed=False, everywhere=False) == 0
+    assert rows.delete_gone(OWN, SCAN, lambda path: path == beneath, closed=False, everywhere=False) == 1
     assert left(database) == ["gone", "there"]
 
 
@@ -92,7 +92,7 @@ def test_a_filesystem_that_is_not_there_keeps_its_folders(
     kept(rows, tree, OWN)
     database.execute("UPDATE filesystems SET name='another disk'")
     rows = FolderRows(database, "")
-    rows.delete_gone(OWN, SWEEP, lambda _: True, closed=False, everywhere=everywhere)
+    rows.delete_gone(OWN, SCAN, lambda _: True, closed=False, everywhere=everywhere)
     assert left(database) == expected
 
 
@@ -124,7 +124,7 @@ def test_files_that_are_not_there_are_forgotten_whoever_came_by_them_last(
     before.add_piece(row, named(b"b"))
     for name in there:
         (tree / "there" / name).touch()
-    FolderRows(database, shard).delete_gone(OWN, SWEEP, lambda _: True, closed=False, everywhere=False)
+    FolderRows(database, shard).delete_gone(OWN, SCAN, lambda _: True, closed=False, everywhere=False)
     found, listing, _ = FolderRows(database, "").find(os.fsencode(tree / "there"), filesystem)
     assert (set(listing.names.split(b"/")) if found is not None else None) == expected
 

@@ -89,7 +89,7 @@ def test_files_of_which_nothing_is_kept_are_left_out() -> None:
     assert len(from_bytes(nothing.to_bytes())) == 0
 
 
-def test_several_devices_are_told() -> None:
+def test_several_devices_are_reported() -> None:
     other = Item(b"b", FileStat(2, 7, 3, OLD, OLD, 1, 0))
     assert listing_of([item(b"a"), other], NOW)[1] is None
 

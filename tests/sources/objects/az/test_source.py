@@ -19,7 +19,7 @@ from hashscan.sources.objects.az.source import AzureSource
 from tests.sources.objects.azurite import ACCOUNT, KEY, PROGRAM, Azurite, Container, azurite
 from tests.sources.objects.buckets import wake_obstore
 from tests.sources.objects.reading import batches_of, read_all
-from tests.sources.objects.scanning import UPLOADS, sweep, uploads
+from tests.sources.objects.scanning import UPLOADS, scan, uploads
 
 pytestmark = pytest.mark.skipif(PROGRAM not in os.environ, reason=f"{PROGRAM} names no azurite-blob")
 
@@ -245,7 +245,7 @@ def test_what_is_wrong_is_found_before_listing(service: Azurite) -> None:
         assert "SECRET" not in refusal(target=target, **service.environment)
 
 
-def test_a_container_that_goes_while_listing_is_told_of(container: Container) -> None:
+def test_a_container_that_goes_while_listing_is_reported(container: Container) -> None:
     held(container, f=b"1")
     found = source(container)
     container.client.delete_container()
@@ -258,8 +258,8 @@ def test_a_container_that_goes_while_listing_is_told_of(container: Container) ->
 
 def test_the_same_tree(container: Container, service: Azurite) -> None:
     held(container, **uploads())
-    here = sweep(str(UPLOADS))
-    there = sweep(f"az://{container.name}", environment=service.environment)
+    here = scan(str(UPLOADS))
+    there = scan(f"az://{container.name}", environment=service.environment)
     expected = here.by_path(f"{UPLOADS}/")
     assert expected
     assert there.by_path(f"az://{container.name}/") == expected
@@ -274,13 +274,13 @@ def test_secrets_are_nowhere_to_be_seen(service: Azurite) -> None:
         held(container, **uploads() | {"a//b": b"x"})
         container.client.get_blob_client("a//b").set_standard_blob_tier("Archive")
         sas = container.sas(list=True, read=True)
-        by_key = sweep(f"az://{container.name}", environment=service.environment)
-        by_sas = sweep(
+        by_key = scan(f"az://{container.name}", environment=service.environment)
+        by_sas = scan(
             f"az://{container.name}",
             options=("--endpoint", service.url),
             environment={"AZURE_STORAGE_ACCOUNT": ACCOUNT, "AZURE_STORAGE_SAS_TOKEN": sas},
         )
-        lists_only = sweep(
+        lists_only = scan(
             f"az://{container.name}",
             options=("--endpoint", service.url),
             environment={
@@ -288,7 +288,7 @@ def test_secrets_are_nowhere_to_be_seen(service: Azurite) -> None:
                 "AZURE_STORAGE_SAS_TOKEN": container.sas(list=True),
             },
         )
-        wrong = sweep(
+        wrong = scan(
             f"az://{container.name}",
             options=("--endpoint", service.url),
             environment={"AZURE_STORAGE_ACCOUNT": ACCOUNT, "AZURE_STORAGE_KEY": KEY[::-1].lstrip("=")},
@@ -299,6 +299,6 @@ def test_secrets_are_nowhere_to_be_seen(service: Azurite) -> None:
     assert lists_only.summary["files"] == len(uploads()) + 1
     signature = re.search("sig=([^&]+)", sas)
     assert signature is not None
-    for swept in (by_key, by_sas, lists_only, wrong):
+    for scanned in (by_key, by_sas, lists_only, wrong):
         for secret in (KEY, KEY[::-1].lstrip("="), sas, signature[1], "sig="):
-            assert secret not in swept.everything()
+            assert secret not in scanned.everything()

@@ -20,7 +20,7 @@ from tests.sources.objects.buckets import wake_obstore
 from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url
 from tests.sources.objects.google_server import TOKEN, GoogleServer, google_server
 from tests.sources.objects.reading import batches_of, read_all
-from tests.sources.objects.scanning import UPLOADS, sweep, uploads
+from tests.sources.objects.scanning import UPLOADS, scan, uploads
 from tests.sources.objects.unused import unused_port
 
 URL = b"gs://bucket"
@@ -64,8 +64,8 @@ def test_the_same_tree_in_the_emulator() -> None:
     for path, content in uploads().items():
         bucket.put(path, content)
     bucket.close()
-    here = sweep(str(UPLOADS))
-    there = sweep(f"gs://{bucket.name}", environment={"STORAGE_EMULATOR_HOST": emulator_url()})
+    here = scan(str(UPLOADS))
+    there = scan(f"gs://{bucket.name}", environment={"STORAGE_EMULATOR_HOST": emulator_url()})
     expected = here.by_path(f"{UPLOADS}/")
     assert expected
     assert there.by_path(f"gs://{bucket.name}/") == expected
@@ -86,7 +86,7 @@ def test_odd_keys(server: GoogleServer, headers: bool) -> None:
     for key in ODD:
         server.put(key, key.encode())
     assert fetch(server) == {URL + b"/" + key.encode(): key.encode() for key in ODD}
-    # Where generations are told, plain keys go the fast way.
+    # Where generations are listed, plain keys go the fast way.
     fast = any(path.startswith("/bucket/") for path in server.asked)
     assert fast == bool(server.access.endpoint)
     assert any("ifGenerationMatch" in path for path in server.asked)
@@ -163,7 +163,7 @@ def test_what_is_stored_compressed_is_checked_as_it_is_shown(
     assert list(fetch(server).values()) == [Reason.IO_ERROR]
 
 
-def test_rights_that_end_while_listing_are_told_of(server: GoogleServer) -> None:
+def test_rights_that_end_while_listing_are_reported(server: GoogleServer) -> None:
     server.put("f", b"content")
     found = source(server)
     server.list_status = 403
@@ -182,8 +182,8 @@ def test_what_is_wrong_is_found_before_listing(server: GoogleServer) -> None:
     assert "no bucket gs://missing" in refusal(b"gs://missing", **here)
     for status, said in [(403, "no right to list"), (401, "refused"), (503, "UnreachableError: ")]:
         server.list_status = status
-        assert said in (words := refusal(**here))
-        assert "SECRET" not in words
+        assert said in (message := refusal(**here))
+        assert "SECRET" not in message
     server.list_status = 403
     assert "It is not public" in refusal(access=Access(endpoint=server.url, anonymous=True))
     assert "no credentials for gs://bucket" in refusal()
@@ -193,7 +193,7 @@ def test_what_is_wrong_is_found_before_listing(server: GoogleServer) -> None:
         assert "SECRET" not in refusal(target, **here)
 
 
-def test_credentials_are_sent_and_not_told(server: GoogleServer) -> None:
+def test_credentials_are_sent_and_not_reported(server: GoogleServer) -> None:
     """The same token through both libraries; a test can't have one of Google's own."""
     server.token = TOKEN
     server.put("f", b"1")
@@ -215,13 +215,13 @@ def test_secrets_of_a_file_are_nowhere_to_be_seen(server: GoogleServer, tmp_path
         f'"refresh_token": "{secret}", "token_uri": "{server.url}/token"}}'
     )
     file_variables = {"GOOGLE_APPLICATION_CREDENTIALS": str(file)}
-    swept = sweep("gs://bucket", options=("--endpoint", server.url), environment=file_variables)
-    assert swept.code in {2, 13}
-    assert secret not in swept.everything()
+    scanned = scan("gs://bucket", options=("--endpoint", server.url), environment=file_variables)
+    assert scanned.code in {2, 13}
+    assert secret not in scanned.everything()
     file.write_text(f'{{"type": "authorized_user", "{secret}')
-    swept = sweep("gs://bucket", options=("--endpoint", server.url), environment=file_variables)
-    assert swept.code == 2
-    assert secret not in swept.everything()
+    scanned = scan("gs://bucket", options=("--endpoint", server.url), environment=file_variables)
+    assert scanned.code == 2
+    assert secret not in scanned.everything()
 
 
 def test_faults_lose_no_verdict(server: GoogleServer) -> None:
@@ -229,10 +229,10 @@ def test_faults_lose_no_verdict(server: GoogleServer) -> None:
         server.put(key, b"content")
     server.refusals = {b"forbidden": 403, b"broken": 400}
     options = ("--anonymous", "--endpoint", server.url) if server.access.endpoint else ()
-    swept = sweep("gs://bucket", options=options, environment={"STORAGE_EMULATOR_HOST": server.url})
-    assert swept.code == 3
-    assert swept.summary["files"] == len(ODD) + 2
-    assert {path: record["reason"] for path, record in swept.by_path("gs://bucket/").items()} == {
+    scanned = scan("gs://bucket", options=options, environment={"STORAGE_EMULATOR_HOST": server.url})
+    assert scanned.code == 3
+    assert scanned.summary["files"] == len(ODD) + 2
+    assert {path: record["reason"] for path, record in scanned.by_path("gs://bucket/").items()} == {
         "forbidden": Reason.PERMISSION.value,
         "broken": Reason.IO_ERROR.value,
     }

@@ -54,7 +54,7 @@ def answered(status: int, code: str) -> failures.ClientError:
     ],
     ids=repr,
 )
-def test_errors_in_our_words(error: Exception, kind: type[HashscanError], remedy: str) -> None:
+def test_errors_in_our_own_terms(error: Exception, kind: type[HashscanError], remedy: str) -> None:
     with pytest.raises(kind) as caught, explained("uploads", DIRECT):
         raise error
     said = f"{caught.value} {caught.value.remedy}"

@@ -1,4 +1,4 @@
-"""Buckets told by an inventory, and single objects named by URL."""
+"""Buckets listed by an inventory, and single objects named by URL."""
 
 from __future__ import annotations
 

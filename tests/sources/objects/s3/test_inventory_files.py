@@ -142,7 +142,7 @@ def bomb() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"no gzip", "after row 0"),
         (data_file([row("a")] * 1000)[:-20], "after row"),
@@ -156,10 +156,10 @@ def bomb() -> bytes:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_damaged_data(content: bytes, words: str) -> None:
+def test_damaged_data(content: bytes, message: str) -> None:
     with pytest.raises(ListingError) as caught:
         read(content)
-    assert words in caught.value.detail
+    assert message in caught.value.detail
 
 
 def test_a_checksum() -> None:
@@ -243,7 +243,7 @@ def test_parquet_with_few_columns_and_many_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"no parquet", "after row 0"),
         (parquet(bucket=["b"], key=[b"k"])[:-10], "after row 0"),
@@ -254,10 +254,10 @@ def test_parquet_with_few_columns_and_many_rows() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_damaged_parquet(content: bytes, words: str) -> None:
+def test_damaged_parquet(content: bytes, message: str) -> None:
     with pytest.raises(ListingError) as caught:
         read(content, of_parquet())
-    assert words in caught.value.detail
+    assert message in caught.value.detail
 
 
 def test_parquet_spoiled_in_the_middle_costs_no_more_than_itself() -> None:

@@ -21,7 +21,7 @@ from hashscan.sources.objects.s3.source import S3Source
 from hashscan.sources.patterns import Patterns
 from tests.object_server import FAULTS, object_server, statistics
 from tests.sources.objects.buckets import KEY_ID, SECRET, TestBucket, credentials, moto_url
-from tests.sources.objects.scanning import sweep, uploads
+from tests.sources.objects.scanning import scan, uploads
 
 ODD = [
     b"a//b",
@@ -112,7 +112,7 @@ def test_prefixes_within_others_are_listed_once(bucket: TestBucket) -> None:
     assert len(names(list(source.listings()))) == 3
 
 
-def test_an_empty_prefix_beside_others_is_told_of(bucket: TestBucket) -> None:
+def test_an_empty_prefix_beside_others_is_reported(bucket: TestBucket) -> None:
     bucket.put(b"a/1", b"")
     found = listed([bucket.url + b"/a/", bucket.url + b"/gone/"], bucket.access)
     (closed,) = (listing for listing in found if isinstance(listing, UnlistedFolder))
@@ -375,9 +375,9 @@ def test_nothing_stored_compressed_passes_in_silence(bucket: TestBucket) -> None
     bucket.put(b"plain.txt", b"text")
     with credentials() as environment:
         for options, code in (((), 0), (("--strict",), 3)):
-            swept = sweep(bucket.url, environment=environment, options=("--endpoint", moto_url(), *options))
-            assert swept.code == code, swept.words
-            (told,) = swept.by_path(f"{bucket.url.decode()}/").items()
-            assert told[0] == "hidden.jpg"
-            assert (told[1]["verdict"], told[1]["reason"]) == ("undecoded", Reason.COMPRESSED.value)
-            assert swept.summary["verdicts"]["clean"] == 1
+            scanned = scan(bucket.url, environment=environment, options=("--endpoint", moto_url(), *options))
+            assert scanned.code == code, scanned.messages
+            (reported,) = scanned.by_path(f"{bucket.url.decode()}/").items()
+            assert reported[0] == "hidden.jpg"
+            assert (reported[1]["verdict"], reported[1]["reason"]) == ("undecoded", Reason.COMPRESSED.value)
+            assert scanned.summary["verdicts"]["clean"] == 1

@@ -31,7 +31,7 @@ def test_which_addresses_are_public(address: str, public: bool) -> None:
     assert is_public(address) == public
 
 
-def test_errors_in_words_of_our_own() -> None:
+def test_errors_in_terms_of_our_own() -> None:
     secret = "sig=SECRET"
     errors: list[Exception] = [
         urllib3.exceptions.SSLError(f"CERTIFICATE_VERIFY_FAILED {secret}"),

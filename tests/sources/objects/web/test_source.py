@@ -24,7 +24,7 @@ from hashscan.sources.objects.web.source import HttpSource, HttpsSource
 from hashscan.sources.patterns import Patterns
 from tests.certificates import Authority
 from tests.sources.objects.reading import batches_of, read_all
-from tests.sources.objects.scanning import UPLOADS, sweep, uploads
+from tests.sources.objects.scanning import UPLOADS, scan, uploads
 from tests.sources.objects.unused import unused_port
 from tests.sources.objects.web_objects import MODIFIED_NS, Objects, cut_after, refuse, refusing, web_objects
 from tests.web import serving
@@ -451,7 +451,7 @@ def test_addresses_that_are_refused(scheme: type[HttpSource]) -> None:
 
 def test_the_same_tree(objects: Objects) -> None:
     urls = [objects.put(f"/{path}", content) for path, content in uploads().items()]
-    here, there = sweep(str(UPLOADS)), sweep(*urls)
+    here, there = scan(str(UPLOADS)), scan(*urls)
     expected = here.by_path(f"{UPLOADS}/")
     assert expected
     assert there.by_path(objects.url.decode() + "/") == expected
@@ -466,7 +466,7 @@ def test_sizes_that_become_known_are_reported(objects: Objects) -> None:
     objects.lengths = False
     files = uploads()
     urls = [objects.put(f"/{path}", content) for path, content in files.items()]
-    found = sweep(*urls).by_path(objects.url.decode() + "/")
+    found = scan(*urls).by_path(objects.url.decode() + "/")
     assert found
     assert {path: record["size"] for path, record in found.items()} == {p: len(files[p]) for p in found}
 
@@ -475,10 +475,10 @@ def test_faults_lose_no_verdict(objects: Objects) -> None:
     faults = {"/gone": 404, "/forbidden": 403, "/busy": 503}
     urls = [objects.put(target, b"content") for target in (*ODD, *faults)]
     objects.answers = {target: refusing(status) for target, status in faults.items()}
-    swept = sweep(*urls)
-    assert swept.code == 3
-    assert swept.summary["files"] == len(urls)
-    assert {path: record["reason"] for path, record in swept.by_path(objects.url.decode()).items()} == {
+    scanned = scan(*urls)
+    assert scanned.code == 3
+    assert scanned.summary["files"] == len(urls)
+    assert {path: record["reason"] for path, record in scanned.by_path(objects.url.decode()).items()} == {
         "/gone": Reason.VANISHED.value,
         "/forbidden": Reason.PERMISSION.value,
         "/busy": Reason.IO_ERROR.value,
@@ -494,14 +494,14 @@ def test_a_signature_is_nowhere_to_be_seen(objects: Objects) -> None:
     objects.answers[f"/1?sig={secret}"] = refusing(503)
     objects.answers[f"/2?sig={secret}"] = refusing(302, Location=f"ftp://x/?sig={secret}")
     objects.answers[f"/3?sig={secret}"] = refusing(302, Location=f"http://127.0.0.1:1/?sig={secret}")
-    swept = sweep(*urls)
-    assert swept.code == 4
-    assert swept.summary["files"] == len(files)
-    assert secret not in swept.words + swept.report
+    scanned = scan(*urls)
+    assert scanned.code == 4
+    assert scanned.summary["files"] == len(files)
+    assert secret not in scanned.messages + scanned.report
     for refused in (f"http://user:{secret}@127.0.0.1/", f"htps://user:{secret}@h/?{secret}"):
-        refusal = sweep(refused)
+        refusal = scan(refused)
         assert refusal.code == 2
-        assert secret not in refusal.words + refusal.report
+        assert secret not in refusal.messages + refusal.report
 
 
 def test_certificates_are_verified(tmp_path: Path) -> None:
@@ -509,10 +509,10 @@ def test_certificates_are_verified(tmp_path: Path) -> None:
     context = authority.server()
     with serving(UPLOADS, context) as server:
         url = f"{server.url}alice/holiday/hills.jpg"
-        untrusted = sweep(url)
+        untrusted = scan(url)
         assert untrusted.code == 13
-        assert "certificate is not trusted" in untrusted.words
-        trusted = sweep(url, environment={"SSL_CERT_FILE": str(authority.file)})
+        assert "certificate is not trusted" in untrusted.messages
+        trusted = scan(url, environment={"SSL_CERT_FILE": str(authority.file)})
         assert trusted.code == 0
         assert trusted.summary["files"] == 1
         with web_objects() as plain:
@@ -520,7 +520,7 @@ def test_certificates_are_verified(tmp_path: Path) -> None:
                 request, plain.put("/x", b"content").decode()
             )
             environment = {"SSL_CERT_FILE": str(authority.file)}
-            downgraded = sweep(f"{server.url}leads", environment=environment)
+            downgraded = scan(f"{server.url}leads", environment=environment)
             assert downgraded.code == 3
             assert "from https to http" in downgraded.report
             assert not plain.asked

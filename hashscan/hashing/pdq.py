@@ -86,7 +86,7 @@ class PDQ(PictureHash):
             return
         more = SQUARED if max(height, width) > SQUARED_SIDE else ENLARGED
         plan = _plan(more if RENDERINGS[more] in wanted else None, turns)
-        noise = _rounding_noise(luma.shape)
+        noise = rounding_noise(luma.shape)
         slack = 2 * noise * 100 / 255
         found = self._kernel.hashed(luma, stored, plan.groups, plan.dihedral, slack)
         for rendering, judged in zip(plan.renderings, found, strict=True):
@@ -103,7 +103,7 @@ class PDQ(PictureHash):
             yield RenderingDigests(rendering, plan.turns, values, quality, doubt, judged.even)
 
 
-def _rounding_noise(shape: tuple[int, ...]) -> float:
+def rounding_noise(shape: tuple[int, ...]) -> float:
     """Return the largest brightness by which rounding may change the reduced picture from the reference's.
 
     The reference adds and subtracts along a whole row or column, so its error grows with the length. The

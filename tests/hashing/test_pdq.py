@@ -103,7 +103,7 @@ def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, i
         luma = drawing(*shape)
         (found,) = kernel.reductions(luma, None, ((PLAIN_WAY,),))
         difference = np.abs(found[0, :, 0] - pdq_reduction.blur_and_reduce(luma)).max()
-        assert difference < pdq._rounding_noise(shape)
+        assert difference < pdq.rounding_noise(shape)
 
 
 def test_weights_of_every_row_add_up_to_one() -> None:

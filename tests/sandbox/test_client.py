@@ -206,9 +206,10 @@ def test_file_over_its_time_in_a_used_decoder_is_tried_in_a_fresh_one(file: int)
 def test_processor_time_counts_from_the_answer_before(file: int) -> None:
     """Ten files together use more than one may."""
     with started("auto", SECONDS) as impatient:
+        decoder = ask(impatient, file, "pid")
         begun = [impatient.begin(file, b"size after a while", 1000) for _ in range(10)]
         assert [REPLY.unpack(impatient.finish(one))[2] for one in begun] == [1234] * 10
-        assert impatient._decoders.files == 10
+        assert ask(impatient, file, "pid") == decoder, "no other had to take over"
 
 
 @pytest.mark.parametrize("deed", ["twice", "flood"])
@@ -402,9 +403,10 @@ def test_what_a_decoder_has_is_given_to_another_when_it_is_discarded(sandbox: Sa
 
 def test_wall_clock_counts_from_the_answer_before(file: int) -> None:
     with started("auto", PATIENT, wall_factor=5 / PATIENT) as impatient:
+        decoder = ask(impatient, file, "pid")
         begun = [impatient.begin(file, b"size after a while", 1000) for _ in range(11)]
         assert [REPLY.unpack(impatient.finish(one))[2] for one in begun] == [1234] * 11
-        assert impatient._decoders.files == 11
+        assert ask(impatient, file, "pid") == decoder, "no other had to take over"
 
 
 def test_more_than_the_socket_takes(file: int) -> None:

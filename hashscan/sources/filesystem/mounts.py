@@ -200,10 +200,10 @@ class _Mounts:
         while piece := os.pread(self._table, 1 << 16, offset):
             content += piece
             offset += len(piece)
-        self._users = dict(map(_user_of, content.splitlines()))
+        self._users = dict(map(mount_and_user, content.splitlines()))
 
 
-def _user_of(line: bytes) -> tuple[int, int | None]:
+def mount_and_user(line: bytes) -> tuple[int, int | None]:
     """Return the number of a mount, and the user who mounted it if it is a FUSE.
 
     The format of the line is described in proc(5).

@@ -110,10 +110,19 @@ def test_odd_profiles(profile: bytes) -> None:
     assert not is_ordinary(profile)
 
 
-def test_no_more_than_some_profiles_are_remembered() -> None:
-    for number in range(200):
-        is_ordinary(SRGB + bytes((number,)))
-    assert len(icc_profiles._judged) <= 64
+def test_the_newest_64_results_are_cached_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    examined: list[bytes] = []
+
+    def noted(content: bytes) -> bool:
+        examined.append(content)
+        return is_profile(content)
+
+    is_profile = icc_profiles.is_profile
+    monkeypatch.setattr(icc_profiles, "is_profile", noted)
+    profiles = [SRGB + bytes((number,)) for number in range(200)]
+    for profile in (*profiles, *profiles[-64:], profiles[-65]):
+        is_ordinary(profile)
+    assert examined == [*profiles, profiles[-65]]
 
 
 def decoded(content: bytes) -> tuple[list[Frame], Reason | None]:

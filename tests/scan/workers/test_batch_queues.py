@@ -152,4 +152,6 @@ def test_how_long_is_waited_is_the_systems_to_say_within_limits(
     monkeypatch.setattr(batch_queues, "_LEASE_BREAK_TIME", tmp_path / "setting")
     if setting is not None:
         (tmp_path / "setting").write_text(setting)
-    assert batch_queues._lease_break_seconds() == pytest.approx(seconds, abs=0.5)
+    files = LeasedFiles()
+    assert files.defer(BATCH, item(1))
+    assert files.seconds == pytest.approx(seconds, abs=0.5)

@@ -71,7 +71,7 @@ def test_what_is_seen(path: str) -> None:
     ],
 )
 def test_whose_a_mount_is(line: bytes, user: int | None) -> None:
-    assert mounts._user_of(line) == (36, user)
+    assert mounts.mount_and_user(line) == (36, user)
 
 
 @needs_root

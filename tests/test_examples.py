@@ -17,6 +17,7 @@ import pytest
 import yaml
 from defusedxml import ElementTree
 
+from tests.prefork import PREFORK
 from tests.sources.objects.buckets import SECRET, TestBucket
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -83,13 +84,7 @@ class TestUploads:
 
 
 def hashscan(*arguments: str | Path, state: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hashscan", *arguments],
-        env=os.environ | {"HASHSCAN_STATE": str(state)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return PREFORK.run([*map(str, arguments)], env=os.environ | {"HASHSCAN_STATE": str(state)})
 
 
 def test_a_scan_finds_the_listed_uploads_their_copies_and_nothing_else(tmp_path: Path) -> None:
@@ -119,25 +114,30 @@ def test_a_scan_finds_the_listed_uploads_their_copies_and_nothing_else(tmp_path:
     ]
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a state that has the samples as a signed list, from the folder public beside it."""
+    folder = tmp_path_factory.mktemp("crontab")
+    work, state = folder / "work", folder / "state"
+    for command in (
+        ("init", "national", "--work", work, "--repository", folder / "public", "--no-passphrase"),
+        ("add", EXAMPLES / "demo-entries.csv", "--work", work),
+        ("release", "--work", work, "--no-passphrase"),
+    ):
+        done = hashscan("publish", *command, state=state)
+        assert done.returncode == 0, done.stderr
+    added = hashscan("lists", "add", "national", folder / "public", "--root", work / "root.json", state=state)
+    assert added.returncode == 0, added.stderr
+    return folder
+
+
 class TestCrontab:
     """The line is run by a shell as cron would, with the real program."""
 
     @pytest.fixture
-    def state(self, tmp_path: Path) -> Path:
-        """A state folder that has the samples as a signed list, in tmp_path/public."""
-        work, state = tmp_path / "work", tmp_path / "state"
-        for command in (
-            ("init", "national", "--work", work, "--repository", tmp_path / "public", "--no-passphrase"),
-            ("add", EXAMPLES / "demo-entries.csv", "--work", work),
-            ("release", "--work", work, "--no-passphrase"),
-        ):
-            done = hashscan("publish", *command, state=state)
-            assert done.returncode == 0, done.stderr
-        added = hashscan(
-            "lists", "add", "national", tmp_path / "public", "--root", work / "root.json", state=state
-        )
-        assert added.returncode == 0, added.stderr
-        return state
+    def state(self, prepared: Path, tmp_path: Path) -> Path:
+        """A copy of the prepared state."""
+        return shutil.copytree(prepared / "state", tmp_path / "state", symlinks=True)
 
     def cron(self, state: Path, target: Path) -> str:
         """What cron would mail."""
@@ -155,7 +155,7 @@ class TestCrontab:
         assert "%" not in command
         # What the sandbox can do on this machine is not the question here.
         command = command.replace("--sandbox required", "--sandbox auto")
-        variables |= {"HASHSCAN": f"{sys.executable} -m hashscan", "TARGETS": str(target)}
+        variables |= {"HASHSCAN": str(PREFORK.program()), "TARGETS": str(target)}
         variables |= {"HASHSCAN_STATE": str(state), "PATH": os.environ["PATH"]}
         done = subprocess.run(
             [variables["SHELL"], "-c", command],
@@ -179,13 +179,14 @@ class TestCrontab:
         assert "lighthouse.jpg" in said
 
     def test_a_server_out_of_reach_is_no_news_while_the_list_is_good(
-        self, state: Path, tmp_path: Path
+        self, state: Path, prepared: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "www").mkdir()
         (tmp_path / "www" / "notes.txt").write_text("nothing to see")
         assert self.cron(state, tmp_path / "www") == ""
-        (tmp_path / "public").rename(tmp_path / "gone")
+        (prepared / "public").rename(prepared / "gone")
         assert self.cron(state, tmp_path / "www") == ""
+        (prepared / "gone").rename(prepared / "public")
 
     def test_it_says_when_there_is_no_list(self, tmp_path: Path) -> None:
         (tmp_path / "www").mkdir()
@@ -265,12 +266,12 @@ def installed(tmp_path: Path) -> dict[str, str]:
     programs.mkdir()
     python = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
     for name, text in (
-        ("hashscan", f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n'),
         ("python", python),
         ("aws", _AWS % sys.executable),
     ):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
+    (programs / "hashscan").symlink_to(PREFORK.program())
     state = tmp_path / "state"
     imported = hashscan("lists", "import", EXAMPLES / "demo-entries.csv", "--name", "national", state=state)
     assert imported.returncode == 0, imported.stderr
@@ -444,8 +445,7 @@ class TestKubernetes:
         reports.mkdir()
         programs = tmp_path / "bin"
         programs.mkdir()
-        (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')
-        (programs / "hashscan").chmod(0o755)
+        (programs / "hashscan").symlink_to(PREFORK.program())
         imported = hashscan(
             "lists", "import", EXAMPLES / "demo-entries.csv", "--name", "national", state=state
         )

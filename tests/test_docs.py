@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,9 @@ def test_links_lead_to_files_and_lines_are_wrapped(name: str) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
     assert not [link for link in links if not link.startswith("http") and not (page.parent / link).is_file()]
     assert not [line for line in text.splitlines() if len(line) > LINE_LENGTH]
+
+
+def test_vulnerabilities_are_reported_to_the_maintainer_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [maintainer] = project["maintainers"]
+    assert f"write to {maintainer['email']}," in (ROOT / "SECURITY.md").read_text(encoding="utf-8")

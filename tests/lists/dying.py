@@ -6,17 +6,20 @@ python -m tests.lists.dying everywhere ACTION FOLDER
     the old version or the new, finish the work, and check that nothing is left over. Prints how often it
     died, and how often that left the new version.
 
-python -m tests.lists.dying once ACTION FOLDER
-    Print "ready", wait for a line on stdin, then do ACTION.
+python -m tests.lists.dying anytime ACTION FOLDER
+    Do ACTION on FOLDER; then on fresh copies, killed at random moments, one in each tenth of the time that it
+    took. Check after each as above.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import random
 import shutil
 import signal
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -190,6 +193,30 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def anytime(action: str, folder: Path) -> None:
+    """Kill a process that does an action at ten random moments, and check what is left each time."""
+    kept = folder.with_name("kept")
+    duration = 0.0
+    for moment in range(11):
+        shutil.copytree(folder, kept, symlinks=True)
+        started = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            do(action, folder)
+            os._exit(0)
+        if moment:
+            time.sleep(duration * (moment - random.random()) / 10)
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        # The first one lives, to show how long it takes.
+        duration = duration or time.monotonic() - started
+        assert os.waitstatus_to_exitcode(status) in ((0, -signal.SIGKILL) if moment else (0,)), status
+        assert check(action, folder) or moment
+        finish(action, folder)
+        shutil.rmtree(folder)
+        kept.rename(folder)
+
+
 def main() -> None:
     mode, action, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     os.fsync = lambda descriptor: None  # type: ignore[assignment]
@@ -197,9 +224,7 @@ def main() -> None:
     if mode == "everywhere":
         everywhere(action, folder)
     else:
-        say("ready")
-        sys.stdin.readline()
-        do(action, folder)
+        anytime(action, folder)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,7 @@ def test_small_files_come_to_ratios_with_targets(tmp_path: Path) -> None:
     assert "target 1.500: missed" in said
 
 
+@pytest.mark.slow
 def test_two_versions_are_compared_over_each_kind_of_files(tmp_path: Path) -> None:
     few = ("--copies", "0", "--texts", "20", "--pictures", "10", "--runs", "1")
     said = benchmark("scan.versions", UPLOADS, "--before", sys.executable, *few, "--work", tmp_path)
@@ -148,6 +149,7 @@ def test_two_versions_are_compared_over_each_kind_of_files(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.slow
 def test_every_index_finds_the_same_and_each_part_comes_to_a_figure(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     few = ("--entries", "21000", "--batch", "16", "--rounds", "1", "--seconds", "0.001", "--sample", "4")
@@ -413,6 +415,7 @@ def test_a_bucket_s_rates_can_be_reckoned_with(tmp_path: Path) -> None:
     assert "A billion objects of " in benchmark("buckets.billion", *plan)
 
 
+@pytest.mark.slow
 def test_scans_of_a_bucket_beside_plain_downloads(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     few = ("--objects", "300", "--far", "5", "--runs", "1")

@@ -341,7 +341,8 @@ def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:
         whole = drawn.get(name, b"")
         middle = len(whole) // 2
         spoilt = whole[:middle] + bytes(len(whole) - middle)
-        for content in (whole, whole[:middle], spoilt, several.get(name, b""), coloured.get(name, b"")):
+        contents = whole, whole[:middle], spoilt, several.get(name, b""), coloured.get(name, b"")
+        for content in filter(None, contents):
             descriptor = os.memfd_create("sample")
             try:
                 os.pwrite(descriptor, content, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterator
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -67,6 +68,7 @@ _HEIF_SEVERAL = base64.b64decode(
 )
 
 
+@cache
 def samples() -> dict[str, bytes]:
     """Return sample files by Pillow's name of the format, each a gradient of 16x16 pixels.
 
@@ -102,6 +104,7 @@ def samples() -> dict[str, bytes]:
     return found
 
 
+@cache
 def multi_picture_samples() -> dict[str, bytes]:
     """Return samples with two pictures, for the formats that support it: the gradient, and it upside down.
 
@@ -128,6 +131,7 @@ def multi_picture_samples() -> dict[str, bytes]:
     return found
 
 
+@cache
 def samples_of_colours() -> dict[str, bytes]:
     """Return samples with a profile that swaps tones; translucent if the format supports it."""
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE))

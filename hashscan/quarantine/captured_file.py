@@ -7,13 +7,16 @@ import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
+from hashscan.errors import HashscanError
 from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
+from hashscan.model import Reason
 from hashscan.quarantine.file_facts import FileFacts, facts_of, immutable_reason
 from hashscan.quarantine.file_search import FileLocation
 from hashscan.sources.base import FileError
@@ -21,6 +24,7 @@ from hashscan.sources.filesystem.regular_files import file_trouble, open_regular
 from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
 
 _BLOCK = 1 << 18
+_STATUS = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 class Outcome(StrEnum):
@@ -52,6 +56,8 @@ class QuarantineSkipped(Exception):
         super().__init__(detail)
         self.outcome = outcome
         self.why = why
+        self.lost_answer = False
+        """True if an earlier try of the same call may have succeeded, without an answer."""
 
 
 class OutcomeUnknown(QuarantineSkipped):
@@ -62,6 +68,27 @@ class OutcomeUnknown(QuarantineSkipped):
             Outcome.REFUSED,
             f"its outcome is not known yet; run `hashscan quarantine verify --repair` later: {why}",
         )
+
+
+_OUTCOMES = {
+    Reason.VANISHED: Outcome.GONE,
+    Reason.REPLACED: Outcome.RACED,
+    Reason.CHANGED: Outcome.RACED,
+}
+
+
+def to_skipped(error: Exception) -> QuarantineSkipped:
+    """Convert an error of a file, a store or the system to `QuarantineSkipped`."""
+    if isinstance(error, QuarantineSkipped):
+        return error
+    if isinstance(error, FileError):
+        outcome = _OUTCOMES.get(error.reason, Outcome.REFUSED)
+        return QuarantineSkipped(outcome, f"{error.reason.value}{error.detail and ': ' + error.detail}")
+    if isinstance(error, HashscanError):
+        return QuarantineSkipped(Outcome.REFUSED, f"{error}. {error.remedy}")
+    if isinstance(error, OSError) and error.errno in {errno.EIO, errno.EROFS}:
+        return QuarantineSkipped(Outcome.REFUSED, f"the disk fails: {error.strerror}")
+    return QuarantineSkipped(Outcome.REFUSED, getattr(error, "strerror", None) or str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +153,11 @@ class CapturedFile:
         """Its name in quarantine."""
         return self.item.encode()
 
+    @property
+    def inode(self) -> tuple[int, int]:
+        """Its device and inode."""
+        return self.status.st_dev, self.status.st_ino
+
 
 def split(path: bytes) -> tuple[bytes, bytes]:
     """Split a plain absolute path into its folder and its name.
@@ -135,7 +167,7 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     """
     names = path.split(b"/")
     if names[0] or len(names) < 2 or {b"", b".", b".."} & set(names[1:]) or b"\0" in path:
-        raise QuarantineSkipped(Outcome.REFUSED, "not a plain absolute path of a file")
+        raise QuarantineSkipped(Outcome.REFUSED, "its path is not a plain absolute one")
     return path[: -len(names[-1]) - 1] or b"/", names[-1]
 
 
@@ -162,12 +194,13 @@ def capture(
         QuarantineSkipped: the file can't be read, or is not what was found.
     """
     parent_path, name = split(request.path) if at is None else (at.parent_path, at.name)
-    parent = file = -1
-    try:
+    with ExitStack() as stack:
         try:
             parent = open_absolute(parent_path, PASS_FLAGS) if at is None else os.dup(at.parent)
+            stack.callback(os.close, parent)
             seen = os.stat(name, dir_fd=parent, follow_symlinks=False)
             file, _ = open_regular(parent, name, seen.st_dev, seen.st_ino, patient=True)
+            stack.callback(os.close, file)
             # Reading evidence must not change its access time. Only the owner and root may set this flag.
             with suppress(PermissionError):
                 fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NOATIME)
@@ -178,35 +211,34 @@ def capture(
                 # An owner who makes the file endless in the meantime must not keep us reading.
                 raise QuarantineSkipped(Outcome.CHANGED, "it was changed since it was found")
             facts = facts_of(file, status)
-            reader = _reader()
-            reader.begin_pieces(_pieces(file, status.st_size))
-            digests = {name: value.hex() for name, value in reader.finish()[0].items()}
+            digests = digests_of(file, status.st_size)
             # If the content is known, a chmod or touch in the meantime is no reason to stop.
             if request.sha256 is None and not same_status(status, os.fstat(file)):
                 raise QuarantineSkipped(Outcome.CHANGED, "it changed while it was read")
-        except OSError as error:
-            raise file_trouble(error) from error
+        except (FileError, OSError) as error:
+            skipped = to_skipped(file_trouble(error) if isinstance(error, OSError) else error)
+            cause = error.__cause__ if isinstance(error, FileError) else error
+            if isinstance(cause, OSError) and cause.errno == errno.EAGAIN:
+                detail = "a process holds a lease on it, and takes another when that is broken"
+                skipped = QuarantineSkipped(skipped.outcome, detail, SkipCause.LEASED)
+            raise skipped from error
         if (known := twin(status, digests["sha256"])) is not None:
             facts = {**known, "links": status.st_nlink}
         _check(request, facts, digests["sha256"])
         item = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
         yield CapturedFile(request, item, parent_path, name, parent, file, status, facts, digests)
-    except FileError as trouble:
-        gone = Outcome.GONE if trouble.reason.name == "VANISHED" else Outcome.REFUSED
-        outcome = Outcome.RACED if trouble.reason.name == "REPLACED" else gone
-        cause = trouble.__cause__
-        leased = isinstance(cause, OSError) and cause.errno == errno.EAGAIN
-        raise QuarantineSkipped(
-            outcome,
-            "a process holds a lease on it, and takes another when that is broken"
-            if leased
-            else f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}",
-            SkipCause.LEASED if leased else None,
-        ) from trouble
-    finally:
-        for descriptor in (file, parent):
-            if descriptor >= 0:
-                os.close(descriptor)
+
+
+def digests_of(file: int, size: int) -> Mapping[str, str]:
+    """Return md5, sha1 and sha256 of a file of `size` bytes, in hex.
+
+    Raises:
+        QuarantineSkipped: the file grows; it could grow without end.
+        OSError: the file can't be read.
+    """
+    reader = _reader()
+    reader.begin_pieces(_pieces(file, size))
+    return {name: value.hex() for name, value in reader.finish()[0].items()}
 
 
 @cache
@@ -216,7 +248,6 @@ def _reader() -> ExactReader:
 
 
 def _pieces(file: int, size: int) -> Iterator[bytes]:
-    """Yield a file's content; stop with an error if the file grows, since it could grow without end."""
     offset = 0
     while block := os.pread(file, _BLOCK, offset):
         if offset > size:
@@ -227,13 +258,7 @@ def _pieces(file: int, size: int) -> Iterator[bytes]:
 
 def same_status(one: os.stat_result, other: os.stat_result) -> bool:
     """Return True if two stat results show the same device, inode, size, mtime and ctime."""
-    return (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (
-        other.st_dev,
-        other.st_ino,
-        other.st_size,
-        other.st_mtime_ns,
-        other.st_ctime_ns,
-    )
+    return bool(_STATUS(one) == _STATUS(other))
 
 
 def _check(request: QuarantineRequest, facts: FileFacts, sha256: str) -> None:

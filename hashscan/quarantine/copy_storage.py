@@ -1,11 +1,11 @@
-"""Store, open, verify and delete the kept copies of objects: in a folder of this machine, or in a bucket."""
+"""Open, verify and delete kept files and copies, in folders of this machine or in buckets; store copies."""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from hashscan.errors import OutputError
@@ -17,12 +17,12 @@ from hashscan.quarantine.items import Item
 from hashscan.quarantine.object_stores import Stores, call_with_retries, drop, fetch_object, store_new
 from hashscan.quarantine.transfer import copy_content
 from hashscan.sources.filesystem.quarantined_files import sha256_of
-from hashscan.sources.filesystem.safe_open import FILE_FLAGS, open_child
+from hashscan.sources.filesystem.safe_open import FILE_FLAGS, closing_descriptor, open_child
 from hashscan.sources.objects.changeable_store import ChangeableStore, ObjectDescription, unlisted_item
 
 
 class CopyStorage:
-    """The storage of kept copies."""
+    """The storage of kept files and of copies of objects."""
 
     def __init__(self, stores: Stores, places: OpenFolders, spare: bytes) -> None:
         """Remember how to open buckets and folders.
@@ -58,16 +58,13 @@ class CopyStorage:
         return {"etag": made.etag, "version": made.version}
 
     def _put_in_folder(self, item: Item, file: int) -> None:
-        place = self._place(item)
+        place = self.folder_of(item)
         try:
-            copy = system.create(place.descriptor, item.id.encode(), 0o600)
-            try:
+            with closing_descriptor(system.create(place.descriptor, item.id.encode(), 0o600)) as copy:
                 copy_content(file, copy, os.fstat(file).st_size)
                 seal(copy)
                 system.sync(copy)
                 whole = sha256_of(copy) == item.sha256
-            finally:
-                os.close(copy)
             system.sync(place.descriptor)
         except OSError as error:
             raise OutputError(f"can't keep a copy in {os.fsdecode(place.path)}: {error.strerror}") from error
@@ -76,33 +73,41 @@ class CopyStorage:
 
     @contextmanager
     def opened(self, item: Item) -> Iterator[int]:
-        """Open the copy for reading, after verifying that it is what was found.
+        """Open the kept file or copy for reading, after verifying that its content is what was found.
 
         Raises:
-            QuarantineSkipped: the copy is gone, was altered, or can't be read.
+            QuarantineSkipped: it is gone, was altered, or can't be read.
         """
+        opening: AbstractContextManager[int]
         if item.in_bucket:
             store, key = self._there(item)
-            described = call_with_retries(lambda: store.describe(_identified(item, key)))
+            known = item.copy or {"etag": "", "version": ""}
+            named = unlisted_item(key, known["etag"], known["version"])
+            described = call_with_retries(lambda: store.describe(named))
             exact = unlisted_item(key, described.etag, described.version, described.size)
-            with fetch_object(store, exact, self._spare) as file:
-                _expect(item, file)
-                yield file
-            return
-        place = self._place(item)
+            opening = fetch_object(store, exact, self._spare)
+        else:
+            opening = self._open_file(item)
+        with opening as file:
+            try:
+                altered = sha256_of(file) != item.sha256
+            except OSError as error:
+                raise QuarantineSkipped(Outcome.REFUSED, f"it can't be read: {error.strerror}") from error
+            if altered:
+                raise QuarantineSkipped(Outcome.CHANGED, "it was altered in quarantine")
+            yield file
+
+    def _open_file(self, item: Item) -> AbstractContextManager[int]:
+        place = self.folder_of(item)
         try:
-            file = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)
+            return closing_descriptor(open_child(place.descriptor, item.id.encode(), FILE_FLAGS))
         except OSError as error:
             outcome = Outcome.GONE if error.errno == errno.ENOENT else Outcome.REFUSED
-            raise QuarantineSkipped(outcome, f"what was kept can't be opened: {error.strerror}") from error
-        try:
-            _expect(item, file)
-            yield file
-        finally:
-            os.close(file)
+            detail = f"it can't be opened in quarantine: {error.strerror}"
+            raise QuarantineSkipped(outcome, detail) from error
 
     def drop(self, item: Item) -> None:
-        """Destroy the copy if it exists.
+        """Destroy the kept file or copy if it exists.
 
         Raises:
             QuarantineSkipped: it can't be destroyed.
@@ -112,7 +117,7 @@ class CopyStorage:
             known = item.copy and ObjectDescription(0, item.copy["etag"], item.copy["version"], "", {})
             drop(store, key, known or None)
             return
-        place = self._place(item)
+        place = self.folder_of(item)
         try:
             with suppress(FileNotFoundError):
                 system.unlink(place.descriptor, item.id.encode())
@@ -133,14 +138,11 @@ class CopyStorage:
             store, key = self._there(item)
             described = call_with_retries(lambda: store.describe(unlisted_item(key)))
             return {"etag": described.etag, "version": described.version}
-        place = self._place(item)
+        place = self.folder_of(item)
         try:
-            copy = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)
-            try:
+            with closing_descriptor(open_child(place.descriptor, item.id.encode(), FILE_FLAGS)) as copy:
                 seal(copy)
                 system.sync(copy)
-            finally:
-                os.close(copy)
             system.sync(place.descriptor)
         except OSError as error:
             raise QuarantineSkipped(Outcome.REFUSED, f"the copy can't be sealed: {error.strerror}") from error
@@ -150,25 +152,16 @@ class CopyStorage:
         store, above = self._stores.at(item.place, item.record["endpoint"])
         return store, above + b"/" + item.id.encode()
 
-    def _place(self, item: Item) -> QuarantineFolder:
+    def folder_of(self, item: Item) -> QuarantineFolder:
+        """Return the folder in which an item is kept.
+
+        Raises:
+            QuarantineSkipped: the folder can't be opened; its filesystem may not be mounted.
+        """
         try:
             return self._places.at(item.place)
         except OSError as error:
             where = os.fsdecode(item.place)
-            # Perhaps its filesystem, with the copy on it, is only not mounted.
             raise QuarantineSkipped(
                 Outcome.REFUSED, f"the folder {where} can't be opened: {error.strerror}"
             ) from error
-
-
-def _identified(item: Item, key: bytes) -> Any:
-    return unlisted_item(key, item.copy["etag"], item.copy["version"]) if item.copy else unlisted_item(key)
-
-
-def _expect(item: Item, file: int) -> None:
-    try:
-        altered = sha256_of(file) != item.sha256
-    except OSError as error:
-        raise QuarantineSkipped(Outcome.REFUSED, f"what was kept can't be read: {error.strerror}") from error
-    if altered:
-        raise QuarantineSkipped(Outcome.CHANGED, "what was kept has been altered")

@@ -9,7 +9,6 @@ import os
 import tarfile
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,7 +17,8 @@ from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.items import KEPT, Item
 from hashscan.quarantine.log import Line
-from hashscan.quarantine.store import Quarantine, open_item, place_of
+from hashscan.quarantine.store import Quarantine
+from hashscan.sources.filesystem.safe_open import closing_descriptor
 
 
 def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[str], target: Path) -> str:
@@ -41,13 +41,12 @@ def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[s
     keys = _keys(recipients)
     lines = _lines_of(quarantine, items)
     try:
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with closing_descriptor(
+            os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        ) as folder:
             digest = _write(quarantine, items, keys, folder, os.fsencode(target.name), lines)
-        finally:
-            os.close(folder)
     except FileExistsError as error:
-        raise UsageError(f"{target} is there already", advice="Name a new file.") from error
+        raise UsageError(f"{target} exists already", advice="Name a new file.") from error
     except OSError as error:
         raise OutputError(f"can't write {target}: {error.strerror or error}") from error
     for item in items:
@@ -119,7 +118,7 @@ def _encrypt(
             for item in items:
                 if item.state not in KEPT or item.of_another:
                     raise QuarantineSkipped(
-                        Outcome.REFUSED, f"item {item.id} is not what was found, or not kept"
+                        Outcome.REFUSED, f"item {item.id} is not kept, or was moved by mistake"
                     )
                 _add(archive, item, quarantine, lines[item.id])
     finally:
@@ -133,12 +132,7 @@ def _add(archive: tarfile.TarFile, item: Item, quarantine: Quarantine, lines: Se
     described = tarfile.TarInfo(f"{item.id}/record.jsonl")
     described.size = len(record)
     archive.addfile(described, io.BytesIO(record))
-    with ExitStack() as stack:
-        if item.in_bucket:
-            descriptor = os.dup(stack.enter_context(quarantine.keeping.opened(item)))
-        else:
-            descriptor = open_item(item, place_of(quarantine, item))
-        content = stack.enter_context(os.fdopen(descriptor, "rb"))
+    with quarantine.keeping.opened(item) as descriptor, os.fdopen(os.dup(descriptor), "rb") as content:
         content.seek(0)
         kept = tarfile.TarInfo(f"{item.id}/content")
         kept.size = os.fstat(content.fileno()).st_size
@@ -158,6 +152,6 @@ def _keys(recipients: Sequence[str]) -> list[Any]:
             keys.append(pyrage.x25519.Recipient.from_str(text))
         except pyrage.RecipientError as error:
             raise UsageError(
-                f"{text[:100]!r} is no public key of age", advice="Give the authority's key: age1..."
+                f"{text[:100]!r} is not a public key of age", advice="Give the authority's key: age1..."
             ) from error
     return keys

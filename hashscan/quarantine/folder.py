@@ -16,9 +16,9 @@ from hashscan.sources.filesystem.quarantined_files import FOLDER_MODE, FOLDER_NA
 from hashscan.sources.filesystem.safe_open import (
     LIST_FLAGS,
     PASS_FLAGS,
+    closing_descriptor,
     open_absolute,
     open_child,
-    reopen_for_reading,
 )
 
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
@@ -129,9 +129,8 @@ class QuarantineFolders(OpenFolders):
         Raises:
             OSError: it can't be made, or another user could replace it.
         """
-        folder = _open_trusted(above)
-        try:
-            path = above.rstrip(b"/") + b"/" + FOLDER_NAME
+        path = above.rstrip(b"/") + b"/" + FOLDER_NAME
+        with closing_descriptor(_open_trusted(above)) as folder:
             if path not in self._by_path:
                 with suppress(FileExistsError):
                     system.make_folder(folder, FOLDER_NAME, FOLDER_MODE)
@@ -139,24 +138,15 @@ class QuarantineFolders(OpenFolders):
                 self._by_path[path] = QuarantineFolder(path, descriptor)
                 system.clear_project_inheritance(descriptor)
                 _tag(descriptor)
-                again = reopen_for_reading(folder)
-                try:
-                    system.sync(again)
-                finally:
-                    os.close(again)
-            return self._by_path[path]
-        finally:
-            os.close(folder)
+                system.sync_folder(folder)
+        return self._by_path[path]
 
 
 def mount_of(descriptor: int) -> int:
     """Return the kernel's id of the mount through which a file was opened."""
     # This runs for every file, so it avoids the layers of a file object.
-    info = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with closing_descriptor(os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)) as info:
         found = _MOUNT_ID.search(os.read(info, 1024))
-    finally:
-        os.close(info)
     assert found is not None  # since Linux 3.15
     return int(found[1])
 
@@ -187,7 +177,9 @@ def _open_trusted(path: bytes) -> int:
             status = os.fstat(current)
             sticky = status.st_mode & stat.S_ISVTX
             if status.st_uid not in trusted or (status.st_mode & _OTHERS_WRITE and not sticky):
-                raise PermissionError(errno.EPERM, f"others can rename what lies in {os.fsdecode(path)!r}")
+                raise PermissionError(
+                    errno.EPERM, f"other users can rename the content of {os.fsdecode(path)!r}"
+                )
     except BaseException:
         os.close(current)
         raise
@@ -204,12 +196,6 @@ def _require_private(descriptor: int) -> int:
 
 
 def _tag(folder: int) -> None:
-    try:
-        descriptor = system.create(folder, TAG_NAME, 0o600)
-    except FileExistsError:
-        return
-    try:
-        system.write(descriptor, TAG)
-        system.sync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(FileExistsError), closing_descriptor(system.create(folder, TAG_NAME, 0o600)) as file:
+        system.write(file, TAG)
+        system.sync(file)

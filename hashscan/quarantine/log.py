@@ -7,13 +7,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from hashscan.errors import OutputError, UsageError
+from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.quarantine import system
 
 Line = Mapping[str, Any]
@@ -52,7 +52,7 @@ def parse_head(text: str) -> LogHead:
     found = _HEAD.fullmatch(text)
     if found is None:
         raise UsageError(
-            f"{text[:100]!r} is no head of a log",
+            f"{text[:100]!r} is not the head of a log",
             advice="Give it as it was printed: a number, a colon and 64 hex digits.",
         )
     return LogHead(int(found[1]), found[2])
@@ -123,7 +123,7 @@ def read_log(folder: Path, known: Mapping[str, LogHead] | None = None) -> Iterat
         return
     except OSError as error:
         raise OutputError(f"can't read the log {path}: {error.strerror}") from error
-    require_length(path, head, expected)
+    _require_length(path, head, expected)
 
 
 def _compare(path: Path, head: LogHead, expected: Mapping[str, LogHead]) -> None:
@@ -134,17 +134,8 @@ def _compare(path: Path, head: LogHead, expected: Mapping[str, LogHead]) -> None
         )
 
 
-def require_length(path: Path, head: LogHead, expected: Mapping[str, LogHead]) -> None:
-    """Check that a log has at least as many lines as the kept heads say.
-
-    Args:
-        path: path of the log, for the message.
-        head: the head of its last line.
-        expected: heads by the place where they are kept.
-
-    Raises:
-        BrokenLogError: lines are missing.
-    """
+def _require_length(path: Path, head: LogHead, expected: Mapping[str, LogHead]) -> None:
+    """Raise `BrokenLogError` if a log ends before one of the expected heads."""
     if odd := {where: kept.count for where, kept in expected.items() if kept.count > head.count}:
         number = max(odd.values())
         raise BrokenLogError(
@@ -155,15 +146,7 @@ def require_length(path: Path, head: LogHead, expected: Mapping[str, LogHead]) -
 
 
 def refuse_lost(path: Path, expected: Mapping[str, LogHead]) -> None:
-    """See that there never was a log where none is.
-
-    Args:
-        path: of the log.
-        expected: heads by where they are kept.
-
-    Raises:
-        LostLogError: there was one.
-    """
+    """Raise `LostLogError` if one of the expected heads says that there was a log at a path without one."""
     if counts := {where: kept.count for where, kept in expected.items() if kept.count}:
         raise LostLogError(path, max(counts.values()), " and ".join(counts))
 
@@ -181,13 +164,12 @@ def _kept_head(folder: Path) -> LogHead:
         ) from error
     except OSError as error:
         raise OutputError(f"can't read {path}: {error.strerror}") from error
-    found = _HEAD.fullmatch(text)
-    if found is None:
+    try:
+        return parse_head(text)
+    except UsageError as error:
         raise OutputError(
-            f"{path} is not what was written there",
-            advice="Verify the log against a head that is kept elsewhere.",
-        )
-    return LogHead(int(found[1]), found[2])
+            f"{path} is malformed", advice="Verify the log against a head that is kept elsewhere."
+        ) from error
 
 
 def _parse(path: Path, number: int, raw: bytes, before: LogHead) -> Line:
@@ -198,7 +180,7 @@ def _parse(path: Path, number: int, raw: bytes, before: LogHead) -> Line:
     try:
         line = json.loads(body + b"}")
     except ValueError:
-        raise BrokenLogError(path, number, "it is none of a log") from None
+        raise BrokenLogError(path, number, "it is not a line of a log") from None
     if line.pop("n", None) != number or line.pop("previous", None) != before.digest:
         raise BrokenLogError(path, number, "it does not follow the line before it")
     checked: Line = line
@@ -231,7 +213,7 @@ class LogWriter:
             seen: called with each existing line, if given.
         """
         self._path = folder / "log.jsonl"
-        try:
+        with self._errors():
             self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 self._begin(folder, known or {})
@@ -244,8 +226,6 @@ class LogWriter:
             except BaseException:
                 os.close(self._folder)
                 raise
-        except OSError as error:
-            raise self._trouble(error) from error
         self._kept = EMPTY
 
     def _begin(self, folder: Path, known: Mapping[str, LogHead]) -> None:
@@ -268,13 +248,14 @@ class LogWriter:
         chained = {"n": self.head.count + 1, "previous": self.head.digest, **line}
         body = json.dumps(chained, ensure_ascii=True, separators=(",", ":")).encode("ascii")[:-1]
         raw = body + _ending(body)
-        try:
-            system.write(self._descriptor, raw)
-        except OSError as error:
-            # The next line must not be written behind a partial line.
-            with suppress(OSError):
-                self._cut_torn_line()
-            raise self._trouble(error) from error
+        with self._errors():
+            try:
+                system.write(self._descriptor, raw)
+            except OSError:
+                # The next line must not be written behind a partial line.
+                with suppress(OSError):
+                    self._cut_torn_line()
+                raise
         self.head = LogHead(self.head.count + 1, hashlib.sha256(raw).hexdigest())
 
     def sync(self) -> None:
@@ -283,10 +264,8 @@ class LogWriter:
         Raises:
             OutputError: the log can't be synced.
         """
-        try:
+        with self._errors():
             system.sync(self._descriptor)
-        except OSError as error:
-            raise self._trouble(error) from error
 
     def write_head(self) -> None:
         """Write the current head beside the log, so that a cut at the log's end is detected.
@@ -295,10 +274,8 @@ class LogWriter:
             OutputError: the head can't be written.
         """
         if self._kept != self.head:
-            try:
+            with self._errors():
                 self._keep_head(self.head)
-            except OSError as error:
-                raise self._trouble(error) from error
             self._kept = self.head
 
     def close(self) -> None:
@@ -309,22 +286,11 @@ class LogWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _keep_head(self, head: LogHead) -> None:
-        aside = b".tmp-head"
-        with suppress(FileNotFoundError):
-            system.unlink(self._folder, aside)
-        descriptor = system.create(self._folder, aside, _MODE)
-        try:
-            system.write(descriptor, f"{head}\n".encode())
-            system.sync(descriptor)
-        finally:
-            os.close(descriptor)
-        system.replace(self._folder, aside, b"head")
+        system.replace_content(self._folder, b".tmp-head", b"head", f"{head}\n".encode())
         system.sync(self._folder)
 
     def _cut_torn_line(self) -> None:
@@ -339,5 +305,5 @@ class LogWriter:
             system.truncate(self._descriptor, end)
             system.sync(self._descriptor)
 
-    def _trouble(self, error: OSError) -> OutputError:
-        return OutputError(f"can't write the log {self._path}: {error.strerror}")
+    def _errors(self) -> AbstractContextManager[None]:
+        return output_errors(f"can't write the log {self._path}")

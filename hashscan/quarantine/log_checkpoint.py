@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hashscan.errors import OutputError, UsageError
+from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.quarantine import system
 from hashscan.quarantine.log import EMPTY, LogHead, parse_head
+from hashscan.sources.filesystem.safe_open import closing_descriptor
 from hashscan.state_dir import StateDir
 
 _ASIDE = b".tmp-quarantine-head"
@@ -59,16 +60,16 @@ def read_checkpoint(state: StateDir) -> LogCheckpoint | None:
     except OSError as error:
         raise OutputError(f"can't read {path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, UsageError) as error:
-        raise OutputError(f"{path} is not what was written there", advice=_REMEDY) from error
+        raise OutputError(f"{path} is malformed", advice=_REMEDY) from error
 
 
 def checkpoint_fields(state: StateDir | None) -> dict[str, object]:
     """Return the checkpoint fields for a report; empty if there is no checkpoint."""
     try:
-        standing = None if state is None else read_checkpoint(state)
+        checkpoint = None if state is None else read_checkpoint(state)
     except OutputError as error:
         return {"quarantine": {"trouble": str(error)}}
-    return {} if standing is None else {"quarantine": standing.fields()}
+    return {} if checkpoint is None else {"quarantine": checkpoint.fields()}
 
 
 def known_heads(state: StateDir, folder: Path) -> Mapping[str, LogHead]:
@@ -81,36 +82,29 @@ def known_heads(state: StateDir, folder: Path) -> Mapping[str, LogHead]:
     Raises:
         OutputError: the checkpoint can't be read, or is missing although there is a log.
     """
-    standing = read_checkpoint(state)
-    if standing is not None:
-        return {str(state.quarantine_head): standing.head}
+    checkpoint = read_checkpoint(state)
+    if checkpoint is not None:
+        return {str(state.quarantine_head): checkpoint.head}
     if (folder / "log.jsonl").exists():
         raise OutputError(f"{state.quarantine_head} is gone, which says how far the log goes", advice=_REMEDY)
     return {}
 
 
-def write_checkpoint(state: StateDir, standing: LogCheckpoint) -> None:
+def write_checkpoint(state: StateDir, checkpoint: LogCheckpoint) -> None:
     """Write the checkpoint; only for the holder of the quarantine's lock.
 
     Raises:
-        OSError: it can't be written.
+        OutputError: it can't be written.
     """
-    folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(FileNotFoundError):
-            system.unlink(folder, _ASIDE)
-        descriptor = system.create(folder, _ASIDE, 0o600)
-        try:
-            system.write(descriptor, json.dumps(standing.fields()).encode() + b"\n")
-            system.sync(descriptor)
-        finally:
-            os.close(descriptor)
-        system.replace(folder, _ASIDE, os.fsencode(state.quarantine_head.name))
+    with (
+        output_errors(f"can't write into {state}"),
+        closing_descriptor(os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder,
+    ):
+        content = json.dumps(checkpoint.fields()).encode() + b"\n"
+        system.replace_content(folder, _ASIDE, os.fsencode(state.quarantine_head.name), content)
         # A later write is not synced: an older head, which a power cut may leave, is valid too.
-        if standing.head == EMPTY:
+        if checkpoint.head == EMPTY:
             system.sync(folder)
-    finally:
-        os.close(folder)
 
 
 _REMEDY = (

@@ -11,7 +11,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
@@ -35,7 +34,7 @@ from hashscan.quarantine.transfer import DisplacedError, copy_files, private_nam
 from hashscan.sources.filesystem.quarantined_files import TAG
 
 _ITEM = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{8}")
-"""Pattern of an item's name; see `hold`."""
+"""Pattern of an item's name; see `capture`."""
 
 _TRIES = 6
 """Maximum number of tries for a file that was raced or changed."""
@@ -93,17 +92,17 @@ def move(
     while some := list(islice(todo, _BATCH_SIZE)):
         try:
             files = [request for request in some if not request.is_object]
-            yield from _move_with_retries(quarantine, files, retention, note)
+            yield from _FileMover(quarantine, retention, note).move(files)
             for request in some:
                 if request.is_object:
-                    answer = _object(quarantine, request, retention)
+                    answer = _move_object(quarantine, request, retention)
                     without = "" if note is None else "notes are left for files only"
                     yield replace(answer, no_note=without)
         except OSError as error:
             raise OutputError(f"the quarantine failed: {error.strerror or error}") from error
 
 
-def _object(quarantine: Quarantine, request: QuarantineRequest, retention: Retention) -> MoveResult:
+def _move_object(quarantine: Quarantine, request: QuarantineRequest, retention: Retention) -> MoveResult:
     try:
         item = move_object(quarantine, request, retention)
     except QuarantineSkipped as error:
@@ -114,67 +113,162 @@ def _object(quarantine: Quarantine, request: QuarantineRequest, retention: Reten
 
 
 @dataclass(slots=True)
-class _RetryState:
-    """The state of files that are tried again."""
+class _Move:
+    """A file that is being moved."""
 
-    at: dict[bytes, FileLocation] = field(default_factory=dict)
-    """Current locations of files that were found elsewhere, by requested path."""
-    copied: set[bytes] = field(default_factory=set)
-    """Paths of files that can't be renamed into the quarantine on their own mount, and so are copied."""
-    leased: set[bytes] = field(default_factory=set)
-    """Paths of files that couldn't be opened because of a lease."""
-
-    def note(self, request: QuarantineRequest, error: QuarantineSkipped) -> None:
-        """Record why a file was not moved."""
-        if error.why is SkipCause.CROSSED and request.path not in self.copied:
-            self.copied.add(request.path)
-        elif error.why is SkipCause.LEASED:
-            self.leased.add(request.path)
+    file: CapturedFile
+    place: QuarantineFolder
+    within: bool
+    """True to rename it into that folder; False to copy it there."""
+    folder_times: dict[str, int] = field(default_factory=dict)
+    """Times of its folder; see `take_file`."""
 
 
-def _move_with_retries(
-    quarantine: Quarantine, requests: list[QuarantineRequest], retention: Retention, note: bytes | None
-) -> Iterator[MoveResult]:
-    """Move files; search and retry those that move away or change, a bounded number of times.
+class _FileMover:
+    """Moves files; retries those that are renamed, changed or leased meanwhile, a bounded number of times.
 
     Only the content proves that it is the same file, so a retry needs its sha256. An owner can rename, touch,
     lease and rewrite a file all the time; doing so once must not be enough to prevent the move.
     """
-    displaced: dict[bytes, list[str]] = {}
-    effort, tries, pursuit = quarantine.effort, 0, _RetryState()
-    while requests:
-        asked = {request.path: request for request in requests}
-        copied = set(pursuit.copied)
-        pursuit.leased = set()
+
+    def __init__(self, quarantine: Quarantine, retention: Retention, note: bytes | None) -> None:
+        self._quarantine = quarantine
+        self._retention = retention
+        self._note = note
+        self._found: dict[bytes, FileLocation] = {}
+        """Current locations of files that were found elsewhere, by requested path."""
+        self._copied: set[bytes] = set()
+        """Paths of files that can't be renamed into the quarantine on their own mount, and so are copied."""
+        self._leased: set[bytes] = set()
+        """Paths of files that couldn't be opened because of a lease."""
+
+    def move(self, requests: list[QuarantineRequest]) -> Iterator[MoveResult]:
+        """Move files; yield each answer when its result is on the disk."""
+        displaced: dict[bytes, list[str]] = {}
+        effort, tries = self._quarantine.effort, 0
+        while requests:
+            asked = {request.path: request for request in requests}
+            copied = set(self._copied)
+            self._leased = set()
+            with ExitStack() as stack:
+                for where in self._found.values():
+                    stack.callback(os.close, where.parent)
+                answers = self._move_batch(requests)
+            tries += 1
+            done = {answer.path for answer in answers if answer.outcome is Outcome.DONE}
+            requests = []
+            for answer in answers:
+                if answer.outcome is Outcome.RACED and answer.item:
+                    displaced.setdefault(answer.path, []).append(answer.detail)
+                request = asked[answer.path]
+                retried = request.sha256 is not None and answer.path not in done
+                if retried and self._is_retried(answer, tries, newly_copied=self._copied - copied):
+                    requests.append(request)
+                    continue
+                earlier = [detail for detail in displaced.pop(answer.path, []) if detail != answer.detail]
+                yield replace(answer, detail="; ".join(filter(None, [answer.detail, *earlier])))
+            if self._leased and requests:
+                pause = min(_LEASE_RETRY_SECONDS, effort.seconds)
+                effort.seconds -= pause
+                time.sleep(pause)
+            self._found = _find(requests, effort)
+
+    def _is_retried(self, answer: MoveResult, tries: int, *, newly_copied: set[bytes]) -> bool:
+        if answer.path in self._leased and self._quarantine.effort.seconds > 0:
+            return True
+        most = _TRIES_IF_GONE if answer.outcome is Outcome.GONE else _TRIES
+        return tries < most and (answer.outcome in _RETRIED_OUTCOMES or answer.path in newly_copied)
+
+    def _move_batch(self, requests: list[QuarantineRequest]) -> list[MoveResult]:
         with ExitStack() as stack:
-            for where in pursuit.at.values():
-                stack.callback(os.close, where.parent)
-            answers = _move_batch(quarantine, requests, retention, note, pursuit)
-        pursuit.at = {}
-        tries += 1
-        done = {answer.path for answer in answers if answer.outcome is Outcome.DONE}
-        requests = []
-        for answer in answers:
-            request = asked[answer.path]
-            waits = answer.path in pursuit.leased and effort.seconds > 0
-            most = _TRIES_IF_GONE if answer.outcome is Outcome.GONE else _TRIES
-            slipped = answer.outcome in _RETRIED_OUTCOMES or answer.path in pursuit.copied - copied
-            again = (slipped and tries < most) or waits
-            if answer.outcome is Outcome.RACED and answer.item:
-                displaced.setdefault(answer.path, []).append(answer.detail)
-            if again and request.sha256 is not None and answer.path not in done:
-                requests.append(request)
+            begun: list[_Move] = []
+            answers: list[MoveResult] = []
+            for request in requests:
+                try:
+                    begun.append(self._begin(request, stack))
+                except QuarantineSkipped as error:
+                    answers.append(self._skipped(request, error))
+            if not begun:
+                return answers
+            self._quarantine.log.sync()
+            done = self._take(begun, answers)
+            for descriptor in {one.file.status.st_dev: one.file.file for one in begun}.values():
+                system.sync_file_system(descriptor)
+            answers += _log_moved(self._quarantine, done)
+            if self._note is not None and done:
+                without = write_notes(self._quarantine, [one.file for one in done], self._note)
+                answers = [replace(answer, no_note=without.get(answer.item, "")) for answer in answers]
+        return answers
+
+    def _begin(self, request: QuarantineRequest, stack: ExitStack) -> _Move:
+        """Open and hash a file, and log that its move begins; the log is not synced.
+
+        Raises:
+            QuarantineSkipped: it can't be moved.
+        """
+        quarantine = self._quarantine
+        at = self._found.get(request.path)
+        file = stack.enter_context(capture(request, quarantine.facts_before_seal, at))
+        if os.geteuid() not in (0, file.status.st_uid):
+            raise QuarantineSkipped(Outcome.REFUSED, "only root can take what another user owns")
+        place = quarantine.places.of(file.parent)
+        if reason := _already_evidence(quarantine, file, place):
+            raise QuarantineSkipped(Outcome.REFUSED, reason)
+        within = place.mount == mount_of(file.parent) and request.path not in self._copied
+        quarantine.append(
+            {
+                "type": State.MOVING,
+                "item": file.item,
+                **event_context(),
+                **path_fields(request.path),
+                "way": "rename" if within else "copy",
+                "place": path_fields(place.path),
+                "file": file.facts,
+                "digests": file.digests,
+                "accusation": request.accusation,
+                **self._retention.terms(datetime.now(UTC)),
+            }
+        )
+        return _Move(file, place, within)
+
+    def _take(self, begun: list[_Move], answers: list[MoveResult]) -> list[_Move]:
+        """Move files; return those that are moved, and add the answers for the others to `answers`."""
+        done: list[_Move] = []
+        no_room = copy_files([(one.file, one.place) for one in begun if not one.within])
+        latest: dict[tuple[int, int], os.stat_result] = {}
+        for one in begun:
+            file = one.file
+            try:
+                if file.item in no_room:
+                    raise no_room[file.item]
+                # If another hard link of it was moved before in this batch, it is sealed already.
+                status = latest.get(file.inode, file.status)
+                one.folder_times = take_file(file, status, one.place, within=one.within)
+                latest[file.inode] = os.fstat(file.file)
+                done.append(one)
                 continue
-            earlier = [words for words in displaced.pop(answer.path, []) if words != answer.detail]
-            yield replace(answer, detail="; ".join(filter(None, [answer.detail, *earlier])))
-        if pursuit.leased and requests:
-            pause = min(_LEASE_RETRY_SECONDS, effort.seconds)
-            effort.seconds -= pause
-            time.sleep(pause)
-        pursuit.at = _found(requests, effort)
+            except QuarantineSkipped as error:
+                self._quarantine.log_event(
+                    State.LEFT, file.item, outcome=error.outcome.value, detail=str(error)
+                )
+                answers.append(self._skipped(file.request, error))
+            except DisplacedError as error:
+                answers.append(_displaced(self._quarantine, one, error))
+            if not one.within:
+                with suppress(FileNotFoundError):
+                    system.unlink(one.place.descriptor, file.entry)
+        return done
+
+    def _skipped(self, request: QuarantineRequest, error: QuarantineSkipped) -> MoveResult:
+        """Return the answer for a file that was not moved, and remember a known cause for its retry."""
+        if error.why is SkipCause.CROSSED:
+            self._copied.add(request.path)
+        elif error.why is SkipCause.LEASED:
+            self._leased.add(request.path)
+        return MoveResult(request.path, error.outcome, detail=str(error))
 
 
-def _found(requests: list[QuarantineRequest], effort: SearchBudget) -> dict[bytes, FileLocation]:
+def _find(requests: list[QuarantineRequest], effort: SearchBudget) -> dict[bytes, FileLocation]:
     """Search for moved files; return their locations by the path at which they were found."""
     by_folder: dict[bytes, dict[int, QuarantineRequest]] = {}
     for request in requests:
@@ -199,98 +293,30 @@ def _found(requests: list[QuarantineRequest], effort: SearchBudget) -> dict[byte
     return found
 
 
-def _move_batch(
-    quarantine: Quarantine,
-    requests: list[QuarantineRequest],
-    retention: Retention,
-    note: bytes | None,
-    pursuit: _RetryState,
-) -> list[MoveResult]:
-    answers: list[MoveResult] = []
-    with ExitStack() as stack:
-        begun: list[tuple[CapturedFile, QuarantineFolder, bool]] = []
-        for request in requests:
-            try:
-                at = pursuit.at.get(request.path)
-                held = stack.enter_context(capture(request, quarantine.facts_before_seal, at))
-                if os.geteuid() not in (0, held.status.st_uid):
-                    raise QuarantineSkipped(Outcome.REFUSED, "only root can take what another user owns")
-            except QuarantineSkipped as error:
-                pursuit.note(request, error)
-                answers.append(MoveResult(request.path, error.outcome, detail=str(error)))
-                continue
-            place = quarantine.places.of(held.parent)
-            if why := _already_evidence(quarantine, held, place):
-                answers.append(MoveResult(request.path, Outcome.REFUSED, detail=why))
-                continue
-            within = place.mount == mount_of(held.parent) and request.path not in pursuit.copied
-            quarantine.append(_moving_line(held, place, retention, within=within))
-            begun.append((held, place, within))
-        if begun:
-            quarantine.log.sync()
-        done: list[tuple[CapturedFile, dict[str, int]]] = []
-        no_room = copy_files([(held, place) for held, place, within in begun if not within])
-        latest: dict[tuple[int, int], os.stat_result] = {}
-        for held, place, within in begun:
-            inode = (held.status.st_dev, held.status.st_ino)
-            try:
-                if held.item in no_room:
-                    raise no_room[held.item]
-                # If another hard link of it was moved before in this batch, it is sealed already.
-                done.append((held, take_file(held, latest.get(inode, held.status), place, within=within)))
-                latest[inode] = os.fstat(held.file)
-                continue
-            except QuarantineSkipped as error:
-                pursuit.note(held.request, error)
-                quarantine.log_event(State.LEFT, held.item, outcome=error.outcome.value, detail=str(error))
-                answers.append(MoveResult(held.request.path, error.outcome, detail=str(error)))
-            except DisplacedError as error:
-                answers.append(_displaced(quarantine, held, place, error, within=within))
-            if not within:
-                with suppress(FileNotFoundError):
-                    system.unlink(place.descriptor, held.entry)
-        answers += _log_moved(quarantine, done, begun)
-        if note is not None and done:
-            without = write_notes(quarantine, [held for held, _ in done], note)
-            answers = [replace(answer, no_note=without.get(answer.item, "")) for answer in answers]
-    return answers
-
-
-def _log_moved(
-    quarantine: Quarantine,
-    done: list[tuple[CapturedFile, dict[str, int]]],
-    begun: list[tuple[CapturedFile, QuarantineFolder, bool]],
-) -> Iterator[MoveResult]:
-    """Sync moved files, and only then record in the log that they are moved."""
-    if not begun:
-        return
-    changed = {held.status.st_dev: held.file for held, _, _ in begun}
-    for descriptor in changed.values():
-        system.sync_file_system(descriptor)
-    places = {held.item: (place, within) for held, place, within in begun}
-    writers = open_writers([held.file for held, _ in done])
-    for held, folder in done:
-        links = os.fstat(held.file).st_nlink
-        others = writers.get((held.status.st_dev, held.status.st_ino), [])
-        place, within = places[held.item]
-        sealed = os.stat(held.entry, dir_fd=place.descriptor, follow_symlinks=False)
+def _log_moved(quarantine: Quarantine, done: list[_Move]) -> Iterator[MoveResult]:
+    """Record in the log that files, which are synced, are moved."""
+    writers = open_writers([one.file.file for one in done])
+    for one in done:
+        file = one.file
+        others = writers.get(file.inode, [])
+        sealed = os.stat(file.entry, dir_fd=one.place.descriptor, follow_symlinks=False)
         quarantine.log_event(
             State.MOVED,
-            held.item,
-            folder=folder,
-            links=links,
+            file.item,
+            folder=one.folder_times,
+            links=os.fstat(file.file).st_nlink,
             writers=others,
             sealed={"inode": sealed.st_ino, "ctime_ns": sealed.st_ctime_ns},
         )
-        lacks = "" if within else held.facts.get("xattrs_left", 0)
+        lacks = "" if one.within else file.facts.get("xattrs_left", 0)
         programs = tuple(w["program"] + (f" (pid {w['pid']})" if "pid" in w else "") for w in others)
         yield MoveResult(
-            held.request.path,
+            file.request.path,
             Outcome.DONE,
-            held.item,
+            file.item,
             f"the copy lacks {lacks} extended attributes or more" if lacks else "",
-            place.path,
-            links=held.status.st_nlink,
+            one.place.path,
+            links=file.status.st_nlink,
             writers=programs,
         )
     quarantine.sync()
@@ -316,29 +342,11 @@ def _already_evidence(quarantine: Quarantine, held: CapturedFile, place: Quarant
     return ""
 
 
-def _moving_line(
-    held: CapturedFile, place: QuarantineFolder, retention: Retention, *, within: bool
-) -> dict[str, Any]:
-    return {
-        "type": State.MOVING,
-        "item": held.item,
-        **event_context(),
-        **path_fields(held.request.path),
-        "way": "rename" if within else "copy",
-        "place": path_fields(place.path),
-        "file": held.facts,
-        "digests": held.digests,
-        "accusation": held.request.accusation,
-        **retention.terms(datetime.now(UTC)),
-    }
-
-
-def _displaced(
-    quarantine: Quarantine, held: CapturedFile, place: QuarantineFolder, why: DisplacedError, *, within: bool
-) -> MoveResult:
+def _displaced(quarantine: Quarantine, one: _Move, why: DisplacedError) -> MoveResult:
     """Record a file that was moved by mistake in another's place and can't go back."""
-    parent_path = why.parent_path or held.parent_path
-    where = place.path if within else parent_path.rstrip(b"/") + b"/" + private_name(held.entry)
-    detail = f"something else was put in its place and can't go back ({why}); it is kept as {held.item}"
-    quarantine.log_event(State.DISPLACED, held.item, place=path_fields(where), detail=detail)
-    return MoveResult(held.request.path, Outcome.RACED, held.item, detail, where)
+    file = one.file
+    parent_path = why.parent_path or file.parent_path
+    where = one.place.path if one.within else parent_path.rstrip(b"/") + b"/" + private_name(file.entry)
+    detail = f"something else was put in its place and can't go back ({why}); it is kept as {file.item}"
+    quarantine.log_event(State.DISPLACED, file.item, place=path_fields(where), detail=detail)
+    return MoveResult(file.request.path, Outcome.RACED, file.item, detail, where)

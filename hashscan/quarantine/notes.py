@@ -18,7 +18,7 @@ from hashscan.quarantine.items import Item, Note, NoteState
 from hashscan.quarantine.store import Quarantine
 from hashscan.quarantine.transfer import DisplacedError, give_back, take_out
 from hashscan.sources.filesystem.quarantined_files import sha256_of
-from hashscan.sources.filesystem.safe_open import FILE_FLAGS, open_child
+from hashscan.sources.filesystem.safe_open import FILE_FLAGS, closing_descriptor, open_child
 
 _MOST = 1 << 14
 """Maximum size in bytes."""
@@ -43,7 +43,7 @@ def read_note(path: Path) -> bytes:
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path} is no text in UTF-8", advice="A note is plain text, never a picture."
+            f"{path} is not text in UTF-8", advice="A note is plain text, never a picture."
         ) from error
     if not text.strip() or len(content) > _MOST:
         raise UsageError(f"{path} is empty or has more than {_MOST} bytes", advice="Write a short text.")
@@ -126,7 +126,7 @@ def remove_note(item: Item, into: int, into_path: bytes, parent: int, name: byte
         take_out(parent, name, (there.st_dev, item.note.inode), into, entry)
         if not _is_there(item.note, into, entry):
             give_back(into, entry, parent, name)
-            raise QuarantineSkipped(Outcome.RACED, "its note was changed as it was taken away")
+            raise QuarantineSkipped(Outcome.RACED, "its note was changed as it was removed")
     except DisplacedError as error:
         where = os.fsdecode(into_path + b"/" + entry)
         raise QuarantineSkipped(
@@ -137,9 +137,13 @@ def remove_note(item: Item, into: int, into_path: bytes, parent: int, name: byte
 
 def finish_note(quarantine: Quarantine, item: Item, parent: int, name: bytes) -> None:
     """Record in the log if a note exists whose writer died before recording it."""
-    if item.note is not None and item.note.state is NoteState.NOTING:
-        there = parent >= 0 and _is_there(item.note, parent, name)
-        quarantine.log_event(NoteState.NOTED if there else NoteState.NO_NOTE, item.id, repaired=True)
+    if item.note is not None:
+        log_note(quarantine, item, found=_is_there(item.note, parent, name))
+
+
+def log_note(quarantine: Quarantine, item: Item, *, found: bool) -> None:
+    """Record in the log if the note of an item was found by a repair."""
+    quarantine.log_event(NoteState.NOTED if found else NoteState.NO_NOTE, item.id, repaired=True)
 
 
 def drop_taken_note(item: Item, folder: int) -> None:
@@ -168,7 +172,7 @@ def _is_there(note: Note, folder: int, name: bytes) -> bool:
         if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:
             return False
         raise
-    try:
+    with closing_descriptor(file):
         status = os.fstat(file)
         # The inode number may be another file's by now, but only our note has this content and this owner.
         return (
@@ -176,5 +180,3 @@ def _is_there(note: Note, folder: int, name: bytes) -> bool:
             and status.st_size <= _MOST
             and sha256_of(file, status.st_size) == note.sha256
         )
-    finally:
-        os.close(file)

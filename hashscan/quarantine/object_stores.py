@@ -10,12 +10,11 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from hashscan.errors import HashscanError, UsageError
-from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
-from hashscan.model import Access, Item, Reason
+from hashscan.model import Access, Item
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import Outcome, OutcomeUnknown, QuarantineSkipped
+from hashscan.quarantine.captured_file import Outcome, OutcomeUnknown, QuarantineSkipped, to_skipped
 from hashscan.sources.base import FileError, Source, strip_secrets
-from hashscan.sources.filesystem.quarantined_files import FOLDER_NAME
+from hashscan.sources.filesystem.quarantined_files import FOLDER_NAME, sha256_of
 from hashscan.sources.objects.changeable_store import (
     ChangeableStore,
     ObjectDescription,
@@ -29,12 +28,6 @@ from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import RetryableError
 
 T = TypeVar("T")
-
-_OUTCOMES = {
-    Reason.VANISHED: Outcome.GONE,
-    Reason.REPLACED: Outcome.RACED,
-    Reason.CHANGED: Outcome.RACED,
-}
 
 
 class Stores:
@@ -90,7 +83,7 @@ class Stores:
             try:
                 self._open[name] = make_changeable(source.name, container, Access(endpoint=endpoint))
             except HashscanError as error:
-                raise QuarantineSkipped(Outcome.REFUSED, f"{error}. {error.advice}") from error
+                raise to_skipped(error) from error
         return self._open[name], key
 
     def container_of(self, url: bytes) -> bytes:
@@ -123,10 +116,9 @@ class Stores:
         scheme = url.partition(b"://")[0].decode("ascii", errors="replace").lower()
         source = self._sources.get(scheme)
         if source is None or not issubclass(source, ObjectSource):
-            shown = strip_secrets(url).decode(errors="replace")
+            shown = strip_secrets(url).decode(errors="replace").partition("://")[0]
             raise QuarantineSkipped(
-                Outcome.REFUSED,
-                f"what lies at {shown.partition('://')[0]}:// can't be moved: take it down on its server",
+                Outcome.REFUSED, f"files at {shown}:// can't be moved: remove it on its server"
             )
         try:
             found = source.parse(url)
@@ -147,24 +139,22 @@ def call_with_retries(call: Callable[[], T]) -> T:
     Raises:
         QuarantineSkipped: the call failed.
     """
-    tries = Tries(time.sleep)
+    tries, lost_answer = Tries(time.sleep), False
     try:
         while True:
             try:
                 return call()
             except RetryableError as trouble:
+                lost_answer = True
                 tries.failed(trouble)
-    except FileError as trouble:
-        raise to_skipped(trouble) from trouble
-    except HashscanError as error:
-        # An error of credentials, or an unreachable server.
-        raise QuarantineSkipped(Outcome.REFUSED, f"{error}. {error.advice}") from error
-
-
-def to_skipped(trouble: FileError) -> QuarantineSkipped:
-    """Convert a store's error to `QuarantineSkipped`."""
-    outcome = _OUTCOMES.get(trouble.reason, Outcome.REFUSED)
-    return QuarantineSkipped(outcome, f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}")
+    except ObjectExistsError as error:
+        skipped = QuarantineSkipped(Outcome.REFUSED, "its name is taken")
+        skipped.__cause__ = error
+    except (FileError, HashscanError) as error:  # also credentials, or an unreachable server
+        skipped = to_skipped(error)
+        skipped.__cause__ = error
+    skipped.lost_answer = lost_answer
+    raise skipped
 
 
 @contextmanager
@@ -200,13 +190,6 @@ def fetch_object(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[
         yield descriptor
 
 
-def digests_of(file: int) -> Mapping[str, str]:
-    """Return md5, sha1 and sha256 of a file, in hex."""
-    reader = ExactReader((MD5(), SHA1(), SHA256()))
-    reader.begin(file, os.fstat(file).st_size)
-    return {name: value.hex() for name, value in reader.finish()[0].items()}
-
-
 def store_new(
     store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
 ) -> ObjectDescription:
@@ -218,7 +201,7 @@ def store_new(
         file: descriptor of the file.
         properties: the properties to store with the object.
         sha256: sha256 of the file, in hex.
-        folder: see `fetched`.
+        folder: see `fetch_object`.
 
     Returns:
         The store's description of the new object.
@@ -228,55 +211,32 @@ def store_new(
         OutcomeUnknown: something of ours may be left in the store.
         OSError: a local file can't be written.
     """
-    made = _create(store, key, file, properties, sha256, folder)
+    try:
+        made = call_with_retries(lambda: store.create(key, file, os.fstat(file).st_size, properties))
+    except QuarantineSkipped as error:
+        if not error.lost_answer:
+            raise
+        # The object that is there may be our own.
+        try:
+            there = describe_if_unaltered(store, key, sha256, folder)
+        except QuarantineSkipped as unknown:
+            raise OutcomeUnknown(unknown) from unknown
+        if there is None:
+            raise
+        made = there
     try:
         found = describe_if_unaltered(store, key, sha256, folder, made)
+        if found is None:
+            raise QuarantineSkipped(Outcome.REFUSED, "the stored object differs from what was sent")
     except (QuarantineSkipped, OSError):
-        _take_back(store, key, made)
-        raise
-    if found is None:
-        _take_back(store, key, made)
-        raise QuarantineSkipped(Outcome.REFUSED, "what was stored is not what was sent")
-    return found
-
-
-def _create(
-    store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
-) -> ObjectDescription:
-    lost = False
-
-    def create() -> ObjectDescription:
-        nonlocal lost
+        # An object that has replaced it meanwhile stays.
         try:
-            return store.create(key, file, os.fstat(file).st_size, properties)
-        except RetryableError:
-            lost = True
-            raise
-
-    try:
-        return call_with_retries(create)
-    except ObjectExistsError as error:
-        reason = QuarantineSkipped(Outcome.REFUSED, "its name is taken")
-        reason.__cause__ = error
-    except QuarantineSkipped as error:
-        reason = error
-    # If an answer was lost, the object that is there may be our own.
-    try:
-        there = describe_if_unaltered(store, key, sha256, folder) if lost else None
-    except QuarantineSkipped as error:
-        raise OutcomeUnknown(error) from error
-    if there is None:
-        raise reason
-    return there
-
-
-def _take_back(store: ChangeableStore, key: bytes, made: ObjectDescription) -> None:
-    """Delete the object that was just stored; an object that has replaced it stays."""
-    try:
-        drop(store, key, made)
-    except QuarantineSkipped as error:
-        if error.outcome is not Outcome.RACED:
-            raise OutcomeUnknown(error) from error
+            drop(store, key, made)
+        except QuarantineSkipped as error:
+            if error.outcome is not Outcome.RACED:
+                raise OutcomeUnknown(error) from error
+        raise
+    return found
 
 
 def describe_if_unaltered(
@@ -288,7 +248,7 @@ def describe_if_unaltered(
         store: the store of the object.
         key: key of the object.
         sha256: the expected digest, in hex.
-        folder: see `fetched`.
+        folder: see `fetch_object`.
         known: its etag and version; None for the current object.
 
     Raises:
@@ -300,7 +260,7 @@ def describe_if_unaltered(
         with fetch_object(
             store, unlisted_item(key, described.etag, described.version, described.size), folder
         ) as file:
-            return described if digests_of(file)["sha256"] == sha256 else None
+            return described if sha256_of(file) == sha256 else None
     except QuarantineSkipped as error:
         if error.outcome is Outcome.REFUSED:
             raise
@@ -319,9 +279,7 @@ def drop(store: ChangeableStore, key: bytes, known: ObjectDescription | None = N
         QuarantineSkipped: it can't be deleted.
     """
     try:
-        described = (
-            known if known is not None else call_with_retries(lambda: store.describe(unlisted_item(key)))
-        )
+        described = known or call_with_retries(lambda: store.describe(unlisted_item(key)))
         call_with_retries(lambda: store.delete(unlisted_item(key, described.etag, described.version)))
     except QuarantineSkipped as error:
         if error.outcome is not Outcome.GONE:

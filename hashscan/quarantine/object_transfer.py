@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,19 +16,19 @@ from hashscan.quarantine.captured_file import (
     OutcomeUnknown,
     QuarantineRequest,
     QuarantineSkipped,
+    digests_of,
+    to_skipped,
 )
 from hashscan.quarantine.items import Item, State, path_fields
 from hashscan.quarantine.object_stores import (
     call_with_retries,
     describe_if_unaltered,
-    digests_of,
     fetch_object,
     store_new,
 )
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine, event_context
 from hashscan.sources.objects.changeable_store import ChangeableStore, ObjectDescription, unlisted_item
-from hashscan.sources.objects.store import RetryableError
 
 
 def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: Retention) -> Item:
@@ -54,7 +56,7 @@ def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: R
     described = call_with_retries(lambda: store.describe(unlisted_item(key, seen.etag, seen.version)))
     exact = unlisted_item(key, described.etag, described.version, described.size)
     with fetch_object(store, exact, quarantine.places.own.path) as file:
-        digests = digests_of(file)
+        digests = digests_of(file, os.fstat(file).st_size)
         if request.sha256 not in {None, digests["sha256"]} and not _stored_otherwise(described):
             raise QuarantineSkipped(Outcome.CHANGED, "its content is not what was found")
         name = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
@@ -65,7 +67,7 @@ def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: R
             "way": "object",
             "place": path_fields(place),
             "endpoint": stores.endpoint,
-            "object": _facts(described),
+            "object": asdict(described),
             "digests": digests,
             "accusation": request.accusation,
             **retention.terms(datetime.now(UTC)),
@@ -79,12 +81,12 @@ def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: R
             quarantine.sync()
             raise
         except QuarantineSkipped as error:
-            raise log_not_moved(quarantine, item, error) from error
-    finish_moving(quarantine, item, store, exact, copy)
+            raise _log_not_moved(quarantine, item, error) from error
+    _complete_move(quarantine, item, store, exact, copy)
     return item
 
 
-def finish_moving(
+def _complete_move(
     quarantine: Quarantine,
     item: Item,
     store: ChangeableStore,
@@ -99,30 +101,20 @@ def finish_moving(
         OutcomeUnknown: the result is unknown until `repair` checks it.
     """
     item.copy = copy
-    lost = False
-
-    def delete() -> bool:
-        nonlocal lost
-        try:
-            return store.delete(exact)
-        except RetryableError:
-            lost = True
-            raise
-
     try:
-        compared = call_with_retries(delete)
+        compared = call_with_retries(lambda: store.delete(exact))
     except QuarantineSkipped as error:
         try:
-            gone = lost and _is_gone(store, exact, error)
+            gone = error.lost_answer and _is_gone(store, exact, error)
         except OutcomeUnknown:
             quarantine.sync()
             raise
         if gone:
-            log_moved(quarantine, item, copy, leaves=store.deletes, **more)
+            _log_moved(quarantine, item, copy, leaves=store.deletes, **more)
             return
         quarantine.keeping.drop(item)
-        raise log_not_moved(quarantine, item, error) from error
-    log_moved(quarantine, item, copy, compared=compared, leaves=store.deletes, **more)
+        raise _log_not_moved(quarantine, item, error) from error
+    _log_moved(quarantine, item, copy, compared=compared, leaves=store.deletes, **more)
 
 
 def _is_gone(store: ChangeableStore, exact: StoredItem, error: QuarantineSkipped) -> bool:
@@ -141,14 +133,10 @@ def _is_gone(store: ChangeableStore, exact: StoredItem, error: QuarantineSkipped
     return False
 
 
-def log_moved(quarantine: Quarantine, item: Item, copy: Any, **more: Any) -> None:
+def _log_moved(quarantine: Quarantine, item: Item, copy: Any, **more: Any) -> None:
     """Log that an object is deleted and its copy kept.
 
-    Args:
-        quarantine: the quarantine that keeps the copy.
-        item: the item.
-        copy: fields that identify the copy.
-        more: `compared`: True if the store compared the etag while deleting, False if we did just before.
+    In `more`, `compared` is True if the store compared the etag while deleting, False if we did just before.
     """
     quarantine.log_event(State.MOVED, item.id, copy=copy, **more)
     quarantine.sync()
@@ -156,16 +144,16 @@ def log_moved(quarantine: Quarantine, item: Item, copy: Any, **more: Any) -> Non
 
 def move_remarks(item: Item) -> str:
     """Return remarks about a moved object as text; empty if there are none."""
-    words = []
+    remarks = []
     if not item.latest.get("compared", True):
-        words.append("its store can't compare as it deletes, so that was done just before")
+        remarks.append("its store can't compare while it deletes, so it was compared just before")
     if unread := item.record["object"]["unread"]:
-        words.append(f"what could not be read won't be put back: {', '.join(unread)}")
-    return "; ".join(words)
+        remarks.append(f"properties that could not be read won't be restored: {', '.join(unread)}")
+    return "; ".join(remarks)
 
 
-def log_not_moved(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
-    """Log that an object was not moved."""
+def _log_not_moved(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
+    """Log that an object was not moved, and return the error."""
     quarantine.log_event(State.LEFT, item.id, outcome=error.outcome.value, detail=str(error))
     quarantine.sync()
     return error
@@ -180,17 +168,6 @@ def _place(quarantine: Quarantine, url: bytes) -> bytes:
             Outcome.REFUSED, "evidence must lie in another bucket than where it was found"
         )
     return place
-
-
-def _facts(described: ObjectDescription) -> dict[str, Any]:
-    return {
-        "etag": described.etag,
-        "version": described.version,
-        "size": described.size,
-        "modified": described.modified,
-        "properties": described.properties,
-        "unread": list(described.unread),
-    }
 
 
 def _stored_otherwise(described: ObjectDescription) -> bool:
@@ -218,15 +195,12 @@ def restore_object(quarantine: Quarantine, item: Item) -> None:
         except OutcomeUnknown:
             quarantine.sync()
             raise
-        except QuarantineSkipped as error:
-            raise log_not_restored(quarantine, item, error) from error
-        except OSError as error:
-            reason = QuarantineSkipped(Outcome.REFUSED, f"it can't be read again: {error.strerror}")
-            raise log_not_restored(quarantine, item, reason) from error
-    finish_restoring(quarantine, item, {"etag": made.etag, "version": made.version})
+        except (QuarantineSkipped, OSError) as error:
+            raise _log_not_restored(quarantine, item, to_skipped(error)) from error
+    _log_restored(quarantine, item, made)
 
 
-def finish_restoring(quarantine: Quarantine, item: Item, made: dict[str, str]) -> None:
+def _log_restored(quarantine: Quarantine, item: Item, made: ObjectDescription) -> None:
     """Destroy the copy of an object that is back, and log that."""
     try:
         quarantine.keeping.drop(item)
@@ -234,19 +208,19 @@ def finish_restoring(quarantine: Quarantine, item: Item, made: dict[str, str]) -
         raise OutputError(
             f"item {item.id} is back, but the copy of it can't be destroyed: {error}"
         ) from error
-    quarantine.log_event(State.RESTORED, item.id, **({"object": made} if made else {}))
+    quarantine.log_event(State.RESTORED, item.id, object={"etag": made.etag, "version": made.version})
     quarantine.sync()
 
 
-def log_not_restored(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
-    """Log that an object was not restored."""
+def _log_not_restored(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
+    """Log that an object was not restored, and return the error."""
     quarantine.log_event(State.STAYS, item.id, detail=str(error))
     quarantine.sync()
     return error
 
 
 def finish_object(quarantine: Quarantine, item: Item) -> None:
-    """Finish a move, a restore or a release.
+    """Finish a move, a restore or a destruction.
 
     Raises:
         QuarantineSkipped: a store can't be reached.
@@ -257,9 +231,9 @@ def finish_object(quarantine: Quarantine, item: Item) -> None:
 def _finish_moving(quarantine: Quarantine, item: Item) -> None:
     """Continue if the copy is complete, else give up; without a copy nothing was deleted yet."""
     interrupted = QuarantineSkipped(Outcome.REFUSED, "it was interrupted, and had not been moved yet")
-    if _look(quarantine, item) is not Outcome.DONE:
+    if _state_of_copy(quarantine, item) is not Outcome.DONE:
         quarantine.keeping.drop(item)
-        log_not_moved(quarantine, item, interrupted)
+        _log_not_moved(quarantine, item, interrupted)
         return
     copy = quarantine.keeping.secure(item)
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
@@ -271,27 +245,27 @@ def _finish_moving(quarantine: Quarantine, item: Item) -> None:
         if error.outcome is Outcome.REFUSED:
             raise
         # Deleted by us, or by somebody else at that moment: the copy is the only one left.
-        log_moved(quarantine, item, copy, repaired=True)
+        _log_moved(quarantine, item, copy, repaired=True)
         return
     try:
-        finish_moving(quarantine, item, store, exact, copy, repaired=True)
+        _complete_move(quarantine, item, store, exact, copy, repaired=True)
     except QuarantineSkipped as error:
         if error.outcome is Outcome.REFUSED and quarantine.item(item.id).state is State.MOVING:
             raise
 
 
 def _finish_restoring(quarantine: Quarantine, item: Item) -> None:
-    gone = _look(quarantine, item) is Outcome.GONE
+    gone = _state_of_copy(quarantine, item) is Outcome.GONE
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
     made = describe_if_unaltered(store, key, item.sha256, quarantine.places.own.path)
     if made is None and gone:
         # The copy is destroyed only after the object was back. So somebody has deleted the object, or both,
         # since.
-        raise QuarantineSkipped(Outcome.GONE, "neither what was kept is there nor what was put back")
+        raise QuarantineSkipped(Outcome.GONE, "both the copy and the restored object are gone")
     if made is None:
-        log_not_restored(quarantine, item, QuarantineSkipped(Outcome.REFUSED, "it was interrupted"))
+        _log_not_restored(quarantine, item, QuarantineSkipped(Outcome.REFUSED, "it was interrupted"))
     else:
-        finish_restoring(quarantine, item, {"etag": made.etag, "version": made.version})
+        _log_restored(quarantine, item, made)
 
 
 def _finish_releasing(quarantine: Quarantine, item: Item) -> None:
@@ -299,7 +273,7 @@ def _finish_releasing(quarantine: Quarantine, item: Item) -> None:
     quarantine.log_event(State.RELEASED, item.id)
 
 
-def _look(quarantine: Quarantine, item: Item) -> Outcome:
+def _state_of_copy(quarantine: Quarantine, item: Item) -> Outcome:
     """Return DONE if there is a complete copy, else the outcome that says what is wrong with it."""
     try:
         with quarantine.keeping.opened(item):

@@ -1,4 +1,4 @@
-"""Verify a quarantine, and finish moves, restores and releases that a dead process left unfinished.
+"""Verify a quarantine, and finish moves, restores and destructions that a dead process left unfinished.
 
 Afterwards each file is either in its original place or in quarantine, never in both.
 """
@@ -18,19 +18,18 @@ from hashscan.quarantine.folder import OpenFolders, QuarantineFolder
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState, State, apply_line, path_fields
 from hashscan.quarantine.log import EMPTY, LogHead
 from hashscan.quarantine.log_checkpoint import known_heads
-from hashscan.quarantine.notes import drop_taken_note, finish_note
+from hashscan.quarantine.notes import drop_taken_note, finish_note, log_note
 from hashscan.quarantine.object_stores import Stores
 from hashscan.quarantine.object_transfer import finish_object
-from hashscan.quarantine.restoring import finish
-from hashscan.quarantine.store import Quarantine, open_item, place_of, read_lines
-from hashscan.quarantine.transfer import DisplacedError, give_back, open_folder, private_name, sync_folder
+from hashscan.quarantine.store import Quarantine, read_lines
+from hashscan.quarantine.transfer import DisplacedError, give_back, open_folder, private_name
 from hashscan.sources.filesystem.quarantined_files import sha256_of
-from hashscan.sources.filesystem.safe_open import FILE_FLAGS, LIST_FLAGS, open_child
+from hashscan.sources.filesystem.safe_open import FILE_FLAGS, LIST_FLAGS, closing_descriptor, open_child
 from hashscan.state_dir import StateDir
 
 
 def repair(quarantine: Quarantine) -> list[str]:
-    """Finish every move, restore and release that was begun.
+    """Finish every move, restore and destruction that was begun.
 
     Returns:
         A message for each one that could not be finished; the log records the others.
@@ -44,7 +43,7 @@ def repair(quarantine: Quarantine) -> list[str]:
             if item.state in UNFINISHED and item.is_object:
                 finish_object(quarantine, item)
             elif item.state in UNFINISHED:
-                _FINISH[item.state](quarantine, item, place_of(quarantine, item))
+                _FINISH[item.state](quarantine, item, quarantine.keeping.folder_of(item))
             if item.note is not None and item.note.state is NoteState.NOTING:
                 _finish_noting(quarantine, item)
         except (OSError, QuarantineSkipped) as error:
@@ -66,8 +65,7 @@ def _finish_moving(quarantine: Quarantine, item: Item, place: QuarantineFolder) 
     if found.st_ino != item.record["file"]["inode"]:
         _return(quarantine, item, place, "something else was taken in its place")
         return
-    file = _open(place.descriptor, entry)
-    try:
+    with closing_descriptor(_open(place.descriptor, entry)) as file:
         if sha256_of(file) != item.sha256:
             restore_facts(file, item.record["file"])
             _return(quarantine, item, place, "it was changed as it was moved")
@@ -75,27 +73,18 @@ def _finish_moving(quarantine: Quarantine, item: Item, place: QuarantineFolder) 
         seal(file)
         system.sync(file)
         system.sync(place.descriptor)
-        with suppress(QuarantineSkipped):
-            parent = open_folder(split(item.path)[0])
-            try:
-                sync_folder(parent)
-            finally:
-                os.close(parent)
+        with suppress(QuarantineSkipped), closing_descriptor(open_folder(split(item.path)[0])) as parent:
+            system.sync_folder(parent)
         quarantine.log_event(State.MOVED, item.id, links=os.fstat(file).st_nlink, repaired=True)
-    finally:
-        os.close(file)
 
 
 def _return(quarantine: Quarantine, item: Item, place: QuarantineFolder, why: str) -> None:
     """Move back a file that should not be in quarantine, or record that it can't be moved back."""
     parent_path, name = split(item.path)
     try:
-        parent = open_folder(parent_path)
-        try:
+        with closing_descriptor(open_folder(parent_path)) as parent:
             give_back(place.descriptor, item.id.encode(), parent, name)
-            sync_folder(parent)
-        finally:
-            os.close(parent)
+            system.sync_folder(parent)
     except (DisplacedError, QuarantineSkipped) as error:
         quarantine.log_event(
             State.DISPLACED, item.id, place=path_fields(place.path), detail=f"{why}; {error}"
@@ -109,43 +98,37 @@ def _finish_copy(quarantine: Quarantine, item: Item, place: QuarantineFolder) ->
     parent_path, name = split(item.path)
     entry = item.id.encode()
     whole = _is_whole(item, place)
-    parent = -1
     try:
-        parent = open_folder(parent_path)
-        left = _in_private(parent, entry)
-        if left is not None:
-            with _closing(left):
-                if whole and _has_content(left, entry, item):
-                    system.unlink(left, entry)
-                else:
-                    _unseal(left, entry, item)
-                    give_back(left, entry, parent, name)
-                    whole = False
-        with suppress(OSError):
-            system.remove_folder(parent, private_name(entry))
-        sync_folder(parent)
-        # The inode number alone could be a later file's, after the copied file was deleted.
-        if whole and _has_content(parent, name, item):
-            whole = False
+        with closing_descriptor(open_folder(parent_path)) as parent:
+            left = _in_private(parent, entry)
+            if left is not None:
+                with closing_descriptor(left):
+                    if whole and _has_content(left, entry, item):
+                        system.unlink(left, entry)
+                    else:
+                        _unseal(left, entry, item)
+                        give_back(left, entry, parent, name)
+                        whole = False
+            with suppress(OSError):
+                system.remove_folder(parent, private_name(entry))
+            system.sync_folder(parent)
+            # The inode number alone could be a later file's, after the copied file was deleted.
+            whole = whole and not _has_content(parent, name, item)
     except QuarantineSkipped:
         if not whole:
             raise
     except DisplacedError as error:
         where = parent_path.rstrip(b"/") + b"/" + private_name(entry)
-        _drop(place, entry)
+        quarantine.keeping.drop(item)
         quarantine.log_event(State.DISPLACED, item.id, place=path_fields(where), detail=str(error))
         return
-    finally:
-        if parent >= 0:
-            os.close(parent)
     if whole:
-        file = _open(place.descriptor, entry)
-        with _closing(file):
+        with closing_descriptor(_open(place.descriptor, entry)) as file:
             seal(file)
             system.sync(file)
         quarantine.log_event(State.MOVED, item.id, links=0, repaired=True)
     else:
-        _drop(place, entry)
+        quarantine.keeping.drop(item)
         quarantine.log_event(State.LEFT, item.id, outcome="interrupted", detail="it had not been moved yet")
 
 
@@ -155,24 +138,21 @@ def _finish_restoring(quarantine: Quarantine, item: Item, place: QuarantineFolde
     kept = _inode(place.descriptor, entry) is not None
     if item.latest["way"] == "rename":
         drop_taken_note(item, place.descriptor)
-        if kept:
-            _seal_again(quarantine, item, place)
-        else:
-            finish(quarantine, item, place)
+        (_seal_again if kept else _log_restored)(quarantine, item, place)
         return
     try:
         parent = open_folder(parent_path)
     except QuarantineSkipped:
         _seal_again(quarantine, item, place)
         return
-    with _closing(parent):
+    with closing_descriptor(parent):
         there = _inode(parent, name)
         if there is not None and there == item.latest.get("inode"):
-            finish(quarantine, item, place)
+            _log_restored(quarantine, item, place)
         else:
             left = _in_private(parent, entry)
             if left is not None:
-                with _closing(left):
+                with closing_descriptor(left):
                     system.unlink(left, entry)
                     drop_taken_note(item, left)
             _seal_again(quarantine, item, place)
@@ -182,14 +162,19 @@ def _finish_restoring(quarantine: Quarantine, item: Item, place: QuarantineFolde
 
 def _finish_noting(quarantine: Quarantine, item: Item) -> None:
     parent_path, name = split(item.path)
-    parent = -1
-    with suppress(QuarantineSkipped):
-        parent = open_folder(parent_path)
     try:
+        parent = open_folder(parent_path)
+    except QuarantineSkipped:
+        log_note(quarantine, item, found=False)
+        return
+    with closing_descriptor(parent):
         finish_note(quarantine, item, parent, name)
-    finally:
-        if parent >= 0:
-            os.close(parent)
+
+
+def _log_restored(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
+    """Record that an item is restored, after deleting a copy that is still kept."""
+    quarantine.keeping.drop(item)
+    quarantine.log_event(State.RESTORED, item.id)
 
 
 def _seal_again(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
@@ -197,7 +182,7 @@ def _seal_again(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> 
     if item.of_another:
         quarantine.log_event(State.DISPLACED, item.id, place=path_fields(item.place), detail=detail)
         return
-    with _closing(_open(place.descriptor, item.id.encode())) as file:
+    with closing_descriptor(_open(place.descriptor, item.id.encode())) as file:
         if not quarantine.is_restored_by_hard_link(item, os.fstat(file)):
             seal(file)
             system.sync(file)
@@ -206,9 +191,9 @@ def _seal_again(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> 
 
 def _finish_releasing(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
     try:
-        _drop(place, item.id.encode())
-    except OSError as error:
-        quarantine.log_event(State.STAYS, item.id, detail=error.strerror)
+        quarantine.keeping.drop(item)
+    except QuarantineSkipped as error:
+        quarantine.log_event(State.STAYS, item.id, detail=str(error))
     else:
         quarantine.log_event(State.RELEASED, item.id)
 
@@ -218,19 +203,6 @@ _FINISH = {
     State.RESTORING: _finish_restoring,
     State.RELEASING: _finish_releasing,
 }
-
-
-class _closing:  # noqa: N801
-    """A context manager that closes a descriptor."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def __enter__(self) -> int:
-        return self._descriptor
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
 
 
 def _open(folder: int, entry: bytes) -> int:
@@ -249,26 +221,23 @@ def _inode(folder: int, name: bytes) -> int | None:
 
 def _has_content(folder: int, name: bytes, item: Item) -> bool:
     """Return True if a name belongs to the file that was to be moved, unchanged."""
-    if _inode(folder, name) != item.record["file"]["inode"]:
+    facts = item.record["file"]
+    if _inode(folder, name) != facts["inode"]:
         return False
-    try:
-        file = open_child(folder, name, FILE_FLAGS)
-    except FileNotFoundError:
-        return False
-    with _closing(file):
+    with suppress(FileNotFoundError), closing_descriptor(open_child(folder, name, FILE_FLAGS)) as file:
         status = os.fstat(file)
         return (
-            status.st_ino == item.record["file"]["inode"]
-            and stat.S_ISREG(status.st_mode)
-            and status.st_size == item.record["file"]["size"]
+            stat.S_ISREG(status.st_mode)
+            and (status.st_ino, status.st_size) == (facts["inode"], facts["size"])
             and sha256_of(file, status.st_size) == item.sha256
         )
+    return False
 
 
 def _unseal(folder: int, entry: bytes, item: Item) -> None:
     """Restore the attributes of a file that goes back; its owner may have another hard link to it."""
     if _inode(folder, entry) == item.record["file"]["inode"]:
-        with _closing(_open(folder, entry)) as file:
+        with closing_descriptor(_open(folder, entry)) as file:
             restore_facts(file, item.record["file"])
 
 
@@ -286,17 +255,10 @@ def _in_private(parent: int, entry: bytes) -> int | None:
 
 
 def _is_whole(item: Item, place: QuarantineFolder) -> bool:
-    try:
-        with _closing(_open(place.descriptor, item.id.encode())) as file:
-            return sha256_of(file) == item.sha256
-    except FileNotFoundError:
-        return False
-
-
-def _drop(place: QuarantineFolder, entry: bytes) -> None:
-    with suppress(FileNotFoundError):
-        system.unlink(place.descriptor, entry)
-    system.sync(place.descriptor)
+    entry = item.id.encode()
+    with suppress(FileNotFoundError), closing_descriptor(_open(place.descriptor, entry)) as file:
+        return sha256_of(file) == item.sha256
+    return False
 
 
 def verify(
@@ -335,33 +297,28 @@ def verify(
     try:
         for item in items.values():
             if item.state in UNFINISHED:
-                troubles.append(f"item {item.id}: {item.state.value} was begun and not ended; say --repair")
+                troubles.append(f"item {item.id}: {item.state.value} was begun and not ended; use --repair")
             if item.state not in KEPT:
                 continue
             kept += 1
-            if trouble := _trouble_of(item, places, keeping):
+            if trouble := _trouble_of(item, keeping):
                 troubles.append(f"item {item.id}: {trouble}")
     finally:
         places.close()
     return head, kept, troubles
 
 
-def _trouble_of(item: Item, places: OpenFolders, keeping: CopyStorage) -> str:
+def _trouble_of(item: Item, keeping: CopyStorage) -> str:
     """Return the reason why a kept item is not as its log says; empty if it is."""
     try:
-        if item.in_bucket:
-            with keeping.opened(item):
-                return ""
-        place = places.at(item.place)
         if item.of_another:
-            os.stat(item.id.encode(), dir_fd=place.descriptor, follow_symlinks=False)
+            folder = keeping.folder_of(item).descriptor
+            os.stat(item.id.encode(), dir_fd=folder, follow_symlinks=False)
             return ""
-        file = open_item(item, place)
-        try:
-            return "its permissions were changed" if stat.S_IMODE(os.fstat(file).st_mode) & 0o377 else ""
-        finally:
-            os.close(file)
+        with keeping.opened(item) as file:
+            changed = not item.in_bucket and stat.S_IMODE(os.fstat(file).st_mode) & 0o377
+            return "its permissions were changed" if changed else ""
     except QuarantineSkipped as error:
         return str(error)
     except OSError as error:
-        return f"what was kept can't be found: {error.strerror}"
+        return f"it can't be found: {error.strerror}"

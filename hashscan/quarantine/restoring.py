@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped, split
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped, split, to_skipped
 from hashscan.quarantine.file_facts import restore_facts, seal
 from hashscan.quarantine.folder import QuarantineFolder, mount_of
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
 from hashscan.quarantine.notes import remove_note
 from hashscan.quarantine.object_transfer import restore_object
-from hashscan.quarantine.store import Quarantine, open_item, place_of
+from hashscan.quarantine.store import Quarantine
 from hashscan.quarantine.transfer import copy_content, give_name, open_folder, private_folder, private_name
 from hashscan.sources.filesystem.quarantined_files import sha256_of
 
@@ -81,7 +81,7 @@ def restore_all(
         try:
             answers = _together(quarantine, some)
         except OSError as error:
-            raise OutputError(f"what was begun may not last: {error.strerror or error}") from error
+            raise OutputError(f"the quarantine failed: {error.strerror or error}") from error
         yield from answers
 
 
@@ -98,35 +98,46 @@ def _together(quarantine: Quarantine, items: list[Item]) -> list[tuple[Item, Qua
                     begun.append(_opened(quarantine, item, stack))
             except QuarantineSkipped as error:
                 answers.append((item, error))
-        for one in begun:
-            quarantine.log_event(State.RESTORING, one.item.id, way=one.way, **one.item.restore_reason_fields)
         if begun:
-            quarantine.log.sync()
-        ready: list[_Restore] = []
-        failed: list[tuple[_Restore, Exception]] = []
-        for one in begun:
-            stack.enter_context(one.leave_private)
-            try:
-                _prepare(quarantine, one, stack)
-                ready.append(one)
-            except (OSError, QuarantineSkipped) as error:
-                failed.append((one, error))
-        # Otherwise a power cut could leave a file in its place without its owner set.
-        _sync_all(one.on_its_file_system for one in ready)
-        quarantine.log.sync()
-        done: list[_Restore] = []
-        for one in ready:
-            try:
-                _rename_into_place(one)
-                done.append(one)
-            except (OSError, QuarantineSkipped) as error:
-                failed.append((one, error))
-        _seal_what_stays([one for one, _ in failed], done)
-        answers += [(one.item, _stays(quarantine, one.item, error)) for one, error in failed]
-        answers += [(one.item, None) for one in _log_restored(quarantine, done)]
-        if begun:
-            quarantine.sync()
+            answers += _restore_files(quarantine, begun, stack)
     return answers
+
+
+def _restore_files(
+    quarantine: Quarantine, begun: list[_Restore], stack: ExitStack
+) -> list[tuple[Item, QuarantineSkipped | None]]:
+    for one in begun:
+        quarantine.log_event(State.RESTORING, one.item.id, way=one.way, **one.item.restore_reason_fields)
+    quarantine.log.sync()
+    failed: list[tuple[_Restore, QuarantineSkipped]] = []
+    ready = _succeeded(lambda one: _prepare(quarantine, one, stack), begun, failed)
+    # Otherwise a power cut could leave a file in its place without its owner set.
+    _sync_all(one.on_its_file_system for one in ready)
+    quarantine.log.sync()
+    done = _succeeded(_rename_into_place, ready, failed)
+    _seal_what_stays([one for one, _ in failed], done)
+    for one, error in failed:
+        kind = State.DISPLACED if one.item.of_another else State.STAYS
+        quarantine.log_event(kind, one.item.id, place=path_fields(one.item.place), detail=str(error))
+    _log_restored(quarantine, done)
+    quarantine.sync()
+    return [*((one.item, error) for one, error in failed), *((one.item, None) for one in done)]
+
+
+def _succeeded(
+    step: Callable[[_Restore], None],
+    restores: list[_Restore],
+    failed: list[tuple[_Restore, QuarantineSkipped]],
+) -> list[_Restore]:
+    """Do one step of each restore; return those that succeeded, and add the others to `failed`."""
+    done = []
+    for one in restores:
+        try:
+            step(one)
+            done.append(one)
+        except (OSError, QuarantineSkipped) as error:
+            failed.append((one, to_skipped(error)))
+    return done
 
 
 def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Restore:
@@ -137,14 +148,13 @@ def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Restore:
     """
     if item.state not in KEPT:
         raise QuarantineSkipped(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
-    place = place_of(quarantine, item)
+    place = quarantine.keeping.folder_of(item)
     parent_path, name = split(item.path)
     parent = open_folder(parent_path)
     stack.callback(os.close, parent)
     if item.of_another:
         return _Restore(item, place, parent, name, -1, "rename")
-    file = open_item(item, place)
-    stack.callback(os.close, file)
+    file = stack.enter_context(quarantine.keeping.opened(item))
     way = "rename" if mount_of(parent) == place.mount else "copy"
     return _Restore(item, place, parent, name, file, way)
 
@@ -156,10 +166,11 @@ def _prepare(quarantine: Quarantine, one: _Restore, stack: ExitStack) -> None:
         QuarantineSkipped: its name is taken, or the copy is not what was kept.
         OSError: a file can't be read, written or changed.
     """
+    stack.enter_context(one.leave_private)
     if _is_taken(one):
         # Check before the owner has access again: the owner may have a hard link and alter the file
         # meanwhile.
-        raise QuarantineSkipped(Outcome.REFUSED, "it can't have its name back: File exists")
+        raise QuarantineSkipped(Outcome.REFUSED, "its name is taken: File exists")
     if one.way == "copy":
         _copy(quarantine, one, stack)
     elif one.file >= 0 and not quarantine.is_restored_by_hard_link(one.item, os.fstat(one.file)):
@@ -219,17 +230,15 @@ def _rename_into_place(one: _Restore) -> None:
             system.unlink(source, one.entry)
         if isinstance(error, QuarantineSkipped):
             raise
-        raise QuarantineSkipped(Outcome.REFUSED, f"it can't have its name back: {error.strerror}") from error
+        raise QuarantineSkipped(
+            Outcome.REFUSED, f"it can't be renamed into its place: {error.strerror}"
+        ) from error
     finally:
         one.leave_private.close()
-    if one.item.folder is not None and _is_as_it_was_left(one.item, before):
+    # The old times are restored if the folder is unchanged since the item was moved.
+    if one.item.folder is not None and before.st_mtime_ns == one.item.folder["after_ns"]:
         with suppress(PermissionError):  # an ordinary user, in another user's folder
             system.set_folder_times(one.parent, before.st_atime_ns, one.item.folder["mtime_ns"])
-
-
-def _is_as_it_was_left(item: Item, folder: os.stat_result) -> bool:
-    """Return True if the folder is unchanged since the item was moved; then its old times are restored."""
-    return item.folder is not None and folder.st_mtime_ns == item.folder["after_ns"]
 
 
 def _seal_what_stays(failed: list[_Restore], done: list[_Restore]) -> None:
@@ -241,7 +250,7 @@ def _seal_what_stays(failed: list[_Restore], done: list[_Restore]) -> None:
                 seal(one.file)
 
 
-def _log_restored(quarantine: Quarantine, done: list[_Restore]) -> list[_Restore]:
+def _log_restored(quarantine: Quarantine, done: list[_Restore]) -> None:
     """Sync restored files, then delete what was copied from quarantine and record the restores in the log."""
     _sync_all(one.on_its_file_system for one in done)
     copied = [one for one in done if one.copy >= 0]
@@ -250,25 +259,9 @@ def _log_restored(quarantine: Quarantine, done: list[_Restore]) -> list[_Restore
     _sync_all(one.place.descriptor for one in copied)
     for one in done:
         quarantine.log_event(State.RESTORED, one.item.id)
-    return done
 
 
 def _sync_all(descriptors: Iterable[int]) -> None:
     """Sync the filesystems of these descriptors, each once."""
     for descriptor in {os.fstat(descriptor).st_dev: descriptor for descriptor in descriptors}.values():
         system.sync_file_system(descriptor)
-
-
-def finish(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
-    """Record that an item is restored, after deleting any copy that is still kept."""
-    with suppress(FileNotFoundError):
-        system.unlink(place.descriptor, item.id.encode())
-    system.sync(place.descriptor)
-    quarantine.log_event(State.RESTORED, item.id)
-
-
-def _stays(quarantine: Quarantine, item: Item, error: Exception) -> QuarantineSkipped:
-    detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    kind = State.DISPLACED if item.of_another else State.STAYS
-    quarantine.log_event(kind, item.id, place=path_fields(item.place), detail=detail)
-    return error if isinstance(error, QuarantineSkipped) else QuarantineSkipped(Outcome.REFUSED, detail)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hashscan.errors import OutputError
-from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
+from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped, to_skipped
 from hashscan.quarantine.items import KEPT, Item, State
-from hashscan.quarantine.store import Quarantine, place_of
+from hashscan.quarantine.store import Quarantine
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """An earlier time means that the clock is wrong; a clock without a battery starts in 1970."""
@@ -30,7 +28,7 @@ class Retention:
         """Return both deadlines for an item that is moved now, as the log stores them (ISO 8601).
 
         Raises:
-            OutputError: the clock is so wrong that `release` would destroy the items once it is set.
+            OutputError: the clock is so wrong that `destroy` would destroy the items once it is set.
         """
         require_clock(now)
         return {
@@ -47,7 +45,7 @@ def require_clock(now: datetime) -> None:
     """
     if now < _EARLIEST:
         raise OutputError(
-            f"this machine's clock says {now.isoformat()}, from which no term can be reckoned",
+            f"this machine's clock says {now.isoformat()}, so retention times can't be computed",
             advice="Set the clock, then try again.",
         )
 
@@ -81,39 +79,23 @@ def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         raise QuarantineSkipped(
             Outcome.REFUSED, "all entries that match it were withdrawn: restore it, or use --override"
         )
-    destroy = _destroyer(quarantine, item)
+    place = None if item.is_object else quarantine.keeping.folder_of(item)
     quarantine.log_event(State.RELEASING, item.id, reason=reason, override=override)
     quarantine.log.sync()
+    names = 0
     try:
-        names = destroy()
+        if place is not None:
+            entry = item.id.encode()
+            names = os.stat(entry, dir_fd=place.descriptor, follow_symlinks=False).st_nlink - 1
+        quarantine.keeping.drop(item)
     except (OSError, QuarantineSkipped) as error:
-        detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        quarantine.log_event(State.STAYS, item.id, detail=detail)
+        skipped = to_skipped(error)
+        quarantine.log_event(State.STAYS, item.id, detail=str(skipped))
         quarantine.sync()
-        raise QuarantineSkipped(Outcome.REFUSED, f"it can't be removed: {detail}") from error
+        raise skipped from error
     quarantine.log_event(State.RELEASED, item.id, **({"other_names": names} if names else {}))
     quarantine.sync()
     return names
-
-
-def _destroyer(quarantine: Quarantine, item: Item) -> Callable[[], int]:
-    if item.is_object:
-
-        def drop() -> int:
-            quarantine.keeping.drop(item)
-            return 0
-
-        return drop
-    place = place_of(quarantine, item)
-
-    def destroy() -> int:
-        entry = item.id.encode()
-        status = os.stat(entry, dir_fd=place.descriptor, follow_symlinks=False)
-        system.unlink(place.descriptor, entry)
-        system.sync(place.descriptor)
-        return status.st_nlink - 1
-
-    return destroy
 
 
 def _time_of(item: Item, key: str) -> datetime:

@@ -10,17 +10,15 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from hashscan import __version__
-from hashscan.errors import OutputError
+from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.locking import LockFile
-from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.copy_storage import CopyStorage
 from hashscan.quarantine.file_facts import FileFacts, is_sealed
 from hashscan.quarantine.file_search import SearchBudget
-from hashscan.quarantine.folder import QuarantineFolder, QuarantineFolders
+from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, apply_line, items_of
 from hashscan.quarantine.log import Line, LogHead, LogWriter, has_log, read_log, refuse_lost
 from hashscan.quarantine.log_checkpoint import (
@@ -32,8 +30,7 @@ from hashscan.quarantine.log_checkpoint import (
 )
 from hashscan.quarantine.object_stores import Stores
 from hashscan.quarantine.system_log import write_system_log
-from hashscan.sources.filesystem.quarantined_files import QuarantinedFile, sha256_of
-from hashscan.sources.filesystem.safe_open import FILE_FLAGS, open_child
+from hashscan.sources.filesystem.quarantined_files import QuarantinedFile
 from hashscan.state_dir import StateDir
 
 _NOBODY = 0xFFFFFFFF
@@ -124,7 +121,7 @@ class Quarantine:
             stack.enter_context(_lock(folder))
             known = known_heads(state, folder)
             if not known:
-                _keep_standing(state, EMPTY_CHECKPOINT)
+                write_checkpoint(state, EMPTY_CHECKPOINT)
             self.places = QuarantineFolders(folder, chosen)
             stack.callback(self.places.close)
             self.stores = Stores({}) if stores is None else stores
@@ -207,7 +204,7 @@ class Quarantine:
         )
 
     def append(self, line: Line) -> None:
-        """Append a line to the log; it is on the disk only after `settle`, or a sync of the log."""
+        """Append a line to the log; it is on the disk only after a sync."""
         self.log.append(line)
         apply_line(self._items, line)
 
@@ -220,26 +217,21 @@ class Quarantine:
         self.log.sync()
         self.log.write_head()
         if self._kept.head != self.head:
-            standing = LogCheckpoint(self.head, sum(item.state in KEPT for item in self._items.values()))
-            _keep_standing(self.state, standing)
-            self._kept = standing
+            self._kept = LogCheckpoint(self.head, sum(item.state in KEPT for item in self._items.values()))
+            write_checkpoint(self.state, self._kept)
 
     def close(self) -> None:
         """Release the lock; send the head of the log to the system log if it changed."""
         self._stack.close()
         # A head that may not be on the disk is not sent: its lines would be reported missing for ever.
-        news = self._kept != self._begun
-        if news and not write_system_log(self._kept.message()) and self._notify is not None:
-            self._notify(
-                "no system log takes it here: keep the head of the quarantine's log elsewhere yourself"
-            )
+        is_new = self._kept != self._begun
+        if is_new and not write_system_log(self._kept.message()) and self._notify is not None:
+            self._notify("there is no system log here: store the head of the quarantine's log elsewhere")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -247,13 +239,6 @@ def event_context() -> dict[str, Any]:
     """Return who does something, when, on which host, and with which version."""
     return {"time": datetime.now(UTC).isoformat(), "host": socket.gethostname(), "version": __version__,
             "operator": _operator()}  # fmt: skip
-
-
-def _keep_standing(state: StateDir, standing: LogCheckpoint) -> None:
-    try:
-        write_checkpoint(state, standing)
-    except OSError as error:
-        raise OutputError(f"can't write into {state}: {error.strerror}") from error
 
 
 @cache
@@ -274,46 +259,7 @@ def _operator() -> dict[str, Any]:
 
 
 def _lock(folder: Path) -> LockFile:
-    try:
+    with output_errors(f"can't use the quarantine {folder}"):
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         return LockFile(folder / "lock", f"another process uses the quarantine {folder}")
-    except OSError as error:
-        raise OutputError(f"can't use the quarantine {folder}: {error.strerror}") from error
-
-
-def place_of(quarantine: Quarantine, item: Item) -> QuarantineFolder:
-    """Return the folder in which an item is kept.
-
-    Raises:
-        QuarantineSkipped: the folder can't be opened; its filesystem may not be mounted.
-    """
-    try:
-        return quarantine.places.at(item.place)
-    except OSError as error:
-        where = os.fsdecode(item.place)
-        raise QuarantineSkipped(
-            Outcome.GONE, f"the folder {where} can't be opened: {error.strerror}"
-        ) from error
-
-
-def open_item(item: Item, place: QuarantineFolder) -> int:
-    """Open the kept file of an item and verify that its content is what was found.
-
-    Raises:
-        QuarantineSkipped: the file is gone, can't be read, or was altered.
-    """
-    try:
-        file = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)
-    except OSError as error:
-        raise QuarantineSkipped(Outcome.GONE, f"what was kept can't be opened: {error.strerror}") from error
-    try:
-        if sha256_of(file) != item.sha256:
-            raise QuarantineSkipped(Outcome.CHANGED, "what was kept has been altered")
-    except OSError as error:
-        os.close(file)
-        raise QuarantineSkipped(Outcome.REFUSED, f"what was kept can't be read: {error.strerror}") from error
-    except QuarantineSkipped:
-        os.close(file)
-        raise
-    return file

@@ -8,6 +8,9 @@ import fcntl
 import os
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
+
+from hashscan.sources.filesystem.safe_open import closing_descriptor, reopen_for_reading
 
 _NOREPLACE = 1  # linux/fs.h
 # linux/fs.h: struct fsxattr has 28 bytes; its fourth number is the project id.
@@ -71,6 +74,23 @@ def truncate(descriptor: int, size: int) -> None:
 def replace(folder: int, name: bytes, new_name: bytes) -> None:
     """Rename a file of our own within its folder, and replace a file of that name."""
     os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def replace_content(folder: int, aside: bytes, name: bytes, content: bytes) -> None:
+    """Replace the content of a small file of our own at once; the folder is not synced.
+
+    Args:
+        folder: descriptor of its folder.
+        aside: name there that the new file has until it is written; a killed process may have left one.
+        name: its name.
+        content: the new content.
+    """
+    with suppress(FileNotFoundError):
+        unlink(folder, aside)
+    with closing_descriptor(create(folder, aside, 0o600)) as file:
+        write(file, content)
+        sync(file)
+    replace(folder, aside, name)
 
 
 def unlink(folder: int, name: bytes) -> None:
@@ -169,3 +189,9 @@ def sync_file_system(descriptor: int) -> None:
 def sync(descriptor: int) -> None:
     """Sync a file, or the names in a folder, so that they survive a power cut."""
     os.fsync(descriptor)
+
+
+def sync_folder(folder: int) -> None:
+    """Sync the names in a folder; an `O_PATH` descriptor suffices."""
+    with closing_descriptor(reopen_for_reading(folder)) as again:
+        sync(again)

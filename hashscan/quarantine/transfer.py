@@ -6,11 +6,18 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.captured_file import CapturedFile, Outcome, QuarantineSkipped, SkipCause, same_status
+from hashscan.quarantine.captured_file import (
+    CapturedFile,
+    Outcome,
+    QuarantineSkipped,
+    SkipCause,
+    same_status,
+    to_skipped,
+)
 from hashscan.quarantine.file_facts import FileFacts, is_sealed, restore_facts, seal
 from hashscan.quarantine.folder import QuarantineFolder
 from hashscan.sources.filesystem.quarantined_files import sha256_of
@@ -18,6 +25,7 @@ from hashscan.sources.filesystem.safe_open import (
     FILE_FLAGS,
     LIST_FLAGS,
     PASS_FLAGS,
+    closing_descriptor,
     open_absolute,
     open_child,
     reopen_for_reading,
@@ -44,19 +52,6 @@ def open_folder(path: bytes) -> int:
     except OSError as error:
         outcome = Outcome.GONE if error.errno == errno.ENOENT else Outcome.RACED
         raise QuarantineSkipped(outcome, f"its folder can't be opened: {error.strerror}") from error
-
-
-def sync_folder(folder: int) -> None:
-    """Sync the names in a folder, so that they survive a power cut.
-
-    Args:
-        folder: descriptor of the folder; `O_PATH` suffices.
-    """
-    again = reopen_for_reading(folder)
-    try:
-        system.sync(again)
-    finally:
-        os.close(again)
 
 
 def take_out(folder: int, name: bytes, inode: tuple[int, int], into: int, entry: bytes) -> None:
@@ -109,11 +104,10 @@ def give_name(source: int, entry: bytes, folder: int, name: bytes) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with ExitStack() as stack:
-            file = open_child(source, entry, FILE_FLAGS)
-            stack.callback(os.close, file)
-            listed = reopen_for_reading(folder)
-            stack.callback(os.close, listed)
+        with (
+            closing_descriptor(open_child(source, entry, FILE_FLAGS)) as file,
+            closing_descriptor(reopen_for_reading(folder)) as listed,
+        ):
             system.copy_project_id(file, listed)
         system.rename(source, entry, folder, name)
 
@@ -207,7 +201,10 @@ def take_file(
             before = os.fstat(parent)
             try:
                 _require_there(held, parent, name)
-                (_take_within if within else _take_across)(held, parent, name, place)
+                if within:
+                    _take_into(held, parent, name, place.descriptor)
+                else:
+                    _take_copied(held, parent, name, place)
                 break
             except QuarantineSkipped as error:
                 if error.outcome is not Outcome.RACED or held.request.sha256 is None or tries == _TRIES:
@@ -241,12 +238,9 @@ def copy_files(files: list[tuple[CapturedFile, QuarantineFolder]]) -> dict[str, 
     lacking: dict[str, QuarantineSkipped] = {}
     for held, place in files:
         try:
-            copy = system.create(place.descriptor, held.entry, 0o600)
-            try:
+            with closing_descriptor(system.create(place.descriptor, held.entry, 0o600)) as copy:
                 copy_content(held.file, copy, held.status.st_size)
                 seal(copy)
-            finally:
-                os.close(copy)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 where = os.fsdecode(place.path)
@@ -261,28 +255,22 @@ def copy_files(files: list[tuple[CapturedFile, QuarantineFolder]]) -> dict[str, 
 
 
 def _require_unchanged(held: CapturedFile, latest: os.stat_result) -> None:
-    parent = open_folder(held.parent_path)
-    try:
+    with closing_descriptor(open_folder(held.parent_path)) as parent:
         if not os.path.samestat(os.fstat(parent), os.fstat(held.parent)):
             raise QuarantineSkipped(Outcome.RACED, "another folder was put in place of its own")
-        try:
-            there = os.stat(held.name, dir_fd=parent, follow_symlinks=False)
-        except OSError as error:
-            raise QuarantineSkipped(Outcome.RACED, error.strerror or str(error)) from error
-        if not same_status(there, latest):
-            raise QuarantineSkipped(Outcome.RACED, "something else was put in its place, or it was changed")
-    finally:
-        os.close(parent)
+        if not same_status(_require_there(held, parent, held.name), latest):
+            raise QuarantineSkipped(Outcome.RACED, "it was changed since it was found")
 
 
-def _require_there(held: CapturedFile, parent: int, name: bytes) -> None:
+def _require_there(held: CapturedFile, parent: int, name: bytes) -> os.stat_result:
     """Check that a name is the file's: another file, if taken by mistake, might not be able to go back."""
     try:
         there = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except OSError as error:
         raise QuarantineSkipped(Outcome.RACED, error.strerror or str(error)) from error
-    if (there.st_dev, there.st_ino) != (held.status.st_dev, held.status.st_ino):
+    if (there.st_dev, there.st_ino) != held.inode:
         raise QuarantineSkipped(Outcome.RACED, "something else was put in its place")
+    return there
 
 
 def _name_of(file: int) -> tuple[bytes, bytes] | None:
@@ -297,35 +285,28 @@ def _name_of(file: int) -> tuple[bytes, bytes] | None:
     return parent or b"/", name
 
 
-def _take_within(held: CapturedFile, parent: int, name: bytes, place: QuarantineFolder) -> None:
-    inode = (held.status.st_dev, held.status.st_ino)
-    take_out(parent, name, inode, place.descriptor, held.entry)
+def _take_into(held: CapturedFile, parent: int, name: bytes, into: int) -> None:
+    """Move a file into a folder of ours and seal it; move it back if it is not what was hashed."""
+    take_out(parent, name, held.inode, into, held.entry)
     facts = _facts_now(held)
     try:
+        # Also if it is deleted next: its owner may have made another hard link at the last moment.
         seal(held.file)
-        _require_content(held)
+        if sha256_of(held.file, held.status.st_size) != held.digests["sha256"]:
+            raise QuarantineSkipped(Outcome.CHANGED, "it was changed as it was moved")
     except (OSError, QuarantineSkipped) as error:
         restore_facts(held.file, facts)
-        give_back(place.descriptor, held.entry, parent, name)
-        raise error if isinstance(error, QuarantineSkipped) else _refused(error) from error
+        give_back(into, held.entry, parent, name)
+        raise to_skipped(error) from error
 
 
-def _take_across(held: CapturedFile, parent: int, name: bytes, place: QuarantineFolder) -> None:
+def _take_copied(held: CapturedFile, parent: int, name: bytes, place: QuarantineFolder) -> None:
     """Remove a file that was copied, after proving that it is the one that was copied."""
-    if not _is_whole(held, place):
-        raise QuarantineSkipped(Outcome.CHANGED, "it changed while it was copied")
+    with closing_descriptor(open_child(place.descriptor, held.entry, FILE_FLAGS)) as copy:
+        if sha256_of(copy) != held.digests["sha256"]:
+            raise QuarantineSkipped(Outcome.CHANGED, "it changed while it was copied")
     with private_folder(parent, held.entry) as private:
-        inode = (held.status.st_dev, held.status.st_ino)
-        take_out(parent, name, inode, private, held.entry)
-        facts = _facts_now(held)
-        try:
-            # Its owner may have made another hard link at the last moment.
-            seal(held.file)
-            _require_content(held)
-        except (OSError, QuarantineSkipped) as error:
-            restore_facts(held.file, facts)
-            give_back(private, held.entry, parent, name)
-            raise error if isinstance(error, QuarantineSkipped) else _refused(error) from error
+        _take_into(held, parent, name, private)
         system.unlink(private, held.entry)
 
 
@@ -342,22 +323,3 @@ def _facts_now(held: CapturedFile) -> FileFacts:
         "atime_ns": status.st_atime_ns,
         "mtime_ns": status.st_mtime_ns,
     }
-
-
-def _is_whole(held: CapturedFile, place: QuarantineFolder) -> bool:
-    copy = open_child(place.descriptor, held.entry, FILE_FLAGS)
-    try:
-        return sha256_of(copy) == held.digests["sha256"]
-    finally:
-        os.close(copy)
-
-
-def _require_content(held: CapturedFile) -> None:
-    if sha256_of(held.file, held.status.st_size) != held.digests["sha256"]:
-        raise QuarantineSkipped(Outcome.CHANGED, "it was changed as it was moved")
-
-
-def _refused(error: OSError) -> QuarantineSkipped:
-    if error.errno in {errno.EIO, errno.EROFS}:
-        return QuarantineSkipped(Outcome.REFUSED, f"the disk fails: {error.strerror}")
-    return QuarantineSkipped(Outcome.REFUSED, error.strerror or str(error))

@@ -162,7 +162,7 @@ def test_by_hand_and_what_can_not_be(site: Site) -> None:
     url = site.bucket.url.decode() + "/plain.jpg"
     reason = ("--reason", "an order")
     ran = site("quarantine", "add", url, "https://host/a.jpg", *reason, *site.endpoint, *TERMS)
-    assert (ran.code, "take it down on its server" in ran.err) == (3, True), ran.err
+    assert (ran.code, "remove it on its server" in ran.err) == (3, True), ran.err
     assert KEYS[1] not in bad(site)
     for places in (
         ("https://host/x",),

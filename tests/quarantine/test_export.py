@@ -58,7 +58,7 @@ def test_nothing_half_is_left(room: Room, tmp_path: Path) -> None:
     answers = room.take(room.file("a"), room.file("b", b"other"))
     key = str(pyrage.x25519.Identity.generate().to_public())
     target = tmp_path / "evidence.age"
-    with pytest.raises(UsageError, match="no public key"):
+    with pytest.raises(UsageError, match="public key"):
         exported(room, target, "age1nonsense")
     with pytest.raises(OutputError):
         exported(room, tmp_path / "none" / "x", key)
@@ -67,6 +67,6 @@ def test_nothing_half_is_left(room: Room, tmp_path: Path) -> None:
         exported(room, target, key)
     assert not target.exists()
     target.write_bytes(b"another")
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="exists already"):
         exported(room, target, key)
     assert target.read_bytes() == b"another"

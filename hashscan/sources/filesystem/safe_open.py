@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from hashscan.sources.filesystem.mounts import refuse_foreign_mount, seen
@@ -101,6 +102,15 @@ def stat_child(folder: int, name: bytes) -> os.stat_result:
         return os.fstat(found)
     finally:
         os.close(found)
+
+
+@contextmanager
+def closing_descriptor(descriptor: int) -> Iterator[int]:
+    """Yield a descriptor, and close it when the block ends."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def reopen_for_reading(descriptor: int) -> int:

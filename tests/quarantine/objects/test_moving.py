@@ -205,7 +205,7 @@ def test_an_altered_copy_is_found_out(vault: Vault) -> None:
 def test_web_addresses_are_refused(vault: Vault) -> None:
     (answer,) = vault.take(QuarantineRequest(b"https://host/a.jpg?secret", {"reason": "a test"}))
     assert answer.outcome is Outcome.REFUSED
-    assert "can't be moved: take it down on its server" in answer.detail
+    assert "can't be moved: remove it on its server" in answer.detail
     assert "secret" not in answer.detail
 
 

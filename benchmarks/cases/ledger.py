@@ -26,7 +26,7 @@ from pathlib import Path
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import import_notices
-from hashscan.cases.notices.reader import read_notices
+from hashscan.cases.notices.reader import Notices
 from hashscan.cases.queries import Queries
 from hashscan.cases.sync import sync
 from hashscan.settings.cases_and_alerts import CaseSettings
@@ -77,7 +77,7 @@ def _follow(folder: Path) -> None:
 
 def _import(folder: Path, notices: Path) -> None:
     with Ledger(StateDir(folder)) as ledger:
-        import_notices(ledger, read_notices(notices), lambda url: (b"/web/" + url.encode(),), 1_800_000_000)
+        import_notices(ledger, Notices(notices), lambda url: (b"/web/" + url.encode(),), 1_800_000_000)
 
 
 def _list(folder: Path) -> None:

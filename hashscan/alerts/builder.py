@@ -12,8 +12,8 @@ from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, FOUND_KINDS, Alert, 
 from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.outbox import NewCases, Outbox, OverdueCase, UnreportedEvents, UnreportedScan
-from hashscan.cases.queries import Queries
+from hashscan.cases.outbox import NewCases, Outbox, OverdueCase, UnreportedEvents
+from hashscan.cases.queries import Queries, ScanRun
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
 from hashscan.reports.records import path_fields
@@ -144,7 +144,7 @@ class AlertBuilder:
             case = queries.case(number)
             if case is None:
                 continue
-            entries = [f"{entry.list_name}/{entry.entry}" for entry in queries.entries(number)]
+            entries = [f"{match['list']}/{match['entry']}" for match in queries.matches(number)]
             found.append(
                 {
                     "case": number,
@@ -262,7 +262,7 @@ def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Ale
     )
 
 
-def _scan_alerts(scan: UnreportedScan, now: float, *, details: bool) -> Iterator[Alert]:
+def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]:
     began = f"{short_time(scan.started)} UTC"
     if scan.ended is None:
         yield Alert(

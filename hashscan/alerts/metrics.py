@@ -118,7 +118,7 @@ def collect_metrics(
             found.last.exit_code,
             found.last.verdicts,
             found.last.bytes,
-            found.last.shortcomings,
+            len(found.last.incomplete),
         )
     outbox = Outbox(ledger)
     return Metrics(

@@ -14,14 +14,14 @@ TOLD, DISPUTED, CLOSED, REOPENED = "told", "disputed", "closed", "reopened"
 
 _SET = {
     TOLD: "told=coalesce(told, :now)",
-    DISPUTED: "disputed=coalesce(disputed, :now), dispute=:words",
-    CLOSED: "closed=:now, why=:words",
+    DISPUTED: "disputed=coalesce(disputed, :now), dispute=:reason",
+    CLOSED: "closed=:now, why=:reason",
     REOPENED: "closed=NULL, why='', how=iif(removed IS NULL, '', how), disputed=NULL, dispute=''",
 }
 
 
 def record_action(
-    ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str, now: int
+    ledger: Ledger, numbers: Iterable[int], kind: str, reason: str, who: str, now: int
 ) -> list[int]:
     """Record the same action on several cases; all of it or nothing.
 
@@ -29,7 +29,7 @@ def record_action(
         ledger: the ledger of the cases.
         numbers: numbers of the cases.
         kind: TOLD, DISPUTED, CLOSED or REOPENED.
-        words: the reason.
+        reason: the reason.
         who: the user who acted.
         now: seconds since 1970.
 
@@ -40,9 +40,9 @@ def record_action(
         UsageError: a case doesn't exist, or the action is not possible for it.
         LedgerError: the ledger can't be written.
     """
-    news = []
+    changed = []
     with ledger.transaction() as database:
-        book = CaseTracker(database)
+        tracker = CaseTracker(database)
         for number in dict.fromkeys(numbers):
             row = database.execute(
                 "SELECT told, disputed, closed, removed, path, version, host FROM cases WHERE id=?", (number,)
@@ -71,11 +71,11 @@ def record_action(
                 raise UsageError(f"case {number} is over already", advice="See `hashscan cases show`.")
             database.execute(
                 f"UPDATE cases SET {_SET[kind]} WHERE id=:number",  # noqa: S608 - our own words
-                {"now": now, "words": words, "number": number},
+                {"now": now, "reason": reason, "number": number},
             )
-            book.add_event(number, now, kind, words, who)
-            news.append(number)
-    return news
+            tracker.add_event(number, now, kind, reason, who)
+            changed.append(number)
+    return changed
 
 
 def operator() -> str:

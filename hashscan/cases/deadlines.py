@@ -28,12 +28,7 @@ class DeadlineCalculator:
     ) -> int | None:
         """Return the deadline in seconds since 1970; None if the case has none.
 
-        Args:
-            verdict: verdict of the case.
-            categories: its categories, separated by spaces.
-            began: when the time to act on it began.
-            noticed: when the first notice of it was received.
-            stated: the deadline that a notice states.
+        The arguments are columns of the case; `categories` are separated by spaces.
         """
         allowed = self._allowed(verdict, categories)
         times = [] if allowed is None else [began + allowed]

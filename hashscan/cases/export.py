@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from hashscan.cases.queries import Case, Entry, Event
+from hashscan.cases.queries import Case, Event
 from hashscan.reports.csv import cell
 from hashscan.reports.records import path_fields
 from hashscan.timefmt import format_time
@@ -21,12 +21,7 @@ COLUMNS = (
 
 
 def fields_of(case: Case, now: float) -> dict[str, Any]:
-    """Return a case as JSON fields; unknown values are left out.
-
-    Args:
-        case: the case.
-        now: seconds since 1970.
-    """
+    """Return a case as JSON fields at a time in seconds since 1970; unknown values are left out."""
     fields: dict[str, Any] = {"case": case.id, "state": case.state, "verdict": case.verdict}
     if case.path is not None:
         fields |= path_fields(case.path)
@@ -46,21 +41,13 @@ def fields_of(case: Case, now: float) -> dict[str, Any]:
     return fields
 
 
-def whole_fields(case: Case, entries: Iterable[Entry], events: Iterable[Event], now: float) -> dict[str, Any]:
+def whole_fields(
+    case: Case, matches: Sequence[Mapping[str, Any]], events: Iterable[Event], now: float
+) -> dict[str, Any]:
     """Return a case as JSON fields, with its matches and events."""
     return {
         **fields_of(case, now),
-        "matches": [
-            {
-                "list": entry.list_name,
-                "entry": entry.entry,
-                "algorithm": entry.algorithm,
-                "variant": entry.variant,
-                "category": entry.category,
-                "distance": entry.distance,
-            }
-            for entry in entries
-        ],
+        "matches": matches,
         "events": [
             {
                 "at": format_time(event.at),
@@ -85,19 +72,15 @@ def csv_lines(cases: Iterable[Case], now: float) -> Iterator[str]:
     for case in cases:
         fields = fields_of(case, now)
         fields["categories"] = " ".join(case.categories)
-        yield _row([fields.get(key, "") for key in COLUMNS])
+        yield csv_line((fields.get(key, "") for key in COLUMNS), quoting=csv.QUOTE_NONNUMERIC)
 
 
-def _row(values: list[Any]) -> str:
+def csv_line(values: Iterable[object], **form: Any) -> str:
+    """Return a CSV line in a form of `csv.writer`; texts, which may come from other machines, are escaped."""
     buffer = StringIO()
-    csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC).writerow(map(_value, values))
+    escaped = (str(value).lower() if isinstance(value, bool) else value for value in values)
+    csv.writer(buffer, **form).writerow(cell(v) if isinstance(v, str) else v for v in escaped)
     return buffer.getvalue()
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return cell(value) if isinstance(value, str) else value
 
 
 def format_duration(seconds: float) -> str:

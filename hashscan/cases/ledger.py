@@ -10,7 +10,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -115,6 +114,9 @@ CREATE TABLE notices (
 CREATE INDEX notices_case ON notices (id);
 """
 
+
+MATCH_KEYS = ("list", "entry", "algorithm", "variant", "category", "distance")
+MATCHES_QUERY = f"SELECT {', '.join(MATCH_KEYS)} FROM matches WHERE id=?"  # noqa: S608 - our own names
 
 _BUSY_MS = 600_000
 """Timeout in ms: the first import of a million findings takes a minute or more, and others wait for it."""
@@ -239,9 +241,7 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @contextmanager

@@ -11,51 +11,47 @@ from itertools import islice
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notices.reader import Notice, NoticeError
-from hashscan.cases.tracker import CASE_QUERY, NOTICE, CaseLocation, CaseTracker, KnownCase
-
-
-@dataclass(frozen=True, slots=True)
-class StoredNotice:
-    """The values of one notice that are stored."""
-
-    digest: bytes
-    """Digest of the notice and the path."""
-    notice: bytes
-    """Digest of the notice alone."""
-    received: int
-    imported: int
-    """Time of the import; seconds since 1970."""
-    sender: str = ""
-    reference: str = ""
-    stated: int | None = None
-    categories: str = ""
-    sha256: bytes | None = None
-    customer: str = ""
+from hashscan.cases.tracker import NOTICE, CaseLocation, CaseTracker, KnownCase
 
 
 class NoticeTracker(CaseTracker):
     """The cases, with the methods to import notices."""
 
-    def take_notice(self, place: CaseLocation, said: StoredNotice) -> tuple[int, bool]:
+    def take_notice(
+        self, place: CaseLocation, notice: Notice, now: int, customer: str = ""
+    ) -> tuple[int, bool]:
         """Store a notice in its case; create the case if there is none.
+
+        Args:
+            place: where its file lies.
+            notice: the notice.
+            now: time of the import, in seconds since 1970; no deadline counts from a later time.
+            customer: the customer of the file; empty if it is not known.
 
         Returns:
             The number of its case, and True if the notice is new; a notice that was imported before changes
             nothing.
         """
-        row = self._one("SELECT id FROM notices WHERE digest=?", said.digest)
+        key = notice.key.encode()
+        digest = hashlib.sha256(key + b"\0" + (place.path or b"")).digest()
+        row = self._one("SELECT id FROM notices WHERE digest=?", digest)
         if row is not None:
             return int(row[0]), False
         if place.path is not None and place.url:
-            self._place_unmapped(place, said.imported)
-        case = self._case_of_notice(place, said) or self._begin(
-            place, NOTICE, said.received, "noticed", said.sender
-        )
+            self._place_unmapped(place, now)
+        received = now if notice.received is None else min(now, int(notice.received.timestamp()))
+        stated = None if notice.deadline is None else int(notice.deadline.timestamp())
+        case = self._case_of_notice(place, received)
+        if case is None:
+            case = self.begin_case(place, NOTICE, received, "noticed", notice.sender)
+        else:
+            self.add_event(case.id, received, "noticed", notice.sender)
         self._database.execute(
             "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (said.digest, said.notice, case.id, said.received, said.imported, said.sender, said.reference,
-             place.url, said.stated),
+            (digest, hashlib.sha256(key).digest(), case.id, received, now, notice.sender, notice.reference,
+             place.url, stated),
         )  # fmt: skip
+        sha256 = dict(notice.digests).get("sha256")
         self._database.execute(
             "UPDATE cases SET found=min(found, ?1), "
             "began=iif(noticed IS NULL AND verdict IN ('held', 'review'), ?1, min(began, ?1)), "
@@ -66,54 +62,41 @@ class NoticeTracker(CaseTracker):
             "ELSE trim(claimed || ' ' || ?4) END, sha256=coalesce(sha256, ?5), "
             "customer=CASE customer WHEN '' THEN ?6 ELSE customer END WHERE id=?7",
             (
-                said.received,
-                said.stated,
-                place.url,
-                said.categories,
-                said.sha256,
-                said.customer,
-                case.id,
+                received, stated, place.url, notice.category,
+                None if sha256 is None else bytes.fromhex(sha256), customer, case.id,
             ),
-        )
+        )  # fmt: skip
         return case.id, True
 
     def _place_unmapped(self, place: CaseLocation, now: int) -> None:
         """Set the path of the open case of a URL, now that the file of the URL is known."""
-        row = self._one(
-            "SELECT id FROM cases WHERE path IS NULL AND url<>'' AND url=? AND removed IS NULL "
-            "AND closed IS NULL",
-            place.url,
+        case = self.find_case(
+            "WHERE path IS NULL AND url<>'' AND url=? AND removed IS NULL AND closed IS NULL", place.url
         )
-        if row is None:
+        if case is None:
             return
-        other = self._open_of(place.path, place.version)
+        other = self.open_case_of(place.path, place.version)
         if other is None:
-            self._database.execute("UPDATE cases SET path=? WHERE id=?", (place.path, row[0]))
+            self._database.execute("UPDATE cases SET path=? WHERE id=?", (place.path, case.id))
             return
-        words = f"goes on as case {other.id}"
-        self._database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, words, row[0]))
-        self.add_event(row[0], now, "closed", words)
+        reason = f"continued as case {other.id}"
+        self._database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, reason, case.id))
+        self.add_event(case.id, now, "closed", reason)
 
-    def _case_of_notice(self, place: CaseLocation, said: StoredNotice) -> KnownCase | None:
+    def _case_of_notice(self, place: CaseLocation, received: int) -> KnownCase | None:
         """Return the case of a notice: an open one, or one whose file was removed after the notice was sent.
 
         A notice names no machine: if several cases have its path, open ones of this machine come first.
         """
+        order = "ORDER BY removed IS NULL AND closed IS NULL DESC, host='' DESC, id DESC LIMIT 1"
         if place.path is not None:
-            parameters: list[object]
-            where, parameters = "path=? AND version=?", [place.path, place.version]
+            case = self.find_case(f"WHERE path=? AND version=? {order}", place.path, place.version)
         else:
-            where, parameters = "path IS NULL AND url<>'' AND url=?", [place.url]
-        order = "removed IS NULL AND closed IS NULL DESC, host='' DESC, id DESC"
-        row = self._one(f"{CASE_QUERY} WHERE {where} ORDER BY {order} LIMIT 1", *parameters)
-        if row is None:
+            case = self.find_case(f"WHERE path IS NULL AND url<>'' AND url=? {order}", place.url)
+        if case is None:
             return None
-        case = KnownCase(*row)
         ended = case.removed if case.removed is not None else case.closed
-        if ended is not None and ended < said.received:
-            return None
-        self.add_event(case.id, said.received, "noticed", said.sender)
-        return case
+        return None if ended is not None and ended < received else case
 
 
 _TOGETHER = 2_000
@@ -169,48 +152,19 @@ def import_notices(
         if not some and trouble is None:
             return taken
         with ledger.transaction() as database:
-            book = NoticeTracker(database)
+            tracker = NoticeTracker(database)
             for notice in some:
-                _take(book, notice, paths_of, now, customers, taken)
+                taken.notices += 1
+                places = _places(notice, paths_of)
+                taken.unmapped += places[0].path is None
+                for place in places:
+                    before = tracker.begun
+                    customer = "" if place.path is None else customers.of(place.path, _uid_of(place.path))
+                    _, is_new = tracker.take_notice(place, notice, now, customer)
+                    taken.known += not is_new
+                    taken.new += tracker.begun - before
+                    taken.joined += is_new and tracker.begun == before
     raise trouble
-
-
-def _take(
-    book: NoticeTracker,
-    notice: Notice,
-    paths_of: Callable[[str], tuple[bytes, ...]],
-    now: int,
-    customers: Customers,
-    taken: ImportCounts,
-) -> None:
-    taken.notices += 1
-    places = _places(notice, paths_of)
-    if places[0].path is None:
-        taken.unmapped += 1
-    sha256 = dict(notice.digests).get("sha256")
-    for place in places:
-        before = book.begun
-        _, is_new = book.take_notice(
-            place,
-            StoredNotice(
-                digest=hashlib.sha256(notice.key.encode() + b"\0" + (place.path or b"")).digest(),
-                notice=hashlib.sha256(notice.key.encode()).digest(),
-                received=now if notice.received is None else min(now, int(notice.received.timestamp())),
-                imported=now,
-                sender=notice.sender,
-                reference=notice.reference,
-                stated=None if notice.deadline is None else int(notice.deadline.timestamp()),
-                categories=notice.category,
-                sha256=None if sha256 is None else bytes.fromhex(sha256),
-                customer="" if place.path is None else customers.of(place.path, _uid_of(place.path)),
-            ),
-        )
-        if not is_new:
-            taken.known += 1
-        elif book.begun > before:
-            taken.new += 1
-        else:
-            taken.joined += 1
 
 
 def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[CaseLocation]:

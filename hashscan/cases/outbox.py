@@ -12,6 +12,7 @@ from typing import Any
 
 from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.queries import ScanRun, scans
 
 _OUTBOX_SCHEMA = (
     # Tables and columns have the names of the first format (`alarm`), so that older ledgers can be read.
@@ -250,14 +251,14 @@ class Outbox:
                 number,
                 made,
                 json.loads(document),
-                self._words("SELECT kind FROM alarm_waits WHERE alarm = ? ORDER BY kind", number),
-                self._words("SELECT label FROM alarm_sent WHERE alarm = ? ORDER BY at, label", number),
+                self._texts("SELECT kind FROM alarm_waits WHERE alarm = ? ORDER BY kind", number),
+                self._texts("SELECT label FROM alarm_sent WHERE alarm = ? ORDER BY at, label", number),
             )
             for number, made, document in rows
         ]
 
-    def _words(self, query: str, alert: int) -> tuple[str, ...]:
-        return tuple(word for (word,) in self._ledger.rows(query, alert))
+    def _texts(self, query: str, alert: int) -> tuple[str, ...]:
+        return tuple(text for (text,) in self._ledger.rows(query, alert))
 
 
 _CASES, _SCANS = "cases", "sweeps"
@@ -290,27 +291,8 @@ class OverdueCase:
     customer: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnreportedScan:
-    """A scan for which no alert was created; times in seconds since 1970."""
-
-    uuid: str
-    started: int
-    ended: int | None
-    """None if it was killed."""
-    exit_code: int | None
-    files: int
-    incomplete: Sequence[str]
-
-
 class UnreportedEvents:
-    """Queries for unreported events; use them within the transaction that adds the alerts.
-
-    Args:
-        ledger: the ledger.
-        outbox: the outbox of the same ledger.
-        clock: computes the deadlines of cases.
-    """
+    """Queries for unreported events; use them within the transaction that adds the alerts."""
 
     def __init__(self, ledger: Ledger, outbox: Outbox, clock: DeadlineCalculator) -> None:
         self._ledger = ledger
@@ -318,11 +300,7 @@ class UnreportedEvents:
         clock.register(ledger)
 
     def new_cases(self, named: int) -> NewCases | None:
-        """Return the cases since the last call; on the first call, the open ones.
-
-        Args:
-            named: maximum number of case numbers to return.
-        """
+        """Return the cases since the last call, at most `named` numbers; on the first call, the open ones."""
         mark = self._outbox.mark(_CASES)
         last = self._ledger.one("SELECT max(id) FROM cases")[0] or 0
         self._outbox.set_mark(_CASES, last)
@@ -338,10 +316,10 @@ class UnreportedEvents:
         if not rows:
             return None
         verdicts, categories = Counter[str](), Counter[str]()
-        for verdict, words, number, _, _ in rows:
+        for verdict, names, number, _, _ in rows:
             verdicts[verdict] += number
-            for word in words.split():
-                categories[word] += number
+            for name in names.split():
+                categories[name] += number
         ids = self._ledger.rows(
             f"SELECT id FROM cases WHERE {where} ORDER BY id LIMIT ?",  # noqa: S608
             mark or 0,
@@ -366,16 +344,9 @@ class UnreportedEvents:
         )
         return [OverdueCase(*row) for row in self._ledger.rows(query, now)]
 
-    def new_scans(self) -> list[UnreportedScan]:
+    def new_scans(self) -> list[ScanRun]:
         """Return the scans since the last call, in their order; on the first call, only the last scan."""
         mark = self._outbox.mark(_SCANS)
         last = self._ledger.one("SELECT max(id) FROM sweeps")[0] or 0
         self._outbox.set_mark(_SCANS, last)
-        query = (
-            "SELECT uuid, started, ended, exit_code, files, incomplete FROM sweeps WHERE id > ? ORDER BY id"
-        )
-        rows = self._ledger.rows(query, last - 1 if mark is None else mark)
-        return [
-            UnreportedScan(uuid, started, ended, code, files, json.loads(incomplete))
-            for uuid, started, ended, code, files, incomplete in rows
-        ]
+        return list(scans(self._ledger, "WHERE id > ? ORDER BY id", last - 1 if mark is None else mark))

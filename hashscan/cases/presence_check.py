@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -15,14 +15,19 @@ from hashscan.cases.tracker import NOTICE
 from hashscan.errors import HashscanError
 from hashscan.model import Access, FileStat, Item, Reason
 from hashscan.sources.base import FileError, Source
-from hashscan.sources.filesystem.safe_open import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.filesystem.quarantined_files import sha256_of
+from hashscan.sources.filesystem.safe_open import (
+    FILE_FLAGS,
+    PASS_FLAGS,
+    closing_descriptor,
+    open_absolute,
+    open_child,
+)
 from hashscan.sources.filesystem.targets import leads_somewhere
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import ObjectStore, RetryableError
 from hashscan.state.store.folder_rows import is_file_gone
 from hashscan.state.store.listings import wrapped
-
-_BLOCK = 1 << 20
 
 
 class Presence(StrEnum):
@@ -40,7 +45,7 @@ class CheckResult(NamedTuple):
 
     case: Case
     presence: Presence
-    words: str = ""
+    reason: str = ""
     """The reason for an unknown presence."""
 
 
@@ -58,9 +63,9 @@ class PresenceChecker:
         self._access = Access(endpoint=endpoint)
         self._stores: dict[bytes, ObjectStore] = {}
 
-    def look(self, case: Case) -> CheckResult:
+    def check(self, case: Case) -> CheckResult:
         """Check the file or object of one case."""
-        found = self._look(case)
+        found = self._check(case)
         # A case that has only a notice was never seen here: neither its content nor a file at exactly this
         # path.
         if case.verdict != NOTICE or case.path is None:
@@ -68,32 +73,30 @@ class PresenceChecker:
         if found.presence is Presence.CHANGED:
             return CheckResult(case, Presence.UNKNOWN, "it has another content than the notice names")
         if found.presence is Presence.GONE and case.path.startswith(b"/") and leads_somewhere(case.path):
-            return CheckResult(
-                case, Presence.UNKNOWN, "it is a folder, or lies elsewhere and a link leads there"
-            )
+            return CheckResult(case, Presence.UNKNOWN, "it is a folder, or a symlink leads to it")
         return found
 
-    def _look(self, case: Case) -> CheckResult:
+    def _check(self, case: Case) -> CheckResult:
         if case.path is None:
             return CheckResult(case, Presence.UNKNOWN, "its location is not known")
         if not case.path.startswith(b"/"):
-            return self._look_at_object(case, case.path)
+            return self._check_object(case, case.path)
         if case.host:
-            return CheckResult(case, Presence.UNKNOWN, f"it lies on {case.host}, whose next report shows it")
+            return CheckResult(case, Presence.UNKNOWN, f"it is on {case.host}, whose next report shows it")
         if b"\0" in case.path or not {b"", b".", b".."}.isdisjoint(case.path[1:].split(b"/")):
             return CheckResult(case, Presence.UNKNOWN, Reason.NO_NAME.value)
         try:
-            return CheckResult(case, *_look_at_file(case, case.path))
+            return CheckResult(case, *_check_file(case, case.path))
         except OSError as error:
             return CheckResult(case, Presence.UNKNOWN, error.strerror or str(error))
 
-    def _look_at_object(self, case: Case, url: bytes) -> CheckResult:
+    def _check_object(self, case: Case, url: bytes) -> CheckResult:
         try:
             store, key = self._store(url)
             for etag in dict.fromkeys((case.etag, "")):
                 item = Item(key, FileStat(0, 0, case.size or 0, case.mtime or 0, 0, 1, 0), etag, case.version)
                 with suppress(_Replaced):
-                    return CheckResult(case, _look_at_state(store, item, case.sha256))
+                    return CheckResult(case, _compare_object(store, item, case.sha256))
             return CheckResult(case, Presence.UNKNOWN, "it changes while it is read")
         except FileError as trouble:
             if trouble.reason is Reason.VANISHED:
@@ -126,17 +129,14 @@ class _Replaced(Exception):
     """An error for an object whose etag has changed; its content may be the same."""
 
 
-def _look_at_file(case: Case, path: bytes) -> tuple[Presence, str]:
+def _check_file(case: Case, path: bytes) -> tuple[Presence, str]:
     if is_file_gone(path):
         if case.device is not None and wrapped(_device_above(path)) != case.device:
-            return Presence.UNKNOWN, "the file system that it lay on is not there"
+            return Presence.UNKNOWN, "its filesystem is not mounted"
         return Presence.GONE, ""
-    folder = open_absolute(os.path.dirname(path), PASS_FLAGS)
-    try:
-        file = open_child(folder, os.path.basename(path), FILE_FLAGS)
-    finally:
-        os.close(folder)
-    try:
+    with closing_descriptor(open_absolute(os.path.dirname(path), PASS_FLAGS)) as folder:
+        opened = open_child(folder, os.path.basename(path), FILE_FLAGS)
+    with closing_descriptor(opened) as file:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             return Presence.GONE, ""
@@ -146,29 +146,20 @@ def _look_at_file(case: Case, path: bytes) -> tuple[Presence, str]:
             return Presence.THERE, ""
         if case.size is not None and status.st_size != case.size:
             return Presence.CHANGED, ""
-        digest, place = hashlib.sha256(), 0
-        while block := os.pread(file, _BLOCK, place):
-            digest.update(block)
-            place += len(block)
-        return (Presence.THERE if digest.digest() == case.sha256 else Presence.CHANGED), ""
-    finally:
-        os.close(file)
+        is_same = sha256_of(file, status.st_size) == case.sha256.hex()
+        return (Presence.THERE if is_same else Presence.CHANGED), ""
 
 
 def _device_above(path: bytes) -> int:
     """Return the device of the nearest parent folder that exists."""
     while path != b"/":
         path = os.path.dirname(path)
-        with suppress(OSError):
-            folder = open_absolute(path, PASS_FLAGS)
-            try:
-                return os.fstat(folder).st_dev
-            finally:
-                os.close(folder)
+        with suppress(OSError), closing_descriptor(open_absolute(path, PASS_FLAGS)) as folder:
+            return os.fstat(folder).st_dev
     return 0
 
 
-def _look_at_state(store: ObjectStore, item: Item, sha256: bytes | None) -> Presence:
+def _compare_object(store: ObjectStore, item: Item, sha256: bytes | None) -> Presence:
     """Read an object and compare its content; if it still has its etag, its content is not read."""
     try:
         reading = store.read(item, 0)
@@ -176,12 +167,10 @@ def _look_at_state(store: ObjectStore, item: Item, sha256: bytes | None) -> Pres
         if trouble.reason is Reason.REPLACED:
             raise _Replaced from trouble
         raise
-    try:
+    with closing(reading):
         if sha256 is None or (item.etag and reading.etag == item.etag):
             return Presence.THERE
         digest = hashlib.sha256()
         for chunk in reading.chunks:
             digest.update(chunk)
         return Presence.THERE if digest.digest() == sha256 else Presence.CHANGED
-    finally:
-        reading.close()

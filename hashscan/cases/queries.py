@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hashscan.cases.deadlines import DUE, DeadlineCalculator
-from hashscan.cases.ledger import Ledger
+from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY, Ledger
 
-FAR_FUTURE = 1 << 62
-"""A time after all others, in seconds since 1970; its negative is before all others."""
+_OPEN = "removed IS NULL AND closed IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,35 +90,16 @@ class ScanRun:
     """One scan, or one shard of a scan; times in seconds since 1970."""
 
     uuid: str
-    known: bool
-    """True if no file was read (a rescan of known digests), so that its files don't count as checked."""
-    shard: str
     started: int
     ended: int | None
     """None if it was killed."""
     exit_code: int | None
-    whole: bool
-    """True if it checked everything."""
     files: int
     bytes: int
     """Bytes that were read."""
     verdicts: Mapping[str, int]
-    lists: Sequence[Mapping[str, Any]]
-    """name, state, version, entries and expires of each list."""
-    targets: Sequence[Mapping[str, str]]
     incomplete: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class CustodyEvent:
-    """One event of the quarantine (custody) log; `at` in seconds since 1970."""
-
-    at: int
-    kind: str
-    """moved, left, restored, released, withdrawn or accused."""
-    item: str
-    path: bytes | None
-    case: int | None
+    """Reasons why it is incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +111,6 @@ class Event:
     words: str
     who: str
     """The user who caused it; empty if a scan or check did."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry of a hash list that matches a case."""
-
-    list_name: str
-    entry: str
-    algorithm: str
-    variant: str
-    category: str
-    distance: int
 
 
 _CASE = (
@@ -168,26 +136,22 @@ class Queries:
         """Return a case by its number; None if it doesn't exist."""
         return next(self._cases("WHERE id=?", number), None)
 
-    def found(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[Case]:
-        """Yield cases that were found or noticed from `since` to before `until`, ordered by number."""
-        return self._cases("WHERE found>=? AND found<? ORDER BY id", since, until)
+    def all_cases(self) -> Iterator[Case]:
+        """Yield all cases, ordered by number."""
+        return self._cases("ORDER BY id")
 
-    def removed(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[Case]:
-        """Yield cases whose files were removed from `since` to before `until`, in the order of removal."""
-        return self._cases("WHERE removed>=? AND removed<? ORDER BY removed, id", since, until)
+    def removed_cases(self) -> Iterator[Case]:
+        """Yield cases whose files were removed, in the order of removal."""
+        return self._cases("WHERE removed IS NOT NULL ORDER BY removed, id")
 
     def open_cases(self) -> Iterator[Case]:
         """Yield open cases, ordered by deadline."""
-        return self._cases(f"WHERE removed IS NULL AND closed IS NULL ORDER BY {DUE} IS NULL, {DUE}, id")
-
-    def due(self, by: float) -> Iterator[Case]:
-        """Yield open cases whose deadline is before a time, ordered by deadline, the oldest first."""
-        return self._cases(f"WHERE removed IS NULL AND closed IS NULL AND {DUE}<? ORDER BY {DUE}, id", by)
+        return self._cases(f"WHERE {_OPEN} ORDER BY {DUE} IS NULL, {DUE}, id")
 
     def due_by_customer(self, by: float) -> Iterator[Case]:
         """Yield open cases with a deadline before a time, grouped by customer, the oldest deadline first."""
         return self._cases(
-            f"WHERE removed IS NULL AND closed IS NULL AND {DUE}<? "
+            f"WHERE {_OPEN} AND {DUE}<? "
             f"ORDER BY min({DUE}) OVER (PARTITION BY customer), customer, {DUE}, id",
             by,
         )
@@ -198,66 +162,34 @@ class Queries:
             values[7] = tuple(sorted(set(values[7].split())))
             yield Case(*values)
 
-    def entries(self, case: int) -> list[Entry]:
-        """Return the entries that match a case, the nearest first."""
-        query = (
-            "SELECT list, entry, algorithm, variant, category, distance FROM matches WHERE id=? "
-            "ORDER BY distance, list, entry, algorithm, variant"
-        )
-        return [Entry(*row) for row in self._ledger.rows(query, case)]
+    def matches(self, case: int) -> list[dict[str, Any]]:
+        """Return the entries that match a case, with the fields of `MATCH_KEYS`, the nearest first."""
+        query = f"{MATCHES_QUERY} ORDER BY distance, list, entry, algorithm, variant"
+        return [dict(zip(MATCH_KEYS, row, strict=True)) for row in self._ledger.rows(query, case)]
 
     def events(self, case: int) -> list[Event]:
         """Return the events of a case, in order."""
         query = "SELECT at, kind, words, who FROM events WHERE id=? ORDER BY at, number"
         return [Event(*row) for row in self._ledger.rows(query, case)]
 
-    def scans(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[ScanRun]:
-        """Yield scans that were started from `since` to before `until`, in that order."""
-        query = (
-            "SELECT uuid, known, shard, started, ended, exit_code, whole, files, bytes, verdicts, lists, "
-            "targets, incomplete FROM sweeps WHERE started>=? AND started<? ORDER BY started, id"
-        )
-        for row in self._ledger.rows(query, since, until):
-            uuid, known, shard, started, ended, code, whole, files, size, *texts = row
-            yield ScanRun(
-                uuid,
-                bool(known),
-                shard,
-                started,
-                ended,
-                code,
-                bool(whole),
-                files,
-                size,
-                *map(json.loads, texts),
-            )
 
-    def custody(self, since: int = -FAR_FUTURE, until: int = FAR_FUTURE) -> Iterator[CustodyEvent]:
-        """Yield events of the quarantine log from `since` to before `until`, in that order."""
-        query = "SELECT at, kind, item, path, id FROM custody WHERE at>=? AND at<? ORDER BY at, log, line"
-        return (CustodyEvent(*row) for row in self._ledger.rows(query, since, until))
+def scans(ledger: Ledger, where: str = "ORDER BY started, id", *parameters: object) -> Iterator[ScanRun]:
+    """Yield the scans that the end of a query in SQL selects.
 
-
-_OPEN = "removed IS NULL AND closed IS NULL"
-
-
-@dataclass(frozen=True, slots=True)
-class LastScan:
-    """The scan that was started last; times in seconds since 1970."""
-
-    started: int
-    ended: int | None
-    exit_code: int | None
-    verdicts: Mapping[str, int]
-    bytes: int
-    shortcomings: int
+    Raises:
+        LedgerError: the ledger can't be read.
+    """
+    query = f"SELECT uuid, started, ended, exit_code, files, bytes, verdicts, incomplete FROM sweeps {where}"  # noqa: S608
+    for row in ledger.rows(query, *parameters):
+        yield ScanRun(*row[:6], *map(json.loads, row[6:]))
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerStats:
     """The counts of a ledger."""
 
-    last: LastScan | None
+    last: ScanRun | None
+    """The scan that was started last."""
     last_success: int | None
     """Time at which a scan that read files last ended complete; seconds since 1970."""
     open: Mapping[str, int]
@@ -269,26 +201,13 @@ class LedgerStats:
 
 
 def ledger_stats(ledger: Ledger, clock: DeadlineCalculator, now: float) -> LedgerStats:
-    """Return the counts of a ledger.
-
-    Args:
-        ledger: the ledger, after a sync.
-        clock: computes the deadlines of cases.
-        now: seconds since 1970.
+    """Return the counts of a ledger after a sync; `now` in seconds since 1970.
 
     Raises:
         LedgerError: the ledger can't be read.
     """
     clock.register(ledger)
     with ledger.reading():
-        found = ledger.one(
-            "SELECT started, ended, exit_code, verdicts, bytes, incomplete FROM sweeps "
-            "ORDER BY started DESC, id DESC LIMIT 1"
-        )
-        last = None
-        if found is not None:
-            started, ended, code, verdicts, size, incomplete = found
-            last = LastScan(started, ended, code, json.loads(verdicts), size, len(json.loads(incomplete)))
         success = ledger.one("SELECT max(ended) FROM sweeps WHERE whole = 1 AND known = 0")
         counts = ledger.rows(f"SELECT verdict, count(*) FROM cases WHERE {_OPEN} GROUP BY verdict")  # noqa: S608
         overdue, disputed = ledger.one(
@@ -296,7 +215,7 @@ def ledger_stats(ledger: Ledger, clock: DeadlineCalculator, now: float) -> Ledge
             now,
         )
         return LedgerStats(
-            last,
+            next(scans(ledger, "ORDER BY started DESC, id DESC LIMIT 1"), None),
             success[0],
             dict(counts),
             overdue,

@@ -11,13 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.sync import store_scan
 from hashscan.cases.tracker import NOTICE, CaseTracker
 from hashscan.errors import UsageError
 from hashscan.reports.records import Record, path_bytes
 from hashscan.reports.report import last_record, read_report
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import GONE
-from hashscan.state.findings.history import FindingRecord
+from hashscan.state.findings.history import FindingRecord, ScanRecord
 from hashscan.state.store.listings import wrapped
 
 _OF_LISTS = ("name", "state", "version", "entries", "expires")
@@ -38,14 +39,10 @@ class ReportImportResult:
 
 
 def import_report(ledger: Ledger, path: Path) -> ReportImportResult:
-    """Import a report: all of it, or nothing if the process is killed.
+    """Import a report in JSON Lines, complete or partial: all of it, or nothing if the process is killed.
 
     Cases from earlier reports of the same scan (same machine, targets, options) end if a complete report
     doesn't contain them any more and could use all lists that matched them. Cases with a notice go on.
-
-    Args:
-        ledger: the ledger that gets the findings.
-        path: a report in JSON Lines, complete or partial.
 
     Raises:
         UsageError: the file is not a report, or is damaged.
@@ -56,8 +53,7 @@ def import_report(ledger: Ledger, path: Path) -> ReportImportResult:
             return _import(database, path)
         except (ValueError, OverflowError) as error:
             raise UsageError(
-                f"{path} is not what hashscan writes into a report: {error}",
-                advice="Name reports in JSON Lines.",
+                f"{path} is not a valid report: {error}", advice="Name reports in JSON Lines."
             ) from error
 
 
@@ -69,7 +65,7 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
         return ReportImportResult(0, 0, 0, known=True)
     started = _seconds(scan["started"])
     scope, host, lists = _scope(scan), _host(scan), json.dumps(scan["lists"])
-    book = CaseTracker(database)
+    tracker = CaseTracker(database)
     findings = 0
     summary: Record | None = None
     for record in records:
@@ -77,10 +73,9 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
             summary = record
         elif record["type"] == "finding":
             findings += 1
-            found = _found(record, started)
-            found = found._replace(lists=lists)
+            found = _finding(record, started, lists)
             name = f"{scope}/{_name(found.path, found.version)}"
-            book.take_finding(name, found, _host_of(found.path, host))
+            tracker.take_finding(name, found, _host_of(found.path, host))
         elif record["type"] in _UNCHECKED:
             path = path_bytes(record)
             database.execute(
@@ -89,15 +84,14 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
             )
     removed = 0
     if summary is not None and not summary["incomplete"] and "ended" in summary and _sees_all(scan):
-        ended, coverage = _seconds(summary["ended"]), Coverage.of_record(scan)
-        removed = _end_unmet(database, book, scope, started, ended, coverage)
+        removed = _end_missing(database, tracker, scope, scan, summary)
     # The merged report contains the counts of all parts, whichever is imported first.
     database.executemany("DELETE FROM sweeps WHERE uuid=?", [(name,) for name in parts])
     database.executemany(
         "INSERT OR IGNORE INTO followed VALUES (?, 0, '')", [(_part(name),) for name in parts]
     )
-    _put_scan(database, scan, summary, started)
-    return ReportImportResult(findings, book.begun, removed)
+    store_scan(database, _scan_record(scan, summary or {}, started), keep_id=False)
+    return ReportImportResult(findings, tracker.begun, removed)
 
 
 def _is_known(database: sqlite3.Connection, uuid: str, path: Path) -> bool:
@@ -143,32 +137,36 @@ def _sees_all(scan: Record) -> bool:
     return not scan.get("known") and "files_from" not in scan and "inventory" not in scan
 
 
-def _end_unmet(
-    database: sqlite3.Connection, book: CaseTracker, scope: str, started: int, ended: int, coverage: Coverage
+def _end_missing(
+    database: sqlite3.Connection, tracker: CaseTracker, scope: str, scan: Record, summary: Record
 ) -> int:
-    """End the cases whose files a complete report should contain but doesn't; return their number.
+    """End the cases whose files a complete report should contain but doesn't; return how many are removed.
 
     A report doesn't list clean files, so a file that is gone and one that the lists clear look the same.
     """
-    unmet = database.execute(
+    ended, coverage = _seconds(summary["ended"]), Coverage.of_record(scan)
+    missing = database.execute(
         "SELECT DISTINCT cases.id FROM sightings JOIN cases USING (id) WHERE state>? AND state<? "
         "AND removed IS NULL AND closed IS NULL AND seen<?",
-        (f"{scope}/", f"{scope}0", started),
+        (f"{scope}/", f"{scope}0", _seconds(scan["started"])),
     ).fetchall()
     removed = 0
-    for (number,) in unmet:
-        case = book.case(number)
-        if coverage.unanswered(book.matches(number)):
+    for (number,) in missing:
+        case = tracker.case(number)
+        if coverage.unanswered(tracker.matches(number)):
             continue
         if case.noticed is None:
-            book.remove(number, ended, GONE)
+            tracker.remove(number, ended, GONE)
             removed += 1
         elif case.verdict != NOTICE:
-            book.end_without_match(case, ended)
+            tracker.end_without_match(case, ended)
     return removed
 
 
-def _found(record: Record, at: int) -> FindingRecord:
+def _finding(record: Record, at: int, lists: str) -> FindingRecord:
+    def number(key: str) -> int | None:
+        return wrapped(record[key]) if key in record else None
+
     sha256 = record.get("digests", {}).get("sha256")
     return FindingRecord(
         0,
@@ -183,43 +181,35 @@ def _found(record: Record, at: int) -> FindingRecord:
         json.dumps(record.get("matches", [])),
         record.get("customer", ""),
         None if sha256 is None else bytes.fromhex(sha256),
-        _number(record, "uid"),
-        _number(record, "device"),
-        _number(record, "inode"),
-        _number(record, "size"),
-        _number(record, "mtime_ns"),
-        _number(record, "ctime_ns"),
+        number("uid"),
+        number("device"),
+        number("inode"),
+        number("size"),
+        number("mtime_ns"),
+        number("ctime_ns"),
         record.get("etag", ""),
+        lists,
     )
-
-
-def _number(record: Record, key: str) -> int | None:
-    return wrapped(record[key]) if key in record else None
 
 
 def _seconds(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp())
 
 
-def _put_scan(database: sqlite3.Connection, scan: Record, summary: Record | None, started: int) -> None:
-    ending: Record = summary or {}
+def _scan_record(scan: Record, summary: Record, started: int) -> ScanRecord:
     part = scan.get("shard")
-    database.execute(
-        "INSERT OR REPLACE INTO sweeps (uuid, known, shard, started, ended, exit_code, whole, files, bytes, "
-        "verdicts, lists, targets, incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            scan["uuid"],
-            int(bool(scan.get("known"))),
-            f"{part['index']}/{part['count']}" if part else "",
-            started,
-            _seconds(ending["ended"]) if "ended" in ending else None,
-            ending.get("exit_code"),
-            int(summary is not None and ending["incomplete"] == []),
-            ending.get("files", 0),
-            ending.get("bytes", 0),
-            json.dumps(ending.get("verdicts", {})),
-            json.dumps([{key: info.get(key) for key in _OF_LISTS} for info in scan["lists"]]),
-            json.dumps(scan["targets"]),
-            json.dumps(ending.get("incomplete", [])),
-        ),
+    return ScanRecord(
+        number=0,
+        uuid=scan["uuid"],
+        known=bool(scan.get("known")),
+        shard=f"{part['index']}/{part['count']}" if part else "",
+        started=started,
+        ended=_seconds(summary["ended"]) if "ended" in summary else None,
+        exit_code=summary.get("exit_code"),
+        targets=json.dumps(scan["targets"]),
+        lists=json.dumps([{key: info.get(key) for key in _OF_LISTS} for info in scan["lists"]]),
+        verdicts=json.dumps(summary.get("verdicts", {})),
+        incomplete=json.dumps(summary.get("incomplete", [])),
+        files=summary.get("files", 0),
+        bytes=summary.get("bytes", 0),
     )

@@ -10,6 +10,7 @@ from hashscan.cases.ledger import Ledger, LedgerError
 from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.errors import OutputError
 from hashscan.quarantine.items import Item, apply_line
+from hashscan.quarantine.log import EMPTY
 from hashscan.quarantine.log_checkpoint import read_checkpoint
 from hashscan.quarantine.store import read_lines
 from hashscan.state.findings.history import History, ScanRecord
@@ -30,10 +31,6 @@ class SyncResult:
 
 def sync(ledger: Ledger, state: StateDir) -> SyncResult:
     """Update the ledger in transactions: if the process is killed, the next sync does the rest.
-
-    Args:
-        ledger: the ledger of the state folder.
-        state: the state folder.
 
     Raises:
         OutputError: the ledger can't be written.
@@ -58,16 +55,19 @@ def _follow_state(ledger: Ledger, state: StateDir) -> int:
     with ledger.transaction() as database, History(state) as history:
         since = _next(ledger, history)
         for scanned in history.scans(since):
-            _take_scan(database, history.identity, scanned)
-        book = CaseTracker(database)
+            # A scan that was killed before it began its report has no name of its own.
+            name = scanned.uuid or f"{history.identity}/{scanned.number}"
+            ended = None if scanned.exit_code is None else scanned.ended
+            store_scan(database, scanned._replace(uuid=name, ended=ended), keep_id=True)
+        tracker = CaseTracker(database)
         for found in history.findings(since):
-            book.take_finding(history.identity, found)
+            tracker.take_finding(history.identity, found)
         settled = history.settled
         database.execute(
             "INSERT OR REPLACE INTO followed VALUES (?, ?, ?)",
             (f"state {history.identity}", settled, history.mark(settled)),
         )
-        return book.begun
+        return tracker.begun
 
 
 def _next(ledger: Ledger, history: History) -> int:
@@ -78,40 +78,40 @@ def _next(ledger: Ledger, history: History) -> int:
     return int(row[0]) + 1
 
 
-def _followed(ledger: Ledger, source: str) -> int:
-    row = ledger.one("SELECT number FROM followed WHERE source=?", source)
-    return 0 if row is None else int(row[0])
+def store_scan(database: sqlite3.Connection, scan: ScanRecord, *, keep_id: bool) -> None:
+    """Store a scan.
 
-
-def _take_scan(database: sqlite3.Connection, identity: str, scanned: ScanRecord) -> None:
-    # A scan that was killed before it began its report has no name of its own.
-    name = scanned.uuid or f"{identity}/{scanned.number}"
-    whole = scanned.exit_code is not None and scanned.incomplete == "[]"
-    ended = None if scanned.exit_code is None else scanned.ended
+    Args:
+        database: the ledger's.
+        scan: the scan.
+        keep_id: if the ledger has the scan already, True to keep its id; with a new id it is alerted again.
+    """
+    whole = scan.exit_code is not None and scan.incomplete == "[]"
     database.execute(
         "INSERT OR REPLACE INTO sweeps (id, uuid, known, shard, started, ended, exit_code, whole, files, "
-        "bytes, verdicts, lists, targets, incomplete) VALUES ((SELECT id FROM sweeps WHERE uuid=?1), "
+        "bytes, verdicts, lists, targets, incomplete) VALUES ((SELECT id FROM sweeps WHERE uuid=?1 AND ?14), "
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         (
-            name, int(scanned.known), scanned.shard, scanned.started, ended, scanned.exit_code, int(whole),
-            scanned.files, scanned.bytes, scanned.verdicts, scanned.lists, scanned.targets,
-            scanned.incomplete,
+            scan.uuid, int(scan.known), scan.shard, scan.started, scan.ended, scan.exit_code, int(whole),
+            scan.files, scan.bytes, scan.verdicts, scan.lists, scan.targets, scan.incomplete, keep_id,
         ),
     )  # fmt: skip
 
 
 def _follow_custody(ledger: Ledger, state: StateDir) -> int:
-    standing = read_checkpoint(state)
-    if standing is None or not standing.head.count or _stands_at(ledger, str(standing.head)):
+    checkpoint = read_checkpoint(state)
+    if checkpoint is None or not checkpoint.head.count:
+        return 0
+    if ledger.one("SELECT 1 FROM followed WHERE head=?", str(checkpoint.head)) is not None:
         return 0
     with ledger.transaction() as database:
-        book, items = CaseTracker(database), dict[str, Item]()
-        log, since, head = "", 0, ""
+        tracker, items = CaseTracker(database), dict[str, Item]()
+        log, since, reached = "", 0, EMPTY
         for line, reached in read_lines(state):
             if not log:
                 log = reached.digest
-                since = _followed(ledger, f"log {log}")
-            head = str(reached)
+                row = ledger.one("SELECT number FROM followed WHERE source=?", f"log {log}")
+                since = 0 if row is None else row[0]
             apply_line(items, line)
             kind = line["type"]
             if kind not in _KINDS or reached.count <= since:
@@ -119,16 +119,10 @@ def _follow_custody(ledger: Ledger, state: StateDir) -> int:
             item = items[line["item"]]
             if not item.of_another:
                 at = int(datetime.fromisoformat(line["time"]).timestamp())
-                book.take_custody(
+                tracker.take_custody(
                     log, reached.count, at, kind, item.id, CaseLocation(item.path, item.version)
                 )
         if log:
-            database.execute(
-                "INSERT OR REPLACE INTO followed VALUES (?, ?, ?)",
-                (f"log {log}", int(head.split(":")[0]), head),
-            )
-        return book.begun
-
-
-def _stands_at(ledger: Ledger, head: str) -> bool:
-    return ledger.one("SELECT 1 FROM followed WHERE head=?", head) is not None
+            position = (f"log {log}", reached.count, str(reached))
+            database.execute("INSERT OR REPLACE INTO followed VALUES (?, ?, ?)", position)
+        return tracker.begun

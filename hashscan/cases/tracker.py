@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY
 from hashscan.model import TEST_CATEGORY
 from hashscan.state.findings.coverage import (
     MatchFields,
@@ -30,7 +31,7 @@ from hashscan.state.findings.history import FindingRecord
 QUARANTINED = "quarantined"
 NOTICE = "notice"
 """Used instead of a verdict if there is only a notice of a file."""
-_CLEARED_WORDS = "no hash list accuses it any more"
+_CLEARED_REASON = "no hash list matches it any more"
 
 
 class CaseLocation(NamedTuple):
@@ -61,8 +62,7 @@ class KnownCase(NamedTuple):
     pruned: int | None
 
 
-_WORDS = ("list", "entry", "algorithm", "variant", "category")
-CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed, sha256, noticed, pruned FROM cases"
+_CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed, sha256, noticed, pruned FROM cases"
 
 _SAME_VERSION = "(version=?2 OR version='' OR ?2='')"
 """If versions are not scanned, a finding has no version, but its quarantine item does."""
@@ -87,12 +87,10 @@ class CaseTracker:
         if only_test(matches_of(found.matches)):
             return
         # After an older state was restored, another finding may have this number.
-        row = self._one(
-            f"{CASE_QUERY} JOIN sightings USING (id) WHERE state=? AND number=? "
-            "AND (path IS NULL OR path=? AND version=?)",
+        case = self.find_case(
+            "JOIN sightings USING (id) WHERE state=? AND number=? AND (path IS NULL OR path=? AND version=?)",
             state, found.number, found.path, found.version,
         )  # fmt: skip
-        case = None if row is None else KnownCase(*row)
         if case is None:
             case = self._adoptable(state, found, host) or self._begin_finding(found, found.first, host)
             self._database.execute(
@@ -112,7 +110,9 @@ class CaseTracker:
 
     def _reassign(self, state: str, found: FindingRecord, host: str) -> KnownCase:
         """Assign a finding to another case than before: the open one of its path, or a new one."""
-        case = self._open_of(found.path, found.version, host) or self._begin_finding(found, found.last, host)
+        case = self.open_case_of(found.path, found.version, host) or self._begin_finding(
+            found, found.last, host
+        )
         self._database.execute(
             "UPDATE sightings SET id=? WHERE state=? AND number=?", (case.id, state, found.number)
         )
@@ -120,39 +120,38 @@ class CaseTracker:
 
     def _adoptable(self, state: str, found: FindingRecord, host: str) -> KnownCase | None:
         """Return the case of a finding that has none: if the state was lost, or a notice came first."""
-        case = self._open_of(found.path, found.version, host) or self._noticed_only(found, host)
+        case = self.open_case_of(found.path, found.version, host) or self._noticed_only(found, host)
         if case is not None:
             return case if found.gone is None or case.found < found.gone else None
         # A case that a person closed, and whose file was never gone, or was only in our own quarantine.
-        row = self._one(
-            f"{CASE_QUERY} WHERE path=? AND version=? AND host=? AND removed IS NULL AND how='' AND sha256=? "  # noqa: S608
+        return self.find_case(
+            "WHERE path=? AND version=? AND host=? AND removed IS NULL AND how='' AND sha256=? "
             "AND (id NOT IN (SELECT id FROM sightings WHERE state=?) "
             "OR id IN (SELECT id FROM custody WHERE kind='restored')) ORDER BY id DESC LIMIT 1",
             found.path, found.version, host, found.sha256, state,
         )  # fmt: skip
-        return None if row is None else KnownCase(*row)
 
     def _noticed_only(self, found: FindingRecord, host: str) -> KnownCase | None:
         """Return the open case of a notice, which names no machine, after another machine found the file."""
         if not host:
             return None
-        row = self._one(
-            f"{CASE_QUERY} WHERE path=? AND version=? AND host='' AND verdict=? AND removed IS NULL "  # noqa: S608
+        case = self.find_case(
+            "WHERE path=? AND version=? AND host='' AND verdict=? AND removed IS NULL "
             "AND closed IS NULL AND id NOT IN (SELECT id FROM sightings)",
             found.path, found.version, NOTICE,
         )  # fmt: skip
-        if row is None:
-            return None
-        self._database.execute("UPDATE cases SET host=? WHERE id=?", (host, row[0]))
-        return KnownCase(*row)
+        if case is not None:
+            self._database.execute("UPDATE cases SET host=? WHERE id=?", (host, case.id))
+        return case
 
     def _begin_finding(self, found: FindingRecord, at: int, host: str) -> KnownCase:
         place = CaseLocation(found.path, found.version, host=host)
-        return self._begin(place, found.verdict, at, "found", words=found.verdict)
+        return self.begin_case(place, found.verdict, at, "found", found.verdict)
 
-    def _begin(
-        self, place: CaseLocation, verdict: str, at: int, kind: str, words: str = "", who: str = ""
+    def begin_case(
+        self, place: CaseLocation, verdict: str, at: int, kind: str, detail: str = ""
     ) -> KnownCase:
+        """Create a case by a finding or notice; `kind` and `detail` are those of its first event."""
         previous = None
         if place.path is not None:
             query = "SELECT max(id) FROM cases WHERE path=? AND version=? AND host=?"
@@ -164,7 +163,7 @@ class CaseTracker:
         )
         assert cursor.lastrowid is not None
         self.begun += 1
-        self.add_event(cursor.lastrowid, at, kind, words, who)
+        self.add_event(cursor.lastrowid, at, kind, detail)
         if place.path is not None and not place.host:
             self._apply_earlier_custody(cursor.lastrowid, place, at)
         return self.case(cursor.lastrowid)
@@ -174,13 +173,13 @@ class CaseTracker:
         if found.ending == CLEARED and case.verdict == NOTICE:
             return
         matches = [match for match in matches_of(found.matches) if match["category"] != TEST_CATEGORY]
-        before, unheard = self.matches(case.id), list[MatchFields]()
+        before, unanswered = self.matches(case.id), list[MatchFields]()
         if case.sha256 is None or found.sha256 in {None, case.sha256}:
             in_use, named = usable_lists(json.loads(found.lists)), {key_of(match) for match in matches}
-            unheard = [m for m in before if m["list"] not in in_use and key_of(m) not in named]
-        accused = any(map(accuses, unheard))
+            unanswered = [m for m in before if m["list"] not in in_use and key_of(m) not in named]
+        still_matched = any(map(accuses, unanswered))
         verdict, because = found.verdict, found.because
-        if accused and strength(verdict, matches) < strength(case.verdict, before):
+        if still_matched and strength(verdict, matches) < strength(case.verdict, before):
             (because,) = self._one("SELECT because FROM cases WHERE id=?", case.id)
             verdict = case.verdict
         if verdict != case.verdict:
@@ -190,8 +189,9 @@ class CaseTracker:
                     "UPDATE cases SET began=? WHERE id=? AND noticed IS NULL", (found.last, case.id)
                 )
             if case.closed is not None and case.removed is None and verdict == "match":
-                self._reopen(case, found.last)
-        matches = joined(matches, unheard)
+                self._database.execute("UPDATE cases SET closed=NULL, why='', how='' WHERE id=?", (case.id,))
+                self.add_event(case.id, found.last, "reopened")
+        matches = joined(matches, unanswered)
         self._database.execute(
             "UPDATE cases SET verdict=?, because=?, seen=max(seen, ?), "
             "categories=CASE ? WHEN '' THEN categories ELSE ? END, "
@@ -200,7 +200,7 @@ class CaseTracker:
             "size=coalesce(?, size), mtime=coalesce(?, mtime), ctime=coalesce(?, ctime), etag=? WHERE id=?",
             (
                 verdict, because, found.last,
-                *2 * (categories_of(matches),), *2 * (found.customer,),
+                *2 * (" ".join(sorted({match["category"] for match in matches})),), *2 * (found.customer,),
                 found.sha256, found.uid, found.device, found.inode, found.size, found.mtime, found.ctime,
                 found.etag, case.id,
             ),
@@ -210,22 +210,22 @@ class CaseTracker:
             return
         if found.ending != CLEARED:
             self.remove(case.id, found.gone, found.ending)
-        elif case.closed is None and not accused:
+        elif case.closed is None and not still_matched:
             self.end_without_match(case, found.gone)
 
     def end_without_match(self, case: KnownCase, at: int) -> None:
         """Record that no list matches the file of a case: close the case, or keep it open for its notice."""
         if case.noticed is None:
             self._database.execute(
-                "UPDATE cases SET closed=?, why=?, how=? WHERE id=?", (at, _CLEARED_WORDS, CLEARED, case.id)
+                "UPDATE cases SET closed=?, why=?, how=? WHERE id=?", (at, _CLEARED_REASON, CLEARED, case.id)
             )
-            self.add_event(case.id, at, "closed", _CLEARED_WORDS)
+            self.add_event(case.id, at, "closed", _CLEARED_REASON)
             return
         self._database.execute(
             "UPDATE cases SET verdict=?, because='', categories='' WHERE id=?", (NOTICE, case.id)
         )
         self._set_matches(case.id, [])
-        self.add_event(case.id, at, "cleared", f"{_CLEARED_WORDS}; a notice does")
+        self.add_event(case.id, at, "cleared", f"{_CLEARED_REASON}; a notice names it")
 
     def _was_restored(self, number: int, since: int) -> bool:
         """Return True if a file was restored from quarantine after a scan noticed its absence."""
@@ -234,14 +234,14 @@ class CaseTracker:
 
     def matches(self, number: int) -> list[MatchFields]:
         """Return the recorded matches of a case."""
-        query = f"SELECT {', '.join(_WORDS)}, distance FROM matches WHERE id=?"  # noqa: S608 - our own words
-        rows = self._database.execute(query, (number,))
-        return [dict(zip((*_WORDS, "distance"), row, strict=True)) for row in rows]
+        rows = self._database.execute(MATCHES_QUERY, (number,))
+        return [dict(zip(MATCH_KEYS, row, strict=True)) for row in rows]
 
     def _set_matches(self, number: int, matches: Sequence[MatchFields]) -> None:
-        wanted = {(*(str(match.get(key, "")) for key in _WORDS), match["distance"]) for match in matches}
-        query = f"SELECT {', '.join(_WORDS)}, distance FROM matches WHERE id=?"  # noqa: S608 - our own words
-        if set(self._database.execute(query, (number,))) == wanted:
+        wanted = {
+            (*(str(match.get(key, "")) for key in MATCH_KEYS[:-1]), match["distance"]) for match in matches
+        }
+        if set(self._database.execute(MATCHES_QUERY, (number,))) == wanted:
             return
         self._database.execute("DELETE FROM matches WHERE id=?", (number,))
         self._database.executemany(
@@ -250,39 +250,28 @@ class CaseTracker:
         )
 
     def take_custody(self, log: str, line: int, at: int, kind: str, item: str, place: CaseLocation) -> None:
-        """Record one line of the quarantine (custody) log.
-
-        Args:
-            log: identity of the log.
-            line: number of the line.
-            at: time of the line.
-            kind: type of the line.
-            item: id of the item in quarantine.
-            place: where the item was found.
-        """
-        number = None
+        """Record one line of the quarantine (custody) log; `place` is where the item was found."""
         if kind == "moved":
             row = self._one(
-                f"{CASE_QUERY} WHERE path=?1 AND {_SAME_VERSION} AND host='' AND found<=?3 "
+                f"SELECT id FROM cases WHERE path=?1 AND {_SAME_VERSION} AND host='' AND found<=?3 "  # noqa: S608
                 "AND (removed IS NULL OR removed>=?3) "
                 "ORDER BY version=?2 DESC, removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",
                 place.path, place.version, at,
             )  # fmt: skip
-            number = None if row is None else row[0]
         else:
             row = self._one(
                 "SELECT id FROM custody WHERE log=? AND item=? AND id IS NOT NULL ORDER BY line DESC LIMIT 1",
                 log,
                 item,
             )
-            number = None if row is None else row[0]
+        number = None if row is None else row[0]
         self._database.execute(
             "INSERT OR IGNORE INTO custody VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (log, line, at, kind, item, place.path, place.version, number),
         )
         if number is None:
             return
-        if kind == "restored" and self._open_of(place.path, place.version) is None:
+        if kind == "restored" and self.open_case_of(place.path, place.version) is None:
             # The path of a pruned case is set again: otherwise the location of the restored file would be
             # unknown.
             self._database.execute(
@@ -298,7 +287,7 @@ class CaseTracker:
         elif kind == "restored":
             self.add_event(number, at, kind, item)
             place = self._one("SELECT path, version, host FROM cases WHERE id=?", number)
-            if case.how == QUARANTINED and self._open_of(*place) is None:
+            if case.how == QUARANTINED and self.open_case_of(*place) is None:
                 self._database.execute("UPDATE cases SET removed=NULL, how='' WHERE id=?", (number,))
         else:
             self.add_event(number, at, kind, item)
@@ -322,30 +311,20 @@ class CaseTracker:
         for at, kind in later:
             self._apply_custody(number, at, kind, item)
 
-    def remove(self, number: int, at: int, how: str, words: str = "", who: str = "") -> None:
+    def remove(self, number: int, at: int, how: str, detail: str = "") -> None:
         """Record that the file or object of a case is gone."""
         self._database.execute("UPDATE cases SET removed=?, how=? WHERE id=?", (at, how, number))
-        self.add_event(number, at, "removed", f"{how} {words}".rstrip(), who)
+        self.add_event(number, at, "removed", f"{how} {detail}".rstrip())
 
-    def take_look(self, number: int, presence: str, at: int) -> None:
-        """Record the result of a presence check.
-
-        Args:
-            number: number of the case.
-            presence: there, gone or changed; other values change nothing.
-            at: time of the check.
-        """
+    def record_presence(self, number: int, presence: str, at: int) -> None:
+        """Record the result of a presence check: there, gone or changed; other values change nothing."""
         if presence == "there":
             self._database.execute("UPDATE cases SET seen=max(seen, ?) WHERE id=?", (at, number))
         elif presence in {GONE, CHANGED}:
             case = self.case(number)
             # A scan may have recorded it first.
             if case.removed is None:
-                self.remove(number, at, presence, "as a check has seen")
-
-    def _reopen(self, case: KnownCase, at: int) -> None:
-        self._database.execute("UPDATE cases SET closed=NULL, why='', how='' WHERE id=?", (case.id,))
-        self.add_event(case.id, at, "reopened")
+                self.remove(number, at, presence, "found by a check")
 
     def add_event(self, number: int, at: int, kind: str, words: str = "", who: str = "") -> None:
         """Add an event to a case."""
@@ -356,13 +335,22 @@ class CaseTracker:
 
     def case(self, number: int) -> KnownCase:
         """Return a case by its number."""
-        return KnownCase(*self._one(f"{CASE_QUERY} WHERE id=?", number))
+        found = self.find_case("WHERE id=?", number)
+        assert found is not None
+        return found
 
-    def _open_of(self, path: bytes | None, version: str, host: str = "") -> KnownCase | None:
-        row = self._one(
-            f"{CASE_QUERY} WHERE path=? AND version=? AND host=? AND removed IS NULL AND closed IS NULL",
-            path, version, host,
-        )  # fmt: skip
+    def open_case_of(self, path: bytes | None, version: str, host: str = "") -> KnownCase | None:
+        """Return the open case of a path; None if there is none."""
+        return self.find_case(
+            "WHERE path=? AND version=? AND host=? AND removed IS NULL AND closed IS NULL",
+            path,
+            version,
+            host,
+        )
+
+    def find_case(self, where: str, *parameters: object) -> KnownCase | None:
+        """Return the first case that a condition in SQL selects; None if it selects none."""
+        row = self._one(f"{_CASE_QUERY} {where}", *parameters)
         return None if row is None else KnownCase(*row)
 
     def _one(self, query: str, *parameters: object) -> Any:
@@ -378,8 +366,3 @@ def _is_closed_for_another(case: KnownCase, found: FindingRecord) -> bool:
         and None not in (case.sha256, found.sha256)
         and case.sha256 != found.sha256
     )
-
-
-def categories_of(matches: Sequence[MatchFields]) -> str:
-    """Return the categories of matches as cases store them."""
-    return " ".join(sorted({match["category"] for match in matches}))

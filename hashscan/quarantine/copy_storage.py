@@ -25,13 +25,7 @@ class CopyStorage:
     """The storage of kept files and of copies of objects."""
 
     def __init__(self, stores: Stores, places: OpenFolders, spare: bytes) -> None:
-        """Remember how to open buckets and folders.
-
-        Args:
-            stores: opens buckets.
-            places: opens folders.
-            spare: a folder of ours with space for one object.
-        """
+        """Store how to open buckets and folders; `spare` is a folder of ours with space for one object."""
         self._stores = stores
         self._places = places
         self._spare = spare

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from hashscan.quarantine import system
-from hashscan.sources.filesystem.safe_open import reopen_for_reading
+from hashscan.sources.filesystem.safe_open import closing_descriptor, reopen_for_reading
 
 FileFacts = Mapping[str, Any]
 """Owner, mode, times, link count, size and extended attributes of a file; JSON values by key."""
@@ -36,11 +36,7 @@ _UNREAD_ATTRIBUTE = frozenset({errno.E2BIG, errno.ERANGE, errno.EACCES, errno.EP
 
 
 def facts_of(descriptor: int, status: os.stat_result) -> FileFacts:
-    """Return all that is known of a file besides its content.
-
-    Args:
-        descriptor: descriptor of the file, open for reading.
-        status: its fstat result from before it was read.
+    """Return all that is known of a file besides its content; `status` is from before it was read.
 
     Raises:
         OSError: as flistxattr(2).
@@ -87,11 +83,7 @@ def is_sealed(status: os.stat_result) -> bool:
 
 
 def restore_facts(descriptor: int, facts: FileFacts) -> None:
-    """Set owner, mode, attributes and times of a file to the recorded values.
-
-    Args:
-        descriptor: descriptor of the file, or of a copy of it.
-        facts: the result of `facts_of`.
+    """Set owner, mode, attributes and times of a file, or of a copy of it, to the result of `facts_of`.
 
     Raises:
         OSError: the file can't be changed.
@@ -170,22 +162,14 @@ _FLAGS = {0x10: ("immutable", "i"), 0x20: ("append-only", "a")}  # linux/fs.h
 def immutable_reason(file: int, path: bytes, folder: int, folder_path: bytes) -> str:
     """Return why a file can't be taken out of its folder, with the remedy; empty if no flag forbids it.
 
-    Args:
-        file: descriptor of the file, open for reading.
-        path: path of the file, for the message.
-        folder: descriptor of its folder, which may be opened with `O_PATH` only.
-        folder_path: path of the folder, for the message.
+    An `O_PATH` descriptor of the folder suffices. The paths are for the message.
     """
-    if words := _flag_message("it", file, path):
-        return words
+    if message := _flag_message("it", file, path):
+        return message
     # If the folder can't be opened for reading, its flags can't be read; the move then reports the system's
     # error.
-    with suppress(OSError):
-        again = reopen_for_reading(folder)
-        try:
-            return _flag_message("its folder", again, folder_path)
-        finally:
-            os.close(again)
+    with suppress(OSError), closing_descriptor(reopen_for_reading(folder)) as again:
+        return _flag_message("its folder", again, folder_path)
     return ""
 
 
@@ -198,5 +182,5 @@ def _flag_message(what: str, descriptor: int, path: bytes) -> str:
     (flags,) = struct.unpack_from("i", answer)
     for flag, (word, letter) in _FLAGS.items():
         if flags & flag:
-            return f"{what} is {word}: say `chattr -{letter} -- {shlex.quote(os.fsdecode(path))}` first"
+            return f"{what} is {word}: run `chattr -{letter} -- {shlex.quote(os.fsdecode(path))}` first"
     return ""

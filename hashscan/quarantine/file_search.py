@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashscan.sources.filesystem.safe_open import LIST_FLAGS, open_absolute, open_child
+from hashscan.sources.filesystem.safe_open import LIST_FLAGS, closing_descriptor, open_absolute, open_child
 
 _DEPTH = 64
 """Maximum depth of nested folders that are open at the same time."""
@@ -66,13 +66,11 @@ def search(path: bytes, inodes: Collection[int], effort: SearchBudget) -> Iterat
                 return
             folder = folder.rpartition(b"/")[0] or b"/"
             continue
-        try:
+        with closing_descriptor(descriptor):
             status = os.fstat(descriptor)
             if seen is not None and (status.st_uid == 0 or status.st_dev != seen[0]):
                 return
             yield from _beneath(descriptor, folder, inodes, effort, seen, 0)
-        finally:
-            os.close(descriptor)
         if folder == b"/":
             return
         seen = (status.st_dev, status.st_ino)
@@ -102,15 +100,11 @@ def _beneath(
         return
     device = os.fstat(folder).st_dev
     for name in folders:
-        with suppress(OSError):
-            deeper = open_child(folder, name, LIST_FLAGS)
-            try:
-                status = os.fstat(deeper)
-                if status.st_dev == device and (status.st_dev, status.st_ino) != seen:
-                    below = path.rstrip(b"/") + b"/" + name
-                    yield from _beneath(deeper, below, inodes, effort, seen, depth + 1)
-            finally:
-                os.close(deeper)
+        with suppress(OSError), closing_descriptor(open_child(folder, name, LIST_FLAGS)) as deeper:
+            status = os.fstat(deeper)
+            if status.st_dev == device and (status.st_dev, status.st_ino) != seen:
+                below = path.rstrip(b"/") + b"/" + name
+                yield from _beneath(deeper, below, inodes, effort, seen, depth + 1)
 
 
 _INODE = re.compile(rb"^ino:\s*(\d+)$", re.MULTILINE)
@@ -118,10 +112,7 @@ _FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
 
 
 def open_writers(files: Collection[int]) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    """Return the processes that can still write into files that were moved.
-
-    Args:
-        files: descriptors of the files, open for reading.
+    """Return the processes that can still write into files that were moved, by descriptors open for reading.
 
     Returns:
         By device and inode, for each file that has a writer: pid, uid and program of each such process.
@@ -194,9 +185,12 @@ def _may_write(process: str, descriptor: str, inodes: Collection[int]) -> bool:
     # There may be 100,000 descriptors, so this avoids the layers of a file object.
     info = os.open(f"/proc/{process}/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        said = os.read(info, 1024)
+        info_text = os.read(info, 1024)
     finally:
         os.close(info)
-    flags, inode = _FLAGS.search(said), _INODE.search(said)  # the kernel shows the inode since Linux 5.14
+    flags, inode = (
+        _FLAGS.search(info_text),
+        _INODE.search(info_text),
+    )  # the kernel shows the inode since Linux 5.14
     writes = flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY
     return writes and (inode is None or int(inode[1]) in inodes)

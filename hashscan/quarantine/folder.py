@@ -77,11 +77,12 @@ class QuarantineFolders(OpenFolders):
         super().__init__()
         self._by_mount: dict[int, QuarantineFolder | None] = {}
         try:
-            self._fallback = self._make(os.path.realpath(os.fsencode(own)))
+            self.own = self._make(os.path.realpath(os.fsencode(own)))
+            """The quarantine folder in the state folder, for files whose filesystem has none."""
         except OSError as error:
             raise OutputError(f"can't keep evidence in {own}: {error.strerror or error}") from error
-        self._by_mount[self._fallback.mount] = self._fallback
-        self.chosen = self._fallback
+        self._by_mount[self.own.mount] = self.own
+        self.chosen = self.own
         """The folder for objects, which lie on no filesystem here: the first chosen one, else the default."""
         for folder in chosen:
             if os.geteuid() != 0:
@@ -94,23 +95,18 @@ class QuarantineFolders(OpenFolders):
             except OSError as error:
                 raise UsageError(
                     f"can't keep evidence in {folder}: {error.strerror or error}",
-                    advice="Name a folder of root's, in which nobody else can rename anything.",
+                    advice="Name a folder of root's, in which no other user can rename anything.",
                 ) from error
             self._by_mount[place.mount] = place
-            if self.chosen is self._fallback:
+            if self.chosen is self.own:
                 self.chosen = place
-
-    @property
-    def own(self) -> QuarantineFolder:
-        """The quarantine folder in the state folder."""
-        return self._fallback
 
     def of(self, folder: int) -> QuarantineFolder:
         """Return the quarantine folder for files of a folder: on its mount, or else the default folder."""
         mount = mount_of(folder)
         if mount not in self._by_mount:
             self._by_mount[mount] = self._at_mount_point(mount)
-        return self._by_mount[mount] or self._fallback
+        return self._by_mount[mount] or self.own
 
     def _at_mount_point(self, mount: int) -> QuarantineFolder | None:
         top = mount_point(mount)

@@ -80,16 +80,8 @@ class LostLogError(OutputError):
         )
 
 
-def has_log(folder: Path) -> bool:
-    """Return True if there is a log or a head.
-
-    A command that was refused or killed early may leave the folder without them.
-    """
-    return any((folder / name).exists() for name in ("log.jsonl", "head"))
-
-
 def read_log(folder: Path, known: Mapping[str, LogHead] | None = None) -> Iterator[tuple[Line, LogHead]]:
-    """Yield the lines of a log from the first, each with the head up to it.
+    """Yield the lines of a log from the first, each with the head up to it; none if there never was a log.
 
     Behind the head that is kept beside the log, the last line may be torn. It is left out: its writer was
     killed before anything was done that the line announces.
@@ -104,6 +96,10 @@ def read_log(folder: Path, known: Mapping[str, LogHead] | None = None) -> Iterat
         OutputError: the log can't be read.
     """
     path = folder / "log.jsonl"
+    # A command that was refused or killed early may leave the folder without both.
+    if not path.exists() and not (folder / "head").exists():
+        _refuse_lost(path, known or {})
+        return
     kept = _kept_head(folder)
     expected = {**(known or {}), str(folder / "head"): kept}
     try:
@@ -119,7 +115,7 @@ def read_log(folder: Path, known: Mapping[str, LogHead] | None = None) -> Iterat
                 _compare(path, head, expected)
                 yield line, head
     except FileNotFoundError:
-        refuse_lost(path, expected)
+        _refuse_lost(path, expected)
         return
     except OSError as error:
         raise OutputError(f"can't read the log {path}: {error.strerror}") from error
@@ -145,7 +141,7 @@ def _require_length(path: Path, head: LogHead, expected: Mapping[str, LogHead]) 
         )
 
 
-def refuse_lost(path: Path, expected: Mapping[str, LogHead]) -> None:
+def _refuse_lost(path: Path, expected: Mapping[str, LogHead]) -> None:
     """Raise `LostLogError` if one of the expected heads says that there was a log at a path without one."""
     if counts := {where: kept.count for where, kept in expected.items() if kept.count}:
         raise LostLogError(path, max(counts.values()), " and ".join(counts))
@@ -231,7 +227,7 @@ class LogWriter:
     def _begin(self, folder: Path, known: Mapping[str, LogHead]) -> None:
         if self._path.exists():
             return
-        refuse_lost(self._path, known)
+        _refuse_lost(self._path, known)
         # The head first: a log without a head is one that somebody took the head from.
         if not (folder / "head").exists():
             self._keep_head(EMPTY)

@@ -50,11 +50,11 @@ def read_checkpoint(state: StateDir) -> LogCheckpoint | None:
     path = state.quarantine_head
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            said = json.loads(file.read(_MOST))
-        items = said["items"]
+            document = json.loads(file.read(_MOST))
+        items = document["items"]
         if not isinstance(items, int):
             raise TypeError
-        return LogCheckpoint(parse_head(said["head"]), items)
+        return LogCheckpoint(parse_head(document["head"]), items)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -73,11 +73,7 @@ def checkpoint_fields(state: StateDir | None) -> dict[str, object]:
 
 
 def known_heads(state: StateDir, folder: Path) -> Mapping[str, LogHead]:
-    """Return the head that the log must contain, by the place where it is kept.
-
-    Args:
-        state: the state folder.
-        folder: the folder of the log.
+    """Return the head that the log in a folder must contain, by the place where it is kept.
 
     Raises:
         OutputError: the checkpoint can't be read, or is missing although there is a log.

@@ -79,11 +79,7 @@ def move(
 ) -> Iterator[MoveResult]:
     """Move files into quarantine; yield each answer when its result is on the disk.
 
-    Args:
-        quarantine: the quarantine that gets the files.
-        requests: the files.
-        retention: their retention terms.
-        note: a text to leave in their places; see `read_note`.
+    `note` is a text to leave in their places; see `read_note`.
 
     Raises:
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
@@ -322,19 +318,19 @@ def _log_moved(quarantine: Quarantine, done: list[_Move]) -> Iterator[MoveResult
     quarantine.sync()
 
 
-def _already_evidence(quarantine: Quarantine, held: CapturedFile, place: QuarantineFolder) -> str:
+def _already_evidence(quarantine: Quarantine, captured: CapturedFile, place: QuarantineFolder) -> str:
     """Return why a file is evidence already and stays; empty if it is not.
 
     Its path alone proves nothing: any user can have a folder with the name of ours.
     """
-    if quarantine.is_kept(held.parent, held.name):
+    if quarantine.is_kept(captured.parent, captured.name):
         return "it is in quarantine already"
     # Only root can create the quarantine folder itself, see `QuarantineFolders`.
-    if not os.path.samestat(os.fstat(place.descriptor), os.fstat(held.parent)):
+    if not os.path.samestat(os.fstat(place.descriptor), os.fstat(captured.parent)):
         return ""
-    if held.digests["sha256"] == hashlib.sha256(TAG).hexdigest():
+    if captured.digests["sha256"] == hashlib.sha256(TAG).hexdigest():
         return "it marks the quarantine for backup programs"
-    if _ITEM.fullmatch(held.name):
+    if _ITEM.fullmatch(captured.name):
         return (
             "the quarantine of another state folder seems to keep it: scan with --quarantine-state FOLDER, "
             "or rename the file if none does"

@@ -55,10 +55,7 @@ def read_note(path: Path) -> bytes:
 def write_notes(quarantine: Quarantine, moved: Sequence[CapturedFile], text: bytes) -> Mapping[str, str]:
     """Put a text in the place of moved files, under their names; never replace a file that is there by now.
 
-    Args:
-        quarantine: the quarantine that holds the files, and whose log says so already.
-        moved: the files.
-        text: the result of `read_note`.
+    The log must already say that the files are moved.
 
     Returns:
         By item, the reason for which there is no note.
@@ -71,11 +68,11 @@ def write_notes(quarantine: Quarantine, moved: Sequence[CapturedFile], text: byt
     without: dict[str, str] = {}
     with ExitStack() as stack:
         made: list[tuple[CapturedFile, int]] = []
-        for held in moved:
+        for captured in moved:
             try:
-                note = system.create_unnamed(held.parent, _MODE)
+                note = system.create_unnamed(captured.parent, _MODE)
             except OSError as error:
-                without[held.item] = f"none can be made there: {error.strerror}"
+                without[captured.item] = f"none can be made there: {error.strerror}"
                 continue
             stack.callback(os.close, note)
             system.write(note, text)
@@ -83,22 +80,22 @@ def write_notes(quarantine: Quarantine, moved: Sequence[CapturedFile], text: byt
             system.change_mode(note, _MODE)
             system.sync(note)
             # The inode identifies the note if this process dies right after it was named.
-            quarantine.log_event(NoteState.NOTING, held.item, inode=os.fstat(note).st_ino, sha256=digest)
-            made.append((held, note))
+            quarantine.log_event(NoteState.NOTING, captured.item, inode=os.fstat(note).st_ino, sha256=digest)
+            made.append((captured, note))
         quarantine.log.sync()
-        for held, note in made:
-            before = os.fstat(held.parent)
+        for captured, note in made:
+            before = os.fstat(captured.parent)
             try:
-                system.name_file(note, held.parent, held.name)
+                system.name_file(note, captured.parent, captured.name)
             except OSError as error:
-                without[held.item] = error.strerror or str(error)
-                quarantine.log_event(NoteState.NO_NOTE, held.item, detail=without[held.item])
+                without[captured.item] = error.strerror or str(error)
+                quarantine.log_event(NoteState.NO_NOTE, captured.item, detail=without[captured.item])
                 continue
             # Set the folder's times back: otherwise they can't be restored together with the file.
             with suppress(PermissionError):
-                system.set_folder_times(held.parent, before.st_atime_ns, before.st_mtime_ns)
-            quarantine.log_event(NoteState.NOTED, held.item)
-        for descriptor in {held.status.st_dev: note for held, note in made}.values():
+                system.set_folder_times(captured.parent, before.st_atime_ns, before.st_mtime_ns)
+            quarantine.log_event(NoteState.NOTED, captured.item)
+        for descriptor in {captured.status.st_dev: note for captured, note in made}.values():
             system.sync_file_system(descriptor)
     quarantine.sync()
     return without

@@ -193,15 +193,7 @@ def fetch_object(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[
 def store_new(
     store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
 ) -> ObjectDescription:
-    """Store a file as a new object, and read it again to verify it.
-
-    Args:
-        store: the store of the new object.
-        key: key of the object.
-        file: descriptor of the file.
-        properties: the properties to store with the object.
-        sha256: sha256 of the file, in hex.
-        folder: see `fetch_object`.
+    """Store a file as a new object, and read it again, into a folder of ours, to verify its sha256 (hex).
 
     Returns:
         The store's description of the new object.
@@ -242,14 +234,9 @@ def store_new(
 def describe_if_unaltered(
     store: ChangeableStore, key: bytes, sha256: str, folder: bytes, known: ObjectDescription | None = None
 ) -> ObjectDescription | None:
-    """Read an object; return its description if its content has the expected sha256, else None.
+    """Read an object; return its description if its content has the expected sha256 (hex), else None.
 
-    Args:
-        store: the store of the object.
-        key: key of the object.
-        sha256: the expected digest, in hex.
-        folder: see `fetch_object`.
-        known: its etag and version; None for the current object.
+    `known` has its etag and version; None means the current object. `folder` is as for `fetch_object`.
 
     Raises:
         QuarantineSkipped: it can't be read, or is replaced again and again.
@@ -268,12 +255,7 @@ def describe_if_unaltered(
 
 
 def drop(store: ChangeableStore, key: bytes, known: ObjectDescription | None = None) -> None:
-    """Delete an object of our own if it still exists.
-
-    Args:
-        store: the store of the object.
-        key: key of the object.
-        known: its etag and version; None for the current object.
+    """Delete an object of our own if it still exists: the `known` one, or else the current one.
 
     Raises:
         QuarantineSkipped: it can't be deleted.

@@ -34,11 +34,6 @@ from hashscan.sources.objects.changeable_store import ChangeableStore, ObjectDes
 def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: Retention) -> Item:
     """Copy an object, verify the copy, and delete exactly the version that was copied.
 
-    Args:
-        quarantine: the quarantine that gets the object.
-        request: the object.
-        retention: its retention terms.
-
     Returns:
         The item, when all of it is in the log and on the disk.
 
@@ -219,15 +214,6 @@ def _log_not_restored(quarantine: Quarantine, item: Item, error: QuarantineSkipp
     return error
 
 
-def finish_object(quarantine: Quarantine, item: Item) -> None:
-    """Finish a move, a restore or a destruction.
-
-    Raises:
-        QuarantineSkipped: a store can't be reached.
-    """
-    _FINISH[item.state](quarantine, item)
-
-
 def _finish_moving(quarantine: Quarantine, item: Item) -> None:
     """Continue if the copy is complete, else give up; without a copy nothing was deleted yet."""
     interrupted = QuarantineSkipped(Outcome.REFUSED, "it was interrupted, and had not been moved yet")
@@ -284,8 +270,9 @@ def _state_of_copy(quarantine: Quarantine, item: Item) -> Outcome:
         return error.outcome
 
 
-_FINISH = {
+FINISH_OBJECT = {
     State.MOVING: _finish_moving,
     State.RESTORING: _finish_restoring,
     State.RELEASING: _finish_releasing,
 }
+"""The function that finishes a begun move, restore or destruction; raises `QuarantineSkipped` if it can't."""

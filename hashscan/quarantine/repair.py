@@ -20,7 +20,7 @@ from hashscan.quarantine.log import EMPTY, LogHead
 from hashscan.quarantine.log_checkpoint import known_heads
 from hashscan.quarantine.notes import drop_taken_note, finish_note, log_note
 from hashscan.quarantine.object_stores import Stores
-from hashscan.quarantine.object_transfer import finish_object
+from hashscan.quarantine.object_transfer import FINISH_OBJECT
 from hashscan.quarantine.store import Quarantine, read_lines
 from hashscan.quarantine.transfer import DisplacedError, give_back, open_folder, private_name
 from hashscan.sources.filesystem.quarantined_files import sha256_of
@@ -41,7 +41,7 @@ def repair(quarantine: Quarantine) -> list[str]:
     for item in quarantine.items().values():
         try:
             if item.state in UNFINISHED and item.is_object:
-                finish_object(quarantine, item)
+                FINISH_OBJECT[item.state](quarantine, item)
             elif item.state in UNFINISHED:
                 _FINISH[item.state](quarantine, item, quarantine.keeping.folder_of(item))
             if item.note is not None and item.note.state is NoteState.NOTING:

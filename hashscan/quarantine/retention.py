@@ -58,11 +58,7 @@ def is_due(item: Item) -> bool:
 def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> int:
     """Destroy one item; its record stays in the log. The data blocks on the disk are not overwritten.
 
-    Args:
-        quarantine: the quarantine that holds the item.
-        item: the item.
-        reason: the reason, for the record.
-        override: destroy it even before its minimum retention is over, or if all its entries were withdrawn.
+    `override` destroys it even before its minimum retention is over, or if all its entries were withdrawn.
 
     Returns:
         The number of other hard links of the file. Through them the content remains, readable by root alone.

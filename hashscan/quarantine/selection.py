@@ -17,16 +17,11 @@ def request_of(
     act_on: Collection[Weak] = (),
     content: str | None = None,
 ) -> QuarantineRequest | None:
-    """Return the move that a finding justifies; None if it justifies none.
+    """Return the move that a finding of a report justifies; None if it justifies none.
 
-    A finding whose matches are all by test entries, or by local or stale lists, justifies no move. A finding
-    that a baseline accepts justifies none either.
-
-    Args:
-        finding: a record of a report.
-        scan: the first record of the report.
-        act_on: the kinds of weak lists and entries on which to act nevertheless.
-        content: sha256 of the content that was found, in hex, if the report doesn't have it.
+    A finding whose matches are all by test entries, or by local or stale lists, justifies no move unless
+    `act_on` names their weakness. A finding that a baseline accepts justifies none either. `scan` is the
+    first record of the report, `content` the sha256 of the content in hex, if the report lacks it.
     """
     if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH or "accepted" in finding:
         return None
@@ -60,11 +55,6 @@ def blocking_weakness(
     """Return the weakness that alone keeps a finding from being moved; None if there is no such weakness.
 
     If there are several such matches, the first, which is the closest, counts.
-
-    Args:
-        finding: a record of a report.
-        scan: the first record of the report.
-        act_on: the kinds of weak lists and entries on which to act.
     """
     if request_of(finding, scan, act_on) is not None or request_of(finding, scan, tuple(Weak)) is None:
         return None

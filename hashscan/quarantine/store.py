@@ -20,7 +20,7 @@ from hashscan.quarantine.file_facts import FileFacts, is_sealed
 from hashscan.quarantine.file_search import SearchBudget
 from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, apply_line, items_of
-from hashscan.quarantine.log import Line, LogHead, LogWriter, has_log, read_log, refuse_lost
+from hashscan.quarantine.log import Line, LogHead, LogWriter, read_log
 from hashscan.quarantine.log_checkpoint import (
     EMPTY_CHECKPOINT,
     LogCheckpoint,
@@ -48,9 +48,7 @@ def read_items(state: StateDir) -> dict[str, Item]:
 def read_lines(state: StateDir, known: Mapping[str, LogHead] | None = None) -> Iterator[tuple[Line, LogHead]]:
     """Yield the log lines of a quarantine from the first, each with the head up to it; none without a log.
 
-    Args:
-        state: the state folder.
-        known: heads that the log must contain, by the place where they are kept; if None, the state folder's.
+    The log must contain the `known` heads (by the place where they are kept), else that of the state folder.
 
     Raises:
         BrokenLogError: a line was changed, or lines are missing.
@@ -58,11 +56,7 @@ def read_lines(state: StateDir, known: Mapping[str, LogHead] | None = None) -> I
         OutputError: the log can't be read.
     """
     folder = state.quarantine
-    expected = known_heads(state, folder) if known is None else known
-    if has_log(folder):
-        yield from read_log(folder, expected)
-    else:
-        refuse_lost(folder / "log.jsonl", expected)
+    yield from read_log(folder, known_heads(state, folder) if known is None else known)
 
 
 def kept_in_buckets(state: StateDir) -> frozenset[bytes]:
@@ -156,12 +150,7 @@ class Quarantine:
         return self._items[name]
 
     def is_kept(self, folder: int, name: bytes) -> bool:
-        """Return True if a name in a folder is an item that this quarantine keeps there.
-
-        Args:
-            folder: descriptor of the folder.
-            name: one path component.
-        """
+        """Return True if a name in a folder (descriptor) is an item that this quarantine keeps there."""
         item = self._items.get(os.fsdecode(name))
         if item is None or item.in_bucket or item.state not in KEPT:
             return False
@@ -172,12 +161,7 @@ class Quarantine:
         return os.path.samestat(os.fstat(place.descriptor), os.fstat(folder))
 
     def facts_before_seal(self, status: os.stat_result, sha256: str) -> FileFacts | None:
-        """Return a file's facts from before another hard link of it was moved and sealed; None if none was.
-
-        Args:
-            status: the current status of the file.
-            sha256: sha256 of its content, in hex.
-        """
+        """Return the facts of a file from before another hard link of it was moved and sealed, if one was."""
         if not is_sealed(status):
             return None
         for item in self._items.values():
@@ -192,10 +176,6 @@ class Quarantine:
         """Return True if the kept file was restored by another hard link, so that its owner has access again.
 
         The owner may have changed the owner, mode and times that were restored.
-
-        Args:
-            item: the kept item.
-            status: the status of its file.
         """
         return status.st_nlink > 1 and any(
             other.state is State.RESTORED and other.record["file"]["inode"] == status.st_ino

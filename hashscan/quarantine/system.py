@@ -21,13 +21,7 @@ _libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.
 
 
 def rename(folder: int, name: bytes, new_folder: int, new_name: bytes) -> None:
-    """Rename a file to a name that must not exist yet.
-
-    Args:
-        folder: descriptor of its folder.
-        name: its name there.
-        new_folder: descriptor of the new folder, on the same mount.
-        new_name: its name there.
+    """Rename a file, within one mount, to a name that must not exist yet; folders are descriptors.
 
     Raises:
         OSError: as renameat2(2); EEXIST if the name is taken, EXDEV across mounts, EINVAL if the filesystem
@@ -79,11 +73,7 @@ def replace(folder: int, name: bytes, new_name: bytes) -> None:
 def replace_content(folder: int, aside: bytes, name: bytes, content: bytes) -> None:
     """Replace the content of a small file of our own at once; the folder is not synced.
 
-    Args:
-        folder: descriptor of its folder.
-        aside: name there that the new file has until it is written; a killed process may have left one.
-        name: its name.
-        content: the new content.
+    The new file is named `aside` until it is written; a killed process may have left one.
     """
     with suppress(FileNotFoundError):
         unlink(folder, aside)
@@ -104,13 +94,10 @@ def make_folder(folder: int, name: bytes, mode: int) -> None:
 
 
 def clear_project_inheritance(folder: int) -> None:
-    """Clear the flag by which a folder of ours passes its project id to new entries.
+    """Clear the flag by which a folder of ours, open for listing, passes its project id to new entries.
 
     With the flag, renaming a file of another project into the folder fails with EXDEV. On a filesystem
     without projects, nothing is done.
-
-    Args:
-        folder: descriptor of the folder, open for listing.
 
     Raises:
         OSError: as ioctl_fsgetxattr(2).
@@ -130,9 +117,7 @@ def clear_project_inheritance(folder: int) -> None:
 def copy_project_id(descriptor: int, folder: int) -> None:
     """Give a file the project id of a folder; a file's owner may set any project id.
 
-    Args:
-        descriptor: descriptor of the file, open for reading.
-        folder: descriptor of the folder, open for listing.
+    The file is open for reading, the folder for listing.
 
     Raises:
         OSError: as ioctl_fsgetxattr(2).

@@ -22,18 +22,9 @@ class Severity(IntEnum):
     INFO = 6
 
 
-def write_system_log(words: str, *, severity: Severity = Severity.NOTICE, address: str = ADDRESS) -> bool:
-    """Send a line to syslog or the journal.
-
-    Args:
-        words: the message: printable, one line.
-        severity: its severity.
-        address: the log's socket.
-
-    Returns:
-        True if the line was sent.
-    """
-    line = f"<{_FACILITY | severity}>hashscan[{os.getpid()}]: {words}".encode()
+def write_system_log(message: str, *, severity: Severity = Severity.NOTICE, address: str = ADDRESS) -> bool:
+    """Send one printable line to syslog or the journal, by its socket; return True if it was sent."""
+    line = f"<{_FACILITY | severity}>hashscan[{os.getpid()}]: {message}".encode()
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         with socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC) as connection:
             # A log with a full queue must not block the operation.

@@ -57,12 +57,7 @@ def open_folder(path: bytes) -> int:
 def take_out(folder: int, name: bytes, inode: tuple[int, int], into: int, entry: bytes) -> None:
     """Move a file into a folder of ours; if another file was put in its place, move that back at once.
 
-    Args:
-        folder: descriptor of the customer's folder.
-        name: the file's name there.
-        inode: its device and inode.
-        into: descriptor of our folder, on the same mount.
-        entry: the new name.
+    Both folders are descriptors, on one mount; `inode` is the file's device and inode, `entry` its new name.
 
     Raises:
         QuarantineSkipped: the file is not there any more, or the system doesn't allow the move.
@@ -172,7 +167,7 @@ _DELETED = b" (deleted)"
 
 
 def take_file(
-    held: CapturedFile, latest: os.stat_result, place: QuarantineFolder, *, within: bool
+    captured: CapturedFile, latest: os.stat_result, place: QuarantineFolder, *, within: bool
 ) -> dict[str, int]:
     """Move one file, seal it, and check that it is still what was hashed.
 
@@ -180,7 +175,7 @@ def take_file(
     neither a chmod nor a rename prevents the move. Otherwise the file must still be in its place, unchanged.
 
     Args:
-        held: the file.
+        captured: the file.
         latest: its status after the last change that we made to it.
         place: the folder that gets it.
         within: True to rename it into that folder; False if it was copied there.
@@ -193,24 +188,24 @@ def take_file(
         DisplacedError: another file is in quarantine now and can't go back.
         OutputError: the quarantine can't be written.
     """
-    if held.request.sha256 is None:
-        _require_unchanged(held, latest)
-    parent, path, name = os.dup(held.parent), held.parent_path, held.name
+    if captured.request.sha256 is None:
+        _require_unchanged(captured, latest)
+    parent, path, name = os.dup(captured.parent), captured.parent_path, captured.name
     try:
         for tries in range(1, _TRIES + 1):
             before = os.fstat(parent)
             try:
-                _require_there(held, parent, name)
+                _require_there(captured, parent, name)
                 if within:
-                    _take_into(held, parent, name, place.descriptor)
+                    _take_into(captured, parent, name, place.descriptor)
                 else:
-                    _take_copied(held, parent, name, place)
+                    _take_copied(captured, parent, name, place)
                 break
             except QuarantineSkipped as error:
-                if error.outcome is not Outcome.RACED or held.request.sha256 is None or tries == _TRIES:
+                if error.outcome is not Outcome.RACED or captured.request.sha256 is None or tries == _TRIES:
                     raise
                 # The kernel knows the current name of the open file.
-                path, name = _name_of(held.file) or (path, name)
+                path, name = _name_of(captured.file) or (path, name)
                 with suppress(OSError, ValueError):
                     there = open_absolute(path, PASS_FLAGS)
                     os.close(parent)
@@ -236,39 +231,39 @@ def copy_files(files: list[tuple[CapturedFile, QuarantineFolder]]) -> dict[str, 
         OutputError: a copy can't be written for another reason.
     """
     lacking: dict[str, QuarantineSkipped] = {}
-    for held, place in files:
+    for captured, place in files:
         try:
-            with closing_descriptor(system.create(place.descriptor, held.entry, 0o600)) as copy:
-                copy_content(held.file, copy, held.status.st_size)
+            with closing_descriptor(system.create(place.descriptor, captured.entry, 0o600)) as copy:
+                copy_content(captured.file, copy, captured.status.st_size)
                 seal(copy)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 where = os.fsdecode(place.path)
                 raise OutputError(f"can't keep a copy in {where}: {error.strerror}") from error
             with suppress(FileNotFoundError):
-                system.unlink(place.descriptor, held.entry)
+                system.unlink(place.descriptor, captured.entry)
             detail = f"there is no room for a copy in {os.fsdecode(place.path)}: {error.strerror}"
-            lacking[held.item] = QuarantineSkipped(Outcome.REFUSED, detail)
+            lacking[captured.item] = QuarantineSkipped(Outcome.REFUSED, detail)
     for place in {place.mount: place for _, place in files}.values():
         system.sync_file_system(place.descriptor)
     return lacking
 
 
-def _require_unchanged(held: CapturedFile, latest: os.stat_result) -> None:
-    with closing_descriptor(open_folder(held.parent_path)) as parent:
-        if not os.path.samestat(os.fstat(parent), os.fstat(held.parent)):
+def _require_unchanged(captured: CapturedFile, latest: os.stat_result) -> None:
+    with closing_descriptor(open_folder(captured.parent_path)) as parent:
+        if not os.path.samestat(os.fstat(parent), os.fstat(captured.parent)):
             raise QuarantineSkipped(Outcome.RACED, "another folder was put in place of its own")
-        if not same_status(_require_there(held, parent, held.name), latest):
+        if not same_status(_require_there(captured, parent, captured.name), latest):
             raise QuarantineSkipped(Outcome.RACED, "it was changed since it was found")
 
 
-def _require_there(held: CapturedFile, parent: int, name: bytes) -> os.stat_result:
+def _require_there(captured: CapturedFile, parent: int, name: bytes) -> os.stat_result:
     """Check that a name is the file's: another file, if taken by mistake, might not be able to go back."""
     try:
         there = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except OSError as error:
         raise QuarantineSkipped(Outcome.RACED, error.strerror or str(error)) from error
-    if (there.st_dev, there.st_ino) != held.inode:
+    if (there.st_dev, there.st_ino) != captured.inode:
         raise QuarantineSkipped(Outcome.RACED, "something else was put in its place")
     return there
 
@@ -285,38 +280,38 @@ def _name_of(file: int) -> tuple[bytes, bytes] | None:
     return parent or b"/", name
 
 
-def _take_into(held: CapturedFile, parent: int, name: bytes, into: int) -> None:
+def _take_into(captured: CapturedFile, parent: int, name: bytes, into: int) -> None:
     """Move a file into a folder of ours and seal it; move it back if it is not what was hashed."""
-    take_out(parent, name, held.inode, into, held.entry)
-    facts = _facts_now(held)
+    take_out(parent, name, captured.inode, into, captured.entry)
+    facts = _facts_now(captured)
     try:
         # Also if it is deleted next: its owner may have made another hard link at the last moment.
-        seal(held.file)
-        if sha256_of(held.file, held.status.st_size) != held.digests["sha256"]:
+        seal(captured.file)
+        if sha256_of(captured.file, captured.status.st_size) != captured.digests["sha256"]:
             raise QuarantineSkipped(Outcome.CHANGED, "it was changed as it was moved")
     except (OSError, QuarantineSkipped) as error:
-        restore_facts(held.file, facts)
-        give_back(into, held.entry, parent, name)
+        restore_facts(captured.file, facts)
+        give_back(into, captured.entry, parent, name)
         raise to_skipped(error) from error
 
 
-def _take_copied(held: CapturedFile, parent: int, name: bytes, place: QuarantineFolder) -> None:
+def _take_copied(captured: CapturedFile, parent: int, name: bytes, place: QuarantineFolder) -> None:
     """Remove a file that was copied, after proving that it is the one that was copied."""
-    with closing_descriptor(open_child(place.descriptor, held.entry, FILE_FLAGS)) as copy:
-        if sha256_of(copy) != held.digests["sha256"]:
+    with closing_descriptor(open_child(place.descriptor, captured.entry, FILE_FLAGS)) as copy:
+        if sha256_of(copy) != captured.digests["sha256"]:
             raise QuarantineSkipped(Outcome.CHANGED, "it changed while it was copied")
-    with private_folder(parent, held.entry) as private:
-        _take_into(held, parent, name, private)
-        system.unlink(private, held.entry)
+    with private_folder(parent, captured.entry) as private:
+        _take_into(captured, parent, name, private)
+        system.unlink(private, captured.entry)
 
 
-def _facts_now(held: CapturedFile) -> FileFacts:
+def _facts_now(captured: CapturedFile) -> FileFacts:
     """Return the facts to restore if the file goes back; its owner may have changed it since the hashing."""
-    status = os.fstat(held.file)
+    status = os.fstat(captured.file)
     if is_sealed(status):
-        return held.facts
+        return captured.facts
     return {
-        **held.facts,
+        **captured.facts,
         "uid": status.st_uid,
         "gid": status.st_gid,
         "mode": stat.S_IMODE(status.st_mode),

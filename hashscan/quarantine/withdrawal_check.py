@@ -37,10 +37,10 @@ def find_withdrawn(quarantine: Quarantine) -> tuple[str, ...]:
             of_list[name].append(item)
     gone = {item.id: _so_far(item) for item in items}
     marks: dict[str, str | None] = {}
-    for name, accused in sorted(of_list.items()):
+    for name, matched in sorted(of_list.items()):
         # Read before the list, so that a version that becomes active meanwhile is compared the next time.
         marks[name] = active_version(state, name)
-        ids = {m["entry"] for item in accused for m in supporting_matches(item) if m["list"] == name}
+        ids = {m["entry"] for item in matched for m in supporting_matches(item) if m["list"] == name}
         with open_active_version(store, name) as now:
             entries = None if now is None else now.entries(ids)
             if now is None or entries is None:
@@ -50,7 +50,7 @@ def find_withdrawn(quarantine: Quarantine) -> tuple[str, ...]:
             by_id: dict[str, list[Entry]] = defaultdict(list)
             for entry in entries:
                 by_id[entry.id].append(entry)
-            for item in accused:
+            for item in matched:
                 _update_gone_entries(item, name, now, by_id, gone[item.id])
     withdrawn = tuple(item.id for item in items if _note(quarantine, item, gone[item.id]))
     quarantine.sync()
@@ -61,7 +61,7 @@ def find_withdrawn(quarantine: Quarantine) -> tuple[str, ...]:
 def supporting_matches(item: Item) -> list[_Match]:
     """Return the matches for which an item is kept; empty for an item that was added by hand."""
     lists = _lists_of(item)
-    speaking = [
+    supporting = [
         match
         for match in item.matches
         if match["list"] in lists
@@ -69,7 +69,7 @@ def supporting_matches(item: Item) -> list[_Match]:
         and match["distance"] <= match["threshold"]
         and not {"excepted", "doubt", "withheld"} & match.keys()
     ]
-    return [match for match in speaking if match["category"] in _ACTING] or speaking
+    return [match for match in supporting if match["category"] in _ACTING] or supporting
 
 
 def _lists_of(item: Item) -> dict[str, tuple[int, frozenset[str]]]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hashscan.errors import LockedError, OutputError
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.lists.storage.layout import ListFolder
 from hashscan.quarantine.log_checkpoint import EMPTY_CHECKPOINT, read_checkpoint
 from hashscan.quarantine.store import Quarantine
+from hashscan.schema import InvalidDocumentError, decode_json, encode_json, validated
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 _CACHE_FILE = "compared.json"
+
+
+@dataclass(frozen=True)
+class _Cache:
+    """The result of a comparison, and the log size and list versions for which it is valid."""
+
+    log: int
+    lists: dict[str, str | None]
+    withdrawn: tuple[str, ...]
 
 
 def active_version(state: StateDir, name: str) -> str | None:
@@ -26,16 +33,12 @@ def active_version(state: StateDir, name: str) -> str | None:
     return None if active is None else active.name
 
 
-def write_cache(state: StateDir, marks: Mapping[str, str | None], withdrawn: tuple[str, ...]) -> None:
-    """Write the result of a comparison beside the log, with the log size and list versions it is valid for.
-
-    The file is only a cache; the log holds the data.
-    """
+def write_cache(state: StateDir, marks: dict[str, str | None], withdrawn: tuple[str, ...]) -> None:
+    """Write the result of a comparison with the list versions `marks`; the data itself is in the log."""
     folder = state.quarantine
     with output_errors("the quarantine can't be written"):
-        size = (folder / "log.jsonl").stat().st_size
-        document = {"log": size, "lists": marks, "withdrawn": withdrawn}
-        replace_file(folder / _CACHE_FILE, json.dumps(document).encode())
+        cache = _Cache((folder / "log.jsonl").stat().st_size, marks, withdrawn)
+        replace_file(folder / _CACHE_FILE, encode_json(cache))
 
 
 def cached_withdrawn(state: StateDir) -> tuple[str, ...] | None:
@@ -51,35 +54,29 @@ def cached_withdrawn(state: StateDir) -> tuple[str, ...] | None:
         except FileNotFoundError:
             # If the log was lost, the next process that opens the quarantine will detect that.
             return () if (read_checkpoint(state) or EMPTY_CHECKPOINT) == EMPTY_CHECKPOINT else None
-        document = _read_cache(folder)
-    if document.get("log") != size:
+        cache = _read_cache(folder)
+    if cache is None or cache.log != size:
         return None
-    if any(active_version(state, name) != mark for name, mark in document["lists"].items()):
+    if any(active_version(state, name) != mark for name, mark in cache.lists.items()):
         return None
-    return tuple(document["withdrawn"])
+    return cache.withdrawn
 
 
 def last_known(state: StateDir) -> tuple[str, ...]:
     """Return the last cached ids of withdrawn items, whatever has changed since."""
     try:
-        return tuple(_read_cache(state.quarantine).get("withdrawn", ()))
+        cache = _read_cache(state.quarantine)
     except OSError:
-        return ()
+        cache = None
+    return () if cache is None else cache.withdrawn
 
 
-def _read_cache(folder: Path) -> dict[str, Any]:
-    """Return the content of the cache file; empty if it is missing or malformed: it can be made again."""
+def _read_cache(folder: Path) -> _Cache | None:
+    """Return the content of the cache file; None if it is missing or malformed: it can be made again."""
     try:
-        document = json.loads((folder / _CACHE_FILE).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    sound = (
-        isinstance(document, dict)
-        and isinstance(document.get("lists"), dict)
-        and isinstance(document.get("withdrawn"), list)
-        and all(isinstance(name, str) for name in document["withdrawn"])
-    )
-    return document if sound else {}
+        return validated(decode_json((folder / _CACHE_FILE).read_bytes()), _Cache)
+    except (FileNotFoundError, InvalidDocumentError):
+        return None
 
 
 _NAMED = 10
@@ -96,7 +93,7 @@ class WithdrawnItems:
     """Error message if the ids may be out of date."""
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def messages(self) -> tuple[str, ...]:
         """Lines of the alert."""
         lines = []
         if self.trouble:
@@ -121,10 +118,6 @@ def withdrawn_items(state: StateDir, quarantine: Quarantine | None = None) -> Wi
 
     Errors are reported in the alert and not raised, so that pulling lists, scanning and restoring don't fail
     because of them.
-
-    Args:
-        state: the state folder.
-        quarantine: its quarantine, if this process has it open.
     """
     try:
         found = cached_withdrawn(state)

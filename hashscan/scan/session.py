@@ -143,7 +143,7 @@ class ScanSession:
         """Return the items in quarantine whose list entries were all withdrawn, and warn of them."""
         state = self._settings.state
         withdrawn = WithdrawnItems(()) if state is None else withdrawn_items(state)
-        for message in withdrawn.words:
+        for message in withdrawn.messages:
             self._observer.message(message)
         return withdrawn
 

@@ -26,7 +26,8 @@ from PIL import Image
 
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_import import NoticeTracker, StoredNotice
+from hashscan.cases.notice_import import NoticeTracker
+from hashscan.cases.notices.reader import Notice as SentNotice
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
 from hashscan.cases.tracker import CaseLocation
@@ -221,9 +222,9 @@ class Machine:
                     self.files[path] = content
             case Notice(path):
                 with Ledger(StateDir(self.state)) as ledger, ledger.transaction() as database:
-                    digest = f"{path} {len(self.log)}".encode()
-                    said = StoredNotice(digest, digest, int(time.time()), int(time.time()), "hotline")
-                    NoticeTracker(database).take_notice(CaseLocation(self.path(path)), said)
+                    notice = SentNotice(str(len(self.log)), "hotline")
+                    place = CaseLocation(self.path(path))
+                    NoticeTracker(database).take_notice(place, notice, int(time.time()))
             case LoseState():
                 shutil.rmtree(StateDir(self.state).scans, ignore_errors=True)
                 self.forgotten = set(PATHS)

@@ -40,7 +40,7 @@ def known(path: Path) -> Case:
 
 
 def look(case: Case) -> Presence:
-    return PresenceChecker(SOURCES).look(case).presence
+    return PresenceChecker(SOURCES).check(case).presence
 
 
 @pytest.fixture
@@ -100,9 +100,7 @@ def test_a_file(file: Path, change: Callable[[Path], object], presence: Presence
 def test_a_file_whose_file_system_is_not_there_is_not_gone(file: Path) -> None:
     case = replace(known(file), device=12345)
     file.unlink()
-    assert PresenceChecker(SOURCES).look(case) == CheckResult(
-        case, UNKNOWN, "the file system that it lay on is not there"
-    )
+    assert PresenceChecker(SOURCES).check(case) == CheckResult(case, UNKNOWN, "its filesystem is not mounted")
 
 
 def test_of_what_only_a_notice_tells_it_is_enough_that_there_is_a_file(file: Path) -> None:
@@ -114,7 +112,7 @@ def test_of_what_only_a_notice_tells_it_is_enough_that_there_is_a_file(file: Pat
 
 @pytest.mark.parametrize("path", [b"/a\0b", b"relative", b"ftp://x/y", b"s3://", b"/" + b"x" * 5000, b"//"])
 def test_no_path_is_too_odd_to_be_looked_at(path: bytes) -> None:
-    assert PresenceChecker(SOURCES).look(case_of(path)).presence in {GONE, UNKNOWN}
+    assert PresenceChecker(SOURCES).check(case_of(path)).presence in {GONE, UNKNOWN}
 
 
 def test_objects(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,8 +132,8 @@ def test_objects(monkeypatch: pytest.MonkeyPatch) -> None:
                 (b"missing", "", GONE),
             ):
                 case = case_of(b"s3://cases/" + key, etag=etag)
-                assert checker.look(case) == CheckResult(case, presence), key
-            missing = checker.look(case_of(b"s3://no-such-bucket-here/x"))
+                assert checker.check(case) == CheckResult(case, presence), key
+            missing = checker.check(case_of(b"s3://no-such-bucket-here/x"))
             assert missing.presence in {GONE, UNKNOWN}
         finally:
             checker.close()
@@ -145,15 +143,15 @@ def test_a_file_on_another_machine_is_not_looked_for_on_this_one(file: Path) -> 
     case = replace(known(file), host="web7")
     file.unlink()
     assert look(replace(case, host="")) is GONE
-    found = PresenceChecker(SOURCES).look(case)
-    assert (found.presence, "web7" in found.words) == (UNKNOWN, True)
+    found = PresenceChecker(SOURCES).check(case)
+    assert (found.presence, "web7" in found.reason) == (UNKNOWN, True)
 
 
 def test_a_notice_about_another_content_ends_nothing(file: Path) -> None:
     case = case_of(bytes(file), b"what the sender has hashed")
     assert look(case) is CHANGED
-    found = PresenceChecker(SOURCES).look(replace(case, verdict="notice"))
-    assert (found.presence, found.words) == (UNKNOWN, "it has another content than the notice names")
+    found = PresenceChecker(SOURCES).check(replace(case, verdict="notice"))
+    assert (found.presence, found.reason) == (UNKNOWN, "it has another content than the notice names")
     assert look(replace(known(file), verdict="notice")) is THERE
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.queries import LastScan, LedgerStats, Queries, ledger_stats
+from hashscan.cases.queries import LedgerStats, Queries, ScanRun, ledger_stats
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
 from tests.alerts.ledgers import CLOCK, DAY, add_case, add_scan
@@ -40,24 +40,21 @@ def test_what_waits_comes_as_it_is_due_and_what_has_no_clock_last(queries: Queri
     assert [case.id for case in queries.open_cases()] == [3, 2, 1, 7, 4]
 
 
-def test_what_is_due_ends_at_the_moment_and_begins_with_the_oldest(queries: Queries) -> None:
-    assert [case.id for case in queries.due(25 * 3600)] == []
-    assert [case.id for case in queries.due(25 * 3600 + 1)] == [3]
-    assert [case.id for case in queries.due(90 * 3600)] == [3, 2, 1]
+def test_what_is_due_ends_at_the_moment(queries: Queries) -> None:
+    assert [case.id for case in queries.due_by_customer(25 * 3600)] == []
+    assert [case.id for case in queries.due_by_customer(25 * 3600 + 1)] == [3]
 
 
 def test_customers_come_by_what_is_longest_due(queries: Queries) -> None:
     assert [case.id for case in queries.due_by_customer(90 * 3600)] == [3, 1, 2]
 
 
-def test_periods_begin_with_their_first_second_and_end_before_their_last(queries: Queries) -> None:
-    assert [case.id for case in queries.found(3600, 3 * 3600)] == [3, 5, 6, 7]
-    assert [case.id for case in queries.removed(90_000, 90_001)] == [5]
-    assert [case.id for case in queries.removed(0, 90_000)] == []
+def test_removed_cases_are_those_with_a_time_of_removal(queries: Queries) -> None:
+    assert [case.id for case in queries.removed_cases()] == [5]
 
 
 def test_a_word_says_how_far_a_case_is(queries: Queries) -> None:
-    states = [case.state for case in queries.found()]
+    states = [case.state for case in queries.all_cases()]
     assert states == ["found", "found", "found", "found", "removed", "closed", "found"]
     removed = queries.case(5)
     assert removed is not None
@@ -69,7 +66,7 @@ def test_all_are_found_whatever_a_notice_says_of_its_time(tmp_path: Path) -> Non
     with Ledger(StateDir(tmp_path)) as ledger:
         with ledger.transaction() as database:
             database.execute("INSERT INTO cases (verdict, found, seen) VALUES ('notice', -62135596800, 0)")
-        assert len(list(Queries(ledger, DeadlineCalculator(CaseSettings())).found())) == 1
+        assert len(list(Queries(ledger, DeadlineCalculator(CaseSettings())).all_cases())) == 1
 
 
 NOW = 1_800_000_000
@@ -99,7 +96,16 @@ def test_all_of_it(tmp_path: Path) -> None:
             )  # fmt: skip
         found = ledger_stats(ledger, CLOCK, NOW + DAY + 1)
     assert found == LedgerStats(
-        LastScan(NOW + DAY, NOW + DAY + 60, 4, {"match": 2}, 5000, 2),
+        ScanRun(
+            "bad",
+            NOW + DAY,
+            NOW + DAY + 60,
+            4,
+            100,
+            5000,
+            {"match": 2},
+            ["1 unreadable files", "list a is stale"],
+        ),
         NOW + 60,
         {"match": 2, "held": 1},
         2,

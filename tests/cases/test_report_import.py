@@ -11,8 +11,9 @@ import pytest
 from hashscan.cases.actions import CLOSED, REOPENED, record_action
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_import import NoticeTracker, StoredNotice
-from hashscan.cases.queries import Case, Queries
+from hashscan.cases.notice_import import NoticeTracker
+from hashscan.cases.notices.reader import Notice
+from hashscan.cases.queries import Case, Queries, scans
 from hashscan.cases.report_import import ReportImportResult, import_report
 from hashscan.cases.tracker import CaseLocation
 from hashscan.errors import UsageError
@@ -63,7 +64,7 @@ def report(folder: Path, day: int, records: list[dict[str, Any]], *, whole: bool
 def take(folder: Path, path: Path) -> tuple[ReportImportResult, list[Case]]:
     with Ledger(StateDir(folder / "state")) as ledger:
         came = import_report(ledger, path)
-        return came, list(Queries(ledger, DeadlineCalculator(CaseSettings())).found())
+        return came, list(Queries(ledger, DeadlineCalculator(CaseSettings())).all_cases())
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_joined_shards_count_once(folder: Path) -> None:
     came, cases = take(folder, merged)
     assert (came.findings, came.new, len(cases)) == (2, 1, 2)
     with Ledger(StateDir(folder / "state")) as ledger:
-        assert [scan.uuid for scan in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
+        assert [scan.uuid for scan in scans(ledger)] == ["u9"]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_what_was_taken_over_half_is_taken_over_whole(folder: Path) -> None:
     assert (came, len(cases)) == (ReportImportResult(2, 1, 0), 2)
     assert take(folder, path)[0].known
     with Ledger(StateDir(folder / "state")) as ledger:
-        (scan,) = Queries(ledger, DeadlineCalculator(CaseSettings())).scans()
+        (scan,) = scans(ledger)
     assert (scan.ended, scan.files) == (BEGIN + 60, 9)
 
 
@@ -203,7 +204,7 @@ def test_a_shard_that_comes_after_its_sum_counts_no_more(folder: Path) -> None:
     came, _ = take(folder, report(folder, 0, [finding("/www/a")], shard={"index": 1, "count": 2}))
     assert came.known
     with Ledger(StateDir(folder / "state")) as ledger:
-        assert [scan.uuid for scan in Queries(ledger, DeadlineCalculator(CaseSettings())).scans()] == ["u9"]
+        assert [scan.uuid for scan in scans(ledger)] == ["u9"]
 
 
 def test_the_machine_is_known_on_which_a_file_lies(folder: Path) -> None:
@@ -275,8 +276,8 @@ def test_a_report_that_asked_less_ends_nothing(
 def test_a_case_with_a_notice_goes_on_where_a_report_is_silent(folder: Path) -> None:
     take(folder, report(folder, 0, [finding("/www/a")], host="web7"))
     with Ledger(StateDir(folder / "state")) as ledger, ledger.transaction() as database:
-        said = StoredNotice(b"d", b"n", BEGIN + 5, BEGIN + 6, "hotline", categories="B1")
-        assert NoticeTracker(database).take_notice(CaseLocation(b"/www/a"), said) == (1, True)
+        notice = Notice("", "hotline", category="B1")
+        assert NoticeTracker(database).take_notice(CaseLocation(b"/www/a"), notice, BEGIN + 5) == (1, True)
     for day in (1, 2):
         came, (case,) = take(folder, report(folder, day, [], host="web7"))
         assert (came.removed, case.open, case.verdict, case.categories) == (0, True, "notice", ("B1",))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from hashscan.cases.actions import CLOSED, DISPUTED, REOPENED, TOLD, prune_cases, record_action
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_import import NoticeTracker, StoredNotice
-from hashscan.cases.queries import Case, Queries
+from hashscan.cases.notice_import import NoticeTracker
+from hashscan.cases.notices.reader import Notice
+from hashscan.cases.queries import Case, Queries, scans
 from hashscan.cases.sync import sync
 from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.model import Verdict
@@ -39,7 +41,7 @@ def cases(world: World, settings: CaseSettings | None = None) -> list[Case]:
         before = list(ledger.rows("SELECT * FROM events"))
         assert sync(ledger, StateDir(world.state)).new == 0
         assert list(ledger.rows("SELECT * FROM events")) == before
-        return list(Queries(ledger, DeadlineCalculator(settings or CaseSettings())).found())
+        return list(Queries(ledger, DeadlineCalculator(settings or CaseSettings())).all_cases())
 
 
 def test_a_finding_becomes_a_case_and_ends_when_its_file_is_gone(world: World) -> None:
@@ -64,11 +66,12 @@ def test_scans_are_taken_over_with_what_they_counted(world: World) -> None:
     world.scan({}, [A], ends=False)
     with Ledger(StateDir(world.state)) as ledger:
         sync(ledger, StateDir(world.state))
-        one, two = Queries(ledger, DeadlineCalculator(CaseSettings())).scans()
-    assert (one.uuid, one.started, one.ended, one.exit_code, one.whole) == ("sweep-1", BEGIN, BEGIN, 1, True)
+        one, two = scans(ledger)
+        (whole, lists), (other_whole, _) = ledger.rows("SELECT whole, lists FROM sweeps ORDER BY id")
+    assert (one.uuid, one.started, one.ended, one.exit_code, whole) == ("sweep-1", BEGIN, BEGIN, 1, True)
     assert (one.files, one.bytes, one.verdicts) == (100, 1000, {"match": 1})
-    assert [info["name"] for info in one.lists] == ["national"]
-    assert (two.ended, two.exit_code, two.whole) == (None, None, False)
+    assert [info["name"] for info in json.loads(lists)] == ["national"]
+    assert (two.ended, two.exit_code, other_whole) == (None, None, False)
 
 
 def test_another_content_ends_a_case_and_so_does_a_list_that_accuses_no_more(world: World) -> None:
@@ -132,8 +135,8 @@ def test_a_case_with_a_notice_goes_on_when_lists_accuse_its_file_no_more(world: 
     world.scan({A: result(b"1")})
     (case,) = cases(world)
     with Ledger(StateDir(world.state)) as ledger, ledger.transaction() as database:
-        said = StoredNotice(b"d", b"n", BEGIN + 9, BEGIN + 9, "hotline", categories="B1")
-        assert NoticeTracker(database).take_notice(CaseLocation(A), said) == (case.id, True)
+        notice = Notice("", "hotline", category="B1")
+        assert NoticeTracker(database).take_notice(CaseLocation(A), notice, BEGIN + 9) == (case.id, True)
     world.wait(60)
     world.scan({A: result(b"1", Verdict.CLEAN)})
     (case,) = cases(world)

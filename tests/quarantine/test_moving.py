@@ -472,7 +472,7 @@ def test_what_may_not_be_moved_stays_and_the_remedy_is_said(
         pytest.skip("this file system knows no such flags")
     (answer,) = any_room.take(path)
     assert answer.outcome is Outcome.REFUSED
-    start = f"{of} is {word}: say `"
+    start = f"{of} is {word}: run `"
     assert answer.detail.startswith(start)
     # Nothing was begun.
     assert any_room.items() == []

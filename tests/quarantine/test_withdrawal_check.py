@@ -123,10 +123,10 @@ def test_an_item_is_flagged_when_the_last_entry_goes_and_no_longer_when_it_comes
     assert [dict(each) for each in item.withdrawals] == [{"list": NAME, "version": 2, "entries": ["e0"]}]
     server.withdraw("e1")
     assert server.flagged() == (both,)
-    messages = " ".join(withdrawn_items(StateDir(server.room.state)).words)
-    assert both in messages
-    assert other not in messages
-    assert "restore --withdrawn" in messages
+    words = " ".join(withdrawn_items(StateDir(server.room.state)).messages)
+    assert both in words
+    assert other not in words
+    assert "restore --withdrawn" in words
     server.release(entry(0))
     assert server.flagged() == ()
     assert not server.item(0).withdrawn
@@ -274,7 +274,7 @@ def test_trouble_is_reported_and_made_good_later(server: Server) -> None:
     log.write_bytes(whole.replace(b"A1", b"A2"))
     found = withdrawn_items(StateDir(server.room.state))
     assert "line 1" in found.trouble
-    assert "WARNING" in found.words[0]
+    assert "WARNING" in found.messages[0]
     log.write_bytes(whole)
     assert server.flagged() == (item,)
     compared = StateDir(server.room.state).quarantine / "compared.json"
@@ -372,7 +372,7 @@ def test_an_object_is_flagged_as_a_file_is(server: Server) -> None:
 
 
 def test_without_a_quarantine_none_is_made(tmp_path: Path) -> None:
-    assert withdrawn_items(StateDir(tmp_path)).words == ()
+    assert withdrawn_items(StateDir(tmp_path)).messages == ()
     assert os.listdir(tmp_path) == []
 
 

@@ -54,9 +54,12 @@ class CsvNotices(NoticeFormat):
                 )
             values = {name: text for name, text in zip(columns, row, strict=True) if name in COLUMNS}
             try:
-                yield fields.checked(_notice(values))
+                notice = _notice(values)
             except fields.FieldError as error:
-                raise LineError(number, str(error), "Mend the line") from error
+                raise LineError(number, str(error), "Correct the line") from error
+            if not (notice.url or notice.path or notice.digests):
+                raise LineError(number, "there is no URL, no path and no digest", "Correct the line")
+            yield notice
 
 
 def _notice(values: Mapping[str, str]) -> Notice:

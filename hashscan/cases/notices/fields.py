@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from hashscan.cases.notices.reader import Notice
 from hashscan.lists.formats.text import shown
 from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
 from hashscan.text import is_printable_line
@@ -16,7 +15,7 @@ DIGESTS = ("md5", "sha1", "sha256")
 
 _URL_MAX = 8000
 _PATH_MAX = 8000
-_WORDS_MAX = 500
+_LINE_MAX = 500
 _URL = re.compile(r"([a-z][a-z0-9+.-]{0,30})://([^/?#]+)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _CATEGORIES = {name.casefold(): name for name in CATEGORIES if name != KNOWN_GOOD_CATEGORY}
@@ -36,7 +35,7 @@ def url(text: str) -> str:
     found = _URL.fullmatch(text)
     if found is None or not is_printable_line(text, _URL_MAX) or " " in text:
         raise FieldError(
-            f"{shown(text)} is no URL: it needs a scheme, no spaces and at most {_URL_MAX} letters"
+            f"{shown(text)} is not a URL: it needs a scheme, no spaces and at most {_URL_MAX} characters"
         )
     scheme, host, rest = found.groups()
     if scheme.lower() in ("hxxp", "hxxps"):
@@ -51,11 +50,11 @@ def path(text: str) -> bytes:
         FieldError: the text is neither.
     """
     if "\0" in text or not (text.startswith("/") or "://" in text) or len(text) > _PATH_MAX:
-        raise FieldError(f"{shown(text)} is no absolute path")
+        raise FieldError(f"{shown(text)} is not an absolute path")
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise FieldError(f"{shown(text)} is no text") from error
+        raise FieldError(f"{shown(text)} is not text") from error
 
 
 def printable_line(field: str, text: str) -> str:
@@ -65,8 +64,8 @@ def printable_line(field: str, text: str) -> str:
         FieldError: the text is too long, or has control characters.
     """
     text = text.strip()
-    if not is_printable_line(text, _WORDS_MAX):
-        raise FieldError(f"{field} {shown(text)} is no line of at most {_WORDS_MAX} printable letters")
+    if not is_printable_line(text, _LINE_MAX):
+        raise FieldError(f"{field} {shown(text)} is not a line of at most {_LINE_MAX} printable characters")
     return text
 
 
@@ -83,7 +82,7 @@ def category(text: str) -> str:
         return _CATEGORIES[text.casefold()]
     except KeyError:
         known = ", ".join(_CATEGORIES.values())
-        raise FieldError(f"{shown(text)} is no category; known are {known}") from None
+        raise FieldError(f"{shown(text)} is not a category; known are {known}") from None
 
 
 def time_or_day(field: str, text: str) -> datetime:
@@ -96,7 +95,7 @@ def time_or_day(field: str, text: str) -> datetime:
     found = parse_zoned(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
     if found is None:
         raise FieldError(
-            f"{field} {shown(text)} is no time with its zone, such as 2026-11-26T09:30:00Z, and no day"
+            f"{field} {shown(text)} is neither a time with its zone, such as 2026-11-26T09:30:00Z, nor a day"
         )
     return found
 
@@ -109,16 +108,5 @@ def digest(algorithm: str, text: str) -> tuple[str, str]:
     """
     value = text.strip().lower()
     if not re.fullmatch(f"[0-9a-f]{{{2 * ALGORITHMS[algorithm].size}}}", value):
-        raise FieldError(f"{shown(text)} is no {algorithm} in hex")
+        raise FieldError(f"{shown(text)} is not {algorithm} in hex")
     return algorithm, value
-
-
-def checked(notice: Notice) -> Notice:
-    """Return the notice, if it has a URL, a path or a digest.
-
-    Raises:
-        FieldError: it has none of them.
-    """
-    if not (notice.url or notice.path or notice.digests):
-        raise FieldError("there is no URL, no path and no digest")
-    return notice

@@ -72,14 +72,7 @@ class MailNotices(NoticeFormat):
         yield from found
 
     def _found(self, message: Message, came: datetime | None, mail_id: str, depth: int) -> Iterator[Notice]:
-        """Yield the notices in a part.
-
-        Args:
-            message: the part.
-            came: receipt time of the mail around it.
-            mail_id: Message-ID of the mail around it.
-            depth: number of parts around it.
-        """
+        """Yield the notices in a part; `came` and `mail_id` are those of the mail around it."""
         if depth > _DEPTH_MAX:
             raise NotXarfError("a mail of parts within parts without an end")
         came = _came(message) or came

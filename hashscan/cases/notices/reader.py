@@ -61,7 +61,7 @@ class Notice:
 class NoticeError(UsageError):
     """An error for a malformed file of notices."""
 
-    advice = "Mend the file and import it again; what is known already makes no second case."
+    advice = "Correct the file and import it again; a notice that is known already makes no second case."
 
 
 class NoticeFormat(ABC):
@@ -103,7 +103,7 @@ _HEADER = re.compile(rb"From |[A-Za-z][A-Za-z0-9-]*:[ \t]", re.ASCII)
 class Notices(Iterator[Notice]):
     """An iterator over the notices of one file; it closes the file at its end or at an error."""
 
-    def __init__(self, path: Path, form: str | None) -> None:
+    def __init__(self, path: Path, form: str | None = None) -> None:
         """Open the file.
 
         Args:
@@ -149,20 +149,6 @@ class Notices(Iterator[Notice]):
         return OutputError(f"can't read {self.label}: {error.strerror or error}")
 
 
-def read_notices(path: Path, form: str | None = None) -> Notices:
-    """Return an iterator that reads the notices in a file.
-
-    Args:
-        path: path of the file; - is standard input.
-        form: a name in `NOTICE_FORMATS`; None to detect it from the beginning of the file.
-
-    Raises:
-        UsageError: the file doesn't exist, or can't be opened.
-        NoticeError, OutputError: during iteration: the file is malformed or can't be read.
-    """
-    return Notices(path, form)
-
-
 def _open(path: Path) -> BinaryIO:
     if str(path) == "-":
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
@@ -170,13 +156,13 @@ def _open(path: Path) -> BinaryIO:
         # O_NONBLOCK: don't wait for a writer of a FIFO.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        words = error.strerror if isinstance(error, OSError) else "no such name"
+        reason = error.strerror if isinstance(error, OSError) else "no such name"
         raise UsageError(
-            f"can't open {path}: {words}", advice="Name files of notices that this user may read."
+            f"can't open {path}: {reason}", advice="Name files of notices that this user may read."
         ) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise UsageError(f"{path} is no regular file", advice="Name a file, or - for standard input.")
+        raise UsageError(f"{path} is not a regular file", advice="Name a file, or - for standard input.")
     return os.fdopen(descriptor, "rb")
 
 

@@ -1,18 +1,30 @@
-"""Count scans, cases, notices, quarantine events and times to removal, by period and in total."""
+"""Count scans, cases, notices, quarantine events and times to removal of a ledger, by period and in total."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import groupby
 from statistics import median
 
+from hashscan.cases.deadlines import DUE, DeadlineCalculator
+from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import Case
-from hashscan.cases.statistics.periods import Calendar, Period
+from hashscan.cases.statistics.periods import Period, period_index
+from hashscan.errors import (
+    EXIT_CLEAN,
+    EXIT_FOUND,
+    EXIT_FOUND_INCOMPLETE,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+)
 
 
 class Outcome(StrEnum):
@@ -72,22 +84,90 @@ class Custody(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CustodyFact:
-    """An event of the quarantine (custody) log."""
-
-    at: int
-    what: Custody
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """All facts; each iterable can be read once."""
 
     scans: Iterable[ScanFact]
     cases: Iterable[CaseFact]
-    custody: Iterable[CustodyFact]
+    custody: Iterable[tuple[int, Custody]]
+    """Times and kinds of the events of the quarantine (custody) log."""
     notices: Iterable[int]
     """Times of receipt of all notices, including those about a file that has a case already."""
+
+
+_CUT_SHORT = frozenset(
+    {
+        EXIT_CLEAN,
+        EXIT_FOUND,
+        EXIT_INCOMPLETE,
+        EXIT_FOUND_INCOMPLETE,
+        EXIT_INTERRUPTED,
+        EXIT_TERMINATED,
+    }
+)
+"""Exit codes of scans that kept their results."""
+
+_CUSTODY = {
+    "moved": Custody.QUARANTINED,
+    "restored": Custody.RESTORED,
+    "released": Custody.RELEASED,
+}
+"""The custody event for each type of line in the quarantine log."""
+
+
+def facts_of(ledger: Ledger, clock: DeadlineCalculator) -> Facts:
+    """Return all facts in a ledger; they are read during iteration, so the ledger must stay open.
+
+    Raises:
+        OutputError: the ledger can't be read; raised during iteration.
+    """
+    clock.register(ledger)
+    events = ledger.rows("SELECT at, kind FROM custody")
+    notices = ledger.rows("SELECT min(received) FROM notices GROUP BY notice")
+    return Facts(
+        _scans(ledger),
+        _cases(ledger),
+        ((at, _CUSTODY[kind]) for at, kind in events if kind in _CUSTODY),
+        (received for (received,) in notices),
+    )
+
+
+def begun(ledger: Ledger) -> int | None:
+    """Return the time of the first record, in seconds since 1970; None if there is none.
+
+    Raises:
+        OutputError: the ledger can't be read.
+    """
+    firsts = (
+        ledger.one("SELECT min(started) FROM sweeps WHERE NOT known"),
+        ledger.one("SELECT min(found) FROM cases"),
+        ledger.one("SELECT min(at) FROM custody"),
+        ledger.one("SELECT min(received) FROM notices"),
+    )
+    return min((int(first) for (first,) in firsts if first is not None), default=None)
+
+
+def _scans(ledger: Ledger) -> Iterator[ScanFact]:
+    # A rescan of cached digests has read no file.
+    query = "SELECT started, exit_code, whole, files, bytes FROM sweeps WHERE NOT known"
+    for started, code, whole, files, size in ledger.rows(query):
+        incomplete = Outcome.INCOMPLETE if code in _CUT_SHORT else Outcome.FAILED
+        yield ScanFact(started, Outcome.COMPLETE if whole else incomplete, files, size)
+
+
+def _cases(ledger: Ledger) -> Iterator[CaseFact]:
+    query = (
+        "SELECT coalesce(began, found), verdict, "  # noqa: S608
+        "(SELECT json_group_array(DISTINCT list) FROM matches WHERE id=cases.id), "
+        f"categories, {DUE}, removed, closed FROM cases"
+    )
+    for began, verdict, lists, categories, due, removed, closed in ledger.rows(query):
+        what = None
+        with suppress(ValueError):
+            what = FindingVerdict(verdict)
+        yield CaseFact(
+            began, what, frozenset(json.loads(lists)), frozenset(categories.split()), due, removed, closed
+        )
 
 
 @dataclass(slots=True)
@@ -177,12 +257,11 @@ def count(facts: Facts, periods: Sequence[Period], now: int) -> Statistics:
         periods: at least one, each beginning at the end of the one before.
         now: in seconds since 1970; it decides which open cases are overdue.
     """
-    calendar = Calendar(periods)
     each, totals = [Figures() for _ in periods], Figures()
 
     def at(moment: int) -> Sequence[Figures]:
-        place = calendar.index(moment)
-        return () if place is None else (each[place], totals)
+        index = period_index(periods, moment)
+        return () if index is None else (each[index], totals)
 
     for scan in facts.scans:
         for figures in at(scan.begun):
@@ -192,9 +271,9 @@ def count(facts: Facts, periods: Sequence[Period], now: int) -> Statistics:
     for case in facts.cases:
         for figures in at(case.begun):
             _count_case(figures, case, now)
-    for custody in facts.custody:
-        for figures in at(custody.at):
-            figures.custody[custody.what] += 1
+    for moment, custody in facts.custody:
+        for figures in at(moment):
+            figures.custody[custody] += 1
     for received in facts.notices:
         for figures in at(received):
             figures.notices += 1
@@ -221,13 +300,8 @@ def _count_case(figures: Figures, case: CaseFact, now: int) -> None:
         removal.overdue += now > case.deadline
 
 
-def percentile(values: Sequence[int], share: int) -> float:
-    """Return the value that `share` percent of the values don't exceed, by the nearest rank.
-
-    Args:
-        values: at least one, in any order.
-        share: percentage, from 1 to 100.
-    """
+def percentile(values: Sequence[float], share: int) -> float:
+    """Return the value that `share` percent (1 to 100) of the values don't exceed, by the nearest rank."""
     ordered = sorted(values)
     return float(ordered[math.ceil(len(ordered) * share / 100) - 1])
 
@@ -249,11 +323,7 @@ class RemovalMonth:
 
 
 def removal_by_month(cases: Iterable[Case]) -> Iterator[RemovalMonth]:
-    """Yield the figures of each month.
-
-    Args:
-        cases: removed cases, ordered by the time of removal.
-    """
+    """Yield the figures of each month from removed cases, which are ordered by the time of removal."""
     for name, group in groupby(cases, key=_month_of_removal):
         hours: list[float] = []
         in_time = late = 0
@@ -264,10 +334,7 @@ def removal_by_month(cases: Iterable[Case]) -> Iterator[RemovalMonth]:
             if case.due is not None:
                 in_time += case.removed <= case.due
                 late += case.removed > case.due
-        hours.sort()
-        yield RemovalMonth(
-            name, len(hours), in_time, late, median(hours), hours[math.ceil(0.9 * len(hours)) - 1]
-        )
+        yield RemovalMonth(name, len(hours), in_time, late, median(hours), percentile(hours, 90))
 
 
 def _month_of_removal(case: Case) -> str:

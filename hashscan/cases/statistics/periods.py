@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 from hashscan.errors import UsageError
@@ -83,7 +84,7 @@ def days_of(text: str) -> tuple[date, date]:
             last = first if day else _after(first, Unit.MONTH) - _DAY if month else date(year, 12, 31)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"{text[:100]!r} is no day, week, month or year",
+            f"{text[:100]!r} is not a day, week, month or year",
             advice="Write it as 2026-11-26, 2026-W48, 2026-11 or 2026.",
         ) from None
     if first.year < _FIRST.year or last.year > _LAST.year:
@@ -138,19 +139,10 @@ def earlier(unit: Unit, day: date, count: int) -> date:
     return max(start, _FIRST)
 
 
-class Calendar:
-    """A lookup of the period of a time."""
-
-    def __init__(self, among: Sequence[Period]) -> None:
-        self._begins = [period.begin for period in among]
-        self._end = among[-1].end
-
-    def index(self, moment: int) -> int | None:
-        """Return the index of the period, from 0; None if the time is in none."""
-        if moment >= self._end:
-            return None
-        place = bisect_right(self._begins, moment) - 1
-        return place if place >= 0 else None
+def period_index(among: Sequence[Period], moment: int) -> int | None:
+    """Return the index of the period of a time, from 0; None if the time is in none of them."""
+    index = bisect_right(among, moment, key=attrgetter("begin")) - 1
+    return index if index >= 0 and moment < among[-1].end else None
 
 
 def _starts(unit: Unit, first: date, last: date) -> Iterator[date]:

@@ -204,7 +204,8 @@ class Chart:
     plan: ChartDefinition
     drawn: Sequence[Drawing]
     """The chart in each shape; empty if there are no values."""
-    words: str
+    description: str
+    """The chart in one sentence for screen readers."""
     legend: Sequence[Column]
 
 
@@ -279,14 +280,7 @@ EVIDENCE = (
 
 
 def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> Iterator[bytes]:
-    """Yield the page in UTF-8, in pieces.
-
-    Args:
-        statistics: the numbers.
-        unit: length of the periods.
-        zone: time zone in which they begin.
-        name: name of the zone.
-    """
+    """Yield the page in UTF-8, in pieces; `name` is that of the time zone in which the periods begin."""
     first, last = statistics.periods[0][0], statistics.periods[-1][0]
     totals = statistics.totals
     page = Page(_TEMPLATES, "statistics.html", styles=("statistics.css",))
@@ -346,14 +340,14 @@ def _chart(plan: ChartDefinition, statistics: Statistics, unit: Unit) -> Chart:
     ]
     if not any(value for each in series for value in each.values):
         return Chart(plan, (), "", ())
-    words = _words(plan, columns, statistics, unit)
+    description = _description(plan, columns, statistics, unit)
     drawn = [lay_out(shape, labels, series, stacked=plan.stacked) for shape in SHAPES]
-    return Chart(plan, drawn, words, columns if len(columns) > 1 else ())
+    return Chart(plan, drawn, description, columns if len(columns) > 1 else ())
 
 
-def _words(plan: ChartDefinition, columns: Sequence[Column], statistics: Statistics, unit: Unit) -> str:
+def _description(plan: ChartDefinition, columns: Sequence[Column], statistics: Statistics, unit: Unit) -> str:
     """Describe the chart in one sentence for screen readers; the table below it has all numbers."""
-    said: list[str] = []
+    parts: list[str] = []
     for column in columns:
         highest, label = max(
             ((column.value(figures) or 0, period.label) for period, figures in statistics.periods),
@@ -363,9 +357,9 @@ def _words(plan: ChartDefinition, columns: Sequence[Column], statistics: Statist
         part = f"{column.name} {over_all:,g}"
         if over_all and len(statistics.periods) > 1:
             part += f" (most in {label}: {highest:,g})"
-        said.append(part)
+        parts.append(part)
     measured = f" in {plan.unit}" if plan.unit else ""
-    return f"Bars by {unit}{measured}. Over the whole time: {', '.join(said)}."
+    return f"Bars by {unit}{measured}. Over the whole time: {', '.join(parts)}."
 
 
 def _shares(counts: Sequence[tuple[str, int]]) -> Sequence[dict[str, Any]]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hashscan.cases.export import csv_line
 from hashscan.cases.statistics.counting import Custody, Figures, FindingVerdict, Outcome, Statistics
 from hashscan.cases.statistics.periods import Period, Unit
-from hashscan.reports.csv import cell
 from hashscan.timefmt import format_utc_seconds
 
 SCHEMA = 1
@@ -23,13 +21,7 @@ def hours(seconds: float | None) -> float | None:
 
 
 def json_text(statistics: Statistics, unit: Unit, zone: str) -> str:
-    """Return all numbers as one JSON document.
-
-    Args:
-        statistics: the numbers.
-        unit: length of the periods.
-        zone: name of the time zone in which they begin.
-    """
+    """Return all numbers as one JSON document; `zone` is the name of the time zone."""
     periods = statistics.periods
     document = {
         "type": "statistics",
@@ -50,17 +42,12 @@ def csv_lines(statistics: Statistics) -> Iterator[str]:
     for number, (period, figures) in enumerate(statistics.periods):
         row = dict(_flat({**_period(period), **numbers(figures, statistics)}))
         if not number:
-            yield _line(row)
-        yield _line(row.values())
+            yield csv_line(row, lineterminator="\n")
+        yield csv_line(row.values(), lineterminator="\n")
 
 
 def numbers(figures: Figures, statistics: Statistics) -> Mapping[str, Any]:
-    """Return the numbers of a period by their keys.
-
-    Args:
-        figures: the numbers of the period.
-        statistics: all statistics; they define the lists and categories for which there is a number.
-    """
+    """Return the numbers of a period by their keys, with one for each list and category of all statistics."""
     removal = figures.removal
     return {
         "sweeps": {outcome.value: figures.scans[outcome] for outcome in Outcome},
@@ -100,16 +87,3 @@ def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             yield from ((f"{key}_{inner}", number) for inner, number in value.items())
         else:
             yield key, value
-
-
-def _line(values: Any) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(map(_cell, values))
-    return buffer.getvalue()
-
-
-def _cell(value: object) -> object:
-    """Escape a cell: list names may come from reports of other machines, and so may be any text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return cell(value) if isinstance(value, str) else value

@@ -70,19 +70,17 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
         try:
             for start in range(0, len(wanted), _BATCH_SIZE):
                 some = map(followed.queries.case, wanted[start : start + _BATCH_SIZE])
-                looks = [checker.look(case) for case in some if case is not None and case.open]
+                checks = [checker.check(case) for case in some if case is not None and case.open]
                 now = int(time.time())
                 with followed.ledger.transaction() as database:
-                    book = CaseTracker(database)
-                    for look in looks:
-                        book.take_look(look.case.id, look.presence.value, now)
-                for look in looks:
-                    counts[look.presence] += 1
-                    if look.presence is not Presence.THERE:
-                        words = f": {look.words}" if look.words else ""
-                        print_message(
-                            f"hashscan: case {look.case.id}: {look.presence.value}{escape_control(words)}"
-                        )
+                    tracker = CaseTracker(database)
+                    for check in checks:
+                        tracker.record_presence(check.case.id, check.presence.value, now)
+                for check in checks:
+                    counts[check.presence] += 1
+                    if check.presence is not Presence.THERE:
+                        reason = f": {escape_control(check.reason)}" if check.reason else ""
+                        print_message(f"hashscan: case {check.case.id}: {check.presence.value}{reason}")
         finally:
             checker.close()
         outcomes = ", ".join(f"{number} {presence.value}" for presence, number in sorted(counts.items()))
@@ -176,9 +174,9 @@ def _take_notices(
     ledger: Ledger, path: Path, format_name: str | None, sites: Sites, customers: Customers
 ) -> int:
     from hashscan.cases.notice_import import ImportCounts, import_notices
-    from hashscan.cases.notices.reader import read_notices
+    from hashscan.cases.notices.reader import Notices
 
-    notices, taken = read_notices(path, format_name), ImportCounts()
+    notices, taken = Notices(path, format_name), ImportCounts()
     try:
         import_notices(ledger, notices, sites.paths_of, int(time.time()), customers, taken)
     finally:

@@ -73,7 +73,7 @@ def list_(
         waits = status in {"open", "found", "told", "disputed", "overdue"}
         wanted = (
             case
-            for case in (queries.open_cases() if waits else queries.found())
+            for case in (queries.open_cases() if waits else queries.all_cases())
             if _is_wanted(case, status, now)
             and (customer is None or case.customer == customer)
             and (verdict is None or case.verdict == verdict)
@@ -210,9 +210,9 @@ def show(cases: tuple[int, ...], format_name: str, state: StateDir, **deadlines:
                 raise UsageError(
                     f"there is no case {number}", advice="See `hashscan cases list --status all`."
                 )
-            entries, events = followed.queries.entries(number), followed.queries.events(number)
+            matches, events = followed.queries.matches(number), followed.queries.events(number)
             if format_name == "json":
-                click.echo(json.dumps(whole_fields(case, entries, events, now)))
+                click.echo(json.dumps(whole_fields(case, matches, events, now)))
                 continue
             click.echo(f"case {case.id}: {case.state}, {case.verdict}")
             for name, words in (
@@ -229,13 +229,9 @@ def show(cases: tuple[int, ...], format_name: str, state: StateDir, **deadlines:
             ):
                 if words:
                     click.echo(f"  {name:<10} {escape_control(words)}")
-            for entry in entries:
-                click.echo(
-                    f"  {'entry':<10} {escape_control(entry.entry)} "
-                    f"({escape_control(entry.category)}) of list "
-                    f"{escape_control(entry.list_name)}: {escape_control(entry.algorithm)}, "
-                    f"distance {entry.distance}"
-                )
+            for match in matches:
+                message = "{entry} ({category}) of list {list}: {algorithm}, distance {distance}"
+                click.echo(f"  {'entry':<10} {escape_control(message.format_map(match))}")
             for event in events:
                 _print_event(event)
         return followed.exit_code(EXIT_CLEAN)
@@ -261,7 +257,7 @@ def times(format_name: str, state: StateDir, **deadlines: Any) -> int:
     from hashscan.cases.statistics.counting import removal_by_month
 
     with synced_ledger(state, deadlines_of(**deadlines)) as followed:
-        found = list(removal_by_month(followed.queries.removed()))
+        found = list(removal_by_month(followed.queries.removed_cases()))
         columns = ("month", "removed", "in time", "late", "median hours", "90 % within hours")
         if format_name == "json":
             for month in found:

@@ -105,9 +105,8 @@ def _count(
     now: int,
 ) -> Statistics:
     """Count what a ledger holds at this moment."""
-    from hashscan.cases.statistics.counting import count
+    from hashscan.cases.statistics.counting import begun, count, facts_of
     from hashscan.cases.statistics.periods import day_of, days_of, periods
-    from hashscan.cases.statistics.reader import begun, facts_of
 
     with ledger.reading():
         last = day_of(now, zone) if until is None else days_of(until)[1]

@@ -57,8 +57,8 @@ def print_withdrawn_items(state: StateDir, quarantine: Quarantine | None = None)
     """
     from hashscan.quarantine.withdrawn_items import withdrawn_items
 
-    for words in withdrawn_items(state, quarantine).words:
-        print_message(f"hashscan: {escape_control(words)}")
+    for message in withdrawn_items(state, quarantine).messages:
+        print_message(f"hashscan: {escape_control(message)}")
 
 
 F = TypeVar("F", bound=Callable[..., Any])

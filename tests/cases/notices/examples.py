@@ -119,12 +119,12 @@ EXAMPLES: dict[str, Examples] = {
             (text({"type": "sweep", "schema": 1}), "no XARF"),
             (text({**V4, "xarf_version": "5.0.0"}), "5.0.0"),
             (text({**V4, "url": 7}), "url"),
-            (text({**V4, "url": ""}), "no URL"),
+            (text({**V4, "url": ""}), "not a URL"),
             (text({**V4, "classification": "worst"}), "worst"),
             (text({**V4, "hash_values": ["x"]}), "hash_values"),
             (text({**V4, "hash_values": {"md5": "x"}}), "md5"),
             (text({**V4, "timestamp": "yesterday"}), "yesterday"),
-            (text({**V3, "Report": {**V3["Report"], "SourceUrl": None}}), "no URL"),
+            (text({**V3, "Report": {**V3["Report"], "SourceUrl": None}}), "not a URL"),
         ],
     ),
     "mail": Examples(
@@ -180,7 +180,7 @@ EXAMPLES: dict[str, Examples] = {
             (b"Subject: nothing\n\nhttps://a.example/\n", "no XARF"),
             (mail(("Content-Type: application/json", b'{"other": 1}')), "no XARF"),
             (mail(("Content-Type: application/json", b"{")), "no JSON"),
-            (mail(("Content-Type: application/json", text({**V4, "url": "x"}))), "no URL"),
+            (mail(("Content-Type: application/json", text({**V4, "url": "x"}))), "not a URL"),
             (b"From a\nX: y\n\n\nFrom b\nX: y\n\n", "mailbox"),
             (b"X: y\n" + b"\n--" * 5_001, "too many parts"),
             # What takes apart their parameters would take hours.

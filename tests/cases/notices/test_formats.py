@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.cases.notices.reader import NOTICE_FORMATS, Notice, NoticeError, read_notices
+from hashscan.cases.notices.reader import NOTICE_FORMATS, Notice, NoticeError, Notices
 from hashscan.model import CATEGORIES
 from tests.cases.notices.examples import EXAMPLES
 
@@ -43,7 +43,7 @@ def test_the_form_is_recognised_by_how_a_file_begins(
 ) -> None:
     path = tmp_path / "notice"
     path.write_bytes(data)
-    found = read_notices(path)
+    found = Notices(path)
     assert list(found) == notices
     assert found.form == name
 

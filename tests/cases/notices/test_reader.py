@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.cases.notices.reader import Notice, NoticeError, read_notices
+from hashscan.cases.notices.reader import Notice, NoticeError, Notices
 from hashscan.errors import UsageError
 from tests.cases.notices.examples import SPAM, V4, text
 
@@ -20,7 +20,7 @@ from tests.cases.notices.examples import SPAM, V4, text
 def test_what_is_of_another_kind_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "reports"
     path.write_bytes(text(V4, SPAM, SPAM))
-    found = read_notices(path)
+    found = Notices(path)
     assert len(list(found)) == 1
     assert found.passed_over == {"of another kind of abuse: 'messaging/spam'": 2}
 
@@ -28,7 +28,7 @@ def test_what_is_of_another_kind_is_counted(tmp_path: Path) -> None:
 def test_a_column_that_means_nothing_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "reports"
     path.write_bytes(b"url,\x1b[31m\nhttps://a.example/,1\n")
-    found = read_notices(path)
+    found = Notices(path)
     assert len(list(found)) == 1
     assert list(found.passed_over) == ["column '\\x1b[31m' means nothing here"]
 
@@ -36,7 +36,7 @@ def test_a_column_that_means_nothing_is_reported(tmp_path: Path) -> None:
 def test_notices_before_a_fault_are_good(tmp_path: Path) -> None:
     path = tmp_path / "reports"
     path.write_bytes(b"url\nhttps://a.example/\nnothing\n")
-    found = read_notices(path, "csv")
+    found = Notices(path, "csv")
     assert next(found).url == "https://a.example/"
     with pytest.raises(NoticeError, match="line 3"):
         next(found)
@@ -47,13 +47,13 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError):
-        read_notices(tmp_path / name)
+        Notices(tmp_path / name)
 
 
 def test_standard_input_can_be_a_pipe() -> None:
     code = (
-        "from pathlib import Path; from hashscan.cases.notices.reader import read_notices\n"
-        "print([notice.reference for notice in read_notices(Path('-'))])"
+        "from pathlib import Path; from hashscan.cases.notices.reader import Notices\n"
+        "print([notice.reference for notice in Notices(Path('-'))])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], input=text(V4), capture_output=True, check=True, timeout=60
@@ -68,9 +68,9 @@ def test_many_reports_take_little_memory(tmp_path: Path) -> None:
         stream.writelines(line for _ in range(600))
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from hashscan.cases.notices.reader import read_notices\n"
+        "from hashscan.cases.notices.reader import Notices\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "assert sum(1 for _ in read_notices(Path(sys.argv[1]))) == 600\n"
+        "assert sum(1 for _ in Notices(Path(sys.argv[1]))) == 600\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     done = subprocess.run(

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from hashscan.cases.statistics.counting import (
     CaseFact,
     Custody,
-    CustodyFact,
     Facts,
     FindingVerdict,
     Outcome,
@@ -49,7 +48,7 @@ def few(name: str = "national") -> Facts:
             ),
             CaseFact(begun, FindingVerdict.HELD, frozenset({"ours"}), frozenset({"A2"}), None, None, None),
         ],
-        [CustodyFact(begun + 3600, Custody.QUARANTINED)],
+        [(begun + 3600, Custody.QUARANTINED)],
         [begun],
     )
 
@@ -73,7 +72,7 @@ def year() -> Facts:
             if found is None:
                 notices.append(begun)
             if gone is not None:
-                custody.append(CustodyFact(gone, chance.choices(list(Custody), [20, 1, 1])[0]))
+                custody.append((gone, chance.choices(list(Custody), [20, 1, 1])[0]))
     return Facts(scans, cases, custody, notices)
 
 

@@ -15,7 +15,6 @@ from hashscan.cases.queries import Case
 from hashscan.cases.statistics.counting import (
     CaseFact,
     Custody,
-    CustodyFact,
     Facts,
     FindingVerdict,
     Outcome,
@@ -48,11 +47,11 @@ cases = st.builds(
     st.none() | moments,
     st.none() | moments,
 )
-custody = st.builds(CustodyFact, moments, st.sampled_from(Custody))
+custody = st.tuples(moments, st.sampled_from(Custody))
 
 
 def facts(
-    scanned: list[ScanFact], found: list[CaseFact], kept: list[CustodyFact], notices: list[int]
+    scanned: list[ScanFact], found: list[CaseFact], kept: list[tuple[int, Custody]], notices: list[int]
 ) -> Facts:
     return Facts(iter(scanned), iter(found), iter(kept), iter(notices))
 
@@ -154,7 +153,7 @@ def by_hand(what: list[Any], when: Callable[[Any], int], period: Period) -> list
 def test_numbers_are_those_of_a_slow_count_and_add_up(
     scanned: list[ScanFact],
     found: list[CaseFact],
-    kept: list[CustodyFact],
+    kept: list[tuple[int, Custody]],
     notices: list[int],
     unit: Unit,
     length: int,
@@ -187,7 +186,7 @@ def test_numbers_are_those_of_a_slow_count_and_add_up(
         assert figures.removal.open == len(undecided)
         assert figures.removal.overdue == sum(c.deadline < now for c in undecided)
         for what in Custody:
-            assert figures.custody[what] == sum(c.what is what for c in by_hand(kept, lambda c: c.at, period))
+            assert figures.custody[what] == sum(c[1] is what for c in by_hand(kept, lambda c: c[0], period))
         assert figures.notices == len(by_hand(notices, lambda at: at, period))
     adds_up(made, unit)
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from hashscan.cases.statistics.periods import (
     MAX_PERIODS,
-    Calendar,
     Unit,
     day_of,
     days_of,
     earlier,
+    period_index,
     periods,
     zone_of,
 )
@@ -128,7 +128,7 @@ def test_a_moment_is_in_the_period_around_it(
     # Hypothesis would hardly ever come by.
     near = made[len(made) // 2].begin + moment % 200_000 - 100_000
     for one in (moment, near, made[0].begin, made[-1].end, made[-1].end - 1):
-        place = Calendar(made).index(one)
+        place = period_index(made, one)
         assert [n for n, period in enumerate(made) if period.begin <= one < period.end] == (
             [] if place is None else [place]
         )

@@ -173,7 +173,7 @@ def test_an_address_gets_its_path_once_a_table_knows_it(call: Run, world: World,
     first = paths.pop(1)
     assert (first, paths) == ("/www/a.jpg", {2: paths[2], 4: "/www/b.jpg"})
     merged = call("cases", "show", "--format", "json", 3).lines[0]
-    assert (merged["state"], merged["why"]) == ("closed", "goes on as case 1")
+    assert (merged["state"], merged["why"]) == ("closed", "continued as case 1")
     assert "2 known already" in call("cases", "import", notices, "--site", site).err
     assert json.loads(call("stats", "--format", "json").out)["totals"]["notices"] == 2
 

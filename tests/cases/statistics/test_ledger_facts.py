@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.statistics.counting import Custody, FindingVerdict, Outcome, count
+from hashscan.cases.statistics.counting import Custody, FindingVerdict, Outcome, begun, count, facts_of
 from hashscan.cases.statistics.periods import Unit, periods
-from hashscan.cases.statistics.reader import begun, facts_of
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
 from tests.cases.statistics.made import DAY, START

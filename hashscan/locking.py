@@ -1,4 +1,6 @@
-"""Lock files and folders; the kernel releases a lock when the process that holds it ends, however it ends.
+"""Lock files and folders, and release what a `with` block has open.
+
+The kernel releases a lock when the process that holds it ends, however it ends.
 
 There are two kinds of locks, which don't see each other:
 
@@ -18,10 +20,10 @@ import fcntl
 import os
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from hashscan.errors import LockedError, OutputError
@@ -77,8 +79,22 @@ def try_flock(descriptor: int) -> bool:
     return True
 
 
-class LockFile:
-    """The exclusive record lock of a lock file, from the construction of this object until `release`.
+class ClosedOnExit(ABC):
+    """An object that is closed at the end of its `with` block."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the object has open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class LockFile(ClosedOnExit):
+    """The exclusive record lock of a lock file, from the construction of this object until `close`.
 
     Raises:
         LockedError: another process holds the lock.
@@ -91,20 +107,12 @@ class LockFile:
         try:
             lock_record(self._descriptor, message, advice=advice, seconds=seconds)
         except BaseException:
-            self.release()
+            self.close()
             raise
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Release the lock."""
         os.close(self._descriptor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
 
 class ScanLock(LockFile):

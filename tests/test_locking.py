@@ -59,7 +59,7 @@ def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
     with holder(lock) as process:
         releasing = threading.Timer(0.2, process.kill)
         releasing.start()
-        LockFile(lock, "held", seconds=60).release()
+        LockFile(lock, "held", seconds=60).close()
         assert process.wait() != 0
         releasing.join()
 
@@ -94,7 +94,7 @@ def test_a_forked_process_does_not_keep_a_record_lock(tmp_path: Path) -> None:
         os._exit(0)
     os.close(waiting)
     try:
-        lock.release()
+        lock.close()
         with holder(tmp_path / "lock") as process:
             process.kill()
     finally:
@@ -144,7 +144,7 @@ def test_a_second_scan_is_refused_until_the_first_is_gone(tmp_path: Path) -> Non
         assert str(tmp_path) in str(caught.value)
         process.kill()
         process.wait()
-        ScanLock(StateDir(tmp_path)).release()
+        ScanLock(StateDir(tmp_path)).close()
 
 
 def test_the_state_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 from hashscan.errors import OutputError
+from hashscan.locking import ClosedOnExit
 from hashscan.state.store.database import means_damage
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
@@ -141,7 +142,7 @@ class DamagedLedgerError(LedgerError):
     )
 
 
-class Ledger:
+class Ledger(ClosedOnExit):
     """The database, for one process; other processes may use it at the same time.
 
     Raises, in all methods:
@@ -237,12 +238,6 @@ class Ledger:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageError
 from hashscan.lists.index.preparation import TemporaryIndex, compile_new, prepared
@@ -35,12 +34,12 @@ from hashscan.lists.storage.stored_version import (
     checksum,
     read_record,
 )
-from hashscan.locking import LockFile, ReadLock, claimed_for_removal
+from hashscan.locking import ClosedOnExit, LockFile, ReadLock, claimed_for_removal
 from hashscan.model import Entry, ListInfo, TrustState
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedLists:
+class OpenedLists(ClosedOnExit):
     """Lists opened for a scan.
 
     Keep this object as long as a handle may be opened: until it is closed or deleted, no pull removes the
@@ -86,14 +85,6 @@ class OpenedLists:
             index.close()
         for hold in self.holds:
             hold.close()
-
-    def __enter__(self) -> OpenedLists:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class ListStore:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors
+from hashscan.locking import ClosedOnExit
 from hashscan.quarantine import system
 
 Line = Mapping[str, Any]
@@ -188,7 +189,7 @@ def _ending(body: bytes) -> bytes:
     return _CHECK + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
 
 
-class LogWriter:
+class LogWriter(ClosedOnExit):
     """A writer that appends lines to a log; only for the holder of its lock.
 
     Raises:
@@ -278,12 +279,6 @@ class LogWriter:
         """Close the log's descriptors."""
         os.close(self._descriptor)
         os.close(self._folder)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _keep_head(self, head: LogHead) -> None:
         system.replace_content(self._folder, b".tmp-head", b"head", f"{head}\n".encode())

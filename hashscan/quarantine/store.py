@@ -10,11 +10,11 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from hashscan import __version__
 from hashscan.lists.storage.atomic_files import output_errors
-from hashscan.locking import LockFile
+from hashscan.locking import ClosedOnExit, LockFile
 from hashscan.quarantine.copy_storage import CopyStorage
 from hashscan.quarantine.file_facts import FileFacts, is_sealed
 from hashscan.quarantine.file_search import SearchBudget
@@ -86,7 +86,7 @@ def kept_in_folders(state: StateDir) -> dict[bytes, dict[bytes, QuarantinedFile]
     return folders
 
 
-class Quarantine:
+class Quarantine(ClosedOnExit):
     """The log and the folders of a quarantine, open for changes; the lock ends with the process."""
 
     def __init__(
@@ -207,12 +207,6 @@ class Quarantine:
         is_new = self._kept != self._begun
         if is_new and not write_system_log(self._kept.message()) and self._notify is not None:
             self._notify("there is no system log here: store the head of the quarantine's log elsewhere")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def event_context() -> dict[str, Any]:

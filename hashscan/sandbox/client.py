@@ -20,10 +20,10 @@ import os
 import time
 from collections import deque
 from dataclasses import dataclass
-from types import TracebackType
 from typing import ClassVar, Literal
 
 from hashscan.errors import ZygoteError
+from hashscan.locking import ClosedOnExit
 from hashscan.model import Reason, SandboxLevel
 from hashscan.sandbox import seccomp
 from hashscan.sandbox.decoders import DYING_SECONDS, DecoderLost, Decoders
@@ -135,7 +135,7 @@ class PendingFile:
     """The reply or the loss; None while the file is in progress."""
 
 
-class Sandbox:
+class Sandbox(ClosedOnExit):
     """A zygote with one decoder, for use by one thread at a time.
 
     The zygote begins to load the plug-in at once; the first `begin` or `start` waits for it.
@@ -275,14 +275,6 @@ class Sandbox:
         """End the decoder and the zygote; the sandbox can't be used afterwards."""
         self._closed = True
         self._decoders.close(ours=os.getpid() == self._process)
-
-    def __enter__(self) -> Sandbox:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check_use(self) -> None:
         if self._closed:

@@ -8,9 +8,9 @@ import select
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from hashscan.errors import OutputError, UsageError
+from hashscan.locking import ClosedOnExit
 
 LONGEST = 1 << 20
 """Maximum length of one name in bytes; no file can be opened by a path nearly as long."""
@@ -26,7 +26,7 @@ _BLOCK = 1 << 16
 _FLAGS = os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class NameList:
+class NameList(ClosedOnExit):
     """A reader of names that are separated by NUL or by newlines.
 
     NUL is the separator if one occurs in the first MiB, which contains the whole first name; then names may
@@ -125,11 +125,3 @@ class NameList:
     def close(self) -> None:
         """Close the list."""
         os.close(self._descriptor)
-
-    def __enter__(self) -> NameList:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import NamedTuple
 
+from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import LIMIT_REASONS
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason
@@ -45,7 +45,7 @@ class ScanOutcome(NamedTuple):
     """Earlier findings that the scan did not meet."""
 
 
-class ScanState:
+class ScanState(ClosedOnExit):
     """The state, opened for writing by one scan.
 
     Raises, in all methods:
@@ -319,14 +319,6 @@ class ScanState:
         if self._database.in_transaction:
             self._database.rollback()
         self._database.close()
-
-    def __enter__(self) -> ScanState:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_scan_state(

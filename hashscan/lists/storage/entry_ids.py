@@ -15,13 +15,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.storage.columns import EntryBlock
+from hashscan.locking import ClosedOnExit
 from hashscan.model import ALGORITHMS, ENTRY_ID_MAX
 
 _WORD = 4
@@ -253,7 +253,7 @@ def _words(octets: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(octets).view("<u4")
 
 
-class _Records:
+class _Records(ClosedOnExit):
     """Records on disk in runs, each run sorted by the first byte of the fingerprint."""
 
     def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
@@ -263,14 +263,6 @@ class _Records:
         """For each run, the start of each of its parts and its end, as record numbers in the file."""
         self._waiting: list[NDArray[np.void]] = []
         self._number = 0
-
-    def __enter__(self) -> _Records:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; its content is lost."""

@@ -28,10 +28,9 @@ import struct
 import zlib
 from contextlib import nullcontext
 from multiprocessing.reduction import DupFd
-from types import TracebackType
 from typing import Any
 
-from hashscan.locking import record_locked
+from hashscan.locking import ClosedOnExit, record_locked
 
 RING_BYTES = 32 << 20
 """The size of the ring: some 60,000 replies of the usual length."""
@@ -51,7 +50,7 @@ _SLOTS_AT = _HINTS_AT + _HINTS
 _RING_AT = _SLOTS_AT + _SLOTS * _PLACE.size
 
 
-class DecodeCache:
+class DecodeCache(ClosedOnExit):
     """The shared table of the decode cache; other processes may get it, pickled, when they start."""
 
     def __init__(self, ring_bytes: int = RING_BYTES, *, descriptor: int | None = None) -> None:
@@ -121,14 +120,6 @@ class DecodeCache:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-    def __enter__(self) -> DecodeCache:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _anonymous_file(size: int) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
-from types import TracebackType
 from typing import ClassVar
 
+from hashscan.locking import ClosedOnExit
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, FileResult, Reason, StoredContentData, Verdict
 from hashscan.reports.records import Record
@@ -41,7 +41,7 @@ LIMITS = StuckLimits()
 """The limits after which a worker is stuck, if no others are given."""
 
 
-class Pool(ABC):
+class Pool(ClosedOnExit):
     """An executor of batches."""
 
     workers: int
@@ -70,14 +70,6 @@ class Pool(ABC):
     def fields(self) -> Record:
         """Return the report's fields about the workers in their present state."""
         return {}
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class ProcessPool(Pool):

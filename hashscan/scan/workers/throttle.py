@@ -24,11 +24,10 @@ import threading
 import time
 from multiprocessing.reduction import DupFd
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.locking import record_locked
+from hashscan.locking import ClosedOnExit, record_locked
 
 BURST_SECONDS = 0.1
 """The unused time that may be caught up: processes wake late, and that must not make a scan slower than
@@ -46,7 +45,7 @@ _HELD_AT = _USED_UNTIL.size
 _TABLE_BYTES = _HELD_AT + 1
 
 
-class RateLimiter:
+class RateLimiter(ClosedOnExit):
     """The shared table of the rate limiter; other processes may get it, pickled, when they start."""
 
     def __init__(
@@ -133,14 +132,6 @@ class RateLimiter:
         """Unmap the table and close its descriptor."""
         self._memory.close()
         os.close(self._descriptor)
-
-    def __enter__(self) -> RateLimiter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _unpickle(bytes_per_second: float | None, files_per_second: float | None, passed: Any) -> RateLimiter:

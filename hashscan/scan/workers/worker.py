@@ -11,12 +11,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
 
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind
+from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import (
     LIMIT_REASONS,
     FileTask,
@@ -46,7 +46,7 @@ OPEN_BYTES_MAX = 64 << 20
 of a batch are read after that."""
 
 
-class Worker:
+class Worker(ClosedOnExit):
     """A checker of batches, with the index and the sandbox."""
 
     def __init__(self, setup: WorkerSetup, answers: DecodeCache | None = None) -> None:
@@ -377,11 +377,3 @@ class Worker:
             opener.close()
         self.sandbox.close()
         self.answers.close()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

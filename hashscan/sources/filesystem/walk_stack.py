@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from hashscan.errors import OutputError
+from hashscan.locking import ClosedOnExit
 from hashscan.sources.base import FileError
 from hashscan.sources.filesystem.regular_files import file_trouble, require_identity
 from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_beneath
@@ -18,7 +19,7 @@ from hashscan.sources.patterns import PatternState
 _PENDING_RECORD = struct.Struct("<IH")  # depth, length of the name
 
 
-class PendingFolders:
+class PendingFolders(ClosedOnExit):
     """A stack of folder names with the depth of their parents.
 
     The depth refers to the walk's current path, so an entry needs only the space of its own name. The newest
@@ -39,14 +40,6 @@ class PendingFolders:
         self._blocks: list[int] = []
         self._end = 0
         self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def push(self, depth: int, name: bytes) -> None:
         """Push a folder.

@@ -10,10 +10,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from hashscan.errors import OutputError
+from hashscan.locking import ClosedOnExit
 from hashscan.reports.records import Record
 from hashscan.state.store.database import FILE, FORMAT, NewerStateError, checked_row
 from hashscan.state_dir import StateDir
@@ -126,7 +126,7 @@ class FindingRecord(NamedTuple):
     """JSON, with the fields of reports: lists of the last scan that changed this finding."""
 
 
-class History:
+class History(ClosedOnExit):
     """A read-only view of a state's scans and findings at one moment; usable while a scan runs.
 
     Findings of a running scan are left out: only its end decides which of them are held.
@@ -241,14 +241,6 @@ class History:
         """Close the state."""
         if self.identity:
             self._database.close()
-
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

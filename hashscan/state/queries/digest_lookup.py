@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.lists.index.base import default_threshold
+from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import FileTask, store_reply
 from hashscan.matching.matcher import TIGHT_THRESHOLD, has_tight_threshold
 from hashscan.model import ALGORITHMS, FileStat, Item, StoredContentData
@@ -188,7 +188,7 @@ _FINDING_QUERY = (
 )
 
 
-class FindingDigests:
+class FindingDigests(ClosedOnExit):
     """A lookup of findings' digests; the state is opened at the first lookup and is not read anew later."""
 
     def __init__(self, state: StateDir) -> None:
@@ -245,14 +245,6 @@ class FindingDigests:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-
-    def __enter__(self) -> FindingDigests:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _digests(reader: StateReader, row: int | None, sha256: bytes | None) -> dict[str, str]:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
+from hashscan.locking import ClosedOnExit
 from hashscan.matching.matcher import Matcher
 from hashscan.matching.policy import Subject
 from hashscan.matching.worker_setup import WorkerSetup
@@ -49,7 +49,7 @@ class Answer(NamedTuple):
     result: FileResult
 
 
-class KnownFiles:
+class KnownFiles(ClosedOnExit):
     """The state, opened for writing by a rescan of cached digests.
 
     Raises, in all methods:
@@ -278,14 +278,6 @@ class KnownFiles:
         if self._database.in_transaction:
             self._database.rollback()
         self._database.close()
-
-    def __enter__(self) -> KnownFiles:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _is_beneath(path: bytes, targets: Sequence[bytes]) -> bool:

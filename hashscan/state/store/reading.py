@@ -6,12 +6,13 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType, UnionType
+from types import UnionType
 from typing import Any
 
 import numpy as np
 
 from hashscan.errors import OutputError
+from hashscan.locking import ClosedOnExit
 from hashscan.state.store.columns import DamagedColumnError, ReadColumn
 from hashscan.state.store.database import (
     FILE,
@@ -34,7 +35,7 @@ class NoStateError(OutputError):
     advice = "Scan first: `hashscan scan TARGET`, with the same --state."
 
 
-class StateReader:
+class StateReader(ClosedOnExit):
     """A read-only snapshot of the state, valid while this is open.
 
     Raises, in all methods within `reading`:
@@ -150,14 +151,6 @@ class StateReader:
         """Close the state."""
         self._close_columns()
         self.database.close()
-
-    def __enter__(self) -> StateReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @contextmanager

@@ -47,7 +47,6 @@ class CircuitBreaker:
         """Count the accusing entries of one file, also where a match is withheld for another reason.
 
         Args:
-            finding: its record.
             owner: of the file; None where it is not known.
         """
         for key in _accusing(finding, _UNCOUNTED):

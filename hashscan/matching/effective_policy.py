@@ -190,8 +190,6 @@ def effective_policy(
     nothing, and every file is still checked. No file may be moved by such a policy.
 
     Args:
-        settings: rules and permissions of the administrator.
-        infos: the lists in use.
         state: the state folder, whose quarantine log names restored content; None if there is none.
     """
     weak = {info.name: found for info in infos if (found := weak_list(info.state)) is not None}

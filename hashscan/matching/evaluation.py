@@ -43,7 +43,6 @@ class FileTask:
     opened: OpenFile | None = None
     kind: PictureFormat | None = None
     exact: dict[str, bytes] = field(default_factory=dict)
-    """Digests of its bytes, by algorithm."""
     decoded: DecodedPicture | None = None
     """The decoder's data of the picture, once validated."""
     begun: PendingFile | None = None
@@ -99,7 +98,6 @@ def store_reply(file: FileTask, reply: bytes, pictures: Sequence[str]) -> bool:
     """Validate a decoder's reply and store it; return False if it is invalid, which is stored, too.
 
     Args:
-        file: the file that was decoded.
         reply: the received or cached bytes; untrusted.
         pictures: the algorithms the decoder was asked for, in that order.
     """
@@ -163,7 +161,6 @@ def result_of(
         with_digests: include the digests of clean files, too.
         augment: kinds of pictures whose digests are included besides.
         subject: the file's attributes; its digest is added.
-        policy: of the scan.
     """
     stat = file.item.stat
     if file.unreadable:

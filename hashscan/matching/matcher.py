@@ -40,8 +40,6 @@ def has_tight_threshold(rendering: int, turn: int, shown: int) -> bool:
     """Return True if only entries within `TIGHT_THRESHOLD` count for a digest.
 
     Args:
-        rendering: of the picture.
-        turn: of the picture.
         shown: the turn that EXIF asks for.
     """
     return turn not in {0, shown} or is_trimmed(rendering) or not is_shown(rendering)
@@ -104,10 +102,6 @@ class Matcher:
     def ask(self, name: str, queries: Sequence[Query]) -> Iterator[tuple[int, Match]]:
         """Look up digests of one algorithm in the index, all at once.
 
-        Args:
-            name: of the algorithm.
-            queries: any number.
-
         Returns:
             The index of a query and an entry near it, for every such pair. An entry farther away than the
             match's threshold is a near miss.
@@ -137,7 +131,6 @@ class Matcher:
         """Return which of many digests of one algorithm are near any entry, for a match or for review.
 
         Args:
-            name: of the algorithm.
             values: shape (digests, size).
             tight: True if they are of pictures for which only entries within `TIGHT_THRESHOLD` count.
 

@@ -34,7 +34,6 @@ class Subject(NamedTuple):
     """The attributes of a judged file, besides its matches; None where one is not known."""
 
     path: bytes | None = None
-    """The whole path, or an object's URL."""
     owner: int | None = None
     """Number of the user; an object has none."""
     sha256: bytes | None = None
@@ -103,7 +102,6 @@ def covers(patterns: tuple[str, ...], path: bytes) -> bool:
 
     Args:
         patterns: in the syntax of `sources.patterns`, over the whole path; for objects over the URL.
-        path: of a file or object.
     """
     scheme, separator, rest = path.partition(b"://")
     of_object = bool(separator) and b"/" not in scheme
@@ -146,7 +144,6 @@ class RestoredContent:
     day: str
     """Date of the last time, as in 2027-01-31."""
     by: str
-    """The operator."""
     entries: frozenset[tuple[str, str]]
     """List and id of the entries that had accused it by then."""
 
@@ -208,7 +205,6 @@ def _entries(line: Line) -> frozenset[tuple[str, str]]:
 
 
 def _name(operator: Mapping[str, Any]) -> str:
-    """Return the user behind sudo, else the user, else the user's number."""
     return str(operator.get("sudo") or operator.get("user") or operator["uid"])
 
 
@@ -243,9 +239,7 @@ class Judgement(NamedTuple):
 
     verdict: Verdict
     because: str = ""
-    """The reason, for findings."""
     action: Action | None = None
-    """The action to be taken, for findings."""
 
 
 def sort_key(match: Match) -> tuple[bool, int, bool, int, str, str]:
@@ -277,8 +271,6 @@ def judge(
     Args:
         matches: every entry within its threshold.
         reason: why the file was not checked in full, or None.
-        subject: the file.
-        policy: of the scan.
     """
     good = [m for m in matches if m.category == KNOWN_GOOD_CATEGORY and _identifies(m)]
     accusing = [m for m in matches if m.category != KNOWN_GOOD_CATEGORY]

@@ -34,11 +34,9 @@ class WorkerSetup:
     max_sparse: int = MAX_SPARSE
     """Bytes of holes up to which a file is read."""
     access: Access = DIRECT
-    """Access to targets that are not on this machine."""
     excepted: tuple[ExceptedEntry, ...] = ()
     """Entries of the lists whose matches are withheld."""
     policy: Policy = ONLY_REPORT
-    """The policy by which matches are judged."""
     variants: tuple[str, ...] = tuple(VARIANTS)
     """Variants, besides the plain picture, in which pictures are hashed."""
     review_threshold: int | None = None
@@ -52,7 +50,6 @@ class WorkerSetup:
     augment: tuple[str, ...] = ()
     """Names from `AUGMENTATIONS`, whose digests are returned besides."""
     decoder: str = DECODER
-    """The parser to load in the sandbox, by dotted name."""
 
     @property
     def exact(self) -> tuple[str, ...]:

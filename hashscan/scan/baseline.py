@@ -81,7 +81,6 @@ class _Row(Struct, forbid_unknown_fields=True):
 
 
 AcceptedKey = tuple[str, str, str]
-"""The list, the entry and the content's sha256."""
 
 
 def key_of(accepted: AcceptedMatch) -> AcceptedKey:
@@ -225,7 +224,6 @@ def _invalid_file_error(path: Path, line: int, why: str) -> UsageError:
 EXPIRY_WARNING = timedelta(days=14)
 """The time before the end of an acceptance in which the scan warns about it."""
 _MESSAGES_MAX = 10
-"""The number of accepted matches that each kind of message names."""
 
 
 class BaselineFilter:
@@ -235,7 +233,6 @@ class BaselineFilter:
         """Prepare the filter.
 
         Args:
-            accepted: the accepted matches, each once.
             now: the time to compare their ends with, timezone-aware.
             fail_on: the verdicts that make the scan fail.
         """
@@ -260,11 +257,6 @@ class BaselineFilter:
 
         A finding is accepted if the baseline accepts every match that accuses the file, for the content that
         the file has.
-
-        Args:
-            record: the file's record.
-            result: the result that the record was made from.
-            summary: the scan's counts.
         """
         if not self._in_force or result.verdict not in FINDINGS:
             return record
@@ -347,10 +339,7 @@ def matches_to_accept(
     """Select the matches of a report.
 
     Args:
-        report: the report of a scan.
-        reason: why the matches are accepted.
         until: the end of the acceptance, timezone-aware.
-        by: who accepts them.
         now: the current time, timezone-aware.
         entries: ids of the entries to accept matches of; empty for all.
         paths: patterns of the files to accept matches of; empty for all.

@@ -43,7 +43,6 @@ class DecodingCount:
         """Count one file that was read.
 
         Args:
-            result: the file's result.
             kept: the data kept for the cache; without it, a decoded file is not known to be a picture.
         """
         if result.reason in _FAILURES and result.format:

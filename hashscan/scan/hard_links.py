@@ -69,7 +69,6 @@ class HardLinkTable:
 
         Args:
             listed: the stat result from the listing, which `lookup_or_claim` was called with.
-            result: the result of reading it.
 
         Returns:
             The names that waited for this result, each with its batch (without the batch's other items).

@@ -29,7 +29,6 @@ from hashscan.settings.matching import NO_RULES, PolicySettings, QuarantineSetti
 from hashscan.state_dir import StateDir
 
 _BATCH_SIZE = 200
-"""The number of findings that are in memory at a time."""
 _LOCK_SECONDS = 60.0
 """The seconds to wait for the quarantine's lock; commands that maintain a quarantine take less."""
 _SAID = 20
@@ -53,10 +52,7 @@ class Mover:
         The quarantine is not locked during the scan, so other processes may use it.
 
         Args:
-            state: the state folder.
             settings: where and for how long moved files are kept.
-            notify: called with each message for the operator.
-            access: how to reach objects.
             policy: the scan's policy; if it has rules, only files for which they say so are moved.
             targets: the scan's targets, as far as they are known.
 
@@ -118,7 +114,6 @@ class Mover:
         """Return a function that moves a scan's findings and yields their records with the outcome of each.
 
         Args:
-            scan: its first record.
             is_stopped: whether no more is to be moved.
             until: when to begin no more, by the monotonic clock; those left say so.
         """
@@ -190,7 +185,6 @@ class Mover:
         return request
 
     def _record_with_outcome(self, finding: Record, request: QuarantineRequest, answer: MoveResult) -> Record:
-        """Return a finding's record with the outcome of the move."""
         path = os.fsdecode(request.path)
         said: dict[str, Any] = {"outcome": answer.outcome.value}
         if answer.item:

@@ -79,22 +79,17 @@ class ScanPipeline:
         """Prepare a run.
 
         Args:
-            listings: the files and folders to scan.
-            pool: the workers.
             with_digests: True if records of findings contain digests.
             moving: True if findings are to be moved; then their records name the content in which they were
                 found.
             own: device and inode of each file that the scan itself writes.
-            tick: called often.
             memory: the state: results of earlier scans are read from it, and those of this scan are stored in
                 it.
-            accepting: the findings that the baseline accepts.
             customers: the owners of files, which are stored with the findings.
             deadline: the time (monotonic clock) after which no more batches are handed out.
             max_sparse: the number of hole bytes up to which a file is read.
         """
         self.listed = False
-        """True if the listing is complete."""
         self.files_by_target: Counter[bytes] = Counter()
         self.summary = Summary()
         self.decoding = DecodingCount()
@@ -119,7 +114,6 @@ class ScanPipeline:
         self._ready: deque[Batch] = deque()
         self._deadline = deadline
         self._begun: float | None = None
-        """The time when the first batch was handed out."""
         self._answered = 0
         """The number of files in batches that have a result."""
         self._stopping = False
@@ -276,7 +270,6 @@ class ScanPipeline:
             self._ready.append(batch)
 
     def _postpone(self, batch: Batch, item: Item, size: int) -> None:
-        """Move a file of a batch to the queue of large files."""
         self._large.put(replace(batch, items=(item,), defer=False), size)
         if self._memory is not None:
             self._memory.postpone(batch, item)

@@ -60,8 +60,6 @@ class _Targets:
 
         Args:
             settings: of the scan; its state folder exists, so that it can be left out of the scan.
-            observer: gets messages about the quarantine.
-            stack: closes the list of file names.
 
         Raises:
             TargetError: a target can't be scanned at all.
@@ -108,11 +106,7 @@ class _Targets:
         return self.shard is None and not self._named
 
     def unreached_folders(self, *, listed: bool) -> Mapping[bytes, Sequence[bytes]] | None:
-        """Return the folders of each target that the next scan begins with; None if files are named.
-
-        Args:
-            listed: True if the listing is complete.
-        """
+        """Return the folders of each target that the next scan begins with; None if files are named."""
         if self._named:
             return None
         found: dict[bytes, Sequence[bytes]] = {}
@@ -134,11 +128,6 @@ class _Scan:
 
     def __init__(self, settings: ScanSettings, observer: Observer, stack: ExitStack) -> None:
         """Open everything but the workers, in this order: state lock, targets, lists, reports, state.
-
-        Args:
-            settings: of the scan.
-            observer: gets messages and records.
-            stack: closes what is opened.
 
         Raises: as `run_scan`.
         """
@@ -175,11 +164,9 @@ class _Scan:
             for source in sources:
                 source.resume_with(unreached)
         self._begun: Record = {}
-        """The first record."""
         self._failure = ""
         """The reason why the pool of workers failed; empty if it did not."""
         self._cluster: Record = {}
-        """The fields of the cluster, at the end."""
 
     def read_files(self) -> ScanPipeline:
         """Have the workers read the files, and write the first record and those of what is not clean."""
@@ -212,11 +199,7 @@ class _Scan:
         return run
 
     def conclude(self, run: ScanPipeline) -> ScanResult:
-        """Report the open findings, move what was found, and write the summary and the reports.
-
-        Args:
-            run: of the files, all of whose records are written.
-        """
+        """Report the open findings, move what was found, and write the summary and the reports."""
         whole = not run.cut_short and not self._failure
         if whole and self._targets.complete:
             for message in self._session.baseline.messages_after():
@@ -252,12 +235,7 @@ class _Scan:
         )
 
     def _finish_state(self, run: ScanPipeline, *, whole: bool) -> ScanOutcome:
-        """End the scan in the state, and write the records of open findings that it did not meet.
-
-        Args:
-            run: of the files.
-            whole: True if all files were checked.
-        """
+        """End the scan in the state, and write the records of open findings that it did not meet."""
         if self._memory is None:
             return ScanOutcome([], [])
         outcome = self._memory.finish(
@@ -276,8 +254,6 @@ class _Scan:
         """Write the final records of what accuses files; return the additional fields of the summary.
 
         Args:
-            run: of the files.
-            moving: True to move findings into quarantine.
             whole: True if all files were checked; else the findings that earlier scans have moved count for
                 the circuit breaker, too.
         """
@@ -288,13 +264,7 @@ class _Scan:
         return reports.settle(run.summary, act, () if whole else mover.kept())
 
     def _shortcomings(self, run: ScanPipeline, outcome: ScanOutcome, *, moving: bool) -> Iterator[str]:
-        """Yield the reasons why the scan is incomplete, besides those that every session has.
-
-        Args:
-            run: of the files.
-            outcome: what only the state knows.
-            moving: True if findings were moved into quarantine.
-        """
+        """Yield the reasons why the scan is incomplete, besides those that every session has."""
         memory, mover = self._memory, self._mover
         decoded_before: Callable[[str], int] = memory.decoded if memory is not None else lambda _: 0
         yield from run.decoding.shortcomings(lambda: undecoded_samples(self._setup), decoded_before)
@@ -361,7 +331,6 @@ def _limits(
 def _pool(
     settings: ScanSettings, setup: WorkerSetup, infos: Sequence[ListInfo], pace: RateLimiter | None
 ) -> Pool:
-    """Return the pool of workers, on this machine or on a cluster."""
     if settings.cluster is None:
         return ProcessPool(setup, settings.workers, pace=pace)
     from hashscan.scan.cluster.pool import ClusterPool

@@ -19,7 +19,7 @@ from hashscan.hashing.formats import FORMATS, install_hint, installed_extras
 from hashscan.lists.entries import canary_entries, find_entry
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.lists.storage.layout import DEMO
-from hashscan.lists.store import ListStore
+from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.locking import ScanLock
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
 from hashscan.model import FileResult, ListInfo, TrustState
@@ -155,12 +155,7 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
     )
     yield Step(True, f"Pillow's {functions} JPEGs")
     with ListStore(None).open([DEMO], datetime.now(UTC)) as opened:
-        setup = WorkerSetup(
-            lists=opened.handles,
-            sandbox=sandbox_options(limits),
-            algorithms=algorithms_to_compute(opened.handles),
-            max_pixels=limits.max_pixels,
-        )
+        setup = _setup(opened, limits)
         undecoded = undecoded_samples(setup)
         names = {known.name: known for known in FORMATS if known.pillow is not None}
         yield Step(True, f"decoded: {', '.join(name for name in names if name not in undecoded)}")
@@ -174,6 +169,15 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
                 place.write_bytes(content)
                 found = {match.algorithm for match in check_file(worker, bytes(place)).matches}
                 yield Step(found == {_PERCEPTUAL}, f"the test picture as {name} is found by likeness")
+
+
+def _setup(opened: OpenedLists, limits: DecodingLimits) -> WorkerSetup:
+    return WorkerSetup(
+        lists=opened.handles,
+        sandbox=sandbox_options(limits),
+        algorithms=algorithms_to_compute(opened.handles),
+        max_pixels=limits.max_pixels,
+    )
 
 
 def _algorithms(record: dict[str, Any]) -> set[str]:
@@ -190,13 +194,7 @@ def _check_list(store: ListStore, name: str, limits: DecodingLimits, uploads: Pa
             return Step(
                 True, f"list {name} is local: such a list has no test picture, so nothing is proved of it"
             )
-        setup = WorkerSetup(
-            lists=opened.handles,
-            sandbox=sandbox_options(limits),
-            algorithms=algorithms_to_compute(opened.handles),
-            max_pixels=limits.max_pixels,
-        )
-        with Worker(setup) as worker:
+        with Worker(_setup(opened, limits)) as worker:
             by_bytes, by_likeness = (
                 check_file(worker, bytes(uploads / file)) for file in ("same", "likeness")
             )

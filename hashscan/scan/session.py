@@ -59,20 +59,13 @@ class ScanStart:
     """The identity of a run and its baseline; the state folder is locked."""
 
     identity: str
-    """The UUID of the run."""
     started: datetime
     clock: float
-    """The start by the monotonic clock."""
     baseline: BaselineFilter
 
 
 def start_scan(settings: ScanSettings, observer: Observer, stack: ExitStack) -> ScanStart:
     """Read the baseline, and lock the state folder; this creates the folder if there is none.
-
-    Args:
-        settings: of the run.
-        observer: gets the messages about the baseline.
-        stack: releases the lock.
 
     Raises:
         UsageError: the baseline can't be used.
@@ -95,12 +88,6 @@ class ScanSession:
         self, start: ScanStart, settings: ScanSettings, observer: Observer, stack: ExitStack
     ) -> None:
         """Open the lists, and then the reports.
-
-        Args:
-            start: of the run.
-            settings: of the run.
-            observer: gets the messages and every record.
-            stack: closes what is opened.
 
         Raises:
             NoUsableListError: there is no list to match against.
@@ -158,10 +145,7 @@ class ScanSession:
         """Write the first record to the reports, and return it.
 
         Args:
-            targets: paths and URLs.
-            patterns: the compiled patterns of `--exclude` and `--ignore-file`.
             inventory: the manifest of the inventory, and when it was made.
-            cluster: the fields of the cluster.
         """
         settings, setup = self._settings, self.setup
         record = scan_record(
@@ -202,10 +186,8 @@ class ScanSession:
         """Write the summary, store the end in the state, and make the reports in other formats.
 
         Args:
-            run: of the files.
             shortcomings: the reasons why the run is incomplete, besides those that its counts and the policy
                 give.
-            fields: additional fields of the summary.
             store_end: stores the end in the state; None if the run has no state.
         """
         summary, settings = run.summary, self._settings
@@ -226,12 +208,7 @@ class ScanSession:
 
 
 def selection_fields(settings: ScanSettings, patterns: Patterns) -> Record:
-    """Return the `selection` field of a scan's first record; options that were not given are left out.
-
-    Args:
-        settings: the scan's settings.
-        patterns: the compiled patterns of `--exclude` and `--ignore-file`.
-    """
+    """Return the `selection` field of a scan's first record; options that were not given are left out."""
     asked = {
         "exclude": _exclude_fields(patterns) if patterns else None,
         "max_file_size": settings.max_file_size,

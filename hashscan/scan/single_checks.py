@@ -32,7 +32,6 @@ def check_file(worker: Worker, path: bytes) -> FileResult:
     """Check one file as a scan would.
 
     Args:
-        worker: a worker that has the lists and the sandbox open.
         path: the file; a symlink that the caller named is followed.
 
     Raises:

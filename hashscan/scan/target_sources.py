@@ -38,11 +38,6 @@ def source_modules(targets: Sequence[bytes]) -> tuple[str, ...]:
 def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access) -> list[Source]:
     """Group the targets, one source for each scheme, in the order in which the schemes first occur.
 
-    Args:
-        targets: paths and URLs.
-        options: the rules for what the listing leaves out.
-        access: how to reach what is not on this machine.
-
     Raises:
         TargetError: a target can't be scanned at all, or no source has its scheme.
     """
@@ -81,8 +76,6 @@ def named_listings(
     Args:
         names: paths and URLs; an empty name is a pause, see `Source.listings_by_name`.
         sources: the sources of the targets that contain the names; none if any file may be named.
-        options: the rules for what the listing leaves out.
-        access: how to reach what is not on this machine.
     """
     known = {source.name: source for source in sources}
     last = _FILES

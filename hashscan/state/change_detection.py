@@ -44,7 +44,6 @@ class CachedBatch(NamedTuple):
     answers: list[tuple[Item, FileResult]]
     """Unchanged files that have something to report, with their results."""
     reading: list[Item]
-    """Files that must be read."""
     later: bool
     """True if those were checked in this turn already, so that all others are read before them."""
     unproven: int = 0
@@ -111,10 +110,6 @@ class ScannedFolders:
         """Start outside of any folder.
 
         Args:
-            rows: the folders of the database.
-            scopes: the scan's targets.
-            deriving: cached results of contents.
-            rereading: chooses unchanged files to be read all the same.
             weak: True if a file whose ctime alone has changed counts as unchanged.
         """
         self._began_ns = time.time_ns()
@@ -159,34 +154,36 @@ class ScannedFolders:
         for place in self._rereading.choose(attention, doubtful).tolist():
             whole = full_path(path, b"", items[place].name)
             self._rereading.remember_content(whole, "", int(listed.contents[place]))
-        doubts = _doubts(doubtful)
         if not attention.any():
-            return CachedBatch(len(items), 0, [], [], False, *doubts)
+            return CachedBatch(len(items), 0, [], [], False, *_doubts(doubtful))
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
-        low = int(np.count_nonzero(attention & LOW))
+        low = int(np.count_nonzero(attention & LOW)) - int(np.count_nonzero(attention[loud] & LOW))
         if not loud.size:
-            return CachedBatch(len(items), low, [], [], False, *doubts)
+            return CachedBatch(len(items), low, [], [], False, *_doubts(doubtful))
         answers: list[tuple[Item, FileResult]] = []
-        reading: list[Item] = []
+        unread: list[int] = []
         for place in loud.tolist():
-            item = items[place]
-            low -= bool(attention[place] & LOW)
-            result = None
-            if not attention[place] & STALE:
-                subject = subject_of(full_path(path, b"", item.name), item.stat)
-                result = self._deriving.result(int(listed.contents[place]), item, subject)
-            if result is not None:
+            item, content = items[place], int(listed.contents[place])
+            result = None if attention[place] & STALE else _result(self._deriving, path, item, content)
+            if result is None:
+                unread.append(place)
+            else:
                 answers.append((item, result))
-                continue
-            listed.contents[place] = NONE
-            listed.flags[place] &= ~np.uint8(TRUSTED)
-            if doubtful is not None:
-                doubtful[place] = 0
-            folder.changed = True
-            reading.append(item)
-            if not folder.later:
-                folder.waiting[item.name] = listed, place
+        if doubtful is not None:
+            doubtful[unread] = 0
+        reading = self._await_reading(folder, listed, items, unread)
         return CachedBatch(len(items) - len(loud), low, answers, reading, folder.later, *_doubts(doubtful))
+
+    def _await_reading(
+        self, folder: _Folder, listed: Listing, items: Sequence[Item], unread: list[int]
+    ) -> list[Item]:
+        """Mark some files of a block as having no content until they are read; return them."""
+        listed.contents[unread] = NONE
+        listed.flags[unread] &= ~np.uint8(TRUSTED)
+        folder.changed = folder.changed or bool(unread)
+        if not folder.later:
+            folder.waiting.update((items[place].name, (listed, place)) for place in unread)
+        return [items[place] for place in unread]
 
     def _enter(self, path: bytes, device: int) -> _Folder | None:
         filesystem = self._rows.filesystem(path, device)
@@ -194,15 +191,12 @@ class ScannedFolders:
             return None
         row, listing, in_pieces = self._rows.find(path, filesystem)
         later = row is not None and self._scopes.checked(self._rows, row, path)
-        folder = _Folder(path, filesystem, row, self._kept(listing, path, device), later)
+        kept = StoredListing(listing, weak=self._weak, on_trust=self._rows.is_on_trust(path, device))
+        folder = _Folder(path, filesystem, row, kept, later)
         folder.changed = in_pieces
         self._open[path, device] = folder
         self._entered.append((device, folder))
         return folder
-
-    def _kept(self, listing: Listing, path: bytes, device: int) -> StoredListing:
-        on_trust = self._rows.is_on_trust(path, device)
-        return StoredListing(listing, weak=self._weak, on_trust=on_trust)
 
     def settle(self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust) -> None:
         """Store that a file which had to be read has its verdict, and its kept content, if any."""
@@ -306,8 +300,12 @@ class ScannedFolders:
         self.see()
 
 
+def _result(deriving: CachedResults, folder: bytes, item: Item, content: int) -> FileResult | None:
+    """Return the cached result of a file or an object; None where it must be read."""
+    return deriving.result(content, item, subject_of(full_path(folder, b"", item.name), item.stat))
+
+
 def _doubts(doubtful: NDArray[np.uint8] | None) -> tuple[int, int]:
-    """Return the numbers of unproven files and of files trusted by option."""
     if doubtful is None:
         return 0, 0
     return int(np.count_nonzero(doubtful == UNPROVEN)), int(np.count_nonzero(doubtful == ON_TRUST))
@@ -344,17 +342,16 @@ class ScannedObjects:
             if not attention & ~QUIET:
                 quiet += 1
                 low += bool(attention & LOW)
-            elif not attention & STALE and (result := self._derived(batch, content, item)) is not None:
+            elif (
+                not attention & STALE
+                and (result := _result(self._deriving, batch.target, item, content)) is not None
+            ):
                 answers.append((item, result))
             else:
                 reading.append(item)
                 continue
             self._rows.see(batch, item, scope, scan)
         return CachedBatch(quiet, low, answers, reading, False)
-
-    def _derived(self, batch: Batch, content: int, item: Item) -> FileResult | None:
-        subject = subject_of(full_path(batch.target, b"", item.name), item.stat)
-        return self._deriving.result(content, item, subject)
 
     def settle(self, batch: Batch, item: Item, content: int | None) -> None:
         """Store the content of an object that was read, if there is one."""

@@ -24,8 +24,6 @@ class RandomReread:
 
         Args:
             share: fraction of the files that need not be read, from 0 to 1.
-            contents: all contents that are kept.
-            notify: called with messages for the operator.
             before: how many files and objects the last scan met, and how many of them were unchanged only
                 probably. The same numbers are expected again, so that such files can be chosen before all
                 others.

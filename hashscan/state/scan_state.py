@@ -68,13 +68,10 @@ class ScanState(ClosedOnExit):
 
         Args:
             state: the state folder, whose lock the caller holds.
-            setup: of the scan's workers.
-            scopes: the scan's targets.
             with_digests: include the digests of clean files, too.
             weak: True if a file whose ctime alone has changed counts as unchanged.
             reread: fraction of the unchanged files and objects that are to be read all the same.
             accept_cleared: True if clean files end findings of lists that are not asked.
-            notify: called with messages for the operator.
         """
         self._scopes = scopes
         self._database, self._folder, remark = open_database(state)
@@ -153,9 +150,6 @@ class ScanState(ClosedOnExit):
         """Record that a file which had to be read has its verdict.
 
         Args:
-            batch: of its folder.
-            item: the file.
-            content: number of its stored content, if any.
             ctime: how far the ctime of a file can be trusted.
 
         Returns:
@@ -223,9 +217,6 @@ class ScanState(ClosedOnExit):
         """Store the result of a file, or of a version of an object.
 
         Args:
-            path: of the file, or an object's URL.
-            item: as it was listed.
-            result: of the file.
             customer: the customer who must act on it; empty where no rule names one.
         """
         with errors_explained(self._folder):
@@ -250,7 +241,6 @@ class ScanState(ClosedOnExit):
         """End the scan.
 
         Args:
-            files: number of files that were met, by target.
             listed: True if the last folder was listed to its end.
             whole: True if everything was checked, as far as folders could be listed.
             closed: True if some folders could not be listed.
@@ -302,13 +292,7 @@ class ScanState(ClosedOnExit):
             self._commit()
 
     def store_end(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
-        """Store the end of the scan.
-
-        Args:
-            summary: the counts of its report.
-            exit_code: of its command.
-            incomplete: reasons why it is incomplete, as text.
-        """
+        """Store the end of the scan."""
         with errors_explained(self._folder):
             conclude_account(self._database, self._scopes.scan, summary, exit_code, incomplete)
             self._commit()
@@ -328,9 +312,6 @@ def open_scan_state(
 
     Args:
         settings: of the scan, with a state folder.
-        setup: of its workers.
-        sources: of its targets.
-        notify: called with messages for the operator.
 
     Raises:
         OutputError: it can't be used.

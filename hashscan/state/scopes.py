@@ -36,12 +36,7 @@ class QuarantinedFiles:
     """The files that were moved to quarantine; the quarantine's log is read at the first query."""
 
     def __init__(self, state: StateDir, notify: Callable[[str], None]) -> None:
-        """Set the state folder.
-
-        Args:
-            state: the state folder.
-            notify: called with messages for the operator.
-        """
+        """Set the state folder."""
         self._state = state
         self._notify = notify
 
@@ -87,7 +82,6 @@ class Container:
     """The scanned part of a container of objects."""
 
     paths: tuple[bytes, ...]
-    """URL prefixes of the objects."""
     all_versions: bool
     endpoint: str | None = None
     """URL of the service; the same name at another service is another container."""
@@ -125,11 +119,8 @@ class Scopes:
         Args:
             targets: paths of folders.
             shard: '' or INDEX/COUNT.
-            options: the exclusions.
             lone: folders of which only a single file is a target.
             named: True if only explicitly named files are examined.
-            containers: of objects, by their URLs.
-            taken: files in quarantine, if there is one.
         """
         self._taken = taken
         self.shard = shard
@@ -149,7 +140,6 @@ class Scopes:
         self._numbers: dict[bytes, tuple[int, int]] = {}
         self._goes_on: set[bytes] = set()
         self.scan = 0
-        """The number of this scan."""
         self._database: sqlite3.Connection | None = None
 
     def begin(self, database: sqlite3.Connection) -> None:
@@ -232,13 +222,7 @@ class Scopes:
         return container in self._containers
 
     def checked(self, rows: FolderRows, row: int, path: bytes) -> bool:
-        """Return True if a folder was already checked in a turn that continues.
-
-        Args:
-            rows: the folders.
-            row: of the folder.
-            path: of the folder.
-        """
+        """Return True if a folder was already checked in a turn that continues."""
         target = self._target(path) if self._goes_on else None
         return target in self._goes_on and target is not None and rows.last_turn(row) == self._numbers[target]
 
@@ -256,10 +240,6 @@ class Scopes:
         """End the scan, and delete what is gone.
 
         Args:
-            rows: the folders.
-            objects: the objects of all buckets.
-            findings: of all scans.
-            files: number of files that were met, by target.
             whole: True if everything that was listed has been checked.
             closed: True if some folders could not be listed.
             accept_shrink: treat whatever is missing as gone.

@@ -45,8 +45,6 @@ class ColumnRewriter:
         """Prepare to copy the columns into an empty folder.
 
         Args:
-            columns: the open columns.
-            beside: the new folder.
             doubtful: contents that a power cut has destroyed, and that were not read again yet.
             synced: contents from this row on may have been destroyed without being noticed yet.
         """
@@ -154,7 +152,6 @@ class Vacuumed(NamedTuple):
     """The outcome of a vacuum."""
 
     contents: int
-    """Number of contents before."""
     dropped: int
     before: int
     """Bytes on the disk."""
@@ -273,7 +270,6 @@ def _drop(database: sqlite3.Connection, folder: Path, used: NDArray[np.bool_]) -
 
 
 def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: ColumnRewriter) -> None:
-    """Replace the content numbers in all references by the new ones."""
     below = np.concatenate(([0], np.cumsum(used)))
     """For each old number, how many kept contents lie below it."""
     for table in ("folders", "pieces"):

@@ -91,7 +91,6 @@ class Slot:
     """Dask's address; a worker that is restarted has another one."""
     ready: Ready
     busy: dict[Work, Future[Any]] = field(default_factory=dict)
-    """The batches that it has, with Dask's future of each answer."""
 
     @property
     def reserved(self) -> bool:
@@ -138,8 +137,6 @@ class Backlog:
         """Requeue the batches of a worker that died.
 
         Args:
-            works: all batches that it had.
-            node: the worker's node.
             now: the time in seconds, by the same clock as in `judge`.
         """
         for work in works:

@@ -43,7 +43,6 @@ class Tasks:
         """Prepare to send tasks.
 
         Args:
-            client: the connected client.
             name: the prefix of the tasks' names, which no other scan uses.
             broken: called with the error if a background task fails.
         """
@@ -130,11 +129,8 @@ class WorkerPreparation:
         """Start without workers.
 
         Args:
-            tasks: the scan's tasks.
-            token: the scan's name on the cluster.
             job: the message that each worker gets first.
             ready: called with a worker's address and its answer, when it is ready.
-            say: called with messages for the operator.
         """
         self.refused: dict[tuple[str, str], int] = {}
         """Host and reason of workers that can't take part, and the number of such workers."""
@@ -299,18 +295,13 @@ class Dispatcher:
         """Start without workers.
 
         Args:
-            client: the connected client.
-            token: the scan's name on the cluster.
             job: the message that each worker gets first.
-            say: called with messages for the operator.
             changed: called whenever the number of workers changes.
         """
         self.slots: dict[str, Slot] = {}
-        """Workers that are ready, by address."""
         self.met: dict[str, Ready] = {}
         """Every worker that was ever ready, by address."""
         self.lost = 0
-        """The number of those that were lost."""
         self.failure = ""
         self._client = client
         self._tasks = Tasks(client, f"hashscan-{token}", self._broken)
@@ -372,7 +363,6 @@ class Dispatcher:
         self._hand_out()
 
     def _remove_worker(self, slot: Slot) -> list[Work]:
-        """Remove a worker, and return the batches that it had."""
         self.slots.pop(slot.address, None)
         works = list(slot.busy)
         for future in slot.busy.values():
@@ -382,7 +372,6 @@ class Dispatcher:
         return works
 
     def _worker_lost(self, slot: Slot) -> None:
-        """Handle the loss of a worker."""
         self.lost += 1
         self._say(f"node {slot.ready.host} lost a worker; its files are tried again")
         self._backlog.lost(self._remove_worker(slot), slot.ready.node, asyncio.get_running_loop().time())

@@ -64,7 +64,6 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _create_scratch(place: Path) -> tuple[Path, int]:
-    """Create a new folder and return it with its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=place))
         # Until it is locked, other processes may take it for abandoned.
@@ -101,13 +100,11 @@ class HostSettings:
 
     cluster: ClusterSettings
     state: StateDir
-    """The state folder whose lists are matched against."""
     processes: int
     host: str | None = None
     """The address under which other machines reach this one; None is the address used to reach the
     scheduler."""
     neighbour: PrioritySettings = field(default_factory=PrioritySettings)
-    """The rate and load limits for all its processes together."""
 
 
 def check_node(settings: HostSettings) -> str:
@@ -139,8 +136,6 @@ def run_host(settings: HostSettings, say: Callable[[str], None], make: MakeWorke
     """Take part in a cluster until a signal arrives.
 
     Args:
-        settings: the node's settings.
-        say: called with each line for the operator.
         make: makes a worker in its own process; must be importable there.
 
     Returns:

@@ -61,10 +61,8 @@ class Job:
     """The message that a scan sends to every node before the first batch."""
 
     version: str
-    """The version of hashscan."""
     lists: tuple[WantedList, ...]
     setup: WorkerSetup
-    """The worker setup, without lists."""
 
     def to_bytes(self) -> bytes:
         """Return the message as it is sent."""
@@ -164,6 +162,10 @@ class _FileAnswer(Struct, kw_only=True):
             raise ValueError("a picture has values out of range")
 
 
+_SENT_FIELDS = tuple(name for name in _FileAnswer.__struct_fields__ if name != "size")
+"""The fields that are equal in `FileResult`."""
+
+
 class _Results(Struct, tag="results", tag_field="kind", kw_only=True):
     """The results of a batch; None for a file that is clean."""
 
@@ -240,37 +242,15 @@ def _unpacked(data: object, shape: Any) -> Any:
 def _file_answer(item: Item, result: FileResult) -> _FileAnswer:
     if result.augmented:
         raise ValueError("digests that are made to publish a list are not sent")
-    return _FileAnswer(
-        verdict=result.verdict,
-        reason=result.reason,
-        size=result.stat.size if item.stat.size < 0 <= result.stat.size else None,
-        detail=result.detail[:TEXT_MAX],
-        action=result.action,
-        because=result.because[:TEXT_MAX],
-        matches=result.matches,
-        digests=result.digests,
-        picture=result.picture,
-        low_quality=result.low_quality,
-        only_test=result.only_test,
-    )
+    size = result.stat.size if item.stat.size < 0 <= result.stat.size else None
+    cut = replace(result, detail=result.detail[:TEXT_MAX], because=result.because[:TEXT_MAX])
+    return _FileAnswer(size=size, **{name: getattr(cut, name) for name in _SENT_FIELDS})
 
 
 def _file_result(item: Item, answer: _FileAnswer) -> FileResult:
     size = item.stat.size if item.stat.size >= 0 or answer.size is None else answer.size
-    return FileResult(
-        item.name,
-        item.stat._replace(size=size),
-        answer.verdict,
-        answer.reason,
-        detail=answer.detail,
-        because=answer.because,
-        action=answer.action,
-        matches=answer.matches,
-        digests=answer.digests,
-        picture=answer.picture,
-        low_quality=answer.low_quality,
-        only_test=answer.only_test,
-    )
+    fields: dict[str, Any] = {name: getattr(answer, name) for name in _SENT_FIELDS}
+    return FileResult(item.name, item.stat._replace(size=size), **fields)
 
 
 def _check_match(match: Match) -> None:

@@ -288,10 +288,6 @@ _node: Node | None = None
 def prepare(token: str, job: bytes) -> bytes:
     """Prepare for a scan; the first task, which is sent once.
 
-    Args:
-        token: the scan's name on the cluster.
-        job: a packed `Job`.
-
     Returns:
         A packed `PrepareAnswer`.
     """

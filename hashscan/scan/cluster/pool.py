@@ -37,7 +37,6 @@ Nodes that are started together don't register together, and a worker that dies 
 READY_SECONDS = 120.0
 """The time in which a worker that was present from the beginning must be ready, if no other is."""
 LOOK_SECONDS = 0.2
-"""The interval between two checks of the present workers."""
 OTHER_WORKERS_SECONDS = 5.0
 """The time that the other workers get, once one is ready."""
 CLOSE_SECONDS = 10.0
@@ -57,7 +56,6 @@ class ClusterPool(Pool):
         Args:
             setup: the workers' options; the lists in it must be open.
             infos: the metadata of those lists, with fingerprints.
-            cluster: the scheduler's address and the certificates.
 
         Raises:
             UsageError: the certificates can't be used, or Dask is not installed.
@@ -146,7 +144,6 @@ class ClusterPool(Pool):
         return dispatcher
 
     async def _gather(self, dispatcher: Dispatcher) -> None:
-        """Wait for workers."""
         preparing = dispatcher.preparing
         try:
             await wait_for_workers(dispatcher)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from hashscan.errors import OutputError
 from hashscan.matching.circuit_breaker import CircuitBreaker, owner_of
 from hashscan.model import Verdict
 from hashscan.reports.records import Record, is_accusing, public
+from hashscan.scan.workers.batch_queues import temporary_file_error
 from hashscan.settings.matching import BreakerLimits
 
 Act = Callable[[Iterable[Record]], Iterator[Record]]
@@ -21,9 +21,7 @@ _IN_MEMORY = 1 << 20
 """The bytes of records kept in memory; above this, an unnamed temporary file is used."""
 
 _SAID = 10
-"""The number of entries that standard error names."""
 _NAMED = 100
-"""The number of entries that a report names."""
 
 
 class DeferredFindings:
@@ -125,7 +123,7 @@ class _RecordSpool:
         try:
             self._file.write(json.dumps(record).encode() + b"\n")
         except OSError as error:
-            raise _trouble(error) from error
+            raise temporary_file_error("findings that wait", error) from error
         self.number += 1
 
     def __iter__(self) -> Iterator[Record]:
@@ -134,15 +132,8 @@ class _RecordSpool:
             for _ in range(self.number):
                 yield json.loads(self._file.readline())
         except OSError as error:
-            raise _trouble(error) from error
+            raise temporary_file_error("findings that wait", error) from error
 
     def close(self) -> None:
         """Close the temporary file, which deletes it."""
         self._file.close()
-
-
-def _trouble(error: OSError) -> OutputError:
-    return OutputError(
-        f"the findings that wait, a temporary file in {tempfile.gettempdir()}, failed: {error.strerror}",
-        advice="Free some space there, or name another folder in TMPDIR.",
-    )

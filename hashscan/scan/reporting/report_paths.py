@@ -22,7 +22,6 @@ class ReportPaths:
     """The paths of a scan's record file and of the reports that are made from it."""
 
     records: tuple[Path | None, ...]
-    """The destinations of the record; None is standard output."""
     made: tuple[ReportTarget, ...] = ()
     """The reports in other formats, which are made when the record is complete."""
     passing: Path | None = None
@@ -47,12 +46,6 @@ def report_paths(
 
     Other formats are made from a record in a file. If no such file was asked for, there is one all the same:
     in the state folder, or beside one of the reports, for as long as the scan runs.
-
-    Args:
-        reports: the reports that were asked for.
-        state: the state folder, if there is one.
-        started: the start time of the scan.
-        identity: the scan's UUID.
 
     Raises:
         OutputError: the folder for reports can't be made.

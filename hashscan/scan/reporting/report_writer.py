@@ -33,7 +33,6 @@ def report_context(sites: Iterable[SiteRule] = (), reporter: Reporter | None = N
     """Return the context of reports.
 
     Args:
-        sites: rules that map files to public URLs.
         reporter: the person or organisation that reports, if one is configured.
 
     Raises:
@@ -52,7 +51,6 @@ def with_digests(context: ReportContext, state: StateDir | None) -> Iterator[Rep
     """Yield the context with the digests of findings that the state folder has.
 
     Args:
-        context: the context of reports.
         state: the state folder; None if there is none.
     """
     if state is None:
@@ -70,10 +68,8 @@ class ScanResult:
     summary: Summary
     lists: tuple[ListInfo, ...]
     shortcomings: tuple[str, ...]
-    """The reasons why the scan is incomplete, for people."""
     seconds: float
     reports: tuple[Path, ...]
-    """The files with the report."""
     record: Path | None = None
     """The record file that the scan wrote, if there is one."""
 
@@ -104,11 +100,9 @@ class ReportWriter:
         """Open the reports.
 
         Args:
-            places: the paths of the reports.
             observer: gets every record, too; of a match it gets the final record only.
             breaker: how many files one entry may match.
             context: the information that formats need besides the record.
-            customers: maps files to customers.
             state: the state folder, which has the digests that some formats need; None if the record has
                 them, or if no such format is asked for.
 
@@ -196,12 +190,7 @@ class ReportWriter:
         """Write the summary, and rename the reports to their final names.
 
         Args:
-            summary: the scan's counts.
-            lists: the lists that were matched against.
-            exit_code: the scan's exit code.
             shortcomings: the reasons why the scan is incomplete, for people.
-            seconds: the scan's duration.
-            further: additional fields of the summary.
         """
         self.emit(
             summary_record(
@@ -266,12 +255,6 @@ def open_reports(
     settings: ScanSettings, places: ReportPaths, observer: Observer, customers: Customers
 ) -> ReportWriter:
     """Open the reports that the settings ask for.
-
-    Args:
-        settings: the scan's settings.
-        places: the paths of the reports.
-        observer: gets every record, too.
-        customers: maps files to customers.
 
     Raises:
         UsageError: a format needs a reporter and none is configured; or nothing will have the digests that a

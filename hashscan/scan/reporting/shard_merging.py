@@ -64,7 +64,6 @@ GAP_MAX = timedelta(hours=12)
 report may be left over from an earlier scan."""
 
 _SHOWN = 60
-"""The number of characters of a value that an error shows."""
 
 
 def require_same_scan(reports: Sequence[ShardReport]) -> None:
@@ -210,11 +209,9 @@ class MergeResult:
 
     summary: Summary
     shortcomings: tuple[str, ...]
-    """The reasons why the merged scan is incomplete, for people."""
     shards: int
     exit_code: int
     said: tuple[str, ...]
-    """The circuit breaker's messages, a line each."""
 
 
 def merge_reports(paths: Sequence[Path], sink: ReportFile) -> MergeResult:

@@ -17,7 +17,6 @@ from hashscan.settings.matching import BreakerLimits
 from hashscan.timefmt import parse_utc
 
 _SHOWN = 60
-"""The number of characters of a value that an error shows."""
 _OF_THIS_SCAN = frozenset({"finding", *NO_FINDING})
 _WITHOUT_FILE = frozenset({"standing", "silent-change"})
 """Types of records about findings of earlier scans, and about files that have a record of their own."""

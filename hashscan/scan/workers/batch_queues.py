@@ -48,7 +48,7 @@ class BatchSpool:
                 self._file = tempfile.TemporaryFile(prefix="hashscan-")  # noqa: SIM115
             pickle.dump(pack_batch(batch), self._file)
         except OSError as error:
-            raise _spool_error(error) from error
+            raise temporary_file_error("batches that wait", error) from error
         self._batches += 1
 
     def batches(self) -> Iterator[Batch]:
@@ -60,7 +60,7 @@ class BatchSpool:
             for _ in range(self._batches):
                 yield unpack_batch(pickle.load(self._file))  # noqa: S301 - written by this process
         except OSError as error:
-            raise _spool_error(error) from error
+            raise temporary_file_error("batches that wait", error) from error
 
     def close(self) -> None:
         """Close the temporary file, which deletes it."""
@@ -69,9 +69,10 @@ class BatchSpool:
             self._file = None
 
 
-def _spool_error(error: OSError) -> OutputError:
+def temporary_file_error(content: str, error: OSError) -> OutputError:
+    """Return the error that a temporary file with this content can't be written or read."""
     return OutputError(
-        f"the batches that wait, a temporary file in {tempfile.gettempdir()}, failed: {error.strerror}",
+        f"the {content}, a temporary file in {tempfile.gettempdir()}, failed: {error.strerror}",
         advice="Free some space there, or name another folder in TMPDIR.",
     )
 
@@ -125,7 +126,6 @@ class LargeFileQueue:
         self._read: Counter[Owner] = Counter()
         self._holes: Counter[Owner] = Counter()
         self._running: Counter[Owner] = Counter()
-        """The number of files of each owner that are being read."""
 
     def __bool__(self) -> bool:
         """Return True if any file waits."""
@@ -137,12 +137,7 @@ class LargeFileQueue:
         return self._running.total()
 
     def put(self, batch: Batch, size: int) -> None:
-        """Add a file to the queue.
-
-        Args:
-            batch: a batch of this file alone.
-            size: the file's size in bytes.
-        """
+        """Add a file, in a batch of its own, to the queue; its size is in bytes."""
         owner, magnitude = owner_of(batch), size.bit_length()
         record = pickle.dumps(pack_batch(batch))
         try:
@@ -162,7 +157,7 @@ class LargeFileQueue:
             else:
                 sizes[magnitude] = [place, place]
         except OSError as error:
-            raise _large_files_error(error) from error
+            raise temporary_file_error("large files that wait", error) from error
         if magnitude == min(sizes) and sizes[magnitude][0] == place:
             self._enter(owner)
 
@@ -206,13 +201,7 @@ class LargeFileQueue:
         return replace(batch, max_sparse=min(max_sparse, left))
 
     def done(self, batch: Batch, bytes_read: int, hole_bytes: int) -> None:
-        """Record that a file has been read.
-
-        Args:
-            batch: the batch that `take` returned.
-            bytes_read: the number of bytes read of it.
-            hole_bytes: the number of these that were in holes.
-        """
+        """Record that a file has been read."""
         owner = owner_of(batch)
         self._running[owner] -= 1
         # A file that failed has been read, too.
@@ -238,7 +227,7 @@ class LargeFileQueue:
             following, length = _RECORD_HEAD.unpack(self._file.read(_RECORD_HEAD.size))
             batch = unpack_batch(pickle.loads(self._file.read(length)))  # noqa: S301 - written by this process
         except OSError as error:
-            raise _large_files_error(error) from error
+            raise temporary_file_error("large files that wait", error) from error
         if place != last:
             sizes[magnitude][0] = following
         else:
@@ -254,13 +243,6 @@ class LargeFileQueue:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def _large_files_error(error: OSError) -> OutputError:
-    return OutputError(
-        f"the large files that wait, a temporary file in {tempfile.gettempdir()}, failed: {error.strerror}",
-        advice="Free some space there, or name another folder in TMPDIR.",
-    )
 
 
 LEASED_PER_OWNER_MAX = 10_000
@@ -281,12 +263,7 @@ class LeasedFiles:
         self._closed = False
 
     def defer(self, batch: Batch, item: Item) -> bool:
-        """Defer a file, and return False if it can't be deferred.
-
-        Args:
-            batch: the batch with this file.
-            item: the file.
-        """
+        """Defer a file, and return False if it can't be deferred."""
         owner = item.stat.uid
         if (
             self._closed

@@ -38,7 +38,6 @@ MakeWorker = Callable[[WorkerSetup, DecodeCache], Worker]
 _LIGHT_BYTES = 64 << 20
 
 LIMITS = StuckLimits()
-"""The limits after which a worker is stuck, if no others are given."""
 
 
 class Pool(ClosedOnExit):
@@ -94,9 +93,6 @@ class ProcessPool(Pool):
         """Start the processes.
 
         Args:
-            setup: the workers' lists, algorithms and options.
-            workers: the number of processes.
-            make: makes the worker of each process.
             pace: the rate limiter for all of them together; it is not closed with the pool.
             limits: the limits after which a worker is stuck; None for the default.
         """
@@ -196,7 +192,6 @@ def merge_results(places: Sequence[Sequence[int]], answers: Sequence[BatchResult
 
     Args:
         places: for each part, the positions of its files in the batch.
-        answers: the results of the parts.
     """
     results: dict[int, FileResult] = {}
     kept: dict[int, StoredContentData | None] = {}
@@ -232,7 +227,6 @@ def _unread(batch: Batch, reason: Reason, detail: str) -> BatchResult:
 
 
 _worker: Worker | None = None
-"""The one worker of a pool's process."""
 
 
 def _start(setup: WorkerSetup, make: MakeWorker, answers: DecodeCache, pace: RateLimiter | None) -> None:

@@ -43,7 +43,6 @@ _END_SECONDS = 2.0
 """The seconds in which a process must end that was asked to, or was killed, or whose pipe has ended."""
 
 _READY = b""
-"""The first message of a process."""
 
 
 class ProcessDied(Exception):
@@ -123,12 +122,8 @@ class Processes:
         """Start the processes.
 
         Args:
-            number: the number of processes.
             function: runs each task; it must be importable in the processes, as `start` must.
             start: called once in each process, before its first task.
-            arguments: the arguments of `start`.
-            context: starts the processes.
-            limits: the limits after which a process is stuck.
         """
         self._number = number
         self._parts = (function, start, arguments)
@@ -378,7 +373,6 @@ def _ended(members: Sequence[_Process], seconds: float) -> list[int | None]:
     """Release processes that should end, and kill those that take longer.
 
     Args:
-        members: the processes.
         seconds: the time in which all of them together must end by themselves, and then after a signal.
 
     Returns:

@@ -114,7 +114,6 @@ class RateLimiter(ClosedOnExit):
             time.sleep(min(left / 1e9, _WAKE_SECONDS))
 
     def _take(self, files_ns: int, bytes_ns: int) -> int:
-        """Reserve the next slot, and return its time."""
         with self._threads, record_locked(self._descriptor):
             bytes_until, files_until = _USED_UNTIL.unpack_from(self._memory, 0)
             earliest = time.monotonic_ns() - int(BURST_SECONDS * 1e9)
@@ -157,8 +156,6 @@ class LoadGate:
 
         Args:
             most: the load of other processes up to which the scan continues.
-            pace: the workers' rate limiter.
-            source: the kernel's file with the load average.
             until: the scan's deadline (monotonic clock); after it nothing is held.
 
         Raises:
@@ -211,7 +208,6 @@ class LoadGate:
         return ""
 
     def _read(self) -> float:
-        """Return the load average over a minute."""
         return float(self._source.read_text("ascii").split()[0])
 
 

@@ -65,7 +65,6 @@ class StuckLimits:
     """The limit for all tasks of one owner that ended so; then no more of the owner's files are read in
     the scan."""
     look_seconds: float = 5.0
-    """The interval between two checks."""
     stretch_seconds: float = 15.0
     """The shortest stretch without progress that counts: a disk that others use may take up to this time."""
 
@@ -88,12 +87,7 @@ class Progress:
         return self._before + self._now
 
     def check(self, process: int, elapsed: float) -> None:
-        """Check the process.
-
-        Args:
-            process: the process id.
-            elapsed: the seconds since the check before.
-        """
+        """Check the process."""
         state, counts = _status(process)
         if state in _STOPPED:
             return

@@ -53,7 +53,6 @@ class Worker(ClosedOnExit):
         """Map the lists and start the sandbox.
 
         Args:
-            setup: the lists, algorithms and options.
             answers: the decode cache that the scan's workers share; it is closed with the worker. If None,
                 the worker has a cache of its own.
         """

@@ -79,8 +79,6 @@ class Findings:
         """Load the keys of the open findings.
 
         Args:
-            database: of the state.
-            coverage: of the scan.
             sha256_of: returns the digest of a kept content; None where it is lost.
         """
         self._database = database
@@ -140,11 +138,7 @@ class Findings:
         """Store the result of a scan for a file, or for a version of an object.
 
         Args:
-            path: of the file, or an object's URL.
             version: of an object, where versions are scanned; else empty.
-            result: of the file.
-            scan: number of the scan.
-            etag: of an object.
             customer: the customer who must act on it; empty where no rule names one.
             looked: True if the file itself was examined, not only its kept content.
         """
@@ -329,7 +323,6 @@ def open_finding_record(found: OpenFinding, result: FileResult | None, *, answer
     """Return the record of an earlier finding; None where today's lists clear its content.
 
     Args:
-        found: the stored finding.
         result: today's result for its content, where that is kept.
         answered: True if the lists in use can decide that nothing accuses it any more.
     """

@@ -15,18 +15,12 @@ from typing import NamedTuple
 from hashscan.errors import OutputError
 from hashscan.locking import ClosedOnExit
 from hashscan.reports.records import Record
-from hashscan.state.store.database import FILE, FORMAT, NewerStateError, checked_row
+from hashscan.state.store.database import FILE, FORMAT, checked_row, closed_on_failure, open_snapshot
 from hashscan.state_dir import StateDir
 
 
 def begin_account(database: sqlite3.Connection, scan: int, begun: Record) -> None:
-    """Store how a scan began.
-
-    Args:
-        database: of the state.
-        scan: number of the scan.
-        begun: the first record of its report.
-    """
+    """Store how a scan began."""
     part = begun.get("shard")
     database.execute(
         "UPDATE sweeps SET uuid=?, known=?, shard=?, targets=?, lists=? WHERE id=?",
@@ -47,15 +41,7 @@ _OF_LISTS = ("name", "state", "version", "entries", "expires")
 def conclude_account(
     database: sqlite3.Connection, scan: int, summary: Record, exit_code: int, incomplete: Sequence[str]
 ) -> None:
-    """Store how a scan ended.
-
-    Args:
-        database: of the state.
-        scan: number of the scan.
-        summary: the counts of its report.
-        exit_code: of its command.
-        incomplete: reasons why it is incomplete, as text.
-    """
+    """Store how a scan ended."""
     database.execute(
         "UPDATE sweeps SET exit_code=?, verdicts=?, incomplete=?, files=?, bytes=? WHERE id=?",
         (
@@ -69,7 +55,6 @@ def conclude_account(
     )
 
 
-_BUSY_MS = 30_000
 _FLOCK = "hhqqi"
 """Layout of `struct flock`, fcntl(2): kind, whence, start, length, process."""
 
@@ -150,21 +135,12 @@ class History(ClosedOnExit):
             if not (self._folder / FILE).exists():
                 return
             running = _is_locked(state.scan_lock)
-            name = (self._folder / FILE).absolute().as_uri()
-            self._database = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None)
-            try:
-                self._begin(running)
-            except BaseException:
-                self._database.close()
-                raise
+            self._database, version = open_snapshot(self._folder)
+            with closed_on_failure(self._database):
+                self._begin(running, version)
 
-    def _begin(self, running: bool) -> None:
+    def _begin(self, running: bool, version: int) -> None:
         database = self._database
-        database.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        database.execute("BEGIN")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > FORMAT:
-            raise NewerStateError(f"{self._folder / FILE} was written by a newer version of hashscan")
         if version < FORMAT:
             database.close()
             return

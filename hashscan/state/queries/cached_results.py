@@ -47,10 +47,7 @@ def result_of(
     """Return the result of a file with this content.
 
     Args:
-        content: the cached content.
-        item: the file.
         matcher: of the lists; None if the content came near to no entry.
-        setup: of the scan.
         subject: the file's attributes besides its content.
         with_digests: include the digests of clean files, too.
 
@@ -122,8 +119,6 @@ class CachedResults:
         """Return the result of a file with this content; None where the file must be read to get one.
 
         Args:
-            content: its number.
-            item: the file.
             subject: the file's attributes, as policy rules see them.
         """
         kept = self._contents.load(content)
@@ -147,7 +142,6 @@ class CachedResults:
         """Yield the record of an open finding; nothing where today's lists clear it.
 
         Args:
-            found: the finding.
             answered: True if the lists in use can decide that nothing accuses it any more.
         """
         result: FileResult | None = None

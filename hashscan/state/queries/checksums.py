@@ -65,13 +65,7 @@ def digests_hold(about: NDArray[Any], digests: Mapping[str, NDArray[Any]]) -> Ma
 
 
 def sound(contents: StoredContents, start: int, count: int) -> Mask:
-    """Return a mask of the contents that are proven to be undamaged; others may be undamaged, too.
-
-    Args:
-        contents: of the state.
-        start: row of the first.
-        count: number of rows from there on.
-    """
+    """Return a mask of the contents that are proven to be undamaged; others may be undamaged, too."""
     columns = contents.columns
     about = columns["about"].read(start, count)
     digests = {name: columns[name].read(start, len(about)) for name in COLUMN_DIGESTS}

@@ -63,9 +63,6 @@ def sought_of_file(
     """Return all digests of a file, with the distances by which a scan would match pictures with an entry.
 
     Args:
-        kept: the result of reading it.
-        exact: the algorithms over bytes that it was digested by.
-        pictures: those over pictures.
         distance: replaces the algorithm's default, but is not increased for variants with a tighter one.
     """
     sought = [DigestQuery("sha256", dict(zip(exact, kept.exact, strict=True))["sha256"], 0)]
@@ -92,8 +89,6 @@ def find_contents(
     enough for that.
 
     Args:
-        reader: the state.
-        sought: any number.
         every_variant: compare with frames, previews and turned pictures, too, which takes long.
 
     Raises:

@@ -28,8 +28,6 @@ def known_record(item: str, near: ContentMatch, content: Content, file: KnownFil
     Args:
         item: the query, as the user named it.
         near: how its content matches the query.
-        content: of the file.
-        file: the file.
     """
     return {
         "type": "known",
@@ -81,7 +79,6 @@ def seen_fields(file: KnownFile) -> dict[str, Any]:
 
 
 def _finding_fields(finding: KnownFinding) -> dict[str, Any]:
-    """Return the fields of a finding."""
     record: dict[str, Any] = {
         "verdict": finding.verdict,
         "because": finding.because,

@@ -34,7 +34,6 @@ class KnownFile:
     """A file or an object in the state."""
 
     path: bytes
-    """Path of the file, or URL of the object."""
     content: int
     identity: tuple[int, int, int, int] | None
     """Inode, size, mtime and ctime, cut to 64 signed bits; None where only a finding is left of it. Inode and
@@ -43,7 +42,6 @@ class KnownFile:
     """Time when a scan last checked its whole folder, or last met the object, in seconds since 1970."""
     finding: KnownFinding | None = None
     version: str = ""
-    """Version of an object, where versions were scanned."""
     etag: str = ""
 
     @property

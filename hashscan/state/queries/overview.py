@@ -26,7 +26,6 @@ class StoreCounts:
     """The counts of one container of objects."""
 
     container: bytes
-    """URL of the container."""
     endpoint: str
     """URL of the service; empty for the provider's own."""
     objects: int
@@ -53,9 +52,7 @@ class Overview:
     contents: int
     pictures: int
     findings: int
-    """Number of open findings."""
     gone: int
-    """Number of findings whose files are gone."""
     last_begun: int | None
     """Time when the last scan began, in seconds since 1970."""
     filesystems: list[FilesystemCounts] = field(default_factory=list)

@@ -69,10 +69,7 @@ class KnownFiles(ClosedOnExit):
 
         Args:
             state: the state folder, whose lock the caller holds.
-            setup: of a scan with the same lists and options.
             with_digests: include the digests of clean files, too.
-            notify: called with messages for the operator.
-            customers: rules that assign files to customers.
         """
         self._customers = customers
         self.unmatched = 0
@@ -260,13 +257,7 @@ class KnownFiles(ClosedOnExit):
             begin_account(self._database, self._scan, begun)
 
     def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
-        """Store the end of this rescan, after `finish`.
-
-        Args:
-            summary: the counts of its report.
-            exit_code: of its command.
-            incomplete: reasons why it is incomplete, as text.
-        """
+        """Store the end of this rescan, after `finish`."""
         with errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             conclude_account(self._database, self._scan, summary, exit_code, incomplete)

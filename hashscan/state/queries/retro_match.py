@@ -45,9 +45,6 @@ class RetroMatcher:
         """Prepare the comparison of the contents with the lists.
 
         Args:
-            database: of the state.
-            contents: of the state.
-            lists: of the scan.
             review: distance in bits up to which near misses are for review.
         """
         self._database = database

@@ -34,9 +34,7 @@ class Hits:
     """The matches of all new entries."""
 
     nearest: dict[int, Hit] = field(default_factory=dict)
-    """Nearest entry by content."""
     entries: int = 0
-    """Number of entries that match any."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Number of entries by algorithm whose digests the state has in no column."""
 
@@ -46,10 +44,6 @@ def hits_of(reader: StateReader, changes: Iterable[EntryChange]) -> Hits:
 
     Exact digests are searched in their columns. PDQ is compared with pictures as they are stored, unless the
     quality of their PDQ is too low.
-
-    Args:
-        reader: the state.
-        changes: the added entries.
     """
     hits = Hits()
     by_algorithm: dict[str, list[EntryChange]] = {}
@@ -100,9 +94,7 @@ class Reach:
     """The matches of new accusing entries among the files and objects of the state."""
 
     entries: int
-    """Number of entries that match any."""
     files: int
-    """Number of files and objects that are matched."""
     known: int
     """Number of all files and objects; 0, and not counted, where fewer are matched than matter."""
     left_out: Counter[str]
@@ -113,8 +105,6 @@ def reach_of(state: StateDir, changes: Iterable[EntryChange], matters: int) -> R
     """Look up the new entries; return None if there is no state.
 
     Args:
-        state: the state folder.
-        changes: between two versions of a list.
         matters: number of matched files from which on their share is of interest.
 
     Raises:

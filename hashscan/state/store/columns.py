@@ -34,8 +34,6 @@ class AppendedColumn:
         """Open the file, or create it.
 
         Args:
-            path: of the file.
-            dtype: of a row.
             rows: number of committed rows.
             synced: number of those that a power cut can't have destroyed; others may be left as zeros.
         """

@@ -55,8 +55,6 @@ class Contents(StoredContents):
         """Open the columns.
 
         Args:
-            database: of the state.
-            folder: with the columns.
             wanted: the profile by which the scan would digest contents.
 
         Raises:
@@ -191,7 +189,6 @@ class Contents(StoredContents):
 
         Args:
             kept: digested by the wanted profile.
-            flags: of the content.
             now: seconds since 1970.
 
         Returns:

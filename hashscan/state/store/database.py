@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 import uuid
@@ -21,7 +22,7 @@ FORMAT = 2
 """Version of the format; raised whenever an older hashscan could misunderstand what is stored."""
 FILE = "state.sqlite"
 MARK = "damaged"
-"""Name of a file that makes the next scan set the state aside."""
+_BUSY_MS = 30_000
 _PAGES_IN_MEMORY = -32_768  # SQLite counts negative cache sizes in KiB
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -92,80 +93,24 @@ CREATE INDEX findings_path ON findings (path, version);
 CREATE INDEX findings_touched ON findings (touched);
 """
 
-TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
-    "meta": {"key": str, "value": int | str},
-    "filesystems": {"id": int, "name": bytes},
-    "profiles": {"id": int, "text": str},
-    "heads": {"id": int, "heads": bytes},
-    "columns": {"name": str, "rows": int, "synced": int},
-    "contents": {"prefix": int, "content": int},
-    "folders": {"id": int, "path": bytes, "shard": str, "filesystem": int, "listing": bytes},
-    "pieces": {"id": int, "folder": int, "listing": bytes},
-    "seen": {"folder": int, "scope": int, "sweep": int, "turn": int, "at": int},
-    "objects": {
-        "store": int,
-        "key": bytes,
-        "version": str,
-        "etag": str,
-        "size": int,
-        "mtime": int,
-        "content": int,
-        "scope": int,
-        "sweep": int,
-    },
-    "unplaced": {"folder": int},
-    "places": {"content": int, "folder": int},
-    "hits": {"content": int},
-    "lost": {"content": int},
-    "matched": {"part": str, "contents": int},
-    "scopes": {
-        "id": int,
-        "target": bytes,
-        "shard": str,
-        "options": str,
-        "turn": int,
-        "sweep": int,
-        "files": int | None,
-    },
-    "left_over": {"scope": int, "place": int, "folder": bytes},
-    "sweeps": {
-        "id": int,
-        "started": int,
-        "ended": int | None,
-        "exit_code": int | None,
-        "uuid": str,
-        "known": int,
-        "targets": str,
-        "lists": str,
-        "verdicts": str,
-        "incomplete": str,
-        "files": int | None,
-        "bytes": int,
-    },
-    "findings": {
-        "path": bytes,
-        "version": str,
-        "content": int | None,
-        "verdict": str,
-        "because": str,
-        "first": int,
-        "last": int,
-        "sweep": int,
-        "gone": int | None,
-        "touched": int,
-        "ending": str,
-        "matches": str,
-        "customer": str,
-        "sha256": bytes | None,
-        "uid": int | None,
-        "device": int | None,
-        "inode": int | None,
-        "size": int | None,
-        "mtime": int | None,
-        "ctime": int | None,
-        "etag": str,
-    },
-}
+_TYPES: Mapping[str, type | UnionType] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+
+
+def _tables() -> Iterator[tuple[str, dict[str, type | UnionType]]]:
+    """Yield each table of the schema with the types of the values in its columns."""
+    schema = re.sub("--.*", "", _SCHEMA)
+    for table, body in re.findall(r"CREATE TABLE (\w+) \((.*?)\)(?: WITHOUT ROWID)?;", schema, re.DOTALL):
+        columns: dict[str, type | UnionType] = {}
+        key = "".join(re.findall(r"PRIMARY KEY \((.*?)\)", body)).split(", ")
+        for definition in re.sub(r"(PRIMARY KEY|UNIQUE) \(.*?\)", "", body).split(","):
+            name, _, rest = definition.strip().partition(" ")
+            kind = _TYPES.get(rest.partition(" ")[0], int | str)
+            if name:
+                columns[name] = kind if name in key or " " in rest or not rest else kind | None
+        yield table, columns
+
+
+TABLES = dict(_tables())
 """Type of the values in each column; SQLite itself does not check it."""
 _KINDS: dict[str, type | UnionType] = {}
 """Type of the values by column name alone."""
@@ -239,6 +184,23 @@ def _open(folder: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def open_snapshot(folder: Path) -> tuple[sqlite3.Connection, int]:
+    """Open a read-only view of the database at this moment; return it with the version of its format.
+
+    Raises:
+        NewerStateError: a newer version has written it.
+    """
+    name = (folder / FILE).absolute().as_uri()
+    database = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None)
+    with closed_on_failure(database):
+        database.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        database.execute("BEGIN")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version > FORMAT:
+            raise NewerStateError(f"{folder / FILE} was written by a newer version of hashscan")
+        return database, version
 
 
 def checked_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:

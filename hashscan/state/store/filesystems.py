@@ -64,7 +64,6 @@ def name_of(folder: bytes, device: int) -> bytes | None:
 
     Args:
         folder: absolute path.
-        device: of the files.
 
     Returns:
         The name, or None where the folder is gone.
@@ -90,7 +89,6 @@ def kind_of(folder: bytes, device: int) -> int | None:
 
     Args:
         folder: absolute path.
-        device: of the files.
     """
     try:
         descriptor = open_absolute(folder, PASS_FLAGS)

@@ -64,7 +64,6 @@ class FolderRows:
         """Start without known filesystems.
 
         Args:
-            database: of the state.
             shard: '' or INDEX/COUNT.
             on_trust: names of filesystem types whose ctimes are trusted by the operator's option.
         """
@@ -243,8 +242,6 @@ class FolderRows:
         are the files of this shard in them.
 
         Args:
-            scope: of the target.
-            scan: number of the scan.
             beneath: returns True for folders of the target.
             closed: True if some folders could not be entered.
             everywhere: delete also those on filesystems that are not mounted; else these stay.

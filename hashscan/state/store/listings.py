@@ -58,7 +58,6 @@ class Listing:
     """Shape (files,); NONE for a file of which no content is kept."""
     flags: NDArray[np.uint8]
     names: bytes
-    """Names, separated by slashes."""
 
     def __len__(self) -> int:
         return len(self.contents)

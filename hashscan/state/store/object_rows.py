@@ -16,7 +16,6 @@ class KnownObject(NamedTuple):
     """One stored object."""
 
     container: bytes
-    """URL of the container."""
     item: Item
     content: int
 
@@ -35,7 +34,6 @@ class ObjectRows:
         self._seen: list[tuple[int, int, int, bytes, str]] = []
 
     def _store(self, container: bytes) -> int:
-        """Return the number of a container at a service."""
         if container not in self._stores:
             name = container + b"\n" + self._endpoint
             self._database.execute("INSERT OR IGNORE INTO filesystems (name) VALUES (?)", (name,))

@@ -141,7 +141,6 @@ def size_in(head: bytes, algorithms: Sequence[str]) -> int:
     """Return the length in bytes of each digest of a run.
 
     Args:
-        head: of the run.
         algorithms: those that the decoder was asked for.
 
     Raises:
@@ -178,12 +177,7 @@ NO_REPLY = Packed(b"", b"", b"")
 
 
 def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
-    """Compress a reply that was validated.
-
-    Args:
-        reply: of a decoder.
-        algorithms: those it was asked for.
-    """
+    """Compress a reply that was validated."""
     heads, first, pieces = [], b"", [reply[:HEAD]]
     guesses = Guesses()
     at = HEAD
@@ -210,7 +204,6 @@ def unpack(packed: Packed, algorithms: Sequence[str]) -> bytes:
     """Return the reply.
 
     Args:
-        packed: result of `pack`.
         algorithms: those that its decoder was asked for.
 
     Raises:
@@ -239,7 +232,6 @@ def unpack(packed: Packed, algorithms: Sequence[str]) -> bytes:
 
 
 def _next(rest: bytes, at: int, guess: Guess | None, size: int) -> tuple[bytes, int]:
-    """Return the digest that is stored at an offset, and the next offset."""
     if at >= len(rest):
         raise ValueError("a kept reply is cut short")
     mark = rest[at]
@@ -292,7 +284,6 @@ def to_keep(file: FileTask, pictures: Sequence[str]) -> StoredContentData | None
     """Return the record that the state keeps of a file's content; None where the verdict depends on more.
 
     Args:
-        file: that was read.
         pictures: algorithms by which pictures were to be hashed.
     """
     if file.unreadable or not file.exact or not file.as_listed:

@@ -36,7 +36,6 @@ class Profile:
     rendering: int
     max_pixels: int
     formats: tuple[str, ...]
-    """All known formats."""
     extras: tuple[str, ...]
     """Available extras that decode further formats."""
     limits: tuple[str, ...] = ()

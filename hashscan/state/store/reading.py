@@ -14,19 +14,11 @@ import numpy as np
 from hashscan.errors import OutputError
 from hashscan.locking import ClosedOnExit
 from hashscan.state.store.columns import DamagedColumnError, ReadColumn
-from hashscan.state.store.database import (
-    FILE,
-    FORMAT,
-    MARK,
-    NewerStateError,
-    checked_row,
-    means_damage,
-)
+from hashscan.state.store.database import FILE, FORMAT, MARK, checked_row, means_damage, open_snapshot
 from hashscan.state.store.stored_contents import DTYPES, StoredContents, columns_folder, prefix_of
 from hashscan.state_dir import StateDir
 
 _ATTEMPTS = 5
-_BUSY_MS = 30_000
 
 
 class NoStateError(OutputError):
@@ -60,10 +52,9 @@ class StateReader(ClosedOnExit):
 
     def _open(self) -> None:
         for attempt in range(_ATTEMPTS):
-            name = (self.folder / FILE).absolute().as_uri()
-            self.database = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None)
+            self.database, version = open_snapshot(self.folder)
             try:
-                self._begin()
+                self._begin(version)
                 return
             except FileNotFoundError:
                 # Rewritten between reading the database and opening the folder.
@@ -74,14 +65,9 @@ class StateReader(ClosedOnExit):
                 self.database.close()
                 raise
 
-    def _begin(self) -> None:
+    def _begin(self, version: int) -> None:
         database = self.database
-        database.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        database.execute("BEGIN")
         database.row_factory = checked_row
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > FORMAT:
-            raise NewerStateError(f"{self.folder / FILE} was written by a newer version of hashscan")
         if 0 < version < FORMAT:
             raise _damaged(self.folder, "an older version of hashscan has written it")
         if not version:

@@ -29,7 +29,6 @@ ABOUT = np.dtype(
     ]
 )
 ABOUT_ROW = struct.Struct("<HBbIQI")
-"""Layout of one row of `about`."""
 DTYPES: dict[str, np.dtype[Any]] = {
     "sha256": np.dtype((np.void, 32)),
     "md5": np.dtype((np.void, 16)),
@@ -39,7 +38,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "pictures": np.dtype("<u4"),
     "further": np.dtype("u1"),
 }
-"""Type of the rows of every column."""
 FURTHER = struct.Struct("<IIIII")
 """Row in `pdq`, number of the heads, and three lengths: of the part before the rest (the first digest in the
 lowest eight bits, and above them the heads, where they are stored here), of the rest, and of other digests.
@@ -70,7 +68,6 @@ class Content:
     exact: dict[str, bytes]
     kind: PictureFormat | None
     packed: Packed | None
-    """Compressed reply of its decoder; None where it had none."""
     profile: Profile
     flags: int
     since: int

@@ -47,7 +47,6 @@ class Loops(ABC):
         Args:
             data: with all of them.
             at: offset of each in `data`, shape (n,).
-            length: of each.
             values: their first digests, shape (n, 32).
             apart: True where these are stored elsewhere, and are summed after the record.
 
@@ -163,7 +162,6 @@ class Unpacked(NamedTuple):
     """One digest of each of some contents."""
 
     rows: Rows
-    """The contents, shape (n,)."""
     algorithm: str
     values: Bytes
     """Shape (n, size)."""
@@ -202,7 +200,6 @@ class Block(NamedTuple):
     structures: list[tuple[bytes, tuple[str, ...]]]
     """Heads without qualities and doubts, empty where they have no number, and names of algorithms."""
     heads: dict[int, bytes]
-    """The heads that have a number."""
     at: Rows
     """Offset in `data` of each record."""
     header: NDArray[np.uint32]
@@ -227,7 +224,6 @@ def blocks_of(contents: StoredContents, rows: Rows) -> Iterator[Block]:
     """Read everything that is stored of pictures, block by block.
 
     Args:
-        contents: of the state.
         rows: of some of them, ascending.
 
     Raises:

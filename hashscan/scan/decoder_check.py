@@ -81,13 +81,10 @@ class DecodingCount:
 
 
 def undecoded_samples(setup: WorkerSetup) -> dict[str, str]:
-    """Have a sandboxed decoder decode our own picture of each format; for JPEG there are two kinds.
+    """Return by format why a sandboxed decoder fails on our own picture of it; JPEG has two pictures.
 
     Args:
         setup: the options of the sandbox; its lists are not used.
-
-    Returns:
-        By format, the reason why its picture is not decoded; formats that are decoded are left out.
     """
     from hashscan.hashing.media.samples import builtin_pictures
 

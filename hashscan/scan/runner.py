@@ -291,9 +291,12 @@ class _Scan:
 
     def _public_decoders(self, run: ScanPipeline) -> list[str]:
         """Return the formats that this machine decodes without Pillow's faster private functions."""
-        if self._settings.cluster is not None or run.summary.sandbox is None or _private_functions_work():
+        if self._settings.cluster is not None or run.summary.sandbox is None:
             return []
-        return ["JPEG"]
+        # It loads Pillow's C module.
+        from hashscan.hashing.media.jpeg_pixels import private_decoder_works
+
+        return [] if private_decoder_works() else ["JPEG"]
 
 
 def _deadlines(settings: ScanSettings, begun: float) -> tuple[float | None, float | None]:
@@ -309,13 +312,6 @@ def _deadlines(settings: ScanSettings, begun: float) -> tuple[float | None, floa
         return begun + settings.time_budget, None
     reading = settings.time_budget * (1 - _MOVING_SHARE)
     return begun + reading, begun + max(settings.time_budget, reading + _MOVING_SECONDS)
-
-
-def _private_functions_work() -> bool:
-    """Return whether JPEGs are decoded by Pillow's private functions; loads Pillow's C module."""
-    from hashscan.hashing.media import jpeg_pixels
-
-    return jpeg_pixels.private_decoder_works()
 
 
 def _limits(

@@ -47,14 +47,11 @@ class RandomReread:
     def choose(
         self, attention: NDArray[np.uint8], doubtful: NDArray[np.uint8] | None = None
     ) -> NDArray[np.int64]:
-        """Choose files to be read, and mark them in `attention`.
+        """Choose files to be read, mark them in `attention`, and return their indices.
 
         Args:
             attention: of files; changed in place.
             doubtful: not 0 for those that are unchanged only probably; None where none is.
-
-        Returns:
-            The indices of the chosen files.
         """
         self.met += len(attention)
         if doubtful is not None:
@@ -71,11 +68,7 @@ class RandomReread:
         self._chosen[path, version] = content
 
     def compare(self, path: bytes, version: str, content: int | None) -> str:
-        """Compare the content that was read, if any, with the known one.
-
-        Returns:
-            The earlier SHA-256 in hex where they differ; else an empty string.
-        """
+        """Return the known SHA-256 in hex where the content that was read differs; else an empty string."""
         before = self._chosen.pop((path, version), None)
         if before is None or content is None:
             return ""

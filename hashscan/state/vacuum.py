@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import sqlite3
-import zlib
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +19,6 @@ from hashscan.state.store.database import errors_explained, open_database
 from hashscan.state.store.listings import from_bytes
 from hashscan.state.store.reading import StateReader
 from hashscan.state.store.stored_contents import (
-    ABOUT,
     COLUMN_DIGESTS,
     DTYPES,
     FURTHER,
@@ -29,6 +27,8 @@ from hashscan.state.store.stored_contents import (
     Column,
     checksum_of,
     columns_folder,
+    fields_of,
+    read_further,
     use_columns_in,
 )
 from hashscan.state_dir import StateDir
@@ -58,13 +58,10 @@ class ColumnRewriter:
         """The first eight bytes of the new SHA-256 column's rows, block by block."""
 
     def write(self, used: NDArray[np.bool_]) -> dict[str, int]:
-        """Write the new columns and sync them to the disk.
+        """Write the new columns, sync them to the disk, and return the number of rows of each.
 
         Args:
             used: shape (contents,); True for each content to keep.
-
-        Returns:
-            The number of rows of each new column.
 
         Raises:
             ValueError: a content is damaged.
@@ -110,7 +107,7 @@ class ColumnRewriter:
         digests = {name: self._columns[name].read(start, len(used)) for name in COLUMN_DIGESTS}
         for place in np.flatnonzero(used).tolist():
             exact = {name: bytes(digests[name][place]) for name in COLUMN_DIGESTS}
-            fields = _fields(about[place])
+            fields = fields_of(about[place])
             if checksum_of(fields, exact) != about[place]["crc"]:
                 if start + place not in self._doubtful and start + place < self._synced:
                     raise ValueError(f"content {start + place} has another checksum")
@@ -119,7 +116,7 @@ class ColumnRewriter:
                 continue
             if fields[-1] != NOTHING:
                 about[place]["further"] = self._copy_further(new["further"], fields[-1], moved)
-                about[place]["crc"] = checksum_of(_fields(about[place]), exact)
+                about[place]["crc"] = checksum_of(fields_of(about[place]), exact)
         new["about"].append(about[used].tobytes())
         for name, values in digests.items():
             new[name].append(values[used].tobytes())
@@ -127,22 +124,12 @@ class ColumnRewriter:
         self.prefixes.append(np.ascontiguousarray(beginnings).view(">i8").ravel().astype(np.int64))
 
     def _copy_further(self, new: AppendedColumn, at: int, moved: NDArray[np.int64]) -> int:
-        column = self._columns["further"]
-        picture, known, before, rest, others = FURTHER.unpack(column.read(at, FURTHER.size).tobytes())
-        length = (before & 0xFF) + (before >> 8) + rest + others
-        body = column.read(at + FURTHER.size, length + 4).tobytes()
-        elsewhere = b"" if picture == NONE else b"".join(map(bytes, self._columns["pdq"].read(picture, 1)))
-        if zlib.crc32(elsewhere, zlib.crc32(body[:-4])) != int.from_bytes(body[-4:], "little"):
-            raise ValueError("what is kept of a picture has another checksum")
+        (picture, *header), body, _ = read_further(self._columns, at)
         if picture != NONE:
             picture = int(moved[picture])
         start = new.rows
-        new.append(FURTHER.pack(picture, known, before, rest, others) + body)
+        new.append(FURTHER.pack(picture, *header) + body)
         return start
-
-
-def _fields(about: np.void) -> tuple[int, ...]:
-    return tuple(int(about[name]) for name in ABOUT.names or () if name != "crc")
 
 
 _FOLDERS = "columns-"

@@ -61,6 +61,11 @@ def _configure(log_level: str) -> None:
     )
 
 
+def message_of(error: BaseException) -> str:
+    """Return the first line of an error's message; its type if it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def security_of(cluster: ClusterSettings) -> Security:
     """Return the TLS configuration of the cluster's connections.
 

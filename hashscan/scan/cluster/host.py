@@ -24,7 +24,7 @@ from hashscan.lists.store import ListStore
 from hashscan.locking import try_flock
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.cluster.dask import require_dask, security_of
+from hashscan.scan.cluster.dask import message_of, require_dask, security_of
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.pool import MakeWorker
 from hashscan.scan.workers.throttle import LoadGate, RateLimiter
@@ -108,10 +108,7 @@ class HostSettings:
 
 
 def check_node(settings: HostSettings) -> str:
-    """Check that this machine can take part, before it joins the cluster.
-
-    Returns:
-        A description of its lists and sandbox, for people.
+    """Check that this machine can take part; return its lists and sandbox as text for people.
 
     Raises:
         OutputError: the lists can't be read.
@@ -133,13 +130,10 @@ def check_node(settings: HostSettings) -> str:
 
 
 def run_host(settings: HostSettings, say: Callable[[str], None], make: MakeWorker = Worker) -> int:
-    """Take part in a cluster until a signal arrives.
+    """Take part in a cluster until a signal arrives; return the exit code.
 
     Args:
         make: makes a worker in its own process; must be importable there.
-
-    Returns:
-        The exit code.
 
     Raises:
         UsageError: the certificates can't be used, or Dask is not installed.
@@ -245,4 +239,4 @@ def _nannies(
 def _root(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return message_of(error)

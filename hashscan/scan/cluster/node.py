@@ -286,33 +286,21 @@ _node: Node | None = None
 
 
 def prepare(token: str, job: bytes) -> bytes:
-    """Prepare for a scan; the first task, which is sent once.
-
-    Returns:
-        A packed `PrepareAnswer`.
-    """
+    """Prepare for a scan, the first task; return a packed `PrepareAnswer`."""
     if _node is None:
         return pack_greeting(Refused(socket.gethostname(), "it was not started by `hashscan worker`"))
     return pack_greeting(_node.prepare(token, job))
 
 
 def check(token: str, packed: PackedBatch) -> bytes:
-    """Check one batch.
-
-    Returns:
-        A packed `Answer`.
-    """
+    """Check one batch; return a packed `Answer`."""
     batch = unpack_batch(packed)
     answer = Unprepared() if _node is None else _node.check(token, batch)
     return pack_answer(batch, answer)
 
 
 def release(token: str) -> bytes:
-    """Release the scan; the last task.
-
-    Returns:
-        Empty bytes.
-    """
+    """Release the scan, the last task; return empty bytes."""
     if _node is not None:
         _node.release(token)
     return b""

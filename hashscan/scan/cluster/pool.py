@@ -18,7 +18,7 @@ from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, ListInfo, TrustState
 from hashscan.reports.records import Record
 from hashscan.scan.cluster.backlog import work_of
-from hashscan.scan.cluster.dask import require_dask, security_of
+from hashscan.scan.cluster.dask import message_of, require_dask, security_of
 from hashscan.scan.cluster.messages import Job, WantedList
 from hashscan.scan.workers.pool import Pool
 from hashscan.settings.resources import ClusterSettings
@@ -133,7 +133,7 @@ class ClusterPool(Pool):
             )
         except (OSError, TimeoutError, RuntimeError) as error:
             raise UnreachableError(
-                f"the scheduler {address} can't be reached: {_first_line(error)}",
+                f"the scheduler {address} can't be reached: {message_of(error)}",
                 advice="See that it runs, and that both certificates are of the same authority.",
             ) from error
         dispatcher = Dispatcher(
@@ -149,7 +149,7 @@ class ClusterPool(Pool):
             await wait_for_workers(dispatcher)
         except (OSError, TimeoutError) as error:
             raise UnreachableError(
-                f"the scheduler {self._cluster.scheduler} went away: {_first_line(error)}",
+                f"the scheduler {self._cluster.scheduler} went away: {message_of(error)}",
                 advice="See what it says, then try again.",
             ) from error
         if dispatcher.failure:
@@ -250,7 +250,3 @@ def _wanted(setup: WorkerSetup, infos: Iterable[ListInfo]) -> Iterator[WantedLis
     for handle in setup.lists:
         info = known[handle.name]
         yield WantedList(handle.name, handle.version, info.state is TrustState.LOCAL, info.fingerprint)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

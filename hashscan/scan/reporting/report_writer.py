@@ -149,15 +149,12 @@ class ReportWriter:
             self._observer.record(record)
 
     def settle(self, summary: Summary, act: Act | None = None, besides: Iterable[Record] = ()) -> Record:
-        """Write the final records of matches, after the scan has found everything.
+        """Write the final records of matches, when all are found; return more fields of the summary.
 
         Args:
             summary: the scan's counts; the matches that the breaker holds become held.
             act: the function that acts on matches that are not held.
             besides: findings of files that the scan did not reach; the breaker counts them, too.
-
-        Returns:
-            The additional fields of the summary.
         """
         settlement = self._settlement
         settlement.count_besides(besides)

@@ -176,11 +176,7 @@ class LoadGate:
             ) from error
 
     def check(self) -> str:
-        """Read the load, if the interval has passed.
-
-        Returns:
-            A message for the operator that the scan now waits or continues; mostly empty.
-        """
+        """Read the load, if the interval has passed; return a message if the scan now waits or continues."""
         now = time.monotonic()
         if self._until is not None and now >= self._until:
             # Otherwise the scan would end only when the load falls, long after its deadline.

@@ -92,11 +92,7 @@ class Worker(ClosedOnExit):
         self._spend_bytes = partial(spend, 0)
 
     def check(self, batch: Batch) -> BatchResult:
-        """Check every file of a batch.
-
-        Returns:
-            One result for each item, in the batch's order.
-        """
+        """Check every file of a batch; return one result for each, in the batch's order."""
         if self.setup.sandbox.mode == "required":
             # So that a missing sandbox is an error before the first file, not at the first picture.
             self.sandbox.start()

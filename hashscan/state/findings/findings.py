@@ -276,11 +276,7 @@ class Findings:
                 self._doubtful.add(key)
 
     def end_as_gone(self, found: OpenFinding, scan: int) -> bool:
-        """Mark a finding as gone that a scan would have met.
-
-        Returns:
-            False if the finding's place was not checked, so that nothing is marked.
-        """
+        """Mark a finding as gone that a scan would have met; return False if its place was not checked."""
         if (found.path, found.version) in self._doubtful:
             return False
         self._open.discard((found.path, found.version))

@@ -20,6 +20,8 @@ from hashscan.state.store.contents import CONFIRMED, HIT, STALE, Contents
 from hashscan.state.store.listings import NONE
 from hashscan.state.store.stored_contents import Content
 
+NOWHERE = Item(b"", UNKNOWN_STAT)
+"""Placeholder for the file of a content."""
 UNCONFIRMED = "not yet confirmed by a second decoder, which the next scan does"
 
 
@@ -44,15 +46,12 @@ def result_of(
     *,
     with_digests: bool,
 ) -> FileResult | None:
-    """Return the result of a file with this content.
+    """Return the result of a file with this content; None where a fresh decoder has to confirm a match.
 
     Args:
         matcher: of the lists; None if the content came near to no entry.
         subject: the file's attributes besides its content.
         with_digests: include the digests of clean files, too.
-
-    Returns:
-        The result, or None where a fresh decoder has to confirm a match first.
     """
     checked = file_task_of(content, item)
     if matcher is not None:
@@ -94,9 +93,6 @@ def known_result_of(
     return replace(
         result, verdict=Verdict.REVIEW, action=Action.REVIEW, because=f"{result.because}; {UNCONFIRMED}"
     )
-
-
-_NOWHERE = Item(b"", UNKNOWN_STAT)
 
 
 class CachedResults:
@@ -146,7 +142,7 @@ class CachedResults:
         """
         result: FileResult | None = None
         if found.content is not None and self._contents.is_whole(found.content):
-            result = self.result(found.content, _NOWHERE, Subject(found.path))
+            result = self.result(found.content, NOWHERE, Subject(found.path))
         record = open_finding_record(found, result, answered=answered)
         if record is not None:
             yield record

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hashscan.hashing.formats import FORMATS
 from hashscan.state.store.stored_contents import (
     COLUMN_DIGESTS,
+    FIELDS,
     FURTHER,
     NONE,
     NOTHING,
@@ -22,7 +23,6 @@ from hashscan.state.store.stored_contents import (
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
-_FIELDS = ("profile", "flags", "kind", "since", "further")
 _GAP = 64
 """Unwanted rows between two wanted ones up to which they are read rather than skipped."""
 _SPAN = 4 << 20
@@ -54,7 +54,7 @@ def digests_hold(about: NDArray[Any], digests: Mapping[str, NDArray[Any]]) -> Ma
     parts = [digests[name].view(np.uint8).reshape(len(about), -1) for name in COLUMN_DIGESTS]
     width = sum(part.shape[1] for part in parts)
     whole = memoryview(np.concatenate(parts, axis=1).tobytes())
-    fields = zip(*(about[name].tolist() for name in _FIELDS), strict=True)
+    fields = zip(*(about[name].tolist() for name in FIELDS), strict=True)
     crc32 = zlib.crc32
     sums = [
         crc32(whole[at : at + width], crc32(repr(each).encode("ascii")))

@@ -7,15 +7,16 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.lists.index.base import default_threshold
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import FileTask, store_reply
 from hashscan.matching.matcher import TIGHT_THRESHOLD, has_tight_threshold
-from hashscan.model import ALGORITHMS, FileStat, Item, StoredContentData
+from hashscan.model import ALGORITHMS, StoredContentData
 from hashscan.reports.records import Record, path_bytes
-from hashscan.state.queries.cached_results import file_task_of
+from hashscan.state.queries.cached_results import NOWHERE, file_task_of
 from hashscan.state.queries.checksums import rows_of
 from hashscan.state.store.contents import LOW
 from hashscan.state.store.listings import wrapped
@@ -25,7 +26,6 @@ from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, NOTHING,
 from hashscan.state_dir import StateDir
 
 _BLOCK = 1 << 16
-_NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 
 
 class DigestQuery(NamedTuple):
@@ -68,7 +68,7 @@ def sought_of_file(
     sought = [DigestQuery("sha256", dict(zip(exact, kept.exact, strict=True))["sha256"], 0)]
     if kept.packed is None:
         return sought
-    checked = FileTask(_NOWHERE, kind=FORMATS[kept.kind])
+    checked = FileTask(NOWHERE, kind=FORMATS[kept.kind])
     store_reply(checked, unpack(Packed(*kept.packed), pictures), pictures)
     full = ALGORITHMS["pdq"].threshold if distance is None else distance
     for query in checked.queries("pdq"):
@@ -99,13 +99,10 @@ def find_contents(
         asked = [one for one in sought if one.algorithm == name]
         if name == "sha256":
             found += [ContentMatch(row, one, 0) for one in asked for row in reader.by_sha256(one.value)]
-        elif name in COLUMN_DIGESTS:
+        elif name in COLUMN_DIGESTS or (name == "pdq" and not every_variant):
             values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
-            numbers, rows, _ = reader.columns[name].equal(values)
-            pairs = zip(numbers.tolist(), rows.tolist(), strict=True)
-            found += [ContentMatch(row, asked[number], 0) for number, row in pairs]
-        elif name == "pdq" and not every_variant:
-            found += _near_as_stored(reader, asked)
+            near = matching_contents(reader, name, values, [one.distance for one in asked])
+            found += [ContentMatch(row, asked[number], distance) for number, row, distance in near]
         else:
             found += _in_further(reader, name, asked)
     return sorted(found, key=lambda near: (near.distance, near.content))
@@ -125,16 +122,27 @@ def load_content(reader: StateReader, row: int) -> Content | None:
         raise ValueError(f"content {row}: {error}") from error
 
 
-def _near_as_stored(reader: StateReader, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
-    values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
-    limits = np.array([one.distance for one in asked], np.int64)
-    numbers, pictures, distances = reader.columns["pdq"].near(values, limits)
-    rows = rows_of(reader.columns["pictures"], pictures).astype(np.int64)
-    good = (rows_of(reader.columns["about"], rows)["flags"] & LOW) == 0
-    for number, row, distance in zip(
-        *(part[good].tolist() for part in (numbers, rows, distances)), strict=True
-    ):
-        yield ContentMatch(row, asked[number], distance)
+def matching_contents(
+    reader: StateReader, name: str, values: NDArray[np.uint8], limits: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+    """Yield the contents near some digests of an algorithm that has a column.
+
+    Args:
+        values: the digests, shape (n, size).
+        limits: the largest distance of each in bits, shape (n,).
+
+    Yields:
+        The index of a digest, the content, and the distance. Pictures are compared as they are stored, unless
+        the quality of their PDQ is too low.
+    """
+    if name == "pdq":
+        numbers, pictures, distances = reader.columns[name].near(values, np.array(limits, np.int64))
+        rows = rows_of(reader.columns["pictures"], pictures).astype(np.int64)
+        good = (rows_of(reader.columns["about"], rows)["flags"] & LOW) == 0
+        numbers, rows, distances = numbers[good], rows[good], distances[good]
+    else:
+        numbers, rows, distances = reader.columns[name].equal(values)
+    yield from zip(numbers.tolist(), rows.tolist(), distances.tolist(), strict=True)
 
 
 def _in_further(reader: StateReader, name: str, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
@@ -153,7 +161,7 @@ def _in_further(reader: StateReader, name: str, asked: Sequence[DigestQuery]) ->
                 ContentMatch(content.row, one, 0) for one in asked if content.exact.get(name) == one.value
             )
             continue
-        for query in file_task_of(content, _NOWHERE).queries(name):
+        for query in file_task_of(content, NOWHERE).queries(name):
             assert query.run is not None
             for digest in query.run.digests():
                 value = int.from_bytes(digest.value)

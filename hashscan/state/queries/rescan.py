@@ -23,9 +23,9 @@ from hashscan.reports.records import FINDINGS, Record
 from hashscan.reports.summary import Summary
 from hashscan.sources.base import full_path
 from hashscan.state.findings.coverage import Coverage
-from hashscan.state.findings.findings import UNKNOWN_STAT, Findings, OpenFinding, open_finding_record
+from hashscan.state.findings.findings import Findings, OpenFinding, open_finding_record
 from hashscan.state.findings.history import begin_account, conclude_account
-from hashscan.state.queries.cached_results import known_result_of
+from hashscan.state.queries.cached_results import NOWHERE, known_result_of
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import HIT, LOW, QUIET, STALE, Contents
 from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
@@ -231,7 +231,7 @@ class KnownFiles(ClosedOnExit):
     def _standing(self, found: OpenFinding) -> Iterator[Record]:
         result: FileResult | None = None
         if found.content is not None and found.content < self._contents.rows:
-            result = self._derive(found.content, Item(b"", UNKNOWN_STAT), found.path)
+            result = self._derive(found.content, NOWHERE, found.path)
         record = open_finding_record(found, result, answered=self._findings.is_covered(found))
         if record is not None:
             yield record

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from hashscan.lists.storage.columns import ColumnFiles, ListHandle
 from hashscan.matching.evaluation import FileTask
 from hashscan.matching.matcher import Matcher, has_tight_threshold, thresholds_of_lists
-from hashscan.model import ALGORITHMS, FileStat, Item
-from hashscan.state.queries.cached_results import file_task_of
+from hashscan.model import ALGORITHMS
+from hashscan.state.queries.cached_results import NOWHERE, file_task_of
 from hashscan.state.store.contents import OPAQUE, Contents
 from hashscan.state.store.profile import meaning_of
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
@@ -29,7 +29,6 @@ _AT_ONCE = 1 << 13
 """Number of digests that are compared together: each part of an index is fetched once for all of them."""
 _THREADS_MAX = 8
 """Maximum number of threads; each has a block and its unpacked digests in memory."""
-_NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 
 
 class RetroMatcher:
@@ -70,11 +69,7 @@ class RetroMatcher:
         return f"{self._meaning} {name} {reach} {part} {files.withdrawn_rows}"
 
     def take(self) -> int:
-        """Compare what was not compared yet, and record the contents that came near to an entry.
-
-        Returns:
-            The number of contents that were compared.
-        """
+        """Compare what is new, and record the contents near an entry; return how many were compared."""
         done = dict(self._database.execute("SELECT part, contents FROM matched"))
         compared = 0
         by_start: dict[int, list[tuple[ListHandle, ColumnFiles]]] = {}
@@ -160,7 +155,7 @@ class RetroMatcher:
     ) -> Iterator[int]:
         """Yield those of some rows that are near by digests that can't be taken from columns."""
         checked: list[tuple[int, FileTask]] = [
-            (row, file_task_of(self._contents.load(row), _NOWHERE)) for row in rows.tolist()
+            (row, file_task_of(self._contents.load(row), NOWHERE)) for row in rows.tolist()
         ]
         for name in names:
             asking = [(row, query) for row, file in checked for query in file.queries(name)]

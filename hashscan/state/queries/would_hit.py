@@ -11,10 +11,9 @@ import numpy as np
 
 from hashscan.lists.difference import EntryChange
 from hashscan.model import ALGORITHMS, KNOWN_GOOD_CATEGORY, TEST_CATEGORY
-from hashscan.state.queries.checksums import rows_of
+from hashscan.state.queries.digest_lookup import matching_contents
 from hashscan.state.queries.known_files import KnownFile, KnownFiles
 from hashscan.state.queries.overview import overview_of
-from hashscan.state.store.contents import LOW
 from hashscan.state.store.reading import NoStateError, StateReader
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
 from hashscan.state_dir import StateDir
@@ -67,16 +66,9 @@ def files_hit(reader: StateReader, hits: Hits) -> Iterator[KnownFile]:
 def _look_up(reader: StateReader, name: str, changes: list[EntryChange], hits: Hits) -> None:
     values = np.concatenate([change.values for change in changes])
     starts = np.cumsum([0, *map(len, changes)])
-    if name == "pdq":
-        limits = np.full(len(values), ALGORITHMS[name].threshold, np.int64)
-        numbers, pictures, distances = reader.columns[name].near(values, limits)
-        rows = rows_of(reader.columns["pictures"], pictures).astype(np.int64)
-        good = (rows_of(reader.columns["about"], rows)["flags"] & LOW) == 0
-        numbers, rows, distances = numbers[good], rows[good], distances[good]
-    else:
-        numbers, rows, distances = reader.columns[name].equal(values)
+    limits = [ALGORITHMS[name].threshold] * len(values)
     met = set()
-    for number, content, distance in zip(numbers.tolist(), rows.tolist(), distances.tolist(), strict=True):
+    for number, content, distance in matching_contents(reader, name, values, limits):
         met.add(number)
         place = int(np.searchsorted(starts, number, "right")) - 1
         change = changes[place]

@@ -168,11 +168,7 @@ class Contents(StoredContents):
             self._attention[rows] |= flag
 
     def recover(self) -> int:
-        """Find the contents that a power cut has destroyed before they reached the disk.
-
-        Returns:
-            Their number; they are read again.
-        """
+        """Find the contents that a power cut has destroyed, which are read again; return their number."""
         row = self._database.execute("SELECT synced FROM columns WHERE name='about'").fetchone()
         lost = []
         for number in range(row[0] if row else 0, self.rows):
@@ -185,14 +181,11 @@ class Contents(StoredContents):
         return len(lost)
 
     def add(self, kept: StoredContentData, flags: int, now: int) -> int:
-        """Store the result of reading a file, unless an equal content exists.
+        """Store the result of reading a file, unless an equal content exists; return its row.
 
         Args:
             kept: digested by the wanted profile.
             now: seconds since 1970.
-
-        Returns:
-            Its row.
         """
         exact = dict(zip(self._wanted.exact_names, kept.exact, strict=True))
         if kept.confirmed:

@@ -56,7 +56,7 @@ _libc.fstatfs.restype = ctypes.c_int
 
 
 def name_of(folder: bytes, device: int) -> bytes | None:
-    """Return a stable name of the filesystem that a folder's files are on.
+    """Return a stable name of the filesystem of a folder's files; None where the folder is gone.
 
     The name is the UUID, on Btrfs with the subvolume's number. Where there is no UUID, it is the mounted
     source and the mounted part of it. Where the files' device is not their folder's, as beneath overlays, the
@@ -64,9 +64,6 @@ def name_of(folder: bytes, device: int) -> bytes | None:
 
     Args:
         folder: absolute path.
-
-    Returns:
-        The name, or None where the folder is gone.
     """
     try:
         descriptor = open_absolute(folder, LIST_FLAGS)

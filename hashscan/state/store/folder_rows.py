@@ -217,11 +217,7 @@ class FolderRows:
         return None if row is None else (row[0], row[1])
 
     def checked_in(self, path: bytes, scan: int) -> bool | None:
-        """Return True if a scan has checked a folder to its end.
-
-        Returns:
-            None if the folder no longer exists, or was not kept.
-        """
+        """Return True if a scan has checked a folder to its end; None if it is gone, or was not kept."""
         kept = self._database.execute(
             "SELECT filesystem, coalesce(sweep, 0) AS sweep FROM folders LEFT JOIN seen ON folder=id "
             "WHERE path=?",
@@ -235,7 +231,7 @@ class FolderRows:
     def delete_gone(
         self, scope: int, scan: int, beneath: Callable[[bytes], bool], *, closed: bool, everywhere: bool
     ) -> int:
-        """Delete the folders of a target that its complete scan shows to be gone.
+        """Delete the folders of a target that its complete scan shows to be gone; return their number.
 
         Folders that the scan did not meet, and that its own scope checked last, are gone, unless some folders
         could not be entered. Other folders may only be excluded now: they are looked up on the disk, and so
@@ -245,9 +241,6 @@ class FolderRows:
             beneath: returns True for folders of the target.
             closed: True if some folders could not be entered.
             everywhere: delete also those on filesystems that are not mounted; else these stay.
-
-        Returns:
-            The number of deleted folders.
         """
         rows = self._unmet(scan)
         there = self.filesystems | self._mounted(rows)

@@ -28,6 +28,7 @@ ABOUT = np.dtype(
         ("crc", "<u4"),
     ]
 )
+FIELDS = ("profile", "flags", "kind", "since", "further")
 ABOUT_ROW = struct.Struct("<HBbIQI")
 DTYPES: dict[str, np.dtype[Any]] = {
     "sha256": np.dtype((np.void, 32)),
@@ -124,7 +125,7 @@ class StoredContents:
         if not 0 <= row < min(self.columns[name].rows for name in ("about", *COLUMN_DIGESTS)):
             raise ValueError(f"there is no content {row}")
         about = self.columns["about"].read(row, 1)[0]
-        fields = tuple(int(about[name]) for name in ("profile", "flags", "kind", "since", "further"))
+        fields = fields_of(about)
         exact = {name: bytes(self.columns[name].read(row, 1)[0]) for name in COLUMN_DIGESTS}
         if checksum_of(fields, exact) != about["crc"]:
             raise ValueError(f"content {row} has another checksum")
@@ -141,18 +142,8 @@ class StoredContents:
 
     def _further(self, at: int) -> tuple[Packed | None, dict[str, bytes]]:
         """Return a reply, if there is one, and other digests."""
-        column = self.columns["further"]
-        head = column.read(at, FURTHER.size).tobytes()
-        if len(head) < FURTHER.size:
-            raise ValueError("what is kept of a picture isn't there")
-        picture, known, before, rest, others = FURTHER.unpack(head)
+        (_, known, before, rest, _), body, elsewhere = read_further(self.columns, at)
         first, beside = before & 0xFF, before >> 8
-        length = first + beside + rest + others
-        body = column.read(at + FURTHER.size, length + 4).tobytes()
-        elsewhere = b"" if picture == NONE else b"".join(map(bytes, self.columns["pdq"].read(picture, 1)))
-        crc = zlib.crc32(elsewhere, zlib.crc32(body[:-4]))
-        if len(body) != length + 4 or crc != int.from_bytes(body[-4:], "little"):
-            raise ValueError("what is kept of a picture has another checksum")
         value = elsewhere or body[:first]
         heads = body[first : first + beside] if known == NONE else self.heads_of(known)
         packed = Packed(value, heads, body[first + beside : first + beside + rest]) if rest else None
@@ -169,6 +160,33 @@ class StoredContents:
         if row is None or not isinstance(row[0], bytes):
             raise ValueError("the heads of a kept reply are gone")
         return bytes(row[0])
+
+
+def fields_of(about: np.void) -> tuple[int, ...]:
+    """Return the fields of a row of `about`, without its checksum."""
+    return tuple(int(about[name]) for name in FIELDS)
+
+
+def read_further(columns: Mapping[str, Column], at: int) -> tuple[tuple[int, ...], bytes, bytes]:
+    """Read a record of `further` by its offset.
+
+    Returns:
+        Its `FURTHER`, the rest of it with its checksum, and its first digest if that is stored in `pdq`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    head = columns["further"].read(at, FURTHER.size).tobytes()
+    if len(head) < FURTHER.size:
+        raise ValueError("what is kept of a picture isn't there")
+    header = picture, _, before, rest, others = FURTHER.unpack(head)
+    length = (before & 0xFF) + (before >> 8) + rest + others
+    body = columns["further"].read(at + FURTHER.size, length + 4).tobytes()
+    elsewhere = b"" if picture == NONE else b"".join(map(bytes, columns["pdq"].read(picture, 1)))
+    crc = zlib.crc32(elsewhere, zlib.crc32(body[:-4]))
+    if len(body) != length + 4 or crc != int.from_bytes(body[-4:], "little"):
+        raise ValueError("what is kept of a picture has another checksum")
+    return header, body, elsewhere
 
 
 def prefix_of(sha256: bytes) -> int:

@@ -130,7 +130,6 @@ def is_still_held(finding: Record, because: str) -> bool:
 
     Args:
         finding: its record, or one with its verdict, reason and matches, without a breaker.
-        because: why it was held.
     """
     if finding["verdict"] != Verdict.MATCH:
         return False

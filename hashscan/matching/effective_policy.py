@@ -33,10 +33,6 @@ _FARTHEST = max(a.bits for a in ALGORITHMS.values() if a.matched)
 def rules_of(tables: object, source: str) -> tuple[PolicyRule, ...]:
     """Return the rules in their order.
 
-    Args:
-        tables: the value of `policy`.
-        source: the settings file.
-
     Raises:
         UsageError: a rule can't be used; names it, the key and what to do.
     """

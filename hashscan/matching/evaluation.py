@@ -156,9 +156,7 @@ def result_of(
     """Return the result of a file that was read and matched.
 
     Args:
-        file: as far as it was processed.
         algorithms: those whose digests are reported, in that order.
-        with_digests: include the digests of clean files, too.
         augment: kinds of pictures whose digests are included besides.
         subject: the file's attributes; its digest is added.
     """

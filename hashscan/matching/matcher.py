@@ -81,11 +81,9 @@ class Matcher:
         """Map the lists into memory.
 
         Args:
-            lists: verified and compiled before.
             review_threshold: distance in bits up to which an entry of PDQ that is too far away for a match is
                 a near miss, for review; None leaves near misses out. Turned, trimmed and doubted pictures
                 have none.
-            excepted: entries of the lists whose matches are withheld.
             thresholds: by algorithm, where these lists are only a part of those they follow from.
             many: True if so many digests will be looked up that small lists are worth an index, too.
         """

@@ -160,9 +160,6 @@ def read_put_back(state: StateDir | None) -> dict[bytes, RestoredContent]:
 
     The log is read twice, so that memory holds nothing but restored contents, each less than a kilobyte.
 
-    Args:
-        state: the state folder; None where there is none.
-
     Raises:
         OutputError: the quarantine's log is damaged, lost or can't be read.
     """

@@ -234,7 +234,6 @@ class BaselineFilter:
 
         Args:
             now: the time to compare their ends with, timezone-aware.
-            fail_on: the verdicts that make the scan fail.
         """
         self._all = tuple(accepted)
         # All times have one form and are in UTC, so their text order is their time order.

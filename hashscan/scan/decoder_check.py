@@ -81,11 +81,7 @@ class DecodingCount:
 
 
 def undecoded_samples(setup: WorkerSetup) -> dict[str, str]:
-    """Return by format why a sandboxed decoder fails on our own picture of it; JPEG has two pictures.
-
-    Args:
-        setup: the options of the sandbox; its lists are not used.
-    """
+    """Return by format why a sandboxed decoder fails on our own picture of it; JPEG has two pictures."""
     from hashscan.hashing.media.samples import builtin_pictures
 
     formats = [known for known in FORMATS if known.pillow is not None]

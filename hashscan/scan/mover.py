@@ -114,7 +114,6 @@ class Mover:
         """Return a function that moves a scan's findings and yields their records with the outcome of each.
 
         Args:
-            is_stopped: whether no more is to be moved.
             until: when to begin no more, by the monotonic clock; those left say so.
         """
 

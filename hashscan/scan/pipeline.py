@@ -79,13 +79,11 @@ class ScanPipeline:
         """Prepare a run.
 
         Args:
-            with_digests: True if records of findings contain digests.
             moving: True if findings are to be moved; then their records name the content in which they were
                 found.
             own: device and inode of each file that the scan itself writes.
             memory: the state: results of earlier scans are read from it, and those of this scan are stored in
                 it.
-            customers: the owners of files, which are stored with the findings.
             deadline: the time (monotonic clock) after which no more batches are handed out.
             max_sparse: the number of hole bytes up to which a file is read.
         """

@@ -59,7 +59,6 @@ class QuarantineRequests:
         """Count the matches of every entry, also for reports that were made with other limits.
 
         Args:
-            limits: how many files an entry may match.
             act_on: kinds of weakly trusted matches that are acted on, besides matches with fresh signed
                 lists.
 

@@ -56,15 +56,7 @@ class _Targets:
     """The sources of a scan's targets, and what they list."""
 
     def __init__(self, settings: ScanSettings, observer: Observer, stack: ExitStack) -> None:
-        """Open the sources.
-
-        Args:
-            settings: of the scan; its state folder exists, so that it can be left out of the scan.
-
-        Raises:
-            TargetError: a target can't be scanned at all.
-            UnreachableError: no server answers for a target.
-        """
+        """Open the sources; the state folder must exist, so that it can be left out of the scan."""
         options = ListingOptions(
             exclude=Patterns.compile(settings.exclude, settings.ignore_file),
             one_file_system=settings.one_file_system,
@@ -127,10 +119,7 @@ class _Scan:
     """A scan: everything is opened, then the files are read, then it is concluded."""
 
     def __init__(self, settings: ScanSettings, observer: Observer, stack: ExitStack) -> None:
-        """Open everything but the workers, in this order: state lock, targets, lists, reports, state.
-
-        Raises: as `run_scan`.
-        """
+        """Open everything but the workers, in this order: state lock, targets, lists, reports, state."""
         self._settings, self._observer = settings, observer
         # First, because it creates the state folder, which must exist to be left out of the scan.
         start = start_scan(settings, observer, stack)

@@ -142,11 +142,7 @@ class ScanSession:
         inventory: tuple[bytes, str] | None = None,
         cluster: Record | None = None,
     ) -> Record:
-        """Write the first record to the reports, and return it.
-
-        Args:
-            inventory: the manifest of the inventory, and when it was made.
-        """
+        """Write the first record to the reports, and return it."""
         settings, setup = self._settings, self.setup
         record = scan_record(
             uuid=self._start.identity,

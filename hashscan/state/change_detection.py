@@ -289,11 +289,7 @@ class ScannedFolders:
         self._seen.clear()
 
     def finish(self, *, listed: bool) -> None:
-        """Leave all folders, and store what was read of them.
-
-        Args:
-            listed: True if the last folder was listed to its end.
-        """
+        """Leave all folders, and store what was read of them."""
         self._leave(whole=listed)
         for folder in self._open.values():
             self._add_pieces(folder)

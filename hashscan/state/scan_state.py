@@ -68,7 +68,6 @@ class ScanState(ClosedOnExit):
 
         Args:
             state: the state folder, whose lock the caller holds.
-            with_digests: include the digests of clean files, too.
             weak: True if a file whose ctime alone has changed counts as unchanged.
             reread: fraction of the unchanged files and objects that are to be read all the same.
             accept_cleared: True if clean files end findings of lists that are not asked.
@@ -148,9 +147,6 @@ class ScanState(ClosedOnExit):
         self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust = CtimeTrust.FILESYSTEM
     ) -> str:
         """Record that a file which had to be read has its verdict.
-
-        Args:
-            ctime: how far the ctime of a file can be trusted.
 
         Returns:
             The earlier SHA-256 in hex where only the content shows that the file has changed; else an empty
@@ -241,7 +237,6 @@ class ScanState(ClosedOnExit):
         """End the scan.
 
         Args:
-            listed: True if the last folder was listed to its end.
             whole: True if everything was checked, as far as folders could be listed.
             closed: True if some folders could not be listed.
             accept_shrink: treat whatever is missing as gone.
@@ -309,9 +304,6 @@ def open_scan_state(
     settings: ScanSettings, setup: WorkerSetup, sources: Sequence[Source], notify: Callable[[str], None]
 ) -> ScanState:
     """Open the state of files and objects from earlier scans.
-
-    Args:
-        settings: of the scan, with a state folder.
 
     Raises:
         OutputError: it can't be used.

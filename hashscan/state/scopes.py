@@ -63,7 +63,6 @@ class QuarantinedFiles:
         """Return the number of files in quarantine.
 
         Args:
-            is_of: returns True for paths that count.
             since: count only files that were moved from then on, in seconds since 1970.
         """
         return sum(moved >= since and is_of(path) for (path, _), moved in self._moved.items())
@@ -117,7 +116,6 @@ class Scopes:
         """Describe a scan.
 
         Args:
-            targets: paths of folders.
             shard: '' or INDEX/COUNT.
             lone: folders of which only a single file is a target.
             named: True if only explicitly named files are examined.

@@ -14,9 +14,9 @@ from concurrent.futures import Future as Outer
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
+from hashscan.model import Batch, BatchResult, Reason
 from hashscan.scan.cluster.messages import Ready
-from hashscan.scan.workers.pool import merge_results
+from hashscan.scan.workers.pool import merge_results, unread_result
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -36,14 +36,7 @@ class Work:
 
     def give_up(self, reason: str) -> None:
         """Make all its files unreadable."""
-        self.settle(
-            BatchResult(
-                tuple(
-                    FileResult(item.name, item.stat, Verdict.UNREADABLE, Reason.WORKER_DIED, reason)
-                    for item in self.batch.items
-                )
-            )
-        )
+        self.settle(unread_result(self.batch, Reason.WORKER_DIED, reason))
 
     def split_by_file(self) -> list[Work]:
         """Return its files as separate work; their results together are its result."""

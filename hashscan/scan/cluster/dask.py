@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 def require_dask(log_level: str = "critical") -> None:
     """Import Dask, and set the configuration that hashscan needs everywhere.
 
-    Args:
-        log_level: the level of Dask's log on standard error; hashscan reports important events itself.
-
     Raises:
         UsageError: Dask is not installed.
     """

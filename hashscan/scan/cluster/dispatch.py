@@ -40,12 +40,7 @@ class Tasks:
     """The tasks that were sent, and those that wait for their answers; for one event loop."""
 
     def __init__(self, client: Client, name: str, broken: Callable[[BaseException], None]) -> None:
-        """Prepare to send tasks.
-
-        Args:
-            name: the prefix of the tasks' names, which no other scan uses.
-            broken: called with the error if a background task fails.
-        """
+        """Prepare to send tasks."""
         self._client = client
         self._name = name
         self._broken = broken
@@ -126,12 +121,7 @@ class WorkerPreparation:
         ready: Callable[[str, Ready], None],
         say: Callable[[str], None],
     ) -> None:
-        """Start without workers.
-
-        Args:
-            job: the message that each worker gets first.
-            ready: called with a worker's address and its answer, when it is ready.
-        """
+        """Start without workers."""
         self.refused: dict[tuple[str, str], int] = {}
         """Host and reason of workers that can't take part, and the number of such workers."""
         self.busy: dict[str, str] = {}
@@ -163,11 +153,7 @@ class WorkerPreparation:
         return bool(self._unanswered())
 
     def refresh(self, present: frozenset[str]) -> None:
-        """Ask all new workers to prepare.
-
-        Args:
-            present: the addresses of all workers of the scheduler.
-        """
+        """Ask all new workers to prepare."""
         for address in self._asked.keys() - present:
             self._died.add(machine_of(address))
             self._asked[address].release()
@@ -292,12 +278,7 @@ class Dispatcher:
     def __init__(
         self, client: Client, token: str, job: bytes, say: Callable[[str], None], changed: Callable[[], None]
     ) -> None:
-        """Start without workers.
-
-        Args:
-            job: the message that each worker gets first.
-            changed: called whenever the number of workers changes.
-        """
+        """Start without workers."""
         self.slots: dict[str, Slot] = {}
         self.met: dict[str, Ready] = {}
         """Every worker that was ever ready, by address."""

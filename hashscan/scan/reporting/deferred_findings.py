@@ -55,11 +55,7 @@ class DeferredFindings:
             self._breaker.count(finding, owner_of(finding))
 
     def finalize(self, act: Act | None = None) -> None:
-        """Make the final records, after the scan has found everything.
-
-        Args:
-            act: the function that acts on findings that are not held.
-        """
+        """Make the final records, after the scan has found everything."""
         if not self._records.number or (act is None and not self._breaker.has_tripped):
             return
         self.changed = True

@@ -32,9 +32,6 @@ from hashscan.state_dir import StateDir
 def report_context(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None) -> ReportContext:
     """Return the context of reports.
 
-    Args:
-        reporter: the person or organisation that reports, if one is configured.
-
     Raises:
         UsageError: a rule can't be used.
     """
@@ -48,11 +45,7 @@ def report_context(sites: Iterable[SiteRule] = (), reporter: Reporter | None = N
 
 @contextmanager
 def with_digests(context: ReportContext, state: StateDir | None) -> Iterator[ReportContext]:
-    """Yield the context with the digests of findings that the state folder has.
-
-    Args:
-        state: the state folder; None if there is none.
-    """
+    """Yield the context with the digests of findings that the state folder has."""
     if state is None:
         yield context
         return
@@ -101,8 +94,6 @@ class ReportWriter:
 
         Args:
             observer: gets every record, too; of a match it gets the final record only.
-            breaker: how many files one entry may match.
-            context: the information that formats need besides the record.
             state: the state folder, which has the digests that some formats need; None if the record has
                 them, or if no such format is asked for.
 
@@ -184,11 +175,7 @@ class ReportWriter:
         seconds: float,
         further: Record | None = None,
     ) -> ScanResult:
-        """Write the summary, and rename the reports to their final names.
-
-        Args:
-            shortcomings: the reasons why the scan is incomplete, for people.
-        """
+        """Write the summary, and rename the reports to their final names."""
         self.emit(
             summary_record(
                 {

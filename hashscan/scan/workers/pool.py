@@ -94,7 +94,6 @@ class ProcessPool(Pool):
 
         Args:
             pace: the rate limiter for all of them together; it is not closed with the pool.
-            limits: the limits after which a worker is stuck; None for the default.
         """
         self.workers = workers
         limits = limits or LIMITS
@@ -129,17 +128,19 @@ class ProcessPool(Pool):
             outer.set_result(unpack_results(batch, inner.result()))
         except ProcessDied as died:
             if again:
-                outer.set_result(_unread(batch, Reason.WORKER_DIED, _how(died)))
+                outer.set_result(unread_result(batch, Reason.WORKER_DIED, _how(died)))
             else:
                 self._split(batch, outer, None)
         except ProcessStuck as stuck:
             self._stuck.charge(batch, stuck.seconds)
             if len(batch.items) == 1:
-                outer.set_result(_unread(batch, Reason.STUCK, str(stuck)))
+                outer.set_result(unread_result(batch, Reason.STUCK, str(stuck)))
             else:
                 self._split(batch, outer, None)
         except TaskRefused:
-            outer.set_result(_unread(batch, Reason.STUCK, "not tried: its owner's files have held workers"))
+            outer.set_result(
+                unread_result(batch, Reason.STUCK, "not tried: its owner's files have held workers")
+            )
         except BaseException as error:  # a defect in a worker, passed on to the caller
             outer.set_exception(error)
 
@@ -218,7 +219,8 @@ def _how(died: ProcessDied) -> str:
     return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
 
-def _unread(batch: Batch, reason: Reason, detail: str) -> BatchResult:
+def unread_result(batch: Batch, reason: Reason, detail: str) -> BatchResult:
+    """Return the result of a batch none of whose files can be read."""
     return BatchResult(
         results=tuple(
             FileResult(item.name, item.stat, Verdict.UNREADABLE, reason, detail) for item in batch.items

@@ -148,7 +148,6 @@ class Processes:
         """Run a task in one of the processes.
 
         Args:
-            task: anything that can be pickled.
             light: True if it is so short that it may wait behind another while a process is busy.
             patience: returns for how many seconds a process may make no progress with the task; called
                 repeatedly, in the thread that runs the callbacks. A task that starts with 0 is refused.
@@ -202,11 +201,7 @@ class Processes:
             self._end()
 
     def _add(self) -> None:
-        """Start one more process, or continue with fewer if the system refuses it.
-
-        Raises:
-            WorkersError: there are none.
-        """
+        """Start one more process, or continue with fewer if the system refuses it."""
         for pause in (*_START_PAUSES, 0.0):
             try:
                 self._start()

@@ -76,11 +76,7 @@ class Findings:
         coverage: Coverage,
         sha256_of: Callable[[int], bytes | None] = lambda _: None,
     ) -> None:
-        """Load the keys of the open findings.
-
-        Args:
-            sha256_of: returns the digest of a kept content; None where it is lost.
-        """
+        """Load the keys of the open findings."""
         self._database = database
         self._coverage = coverage
         self._sha256_of = sha256_of
@@ -319,7 +315,6 @@ def open_finding_record(found: OpenFinding, result: FileResult | None, *, answer
     """Return the record of an earlier finding; None where today's lists clear its content.
 
     Args:
-        result: today's result for its content, where that is kept.
         answered: True if the lists in use can decide that nothing accuses it any more.
     """
     if result is not None and result.verdict not in FINDINGS:

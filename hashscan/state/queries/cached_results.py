@@ -50,8 +50,6 @@ def result_of(
 
     Args:
         matcher: of the lists; None if the content came near to no entry.
-        subject: the file's attributes besides its content.
-        with_digests: include the digests of clean files, too.
     """
     checked = file_task_of(content, item)
     if matcher is not None:
@@ -112,11 +110,7 @@ class CachedResults:
         return np.where(contents == NONE, np.uint8(STALE), known)
 
     def result(self, content: int, item: Item, subject: Subject) -> FileResult | None:
-        """Return the result of a file with this content; None where the file must be read to get one.
-
-        Args:
-            subject: the file's attributes, as policy rules see them.
-        """
+        """Return the result of a file with this content; None where the file must be read to get one."""
         kept = self._contents.load(content)
         if not kept.profile.is_readable:
             return None

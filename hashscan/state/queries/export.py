@@ -23,12 +23,7 @@ from hashscan.timefmt import format_time
 
 
 def known_record(item: str, near: ContentMatch, content: Content, file: KnownFile) -> dict[str, Any]:
-    """Return the record of a file or an object that has what was asked for.
-
-    Args:
-        item: the query, as the user named it.
-        near: how its content matches the query.
-    """
+    """Return the record of a file or an object that has what was asked for."""
     return {
         "type": "known",
         "item": item,

@@ -69,7 +69,6 @@ class KnownFiles(ClosedOnExit):
 
         Args:
             state: the state folder, whose lock the caller holds.
-            with_digests: include the digests of clean files, too.
         """
         self._customers = customers
         self.unmatched = 0
@@ -99,7 +98,6 @@ class KnownFiles(ClosedOnExit):
 
         Args:
             targets: paths of folders and files to be limited to; none for all.
-            summary: counts all that are known.
 
         Returns:
             The files that are not clean; None after each folder and some objects, so that the caller gets

@@ -22,7 +22,32 @@ class DamagedColumnError(Exception):
     """A column has fewer rows than were committed."""
 
 
-class AppendedColumn:
+class _OpenColumn:
+    """A column whose file is open."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], rows: int, descriptor: int) -> None:
+        self.path = path
+        self.dtype = dtype
+        self.rows = rows
+        self._descriptor = descriptor
+
+    def read(self, start: int, count: int) -> NDArray[Any]:
+        """Return up to `count` rows; fewer at the end of the column."""
+        count = max(0, min(count, self.rows - start)) if start >= 0 else 0
+        data = bytearray(count * self.dtype.itemsize)
+        self._fill(memoryview(data), start)
+        return np.frombuffer(data, self.dtype)
+
+    def _fill(self, buffer: memoryview, start: int) -> None:
+        at, offset = 0, start * self.dtype.itemsize
+        while at < len(buffer):
+            more = os.preadv(self._descriptor, [buffer[at:]], offset + at)
+            if not more:
+                raise DamagedColumnError(f"{self.path.name} has become shorter")
+            at += more
+
+
+class AppendedColumn(_OpenColumn):
     """An append-only column; rows that were not committed are cut off when it is opened.
 
     Raises:
@@ -34,15 +59,11 @@ class AppendedColumn:
         """Open the file, or create it.
 
         Args:
-            rows: number of committed rows.
             synced: number of those that a power cut can't have destroyed; others may be left as zeros.
         """
-        self.path = path
-        self.dtype = dtype
-        self.rows = rows
-        self._waiting = bytearray()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, _MODE)
+        super().__init__(path, dtype, rows, os.open(path, flags, _MODE))
+        self._waiting = bytearray()
         size = os.fstat(self._descriptor).st_size
         if not 0 <= synced <= rows < _MOST_ROWS or size < synced * dtype.itemsize:
             os.close(self._descriptor)
@@ -71,14 +92,7 @@ class AppendedColumn:
     def read(self, start: int, count: int) -> NDArray[Any]:
         """Return up to `count` rows; fewer at the end of the column."""
         self.flush()
-        count = max(0, min(count, self.rows - start)) if start >= 0 else 0
-        wanted, data = count * self.dtype.itemsize, b""
-        while len(data) < wanted:
-            more = os.pread(self._descriptor, wanted - len(data), start * self.dtype.itemsize + len(data))
-            if not more:
-                raise DamagedColumnError(f"{self.path.name} has become shorter")
-            data += more
-        return np.frombuffer(data, self.dtype)
+        return super().read(start, count)
 
     def close(self) -> None:
         """Close the file; what was not flushed is lost."""
@@ -96,7 +110,7 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """Indices of the digests sought, rows, and distances; each of shape (hits,)."""
 
 
-class ReadColumn:
+class ReadColumn(_OpenColumn):
     """A read-only view of a column's committed rows.
 
     Raises:
@@ -106,31 +120,13 @@ class ReadColumn:
 
     def __init__(self, path: Path, dtype: np.dtype[Any], rows: int) -> None:
         """Open the file, unless the column has no rows and so may not exist yet."""
-        self.path = path
-        self.dtype = dtype
-        self.rows = rows
-        self._descriptor = -1
+        super().__init__(path, dtype, rows, -1)
         if rows:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             size = os.fstat(self._descriptor).st_size
             if size < rows * dtype.itemsize:
                 self.close()
                 raise DamagedColumnError(f"{path.name} has {size // dtype.itemsize} rows of {rows}")
-
-    def read(self, start: int, count: int) -> NDArray[Any]:
-        """Return up to `count` rows; fewer at the end of the column."""
-        count = max(0, min(count, self.rows - start)) if start >= 0 else 0
-        data = bytearray(count * self.dtype.itemsize)
-        self._fill(memoryview(data), start)
-        return np.frombuffer(data, self.dtype)
-
-    def _fill(self, buffer: memoryview, start: int) -> None:
-        at, offset = 0, start * self.dtype.itemsize
-        while at < len(buffer):
-            more = os.preadv(self._descriptor, [buffer[at:]], offset + at)
-            if not more:
-                raise DamagedColumnError(f"{self.path.name} has become shorter")
-            at += more
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield blocks of rows as bytes, shape (rows, bytes of a row), with the number of their first row.

@@ -54,9 +54,6 @@ class Contents(StoredContents):
     def __init__(self, database: sqlite3.Connection, folder: Path, wanted: Profile) -> None:
         """Open the columns.
 
-        Args:
-            wanted: the profile by which the scan would digest contents.
-
         Raises:
             DamagedColumnError: a column is shorter than what was committed.
             OSError: a column can't be opened.
@@ -184,7 +181,6 @@ class Contents(StoredContents):
         """Store the result of reading a file, unless an equal content exists; return its row.
 
         Args:
-            kept: digested by the wanted profile.
             now: seconds since 1970.
         """
         exact = dict(zip(self._wanted.exact_names, kept.exact, strict=True))

@@ -238,7 +238,6 @@ class FolderRows:
         are the files of this shard in them.
 
         Args:
-            beneath: returns True for folders of the target.
             closed: True if some folders could not be entered.
             everywhere: delete also those on filesystems that are not mounted; else these stay.
         """

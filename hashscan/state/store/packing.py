@@ -140,9 +140,6 @@ _FIRST_MAX = 255
 def size_in(head: bytes, algorithms: Sequence[str]) -> int:
     """Return the length in bytes of each digest of a run.
 
-    Args:
-        algorithms: those that the decoder was asked for.
-
     Raises:
         ValueError: it is of another algorithm.
     """
@@ -281,11 +278,7 @@ def _difference(guess: bytes, value: bytes) -> bytes:
 
 
 def to_keep(file: FileTask, pictures: Sequence[str]) -> StoredContentData | None:
-    """Return the record that the state keeps of a file's content; None where the verdict depends on more.
-
-    Args:
-        pictures: algorithms by which pictures were to be hashed.
-    """
+    """Return the record that the state keeps of a file's content; None where the verdict depends on more."""
     if file.unreadable or not file.exact or not file.as_listed:
         return None
     if file.reason is Reason.COMPRESSED:

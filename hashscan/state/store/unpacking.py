@@ -45,7 +45,6 @@ class Loops(ABC):
         """Return the checksums of many records.
 
         Args:
-            data: with all of them.
             at: offset of each in `data`, shape (n,).
             values: their first digests, shape (n, 32).
             apart: True where these are stored elsewhere, and are summed after the record.
@@ -62,7 +61,6 @@ class Loops(ABC):
         """Return one digest of each record.
 
         Args:
-            data: with all records.
             at: offset of this digest in each, shape (n,); set to the offset of the next.
             guess: prediction for each, where there is one; of digests of 32 bytes.
             size: of the digests in bytes.
@@ -313,11 +311,7 @@ def _stored(contents: StoredContents, picture: NDArray[np.uint32]) -> Bytes:
 
 
 def _check(data: Bytes, at: Rows, length: Rows, values: Bytes, elsewhere: NDArray[np.bool_]) -> None:
-    """Check the checksums of all records.
-
-    Raises:
-        ValueError: one is wrong.
-    """
+    """Raise an error unless the checksums of all records are right."""
     sums = best_loops().sums(data, at, length, values, elsewhere)
     if not np.array_equal(data[(at + length)[:, None] + np.arange(4)].reshape(-1), sums):
         raise ValueError("what is kept of a picture has another checksum")

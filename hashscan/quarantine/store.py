@@ -95,6 +95,8 @@ class Quarantine(ClosedOnExit):
         chosen: Iterable[Path] = (),
         notify: Callable[[str], object] | None = None,
         stores: Stores | None = None,
+        *,
+        seconds: float = 0.0,
     ) -> None:
         """Open the quarantine, and create it if it doesn't exist.
 
@@ -103,6 +105,7 @@ class Quarantine(ClosedOnExit):
             chosen: folders beneath which to keep files; see `QuarantineFolders`.
             notify: called with a message for the user, if given.
             stores: opens the buckets in which objects are found and kept; None if objects are not used.
+            seconds: the time to wait for another process.
 
         Raises:
             LockedError: another process holds the lock.
@@ -112,7 +115,7 @@ class Quarantine(ClosedOnExit):
         folder = state.quarantine
         self._notify = notify
         with ExitStack() as stack:
-            stack.enter_context(_lock(folder))
+            stack.enter_context(_lock(folder, seconds))
             known = known_heads(state, folder)
             if not known:
                 write_checkpoint(state, EMPTY_CHECKPOINT)
@@ -232,8 +235,8 @@ def _operator() -> dict[str, Any]:
     return who
 
 
-def _lock(folder: Path) -> LockFile:
+def _lock(folder: Path, seconds: float) -> LockFile:
     with output_errors(f"can't use the quarantine {folder}"):
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        return LockFile(folder / "lock", f"another process uses the quarantine {folder}")
+        return LockFile(folder / "lock", f"another process uses the quarantine {folder}", seconds=seconds)

@@ -122,7 +122,7 @@ class Mover:
             with ExitStack() as stack:
                 quarantine: Quarantine | None = None
                 try:
-                    quarantine = stack.enter_context(self._open_with_retry())
+                    quarantine = stack.enter_context(self._open(_LOCK_SECONDS))
                     why_not = ""
                 except LockedError as error:
                     # The findings and the summary are reported all the same.
@@ -139,19 +139,9 @@ class Mover:
 
         return act
 
-    def _open(self) -> Quarantine:
+    def _open(self, seconds: float = 0.0) -> Quarantine:
         stores = Stores(SOURCES, self._endpoint, self._bucket)
-        return Quarantine(self._state, self._places, self._notify, stores)
-
-    def _open_with_retry(self) -> Quarantine:
-        until = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                return self._open()
-            except LockedError:
-                if time.monotonic() >= until:
-                    raise
-                time.sleep(0.1)
+        return Quarantine(self._state, self._places, self._notify, stores, seconds=seconds)
 
     def _move_batch(
         self, quarantine: Quarantine | None, findings: Sequence[Record], scan: Record, why_not: str

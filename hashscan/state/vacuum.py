@@ -270,19 +270,10 @@ def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: 
     database.executemany("INSERT INTO hits VALUES (?)", [(int(below[row]),) for row in hits if used[row]])
     database.execute("DELETE FROM lost")
     database.executemany("INSERT INTO lost VALUES (?)", [(row,) for row in rewriting.lost])
-    for number, content in database.execute(
-        "SELECT id, content FROM findings WHERE content IS NOT NULL"
-    ).fetchall():
-        database.execute("UPDATE findings SET content=? WHERE id=?", (int(below[content]), number))
-    for store, key, version, content in database.execute(
-        "SELECT store, key, version, content FROM objects"
-    ).fetchall():
-        database.execute(
-            "UPDATE objects SET content=? WHERE store=? AND key=? AND version=?",
-            (int(below[content]), store, key, version),
-        )
-    for part, contents in database.execute("SELECT part, contents FROM matched").fetchall():
-        database.execute("UPDATE matched SET contents=? WHERE part=?", (int(below[contents]), part))
+    database.create_function("renumbered", 1, lambda content: int(below[content]), deterministic=True)
+    database.execute("UPDATE findings SET content=renumbered(content) WHERE content IS NOT NULL")
+    database.execute("UPDATE objects SET content=renumbered(content)")
+    database.execute("UPDATE matched SET contents=renumbered(contents)")
     prefixes = np.concatenate(rewriting.prefixes) if rewriting.prefixes else np.zeros(0, np.int64)
     order = np.argsort(prefixes, kind="stable")
     database.execute("DELETE FROM contents")

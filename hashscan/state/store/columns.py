@@ -154,7 +154,7 @@ class ReadColumn(_OpenColumn):
         table = np.zeros(1 << _TABLE_BITS, bool)
         low = np.uint64((1 << _TABLE_BITS) - 1)
         table[(keys & low).astype(np.int64)] = True
-        found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        found: list[Pairs] = []
         for start, block in self.blocks():
             asked = _keys(block)
             if len(keys) == 1:
@@ -169,9 +169,8 @@ class ReadColumn(_OpenColumn):
             places = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(rows))
             numbers = order[places]
             same = (block[rows] == values[numbers]).all(axis=1)
-            found.append((numbers[same], start + rows[same]))
-        numbers, rows = _joined(found)
-        return numbers, rows, np.zeros(len(rows), np.int64)
+            found.append((numbers[same], start + rows[same], np.zeros(int(same.sum()), np.int64)))
+        return _joined(found)
 
     def near(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Pairs:
         """Return exactly the rows within the threshold of one of the values.
@@ -189,11 +188,7 @@ class ReadColumn(_OpenColumn):
                 found.append((numbers, start + rows, distances))
         else:
             found.extend(self._near_many(values, thresholds))
-        numbers, rows, distances = (
-            np.concatenate([part[place] for part in found]) if found else np.zeros(0, np.int64)
-            for place in range(3)
-        )
-        return numbers, rows, distances
+        return _joined(found)
 
     def _near_many(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Iterator[Pairs]:
         segment = Hamming().eager(values)
@@ -215,9 +210,7 @@ def _keys(values: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.ndarray((len(values),), "<u8", values, strides=(values.strides[0],))
 
 
-def _joined(
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    return np.concatenate([numbers for numbers, _ in found]), np.concatenate([rows for _, rows in found])
+def _joined(found: list[Pairs]) -> Pairs:
+    nothing = np.zeros(0, np.int64)
+    numbers, rows, distances = map(np.concatenate, zip((nothing,) * 3, *found, strict=True))
+    return numbers, rows, distances

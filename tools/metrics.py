@@ -22,7 +22,7 @@ from pathlib import Path
 
 LIMITS: dict[str, int] = {
     "modules": 377,
-    "lines": 72_500,
+    "lines": 71_500,
     "modules under 60 lines": 11,
     "files excepted from C901": 8,
     "files excepted from PLR0912": 4,

@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 377,
-    "lines": 71_500,
+    "modules": 378,
+    "lines": 72_500,
     "modules under 60 lines": 11,
     "files excepted from C901": 8,
     "files excepted from PLR0912": 4,

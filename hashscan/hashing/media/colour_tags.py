@@ -234,7 +234,7 @@ def _add_boxes(found: ColourInfo, file: PictureFile, containers: tuple[bytes, ..
     spans = [(0, file.size)]
     while spans:
         start, end = spans.pop()
-        for kind, first, after in _boxes(file, start, end):
+        for kind, first, after in boxes_of(file, start, end):
             left -= 1
             if not left:
                 found.unreadable = True
@@ -250,7 +250,7 @@ def _add_boxes(found: ColourInfo, file: PictureFile, containers: tuple[bytes, ..
                 _add_colour_box(found, file.read(min(after - first, PROFILE_MAX)))
 
 
-def _boxes(file: PictureFile, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def boxes_of(file: PictureFile, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind, first content byte and end of each box between two positions."""
     while start + 8 <= end:
         file.seek(start)

@@ -22,11 +22,21 @@ ReadAt = Callable[[int, int], bytes]
 """A function from an offset and a size to the bytes there; fewer at the end of the file."""
 
 _ORIENTATION = 0x0112
+_COMPRESSION = 0x0103
+_STRIP_OFFSETS = 0x0111
+_STRIP_LENGTHS = 0x0117
 _SUB_DIRECTORIES = 0x014A
 _JPEG_OFFSET = 0x0201
 _JPEG_LENGTH = 0x0202
 _PICTURE_INDEX = 0xB002
-_WANTED = frozenset({_ORIENTATION, _SUB_DIRECTORIES, _JPEG_OFFSET, _JPEG_LENGTH, _PICTURE_INDEX})
+_WANTED = frozenset(
+    {
+        *(_ORIENTATION, _SUB_DIRECTORIES, _JPEG_OFFSET, _JPEG_LENGTH, _PICTURE_INDEX),
+        *(_COMPRESSION, _STRIP_OFFSETS, _STRIP_LENGTHS),
+    }
+)
+_ONE_STRIP = frozenset({(6,), (7,)})
+"""Values of the compression tag for JPEG."""
 
 _SIZES = {3: (2, "H"), 4: (4, "I"), 13: (4, "I"), 7: (1, "B")}
 """Size in bytes and `struct` letter of a value, by type, for the types of the tags above."""
@@ -59,10 +69,13 @@ def read_directories(read: ReadAt) -> TiffTags:
     """
     orientation = 1
     previews: list[tuple[int, int]] = []
-    for place, values in enumerate(_walk(read)):
+    for place, (values, below) in enumerate(_walk(read)):
         if place == 0:
             (orientation,) = values.get(_ORIENTATION, ())[:1] or (1,)
         offset, length = values.get(_JPEG_OFFSET, ()), values.get(_JPEG_LENGTH, ())
+        if below and not offset and values.get(_COMPRESSION, ())[:1] in _ONE_STRIP:
+            # Previews of DNG and other camera files: one strip that is a whole JPEG.
+            offset, length = values.get(_STRIP_OFFSETS, ()), values.get(_STRIP_LENGTHS, ())
         if len(offset) == len(length) == 1 and length[0]:
             previews.append((offset[0], length[0]))
     return TiffTags(orientation if 1 <= orientation <= 8 else 1, tuple(dict.fromkeys(previews)))
@@ -75,7 +88,7 @@ def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:
         read: returns bytes at an offset from the start of the index's own TIFF header; the pictures'
             offsets count from there, too.
     """
-    for values in _walk(read):
+    for values, _ in _walk(read):
         entries = bytes(values.get(_PICTURE_INDEX, ()))
         order = "<" if read(0, 2) == b"II" else ">"
         found = struct.iter_unpack(order + "4xII4x", entries[: len(entries) // 16 * 16])
@@ -84,22 +97,25 @@ def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:
     return ()
 
 
-def _walk(read: ReadAt) -> Iterator[_Values]:
-    """Yield the wanted values of each directory and its sub-directories; no more than a camera writes."""
+def _walk(read: ReadAt) -> Iterator[tuple[_Values, bool]]:
+    """Yield the wanted values of each directory and its sub-directories, with True for the latter.
+
+    No more are read than a camera writes.
+    """
     header = read(0, 8)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(header[:4])
     if order is None or len(header) < 8:
         return
-    waiting = list(struct.unpack(order + "I", header[4:]))
+    waiting = [(*struct.unpack(order + "I", header[4:]), False)]
     seen: set[int] = set()
     while waiting and len(seen) < _MAX_DIRECTORIES:
-        offset = waiting.pop(0)
+        offset, below = waiting.pop(0)
         if offset in seen or not offset:
             continue
         seen.add(offset)
         values, following = _directory(read, order, offset)
-        yield values
-        waiting += [*values.get(_SUB_DIRECTORIES, ()), following]
+        yield values, below
+        waiting += [*((start, True) for start in values.get(_SUB_DIRECTORIES, ())), (following, below)]
 
 
 def _directory(read: ReadAt, order: str, offset: int) -> tuple[_Values, int]:

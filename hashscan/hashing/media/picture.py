@@ -6,6 +6,7 @@ Call this only inside the sandbox: Pillow and the libraries that it uses parse h
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
@@ -46,6 +47,7 @@ from hashscan.hashing.media.picture_opening import (
     set_pixel_limit,
 )
 from hashscan.hashing.media.pread import PreadFile
+from hashscan.hashing.media.repairs import PatchedFile, patched, repairs_of
 from hashscan.hashing.media.views import (
     VIEW_BYTES_PER_PIXEL,
     Plane,
@@ -54,7 +56,13 @@ from hashscan.hashing.media.views import (
     views_of,
     views_of_alpha,
 )
-from hashscan.hashing.media.windows_bitmaps import bitmap_alpha, bitmap_luma, bitmap_size, icons_of
+from hashscan.hashing.media.windows_bitmaps import (
+    bitmap_alpha,
+    bitmap_luma,
+    bitmap_size,
+    icons_of,
+    run_length_bitmap,
+)
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 
@@ -112,6 +120,8 @@ class _Reader:
         self._tags: ColourInfo | None = None
         self.shortfall: Reason | None = None
         """The first reason why something was not decoded; None if there is none."""
+        self._intact = False
+        """True if the first picture was decoded completely."""
 
     def first(self) -> Iterator[Frame]:
         """Yield the picture that a viewer shows first, and its views."""
@@ -119,21 +129,58 @@ class _Reader:
         if plain is not None:
             yield plain
             return
+        if self._format in {"CUR", "ICO"}:
+            yield from self._icons()
+            return
+        if self._format == "BMP" and (runs := self._run_lengths()):
+            yield from runs
+            return
         try:
-            with convert_errors(self._file, self._format):
-                self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
-                frame, image = self._frame(opened, WHOLE), opened.image
+            frame, image = self._load_first()
         except UndecodedError as error:
             odd = self._odd_bitmap() if self._format == "BMP" and error.reason in _ODD else None
             if odd is not None:
                 yield odd
                 yield from self._translucent_bitmap(odd)
-            else:
+                return
+            found = self._load_repaired() if error.reason in _SALVAGEABLE else None
+            if found is None:
                 yield from self._salvaged(error.reason, 0, WHOLE)
-        else:
-            yield from self._shown(frame, image, self._file, self._format)
-            if self._format == "BMP" and not may_be_translucent(image):
-                yield from self._translucent_bitmap(frame)
+                return
+            frame, image = found
+        yield from self._shown(frame, image, self._file, self._format)
+        if self._format == "BMP" and not may_be_translucent(image):
+            yield from self._translucent_bitmap(frame)
+
+    def _load_first(self) -> tuple[Frame, Image.Image]:
+        """Open and load the first picture.
+
+        Raises:
+            UndecodedError: it can't be decoded.
+        """
+        with convert_errors(self._file, self._format), warnings.catch_warnings(record=True) as noted:
+            warnings.simplefilter("always", UserWarning)
+            self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
+            frame = self._frame(opened, WHOLE)
+        self._intact = True
+        if any(warning.category is UserWarning for warning in noted):
+            # For example, a still picture is loaded in place of an animation.
+            self._fall_short(Reason.BROKEN)
+        return frame, opened.image
+
+    def _load_repaired(self) -> tuple[Frame, Image.Image] | None:
+        """Load the first picture without faults beside its pixels; if this fails, too, return None."""
+        original = self._file
+        for patches, shortfall in repairs_of(original, self._format):
+            self._file = PatchedFile(original, patches)
+            try:
+                found = self._load_first()
+            except UndecodedError:
+                continue
+            if shortfall is not None:
+                self._fall_short(shortfall)
+            return found
+        return None
 
     def _translucent_bitmap(self, frame: Frame) -> Iterator[Frame]:
         """Yield a bitmap over all backgrounds, if it has an opacity mask, which Pillow ignores."""
@@ -192,6 +239,24 @@ class _Reader:
         except UndecodedError:
             return None
 
+    def _run_lengths(self) -> list[Frame]:
+        """Return a run-length coded bitmap, over all backgrounds if it skips pixels; none for other files."""
+        try:
+            with convert_errors(self._file, self._format):
+                found = run_length_bitmap(self._file, self._limits.max_pixels, self._limits.seconds)
+                if found is None:
+                    return []
+                luma, covered, reason = found
+                if reason is not None:
+                    self._fall_short(reason)
+                frame = Frame(luma, luma.shape[1], luma.shape[0])
+                # Browsers show skipped pixels in black, others leave them out.
+                views = () if covered.all() else views_of_alpha(luma, covered)
+                return [frame, *(replace(frame, luma=view.luma, look=view.look) for view in views)]
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return []
+
     def previews(self) -> Iterator[Frame]:
         """Yield the previews (thumbnails) that file managers show in place of the picture."""
         described = self._described
@@ -211,13 +276,11 @@ class _Reader:
     def further(self) -> Iterator[Frame]:
         """Yield the pictures after the first: frames, pages, further pictures and composed animations."""
         described = self._described
-        if described is None or self._format not in _KINDS:
+        if described is None or self._format not in _KINDS or self._format in {"CUR", "ICO"}:
             return
         if self._format == "JPEG":
             for number, source in enumerate(pictures_beside(described, self._file), start=2):
                 yield from self._jpeg(source, Part(Kind.FURTHER, number))
-        elif self._format in {"CUR", "ICO"}:
-            yield from self._icons()
         else:
             yield from self.further_frames()
         if self._format == "AVIF":
@@ -229,7 +292,7 @@ class _Reader:
 
     def further_frames(self) -> Iterator[Frame]:
         """Yield the frames of an animation after the first, or the further pages."""
-        if self._opened is not None and self.shortfall is None:
+        if self._opened is not None and self._intact:
             image = self._opened.image
             if self._is(lambda: getattr(image, "is_animated", False)):
                 yield from self._frames(image)
@@ -255,23 +318,37 @@ class _Reader:
     def _icons(self) -> Iterator[Frame]:
         """Yield all pictures of an icon. Viewers differ in which one they show, and take for the largest."""
         started = time.process_time()
-        icons: Iterator[Image.Image] | None = None
-        for number in count(1):
-            part = Part(Kind.FURTHER, number)
+        try:
+            with convert_errors(self._file, self._format):
+                entries = icons_of(self._file)
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return
+        shown = 0
+        for number, load in enumerate(entries, start=1):
+            part = Part(Kind.FURTHER, shown + 1) if shown else WHOLE
             try:
-                with convert_errors(self._file, self._format):
-                    set_pixel_limit(self._limits.max_pixels)
-                    if icons is None:
-                        icons = icons_of(self._file)
-                    image = next(icons, None)
-                    if image is None:
-                        return
-                    self._check_all(image.width * image.height, number, time.process_time() - started)
-                    frame = self._frame(OpenPicture(image, image.size), part)
+                frame, image = self._icon(load, part, number, time.process_time() - started)
             except UndecodedError as error:
                 self._fall_short(error.reason)
-                return
+                if error.reason in {Reason.TIMEOUT, Reason.TOO_MANY}:
+                    return
+                try:
+                    with allow_truncated():
+                        frame, image = self._icon(load, part, number, time.process_time() - started)
+                except UndecodedError:
+                    continue
+            shown += 1
             yield from self._shown(frame, image, self._file, self._format)
+
+    def _icon(
+        self, load: Callable[[], Image.Image], part: Part, number: int, seconds: float
+    ) -> tuple[Frame, Image.Image]:
+        with convert_errors(self._file, self._format):
+            set_pixel_limit(self._limits.max_pixels)
+            image = load()
+            self._check_all(image.width * image.height, number, seconds)
+            return self._frame(OpenPicture(image, image.size), part), image
 
     def _composed(self) -> Iterator[Frame]:
         """Yield an animation's frames over all backgrounds, if browsers don't compose it as Pillow does."""
@@ -374,8 +451,9 @@ class _Reader:
         if seconds > self._limits.seconds:
             raise UndecodedError(Reason.TIMEOUT)
 
-    def _jpeg(self, source: PreadFile | MemoryFile, part: Part) -> Iterator[Frame]:
+    def _jpeg(self, source: PreadFile | MemoryFile, part: Part, *, repaired: bool = False) -> Iterator[Frame]:
         """Yield a JPEG embedded in the file, as far as it is complete, and its views."""
+        source.seek(0)
         if source.read(len(_JPEG_START)) != _JPEG_START:
             # Programs that rewrite a picture drop the data after it, but keep the index that refers to them.
             return
@@ -384,7 +462,11 @@ class _Reader:
                 opened = open_picture(source, "JPEG", self._limits.max_pixels)
                 frame = self._frame(opened, part, "JPEG")
         except UndecodedError as error:
-            self._fall_short(error.reason)
+            repair = None if repaired else next(repairs_of(source, "JPEG"), None)
+            if repair is None:
+                self._fall_short(error.reason)
+            else:
+                yield from self._jpeg(patched(source, repair[0]), part, repaired=True)
         else:
             yield from self._shown(frame, opened.image, source, "JPEG")
 

@@ -39,6 +39,11 @@ class PreadFile(io.RawIOBase):
         self.ran_out = False
         """True if a read of a given size found no more bytes."""
 
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Return the descriptor, the offset of the first byte in the file, and the length in bytes."""
+        return self._descriptor, self._start, self.size
+
     def readable(self) -> bool:
         """Return True."""
         return True

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable
 from typing import IO, cast
 
 import numpy as np
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, IcoImagePlugin, Image
 
 from hashscan.hashing.formats import BITMAP_HEADERS
-from hashscan.hashing.media.picture_opening import PictureFile
+from hashscan.hashing.media.picture_opening import PictureFile, check_pixels
+from hashscan.model import Reason
 
 _HEADER_SIZES = BITMAP_HEADERS - {12}
 _OF_WINDOWS = frozenset({40, 52, 56, 108, 124})
@@ -165,16 +167,118 @@ def _scaled(rows: NDArray[np.uint8], bits: int, weights: Iterable[tuple[float, i
     return np.rint(total).clip(0, 255).astype(np.uint8)
 
 
+_RUNS = {1: 8, 2: 4, 4: 24}
+"""Bits per pixel by the number of a run-length coding; 4 means so in the headers of OS/2 alone."""
+_END_OF_ROW, _END, _STEP = 0, 1, 2
+"""Codes after a run of length 0; a greater code is a number of pixels."""
+_RUNS_BETWEEN = 1 << 16
+"""Runs that are decoded before the time is checked."""
+
+
+def run_length_bitmap(
+    file: PictureFile, max_pixels: int, seconds: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Reason | None] | None:
+    """Decode a run-length coded bitmap as browsers do.
+
+    The rest of a row that ends early is skipped, as are the rows after the end; pixels beyond a row's end are
+    ignored. Skipped pixels are black.
+
+    Args:
+        file: the bitmap.
+        max_pixels: see `picture_opening.DEFAULT_MAX_PIXELS`.
+        seconds: limit on the processor time.
+
+    Returns:
+        Brightness, and 255 for each pixel that is not skipped, both of shape (height, width); the reason if
+        not all was decoded. None if the bitmap is not run-length coded.
+
+    Raises:
+        UndecodedError: it is too large.
+    """
+    size, width, height, _, bits, compression, _, _, _, colours, _ = _read_header(file)
+    if size not in _HEADER_SIZES or _RUNS.get(compression) != bits or (bits == 24 and size in _OF_WINDOWS):
+        return None
+    rows = abs(height)
+    if width <= 0 or not rows:
+        return None
+    check_pixels(2 * width * rows + file.size, max_pixels)
+    greys = _palette(file, 14 + size, bits, colours) if bits <= 8 else np.zeros(256, np.uint8)
+    file.seek(10)
+    file.seek(int.from_bytes(file.read(4), "little"))
+    plane, covered = np.zeros((2, rows, width), np.uint8)
+    reason = _decode_runs(file.read(file.size), bits, greys.tobytes(), plane, covered, seconds)
+    return (plane, covered, reason) if height < 0 else (plane[::-1], covered[::-1], reason)
+
+
+def _decode_runs(
+    data: bytes,
+    bits: int,
+    greys: bytes,
+    plane: NDArray[np.uint8],
+    covered: NDArray[np.uint8],
+    seconds: float,
+) -> Reason | None:
+    """Decode runs into two planes of shape (height, width), row after row; return why if not all of them."""
+    rows, width = plane.shape
+    started = time.process_time()
+    pairs = [bytes((greys[byte >> 4], greys[byte & 15])) for byte in range(256)]
+    colour = max(1, bits // 8)
+    place = x = y = runs = 0
+    while place + 2 <= len(data):
+        runs += 1
+        if runs % _RUNS_BETWEEN == 0 and time.process_time() - started > seconds:
+            return Reason.TIMEOUT
+        length, code = data[place], data[place + 1]
+        place += 2
+        if not length and code <= _STEP:
+            if code == _END:
+                return None
+            x, y = (0, y + 1) if code == _END_OF_ROW else (x, y)
+            if code == _STEP:
+                right, down = data[place : place + 2].ljust(2, b"\0")
+                x, y, place = x + right, y + down, place + 2
+            continue
+        if length:
+            # One pixel or pair is repeated; its first byte was read as the code.
+            values = _greys_of(data[place - 1 : place - 1 + colour], bits, greys, pairs) * length
+            place += colour - 1
+        else:
+            # As many pixels as the code says, filled up to a multiple of 16 bits.
+            length, stored = code, (code * bits + 7) // 8
+            values = _greys_of(data[place : place + stored], bits, greys, pairs)
+            place += stored + stored % 2
+        length = min(length, len(values), width - x)
+        if y < rows and length > 0:
+            plane[y, x : x + length] = np.frombuffer(values, np.uint8, length)
+            covered[y, x : x + length] = 255
+            x += length
+    return None if y >= rows or (y == rows - 1 and x >= width) else Reason.TRUNCATED
+
+
+def _greys_of(data: bytes, bits: int, greys: bytes, pairs: list[bytes]) -> bytes:
+    """Return the brightness of pixels that are stored one after another."""
+    if bits == 8:
+        return data.translate(greys)
+    return b"".join([pairs[byte] for byte in data]) if bits == 4 else _triples(data)
+
+
+def _triples(data: bytes) -> bytes:
+    """Return the brightness of pixels of three bytes: blue, green, red."""
+    return _of_bytes(np.frombuffer(data, np.uint8)[None]).tobytes()
+
+
 _ICON_HEADER_BYTES, _ICON_ENTRY_BYTES = 6, 16
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ICON_BITMAP = struct.Struct("<IiiHH")
 
 
-def icons_of(file: PictureFile) -> Iterator[Image.Image]:
-    """Yield each picture once, the largest first; a PNG is not loaded yet.
+def icons_of(file: PictureFile) -> list[Callable[[], Image.Image]]:
+    """Return a function for each picture that opens it, the largest and deepest first; a PNG is not loaded.
+
+    Entries without bytes, or whose picture would lie in the directory, show nothing, so they are left out.
 
     Raises:
-        Exception: any exception of Pillow.
+        Exception: any exception of Pillow, as by the functions.
     """
     file.seek(0)
     (number,) = struct.unpack("<4xH", file.read(_ICON_HEADER_BYTES))
@@ -182,13 +286,23 @@ def icons_of(file: PictureFile) -> Iterator[Image.Image]:
     head = struct.pack("<3H", 0, 1, number)
     icons = IcoImagePlugin.IcoFile(io.BytesIO(head + file.read(_ICON_ENTRY_BYTES * number)))
     icons.buf = cast("IO[bytes]", file)
-    seen = set()
-    for place, entry in enumerate(icons.entry):
-        if entry.offset not in seen:
-            seen.add(entry.offset)
+    directory = _ICON_HEADER_BYTES + _ICON_ENTRY_BYTES * number
+    # The depth of a cursor's entry is the vertical position of its hot spot.
+    icons.entry.sort(key=lambda entry: (entry.square, entry.bpp), reverse=True)
+    found = {entry.offset: place for place, entry in reversed(list(enumerate(icons.entry)))}
+
+    def opener(place: int) -> Callable[[], Image.Image]:
+        def load() -> Image.Image:
+            entry = icons.entry[place]
             depth, length = _depth_and_length(file, entry.offset)
             icons.entry[place] = entry._replace(bpp=depth, size=length)
-            yield icons.frame(place)
+            return icons.frame(place)
+
+        return load
+
+    return [
+        opener(place) for offset, place in sorted(found.items(), key=lambda i: i[1]) if offset >= directory
+    ]
 
 
 def _depth_and_length(file: PictureFile, offset: int) -> tuple[int, int]:

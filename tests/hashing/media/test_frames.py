@@ -286,11 +286,11 @@ def test_heif_that_is_cut_gives_a_reason_and_no_black() -> None:
 
 
 def test_an_icon_gives_all_its_sizes() -> None:
-    """Viewers differ in which they show; the first is that which Pillow does."""
+    """Viewers differ in which they show; the first is the largest."""
     file = BytesIO()
     Image.fromarray(scene(128, 128)).save(file, "ICO", sizes=[(16, 16), (128, 128), (48, 48)])
     found = decode(file.getvalue())
-    assert [frame.width for frame in found.frames] == [128, 128, 48, 16]
+    assert [frame.width for frame in found.frames] == [128, 48, 16]
     assert found.frames[0].part == WHOLE
 
 

@@ -1,0 +1,255 @@
+"""Find faults beside the pixels that viewers overlook and Pillow does not, and read the file without them.
+
+Pillow rejects a PNG for a text with a wrong checksum, a JPEG for a short JFIF segment, and an AVIF for
+invalid Exif data; every browser shows these files. So a file that could not be decoded is read again with
+such parts renamed, so that libraries skip them. All else stays where it is in the file, so that offsets
+stay valid. Only the names and checksums of the parts are changed, and no copy of the file is made.
+
+This could be used to hide a picture if a viewer used a part that was renamed here. So each repair comes with
+a reason if that is possible: then what was decoded is hashed, but the file is undecoded. There is no reason
+for parts that say nothing about pixels (texts, times, private chunks), and for those too short for any viewer
+to read them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import islice
+
+from hashscan.hashing.media.colour_tags import boxes_of
+from hashscan.hashing.media.embedded_pictures import MemoryFile
+from hashscan.hashing.media.picture_opening import PictureFile
+from hashscan.hashing.media.pread import PreadFile
+from hashscan.model import Reason
+
+Patch = tuple[int, bytes]
+"""Offset of bytes in a file, and the bytes to read there instead."""
+
+Repair = tuple[list[Patch], Reason | None]
+"""Changes to a file in ascending order, and why a file decoded with them was not decoded completely."""
+
+_PARTS_MAX, _PATCHES_MAX, _JUNK_MAX = 1 << 14, 1 << 12, 1 << 16
+_READ_MAX = 256 << 20
+"""Maximum bytes of a PNG's chunks for which a checksum is computed."""
+
+
+class PatchedFile(PreadFile):
+    """A file that is read with changes."""
+
+    def __init__(self, file: PreadFile, patches: list[Patch]) -> None:
+        super().__init__(*file.place)
+        self._patches = patches
+        self._ends = [offset + len(content) for offset, content in patches]
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to `size` bytes, fewer only at the end of the file; without a size, all up to the end.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        start = self.tell()
+        found = super().read(size)
+        end = start + len(found)
+        at = bisect_left(self._ends, start + 1)
+        if at == len(self._patches) or self._patches[at][0] >= end:
+            return found
+        changed = bytearray(found)
+        for offset, content in self._patches[at:]:
+            if offset >= end:
+                break
+            first, last = max(offset, start), min(offset + len(content), end)
+            changed[first - start : last - start] = content[first - offset : last - offset]
+        return bytes(changed)
+
+
+def patched(file: PreadFile | MemoryFile, patches: list[Patch]) -> PreadFile | MemoryFile:
+    """Return the file with changes."""
+    if isinstance(file, PreadFile):
+        return PatchedFile(file, patches)
+    content = bytearray(file.getbuffer())
+    for offset, new in patches:
+        content[offset : offset + len(new)] = new
+    return MemoryFile(bytes(content))
+
+
+def repairs_of(file: PictureFile, pillow_format: str) -> Iterator[Repair]:
+    """Yield repairs of a file, the next to be tried if the file can't be decoded with the one before.
+
+    Args:
+        file: the file.
+        pillow_format: its format.
+    """
+    file.seek(0)
+    match pillow_format:
+        case "JPEG":
+            found = [_jpeg(file)]
+        case "PNG":
+            found = [_png(file)]
+        case "AVIF":
+            found = _avif(file)
+        case _:
+            return
+    for patches, reason in found:
+        if 0 < len(patches) <= _PATCHES_MAX:
+            yield patches, reason
+
+
+# JPEG (ITU-T T.81, annex B)
+
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+"""Markers without a length. Before the scan, libjpeg skips them, and the bytes between markers."""
+_COMMENT, _SCAN = 0xFE, 0xDA
+_SHORTEST = {0xE0: (b"JFIF", 14), 0xE2: (b"ICC_PROFILE\0", 15), 0xED: (b"", 1 << 16), 0xEE: (b"Adobe", 12)}
+"""By marker, how a segment starts that Pillow reads, and the length from which libjpeg reads it, too. Nothing
+in Photoshop's segment (0xED) is shown."""
+
+
+def _jpeg(file: PictureFile) -> Repair:
+    """Make markers without a length fill bytes, and short segments comments, up to the first scan."""
+    patches: list[Patch] = []
+    file.seek(2)
+    for _ in range(_PARTS_MAX):
+        start = file.tell()
+        junk = 0
+        while (byte := file.read(1)) != b"\xff":
+            junk += 1
+            if not byte or junk > _JUNK_MAX:
+                return patches, None
+        while (byte := file.read(1)) == b"\xff":
+            pass
+        here = file.tell() - 1
+        if not byte or byte[0] == _SCAN:
+            break
+        if byte == b"\0" or byte[0] in _ALONE:
+            patches.append((start, b"\xff" * (here + 1 - start)))
+            continue
+        if junk:
+            patches.append((start, b"\xff" * junk))
+        length = int.from_bytes(file.read(2))
+        begins, shortest = _SHORTEST.get(byte[0], (b"", 0))
+        if length - 2 < shortest and file.read(len(begins)) == begins:
+            patches.append((here, bytes((_COMMENT,))))
+        file.seek(here + 1 + max(2, length))
+    return patches, None
+
+
+# PNG (third edition, section 5)
+
+_SKIPPED = b"zZZz"
+"""Chunk type that no program knows: ancillary, public, not safe to copy."""
+_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_SHORTEST_CHUNKS = {b"cHRM": 32, b"cICP": 4, b"gAMA": 4, b"iCCP": 4, b"sRGB": 1}
+"""Chunks that change how pixels look, with the length from which a viewer may read them."""
+_ANIMATED = frozenset({b"acTL", b"fcTL", b"fdAT"})
+_DRAWN = frozenset({*_SHORTEST_CHUNKS, *_ANIMATED, b"eXIf", b"tRNS"})
+_TRANSPARENCY = {0: 2, 2: 6}
+"""Bytes of one colour by colour type; a palette has one byte for each colour."""
+
+
+def _png(file: PictureFile) -> Repair:
+    """Rename the chunks that say nothing about pixels, and those that are malformed."""
+    patches: list[Patch] = []
+    reason = None
+    animated = pixels = False
+    place, read = 8, 0
+    file.seek(25)
+    shortest = {**_SHORTEST_CHUNKS, b"tRNS": _TRANSPARENCY.get(file.read(1)[0] if file.size > 25 else 0, 1)}
+    for _ in range(_PARTS_MAX):
+        file.seek(place)
+        head = file.read(8)
+        length, kind = int.from_bytes(head[:4]), head[4:]
+        if len(head) < 8 or kind == b"IEND":
+            break
+        after = place + 12 + length
+        if after > file.size:
+            if pixels and not animated and kind not in _CRITICAL:
+                # All pixels are in front of it.
+                patches.append((place, b"\0\0\0\0IEND"))
+            break
+        pixels |= kind == b"IDAT"
+        animated |= kind == b"acTL" and not pixels
+        if kind not in _CRITICAL:
+            read += length
+            if read > _READ_MAX:
+                return [], None
+            content = file.read(length)
+            intact = zlib.crc32(kind + content).to_bytes(4) == file.read(4)
+            still = not animated and kind in _ANIMATED
+            used = kind in _DRAWN and not still and length >= shortest.get(kind, 0)
+            if not (used and intact and _is_well_formed(kind, content)):
+                check = zlib.crc32(_SKIPPED + content).to_bytes(4)
+                patches += [(place + 4, _SKIPPED), (after - 4, check)]
+                if used:
+                    reason = Reason.BROKEN
+        place = after
+    return patches, reason
+
+
+def _is_well_formed(kind: bytes, content: bytes) -> bool:
+    """Return False for a chunk that Pillow rejects though it is long enough."""
+    if kind == b"iCCP":
+        name, separator, rest = content.partition(b"\0")
+        return bool(name and separator) and rest[:1] == b"\0"
+    return len(content) >= {b"acTL": 8, b"fcTL": 26, b"fdAT": 4}.get(kind, 0)
+
+
+# AVIF (ISO/IEC 23008-12)
+
+_UNKNOWN = b"junk"
+_DESCRIPTIONS = frozenset({b"Exif", b"mime"})
+_BOXES_MAX = 1000
+
+
+def _avif(file: PictureFile) -> list[Repair]:
+    """Rename the items of Exif and XMP; then also those of opacity, and drop repeated associations."""
+    items: dict[int, tuple[int, bytes]] = {}
+    auxiliary: set[int] = set()
+    associations: list[Patch] = []
+    meta = next(
+        ((first, after) for kind, first, after in _boxes(file, 0, file.size) if kind == b"meta"), None
+    )
+    if meta is None:
+        return []
+    # The content of `meta`, `iinf` and `iref` begins after version and flags.
+    for kind, first, after in _boxes(file, meta[0] + 4, meta[1]):
+        file.seek(first)
+        version = file.read(1)
+        if kind == b"iinf":
+            items = _items(file, first + (6 if version == b"\0" else 8), after)
+        elif kind == b"iref":
+            for name, start, _ in _boxes(file, first + 4, after):
+                file.seek(start)
+                if name == b"auxl":
+                    auxiliary.add(int.from_bytes(file.read(2 if version == b"\0" else 4)))
+        elif kind == b"iprp":
+            inner = [start - 8 for name, start, _ in _boxes(file, first, after) if name == b"ipma"]
+            for place in inner[1:]:
+                # The properties end before it, and it becomes free space behind them.
+                associations += [(first - 8, (inner[1] - first + 8).to_bytes(4)), (place + 4, b"free")]
+    described = [(place, _UNKNOWN) for place, kind in items.values() if kind in _DESCRIPTIONS]
+    opacity = [(place, _UNKNOWN) for number, (place, _) in items.items() if number in auxiliary]
+    return [
+        (sorted(described), None),
+        (sorted({*described, *opacity, *associations}), Reason.BROKEN),
+    ]
+
+
+def _items(file: PictureFile, start: int, end: int) -> dict[int, tuple[int, bytes]]:
+    """Return the place of the type and the type of each item, by its number."""
+    found = {}
+    for _, first, after in _boxes(file, start, end):
+        file.seek(first)
+        # Version and flags, number of 16 bits (version 2) or 32 bits, protection, type.
+        size = 2 if file.read(1) == b"\2" else 4
+        file.seek(first + 4)
+        number = int.from_bytes(file.read(size))
+        file.read(2)
+        if first + 10 + size <= after:
+            found[number] = first + 6 + size, file.read(4)
+    return found
+
+
+def _boxes(file: PictureFile, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    return islice(boxes_of(file, start, end), _BOXES_MAX)

@@ -40,7 +40,7 @@ UNIT = (
 )
 SYSTEM = (
     *("cli", "test_benchmarks.py", "test_ci.py", "test_dask_example.py", "test_examples.py"),
-    *("test_main_module.py", "test_quarantine_unit.py", "test_readme.py"),
+    *("hashing/browser", "test_main_module.py", "test_quarantine_unit.py", "test_readme.py"),
 )
 INTEGRATION = (
     *("cases/statistics/test_charts.py", "cases/test_endings.py", "cases/test_sync.py"),
@@ -54,6 +54,7 @@ INTEGRATION = (
 LONGEST = (
     *("test_readme.py", "cli/test_year.py", "lists/pulling/test_pull_killed.py", "cases/test_endings.py"),
     *("test_benchmarks.py", "cli/test_surroundings.py", "scan/cluster/test_cluster.py"),
+    "hashing/browser/test_as_chromium_shows.py",
 )
 """Begun first, or the processes of a parallel run would wait for them at the end."""
 

@@ -1,0 +1,32 @@
+"""Harmless picture files of every kind that browsers show, drawn by code; some are broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.hashing.browser.files import animated_png, avif, bitmaps, gif, icons, jpeg, png, stored, webp
+
+Files = Iterator[tuple[str, bytes]]
+
+KINDS: dict[str, Callable[[], Files]] = {
+    "jpeg": jpeg.files,
+    "png": png.files,
+    "apng": animated_png.files,
+    "gif": gif.files,
+    "webp": webp.files,
+    "avif": avif.files,
+    "bmp": bitmaps.files,
+    "icon": icons.files,
+    "stored": stored.files,
+}
+
+
+def write_all(folder: Path) -> None:
+    """Write each file into a folder of its kind."""
+    for kind, files in KINDS.items():
+        below = folder / kind
+        below.mkdir(parents=True)
+        for name, content in files():
+            with (below / name).open("xb") as file:
+                file.write(content)

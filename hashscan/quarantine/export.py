@@ -132,7 +132,7 @@ def _add(archive: tarfile.TarFile, item: Item, quarantine: Quarantine, lines: Se
     described = tarfile.TarInfo(f"{item.id}/record.jsonl")
     described.size = len(record)
     archive.addfile(described, io.BytesIO(record))
-    with quarantine.keeping.opened(item) as descriptor, os.fdopen(os.dup(descriptor), "rb") as content:
+    with quarantine.storage.opened(item) as descriptor, os.fdopen(os.dup(descriptor), "rb") as content:
         content.seek(0)
         kept = tarfile.TarInfo(f"{item.id}/content")
         kept.size = os.fstat(content.fileno()).st_size

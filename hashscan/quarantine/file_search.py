@@ -43,7 +43,7 @@ class FileLocation:
         return self.parent_path.rstrip(b"/") + b"/" + self.name
 
 
-def search(path: bytes, inodes: Collection[int], effort: SearchBudget) -> Iterator[tuple[int, FileLocation]]:
+def search(path: bytes, inodes: Collection[int], budget: SearchBudget) -> Iterator[tuple[int, FileLocation]]:
     """Search for files by inode: beneath the folder of a path, then beneath parent folders owned by users.
 
     A customer can rename nothing in a folder of root's, so the search ends below it. An inode number is no
@@ -52,13 +52,13 @@ def search(path: bytes, inodes: Collection[int], effort: SearchBudget) -> Iterat
     Args:
         path: the absolute path at which a file was found.
         inodes: inode numbers of the files.
-        effort: the budget; reduced by the entries that were examined.
+        budget: the budget; reduced by the entries that were examined.
 
     Yields:
         An inode number and the location of a file with it; one number may come several times.
     """
     folder, seen = path.rpartition(b"/")[0] or b"/", None
-    while effort.names > 0:
+    while budget.names > 0:
         try:
             descriptor = open_absolute(folder, LIST_FLAGS)
         except (OSError, ValueError):
@@ -70,7 +70,7 @@ def search(path: bytes, inodes: Collection[int], effort: SearchBudget) -> Iterat
             status = os.fstat(descriptor)
             if seen is not None and (status.st_uid == 0 or status.st_dev != seen[0]):
                 return
-            yield from _beneath(descriptor, folder, inodes, effort, seen, 0)
+            yield from _beneath(descriptor, folder, inodes, budget, seen, 0)
         if folder == b"/":
             return
         seen = (status.st_dev, status.st_ino)
@@ -81,15 +81,15 @@ def _beneath(
     folder: int,
     path: bytes,
     inodes: Collection[int],
-    effort: SearchBudget,
+    budget: SearchBudget,
     seen: tuple[int, int] | None,
     depth: int,
 ) -> Iterator[tuple[int, FileLocation]]:
     folders: list[bytes] = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            effort.names -= 1
-            if effort.names <= 0:
+            budget.names -= 1
+            if budget.names <= 0:
                 return
             name = os.fsencode(entry.name)
             if entry.is_dir(follow_symlinks=False):
@@ -104,7 +104,7 @@ def _beneath(
             status = os.fstat(deeper)
             if status.st_dev == device and (status.st_dev, status.st_ino) != seen:
                 below = path.rstrip(b"/") + b"/" + name
-                yield from _beneath(deeper, below, inodes, effort, seen, depth + 1)
+                yield from _beneath(deeper, below, inodes, budget, seen, depth + 1)
 
 
 _INODE = re.compile(rb"^ino:\s*(\d+)$", re.MULTILINE)

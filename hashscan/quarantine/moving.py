@@ -141,7 +141,7 @@ class _FileMover:
     def move(self, requests: list[QuarantineRequest]) -> Iterator[MoveResult]:
         """Move files; yield each answer when its result is on the disk."""
         displaced: dict[bytes, list[str]] = {}
-        effort, tries = self._quarantine.effort, 0
+        budget, tries = self._quarantine.search_budget, 0
         while requests:
             asked = {request.path: request for request in requests}
             copied = set(self._copied)
@@ -164,13 +164,13 @@ class _FileMover:
                 earlier = [detail for detail in displaced.pop(answer.path, []) if detail != answer.detail]
                 yield replace(answer, detail="; ".join(filter(None, [answer.detail, *earlier])))
             if self._leased and requests:
-                pause = min(_LEASE_RETRY_SECONDS, effort.seconds)
-                effort.seconds -= pause
+                pause = min(_LEASE_RETRY_SECONDS, budget.seconds)
+                budget.seconds -= pause
                 time.sleep(pause)
-            self._found = _find(requests, effort)
+            self._found = _find(requests, budget)
 
     def _is_retried(self, answer: MoveResult, tries: int, *, newly_copied: set[bytes]) -> bool:
-        if answer.path in self._leased and self._quarantine.effort.seconds > 0:
+        if answer.path in self._leased and self._quarantine.search_budget.seconds > 0:
             return True
         most = _TRIES_IF_GONE if answer.outcome is Outcome.GONE else _TRIES
         return tries < most and (answer.outcome in _RETRIED_OUTCOMES or answer.path in newly_copied)
@@ -264,7 +264,7 @@ class _FileMover:
         return MoveResult(request.path, error.outcome, detail=str(error))
 
 
-def _find(requests: list[QuarantineRequest], effort: SearchBudget) -> dict[bytes, FileLocation]:
+def _find(requests: list[QuarantineRequest], budget: SearchBudget) -> dict[bytes, FileLocation]:
     """Search for moved files; return their locations by the path at which they were found."""
     by_folder: dict[bytes, dict[int, QuarantineRequest]] = {}
     for request in requests:
@@ -275,8 +275,8 @@ def _find(requests: list[QuarantineRequest], effort: SearchBudget) -> dict[bytes
     for some in by_folder.values():
         wanted = dict(some)
         path = next(iter(some.values())).path
-        share = SearchBudget(names=min(effort.names, _SEARCH_ENTRIES))
-        effort.names -= share.names
+        share = SearchBudget(names=min(budget.names, _SEARCH_ENTRIES))
+        budget.names -= share.names
         for inode, where in search(path, wanted.keys(), share):
             # A file with its own request, under another name, is moved by that request.
             if inode in wanted and where.path not in paths:
@@ -285,7 +285,7 @@ def _find(requests: list[QuarantineRequest], effort: SearchBudget) -> dict[bytes
                 os.close(where.parent)
             if not wanted:
                 break
-        effort.names += share.names
+        budget.names += share.names
     return found
 
 

@@ -71,7 +71,7 @@ def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: R
         quarantine.log.sync()
         item = quarantine.item(name)
         try:
-            copy = quarantine.keeping.put(item, file)
+            copy = quarantine.storage.put(item, file)
         except OutcomeUnknown:
             quarantine.sync()
             raise
@@ -107,7 +107,7 @@ def _complete_move(
         if gone:
             _log_moved(quarantine, item, copy, leaves=store.deletes, **more)
             return
-        quarantine.keeping.drop(item)
+        quarantine.storage.drop(item)
         raise _log_not_moved(quarantine, item, error) from error
     _log_moved(quarantine, item, copy, compared=compared, leaves=store.deletes, **more)
 
@@ -181,7 +181,7 @@ def restore_object(quarantine: Quarantine, item: Item) -> None:
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
-    with quarantine.keeping.opened(item) as file:
+    with quarantine.storage.opened(item) as file:
         quarantine.log_event(State.RESTORING, item.id, way="object", **item.restore_reason_fields)
         quarantine.log.sync()
         properties = item.record["object"]["properties"]
@@ -198,7 +198,7 @@ def restore_object(quarantine: Quarantine, item: Item) -> None:
 def _log_restored(quarantine: Quarantine, item: Item, made: ObjectDescription) -> None:
     """Destroy the copy of an object that is back, and log that."""
     try:
-        quarantine.keeping.drop(item)
+        quarantine.storage.drop(item)
     except QuarantineSkipped as error:
         raise OutputError(
             f"item {item.id} is back, but the copy of it can't be destroyed: {error}"
@@ -218,10 +218,10 @@ def _finish_moving(quarantine: Quarantine, item: Item) -> None:
     """Continue if the copy is complete, else give up; without a copy nothing was deleted yet."""
     interrupted = QuarantineSkipped(Outcome.REFUSED, "it was interrupted, and had not been moved yet")
     if _state_of_copy(quarantine, item) is not Outcome.DONE:
-        quarantine.keeping.drop(item)
+        quarantine.storage.drop(item)
         _log_not_moved(quarantine, item, interrupted)
         return
-    copy = quarantine.keeping.secure(item)
+    copy = quarantine.storage.secure(item)
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
     seen = item.record["object"]
     exact = unlisted_item(key, seen["etag"], seen["version"], seen["size"])
@@ -255,14 +255,14 @@ def _finish_restoring(quarantine: Quarantine, item: Item) -> None:
 
 
 def _finish_releasing(quarantine: Quarantine, item: Item) -> None:
-    quarantine.keeping.drop(item)
+    quarantine.storage.drop(item)
     quarantine.log_event(State.RELEASED, item.id)
 
 
 def _state_of_copy(quarantine: Quarantine, item: Item) -> Outcome:
     """Return DONE if there is a complete copy, else the outcome that says what is wrong with it."""
     try:
-        with quarantine.keeping.opened(item):
+        with quarantine.storage.opened(item):
             return Outcome.DONE
     except QuarantineSkipped as error:
         if error.outcome is Outcome.REFUSED:

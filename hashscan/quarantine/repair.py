@@ -12,9 +12,9 @@ from contextlib import suppress
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import QuarantineSkipped, split
-from hashscan.quarantine.copy_storage import CopyStorage
 from hashscan.quarantine.file_facts import restore_facts, seal
 from hashscan.quarantine.folder import OpenFolders, QuarantineFolder
+from hashscan.quarantine.item_storage import ItemStorage
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState, State, apply_line, path_fields
 from hashscan.quarantine.log import EMPTY, LogHead
 from hashscan.quarantine.log_checkpoint import known_heads
@@ -43,7 +43,7 @@ def repair(quarantine: Quarantine) -> list[str]:
             if item.state in UNFINISHED and item.is_object:
                 FINISH_OBJECT[item.state](quarantine, item)
             elif item.state in UNFINISHED:
-                _FINISH[item.state](quarantine, item, quarantine.keeping.folder_of(item))
+                _FINISH[item.state](quarantine, item, quarantine.storage.folder_of(item))
             if item.note is not None and item.note.state is NoteState.NOTING:
                 _finish_noting(quarantine, item)
         except (OSError, QuarantineSkipped) as error:
@@ -119,7 +119,7 @@ def _finish_copy(quarantine: Quarantine, item: Item, place: QuarantineFolder) ->
             raise
     except DisplacedError as error:
         where = parent_path.rstrip(b"/") + b"/" + private_name(entry)
-        quarantine.keeping.drop(item)
+        quarantine.storage.drop(item)
         quarantine.log_event(State.DISPLACED, item.id, place=path_fields(where), detail=str(error))
         return
     if whole:
@@ -128,7 +128,7 @@ def _finish_copy(quarantine: Quarantine, item: Item, place: QuarantineFolder) ->
             system.sync(file)
         quarantine.log_event(State.MOVED, item.id, links=0, repaired=True)
     else:
-        quarantine.keeping.drop(item)
+        quarantine.storage.drop(item)
         quarantine.log_event(State.LEFT, item.id, outcome="interrupted", detail="it had not been moved yet")
 
 
@@ -173,7 +173,7 @@ def _finish_noting(quarantine: Quarantine, item: Item) -> None:
 
 def _log_restored(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
     """Record that an item is restored, after deleting a copy that is still kept."""
-    quarantine.keeping.drop(item)
+    quarantine.storage.drop(item)
     quarantine.log_event(State.RESTORED, item.id)
 
 
@@ -191,7 +191,7 @@ def _seal_again(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> 
 
 def _finish_releasing(quarantine: Quarantine, item: Item, place: QuarantineFolder) -> None:
     try:
-        quarantine.keeping.drop(item)
+        quarantine.storage.drop(item)
     except QuarantineSkipped as error:
         quarantine.log_event(State.STAYS, item.id, detail=str(error))
     else:
@@ -293,7 +293,7 @@ def verify(
         apply_line(items, line)
     kept = 0
     places = OpenFolders()
-    keeping = CopyStorage(stores or Stores({}), places, os.fsencode(state.quarantine))
+    storage = ItemStorage(stores or Stores({}), places, os.fsencode(state.quarantine))
     try:
         for item in items.values():
             if item.state in UNFINISHED:
@@ -301,21 +301,21 @@ def verify(
             if item.state not in KEPT:
                 continue
             kept += 1
-            if trouble := _trouble_of(item, keeping):
+            if trouble := _trouble_of(item, storage):
                 troubles.append(f"item {item.id}: {trouble}")
     finally:
         places.close()
     return head, kept, troubles
 
 
-def _trouble_of(item: Item, keeping: CopyStorage) -> str:
+def _trouble_of(item: Item, storage: ItemStorage) -> str:
     """Return the reason why a kept item is not as its log says; empty if it is."""
     try:
         if item.of_another:
-            folder = keeping.folder_of(item).descriptor
+            folder = storage.folder_of(item).descriptor
             os.stat(item.id.encode(), dir_fd=folder, follow_symlinks=False)
             return ""
-        with keeping.opened(item) as file:
+        with storage.opened(item) as file:
             changed = not item.in_bucket and stat.S_IMODE(os.fstat(file).st_mode) & 0o377
             return "its permissions were changed" if changed else ""
     except QuarantineSkipped as error:

@@ -148,13 +148,13 @@ def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Restore:
     """
     if item.state not in KEPT:
         raise QuarantineSkipped(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
-    place = quarantine.keeping.folder_of(item)
+    place = quarantine.storage.folder_of(item)
     parent_path, name = split(item.path)
     parent = open_folder(parent_path)
     stack.callback(os.close, parent)
     if item.of_another:
         return _Restore(item, place, parent, name, -1, "rename")
-    file = stack.enter_context(quarantine.keeping.opened(item))
+    file = stack.enter_context(quarantine.storage.opened(item))
     way = "rename" if mount_of(parent) == place.mount else "copy"
     return _Restore(item, place, parent, name, file, way)
 

@@ -75,7 +75,7 @@ def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         raise QuarantineSkipped(
             Outcome.REFUSED, "all entries that match it were withdrawn: restore it, or use --override"
         )
-    place = None if item.is_object else quarantine.keeping.folder_of(item)
+    place = None if item.is_object else quarantine.storage.folder_of(item)
     quarantine.log_event(State.RELEASING, item.id, reason=reason, override=override)
     quarantine.log.sync()
     names = 0
@@ -83,7 +83,7 @@ def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         if place is not None:
             entry = item.id.encode()
             names = os.stat(entry, dir_fd=place.descriptor, follow_symlinks=False).st_nlink - 1
-        quarantine.keeping.drop(item)
+        quarantine.storage.drop(item)
     except (OSError, QuarantineSkipped) as error:
         skipped = to_skipped(error)
         quarantine.log_event(State.STAYS, item.id, detail=str(skipped))

@@ -15,10 +15,10 @@ from typing import Any
 from hashscan import __version__
 from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.locking import ClosedOnExit, LockFile
-from hashscan.quarantine.copy_storage import CopyStorage
 from hashscan.quarantine.file_facts import FileFacts, is_sealed
 from hashscan.quarantine.file_search import SearchBudget
 from hashscan.quarantine.folder import QuarantineFolders
+from hashscan.quarantine.item_storage import ItemStorage
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, apply_line, items_of
 from hashscan.quarantine.log import Line, LogHead, LogWriter, read_log
 from hashscan.quarantine.log_checkpoint import (
@@ -123,7 +123,7 @@ class Quarantine(ClosedOnExit):
             stack.callback(self.places.close)
             self.stores = Stores({}) if stores is None else stores
             stack.callback(self.stores.close)
-            self.keeping = CopyStorage(self.stores, self.places, self.places.own.path)
+            self.storage = ItemStorage(self.stores, self.places, self.places.own.path)
             self._items: dict[str, Item] = {}
             self.log = stack.enter_context(
                 LogWriter(folder, known, lambda line: apply_line(self._items, line))
@@ -132,7 +132,7 @@ class Quarantine(ClosedOnExit):
             self._stack = stack.pop_all()
         self.state = state
         self.folder = folder
-        self.effort = SearchBudget()
+        self.search_budget = SearchBudget()
         """Remaining budget for files that move away."""
 
     @property

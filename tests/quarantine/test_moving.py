@@ -548,7 +548,7 @@ KEPT = "signal.signal(signal.SIGIO, signal.SIG_IGN)"
 def test_a_lease_is_waited_for_and_not_for_ever(code: str, outcome: Outcome, room: Room) -> None:
     path, other = room.file("a"), room.file("b")
     with held_by(path, code) as holder, Quarantine(StateDir(room.state)) as quarantine:
-        quarantine.effort.seconds = 3 if outcome is Outcome.REFUSED else 60
+        quarantine.search_budget.seconds = 3 if outcome is Outcome.REFUSED else 60
         asked = [request(path, b"accused"), request(other, b"accused")]
         answers = {answer.path: answer for answer in move(quarantine, asked, TERMS)}
         holder.communicate(b"")

@@ -82,7 +82,7 @@ def test_half_a_copy_is_none(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> N
         system.truncate(descriptor, 3)
         raise Died
 
-    monkeypatch.setattr("hashscan.quarantine.copy_storage.copy_content", lambda _, to, size: dying(to, size))
+    monkeypatch.setattr("hashscan.quarantine.item_storage.copy_content", lambda _, to, size: dying(to, size))
     with pytest.raises(Died):
         vault.take(request)
     monkeypatch.undo()

@@ -21,7 +21,7 @@ from hashscan.sources.filesystem.safe_open import FILE_FLAGS, closing_descriptor
 from hashscan.sources.objects.changeable_store import ChangeableStore, ObjectDescription, unlisted_item
 
 
-class CopyStorage:
+class ItemStorage:
     """The storage of kept files and of copies of objects."""
 
     def __init__(self, stores: Stores, places: OpenFolders, spare: bytes) -> None:

@@ -85,7 +85,7 @@ def _hashed(result: FileResult, kept: StoredContentData | None) -> Hashed:
     why = " ".join(filter(None, (result.reason and result.reason.value, result.detail)))
     digests: tuple[int, ...] = ()
     if kept is not None and kept.packed is not None:
-        reply = unpack_reply(unpack(Packed(*kept.packed)), FORMATS[kept.kind], PICTURES)
+        reply = unpack_reply(unpack(Packed(*kept.packed), PICTURES), FORMATS[kept.kind], PICTURES)
         if isinstance(reply, DecodedPicture):
             least = ALGORITHMS["pdq"].min_quality
             digests = tuple(int.from_bytes(each.value) for each in reply.digests if each.quality >= least)

@@ -35,13 +35,9 @@ _WAIT = "Wait until it has ended, then try again."
 
 
 def lock_record(descriptor: int, message: str, *, advice: str | None = _WAIT, seconds: float = 0.0) -> None:
-    """Take the exclusive record lock of a whole file for this process.
+    """Take the exclusive record lock of a file, open for writing, for this process; wait at most `seconds`.
 
-    Args:
-        descriptor: the file, open for writing.
-        message: the error message if another process holds the lock.
-        advice: advice for that error; None means that of `LockedError`.
-        seconds: the time to wait for the other process.
+    Without advice, the error has that of `LockedError`.
 
     Raises:
         LockedError: another process holds the lock.

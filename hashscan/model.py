@@ -192,7 +192,6 @@ ALGORITHMS: dict[str, Algorithm] = {
 """Every algorithm for which a list may have entries, by name."""
 
 COMPUTED: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.matched)
-"""The algorithms that hashscan can compute."""
 
 ALWAYS_COMPUTED: tuple[str, ...] = ("md5", "sha1", "sha256", "pdq")
 """Algorithms that are computed even if no list asks for them, since digests are cached while lists change."""
@@ -269,7 +268,6 @@ class ExceptedEntry:
     until: str
     """Time from which on it no longer applies; UTC in whole seconds, RFC 3339."""
     by: str
-    """The user who excepted it."""
     since: str
     """Time of the exception, in the form of `until`."""
 
@@ -310,7 +308,6 @@ class AcceptedMatch:
     until: str
     """Time from which on it is no longer accepted; UTC in whole seconds, RFC 3339."""
     by: str
-    """The user who accepted it."""
     since: str
     """Time of the acceptance, in the form of `until`."""
 
@@ -494,7 +491,6 @@ class Match:
     doubt: str = ""
     """The reason why similarity alone proves little for this picture; empty if there is none."""
     excepted: ExceptedEntry | None = None
-    """The exception, if this server withholds matches of the entry."""
     withheld: str = ""
     """The reason why policy withholds the match for this file; empty if it doesn't."""
 
@@ -539,7 +535,6 @@ class FileResult:
     only_test: bool = False
     """True for a finding that only test entries accuse."""
     action: Action | None = None
-    """The action to be taken, for findings."""
     content: int | None = None
     """Number of its content in the scan's state, where it is stored."""
     ctime: CtimeTrust = CtimeTrust.FILESYSTEM

@@ -132,7 +132,7 @@ def check_surroundings() -> None:
     """Refuse to start where limits or a missing /dev or /proc would let a library end this process.
 
     Raises:
-        Unprepared: something is missing.
+        EnvironmentProblem: something is missing.
     """
     import mmap
     import resource

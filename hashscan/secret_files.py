@@ -18,11 +18,7 @@ SECRET_MAX = 1 << 16
 
 
 def read_secret(path: Path, what: str) -> bytes:
-    """Return the content of a file of secrets.
-
-    Args:
-        path: the file.
-        what: the secret, or the option that names the file, for error messages.
+    """Return the content of a file of secrets; `what` names the secret in error messages.
 
     Raises:
         UsageError: there is no such file, or it is accessible to others, too long or not readable.

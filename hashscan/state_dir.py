@@ -12,10 +12,26 @@ class StateDir:
     The folder need not exist. `os` and text take the object for a path.
     """
 
-    __slots__ = ("path",)
-
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.lists = self.path / "lists"
+        """The folder of the hash lists."""
+        self.exceptions = self.path / "exceptions"
+        """The folder of the excepted entries."""
+        self.scans = self.path / "sweep"
+        """The folder of the database and the columns in which scans store results."""
+        self.reports = self.path / "reports"
+        """The folder of the reports for which no other file was named."""
+        self.ledger = self.path / "ledger.sqlite"
+        """The database of cases."""
+        self.quarantine = self.path / "quarantine"
+        """The folder of the quarantine's log and of what is kept on this filesystem."""
+        self.quarantine_head = self.path / "quarantine-head"
+        """The checkpoint of the quarantine's log."""
+        self.scan_lock = self.path / "scan.lock"
+        """The file that a running scan locks."""
+        self.delivery_lock = self.path / "alerts.lock"
+        """The file that a process locks while it delivers alerts."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -40,47 +56,10 @@ class StateDir:
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    @property
-    def lists(self) -> Path:
-        """The folder of the hash lists."""
-        return self.path / "lists"
 
-    @property
-    def exceptions(self) -> Path:
-        """The folder of the excepted entries."""
-        return self.path / "exceptions"
-
-    @property
-    def scans(self) -> Path:
-        """The folder of the database and the columns in which scans store results."""
-        return self.path / "sweep"
-
-    @property
-    def reports(self) -> Path:
-        """The folder of the reports for which no other file was named."""
-        return self.path / "reports"
-
-    @property
-    def ledger(self) -> Path:
-        """The database of cases."""
-        return self.path / "ledger.sqlite"
-
-    @property
-    def quarantine(self) -> Path:
-        """The folder of the quarantine's log and of what is kept on this filesystem."""
-        return self.path / "quarantine"
-
-    @property
-    def quarantine_head(self) -> Path:
-        """The checkpoint of the quarantine's log."""
-        return self.path / "quarantine-head"
-
-    @property
-    def scan_lock(self) -> Path:
-        """The file that a running scan locks."""
-        return self.path / "scan.lock"
-
-    @property
-    def delivery_lock(self) -> Path:
-        """The file that a process locks while it delivers alerts."""
-        return self.path / "alerts.lock"
+def default_state() -> StateDir:
+    """Return the default state folder: the system's for root, else the user's own (XDG)."""
+    if os.geteuid() == 0:
+        return StateDir("/var/lib/hashscan")
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return StateDir(Path(base) / "hashscan")

@@ -1,4 +1,4 @@
-"""Escape and check untrusted text, and put numbers before nouns."""
+"""Escape, check and shorten untrusted text, and format numbers."""
 
 from __future__ import annotations
 
@@ -28,17 +28,34 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def escape_lines(text: str) -> str:
+    """Escape several lines, and indent all but the first, so that none from a file name looks like ours."""
+    first, *others = map(printable, text.split("\n"))
+    return "\n".join((first, *(line if line.startswith("  ") else f"  {line}" for line in others)))
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text, with its middle left out if it is longer than `most` characters."""
+    if len(text) <= most:
+        return text
+    begin = (most - 1) // 2
+    return f"{text[:begin]}…{text[len(text) - (most - 1 - begin) :]}"
+
+
 def is_printable_line(text: str, longest: int) -> bool:
     """Return True if a text is at most one printable line of that many characters; it may be empty."""
     return len(text) <= longest and text.isprintable()
 
 
 def plural(number: int, noun: str, several: str | None = None) -> str:
-    """Return a number with its noun, such as "1 file" and "2 files".
-
-    Args:
-        number: the number.
-        noun: noun in the singular.
-        several: noun in the plural, if it is not `noun` with an s.
-    """
+    """Return a number with its noun, such as "1 file" and "2 files"; `several` is an irregular plural."""
     return f"{number} {noun if number == 1 else several or noun + 's'}"
+
+
+def human_bytes(number: float) -> str:
+    """Return a number of bytes in the unit that keeps it short."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} PB"

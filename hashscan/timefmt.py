@@ -47,10 +47,9 @@ def short_time(seconds: float) -> str:
 
 
 def file_time(nanoseconds: object) -> str:
-    """Return a file's time in the form of `format_utc`; empty if it is none with a year of four digits.
+    """Return a file's time in the form of `format_utc`, from nanoseconds since 1970.
 
-    Args:
-        nanoseconds: the time since 1970; None if it is not known.
+    It is empty if the time is not known, or has no year of four digits.
     """
     if not isinstance(nanoseconds, int):
         return ""

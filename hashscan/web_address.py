@@ -17,10 +17,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 _URL = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _PLACE = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@]*)(?::([0-9]*))?")
 _HOST = re.compile(r"[a-z0-9._-]+|\[.*\]")
-_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
-# Bytes that need no escaping in the path and query of a request (RFC 3986, 3.3 and 3.4), without the percent
-# sign.
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/?")
+_MUST_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^%A-Za-z0-9._~!$&'()*+,;=:@/?-]")
+"""Bytes that the path and query of a request can't contain (RFC 3986, 3.3 and 3.4); escapes stay."""
 
 _ADVICE = "Write it as https://HOST/PATH or http://HOST/PATH."
 
@@ -120,12 +118,7 @@ class WebAddress:
 
 
 def request_target(path: bytes, query: str) -> str:
-    """Return path and query as a request contains them.
-
-    Args:
-        path: without its first slash.
-        query: with its question mark, as in `WebAddress`.
-    """
+    """Return a path without its first slash, and a query with its question mark, as a request has them."""
     # A question mark in the path does not start a query.
     return "/" + _escaped(path).replace("?", "%3F") + query
 
@@ -162,14 +155,4 @@ def parse(url: bytes) -> WebAddress:
 
 def _escaped(text: bytes) -> str:
     """Escape bytes that can't be sent; existing escapes stay as they are."""
-    out = []
-    position = 0
-    while position < len(text):
-        if _ESCAPE.match(text, position):
-            out.append(text[position : position + 3].decode("ascii"))
-            position += 3
-            continue
-        byte = text[position]
-        out.append(chr(byte) if byte in _PLAIN else f"%{byte:02X}")
-        position += 1
-    return "".join(out)
+    return _MUST_ESCAPE.sub(lambda found: b"%%%02X" % found[0][0], text).decode("ascii")

@@ -60,12 +60,7 @@ def follow_redirects(
     ask: Callable[[WebAddress], urllib3.BaseHTTPResponse],
     discard: Callable[[urllib3.BaseHTTPResponse], None],
 ) -> urllib3.BaseHTTPResponse:
-    """Return the first answer that is not a redirect.
-
-    Args:
-        address: the first address to request.
-        ask: sends one request.
-        discard: frees the connection of an answer that is a redirect.
+    """Return the first answer that is not a redirect; `discard` frees the connection of one that is.
 
     Raises:
         RedirectError: a redirect is not followed.
@@ -81,11 +76,7 @@ def follow_redirects(
 
 
 def redirect_target(address: WebAddress, location: str) -> WebAddress:
-    """Return the address that an answer redirects to.
-
-    Args:
-        address: the address that was requested.
-        location: the answer's `Location`; the server's text.
+    """Return the address to which an answer's `Location`, the server's own text, redirects.
 
     Raises:
         RedirectError: the redirect is not allowed.

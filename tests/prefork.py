@@ -385,8 +385,8 @@ def _import_all() -> None:
     import hashscan.cli.main as main
 
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    for module, _ in main.COMMANDS.values():
-        importlib.import_module(module)
+    for name in main.COMMANDS:
+        importlib.import_module(f"hashscan.cli.commands.{name}")
     package = ROOT / "hashscan"
     for path in sorted(package.rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -21,11 +21,11 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 378,
-    "lines": 72_500,
+    "modules": 377,
+    "lines": 72_000,
     "modules under 60 lines": 11,
-    "files excepted from C901": 8,
-    "files excepted from PLR0912": 4,
+    "files excepted from C901": 6,
+    "files excepted from PLR0912": 3,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
 
@@ -39,16 +39,16 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 4,
-    "hashscan": 327,
+    "hashscan": 319,
     "imagehash": 1,
     "mmap": 1,
     "obstore": 8,
     "pillow_heif": 2,
-    "prometheus_client": 5,
+    "prometheus_client": 3,
     "pyarrow": 3,
     "pyrage": 2,
     "resource": 1,
-    "rich": 12,
+    "rich": 11,
     "tomllib": 1,
     "tqdm": 2,
     "traceback": 1,

@@ -65,12 +65,7 @@ class Alert:
     """For each case the data that a person needs to act; empty unless details were asked for."""
 
     def document(self, host: str, at: str) -> dict[str, Any]:
-        """Return the document for channels, as JSON values.
-
-        Args:
-            host: the name of this machine.
-            at: the time when it was built, RFC 3339.
-        """
+        """Return the document for channels, as JSON values; `at` is the time when it was built, RFC 3339."""
         named = f"hashscan on {host}: {self.subject}"
         lines = list(self.lines)
         if self.cases:
@@ -95,11 +90,7 @@ class Alert:
 
 
 def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge several documents that have waited for a channel into one.
-
-    Args:
-        documents: the documents, at least one, oldest first.
-    """
+    """Merge several documents that have waited for a channel into one; the oldest comes first."""
     first, last = documents[0], documents[-1]
     gravest = min(documents, key=lambda document: _SEVERITY_ORDER.index(document["severity"]))
     lines = [f"{document['at']}  {document['subject']}" for document in documents[-DETAILS_MAX:]]

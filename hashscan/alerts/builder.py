@@ -31,14 +31,9 @@ _LIST_SHORTCOMING = re.compile(r"list \S+ is \w+")
 
 
 class AlertBuilder:
-    """A builder of alerts; each event gives one alert only.
+    """A builder of alerts from a ledger that is up to date; each event gives one alert only.
 
-    Args:
-        ledger: the ledger, brought up to date.
-        clock: computes the deadlines of cases.
-        on: the kinds of events to send alerts about.
-        details: True if alerts name paths and customers.
-        host: the name of this machine.
+    Unless `details` is True, alerts name no paths and customers.
     """
 
     def __init__(
@@ -59,19 +54,9 @@ class AlertBuilder:
         withdrawn: Iterable[str] = (),
         others: Iterable[Alert] = (),
     ) -> int:
-        """Put all new alerts into the outbox.
+        """Put all new alerts into the outbox, for these kinds of channels; return the number of alerts.
 
-        This is one transaction: after a kill, the next run builds the alerts.
-
-        Args:
-            now: seconds since 1970.
-            kinds: the kinds of channels that deliver the alerts.
-            lists: the states of the hash lists.
-            withdrawn: items in quarantine whose entries were withdrawn.
-            others: other alerts to send.
-
-        Returns:
-            The number of alerts that were built.
+        This is one transaction: after a kill, the next run builds the alerts. `now` is in seconds since 1970.
 
         Raises:
             LedgerError: the ledger can't be written.
@@ -160,14 +145,7 @@ class AlertBuilder:
 
 
 def failure_alert(code: int, words: str, now: float, *, details: bool) -> Alert:
-    """Return the alert for a scan that failed; at most one a day for each exit code.
-
-    Args:
-        code: the exit code of the scan's command.
-        words: the reason, for people.
-        now: seconds since 1970.
-        details: True if it may name paths.
-    """
+    """Return the alert for a scan that failed at `now` (seconds since 1970); one a day for each exit code."""
     day = datetime.fromtimestamp(now, UTC).date()
     return Alert(
         Kind.FAILED,
@@ -178,15 +156,7 @@ def failure_alert(code: int, words: str, now: float, *, details: bool) -> Alert:
 
 
 def list_failure_alert(name: str, code: int, words: str, now: float, *, details: bool) -> Alert:
-    """Return the alert for a list that can't be pulled; at most one a day for each list and exit code.
-
-    Args:
-        name: the list's name.
-        code: the exit code of a pull of this list alone.
-        words: the reason, for people.
-        now: seconds since 1970.
-        details: True if it may name paths.
-    """
+    """Return the alert for a list that can't be pulled at `now` (seconds since 1970); one a day and code."""
     day = datetime.fromtimestamp(now, UTC).date()
     return Alert(
         Kind.LIST,
@@ -197,13 +167,7 @@ def list_failure_alert(name: str, code: int, words: str, now: float, *, details:
 
 
 def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator[Alert]:
-    """Yield the alerts for a scan that no ledger knows.
-
-    Args:
-        outcome: the result of the scan.
-        name: a unique name of the scan.
-        details: True if they may name paths.
-    """
+    """Yield the alerts for a scan that no ledger knows; `name` is unique to the scan."""
     verdicts = outcome.summary.verdicts
     found = {
         verdict.value: verdicts[verdict] - outcome.summary.accepted[verdict]

@@ -95,13 +95,8 @@ def deliver(
 ) -> DeliveryResult:
     """Deliver waiting alerts; each channel is independent, and skipped for a while after a failure (backoff).
 
-    Args:
-        outbox: the alerts; only one process at a time may deliver them, otherwise some are delivered twice.
-        channels: the configured channels.
-        now: returns seconds since 1970.
-        at_once: True to retry also channels that failed recently.
-        seconds: the time limit of one delivery.
-        all_seconds: the time after which no other delivery starts.
+    Only one process at a time may do this, otherwise some alerts are delivered twice. `at_once` also tries
+    channels that failed recently. After `all_seconds`, no other delivery starts.
     """
     until = time.monotonic() + all_seconds
     lines, postponed = _queues(outbox, channels, now, at_once=at_once)
@@ -136,13 +131,7 @@ def deliver(
 
 
 class Notifier:
-    """A notifier for all channels of the settings.
-
-    Args:
-        settings: the channels, and the kinds of alerts.
-        cases: the deadlines of cases.
-        now: returns seconds since 1970.
-    """
+    """A notifier for all channels of the settings."""
 
     def __init__(self, settings: AlertSettings, cases: CaseSettings, now: Now = time.time) -> None:
         self._settings = settings
@@ -172,14 +161,7 @@ class Notifier:
         *,
         at_once: bool = False,
     ) -> DeliveryResult:
-        """Build alerts from the ledger's new events, and deliver all waiting alerts.
-
-        Args:
-            ledger: the ledger of the state folder, brought up to date.
-            state: the state folder.
-            lists: the states of the hash lists.
-            others: other alerts to send.
-            at_once: True to retry also channels that failed recently.
+        """Build alerts from the new events of a ledger that is up to date, and deliver all waiting alerts.
 
         Raises:
             LedgerError: the ledger can't be written.
@@ -226,10 +208,6 @@ def host() -> str:
 
 def _delivery_lock(state: StateDir, seconds: float) -> LockFile:
     """Take the lock of deliveries: one process at a time delivers, otherwise some would be sent twice.
-
-    Args:
-        state: the state folder whose alerts are delivered.
-        seconds: the time to wait for another process.
 
     Raises:
         LockedError: another process takes longer.

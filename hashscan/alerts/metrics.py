@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hashscan import __version__
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
-from hashscan.cases.queries import ledger_stats
+from hashscan.cases.queries import LedgerStats, ledger_stats
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.model import ListInfo, TrustState, Verdict
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 class ScanMetrics:
     """The last scan; times in seconds since 1970."""
 
-    began: float
+    started: float
     ended: float | None
-    """The end; None if the scan was killed, or hasn't ended yet."""
+    """None if it was killed, or hasn't ended yet."""
     exit_code: int | None
-    files: Mapping[str, int] = field(default_factory=dict)
+    verdicts: Mapping[str, int] = field(default_factory=dict)
     """The number of files by verdict."""
     bytes: int = 0
     shortcomings: int = 0
-    """The number of reasons why the scan is incomplete."""
+    """The number of reasons why it is incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +56,6 @@ class ListMetrics:
 
 
 @dataclass(frozen=True, slots=True)
-class CaseMetrics:
-    """The number of cases; open ones by verdict."""
-
-    open: Mapping[str, int]
-    overdue: int
-    disputed: int
-    opened_ever: int
-
-
-@dataclass(frozen=True, slots=True)
 class Metrics:
     """All metrics; None is a value that is not known."""
 
@@ -73,8 +63,8 @@ class Metrics:
     last_success: float | None = None
     """The end of the last complete scan, in seconds since 1970."""
     lists: tuple[ListMetrics, ...] = ()
-    cases: CaseMetrics | None = None
-    in_quarantine: int | None = None
+    ledger: LedgerStats | None = None
+    """The counts of cases and of the quarantine."""
     withdrawn: int | None = None
     """The number of items in quarantine whose entries were withdrawn."""
     alerts_waiting: int | None = None
@@ -89,59 +79,36 @@ class Metrics:
         if run is None:
             return self
         went_well = run.exit_code in (EXIT_CLEAN, EXIT_FOUND) and not run.shortcomings
-        known = [self.last_success] if self.last_success is not None else []
-        success = max([*known, *([run.ended] if went_well and run.ended is not None else [])], default=None)
+        success = _latest(self.last_success, run.ended if went_well else None)
         return replace(self, last=run, last_success=success)
+
+
+def _latest(*times: float | None) -> float | None:
+    return max((time for time in times if time is not None), default=None)
 
 
 def collect_metrics(
     ledger: Ledger, state: StateDir, clock: DeadlineCalculator, now: float, lists: tuple[ListMetrics, ...]
 ) -> Metrics:
-    """Return the present metrics.
-
-    Args:
-        ledger: the ledger of the state folder, brought up to date.
-        state: the state folder.
-        clock: computes the deadlines of cases.
-        now: seconds since 1970.
-        lists: the states of the hash lists.
+    """Return the metrics at `now` (seconds since 1970), from a ledger that is up to date.
 
     Raises:
         LedgerError: the ledger can't be read.
     """
-    found = ledger_stats(ledger, clock, now)
-    last = None
-    if found.last is not None:
-        last = ScanMetrics(
-            found.last.started,
-            found.last.ended,
-            found.last.exit_code,
-            found.last.verdicts,
-            found.last.bytes,
-            len(found.last.incomplete),
-        )
-    outbox = Outbox(ledger)
-    return Metrics(
-        last,
-        found.last_success,
-        lists,
-        CaseMetrics(found.open, found.overdue, found.disputed, found.opened_ever),
-        found.in_quarantine,
-        len(last_known(state)),
-        outbox.waiting(),
-        outbox.oldest_waiting(),
-    )
+    stats, outbox = ledger_stats(ledger, clock, now), Outbox(ledger)
+    last, run = None, stats.last
+    if run is not None:
+        shortcomings = len(run.incomplete)
+        last = ScanMetrics(run.started, run.ended, run.exit_code, run.verdicts, run.bytes, shortcomings)
+    withdrawn = len(last_known(state))
+    waiting, oldest = outbox.waiting(), outbox.oldest_waiting()
+    return Metrics(last, stats.last_success, lists, stats, withdrawn, waiting, oldest)
 
 
 def collect_list_metrics(
     state: StateDir, now: datetime, seen: Iterable[ListInfo] = ()
 ) -> tuple[ListMetrics, ...]:
-    """Return the states of a state folder's hash lists.
-
-    Args:
-        state: the state folder.
-        now: the time to compare expiries with.
-        seen: lists that were verified more thoroughly just now.
+    """Return the states of a state folder's hash lists; those in `seen` were verified more thoroughly.
 
     Raises:
         OutputError: the folder can't be listed.
@@ -183,10 +150,8 @@ _LARGEST = 1 << 20
 def write_metrics(path: Path, figures: Metrics) -> None:
     """Write the metrics atomically; every user may read the file, so it names neither paths nor customers.
 
-    Args:
-        path: the metrics file; an existing file is replaced. If it describes a later scan than the figures,
-            those values stay, because a scan that failed early is recorded nowhere else.
-        figures: the known values.
+    If an older file describes a later scan than the figures, those values stay, because a scan that failed
+    early is recorded nowhere else.
 
     Raises:
         OutputError: the file can't be written; the old file stays.
@@ -204,135 +169,101 @@ def write_metrics(path: Path, figures: Metrics) -> None:
 def render_metrics(figures: Metrics) -> bytes:
     """Return the figures in Prometheus' text format."""
     from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    families = _Families()
-    families.gauge_by("build_info", "The version of hashscan.", "version", {__version__: 1})
-    families.gauge(
+    families: list[Metric] = []
+    for name, text, labels, values in _gauges(figures):
+        family = GaugeMetricFamily(f"hashscan_{name}", text, labels=labels)
+        for keys, value in values.items():
+            if value is not None:
+                family.add_metric(keys, value)
+        if family.samples:
+            families.append(family)
+    if figures.ledger is not None:
+        opened = figures.ledger.opened_ever
+        families.append(CounterMetricFamily("hashscan_cases_opened", "Cases there ever were.", value=opened))
+    registry = CollectorRegistry()
+    registry.register(_Families(families))
+    return generate_latest(registry)
+
+
+class _Families:
+    """The families of metrics, as the registry collects them."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self._families)
+
+
+_Gauge = tuple[str, str, tuple[str, ...], Mapping[Any, float | None]]
+"""A gauge: its name and help text, the names of its labels, and its values by those of the labels."""
+
+
+def _gauges(figures: Metrics) -> Iterator[_Gauge]:
+    yield "build_info", "The version of hashscan.", ("version",), {(__version__,): 1}
+    yield _plain(
         LAST_SUCCESS.removeprefix("hashscan_"),
         "When a scan last ended with nothing left out.",
         figures.last_success,
     )
     if figures.last is not None:
-        _add_scan(families, figures.last)
-    _add_lists(families, figures.lists)
-    if figures.cases is not None:
-        _add_cases(families, figures.cases)
-    families.gauge("quarantine_items", "Files and objects in quarantine.", figures.in_quarantine)
-    families.gauge(
+        yield from _scan_gauges(figures.last)
+    yield from _list_gauges(figures.lists)
+    if (ledger := figures.ledger) is not None:
+        kinds = (Verdict.MATCH.value, Verdict.HELD.value, Verdict.REVIEW.value, "notice")
+        by_kind = {(kind,): ledger.open.get(kind, 0) for kind in kinds}
+        yield "cases_open", "Open cases, by verdict.", ("verdict",), by_kind
+        yield _plain("cases_overdue", "Open cases past their deadline.", ledger.overdue)
+        yield _plain("cases_disputed", "Open cases that somebody disputes.", ledger.disputed)
+        yield _plain("quarantine_items", "Files and objects in quarantine.", ledger.in_quarantine)
+    yield _plain(
         "quarantine_withdrawn_items", "Those of them that no entry matches any more.", figures.withdrawn
     )
-    families.gauge("alerts_waiting", "Alerts that have not gone everywhere yet.", figures.alerts_waiting)
-    families.gauge(
+    yield _plain("alerts_waiting", "Alerts that have not gone everywhere yet.", figures.alerts_waiting)
+    yield _plain(
         "alerts_oldest_waiting_timestamp_seconds", "When the oldest of them was made.", figures.oldest_waiting
     )
-    registry = CollectorRegistry()
-    registry.register(families)
-    return generate_latest(registry)
 
 
-class _Families:
-    """The families of metrics, in their order."""
-
-    def __init__(self) -> None:
-        self._families: list[Metric] = []
-
-    def collect(self) -> Iterator[Metric]:
-        """Return an iterator over all families."""
-        return iter(self._families)
-
-    def gauge(self, name: str, text: str, value: float | None) -> None:
-        """Add a gauge without labels, if its value is known."""
-        from prometheus_client.core import GaugeMetricFamily
-
-        if value is not None:
-            self._families.append(GaugeMetricFamily(f"hashscan_{name}", text, value=value))
-
-    def counter(self, name: str, text: str, value: float) -> None:
-        """Add a counter."""
-        from prometheus_client.core import CounterMetricFamily
-
-        self._families.append(CounterMetricFamily(f"hashscan_{name}", text, value=value))
-
-    def gauge_by(self, name: str, text: str, label: str, values: Mapping[str, float | None]) -> None:
-        """Add a gauge with one label, for known values."""
-        self.gauge_by_labels(name, text, [label], [((key,), value) for key, value in values.items()])
-
-    def gauge_by_labels(
-        self,
-        name: str,
-        text: str,
-        labels: list[str],
-        values: Iterable[tuple[tuple[str, ...], float | None]],
-    ) -> None:
-        """Add a gauge with several labels."""
-        from prometheus_client.core import GaugeMetricFamily
-
-        family = GaugeMetricFamily(f"hashscan_{name}", text, labels=labels)
-        for keys, value in values:
-            if value is not None:
-                family.add_metric(keys, value)
-        if family.samples:
-            self._families.append(family)
+def _plain(name: str, text: str, value: float | None) -> _Gauge:
+    return name, text, (), {(): value}
 
 
-def _add_scan(families: _Families, last: ScanMetrics) -> None:
-    families.gauge("last_run_timestamp_seconds", "When the last scan began.", last.began)
-    if last.ended is not None:
-        families.gauge(
-            "last_run_duration_seconds", "How long the last scan took.", max(0, last.ended - last.began)
-        )
-    families.gauge(
-        "last_run_killed", "1 if the last scan was killed, or has not ended yet.", int(last.ended is None)
-    )
-    families.gauge("last_run_exit_code", "How the last scan ended.", last.exit_code)
-    families.gauge("last_run_bytes", "Bytes that the last scan read.", last.bytes)
-    families.gauge(
-        "last_run_shortcomings", "Reasons for which the last scan is incomplete.", last.shortcomings
-    )
-    families.gauge_by(
-        "last_run_files",
-        "Files of the last scan by verdict.",
-        "verdict",
-        {verdict.value: last.files.get(verdict.value, 0) for verdict in Verdict},
-    )
+def _scan_gauges(last: ScanMetrics) -> Iterator[_Gauge]:
+    yield _plain("last_run_timestamp_seconds", "When the last scan began.", last.started)
+    took = None if last.ended is None else max(0, last.ended - last.started)
+    yield _plain("last_run_duration_seconds", "How long the last scan took.", took)
+    killed = int(last.ended is None)
+    yield _plain("last_run_killed", "1 if the last scan was killed, or has not ended yet.", killed)
+    yield _plain("last_run_exit_code", "How the last scan ended.", last.exit_code)
+    yield _plain("last_run_bytes", "Bytes that the last scan read.", last.bytes)
+    text = "Reasons for which the last scan is incomplete."
+    yield _plain("last_run_shortcomings", text, last.shortcomings)
+    files = {(verdict.value,): last.verdicts.get(verdict.value, 0) for verdict in Verdict}
+    yield "last_run_files", "Files of the last scan by verdict.", ("verdict",), files
 
 
-def _add_lists(families: _Families, lists: tuple[ListMetrics, ...]) -> None:
-    families.gauge_by_labels(
-        "list_state",
-        "1 for the state that a list is in.",
-        ["list", "state"],
-        [((one.name, state.value), int(one.state == state)) for one in lists for state in TrustState],
-    )
+def _list_gauges(lists: tuple[ListMetrics, ...]) -> Iterator[_Gauge]:
+    states = {(one.name, state.value): int(one.state == state) for one in lists for state in TrustState}
+    yield "list_state", "1 for the state that a list is in.", ("list", "state"), states
     for name, text, values in (
-        ("list_expiry_timestamp_seconds", "Until when a list is fresh.", {o.name: o.expires for o in lists}),
-        ("list_pulled_timestamp_seconds", "When it was last pulled.", {o.name: o.pulled for o in lists}),
-        ("list_entries", "How many entries it has.", {o.name: o.entries for o in lists}),
-        ("list_version", "Its version in use.", {o.name: o.version for o in lists}),
+        ("list_expiry_timestamp_seconds", "Until when a list is fresh.", [one.expires for one in lists]),
+        ("list_pulled_timestamp_seconds", "When it was last pulled.", [one.pulled for one in lists]),
+        ("list_entries", "How many entries it has.", [one.entries for one in lists]),
+        ("list_version", "Its version in use.", [one.version for one in lists]),
     ):
-        families.gauge_by(name, text, "list", values)
-
-
-def _add_cases(families: _Families, cases: CaseMetrics) -> None:
-    kinds = [Verdict.MATCH.value, Verdict.HELD.value, Verdict.REVIEW.value, "notice"]
-    families.gauge_by(
-        "cases_open",
-        "Open cases, by verdict.",
-        "verdict",
-        {kind: cases.open.get(kind, 0) for kind in kinds},
-    )
-    families.gauge("cases_overdue", "Open cases past their deadline.", cases.overdue)
-    families.gauge("cases_disputed", "Open cases that somebody disputes.", cases.disputed)
-    families.counter("cases_opened", "Cases there ever were.", cases.opened_ever)
+        yield name, text, ("list",), {(one.name,): v for one, v in zip(lists, values, strict=True)}
 
 
 def _merge_older(figures: Metrics, path: Path) -> Metrics:
     """Return the figures, with an older file's values if these are of a later scan."""
     older = _samples(path)
-    success = [known for known in (figures.last_success, older.get((LAST_SUCCESS, ""))) if known is not None]
+    success = _latest(figures.last_success, older.get((LAST_SUCCESS, "")))
     began = older.get((f"{_RUN}timestamp_seconds", ""))
     last = figures.last
-    if began is not None and (last is None or last.began < began):
+    if began is not None and (last is None or last.started < began):
         took = older.get((f"{_RUN}duration_seconds", ""))
         code = older.get((f"{_RUN}exit_code", ""))
         last = ScanMetrics(
@@ -343,7 +274,7 @@ def _merge_older(figures: Metrics, path: Path) -> Metrics:
             int(older.get((f"{_RUN}bytes", ""), 0)),
             int(older.get((f"{_RUN}shortcomings", ""), 0)),
         )
-    return replace(figures, last=last, last_success=max(success, default=None))
+    return replace(figures, last=last, last_success=success)
 
 
 def _samples(path: Path) -> dict[tuple[str, str], float]:

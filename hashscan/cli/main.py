@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,58 +15,33 @@ import click
 
 from hashscan import __version__
 from hashscan.cli.options.base import HashscanGroup
-from hashscan.cli.output.terminal import escape_control, escape_lines
 from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
+from hashscan.text import escape_lines, printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "scan": ("hashscan.cli.commands.scan", "Scan folders and files against hash lists."),
-    "check": ("hashscan.cli.commands.check", "Check single files or digests against the lists."),
-    "hash": ("hashscan.cli.commands.hash", "Print the digests that a scan would compute."),
-    "lookup": (
-        "hashscan.cli.commands.lookup",
-        "Look up files of earlier scans by digest or similarity.",
-    ),
-    "lists": ("hashscan.cli.commands.lists", "Add, pull, examine and export hash lists."),
-    "publish": ("hashscan.cli.commands.publish", "Publish a hash list: create, sign and update it."),
-    "state": (
-        "hashscan.cli.commands.state",
-        "Show, check, export and vacuum the cached results of scans.",
-    ),
-    "quarantine": (
-        "hashscan.cli.commands.quarantine",
-        "Move matching files into quarantine, keep them as evidence, restore or destroy them.",
-    ),
-    "cases": (
-        "hashscan.cli.commands.cases",
-        "Track findings and notices until the files are gone: deadlines, notices, times.",
-    ),
-    "report": (
-        "hashscan.cli.commands.report",
-        "Show, convert, accept and merge reports.",
-    ),
-    "alerts": (
-        "hashscan.cli.commands.alerts",
-        "Send alerts to people and programs, and test the channels.",
-    ),
-    "customers": ("hashscan.cli.commands.customers", "Test the rules that map files to customers."),
-    "stats": ("hashscan.cli.commands.stats", "Count checks and detections per day, week or month."),
-    "worker": ("hashscan.cli.commands.worker", "Run a worker of a cluster that distributes scans."),
-    "config": (
-        "hashscan.cli.commands.config",
-        "Create, check and show the settings file and the effective settings.",
-    ),
-    "completion": (
-        "hashscan.cli.commands.completion",
-        "Print a script for bash, zsh or fish that completes commands.",
-    ),
-    "manual": ("hashscan.cli.commands.manual", "Print the manual page, hashscan(1)."),
-    "selftest": ("hashscan.cli.commands.selftest", "Scan a harmless test picture and show which parts work."),
+COMMANDS: dict[str, str] = {
+    "scan": "Scan folders and files against hash lists.",
+    "check": "Check single files or digests against the lists.",
+    "hash": "Print the digests that a scan would compute.",
+    "lookup": "Look up files of earlier scans by digest or similarity.",
+    "lists": "Add, pull, examine and export hash lists.",
+    "publish": "Publish a hash list: create, sign and update it.",
+    "state": "Show, check, export and vacuum the cached results of scans.",
+    "quarantine": "Move matching files into quarantine, keep them as evidence, restore or destroy them.",
+    "cases": "Track findings and notices until the files are gone: deadlines, notices, times.",
+    "report": "Show, convert, accept and merge reports.",
+    "alerts": "Send alerts to people and programs, and test the channels.",
+    "customers": "Test the rules that map files to customers.",
+    "stats": "Count checks and detections per day, week or month.",
+    "worker": "Run a worker of a cluster that distributes scans.",
+    "config": "Create, check and show the settings file and the effective settings.",
+    "completion": "Print a script for bash, zsh or fish that completes commands.",
+    "manual": "Print the manual page, hashscan(1).",
+    "selftest": "Scan a harmless test picture and show which parts work.",
 }
-"""Module and help line of each command; kept here so that the help needs no import."""
-
+"""Help line of each command, which has a module of its name; kept here so that the help needs no import."""
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Find": ("scan", "check", "lookup", "hash"),
@@ -73,7 +49,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
     "This machine": ("config", "state", "worker", "selftest", "completion", "manual"),
 }
-"""Sections of the help, with their commands."""
 
 COMMANDS_WITHOUT_SETTINGS = frozenset({"config", "completion", "manual"})
 """Commands that take no value from the settings file, and that must also work if the file is invalid."""
@@ -84,13 +59,13 @@ class RootGroup(HashscanGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands in the order of the help."""
-        return [name for names in SECTIONS.values() for name in names if name in COMMANDS]
+        return list(chain.from_iterable(SECTIONS.values()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; return None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        command: click.Command = import_module(f"hashscan.cli.commands.{cmd_name}").command
         return command
 
     def resolve_command(
@@ -110,14 +85,14 @@ class RootGroup(HashscanGroup):
         width = max(map(len, COMMANDS))
         for title, names in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(n.ljust(width), COMMANDS[n][1]) for n in names if n in COMMANDS])
+                formatter.write_dl([(name.ljust(width), COMMANDS[name]) for name in names])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Return completions of commands, without importing them, and of options."""
         from click.shell_completion import CompletionItem
 
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
-        items = [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
+        items = [CompletionItem(name, help=COMMANDS[name]) for name in names]
         return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
@@ -154,15 +129,13 @@ def _show_version(ctx: click.Context) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command, and report errors on standard error.
-
-    Returns:
-        The exit code.
-    """
+    """Run one command, report errors on standard error, and return the exit code."""
     try:
         result: Any = cli.main(list(arguments), prog_name="hashscan", standalone_mode=False)
     except HashscanError as error:
-        _say(str(error), error.remedy)
+        sys.stderr.write(escape_lines(f"hashscan: {error}") + "\n")
+        if error.remedy:
+            sys.stderr.write(f"  {escape_lines(error.remedy)}\n")
         return error.exit_code
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -179,17 +152,11 @@ def run(arguments: Sequence[str]) -> int:
         with io.StringIO() as said:
             error.show(file=said)
             # Not indented, since click formats its own lines. Arguments are shown as the user gave them.
-            sys.stderr.write("".join(f"{escape_control(line)}\n" for line in said.getvalue().splitlines()))
+            sys.stderr.write("".join(f"{printable(line)}\n" for line in said.getvalue().splitlines()))
         if isinstance(error, click.BadParameter):
             from hashscan.cli.config.settings_file import origin_of
 
             if origin := origin_of(error):
-                sys.stderr.write(f"  {escape_control(origin)}\n")
+                sys.stderr.write(f"  {printable(origin)}\n")
         return EXIT_USAGE
     return result if isinstance(result, int) else 0
-
-
-def _say(message: str, remedy: str) -> None:
-    sys.stderr.write(escape_lines(f"hashscan: {message}") + "\n")
-    if remedy:
-        sys.stderr.write(f"  {escape_lines(remedy)}\n")

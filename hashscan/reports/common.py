@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,11 +122,7 @@ class Overview:
 
 
 def overview(report: Report, most: int) -> Overview:
-    """Count the records of a report in one pass.
-
-    Args:
-        report: the report, complete or partial.
-        most: maximum number of findings to collect.
+    """Count the records of a report in one pass, and collect at most `most` findings.
 
     Raises:
         UsageError, OutputError: the report can't be read.
@@ -158,6 +154,18 @@ def overview(report: Report, most: int) -> Overview:
     order = [*_WORST_FIRST, *sorted(kept.keys() - set(_WORST_FIRST))]
     totals.findings = [record for verdict in order for record in kept.get(verdict, ())][:most]
     return totals
+
+
+def first_names(names: Counter[str], most: int, show: Callable[[str], str] = str) -> list[tuple[str, int]]:
+    """Return the most frequent names with their numbers, and the sum of the others as a last one.
+
+    An empty name is not known; `show` formats the others.
+    """
+    first = names.most_common(most)
+    found = [(show(name) if name else "(not known)", number) for name, number in first]
+    if others := len(names) - len(first):
+        found.append((f"{others} more", names.total() - sum(number for _, number in first)))
+    return found
 
 
 def _count(names: Counter[str], name: str) -> None:

@@ -50,10 +50,9 @@ class JUnit(ReportFormat):
         """Write one document, with one test case per line."""
         # A suite starts with its counts, so all records are counted first.
         counts: Counter[tuple[str, str]] = Counter()
-        outcome = _Outcomes(report)
         for record in report.records():
             if record["type"] in TYPES:
-                counts[_suite_of(record), outcome.of(record)] += 1
+                counts[_suite_of(record), _outcome_of(record, report.scan)] += 1
         short = "; ".join(shortcomings(report))
         counts["sweep", _ERROR if short else ""] = 1
         stream.write(b'<?xml version="1.0" encoding="UTF-8"?>\n')
@@ -67,33 +66,25 @@ class JUnit(ReportFormat):
             stream.write(_suite(suite, counts, report).encode())
             for record in report.records():
                 if record["type"] in TYPES and _suite_of(record) == suite:
-                    stream.write(_case_of(record, suite, outcome.of(record)).encode())
+                    stream.write(_case_of(record, suite, _outcome_of(record, report.scan)).encode())
             stream.write(b"</testsuite>\n")
         stream.write(b"</testsuites>\n")
 
 
-class _Outcomes:
-    """The JUnit outcome of each record, by the scan's `fail_on` and `strict` settings."""
-
-    def __init__(self, report: Report) -> None:
-        self._review_fails = report.scan.get("fail_on", "match") != "match"
-        self._strict = bool(report.scan.get("strict", False))
-
-    def of(self, record: Record) -> str:
-        """Return the name of the outcome element."""
-        if "accepted" in record:
+def _outcome_of(record: Record, scan: Record) -> str:
+    """Return the name of a record's outcome element, by the scan's `fail_on` and `strict` settings."""
+    if "accepted" in record:
+        return _SKIPPED
+    match verdict_of(record):
+        case Verdict.MATCH | Verdict.HELD:
+            return _FAILURE
+        case Verdict.REVIEW:
+            return _FAILURE if scan["fail_on"] != "match" else _SKIPPED
+        case Verdict.UNDECODED:
+            return _ERROR if scan["strict"] else _SKIPPED
+        case Verdict.SKIPPED:
             return _SKIPPED
-        match record["type"], verdict_of(record):
-            case _, Verdict.MATCH | Verdict.HELD:
-                return _FAILURE
-            case _, Verdict.REVIEW:
-                return _FAILURE if self._review_fails else _SKIPPED
-            case _, Verdict.UNDECODED:
-                return _ERROR if self._strict else _SKIPPED
-            case _, Verdict.SKIPPED:
-                return _SKIPPED
-            case _:
-                return _ERROR
+    return _ERROR
 
 
 def _suite_of(record: Record) -> str:
@@ -104,11 +95,10 @@ def _suite_of(record: Record) -> str:
 def _suite(name: str, counts: Counter[tuple[str, str]], report: Report) -> str:
     scan = report.scan
     numbers = _numbers(Counter({key: n for key, n in counts.items() if key[0] == name}), skipped=True)
-    when = utc(scan.get("started", "")).removesuffix("Z").partition(".")[0]
+    when = utc(scan["started"]).removesuffix("Z").partition(".")[0]
     moment = f" timestamp={_quoted(when)}" if when else ""
     return (
-        f"<testsuite name={_quoted(f'hashscan.{name}')}{numbers} hostname={_quoted(scan.get('host', ''))}"
-        f"{moment}>\n"
+        f"<testsuite name={_quoted(f'hashscan.{name}')}{numbers} hostname={_quoted(scan['host'])}{moment}>\n"
     )
 
 

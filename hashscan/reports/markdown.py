@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -13,6 +12,7 @@ from hashscan.reports.common import (
     OPEN_EARLIER,
     Overview,
     deciding_match,
+    first_names,
     overview,
     reason_of,
     remark_on_tests,
@@ -20,9 +20,9 @@ from hashscan.reports.common import (
     utc,
     verdict_of,
 )
-from hashscan.reports.records import Record, path_text, shortened
+from hashscan.reports.records import Record, path_text
 from hashscan.reports.report import Report, ReportFormat
-from hashscan.text import plural, printable
+from hashscan.text import plural, printable, shortened
 
 FINDINGS_SHOWN = 100
 """Maximum number of findings: GitHub accepts no summary of more than 1 MiB, and nobody reads one."""
@@ -79,15 +79,22 @@ def _lines(report: Report, totals: Overview) -> Iterator[str]:
         ("list", totals.lists),
         ("customer", totals.customers),
     ):
-        if set(names) - {""}:
+        if any(names):
             yield ""
-            yield from _counted(title, names)
+            counts = first_names(names, _ROWS_SHOWN, _code)
+            yield from _table((title, "findings"), ((name, str(number)) for name, number in counts))
     if totals.findings:
         yield ""
         yield from _findings(totals)
     if totals.reasons:
         yield ""
-        yield from _not_checked(totals)
+        yield "### Not checked, or not in full"
+        yield ""
+        rows = [
+            (kind, _text(reason, _LONGEST_NAME), str(number))
+            for (kind, reason), number in totals.reasons.most_common(_ROWS_SHOWN)
+        ]
+        yield from _table(("what", "reason", "number"), rows)
 
 
 def _headline(totals: Overview) -> str:
@@ -117,15 +124,6 @@ def _sentence(report: Report) -> str:
     return f"{words}. Exit code {code}: {EXIT_MEANINGS.get(code, 'unknown')}."
 
 
-def _counted(title: str, names: Counter[str]) -> Iterator[str]:
-    first = names.most_common(_ROWS_SHOWN)
-    rows = [(_code(name) if name else "(not known)", str(number)) for name, number in first]
-    if len(names) > len(first):
-        rest = names.total() - sum(number for _, number in first)
-        rows.append((f"{len(names) - len(first)} more", str(rest)))
-    yield from _table((title, "findings"), rows)
-
-
 def _findings(totals: Overview) -> Iterator[str]:
     cut = len(totals.findings) < totals.total
     yield f"### Findings{f' (the first {len(totals.findings)} of {totals.total})' if cut else ''}"
@@ -150,16 +148,6 @@ def _finding(record: Record, with_customers: bool) -> list[str]:
         _code(path_text(record)),
         _text(reason_of(record), _LONGEST_WORDS),
     ]
-
-
-def _not_checked(totals: Overview) -> Iterator[str]:
-    yield "### Not checked, or not in full"
-    yield ""
-    rows = [
-        (kind, _text(reason, _LONGEST_NAME), str(number))
-        for (kind, reason), number in totals.reasons.most_common(_ROWS_SHOWN)
-    ]
-    yield from _table(("what", "reason", "number"), rows)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

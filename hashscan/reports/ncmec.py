@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 from hashscan.errors import OutputError
 from hashscan.model import Reporter
 from hashscan.reports.csv import cell
-from hashscan.reports.report import Report, ReportFormat
+from hashscan.reports.report import Report, ReportFormat, require_reporter
 from hashscan.reports.reportable_findings import ReportableFinding, accusations, require_digests, scan_start
 from hashscan.text import printable
 from hashscan.timefmt import file_time, format_utc
@@ -57,12 +57,7 @@ _ENCODED = "percent-encoded, since it has characters that can't be shown"
 
 
 def report_begin(time: datetime, host: str) -> bytes:
-    """Return the begin of a report, up to its URLs.
-
-    Args:
-        time: start time of the scan, in UTC.
-        host: the host on which it ran.
-    """
+    """Return the begin of a report, up to its URLs; the time is in UTC."""
     about = (
         f"When the scan of {host} began that found the files by their hashes. "
         "When they were put there is not known."
@@ -88,12 +83,7 @@ def url_line(url: str) -> bytes:
 def report_end(reporter: Reporter, customer: str, files: int, urls: int, *, whole: bool) -> bytes:
     """Return the end of a report, from after its URLs.
 
-    Args:
-        reporter: the organisation and person who report.
-        customer: the customer who has the files; empty if not known.
-        files: number of files.
-        urls: number of files with a known URL.
-        whole: False if the scan was killed, so that there may be more findings.
+    `urls` is the number of files with a known URL; `whole` is False if the scan was killed.
     """
     first, _, last = reporter.name.strip().rpartition(" ")
     person = [
@@ -224,14 +214,7 @@ says so. Elsewhere such characters are escaped, as \\u202e.
 
 
 def readme(time: datetime, host: str, left_out: Mapping[str, int], *, whole: bool) -> str:
-    """Return the text.
-
-    Args:
-        time: start time of the scan, in UTC.
-        host: the host on which it ran.
-        left_out: number of findings that are not among the drafts, by reason.
-        whole: False if the scan was killed, so that there may be more findings.
-    """
+    """Return the text of README.txt; `whole` is False if the scan was killed."""
     parts = [_README.format(host=printable(host), time=format_utc(time))]
     if left_out:
         reasons = "".join(f"  {reason}: {number}\n" for reason, number in left_out.items())
@@ -262,7 +245,7 @@ class Ncmec(ReportFormat):
 
     def write(self, report: Report, stream: BinaryIO) -> None:
         """Write the archive."""
-        reporter = report.reporter
+        reporter = require_reporter(report.context)
         require_digests(report)
         time = scan_start(report)
         host = str(report.scan.get("host", ""))
@@ -282,7 +265,7 @@ class Ncmec(ReportFormat):
                 index = io.TextIOWrapper(table, encoding="utf-8", newline="", write_through=True)
                 rows = csv.writer(index)
                 rows.writerow(("report", "customer", "files"))
-                for number, (customer, files) in enumerate(_customers(database), start=1):
+                for number, (customer, files) in enumerate(database.execute(_CUSTOMERS), start=1):
                     rows.writerow((f"{number:06}", cell(customer), files))
                     with _spooled() as draft:
                         draft.write(report_begin(time, host))
@@ -311,15 +294,9 @@ def _sorted_on_disk() -> Iterator[None]:
         ) from error
 
 
+_CUSTOMERS = "SELECT customer, count(*) FROM files GROUP BY customer ORDER BY customer"
 _URLS = "SELECT url FROM files WHERE customer=? AND url<>'' ORDER BY rowid"
 _DRAFTS = "SELECT draft FROM files WHERE customer=? ORDER BY rowid"
-
-
-def _customers(database: sqlite3.Connection) -> Iterator[tuple[str, int]]:
-    """Yield each customer and the number of its files."""
-    query = "SELECT customer, count(*) FROM files GROUP BY customer ORDER BY customer"
-    for customer, files in database.execute(query):
-        yield str(customer), int(files)
 
 
 def _key(customer: str) -> str:

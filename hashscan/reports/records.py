@@ -83,14 +83,6 @@ def path_text(record: Record) -> str:
     return str(record["path"])
 
 
-def shortened(text: str, most: int) -> str:
-    """Return the text, with its middle left out if it is longer than `most` characters."""
-    if len(text) <= most:
-        return text
-    begin = (most - 1) // 2
-    return f"{text[:begin]}…{text[len(text) - (most - 1 - begin) :]}"
-
-
 FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
 
 
@@ -110,24 +102,25 @@ def path_fields(path: bytes) -> dict[str, str]:
         }
 
 
+def _known(**fields: Any) -> dict[str, Any]:
+    """Return the fields without those that are None."""
+    return {key: value for key, value in fields.items() if value is not None}
+
+
 def list_fields(info: ListInfo) -> dict[str, Any]:
     """Return the fields of one hash list."""
-    fields: dict[str, Any] = {
-        "name": info.name,
-        "state": info.state.value,
-        "version": info.version,
-        "entries": info.entries,
-        "by_algorithm": dict(info.by_algorithm),
-        "categories": list(info.categories),
-        "key_ids": list(info.key_ids),
-    }
-    if info.fingerprint:
-        fields["fingerprint"] = info.fingerprint
-    if info.expires is not None:
-        fields["expires"] = info.expires
-    if info.problem is not None:
-        fields["problem"] = info.problem
-    return fields
+    return _known(
+        name=info.name,
+        state=info.state.value,
+        version=info.version,
+        entries=info.entries,
+        by_algorithm=dict(info.by_algorithm),
+        categories=list(info.categories),
+        key_ids=list(info.key_ids),
+        fingerprint=info.fingerprint or None,
+        expires=info.expires,
+        problem=info.problem,
+    )
 
 
 def excepted_fields(excepted: ExceptedEntry) -> dict[str, str]:
@@ -187,39 +180,34 @@ def scan_record(
 
     With `known` no file is read: all that follows is from the results of earlier scans.
     """
-    review = {} if review_threshold is None else {"review_threshold": review_threshold}
-    part = {} if shard is None else {"shard": {"index": shard.index, "count": shard.count}}
-    names: dict[str, Any] = {} if files_from is None else {"files_from": path_fields(files_from)}
-    if inventory is not None:
-        names["inventory"] = {**path_fields(inventory[0]), "created": inventory[1]}
-    return {
-        "type": "sweep",
-        "schema": SCHEMA,
-        "uuid": uuid,
-        "version": version,
-        "host": host,
-        **({"known": True} if known else {}),
-        "targets": [path_fields(target) for target in targets],
-        **names,
-        **part,
-        "lists": [list_fields(info) for info in lists],
-        "excepted": [excepted_fields(entry) for entry in excepted],
-        "algorithms": sorted(algorithms),
-        "thresholds": {
-            name: thresholds[name] for name in sorted(algorithms) if ALGORITHMS[name].metric != "exact"
-        },
-        "variants": list(variants),
-        **review,
-        "selection": dict(selection),
-        "sandbox": {"mode": sandbox_mode},
-        **({"policy": dict(policy)} if policy else {}),
-        "fail_on": fail_on,
-        "strict": strict,
-        "breaker": dict(breaker),
-        **({"baseline": dict(baseline)} if baseline else {}),
-        "started": started,
-        **({"cluster": dict(cluster)} if cluster else {}),
-    }
+    created = None if inventory is None else {**path_fields(inventory[0]), "created": inventory[1]}
+    return _known(
+        type="sweep",
+        schema=SCHEMA,
+        uuid=uuid,
+        version=version,
+        host=host,
+        known=known or None,
+        targets=[path_fields(target) for target in targets],
+        files_from=None if files_from is None else path_fields(files_from),
+        inventory=created,
+        shard=None if shard is None else {"index": shard.index, "count": shard.count},
+        lists=[list_fields(info) for info in lists],
+        excepted=[excepted_fields(entry) for entry in excepted],
+        algorithms=sorted(algorithms),
+        thresholds={n: thresholds[n] for n in sorted(algorithms) if ALGORITHMS[n].metric != "exact"},
+        variants=list(variants),
+        review_threshold=review_threshold,
+        selection=dict(selection),
+        sandbox={"mode": sandbox_mode},
+        policy=dict(policy) or None,
+        fail_on=fail_on,
+        strict=strict,
+        breaker=dict(breaker),
+        baseline=dict(baseline or {}) or None,
+        started=started,
+        cluster=dict(cluster or {}) or None,
+    )
 
 
 def _identity_fields(item: Item) -> dict[str, int | str]:
@@ -268,11 +256,7 @@ def match_fields(match: Match) -> dict[str, Any]:
 def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: Item | None = None) -> Record:
     """Return the record of a file that is not clean, or of a clean one that was asked for.
 
-    Args:
-        path: path of the file, or URL of the object.
-        result: the result of the scan.
-        with_digests: include the digests.
-        item: the item as it was listed; it has more fields than the result only for objects.
+    `item` is the item as it was listed; it has more fields than the result only for objects.
     """
     record: dict[str, Any] = {
         "type": "finding" if result.verdict in FINDINGS else result.verdict.value,
@@ -309,12 +293,7 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
 
 
 def with_sha256(record: Record, result: FileResult) -> Record:
-    """Return the record of a finding with the sha256 of its content, if that was computed.
-
-    Args:
-        record: the result of `result_record`.
-        result: the result of the scan.
-    """
+    """Return the record of a finding with the sha256 of its content, if that was computed."""
     sha256 = next((digest.value.hex() for digest in result.digests if digest.algorithm == "sha256"), None)
     return record if sha256 is None else {**record, CONTENT: sha256}
 
@@ -328,91 +307,62 @@ def rescan_record(path: bytes, result: FileResult, item: Item, *, with_digests: 
 def standing_record(path: bytes, version: str, result: FileResult, first: str, last: str) -> Record:
     """Return the record of an earlier finding that this scan did not reach; it is open until a scan does.
 
-    Args:
-        path: path of the file, or URL of the object.
-        version: version of an object, if versions are scanned; else empty.
-        result: the result by the current lists.
-        first: time of the first finding, RFC 3339.
-        last: time of the last finding.
+    The times are RFC 3339; the version is empty unless versions of objects are scanned.
     """
-    record: dict[str, Any] = {
-        "type": "standing",
-        "schema": SCHEMA,
+    return _known(
+        type="standing",
+        schema=SCHEMA,
         **path_fields(path),
-        "was": result.verdict.value,
-        "because": result.because,
-        "first": first,
-        "last": last,
-    }
-    if version:
-        record["version"] = version
-    if result.matches:
-        record["matches"] = [match_fields(match) for match in result.matches]
-    return record
+        was=result.verdict.value,
+        because=result.because,
+        first=first,
+        last=last,
+        version=version or None,
+        matches=[match_fields(match) for match in result.matches] or None,
+    )
 
 
 def silent_change_record(path: bytes, item: Item, before: str) -> Record:
     """Return the record of a file that seemed unchanged, was read again, and has other content than before.
 
-    Args:
-        path: path of the file, or URL of the object.
-        item: the item as it was listed, now and before.
-        before: its earlier sha256 in hex, if digests are reported; else empty.
+    `before` is its earlier sha256 in hex, if digests are reported; else empty.
     """
-    record: dict[str, Any] = {
-        "type": "silent-change",
-        "schema": SCHEMA,
+    return _known(
+        type="silent-change",
+        schema=SCHEMA,
         **path_fields(path),
         **_identity_fields(item),
-    }
-    if before:
-        record["before"] = {"sha256": before}
-    return record
+        before={"sha256": before} if before else None,
+    )
 
 
 def digest_record(
     text: str, verdict: Verdict, because: str, action: Action | None, matches: Sequence[Match]
 ) -> Record:
     """Return the record of a single digest that was asked for."""
-    record: dict[str, Any] = {
-        "type": "finding" if verdict in FINDINGS else verdict.value,
-        "schema": SCHEMA,
-        "digest": text,
-        "verdict": verdict.value,
-    }
-    if verdict in FINDINGS:
-        record["matches"] = [match_fields(match) for match in matches]
-        record["because"] = because
-    if action is not None:
-        record["action"] = action.value
-    return record
+    finding = verdict in FINDINGS
+    return _known(
+        type="finding" if finding else verdict.value,
+        schema=SCHEMA,
+        digest=text,
+        verdict=verdict.value,
+        matches=[match_fields(match) for match in matches] if finding else None,
+        because=because if finding else None,
+        action=None if action is None else action.value,
+    )
 
 
 def unreadable_record(path: bytes, reason: Reason, detail: str) -> Record:
     """Return the record of a file of which not even the size is known."""
-    record: dict[str, Any] = {
-        "type": Verdict.UNREADABLE.value,
-        "schema": SCHEMA,
-        **path_fields(path),
-        "verdict": Verdict.UNREADABLE.value,
-        "reason": reason.value,
-    }
-    if detail:
-        record["detail"] = detail
-    return record
+    verdict = Verdict.UNREADABLE.value
+    fields = {"verdict": verdict, "reason": reason.value, "detail": detail or None}
+    return _known(type=verdict, schema=SCHEMA, **path_fields(path), **fields)
 
 
 def folder_record(path: bytes, reason: FolderReason, detail: str) -> Record:
     """Return the record of a folder that could not be entered; it is not a file and has no verdict."""
-    record: dict[str, Any] = {
-        "type": "folder",
-        "schema": SCHEMA,
-        **path_fields(path),
-        "reason": reason.value,
-    }
-    if detail:
-        record["detail"] = detail
-    return record
+    fields = {"reason": reason.value, "detail": detail or None}
+    return _known(type="folder", schema=SCHEMA, **path_fields(path), **fields)
 
 
 def summary_record(fields: Mapping[str, Any]) -> Record:

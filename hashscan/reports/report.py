@@ -138,24 +138,15 @@ def _damaged(path: Path, number: int) -> UsageError:
     )
 
 
-def _no_digests(record: Record) -> Mapping[str, str]:
-    return {}
-
-
-def _no_url(record: Record) -> str:
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class ReportContext:
     """Data that is not in the records and that some formats need."""
 
-    digests: Callable[[Record], Mapping[str, str]] = _no_digests
+    digests: Callable[[Record], Mapping[str, str]] = lambda _: {}
     """Returns the digests of a record's file in hex by algorithm; empty if they are not known."""
-    url_of: Callable[[Record], str] = _no_url
+    url_of: Callable[[Record], str] = lambda _: ""
     """Returns the public URL of a record's file; empty if it is not known."""
     reporter: Reporter | None = None
-    """The organisation and person who report."""
 
 
 BARE = ReportContext()
@@ -180,12 +171,7 @@ class Report:
     """The report of one scan in a file, complete or partial."""
 
     def __init__(self, path: Path, context: ReportContext = BARE) -> None:
-        """Create a report object.
-
-        Args:
-            path: path of a file in JSON Lines that does not change any more.
-            context: data that the records don't have.
-        """
+        """Take a file in JSON Lines that does not change any more, and data that its records don't have."""
         self.path = path
         self.context = context
 
@@ -210,15 +196,6 @@ class Report:
         """The last record; None if the scan was killed."""
         last = last_record(self.path)
         return last if last is not None and last["type"] == "summary" else None
-
-    @property
-    def reporter(self) -> Reporter:
-        """The organisation and person who report.
-
-        Raises:
-            UsageError: the settings name none.
-        """
-        return require_reporter(self.context)
 
     def digests(self, record: Record) -> Mapping[str, str]:
         """Return the known digests of a record's file, in hex by algorithm."""

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from hashscan.errors import LockedError, OutputError, UsageError
@@ -118,10 +117,7 @@ class ReportFile:
 
         The file is written again beside itself and then renamed, so that a killed scan leaves either version
         complete. Standard output can't be replaced, so there no record of these files may have been written
-        yet.
-
-        Args:
-            final_records: the final record for each one that `is_accusing`, in their original order.
+        yet. There is one final record for each that `is_accusing`, in their order.
         """
         with self._explained():
             if self.destination is not None:
@@ -201,9 +197,7 @@ class ReportFile:
     def __enter__(self) -> ReportFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if not self._stream.closed:
             self.abandon()
 
@@ -217,18 +211,10 @@ class ReportFile:
 
 
 def convert(report: Report, form: type[ReportFormat], destination: Path | None) -> Mapping[str, int]:
-    """Write a report in another format.
+    """Write a report in another format; return the number of findings that are left out, by reason.
 
     The file appears complete or not at all, and only its owner can read it. If the process is killed, nothing
-    is left.
-
-    Args:
-        report: the report.
-        form: a format from the registry.
-        destination: a file, which is replaced; None is standard output.
-
-    Returns:
-        Number of findings that are not in the document, by reason.
+    is left. Without a destination, the report goes to standard output.
 
     Raises:
         UsageError: it is not a report, can't be written in this format, or can't replace what is at the

@@ -62,12 +62,7 @@ class ReportableFinding:
 
 
 def accusations(report: Report, left_out: Counter[str]) -> Iterator[ReportableFinding]:
-    """Yield the findings to be reported, in the report's order.
-
-    Args:
-        report: the report of a scan.
-        left_out: counts the other findings, by reason.
-    """
+    """Yield the findings to be reported, in the report's order; count the others in `left_out`, by reason."""
     for record in report.records():
         match = _most_severe_match(record)
         if match is None:

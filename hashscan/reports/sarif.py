@@ -163,7 +163,7 @@ class Sarif(ReportFormat):
 
 def _run(report: Report) -> dict[str, Any]:
     scan = report.scan
-    uuid, version = printable(scan.get("uuid", "")), printable(str(scan.get("version", "")))
+    uuid, version = printable(scan["uuid"]), printable(scan["version"])
     # The part up to the last slash identifies the run that the next scan replaces. It must not contain the
     # host name, which may differ each time.
     automation = {"id": f"hashscan/{uuid}", **({"guid": uuid} if _UUID.fullmatch(uuid) else {})}
@@ -226,7 +226,7 @@ def _location(path: bytes) -> dict[str, Any]:
 def _invocation(report: Report) -> dict[str, Any]:
     scan, summary = report.scan, report.summary
     invocation: dict[str, Any] = {"executionSuccessful": False}
-    if summary is not None and "exit_code" in summary:
+    if summary is not None:
         code = summary["exit_code"]
         invocation = {
             "executionSuccessful": code in {EXIT_CLEAN, EXIT_FOUND},
@@ -234,14 +234,12 @@ def _invocation(report: Report) -> dict[str, Any]:
             "exitCodeDescription": EXIT_MEANINGS.get(code, ""),
         }
     for key, when in (
-        ("startTimeUtc", scan.get("started", "")),
+        ("startTimeUtc", scan["started"]),
         ("endTimeUtc", "" if summary is None else summary.get("ended", "")),
     ):
         if moment := utc(when):
             invocation[key] = moment
-    if "host" in scan:
-        invocation["machine"] = printable(scan["host"])
-    return invocation
+    return {**invocation, "machine": printable(scan["host"])}
 
 
 def _file_notice(record: Record) -> dict[str, Any]:

@@ -22,7 +22,6 @@ SCHEMA = 1
 """Version of the schema; raised whenever a reader of the older could misunderstand the newer."""
 
 SHARDS_MAX = 999_999
-"""The largest number that `--shard` accepts."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST = 1 << 96
 """Limit for sizes, times and ids of a file: none is larger, and a much larger one does not fit a float."""

@@ -63,6 +63,11 @@ class Summary:
         """Number of files with a finding."""
         return sum(self.verdicts[v] for v in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
 
+    @property
+    def verdict_counts(self) -> str:
+        """The number of files of each verdict, as text."""
+        return ", ".join(f"{n} {verdict}" for verdict, n in sorted(self.verdicts.items()) if n) or "nothing"
+
     def add(self, result: FileResult) -> None:
         """Count one file."""
         self.count(result.verdict, result.reason)
@@ -86,11 +91,7 @@ class Summary:
         self.accepted[verdict] += 1
 
     def hold(self, records: Iterable[Record]) -> None:
-        """Move findings from match to held in the counts.
-
-        Args:
-            records: the records of these findings.
-        """
+        """Move findings from match to held in the counts."""
         for record in records:
             for counts in (self.verdicts, *((self.accepted,) if "accepted" in record else ())):
                 counts[Verdict.MATCH] -= 1
@@ -172,6 +173,8 @@ class Summary:
         reasons: dict[str, dict[str, int]] = {}
         for (verdict, reason), times in sorted(self.reasons.items()):
             reasons.setdefault(verdict.value, {})[reason.value] = times
+        ctime = sorted(self.ctime.items())
+        doubts = {trust.name.lower(): n for trust, n in ctime if n and trust is not CtimeTrust.PROVEN}
         return {
             "files": self.files,
             "verdicts": {verdict.value: self.verdicts[verdict] for verdict in Verdict},
@@ -184,12 +187,8 @@ class Summary:
             "low_quality_pictures": self.low_quality,
             "bytes": self.bytes_read,
             "unchanged": self.recalled,
-            **({"ctime": doubts} if (doubts := self._ctime_counts()) else {}),
+            **({"ctime": doubts} if doubts else {}),
         }
-
-    def _ctime_counts(self) -> dict[str, int]:
-        """Return the counts, by ctime trust, of files whose ctime is not proven or that are read again."""
-        return {t.name.lower(): n for t, n in sorted(self.ctime.items()) if n and t is not CtimeTrust.PROVEN}
 
 
 def exit_code_of(*, found: bool, incomplete: bool) -> int:

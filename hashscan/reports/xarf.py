@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from hashscan.model import Reporter
-from hashscan.reports.report import Report, ReportFormat
+from hashscan.reports.report import Report, ReportFormat, require_reporter
 from hashscan.reports.reportable_findings import (
     ReportableFinding,
     accusations,
@@ -41,7 +41,7 @@ class Xarf(ReportFormat):
 
     def write(self, report: Report, stream: BinaryIO) -> None:
         """Write one report per line."""
-        reporter = report.reporter
+        reporter = require_reporter(report.context)
         require_digests(report)
         contact = _contact(reporter)
         time = format_utc(scan_start(report))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hashscan.errors import TargetError
+from hashscan.errors import TargetError, UsageError
 from hashscan.matching.matcher import Query
 from hashscan.matching.policy import sort_key
 from hashscan.model import (
@@ -77,25 +77,30 @@ def _is_folder(path: bytes) -> bool:
     return True
 
 
-def algorithms_of(text: str) -> dict[str, bytes]:
-    """Return the possible meanings of a digest that is written as text.
+def digests_named(text: str) -> dict[str, bytes]:
+    """Return a digest that is written as hex digits, under each algorithm whose digests have its length.
 
     Args:
         text: hex digits, with or without `ALGORITHM:` before them.
 
-    Returns:
-        The digest under each algorithm whose digests have this length; empty if the text is no digest.
+    Raises:
+        UsageError: the text is no digest.
     """
     name, colon, digits = text.rpartition(":")
+    names = [name.lower()] if colon else list(COMPUTED)
     try:
         value = bytes.fromhex(digits)
     except ValueError:
-        return {}
-    if len(digits) != 2 * len(value):
-        # fromhex allows white space between the digits.
-        return {}
-    names = [name.lower()] if colon else list(COMPUTED)
-    return {n: value for n in names if n in COMPUTED and ALGORITHMS[n].size == len(value) > 0}
+        value = b""
+    # fromhex allows white space between the digits.
+    if value and len(digits) == 2 * len(value):
+        found = {n: value for n in names if n in COMPUTED and ALGORITHMS[n].size == len(value)}
+        if found:
+            return found
+    raise UsageError(
+        f"{text!r} is neither a file nor a digest",
+        advice="Name an existing file, or a digest in hexadecimal, such as sha256:… or pdq:….",
+    )
 
 
 def match_digest(worker: Worker, algorithm: str, value: bytes) -> list[Match]:

@@ -23,7 +23,6 @@ class CaseSettings:
     deadline: float = DAY
     """The time for a match or a notice, unless its category has a deadline of its own."""
     deadlines: Mapping[str, float] = field(default_factory=dict)
-    """The times by category."""
     review_deadline: float = 7 * DAY
     """The time for a finding that a person must review first."""
 
@@ -66,19 +65,22 @@ class AlertSettings:
     urls: tuple[str, ...] = field(default=(), repr=False)
     """Apprise URLs; most contain secrets."""
     hooks: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
-    """Programs with their arguments."""
     syslog: bool = False
     on: NotifyOn = "trouble"
     """The events: `found` is findings only, `always` includes scans that went well."""
     details: bool = False
     """True if alerts name paths and customers."""
     metrics: Path | None = None
-    """The metrics file for Prometheus."""
 
     @property
     def any_channel(self) -> bool:
         """True if there is any channel."""
         return bool(self.urls or self.hooks or self.syslog)
+
+    @property
+    def wanted(self) -> bool:
+        """True if there is a channel or a metrics file."""
+        return self.any_channel or self.metrics is not None
 
 
 NO_ALERTS = AlertSettings()
@@ -93,11 +95,7 @@ _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 
 
 def reporter_of(table: object, source: str) -> Reporter:
-    """Return the reporter.
-
-    Args:
-        table: the value of `reporter`.
-        source: the settings file.
+    """Return the reporter from the table of a settings file.
 
     Raises:
         UsageError: it can't be used; names the key and what to do.

@@ -16,25 +16,15 @@ SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
 
 
 def chosen_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """Return the settings file to use, and whether it was named explicitly.
-
-    Args:
-        path: the file that was named, or None for the variable's or the system's.
-        environ: the environment.
-    """
+    """Return the settings file to use, and whether it was named: by a path, or else by the variable."""
     named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     return named or SYSTEM_CONFIG, named is not None
 
 
 def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str, dict[str, Any]]:
-    """Read the settings file.
+    """Read the settings file; return its path, text and tables, or None and nothing if there is none.
 
-    Args:
-        path: the file that was named, or None for the variable's or the system's.
-        environ: the environment.
-
-    Returns:
-        The file that was read, if there was one, its text and its tables.
+    Without a path, it is the variable's or the system's.
 
     Raises:
         UsageError: a file that was named does not exist, or the file can't be read or is not valid TOML.
@@ -71,13 +61,9 @@ _TOKEN = re.compile(
 
 
 def key_lines(document: str) -> Mapping[KeyPath, int]:
-    """Return the line of every key of a document, except keys in inline tables.
+    """Return the line, from 1 on, of every key and table header of a TOML document.
 
-    Args:
-        document: a valid TOML document.
-
-    Returns:
-        The lines, counted from 1, of every key and of every table header.
+    Keys in inline tables have none.
     """
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
@@ -103,12 +89,7 @@ def key_lines(document: str) -> Mapping[KeyPath, int]:
 
 
 def line_of(lines: Mapping[KeyPath, int], place: KeyPath) -> int | None:
-    """Return the line of a key; for a key in an inline table, the line of the value that contains it.
-
-    Args:
-        lines: the lines of the document.
-        place: the key's path.
-    """
+    """Return the line of a key; for a key in an inline table, the line of the value that contains it."""
     for length in range(len(place), 0, -1):
         if place[:length] in lines:
             return lines[place[:length]]
@@ -149,10 +130,9 @@ def _unquoted(text: str) -> str:
 
 
 def _statements(document: str) -> Iterator[list[tuple[int, str, str]]]:
-    """Yield the document's statements as tokens; a statement within brackets may have several lines.
+    """Yield the document's statements as tokens, each with its line, kind and text.
 
-    Yields:
-        Line, kind and text of each token.
+    A statement within brackets may have several lines.
     """
     line = 1
     depth = 0
@@ -175,15 +155,11 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def toml_text(value: Any) -> str:
-    """Return a value as TOML on one line.
+    """Return a value (text, number, boolean, list or table) as TOML on one line, which tomllib reads again.
 
-    Args:
-        value: text, a number, a boolean, or lists and tables of such; text may contain any characters.
-
-    Returns:
-        Text that tomllib reads as the same value. File system bytes that are not valid text (surrogates) are
-        replaced, because TOML can't represent them. tomlkit 0.15 would leave these and characters that
-        control terminals (U+009B, U+202E) as they are, so texts would have to be escaped here all the same.
+    File system bytes that are not valid text (surrogates) are replaced, because TOML can't represent them.
+    tomlkit 0.15 would leave these and characters that control terminals (U+009B, U+202E) as they are, so
+    texts would have to be escaped here all the same.
     """
     match value:
         case bool():

@@ -21,16 +21,10 @@ _GROUP_FILE = 0o640
 
 
 def write_new(path: Path, data: bytes, *, force: bool, group: int | None = None) -> Path | None:
-    """Write a new file atomically, for its owner alone, or readable for a group.
+    """Write a new file atomically, for its owner alone, or readable for a group; `force` backs an old one up.
 
-    Args:
-        path: the file; its folder is created if only that is missing.
-        data: the content.
-        force: True to rename an existing file to a backup.
-        group: the gid of those who may read it; the folder must be under the control of this user alone.
-
-    Returns:
-        The name of the backup of an existing file; None if there was none.
+    The folder is created if only that is missing. With a group, it must be under the control of this user
+    alone. Returns the name of the backup, if any.
 
     Raises:
         UsageError: there is a file already.

@@ -28,11 +28,6 @@ class InvalidValueError(ValueError):
 def rows_of(tables: object, kind: str, source: str) -> Sequence[Mapping[str, Any]]:
     """Return the rows as they are in the file.
 
-    Args:
-        tables: the value of `kind`.
-        kind: the name of the tables.
-        source: the settings file.
-
     Raises:
         UsageError: the value is not a list of tables, or has too many rows.
     """
@@ -55,13 +50,7 @@ def unknown_key(key: str, known: Iterable[str], where: str) -> UsageError:
 def read_row(
     table: Mapping[str, Any], readers: Mapping[str, Reader], where: str, required: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the parsed values of a row, by key.
-
-    Args:
-        table: the row.
-        readers: the reader of each key that it may have.
-        where: a description of the row's place, for error messages.
-        required: the keys that it must have.
+    """Return the parsed values of a row, by key; `where` names the row in error messages.
 
     Raises:
         UsageError: names the row, the key, the problem and the remedy.
@@ -94,11 +83,7 @@ def read_each(value: object, read: Callable[[object], T]) -> tuple[T, ...]:
 
 
 def printable_line(value: object, longest: int) -> str:
-    """Return one printable line without outer white space; it may be empty.
-
-    Args:
-        value: the key's value.
-        longest: the largest number of characters.
+    """Return one printable line of at most `longest` characters, without outer white space; it may be empty.
 
     Raises:
         InvalidValueError: it is not such a line.

@@ -13,7 +13,6 @@ from pathlib import Path, PurePath
 
 from hashscan.errors import UsageError
 from hashscan.model import Shard
-from hashscan.state_dir import StateDir
 
 MAX_SPARSE = 16 << 30
 """The default number of hole bytes up to which a file is read."""
@@ -94,8 +93,7 @@ def parse_shard(text: str) -> Shard:
 def parse_until(text: str) -> datetime:
     """Return the end of a period, from a day (which counts to its end in UTC) or an RFC 3339 time.
 
-    Returns:
-        The first moment after the period, timezone-aware.
+    It is the first moment after the period, timezone-aware.
 
     Raises:
         UsageError: the text is neither.
@@ -113,20 +111,24 @@ def parse_until(text: str) -> datetime:
     )
 
 
+def parse_future(text: str, now: datetime) -> datetime:
+    """Return the end of a period as `parse_until`, which must be later than `now`.
+
+    Raises:
+        UsageError: the text is neither a day nor a time, or is in the past.
+    """
+    end = parse_until(text)
+    if end <= now:
+        raise UsageError(f"{text} is in the past", advice="Name a time in the future.")
+    return end
+
+
 _MIN_SIMILARITY = 0.6
 """The lowest similarity by difflib's measure; below it, short words are similar to everything."""
 
 
 def closest_match(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most similar to another; `-` and `_` are equal.
-
-    Args:
-        word: the unknown word.
-        known: the known words.
-
-    Returns:
-        One of `known`, as it is written there; None if none is similar.
-    """
+    """Return the known word that is most similar to another, if any; `-` and `_` are equal."""
     # Imported late, because most commands need no suggestion.
     import difflib
 
@@ -149,14 +151,6 @@ def service_group() -> int | None:
         return grp.getgrnam(SERVICE_GROUP).gr_gid
     except KeyError:
         return None
-
-
-def default_state() -> StateDir:
-    """Return the default state folder: the system's for root, else the user's own (XDG)."""
-    if os.geteuid() == 0:
-        return StateDir("/var/lib/hashscan")
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return StateDir(Path(base) / "hashscan")
 
 
 def default_workers() -> int:

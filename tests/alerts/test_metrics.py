@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from hashscan.alerts.metrics import (
-    CaseMetrics,
     ListMetrics,
     Metrics,
     ScanMetrics,
     render_metrics,
     write_metrics,
 )
+from hashscan.cases.queries import LedgerStats
 from hashscan.errors import OutputError
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +29,7 @@ FULL = Metrics(
     RUN,
     1_800_000_100,
     (ListMetrics("national", "fresh", 10, 3, 1_900_000_000, 1_799_999_000),),
-    CaseMetrics({"match": 2, "notice": 1}, 1, 0, 5),
-    4,
+    LedgerStats(None, 1_800_000_100, {"match": 2, "notice": 1}, 1, 0, 5, in_quarantine=4),
     1,
     2,
     1_800_000_050,
@@ -110,7 +109,7 @@ def test_a_scan_that_failed_early_stays_the_last_until_there_is_a_later_one(tmp_
     assert found["hashscan_last_run_timestamp_seconds"] == 1_800_086_400
     assert found["hashscan_last_run_files,match"] == 0
     assert found["hashscan_last_success_timestamp_seconds"] == 1_800_000_100
-    write_metrics(path, replace(FULL, last=replace(RUN, began=1_800_172_800), last_success=1_800_173_000))
+    write_metrics(path, replace(FULL, last=replace(RUN, started=1_800_172_800), last_success=1_800_173_000))
     found = read(path.read_bytes())
     assert found["hashscan_last_run_timestamp_seconds"] == 1_800_172_800
     assert found["hashscan_last_success_timestamp_seconds"] == 1_800_173_000

@@ -39,12 +39,7 @@ class Channel(ABC):
     """The kind of channel; a stored alert waits for all channels of its kind that exist when it is sent."""
 
     def __init__(self, name: str, secret: str) -> None:
-        """Set the channel's names.
-
-        Args:
-            name: the public part of the name.
-            secret: distinguishes it from all others of its kind; never written or shown.
-        """
+        """Set the channel's names; the secret, never shown, distinguishes it from others of its kind."""
         mark = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         self.id = f"{self.kind}:{mark}"
         self.label = f"{name} ({mark})" if secret else name
@@ -59,11 +54,7 @@ class Channel(ABC):
 
     @abstractmethod
     def deliver(self, document: Document, seconds: float) -> None:
-        """Deliver one alert.
-
-        Args:
-            document: see `Alert.document`.
-            seconds: the time limit.
+        """Deliver one alert (see `Alert.document`) within a time limit in seconds.
 
         Raises:
             DeliveryError: the alert was not delivered, as far as is known.
@@ -90,13 +81,9 @@ class ProgramResult:
 def run_bounded(
     command: Sequence[str], given: bytes, seconds: float, environment: Mapping[str, str] | None = None
 ) -> ProgramResult:
-    """Run a program; at the time limit, its whole process group is killed.
+    """Run a program with this standard input; at the time limit, its whole process group is killed.
 
-    Args:
-        command: the program and its arguments; no shell.
-        given: its standard input.
-        seconds: the time limit.
-        environment: the whole environment; None for this process's own.
+    `environment` is its whole environment; None is this process's own.
 
     Raises:
         OSError: it can't be started.

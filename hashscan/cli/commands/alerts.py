@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
-from hashscan.cli.options.alerts import alert_options, channel_options, pop_alert_settings
 from hashscan.cli.options.base import HashscanGroup, state_option
-from hashscan.cli.options.cases import deadline_options, pop_deadlines
-from hashscan.cli.options.output import format_option
-from hashscan.cli.output.terminal import escape_control, print_message, print_table
+from hashscan.cli.options.cases_and_alerts import alert_options, channel_options, deadline_options
+from hashscan.cli.options.output import format_option, write_json_line
+from hashscan.cli.output.terminal import print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
-from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES
+from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
+from hashscan.timefmt import format_utc_seconds
 
 _SHOWN = 20
 """Latest alerts that are listed, even if every channel has delivered them."""
@@ -32,7 +28,7 @@ def command() -> None:
 @command.command("list", exit_codes=(0, 2, 12, 70))
 @format_option("table", "json", help="A table, or the complete document of each alert as JSON Lines.")
 @state_option
-def list_(format_name: str, state: StateDir) -> int:
+def list_(format_name: str, state: StateDir) -> None:
     """List waiting alerts, the latest delivered ones, and failing channels."""
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.outbox import Outbox
@@ -42,15 +38,14 @@ def list_(format_name: str, state: StateDir) -> int:
         alerts, failing = outbox.listed(_SHOWN), outbox.all_failing()
     if format_name == "json":
         for alert in alerts:
-            line = {**alert.document, "id": alert.id, "waits": alert.waits, "sent": alert.sent}
-            sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
-        return EXIT_CLEAN
+            write_json_line({**alert.document, "id": alert.id, "waits": alert.waits, "sent": alert.sent})
+        return
     print_table(
         ("id", "made", "kind", "subject", "sent by", "waiting for"),
         (
             (
                 str(alert.id),
-                _moment(alert.made),
+                format_utc_seconds(alert.made),
                 str(alert.document["kind"]),
                 str(alert.document["subject"]),
                 ", ".join(alert.sent) or "-",
@@ -61,10 +56,9 @@ def list_(format_name: str, state: StateDir) -> int:
     )
     for channel in failing:
         print_message(
-            f"hashscan: {channel.label} has failed {plural(channel.failures, 'time')}; next attempt after "
-            f"{_moment(channel.again)}: {escape_control(channel.error)}"
+            f"{channel.label} has failed {plural(channel.failures, 'time')}; next attempt after "
+            f"{format_utc_seconds(channel.again)}: {channel.error}"
         )
-    return EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 2, 11, 12, 13, 70))
@@ -72,7 +66,7 @@ def list_(format_name: str, state: StateDir) -> int:
 @alert_options
 @deadline_options
 @state_option
-def send(at_once: bool, state: StateDir, **options: Any) -> int:
+def send(at_once: bool, state: StateDir, alerts: AlertSettings, deadlines: CaseSettings) -> int:
     """Send new alerts, and retry those that could not be delivered; write the metrics.
 
     Alerts are made from the scans, cases and lists of the state folder, so a scan without network access
@@ -80,8 +74,7 @@ def send(at_once: bool, state: StateDir, **options: Any) -> int:
     """
     from hashscan.cli.output.notifications import send_alerts_or_raise
 
-    alerts, deadlines = pop_alert_settings(options), pop_deadlines(options)
-    if not alerts.any_channel and alerts.metrics is None:
+    if not alerts.wanted:
         raise UsageError(
             "no alert channel is configured",
             advice="Name a channel, or add one to the table `alerts` of the settings file.",
@@ -90,9 +83,9 @@ def send(at_once: bool, state: StateDir, **options: Any) -> int:
     if delivered is None:
         return EXIT_CLEAN
     for label in delivered.postponed:
-        print_message(f"hashscan: {label} has failed and is not tried yet; --now tries it at once")
+        print_message(f"{label} has failed and is not tried yet; --now tries it at once")
     if delivered.sent:
-        print_message(f"hashscan: {plural(delivered.sent, 'alert')} delivered")
+        print_message(f"{plural(delivered.sent, 'alert')} delivered")
     return EXIT_UNREACHABLE if delivered.waiting else EXIT_CLEAN
 
 
@@ -100,7 +93,7 @@ def send(at_once: bool, state: StateDir, **options: Any) -> int:
 @click.argument("ids", nargs=-1, metavar="[ID]...", type=int)
 @click.option("--all", "all_", is_flag=True, help="All waiting alerts.")
 @state_option
-def drop(ids: tuple[int, ...], all_: bool, state: StateDir) -> int:
+def drop(ids: tuple[int, ...], all_: bool, state: StateDir) -> None:
     """Drop alerts: they are not sent any more, and their events cause no further alert."""
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.outbox import Outbox
@@ -112,19 +105,17 @@ def drop(ids: tuple[int, ...], all_: bool, state: StateDir) -> int:
     with Ledger(state) as ledger:
         outbox = Outbox(ledger)
         dropped = outbox.drop([alert.id for alert in outbox.listed(0)] if all_ else ids)
-    print_message(f"hashscan: {plural(dropped, 'alert')} dropped")
-    return EXIT_CLEAN
+    print_message(f"{plural(dropped, 'alert')} dropped")
 
 
 @command.command(exit_codes=(0, 2, 13, 70))
 @channel_options
-def test(**options: Any) -> int:
+def test(alerts: AlertSettings) -> int:
     """Send a test alert through every channel at once, and show which of them accepted it."""
     from hashscan.alerts.alert import Alert, Kind
     from hashscan.alerts.channels.base import DeliveryError
     from hashscan.alerts.dispatcher import DELIVERY_SECONDS, Notifier, host
 
-    alerts = pop_alert_settings(options)
     if not alerts.any_channel:
         raise UsageError("there is no channel to test", advice="Name one: --notify, --exec or --syslog.")
     notifier = Notifier(alerts, DEFAULT_DEADLINES)
@@ -137,11 +128,7 @@ def test(**options: Any) -> int:
             channel.deliver({**alert.document(host(), at), "id": 0}, DELIVERY_SECONDS)
         except DeliveryError as error:
             failed = True
-            print_message(f"hashscan: {channel.label}: FAILED: {escape_control(str(error))}")
+            print_message(f"{channel.label}: FAILED: {error}")
         else:
-            print_message(f"hashscan: {channel.label}: sent")
+            print_message(f"{channel.label}: sent")
     return EXIT_UNREACHABLE if failed else EXIT_CLEAN
-
-
-def _moment(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.commands.cases_list import due, list_, show, times
+from hashscan.cli.commands.cases_list import cases_argument, due, known_case, list_, show, times
 from hashscan.cli.options.base import (
     ArgumentOption,
     DurationParam,
@@ -18,11 +18,10 @@ from hashscan.cli.options.base import (
     endpoint_option,
     state_option,
 )
-from hashscan.cli.options.completion import case_numbers
 from hashscan.cli.options.privileges import RootRights
-from hashscan.cli.options.tables import customer_options, effective_customer_rules, site_option
+from hashscan.cli.options.tables import customer_options, site_option
 from hashscan.cli.output.ledger_sync import synced_ledger
-from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.output.terminal import print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import CustomerRule, SiteRule
 from hashscan.state_dir import StateDir
@@ -62,10 +61,7 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
         # Only their numbers are kept: there may be a million cases, and checking them takes a while.
         wanted = [case.id for case in followed.queries.open_cases() if not cases or case.id in cases]
         for number in set(cases) - set(wanted):
-            if followed.queries.case(number) is None:
-                raise UsageError(
-                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
-                )
+            known_case(followed.queries, number)
         checker = PresenceChecker(SOURCES, endpoint)
         try:
             for start in range(0, len(wanted), _BATCH_SIZE):
@@ -79,14 +75,12 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
                 for check in checks:
                     counts[check.presence] += 1
                     if check.presence is not Presence.THERE:
-                        reason = f": {escape_control(check.reason)}" if check.reason else ""
-                        print_message(f"hashscan: case {check.case.id}: {check.presence.value}{reason}")
+                        reason = f": {check.reason}" if check.reason else ""
+                        print_message(f"case {check.case.id}: {check.presence.value}{reason}")
         finally:
             checker.close()
         outcomes = ", ".join(f"{number} {presence.value}" for presence, number in sorted(counts.items()))
-        print_message(
-            f"hashscan: {plural(len(wanted), 'case')} checked" + (f": {outcomes}" if outcomes else "")
-        )
+        print_message(f"{plural(len(wanted), 'case')} checked" + (f": {outcomes}" if outcomes else ""))
         return followed.exit_code(EXIT_INCOMPLETE if counts[Presence.UNKNOWN] else EXIT_CLEAN)
 
 
@@ -118,9 +112,8 @@ _HEAD = 1 << 16
 def import_(
     files: tuple[Path, ...],
     format_name: str | None,
-    site_rules: tuple[SiteRule, ...] | None,
-    customer_rules: tuple[CustomerRule, ...] | None,
-    layouts: tuple[str, ...],
+    sites: tuple[SiteRule, ...],
+    customers: tuple[CustomerRule, ...],
     state: StateDir,
 ) -> int:
     """Make cases from notices (a CSV table, XARF, or an e-mail with XARF), or from the findings of a report.
@@ -132,19 +125,17 @@ def import_(
     from hashscan.attribution.customers import Customers
     from hashscan.attribution.sites import Sites
 
-    sites = Sites(site_rules or ())
-    customers = Customers(effective_customer_rules(customer_rules, layouts))
+    site_map, customer_map = Sites(sites), Customers(customers)
     unmapped = 0
     with synced_ledger(state) as followed:
         for path in files:
             if format_name is None and _is_report(path):
-                _take_report(followed.ledger, path)
+                _import_report(followed.ledger, path)
             else:
-                unmapped += _take_notices(followed.ledger, path, format_name, sites, customers)
+                unmapped += _import_notices(followed.ledger, path, format_name, site_map, customer_map)
         if unmapped:
             print_message(
-                "hashscan: no rule maps these addresses to paths; see `hashscan cases list`, and add "
-                "[[site]] tables"
+                "no rule maps these addresses to paths; see `hashscan cases list`, and add [[site]] tables"
             )
         return followed.exit_code(EXIT_INCOMPLETE if unmapped else EXIT_CLEAN)
 
@@ -156,55 +147,46 @@ def _is_report(path: Path) -> bool:
         return b'"type":"sweep"' in stream.read(_HEAD).replace(b": ", b":").partition(b"\n")[0]
 
 
-def _take_report(ledger: Ledger, path: Path) -> None:
+def _import_report(ledger: Ledger, path: Path) -> None:
     from hashscan.cases.report_import import import_report
 
-    came = import_report(ledger, path)
-    shown = escape_control(str(path))
-    if came.known:
-        print_message(f"hashscan: {shown}: this scan is already imported")
+    counts = import_report(ledger, path)
+    if counts.known:
+        print_message(f"{path}: this scan is already imported")
     else:
         print_message(
-            f"hashscan: {shown}: {plural(came.findings, 'finding')}, {plural(came.new, 'new case')}, "
-            f"{came.removed} not found again"
+            f"{path}: {plural(counts.findings, 'finding')}, {plural(counts.new, 'new case')}, "
+            f"{counts.removed} not found again"
         )
 
 
-def _take_notices(
+def _import_notices(
     ledger: Ledger, path: Path, format_name: str | None, sites: Sites, customers: Customers
 ) -> int:
     from hashscan.cases.notice_import import ImportCounts, import_notices
     from hashscan.cases.notices.reader import Notices
 
-    notices, taken = Notices(path, format_name), ImportCounts()
+    notices, counts = Notices(path, format_name), ImportCounts()
     try:
-        import_notices(ledger, notices, sites.paths_of, int(time.time()), customers, taken)
+        import_notices(ledger, notices, sites.paths_of, int(time.time()), customers, counts)
     finally:
         print_message(
-            f"hashscan: {escape_control(notices.label)}: {taken.notices} notices: {taken.new} new cases, "
-            f"{taken.joined} of known cases, {taken.known} known already, {taken.unmapped} without a path"
+            f"{notices.label}: {plural(counts.notices, 'notice')}: {plural(counts.new, 'new case')}, "
+            f"{counts.joined} of known cases, {counts.known} known already, {counts.unmapped} without a path"
         )
     for reason, number in notices.passed_over.items():
-        print_message(f"hashscan: {number} skipped: {escape_control(reason)}")
-    return taken.unmapped
+        print_message(f"{number} skipped: {reason}")
+    return counts.unmapped
 
 
 _CODES = (0, 2, 12, 70)
-_cases_argument = click.argument(
-    "cases",
-    nargs=-1,
-    required=True,
-    type=click.IntRange(min=1),
-    metavar="CASE...",
-    shell_complete=case_numbers,
-)
 _reason_option = click.option(
     "--reason", required=True, metavar="TEXT", help="Reason; recorded with the case."
 )
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
-@_cases_argument
+@cases_argument
 @click.option(
     "--recipient",
     cls=ArgumentOption,
@@ -221,7 +203,7 @@ def tell(cases: tuple[int, ...], recipient: str, state: StateDir) -> int:
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
-@_cases_argument
+@cases_argument
 @_reason_option
 @state_option
 def dispute(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
@@ -232,7 +214,7 @@ def dispute(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
-@_cases_argument
+@cases_argument
 @_reason_option
 @state_option
 def close(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
@@ -247,7 +229,7 @@ def close(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
-@_cases_argument
+@cases_argument
 @_reason_option
 @state_option
 def reopen(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
@@ -257,13 +239,13 @@ def reopen(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
     return _act(state, cases, REOPENED, reason)
 
 
-def _act(state: StateDir, cases: tuple[int, ...], kind: str, words: str) -> int:
+def _act(state: StateDir, cases: tuple[int, ...], kind: str, text: str) -> int:
     from hashscan.cases.actions import operator, record_action
 
     with synced_ledger(state) as followed:
-        news = record_action(followed.ledger, cases, kind, words, operator(), int(time.time()))
+        changed = record_action(followed.ledger, cases, kind, text, operator(), int(time.time()))
         for number in sorted(set(cases)):
-            print_message(f"hashscan: case {number}: {kind if number in news else 'no change'}")
+            print_message(f"case {number}: {kind if number in changed else 'no change'}")
         return followed.exit_code(EXIT_CLEAN)
 
 
@@ -288,7 +270,7 @@ def prune(older_than: float, state: StateDir) -> int:
     now = int(time.time())
     with synced_ledger(state) as followed:
         pruned = prune_cases(followed.ledger, int(now - older_than), now)
-        print_message(f"hashscan: {plural(pruned, 'case')} pruned")
+        print_message(f"{plural(pruned, 'case')} pruned")
         return followed.exit_code(EXIT_CLEAN)
 
 

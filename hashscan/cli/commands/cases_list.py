@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from itertools import groupby, islice
+from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.alerts import alert_options, pop_alert_settings
 from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanCommand, state_option
-from hashscan.cli.options.cases import deadline_options, deadlines_of, pop_deadlines
+from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import case_numbers
-from hashscan.cli.options.output import format_option
+from hashscan.cli.options.output import format_option, write_output
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.notifications import send_alerts
-from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message, print_table
+from hashscan.cli.output.terminal import ROWS_SHOWN, print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
+from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
+from hashscan.text import printable
+from hashscan.timefmt import short_time
 
 if TYPE_CHECKING:
-    from hashscan.cases.queries import Case
+    from hashscan.cases.queries import Case, Event, Queries
 
 _STATUSES = ("open", "found", "told", "disputed", "overdue", "removed", "closed", "all")
+cases_argument = click.argument(
+    "cases",
+    nargs=-1,
+    required=True,
+    type=click.IntRange(min=1),
+    metavar="CASE...",
+    shell_complete=case_numbers,
+)
 _format_option = format_option("table", "json", "csv", help="A table, JSON Lines, or CSV.")
 
 
@@ -64,11 +73,11 @@ def list_(
     format_name: str,
     limit: int,
     state: StateDir,
-    **deadlines: Any,
+    deadlines: CaseSettings,
 ) -> int:
     """List cases, those with the earliest deadline first."""
     now = time.time()
-    with synced_ledger(state, deadlines_of(**deadlines)) as followed:
+    with synced_ledger(state, deadlines) as followed:
         queries = followed.queries
         waits = status in {"open", "found", "told", "disputed", "overdue"}
         wanted = (
@@ -92,24 +101,26 @@ def _is_wanted(case: Case, status: str, now: float) -> bool:
 
 
 def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
-    rows: list[tuple[str, ...]] = []
-    more = 0
-    for case in cases:
-        if len(rows) < limit:
-            rows.append((str(case.id), case.state, case.verdict, _categories(case), case.customer or "-",
-                         _due(case, now), _where(case)))  # fmt: skip
-        else:
-            more += 1
+    left = iter(cases)
+    rows = [
+        (
+            str(case.id),
+            case.state,
+            case.verdict,
+            " ".join(case.categories) or "-",
+            case.customer or "-",
+            _due(case, now),
+            _where(case),
+        )
+        for case in islice(left, limit)
+    ]
+    more = sum(1 for _ in left)
     if rows:
         print_table(("case", "state", "verdict", "category", "customer", "due", "where"), rows)
     if more:
-        print_message(f"hashscan: and {more} more; --limit shows more of them")
+        print_message(f"and {more} more; --limit shows more of them")
     if not rows:
-        print_message("hashscan: no case matches")
-
-
-def _categories(case: Case) -> str:
-    return " ".join(case.categories) or "-"
+        print_message("no case matches")
 
 
 def _where(case: Case) -> str:
@@ -121,7 +132,6 @@ def _where(case: Case) -> str:
 def _due(case: Case, now: float) -> str:
     """Return the deadline of a case, with the time that is left or by which it is overdue."""
     from hashscan.cases.export import format_duration
-    from hashscan.timefmt import short_time
 
     if not case.open:
         return "-"
@@ -134,13 +144,9 @@ def _due(case: Case, now: float) -> str:
 
 def _write(format_name: str, cases: Iterable[Case], now: float) -> None:
     from hashscan.cases.export import csv_lines, json_lines
-    from hashscan.lists.storage.atomic_files import output_errors
 
     lines: Iterator[str] = (json_lines if format_name == "json" else csv_lines)(cases, now)
-    with output_errors("can't write to standard output"):
-        for line in lines:
-            sys.stdout.buffer.write(line.encode("utf-8"))
-        sys.stdout.buffer.flush()
+    write_output(None, (line.encode("utf-8") for line in lines))
 
 
 @click.command(
@@ -159,23 +165,25 @@ def _write(format_name: str, cases: Iterable[Case], now: float) -> None:
 @alert_options
 @deadline_options
 @state_option
-def due(within: float, format_name: str, state: StateDir, **options: Any) -> int:
+def due(
+    within: float, format_name: str, state: StateDir, alerts: AlertSettings, deadlines: CaseSettings
+) -> int:
     """List overdue cases, by customer; the longest overdue come first.
 
     An alert is sent for each overdue case, once, if alerts are configured.
     """
-    now, deadlines = time.time(), pop_deadlines(options)
-    send_alerts(state, pop_alert_settings(options), deadlines)
+    now = time.time()
+    send_alerts(state, alerts, deadlines)
     with synced_ledger(state, deadlines) as followed:
         counts: Counter[bool] = Counter()
         found = _count_overdue(followed.queries.due_by_customer(now + within), counts, now)
         if format_name == "table":
             for customer, cases in groupby(found, key=lambda case: case.customer):
-                click.echo(escape_control(customer) or "(no customer)")
+                click.echo(printable(customer) or "(no customer)")
                 _print_cases(cases, ROWS_SHOWN, now)
         else:
             _write(format_name, found, now)
-        print_message(f"hashscan: {counts[True]} overdue" + (f", {counts[False]} due soon" if within else ""))
+        print_message(f"{counts[True]} overdue" + (f", {counts[False]} due soon" if within else ""))
         return followed.exit_code(EXIT_FOUND if counts else EXIT_CLEAN)
 
 
@@ -187,35 +195,24 @@ def _count_overdue(cases: Iterable[Case], counts: Counter[bool], now: float) -> 
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
-@click.argument(
-    "cases",
-    nargs=-1,
-    required=True,
-    type=click.IntRange(min=1),
-    metavar="CASE...",
-    shell_complete=case_numbers,
-)
+@cases_argument
 @format_option("text", "json", help="Text, or JSON Lines.")
 @deadline_options
 @state_option
-def show(cases: tuple[int, ...], format_name: str, state: StateDir, **deadlines: Any) -> int:
+def show(cases: tuple[int, ...], format_name: str, state: StateDir, deadlines: CaseSettings) -> int:
     """Show all that is known of cases: entries that match the file, and events."""
     from hashscan.cases.export import whole_fields
 
     now = time.time()
-    with synced_ledger(state, deadlines_of(**deadlines)) as followed:
+    with synced_ledger(state, deadlines) as followed:
         for number in cases:
-            case = followed.queries.case(number)
-            if case is None:
-                raise UsageError(
-                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
-                )
+            case = known_case(followed.queries, number)
             matches, events = followed.queries.matches(number), followed.queries.events(number)
             if format_name == "json":
                 click.echo(json.dumps(whole_fields(case, matches, events, now)))
                 continue
             click.echo(f"case {case.id}: {case.state}, {case.verdict}")
-            for name, words in (
+            for name, value in (
                 ("where", _where(case)),
                 ("URL", case.url if case.path is not None else ""),
                 ("customer", case.customer),
@@ -227,49 +224,53 @@ def show(cases: tuple[int, ...], format_name: str, state: StateDir, **deadlines:
                 ("closed", case.why),
                 ("before", "" if case.previous is None else f"case {case.previous}"),
             ):
-                if words:
-                    click.echo(f"  {name:<10} {escape_control(words)}")
+                if value:
+                    click.echo(f"  {name:<10} {printable(value)}")
             for match in matches:
                 message = "{entry} ({category}) of list {list}: {algorithm}, distance {distance}"
-                click.echo(f"  {'entry':<10} {escape_control(message.format_map(match))}")
+                click.echo(f"  {'entry':<10} {printable(message.format_map(match))}")
             for event in events:
                 _print_event(event)
         return followed.exit_code(EXIT_CLEAN)
 
 
-def _print_event(event: Any) -> None:
-    from hashscan.timefmt import short_time
+def known_case(queries: Queries, number: int) -> Case:
+    """Return a case.
 
+    Raises:
+        UsageError: there is no case with this number.
+    """
+    case = queries.case(number)
+    if case is None:
+        raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --status all`.")
+    return case
+
+
+def _print_event(event: Event) -> None:
     who = f" by {event.who}" if event.who else ""
-    words = f": {event.words}" if event.words else ""
-    click.echo(f"  {short_time(event.at)} UTC  {escape_control(event.kind + who + words)}")
+    text = f": {event.words}" if event.words else ""
+    click.echo(f"  {short_time(event.at)} UTC  {printable(event.kind + who + text)}")
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
 @_format_option
 @deadline_options
 @state_option
-def times(format_name: str, state: StateDir, **deadlines: Any) -> int:
+def times(format_name: str, state: StateDir, deadlines: CaseSettings) -> int:
     """Show the hours until removal, median and 90th percentile, by month of the removal.
 
     `cases list --status removed --format csv` shows them for each case.
     """
     from hashscan.cases.statistics.counting import removal_by_month
 
-    with synced_ledger(state, deadlines_of(**deadlines)) as followed:
+    with synced_ledger(state, deadlines) as followed:
         found = list(removal_by_month(followed.queries.removed_cases()))
         columns = ("month", "removed", "in time", "late", "median hours", "90 % within hours")
         if format_name == "json":
-            for month in found:
-                click.echo(
-                    json.dumps(
-                        {
-                            "month": month.name, "removed": month.removed, "in_time": month.in_time,
-                            "late": month.late, "median_hours": round(month.median, 3),
-                            "p90_hours": round(month.ninetieth, 3),
-                        }
-                    )
-                )  # fmt: skip
+            for m in found:
+                hours = {"median_hours": round(m.median, 3), "p90_hours": round(m.ninetieth, 3)}
+                counts = {"month": m.name, "removed": m.removed, "in_time": m.in_time, "late": m.late}
+                click.echo(json.dumps(counts | hours))
             return followed.exit_code(EXIT_CLEAN)
         rows = [
             (m.name, str(m.removed), str(m.in_time), str(m.late), f"{m.median:.1f}", f"{m.ninetieth:.1f}")
@@ -282,5 +283,5 @@ def times(format_name: str, state: StateDir, **deadlines: Any) -> int:
         elif rows:
             print_table(columns, rows)
         else:
-            print_message("hashscan: no file has been removed yet")
+            print_message("no file has been removed yet")
         return followed.exit_code(EXIT_CLEAN)

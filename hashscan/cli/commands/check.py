@@ -15,18 +15,15 @@ from hashscan.cli.options.base import (
     fail_on_option,
     list_option,
     matching_options,
-    matching_settings,
     state_option,
 )
 from hashscan.cli.options.privileges import RootRights
-from hashscan.cli.options.tables import policy_of, policy_options
-from hashscan.cli.output.terminal import escape_control, print_message
-from hashscan.errors import UsageError
-from hashscan.settings.matching import DecodingLimits
+from hashscan.cli.options.tables import policy_options
+from hashscan.cli.output.terminal import print_message
+from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from hashscan.model import PolicyRule
     from hashscan.reports.records import Record
     from hashscan.reports.summary import Summary
     from hashscan.scan.workers.worker import Worker
@@ -47,14 +44,9 @@ def command(
     fail_on: Any,
     strict: bool,
     state: StateDir,
-    sandbox: Any,
-    decoder_memory: int,
-    decoder_seconds: float,
-    max_pixels: int,
-    skipped: tuple[str, ...],
-    review_threshold: int | None,
-    policy: tuple[PolicyRule, ...] | None,
-    act_on: tuple[str, ...],
+    decoding: DecodingLimits,
+    matching: MatchingSettings,
+    policy: PolicySettings,
 ) -> int:
     """Check single files or digests against the lists, without a scan; write one JSON line for each.
 
@@ -72,27 +64,24 @@ def command(
     from hashscan.reports.summary import Summary
     from hashscan.scan.workers.worker import Worker
 
-    matching = matching_settings(skipped, review_threshold)
-    decided = policy_of(policy, act_on)
-    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
     now = datetime.now(UTC)
     opened = ListStore(state.lists).open(lists or None, now, VerificationLevel.SIZES)
     for info in opened.infos:
         if info.problem is not None:
-            print_message(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
+            print_message(f"list {info.name} is {info.state.value}: {info.problem}")
     opened.require_usable()
     exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
     print_exceptions(exceptions)
-    for words in unused_lists(decided.rules, opened.infos):
-        print_message(f"hashscan: {words}")
-    effective = effective_policy(decided, opened.infos, state)
+    for message in unused_lists(policy.rules, opened.infos):
+        print_message(message)
+    effective = effective_policy(policy, opened.infos, state)
     if effective.trouble:
-        print_message(f"hashscan: {escape_control(effective.trouble)}. {escape_control(effective.remedy)}")
+        print_message(f"{effective.trouble}. {effective.remedy}")
     setup = WorkerSetup(
         lists=opened.handles,
-        sandbox=sandbox_options(limits),
+        sandbox=sandbox_options(decoding),
         algorithms=algorithms_to_compute(opened.handles),
-        max_pixels=limits.max_pixels,
+        max_pixels=decoding.max_pixels,
         excepted=exceptions.in_force,
         policy=effective.policy,
         variants=matching.variants,
@@ -110,19 +99,14 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     from hashscan.matching.policy import NO_SUBJECT, judge, sort_key
     from hashscan.model import MATCHES_MAX
     from hashscan.reports.records import digest_record, result_record
-    from hashscan.scan.single_checks import algorithms_of, check_file, is_named, match_digest
+    from hashscan.scan.single_checks import check_file, digests_named, is_named, match_digest
 
     if is_named(item):
         result = check_file(worker, item)
         summary.add(result)
         return result_record(item, result, with_digests=False)
     text = os.fsdecode(item)
-    values = algorithms_of(text)
-    if not values:
-        raise UsageError(
-            f"{text!r} is neither a file nor a digest",
-            advice="Name an existing file, or a digest in hexadecimal, such as sha256:… or pdq:….",
-        )
+    values = digests_named(text)
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
     # A digest belongs to no file, but it identifies content that was restored from quarantine.
     subject = NO_SUBJECT._replace(sha256=values.get("sha256"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from hashscan.cli.options.base import HashscanCommand
-from hashscan.errors import EXIT_CLEAN
 
 SHELLS = ("bash", "zsh", "fish")
 PROGRAM = "hashscan"
@@ -16,7 +15,7 @@ VARIABLE = "_HASHSCAN_COMPLETE"
 @click.command(cls=HashscanCommand, settings=False, exit_codes=(0, 2, 12, 70))
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
-def command(ctx: click.Context, shell: str) -> int:
+def command(ctx: click.Context, shell: str) -> None:
     """Print a completion script for SHELL: commands, options, formats and names of lists."""
     from click.shell_completion import ShellComplete, get_completion_class
 
@@ -25,4 +24,3 @@ def command(ctx: click.Context, shell: str) -> int:
     # Not the `source` of its own class, which for bash starts a bash to ask for its version.
     script = ShellComplete.source(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE))
     click.echo(script, nl=False)
-    return EXIT_CLEAN

@@ -12,10 +12,11 @@ import click
 from hashscan.cli.options.base import HashscanGroup
 from hashscan.cli.options.output import format_option
 from hashscan.cli.options.privileges import controlling_uid
-from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.output.terminal import print_line, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
 from hashscan.settings.file import chosen_file, read_file
 from hashscan.settings.values import SERVICE_GROUP, service_group
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.cli.config.effective import EffectiveValue, ValueSources
@@ -44,16 +45,19 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, format_name:
     """
     from hashscan.cli.config.settings_file import Catalogue
 
-    catalogue = Catalogue.of(_root(ctx))
+    catalogue = Catalogue.of(ctx.find_root())
     chosen = _named(catalogue, words)
     sources, wrong = _sources(ctx, catalogue)
     shown = [one for name in chosen for one in sources.shown(name)]
-    for problem in dict.fromkeys((one.where, one.problem) for one in shown if one.problem is not None):
-        print_message(f"hashscan: {escape_control(str(problem[0]))}: {escape_control(str(problem[1]))}")
+    for where, problem in dict.fromkeys((one.where, one.problem) for one in shown if one.problem):
+        print_message(f"{where}: {problem}")
         wrong = True
     shown = [one for one in shown if not changed or one.origin != "default"]
     if format_name == "json":
-        click.echo(json.dumps(_document(sources, shown), indent=2))
+        commands: dict[str, dict[str, Any]] = {}
+        for one in shown:
+            commands.setdefault(" ".join(one.command), {})[one.key] = one.document()
+        click.echo(json.dumps({"file": sources.name or None, "commands": commands}, indent=2))
     elif format_name == "toml":
         from hashscan.cli.config.effective import as_toml
 
@@ -72,28 +76,31 @@ def check(ctx: click.Context, file: Path | None) -> int:
     Default: the file that commands read: --config, HASHSCAN_CONFIG, or the system's.
     """
     from hashscan.cli.config.settings_file import Catalogue, SettingsFile
-    from hashscan.cli.config.validation import in_order, mistakes_in, unknown_variables, warnings_about
+    from hashscan.cli.config.validation import (
+        each_taken,
+        in_order,
+        mistakes_in,
+        unknown_variables,
+        warnings_about,
+    )
 
-    catalogue = Catalogue.of(_root(ctx))
-    source, document, values = read_file(file or _root(ctx).params["config"], os.environ)
+    catalogue = Catalogue.of(ctx.find_root())
+    source, document, values = read_file(file or ctx.find_root().params["config"], os.environ)
     strange = list(unknown_variables(catalogue, os.environ))
     for name, meant in strange:
         advice = f"did you mean {meant}?" if meant else "unset it."
-        print_message(f"hashscan: no option has the variable {escape_control(name)}; {advice}")
+        print_message(f"no option has the variable {name}; {advice}")
     if source is None:
-        print_message(f"hashscan: there is no settings file {chosen_file(None, {})[0]}, nothing to check")
+        print_message(f"there is no settings file {chosen_file(None, {})[0]}, nothing to check")
         return EXIT_USAGE if strange else EXIT_CLEAN
-    shown = escape_control(str(source))
     settings = SettingsFile(catalogue, values)
     mistakes = in_order(mistakes_in(settings, catalogue, str(source)), document)
     for line, mistake in mistakes:
-        print_message(f"{shown}:{line}: {_mistake_text(mistake)}")
-    for warning in warnings_about(source, secret=_holds_secrets(catalogue, settings)):
-        print_message(f"hashscan: warning: {shown}: {warning}")
-    if mistakes:
-        print_message(f"hashscan: {shown}: {len(mistakes)} {'mistake' if len(mistakes) == 1 else 'mistakes'}")
-    else:
-        print_message(f"hashscan: {shown} is valid")
+        print_line(f"{source}:{line}: {_mistake_text(mistake)}")
+    secret = any(option.hide_input for _, option, _ in each_taken(settings, catalogue))
+    for warning in warnings_about(source, secret=secret):
+        print_message(f"warning: {source}: {warning}")
+    print_message(f"{source}: {plural(len(mistakes), 'mistake')}" if mistakes else f"{source} is valid")
     return EXIT_USAGE if mistakes or strange else EXIT_CLEAN
 
 
@@ -101,7 +108,7 @@ def check(ctx: click.Context, file: Path | None) -> int:
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--force", is_flag=True, help="If FILE exists, keep it as FILE.bak.")
 @click.pass_context
-def init(ctx: click.Context, file: Path | None, force: bool) -> int:
+def init(ctx: click.Context, file: Path | None, force: bool) -> None:
     """Create a settings FILE that explains every option and sets none; - is standard output.
 
     Default: the file that commands read: --config, HASHSCAN_CONFIG, or the system's. It is readable by you
@@ -112,28 +119,22 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> int:
     from hashscan.cli.config.template import template
     from hashscan.settings.new_file import write_new
 
-    text = template(Catalogue.of(_root(ctx)))
+    text = template(Catalogue.of(ctx.find_root()))
     if str(file) == "-":
         click.echo(text, nl=False)
-        return EXIT_CLEAN
-    path = file or chosen_file(_root(ctx).params["config"], os.environ)[0]
+        return
+    path = file or chosen_file(ctx.find_root().params["config"], os.environ)[0]
     root = os.geteuid() == 0 and controlling_uid(path) == 0
     group = service_group() if root else None
     kept = write_new(path, text.encode(), force=force, group=group)
     if kept is not None:
-        print_message(f"hashscan: the earlier file is kept as {escape_control(str(kept))}")
-    print_message(f"hashscan: {escape_control(str(path))} is created; it sets nothing yet")
+        print_message(f"the earlier file is kept as {kept}")
+    print_message(f"{path} is created; it sets nothing yet")
     if root and group is None:
-        name = escape_control(str(path))
         print_message(
-            f"hashscan: only root can read it, because there is no group {SERVICE_GROUP}; for scans as "
-            f"another user: `chgrp GROUP {name}` and `chmod 640 {name}`"
+            f"only root can read it, because there is no group {SERVICE_GROUP}; for scans as another user: "
+            f"`chgrp GROUP {path}` and `chmod 640 {path}`"
         )
-    return EXIT_CLEAN
-
-
-def _root(ctx: click.Context) -> click.Context:
-    return ctx.find_root()
 
 
 def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
@@ -162,31 +163,17 @@ def _sources(ctx: click.Context, catalogue: Catalogue) -> tuple[ValueSources, bo
     from hashscan.cli.config.settings_file import SettingsFile
     from hashscan.settings.file import key_lines, line_of
 
-    source, document, values = read_file(_root(ctx).params["config"], os.environ)
+    source, document, values = read_file(ctx.find_root().params["config"], os.environ)
     name = "" if source is None else str(source)
     file = SettingsFile(catalogue, values)
     lines = key_lines(document)
     for mistake in file.mistakes:
-        where = f"{name}:{line_of(lines, mistake.place)}"
-        print_message(f"{escape_control(where)}: {_mistake_text(mistake)}")
+        print_line(f"{name}:{line_of(lines, mistake.place)}: {_mistake_text(mistake)}")
     return ValueSources(catalogue, file, name, lines), bool(file.mistakes)
 
 
 def _mistake_text(mistake: Mistake) -> str:
-    return escape_control(f"{mistake.message.rstrip('.')}. {mistake.advice}")
-
-
-def _holds_secrets(catalogue: Catalogue, file: Any) -> bool:
-    from hashscan.cli.config.validation import each_taken
-
-    return any(option.hide_input for _, option, _ in each_taken(file, catalogue))
-
-
-def _document(sources: ValueSources, shown: list[EffectiveValue]) -> dict[str, Any]:
-    commands: dict[str, dict[str, Any]] = {}
-    for one in shown:
-        commands.setdefault(" ".join(one.command), {})[one.key] = one.document()
-    return {"file": sources.name or None, "commands": commands}
+    return f"{mistake.message.rstrip('.')}. {mistake.advice}"
 
 
 def _draw(shown: list[EffectiveValue], *, one_command: bool) -> None:
@@ -194,16 +181,15 @@ def _draw(shown: list[EffectiveValue], *, one_command: bool) -> None:
     from hashscan.cli.output.terminal import print_table
 
     if one_command and len({one.command for one in shown}) == 1:
-        print_table(("setting", "value", "from"), ((one.key, one.words, one.where) for one in shown))
+        print_table(("setting", "value", "from"), ((one.key, one.text, one.where) for one in shown))
         return
     together: dict[tuple[str, str, str], list[str]] = {}
     for one in shown:
-        together.setdefault((one.key, one.words, one.where), []).append(" ".join(one.command))
+        together.setdefault((one.key, one.text, one.where), []).append(" ".join(one.command))
     print_table(
         ("setting", "value", "from", "commands"),
-        ((*row, _few(commands)) for row, commands in together.items()),
+        (
+            (*row, ", ".join(commands) if len(commands) <= _NAMED else f"{len(commands)} commands")
+            for row, commands in together.items()
+        ),
     )
-
-
-def _few(commands: list[str]) -> str:
-    return ", ".join(commands) if len(commands) <= _NAMED else f"{len(commands)} commands"

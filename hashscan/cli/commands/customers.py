@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from typing import Any
 
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand
-from hashscan.cli.options.output import format_option
-from hashscan.cli.options.tables import customer_options, effective_customer_rules, site_option
-from hashscan.cli.output.terminal import escape_control, print_message, show_table
-from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, OutputError
+from hashscan.cli.options.output import format_option, write_json_line, write_stdout
+from hashscan.cli.options.tables import customer_options, site_option
+from hashscan.cli.output.terminal import print_message, show_table
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import CustomerRule, SiteRule
+from hashscan.text import printable
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 12, 70))
@@ -25,9 +24,8 @@ from hashscan.model import CustomerRule, SiteRule
 def command(
     items: tuple[bytes, ...],
     format_name: str,
-    customer_rules: tuple[CustomerRule, ...] | None,
-    layouts: tuple[str, ...],
-    site_rules: tuple[SiteRule, ...] | None,
+    customers: tuple[CustomerRule, ...],
+    sites: tuple[SiteRule, ...],
 ) -> int:
     """Test the rules that map files to customers and web addresses; write one line for each ITEM.
 
@@ -38,15 +36,14 @@ def command(
     Without ITEM, the rules are shown in the order in which they are tried, and the hosting panels for
     --customers.
     """
-    rules = effective_customer_rules(customer_rules, layouts)
     if not items:
-        _show(rules, site_rules or ())
+        _show(customers, sites)
         return EXIT_CLEAN
     from hashscan.attribution.customers import Customers
     from hashscan.attribution.sites import Sites
 
-    asking = CustomerLookup(Customers(rules), Sites(site_rules or ()))
-    answers = [answer for item in items for answer in asking.about(item)]
+    lookup = CustomerLookup(Customers(customers), Sites(sites))
+    answers = [answer for item in items for answer in lookup.about(item)]
     for answer in answers:
         _write(answer, as_json=format_name == "json")
     return EXIT_CLEAN if all(answer["customer"] for answer in answers) else EXIT_INCOMPLETE
@@ -92,16 +89,10 @@ def _user_of(path: bytes) -> int | None:
 
 def _write(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        line = json.dumps(answer, separators=(",", ":"))
-    else:
-        said = (answer["customer"] or "-", answer.get("rule", "no rule"), answer.get("path", answer["item"]))
-        line = "\t".join(
-            escape_control(word) for word in (*said, *((answer["url"],) if "url" in answer else ()))
-        )
-    try:
-        sys.stdout.write(line + "\n")
-    except OSError as error:
-        raise OutputError(f"can't write to standard output: {error.strerror}") from error
+        write_json_line(answer)
+        return
+    fields = [answer["customer"] or "-", answer.get("rule", "no rule"), answer.get("path", answer["item"])]
+    write_stdout("\t".join(map(printable, fields + ([answer["url"]] if "url" in answer else []))))
 
 
 def _show(rules: tuple[CustomerRule, ...], sites: tuple[SiteRule, ...]) -> None:
@@ -122,7 +113,7 @@ def _show(rules: tuple[CustomerRule, ...], sites: tuple[SiteRule, ...]) -> None:
             ),
         )
     else:
-        print_message("hashscan: there are no rules for customers")
+        print_message("there are no rules for customers")
     if sites:
         show_table(
             "rules for web addresses",

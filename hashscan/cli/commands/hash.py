@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options
@@ -22,14 +20,7 @@ from hashscan.settings.matching import DecodingLimits
     help="Algorithm to compute; repeatable. Default: the algorithms that every scan computes.",
 )
 @decoding_options
-def command(
-    files: tuple[bytes, ...],
-    algorithms: tuple[str, ...],
-    sandbox: Any,
-    decoder_memory: int,
-    decoder_seconds: float,
-    max_pixels: int,
-) -> int:
+def command(files: tuple[bytes, ...], algorithms: tuple[str, ...], decoding: DecodingLimits) -> int:
     """Print the digests of files; write one JSON line for each.
 
     Pictures are decoded in the sandbox, as in a scan. If a file can't be read or a picture can't be decoded,
@@ -41,13 +32,12 @@ def command(
     from hashscan.scan.single_checks import check_file
     from hashscan.scan.workers.worker import Worker
 
-    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
     chosen = algorithms or ALWAYS_COMPUTED
     setup = WorkerSetup(
         lists=(),
-        sandbox=sandbox_options(limits),
+        sandbox=sandbox_options(decoding),
         algorithms=tuple(name for name in COMPUTED if name in chosen),
-        max_pixels=limits.max_pixels,
+        max_pixels=decoding.max_pixels,
         variants=(),
         with_digests=True,
     )

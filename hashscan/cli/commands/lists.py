@@ -21,7 +21,7 @@ from hashscan.cli.options.entry_files import (
 )
 from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
-from hashscan.cli.output.terminal import escape_control, print_message, show_counts, show_lists
+from hashscan.cli.output.terminal import print_message, show_counts, show_lists
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
 from hashscan.model import ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
@@ -32,15 +32,13 @@ if TYPE_CHECKING:
     from hashscan.lists.pulling.pull_state import PullRecord
 
 
-@click.group(cls=HashscanGroup, help="Add, pull, examine and export hash lists.")
+@click.group(cls=HashscanGroup)
 def command() -> None:
-    """Group of the commands below."""
+    """Add, pull, examine and export hash lists."""
 
 
-command.add_command(add)
-command.add_command(pull)
-command.add_command(diff)
-command.add_command(activate)
+for _command in (add, pull, diff, activate, except_):
+    command.add_command(_command)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))
@@ -53,7 +51,6 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
     """
     from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.pulling import client
-    from hashscan.lists.pulling.client import staged_info
     from hashscan.lists.storage.layout import DEMO
     from hashscan.lists.store import ListStore
 
@@ -64,35 +61,31 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
         for info in opened.infos:
             show_counts(info)
             if info.name != DEMO and client.origin_of(store, info.name) is not None:
-                _say_staged(info.name, staged_info(store, info.name))
-                _say_attempts(info.name, client.attempts_of(store, info.name))
+                if (staged := client.staged_info(store, info.name)) is not None:
+                    _print_staged(info.name, staged)
+                _print_attempts(info.name, client.attempts_of(store, info.name))
         print_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
         opened.require_usable()
         good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
 
 
-def _say_staged(name: str, staged: ListInfo | None) -> None:
+def _print_staged(name: str, staged: ListInfo) -> None:
     """Print which version of a list is staged and not yet active."""
-    if staged is not None:
-        what = escape_control(staged.problem or f"{staged.entries} entries, expires {staged.expires}")
-        print_message(
-            f"hashscan: list {name}: version {staged.version} is staged and NOT active, "
-            f"{staged.state.value}: {what}; see `hashscan lists diff {name}` "
-            f"and `hashscan lists activate {name}`"
-        )
+    state = staged.problem or f"{staged.entries} entries, expires {staged.expires}"
+    print_message(
+        f"list {name}: version {staged.version} is staged and NOT active, {staged.state.value}: {state}; "
+        f"see `hashscan lists diff {name}` and `hashscan lists activate {name}`"
+    )
 
 
-def _say_attempts(name: str, attempts: PullRecord) -> None:
+def _print_attempts(name: str, attempts: PullRecord) -> None:
     """Print when a signed list was last pulled, and the error of the last attempt if it failed."""
-    print_message(f"hashscan: list {name}: last pulled {attempts.succeeded or 'never'}")
+    print_message(f"list {name}: last pulled {attempts.succeeded or 'never'}")
     if attempts.error:
-        print_message(
-            f"hashscan: list {name}: the last attempt, {attempts.tried}, failed: "
-            f"{escape_control(attempts.error)}"
-        )
+        print_message(f"list {name}: the last attempt, {attempts.tried}, failed: {attempts.error}")
     for problem in attempts.problems:
-        print_message(f"hashscan: list {name}: skipped then: {escape_control(problem)}")
+        print_message(f"list {name}: skipped then: {problem}")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
@@ -108,8 +101,8 @@ def verify(names: tuple[str, ...], state: StateDir) -> int:
 
     with ListStore(state.lists).open(names or None, datetime.now(UTC), VerificationLevel.SIGNED) as opened:
         for info in opened.infos:
-            words = info.problem or f"version {info.version}: all {info.entries} entries are valid"
-            print_message(f"hashscan: list {info.name} is {info.state.value}: {words}")
+            result = info.problem or f"version {info.version}: all {info.entries} entries are valid"
+            print_message(f"list {info.name} is {info.state.value}: {result}")
         if not opened.handles:
             return EXIT_NO_LIST
         sound = all(info.problem is None for info in opened.infos)
@@ -122,7 +115,7 @@ def verify(names: tuple[str, ...], state: StateDir) -> int:
 @entry_format_option
 @category_option
 @state_option
-def import_(file: Path, name: str, format_name: str, category: str | None, state: StateDir) -> int:
+def import_(file: Path, name: str, format_name: str, category: str | None, state: StateDir) -> None:
     """Import a file of entries (- is standard input) as a local list, which is not signed; reports say so.
 
     If a line is wrong, it is named and nothing is imported.
@@ -132,23 +125,20 @@ def import_(file: Path, name: str, format_name: str, category: str | None, state
     with open_entries(file, format_name, category) as (entries, label):
         info = ListStore(state.lists).import_entries(name, entries, label)
     print_message(
-        f"hashscan: local list {name} version {info.version}: "
-        f"{plural(info.entries, 'entry', 'entries')}, not signed"
+        f"local list {name} version {info.version}: {plural(info.entries, 'entry', 'entries')}, not signed"
     )
     print_withdrawn_items(state)
-    return EXIT_CLEAN
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
 @click.argument("name", shell_complete=list_names)
 @state_option
-def remove(name: str, state: StateDir) -> int:
+def remove(name: str, state: StateDir) -> None:
     """Remove a list and everything that is stored of it."""
     from hashscan.lists.store import ListStore
 
     ListStore(state.lists).remove(name)
-    print_message(f"hashscan: list {name} is removed")
-    return EXIT_CLEAN
+    print_message(f"list {name} is removed")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70))
@@ -158,7 +148,7 @@ def remove(name: str, state: StateDir) -> int:
 )
 @output_option()
 @state_option
-def export(name: str, format_name: str | None, output: Path, state: StateDir) -> int:
+def export(name: str, format_name: str | None, output: Path | None, state: StateDir) -> None:
     """Export the entries of a list to a file; they are sensitive, so protect the file like the list."""
     from hashscan.lists.entries import export_list
     from hashscan.lists.store import ListStore
@@ -168,9 +158,5 @@ def export(name: str, format_name: str | None, output: Path, state: StateDir) ->
         if not opened.handles:
             raise NoUsableListError(f"the list {name} can't be exported: {opened.infos[0].problem}")
         writer = LIST_WRITERS[chosen](name)
-        export_list(opened.handles[0], writer, None if str(output) == "-" else output)
+        export_list(opened.handles[0], writer, output)
     print_left_out(writer.left_out, "entry", "entries")
-    return EXIT_CLEAN
-
-
-command.add_command(except_)

@@ -11,9 +11,9 @@ import click
 
 from hashscan.cli.options.base import HashscanCommand, list_option, state_option
 from hashscan.cli.output.terminal import print_message, show_table
-from hashscan.errors import EXIT_CLEAN, NoUsableListError, UsageError
+from hashscan.errors import NoUsableListError, UsageError
 from hashscan.model import KNOWN_GOOD_CATEGORY
-from hashscan.settings.values import parse_until
+from hashscan.settings.values import parse_future
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def except_(
     remove: bool,
     lists: tuple[str, ...],
     state: StateDir,
-) -> int:
+) -> None:
     """Except entries on this server: from the next scan or check on, their matches are `held`.
 
     ENTRY is the id of an entry, as in reports; --list is needed if several lists have it. Notify the list's
@@ -52,28 +52,30 @@ def except_(
     if not entries:
         if reason is not None or until is not None or remove:
             raise UsageError("no entry is named", advice="Name the id of an entry, as in reports.")
-        return _show(lists, state)
+        _show(lists, state)
+        return
     if remove:
         if reason is not None or until is not None:
             raise UsageError(
                 "an exception that is removed needs no --reason and no --until", advice="Leave them out."
             )
-        return _remove(entries, lists, state)
+        _remove(entries, lists, state)
+        return
     if reason is None or until is None:
         raise UsageError(
             "an exception needs a reason and an end", advice="Add --reason TEXT and --until DATE."
         )
-    return _add(entries, reason, until, lists, state)
+    _add(entries, reason, until, lists, state)
 
 
-def _show(lists: tuple[str, ...], state: StateDir) -> int:
+def _show(lists: tuple[str, ...], state: StateDir) -> None:
     from hashscan.lists.exceptions import in_force, read_exceptions
 
     now = datetime.now(UTC)
     kept = [e for e in read_exceptions(state) if not lists or e.list_name in lists]
     if not kept:
-        print_message("hashscan: no entry is excepted")
-        return EXIT_CLEAN
+        print_message("no entry is excepted")
+        return
     show_table(
         "excepted entries",
         ("entry", "list", "algorithm", "category", "until", "", "reason", "by", "since"),
@@ -92,54 +94,38 @@ def _show(lists: tuple[str, ...], state: StateDir) -> int:
             for e in kept
         ),
     )
-    return EXIT_CLEAN
 
 
-def _remove(entry_ids: tuple[str, ...], lists: tuple[str, ...], state: StateDir) -> int:
+def _remove(entry_ids: tuple[str, ...], lists: tuple[str, ...], state: StateDir) -> None:
     from hashscan.lists.exceptions import remove_exception
 
     for entry_id in entry_ids:
         gone = remove_exception(state, entry_id, lists)
-        print_message(f"hashscan: entry {gone.entry_id} of list {gone.list_name} is no longer excepted")
-    return EXIT_CLEAN
+        print_message(f"entry {gone.entry_id} of list {gone.list_name} is no longer excepted")
 
 
-def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, ...], state: StateDir) -> int:
+def _add(
+    entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, ...], state: StateDir
+) -> None:
     from hashscan.lists.exceptions import add_exception, made_exception
 
     now = datetime.now(UTC)
-    end = parse_until(until)
-    if end <= now:
-        raise UsageError(f"{until} is in the past", advice="Name a time in the future.")
+    end = parse_future(until, now)
     # All entries are looked up before anything is changed.
-    for list_name, entry in [_matching_entry(entry_id, lists, state, now) for entry_id in entry_ids]:
+    for list_name, entry in [_find_entry(entry_id, lists, state, now) for entry_id in entry_ids]:
         excepted = made_exception(list_name, entry, reason, end, invoking_user(), now)
         before = add_exception(state, excepted)
         print_message(
-            f"hashscan: entry {entry.id} ({entry.algorithm}, {entry.category}) of list {list_name} "
+            f"entry {entry.id} ({entry.algorithm}, {entry.category}) of list {list_name} "
             f"is excepted until {excepted.until}{', no longer ' + before.until if before else ''}"
         )
-    return EXIT_CLEAN
-
-
-def _matching_entry(
-    entry_id: str, lists: tuple[str, ...], state: StateDir, now: datetime
-) -> tuple[str, Entry]:
-    """Return the name of an entry's list and the entry; refuse a known-good entry, which has no matches."""
-    list_name, entry = _find_entry(entry_id, lists, state, now)
-    if entry.category == KNOWN_GOOD_CATEGORY:
-        raise UsageError(
-            f"the entry {entry_id!r} is known-good, so it has no matches to except",
-            advice="Ask the list's owner to withdraw it.",
-        )
-    return list_name, entry
 
 
 def _find_entry(entry_id: str, lists: tuple[str, ...], state: StateDir, now: datetime) -> tuple[str, Entry]:
     """Return the name of the list that has an entry with this id, and the entry.
 
     Raises:
-        UsageError: no list has the entry, or several have.
+        UsageError: no list has the entry, or several have, or it is known-good and so has no matches.
         NoUsableListError: there is no usable list to search.
     """
     from hashscan.lists.entries import find_entry
@@ -159,16 +145,21 @@ def _find_entry(entry_id: str, lists: tuple[str, ...], state: StateDir, now: dat
             if (entry := find_entry(handle, entry_id)) is not None
         ]
     if not found:
-        looked = " and ".join(sorted(usable))
-        also = f"; could not look in others: {', '.join(unusable)}" if unusable else ""
+        searched = " and ".join(sorted(usable))
+        others = f"; others could not be searched: {', '.join(unusable)}" if unusable else ""
         raise UsageError(
-            f"no entry of {looked} has the id {entry_id!r}{also}",
+            f"no entry of {searched} has the id {entry_id!r}{others}",
             advice="Use the id in reports: `entry` in each match of a finding.",
         )
     if len(found) > 1:
         raise UsageError(
             f"the lists {' and '.join(name for name, _ in found)} each have an entry {entry_id!r}",
             advice="Choose one with --list NAME.",
+        )
+    if found[0][1].category == KNOWN_GOOD_CATEGORY:
+        raise UsageError(
+            f"the entry {entry_id!r} is known-good, so it has no matches to except",
+            advice="Ask the list's owner to withdraw it.",
         )
     return found[0]
 

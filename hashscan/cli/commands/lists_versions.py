@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.options.alerts import alert_options, pop_alert_settings
-from hashscan.cli.options.base import ArgumentOption, HashscanCommand, state_option
-from hashscan.cli.options.cases import deadline_options, pop_deadlines
+from hashscan.cli.options.base import ArgumentOption, HashscanCommand, gather_options, state_option
+from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
 from hashscan.cli.output.notifications import send_pull_alerts
-from hashscan.cli.output.terminal import print_message, show_table
+from hashscan.cli.output.terminal import print_line, print_message, show_table
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_DEFECT,
@@ -34,6 +33,7 @@ from hashscan.errors import (
     UsageError,
 )
 from hashscan.model import CATEGORIES
+from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
@@ -57,10 +57,13 @@ _EXIT_CODES_BY_SEVERITY = (
 _file = click.Path(path_type=Path, dir_okay=False)
 
 
-def _credential_options(command: Any) -> Any:
-    """Add the options for credentials; none takes a secret itself, since `ps` would show it."""
-    for option, kind, text in reversed(
-        (
+_credential_options = gather_options(
+    "credentials",
+    lambda *values: [str(value) if isinstance(value, Path) else value for value in values],
+    # None takes a secret itself, since `ps` would show it.
+    *(
+        click.option(option, type=kind, help=text)
+        for option, kind, text in (
             ("--token-file", _file, "File whose first line is a bearer token; readable by its owner only."),
             ("--token-variable", str, "Name of the environment variable with a bearer token."),
             ("--login-file", _file, "File whose first line is USER:PASSWORD; readable by its owner only."),
@@ -72,9 +75,8 @@ def _credential_options(command: Any) -> Any:
                 "Key of the client certificate (PEM, not encrypted), if it is in a separate file.",
             ),
         )
-    ):
-        command = click.option(option, type=kind, help=text)(command)
-    return command
+    ),
+)
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
@@ -112,14 +114,9 @@ def add(
     mirrors: tuple[str, ...],
     proxy: str | None,
     ca_file: Path | None,
-    token_file: Path | None,
-    token_variable: str | None,
-    login_file: Path | None,
-    login_variable: str | None,
-    client_certificate: Path | None,
-    client_key: Path | None,
+    credentials: list[str | None],
     state: StateDir,
-) -> int:
+) -> None:
     """Add a signed list: its source, and the root key that it is verified with.
 
     Get the root, or its fingerprint, by another channel than the list itself. Credentials are read for each
@@ -136,19 +133,11 @@ def add(
             "a list is trusted by its root: name either --root or --root-fingerprint",
             advice="Ask the list's owner for one, by another channel than the list's own server.",
         )
-    places = CredentialSources(
-        _text(token_file),
-        token_variable,
-        _text(login_file),
-        login_variable,
-        _text(client_certificate),
-        _text(client_key),
-    )
-    origin = checked_origin(source, mirrors, proxy=proxy, ca_file=ca_file, credentials=places)
+    sources = CredentialSources(*credentials)
+    origin = checked_origin(source, mirrors, proxy=proxy, ca_file=ca_file, credentials=sources)
     trusted = _read(root) if root else fetch_first_root(origin, root_fingerprint or "")
     client.add(ListStore(state.lists), name, origin, trusted)
-    print_message(f"hashscan: list {name} is added; fetch it with `hashscan lists pull {name}`")
-    return EXIT_CLEAN
+    print_message(f"list {name} is added; fetch it with `hashscan lists pull {name}`")
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 13, 70))
@@ -173,7 +162,11 @@ def add(
 @deadline_options
 @state_option
 def pull(
-    names: tuple[str, ...], jitter: float, stage: bool, confirm_share: float, state: StateDir, **options: Any
+    names: tuple[str, ...],
+    alerts: AlertSettings,
+    deadlines: CaseSettings,
+    state: StateDir,
+    **options: Any,
 ) -> int:
     """Fetch, verify and activate the newest version of signed lists; default: all.
 
@@ -183,27 +176,23 @@ def pull(
     activate --confirm`, and the exit code is 3; this applies to a list's first version too. If several lists
     fail, the exit code is that of the most severe failure: a forgery before an unreachable server.
     """
-    alerts, deadlines = pop_alert_settings(options), pop_deadlines(options)
     troubles: list[tuple[str, HashscanError]] = []
     try:
-        return _pull(names, jitter, stage, confirm_share, state, troubles)
+        return _pull(names, state, troubles, **options)
     finally:
         send_pull_alerts(state, alerts, deadlines, troubles)
 
 
 def _pull(
     names: tuple[str, ...],
+    state: StateDir,
+    troubles: list[tuple[str, HashscanError]],
+    *,
     jitter: float,
     stage: bool,
     confirm_share: float,
-    state: StateDir,
-    troubles: list[tuple[str, HashscanError]],
 ) -> int:
-    """Pull the lists, and add those whose pull failed to `troubles`.
-
-    Returns:
-        The exit code.
-    """
+    """Pull the lists, add those whose pull failed to `troubles`, and return the exit code."""
     from hashscan.cli.output.progress import PullProgress
     from hashscan.lists.pulling import client
     from hashscan.lists.store import ListStore
@@ -218,40 +207,37 @@ def _pull(
     time.sleep(random.uniform(0, jitter))  # noqa: S311 - no secret
     codes: list[int] = []
     for name in chosen:
-        gate = ActivationCheck(name, state, confirm_share)
+        check = ActivationCheck(name, state, confirm_share)
         try:
             with PullProgress(name) as transfer:
-                done = client.pull(store, name, stage=stage, admits=gate, watch=transfer)
+                done = client.pull(store, name, stage=stage, admits=check, watch=transfer)
         except HashscanError as error:
             troubles.append((name, error))
             if len(chosen) == 1:
                 raise
             # An error with one list must not keep the others from being pulled.
-            print_message(f"hashscan: list {name}: {error}\n  {error.remedy}")
+            print_message(f"list {name}: {error}")
+            print_line(f"  {error.remedy}")
             codes.append(error.exit_code)
             continue
         for problem in done.problems:
-            print_message(f"hashscan: list {name}: skipped, another source was used: {problem}")
+            print_message(f"list {name}: skipped, another source was used: {problem}")
         print_message(
-            f"hashscan: list {name} version {done.info.version} ({_what(done)}): "
+            f"list {name} version {done.info.version} ({_change(done)}): "
             f"{done.info.entries} entries, {done.fetched} bytes fetched"
         )
-        for words in gate.words:
-            print_message(f"hashscan: {words}")
+        for message in check.messages:
+            print_message(message)
         if done.withheld:
             codes.append(EXIT_INCOMPLETE)
     print_withdrawn_items(state)
     return min(codes, key=_EXIT_CODES_BY_SEVERITY.index, default=EXIT_CLEAN)
 
 
-def _what(done: Pulled) -> str:
+def _change(done: Pulled) -> str:
     if done.staged:
         return f"staged; {done.previous or 'none'} is active"
     return f"before: {done.previous or 'none'}" if done.changed else "is up to date"
-
-
-def _text(path: Path | None) -> str | None:
-    return str(path) if path else None
 
 
 def _read(root: Path) -> bytes:
@@ -307,21 +293,21 @@ def activate(
     for name in names or _staged(store):
         if drop:
             client.discard(store, name)
-            print_message(f"hashscan: list {name}: the staged version is deleted")
+            print_message(f"list {name}: the staged version is deleted")
             continue
-        gate = ActivationCheck(name, state, confirm_share)
-        done = client.activate(store, name, None if confirm else gate, only=version)
-        for words in gate.words:
-            print_message(f"hashscan: {words}")
+        check = ActivationCheck(name, state, confirm_share)
+        done = client.activate(store, name, None if confirm else check, only=version)
+        for message in check.messages:
+            print_message(message)
         if done is None:
             code = EXIT_INCOMPLETE
             continue
         print_message(
-            f"hashscan: list {name} version {done.info.version} is active "
+            f"list {name} version {done.info.version} is active "
             f"(before: {done.previous or 'none'}): {plural(done.info.entries, 'entry', 'entries')}"
         )
         if done.info.problem:
-            print_message(f"hashscan: list {name} is {done.info.state.value}: {done.info.problem}")
+            print_message(f"list {name} is {done.info.state.value}: {done.info.problem}")
     print_withdrawn_items(state)
     return code
 
@@ -340,7 +326,7 @@ def activate(
     ),
 )
 @state_option
-def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: StateDir) -> int:
+def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: StateDir) -> None:
     """Compare the active version with the version that `pull --stage` has staged; default: all.
 
     Shows the added and removed entries by algorithm and category. An entry changed under its id counts as
@@ -356,7 +342,6 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: StateDir
             _show(name, compared, write_entries=entries)
             if would_hit:
                 print_hits(name, compared, state)
-    return EXIT_CLEAN
 
 
 def _staged(store: ListStore) -> tuple[str, ...]:
@@ -392,7 +377,7 @@ def _show(name: str, compared: Difference, *, write_entries: bool) -> None:
             ("algorithm", "category", "added", "removed"),
             ((*kind, str(counts["came"][kind]), str(counts["went"][kind])) for kind in kinds),
         )
-    print_message(f"hashscan: {title}: {plural(came, 'entry', 'entries')} added, {went} removed")
+    print_message(f"{title}: {plural(came, 'entry', 'entries')} added, {went} removed")
 
 
 def _write(name: str, word: str, change: EntryChange) -> None:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, state_option
-from hashscan.cli.options.output import format_option
+from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.options.privileges import RootRights
-from hashscan.cli.options.tables import customer_options, effective_customer_rules
-from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.options.tables import customer_options
+from hashscan.cli.output.terminal import print_message
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_FOUND,
     EXIT_FOUND_INCOMPLETE,
     EXIT_INCOMPLETE,
-    OutputError,
-    UsageError,
 )
 from hashscan.settings.matching import DecodingLimits
 from hashscan.state_dir import StateDir
+from hashscan.text import plural, printable
 
 if TYPE_CHECKING:
     from hashscan.model import CustomerRule
@@ -62,13 +59,9 @@ def command(
     distance: int | None,
     every_variant: bool,
     format_name: str,
-    customer_rules: tuple[CustomerRule, ...] | None,
-    layouts: tuple[str, ...],
+    customers: tuple[CustomerRule, ...],
     state: StateDir,
-    sandbox: Any,
-    decoder_memory: int,
-    decoder_seconds: float,
-    max_pixels: int,
+    decoding: DecodingLimits,
 ) -> int:
     """Look up known files by digest or similarity; write one line for each.
 
@@ -82,17 +75,16 @@ def command(
     from hashscan.state.queries.digest_lookup import find_contents
     from hashscan.state.store.reading import StateReader
 
-    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
-    customers = Customers(effective_customer_rules(customer_rules, layouts))
+    rules = Customers(customers)
     known, complete = False, True
     with ExitStack() as stack:
         reader = stack.enter_context(StateReader(state))
-        maker = _DigestMaker(reader, limits, distance, stack)
+        maker = _DigestMaker(reader, decoding, distance, stack)
         for item in items:
             sought, trouble = maker.digests_of(item)
             if trouble:
                 complete = False
-                print_message(f"hashscan: {escape_control(os.fsdecode(item))}: {trouble}")
+                print_message(f"{os.fsdecode(item)}: {trouble}")
             with reader.reading():
                 nearest: dict[int, ContentMatch] = {}
                 for near in find_contents(reader, sought, every_variant=every_variant):
@@ -100,10 +92,9 @@ def command(
                 count = 0
                 for record in _records(reader, item, nearest):
                     count += 1
-                    _write(customers.named(record), as_json=format_name == "json")
+                    _write(rules.named(record), as_json=format_name == "json")
             known = known or count > 0
-            files = "1 known file" if count == 1 else f"{count or 'no'} known files"
-            print_message(f"hashscan: {escape_control(os.fsdecode(item))}: {files}")
+            print_message(f"{os.fsdecode(item)}: {plural(count, 'known file')}")
     if known:
         return EXIT_FOUND if complete else EXIT_FOUND_INCOMPLETE
     return EXIT_CLEAN if complete else EXIT_INCOMPLETE
@@ -123,22 +114,14 @@ class _DigestMaker:
 
     def digests_of(self, item: bytes) -> tuple[list[DigestQuery], str]:
         """Return the digests to look up, and a message on what of a file could not be digested."""
-        from hashscan.scan.single_checks import algorithms_of, is_named
+        from hashscan.scan.single_checks import digests_named, is_named
 
         if is_named(item):
             return self._of_file(item)
         from hashscan.state.queries.digest_lookup import sought_of_digest
 
-        text = os.fsdecode(item)
-        values = algorithms_of(text)
-        if not values:
-            raise UsageError(
-                f"{text!r} is neither a file nor a digest",
-                advice="Name an existing file, or a digest in hexadecimal, such as sha256:… or pdq:….",
-            )
-        return [
-            sought_of_digest(self._reader, name, value, self._distance) for name, value in values.items()
-        ], ""
+        values = digests_named(os.fsdecode(item)).items()
+        return [sought_of_digest(self._reader, name, value, self._distance) for name, value in values], ""
 
     def _of_file(self, path: bytes) -> tuple[list[DigestQuery], str]:
         from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
@@ -177,19 +160,16 @@ def _records(reader: StateReader, item: bytes, nearest: dict[int, ContentMatch])
 
 
 def _write(record: Record, *, as_json: bool) -> None:
-    try:
-        if as_json:
-            sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
-            return
-        fields: Sequence[str] = (
-            record["presence"],
-            f"{record['algorithm']} {record['distance']}",
-            record["first_read"],
-            record.get("last_seen", "-"),
-            record.get("verdict", "-"),
-            escape_control(record["path"]),
-            *([escape_control(record["customer"])] if "customer" in record else []),
-        )
-        sys.stdout.write("\t".join(fields) + "\n")
-    except OSError as error:
-        raise OutputError(f"can't write to standard output: {error.strerror}") from error
+    if as_json:
+        write_json_line(record)
+        return
+    fields = (
+        record["presence"],
+        f"{record['algorithm']} {record['distance']}",
+        record["first_read"],
+        record.get("last_seen", "-"),
+        record.get("verdict", "-"),
+        record["path"],
+        *([record["customer"]] if "customer" in record else []),
+    )
+    write_stdout("\t".join(map(printable, fields)))

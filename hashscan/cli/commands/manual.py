@@ -17,7 +17,7 @@ from hashscan.cli.commands.completion import PROGRAM
 from hashscan.cli.config.settings_file import Catalogue, Command
 from hashscan.cli.main import SECTIONS
 from hashscan.cli.options.base import HashscanCommand
-from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS
+from hashscan.errors import EXIT_MEANINGS
 
 _DATE = "2026-11-27"
 """Date of the sentences below; text made from the commands has no date."""
@@ -65,12 +65,7 @@ their origin."""
 
 
 def manual(catalogue: Catalogue, root: click.Command) -> str:
-    """Return the manual page.
-
-    Args:
-        catalogue: catalogue of all commands.
-        root: top command.
-    """
+    """Return the manual page."""
     ctx = click.Context(root, info_name=PROGRAM, **root.context_settings)
     lines = [
         f'.TH HASHSCAN 1 {_DATE} "hashscan {__version__}" "User Commands"',
@@ -199,11 +194,10 @@ def _safe(line: str) -> str:
 
 @click.command(cls=HashscanCommand, settings=False, exit_codes=(0, 12, 70))
 @click.pass_context
-def command(ctx: click.Context) -> int:
+def command(ctx: click.Context) -> None:
     """Print the manual page hashscan(1), with every command, option, variable and exit code.
 
     To read it: `hashscan manual | man -l -`. To install it, write it to /usr/local/share/man/man1/hashscan.1.
     """
     root = ctx.find_root()
     click.echo(manual(Catalogue.of(root), root.command), nl=False)
-    return EXIT_CLEAN

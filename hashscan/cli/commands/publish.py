@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -25,7 +24,7 @@ from hashscan.cli.options.passphrases import (
     root_passphrase_option,
     root_passphrases,
 )
-from hashscan.cli.output.terminal import escape_control, print_message, show_table
+from hashscan.cli.output.terminal import print_line, print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry, ListInfo
 from hashscan.settings.matching import DecodingLimits
@@ -73,12 +72,9 @@ def hash_command(
     algorithms: tuple[str, ...],
     augment: tuple[str, ...],
     format_name: str | None,
-    output: Path,
+    output: Path | None,
     workers: int,
-    sandbox: Any,
-    decoder_memory: int,
-    decoder_seconds: float,
-    max_pixels: int,
+    decoding: DecodingLimits,
 ) -> int:
     """Make entries from files, for `hashscan publish add`; only for those who may lawfully possess the files.
 
@@ -96,17 +92,15 @@ def hash_command(
     from hashscan.sources.patterns import Patterns
 
     chosen = choose_format(format_name, output, FORMATS, "csv")
-    target = None if str(output) == "-" else output
-    if target is not None:
-        _require_outside(target, folders)
-    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    if output is not None:
+        _require_outside(output, folders)
     source = FilesystemSource(folders, ListingOptions(exclude=Patterns.compile((), None)))
     maker = EntryMaker(category, algorithms)
     setup = WorkerSetup(
         lists=(),
-        sandbox=sandbox_options(limits),
+        sandbox=sandbox_options(decoding),
         algorithms=tuple(name for name in COMPUTED if name in {*algorithms, IDENTIFYING}),
-        max_pixels=limits.max_pixels,
+        max_pixels=decoding.max_pixels,
         variants=(),
         with_digests=True,
         augment=augment,
@@ -115,15 +109,15 @@ def hash_command(
     def entries(made: Iterator[HashedFile]) -> Iterator[Entry]:
         for one in made:
             if one.problem:
-                print_message(f"hashscan: {escape_control(os.fsdecode(one.path))}: {one.problem}")
+                print_message(f"{os.fsdecode(one.path)}: {one.problem}")
             yield from one.entries
 
     with ProcessPool(setup, workers) as pool:
         made = entries(make_entries(source.listings(), pool, maker))
-        write_entries(made, LIST_WRITERS[chosen]("hashed"), target)
+        write_entries(made, LIST_WRITERS[chosen]("hashed"), output)
     counts = maker.counts
     print_message(
-        f"hashscan: {counts.total() - counts['closed']} files: {counts['hashed']} hashed, "
+        f"{plural(counts.total() - counts['closed'], 'file')}: {counts['hashed']} hashed, "
         f"{counts['in part']} hashed in part, {counts['repeated']} with the content of another, "
         f"{counts['not hashed']} not hashed; {counts['closed']} folders not entered"
     )
@@ -132,18 +126,11 @@ def hash_command(
 
 
 def _require_outside(output: Path, folders: tuple[bytes, ...]) -> None:
-    """Refuse an output file that lies in a folder that is to be hashed.
-
-    Raises:
-        UsageError: the file lies in such a folder.
-    """
-    place = Path(os.path.realpath(output.parent))
+    """Refuse an output file in a folder that is to be hashed."""
+    parent = Path(os.path.realpath(output.parent))
     for folder in folders:
-        if place.is_relative_to(os.path.realpath(os.fsdecode(folder))):
-            raise UsageError(
-                f"{escape_control(str(output))} lies beneath a folder that is to be hashed",
-                advice="Name a file elsewhere.",
-            )
+        if parent.is_relative_to(os.path.realpath(os.fsdecode(folder))):
+            raise UsageError(f"{output} is in a folder that is to be hashed", advice="Name a file elsewhere.")
 
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
@@ -175,9 +162,9 @@ root_keys_option = click.option(
 )
 
 
-@click.group(cls=HashscanGroup, help="Publish a hash list: create, sign and update it.")
+@click.group(cls=HashscanGroup)
 def command() -> None:
-    """Group of the commands below."""
+    """Publish a hash list: create, sign and update it."""
 
 
 command.add_command(hash_command)
@@ -240,7 +227,7 @@ def init(
     root_passphrase_file: tuple[Path, ...],
     passphrase_file: Path | None,
     no_passphrase: bool,
-) -> int:
+) -> None:
     """Create a list: its keys and its root.
 
     Move the root keys offline: they are needed once a year to renew the root, and to replace lost or stolen
@@ -262,14 +249,12 @@ def init(
         root_passphrase=root_passphrase(root_passphrase_file, asked=not (passphrase_file or no_passphrase)),
     )
     print_message(
-        f"hashscan: list {name} is created; give its subscribers {work / 'root.json'} by a channel that "
-        "they trust"
+        f"list {name} is created; give its subscribers {work / 'root.json'} by a channel that they trust"
     )
     for folder in root_keys or ((keys or work / "keys") / "root",):
-        print_message(
+        print_line(
             f"  keep the root's keys in {folder.resolve()} offline: only `hashscan publish rotate` needs them"
         )
-    return EXIT_CLEAN
 
 
 @command.command(cls=EntriesCommand, exit_codes=(0, 2, 10, 11, 12, 70))
@@ -277,14 +262,13 @@ def init(
 @work_option
 @entry_format_option
 @category_option
-def add(file: Path, work: Path, format_name: str, category: str | None) -> int:
+def add(file: Path, work: Path, format_name: str, category: str | None) -> None:
     """Add the entries of a file to the next release; all of them, or none if a line is wrong."""
     from hashscan.lists.publishing.publisher import Publisher
 
     with open_entries(file, format_name, category) as (entries, label):
         count = Publisher(work).add(entries, label)
-    print_message(f"hashscan: {plural(count, 'entry waits', 'entries wait')} for the next release")
-    return EXIT_CLEAN
+    print_message(f"{plural(count, 'entry waits', 'entries wait')} for the next release")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
@@ -296,7 +280,7 @@ def add(file: Path, work: Path, format_name: str, category: str | None) -> int:
     help="File of entry ids, one on each line (- is standard input).",
 )
 @work_option
-def withdraw(entries: tuple[str, ...], file: Path | None, work: Path) -> int:
+def withdraw(entries: tuple[str, ...], file: Path | None, work: Path) -> None:
     """Withdraw entries by their ids; all of them, or none if an id is unknown.
 
     Published entries stay active until the next release, so release at once if an entry is wrong. To correct
@@ -306,29 +290,26 @@ def withdraw(entries: tuple[str, ...], file: Path | None, work: Path) -> int:
 
     ids = [*entries, *(_lines(file) if file else [])]
     count = Publisher(work).withdraw(ids)
-    print_message(f"hashscan: {plural(count, 'entry is', 'entries are')} withdrawn with the next release")
-    return EXIT_CLEAN
+    print_message(f"{plural(count, 'entry is', 'entries are')} withdrawn with the next release")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @work_option
 @passphrase_options
-def release(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> int:
+def release(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> None:
     """Sign and publish a new version with all added and withdrawn entries.
 
     After the first release, only new and withdrawn entries are written, and only these are downloaded.
     """
     from hashscan.lists.publishing.publisher import Publisher
 
-    info = Publisher(work).release(passphrase=online_passphrase(passphrase_file, no_passphrase))
-    _say_published(info)
-    return EXIT_CLEAN
+    _print_published(Publisher(work).release(passphrase=online_passphrase(passphrase_file, no_passphrase)))
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @work_option
 @passphrase_options
-def compact(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> int:
+def compact(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> None:
     """Publish the active entries as one new base, without withdrawn entries and earlier releases.
 
     Subscribers download the complete list again, so run it when `status` advises it. Entries that wait for
@@ -336,9 +317,7 @@ def compact(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> in
     """
     from hashscan.lists.publishing.publisher import Publisher
 
-    info = Publisher(work).compact(passphrase=online_passphrase(passphrase_file, no_passphrase))
-    _say_published(info)
-    return EXIT_CLEAN
+    _print_published(Publisher(work).compact(passphrase=online_passphrase(passphrase_file, no_passphrase)))
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
@@ -350,7 +329,7 @@ def compact(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> in
     help="Also sign targets and snapshot again: the entries are still valid.",
 )
 @passphrase_options
-def refresh(work: Path, everything: bool, passphrase_file: Path | None, no_passphrase: bool) -> int:
+def refresh(work: Path, everything: bool, passphrase_file: Path | None, no_passphrase: bool) -> None:
     """Sign the timestamp again; for cron, more often than it expires.
 
     The snapshot is signed again if less than a third of its validity is left. Other expiries are reported.
@@ -360,9 +339,8 @@ def refresh(work: Path, everything: bool, passphrase_file: Path | None, no_passp
     passphrase = online_passphrase(passphrase_file, no_passphrase)
     refreshed = Publisher(work).refresh(everything=everything, passphrase=passphrase)
     expiries = ", ".join(f"{role} until {refreshed.expiries[role]:{_DAY}}" for role in refreshed.roles)
-    print_message(f"hashscan: signed again: {expiries}")
-    _say_running_out(refreshed.running_out)
-    return EXIT_CLEAN
+    print_message(f"signed again: {expiries}")
+    _print_running_out(refreshed.running_out)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
@@ -389,7 +367,7 @@ def rotate(
     root_passphrase_file: tuple[Path, ...],
     passphrase_file: Path | None,
     no_passphrase: bool,
-) -> int:
+) -> None:
     """Replace the keys of roles (root, targets, snapshot, timestamp); without a role, renew the root.
 
     Subscribers follow automatically, even if they missed several rotations. A new root is signed by the
@@ -408,40 +386,37 @@ def rotate(
         passphrase=passphrase,
         root_passphrases=root_passphrases(root_passphrase_file, passphrase_file),
     )
-    print_message(
-        f"hashscan: root version {rotated.root_version} is published; it expires {rotated.expires:{_DAY}}"
-    )
+    print_message(f"root version {rotated.root_version} is published; it expires {rotated.expires:{_DAY}}")
     for path in rotated.made:
-        print_message(f"  new key: {path}")
+        print_line(f"  new key: {path}")
     for path in rotated.retired:
-        print_message(f"  old key, no longer trusted, kept as {path}")
+        print_line(f"  old key, no longer trusted, kept as {path}")
     if "root" in roles:
-        print_message("  the old root keys that were not needed to sign are no longer trusted either")
+        print_line("  the old root keys that were not needed to sign are no longer trusted either")
     for role in rotated.lost:
-        print_message(
+        print_line(
             f"  the old key of {role} was not there: a pull that was under way may have failed, "
             "the next won't"
         )
     if rotated.left_behind:
-        print_message(
+        print_line(
             f"  subscribers who were given a root of version {rotated.left_behind} or before can't follow "
             f"any more; give them {work / 'root.json'}"
         )
-    return EXIT_CLEAN
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @work_option
-def status(work: Path) -> int:
+def status(work: Path) -> None:
     """Show the published version, waiting entries, expiries, and the required signatures."""
     from hashscan.lists.publishing.publisher import Publisher
 
     found = Publisher(work).status()
     if found.published is None:
-        print_message(f"hashscan: list {found.state.name} is not released yet")
+        print_message(f"list {found.state.name} is not released yet")
     else:
         print_message(
-            f"hashscan: list {found.state.name} version {found.published.version}: "
+            f"list {found.state.name} version {found.published.version}: "
             f"{found.published.entries} entries, the base and {found.increments} increments, "
             f"{found.rows - found.published.entries} withdrawn rows"
         )
@@ -450,9 +425,9 @@ def status(work: Path) -> int:
             ("algorithm", "category", "entries"),
             ((algorithm, category, str(n)) for algorithm, category, n in found.published.counts),
         )
-    print_message(f"  {found.pending} entries wait to be released, {found.withdrawing} to be withdrawn")
+    print_line(f"  {found.pending} entries wait to be released, {found.withdrawing} to be withdrawn")
     if found.compaction_pays:
-        print_message("  `hashscan publish compact` would make it smaller, and the first pull faster")
+        print_line("  `hashscan publish compact` would make it smaller, and the first pull faster")
     show_table(
         "signatures",
         ("role", "expires", "must sign", "keys"),
@@ -466,19 +441,18 @@ def status(work: Path) -> int:
             for role in ROLES
         ),
     )
-    _say_running_out(found.running_out)
-    return EXIT_CLEAN
+    _print_running_out(found.running_out)
 
 
-def _say_running_out(running_out: Mapping[str, datetime]) -> None:
+def _print_running_out(running_out: Mapping[str, datetime]) -> None:
     """Print which signatures expire soon, and which command renews them."""
     for role, expires in sorted(running_out.items()):
-        print_message(f"  {role} expires {expires:{_DAY}}: {_RENEWAL_ADVICE[role]}")
+        print_line(f"  {role} expires {expires:{_DAY}}: {_RENEWAL_ADVICE[role]}")
 
 
-def _say_published(info: ListInfo) -> None:
+def _print_published(info: ListInfo) -> None:
     print_message(
-        f"hashscan: version {info.version} is published: {info.entries} entries; "
+        f"version {info.version} is published: {info.entries} entries; "
         f"the first signature expires {info.expires}"
     )
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,31 +19,29 @@ from hashscan.cli.options.base import (
     endpoint_option,
     state_option,
 )
-from hashscan.cli.options.output import format_option
+from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.quarantine import (
-    apply_to_items,
-    finish_interrupted,
     items_by_prefix,
     open_stores,
+    opened_quarantine,
     print_outcomes,
-    print_quarantine_message,
     quarantine_options,
     selected_items,
 )
-from hashscan.cli.options.tables import act_on_option, weak_trust_of
+from hashscan.cli.options.tables import act_on_option
 from hashscan.cli.output.list_changes import print_withdrawn_items
-from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message, show_table
+from hashscan.cli.output.terminal import ROWS_SHOWN, print_line, print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT, UsageError
 from hashscan.model import Weak
 from hashscan.settings.matching import BreakerLimits, QuarantineSettings
 from hashscan.state_dir import StateDir
-from hashscan.text import plural
+from hashscan.text import plural, printable
 
 if TYPE_CHECKING:
-    from hashscan.quarantine.captured_file import QuarantineRequest
+    from hashscan.quarantine.captured_file import QuarantineRequest, QuarantineSkipped
     from hashscan.quarantine.items import Item
-    from hashscan.scan.quarantine_requests import QuarantineRequests
+    from hashscan.quarantine.moving import MoveResult
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=RootRights.CHANGING)
@@ -62,13 +59,9 @@ if TYPE_CHECKING:
 def add(
     what: tuple[str, ...],
     reason: str | None,
-    retain_min: float | None,
-    destroy_by: float | None,
-    quarantine_dirs: tuple[str, ...],
-    note: Path | None,
-    breaker_owners: int,
-    breaker_files: int,
-    act_on: tuple[str, ...],
+    terms: Callable[[], QuarantineSettings],
+    breaker: BreakerLimits,
+    act_on: tuple[Weak, ...],
     endpoint: str | None,
     dry_run: bool,
     state: StateDir,
@@ -85,83 +78,81 @@ def add(
     from hashscan.quarantine.moving import move
     from hashscan.quarantine.notes import read_note
     from hashscan.quarantine.retention import Retention
-    from hashscan.quarantine.store import Quarantine
 
-    settings = QuarantineSettings.of(retain_min, destroy_by, quarantine_dirs, note)
-    text = None if note is None else read_note(note)
-    limits = BreakerLimits(breaker_owners, breaker_files)
-    requests: Iterable[QuarantineRequest]
-    if reason is not None:
-        requests = by_hand = _by_hand(what, reason)
-        urls = [request.path for request in by_hand if request.is_object]
+    settings = terms()
+    note = None if settings.note is None else read_note(settings.note)
+    if reason is None:
+        requests, urls = _requests_of_reports(what, breaker, act_on)
     else:
-        accused = _accused(what, limits, weak_trust_of(act_on))
-        requests, urls = _asked(accused), list(accused.urls)
-    kept_in = open_stores(endpoint, settings.bucket)
-    kept_in.keep_apart(urls)
+        requests, urls = _requests_by_hand(what, reason)
+    stores = open_stores(endpoint, settings.bucket)
+    stores.keep_apart(urls)
     if dry_run:
         for request in requests:
-            click.echo(escape_control(os.fsdecode(request.path)))
+            click.echo(printable(os.fsdecode(request.path)))
         return EXIT_CLEAN
     if os.geteuid() != 0:
-        print_message("hashscan: without root, only your own files can be moved, and you can still open them")
+        print_message("without root, only your own files can be moved, and you can still open them")
     moved = left = 0
-    with Quarantine(state, settings.places, print_quarantine_message, kept_in) as quarantine:
-        finish_interrupted(quarantine)
-        terms = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
-        for answer in move(quarantine, requests, terms, text):
-            path = escape_control(os.fsdecode(answer.path))
-            if answer.outcome is Outcome.DONE:
+    with opened_quarantine(state, settings.places, stores) as quarantine:
+        retention = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
+        for result in move(quarantine, requests, retention, note):
+            if result.outcome is Outcome.DONE:
                 moved += 1
-                click.echo(f"{answer.item}\t{path}")
-                if answer.detail:
-                    print_message(f"hashscan: {path}: {answer.detail}")
-                if answer.links > 1:
-                    print_message(
-                        f"hashscan: {path} has {plural(answer.links - 1, 'other hard link')}, which "
-                        "can't be opened any more"
-                    )
-                if answer.writers:
-                    print_message(
-                        f"hashscan: {path} is open for writing: "
-                        f"{', '.join(map(escape_control, answer.writers))}"
-                    )
-                if answer.no_note:
-                    print_message(f"hashscan: no note was left at {path}: {answer.no_note}")
+                _print_moved(result)
             else:
                 left += 1
-                print_message(
-                    f"hashscan: not moved: {path}: {answer.outcome.value}: {escape_control(answer.detail)}"
-                )
+                path = os.fsdecode(result.path)
+                print_message(f"not moved: {path}: {result.outcome.value}: {result.detail}")
         # An entry may have been withdrawn after the report was written.
         print_withdrawn_items(state, quarantine)
-        print_message(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
+        print_message(f"{moved} moved, {left} left; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
 
 
-def _by_hand(paths: Iterable[str], reason: str) -> list[QuarantineRequest]:
+def _print_moved(result: MoveResult) -> None:
+    """Print the item of a file that was moved, and remarks about the file."""
+    path = os.fsdecode(result.path)
+    click.echo(f"{result.item}\t{printable(path)}")
+    if result.detail:
+        print_message(f"{path}: {result.detail}")
+    if result.links > 1:
+        links = plural(result.links - 1, "other hard link")
+        print_message(f"{path} has {links}, which can't be opened any more")
+    if result.writers:
+        print_message(f"{path} is open for writing: {', '.join(result.writers)}")
+    if result.no_note:
+        print_message(f"no note was left at {path}: {result.no_note}")
+
+
+def _requests_by_hand(paths: Iterable[str], reason: str) -> tuple[list[QuarantineRequest], list[bytes]]:
+    """Return the requests for named files and objects, and the URLs among them."""
     from hashscan.quarantine.captured_file import QuarantineRequest, is_url
 
-    named = map(os.fsencode, paths)
-    return [
-        QuarantineRequest(one if is_url(one) else os.path.abspath(one), {"reason": reason}) for one in named
-    ]
+    named = (path if is_url(path) else os.path.abspath(path) for path in map(os.fsencode, paths))
+    requests = [QuarantineRequest(path, {"reason": reason}) for path in named]
+    return requests, [request.path for request in requests if request.is_object]
 
 
-def _accused(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> QuarantineRequests:
-    """Return the requests of all reports, read in full first: nothing is moved if a report is not valid."""
+def _requests_of_reports(
+    names: Iterable[str], breaker: BreakerLimits, act_on: tuple[Weak, ...]
+) -> tuple[Iterable[QuarantineRequest], list[bytes]]:
+    """Return the requests of all reports, and the URLs among their files.
+
+    The reports are read in full first: nothing is moved if one is not valid.
+    """
     from hashscan.scan.quarantine_requests import QuarantineRequests
 
-    accused = QuarantineRequests([Path(name) for name in names], limits, act_on)
-    for words in accused.breaker_messages():
-        print_message(f"hashscan: {escape_control(words)}")
-    return accused
+    found = QuarantineRequests([Path(name) for name in names], breaker, act_on)
+    for message in found.breaker_messages():
+        print_message(message)
 
+    def requests() -> Iterator[QuarantineRequest]:
+        yield from found.requests()
+        for message in found.unmoved_messages():
+            print_message(message)
 
-def _asked(accused: QuarantineRequests) -> Iterator[QuarantineRequest]:
-    yield from accused.requests()
-    for words in accused.unmoved_messages():
-        print_message(f"hashscan: {words}")
+    return requests(), list(found.urls)
 
 
 @click.command("list", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
@@ -191,7 +182,7 @@ def list_(
     withdrawn: bool,
     format_name: str,
     state: StateDir,
-) -> int:
+) -> None:
     """List the items in quarantine."""
     from datetime import UTC, datetime
 
@@ -211,15 +202,14 @@ def list_(
     ]
     if format_name == "json":
         for item in shown:
-            line = {
-                **item.record,
+            derived = {
                 "state": item.state.value,
                 "latest": item.latest,
                 "withdrawn": item.withdrawn,
                 "withdrawals": item.withdrawals,
             }
-            sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
-        return EXIT_CLEAN
+            write_json_line({**item.record, **derived})
+        return
     show_table(
         f"{len(shown)} in quarantine",
         ("item", "since", "owner", "category", "path", "destroy by", "withdrawn"),
@@ -236,7 +226,6 @@ def list_(
             for item in shown
         ),
     )
-    return EXIT_CLEAN
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
@@ -253,18 +242,15 @@ def verify(repair: bool, head: str | None, state: StateDir) -> int:
     """
     from hashscan.quarantine.log import parse_head
     from hashscan.quarantine.repair import verify as verify_all
-    from hashscan.quarantine.store import Quarantine
 
     known = parse_head(head) if head is not None else None
     if repair:
-        with Quarantine(state, notify=print_quarantine_message, stores=open_stores()) as quarantine:
-            finish_interrupted(quarantine)
+        with opened_quarantine(state):
+            pass  # This repairs it.
     found, kept, troubles = verify_all(state, known, open_stores())
     for trouble in troubles:
-        print_message(f"hashscan: {escape_control(trouble)}")
-    print_message(
-        f"hashscan: {kept} in quarantine, {plural(len(troubles), 'problem')}; head of the log: {found}"
-    )
+        print_message(trouble)
+    print_message(f"{kept} in quarantine, {plural(len(troubles), 'problem')}; head of the log: {found}")
     return EXIT_OUTPUT if troubles else EXIT_CLEAN
 
 
@@ -293,18 +279,16 @@ def export(
     """
     from hashscan.quarantine.captured_file import QuarantineSkipped
     from hashscan.quarantine.export import export as write
-    from hashscan.quarantine.store import Quarantine
 
-    with Quarantine(state, notify=print_quarantine_message, stores=open_stores()) as quarantine:
-        finish_interrupted(quarantine)
+    with opened_quarantine(state) as quarantine:
         chosen = selected_items(items, everything, quarantine.items())
         try:
             digest = write(quarantine, chosen, recipients, output)
         except QuarantineSkipped as error:
-            print_message(f"hashscan: nothing was written: {escape_control(str(error))}")
+            print_message(f"nothing was written: {error}")
             return EXIT_INCOMPLETE
-        click.echo(f"{digest}\t{escape_control(str(output))}")
-        print_message(f"hashscan: {len(chosen)} exported; head of the log: {quarantine.head}")
+        click.echo(f"{digest}\t{printable(str(output))}")
+        print_message(f"{len(chosen)} exported; head of the log: {quarantine.head}")
     return EXIT_CLEAN
 
 
@@ -326,12 +310,10 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: St
     """
     from hashscan.quarantine.items import KEPT
     from hashscan.quarantine.restoring import restore_all
-    from hashscan.quarantine.store import Quarantine
 
     if withdrawn and (items or everything):
         raise UsageError("--withdrawn already selects the items", advice="Leave out ITEMs and --all.")
-    with Quarantine(state, notify=print_quarantine_message, stores=open_stores()) as quarantine:
-        finish_interrupted(quarantine)
+    with opened_quarantine(state) as quarantine:
         known = quarantine.items()
         if withdrawn:
             chosen = [item for item in known.values() if item.withdrawn and item.state in KEPT]
@@ -354,7 +336,8 @@ def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: boo
     withdrawn is not destroyed without --override. The exit code is 3 if an item stays.
     """
     from hashscan.quarantine import retention
-    from hashscan.quarantine.store import Quarantine, read_items
+    from hashscan.quarantine.captured_file import QuarantineSkipped
+    from hashscan.quarantine.store import read_items
 
     if override and (reason is None or not items):
         raise UsageError("--override needs ITEMs and a --reason", advice="Name the items and the reason.")
@@ -371,29 +354,33 @@ def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: boo
         # Ask before the quarantine is locked: a scan must not wait for an answer.
         confirmed = _confirm_destruction(select(read_items(state)))
         if confirmed is None:
-            print_message("hashscan: nothing was destroyed")
+            print_message("nothing was destroyed")
             return EXIT_INCOMPLETE
-    with Quarantine(state, notify=print_quarantine_message, stores=open_stores()) as quarantine:
-        finish_interrupted(quarantine)
+    with opened_quarantine(state) as quarantine:
         chosen = [item for item in select(quarantine.items()) if confirmed is None or item.id in confirmed]
 
-        def do(item: Item) -> None:
-            if names := retention.destroy(quarantine, item, reason, override=override):
-                print_message(
-                    f"hashscan: {item.id} has {plural(names, 'other hard link')} with the same content: "
-                    "remove them"
-                )
+        def outcomes() -> Iterator[tuple[Item, QuarantineSkipped | None]]:
+            for item in chosen:
+                try:
+                    links = retention.destroy(quarantine, item, reason, override=override)
+                except QuarantineSkipped as error:
+                    yield item, error
+                    continue
+                if links:
+                    links_text = plural(links, "other hard link")
+                    print_message(f"{item.id} has {links_text} with the same content: remove them")
+                yield item, None
 
-        return apply_to_items(chosen, quarantine, do, "destroyed")
+        return print_outcomes(outcomes(), quarantine, "destroyed")
 
 
 def _confirm_destruction(items: list[Item]) -> set[str] | None:
     """Show the items and ask whether to destroy them; return their ids, or None if the answer is no."""
     if items:
         for item in items[:ROWS_SHOWN]:
-            print_message(f"  {item.id}  {escape_control(os.fsdecode(item.path))}")
+            print_line(f"  {item.id}  {printable(os.fsdecode(item.path))}")
         if len(items) > ROWS_SHOWN:
-            print_message(f"  and {len(items) - ROWS_SHOWN} more")
+            print_line(f"  and {len(items) - ROWS_SHOWN} more")
         question = f"Destroy {plural(len(items), 'item')}? This can't be undone."
         if not click.confirm(question, err=True):
             return None

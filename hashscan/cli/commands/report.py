@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import TextIOWrapper
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,16 @@ import click
 
 from hashscan.cli.commands.lists_except import invoking_user
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
-from hashscan.cli.options.output import choose_format, output_format_option, output_option
+from hashscan.cli.options.output import choose_format, dash_to_none, output_format_option, output_option
 from hashscan.cli.options.tables import reporter_option, site_option
-from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, human_bytes, print_message
-from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS, HashscanError, UsageError
+from hashscan.cli.output.terminal import ROWS_SHOWN, make_table, print_message, verdict_text
+from hashscan.errors import EXIT_MEANINGS, HashscanError, UsageError
 from hashscan.model import Reporter, SiteRule, Verdict
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.records import Record
-from hashscan.settings.values import parse_until
+from hashscan.settings.values import parse_future
 from hashscan.state_dir import StateDir
-from hashscan.text import plural
+from hashscan.text import human_bytes, plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +70,7 @@ def accept(
     entries: tuple[str, ...],
     paths: tuple[str, ...],
     state: StateDir,
-) -> int:
+) -> None:
     """Accept findings of REPORT for a time, for `hashscan scan --baseline`.
 
     A finding is accepted as the pair of entry and content, wherever the file lies: other content that the
@@ -82,9 +82,8 @@ def accept(
     from hashscan.scan.baseline import key_of, matches_to_accept, read_baseline, write_baseline
     from hashscan.scan.reporting.report_writer import with_digests
 
-    now, end = datetime.now(UTC), parse_until(until)
-    if end <= now:
-        raise UsageError(f"{until} is in the past", advice="Name a time in the future.")
+    now = datetime.now(UTC)
+    end = parse_future(until, now)
     with with_digests(BARE, state) as context:
         found = matches_to_accept(Report(report, context), reason, end, invoking_user(), now, entries, paths)
     if not found.matches:
@@ -98,12 +97,9 @@ def accept(
     renewed = len(before.keys() & taken.keys())
     anew = f", {renewed} of them anew" if renewed else ""
     both = len(before.keys() | taken.keys())
-    print_message(
-        f"hashscan: {len(taken)} accepted until {found.matches[0].until}{anew}; {output} accepts {both}"
-    )
+    print_message(f"{len(taken)} accepted until {found.matches[0].until}{anew}; {output} accepts {both}")
     if found.words:
-        print_message(f"hashscan: not accepted: {escape_control(found.words)}")
-    return EXIT_CLEAN
+        print_message(f"not accepted: {found.words}")
 
 
 _COUNTED = 10
@@ -122,7 +118,7 @@ _STYLES = {Verdict.MATCH.value: "bold red", Verdict.HELD.value: "yellow", Verdic
     help="Number of findings to show, matches first; 0 shows only counts.",
 )
 @state_option
-def show(report: Path | None, limit: int, state: StateDir) -> int:
+def show(report: Path | None, limit: int, state: StateDir) -> None:
     """Show a scan's REPORT: targets, counts and the first findings.
 
     Also reads the report of a killed scan. Default: the newest complete report of the state folder. The exit
@@ -145,39 +141,21 @@ def show(report: Path | None, limit: int, state: StateDir) -> int:
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     with output_errors("can't write to standard output"):
         _line(console, "report", opened.name)
-        for name, words in _beginning(opened, seen):
-            _line(console, name, words)
+        for name, text in _beginning(opened, seen):
+            _line(console, name, text)
         if seen.findings:
             _findings(console, seen)
-    return EXIT_CLEAN
 
 
 def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
-    from hashscan.reports.common import remark_on_tests, shortcomings
-    from hashscan.reports.records import path_text
+    """Yield the lines above the findings, each with its label."""
+    from hashscan.reports.common import first_names, remark_on_tests, shortcomings
 
-    scan, summary = report.scan, report.summary
-    yield "scan", f"{scan.get('uuid', '')} on {scan.get('host', '')}, hashscan {scan.get('version', '')}"
-    for target in scan.get("targets", ()):
-        if "path" in target:
-            yield "target", path_text(target)
-    yield "began", _when(scan.get("started", ""))
-    for info in scan.get("lists", ()):
-        problem = f"; {info['problem']}" if "problem" in info else ""
-        yield (
-            "list",
-            (
-                f"{info.get('name', '')} {info.get('version', '')}, {info.get('state', '')}, "
-                f"{info.get('entries', 0)} entries{problem}"
-            ),
-        )
-    if summary is not None:
-        yield "ended", _when(summary.get("ended", ""))
-        yield "read", f"{summary.get('files', 0)} files, {human_bytes(summary.get('bytes', 0))}"
-        code = summary.get("exit_code", 0)
-        yield "exit", f"{code} ({EXIT_MEANINGS.get(code, 'unknown')})"
-    for words in shortcomings(report):
-        yield "incomplete", words
+    yield from _scan_lines(report.scan)
+    if report.summary is not None:
+        yield from _summary_lines(report.summary)
+    for reason in shortcomings(report):
+        yield "incomplete", reason
     if remark := remark_on_tests(report):
         yield "note", remark
     if seen.standing:
@@ -190,71 +168,59 @@ def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
         ("by list", seen.lists),
         ("customers", seen.customers),
     ):
-        if set(names) - {""}:
-            yield title, ", ".join(_most(names))
+        if any(names):
+            yield title, ", ".join(f"{name} {number}" for name, number in first_names(names, _COUNTED))
 
 
-def _when(moment: str) -> str:
+def _scan_lines(scan: Record) -> Iterator[tuple[str, str]]:
+    from hashscan.reports.records import path_text
     from hashscan.timefmt import readable_time
 
-    return readable_time(moment)
+    yield "scan", f"{scan['uuid']} on {scan['host']}, hashscan {scan['version']}"
+    for target in scan["targets"]:
+        yield "target", path_text(target)
+    yield "began", readable_time(scan["started"])
+    for info in scan["lists"]:
+        problem = f"; {info['problem']}" if "problem" in info else ""
+        text = f"{info['name']} {info['version']}, {info['state']}, {info['entries']} entries{problem}"
+        yield "list", text
 
 
-def _most(names: Counter[str]) -> Iterator[str]:
-    first = names.most_common(_COUNTED)
-    for name, number in first:
-        yield f"{name or '(not known)'} {number}"
-    if len(names) > len(first):
-        rest = names.total() - sum(number for _, number in first)
-        yield f"{len(names) - len(first)} more {rest}"
+def _summary_lines(summary: Record) -> Iterator[tuple[str, str]]:
+    from hashscan.timefmt import readable_time
+
+    code = summary["exit_code"]
+    yield "ended", readable_time(summary.get("ended", ""))
+    yield "read", f"{plural(summary.get('files', 0), 'file')}, {human_bytes(summary['bytes'])}"
+    yield "exit", f"{code} ({EXIT_MEANINGS.get(code, 'unknown')})"
 
 
 def _findings(console: Console, seen: Overview) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    from hashscan.text import printable
-
-    title = f"{seen.total} findings" if seen.total > 1 else "1 finding"
-    if seen.total > len(seen.findings):
-        title += f", {len(seen.findings)} of them here; --limit shows more"
-    with_customers = bool(set(seen.customers) - {""})
-    table = Table(title=title, title_justify="left")
-    for column in ("verdict", *(("customer",) if with_customers else ()), "path", "because"):
-        table.add_column(column, overflow="fold")
-    for record in seen.findings:
-        verdict, *others = _finding(record, with_customers)
-        style = _STYLES.get(verdict.partition(",")[0], "")
-        # Text, not str: a name with square brackets must not be read as markup.
-        table.add_row(Text(printable(verdict), style=style), *(Text(printable(cell)) for cell in others))
-    console.print()
-    console.print(table)
-
-
-def _finding(record: Record, with_customers: bool) -> list[str]:
-    from hashscan.reports.common import OPEN_EARLIER, reason_of, verdict_of
+    from hashscan.reports.common import reason_of
     from hashscan.reports.records import path_text
 
-    moved = record.get("quarantine", {}).get("outcome")
-    verdict = verdict_of(record)
-    if "accepted" in record:
-        verdict += ", accepted"
-    elif record["type"] == OPEN_EARLIER:
-        verdict += ", still open"
-    elif moved is not None:
-        verdict += ", moved" if moved == "done" else f", NOT moved: {moved}"
-    return [
-        verdict,
-        *([record.get("customer", "")] if with_customers else []),
-        path_text(record),
-        reason_of(record),
-    ]
+    title = plural(seen.total, "finding")
+    if seen.total > len(seen.findings):
+        title += f", {len(seen.findings)} of them here; --limit shows more"
+    owned = any(seen.customers)
+    rows = (
+        (
+            Text(printable(verdict), style=_STYLES.get(verdict.partition(",")[0], "")),
+            *([record.get("customer", "")] if owned else []),
+            path_text(record),
+            reason_of(record),
+        )
+        for record in seen.findings
+        for verdict in (verdict_text(record),)
+    )
+    console.print()
+    console.print(make_table(title, ("verdict", *(("customer",) if owned else ()), "path", "because"), rows))
 
 
 def _line(console: Console, name: str, text: str) -> None:
     from rich.text import Text
-
-    from hashscan.text import printable
 
     label = Text(f"{name:13} ", style="bold red" if name == "incomplete" else "bold")
     console.print(label.append(printable(text), style="not bold"), soft_wrap=True)
@@ -288,11 +254,11 @@ class _ConvertCommand(HashscanCommand):
 def convert(
     report: Path,
     format_name: str | None,
-    output: Path,
-    site_rules: tuple[SiteRule, ...] | None,
+    output: Path | None,
+    sites: tuple[SiteRule, ...],
     reporter: Reporter | None,
     state: StateDir,
-) -> int:
+) -> None:
     """Convert a scan's REPORT to another format, also the incomplete one of a killed scan.
 
     Reports to authorities need digests; they come from the report if it has them, otherwise from --state.
@@ -302,15 +268,13 @@ def convert(
     from hashscan.scan.reporting.report_writer import report_context, with_digests
 
     chosen = REPORT_FORMATS[choose_format(format_name, output, REPORT_FORMATS, None)]
-    destination = None if str(output) == "-" else output
-    if destination is not None:
+    if output is not None:
         _require_other(report, output, "the output would overwrite the report")
-    bare = report_context(site_rules or (), reporter)
+    bare = report_context(sites, reporter)
     with with_digests(bare, state if chosen.needs_digests else None) as context:
-        left_out = write(Report(report, context), chosen, destination)
+        left_out = write(Report(report, context), chosen, output)
     for reason, number in left_out.items():
-        print_message(f"hashscan: left out: {number} {reason}")
-    return EXIT_CLEAN
+        print_message(f"left out: {number} {reason}")
 
 
 command.add_command(accept)
@@ -324,10 +288,11 @@ command.add_command(accept)
     "--output",
     required=True,
     type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
+    callback=dash_to_none,
     metavar="FILE",
     help="File for the merged report; - is standard output.",
 )
-def merge(reports: tuple[Path, ...], output: Path) -> int:
+def merge(reports: tuple[Path, ...], output: Path | None) -> int:
     """Merge the reports of all shards of one scan into one.
 
     Each REPORT is written by `hashscan scan --shard INDEX/COUNT`, or is the .partial file of one that was
@@ -338,37 +303,34 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
     from hashscan.reports.report_file import PARTIAL, ReportFile
     from hashscan.scan.reporting.shard_merging import merge_reports
 
-    destination = None if str(output) == "-" else output
-    for report in reports if destination is not None else ():
-        for grown in (output, output.with_name(output.name + PARTIAL)):
-            _require_other(report, grown, f"the merged report would overwrite {report}")
-    with ReportFile(destination) as sink:
+    if output is not None:
+        for report, written in product(reports, (output, output.with_name(output.name + PARTIAL))):
+            _require_other(report, written, f"the merged report would overwrite {report}")
+    with ReportFile(output) as sink:
         if sink.set_aside is not None:
-            print_message(f"hashscan: an incomplete report of this name is kept as {sink.set_aside}")
+            print_message(f"an incomplete report of this name is kept as {sink.set_aside}")
         try:
             merged = merge_reports(reports, sink)
             sink.finish()
         except HashscanError:
             sink.discard()
             raise
-    for words in merged.said:
-        print_message(f"hashscan: {escape_control(words)}")
+    for message in merged.said:
+        print_message(message)
     summary = merged.summary
-    counts = ", ".join(
-        f"{number} {verdict}" for verdict, number in sorted(summary.verdicts.items()) if number
-    )
     print_message(
-        f"hashscan: {merged.shards} reports, {summary.files} files, {human_bytes(summary.bytes_read)}: "
-        f"{counts or 'nothing'}; exit {merged.exit_code} ({EXIT_MEANINGS[merged.exit_code]})"
+        f"{plural(merged.shards, 'report')}, {plural(summary.files, 'file')}, "
+        f"{human_bytes(summary.bytes_read)}: {summary.verdict_counts}; "
+        f"exit {merged.exit_code} ({EXIT_MEANINGS[merged.exit_code]})"
     )
     if merged.shortcomings:
-        print_message(f"hashscan: incomplete: {escape_control(', '.join(merged.shortcomings))}")
-    if destination is not None:
-        print_message(f"hashscan: report: {destination}")
+        print_message(f"incomplete: {', '.join(merged.shortcomings)}")
+    if output is not None:
+        print_message(f"report: {output}")
     return merged.exit_code
 
 
-def _require_other(report: Path, output: Path, words: str) -> None:
+def _require_other(report: Path, output: Path, message: str) -> None:
     """Refuse an output file that is the report itself, which would be lost."""
     if report.exists() and output.exists() and output.samefile(report):
-        raise UsageError(words, advice="Name another --output.")
+        raise UsageError(message, advice="Name another --output.")

@@ -4,45 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.options.alerts import alert_options, pop_alert_settings
 from hashscan.cli.options.base import (
     ANY_PATH,
     DurationParam,
     HashscanCommand,
+    ParsedParam,
     SizeParam,
     decoding_options,
     endpoint_option,
     fail_on_option,
     list_option,
     matching_options,
-    matching_settings,
     positive,
     state_option,
     worker_count,
 )
-from hashscan.cli.options.cases import deadline_options, pop_deadlines
+from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.output import infer_format
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.quarantine import quarantine_options
 from hashscan.cli.options.tables import (
     customer_options,
-    effective_customer_rules,
-    policy_of,
     policy_options,
     reporter_option,
     site_option,
 )
-from hashscan.cli.options.workers import certificate_options, cluster_of, neighbour_of, neighbour_options
+from hashscan.cli.options.workers import cluster_options, neighbour_options
 from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.scan_run import run_scan_command
-from hashscan.errors import UsageError
 from hashscan.model import DIRECT, Access, Shard
 from hashscan.registry import REPORT_FORMATS
-from hashscan.settings.matching import BreakerLimits, DecodingLimits, QuarantineSettings
+from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
+from hashscan.settings.matching import QuarantineSettings
 from hashscan.settings.scan import DEFAULT_REREAD, ReportTarget, ScanSettings
 from hashscan.settings.values import MAX_SPARSE, default_workers, parse_shard, parse_share
 from hashscan.sources.filesystem.ctime import TYPES_TRUSTED_BY_OPTION
@@ -50,8 +47,6 @@ from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-T = TypeVar("T")
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
@@ -87,34 +82,20 @@ class ReportParam(click.ParamType[ReportTarget]):
         return [CompletionItem(form) for form in forms] or [CompletionItem(incomplete, type="file")]
 
 
-class ShareParam(click.ParamType[float]):
-    """A parameter with a percentage."""
+class ShareParam(ParsedParam[float]):
+    """A parameter with a percentage; its value is a fraction of 1."""
 
     name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the percentage as a fraction of 1."""
-        if isinstance(value, float):
-            return value
-        try:
-            return parse_share(str(value))
-        except UsageError as error:
-            self.fail(f"{error}. {error.remedy}", param, ctx)
+    parsed = float
+    parse = staticmethod(parse_share)
 
 
-class ShardParam(click.ParamType[Shard]):
+class ShardParam(ParsedParam[Shard]):
     """A parameter `INDEX/COUNT` that names a shard of a scan."""
 
     name = "shard"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
-        """Return the shard."""
-        if isinstance(value, Shard):
-            return value
-        try:
-            return parse_shard(str(value))
-        except UsageError as error:
-            self.fail(f"{error}. {error.remedy}", param, ctx)
+    parsed = Shard
+    parse = staticmethod(parse_shard)
 
 
 @click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=RootRights.READING)
@@ -287,12 +268,13 @@ class ShardParam(click.ParamType[Shard]):
 @site_option
 @reporter_option
 @decoding_options
-@click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    help="Scan with a Dask cluster; address of its scheduler: tls://HOST:PORT.",
+@cluster_options(
+    click.option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Scan with a Dask cluster; address of its scheduler: tls://HOST:PORT.",
+    )
 )
-@certificate_options
 @click.option(
     "--quarantine",
     is_flag=True,
@@ -318,50 +300,44 @@ class ShardParam(click.ParamType[Shard]):
     is_flag=True,
     help="Use only the list `demo`, store nothing, and write the report to standard output.",
 )
-def command(**options: Any) -> int:
+def command(alerts: AlertSettings, deadlines: CaseSettings, **options: Any) -> int:
     """Scan folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
 
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
     TARGET may be left out with --files-from, --inventory or --known.
     """
-    alerts, deadlines = pop_alert_settings(options), pop_deadlines(options)
-    settings = _settings_of(options)
+    settings = _settings_of(**options)
     with ScanAlerts(
         settings.state, alerts, deadlines, known=settings.known, followed=settings.cluster is None
-    ) as telling:
-        return telling.exits(run_scan_command(settings, telling))
+    ) as scan_alerts:
+        return scan_alerts.exits(run_scan_command(settings, scan_alerts))
 
 
-def _settings_of(options: dict[str, Any]) -> ScanSettings:
-    """Return the settings that the command's options give.
-
-    An option with the name of a setting is passed on as it is; the others are combined here.
+def _settings_of(
+    *,
+    lists: tuple[str, ...],
+    reread: float | None,
+    endpoint: str | None,
+    anonymous: bool,
+    concurrency: int,
+    quarantine: bool,
+    terms: Callable[[], QuarantineSettings],
+    state: StateDir,
+    no_state: bool,
+    **others: Any,
+) -> ScanSettings:
+    """Return the settings that the command's options give; the others have the names of settings.
 
     Raises:
         UsageError: a value is not usable, or options contradict each other.
     """
-
-    def take(make: Callable[..., T], *names: str) -> T:
-        return make(*(options.pop(name) for name in names))
-
-    if options["reread"] is None:
-        options["reread"] = 0.0 if options["known"] else DEFAULT_REREAD
-    if options.pop("no_state"):
-        options["state"] = None
-    moving = options.pop("quarantine")
-    quarantine = take(lambda *values: values, "retain_min", "destroy_by", "quarantine_dirs", "note")
+    if reread is None:
+        reread = 0.0 if others["known"] else DEFAULT_REREAD
     return ScanSettings(
-        lists=options.pop("lists") or None,
-        sites=options.pop("site_rules") or (),
-        decoding=take(DecodingLimits, "sandbox", "decoder_memory", "decoder_seconds", "max_pixels"),
-        matching=take(matching_settings, "skipped", "review_threshold"),
-        policy=take(policy_of, "policy", "act_on"),
-        customers=take(effective_customer_rules, "customer_rules", "layouts"),
-        access=take(Access, "endpoint", "anonymous", "concurrency"),
-        neighbour=take(neighbour_of, "background", "limit_rate", "limit_files", "max_load"),
-        cluster=take(cluster_of, "cluster", "cluster_ca", "cluster_cert", "cluster_key"),
-        breaker=take(BreakerLimits, "breaker_owners", "breaker_files"),
-        quarantine=QuarantineSettings.of(*quarantine) if moving else None,
-        # Evaluated last, when those above have been taken out.
-        **options,
+        lists=lists or None,
+        reread=reread,
+        access=Access(endpoint, anonymous, concurrency),
+        quarantine=terms() if quarantine else None,
+        state=None if no_state else state,
+        **others,
     )

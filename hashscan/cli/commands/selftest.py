@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from hashscan.cli.options.base import HashscanCommand, decoding_options, state_option
-from hashscan.cli.output.terminal import escape_control
 from hashscan.errors import EXIT_CLEAN
 from hashscan.settings.matching import DecodingLimits
+from hashscan.state_dir import StateDir
+from hashscan.text import printable
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
 @decoding_options
 @state_option
-def command(state: Any, sandbox: Any, decoder_memory: int, decoder_seconds: float, max_pixels: int) -> int:
+def command(state: StateDir, decoding: DecodingLimits) -> int:
     """Scan a harmless test picture and show which parts work.
 
     It is scanned with the demonstration list: unchanged, as the same picture in other bytes, and beside a
@@ -25,9 +24,8 @@ def command(state: Any, sandbox: Any, decoder_memory: int, decoder_seconds: floa
     """
     from hashscan.scan.selftest import run_selftest
 
-    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
     exit_code = EXIT_CLEAN
-    for step in run_selftest(limits, state):
+    for step in run_selftest(decoding, state):
         exit_code = max(exit_code, EXIT_CLEAN if step.passed else step.failure)
-        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {escape_control(step.words)}")
+        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {printable(step.words)}")
     return exit_code

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
 from hashscan.cli.options.base import HashscanGroup, state_option
-from hashscan.cli.options.output import choose_format, output_format_option, output_option
-from hashscan.cli.output.terminal import escape_control, human_bytes, print_message, show_table
+from hashscan.cli.options.output import choose_format, output_format_option, output_option, write_output
+from hashscan.cli.output.terminal import print_message, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT
-from hashscan.lists.storage.atomic_files import output_errors, replace_stream
 from hashscan.state_dir import StateDir
-from hashscan.text import plural
+from hashscan.text import human_bytes, plural
 
 _DAMAGES_SHOWN = 20
 
@@ -26,7 +24,7 @@ def command() -> None:
 
 @command.command(exit_codes=(0, 2, 12, 70))
 @state_option
-def status(state: StateDir) -> int:
+def status(state: StateDir) -> None:
     """Show the number of known files and contents, their filesystems, and the last scan of each target."""
     from hashscan.state.queries.overview import overview_of
     from hashscan.state.store.reading import StateReader
@@ -75,15 +73,12 @@ def status(state: StateDir) -> int:
     each = f", {size / known:.0f} bytes per file" if known else ""
     objects = f"{plural(found.objects, 'object')}, " if found.objects else ""
     print_message(
-        f"hashscan: {plural(found.files, 'file')}, {objects}{plural(found.contents, 'content')}, "
+        f"{plural(found.files, 'file')}, {objects}{plural(found.contents, 'content')}, "
         f"{plural(found.pictures, 'picture')}; "
         f"{human_bytes(size)} on the disk{each}"
     )
     begun = "never" if found.last_begun is None else format_time(found.last_begun)
-    print_message(
-        f"hashscan: {plural(found.findings, 'open finding')}, {found.gone} ended; last scan started: {begun}"
-    )
-    return EXIT_CLEAN
+    print_message(f"{plural(found.findings, 'open finding')}, {found.gone} ended; last scan started: {begun}")
 
 
 @command.command(exit_codes=(0, 2, 12, 70))
@@ -101,21 +96,20 @@ def check(state: StateDir) -> int:
         for damage in find_damage(reader):
             count += 1
             if count <= _DAMAGES_SHOWN:
-                print_message(f"hashscan: {escape_control(damage)}")
+                print_message(damage)
         if count:
             reader.mark_damaged()
             print_message(
-                f"hashscan: {plural(count, 'error')}; the next scan sets the state aside and reads "
-                "everything again"
+                f"{plural(count, 'error')}; the next scan sets the state aside and reads everything again"
             )
             return EXIT_OUTPUT
-        print_message(f"hashscan: {plural(reader.contents.rows, 'content')}, no damage")
+        print_message(f"{plural(reader.contents.rows, 'content')}, no damage")
     return EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 2, 11, 12, 70))
 @state_option
-def vacuum(state: StateDir) -> int:
+def vacuum(state: StateDir) -> None:
     """Delete contents that no file and no finding refers to any more, and free the disk space.
 
     Needs free space of the size of the remaining data. No scan can run at the same time. If it is killed,
@@ -127,10 +121,9 @@ def vacuum(state: StateDir) -> int:
     with ScanLock(state):
         done = drop(state)
     print_message(
-        f"hashscan: {done.dropped} of {plural(done.contents, 'content')} deleted, "
+        f"{done.dropped} of {plural(done.contents, 'content')} deleted, "
         f"{human_bytes(done.before)} became {human_bytes(done.after)}"
     )
-    return EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 2, 12, 70))
@@ -138,23 +131,15 @@ def vacuum(state: StateDir) -> int:
 @output_option()
 @click.option("--with-digests", is_flag=True, help="Also write sha256, md5 and sha1 of every file.")
 @state_option
-def export(format_name: str | None, output: Path, with_digests: bool, state: StateDir) -> int:
+def export(format_name: str | None, output: Path | None, with_digests: bool, state: StateDir) -> None:
     """Export every known file and object: path, size, times, and the verdict of findings."""
     from hashscan.reports.report_file import require_destination
     from hashscan.state.queries.export import FORMATS
     from hashscan.state.store.reading import StateReader
 
     chosen = choose_format(format_name, output, FORMATS, "ndjson")
-    if str(output) != "-":
+    if output is not None:
         require_destination(output)
     with StateReader(state) as reader, reader.reading():
         lines = (line.encode("utf-8") for line in FORMATS[chosen](reader, with_digests=with_digests))
-        if str(output) == "-":
-            with output_errors("can't write to standard output"):
-                for line in lines:
-                    sys.stdout.buffer.write(line)
-                sys.stdout.buffer.flush()
-        else:
-            with output_errors(f"can't write {output}"):
-                replace_stream(output, lines)
-    return EXIT_CLEAN
+        write_output(output, lines)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import HashscanCommand, state_option
-from hashscan.cli.options.cases import deadline_options, deadlines_of
-from hashscan.cli.options.output import choose_format, output_format_option, output_option
+from hashscan.cli.options.cases_and_alerts import deadline_options
+from hashscan.cli.options.output import choose_format, output_format_option, output_option, write_output
 from hashscan.errors import EXIT_CLEAN, OutputError
-from hashscan.lists.storage.atomic_files import output_errors, replace_stream
+from hashscan.lists.storage.atomic_files import output_errors
+from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -62,10 +63,8 @@ def command(
     until: str | None,
     zone: str,
     format_name: str | None,
-    output: Path,
-    deadline: float,
-    category_deadlines: tuple[tuple[str, float], ...],
-    review_deadline: float,
+    output: Path | None,
+    deadlines: CaseSettings,
     state: StateDir,
 ) -> int:
     """Count checks and detections per day, week or month, and the times until removal.
@@ -81,17 +80,16 @@ def command(
 
     chosen = choose_format(format_name, output, _FORMATS, "terminal")
     unit, where, now = Unit(by), zone_of(zone), int(time.time())
-    if str(output) != "-":
+    if output is not None:
         require_destination(output)
     if not state.path.is_dir():
         raise OutputError(f"there is no state folder {state}", advice="Scan first, or name its --state.")
-    deadlines = deadlines_of(deadline, category_deadlines, review_deadline)
     with synced_ledger(state, deadlines) as followed:
         counted = _count(followed.ledger, DeadlineCalculator(deadlines), unit, since, until, where, now)
         if chosen == "terminal":
             _show(counted, unit, zone, output)
         else:
-            _write(_document(chosen, counted, unit, where, zone), output)
+            write_output(output, _document(chosen, counted, unit, where, zone), _PUBLIC_MODE)
         return followed.exit_code(EXIT_CLEAN)
 
 
@@ -133,25 +131,14 @@ def _document(format_name: str, counted: Statistics, unit: Unit, zone: tzinfo, n
     return (line.encode() for line in lines)
 
 
-def _write(pieces: Iterable[bytes], output: Path) -> None:
-    if str(output) == "-":
-        with output_errors("can't write to standard output"):
-            for piece in pieces:
-                sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
-    else:
-        with output_errors(f"can't write {output}"):
-            replace_stream(output, pieces, _PUBLIC_MODE)
-
-
-def _show(counted: Statistics, unit: Unit, zone: str, output: Path) -> None:
+def _show(counted: Statistics, unit: Unit, zone: str, output: Path | None) -> None:
     from hashscan.cli.output.statistics import show_statistics
 
-    if str(output) == "-":
+    if output is None:
         with output_errors("can't write to standard output"):
             show_statistics(counted, unit, zone, sys.stdout)
             sys.stdout.flush()
     else:
         text = io.StringIO()
         show_statistics(counted, unit, zone, text)
-        _write((text.getvalue().encode(),), output)
+        write_output(output, (text.getvalue().encode(),), _PUBLIC_MODE)

@@ -12,6 +12,7 @@ from hashscan.cli.config.settings_file import Catalogue, Command, SettingsFile
 from hashscan.cli.config.validation import context_of, refusal_of
 from hashscan.cli.options.base import TableOption, option_key, settings_of
 from hashscan.settings.file import KeyPath, line_of, plain_value, toml_key, toml_text
+from hashscan.text import plural
 
 MASK = "(secret, not shown)"
 
@@ -24,7 +25,7 @@ class EffectiveValue:
     key: str
     value: Any
     """Value as JSON can hold it; None if it is not set."""
-    words: str
+    text: str
     """Value as it is shown to a person."""
     origin: str
     """`default`, `file` or `variable`."""
@@ -54,15 +55,10 @@ class ValueSources:
     catalogue: Catalogue
     file: SettingsFile
     name: str
-    """Name of the file."""
     lines: Mapping[KeyPath, int]
 
     def shown(self, words: Command) -> Iterator[EffectiveValue]:
-        """Yield every option of a command with its effective value.
-
-        Args:
-            words: words that call the command.
-        """
+        """Yield every option of the command that the words call, with its effective value."""
         ctx = context_of(self.catalogue, words, self.name)
         for option in settings_of(self.catalogue.commands[words]):
             yield self._shown(ctx, words, option)
@@ -83,7 +79,7 @@ class ValueSources:
             words,
             option_key(option),
             value,
-            _words(option, value),
+            _value_text(option, value),
             origin,
             where,
             secret,
@@ -117,11 +113,11 @@ def _typed(option: click.Option, value: Any) -> Any:
     return value
 
 
-def _words(option: click.Option, value: Any) -> str:
+def _value_text(option: click.Option, value: Any) -> str:
     if value is None or value == []:
         return f"({option.show_default})" if isinstance(option.show_default, str) else "-"
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return f"{len(value)} {'row' if len(value) == 1 else 'rows'}"
+        return plural(len(value), "row")
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, dict):

@@ -33,11 +33,7 @@ class Catalogue:
 
     @classmethod
     def of(cls, ctx: click.Context) -> Catalogue:
-        """Make the catalogue of all commands below a context's command.
-
-        Args:
-            ctx: context of the top command.
-        """
+        """Make the catalogue of all commands below a context's command."""
         made = cls()
         assert isinstance(ctx.command, click.Group)
         for words, command in commands_beneath(ctx.command, ctx):
@@ -88,13 +84,7 @@ class Catalogue:
 def commands_beneath(
     group: click.Group, ctx: click.Context, words: Command = ()
 ) -> Iterator[tuple[Command, click.Command]]:
-    """Yield all commands and groups in the order of the help.
-
-    Args:
-        group: group to begin with.
-        ctx: context of the top command.
-        words: words that call the group.
-    """
+    """Yield all commands and groups below a group, which `words` call, in the order of the help."""
     for name in group.list_commands(ctx):
         command = group.get_command(ctx, name)
         assert command is not None
@@ -134,12 +124,7 @@ class SettingsFile:
     """The values of a settings file, assigned to options, and the mistakes found on the way."""
 
     def __init__(self, catalogue: Catalogue, values: Mapping[str, Any]) -> None:
-        """Assign the values to the options.
-
-        Args:
-            catalogue: catalogue of all commands.
-            values: values as parsed from TOML.
-        """
+        """Assign the values, as parsed from TOML, to the options."""
         self.mistakes: list[Mistake] = []
         self.taken: dict[Command, dict[str, AssignedValue]] = {}
         """Values by command and by the parameter name of the option."""

@@ -23,13 +23,7 @@ OTHER_VARIABLES = (CONFIG_VARIABLE, "HASHSCAN_PASSPHRASE", "HASHSCAN_ROOT_PASSPH
 
 
 def mistakes_in(file: SettingsFile, catalogue: Catalogue, source: str) -> list[Mistake]:
-    """Return all mistakes in names, types and values that any command would refuse.
-
-    Args:
-        file: settings file, with its values assigned to options.
-        catalogue: catalogue of all commands.
-        source: name of the file, for the parsers of tables.
-    """
+    """Return all mistakes in names, types and values that any command would refuse."""
     found = list(file.mistakes)
     seen = {(mistake.place, mistake.message) for mistake in found}
     for words, option, taken in each_taken(file, catalogue):
@@ -151,10 +145,6 @@ def unknown_variables(catalogue: Catalogue, environ: Mapping[str, str]) -> Itera
 
 def warnings_about(path: Path, *, secret: bool) -> Iterator[str]:
     """Yield a warning for each way in which other users can change the file, or read secrets in it.
-
-    Args:
-        path: path of the file.
-        secret: whether the file holds secrets.
 
     Raises:
         OSError: the file's status can't be read.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import click
 
@@ -14,14 +16,15 @@ from hashscan.cli.options.privileges import RootRights, become_folder_owner
 from hashscan.cli.output.terminal import print_message
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, MatchingSettings
-from hashscan.settings.values import default_state, max_workers, parse_duration, parse_size, require_positive
-from hashscan.state_dir import StateDir
+from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, DecodingLimits, MatchingSettings
+from hashscan.settings.values import max_workers, parse_duration, parse_size, require_positive
+from hashscan.state_dir import StateDir, default_state
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 SETTINGS_FILE = "hashscan.settings_file"
 """Key of the settings file's path in a context; absent without a settings file."""
@@ -70,15 +73,13 @@ class HashscanCommand(click.Command):
         needs: RootRights = RootRights.NOTHING,
         **kwargs: Any,
     ) -> None:
-        """Make a command.
+        """Make a command; the other arguments are those of `click.Command`.
 
         Args:
-            args: as for `click.Command`.
             exit_codes: codes that the command can return.
             meanings: meanings of codes that differ from those of other commands.
             settings: whether variables and the settings file also give its options.
             needs: root's rights that it needs if the state folder belongs to another user.
-            kwargs: as for `click.Command`.
         """
         super().__init__(*args, **kwargs)
         self.exit_codes = tuple(exit_codes)
@@ -153,34 +154,41 @@ class TableOption(click.Option):
         self.table = table
 
 
-class SizeParam(click.ParamType[int]):
+class ParsedParam(click.ParamType[T]):
+    """A parameter whose text a function of the settings parses."""
+
+    parsed: ClassVar[type | UnionType]
+    """Types of values that need no parsing, such as numbers from the settings file."""
+
+    @staticmethod
+    def parse(text: str) -> Any:
+        """Return the value of a text, or raise `UsageError`."""
+        raise NotImplementedError
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """Return the parsed value."""
+        if isinstance(value, self.parsed):
+            return cast("T", value)
+        try:
+            return cast("T", self.parse(str(value)))
+        except UsageError as error:
+            self.fail(f"{error}. {error.remedy}", param, ctx)
+
+
+class SizeParam(ParsedParam[int]):
     """A parameter with a size in bytes, with an optional suffix K, M, G or T."""
 
     name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the size in bytes."""
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_size(str(value))
-        except UsageError as error:
-            self.fail(f"{error}. {error.remedy}", param, ctx)
+    parsed = int
+    parse = staticmethod(parse_size)
 
 
-class DurationParam(click.ParamType[float]):
-    """A parameter with a duration, with an optional suffix s, m, h or d."""
+class DurationParam(ParsedParam[float]):
+    """A parameter with a duration in seconds, with an optional suffix s, m, h or d."""
 
     name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the duration in seconds."""
-        if isinstance(value, int | float):
-            return float(value)
-        try:
-            return parse_duration(str(value))
-        except UsageError as error:
-            self.fail(f"{error}. {error.remedy}", param, ctx)
+    parsed = int | float
+    parse = staticmethod(parse_duration)
 
 
 def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -204,133 +212,138 @@ def worker_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     most = max_workers()
     if value > most:
         option = max(param.opts, key=len)
-        print_message(f"hashscan: {option} {value} is more than this machine can run; {most} are used")
+        print_message(f"{option} {value} is more than this machine can run; {most} are used")
     return min(value, most)
 
 
-def state_option(command: F) -> F:
-    """Add --state."""
-    return click.option(
-        "--state",
-        type=click.Path(path_type=StateDir, file_okay=False, readable=False),
-        default=default_state,
-        show_default="/var/lib/hashscan for root, else ~/.local/state/hashscan",
-        help="State folder: lists, reports and cached results of scans.",
-    )(command)
+def add_options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator that adds options to a command; the help shows them in this order."""
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
-def list_option(command: F) -> F:
-    """Add --list."""
-    return click.option(
-        "--list",
-        "lists",
-        multiple=True,
-        metavar="NAME",
-        shell_complete=list_names,
-        help="Hash list to use; repeatable. Default: all lists except `demo`.",
-    )(command)
+def gather_options(name: str, make: Callable[..., Any], *options: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator that adds options, and passes their values to the command as one parameter.
+
+    Args:
+        name: the command's parameter.
+        make: returns the value of the parameter from those of the options, in their order.
+        options: the options.
+    """
+
+    def add(command: F) -> F:
+        before = len(getattr(command, "__click_params__", ()))
+
+        @wraps(command)
+        def gathered(*args: Any, **values: Any) -> Any:
+            value = make(*(values.pop(key) for key in keys))
+            return command(*args, **values, **{name: value})
+
+        made = add_options(*options)(cast("F", gathered))
+        # Click keeps the options in the order in which they were added: the last one first.
+        keys = [option.name for option in reversed(made.__click_params__[before:])]  # type: ignore[attr-defined]
+        return made
+
+    return add
 
 
-def endpoint_option(command: F) -> F:
-    """Add --endpoint."""
-    return click.option(
-        "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
-    )(command)
-
-
-def fail_on_option(command: F) -> F:
-    """Add --fail-on."""
-    return click.option(
-        "--fail-on",
-        type=click.Choice(["match", "review", "never"]),
-        default="match",
-        show_default=True,
-        help="Least severe verdict that counts as found in the exit code.",
-    )(command)
+state_option = click.option(
+    "--state",
+    type=click.Path(path_type=StateDir, file_okay=False, readable=False),
+    default=default_state,
+    show_default="/var/lib/hashscan for root, else ~/.local/state/hashscan",
+    help="State folder: lists, reports and cached results of scans.",
+)
+list_option = click.option(
+    "--list",
+    "lists",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=list_names,
+    help="Hash list to use; repeatable. Default: all lists except `demo`.",
+)
+endpoint_option = click.option(
+    "--endpoint", metavar="URL", help="URL of the buckets' service, if it is not the provider's own."
+)
+fail_on_option = click.option(
+    "--fail-on",
+    type=click.Choice(["match", "review", "never"]),
+    default="match",
+    show_default=True,
+    help="Least severe verdict that counts as found in the exit code.",
+)
 
 
 def _useful_threshold(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
     return MatchingSettings(review_threshold=value).review_threshold
 
 
-def matching_options(command: F) -> F:
-    """Add the options that say how far a picture may differ from an entry."""
-    summaries = "; ".join(f"{name}: {summary}" for name, summary in VARIANTS.items())
-    for option in reversed(
-        (
-            click.option(
-                "--skip-variant",
-                "skipped",
-                multiple=True,
-                type=click.Choice([*VARIANTS, "all"]),
-                help=f"Don't compare this variant of pictures; repeatable. {summaries}.",
-            ),
-            click.option(
-                "--review-threshold",
-                type=int,
-                callback=_useful_threshold,
-                metavar="BITS",
-                help="Report pictures within this PDQ distance of an entry for review, such as slight crops "
-                f"and captions; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+def _matching_settings(skipped: tuple[str, ...], review_threshold: int | None) -> MatchingSettings:
+    return MatchingSettings.without(VARIANTS if "all" in skipped else skipped, review_threshold)
 
 
-def matching_settings(skipped: Iterable[str], review_threshold: int | None) -> MatchingSettings:
-    """Return the values of the matching options as settings.
+matching_options = gather_options(
+    "matching",
+    _matching_settings,
+    click.option(
+        "--skip-variant",
+        "skipped",
+        multiple=True,
+        type=click.Choice([*VARIANTS, "all"]),
+        help="Don't compare this variant of pictures; repeatable. "
+        f"{'; '.join(f'{name}: {summary}' for name, summary in VARIANTS.items())}.",
+    ),
+    click.option(
+        "--review-threshold",
+        type=int,
+        callback=_useful_threshold,
+        metavar="BITS",
+        help="Report pictures within this PDQ distance of an entry for review, such as slight crops "
+        f"and captions; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
+    ),
+)
 
-    Raises:
-        UsageError: a value is not usable.
-    """
-    names = tuple(skipped)
-    return MatchingSettings.without(VARIANTS if "all" in names else names, review_threshold)
-
-
-def decoding_options(command: F) -> F:
-    """Add the options that limit the cost of decoding a picture."""
-    for option in reversed(
-        (
-            click.option(
-                "--sandbox",
-                type=click.Choice(["required", "auto", "off"]),
-                default="auto",
-                show_default=True,
-                help=(
-                    "Sandbox for picture decoding: require all protections, use those that are available, or "
-                    "none."
-                ),
-            ),
-            click.option(
-                "--decoder-memory",
-                type=SizeParam(),
-                callback=positive,
-                default="1G",
-                show_default=True,
-                help="Memory limit for decoding one picture.",
-            ),
-            click.option(
-                "--decoder-seconds",
-                type=float,
-                callback=positive,
-                default=20.0,
-                show_default=True,
-                help=(
-                    "Processor time limit for decoding one picture; the limit of elapsed time is 15 times as "
-                    "long."
-                ),
-            ),
-            click.option(
-                "--max-pixels",
-                type=int,
-                callback=positive,
-                default=64_000_000,
-                show_default=True,
-                help="Colour pictures with more pixels are not decoded; greyscale pictures may be larger.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+decoding_options = gather_options(
+    "decoding",
+    DecodingLimits,
+    click.option(
+        "--sandbox",
+        type=click.Choice(["required", "auto", "off"]),
+        default="auto",
+        show_default=True,
+        help=(
+            "Sandbox for picture decoding: require all protections, use those that are available, or none."
+        ),
+    ),
+    click.option(
+        "--decoder-memory",
+        type=SizeParam(),
+        callback=positive,
+        default="1G",
+        show_default=True,
+        help="Memory limit for decoding one picture.",
+    ),
+    click.option(
+        "--decoder-seconds",
+        type=float,
+        callback=positive,
+        default=20.0,
+        show_default=True,
+        help=(
+            "Processor time limit for decoding one picture; the limit of elapsed time is 15 times as long."
+        ),
+    ),
+    click.option(
+        "--max-pixels",
+        type=int,
+        callback=positive,
+        default=64_000_000,
+        show_default=True,
+        help="Colour pictures with more pixels are not decoded; greyscale pictures may be larger.",
+    ),
+)

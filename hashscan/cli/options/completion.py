@@ -10,8 +10,7 @@ from click.core import ParameterSource
 
 from hashscan.cli.options.privileges import controlling_uid
 from hashscan.errors import HashscanError, UsageError
-from hashscan.settings.values import default_state
-from hashscan.state_dir import StateDir
+from hashscan.state_dir import StateDir, default_state
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -35,14 +34,14 @@ def case_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> lis
     from click.shell_completion import CompletionItem
 
     from hashscan.cases.ledger import waiting_cases
-    from hashscan.cli.output.terminal import escape_control
+    from hashscan.text import printable
 
     try:
         found = waiting_cases(state_of(ctx))
     except HashscanError:
         return []
     return [
-        CompletionItem(str(number), help=escape_control(" ".join(filter(None, (what, who)))))
+        CompletionItem(str(number), help=printable(" ".join(filter(None, (what, who)))))
         for number, who, what in found
         if str(number).startswith(incomplete)
     ]
@@ -54,23 +53,14 @@ def state_of(ctx: click.Context) -> StateDir:
     Raises:
         HashscanError: the settings file can't be read, or another user controls the folder.
     """
-    given = ctx.params.get("state")
-    if isinstance(given, StateDir) and ctx.get_parameter_source("state") is not ParameterSource.DEFAULT:
-        return _trusted(given)
     from hashscan.settings.file import read_file
 
-    # The settings file sets the options only of commands that run.
-    _, _, values = read_file(ctx.find_root().params.get("config"), os.environ)
-    state = values.get("state")
-    return _trusted(StateDir(state) if isinstance(state, str) else default_state())
-
-
-def _trusted(state: StateDir) -> StateDir:
-    """Return a state folder that root may safely look into.
-
-    Raises:
-        HashscanError: another user controls the folder.
-    """
+    state = ctx.params.get("state")
+    if not isinstance(state, StateDir) or ctx.get_parameter_source("state") is ParameterSource.DEFAULT:
+        # The settings file sets the options only of commands that run.
+        _, _, values = read_file(ctx.find_root().params.get("config"), os.environ)
+        named = values.get("state")
+        state = StateDir(named) if isinstance(named, str) else default_state()
     if os.geteuid() == 0 and controlling_uid(state.path) != 0:
         raise UsageError(f"the state folder {state} is another user's")
     return state

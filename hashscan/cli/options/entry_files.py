@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,8 +19,6 @@ from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.lists.storage.columns import EntryBlock
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EntriesCommand(HashscanCommand):
@@ -38,31 +36,27 @@ class EntriesCommand(HashscanCommand):
         super().format_epilog(ctx, formatter)
 
 
-def entry_format_option(command: F) -> F:
-    """Add --format to a command that reads a file of entries."""
-    return click.option(
-        "--format",
-        "format_name",
-        type=click.Choice(list(LIST_FORMATS)),
-        default="csv",
-        show_default=True,
-        help="Format of the file; see below.",
-    )(command)
+entry_format_option = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(list(LIST_FORMATS)),
+    default="csv",
+    show_default=True,
+    help="Format of the file; see below.",
+)
 
 
-def category_option(command: F) -> F:
-    """Add --category to a command that reads a file of entries."""
-    return click.option(
-        "--category",
-        type=click.Choice(CATEGORIES),
-        help="Category of all entries, for formats without categories. `other` is for review only.",
-    )(command)
+category_option = click.option(
+    "--category",
+    type=click.Choice(CATEGORIES),
+    help="Category of all entries, for formats without categories. `other` is for review only.",
+)
 
 
 def print_left_out(left_out: Mapping[str, int], noun: str, several: str | None = None) -> None:
     """Print how many records were left out, by reason."""
     for reason, count in sorted(left_out.items()):
-        print_message(f"hashscan: {plural(count, noun, several)} skipped: {reason}")
+        print_message(f"{plural(count, noun, several)} skipped: {reason}")
 
 
 @contextmanager

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from hashscan.errors import UsageError
+from hashscan.lists.storage.atomic_files import PRIVATE_FILE, output_errors, replace_stream
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,12 +31,7 @@ a command has is used.
 
 
 def infer_format(path: Path | None, formats: Iterable[str]) -> str | None:
-    """Return the format of the longest known suffix of a file name; None if no suffix is known.
-
-    Args:
-        path: the file; None for standard output.
-        formats: formats to choose from.
-    """
+    """Return the format of the longest known suffix of a file name; None if no suffix is known."""
     if path is None:
         return None
     choices = set(formats)
@@ -47,14 +45,16 @@ def infer_format(path: Path | None, formats: Iterable[str]) -> str | None:
     return None
 
 
-def choose_format(format_name: str | None, output: Path, formats: Iterable[str], default: str | None) -> str:
+def choose_format(
+    format_name: str | None, output: Path | None, formats: Iterable[str], default: str | None
+) -> str:
     """Return the format that --format names, else that of the suffix of --output, else the default.
 
     Raises:
         UsageError: there is no default, and neither option says which format is wanted.
     """
     choices = list(formats)
-    chosen = format_name or infer_format(None if str(output) == "-" else output, choices) or default
+    chosen = format_name or infer_format(output, choices) or default
     if chosen is None:
         raise UsageError(
             "the format is not known: --format is missing, and --output has no suffix of a known format",
@@ -64,12 +64,7 @@ def choose_format(format_name: str | None, output: Path, formats: Iterable[str],
 
 
 def format_option(*formats: str, help: str) -> Callable[[F], F]:  # noqa: A002
-    """Return a decorator that adds --format; the first format is the default.
-
-    Args:
-        formats: formats to choose from.
-        help: help text.
-    """
+    """Return a decorator that adds --format; the first format is the default."""
     return click.option(
         "--format",
         "format_name",
@@ -85,13 +80,7 @@ def output_format_option(
     default: str | None,
     help: str,  # noqa: A002
 ) -> Callable[[F], F]:
-    """Return a decorator that adds --format to a command that has --output; see `choose_format`.
-
-    Args:
-        formats: formats to choose from.
-        default: format if neither option says which one is wanted; None if one of them must.
-        help: help text.
-    """
+    """Return a decorator that adds --format to a command that has --output; see `choose_format`."""
     otherwise = "" if default is None else f", else {default}"
     return click.option(
         "--format",
@@ -102,16 +91,51 @@ def output_format_option(
 
 
 def output_option(readers: str = "is readable by you alone") -> Callable[[F], F]:
-    """Return a decorator that adds --output; the default is standard output.
-
-    Args:
-        readers: who may read the file, as a part of the help text.
-    """
+    """Return a decorator that adds --output; the command gets None for standard output, the default."""
     return click.option(
         "--output",
         type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
+        callback=dash_to_none,
         default=Path("-"),
         show_default=True,
         metavar="FILE",
         help=f"File to write; - is standard output. A file {readers}.",
     )
+
+
+def dash_to_none(ctx: click.Context, param: click.Parameter, value: Path) -> Path | None:
+    """Return the path of a file; None for `-`, which is standard output."""
+    return None if str(value) == "-" else value
+
+
+def write_output(output: Path | None, pieces: Iterable[bytes], mode: int = PRIVATE_FILE) -> None:
+    """Write data to a file, which is replaced at the end, or to standard output for None.
+
+    Raises:
+        OutputError: the data can't be written.
+    """
+    with output_errors(f"can't write {output or 'to standard output'}"):
+        if output is None:
+            sys.stdout.buffer.writelines(pieces)
+            sys.stdout.buffer.flush()
+        else:
+            replace_stream(output, pieces, mode)
+
+
+def write_stdout(line: str) -> None:
+    """Write a line of data to standard output.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    with output_errors("can't write to standard output"):
+        sys.stdout.write(line + "\n")
+
+
+def write_json_line(record: Mapping[str, Any]) -> None:
+    """Write a record as a line of JSON to standard output.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    write_stdout(json.dumps(record, separators=(",", ":")))

@@ -4,46 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from hashscan.cli.options.base import add_options
 from hashscan.errors import UsageError
 
 if TYPE_CHECKING:
     from hashscan.lists.publishing.keys import Passphrases
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 PASSPHRASE_VARIABLE = "HASHSCAN_PASSPHRASE"  # noqa: S105 - the name of a variable
 ROOT_PASSPHRASE_VARIABLE = "HASHSCAN_ROOT_PASSPHRASE"  # noqa: S105 - the name of a variable
 
 
-def passphrase_options(command: F) -> F:
-    """Add the options that say where the passphrase of the online keys comes from."""
-    command = click.option(
-        "--no-passphrase",
-        is_flag=True,
-        help="The keys are not encrypted; every user who can read them can sign.",
-    )(command)
-    return click.option(
+passphrase_options = add_options(
+    click.option(
         "--passphrase-file",
         type=click.Path(path_type=Path, dir_okay=False),
         help=f"File whose first line is the keys' passphrase. Else {PASSPHRASE_VARIABLE}, else a prompt.",
-    )(command)
+    ),
+    click.option(
+        "--no-passphrase",
+        is_flag=True,
+        help="The keys are not encrypted; every user who can read them can sign.",
+    ),
+)
 
 
-def root_passphrase_option(command: F) -> F:
-    """Add the option that says where the passphrases of the root keys come from."""
-    return click.option(
-        "--root-passphrase-file",
-        multiple=True,
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="File whose first line is a passphrase of root keys; repeatable. "
-        f"Else {ROOT_PASSPHRASE_VARIABLE}, else the other keys' passphrase, or a prompt.",
-    )(command)
+root_passphrase_option = click.option(
+    "--root-passphrase-file",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File whose first line is a passphrase of root keys; repeatable. "
+    f"Else {ROOT_PASSPHRASE_VARIABLE}, else the other keys' passphrase, or a prompt.",
+)
 
 
 def online_passphrase(file: Path | None, none: bool, *, new: bool = False) -> bytes | None:
@@ -67,9 +64,7 @@ def online_passphrase(file: Path | None, none: bool, *, new: bool = False) -> by
 def root_passphrase(files: Iterable[Path], *, asked: bool) -> bytes | None:
     """Return the passphrase of new root keys; None to use that of the other keys.
 
-    Args:
-        files: at most one file.
-        asked: whether the other passphrase was asked for at a prompt.
+    `asked` is True if the other passphrase was asked for at a prompt.
 
     Raises:
         UsageError: a file can't be read, or there are several.
@@ -83,17 +78,15 @@ def root_passphrase(files: Iterable[Path], *, asked: bool) -> bytes | None:
     if given:
         return given[0]
     if asked and not os.environ.get(PASSPHRASE_VARIABLE) and sys.stdin.isatty():
-        words = "Passphrase of the root's keys (Enter takes the same)"
-        return _typed(words, confirmed=True, default="") or None
+        question = "Passphrase of the root's keys (Enter takes the same)"
+        return _typed(question, confirmed=True, default="") or None
     return None
 
 
 def root_passphrases(files: Iterable[Path], online: Path | None) -> Passphrases:
-    """Return the passphrases to try on the root keys; on a terminal, missing ones are asked for.
+    """Return the passphrases to try on the root keys, also that of the other keys (`online`).
 
-    Args:
-        files: files with passphrases of root keys.
-        online: file with the passphrase of the other keys, which is tried too.
+    On a terminal, missing ones are asked for.
 
     Raises:
         UsageError: a file can't be read.
@@ -102,11 +95,11 @@ def root_passphrases(files: Iterable[Path], online: Path | None) -> Passphrases:
 
     known = _given(files, ROOT_PASSPHRASE_VARIABLE)
     known += _given([online] if online else [], PASSPHRASE_VARIABLE)
-    return Passphrases(tuple(known), _ask if sys.stdin.isatty() else None)
 
+    def ask(key: Path) -> bytes:
+        return _typed(f"Passphrase of the root key {key}", confirmed=False)
 
-def _ask(key: Path) -> bytes:
-    return _typed(f"Passphrase of the root key {key}", confirmed=False)
+    return Passphrases(tuple(known), ask if sys.stdin.isatty() else None)
 
 
 def _given(files: Iterable[Path], variable: str) -> list[bytes]:
@@ -115,9 +108,9 @@ def _given(files: Iterable[Path], variable: str) -> list[bytes]:
     return [_first_line(file) for file in files] or ([os.fsencode(value)] if value else [])
 
 
-def _typed(words: str, *, confirmed: bool, default: str | None = None) -> bytes:
+def _typed(question: str, *, confirmed: bool, default: str | None = None) -> bytes:
     typed: str = click.prompt(
-        words,
+        question,
         hide_input=True,
         confirmation_prompt=confirmed,
         err=True,

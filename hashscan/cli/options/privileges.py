@@ -11,7 +11,7 @@ import stat
 from enum import Enum
 from pathlib import Path
 
-from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.output.terminal import print_message
 from hashscan.errors import OutputError, UsageError
 
 _LINKS_MAX = 40
@@ -31,11 +31,7 @@ class RootRights(Enum):
 def become_folder_owner(words: str, state: Path, needs: RootRights, kind: str = "state folder") -> None:
     """Continue as the owner of a folder, or refuse to, before anything in the folder is opened.
 
-    Args:
-        words: command as it was called.
-        state: folder; it need not exist yet.
-        needs: root's rights that the command needs.
-        kind: name of this kind of folder, for messages.
+    The folder need not exist yet. `words` is the command as it was called.
 
     Raises:
         UsageError: root must not do this in another user's folder, or can't continue as that user.
@@ -67,7 +63,7 @@ def become_folder_owner(words: str, state: Path, needs: RootRights, kind: str = 
                 f"{name}, who controls the {kind} {state}, can't read the installation in {folder}",
                 advice="Install hashscan where all users can read it, such as in /opt/hashscan.",
             )
-    print_message(f"hashscan: continues as {name}, who controls the {kind} {escape_control(str(state))}")
+    print_message(f"continues as {name}, who controls the {kind} {state}")
 
 
 def controlling_uid(path: Path) -> int:

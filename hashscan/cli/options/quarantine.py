@@ -5,18 +5,21 @@ outcomes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import DurationParam, TableOption, positive
+from hashscan.cli.options.base import DurationParam, TableOption, add_options, gather_options, positive
 from hashscan.cli.output.list_changes import print_withdrawn_items
-from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.output.terminal import print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
-from hashscan.settings.matching import BreakerLimits
+from hashscan.settings.matching import DEFAULT_BREAKER_LIMITS, BreakerLimits, QuarantineSettings
+from hashscan.state_dir import StateDir
+from hashscan.text import printable
 
 if TYPE_CHECKING:
     from hashscan.quarantine.captured_file import QuarantineSkipped
@@ -25,81 +28,76 @@ if TYPE_CHECKING:
     from hashscan.quarantine.store import Quarantine
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _option = partial(click.option, cls=TableOption, table="quarantine")
-_LIMITS = BreakerLimits()
 
 
-def quarantine_options(command: F) -> F:
-    """Add the options; the settings file has them in its table `quarantine`."""
-    for option in reversed(
-        (
-            _option(
-                "--retain-min",
-                type=DurationParam(),
-                metavar="TIME",
-                help="Minimum retention of evidence, such as 90d. No default: it depends on the law.",
-            ),
-            _option(
-                "--destroy-by",
-                type=DurationParam(),
-                metavar="TIME",
-                help=(
-                    "Maximum retention of evidence, such as 365d. It depends on the law, so it has no "
-                    "default."
-                ),
-            ),
-            _option(
-                "--quarantine-dir",
-                "quarantine_dirs",
-                multiple=True,
-                metavar="FOLDER|URL",
-                help=(
-                    "Quarantine folder for files on the same filesystem; repeatable, for root only. Objects "
-                    "are stored in the first folder, or in another bucket if its URL is given."
-                ),
-            ),
-            _option(
-                "--leave-note",
-                "note",
-                type=click.Path(path_type=Path, dir_okay=False),
-                metavar="FILE",
-                help=(
-                    "Leave the text of this file in place of each moved file; it shows the customer that the "
-                    "file was found."
-                ),
-            ),
-            _option(
-                "--breaker-owners",
-                type=int,
-                callback=positive,
-                default=_LIMITS.owners,
-                show_default=True,
-                metavar="NUMBER",
-                help=(
-                    "Hold matches of entries that match files of more owners (users or buckets), unless "
-                    "another entry matches too."
-                ),
-            ),
-            _option(
-                "--breaker-files",
-                type=int,
-                callback=positive,
-                default=_LIMITS.files,
-                show_default=True,
-                metavar="NUMBER",
-                help="Hold matches of entries that match more files, unless another entry matches too.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+_terms_options = gather_options(
+    "terms",
+    lambda *values: partial(QuarantineSettings.of, *values),
+    _option(
+        "--retain-min",
+        type=DurationParam(),
+        metavar="TIME",
+        help="Minimum retention of evidence, such as 90d. No default: it depends on the law.",
+    ),
+    _option(
+        "--destroy-by",
+        type=DurationParam(),
+        metavar="TIME",
+        help=("Maximum retention of evidence, such as 365d. It depends on the law, so it has no default."),
+    ),
+    _option(
+        "--quarantine-dir",
+        "quarantine_dirs",
+        multiple=True,
+        metavar="FOLDER|URL",
+        help=(
+            "Quarantine folder for files on the same filesystem; repeatable, for root only. Objects "
+            "are stored in the first folder, or in another bucket if its URL is given."
+        ),
+    ),
+    _option(
+        "--leave-note",
+        "note",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help=(
+            "Leave the text of this file in place of each moved file; it shows the customer that the "
+            "file was found."
+        ),
+    ),
+)
+_breaker_options = gather_options(
+    "breaker",
+    BreakerLimits,
+    _option(
+        "--breaker-owners",
+        type=int,
+        callback=positive,
+        default=DEFAULT_BREAKER_LIMITS.owners,
+        show_default=True,
+        metavar="NUMBER",
+        help=(
+            "Hold matches of entries that match files of more owners (users or buckets), unless "
+            "another entry matches too."
+        ),
+    ),
+    _option(
+        "--breaker-files",
+        type=int,
+        callback=positive,
+        default=DEFAULT_BREAKER_LIMITS.files,
+        show_default=True,
+        metavar="NUMBER",
+        help="Hold matches of entries that match more files, unless another entry matches too.",
+    ),
+)
+quarantine_options = add_options(_terms_options, _breaker_options)
+"""Options of quarantine; settings files have them in the table `quarantine`.
 
-
-def print_quarantine_message(message: str) -> None:
-    """Print a message of the quarantine, escaped, on standard error."""
-    print_message(f"hashscan: {escape_control(message)}")
+The command gets `terms`, a function that returns the `QuarantineSettings` or raises `UsageError`, and
+`breaker`.
+"""
 
 
 def open_stores(endpoint: str | None = None, place: str | None = None) -> Stores:
@@ -114,13 +112,22 @@ def open_stores(endpoint: str | None = None, place: str | None = None) -> Stores
     return Stores(SOURCES, endpoint, place)
 
 
-def finish_interrupted(quarantine: Quarantine) -> None:
-    """Finish what a killed command has begun, before any other change; print items with withdrawn entries."""
-    from hashscan.quarantine.repair import repair
+@contextmanager
+def opened_quarantine(
+    state: StateDir, places: tuple[Path, ...] = (), stores: Stores | None = None
+) -> Iterator[Quarantine]:
+    """Open the quarantine for changes; finish first what a killed command has begun.
 
-    for trouble in repair(quarantine):
-        print_quarantine_message(trouble)
-    print_withdrawn_items(quarantine.state, quarantine)
+    Also prints the items whose entries were withdrawn.
+    """
+    from hashscan.quarantine.repair import repair
+    from hashscan.quarantine.store import Quarantine
+
+    with Quarantine(state, places, print_message, stores or open_stores()) as quarantine:
+        for trouble in repair(quarantine):
+            print_message(trouble)
+        print_withdrawn_items(state, quarantine)
+        yield quarantine
 
 
 def selected_items(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:
@@ -152,24 +159,6 @@ def items_by_prefix(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
     return list(chosen.values())
 
 
-def apply_to_items(
-    items: Iterable[Item], quarantine: Quarantine, do: Callable[[Item], None], word: str
-) -> int:
-    """Apply `do` to each item and print the outcomes; return the exit code."""
-    from hashscan.quarantine.captured_file import QuarantineSkipped
-
-    def done() -> Iterator[tuple[Item, QuarantineSkipped | None]]:
-        for item in items:
-            try:
-                do(item)
-            except QuarantineSkipped as error:
-                yield item, error
-            else:
-                yield item, None
-
-    return print_outcomes(done(), quarantine, word)
-
-
 def print_outcomes(
     answers: Iterable[tuple[Item, QuarantineSkipped | None]], quarantine: Quarantine, word: str
 ) -> int:
@@ -178,9 +167,9 @@ def print_outcomes(
     for item, error in answers:
         if error is not None:
             left += 1
-            print_message(f"hashscan: item {item.id} stays: {escape_control(str(error))}")
+            print_message(f"item {item.id} stays: {error}")
         else:
             done += 1
-            click.echo(f"{item.id}\t{escape_control(os.fsdecode(item.path))}")
-    print_message(f"hashscan: {done} {word}, {left} stay; head of the log: {quarantine.head}")
+            click.echo(f"{item.id}\t{printable(os.fsdecode(item.path))}")
+    print_message(f"{done} {word}, {left} stay; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN

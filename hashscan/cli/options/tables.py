@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
 
 from hashscan.attribution.hosting_panels import PANELS, rules_of_panels
-from hashscan.cli.options.base import SETTINGS_FILE, TableOption
+from hashscan.cli.options.base import SETTINGS_FILE, TableOption, gather_options
 from hashscan.errors import UsageError
 from hashscan.model import CustomerRule, PolicyRule, Reporter, SiteRule, Weak
 from hashscan.settings.file import read_file
@@ -31,10 +30,6 @@ class TablesParam(click.ParamType[T]):
 
     def read(self, tables: object, source: str) -> T:
         """Return the value of the tables.
-
-        Args:
-            tables: as parsed from TOML.
-            source: name of the file that holds them.
 
         Raises:
             UsageError: a table is not valid.
@@ -62,9 +57,6 @@ class TablesParam(click.ParamType[T]):
         if self.name not in tables:
             raise UsageError(f"{path} contains no {self.name}", advice=f"Begin with a line {begin}.")
         return self.read(tables[self.name], str(path))
-
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CustomersParam(TablesParam[tuple[CustomerRule, ...]]):
@@ -107,64 +99,6 @@ class ReporterParam(TablesParam[Reporter]):
         return reporter_of(tables, source)
 
 
-def customer_options(command: F) -> F:
-    """Add --customer and --customers; `effective_customer_rules` takes their values."""
-    return click.option(
-        "--customers",
-        "layouts",
-        multiple=True,
-        type=click.Choice(list(PANELS)),
-        metavar="LAYOUT",
-        help="Name the customer of each finding, by the folders of a hosting panel; repeatable. "
-        f"{', '.join(PANELS)}; see `hashscan customers`.",
-    )(
-        click.option(
-            "--customer",
-            "customer_rules",
-            type=CustomersParam(),
-            metavar="FILE",
-            help=(
-                "Tables [[customer]]: the paths, users and buckets of each customer. The settings file "
-                "may contain them. They are tried before --customers."
-            ),
-        )(command)
-    )
-
-
-def site_option(command: F) -> F:
-    """Add --site."""
-    return click.option(
-        "--site",
-        "site_rules",
-        type=SitesParam(),
-        metavar="FILE",
-        help=(
-            "Tables [[site]]: the web address of each public folder or bucket. The settings file may "
-            "contain them."
-        ),
-    )(command)
-
-
-def reporter_option(command: F) -> F:
-    """Add --reporter."""
-    return click.option(
-        "--reporter",
-        type=ReporterParam(),
-        metavar="FILE",
-        help=(
-            "Table [reporter]: the name and address of the provider that sends reports to "
-            "authorities. The settings file may contain it."
-        ),
-    )(command)
-
-
-def effective_customer_rules(
-    rules: tuple[CustomerRule, ...] | None, layouts: tuple[str, ...]
-) -> tuple[CustomerRule, ...]:
-    """Return all rules that map files to customers, with the written ones before those of hosting panels."""
-    return (*(rules or ()), *rules_of_panels(layouts))
-
-
 class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
     """A parameter with the policy table, from a file of its own or from the settings file."""
 
@@ -178,24 +112,76 @@ class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
         return rules_of(tables, source)
 
 
-def act_on_option(command: F) -> F:
-    """Add --act-on."""
-    return click.option(
-        "--act-on",
-        cls=TableOption,
-        table="quarantine",
+customer_options = gather_options(
+    "customers",
+    # The written rules come before those of hosting panels.
+    lambda layouts, rules: (*(rules or ()), *rules_of_panels(layouts)),
+    click.option(
+        "--customers",
+        "layouts",
         multiple=True,
-        type=click.Choice(list(map(str, Weak))),
+        type=click.Choice(list(PANELS)),
+        metavar="LAYOUT",
+        help="Name the customer of each finding, by the folders of a hosting panel; repeatable. "
+        f"{', '.join(PANELS)}; see `hashscan customers`.",
+    ),
+    click.option(
+        "--customer",
+        "customer_rules",
+        type=CustomersParam(),
+        metavar="FILE",
         help=(
-            "Also move files that match only local lists, lists past their expiry, or test entries; "
-            "repeatable. Default: only fresh, signed lists."
+            "Tables [[customer]]: the paths, users and buckets of each customer. The settings file "
+            "may contain them. They are tried before --customers."
         ),
-    )(command)
+    ),
+)
+
+site_option = gather_options(
+    "sites",
+    lambda rules: rules or (),
+    click.option(
+        "--site",
+        "site_rules",
+        type=SitesParam(),
+        metavar="FILE",
+        help=(
+            "Tables [[site]]: the web address of each public folder or bucket. The settings file may "
+            "contain them."
+        ),
+    ),
+)
+reporter_option = click.option(
+    "--reporter",
+    type=ReporterParam(),
+    metavar="FILE",
+    help=(
+        "Table [reporter]: the name and address of the provider that sends reports to "
+        "authorities. The settings file may contain it."
+    ),
+)
+_act_on = click.option(
+    "--act-on",
+    cls=TableOption,
+    table="quarantine",
+    multiple=True,
+    type=click.Choice(list(map(str, Weak))),
+    help=(
+        "Also move files that match only local lists, lists past their expiry, or test entries; "
+        "repeatable. Default: only fresh, signed lists."
+    ),
+)
 
 
-def policy_options(command: F) -> F:
-    """Add --act-on and --policy; `policy_of` takes their values."""
-    return click.option(
+def _weak_trust(act_on: tuple[str, ...]) -> tuple[Weak, ...]:
+    return tuple(weak for weak in Weak if weak in act_on)
+
+
+act_on_option = gather_options("act_on", _weak_trust, _act_on)
+policy_options = gather_options(
+    "policy",
+    lambda rules, act_on: PolicySettings(rules or (), _weak_trust(act_on)),
+    click.option(
         "--policy",
         type=PolicyParam(),
         metavar="FILE",
@@ -203,14 +189,6 @@ def policy_options(command: F) -> F:
             "Tables [[policy]]: which matches are only reported, held, for review, or may be moved. "
             "The settings file may contain them. Default: all are only reported."
         ),
-    )(act_on_option(command))
-
-
-def policy_of(policy: tuple[PolicyRule, ...] | None, act_on: tuple[str, ...]) -> PolicySettings:
-    """Return the values of the policy options as settings."""
-    return PolicySettings(policy or (), weak_trust_of(act_on))
-
-
-def weak_trust_of(act_on: tuple[str, ...]) -> tuple[Weak, ...]:
-    """Return the kinds of weakly trusted matches for which files may be moved."""
-    return tuple(weak for weak in Weak if weak in act_on)
+    ),
+    _act_on,
+)

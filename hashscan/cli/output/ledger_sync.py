@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.output.terminal import print_message
 from hashscan.errors import EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_OUTPUT, HashscanError, OutputError
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
 from hashscan.state_dir import StateDir
@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 
 
 def sync_ledger(state: StateDir) -> bool:
-    """Add to the ledger the findings of scans and the entries of the custody log.
+    """Add the findings of scans and the custody log to the ledger; return True if all was added.
 
     Errors are printed and not raised: any later command can add what is missing.
-
-    Returns:
-        True if everything was added.
     """
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.sync import sync
@@ -38,16 +35,12 @@ def sync_ledger(state: StateDir) -> bool:
 
 
 def import_report_into_ledger(state: StateDir, record: Path | None) -> bool:
-    """Add the content of a report to the ledger.
-
-    Returns:
-        True if it was added, or if there is no report to add; errors are printed.
-    """
+    """Add the content of a report, if any, to the ledger; print errors, and return False for them."""
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.report_import import import_report
 
     if record is None:
-        print_message("hashscan: to make cases of its findings, run `hashscan cases import REPORT`")
+        print_message("to make cases of its findings, run `hashscan cases import REPORT`")
         return True
     try:
         with Ledger(state) as ledger:
@@ -75,10 +68,6 @@ class SyncedLedger:
 def synced_ledger(state: StateDir, deadlines: CaseSettings = DEFAULT_DEADLINES) -> Iterator[SyncedLedger]:
     """Open the ledger of a state folder and bring it up to date.
 
-    Args:
-        state: state folder.
-        deadlines: deadlines of cases.
-
     Raises:
         LedgerError: the ledger can't be used.
     """
@@ -95,10 +84,7 @@ def synced_ledger(state: StateDir, deadlines: CaseSettings = DEFAULT_DEADLINES) 
 
 def _say_troubles(troubles: Iterable[HashscanError]) -> None:
     for trouble in troubles:
-        print_message(
-            f"hashscan: the ledger of cases is not up to date: {escape_control(str(trouble))}. "
-            f"{trouble.remedy}"
-        )
+        print_message(f"the ledger of cases is not up to date: {trouble}. {trouble.remedy}")
 
 
 def exit_code_without_ledger(code: int) -> int:

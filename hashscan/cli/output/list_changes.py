@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.output.terminal import print_message
 from hashscan.errors import OutputError
 from hashscan.state_dir import StateDir
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.lists.difference import Difference
@@ -41,58 +41,42 @@ def print_hits(name: str, compared: Difference, state: StateDir) -> None:
                 record = {"list": name, **hit_record(hits.nearest[file.content], file)}
                 sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
     for algorithm, entries in sorted(hits.left_out.items()):
-        print_message(f"hashscan: list {name}: {entries} new entries of {algorithm} were not compared")
+        print_message(f"list {name}: {entries} new entries of {algorithm} were not compared")
     shown = f", the first {_FILES_SHOWN} of them shown" if count > _FILES_SHOWN else ""
-    entries_hit = "entry hits" if hits.entries == 1 else "entries hit"
-    files = "1 known file" if count == 1 else f"{count} known files"
-    print_message(f"hashscan: list {name}: {hits.entries} new {entries_hit} {files}{shown}")
+    entries_hit = plural(hits.entries, "new entry hits", "new entries hit")
+    print_message(f"list {name}: {entries_hit} {plural(count, 'known file')}{shown}")
 
 
 def print_withdrawn_items(state: StateDir, quarantine: Quarantine | None = None) -> None:
-    """Compare the quarantine with the lists if either has changed, and print items without an entry.
-
-    Args:
-        state: state folder.
-        quarantine: its quarantine, if this process has it open.
-    """
+    """Compare the quarantine with the lists if either has changed, and print items without an entry."""
     from hashscan.quarantine.withdrawn_items import withdrawn_items
 
     for message in withdrawn_items(state, quarantine).messages:
-        print_message(f"hashscan: {escape_control(message)}")
+        print_message(message)
 
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _FILES_MIN = 100
 """Number of files below which the share is not checked, since a person can check each file."""
 _SHARE_OFF = 100.0
 
 
-def confirm_share_option(command: F) -> F:
-    """Add --confirm-share."""
-    return click.option(
-        "--confirm-share",
-        type=click.FloatRange(0, _SHARE_OFF),
-        default=0.1,
-        show_default=True,
-        metavar="PERCENT",
-        help="Maximum share of the known files that new entries may hit without `lists activate --confirm`; "
-        f"fewer than {_FILES_MIN} files are always allowed, and 100 turns the check off.",
-    )(command)
+confirm_share_option = click.option(
+    "--confirm-share",
+    type=click.FloatRange(0, _SHARE_OFF),
+    default=0.1,
+    show_default=True,
+    metavar="PERCENT",
+    help="Maximum share of the known files that new entries may hit without `lists activate --confirm`; "
+    f"fewer than {_FILES_MIN} files are always allowed, and 100 turns the check off.",
+)
 
 
 class ActivationCheck:
     """A check that a version's new entries hit no larger share of the known files than is allowed."""
 
     def __init__(self, name: str, state: StateDir, share: float) -> None:
-        """Prepare the check.
-
-        Args:
-            name: name of the list.
-            state: state folder.
-            share: largest allowed share of the known files, in per cent.
-        """
-        self.words: list[str] = []
+        """Prepare the check of a list; `share` is the largest share of the known files, in per cent."""
+        self.messages: list[str] = []
         """Messages for the user, filled by the check."""
         self._name = name
         self._state = state
@@ -108,16 +92,16 @@ class ActivationCheck:
             reach = reach_of(self._state, compared.changes(), _FILES_MIN)
         except OutputError as error:
             # The next scan reads everything again, and holds matches of an entry that hits too many files.
-            self._say(f"WARNING: its new entries could not be compared with what scans know: {error}")
+            self._add(f"WARNING: its new entries could not be compared with what scans know: {error}")
             return True
         if reach is None:
-            self._say("no scan has remembered anything that its new entries could be compared with")
+            self._add("no scan has remembered anything that its new entries could be compared with")
             return True
         for algorithm, entries in sorted(reach.left_out.items()):
-            self._say(f"{entries} new entries of {algorithm} were not compared with known files")
+            self._add(f"{entries} new entries of {algorithm} were not compared with known files")
         if reach.files < _FILES_MIN or reach.files * 100 <= self._share * reach.known:
             return True
-        self._say(
+        self._add(
             f"WARNING: version {compared.new.version} is NOT activated: {reach.entries} of its new entries "
             f"would hit {reach.files} of {reach.known} known files, more than {self._share:g} %. It stays "
             f"staged: see `hashscan lists diff {self._name} --would-hit`, and ask the list's owner; if it is "
@@ -125,20 +109,19 @@ class ActivationCheck:
         )
         return False
 
-    def _say(self, words: str) -> None:
-        self.words.append(f"list {self._name}: {words}")
+    def _add(self, message: str) -> None:
+        self.messages.append(f"list {self._name}: {message}")
 
 
 def print_exceptions(exceptions: Exceptions) -> None:
     """Print how many entries are excepted, and which exceptions have expired."""
-    if exceptions.in_force:
-        number = len(exceptions.in_force)
-        which = "1 entry is" if number == 1 else f"{number} entries are"
-        print_message(f"hashscan: {which} excepted here; see `hashscan lists except`")
+    if number := len(exceptions.in_force):
+        entries = plural(number, "entry is", "entries are")
+        print_message(f"{entries} excepted here; see `hashscan lists except`")
     for gone in exceptions.expired[:_EXCEPTIONS_SHOWN]:
         print_message(
-            f"hashscan: the exception of entry {gone.entry_id} of list {gone.list_name} ended {gone.until}, "
+            f"the exception of entry {gone.entry_id} of list {gone.list_name} ended {gone.until}, "
             "and it matches again; renew it, or end this notice with `hashscan lists except --remove`"
         )
     if len(exceptions.expired) > _EXCEPTIONS_SHOWN:
-        print_message(f"hashscan: {len(exceptions.expired) - _EXCEPTIONS_SHOWN} more exceptions have expired")
+        print_message(f"{len(exceptions.expired) - _EXCEPTIONS_SHOWN} more exceptions have expired")

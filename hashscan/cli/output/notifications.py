@@ -7,10 +7,9 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from hashscan.cli.output.terminal import escape_control, print_message
+from hashscan.cli.output.terminal import print_line, print_message
 from hashscan.errors import (
     EXIT_DEFECT,
     EXIT_INTERRUPTED,
@@ -54,16 +53,16 @@ def send_alerts(
         instead: alerts that are sent as well if the ledger can't be used.
         run: figures of a scan that the ledger may not know.
     """
-    if not alerts.any_channel and alerts.metrics is None:
+    if not alerts.wanted:
         return
     from hashscan.alerts.dispatcher import Notifier
 
     try:
         send_alerts_or_raise(state, alerts, cases, seen=seen, others=others, run=run)
     except LockedError as error:
-        _say_trouble(error)
+        _print_error(error)
     except HashscanError as error:
-        _say_trouble(error)
+        _print_error(error)
         _send_without_ledger(Notifier(alerts, cases), alerts, (*others, *instead), run)
 
 
@@ -77,14 +76,9 @@ def send_alerts_or_raise(
     run: ScanMetrics | None = None,
     at_once: bool = False,
 ) -> DeliveryResult | None:
-    """Send the alerts that are due, and write the metrics; for a command that does only this.
+    """Send the alerts that are due, and write the metrics; return the results of deliveries, if any.
 
-    Args:
-        state, alerts, cases, seen, others, run: see `send_alerts`.
-        at_once: also try channels that have failed not long ago.
-
-    Returns:
-        The results of the deliveries; None without a channel.
+    For the arguments, see `send_alerts`; `at_once` also tries channels that failed recently.
 
     Raises:
         LockedError: another process delivers alerts, and takes long; the alerts are kept.
@@ -96,18 +90,18 @@ def send_alerts_or_raise(
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.sync import sync
 
-    teller = Notifier(alerts, cases)
+    notifier = Notifier(alerts, cases)
     delivered = None
     lists = collect_list_metrics(state, datetime.now(UTC), seen)
     with Ledger(state) as ledger:
         for trouble in sync(ledger, state).troubles:
-            print_message(f"hashscan: the ledger of cases is not up to date: {escape_control(str(trouble))}")
+            print_message(f"the ledger of cases is not up to date: {trouble}")
         try:
             if alerts.any_channel:
-                delivered = teller.notify(ledger, state, lists, others, at_once=at_once)
+                delivered = notifier.notify(ledger, state, lists, others, at_once=at_once)
                 print_failed_deliveries(delivered)
             elif others:
-                teller.store(ledger, others)
+                notifier.store(ledger, others)
         finally:
             if alerts.metrics is not None:
                 figures = collect_metrics(ledger, state, DeadlineCalculator(cases), time.time(), lists)
@@ -115,8 +109,9 @@ def send_alerts_or_raise(
     return delivered
 
 
-def _say_trouble(error: HashscanError) -> None:
-    print_message(f"hashscan: alerts and metrics: {escape_control(str(error))}\n  {error.remedy}")
+def _print_error(error: HashscanError) -> None:
+    print_message(f"alerts and metrics: {error}")
+    print_line(f"  {error.remedy}")
 
 
 def send_pull_alerts(
@@ -127,20 +122,15 @@ def send_pull_alerts(
 ) -> None:
     """Send the alerts that are due after lists were pulled.
 
-    Args:
-        state: state folder.
-        alerts: channels, and what is sent.
-        cases: deadlines of cases.
-        troubles: lists whose pull failed, and the errors. An unreachable server raises no alert: the pull is
-            tried again, and there is an alert when the list becomes stale.
+    An unreachable server raises no alert: the pull is tried again, and there is an alert when the list
+    becomes stale.
     """
     from hashscan.lists.storage.manifest import LIST_NAME
 
     # A name that no list can have was mistyped, and the user has already seen the error.
     lists = [(name, error) for name, error in troubles if LIST_NAME.fullmatch(name)]
     grave = [(name, error) for name, error in lists if error.exit_code != EXIT_UNREACHABLE]
-    quiet = not alerts.any_channel and alerts.metrics is None
-    if quiet and not grave:
+    if not (alerts.wanted or grave):
         return
     from hashscan.alerts.builder import list_failure_alert
     from hashscan.alerts.dispatcher import Notifier
@@ -149,46 +139,44 @@ def send_pull_alerts(
         list_failure_alert(name, error.exit_code, str(error), time.time(), details=alerts.details)
         for name, error in grave
     ]
-    if quiet:
-        _store_alerts(state, Notifier(alerts, cases), others)
-    else:
+    if alerts.wanted:
         send_alerts(state, alerts, cases, others=others)
+    else:
+        _store_alerts(state, Notifier(alerts, cases), others)
 
 
-def _store_alerts(state: StateDir, teller: Notifier, alerts: Sequence[Alert]) -> None:
+def _store_alerts(state: StateDir, notifier: Notifier, alerts: Sequence[Alert]) -> None:
     """Store alerts in the ledger, for a later command that has channels."""
     from hashscan.cases.ledger import Ledger
 
     # The failure itself is printed already; an error of the ledger must not hide it.
     with suppress(OutputError), Ledger(state) as ledger:
-        teller.store(ledger, alerts)
+        notifier.store(ledger, alerts)
 
 
 def _send_without_ledger(
-    teller: Notifier, alerts: AlertSettings, others: Sequence[Alert], run: ScanMetrics | None
+    notifier: Notifier, alerts: AlertSettings, others: Sequence[Alert], run: ScanMetrics | None
 ) -> None:
     """Send alerts and write metrics where there is no ledger, or no usable one."""
     from hashscan.alerts.metrics import Metrics, write_metrics
 
     try:
-        if others and teller.channels:
-            for words in teller.notify_without_state(others).failures:
-                print_message(
-                    f"hashscan: an alert was not delivered and is not stored: {escape_control(words)}"
-                )
+        if others and notifier.channels:
+            for failure in notifier.notify_without_state(others).failures:
+                print_message(f"an alert was not delivered and is not stored: {failure}")
         if alerts.metrics is not None:
             write_metrics(alerts.metrics, Metrics().with_run(run))
     except HashscanError as error:
-        _say_trouble(error)
+        _print_error(error)
 
 
 def print_failed_deliveries(delivered: DeliveryResult) -> None:
     """Print which deliveries failed, and how many alerts wait."""
-    for words in delivered.failures:
-        print_message(f"hashscan: an alert was not delivered by {escape_control(words)}")
+    for failure in delivered.failures:
+        print_message(f"an alert was not delivered by {failure}")
     if delivered.waiting:
         print_message(
-            f"hashscan: {plural(delivered.waiting, 'alert waits', 'alerts wait')} for another attempt; "
+            f"{plural(delivered.waiting, 'alert waits', 'alerts wait')} for another attempt; "
             "see `hashscan alerts list`"
         )
 
@@ -209,15 +197,7 @@ class ScanAlerts:
         known: bool,
         followed: bool,
     ) -> None:
-        """Set where alerts go.
-
-        Args:
-            state: state folder of the scan; None if it leaves nothing behind.
-            alerts: channels, and what is sent.
-            cases: deadlines of cases.
-            known: whether the scan is a rescan, which reads no file.
-            followed: whether its findings become cases.
-        """
+        """Prepare the alerts of a scan, or of a rescan (`known`); without a state, nothing is stored."""
         self._state = state
         self._known = known
         self.followed = followed
@@ -244,18 +224,15 @@ class ScanAlerts:
             Notifier(self._alerts, self._cases).check()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        quiet = not self._alerts.any_channel and self._alerts.metrics is None
-        if quiet and (error is None or self._state is None):
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not self._alerts.wanted and (error is None or self._state is None):
             return
         from hashscan.alerts.builder import failure_alert, outcome_alerts
         from hashscan.alerts.dispatcher import Notifier
 
         now, details = time.time(), self._alerts.details
         others = [] if error is None else self._failure(error, now)
-        if quiet:
+        if not self._alerts.wanted:
             assert self._state is not None
             _store_alerts(self._state, Notifier(self._alerts, self._cases), others)
             return
@@ -266,8 +243,8 @@ class ScanAlerts:
         if self._state is None:
             _send_without_ledger(Notifier(self._alerts, self._cases), self._alerts, (*others, *found), run)
             return
-        words = "The ledger of cases can't be used, so no alerts about cases are sent."
-        instead = [failure_alert(EXIT_OUTPUT, words, now, details=details)]
+        reason = "The ledger of cases can't be used, so no alerts about cases are sent."
+        instead = [failure_alert(EXIT_OUTPUT, reason, now, details=details)]
         if self.followed:
             instead = [*found, *instead]
         else:
@@ -283,12 +260,12 @@ class ScanAlerts:
 
         if not isinstance(error, Exception):
             return []
-        ours = isinstance(error, HashscanError)
+        known = isinstance(error, HashscanError)
         code = error.exit_code if isinstance(error, HashscanError) else EXIT_DEFECT
         if code == EXIT_USAGE and sys.stderr.isatty():
             return []
-        words = str(error) if ours else type(error).__name__
-        return [failure_alert(code, words, now, details=self._alerts.details)]
+        reason = str(error) if known else type(error).__name__
+        return [failure_alert(code, reason, now, details=self._alerts.details)]
 
     def _run(self, error: BaseException | None, now: float) -> ScanMetrics | None:
         """Return the figures of the scan; None for a rescan, or if another scan holds the lock."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import Any
 
-from hashscan.cli.output.terminal import escape_control, human_bytes, print_message
+from hashscan.cli.output.terminal import print_message
 from hashscan.reports.summary import Summary
+from hashscan.text import human_bytes, printable
 
 LINE_SECONDS = 60.0
 _BAR_SECONDS = 0.2
@@ -49,14 +49,13 @@ class ScanProgress:
             self._bar.update(summary.files - self._bar.n)
             return
         seconds = max(now - self._started, 1e-9)
-        sys.stderr.write(
-            f"hashscan: {summary.files} files, {human_bytes(summary.bytes_read)}, "
-            f"{summary.findings} findings, {summary.files / seconds:.0f} files/s\n"
+        print_message(
+            f"{summary.files} files, {human_bytes(summary.bytes_read)}, "
+            f"{summary.findings} findings, {summary.files / seconds:.0f} files/s"
         )
-        sys.stderr.flush()
 
-    def line(self, text: str) -> None:
-        """Write a line in place of the bar, which appears again below it."""
+    def message(self, text: str) -> None:
+        """Print a message in place of the bar, which appears again below it."""
         if self._bar is not None:
             self._bar.clear()
         print_message(text)
@@ -80,7 +79,7 @@ class PullProgress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                desc=escape_control(name),
+                desc=printable(name),
                 unit="B",
                 unit_scale=True,
                 file=sys.stderr,
@@ -105,14 +104,12 @@ class PullProgress:
         if now - self._shown >= LINE_SECONDS:
             self._shown = now
             of = f" of {human_bytes(self._total)}" if self._total is not None else ""
-            print_message(f"hashscan: list {self._name}: {human_bytes(self._received)}{of} downloaded")
+            print_message(f"list {self._name}: {human_bytes(self._received)}{of} downloaded")
 
     def __enter__(self) -> PullProgress:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.close()

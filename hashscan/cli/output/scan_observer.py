@@ -9,12 +9,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from hashscan.cli.output.list_changes import print_exceptions
 from hashscan.cli.output.progress import ScanProgress
-from hashscan.cli.output.terminal import ROWS_SHOWN, escape_control, print_message
+from hashscan.cli.output.terminal import ROWS_SHOWN, print_message
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
@@ -28,9 +28,6 @@ def pause(processes: Callable[[], Iterable[int]]) -> None:
     The default action of SIGTSTP would stop this process alone, and not even that if no shell could continue
     it: under cron, nohup or systemd. Decoders finish the work that they have begun; then they wait for their
     workers.
-
-    Args:
-        processes: returns the process ids of the workers.
     """
     stopped = list(processes())
     _signal_processes(stopped, signal.SIGSTOP)
@@ -79,9 +76,9 @@ class TerminalObserver(Observer):
         """Print the problems of lists, and which lists are local."""
         for info in lists:
             if info.problem is not None:
-                print_message(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
+                print_message(f"list {info.name} is {info.state.value}: {info.problem}")
             elif info.state is TrustState.LOCAL:
-                print_message(f"hashscan: list {info.name} is local and not signed")
+                print_message(f"list {info.name} is local and not signed")
 
     def exceptions_loaded(self, exceptions: Exceptions) -> None:
         """Print how many entries are excepted, and which exceptions have ended."""
@@ -89,11 +86,11 @@ class TerminalObserver(Observer):
 
     def unfinished_report_renamed(self, path: Path) -> None:
         """Print the path of the report that a killed scan left."""
-        print_message(f"hashscan: the incomplete report of a killed scan is kept as {path}")
+        print_message(f"the incomplete report of a killed scan is kept as {path}")
 
     def message(self, message: str) -> None:
         """Print a message, above the progress bar if there is one."""
-        self._progress.line(f"hashscan: {escape_control(message)}")
+        self._progress.message(message)
 
     def beginning(self) -> None:
         """Install the signal handlers; on a signal the scan ends as soon as it has started."""
@@ -121,7 +118,7 @@ class TerminalObserver(Observer):
         """Keep the first findings, and count them by customer; print the date of an inventory."""
         if record["type"] == "sweep" and "inventory" in record:
             created = record["inventory"]["created"]
-            print_message(f"hashscan: the inventory is from {created}; later objects are not scanned")
+            print_message(f"the inventory is from {created}; later objects are not scanned")
         if record["type"] == "finding":
             customer = str(record.get("customer", ""))
             if customer in self.customers or len(self.customers) < _CUSTOMERS_KEPT:
@@ -162,9 +159,7 @@ class TerminalObserver(Observer):
     def __enter__(self) -> TerminalObserver:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._progress.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

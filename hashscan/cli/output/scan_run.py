@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.terminal import (
-    escape_control,
-    human_bytes,
     print_message,
     show_customers,
     show_findings,
@@ -20,7 +18,8 @@ from hashscan.model import CtimeTrust
 from hashscan.scan.target_sources import source_modules
 from hashscan.scan.workers.process_setup import lower_priority, warm_up
 from hashscan.settings.scan import ScanSettings
-from hashscan.text import plural
+from hashscan.state_dir import StateDir
+from hashscan.text import human_bytes, plural
 
 if TYPE_CHECKING:
     from hashscan.scan.reporting.observer import Observer
@@ -30,23 +29,15 @@ _COLLECT_AFTER = 10_000
 """New objects after which a scan looks for unreachable cycles."""
 
 
-def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
-    """Run the scan that the settings describe, print its summary, and update the ledger.
-
-    Returns:
-        The exit code.
-    """
+def run_scan_command(settings: ScanSettings, alerts: ScanAlerts) -> int:
+    """Run a scan, print its summary, update the ledger, and return the exit code."""
     if settings.neighbour.background:
         # Before any process starts: children inherit the priority.
         lower_priority()
     if settings.cluster is None and not settings.known:
         # The workers' imports begin while this process imports the rest and verifies the lists.
         warm_up(source_modules(settings.targets if settings.inventory is None else (b"s3://",)))
-    from hashscan.cli.output.ledger_sync import (
-        exit_code_without_ledger,
-        import_report_into_ledger,
-        sync_ledger,
-    )
+    from hashscan.cli.output.ledger_sync import sync_ledger
     from hashscan.cli.output.scan_observer import TerminalObserver
 
     run = _load_scan(known=settings.known)
@@ -54,58 +45,62 @@ def run_scan_command(settings: ScanSettings, telling: ScanAlerts) -> int:
         # If this scan sets the state aside, this is the last time that its findings can be read.
         sync_ledger(settings.state)
     with TerminalObserver() as watcher:
-        outcome = run(settings, watcher)
-    telling.ended(outcome)
-    show_findings(watcher.findings, outcome.summary.findings)
+        result = run(settings, watcher)
+    alerts.ended(result)
+    show_findings(watcher.findings, result.summary.findings)
     show_customers(watcher.customers)
     show_open_findings(watcher.standing)
-    verdicts = sorted(outcome.summary.verdicts.items())
-    counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
-    part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
-    unread = outcome.summary.recalled
-    unchanged = f" ({unread} of them unchanged)" if unread and not settings.known else ""
-    meaning = EXIT_MEANINGS[outcome.exit_code]
-    if outcome.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and outcome.summary.accepted.total():
-        meaning += ", except accepted findings"
-    print_message(
-        f"hashscan: {part}{plural(outcome.summary.files, 'file')}{unchanged}, "
-        f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
-        f"exit {outcome.exit_code} ({meaning})"
-    )
-    for line in _ctime_warnings(outcome.summary.ctime):
-        print_message(f"hashscan: {line}")
-    if settings.baseline is not None:
-        number = outcome.summary.accepted.total()
-        print_message(
-            f"hashscan: {number} of {outcome.summary.findings} findings are accepted by {settings.baseline}"
-        )
-    if settings.files_from is not None and not outcome.summary.files:
-        where = "" if settings.shard is None else " of this shard"
-        print_message(f"hashscan: --files-from named no file{where}; nothing was checked")
-    if settings.known:
-        print_message("hashscan: no file was read; the verdicts are for the cached digests of earlier scans")
-    if outcome.shortcomings:
-        print_message(f"hashscan: incomplete: {escape_control(', '.join(outcome.shortcomings))}")
-    if outcome.only_test:
-        print_message("hashscan: only test entries matched; this says nothing about real material")
-    elif tests := outcome.summary.test_findings:
-        print_message(
-            f"hashscan: findings by test entries only: {tests} of {outcome.summary.findings}; "
-            "they are not real material"
-        )
-    for report in outcome.reports:
-        print_message(f"hashscan: report: {report}")
+    for message in _summary_messages(settings, result):
+        print_message(message)
     if settings.state is None:
-        return outcome.exit_code
-    followed = sync_ledger(settings.state)
+        return result.exit_code
+    return _update_ledger(settings, settings.state, result, alerts)
+
+
+def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[str]:
+    """Yield the lines of the summary."""
+    summary, shard = result.summary, settings.shard
+    accepted = summary.accepted.total()
+    part = "" if shard is None else f"shard {shard.index}/{shard.count}: "
+    unchanged = f" ({summary.recalled} of them unchanged)" if summary.recalled and not settings.known else ""
+    meaning = EXIT_MEANINGS[result.exit_code]
+    if result.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and accepted:
+        meaning += ", except accepted findings"
+    yield (
+        f"{part}{plural(summary.files, 'file')}{unchanged}, {human_bytes(summary.bytes_read)} in "
+        f"{result.seconds:.1f} s: {summary.verdict_counts}; exit {result.exit_code} ({meaning})"
+    )
+    yield from _ctime_warnings(summary.ctime)
+    if settings.baseline is not None:
+        yield f"{accepted} of {plural(summary.findings, 'finding')} accepted by {settings.baseline}"
+    if settings.files_from is not None and not summary.files:
+        yield f"--files-from named no file{' of this shard' if shard else ''}; nothing was checked"
+    if settings.known:
+        yield "no file was read; the verdicts are for the cached digests of earlier scans"
+    if result.shortcomings:
+        yield f"incomplete: {', '.join(result.shortcomings)}"
+    if result.only_test:
+        yield "only test entries matched; this says nothing about real material"
+    elif tests := summary.test_findings:
+        yield f"findings by test entries only: {tests} of {summary.findings}; they are not real material"
+    for report in result.reports:
+        yield f"report: {report}"
+
+
+def _update_ledger(settings: ScanSettings, state: StateDir, result: ScanResult, alerts: ScanAlerts) -> int:
+    """Add the findings to the ledger, and return the exit code."""
+    from hashscan.cli.output.ledger_sync import (
+        exit_code_without_ledger,
+        import_report_into_ledger,
+        sync_ledger,
+    )
+
+    followed = sync_ledger(state)
     if settings.cluster is not None:
         # The state does not keep what nodes have read, so the ledger is updated from the report.
-        reported = import_report_into_ledger(settings.state, outcome.record)
-        telling.followed = reported
-        followed = followed and reported
-    if followed:
-        return outcome.exit_code
-    return exit_code_without_ledger(outcome.exit_code)
+        alerts.followed = import_report_into_ledger(state, result.record)
+        followed = followed and alerts.followed
+    return result.exit_code if followed else exit_code_without_ledger(result.exit_code)
 
 
 def _load_scan(*, known: bool) -> Callable[[ScanSettings, Observer], ScanResult]:
@@ -122,23 +117,17 @@ def _load_scan(*, known: bool) -> Callable[[ScanSettings, Observer], ScanResult]
 
 def _ctime_warnings(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:
     """Yield a line for each reason why an unchanged ctime does not prove that files are unchanged."""
-    if number := ctime[CtimeTrust.FILESYSTEM]:
-        yield (
-            f"{number} files are on filesystems whose ctimes prove nothing (tmpfs, overlay, FUSE, network, "
-            "xfs), and are read by every scan; see --trust-ctime"
-        )
-    if number := ctime[CtimeTrust.WRITER]:
-        yield (
-            f"{number} files were open for writing, or mapped so, when they were read: the next scan reads "
-            "them again"
-        )
-    if number := ctime[CtimeTrust.UNPROVEN]:
-        yield (
-            f"{number} files are unproven: another user owns them, and without CAP_LEASE it is not known "
-            "whether they were open for writing; --reread takes them first"
-        )
-    if number := ctime[CtimeTrust.ON_TRUST]:
-        yield (
-            f"{number} files are on filesystems that --trust-ctime names, where content can change without "
-            "the ctime; --reread takes them first"
-        )
+    for trust, text in _CTIME_WARNINGS.items():
+        if number := ctime[trust]:
+            yield f"{plural(number, 'file')} {text}"
+
+
+_CTIME_WARNINGS = {
+    CtimeTrust.FILESYSTEM: "on filesystems whose ctimes prove nothing (tmpfs, overlay, FUSE, network, xfs): "
+    "every scan reads them; see --trust-ctime",
+    CtimeTrust.WRITER: "open for writing, or mapped so, when they were read: the next scan reads them again",
+    CtimeTrust.UNPROVEN: "unproven: another user owns them, and without CAP_LEASE it is not known whether "
+    "they were open for writing; --reread takes them first",
+    CtimeTrust.ON_TRUST: "on filesystems that --trust-ctime names, where content can change without the "
+    "ctime; --reread takes them first",
+}

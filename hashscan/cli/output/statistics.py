@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from hashscan.cases.statistics.counting import Custody, Figures, FindingVerdict, Outcome, Statistics
 from hashscan.cases.statistics.periods import Unit
-from hashscan.cli.output.terminal import escape_control, human_bytes
+from hashscan.text import human_bytes, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,18 +28,10 @@ _COLOURS = ("red", "yellow", "magenta")
 
 Cells = Sequence[str]
 Parts = Sequence[int]
-"""Parts of a bar, from left to right."""
 
 
 def show_statistics(statistics: Statistics, unit: Unit, zone: str, stream: TextIO) -> None:
-    """Draw all tables.
-
-    Args:
-        statistics: the numbers.
-        unit: length of the periods.
-        zone: name of the time zone in which they begin.
-        stream: output stream; without colours if it is no terminal.
-    """
+    """Draw all tables, without colours if the stream is no terminal."""
     from rich.console import Console
 
     console = Console(file=stream, highlight=False)
@@ -48,48 +40,41 @@ def show_statistics(statistics: Statistics, unit: Unit, zone: str, stream: TextI
     first, last = statistics.periods[0][0], statistics.periods[-1][0]
     span = first.label if first is last else f"{first.label} to {last.label}"
     over = ", not over yet" if last.end > statistics.now else ""
-    console.print(
-        f"Checks and detections by {unit.value}, {span}{over} ({escape_control(zone)})", markup=False
-    )
-    _checked(console, statistics, unit)
-    _found(console, statistics, unit)
-    _names(console, "list", statistics.lists, statistics.totals.lists)
-    _names(console, "category", statistics.categories, statistics.totals.categories)
-    _removed(console, statistics, unit)
-    _custody(console, statistics, unit)
-
-
-def _checked(console: Console, statistics: Statistics, unit: Unit) -> None:
+    console.print(f"Checks and detections by {unit.value}, {span}{over} ({printable(zone)})", markup=False)
     _table(
         console,
         "Checked",
         (unit.value, "complete", "incomplete", "failed", "files", "read"),
         statistics,
-        lambda f: (
-            *(_count(f.scans[outcome]) for outcome in Outcome),
-            _count(f.files),
-            human_bytes(f.bytes),
-        ),
+        lambda f: (*(_count(f.scans[result]) for result in Outcome), _count(f.files), human_bytes(f.bytes)),
         ("files",),
         lambda f: (f.files,),
     )
-
-
-def _found(console: Console, statistics: Statistics, unit: Unit) -> None:
+    verdicts = tuple(verdict.value for verdict in FindingVerdict)
     _table(
         console,
         "New findings",
-        (unit.value, *(found.value for found in FindingVerdict), "notices"),
+        (unit.value, *verdicts, "notices"),
         statistics,
-        lambda f: (*(_count(f.findings[found]) for found in FindingVerdict), _count(f.notices)),
-        tuple(found.value for found in FindingVerdict),
-        lambda f: tuple(f.findings[found] for found in FindingVerdict),
+        lambda f: (*(_count(f.findings[verdict]) for verdict in FindingVerdict), _count(f.notices)),
+        verdicts,
+        lambda f: tuple(f.findings[verdict] for verdict in FindingVerdict),
     )
+    _names(console, "list", statistics.lists, statistics.totals.lists)
+    _names(console, "category", statistics.categories, statistics.totals.categories)
+    if statistics.totals.removal.cases:
+        _removed(console, statistics, unit)
+    if statistics.totals.custody.total():
+        _table(
+            console,
+            "Quarantine",
+            (unit.value, *(event.value for event in Custody)),
+            statistics,
+            lambda f: tuple(_count(f.custody[event]) for event in Custody),
+        )
 
 
 def _removed(console: Console, statistics: Statistics, unit: Unit) -> None:
-    if not statistics.totals.removal.cases:
-        return
     _table(
         console,
         "Time until removal, by when cases began",
@@ -111,18 +96,6 @@ def _removed(console: Console, statistics: Statistics, unit: Unit) -> None:
         console.print(f"{100 * share:.0f} % of the cases that were due were removed in time", markup=False)
 
 
-def _custody(console: Console, statistics: Statistics, unit: Unit) -> None:
-    if not statistics.totals.custody.total():
-        return
-    _table(
-        console,
-        "Quarantine",
-        (unit.value, *(what.value for what in Custody)),
-        statistics,
-        lambda f: tuple(_count(f.custody[what]) for what in Custody),
-    )
-
-
 def _table(
     console: Console,
     title: str,
@@ -142,7 +115,7 @@ def _table(
 def _names(console: Console, kind: str, names: Cells, counts: dict[str, int]) -> None:
     """Draw the matches of each list, or of each category, the most frequent first."""
     ordered = sorted(names, key=lambda name: (-counts[name], name))
-    rows = [(escape_control(name), (_count(counts[name]),)) for name in ordered]
+    rows = [(printable(name), (_count(counts[name]),)) for name in ordered]
     if rows:
         bars = [(counts[name],) for name in ordered]
         _draw(console, f"Matches by {kind}", (kind, "matches"), rows, bars, ("matches",), total=False)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hashscan.model import ListInfo
-from hashscan.text import printable
+from hashscan.text import plural, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 ROWS_SHOWN = 50
 """Rows of a table at most; the report has all of them."""
@@ -18,65 +22,60 @@ _LONGEST = 100_000
 """Width of tables on standard output that is no terminal; no cell is wrapped, since programs read it."""
 
 
-def escape_control(text: str) -> str:
-    """Return the text with all characters escaped that are not printable, as a terminal could obey them."""
-    return printable(text)
+def print_message(text: str) -> None:
+    """Write a message to standard error: one line that begins with the program's name, escaped."""
+    print_line(f"hashscan: {text}")
 
 
-def escape_lines(text: str) -> str:
-    """Escape several lines, and indent all but the first, so that none from a file name looks like ours."""
-    first, *others = map(escape_control, text.split("\n"))
-    return "\n".join((first, *(line if line.startswith("  ") else f"  {line}" for line in others)))
-
-
-def print_message(text: str = "") -> None:
-    """Write text to standard error, escaped."""
-    sys.stderr.write(escape_lines(text) + "\n")
+def print_line(text: str) -> None:
+    """Write a line to standard error, escaped."""
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
-
-
-def human_bytes(number: float) -> str:
-    """Return a number of bytes in the unit that keeps it short."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} PB"
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Draw a table on standard error."""
-    _draw_table(title, columns, rows, stderr=True)
+    # Without a terminal, lines are as long as they need to be, so that logs can be searched.
+    _draw_table(title, columns, rows, stderr=True, width=None if sys.stderr.isatty() else 200)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Draw a table on standard output, for data that the user asked for."""
-    _draw_table(None, columns, rows, stderr=False)
+    _draw_table(None, columns, rows, stderr=False, width=None if sys.stdout.isatty() else _LONGEST)
 
 
 def _draw_table(
-    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]], *, stderr: bool
+    title: str | None,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    stderr: bool,
+    width: int | None,
 ) -> None:
     from rich.console import Console
+
+    Console(stderr=stderr, width=width).print(make_table(title, columns, rows))
+
+
+def make_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Return a table; cells that are no `Text` are escaped."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", show_lines=False)
+    table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         # Text, not str: a name with square brackets must not be read as markup.
-        table.add_row(*(Text(escape_control(cell)) for cell in row))
-    # Without a terminal, lines are as long as they need to be, so that logs can be searched.
-    terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    Console(stderr=stderr, width=None if terminal else 200 if stderr else _LONGEST).print(table)
+        table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in row))
+    return table
 
 
 def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
     """Draw the first findings of a scan."""
     if not findings:
         return
-    title = f"{total} findings" if total > 1 else "1 finding"
+    title = plural(total, "finding")
     if total > len(findings):
         title += f", the first {len(findings)} of them"
     owned = any("customer" in f for f in findings)
@@ -85,7 +84,7 @@ def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
         ("verdict", *(("customer",) if owned else ()), "path", "because"),
         (
             (
-                _verdict_of(f),
+                verdict_text(f),
                 *((str(f.get("customer", "-")),) if owned else ()),
                 str(f["path"]),
                 str(f["because"]),
@@ -95,8 +94,10 @@ def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
     )
 
 
-def _verdict_of(finding: Mapping[str, Any]) -> str:
-    """Return the verdict, and the outcome of an attempt to move the file, or that the finding is accepted."""
+def verdict_text(finding: Mapping[str, Any]) -> str:
+    """Return the verdict; also if the finding is accepted or still open, or if the file was moved."""
+    if finding.get("type") == "standing":
+        return f"{finding['was']}, still open"
     if "accepted" in finding:
         return f"{finding['verdict']}, accepted"
     outcome = finding.get("quarantine", {}).get("outcome")
@@ -106,11 +107,7 @@ def _verdict_of(finding: Mapping[str, Any]) -> str:
 
 
 def show_customers(findings: Mapping[str, int]) -> None:
-    """Draw the customers with the most findings.
-
-    Args:
-        findings: number of findings by customer; those of no customer have an empty name.
-    """
+    """Draw the customers with the most findings; findings of no customer have an empty name."""
     if not any(findings):
         return
     by_number = sorted(findings.items(), key=lambda item: (-item[1], item[0]))
@@ -140,7 +137,7 @@ def show_counts(info: ListInfo) -> None:
     for algorithm, category, count in info.counts:
         by_algorithm.setdefault(algorithm, []).append(f"{count} {category}")
     for algorithm, counts in by_algorithm.items():
-        print_message(f"hashscan: list {info.name}: {algorithm}: {', '.join(counts)}")
+        print_message(f"list {info.name}: {algorithm}: {', '.join(counts)}")
 
 
 def show_lists(infos: Sequence[ListInfo]) -> None:

@@ -11,7 +11,6 @@ from hashscan.reports.page.frame import number
 from hashscan.reports.records import Record
 
 _NAMED = 5
-"""Number of entries that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +29,10 @@ class Step:
     title: str
     words: str
     commands: tuple[str, ...] = ()
-    """Commands that help with it."""
 
 
 def headline(summary: Record | None, counts: Mapping[str, int | None], standing: int) -> Headline:
-    """Return the headline for the result of a scan.
-
-    Args:
-        summary: the last record; None if the scan was killed.
-        counts: number of files by verdict.
-        standing: number of earlier findings that the scan did not reach.
-    """
+    """Return the headline for the result of a scan; the summary is None if the scan was killed."""
     found, held, review = (counts[v] or 0 for v in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
     short = summary is None or bool(summary.get("incomplete"))
     if found:
@@ -80,11 +72,7 @@ def steps(
 ) -> list[Step]:
     """Return the steps to take next, the most urgent first; empty if there are none.
 
-    Args:
-        scan: the first record.
-        summary: the last record; None if the scan was killed.
-        counts: number of files by verdict.
-        standing: number of earlier findings that the scan did not reach.
+    `standing` is the number of earlier findings that the scan did not reach.
     """
     end: Record = summary or {}
     return [

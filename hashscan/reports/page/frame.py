@@ -114,14 +114,7 @@ class Page:
     def __init__(
         self, folder: Path, template: str, *, styles: Sequence[str] = (), scripts: Sequence[str] = ()
     ) -> None:
-        """Read the template, styles and scripts.
-
-        Args:
-            folder: the folder of the page's files.
-            template: name of the template, which extends `frame.html`.
-            styles: style sheets besides `frame.css`.
-            scripts: scripts to run after the page is loaded, in this order.
-        """
+        """Read the template, which extends `frame.html`, and the styles and scripts besides the frame's."""
         self._styles = [_read_text(_FRAME / "frame.css"), *(_read_text(folder / name) for name in styles)]
         self._scripts = [_read_text(folder / name) for name in scripts]
         environment = Environment(
@@ -144,12 +137,7 @@ class Page:
         self._template = environment.get_template(template)
 
     def parts(self, *, title: str, **context: Any) -> Iterator[bytes]:
-        """Yield the page in UTF-8, in pieces, so that its content can be generated while it is written.
-
-        Args:
-            title: title of the window.
-            context: the variables of the template.
-        """
+        """Yield the page in UTF-8, in pieces, so that its content can be generated while it is written."""
         pieces = self._template.generate(
             title=title,
             policy=_policy(self._styles, self._scripts),

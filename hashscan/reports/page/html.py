@@ -23,14 +23,12 @@ _TITLED = 40
 """Maximum characters of the host name in the title; browser tabs cut longer ones."""
 _TARGETS = 20
 _EXCEPTED = 1000
-"""Maximum number of excepted entries that are listed."""
 _FAILS_ON = {"match": "matches", "review": "matches and reviews", "never": "no finding"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
     field: str
-    """Name of the field of a row."""
     label: str
     number: bool = False
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from itertools import chain, islice
-from types import TracebackType
 
 from hashscan.errors import OutputError
 from hashscan.model import Verdict
@@ -53,7 +52,6 @@ class Row:
     list_name: str
     entry: str
     why: str
-    """Short reason."""
     changed: int | None
     """Modification time; seconds since 1970."""
     uid: int | None
@@ -67,13 +65,7 @@ class Row:
 
 
 def row_of(record: Record, customer: str, url_of: Callable[[Record], str]) -> Row | None:
-    """Return the row of a record; None for a record that has no row.
-
-    Args:
-        record: a record of any type.
-        customer: the customer who must act.
-        url_of: returns the public URL of a record, or an empty text.
-    """
+    """Return the row of a record; None for a record that has no row."""
     kind = record.get("verdict", "") if record["type"] == "finding" else record["type"]
     if kind not in KINDS:
         return None
@@ -211,11 +203,7 @@ class KeptRows:
     """
 
     def __init__(self, plain_rows: int) -> None:
-        """Create an empty collection.
-
-        Args:
-            plain_rows: number of rows that `first` returns as objects.
-        """
+        """Create an empty collection; `first` returns at most `plain_rows` rows."""
         self._stack = ExitStack()
         self._ranks = [_RankRows(plain_rows, self._stack) for _ in RANKS]
         self._plain_rows = plain_rows
@@ -258,9 +246,7 @@ class KeptRows:
     def __enter__(self) -> KeptRows:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stack.close()
 
 

@@ -12,7 +12,6 @@ from hashscan.reports.records import FINDINGS, Record
 _DISTINCT = 100_000
 """Maximum distinct names that are counted separately; later ones are counted together."""
 SHOWN = 12
-"""Maximum bars of a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,7 @@ class Names:
         return self.counts.total() + self.late
 
     def chart(self, title: str, explained: str, *, unnamed: str) -> Chart:
-        """Return a chart of the most frequent names; the others are one bar.
-
-        Args:
-            title: title of the chart.
-            explained: description of what is counted.
-            unnamed: label for the empty name.
-        """
+        """Return a chart of the most frequent names; the others are one bar; `unnamed` is the empty name."""
         most = self.counts.most_common(SHOWN if len(self.counts) <= SHOWN else SHOWN - 1)
         bars = [(name or unnamed, count) for name, count in most]
         others = self.total - sum(count for _, count in bars)

@@ -182,7 +182,7 @@ def test_a_notice_about_what_is_closed_is_another_case(call: Run, world: World, 
     call("cases", "close", 1, "--reason", "so")
     (tmp_path / "n.csv").write_text("path,reference\n/www/a.jpg,r1\n")
     time.sleep(1.1)
-    assert "1 new cases" in call("cases", "import", tmp_path / "n.csv").err
+    assert "1 new case" in call("cases", "import", tmp_path / "n.csv").err
     third = call("cases", "show", "--format", "json", 3).lines[0]
     assert (third["verdict"], third["previous"]) == ("notice", 1)
 
@@ -191,7 +191,7 @@ def test_a_damaged_file_of_notices_is_taken_in_up_to_there(call: Run, world: Wor
     (tmp_path / "n.csv").write_text("url,reference\nhttps://a.example/,r1\nno url,r2\n")
     done = call("cases", "import", tmp_path / "n.csv")
     assert done.code == 2
-    assert "1 new cases" in done.err
+    assert "1 new case" in done.err
     assert len(call("cases", "list", "--format", "json").lines) == 3
 
 

@@ -185,7 +185,7 @@ def test_a_secret_is_neither_shown_nor_reported() -> None:
     (shown,) = ValueSources(catalogue, SettingsFile(catalogue, {"token": "hunter2"}), "F", {}).shown(
         ("thing",)
     )
-    assert (shown.value, shown.words) == (MASK, MASK)
+    assert (shown.value, shown.text) == (MASK, MASK)
     assert "hunter2" not in as_toml([shown], catalogue) + json.dumps(shown.document())
 
 

@@ -115,7 +115,7 @@ def test_algorithms_can_be_chosen(run: Run, held: Path) -> None:
 def test_the_output_is_not_among_what_is_hashed(run: Run, held: Path) -> None:
     ran = run("publish", "hash", held, "--category", "A1", "--output", held / "below" / "entries.csv")
     assert ran.code == 2
-    assert "beneath a folder that is to be hashed" in ran.err
+    assert "in a folder that is to be hashed" in ran.err
 
 
 def test_what_cannot_be_read_is_named(run: Run, held: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from hashscan.cli.output import progress
 from hashscan.cli.output.progress import ScanProgress
-from hashscan.cli.output.terminal import escape_control, human_bytes
 from hashscan.model import Verdict
 from hashscan.reports.summary import Summary
+from hashscan.text import human_bytes, printable
 from tests.cli.conftest import COMMAND, environment
 from tests.pictures import encoded, scene
 
@@ -74,8 +74,8 @@ def test_human_bytes(number: float, text: str) -> None:
 
 
 def test_printable() -> None:
-    assert escape_control("a\x1b[2J\n\u202eb") == "a\\x1b[2J\\x0a\\u202eb"
-    assert escape_control("Grüße 漢字") == "Grüße 漢字"
+    assert printable("a\x1b[2J\n\u202eb") == "a\\x1b[2J\\x0a\\u202eb"
+    assert printable("Grüße 漢字") == "Grüße 漢字"
 
 
 def test_a_line_is_written_in_place_of_the_bar(
@@ -83,9 +83,9 @@ def test_a_line_is_written_in_place_of_the_bar(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     shown = ScanProgress()
-    shown.line("a word")
+    shown.message("a word")
     shown.close()
-    before, _ = capsys.readouterr().err.split("a word\n")
+    before, _ = capsys.readouterr().err.split("hashscan: a word\n")
     # What stood there was blanked out, from the beginning of the line.
     assert before.endswith("\r")
     assert before.rsplit("\r", 2)[1].strip() == ""

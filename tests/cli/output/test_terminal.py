@@ -6,12 +6,13 @@ import os
 
 import pytest
 
-from hashscan.cli.output.terminal import escape_control, show_findings
+from hashscan.cli.output.terminal import show_findings
+from hashscan.text import printable
 
 
 def test_bytes_that_are_no_text_are_shown_as_they_are_on_the_disk() -> None:
-    assert escape_control(os.fsdecode(b"odd\xff\x1b[31m")) == "odd\\xff\\x1b[31m"
-    assert escape_control("Größe 图\u202e") == "Größe 图\\u202e"
+    assert printable(os.fsdecode(b"odd\xff\x1b[31m")) == "odd\\xff\\x1b[31m"
+    assert printable("Größe 图\u202e") == "Größe 图\\u202e"
 
 
 def test_what_came_of_a_move_is_seen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,195 @@
+"""Options of all commands that follow cases or send alerts: deadlines, channels, and the metrics file."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hashscan.cli.options.base import DurationParam, ParsedParam, TableOption, add_options, gather_options
+from hashscan.errors import UsageError
+from hashscan.secret_files import secret_lines
+from hashscan.settings.cases_and_alerts import (
+    DEFAULT_DEADLINES,
+    NO_ALERTS,
+    AlertSettings,
+    CaseSettings,
+    NotifyOn,
+    parse_category_deadline,
+)
+
+_option = partial(click.option, cls=TableOption, table="alerts")
+_case_option = partial(click.option, cls=TableOption, table="cases")
+
+
+class NotifyParam(click.ParamType[tuple[str, ...]]):
+    """A parameter with a URL of Apprise, or `@FILE` with such URLs; errors don't show the URL."""
+
+    name = "notify"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the URL, or those of the file."""
+        if isinstance(value, tuple):
+            return value
+        text = str(value).strip()
+        if text.startswith("@"):
+            try:
+                urls = secret_lines(Path(text[1:]), "--notify")
+            except UsageError as error:
+                self.fail(f"{error}. {error.remedy}", param, ctx)
+            if not urls:
+                self.fail(f"{text[1:]} contains no URL.", param, ctx)
+        else:
+            urls = (text,)
+        if not all("://" in url for url in urls):
+            where = f"a line of {text[1:]}" if text.startswith("@") else "this"
+            self.fail(f"{where} is not a URL such as mailto://… or json://….", param, ctx)
+        return urls
+
+
+class CommandParam(click.ParamType[tuple[str, ...]]):
+    """A parameter with a program and its arguments, split as by a shell; no shell is started."""
+
+    name = "command"
+    envvar_list_splitter = "\n"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Split the value into a program and its arguments."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            words = shlex.split(str(value))
+        except ValueError as error:
+            self.fail(f"it is not a valid command line: {str(error).lower()}.", param, ctx)
+        if not words:
+            self.fail("no program is named.", param, ctx)
+        return tuple(words)
+
+
+def _alert_settings(
+    urls: tuple[tuple[str, ...], ...],
+    hooks: tuple[tuple[str, ...], ...],
+    syslog: bool,
+    on: NotifyOn = NO_ALERTS.on,
+    details: bool = NO_ALERTS.details,
+    metrics: Path | None = None,
+) -> AlertSettings:
+    if metrics is not None and metrics.suffix != ".prom":
+        raise UsageError(
+            "--metrics: node_exporter reads only files whose name ends with .prom",
+            advice="Name the file so.",
+        )
+    notify = tuple(dict.fromkeys(url for several in urls for url in several))
+    return AlertSettings(notify, tuple(dict.fromkeys(hooks)), syslog, on, details, metrics)
+
+
+_channels = add_options(
+    _option(
+        "--notify",
+        multiple=True,
+        type=NotifyParam(),
+        hide_input=True,
+        metavar="URL|@FILE",
+        help=(
+            "Send alerts to this Apprise URL (mailto://, slack://, json://…), or to each URL in FILE,"
+            " which `ps` doesn't show; repeatable."
+        ),
+    ),
+    _option(
+        "--exec",
+        "hooks",
+        multiple=True,
+        type=CommandParam(),
+        hide_input=True,
+        metavar="COMMAND",
+        help=(
+            "Run this program for each alert, with the alert as JSON on its standard input, without a"
+            " shell; repeatable."
+        ),
+    ),
+    _option("--syslog", is_flag=True, help="Write alerts to the system log (syslog, journal)."),
+)
+channel_options = gather_options("alerts", _alert_settings, _channels)
+
+alert_options = gather_options(
+    "alerts",
+    _alert_settings,
+    _channels,
+    _option(
+        "--notify-on",
+        type=click.Choice(["found", "trouble", "always"]),
+        default="trouble",
+        show_default=True,
+        help=(
+            "Alerts to send: findings and overdue cases; also problems of scans and lists; or also "
+            "successful scans."
+        ),
+    ),
+    _option(
+        "--notify-details",
+        is_flag=True,
+        help="Include paths, customers and entries in alerts, not only counts and case numbers.",
+    ),
+    _option(
+        "--metrics",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help=(
+            "File for Prometheus metrics (textfile collector of node_exporter), such as "
+            "/var/lib/prometheus/node-exporter/hashscan.prom."
+        ),
+    ),
+)
+"""All options for alerts; settings files have them in the table `alerts`."""
+
+
+class CategoryDeadlineParam(ParsedParam[tuple[str, float]]):
+    """A parameter of the form `CATEGORY=TIME`: a category and its deadline in seconds."""
+
+    name = "deadline"
+    parsed = tuple
+    parse = staticmethod(parse_category_deadline)
+
+
+def _case_settings(
+    deadline: float, category_deadlines: tuple[tuple[str, float], ...], review_deadline: float
+) -> CaseSettings:
+    return CaseSettings(deadline, dict(category_deadlines), review_deadline)
+
+
+deadline_options = gather_options(
+    "deadlines",
+    _case_settings,
+    _case_option(
+        "--deadline",
+        type=DurationParam(),
+        default=DEFAULT_DEADLINES.deadline,
+        show_default="24h",
+        metavar="TIME",
+        help="Time within which a match must be removed after the finding or the notice.",
+    ),
+    _case_option(
+        "--category-deadline",
+        "category_deadlines",
+        multiple=True,
+        type=CategoryDeadlineParam(),
+        metavar="CATEGORY=TIME",
+        help="Different time for a category, such as A1=12h; repeatable.",
+    ),
+    _case_option(
+        "--review-deadline",
+        type=DurationParam(),
+        default=DEFAULT_DEADLINES.review_deadline,
+        show_default="7d",
+        metavar="TIME",
+        help="Time within which a `review` must be decided. `held` has no deadline.",
+    ),
+)
+"""Options for deadlines; settings files have them in the table `cases`."""

@@ -58,7 +58,7 @@ class UsageError(HashscanError):
 class SandboxError(UsageError):
     """A sandbox that was required but is not available."""
 
-    advice = "Install libseccomp2, use a kernel with Landlock (5.13 or later), or say --sandbox auto."
+    advice = "Install libseccomp2, use a kernel with Landlock (5.13 or later), or use --sandbox auto."
 
 
 class ZygoteError(HashscanError):

@@ -533,7 +533,7 @@ class FileResult:
     low_quality: bool = False
     """True if the quality of the picture's PDQ was too low to be matched."""
     only_test: bool = False
-    """True for a finding that only test entries accuse."""
+    """True for a finding that only test entries match."""
     action: Action | None = None
     content: int | None = None
     """Number of its content in the scan's state, where it is stored."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.text import is_printable_line, printable
+from hashscan.text import is_printable_line, printable, shortened
 
 
 @given(st.text(), st.binary())
@@ -39,3 +39,14 @@ def test_a_printable_line() -> None:
     assert is_printable_line("é" * 5, 5)
     assert not is_printable_line("é" * 6, 5)
     assert not any(is_printable_line(text, 9) for text in ("a\n", "\u202e", "\x1b", "\ud800"))
+
+
+@given(st.text(), st.integers(min_value=1, max_value=50))
+def test_shortened_is_no_longer_than_asked(text: str, most: int) -> None:
+    short = shortened(text, most)
+    assert len(short) <= most
+    assert (short == text) is (len(text) <= most)
+
+
+def test_begin_and_end_are_kept() -> None:
+    assert shortened("/srv/" + "n" * 100 + ".jpg", 12) == "/srv/…nn.jpg"

@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 377,
-    "lines": 72_000,
+    "modules": 376,
+    "lines": 71_500,
     "modules under 60 lines": 11,
     "files excepted from C901": 6,
     "files excepted from PLR0912": 3,
@@ -39,7 +39,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 4,
-    "hashscan": 319,
+    "hashscan": 318,
     "imagehash": 1,
     "mmap": 1,
     "obstore": 8,

@@ -90,13 +90,13 @@ class AlertBuilder:
         )
 
     def _alerts(self, now: float, lists: Sequence[ListMetrics], withdrawn: Iterable[str]) -> Iterator[Alert]:
-        news = UnreportedEvents(self._ledger, self._outbox, self._clock)
-        new = news.new_cases(CASES_NAMED)
+        events = UnreportedEvents(self._ledger, self._outbox, self._clock)
+        new = events.new_cases(CASES_NAMED)
         if new is not None:
             yield _found(new, self._details_of(new.ids))
-        if overdue := news.overdue(now):
+        if overdue := events.overdue(now):
             yield _overdue(overdue, self._details_of([case.id for case in overdue]))
-        for scan in news.new_scans():
+        for scan in events.new_scans():
             yield from _scan_alerts(scan, now, details=self._details)
         for one in lists:
             if one.state not in _GOOD:
@@ -144,25 +144,25 @@ class AlertBuilder:
         return found
 
 
-def failure_alert(code: int, words: str, now: float, *, details: bool) -> Alert:
+def failure_alert(code: int, reason: str, now: float, *, details: bool) -> Alert:
     """Return the alert for a scan that failed at `now` (seconds since 1970); one a day for each exit code."""
     day = datetime.fromtimestamp(now, UTC).date()
     return Alert(
         Kind.FAILED,
         (f"failed:{code}:{day}",),
         f"scan FAILED: {EXIT_MEANINGS[code]}",
-        (words if details else without_paths(words), f"Exit code {code}."),
+        (reason if details else without_paths(reason), f"Exit code {code}."),
     )
 
 
-def list_failure_alert(name: str, code: int, words: str, now: float, *, details: bool) -> Alert:
+def list_failure_alert(name: str, code: int, reason: str, now: float, *, details: bool) -> Alert:
     """Return the alert for a list that can't be pulled at `now` (seconds since 1970); one a day and code."""
     day = datetime.fromtimestamp(now, UTC).date()
     return Alert(
         Kind.LIST,
         (f"pull:{name}:{code}:{day}",),
         f"list {name} can't be pulled: {EXIT_MEANINGS[code]}",
-        (words if details else without_paths(words), "The last good version stays in use."),
+        (reason if details else without_paths(reason), "The last good version stays in use."),
     )
 
 
@@ -182,8 +182,8 @@ def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator
             counts={name: n for name, n in found.items() if n},
         )
     if outcome.shortcomings:
-        words = outcome.shortcomings if details else map(without_paths, outcome.shortcomings)
-        yield Alert(Kind.INCOMPLETE, (f"incomplete:{name}",), "scan incomplete", tuple(words))
+        reasons = outcome.shortcomings if details else map(without_paths, outcome.shortcomings)
+        yield Alert(Kind.INCOMPLETE, (f"incomplete:{name}",), "scan incomplete", tuple(reasons))
     else:
         yield Alert(
             Kind.DONE, (f"done:{name}",), f"scan complete: {plural(outcome.summary.files, 'file')} checked"
@@ -236,11 +236,10 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
             (f"It began {began}, and what it found is in its unfinished report.",),
         )
         return
-    words = [words for words in scan.incomplete if not _LIST_SHORTCOMING.fullmatch(words)]
-    if words:
-        # The same shortcomings are reported once a week; if they were reported each night, nobody would read
-        # them.
-        trouble = hashlib.sha256(re.sub(r"\d+", "", "\n".join(words)).encode()).hexdigest()[:16]
+    reasons = [reason for reason in scan.incomplete if not _LIST_SHORTCOMING.fullmatch(reason)]
+    if reasons:
+        # The same shortcomings are reported once a week; every night would be too often.
+        trouble = hashlib.sha256(re.sub(r"\d+", "", "\n".join(reasons)).encode()).hexdigest()[:16]
         year, week, _ = datetime.fromtimestamp(now, UTC).isocalendar()
         yield Alert(
             Kind.INCOMPLETE,
@@ -248,7 +247,7 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
             "scan incomplete",
             (
                 f"It began {began} and has checked {scan.files} files. Why it is incomplete:",
-                *(words if details else map(without_paths, words)),
+                *(reasons if details else map(without_paths, reasons)),
             ),
             counts={"files": scan.files},
         )
@@ -262,11 +261,11 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
         )
 
 
-def without_paths(words: str) -> str:
+def without_paths(reason: str) -> str:
     """Return a reason without the path that it may name."""
-    if shrunken := _SHRUNKEN.search(words):
+    if shrunken := _SHRUNKEN.search(reason):
         return f"a target{shrunken[0]}"
-    return "Why: see the report, or what the command said." if "/" in words else words
+    return "The reason is in the report, or in the messages of the command." if "/" in reason else reason
 
 
 def _listed(numbers: Mapping[str, int]) -> str:

@@ -149,10 +149,10 @@ def run(arguments: Sequence[str]) -> int:
         # click exits with code 1, which would mean that something was found.
         return EXIT_OUTPUT if end.code else EXIT_CLEAN
     except click.ClickException as error:
-        with io.StringIO() as said:
-            error.show(file=said)
+        with io.StringIO() as shown:
+            error.show(file=shown)
             # Not indented, since click formats its own lines. Arguments are shown as the user gave them.
-            sys.stderr.write("".join(f"{printable(line)}\n" for line in said.getvalue().splitlines()))
+            sys.stderr.write("".join(f"{printable(line)}\n" for line in shown.getvalue().splitlines()))
         if isinstance(error, click.BadParameter):
             from hashscan.cli.config.settings_file import origin_of
 

@@ -59,8 +59,8 @@ def reason_of(record: Record) -> str:
         return "its content has changed although the change check said unchanged"
     if "because" in record:
         accepted = record.get("accepted")
-        words = "" if accepted is None else f"; accepted until {accepted['until']}: {accepted['reason']}"
-        return f"{record['because']}{words}"
+        remark = "" if accepted is None else f"; accepted until {accepted['until']}: {accepted['reason']}"
+        return f"{record['because']}{remark}"
     reason = str(record.get("reason", ""))
     return f"{reason}: {record['detail']}" if "detail" in record else reason
 
@@ -102,7 +102,7 @@ class Overview:
     """Files by verdict; with clean ones, if the scan ran to its end."""
     standing: int = 0
     """Number of earlier findings that this scan did not reach."""
-    accused: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
     """Findings by verdict, with earlier ones that are still open."""
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Files and folders not checked completely, by record type and reason."""
@@ -118,7 +118,7 @@ class Overview:
     @property
     def total(self) -> int:
         """Number of findings."""
-        return self.accused.total()
+        return self.found.total()
 
 
 def overview(report: Report, most: int) -> Overview:
@@ -141,7 +141,7 @@ def overview(report: Report, most: int) -> Overview:
         if kind not in MATCHING_TYPES:
             totals.reasons[kind, record.get("reason", "")] += 1
             continue
-        totals.accused[verdict] += 1
+        totals.found[verdict] += 1
         match = deciding_match(record)
         _count(totals.categories, match.get("category", ""))
         _count(totals.lists, match.get("list", ""))

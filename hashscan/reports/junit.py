@@ -116,23 +116,23 @@ def _case_of(record: Record, suite: str, outcome: str) -> str:
     category = deciding_match(record).get("category", "")
     version = f" (version {record['version']})" if "version" in record else ""
     kind = f"hashscan.{suite}.{category}" if category else f"hashscan.{suite}"
-    words = reason_of(record)
+    message = reason_of(record)
     if customer := record.get("customer", ""):
-        words += f"; customer {customer}"
+        message += f"; customer {customer}"
     path = path_text(record)
     exact = ""
     if not path.isprintable():
         exact = f"; its name in base64: {base64.b64encode(path_bytes(record)).decode('ascii')}"
-    return _case(f"{path}{version}", kind, outcome, category or suite, words, exact)
+    return _case(f"{path}{version}", kind, outcome, category or suite, message, exact)
 
 
-def _case(name: str, kind: str, outcome: str, subject: str, words: str, further: str = "") -> str:
+def _case(name: str, kind: str, outcome: str, subject: str, message: str, further: str = "") -> str:
     begin = f"<testcase name={_quoted(name)} classname={_quoted(kind)}"
     if not outcome:
         return f"{begin}/>\n"
     # Some CI systems show only the message, and some only the content.
-    inside = escape(printable(words) + further)
-    element = f"<{outcome} type={_quoted(subject)} message={_quoted(words)}>{inside}</{outcome}>"
+    inside = escape(printable(message) + further)
+    element = f"<{outcome} type={_quoted(subject)} message={_quoted(message)}>{inside}</{outcome}>"
     return f"{begin}>{element}</testcase>\n"
 
 

@@ -28,7 +28,7 @@ FINDINGS_SHOWN = 100
 """Maximum number of findings: GitHub accepts no summary of more than 1 MiB, and nobody reads one."""
 _ROWS_SHOWN = 20
 _LONGEST_NAME = 200
-_LONGEST_WORDS = 300
+_LONGEST_TEXT = 300
 
 _FOUND = {
     Verdict.MATCH.value: ("match", "matches"),
@@ -60,13 +60,13 @@ def _lines(report: Report, totals: Overview) -> Iterator[str]:
     yield _sentence(report)
     if remark := remark_on_tests(report):
         yield ""
-        yield f"Note: {_text(remark, _LONGEST_WORDS)}."
+        yield f"Note: {_text(remark, _LONGEST_TEXT)}."
     short = shortcomings(report)
     if short:
         yield ""
         yield "**Not everything was checked:**"
         yield ""
-        yield from (f"- {_text(words, _LONGEST_WORDS)}" for words in short[:_ROWS_SHOWN])
+        yield from (f"- {_text(reason, _LONGEST_TEXT)}" for reason in short[:_ROWS_SHOWN])
         if len(short) > _ROWS_SHOWN:
             yield f"- and {len(short) - _ROWS_SHOWN} more"
     yield ""
@@ -101,9 +101,7 @@ def _headline(totals: Overview) -> str:
     if not totals.total:
         return "nothing found"
     return ", ".join(
-        f"{number} {_FOUND[verdict][number != 1]}"
-        for verdict in _FOUND
-        if (number := totals.accused[verdict])
+        f"{number} {_FOUND[verdict][number != 1]}" for verdict in _FOUND if (number := totals.found[verdict])
     )
 
 
@@ -113,15 +111,15 @@ def _sentence(report: Report) -> str:
     targets = scan.get("targets", ())
     shown = ", ".join(_code(path_text(target)) for target in targets[:5] if "path" in target)
     more = f" and {len(targets) - 5} more" if len(targets) > 5 else ""
-    words = f"Scan of {shown or 'nothing'}{more} on {_text(scan.get('host', ''), _LONGEST_NAME)}"
+    sentence = f"Scan of {shown or 'nothing'}{more} on {_text(scan.get('host', ''), _LONGEST_NAME)}"
     if started := utc(scan.get("started", "")):
-        words += f", {started[:16].replace('T', ' ')} UTC"
+        sentence += f", {started[:16].replace('T', ' ')} UTC"
     if summary is None:
-        return f"{words}. It was killed."
+        return f"{sentence}. It was killed."
     code = summary.get("exit_code", 0)
     if accepted := sum(summary.get("accepted", {}).values()):
-        words += f". The baseline accepts {plural(accepted, 'finding')}"
-    return f"{words}. Exit code {code}: {EXIT_MEANINGS.get(code, 'unknown')}."
+        sentence += f". The baseline accepts {plural(accepted, 'finding')}"
+    return f"{sentence}. Exit code {code}: {EXIT_MEANINGS.get(code, 'unknown')}."
 
 
 def _findings(totals: Overview) -> Iterator[str]:
@@ -146,7 +144,7 @@ def _finding(record: Record, with_customers: bool) -> list[str]:
         _text(deciding_match(record).get("category", ""), _LONGEST_NAME),
         *customer,
         _code(path_text(record)),
-        _text(reason_of(record), _LONGEST_WORDS),
+        _text(reason_of(record), _LONGEST_TEXT),
     ]
 
 

@@ -161,7 +161,7 @@ def require_reporter(context: ReportContext) -> Reporter:
     reporter = context.reporter
     if reporter is None or not reporter.organisation or "@" not in reporter.email:
         raise UsageError(
-            "nobody is named who reports",
+            "no reporter is named",
             advice="Add a table [reporter] with organisation and email to the settings file.",
         )
     return reporter

@@ -58,7 +58,7 @@ class ReportableFinding:
         if ALGORITHMS[match["algorithm"]].metric == "exact":
             return f"{match['algorithm']} equal to {entry}"
         near = f"{match['distance']} bits of the {match['threshold']} allowed"
-        return f"{match['algorithm']} of its picture lies {near} from {entry}"
+        return f"{match['algorithm']} of its picture is {near} from {entry}"
 
 
 def accusations(report: Report, left_out: Counter[str]) -> Iterator[ReportableFinding]:

@@ -98,14 +98,14 @@ RULE_INDEX = {rule["id"]: place for place, rule in enumerate(RULES)}
 NOTICES = [
     {
         "id": kind,
-        "shortDescription": {"text": words},
-        "fullDescription": {"text": words},
+        "shortDescription": {"text": description},
+        "fullDescription": {"text": description},
         "help": {
             "text": "The message of each result has the reason. "
             "Until it is resolved, the content may be on a list."
         },
     }
-    for kind, words in (
+    for kind, description in (
         ("incomplete", "The scan did not check everything."),
         ("unreadable", "A file whose bytes could not be read."),
         ("folder", "A folder that could not be entered."),
@@ -149,8 +149,8 @@ class Sarif(ReportFormat):
         invocation = _encode(_invocation(report))[:-1]
         stream.write(f'],\n"invocations":[{invocation},"toolExecutionNotifications":['.encode())
         begin = b"\n"
-        for words in shortcomings(report):
-            stream.write(begin + _encode(_notice("incomplete", words)).encode())
+        for reason in shortcomings(report):
+            stream.write(begin + _encode(_notice("incomplete", reason)).encode())
             begin = b",\n"
         if others:
             # There may be as many of these as results, so they are read again and not kept in memory.
@@ -247,11 +247,11 @@ def _file_notice(record: Record) -> dict[str, Any]:
     return {**notice, "locations": [_location(path_bytes(record))]}
 
 
-def _notice(kind: str, words: str) -> dict[str, Any]:
+def _notice(kind: str, message: str) -> dict[str, Any]:
     return {
         "descriptor": {"id": kind, "index": NOTICE_INDEX[kind]},
         "level": _NOTICE_LEVELS.get(kind, "error" if kind == "incomplete" else "note"),
-        "message": {"text": _meant(words)},
+        "message": {"text": _meant(message)},
     }
 
 

@@ -102,10 +102,10 @@ def _fields(accusation: ReportableFinding, host: str) -> dict[str, Any]:
 
 
 def _description(accusation: ReportableFinding) -> str:
-    words = f"Found by its hash, without a look at it: {accusation.evidence}."
+    description = f"Found by its hash, without a look at it: {accusation.evidence}."
     if accusation.customer:
-        words = f"{words} It is a customer's: {accusation.customer}"
-    return words[:_DESCRIPTION_MAX]
+        description = f"{description} It is a customer's: {accusation.customer}"
+    return description[:_DESCRIPTION_MAX]
 
 
 def _host(url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -89,7 +89,8 @@ NO_ALERTS = AlertSettings()
 _TEXT_MAX = 200
 _EMAIL = re.compile(r"[^@\s<>\"(),:;\[\]\\]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
 _DOMAIN = re.compile(
-    r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+", re.ASCII
+    r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+",
+    re.ASCII,
 )
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 
@@ -113,29 +114,24 @@ def _organisation(value: object) -> str:
     return found
 
 
-def _email(value: object) -> str:
-    if not isinstance(value, str) or not _EMAIL.fullmatch(value):
-        raise InvalidValueError(f"{value!r} is no e-mail address", "Write one such as abuse@example.org.")
-    return value
+def _reader_of(pattern: re.Pattern[str], kind: str, advice: str) -> Callable[[object], str]:
+    """Return a reader of texts that match a pattern."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise InvalidValueError(f"{value!r} is no {kind}", advice)
+        return value
+
+    return read
 
 
-def _domain(value: object) -> str:
-    if not isinstance(value, str) or len(value) > 253 or not _DOMAIN.fullmatch(value):
-        raise InvalidValueError(f"{value!r} is no domain", "Write one such as example.org.")
-    return value.lower()
-
-
-def _country(value: object) -> str:
-    if not isinstance(value, str) or not _COUNTRY.fullmatch(value):
-        raise InvalidValueError(f"{value!r} is no country", "Write its two letters, such as NL.")
-    return value
-
+_read_domain = _reader_of(_DOMAIN, "domain", "Write one such as example.org.")
 
 _REPORTER_READERS: dict[str, Reader] = {
     "organisation": _organisation,
-    "email": _email,
-    "domain": _domain,
+    "email": _reader_of(_EMAIL, "e-mail address", "Write one such as abuse@example.org."),
+    "domain": lambda value: _read_domain(value).lower(),
     "name": lambda value: printable_line(value, _TEXT_MAX),
     "phone": lambda value: printable_line(value, _TEXT_MAX),
-    "country": _country,
+    "country": _reader_of(_COUNTRY, "country", "Write its two letters, such as NL."),
 }

@@ -69,10 +69,10 @@ def key_lines(document: str) -> Mapping[KeyPath, int]:
     table: KeyPath = ()
     rows: dict[KeyPath, int] = {}
     for statement in _statements(document):
-        line, words = statement[0][0], [(kind, text) for _, kind, text in statement]
-        if words[0] == ("mark", "["):
-            many = words[1] == ("mark", "[")
-            keys = _parse_keys(words[2 if many else 1 :])
+        line, tokens = statement[0][0], [(kind, text) for _, kind, text in statement]
+        if tokens[0] == ("mark", "["):
+            many = tokens[1] == ("mark", "[")
+            keys = _parse_keys(tokens[2 if many else 1 :])
             table = _numbered(keys[:-1], rows)
             if many:
                 name = (*table, keys[-1])
@@ -83,7 +83,7 @@ def key_lines(document: str) -> Mapping[KeyPath, int]:
                 table = _numbered(keys, rows)
             _note(lines, table, line)
         else:
-            keys = _parse_keys(words)
+            keys = _parse_keys(tokens)
             _note(lines, (*table, *keys), line, within=len(table))
     return lines
 
@@ -112,10 +112,10 @@ def _numbered(keys: tuple[str, ...], rows: Mapping[KeyPath, int]) -> KeyPath:
     return place
 
 
-def _parse_keys(words: list[tuple[str, str]]) -> tuple[str, ...]:
+def _parse_keys(tokens: list[tuple[str, str]]) -> tuple[str, ...]:
     """Return the dotted key at the beginning."""
     keys = []
-    for kind, text in words:
+    for kind, text in tokens:
         if kind == "mark" and text != ".":
             break
         if kind != "mark":

@@ -77,7 +77,7 @@ class ScanSettings:
     accept_shrink: bool = False
     """True to accept that a target with far fewer files than last time is complete."""
     accept_cleared: bool = False
-    """True to accept that a file is clean although a list that accused it is not used, or is used with a
+    """True to accept that a file is clean although a list that matched it is not used, or is used with a
     smaller threshold or fewer variants."""
     weak_change_check: bool = False
     """True to accept that a file is unchanged although its ctime has changed."""
@@ -151,7 +151,7 @@ class ScanSettings:
             ("--baseline", self.baseline, "Accepted findings are not moved: scan without one of them, or "
              "except the entries with `hashscan lists except`."),
             ("--known", self.known or None, "Move what it finds by `hashscan quarantine add REPORT`, which "
-             "looks at the files first."),
+             "checks the files first."),
             ("--weak-change-check", self.weak_change_check or None, "A moved file must still have the "
              "content that was found: scan once without --weak-change-check."),
         ):  # fmt: skip

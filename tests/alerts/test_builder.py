@@ -178,7 +178,10 @@ def test_a_failure_is_reported_once_a_day(ledger: Ledger) -> None:
             "--accept-shrink",
             "a target has 3 files and had 20: no file counts as gone without --accept-shrink",
         ),
-        ("can't open /srv/customers/alice", "Why: see the report, or what the command said."),
+        (
+            "can't open /srv/customers/alice",
+            "The reason is in the report, or in the messages of the command.",
+        ),
     ],
 )
 def test_reasons_name_no_path(message: str, expected: str) -> None:

@@ -17,7 +17,7 @@ def test_everything_is_counted_once(tmp_path: Path) -> None:
     records = [finding(b"/a", customer="ada"), finding(b"/b", "review"), unreadable(b"/c"), STANDING]
     figures = overview(Report(written(tmp_path / "r.jsonl", records)), 10)
     assert figures.verdicts == {"match": 1, "review": 1, "unreadable": 1, "clean": 10}
-    assert figures.accused == {"match": 2, "review": 1}
+    assert figures.found == {"match": 2, "review": 1}
     assert (figures.standing, figures.total) == (1, 3)
     assert figures.reasons == {("unreadable", "permission denied"): 1}
     assert figures.categories == {"A1": 3}

@@ -126,7 +126,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("context", "message"),
     [
-        (BARE, "nobody is named who reports"),
+        (BARE, "no reporter is named"),
         (replace(CONTEXT, digests=lambda record: {}), "1 of 1 findings have no digests"),
         (replace(CONTEXT, digests=lambda record: {"sha256": "short"}), "1 of 1 findings have no digests"),
     ],

@@ -78,8 +78,8 @@ class AppriseChannel(Channel):
 
     def _reason_suffix(self, ended: ProgramResult) -> str:
         # Cut afterwards: half a secret would not be recognised.
-        words = redact(_ANY_URL.sub("***", " ".join(ended.words.split())), self._secrets)[-_MESSAGE_MAX:]
-        return f": {words}" if words else ""
+        message = redact(_ANY_URL.sub("***", " ".join(ended.stderr.split())), self._secrets)[-_MESSAGE_MAX:]
+        return f": {message}" if message else ""
 
 
 def secrets_of(url: str) -> tuple[str, ...]:

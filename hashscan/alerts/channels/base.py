@@ -74,7 +74,7 @@ class ProgramResult:
 
     code: int | None
     """The exit code; None if it was killed at the time limit; negative for a signal."""
-    words: str
+    stderr: str
     """The end of its standard error."""
 
 
@@ -89,7 +89,7 @@ def run_bounded(
         OSError: it can't be started.
     """
     until = time.monotonic() + seconds
-    # A file, so that a program which doesn't read it blocks nobody.
+    # A file, so that a program which does not read it blocks no writer.
     stdin = os.memfd_create("stdin", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(stdin), "wb") as stream:
@@ -109,10 +109,10 @@ def run_bounded(
     assert process.stderr is not None
     with process.stderr as pipe:
         os.set_blocking(pipe.fileno(), False)
-        words = b""
+        output = b""
         try:
             while process.poll() is None and time.monotonic() < until:
-                words = _read_output(pipe.fileno(), words, _POLL_SECONDS)
+                output = _read_output(pipe.fileno(), output, _POLL_SECONDS)
             code = process.poll()
         finally:
             if process.poll() is None:
@@ -120,21 +120,21 @@ def run_bounded(
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         # A child that it left running may hold the pipe open for ever, so its end is not waited for.
-        words = _read_output(pipe.fileno(), words, 0)
-    return ProgramResult(code, words.decode("utf-8", "replace").strip())
+        output = _read_output(pipe.fileno(), output, 0)
+    return ProgramResult(code, output.decode("utf-8", "replace").strip())
 
 
-def _read_output(pipe: int, words: bytes, seconds: float) -> bytes:
+def _read_output(pipe: int, output: bytes, seconds: float) -> bytes:
     """Return the last output, with what arrives within the time limit."""
     waiting = select.poll()
     waiting.register(pipe, select.POLLIN)
     if not waiting.poll(seconds * 1000):
-        return words
+        return output
     try:
         piece = os.read(pipe, _CHUNK)
     except BlockingIOError:
-        return words
+        return output
     if not piece:
         # The pipe is closed, and the program still runs.
         time.sleep(seconds)
-    return (words + piece)[-_STDERR_MAX:]
+    return (output + piece)[-_STDERR_MAX:]

@@ -56,11 +56,11 @@ class HookChannel(Channel):
             raise DeliveryError(f"it can't be started: {error.strerror}") from error
         if ended.code == 0:
             return
-        said = f": {one_line(' '.join(ended.words[-_STDERR_SHOWN:].split()))}" if ended.words else ""
+        output = f": {one_line(' '.join(ended.stderr[-_STDERR_SHOWN:].split()))}" if ended.stderr else ""
         if ended.code is None:
-            raise DeliveryError(f"killed after {seconds:.0f} s{said}")
+            raise DeliveryError(f"killed after {seconds:.0f} s{output}")
         how = f"exit {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
-        raise DeliveryError(how + said)
+        raise DeliveryError(how + output)
 
 
 class SyslogChannel(Channel):

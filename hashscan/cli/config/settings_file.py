@@ -58,7 +58,7 @@ class Catalogue:
         return key in self.tables or ((key,) in self.commands and bool(self.own((key,))))
 
     def below(self, words: Command) -> list[str]:
-        """Return the names of the tables that lie within a command's table."""
+        """Return the names of the tables within a command's table."""
         return [other[-1] for other in self.commands if other[:-1] == words]
 
     def is_table(self, key: str) -> bool:
@@ -255,14 +255,14 @@ def _wanted(kind: click.ParamType[Any], value: object) -> str | None:
         return None
     match kind:
         case click.types.BoolParamType():
-            good, words = isinstance(value, bool), "true or false, without quotes"
+            good, wanted = isinstance(value, bool), "true or false, without quotes"
         case click.types.IntParamType():
-            good, words = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+            good, wanted = isinstance(value, int) and not isinstance(value, bool), "a whole number"
         case click.types.FloatParamType():
-            good, words = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+            good, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
         case _:
-            good, words = False, "text in quotes"
-    return None if good else words
+            good, wanted = False, "text in quotes"
+    return None if good else wanted
 
 
 def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[str, str]) -> None:

@@ -72,7 +72,7 @@ def open_entries(
     if kind.takes_category and category is None:
         raise UsageError(
             f"the format {format_name} has no categories",
-            advice=f"Add --category with one of {', '.join(CATEGORIES)}; look at the supplier's terms.",
+            advice=f"Add --category with one of {', '.join(CATEGORIES)}; see the supplier's terms.",
         )
     if category is not None and not kind.takes_category:
         raise UsageError(

@@ -28,17 +28,17 @@ class RootRights(Enum):
     """Move files of all users: root is refused, since only a state folder of root's may say which files."""
 
 
-def become_folder_owner(words: str, state: Path, needs: RootRights, kind: str = "state folder") -> None:
+def become_folder_owner(command: str, state: Path, needs: RootRights, kind: str = "state folder") -> None:
     """Continue as the owner of a folder, or refuse to, before anything in the folder is opened.
 
-    The folder need not exist yet. `words` is the command as it was called.
+    The folder need not exist yet. `command` is the command as it was called.
 
     Raises:
         UsageError: root must not do this in another user's folder, or can't continue as that user.
         OutputError: this user may not use the folder.
     """
     if os.geteuid() != 0:
-        _require_access(words, state, kind)
+        _require_access(command, state, kind)
         return
     owner = controlling_uid(state)
     if owner == 0:
@@ -46,8 +46,8 @@ def become_folder_owner(words: str, state: Path, needs: RootRights, kind: str = 
     name = _name_of(owner)
     if needs is not RootRights.NOTHING:
         raise UsageError(
-            f"the {kind} {state} is controlled by {name}, so root must not use it for `{words}`",
-            advice=_advice(words, owner, needs),
+            f"the {kind} {state} is controlled by {name}, so root must not use it for `{command}`",
+            advice=_advice(command, owner, needs),
         )
     try:
         _become(owner, state)
@@ -55,7 +55,7 @@ def become_folder_owner(words: str, state: Path, needs: RootRights, kind: str = 
         raise UsageError(
             f"the {kind} {state} is controlled by {name}, and this process can't become that "
             f"user: {error.strerror}",
-            advice=f"Run `{_as_user(owner)} -- {words} ...`, or name a folder of root's.",
+            advice=f"Run `{_as_user(owner)} -- {command} ...`, or name a folder of root's.",
         ) from error
     for folder in (os.path.dirname(os.__file__), os.path.dirname(__file__)):
         if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
@@ -138,12 +138,12 @@ def _name_of(uid: int) -> str:
         return f"uid {uid}"
 
 
-def _advice(words: str, owner: int, needs: RootRights) -> str:
+def _advice(command: str, owner: int, needs: RootRights) -> str:
     if needs is RootRights.CHANGING:
         return "Name a --state folder that root made, such as /var/lib/hashscan-quarantine."
     return (
         "Run it as that user, with the right to read all files: "
-        f"`{_as_user(owner)} --inh-caps=+dac_read_search --ambient-caps=+dac_read_search -- {words} ...`; "
+        f"`{_as_user(owner)} --inh-caps=+dac_read_search --ambient-caps=+dac_read_search -- {command} ...`; "
         "or name a --state folder of root's."
     )
 
@@ -157,7 +157,7 @@ def _as_user(uid: int) -> str:
     return f"setpriv --reuid={uid} --regid={group} {others}"
 
 
-def _require_access(words: str, state: Path, kind: str) -> None:
+def _require_access(command: str, state: Path, kind: str) -> None:
     """Refuse a folder that exists, but that this user may not open.
 
     Raises:
@@ -175,5 +175,5 @@ def _require_access(words: str, state: Path, kind: str) -> None:
         who = _name_of(status.st_uid)
     raise OutputError(
         f"the {kind} {state} belongs to {who}, and this user may not use it",
-        advice=f"Run `{words} ...` as its owner, such as with sudo, or name a folder of your own.",
+        advice=f"Run `{command} ...` as its owner, such as with sudo, or name a folder of your own.",
     )

@@ -109,7 +109,7 @@ def _load_scan(*, known: bool) -> Callable[[ScanSettings, Observer], ScanResult]
         from hashscan.scan.rescan import run_rescan as run
     else:
         from hashscan.scan.runner import run_scan as run
-    # The objects of the imported modules live as long as the process: no collection looks at them again.
+    # The objects of the imported modules live as long as the process: no collection examines them again.
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
     return run

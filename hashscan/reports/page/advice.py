@@ -17,7 +17,7 @@ _NAMED = 5
 class Headline:
     """The headline of the page."""
 
-    words: str
+    text: str
     tone: str
     """CSS class of its mark: bad, doubt or good."""
 
@@ -27,7 +27,7 @@ class Step:
     """One recommended step."""
 
     title: str
-    words: str
+    text: str
     commands: tuple[str, ...] = ()
 
 
@@ -39,8 +39,8 @@ def headline(summary: Record | None, counts: Mapping[str, int | None], standing:
         what = "what is on the lists"
         if summary is not None and summary.get("only_test_entries"):
             what = "test entries"
-        words = f"{_files(found)} {'matches' if found == 1 else 'match'} {what}"
-        return Headline(words + (", and the scan is incomplete" if short else ""), "bad")
+        text = f"{_files(found)} {'matches' if found == 1 else 'match'} {what}"
+        return Headline(text + (", and the scan is incomplete" if short else ""), "bad")
     end = ", and the scan is incomplete" if short else ""
     if held:
         return Headline(f"{_files(held)} would match and {'is' if held == 1 else 'are'} held{end}", "doubt")

@@ -92,9 +92,9 @@ def distance_text(match: Record) -> str:
     if not algorithm:
         return ""
     threshold = match.get("threshold") or 0
-    words = f"{algorithm} equal" if threshold == 0 else f"{algorithm} {distance} of {threshold} bits"
+    text = f"{algorithm} equal" if threshold == 0 else f"{algorithm} {distance} of {threshold} bits"
     variant = match.get("variant", "")
-    return words if variant in {"", "as stored"} else f"{words}, {variant}"
+    return text if variant in {"", "as stored"} else f"{text}, {variant}"
 
 
 def _why(record: Record, closest: Record) -> str:
@@ -107,7 +107,7 @@ def _details(record: Record, closest: Record) -> Iterator[tuple[str, str]]:
     yield "Because", record.get("because", "")
     others = [match for match in record.get("matches", ()) if match is not closest]
     for match in others[:_MATCHES_SHOWN]:
-        yield "Also", _match_words(match)
+        yield "Also", _match_text(match)
     if len(others) > _MATCHES_SHOWN:
         yield "Also", f"{len(others) - _MATCHES_SHOWN} more matches, named in the record"
     action: str = record.get("action", "")
@@ -131,30 +131,30 @@ def _details(record: Record, closest: Record) -> Iterator[tuple[str, str]]:
 
 _TO_DO = {
     "report": "report it; it is where it was",
-    "review": "have a person look at the case, not at the picture",
+    "review": "have a person review the case, not the picture",
     "held": "nothing by itself; find out why it is held",
     "quarantine": "quarantine",
 }
 
 
-def _match_words(match: Record) -> str:
-    words = f"{distance_text(match)}: entry {match['entry']} ({match['category']}) of list {match['list']}"
+def _match_text(match: Record) -> str:
+    text = f"{distance_text(match)}: entry {match['entry']} ({match['category']}) of list {match['list']}"
     excepted = match.get("excepted", {})
     if excepted:
-        words += f"; excepted until {excepted['until']}: {excepted['reason']}"
-    return "; ".join(filter(None, (words, match.get("doubt", ""), match.get("withheld", ""))))
+        text += f"; excepted until {excepted['until']}: {excepted['reason']}"
+    return "; ".join(filter(None, (text, match.get("doubt", ""), match.get("withheld", ""))))
 
 
-def _quarantine(said: Record) -> Iterator[str]:
-    if not said:
+def _quarantine(moved: Record) -> Iterator[str]:
+    if not moved:
         return
-    outcome = said.get("outcome", "")
+    outcome = moved.get("outcome", "")
     yield "moved" if outcome == "done" else f"not moved: {outcome}"
-    if place := path_text(said["place"]) if "place" in said else "":
+    if place := path_text(moved["place"]) if "place" in moved else "":
         yield f"to {place}"
-    if item := said.get("item", ""):
+    if item := moved.get("item", ""):
         yield f"as item {item}"
-    if detail := said.get("detail", ""):
+    if detail := moved.get("detail", ""):
         yield f"({detail})"
 
 

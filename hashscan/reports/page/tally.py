@@ -50,16 +50,11 @@ class Names:
         else:
             self.late += 1
 
-    @property
-    def total(self) -> int:
-        """Total count."""
-        return self.counts.total() + self.late
-
     def chart(self, title: str, explained: str, *, unnamed: str) -> Chart:
         """Return a chart of the most frequent names; the others are one bar; `unnamed` is the empty name."""
         most = self.counts.most_common(SHOWN if len(self.counts) <= SHOWN else SHOWN - 1)
         bars = [(name or unnamed, count) for name, count in most]
-        others = self.total - sum(count for _, count in bars)
+        others = self.counts.total() + self.late - sum(count for _, count in bars)
         if others:
             number = len(self.counts) - len(most)
             bars.append((f"{'more than ' if self.late else ''}{number} others", others))

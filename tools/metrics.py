@@ -21,10 +21,10 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 376,
-    "lines": 71_500,
+    "modules": 377,
+    "lines": 71_000,
     "modules under 60 lines": 11,
-    "files excepted from C901": 6,
+    "files excepted from C901": 5,
     "files excepted from PLR0912": 3,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""

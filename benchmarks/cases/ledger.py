@@ -122,19 +122,19 @@ def main() -> None:
                     f"https://c{n % 1000}.example/{n}.jpg,r{n}\n" for n in range(options.number)
                 )
 
-            def timed(name: str, what: Callable[[], None]) -> None:
+            def timed(name: str, what: Callable[..., None], *arguments: Path) -> None:
                 began = time.process_time()
-                what()
+                what(*arguments)
                 took.setdefault(name, []).append(time.process_time() - began)
 
-            timed("floor", lambda folder=folder: _floor(folder))
-            timed("findings become cases", lambda folder=folder: _follow(folder))
-            timed("nothing new", lambda folder=folder: _follow(folder))
+            timed("floor", _floor, folder)
+            timed("findings become cases", _follow, folder)
+            timed("nothing new", _follow, folder)
             _another_night(folder)
-            timed("all stand another night", lambda folder=folder: _follow(folder))
-            timed("notices become cases", lambda folder=folder, notices=notices: _import(folder, notices))
-            timed("notices come again", lambda folder=folder, notices=notices: _import(folder, notices))
-            timed("all are listed", lambda folder=folder: _list(folder))
+            timed("all stand another night", _follow, folder)
+            timed("notices become cases", _import, folder, notices)
+            timed("notices come again", _import, folder, notices)
+            timed("all are listed", _list, folder)
         finally:
             shutil.rmtree(folder)
     floor = statistics.median(took["floor"])

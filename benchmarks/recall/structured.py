@@ -57,22 +57,22 @@ def _table(layout: random.Random, rng: random.Random, image: Image.Image, draw: 
             at = column * image.width / columns + 4, row * high + high / 4
             draw.text(at, _words(rng, rng.randint(3, 12)), (0, 0, 0), font_size=max(8, high / 2.2))
     for column in range(columns + 1):
-        at = column * image.width // columns
-        draw.line((at, 0, at, image.height), (150, 150, 150), 1)
+        x = column * image.width // columns
+        draw.line((x, 0, x, image.height), (150, 150, 150), 1)
 
 
 def _stickers(
     layout: random.Random, rng: random.Random, image: Image.Image, draw: ImageDraw.ImageDraw
 ) -> None:
     columns, rows = layout.randint(3, 8), layout.randint(3, 8)
-    shape = layout.choice((draw.ellipse, draw.rectangle, draw.rounded_rectangle))
+    shape = layout.choice((draw.ellipse, draw.rectangle, None))
     gap = layout.uniform(0.05, 0.2)
     wide, high = image.width / columns, image.height / rows
     for row in range(rows):
         for column in range(columns):
             left, top = (column + gap) * wide, (row + gap) * high
             box = (left, top, left + wide * (1 - 2 * gap), top + high * (1 - 2 * gap))
-            if shape == draw.rounded_rectangle:
+            if shape is None:
                 draw.rounded_rectangle(box, wide / 8, _shade(rng), (0, 0, 0), 2)
             else:
                 shape(box, _shade(rng), (0, 0, 0), 2)

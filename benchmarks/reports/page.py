@@ -75,8 +75,8 @@ def make_plain(record: Path, page: Path) -> None:
             found = json.loads(line)
             if found["type"] == "finding":
                 match = found["matches"][0]
-                cells = (found["verdict"], found["path"], found["customer"], match["category"], match["list"])
-                cells += (match["entry"], found["because"], str(found["mtime_ns"]))
+                cells = [found["verdict"], found["path"], found["customer"], match["category"], match["list"]]
+                cells += [match["entry"], found["because"], str(found["mtime_ns"])]
                 stream.write("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>\n")
         stream.write("</table></html>\n")
 

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,14 +57,14 @@ def pictures() -> Iterator[Twins]:
         coarse = rng.integers(0, 256, (height // 20, width // 20), np.uint8)
         luma = np.repeat(np.repeat(coarse, 20, axis=0), 20, axis=1)
 
-        def hashed(kernel: Kernel, luma: NDArray[np.uint8] = luma) -> list[bytes]:
-            return [run.values for run in PDQ(kernel).runs(luma, None, tuple(range(DIHEDRAL)), ())]
+        def hashed(kernel: Callable[[], Kernel], luma: NDArray[np.uint8] = luma) -> list[bytes]:
+            return [run.values for run in PDQ(kernel()).runs(luma, None, tuple(range(DIHEDRAL)), ())]
 
         yield Twins(
             f"PDQ of a picture of {width}x{height}, 8 turns",
             1,
-            lambda hashed=hashed: hashed(CKernel()),
-            lambda hashed=hashed: hashed(NumpyKernel()),
+            partial(hashed, CKernel),
+            partial(hashed, NumpyKernel),
         )
 
 

@@ -18,6 +18,8 @@ SCANS, FINDS, LISTS, ASKS, TESTS = "scan clean", "scan listed", "lists status", 
 AS_EVER = {SCANS: 0, FINDS: 1, LISTS: 0, ASKS: 1, TESTS: 0}
 REFUSED = dict.fromkeys(AS_EVER, 12)
 RUN = 'exec "$@"'
+USER = 1_000_000 + os.getpid()
+"""A user without any other process: a limit of processes counts all that a user has on the machine."""
 
 CONDITIONS: dict[str, tuple[str, dict[str, int]]] = {
     "standard error full": (f"{RUN} 2>/dev/full", AS_EVER),
@@ -108,10 +110,10 @@ def test_exit_codes_tell_the_truth_of_a_mount_namespace(
 @pytest.fixture
 def become(place: Path) -> tuple[str, ...]:
     """What runs a command as an ordinary user, to whom all is given here."""
-    subprocess.run(["chown", "-R", "54321:54321", place], check=True)
+    subprocess.run(["chown", "-R", f"{USER}:{USER}", place], check=True)
     place.parent.chmod(0o755)
     return (
-        "setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--inh-caps=+dac_read_search",
+        "setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=+dac_read_search",
         "--ambient-caps=+dac_read_search",
     )  # fmt: skip
 
@@ -128,7 +130,7 @@ def test_few_processes_are_no_defect(place: Path, become: tuple[str, ...]) -> No
 def test_a_umask_locks_no_ordinary_user_out(place: Path, become: tuple[str, ...]) -> None:
     script = f"umask 0777; export HASHSCAN_STATE=new/state; {RUN}"
     (place / "new").mkdir()
-    os.chown(place / "new", 54321, 54321)
+    os.chown(place / "new", USER, USER)
     require(place, script, {SCANS: 10, FINDS: 10, LISTS: 10}, become)
     require(place, f"umask 0777; {RUN}", AS_EVER, become)
     made = [path for path in place.rglob("*") if not path.is_symlink()]

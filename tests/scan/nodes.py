@@ -132,6 +132,7 @@ class Cluster:
         )
         self.programs.append(program)
         self.port = said_port(program.wait_for("Scheduler at:"))
+        self._sockets = sockets_of(program.process.pid)
         return program
 
     def start_node(
@@ -169,6 +170,13 @@ class Cluster:
             program.wait_for("are ready at")
         return list(started)
 
+    def close_nodes(self) -> None:
+        """Kill the nodes, and wait until the scheduler has closed its connections to them."""
+        while (program := self.programs.pop()) is not self.scheduler:
+            program.close()
+        self.programs.append(self.scheduler)
+        until(lambda: sockets_of(self.scheduler.process.pid) <= self._sockets)
+
     def close(self) -> None:
         for program in reversed(self.programs):
             program.close()
@@ -183,6 +191,15 @@ def cluster(
         yield made
     finally:
         made.close()
+
+
+def sockets_of(pid: int) -> int:
+    """Return the number of sockets that a process has open."""
+    found = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += str(descriptor.readlink()).startswith("socket:")
+    return found
 
 
 def workers_of(node: Program) -> list[int]:

@@ -11,10 +11,17 @@ from tests.scan.cluster.scanning import draw, state_with
 from tests.scan.nodes import Cluster, cluster
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Cluster]:
-    with cluster(tmp_path / "cluster") as made:
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as made:
         yield made
+
+
+@pytest.fixture
+def here(shared: Cluster) -> Iterator[Cluster]:
+    """The cluster of all tests, without nodes; a test that harms the scheduler makes its own."""
+    yield shared
+    shared.close_nodes()
 
 
 @pytest.fixture

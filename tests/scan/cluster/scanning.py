@@ -102,13 +102,21 @@ def stop(nodes: list[Program]) -> None:
         assert node.wait() == 143, node.said
 
 
-def patched(change: str) -> list[str]:
-    """Return the command that does what the program does after a statement that changes it."""
-    code = f"import sys\n{change}\nfrom hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))"
+def patched(module: str, **values: float) -> list[str]:
+    """Return the command of the program with other constants in a module of `hashscan.scan.cluster`."""
+    code = (
+        "import importlib, sys\n"
+        "from hashscan.scan.cluster.dask import require_dask; require_dask()\n"
+        f"module = importlib.import_module('hashscan.scan.cluster.{module}')\n"
+        f"for name, value in {values!r}.items():\n"
+        "    assert hasattr(module, name), name\n"
+        "    setattr(module, name, value)\n"
+        "from hashscan.cli.main import run\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
     return [sys.executable, "-c", code]
 
 
-_POOL = "from hashscan.scan.cluster import pool\n"
-IMPATIENT = patched(f"{_POOL}pool.CONNECT_SECONDS = pool.ARRIVE_SECONDS = 1.0")
-AFTER_ALL_ANSWERS = patched(f"{_POOL}pool.ARRIVE_SECONDS, pool.OTHERS_SECONDS = 0.0, pool.READY_SECONDS")
+IMPATIENT = patched("pool", CONNECT_SECONDS=1.0, ARRIVE_SECONDS=1.0)
+AFTER_ALL_ANSWERS = patched("pool", ARRIVE_SECONDS=0.0, OTHER_WORKERS_SECONDS=120.0)
 """It begins, or gives up, when all workers that are registered have answered, and waits for no others."""

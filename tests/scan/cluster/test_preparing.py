@@ -23,15 +23,7 @@ from tests.scan.cluster.scanning import (
     stop,
     story,
 )
-from tests.scan.nodes import HOSTILE_NODE, Cluster, until, workers_of
-
-
-def with_dispatcher(change: str) -> list[str]:
-    """Return the command of the program with a name of its dispatcher set to another value."""
-    return patched(
-        "from hashscan.scan.cluster.dask import require_dask; require_dask()\n"
-        f"from hashscan.scan.cluster import dispatch; dispatch.{change}"
-    )
+from tests.scan.nodes import HOSTILE_NODE, Cluster, cluster, until, workers_of
 
 
 @pytest.mark.slow
@@ -42,7 +34,9 @@ def test_workers_that_die_as_they_prepare_are_given_up(
     deadly = tmp_path / "deadly"
     deadly.touch()
     node = here.node(state, 1, HOSTILE_NODE, {"DIE_PREPARING": str(deadly)})
-    code, said = run_scan(state, folder, tmp_path / "far.jsonl", *here.options)
+    # However long the node takes to start a worker again.
+    patient = patched("pool", ARRIVE_SECONDS=100.0)
+    code, said = run_scan(state, folder, tmp_path / "far.jsonl", *here.options, program=patient)
     assert code == 13, said
     assert "no worker of the cluster is usable: 127.0.0.1: its workers died 3 times as they prepared" in said
     assert deadly.stat().st_size == 3
@@ -68,7 +62,7 @@ def test_a_scan_ends_when_workers_die_as_they_prepare_in_its_midst(
         deadly.touch()
         os.kill(workers_of(node)[0], signal.SIGKILL)
 
-    impatient = with_dispatcher("LONELY_SECONDS = 5.0")
+    impatient = patched("dispatch", NO_WORKER_SECONDS=5.0)
     code, said = killing(
         kill,
         command(state, folder, tmp_path / "far.jsonl", *here.options, program=impatient),
@@ -142,9 +136,7 @@ def test_a_node_that_can_start_no_decoder_is_refused(
     stop([node])
 
 
-def test_the_exit_code_when_the_scheduler_is_gone(
-    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_the_exit_code_when_the_scheduler_is_gone(pictures: tuple[Path, Path], tmp_path: Path) -> None:
     """Nothing on the list was met by then: incomplete, and the node says what it misses."""
     folder, _ = pictures
     draw(folder, 400)
@@ -152,16 +144,17 @@ def test_the_exit_code_when_the_scheduler_is_gone(
     for number in range(2):
         # The first thing that is written.
         (folder / f"cut-{number}.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
-    node = here.node(state, environment={"HASHSCAN_LIMIT_FILES": "60"})
-    impatient = with_dispatcher("SCHEDULER_SECONDS = 2.0")
-    code, said = killing(
-        lambda: here.scheduler.signal(signal.SIGKILL),
-        command(state, folder, tmp_path / "far.jsonl", *here.options, program=impatient),
-        tmp_path / "far.jsonl.partial",
-    )
-    assert code == 3, said
-    assert "the scheduler is gone" in said
-    _, _, counts = story(tmp_path / "far.jsonl")
-    assert counts["verdicts"]["undecoded"] == 2
-    assert counts["verdicts"]["unreadable"] > 0
-    assert node.wait() == 13
+    with cluster(tmp_path / "own") as own:
+        node = own.node(state, environment={"HASHSCAN_LIMIT_FILES": "60"})
+        impatient = patched("dispatch", SCHEDULER_SECONDS=2.0)
+        code, said = killing(
+            lambda: own.scheduler.signal(signal.SIGKILL),
+            command(state, folder, tmp_path / "far.jsonl", *own.options, program=impatient),
+            tmp_path / "far.jsonl.partial",
+        )
+        assert code == 3, said
+        assert "the scheduler is gone" in said
+        _, _, counts = story(tmp_path / "far.jsonl")
+        assert counts["verdicts"]["undecoded"] == 2
+        assert counts["verdicts"]["unreadable"] > 0
+        assert node.wait() == 13

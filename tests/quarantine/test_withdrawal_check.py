@@ -123,10 +123,10 @@ def test_an_item_is_flagged_when_the_last_entry_goes_and_no_longer_when_it_comes
     assert [dict(each) for each in item.withdrawals] == [{"list": NAME, "version": 2, "entries": ["e0"]}]
     server.withdraw("e1")
     assert server.flagged() == (both,)
-    words = " ".join(withdrawn_items(StateDir(server.room.state)).messages)
-    assert both in words
-    assert other not in words
-    assert "restore --withdrawn" in words
+    messages = " ".join(withdrawn_items(StateDir(server.room.state)).messages)
+    assert both in messages
+    assert other not in messages
+    assert "restore --withdrawn" in messages
     server.release(entry(0))
     assert server.flagged() == ()
     assert not server.item(0).withdrawn

@@ -41,7 +41,7 @@ def test_each_command_can_be_imported_first(command: str) -> None:
 
 def test_the_lines_of_the_help_are_those_of_the_commands(run: Run) -> None:
     out = " ".join(run("--help").out.split())
-    for name, (_, text) in COMMANDS.items():
+    for name, text in COMMANDS.items():
         assert f"{name} {text}" in out
 
 

@@ -87,6 +87,28 @@ def validated(value: Any, shape: type[T]) -> T:
         raise InvalidDocumentError(f"{place.removeprefix('.')}: {reason}" if place else reason) from None
 
 
+def decode_file(data: bytes, shape: type[T], schema: int = 1) -> T:
+    """Return the content of one of our own files, whose member `schema` is the version of its form.
+
+    Raises:
+        InvalidDocumentError: the data is not JSON, not valid, or of another version; or it lacks members, or
+            has others.
+    """
+    document = decode_json(data)
+    if not isinstance(document, dict) or document.pop("schema", None) != schema:
+        raise InvalidDocumentError("another version of hashscan wrote it")
+    content = validated(document, shape)
+    if _sorted(msgspec.to_builtins(content)) != _sorted(document):
+        raise InvalidDocumentError("it has not exactly the members that it needs")
+    return content
+
+
+def encode_file(content: Any, schema: int = 1) -> bytes:
+    """Return a file for `decode_file`, in lines; `content` is a dataclass, a struct or a mapping."""
+    document = encode_json({"schema": schema, **msgspec.to_builtins(content)})
+    return msgspec.json.format(document, indent=1) + b"\n"
+
+
 def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
@@ -120,5 +142,6 @@ def _is_deep(value: Any) -> bool:
 _decoder = msgspec.json.Decoder()
 _lenient_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 _strict_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_unique)
+_sorted = json.JSONEncoder(sort_keys=True).encode
 _encode = msgspec.json.Encoder().encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

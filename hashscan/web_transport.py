@@ -1,20 +1,25 @@
 """Requests to web servers: what targets on web servers and pulls of lists have in common.
 
-Redirects are followed only to web addresses without a password, a few times, and never from https to http. A
-server's own text is not repeated. A request is sent a second time only if the connection was lost before an
-answer; other retries are the caller's, as are the guards against slow servers.
+Redirects are followed only to web addresses without a password, a few times, never from https to http, and
+never from a public host to one of a private network: otherwise an attacker's server could make ours send
+requests to hosts that only ours can reach. A server's own text is not repeated. A request is sent a second
+time only if the connection was lost before an answer; other retries are the caller's, as are the guards
+against slow servers.
 
 Importing this module imports urllib3, so other modules import it on first use.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hashscan import __version__
 from hashscan.errors import UsageError
@@ -26,6 +31,53 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 class RedirectError(Exception):
     """A redirect that is not followed; its message begins with "redirected"."""
+
+
+class PrivateAddressError(Exception):
+    """The server to connect to is not in a public network."""
+
+
+def is_public(address: str) -> bool:
+    """Return True if an IP address is in a public network."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_global
+
+
+class CheckedConnection(HTTPConnection):
+    """A connection that notes whether its server is in a public network, and may refuse any other.
+
+    A proxy connects to servers whose addresses are not known here, so they count as public.
+    """
+
+    public_only = False
+    reached_public = False
+
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        self.reached_public = self.proxy is not None or is_public(connected.getpeername()[0])
+        if self.public_only and not self.reached_public:
+            connected.close()
+            raise PrivateAddressError
+        return connected
+
+
+def pool_classes(
+    plain: type[CheckedConnection], encrypted: type[HTTPSConnection], *, public_only: bool = False
+) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Return the classes for a manager's `pool_classes_by_scheme`.
+
+    Args:
+        plain: class of connections for http.
+        encrypted: class of connections for https; derived from `plain`, too.
+        public_only: True to refuse connections to servers in private networks.
+    """
+    made = {}
+    for scheme, pool, connection in (
+        ("http", urllib3.HTTPConnectionPool, plain),
+        ("https", urllib3.HTTPSConnectionPool, encrypted),
+    ):
+        checked = type(connection.__name__, (connection,), {"public_only": public_only})
+        made[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": checked})
+    return made
 
 
 def send(
@@ -57,16 +109,25 @@ def send(
 
 def follow_redirects(
     address: WebAddress,
-    ask: Callable[[WebAddress], urllib3.BaseHTTPResponse],
+    ask: Callable[[WebAddress, bool], urllib3.BaseHTTPResponse],
     discard: Callable[[urllib3.BaseHTTPResponse], None],
 ) -> urllib3.BaseHTTPResponse:
     """Return the first answer that is not a redirect; `discard` frees the connection of one that is.
 
+    `ask` sends one request; if its second argument is True, by a pool for public hosts only.
+
     Raises:
         RedirectError: a redirect is not followed.
     """
+    public_only = False
     for _ in range(REDIRECTS_MAX + 1):
-        response = ask(address)
+        try:
+            response = ask(address, public_only)
+        except PrivateAddressError:
+            raise RedirectError(
+                "redirected from a public host to one of a private network, which is not asked"
+            ) from None
+        public_only = public_only or getattr(response.connection, "reached_public", False)
         if response.status not in _REDIRECTS:
             return response
         location = response.headers.get("Location", "")

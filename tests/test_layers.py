@@ -28,9 +28,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "imagehash": frozenset({"hashing"}),
     "jinja2": frozenset({"reports.page"}),
     "markupsafe": frozenset({"reports.page"}),
-    "msgspec": frozenset(
-        {"lists.storage.manifest", "reports.schema", "scan.baseline", "scan.cluster.messages", "schema"}
-    ),
+    "msgspec": frozenset({"lists", "reports.schema", "scan.baseline", "scan.cluster.messages", "schema"}),
     "numpy": frozenset({"hashing", "lists", "matching", "state"}),
     "obstore": frozenset({"sources.objects"}),
     "pillow_heif": frozenset({"hashing"}),

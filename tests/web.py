@@ -81,7 +81,9 @@ def send(
 
 
 @contextmanager
-def serving(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[WebServer]:
+def serving(
+    folder: Path, context: ssl.SSLContext | None = None, address: str = "127.0.0.1"
+) -> Iterator[WebServer]:
     """A server of a folder; with `context` it speaks TLS, as `localhost`."""
     server = WebServer(folder)
 
@@ -114,8 +116,8 @@ def serving(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[Web
             with context.wrap_socket(request, server_side=True) as encrypted:  # type: ignore[arg-type]
                 super().finish_request(encrypted, client_address)
 
-    with Http(("127.0.0.1", 0), Handler) as http:
-        scheme, host = ("http", "127.0.0.1") if context is None else ("https", "localhost")
+    with Http((address, 0), Handler) as http:
+        scheme, host = ("http", address) if context is None else ("https", "localhost")
         server.url = f"{scheme}://{host}:{http.server_port}/"
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

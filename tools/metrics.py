@@ -21,11 +21,11 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 377,
-    "lines": 71_000,
+    "modules": 371,
+    "lines": 70_250,
     "modules under 60 lines": 11,
-    "files excepted from C901": 5,
-    "files excepted from PLR0912": 3,
+    "files excepted from C901": 4,
+    "files excepted from PLR0912": 2,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
 
@@ -39,7 +39,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 4,
-    "hashscan": 318,
+    "hashscan": 297,
     "imagehash": 1,
     "mmap": 1,
     "obstore": 8,

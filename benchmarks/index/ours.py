@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hashscan.lists.index.base import Index
-from hashscan.lists.index.compiled_index import CompiledIndex, compile_list, compiled_columns, open_list
+from hashscan.lists.index.compiled_index import CompiledIndex
 from hashscan.lists.index.multi_index import Chunks
+from hashscan.lists.index.segments import compile_list, compiled_columns, open_list
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.lists.store import ListStore
 from hashscan.model import ALGORITHMS, Entry
@@ -64,7 +64,7 @@ def compile_again(state: Path) -> None:
             compile_list(handle, files)
 
 
-def open_index(opened: Sequence[ListHandle]) -> Index:
+def open_index(opened: Sequence[ListHandle]) -> CompiledIndex:
     """Open the index over some lists."""
     return CompiledIndex.open(opened)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pwd
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from hashscan.attribution.path_patterns import NamedPath, compile_named, parts_of
+from hashscan.attribution.path_patterns import NamedPath, compile_named, parts_of, read_path
 from hashscan.errors import UsageError
 from hashscan.model import CustomerRule
-from hashscan.registry import SOURCES
 from hashscan.reports.records import Record, path_bytes
 from hashscan.settings.table_rows import InvalidValueError, printable_line, read_each, read_row, rows_of
 
@@ -31,7 +30,7 @@ class CustomerDecision(NamedTuple):
     """The rule that decides; None where none applies."""
 
 
-NOBODY = CustomerDecision("", None)
+NO_CUSTOMER = CustomerDecision("", None)
 
 
 class _Compiled(NamedTuple):
@@ -61,7 +60,7 @@ class Customers:
         return bool(self._rules)
 
     def of(self, path: bytes, uid: int | None) -> str:
-        """Return the customer of a file; empty where no rule applies, or one assigns it to nobody.
+        """Return the customer of a file; empty where no rule applies, or one names no customer.
 
         Args:
             path: the whole path, or an object's URL.
@@ -87,7 +86,7 @@ class Customers:
         For the arguments see `of`.
         """
         if not self._rules:
-            return NOBODY
+            return NO_CUSTOMER
         if self._by_folder:
             # The name of a file has no influence then, so that all files of a folder have one answer.
             path = path[: path.rfind(b"/") + 1]
@@ -108,12 +107,11 @@ class Customers:
                 if found is None:
                     continue
                 name = found.get(PART, "")
-            said = rule.name.replace(f"{{{PART}}}", _text(name)) if by_name else rule.name
-            if by_user:
-                assert uid is not None
-                said = said.replace(f"{{{USER}}}", _user(uid))
-            return CustomerDecision(said, rule)
-        return NOBODY
+            customer = rule.name.replace(f"{{{PART}}}", _text(name)) if by_name else rule.name
+            if by_user and uid is not None:
+                customer = customer.replace(f"{{{USER}}}", _user(uid))
+            return CustomerDecision(customer, rule)
+        return NO_CUSTOMER
 
 
 def _compiled(rule: CustomerRule) -> _Compiled:
@@ -178,11 +176,9 @@ def customer_rules(tables: object, source: str) -> tuple[CustomerRule, ...]:
     Raises:
         UsageError: a rule can't be used; names it, the key and what to do.
     """
-    rows = rows_of(tables, "customer", source)
     rules = []
-    for number, row in enumerate(rows, start=1):
-        where = f"{source}, customer rule {number}"
-        found = read_row(row, _READERS, where)
+    for number, row in enumerate(rows_of(tables, "customer", source), start=1):
+        found = read_row(row, _READERS, f"{source}, customer rule {number}")
         usual = PART if "path" in row else USER if "owner" in row else ""
         rule = CustomerRule(
             f"customer rule {number}",
@@ -196,16 +192,6 @@ def customer_rules(tables: object, source: str) -> tuple[CustomerRule, ...]:
             raise UsageError(f"{source}, {error}", advice=error.remedy) from error
         rules.append(rule)
     return tuple(rules)
-
-
-def _path(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise InvalidValueError(f"{value!r} is no pattern", "Write one such as '/home/{customer}/'.")
-    scheme, separator, _ = value.partition("://")
-    if separator and "/" not in scheme and scheme not in SOURCES:
-        schemes = ", ".join(name for name in SOURCES if name != "file")
-        raise InvalidValueError(f"{value!r} names no objects", f"There is {schemes}.")
-    return value
 
 
 def _owner(value: object) -> tuple[int, int]:
@@ -240,7 +226,7 @@ def _name(value: object) -> str:
 
 
 _READERS: dict[str, Any] = {
-    "path": lambda value: read_each(value, _path),
+    "path": lambda value: read_each(value, partial(read_path, noun="pattern", example="/home/{customer}/")),
     "owner": lambda value: read_each(value, _owner),
     "name": _name,
 }

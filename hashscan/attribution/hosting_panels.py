@@ -22,10 +22,10 @@ class Panel:
     summary: str
     paths: tuple[str, ...]
     """Patterns that name a customer."""
-    nobody: tuple[str, ...] = ()
+    unassigned: tuple[str, ...] = ()
     """Patterns for paths beneath those that belong to no customer."""
     within: tuple[str, ...] = ()
-    """Patterns for paths beneath `nobody` that name a customer all the same."""
+    """Patterns for paths beneath `unassigned` that name a customer all the same."""
 
 
 PANELS: Mapping[str, Panel] = {
@@ -110,6 +110,6 @@ def rules_of_panels(names: Iterable[str]) -> tuple[CustomerRule, ...]:
             rules.append(CustomerRule(origin, paths=panel.within))
         # Hidden folders and fsck's lost+found are beside the customers' folders, and belong to none.
         beside = (path.replace("{customer}", other) for path in panel.paths for other in (".*", "lost+found"))
-        rules.append(CustomerRule(origin, "", (*panel.nobody, *beside)))
+        rules.append(CustomerRule(origin, "", (*panel.unassigned, *beside)))
         rules.append(CustomerRule(origin, paths=panel.paths))
     return tuple(rules)

@@ -13,6 +13,8 @@ from itertools import groupby
 from os import fsencode
 
 from hashscan.errors import UsageError
+from hashscan.registry import SOURCES
+from hashscan.settings.table_rows import InvalidValueError
 from hashscan.sources.patterns import fixed_parts
 
 _NAME = re.compile(r"(?<!\\)\{([^{}]*)\}")
@@ -39,6 +41,21 @@ def parts_of(path: bytes) -> tuple[str, list[str]]:
     if separator and "/" not in scheme:
         return scheme, rest.split("/")
     return "", text.removeprefix("/").split("/")
+
+
+def read_path(value: object, noun: str, example: str) -> str:
+    """Return a path, a pattern or the URL of objects from the settings.
+
+    Raises:
+        InvalidValueError: it is none; `noun` and `example` tell what was expected.
+    """
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise InvalidValueError(f"{value!r} is no {noun}", f"Write one such as '{example}'.")
+    scheme, separator, _ = value.partition("://")
+    if separator and "/" not in scheme and scheme not in SOURCES:
+        schemes = ", ".join(name for name in SOURCES if name != "file")
+        raise InvalidValueError(f"{value!r} names no objects", f"There is {schemes}.")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from os import fsencode
 from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
-from hashscan.attribution.path_patterns import component, parts_of
+from hashscan.attribution.path_patterns import component, parts_of, read_path
 from hashscan.errors import UsageError
 from hashscan.model import SiteRule
-from hashscan.registry import SOURCES
 from hashscan.settings.table_rows import InvalidValueError, Reader, read_row, rows_of
 from hashscan.sources.filesystem.safe_open import LIST_FLAGS, open_absolute, stat_absolute
 from hashscan.sources.filesystem.targets import resolve_admin_links
@@ -41,7 +41,7 @@ class Address(NamedTuple):
     """Components of the path, unescaped; none is `.` or `..`, and none holds a slash or a zero byte."""
 
 
-def taken_apart(url: str) -> Address | None:
+def parse_address(url: str) -> Address | None:
     """Parse an address of http or https; return None for anything else, however hostile."""
     if len(url) > ADDRESS_MAX:
         return None
@@ -96,7 +96,7 @@ def _parts(path: bytes) -> tuple[bytes, ...] | None:
     return tuple(found)
 
 
-def put_together(address: Address) -> str:
+def format_address(address: Address) -> str:
     """Return the address as text, in ASCII."""
     port = "" if address.port is None else f":{address.port}"
     path = "/".join(quote(part, safe=_LITERAL) for part in address.parts)
@@ -109,8 +109,6 @@ _WWW = "www."
 _NAME = re.compile(r"\{([a-z][a-z0-9_]{0,31})\}", re.ASCII)
 _IN_HOST = "[a-z0-9_.-]+"
 _IN_PART = ".+"
-
-Look = Callable[[bytes], Iterable[bytes]]
 
 
 def names_in(folder: bytes) -> Iterable[bytes]:
@@ -158,28 +156,13 @@ class _Site(NamedTuple):
 class Sites:
     """The compiled rules; a query succeeds for any address or path, however hostile."""
 
-    def __init__(
-        self,
-        rules: Iterable[SiteRule] = (),
-        look: Look = names_in,
-        is_there: Callable[[bytes], bool] = is_there,
-        follow: Callable[[bytes], bytes] = resolve_admin_links,
-    ) -> None:
-        """Compile the rules; the most specific ones come first.
-
-        Args:
-            rules: of the settings.
-            look: returns the names in a folder, and none where there is no such folder.
-            is_there: returns True if a folder exists.
-            follow: returns the path by which scans know a rule's folder.
+    def __init__(self, rules: Iterable[SiteRule] = ()) -> None:
+        """Compile the rules of the settings; the most specific ones come first.
 
         Raises:
             UsageError: one can't be used.
         """
         self._sites = sorted(map(_compiled, rules), key=lambda site: -site.weight)
-        self._look = look
-        self._is_there = is_there
-        self._follow = follow
 
     def __bool__(self) -> bool:
         """Return True if there are any rules."""
@@ -199,7 +182,7 @@ class Sites:
         Returns:
             The likeliest first; empty where no rule applies.
         """
-        address = taken_apart(url)
+        address = parse_address(url)
         if address is None:
             return ()
         hosts = [address.host]
@@ -257,10 +240,10 @@ class Sites:
             else:
                 folders = [path for folder in folders for path in self._within(folder, pattern, names)]
         guessed = any(not known for _, _, known in site.path)
-        yield from (self._follow(folder) for folder in folders if not guessed or self._is_there(folder))
+        yield from (resolve_admin_links(folder) for folder in folders if not guessed or is_there(folder))
 
     def _within(self, folder: bytes, pattern: re.Pattern[str], names: Mapping[str, bytes]) -> Iterator[bytes]:
-        for name in self._look(folder or b"/"):
+        for name in names_in(folder or b"/"):
             fits = pattern.fullmatch(name.decode("utf-8", "surrogateescape"))
             if fits is not None and all(
                 names.get(key, fsencode(value)) == fsencode(value) for key, value in fits.groupdict().items()
@@ -311,12 +294,12 @@ def _url(site: _Site, scheme: str, parts: Sequence[str]) -> str:
     values = {key: value.encode("utf-8", "surrogateescape") for key, value in found.items()}
     before = [_filled(part, values) for part in site.url_parts]
     after = [part.encode("utf-8", "surrogateescape") for part in rest]
-    return put_together(Address(site.scheme, host, site.port, (*before, *after)))
+    return format_address(Address(site.scheme, host, site.port, (*before, *after)))
 
 
 def _compiled(rule: SiteRule) -> _Site:
     try:
-        scheme, host, port, url_parts = _taken_apart(rule.url)
+        scheme, host, port, url_parts = _rule_url(rule.url)
         names = _NAME.findall("/".join((host, *url_parts)))
         if len(set(names)) < len(names):
             raise ValueError("has a name twice")
@@ -353,10 +336,10 @@ def _compiled(rule: SiteRule) -> _Site:
     )
 
 
-def _taken_apart(url: str) -> tuple[str, str, int | None, tuple[str, ...]]:
+def _rule_url(url: str) -> tuple[str, str, int | None, tuple[str, ...]]:
     """Return scheme, host, port and path of a rule's URL, which has names in braces."""
     # With letters in the place of its names it is an ordinary address.
-    plain = taken_apart(_NAME.sub("x", url))
+    plain = parse_address(_NAME.sub("x", url))
     split = split_url(url.encode("utf-8"))
     if plain is None or split.query or split.fragment or split.user is not None:
         raise ValueError("has a URL that is no plain web address")
@@ -413,14 +396,7 @@ def _url_pattern(value: object) -> str:
     return value
 
 
-def _path(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise InvalidValueError(f"{value!r} is no path", "Write one such as '/var/www/{customer}/htdocs'.")
-    scheme, separator, _ = value.partition("://")
-    if separator and scheme not in SOURCES:
-        schemes = ", ".join(name for name in SOURCES if name != "file")
-        raise InvalidValueError(f"{value!r} names no objects", f"There is {schemes}.")
-    return value
-
-
-_READERS: dict[str, Reader] = {"url": _url_pattern, "path": _path}
+_READERS: dict[str, Reader] = {
+    "url": _url_pattern,
+    "path": partial(read_path, noun="path", example="/var/www/{customer}/htdocs"),
+}

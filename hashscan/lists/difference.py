@@ -1,8 +1,8 @@
-"""Compares the active and the staged version of a list: which entries are added and which are removed.
+"""The staged version of a list: compare it with the active version, activate it, or discard it.
 
 Shards that both versions have are not read, except for rows that only one version has withdrawn. All other
-entries are compared by a keyed hash of 64 bits, with a new random key each time. So nobody can prepare
-entries that pass for others. With ten million entries in each version, the probability that one passes by
+entries are compared by a keyed hash of 64 bits, with a new random key each time. So no entries can be
+prepared that pass for others. With ten million entries in each version, the probability that one passes by
 accident is one in 200,000. This takes 24 bytes of memory for each compared entry.
 """
 
@@ -21,22 +21,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.errors import NoUsableListError, UsageError
+from hashscan.errors import ListTrustError, NoUsableListError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.lists.storage.columns import HEADER_SIZE, ColumnBlock, ColumnError, ListHandle, withdrawn_rows
-from hashscan.lists.storage.layout import ListFolder, own_name
+from hashscan.lists.storage.layout import ListFolder
 from hashscan.lists.storage.manifest import Manifest
-from hashscan.lists.storage.published_columns import between
-from hashscan.lists.storage.signed_list import open_repository, read_metadata, signed_target
+from hashscan.lists.storage.signed_list import open_repository, signed_target
 from hashscan.lists.storage.stored_version import (
     JoinedColumn,
     JoinedColumns,
     VerificationLevel,
+    between,
     joined_columns,
 )
 from hashscan.lists.store import ListStore
 from hashscan.locking import ReadLock
-from hashscan.model import CATEGORIES, ListInfo
+from hashscan.model import CATEGORIES, USABLE_STATES, ListInfo
 
 if TYPE_CHECKING:
     from hashscan.lists.storage.trust import VerifiedMetadata
@@ -105,7 +105,7 @@ def difference(store: ListStore, name: str) -> Iterator[Difference]:
         NoUsableListError: a version can't be trusted; this may be detected only while the body runs.
         OutputError: the list's folder can't be read.
     """
-    with difference_in(store.folder(own_name(name)), name) as compared:
+    with difference_in(store.folder(name), name) as compared:
         yield compared
 
 
@@ -190,26 +190,17 @@ class _Version:
 
     def shards(self, algorithm: str) -> list[_Shard]:
         """Return the version's shards of an algorithm."""
-        found = []
-        for columns, files in zip(joined_columns(self.manifest), self.handle.columns, strict=True):
+        found, handle = [], self.handle
+        for columns, files in zip(joined_columns(self.manifest), handle.columns, strict=True):
             if columns.algorithm != algorithm:
                 continue
-            withdrawn = withdrawn_rows(self.handle.folder, files)
+            withdrawn = withdrawn_rows(handle.folder, files)
             for number, piece in enumerate(columns.value.pieces):
-                ids, category, value = (
-                    signed_target(self.verified, column.pieces[number].target).sha256 for column in columns
-                )
+                targets = (signed_target(self.verified, column.pieces[number].target) for column in columns)
+                ids, category, value = (target.sha256 for target in targets)
+                key = ids, category, value
                 gone = between(withdrawn, piece.start, piece.start + piece.rows)
-                found.append(
-                    _Shard(
-                        (ids, category, value),
-                        self.handle.folder,
-                        columns,
-                        number,
-                        gone,
-                        self.handle.categories,
-                    )
-                )
+                found.append(_Shard(key, handle.folder, columns, number, gone, handle.categories))
         return found
 
 
@@ -243,14 +234,7 @@ class _Candidates:
     def without(
         self, others: NDArray[np.uint64], own: NDArray[np.uint64], algorithm: str, *, came: bool
     ) -> Iterator[EntryChange]:
-        """Yield the candidates that are not among the other version's.
-
-        Args:
-            others: hashes of the other version's candidates.
-            own: hashes of these candidates.
-            algorithm: algorithm of all of them.
-            came: the kind of the change; see `Change.came`.
-        """
+        """Yield the candidates whose hashes, `own`, are not among those of the other version."""
         known = np.sort(others)
         start = 0
         for shard, rows in self._rows:
@@ -288,15 +272,127 @@ def _version(
     Raises:
         NoUsableListError: the version can't be trusted.
     """
-    from hashscan.lists.storage import trust
-
     folder, hold = held
     stack.callback(hold.close)
     opened = open_repository(name, folder, root, datetime.now(UTC), thoroughness=thoroughness)
-    if opened.handle is None or opened.manifest is None:
+    if opened.handle is None or opened.manifest is None or opened.verified is None:
         raise NoUsableListError(
             f"version {opened.info.version} of the list {name!r} can't be relied on: {opened.info.problem}",
             advice="Pull the list again with `hashscan lists pull`.",
         )
-    verified = trust.verify(root, lambda file: read_metadata(folder, file))
-    return _Version(opened.handle, opened.manifest, verified), opened.info
+    return _Version(opened.handle, opened.manifest, opened.verified), opened.info
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """The result of an activation."""
+
+    info: ListInfo
+    """The version that is active now."""
+    previous: int | None
+    """The version that was active before; None if there was none that could be trusted."""
+
+
+def staged_info(store: ListStore, name: str) -> ListInfo | None:
+    """Return the info of the staged version; None if no version is staged.
+
+    Raises:
+        UsageError: the name is not valid.
+        OutputError: the list's folder can't be read.
+    """
+    with output_errors(f"the staged version of {name!r} can't be read"):
+        folder = store.folder(name)
+        held = folder.hold_staged()
+        if held is None:
+            return None
+        version, hold = held
+        try:
+            opened = open_repository(
+                name,
+                version,
+                folder.root.read_bytes(),
+                datetime.now(UTC),
+                thoroughness=VerificationLevel.SIZES,
+            )
+        finally:
+            hold.close()
+        return opened.info
+
+
+def activate(
+    store: ListStore, name: str, admits: ActivationCheck | None = None, *, only: int | None = None
+) -> Activated | None:
+    """Activate the staged version, after comparing all of it with what was signed.
+
+    Args:
+        store: contains the list.
+        name: name of the list.
+        admits: if given, decides first whether the version may be activated.
+        only: the version that a person has reviewed; another version stays staged.
+
+    Returns:
+        The result; None if the version was not admitted and stays staged.
+
+    Raises:
+        UsageError: no version is staged, or another one.
+        ListTrustError: the staged files are no longer what was signed; the last good version stays active.
+        LockedError: another process is writing this list.
+        OutputError: the list's folder can't be written.
+    """
+    with _staged(store, name) as folder:
+        staged, active = folder.staged(), folder.active()
+        assert staged is not None
+        now, root = datetime.now(UTC), folder.root.read_bytes()
+        opened = open_repository(name, staged, root, now)
+        if opened.handle is None:
+            raise ListTrustError(
+                f"the staged version of {name!r} can't be used: {opened.info.problem}",
+                advice="The last good version stays in use. Stage it anew: `hashscan lists pull --stage`.",
+            )
+        if only not in (None, opened.info.version):
+            raise UsageError(
+                f"version {opened.info.version} of the list {name!r} is staged, and not {only}",
+                advice=f"Look at it with `hashscan lists diff {name} --would-hit` first.",
+            )
+        before = (
+            open_repository(name, active, root, now, thoroughness=VerificationLevel.SIZES) if active else None
+        )
+        usable = before is not None and before.info.state in USABLE_STATES
+        if admits is not None:
+            sizes = VerificationLevel.SIZES  # all of it was compared just now
+            with difference_in(folder, name, from_nothing=not usable, thoroughness=sizes) as compared:
+                if not admits(compared):
+                    return None
+        folder.activate(staged)
+        folder.remove_superseded()
+        return Activated(opened.info, before.info.version if before and usable else None)
+
+
+def discard(store: ListStore, name: str) -> None:
+    """Discard the staged version; the next pull fetches again what it needs.
+
+    Raises:
+        UsageError: no version is staged.
+        LockedError: another process is writing this list.
+        OutputError: the list's folder can't be written.
+    """
+    with _staged(store, name) as folder:
+        folder.drop_staged()
+        folder.remove_superseded()
+
+
+@contextmanager
+def _staged(store: ListStore, name: str) -> Iterator[ListFolder]:
+    """Yield the folder of a list with a staged version, while holding its writer lock.
+
+    Raises:
+        UsageError: no version is staged.
+    """
+    with store.writing(name) as folder:
+        if folder.staged() is None:
+            raise UsageError(
+                f"no version of the list {name!r} is staged",
+                advice="Stage one with `hashscan lists pull --stage`.",
+            )
+        folder.make()
+        yield folder

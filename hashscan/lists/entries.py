@@ -7,7 +7,6 @@ would be found.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,9 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.errors import ListTrustError
 from hashscan.lists.formats.base import ListWriter
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE, output_errors, sync_folder, temporary_name
+from hashscan.lists.storage.atomic_files import output_errors, replace_stream
 from hashscan.lists.storage.columns import (
     ActiveRows,
     ColumnError,
@@ -31,8 +29,8 @@ from hashscan.lists.storage.columns import (
     read_blocks,
     withdrawn_rows,
 )
+from hashscan.lists.storage.layout import DEMO
 from hashscan.lists.storage.manifest import LIST_NAME
-from hashscan.lists.storage.signed_list import OpenedList, read_metadata
 from hashscan.lists.store import ListStore
 from hashscan.model import TEST_CATEGORY, Entry, TrustState
 
@@ -104,11 +102,6 @@ def entries_of_list(handle: ListHandle) -> Iterator[Entry]:
                 )
 
 
-def export_list(handle: ListHandle, writer: ListWriter, output: Path | None) -> None:
-    """Write the entries of a stored list; see `write_entries`."""
-    write_entries(entries_of_list(handle), writer, output)
-
-
 def write_entries(entries: Iterable[Entry], writer: ListWriter, output: Path | None) -> None:
     """Write entries as they come; `output` None means standard output.
 
@@ -119,22 +112,10 @@ def write_entries(entries: Iterable[Entry], writer: ListWriter, output: Path | N
     """
     with output_errors("the entries can't be written"):
         if output is None:
-            for line in writer.lines(entries):
-                sys.stdout.buffer.write(line)
+            sys.stdout.buffer.writelines(writer.lines(entries))
             sys.stdout.buffer.flush()
-            return
-        aside = temporary_name(output)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                for line in writer.lines(entries):
-                    file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(output)
-        finally:
-            aside.unlink(missing_ok=True)
-        sync_folder(output.parent)
+        else:
+            replace_stream(output, writer.lines(entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,34 +151,18 @@ def open_active_version(store: ListStore, name: str) -> Iterator[ActiveVersion |
 
     Nothing is written: the caller may be root while the lists belong to another user.
     """
-    if not LIST_NAME.fullmatch(name):
-        # Reports come from outside and may contain any name.
+    if not LIST_NAME.fullmatch(name) or name == DEMO:
+        # Reports come from outside and may contain any name. The list that comes with hashscan is not pulled.
         yield None
         return
-    opened, hold = store.look_at(name, datetime.now(UTC))
+    opened, hold = store.open_unindexed(name, datetime.now(UTC))
     try:
-        yield _opened_version(store, name, opened)
+        handle, info = opened.handle, opened.info
+        if handle is None or info.state not in (TrustState.FRESH, TrustState.LOCAL):
+            yield None
+        else:
+            signers = opened.verified.past_key_ids if opened.verified else frozenset[str]()
+            yield ActiveVersion(info.version, signers, handle)
     finally:
         if hold is not None:
             hold.close()
-
-
-def _opened_version(store: ListStore, name: str, opened: OpenedList) -> ActiveVersion | None:
-    info, handle = opened.info, opened.handle
-    if handle is None or info.state not in (TrustState.FRESH, TrustState.LOCAL):
-        return None
-    signers = frozenset[str]()
-    if info.state is TrustState.FRESH:
-        try:
-            signers = _signers(store, name, handle)
-        except (ListTrustError, OSError):
-            return None
-    return ActiveVersion(info.version, signers, handle)
-
-
-def _signers(store: ListStore, name: str, handle: ListHandle) -> frozenset[str]:
-    from hashscan.lists.storage import trust
-
-    folder = handle.folder.parent
-    root = store.folder(name).root.read_bytes()
-    return trust.verify(root, lambda file: read_metadata(folder, file)).past_key_ids

@@ -8,13 +8,11 @@ owner gives the id to another value, that is another entry, and it matches.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file
@@ -22,6 +20,7 @@ from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.locking import LockFile
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedEntry
+from hashscan.schema import decode_file, encode_file
 from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line
 from hashscan.timefmt import UTC_FORMAT, format_utc
@@ -31,9 +30,12 @@ FILE = "entries.json"
 REASON_MAX = 500
 """Largest length in characters; the reason is shown in every finding that the entry would have made."""
 _LOCK = ".lock"
-_SCHEMA = 1
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
-_KEYS = frozenset(field.name for field in fields(ExceptedEntry))
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    excepted: tuple[ExceptedEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +191,8 @@ def _writing(state: StateDir) -> Iterator[dict[tuple[str, str], ExceptedEntry]]:
             remove_leftovers(folder)
             kept = {_key(excepted): excepted for excepted in read_exceptions(state)}
             yield kept
-            document = {
-                "schema": _SCHEMA,
-                "excepted": [asdict(kept[key]) for key in sorted(kept)],
-            }
-            replace_file(folder / FILE, json.dumps(document, indent=1).encode("ascii") + b"\n")
+            document = _Document(tuple(kept[key] for key in sorted(kept)))
+            replace_file(folder / FILE, encode_file(document))
 
 
 def _key(excepted: ExceptedEntry) -> tuple[str, str]:
@@ -206,31 +205,17 @@ def _parsed(data: bytes) -> tuple[ExceptedEntry, ...]:
     Raises:
         ValueError: the file is not valid; the message says what is wrong.
     """
-    try:
-        document = json.loads(data)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-        raise ValueError("it has no schema that this program can read")
-    listed = document.get("excepted")
-    if document.keys() != {"schema", "excepted"} or not isinstance(listed, list):
-        raise ValueError("it lacks the exceptions, or has more than them")
     kept: dict[tuple[str, str], ExceptedEntry] = {}
-    for number, record in enumerate(listed, 1):
-        excepted = _excepted(record, f"exception {number}")
+    for number, excepted in enumerate(decode_file(data, _Document).excepted, 1):
+        _check(excepted, f"exception {number}")
         if kept.setdefault(_key(excepted), excepted) is not excepted:
             raise ValueError(f"exception {number} is of an entry that was excepted before")
     return tuple(kept[key] for key in sorted(kept))
 
 
-def _excepted(record: Any, what: str) -> ExceptedEntry:
-    if (
-        not isinstance(record, dict)
-        or record.keys() != _KEYS
-        or not all(isinstance(text, str) and text.isprintable() for text in record.values())
-    ):
-        raise ValueError(f"{what} is not made of the texts that it needs")
-    excepted = ExceptedEntry(**record)
+def _check(excepted: ExceptedEntry, what: str) -> None:
+    if not all(text.isprintable() for text in asdict(excepted).values()):
+        raise ValueError(f"{what} has a text that is not printable")
     for moment in (excepted.until, excepted.since):
         if format_utc(datetime.strptime(moment, UTC_FORMAT).replace(tzinfo=UTC)) != moment:
             raise ValueError(f"{what} has a time that is not of the form {UTC_FORMAT}")
@@ -242,5 +227,4 @@ def _excepted(record: Any, what: str) -> ExceptedEntry:
         and _FINGERPRINT.fullmatch(excepted.fingerprint)
         and 0 < len(excepted.reason) <= REASON_MAX
     ):
-        raise ValueError(f"{what} names something that can't be")
-    return excepted
+        raise ValueError(f"{what} has a value that no exception has")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageError
-from hashscan.lists.index.preparation import TemporaryIndex, compile_new, prepared
+from hashscan.lists.index.segments import TemporaryIndex, compile_new, prepared
 from hashscan.lists.storage.atomic_files import is_refusal, output_errors, replace_file
 from hashscan.lists.storage.columns import ColumnError, EntryBlock, ListHandle
 from hashscan.lists.storage.layout import (
@@ -26,7 +26,13 @@ from hashscan.lists.storage.layout import (
 )
 from hashscan.lists.storage.local_list import open_local, write_local
 from hashscan.lists.storage.manifest import LIST_NAME
-from hashscan.lists.storage.signed_list import OpenedList, open_published, open_repository, unreadable
+from hashscan.lists.storage.signed_list import (
+    OpenedList,
+    open_published,
+    open_repository,
+    unreadable,
+    unusable,
+)
 from hashscan.lists.storage.stored_version import (
     RECORD_NAME,
     VerificationLevel,
@@ -68,7 +74,7 @@ class OpenedLists(ClosedOnExit):
         if usable:
             raise NoUsableListError(
                 f"nothing can be found: {' and '.join(sorted(usable))} only say what is known to be good",
-                advice="Add a list that accuses with `hashscan lists add`, or name one.",
+                advice="Add a list of known illegal material with `hashscan lists add`, or name one.",
             )
         unread = [info for info in self.infos if info.state is TrustState.UNREADABLE]
         if unread:
@@ -107,10 +113,11 @@ class ListStore:
             return ()
         with output_errors("the lists can't be listed"):
             try:
-                names = sorted(path.name for path in self._folder.iterdir() if LIST_NAME.fullmatch(path.name))
+                names = sorted(path.name for path in self._folder.iterdir())
             except FileNotFoundError:
                 return ()
-            return tuple(name for name in names if self._kept(self.folder(name)))
+            valid = [name for name in names if LIST_NAME.fullmatch(name) and name != DEMO]
+            return tuple(name for name in valid if self._kept(self.folder(name)))
 
     def infos(self, now: datetime) -> tuple[ListInfo, ...]:
         """Return the infos of all stored lists, after verifying each one.
@@ -146,7 +153,7 @@ class ListStore:
                 try:
                     ready = prepared(handle, version, thorough=thoroughness is not VerificationLevel.SIZES)
                 except ColumnError as error:
-                    info = _with_problem(replace(info, state=TrustState.DAMAGED), str(error))
+                    info = replace(info, state=TrustState.DAMAGED, problem=str(error))
                     handle = None
                 else:
                     handle = ready.handle
@@ -161,12 +168,8 @@ class ListStore:
                 hold.close()
         return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary))
 
-    def look_at(self, name: str, now: datetime) -> tuple[OpenedList, ReadLock | None]:
+    def open_unindexed(self, name: str, now: datetime) -> tuple[OpenedList, ReadLock | None]:
         """Verify one list, open it without its index, and lock its version; nothing is written.
-
-        Args:
-            name: name of the list.
-            now: the time to compare its expiry with.
 
         Raises:
             UsageError: the name is not valid.
@@ -188,7 +191,7 @@ class ListStore:
             LockedError: another process is writing this list.
             OutputError: the list can't be written; the earlier list is unchanged.
         """
-        with self.writing(own_name(name)) as folder:
+        with self.writing(name) as folder:
             if folder.source.exists():
                 raise UsageError(
                     f"the list {name!r} is a signed one",
@@ -204,7 +207,8 @@ class ListStore:
                 fresh = open_local(name, folder.staging, VerificationLevel.SIZES).handle
                 if fresh is not None:
                     compile_new(fresh, folder.staging)
-                finished = folder.activate_staging(version)
+                finished = folder.finish_staging(version)
+                folder.activate(finished)
             finally:
                 folder.remove_superseded()
             return open_local(name, finished).info
@@ -217,7 +221,7 @@ class ListStore:
             LockedError: another process writes or uses the list.
             OutputError: the list can't be removed.
         """
-        with self.writing(own_name(name)) as folder:
+        with self.writing(name) as folder:
             folder.remove_removed()
             if not folder.path.exists():
                 raise UsageError(f"there is no list {name!r}", advice="See `hashscan lists status`.")
@@ -228,7 +232,12 @@ class ListStore:
             folder.remove()
 
     def folder(self, name: str) -> ListFolder:
-        """Return the folder of a list; it need not exist."""
+        """Return the folder of a list; it need not exist.
+
+        Raises:
+            UsageError: the name is not valid, or is reserved.
+        """
+        own_name(name)
         if self._folder is None:
             raise UsageError("there is no folder for lists", advice="Name a --state folder.")
         return ListFolder(self._folder / name)
@@ -238,6 +247,7 @@ class ListStore:
         """Yield a list's folder while holding its writer lock.
 
         Raises:
+            UsageError: the name is not valid, or is reserved.
             LockedError: another process is writing this list.
             OutputError: the body raised an OSError.
         """
@@ -268,11 +278,7 @@ class ListStore:
             return _open_demo(now), None, None
         missing = ListInfo(name, TrustState.MISSING)
         if self._folder is None:
-            return (
-                OpenedList(_with_problem(missing, "there is no state folder that could hold it")),
-                None,
-                None,
-            )
+            return unusable(missing, "there is no state folder that could hold it"), None, None
         folder = self.folder(name)
         try:
             held = folder.hold_active()
@@ -283,7 +289,7 @@ class ListStore:
                     if signed
                     else "there is no such list: add it with `hashscan lists add` or `hashscan lists import`"
                 )
-                return OpenedList(_with_problem(missing, problem)), None, None
+                return unusable(missing, problem), None, None
             version, hold = held
             if signed:
                 root = folder.root.read_bytes()
@@ -295,7 +301,7 @@ class ListStore:
             damaged = ListInfo(name, TrustState.DAMAGED)
             if is_refusal(error):
                 return unreadable(damaged, error), None, None
-            return OpenedList(_with_problem(damaged, f"can't be read: {error}")), None, None
+            return unusable(damaged, f"can't be read: {error}"), None, None
 
 
 def _identified(opened: OpenedList, folder: ListFolder) -> OpenedList:
@@ -316,12 +322,8 @@ def _open_demo(now: datetime) -> OpenedList:
         root = (folder / "root.json").read_bytes()
     except OSError as error:
         missing = ListInfo(DEMO, TrustState.MISSING)
-        return OpenedList(_with_problem(missing, f"not installed: {error}; install hashscan again"))
+        return unusable(missing, f"not installed: {error}; install hashscan again")
     return open_published(DEMO, folder, root, now, remedy="install the newest hashscan")
-
-
-def _with_problem(info: ListInfo, problem: str) -> ListInfo:
-    return replace(info, problem=problem)
 
 
 def content_fingerprint(handle: ListHandle) -> str:

@@ -113,8 +113,8 @@ class Owner:
         signers = {role: [load_key(self.folder / "keys", role, None)] for role in release.SIGNING_ROLES}
         before = dict.fromkeys(release.SIGNING_ROLES, version - 1)
         for target in targets:
-            target.path.replace(self.targets / target.file_name)
-        for name, data in release.signed_release(signed, before, signers, Expiry(), NOW).items():
+            (staging / target.info.path).replace(self.targets / target.file_name)
+        for name, data in release.signed_release("targets", signed, before, signers, Expiry(), NOW).items():
             (self.metadata / name).write_bytes(data)
         staging.rmdir()
 

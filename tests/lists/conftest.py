@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists.pulling import http_fetcher as web_fetcher
+from hashscan.lists.pulling import fetching as web_fetcher
 from hashscan.lists.store import ListStore
 from tests.lists.builders import Owner
 from tests.web import WebServer, serving

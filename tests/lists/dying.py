@@ -23,9 +23,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hashscan.lists.difference import activate, staged_info
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.client import activate, staged_info
 from hashscan.lists.storage.signed_list import open_published
 from hashscan.lists.store import ListStore
 from hashscan.model import USABLE_STATES, ListInfo
@@ -112,18 +112,18 @@ def finish(action: str, folder: Path) -> None:
     """Do what is left after a death, and make sure that no trace of it stays."""
     if action == "release":
         status = Publisher(folder / "owner" / "work").status()
-        assert status.pending == (0 if check(action, folder) else ADDED), status
-        if status.pending:
+        assert status.state.waiting == (0 if check(action, folder) else ADDED), status
+        if status.state.waiting:
             do(action, folder)
-        assert Publisher(folder / "owner" / "work").status().pending == 0
+        assert Publisher(folder / "owner" / "work").status().state.waiting == 0
         assert {path.name for path in (folder / "owner" / "published").iterdir()} == {"metadata", "targets"}
     elif action == "compact":
         status = Publisher(folder / "owner" / "work").status()
-        assert (status.pending, status.withdrawing) == (ADDED, 1), status
+        assert (status.state.waiting, status.state.withdrawing) == (ADDED, 1), status
         if not check(action, folder):
             do(action, folder)
         status = Publisher(folder / "owner" / "work").status()
-        assert (status.pending, status.withdrawing, status.increments) == (ADDED, 1, 0), status
+        assert (status.state.waiting, status.state.withdrawing, status.increments) == (ADDED, 1, 0), status
         assert {path.name for path in (folder / "owner" / "published").iterdir()} == {"metadata", "targets"}
     elif action == "rotate":
         Publisher(folder / "owner" / "work").status()

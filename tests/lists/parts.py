@@ -66,11 +66,11 @@ class PartwiseOwner:
         folder = self.owner.folder / "part"
         folder.mkdir()
         part = write_part(folder, version, blocks_of(entries))
-        withdrawals = tuple(
-            write_withdrawal(folder, version, algorithm, np.array(rows, dtype=np.int64))
+        withdrawals = {
+            algorithm: write_withdrawal(folder, version, algorithm, np.array(rows, dtype=np.int64))
             for algorithm, rows in sorted((withdrawn or {}).items())
-        )
-        self.parts.append(Part(version, part.columns, withdrawals))
+        }
+        self.parts.append(Part(version, part.algorithms, withdrawals))
         for entry in entries:
             self.rows.setdefault(entry.algorithm, []).append(entry)
         for algorithm, rows in (withdrawn or {}).items():

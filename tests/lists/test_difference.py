@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from hashscan.errors import NoUsableListError, UsageError
 from hashscan.lists import difference as module
-from hashscan.lists.difference import difference
+from hashscan.lists.difference import activate, difference, discard
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.client import activate, discard
 from hashscan.lists.store import ListStore
 from hashscan.model import ALGORITHMS, Entry
 from tests.lists.builders import Owner, some_entries

@@ -245,7 +245,6 @@ def test_importing_the_room_imports_no_tuf() -> None:
     code = """
 import sys
 from hashscan.lists import index, store
-from hashscan.lists.publishing import publisher
 from hashscan.lists.pulling import client
 from hashscan.lists.formats import csv_and_ndjson
 print([name for name in ("tuf", "securesystemslib", "cryptography", "urllib3") if name in sys.modules])
@@ -276,7 +275,7 @@ def test_the_demo_list_opens_by_name_only_and_writes_nothing(store: ListStore, s
         assert len(CompiledIndex.open(opened.handles)) == 9 + CANARIES
     assert store.names() == ()
     assert {path: path.stat().st_mtime_ns for path in [shipped, *shipped.rglob("*")]} == before
-    assert not store.folder("demo").path.parent.exists()
+    assert not store.folder("own").path.parent.exists()
 
 
 def test_a_tampered_demo_list_is_refused(store: ListStore, shipped: Path) -> None:

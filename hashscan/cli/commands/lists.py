@@ -29,7 +29,7 @@ from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
-    from hashscan.lists.pulling.pull_state import PullRecord
+    from hashscan.lists.pulling.origin import PullRecord
 
 
 @click.group(cls=HashscanGroup)
@@ -49,6 +49,7 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
 
     The exit code is 10 if a scan would have no usable list.
     """
+    from hashscan.lists import difference
     from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.pulling import client
     from hashscan.lists.storage.layout import DEMO
@@ -61,7 +62,7 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
         for info in opened.infos:
             show_counts(info)
             if info.name != DEMO and client.origin_of(store, info.name) is not None:
-                if (staged := client.staged_info(store, info.name)) is not None:
+                if (staged := difference.staged_info(store, info.name)) is not None:
                     _print_staged(info.name, staged)
                 _print_attempts(info.name, client.attempts_of(store, info.name))
         print_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
@@ -150,7 +151,7 @@ def remove(name: str, state: StateDir) -> None:
 @state_option
 def export(name: str, format_name: str | None, output: Path | None, state: StateDir) -> None:
     """Export the entries of a list to a file; they are sensitive, so protect the file like the list."""
-    from hashscan.lists.entries import export_list
+    from hashscan.lists.entries import entries_of_list, write_entries
     from hashscan.lists.store import ListStore
 
     chosen = choose_format(format_name, output, LIST_WRITERS, None)
@@ -158,5 +159,5 @@ def export(name: str, format_name: str | None, output: Path | None, state: State
         if not opened.handles:
             raise NoUsableListError(f"the list {name} can't be exported: {opened.infos[0].problem}")
         writer = LIST_WRITERS[chosen](name)
-        export_list(opened.handles[0], writer, output)
+        write_entries(entries_of_list(opened.handles[0]), writer, output)
     print_left_out(writer.left_out, "entry", "entries")

@@ -39,7 +39,7 @@ from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.lists.difference import Difference, EntryChange
-    from hashscan.lists.pulling.location_pull import Pulled
+    from hashscan.lists.pulling.client import Pulled
     from hashscan.lists.store import ListStore
 
 
@@ -123,9 +123,7 @@ def add(
     pull, and are sent only to the source and its mirrors, over https or to this machine.
     """
     from hashscan.lists.pulling import client
-    from hashscan.lists.pulling.client import fetch_first_root
-    from hashscan.lists.pulling.credentials import CredentialSources
-    from hashscan.lists.pulling.origin import checked_origin
+    from hashscan.lists.pulling.origin import CredentialSources, checked_origin
     from hashscan.lists.store import ListStore
 
     if (root is None) is (root_fingerprint is None):
@@ -135,7 +133,7 @@ def add(
         )
     sources = CredentialSources(*credentials)
     origin = checked_origin(source, mirrors, proxy=proxy, ca_file=ca_file, credentials=sources)
-    trusted = _read(root) if root else fetch_first_root(origin, root_fingerprint or "")
+    trusted = _read(root) if root else client.fetch_first_root(origin, root_fingerprint or "")
     client.add(ListStore(state.lists), name, origin, trusted)
     print_message(f"list {name} is added; fetch it with `hashscan lists pull {name}`")
 
@@ -283,7 +281,7 @@ def activate(
     entries would match too many known files is activated only with --confirm; without it, the version stays
     staged and the exit code is 3.
     """
-    from hashscan.lists.pulling import client
+    from hashscan.lists import difference
     from hashscan.lists.store import ListStore
 
     store = ListStore(state.lists)
@@ -292,11 +290,11 @@ def activate(
     code = EXIT_CLEAN
     for name in names or _staged(store):
         if drop:
-            client.discard(store, name)
+            difference.discard(store, name)
             print_message(f"list {name}: the staged version is deleted")
             continue
         check = ActivationCheck(name, state, confirm_share)
-        done = client.activate(store, name, None if confirm else check, only=version)
+        done = difference.activate(store, name, None if confirm else check, only=version)
         for message in check.messages:
             print_message(message)
         if done is None:
@@ -350,7 +348,7 @@ def _staged(store: ListStore) -> tuple[str, ...]:
     Raises:
         UsageError: no list has one.
     """
-    from hashscan.lists.pulling.client import staged_info
+    from hashscan.lists.difference import staged_info
 
     names = tuple(name for name in store.names() if staged_info(store, name) is not None)
     if not names:

@@ -425,7 +425,8 @@ def status(work: Path) -> None:
             ("algorithm", "category", "entries"),
             ((algorithm, category, str(n)) for algorithm, category, n in found.published.counts),
         )
-    print_line(f"  {found.pending} entries wait to be released, {found.withdrawing} to be withdrawn")
+    waiting, withdrawing = found.state.waiting, found.state.withdrawing
+    print_line(f"  {waiting} entries wait to be released, {withdrawing} to be withdrawn")
     if found.compaction_pays:
         print_line("  `hashscan publish compact` would make it smaller, and the first pull faster")
     show_table(

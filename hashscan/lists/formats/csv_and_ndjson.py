@@ -75,7 +75,6 @@ class CsvWriter(ListWriter):
             yield line.getvalue().encode("ascii")
 
 
-_NDJSON_MEMBERS = ("id", "algorithm", "value", "category")
 _NDJSON_MEND = 'Write {"id": "...", "algorithm": "...", "value": "...", "category": "..."} on the line'
 
 
@@ -93,11 +92,11 @@ class NdjsonFormat(ListFormat):
                 raise LineError(number, "not a JSON object", _NDJSON_MEND) from error
             if (
                 not isinstance(pairs, tuple)
-                or len(pairs) != len(_NDJSON_MEMBERS)
-                or any(not isinstance(fields.get(member), str) for member in _NDJSON_MEMBERS)
+                or len(pairs) != len(_COLUMNS)
+                or any(not isinstance(fields.get(member), str) for member in _COLUMNS)
             ):
-                raise LineError(number, f"not the four texts {', '.join(_NDJSON_MEMBERS)}", _NDJSON_MEND)
-            yield number, *(fields[member] for member in _NDJSON_MEMBERS)
+                raise LineError(number, f"not the four texts {', '.join(_COLUMNS)}", _NDJSON_MEND)
+            yield number, *(fields[member] for member in _COLUMNS)
 
 
 class NdjsonWriter(ListWriter):
@@ -109,4 +108,4 @@ class NdjsonWriter(ListWriter):
         """Yield one line for each entry."""
         for entry in entries:
             fields = (entry.id, entry.algorithm, entry.value.hex(), entry.category)
-            yield json.dumps(dict(zip(_NDJSON_MEMBERS, fields, strict=True))).encode("ascii") + b"\n"
+            yield json.dumps(dict(zip(_COLUMNS, fields, strict=True))).encode("ascii") + b"\n"

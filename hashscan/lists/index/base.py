@@ -1,10 +1,10 @@
-"""Interfaces of the index and of the metrics: how each is compiled and searched; default thresholds."""
+"""Interfaces of metrics, how each is compiled and searched, and default thresholds."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,51 +26,12 @@ class DamagedIndexError(NoUsableListError):
     advice = "Check the lists with `hashscan lists verify`; a damaged index is compiled again."
 
 
-class Index(ABC):
-    """All entries of some lists, queried in batches."""
-
-    @property
-    @abstractmethod
-    def algorithms(self) -> frozenset[str]:
-        """Algorithms that have entries."""
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Return the number of active entries of all algorithms together."""
-
-    @abstractmethod
-    def entries(self, algorithm: str) -> int:
-        """Return the number of active entries of one algorithm."""
-
-    @abstractmethod
-    def query(self, algorithm: str, values: NDArray[np.uint8], thresholds: NDArray[np.int_]) -> Hits:
-        """Return exactly the entries within each query's threshold.
-
-        Args:
-            algorithm: an algorithm without entries has no hits.
-            values: digests, shape (queries, size) with the algorithm's size in bytes; may be empty.
-            thresholds: largest distances in bits, shape (queries,); for an exact algorithm only equal entries
-                are hits, at distance 0.
-
-        Raises:
-            DamagedIndexError: a compiled file has changed since it was opened.
-        """
-
-    @abstractmethod
-    def entry(self, algorithm: str, entry_row: int) -> tuple[str, str, str]:
-        """Return list name, entry id and category of an entry row from `query`."""
-
-    @abstractmethod
-    def value(self, algorithm: str, entry_row: int) -> bytes:
-        """Return the value of an entry row from `query`."""
-
-
 class Segment(ABC):
     """Some values of one algorithm, ready to be searched."""
 
     @abstractmethod
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
-        """Search like `Index.query`; `values` is contiguous, and rows count from the segment's first."""
+        """Search like `CompiledIndex.query`; `values` is contiguous, rows count from the segment's first."""
 
 
 class Strategy(ABC):
@@ -99,15 +60,18 @@ class Strategy(ABC):
             columns.setdefault(name, []).append(block)
         return self.open(values, {name: np.concatenate(blocks) for name, blocks in columns.items()})
 
-    @abstractmethod
     def plain(self, values: NDArray[np.uint8]) -> Segment:
-        """Return a segment over few values, without compiled columns."""
+        """Return a segment over few values, for when few queries are expected."""
+        return self.eager(values)
 
 
-def no_hits() -> Hits:
-    """Return an empty result."""
-    nothing = np.zeros(0, dtype=np.int64)
-    return nothing, nothing, nothing
+def joined(found: Sequence[Hits]) -> Hits:
+    """Return the hits of several results, in sequence."""
+    if not found:
+        nothing = np.zeros(0, dtype=np.int64)
+        return nothing, nothing, nothing
+    query_rows, entry_rows, distances = (np.concatenate(column) for column in zip(*found, strict=True))
+    return query_rows, entry_rows, distances
 
 
 _SHORT = 64

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.index.base import DamagedIndexError, Hits, no_hits
+from hashscan.lists.index.base import DamagedIndexError, Hits, joined
 from hashscan.lists.index.multi_index import Chunks, NeighbourTable, flips
 
 _SCAN_BLOCK = 1 << 14
@@ -109,7 +109,7 @@ class NumpyKernel(Kernel):
                 for begin in range(0, len(asking), at_once):
                     some = asking[begin : begin + at_once]
                     found += self._probe_chunk(tables, queries, some, threshold, chunk, spent, budget)
-        return _joined(found), np.flatnonzero(spent > budget)
+        return joined(found), np.flatnonzero(spent > budget)
 
     @staticmethod
     def _probe_chunk(
@@ -183,7 +183,7 @@ class NumpyKernel(Kernel):
                 rows, distances = _near(block, query, int(threshold))
                 if rows.size:
                     found.append((np.full(len(rows), query_row), begin + rows, distances))
-        return _joined(found)
+        return joined(found)
 
 
 class CKernel(Kernel):
@@ -297,10 +297,3 @@ def _unpacked(hits: bytes) -> Hits:
     """Return hits from the C loops as arrays: query, entry and distance of each in 4 bytes."""
     table = np.frombuffer(hits, dtype=np.uint32).reshape(-1, 3).astype(np.int64)
     return table[:, 0], table[:, 1], table[:, 2]
-
-
-def _joined(found: list[Hits]) -> Hits:
-    if not found:
-        return no_hits()
-    query_rows, entry_rows, distances = (np.concatenate(column) for column in zip(*found, strict=True))
-    return query_rows, entry_rows, distances

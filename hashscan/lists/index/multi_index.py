@@ -33,7 +33,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.index.base import DamagedIndexError, Hits
+from hashscan.lists.index.base import DamagedIndexError, Hits, joined
 
 SKETCH_BITS = 32
 CHUNK_BITS_MAX = 24
@@ -198,7 +198,7 @@ class NeighbourTable:
         """Search without the loops in C; see `Kernel.halo`."""
         chunks = _ring_chunks(queries)
         spent = np.zeros(len(queries), np.int64)
-        found: list[Hits] = [(spent[:0], spent[:0], spent[:0])]
+        found: list[Hits] = []
         for chunk, (of_next, of_both) in enumerate(self.limits(threshold).tolist()):
             if of_both < 0:
                 continue
@@ -226,8 +226,7 @@ class NeighbourTable:
                 distances = np.bitwise_count(self.words[rows] ^ queries[query_rows]).sum(axis=1, dtype=int)
                 near = distances <= threshold
                 found.append((query_rows[near], rows[near], distances[near]))
-        query_rows, rows, distances = (np.concatenate(column) for column in zip(*found, strict=True))
-        return (query_rows, rows, distances), np.flatnonzero(spent > budget)
+        return joined(found), np.flatnonzero(spent > budget)
 
 
 @cache

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.index.base import DamagedIndexError, Hits, Segment, Strategy
+from hashscan.lists.index.base import DamagedIndexError, Hits, Segment, Strategy, joined
 from hashscan.lists.index.kernel import ChunkTables, Kernel, best_kernel, words_of
 from hashscan.lists.index.multi_index import NEIGHBOUR_TABLE_MAX, Chunks, NeighbourTable
 from hashscan.model import ALGORITHMS, Metric
@@ -46,50 +47,39 @@ class Exact(Strategy):
         """Return a segment over the columns."""
         return _Exact(values, columns["keys"], columns["rows"], columns["starts"])
 
-    def plain(self, values: NDArray[np.uint8]) -> Segment:
-        """Return a segment with the columns built in memory."""
-        return self.open(values, dict(self.blocks(values)))
 
-
+@dataclass
 class _Exact(Segment):
-    def __init__(
-        self,
-        values: NDArray[np.uint8],
-        keys: NDArray[np.uint64],
-        rows: NDArray[np.uint32],
-        starts: NDArray[np.uint32],
-    ) -> None:
-        self._values = values
-        self._keys = keys
-        self._rows = rows
-        self._starts = starts
-        self._shift = np.uint64(64 - _table_bits(len(values)))
+    values: NDArray[np.uint8]
+    keys: NDArray[np.uint64]
+    rows: NDArray[np.uint32]
+    starts: NDArray[np.uint32]
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
         """Find the keys by binary search within their buckets, all keys in step."""
         wanted = _exact_keys(values)
-        bucket = (wanted >> self._shift).astype(np.int64)
-        first, end = self._starts[bucket].astype(np.int64), self._starts[bucket + 1].astype(np.int64)
-        if (first > end).any() or (end > len(self._keys)).any():
+        bucket = (wanted >> np.uint64(64 - _table_bits(len(self.values)))).astype(np.int64)
+        first, end = self.starts[bucket].astype(np.int64), self.starts[bucket + 1].astype(np.int64)
+        if (first > end).any() or (end > len(self.keys)).any():
             raise DamagedIndexError("a bucket ends before it begins, or beyond the last key")
         last = end.copy()
         for _ in range(int((end - first).max(initial=0)).bit_length()):
             middle = (first + last) >> 1
             # A range that has become empty no longer changes, even at the end of the column.
-            below = (first < last) & (self._keys[np.minimum(middle, len(self._keys) - 1)] < wanted)
+            below = (first < last) & (self.keys[np.minimum(middle, len(self.keys) - 1)] < wanted)
             first = np.where(below, middle + 1, first)
             last = np.where(below, last, middle)
-        hit = np.flatnonzero((first < end) & (self._keys[np.minimum(first, len(self._keys) - 1)] == wanted))
-        counts = np.searchsorted(self._keys, wanted[hit], "right") - first[hit]
+        hit = np.flatnonzero((first < end) & (self.keys[np.minimum(first, len(self.keys) - 1)] == wanted))
+        counts = np.searchsorted(self.keys, wanted[hit], "right") - first[hit]
         query_rows = np.repeat(hit, counts)
         places = np.arange(len(query_rows)) + np.repeat(first[hit] - np.cumsum(counts) + counts, counts)
-        rows = self._rows[places].astype(np.int64)
-        if rows.size and rows.max() >= len(self._values):
+        rows = self.rows[places].astype(np.int64)
+        if rows.size and rows.max() >= len(self.values):
             raise DamagedIndexError("a key names a row that is not there")
         same = np.zeros(len(rows), dtype=bool)
         for begin in range(0, len(rows), _VERIFY_BLOCK):
             some = slice(begin, begin + _VERIFY_BLOCK)
-            same[some] = (self._values[rows[some]] == values[query_rows[some]]).all(axis=1)
+            same[some] = (self.values[rows[some]] == values[query_rows[some]]).all(axis=1)
         query_rows, rows = query_rows[same], rows[same]
         return query_rows, rows, np.zeros(len(rows), dtype=np.int64)
 
@@ -158,28 +148,26 @@ class Hamming(Strategy):
             return super().eager(values)
         segment = super().eager(values)
         assert isinstance(segment, _Hamming)
-        segment.halo = NeighbourTable.of(words_of(values).view(np.uint64))
-        return segment
+        return replace(segment, halo=NeighbourTable.of(words_of(values).view(np.uint64)))
 
     def plain(self, values: NDArray[np.uint8]) -> Segment:
         """Return a segment that scans linearly."""
         return _Hamming(words_of(values), None, self._kernel)
 
 
+@dataclass
 class _Hamming(Segment):
-    def __init__(
-        self, words: NDArray[np.unsignedinteger], tables: ChunkTables | None, kernel: Kernel
-    ) -> None:
-        self._words = words
-        self._tables = tables
-        self._kernel = kernel
-        self._pays: dict[int, bool] = {}
-        self.halo: NeighbourTable | None = None
+    words: NDArray[np.unsignedinteger]
+    tables: ChunkTables | None
+    kernel: Kernel
+    halo: NeighbourTable | None = None
+    pays: dict[int, bool] = field(default_factory=dict)
+    """By threshold: True if chunks are expected to cost less than a scan."""
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
         """Search each query in the cheapest way; scan linearly if its buckets have too many candidates."""
         queries: NDArray[Any] = words_of(values)
-        budget = max(int(len(self._words) / self._kernel.candidate_cost), _BUDGET_LEAST)
+        budget = max(int(len(self.words) / self.kernel.candidate_cost), _BUDGET_LEAST)
         scanned = np.zeros(len(values), dtype=bool)
         by_chunks = scanned.copy()
         found = []
@@ -187,33 +175,33 @@ class _Hamming(Segment):
             some = thresholds == threshold
             if self.halo is not None and threshold <= self.halo.reach:
                 asked = np.flatnonzero(some)
-                answer = self._kernel.halo(self.halo, queries[asked], threshold, budget)
+                answer = self.kernel.halo(self.halo, queries[asked], threshold, budget)
                 found.append(_kept(answer, asked, scanned))
             elif self.searches_by_chunks(threshold):
                 by_chunks |= some
             else:
                 scanned |= some
         asked = np.flatnonzero(by_chunks)
-        if self._tables is not None and asked.size:
-            answer = self._kernel.probe(self._tables, queries[asked], thresholds[asked], budget)
+        if self.tables is not None and asked.size:
+            answer = self.kernel.probe(self.tables, queries[asked], thresholds[asked], budget)
             found.append(_kept(answer, asked, scanned))
         rest = np.flatnonzero(scanned)
         if rest.size:
-            query_rows, rows, distances = self._kernel.scan(self._words, queries[rest], thresholds[rest])
+            query_rows, rows, distances = self.kernel.scan(self.words, queries[rest], thresholds[rest])
             found.append((rest[query_rows], rows, distances))
-        return _once([np.concatenate(column) for column in zip(*found, strict=True)], len(self._words))
+        return _once(joined(found), len(self.words))
 
     def searches_by_chunks(self, threshold: int) -> bool:
         """Return True if chunks are expected to cost less than a scan, for uniformly distributed entries."""
-        if self._tables is None:
+        if self.tables is None:
             return False
-        pays = self._pays.get(threshold)
+        pays = self.pays.get(threshold)
         if pays is None:
-            probes, candidates = self._tables.chunks.cost(
-                min(threshold, self._tables.chunks.bits), len(self._words)
+            probes, candidates = self.tables.chunks.cost(
+                min(threshold, self.tables.chunks.bits), len(self.words)
             )
-            cost = probes * self._kernel.probe_cost + candidates * self._kernel.candidate_cost
-            pays = self._pays[threshold] = cost < len(self._words)
+            cost = probes * self.kernel.probe_cost + candidates * self.kernel.candidate_cost
+            pays = self.pays[threshold] = cost < len(self.words)
         return pays
 
 
@@ -228,7 +216,7 @@ def _kept(
     return query_rows[keep], rows[keep], distances[keep]
 
 
-def _once(hits: list[NDArray[np.int64]], entries: int) -> Hits:
+def _once(hits: Hits, entries: int) -> Hits:
     """Return each hit once, sorted by query row, then entry row."""
     query_rows, rows, distances = hits
     _, first = np.unique(query_rows * entries + rows, return_index=True)

@@ -113,8 +113,7 @@ def load_key(
 def online_paths(folder: Path, role: str) -> list[Path]:
     """Return the files of a role's keys, the newest first."""
     form = re.compile(rf"{role}(?:-(\d+))?{re.escape(SUFFIX)}", re.ASCII)
-    numbered = [(int(match[1] or 1), path) for path, match in _matching(folder, form)]
-    return [path for _, path in sorted(numbered, reverse=True)]
+    return [path for _, path in _numbered(folder, form)]
 
 
 def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
@@ -188,10 +187,12 @@ def retire(paths: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(moved)
 
 
-def _matching(folder: Path, form: re.Pattern[str]) -> list[tuple[Path, re.Match[str]]]:
+def _numbered(folder: Path, form: re.Pattern[str]) -> list[tuple[int, Path]]:
+    """Return the files of a folder whose names have this form, with their numbers, the newest first."""
     if not folder.is_dir():
         return []
-    return [(path, match) for path in folder.iterdir() if (match := form.fullmatch(path.name))]
+    matches = [(path, match) for path in folder.iterdir() if (match := form.fullmatch(path.name))]
+    return sorted(((int(match[1] or 1), path) for path, match in matches), reverse=True)
 
 
 def _serialization() -> ModuleType:
@@ -255,10 +256,8 @@ def make_root_keys(
     made = []
     for number in range(count):
         folder = private_folder(folders[number % len(folders)])
-        taken = [*folder.iterdir(), *(folder / RETIRED).glob(f"*{SUFFIX}")]
-        last = max(
-            (int(match[1]) for path in taken if (match := _ROOT_KEY_NAME.fullmatch(path.name))), default=0
-        )
+        taken = _numbered(folder, _ROOT_KEY_NAME) + _numbered(folder / RETIRED, _ROOT_KEY_NAME)
+        last = max(taken, default=(0, folder))[0]
         path, passphrase = folder / f"{last + 1}{SUFFIX}", passphrases.get(folder, default)
         made.append(RootKey(path, new_key(path, passphrase), passphrase))
     return made
@@ -280,13 +279,13 @@ def load_root_keys(
         OSError: a folder can't be read.
     """
     found: dict[str, RootKey] = {}
-    hindrances = []
+    problems = []
     known = passphrases.known
-    for path in (path for folder in folders for path in _root_key_paths(folder)):
+    for path in (path for folder in folders for _, path in _numbered(folder, _ROOT_KEY_NAME)):
         try:
             signer, passphrase = open_key(path, Passphrases(known, passphrases.ask))
         except UsageError as error:
-            hindrances.append(str(error))
+            problems.append(str(error))
             continue
         if passphrase is not None and passphrase not in known:
             known = (*known, passphrase)
@@ -294,23 +293,13 @@ def load_root_keys(
         if key_id in key_ids:
             found.setdefault(key_id, RootKey(path, signer, passphrase))
         else:
-            hindrances.append(f"the key {path} is not one of this root's")
+            problems.append(f"the key {path} is not one of this root's")
         if len(found) == threshold:
             return list(found.values())
-    hindrances += [f"there is no folder {folder}" for folder in folders if not folder.is_dir()]
+    problems += [f"there is no folder {folder}" for folder in folders if not folder.is_dir()]
     raise UsageError(
         "; ".join(
-            [f"the root must be signed by {threshold} of its keys, {len(found)} were found", *hindrances]
+            [f"the root must be signed by {threshold} of its keys, {len(found)} were found", *problems]
         ),
         advice="Bring the folders of the root's keys and name each with --root-keys.",
     )
-
-
-def _root_key_paths(folder: Path) -> list[Path]:
-    """Return a folder's keys, the newest first."""
-    if not folder.is_dir():
-        return []
-    numbered = [
-        (int(match[1]), path) for path in folder.iterdir() if (match := _ROOT_KEY_NAME.fullmatch(path.name))
-    ]
-    return [path for _, path in sorted(numbered, reverse=True)]

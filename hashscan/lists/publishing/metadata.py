@@ -30,27 +30,14 @@ SIGNING_ROLES = (Targets.type, Snapshot.type, Timestamp.type)
 _Role = TypeVar("_Role", Root, Targets, Snapshot, Timestamp)
 
 
-@dataclass(frozen=True, slots=True)
-class NewTarget:
-    """A finished file that is to be moved into the published folder."""
-
-    path: Path
-    """Present path of the file, under its name as a target."""
-    info: TargetFile
-
-    @property
-    def file_name(self) -> str:
-        """File name in a repository with consistent snapshots."""
-        return f"{self.info.hashes[_HASHES[0]]}.{self.info.path}"
-
-
-def new_target(path: Path) -> NewTarget:
-    """Measure and hash a file.
+def new_target(path: Path) -> trust.SignedTarget:
+    """Measure and hash a file that is to be signed.
 
     Raises:
         OSError: the file can't be read.
     """
-    return NewTarget(path, TargetFile.from_file(path.name, str(path), _HASHES))
+    info = TargetFile.from_file(path.name, str(path), _HASHES)
+    return trust.SignedTarget(f"{info.hashes[_HASHES[0]]}.{path.name}", info)
 
 
 def new_root(
@@ -82,76 +69,46 @@ def signed(content: _Role, signers: Iterable[Signer]) -> bytes:
 
 
 def signed_release(
-    targets: Mapping[str, TargetFile],
+    first: str,
+    content: Mapping[str, TargetFile] | MetaFile,
     versions: Mapping[str, int],
     signers: Mapping[str, Sequence[Signer]],
     expiry: Expiry,
     now: datetime,
 ) -> dict[str, bytes]:
-    """Return the metadata of a release by file name, in the order in which it must be written.
+    """Return new metadata of a role, and of those after it in a release, by file name.
 
     Args:
-        targets: all targets of the release, by name.
+        first: one of `SIGNING_ROLES`.
+        content: all targets by name, if the targets are first; else the description of the metadata of the
+            role before.
         versions: version of each role before this release; 0 before the first.
-        signers: keys of each of `SIGNING_ROLES`.
+        signers: keys of each role that signs.
         expiry: validity of each role's signature, from `now` on.
         now: UTC.
+
+    Returns:
+        The metadata in the order in which it must be written.
     """
-    version = versions.get(Targets.type, 0) + 1
-    data = signed(
-        Targets(version, expires=_expires(Targets.type, expiry, now), targets=dict(targets)),
-        signers[Targets.type],
-    )
-    below = signed_snapshot(described(version, data), versions, signers, expiry, now)
-    return {f"{version}.{Targets.type}.json": data} | below
-
-
-def signed_snapshot(
-    targets_meta: MetaFile,
-    versions: Mapping[str, int],
-    signers: Mapping[str, Sequence[Signer]],
-    expiry: Expiry,
-    now: datetime,
-) -> dict[str, bytes]:
-    """Return a new snapshot of the targets metadata that `targets_meta` describes, and its timestamp.
-
-    The other arguments and the result are those of `signed_release`.
-    """
-    version = versions.get(Snapshot.type, 0) + 1
-    content = Snapshot(
-        version,
-        expires=_expires(Snapshot.type, expiry, now),
-        meta={f"{Targets.type}.json": targets_meta},
-    )
-    data = signed(content, signers[Snapshot.type])
-    below = signed_timestamp(described(version, data), versions, signers, expiry, now)
-    return {f"{version}.{Snapshot.type}.json": data} | below
-
-
-def signed_timestamp(
-    snapshot_meta: MetaFile,
-    versions: Mapping[str, int],
-    signers: Mapping[str, Sequence[Signer]],
-    expiry: Expiry,
-    now: datetime,
-) -> dict[str, bytes]:
-    """Return a new timestamp of the snapshot that `snapshot_meta` describes.
-
-    The other arguments and the result are those of `signed_release`.
-    """
-    version = versions.get(Timestamp.type, 0) + 1
-    content = Timestamp(version, expires=_expires(Timestamp.type, expiry, now), snapshot_meta=snapshot_meta)
-    return {f"{Timestamp.type}.json": signed(content, signers[Timestamp.type])}
+    files = {}
+    for role in SIGNING_ROLES[SIGNING_ROLES.index(first) :]:
+        version = versions.get(role, 0) + 1
+        expires = now + timedelta(days=getattr(expiry, role))
+        if isinstance(content, Mapping):
+            data = signed(Targets(version, expires=expires, targets=dict(content)), signers[role])
+        elif role == Snapshot.type:
+            meta = {f"{Targets.type}.json": content}
+            data = signed(Snapshot(version, expires=expires, meta=meta), signers[role])
+        else:
+            data = signed(Timestamp(version, expires=expires, snapshot_meta=content), signers[role])
+        files[f"{role}.json" if role == Timestamp.type else f"{version}.{role}.json"] = data
+        content = described(version, data)
+    return files
 
 
 def described(version: int, data: bytes) -> MetaFile:
     """Return the description of metadata that the role above it contains."""
     return MetaFile.from_data(version, data, _HASHES)
-
-
-def _expires(role: str, expiry: Expiry, now: datetime) -> datetime:
-    days: int = getattr(expiry, role)
-    return now + timedelta(days=days)
 
 
 PUBLIC_FILE = 0o644
@@ -231,23 +188,16 @@ class Publication:
     def renewed(
         self, first: str, signers: Mapping[str, Sequence[Signer]], expiry: Expiry, now: datetime
     ) -> dict[str, bytes]:
-        """Return new signatures of the same content, for a role and for those that follow it in a release.
-
-        Args:
-            first: one of `release.SIGNING_ROLES`.
-            signers: keys of that role and of those after it.
-            expiry: validity of each role's signature, from `now` on.
-            now: UTC.
-
-        Returns:
-            The metadata by file name, in the order in which it must be written.
-        """
-        arguments = self.versions, signers, expiry, now
-        if first == Targets.type:
-            return signed_release(self.targets, *arguments)
-        if first == Snapshot.type:
-            return signed_snapshot(self._meta(Targets.type), *arguments)
-        return signed_timestamp(self._meta(Snapshot.type), *arguments)
+        """Return new signatures of the same content; for arguments and result see `signed_release`."""
+        content: Mapping[str, TargetFile] | MetaFile = self.targets
+        if first != Targets.type:
+            above = SIGNING_ROLES[SIGNING_ROLES.index(first) - 1]
+            version = self.versions[above]
+            data = read_metadata(self.folder, f"{version}.{above}.json")
+            if data is None:
+                raise ListTrustError(f"the metadata file {version}.{above}.json is missing")
+            content = described(version, data)
+        return signed_release(first, content, self.versions, signers, expiry, now)
 
     def check(self, files: Mapping[str, bytes]) -> trust.VerifiedMetadata:
         """Verify the published folder as it will be with some new files.
@@ -268,14 +218,6 @@ class Publication:
         return trust.verify(
             self.trusted_root, lambda name: files.get(name) or read_metadata(self.folder, name)
         )
-
-    def _meta(self, role: str) -> MetaFile:
-        """Return the description of a role's present metadata, as the role above it contains."""
-        version = self.versions[role]
-        data = read_metadata(self.folder, f"{version}.{role}.json")
-        if data is None:
-            raise ListTrustError(f"the metadata file {version}.{role}.json is missing")
-        return described(version, data)
 
 
 def publish(folder: Path, files: Mapping[str, bytes]) -> None:

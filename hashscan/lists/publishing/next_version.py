@@ -39,11 +39,10 @@ from hashscan.lists.storage.published_columns import (
     ChainedBlocks,
     PublishedRows,
     RenumberedBlocks,
-    withdrawn_by_algorithm,
     write_part,
     write_withdrawal,
 )
-from hashscan.lists.storage.stored_version import checksum
+from hashscan.lists.storage.stored_version import checksum, withdrawn_by_algorithm
 from hashscan.model import CATEGORIES, Entry
 
 PENDING = "pending"
@@ -306,12 +305,12 @@ def write_increment(
     added = write_part(folder, version, columns, PUBLIC_FILE)
     ids = pending.withdrawn()
     gone = {algorithm: published.rows_of(algorithm, ids) for algorithm in sorted(before.rows()) if len(ids)}
-    withdrawn = tuple(
-        write_withdrawal(folder, version, algorithm, rows, PUBLIC_FILE)
+    withdrawn = {
+        algorithm: write_withdrawal(folder, version, algorithm, rows, PUBLIC_FILE)
         for algorithm, rows in gone.items()
         if rows.size
-    )
-    part = Part(version, added.columns, withdrawn)
+    }
+    part = Part(version, added.algorithms, withdrawn)
     return _written(folder, Manifest(before.name, version, now, categories, (*before.parts, part)))
 
 
@@ -319,21 +318,16 @@ def canary_blocks() -> dict[str, list[ColumnBlock]]:
     """Return the test picture's entries as blocks, by algorithm."""
     blocks: dict[str, list[ColumnBlock]] = {}
     for entry in canary_entries():
-        blocks.setdefault(entry.algorithm, []).append(_block(entry))
+        ids = np.array([entry.id.encode("ascii")], dtype=np.bytes_)
+        category = np.array([CATEGORIES.index(entry.category)], dtype=np.uint8)
+        value = np.frombuffer(entry.value, dtype=np.uint8).reshape(1, -1)
+        blocks.setdefault(entry.algorithm, []).append((ids, category, value))
     return blocks
 
 
 def canary_ids() -> IdSet:
     """Return the ids of the test picture's entries."""
     return IdSet(entry.id.encode("ascii") for entry in canary_entries())
-
-
-def _block(entry: Entry) -> ColumnBlock:
-    return (
-        np.array([entry.id.encode("ascii")], dtype=np.bytes_),
-        np.array([CATEGORIES.index(entry.category)], dtype=np.uint8),
-        np.frombuffer(entry.value, dtype=np.uint8).reshape(1, -1),
-    )
 
 
 def _written(folder: Path, manifest: Manifest) -> Manifest:

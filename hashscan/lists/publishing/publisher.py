@@ -5,37 +5,57 @@ https://theupdateframework.github.io/specification/latest/ . A release adds file
 `timestamp.json` at its very end, so that everyone who copies or serves the folder has the old version or the
 new one. The working folder, outside of it, contains `publisher.json`, the root to hand out, and pending
 entries.
+
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.errors import HashscanError, ListFormatError
-from hashscan.lists.publishing.keys import Passphrases
-from hashscan.lists.publishing.next_version import UnknownIdError
-from hashscan.lists.publishing.publisher_state import Expiry, PublisherState
-from hashscan.lists.storage.atomic_files import output_errors
+from hashscan.errors import HashscanError, ListFormatError, UsageError
+from hashscan.lists.publishing import metadata as signing
+from hashscan.lists.publishing.keys import Passphrases, check_threshold, make_online_keys, make_root_keys
+from hashscan.lists.publishing.next_version import UnknownIdError, canary_ids, write_base, write_increment
+from hashscan.lists.publishing.publisher_state import (
+    Expiry,
+    PublisherState,
+    ReleaseInProgress,
+    write_state,
+)
+from hashscan.lists.publishing.rotation import ROOT_NAME, RootPlan, Rotated, rotate
+from hashscan.lists.publishing.workspace import Published, PublisherStatus, Workspace, opened, seconds
+from hashscan.lists.storage.atomic_files import output_errors, replace_file, sync_folder
 from hashscan.lists.storage.columns import EntryBlock
 from hashscan.lists.storage.entry_ids import IdSet, first_shared_id
+from hashscan.lists.storage.layout import checked_name, private_folder
+from hashscan.lists.storage.manifest import PARTS_MAX, Manifest
+from hashscan.lists.storage.signed_list import METADATA, TARGETS
 from hashscan.model import ENTRY_ID_MAX, Entry, ListInfo
 
-if TYPE_CHECKING:
-    from hashscan.lists.publishing.releasing import Refreshed
-    from hashscan.lists.publishing.rotation import Rotated
-    from hashscan.lists.publishing.workspace import PublisherStatus, Workspace
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """The result of a refresh."""
+
+    roles: tuple[str, ...]
+    """The roles that were signed again."""
+    expiries: Mapping[str, datetime]
+    """New expiry of the metadata of each role."""
+    running_out: Mapping[str, datetime]
+    """The expiries of roles that have less than a third of their validity left."""
 
 
 class Publisher:
     """The working folder of one list.
+
+    `passphrase` decrypts the keys in daily use, and `now` is the time of signing: the present if it is None.
 
     All methods except `init` and `root` raise:
         UsageError: the folder is not a working folder.
@@ -72,7 +92,7 @@ class Publisher:
             keys: new or empty folder for the keys; it may be inside `work`.
             name: name of the list.
             expiry: validity of signatures.
-            passphrase: encrypts the keys.
+            passphrase: encrypts the keys in daily use.
             root_keys: folders for the root's keys, which are distributed over them; a folder inside `keys` if
                 empty.
             root_count: number of the root's keys.
@@ -85,14 +105,33 @@ class Publisher:
                 be used; the `publish` extra isn't installed.
             OutputError: a folder can't be written.
         """
-        from hashscan.lists.publishing.releasing import create
-        from hashscan.lists.publishing.workspace import seconds
-
         work, repository, keys = (folder.resolve() for folder in (work, repository, keys))
-        state = PublisherState(name, repository, keys, expiry or Expiry())
-        folders = [folder.resolve() for folder in root_keys] or [_root_keys(keys)]
-        root = root_count, root_threshold, root_passphrase or passphrase
-        create(work, state, passphrase, folders, *root, seconds(now))
+        state = PublisherState(checked_name(name), repository, keys, expiry or Expiry())
+        root_folders = [folder.resolve() for folder in root_keys] or [_root_keys(keys)]
+        check_threshold(root_count, root_threshold)
+        for secret in (work, keys, *root_folders):
+            if secret.is_relative_to(repository):
+                raise UsageError(
+                    f"{secret} is within the folder to be published",
+                    advice="Keep the working folder and the keys outside of it.",
+                )
+        with output_errors("the list can't be begun"):
+            for folder in (repository, keys, work):
+                if folder.exists() and any(folder.iterdir()):
+                    raise UsageError(f"{folder} is not empty", advice="Name new or empty folders.")
+            private_folder(work)
+            private_folder(keys)
+            for folder in (repository / METADATA, repository / TARGETS):
+                folder.mkdir(parents=True)
+            made = make_root_keys(root_folders, root_count, {}, root_passphrase or passphrase)
+            signers = [key.signer for key in made]
+            expires = seconds(now) + timedelta(days=state.expiry.root)
+            root = signing.new_root(signers, root_threshold, make_online_keys(keys, passphrase), expires)
+            data = signing.signed(root, signers)
+            replace_file(work / ROOT_NAME, data)
+            signing.publish(repository, {f"{root.version}.{ROOT_NAME}": data})
+            # Last, because this file makes the folder a working folder.
+            write_state(work, state)
         return cls(work)
 
     def root(self) -> bytes:
@@ -101,17 +140,13 @@ class Publisher:
         Raises:
             OutputError: the root can't be read.
         """
-        from hashscan.lists.publishing.rotation import ROOT_NAME
-
         with output_errors("the root can't be read"):
             return (self._work / ROOT_NAME).read_bytes()
 
     def status(self, now: datetime | None = None) -> PublisherStatus:
         """Return the published version, the pending operations, and the expiries of signatures."""
-        from hashscan.lists.publishing.workspace import read_folder, seconds
-
-        with self._opened() as room:
-            return read_folder(room, seconds(now))
+        with opened(self._work) as workspace:
+            return workspace.status(seconds(now))
 
     def add(self, entries: Iterable[Entry | EntryBlock], label: str) -> int:
         """Add entries for the next release.
@@ -126,14 +161,11 @@ class Publisher:
         Raises:
             ListFormatError: the entries are faulty, or an id is in the list already; nothing has changed.
         """
-        from hashscan.lists.publishing.next_version import canary_ids
-        from hashscan.lists.publishing.workspace import seconds
-
-        with self._opened() as room:
-            published, pending, state = room.published(seconds(None)), room.pending, room.state
+        with opened(self._work) as workspace:
+            published, pending, state = workspace.published(seconds(None)), workspace.pending, workspace.state
             try:
                 added = pending.add(state.name, entries, label, seconds(None))
-                new = replace(room, state=replace(state, pending=(added,))).pending
+                new = replace(workspace, state=replace(state, pending=(added,))).pending
                 others: list[Iterable[NDArray[np.bytes_]]] = [[canary_ids().ids], pending.ids()]
                 if published:
                     gone = pending.withdrawn()
@@ -145,9 +177,9 @@ class Publisher:
                         advice="Leave out what the list has, or withdraw it before; nothing was added.",
                     )
             except (HashscanError, OSError):
-                room.clear()
+                workspace.clear()
                 raise
-            room.remember(replace(state, pending=(*state.pending, added)))
+            workspace.remember(replace(state, pending=(*state.pending, added)))
             return added.entries
 
     def withdraw(self, ids: Iterable[str]) -> int:
@@ -162,14 +194,11 @@ class Publisher:
         Raises:
             ListFormatError: there is no id, or one that belongs to no entry; nothing has changed.
         """
-        from hashscan.lists.publishing.next_version import canary_ids
-        from hashscan.lists.publishing.workspace import seconds
-
         given = IdSet(map(_id, ids))
         if not len(given):
             raise ListFormatError("no ids of entries to withdraw", advice="Name at least one.")
-        with self._opened() as room:
-            published, state = room.published(seconds(None)), room.state
+        with opened(self._work) as workspace:
+            published, state = workspace.published(seconds(None)), workspace.state
             own = given.ids[given.find(canary_ids().ids)[1]]
             if own.size:
                 raise ListFormatError(
@@ -177,7 +206,7 @@ class Publisher:
                     advice="Leave it out; nothing was withdrawn.",
                 )
             try:
-                withdrawn = room.pending.withdraw(given, published.entries.ids() if published else ())
+                withdrawn = workspace.pending.withdraw(given, published.entries.ids() if published else ())
             except UnknownIdError as error:
                 more = f" (and {error.count - 1} more of the ids belong to none)" if error.count > 1 else ""
                 raise ListFormatError(
@@ -186,15 +215,11 @@ class Publisher:
                 ) from error
             after = replace(state, pending=(*state.pending, withdrawn))
             # Operations that cancel each other out are dropped.
-            room.remember(after if after.waiting or after.withdrawing else replace(after, pending=()))
+            workspace.remember(after if after.waiting or after.withdrawing else replace(after, pending=()))
             return withdrawn.ids
 
     def release(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
         """Publish a new version with all pending operations: first a base, later an increment.
-
-        Args:
-            passphrase: passphrase of the keys.
-            now: the time of signing.
 
         Returns:
             Info of the version that is published now.
@@ -204,21 +229,30 @@ class Publisher:
                 another list.
             OutputError: see the class; the old version or the new one is published.
         """
-        from hashscan.lists.publishing.releasing import release
-        from hashscan.lists.publishing.workspace import seconds
+        with opened(self._work) as workspace:
+            if not workspace.state.pending:
+                raise UsageError(
+                    "nothing waits to be released", advice="Add entries with `hashscan publish add`."
+                )
 
-        with self._opened() as room:
-            return release(room, passphrase, seconds(now))
+            def write(published: Published | None, version: int, now: datetime) -> Manifest:
+                folder, pending = workspace.staging, workspace.pending
+                if published is None:
+                    return write_base(folder, workspace.state.name, version, now, pending.by_algorithm())
+                if len(published.entries.manifest.parts) >= PARTS_MAX:
+                    raise UsageError(
+                        f"the list has {PARTS_MAX - 1} increments, and subscribers read no more",
+                        advice="Run `hashscan publish compact` first.",
+                    )
+                return write_increment(folder, published.entries, version, now, pending)
+
+            return _publish(workspace, write, len(workspace.state.pending), passphrase, seconds(now))
 
     def compact(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
         """Publish the same entries as one new base; pending operations stay pending.
 
         Subscribers download the whole list again, so use this when withdrawn rows or increments have become
         many.
-
-        Args:
-            passphrase: passphrase of the keys.
-            now: the time of signing.
 
         Returns:
             Info of the version that is published now.
@@ -228,11 +262,15 @@ class Publisher:
                 keys are unusable or belong to another list.
             OutputError: see the class; the old version or the new one is published.
         """
-        from hashscan.lists.publishing.releasing import compact
-        from hashscan.lists.publishing.workspace import seconds
+        with opened(self._work) as workspace:
 
-        with self._opened() as room:
-            return compact(room, passphrase, seconds(now))
+            def write(published: Published | None, version: int, now: datetime) -> Manifest:
+                if published is None or len(published.entries.manifest.parts) == 1:
+                    raise UsageError("there are no increments to compact", advice="Nothing needs to be done.")
+                entries = published.entries.by_algorithm()
+                return write_base(workspace.staging, workspace.state.name, version, now, entries)
+
+            return _publish(workspace, write, 0, passphrase, seconds(now))
 
     def refresh(
         self, *, everything: bool = False, passphrase: bytes | None = None, now: datetime | None = None
@@ -251,11 +289,24 @@ class Publisher:
             UsageError: nothing is released, the root has expired, or the keys are unusable or belong to
                 another list.
         """
-        from hashscan.lists.publishing.releasing import refresh
-        from hashscan.lists.publishing.workspace import seconds
-
-        with self._opened() as room:
-            return refresh(room, passphrase, seconds(now), everything=everything)
+        with opened(self._work) as workspace:
+            at, expiry = seconds(now), workspace.state.expiry
+            publication = workspace.publication
+            if not publication.verified:
+                raise UsageError(
+                    "there is nothing to refresh yet",
+                    advice="Release first, with `hashscan publish release`.",
+                )
+            publication.check_root(at)
+            due = expiry.running_out(publication.expiries, at)
+            first = "targets" if everything else "snapshot" if "snapshot" in due else "timestamp"
+            roles = signing.SIGNING_ROLES[signing.SIGNING_ROLES.index(first) :]
+            signers = publication.signers(roles, workspace.state.keys, passphrase)
+            files = publication.renewed(first, signers, expiry, at)
+            publication.check(files)
+            signing.publish(workspace.state.repository, files)
+            expiries = workspace.renew(at).expiries
+            return Refreshed(tuple(roles), expiries, expiry.running_out(expiries, at))
 
     def rotate(
         self,
@@ -285,21 +336,51 @@ class Publisher:
             OutputError: see the class; what is published is valid, and the next command finishes the
                 rotation.
         """
-        from hashscan.lists.publishing.rotation import RootPlan, rotate
-        from hashscan.lists.publishing.workspace import seconds
-
         at = seconds(now)
-        with self._opened() as room:
-            folders = [folder.resolve() for folder in root_keys] or [_root_keys(room.state.keys)]
+        with opened(self._work) as workspace:
+            folders = [folder.resolve() for folder in root_keys] or [_root_keys(workspace.state.keys)]
             plan = RootPlan(folders, root_passphrases or Passphrases(), root_count, root_threshold)
-            rotated = rotate(self._work, room.state, room.publication, roles, plan, passphrase, at)
-            room.renew(at)
+            rotated = rotate(self._work, workspace.state, workspace.publication, roles, plan, passphrase, at)
+            workspace.renew(at)
             return rotated
 
-    def _opened(self) -> AbstractContextManager[Workspace]:
-        from hashscan.lists.publishing.workspace import opened
 
-        return opened(self._work)
+def _publish(
+    workspace: Workspace,
+    write: Callable[[Published | None, int, datetime], Manifest],
+    done: int,
+    passphrase: bytes | None,
+    now: datetime,
+) -> ListInfo:
+    """Sign and publish a version, which contains the first `done` pending operations.
+
+    `write` writes the targets that the version adds into the staging folder.
+    """
+    publication, state = workspace.publication, workspace.state
+    publication.check_root(now)
+    signers = publication.signers(signing.SIGNING_ROLES, state.keys, passphrase)
+    version = state.released + 1
+    published = workspace.published(now)
+    workspace.staging.mkdir()
+    manifest = write(published, version, now)
+    staged = [signing.new_target(path) for path in sorted(workspace.staging.iterdir())]
+    kept = publication.targets
+    targets = {name: kept[name] for name in manifest.names if name in kept}
+    targets |= {target.info.path: target.info for target in staged}
+    first = signing.SIGNING_ROLES[0]
+    files = signing.signed_release(first, targets, publication.versions, signers, state.expiry, now)
+    publication.check(files)
+    # Otherwise a release killed after this would look like a working folder restored from an old backup.
+    workspace.remember(replace(state, upcoming=ReleaseInProgress(version, done)), clear=False)
+    for target in staged:
+        (workspace.staging / target.info.path).rename(state.repository / TARGETS / target.file_name)
+    sync_folder(state.repository / TARGETS)
+    signing.publish(state.repository, files)
+    workspace.remember(replace(state, released=version, pending=state.pending[done:], upcoming=None))
+    workspace.renew(now)
+    published = workspace.published(now)
+    assert published is not None
+    return published.info
 
 
 def _id(text: str) -> bytes:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.model import ENTRY_ID_MAX
+from hashscan.schema import InvalidDocumentError, decode_file, encode_file
 
 STATE_NAME = "publisher.json"
-_SCHEMA = 1
-_BATCH = re.compile(r"[0-9a-f]{16}")
-_SUM = re.compile(r"[0-9a-f]{32}")
 _NUMBER_MAX = 2**53
+
+_Count = Annotated[int, Meta(ge=0, le=_NUMBER_MAX)]
+_Number = Annotated[int, Meta(ge=1, le=_NUMBER_MAX)]
+_FolderName = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,40 +50,41 @@ class Expiry:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class PendingAddition:
+class PendingAddition(Struct, frozen=True, tag_field="kind", tag="add"):
     """Pending entries."""
 
-    name: str
+    name: _FolderName
     """Name of their folder."""
-    entries: int
+    entries: _Number
 
 
-@dataclass(frozen=True, slots=True)
-class PendingWithdrawal:
+class PendingWithdrawal(Struct, frozen=True, tag_field="kind", tag="withdraw"):
     """Ids whose entries, published or pending before, are withdrawn by the next release."""
 
-    name: str
+    name: _FolderName
     """Name of the folder of the ids."""
-    ids: int
-    """Number of ids, at least one."""
-    published: int
+    ids: _Number
+    """Number of ids."""
+    published: _Count
     """Number of ids that belong to published entries."""
-    id_size: int
+    id_size: Annotated[int, Meta(ge=1, le=ENTRY_ID_MAX)]
     """Size of each id in bytes."""
-    sum: str
+    sum: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
     """xxh3_128 of the file of ids."""
+
+    def __post_init__(self) -> None:
+        if self.published > self.ids:
+            raise ValueError("more ids are published than there are")
 
 
 Operation = PendingAddition | PendingWithdrawal
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseInProgress:
+class ReleaseInProgress(Struct, frozen=True):
     """A release that has begun."""
 
-    version: int
-    done: int
+    version: _Number
+    done: _Count
     """Number of pending operations that are done once it is published."""
 
 
@@ -114,23 +117,32 @@ class PublisherState:
         return sum(o.published for o in self.pending if isinstance(o, PendingWithdrawal))
 
 
+class _Document(Struct):
+    list: Annotated[str, Meta(pattern=rf"\A{LIST_NAME.pattern}\Z")]
+    repository: str
+    keys: str
+    expiry_days: Expiry
+    released: _Count
+    pending: tuple[Operation, ...]
+    upcoming: ReleaseInProgress | None
+
+
 def write_state(work: Path, state: PublisherState) -> None:
     """Replace the state file atomically.
 
     Raises:
         OSError: the file can't be written.
     """
-    document = {
-        "schema": _SCHEMA,
-        "list": state.name,
-        "repository": str(state.repository),
-        "keys": str(state.keys),
-        "expiry_days": asdict(state.expiry),
-        "released": state.released,
-        "pending": [_described(operation) for operation in state.pending],
-        "upcoming": asdict(state.upcoming) if state.upcoming else None,
-    }
-    replace_file(work / STATE_NAME, json.dumps(document, indent=1).encode("ascii") + b"\n")
+    document = _Document(
+        state.name,
+        str(state.repository),
+        str(state.keys),
+        state.expiry,
+        state.released,
+        state.pending,
+        state.upcoming,
+    )
+    replace_file(work / STATE_NAME, encode_file(document))
 
 
 def read_state(work: Path) -> PublisherState:
@@ -143,60 +155,22 @@ def read_state(work: Path) -> PublisherState:
     """
     path = work / STATE_NAME
     try:
-        document = json.loads(path.read_bytes())
+        found = decode_file(path.read_bytes(), _Document)
     except FileNotFoundError as error:
         raise UsageError(
             f"{work} is no publisher's working folder", advice="Begin a list with `hashscan publish init`."
         ) from error
-    except ValueError as error:
-        raise OutputError(f"{path} is not JSON: {error}") from error
-    try:
-        return _state(document)
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    except (InvalidDocumentError, UsageError) as error:
         raise OutputError(
             f"{path} is damaged or of another version ({error})",
             advice="Restore it from a backup, or upgrade.",
         ) from error
-
-
-def _state(document: Any) -> PublisherState:
-    if document["schema"] != _SCHEMA:
-        raise ValueError(f"schema {document['schema']!r}")
-    name, released, upcoming = document["list"], document["released"], document["upcoming"]
-    if not LIST_NAME.fullmatch(name):
-        raise ValueError("name of the list")
     return PublisherState(
-        name,
-        Path(document["repository"]),
-        Path(document["keys"]),
-        Expiry(**document["expiry_days"]),
-        _number(released, 0),
-        tuple(_operation(operation) for operation in document["pending"]),
-        ReleaseInProgress(_number(upcoming["version"]), _number(upcoming["done"], 0)) if upcoming else None,
+        found.list,
+        Path(found.repository),
+        Path(found.keys),
+        found.expiry_days,
+        found.released,
+        found.pending,
+        found.upcoming,
     )
-
-
-def _described(operation: Operation) -> dict[str, Any]:
-    return {"kind": "add" if isinstance(operation, PendingAddition) else "withdraw", **asdict(operation)}
-
-
-def _operation(document: Any) -> Operation:
-    if not _BATCH.fullmatch(document["name"]):
-        raise ValueError("names of what is pending")
-    if document["kind"] == "add":
-        return PendingAddition(document["name"], _number(document["entries"]))
-    if document["kind"] != "withdraw" or not _SUM.fullmatch(document["sum"]):
-        raise ValueError("what is pending")
-    ids, published = _number(document["ids"]), _number(document["published"], 0)
-    if published > ids:
-        raise ValueError("numbers of what is pending")
-    size = _number(document["id_size"])
-    if size > ENTRY_ID_MAX:
-        raise ValueError("size of ids")
-    return PendingWithdrawal(document["name"], ids, published, size, document["sum"])
-
-
-def _number(value: Any, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _NUMBER_MAX:
-        raise ValueError(f"{value!r} is no number that can be meant")
-    return value

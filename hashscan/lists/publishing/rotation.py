@@ -10,14 +10,14 @@ Importing this module imports tuf, so other modules import it on first use.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.publishing import metadata
@@ -25,7 +25,6 @@ from hashscan.lists.publishing.keys import (
     Passphrases,
     RootKey,
     check_threshold,
-    load_key,
     load_root_keys,
     make_root_keys,
     new_key,
@@ -39,6 +38,7 @@ from hashscan.lists.publishing.publisher_state import PublisherState
 from hashscan.lists.storage import trust
 from hashscan.lists.storage.atomic_files import remove_leftovers, replace_file, sync_folder
 from hashscan.lists.storage.tuf_api import Root
+from hashscan.schema import InvalidDocumentError, decode_file, encode_file
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -46,8 +46,14 @@ if TYPE_CHECKING:
 JOURNAL = "rotation.json"
 ROOT_NAME = "root.json"
 """File name of the newest root in the working folder, for new subscribers."""
-_SCHEMA = 1
-_FILE = re.compile(r"[1-9]\d*\.(root|targets|snapshot)\.json|timestamp\.json", re.ASCII)
+
+_FileName = Annotated[str, Meta(pattern=r"\A([1-9][0-9]*\.(root|targets|snapshot)|timestamp)\.json\Z")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Journal:
+    files: Annotated[dict[_FileName, str], Meta(min_length=1)]
+    """The metadata of a rotation by file name, in the order in which it must be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,57 +109,50 @@ def rotate(
             "the number of the root's keys changes only with the keys themselves",
             advice="Say `rotate root` with --root-count and --root-threshold.",
         )
-    count = plan.count or len(old_role.keyids)
-    threshold = plan.threshold or old_role.threshold
+    count, threshold = plan.count or len(old_role.keyids), plan.threshold or old_role.threshold
     check_threshold(count, threshold)
     online = [role for role in metadata.SIGNING_ROLES if role in roles]
-    last_version = old.version + (2 if online else 1)
-    old_signers, lost = _old_signers(state, publication, online, passphrase)
-    later = metadata.SIGNING_ROLES[metadata.SIGNING_ROLES.index(online[0]) :] if online else ()
-    signers = publication.signers([role for role in later if role not in online], state.keys, passphrase)
+    signers = _present_signers(state, publication, online, passphrase)
     old_keys = load_root_keys(plan.folders, old_role.keyids, old_role.threshold, plan.passphrases)
 
     for folder in (state.keys, *plan.folders):
         if folder.is_dir():
             remove_leftovers(folder)
     # From here on there may be keys that no root trusts yet; if the process ends early, no root ever will.
-    new_keys = _new_root_keys(plan.folders, count, old_keys) if Root.type in roles else []
-    made = [key.path for key in new_keys]
-    new_signers = {}
-    for role in online:
-        made.append(online_path(state.keys, role, last_version))
-        new_signers[role] = new_key(made[-1], passphrase)
+    new_keys = []
+    if Root.type in roles:
+        # Their files have the passphrases of the keys that they replace.
+        passphrases = {key.path.parent: key.passphrase for key in reversed(old_keys)}
+        new_keys = make_root_keys(plan.folders, count, passphrases, old_keys[0].passphrase)
+    paths = {role: online_path(state.keys, role, old.version + 2) for role in online}
+    new_signers = {role: new_key(path, passphrase) for role, path in paths.items()}
 
-    root = _next(old, now + timedelta(days=state.expiry.root))
-    if new_keys:
-        for key_id in list(old_role.keyids):
-            root.revoke_key(key_id, Root.type)
-        for key in new_keys:
-            root.add_key(key.signer.public_key, Root.type)
-        root.roles[Root.type].threshold = threshold
-    for role, signer in new_signers.items():
-        root.add_key(signer.public_key, role)
-    root_signers = [key.signer for key in new_keys or old_keys]
-    all_signers = {id(key.signer): key.signer for key in [*old_keys, *new_keys]}
-    files = {f"{root.version}.{Root.type}.json": metadata.signed(root, all_signers.values())}
+    root = _root_of_both(old, new_keys, threshold, new_signers, now + timedelta(days=state.expiry.root))
+    files = {_file_name(root): metadata.signed(root, [key.signer for key in (*old_keys, *new_keys)])}
     if online:
         if publication.verified:
-            both = {role: [*old_signers[role], new_signers[role]] for role in online}
-            files |= publication.renewed(online[0], {**signers, **both}, state.expiry, now)
+            both = signers | {role: [*signers[role], new_signers[role]] for role in online}
+            files |= publication.renewed(online[0], both, state.expiry, now)
         root = _next(root, root.expires)
         for role in online:
             for key_id in old.roles[role].keyids:
                 root.revoke_key(key_id, role)
-        files[f"{root.version}.{Root.type}.json"] = metadata.signed(root, root_signers)
+        files[_file_name(root)] = metadata.signed(root, [key.signer for key in new_keys or old_keys])
     if publication.verified:
         publication.check(files)
-    _write_journal(work, files)
+    replace_file(work / JOURNAL, encode_file(_Journal({name: data.decode() for name, data in files.items()})))
     finish(work, state.repository)
 
     retired = _retire_online(state.keys, online, root, passphrase)
     retired += retire([key.path for key in old_keys]) if new_keys else ()
-    behind = max(root.version - 1 - trust.LIMITS.max_root_rotations, 0)
-    return Rotated(root.version, root.expires, tuple(made), retired, lost, behind)
+    return Rotated(
+        root.version,
+        root.expires,
+        (*(key.path for key in new_keys), *paths.values()),
+        retired,
+        lost=tuple(role for role in online if not signers[role]),
+        left_behind=max(root.version - 1 - trust.LIMITS.max_root_rotations, 0),
+    )
 
 
 def finish(work: Path, repository: Path) -> None:
@@ -165,14 +164,15 @@ def finish(work: Path, repository: Path) -> None:
     """
     path = work / JOURNAL
     try:
-        files = _journal(path.read_bytes())
+        texts = decode_file(path.read_bytes(), _Journal).files
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except InvalidDocumentError as error:
         raise OutputError(
             f"{path} is damaged ({error})",
             advice="Restore it from a backup; a rotation has yet to be published.",
         ) from error
+    files = {name: text.encode() for name, text in texts.items()}
     publish(repository, files)
     roots = [data for name, data in files.items() if name.endswith(f".{ROOT_NAME}")]
     replace_file(work / ROOT_NAME, roots[-1])
@@ -180,26 +180,39 @@ def finish(work: Path, repository: Path) -> None:
     sync_folder(work)
 
 
-def _old_signers(
-    state: PublisherState, publication: Publication, roles: Sequence[str], passphrase: bytes | None
-) -> tuple[dict[str, list[Signer]], tuple[str, ...]]:
-    """Return the present keys of roles, and the roles whose key is missing."""
-    signers: dict[str, list[Signer]] = {}
-    lost = []
-    for role in roles:
-        signers[role] = []
-        if online_paths(state.keys, role):
-            key_ids = publication.root.roles[role].keyids
-            signers[role].append(load_key(state.keys, role, passphrase, key_ids))
-        else:
-            lost.append(role)
-    return signers, tuple(lost)
+def _present_signers(
+    state: PublisherState, publication: Publication, online: Sequence[str], passphrase: bytes | None
+) -> dict[str, Sequence[Signer]]:
+    """Return the present keys of the roles that sign again; none for a rotated role whose key is missing."""
+    if not online:
+        return {}
+    signing = metadata.SIGNING_ROLES[metadata.SIGNING_ROLES.index(online[0]) :]
+    present = [role for role in signing if role not in online or online_paths(state.keys, role)]
+    return dict.fromkeys(online, ()) | publication.signers(present, state.keys, passphrase)
 
 
-def _new_root_keys(folders: Sequence[Path], count: int, old: Sequence[RootKey]) -> list[RootKey]:
-    """Create keys whose files have the passphrases of the keys that they replace."""
-    passphrases = {key.path.parent: key.passphrase for key in reversed(old)}
-    return make_root_keys(folders, count, passphrases, old[0].passphrase)
+def _root_of_both(
+    old: Root,
+    new_keys: Sequence[RootKey],
+    threshold: int,
+    new_signers: Mapping[str, Signer],
+    expires: datetime,
+) -> Root:
+    """Return the draft of a root with its new keys, if there are any, and with old and new keys of roles."""
+    root = _next(old, expires)
+    if new_keys:
+        for key_id in old.roles[Root.type].keyids:
+            root.revoke_key(key_id, Root.type)
+        for key in new_keys:
+            root.add_key(key.signer.public_key, Root.type)
+        root.roles[Root.type].threshold = threshold
+    for role, signer in new_signers.items():
+        root.add_key(signer.public_key, role)
+    return root
+
+
+def _file_name(root: Root) -> str:
+    return f"{root.version}.{ROOT_NAME}"
 
 
 def _next(root: Root, expires: datetime) -> Root:
@@ -221,18 +234,3 @@ def _retire_online(
         if read_key(path, passphrase).public_key.keyid not in root.roles[role].keyids
     ]
     return retire(old)
-
-
-def _write_journal(work: Path, files: Mapping[str, bytes]) -> None:
-    document = {"schema": _SCHEMA, "files": {name: data.decode("utf-8") for name, data in files.items()}}
-    replace_file(work / JOURNAL, json.dumps(document).encode("ascii"))
-
-
-def _journal(data: bytes) -> dict[str, bytes]:
-    document = json.loads(data)
-    if document["schema"] != _SCHEMA:
-        raise ValueError(f"schema {document['schema']!r}")
-    files: dict[str, bytes] = {name: text.encode() for name, text in document["files"].items()}
-    if not files or not all(_FILE.fullmatch(name) for name in files):
-        raise ValueError("names of files")
-    return files

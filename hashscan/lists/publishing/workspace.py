@@ -5,7 +5,6 @@ Importing this module imports tuf, so other modules import it on first use.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -13,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta
 
 from hashscan.errors import ListTrustError, OutputError
 from hashscan.lists.publishing import rotation
@@ -25,13 +26,18 @@ from hashscan.lists.storage.columns import ColumnError
 from hashscan.lists.storage.signed_list import METADATA, TARGETS, file_names, load_manifest, open_published
 from hashscan.locking import LockFile
 from hashscan.model import ListInfo
+from hashscan.schema import InvalidDocumentError, decode_file, encode_file
 
 SUPERSEDED_NAME = "superseded.json"
 KEPT_FOR = timedelta(days=2)
 """Time for which a file stays after the newest version ceased to name it; a longer pull must start again."""
-_SUPERSEDED_SCHEMA = 1
-_SUPERSEDED_TIME = "%Y-%m-%dT%H:%M:%S%z"
 _ROOT = re.compile(r"\d+\.root\.json", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Superseded:
+    since: dict[str, Annotated[datetime, Meta(tz=True)]]
+    """The time since when the newest version has not named a file of the published folder."""
 
 
 def prune(
@@ -52,10 +58,17 @@ def prune(
     Raises:
         OSError: a folder can't be read or written.
     """
-    unnamed = {f"{METADATA}/{name}" for name in _names(repository / METADATA) if not _ROOT.fullmatch(name)}
-    unnamed |= {f"{TARGETS}/{name}" for name in _names(repository / TARGETS)}
+    unnamed = {
+        f"{folder}/{path.name}"
+        for folder in (METADATA, TARGETS)
+        for path in (repository / folder).iterdir()
+        if path.is_file() and not (folder == METADATA and _ROOT.fullmatch(path.name))
+    }
     unnamed -= {f"{METADATA}/{name}" for name in metadata} | {f"{TARGETS}/{name}" for name in targets}
-    known = _read_superseded(work / SUPERSEDED_NAME)
+    try:
+        known = decode_file((work / SUPERSEDED_NAME).read_bytes(), _Superseded).since
+    except (FileNotFoundError, InvalidDocumentError):
+        known = {}  # Files only stay longer.
     since = {name: known.get(name, now) for name in sorted(unnamed)}
     expired = [name for name, ceased in since.items() if now - ceased >= KEPT_FOR]
     for name in expired:
@@ -65,28 +78,7 @@ def prune(
         sync_folder(repository / METADATA)
         sync_folder(repository / TARGETS)
     if since != known:
-        document = {
-            "schema": _SUPERSEDED_SCHEMA,
-            "since": {name: ceased.strftime(_SUPERSEDED_TIME) for name, ceased in since.items()},
-        }
-        replace_file(work / SUPERSEDED_NAME, json.dumps(document, indent=1).encode("ascii") + b"\n")
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.is_file()]
-
-
-def _read_superseded(path: Path) -> dict[str, datetime]:
-    """Read the time since when each file is not named; empty if unreadable, which only keeps files longer."""
-    try:
-        document: Any = json.loads(path.read_bytes())
-        if document["schema"] != _SUPERSEDED_SCHEMA:
-            return {}
-        return {
-            str(name): datetime.strptime(time, _SUPERSEDED_TIME) for name, time in document["since"].items()
-        }
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        replace_file(work / SUPERSEDED_NAME, encode_file(_Superseded(since)))
 
 
 STAGING = ".staging"
@@ -101,6 +93,37 @@ class Published:
 
     info: ListInfo
     entries: PublishedEntries
+
+
+_MANY_INCREMENTS = 100
+"""Number of increments from which compacting pays; a subscriber downloads some files for each."""
+_WITHDRAWN_SHARE = 10
+"""Compacting pays if more than one row in this many is withdrawn, since those rows are downloaded in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherStatus:
+    """The status of a list for its owner."""
+
+    published: ListInfo | None
+    """The published version; None before the first release."""
+    state: PublisherState
+    increments: int
+    """Number of parts on top of the base; compacting merges them into it."""
+    rows: int
+    """Number of published rows, including withdrawn ones: the size of a first pull."""
+    expiries: Mapping[str, datetime]
+    """Expiry of the metadata of each role; of the root only before the first release."""
+    running_out: Mapping[str, datetime]
+    """The expiries of roles that have less than a third of their validity left."""
+    keys: Mapping[str, tuple[tuple[str, ...], int]]
+    """For each role the ids of its keys, and the number of keys that must sign."""
+
+    @property
+    def compaction_pays(self) -> bool:
+        """True if there are many increments, or many withdrawn rows compared with the entries."""
+        withdrawn = self.rows - self.published.entries if self.published else 0
+        return self.increments >= _MANY_INCREMENTS or withdrawn > self.rows // _WITHDRAWN_SHARE
 
 
 @dataclass(slots=True)
@@ -145,6 +168,28 @@ class Workspace:
             )
         entries = PublishedEntries(repository / TARGETS, opened.manifest, file_names(verified))
         return Published(opened.info, entries)
+
+    def status(self, now: datetime) -> PublisherStatus:
+        """Return the published version, the pending operations, and the expiries of signatures.
+
+        Raises:
+            ListTrustError: a published file is not what was signed.
+            OSError: a file can't be read.
+        """
+        published, expiries = self.published(now), self.publication.expiries
+        manifest = published.entries.manifest if published else None
+        return PublisherStatus(
+            published.info if published else None,
+            self.state,
+            len(manifest.parts) - 1 if manifest else 0,
+            manifest.rows().total() if manifest else 0,
+            expiries,
+            self.state.expiry.running_out(expiries, now),
+            {
+                role: (tuple(sorted(trusted.keyids)), trusted.threshold)
+                for role, trusted in self.publication.root.roles.items()
+            },
+        )
 
     def remember(self, state: PublisherState, *, clear: bool = True) -> None:
         """Write the state, and unless `clear` is False remove the files that it no longer names.
@@ -233,11 +278,11 @@ def opened(work: Path) -> Iterator[Workspace]:
             state = read_state(work)
             rotation.finish(work, state.repository)
             publication = Publication.read(state.repository, (work / rotation.ROOT_NAME).read_bytes())
-            room = Workspace(work, state, publication)
-            room.catch_up()
-            room.clear()
+            workspace = Workspace(work, state, publication)
+            workspace.catch_up()
+            workspace.clear()
             try:
-                yield room
+                yield workspace
             except ColumnError as error:
                 raise OutputError(f"a file of the list has changed while it was read: {error}") from error
 
@@ -245,67 +290,3 @@ def opened(work: Path) -> Iterator[Workspace]:
 def seconds(now: datetime | None) -> datetime:
     """Return a time for signing: UTC, in whole seconds as TUF writes them; the present if `now` is None."""
     return (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
-
-
-_MANY_INCREMENTS = 100
-"""Number of increments from which compacting pays; a subscriber downloads some files for each."""
-_WITHDRAWN_SHARE = 10
-"""Compacting pays if more than one row in this many is withdrawn, since those rows are downloaded in vain."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublisherStatus:
-    """The status of a list for its owner."""
-
-    published: ListInfo | None
-    """The published version; None before the first release."""
-    state: PublisherState
-    increments: int
-    """Number of parts on top of the base; compacting merges them into it."""
-    rows: int
-    """Number of published rows, including withdrawn ones: the size of a first pull."""
-    expiries: Mapping[str, datetime]
-    """Expiry of the metadata of each role; of the root only before the first release."""
-    running_out: Mapping[str, datetime]
-    """The expiries of roles that have less than a third of their validity left."""
-    keys: Mapping[str, tuple[tuple[str, ...], int]]
-    """For each role the ids of its keys, and the number of keys that must sign."""
-
-    @property
-    def compaction_pays(self) -> bool:
-        """True if there are many increments, or many withdrawn rows compared with the entries."""
-        withdrawn = self.rows - self.published.entries if self.published else 0
-        return self.increments >= _MANY_INCREMENTS or withdrawn > self.rows // _WITHDRAWN_SHARE
-
-    @property
-    def pending(self) -> int:
-        """Number of entries that wait for the next release."""
-        return self.state.waiting
-
-    @property
-    def withdrawing(self) -> int:
-        """Number of published entries that the next release withdraws."""
-        return self.state.withdrawing
-
-
-def read_folder(room: Workspace, now: datetime) -> PublisherStatus:
-    """Return the published version, the pending operations, and the expiries of signatures.
-
-    Raises:
-        ListTrustError: a published file is not what was signed.
-        OSError: a file can't be read.
-    """
-    published, expiries = room.published(now), room.publication.expiries
-    manifest = published.entries.manifest if published else None
-    return PublisherStatus(
-        published.info if published else None,
-        room.state,
-        len(manifest.parts) - 1 if manifest else 0,
-        manifest.rows().total() if manifest else 0,
-        expiries,
-        room.state.expiry.running_out(expiries, now),
-        {
-            role: (tuple(sorted(trusted.keyids)), trusted.threshold)
-            for role, trusted in room.publication.root.roles.items()
-        },
-    )

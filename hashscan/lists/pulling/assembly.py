@@ -12,21 +12,23 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Generator, Iterable
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import ListTrustError
-from hashscan.lists.pulling.concurrency import each_done
 from hashscan.lists.storage import manifest as manifests
 from hashscan.lists.storage.atomic_files import PRIVATE_FILE, sync_file
-from hashscan.lists.storage.column_writer import GrowingColumn
+from hashscan.lists.storage.column_writer import write_rows
 from hashscan.lists.storage.columns import (
     ROW_DTYPE,
     ColumnError,
@@ -37,8 +39,13 @@ from hashscan.lists.storage.columns import (
 )
 from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.storage.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, ManifestError
-from hashscan.lists.storage.published_columns import withdrawn_by_algorithm
-from hashscan.lists.storage.signed_list import TARGETS, content_of, load_manifest, signed_target
+from hashscan.lists.storage.signed_list import (
+    TARGETS,
+    content_of,
+    load_manifest,
+    signed_target,
+    stored_handle,
+)
 from hashscan.lists.storage.stored_version import (
     COLUMNS,
     JoinedColumn,
@@ -50,7 +57,7 @@ from hashscan.lists.storage.stored_version import (
     count_entries,
     joined_columns,
     read_record,
-    stored_handle,
+    withdrawn_by_algorithm,
     withdrawn_of,
     write_record,
 )
@@ -89,34 +96,30 @@ def assemble(
         ListTrustError: the list's owner signed something that can't be used.
         OSError: a file can't be read or written.
     """
-    return _Assembly(folder, verified, earlier_versions, download, give_up).run(expect)
+    earlier = [_EarlierVersion(version) for version in earlier_versions]
+    return _Assembly(folder, verified, earlier, download, give_up).run(expect)
 
 
+@dataclass
 class _Assembly:
-    def __init__(
-        self,
-        folder: Path,
-        verified: VerifiedMetadata,
-        earlier: Iterable[Path],
-        download: Download,
-        give_up: Callable[[], None],
-    ) -> None:
-        self._folder = folder
-        self._verified = verified
-        self._earlier = [_EarlierVersion(version) for version in earlier]
-        self._download = download
-        self._give_up = give_up
-        self._fetched = 0
-        self._files: dict[str, RecordedFile] = {}
+    folder: Path
+    verified: VerifiedMetadata
+    earlier: Sequence[_EarlierVersion]
+    download: Download
+    give_up: Callable[[], None]
+    fetched: int = 0
+    """Bytes of the targets that were downloaded."""
+    files: dict[str, RecordedFile] = field(default_factory=dict)
+    """The finished columns."""
 
     def run(self, expect: Callable[[int], None] | None) -> int:
         for part in (TARGETS, COLUMNS):
-            private_folder(self._folder / part)
+            private_folder(self.folder / part)
         self._stage_targets([MANIFEST_NAME])
-        manifest = load_manifest(self._verified, self._folder)
+        manifest = load_manifest(self.verified, self.folder)
         every = joined_columns(manifest)
         self._remove_all_but(manifest, every)
-        self._stage_targets(withdrawal.file for part in manifest.parts for withdrawal in part.withdrawn)
+        self._stage_targets(withdrawal.file for withdrawal in manifest.withdrawals)
         own = [column for columns in every for column in columns if not self._linked(column)]
         missing = [(column, piece) for column in own for piece in self._prepared(column)]
         if expect is not None:
@@ -124,8 +127,8 @@ class _Assembly:
         self._fill(missing)
         for column in own:
             sync_file(self._place(column))
-            self._files[column.file] = RecordedFile(
-                checksum(self._place(column)), content_of(column, self._verified)
+            self.files[column.file] = RecordedFile(
+                checksum(self._place(column)), content_of(column, self.verified)
             )
         try:
             self._finish(manifest, every, {column.file for column in own})
@@ -133,39 +136,39 @@ class _Assembly:
             raise ListTrustError(
                 f"the list's owner signed columns that can't be used: {error}; ask the owner"
             ) from error
-        return self._fetched
+        return self.fetched
 
     def _place(self, column: JoinedColumn) -> Path:
-        return self._folder / COLUMNS / column.file
+        return self.folder / COLUMNS / column.file
 
     def _target_place(self, name: str) -> Path:
-        return self._folder / TARGETS / signed_target(self._verified, name).file_name
+        return self.folder / TARGETS / signed_target(self.verified, name).file_name
 
     def _remove_all_but(self, manifest: Manifest, every: Iterable[JoinedColumns]) -> None:
         """Remove the files that a killed pull of another version left."""
-        targets = [MANIFEST_NAME, *(w.file for part in manifest.parts for w in part.withdrawn)]
+        targets = [MANIFEST_NAME, *(withdrawal.file for withdrawal in manifest.withdrawals)]
         wanted = {self._target_place(name) for name in targets}
         wanted |= {self._place(column) for columns in every for column in columns}
         for folder in (TARGETS, COLUMNS):
-            for path in (self._folder / folder).iterdir():
+            for path in (self.folder / folder).iterdir():
                 if path not in wanted:
                     path.unlink()
 
     def _stage_targets(self, names: Iterable[str]) -> None:
         """Obtain targets that are stored as they were published."""
-        targets = (signed_target(self._verified, name) for name in names)
+        targets = (signed_target(self.verified, name) for name in names)
         missing = [target for target in targets if not self._shared(target)]
         with closing(self._arrivals(missing)) as arrivals:
             for target, data in arrivals:
-                _write_target(self._folder / TARGETS / target.file_name, data)
+                _write_target(self.folder / TARGETS / target.file_name, data)
 
     def _shared(self, target: SignedTarget) -> bool:
         """Return True if a target is here already, or was taken from an earlier version."""
-        place = self._folder / TARGETS / target.file_name
+        place = self.folder / TARGETS / target.file_name
         if _intact(place, target):
             return True
         place.unlink(missing_ok=True)
-        for earlier in self._earlier:
+        for earlier in self.earlier:
             kept = earlier.folder / TARGETS / target.file_name
             if _intact(kept, target):
                 try:
@@ -177,28 +180,29 @@ class _Assembly:
 
     def _arrivals(self, targets: Iterable[SignedTarget]) -> Generator[tuple[SignedTarget, bytes]]:
         """Download targets, several at a time; yield them in any order."""
-        with closing(each_done(self._fetch, targets, self._give_up)) as done:
+        with closing(each_done(self._fetch, targets, self.give_up)) as done:
             for target in done:
                 aside = self._aside(target)
                 data = aside.read_bytes()
                 aside.unlink()
-                self._fetched += target.info.length
+                self.fetched += target.info.length
                 yield target, data
 
     def _fetch(self, target: SignedTarget) -> None:
-        self._download(target, self._aside(target))
+        self.download(target, self._aside(target))
 
     def _aside(self, target: SignedTarget) -> Path:
-        return self._folder / f"{_DOWNLOAD}.{target.file_name}"
+        return self.folder / f"{_DOWNLOAD}.{target.file_name}"
 
     def _linked(self, column: JoinedColumn) -> bool:
         """Share a whole column with an earlier version whose recorded file is intact; return True if done."""
-        place, content = self._place(column), content_of(column, self._verified)
-        if _links(place) > 1:
-            # A file that a killed pull linked is linked again: its version may be gone, and the recorded
-            # checksum with it.
-            place.unlink()
-        for earlier in self._earlier:
+        place, content = self._place(column), content_of(column, self.verified)
+        with suppress(FileNotFoundError):
+            if place.lstat().st_nlink > 1:
+                # A file that a killed pull linked is linked again: its version may be gone, and the recorded
+                # checksum with it.
+                place.unlink()
+        for earlier in self.earlier:
             recorded = earlier.record.files.get(column.file) if earlier.record else None
             if recorded is None or recorded.content != content:
                 continue
@@ -207,7 +211,7 @@ class _Assembly:
                 if kept.stat().st_size == column.size and checksum(kept) == recorded.sum:
                     place.unlink(missing_ok=True)
                     os.link(kept, place)
-                    self._files[column.file] = recorded
+                    self.files[column.file] = recorded
                     return True
         return False
 
@@ -230,11 +234,11 @@ class _Assembly:
             os.close(descriptor)
 
     def _is_there(self, descriptor: int, column: JoinedColumn, piece: ShardRows) -> bool:
-        return signed_target(self._verified, piece.target).intact(column.shard(descriptor, piece))
+        return signed_target(self.verified, piece.target).intact(column.shard(descriptor, piece))
 
     def _copied(self, descriptor: int, column: JoinedColumn, piece: ShardRows) -> bool:
-        target = signed_target(self._verified, piece.target)
-        for earlier in self._earlier:
+        target = signed_target(self.verified, piece.target)
+        for earlier in self.earlier:
             shard = earlier.shard(piece.target)
             if shard is not None and target.intact(shard):
                 column.place(descriptor, piece, shard)
@@ -244,7 +248,7 @@ class _Assembly:
     def _fill(self, missing: Iterable[tuple[JoinedColumn, ShardRows]]) -> None:
         """Download the missing pieces of columns."""
         wanted = {piece.target: (column, piece) for column, piece in missing}
-        with closing(self._arrivals(signed_target(self._verified, name) for name in wanted)) as arrivals:
+        with closing(self._arrivals(signed_target(self.verified, name) for name in wanted)) as arrivals:
             for target, shard in arrivals:
                 column, piece = wanted[target.info.path]
                 if not shard.startswith(column_header(piece.dtype, (piece.rows, *column.width))):
@@ -270,26 +274,15 @@ class _Assembly:
             if columns.ids.file in own:
                 ids = self._place(columns.ids)
                 check_ids(read_blocks(ids, id_dtype(columns.id_size), (columns.rows,)), columns.place)
-        handle = stored_handle(
-            manifest.name,
-            self._folder,
-            manifest,
-            lambda column: content_of(column, self._verified),
-            lambda columns: numbers[columns.place],
-        )
+        handle = stored_handle(manifest.name, self.folder, self.verified, manifest, numbers)
         counts = count_entries(handle.folder, handle.columns, handle.categories)
-        write_record(self._folder, VersionRecord(self._files, counts))
+        write_record(self.folder, VersionRecord(self.files, counts))
 
     def _write_withdrawn(self, columns: JoinedColumns, rows: NDArray[np.int64]) -> None:
-        path = self._folder / COLUMNS / columns.withdrawn
+        path = self.folder / COLUMNS / columns.withdrawn
         path.unlink(missing_ok=True)
-        column = GrowingColumn(path, ROW_DTYPE, (), PRIVATE_FILE)
-        try:
-            column.append(rows)
-            column.finish()
-        finally:
-            column.close()
-        self._files[columns.withdrawn] = RecordedFile(checksum(path))
+        write_rows(path, rows, ROW_DTYPE)
+        self.files[columns.withdrawn] = RecordedFile(checksum(path))
 
 
 @dataclass
@@ -352,14 +345,6 @@ def _reserve(descriptor: int, size: int) -> None:
             raise
 
 
-def _links(path: Path) -> int:
-    """Return the number of hard links of a file; 0 if it does not exist."""
-    try:
-        return path.lstat().st_nlink
-    except FileNotFoundError:
-        return 0
-
-
 def _intact(path: Path, target: SignedTarget) -> bool:
     """Return True if the file at `path` is the target as it was signed."""
     try:
@@ -367,3 +352,60 @@ def _intact(path: Path, target: SignedTarget) -> bool:
             return target.intact(file)
     except FileNotFoundError:
         return False
+
+
+T = TypeVar("T")
+
+AT_ONCE = 4
+"""Largest number of items in progress, including finished ones that were not yet yielded."""
+GRACE = 1.0
+"""Seconds to wait for the end of cancelled calls."""
+
+
+def each_done(do: Callable[[T], None], items: Iterable[T], give_up: Callable[[], None]) -> Generator[T]:
+    """Call `do` for each item, and yield the items as they finish; close the generator to stop early.
+
+    The threads do not belong to an executor, for which the interpreter would wait at exit: a thread that
+    looks up a host name can't be woken.
+
+    Args:
+        do: called in a thread for each item.
+        items: started in this order.
+        give_up: makes all calls of `do` end soon; called if one failed, or if the generator is closed early.
+
+    Raises:
+        BaseException: the exception of `do`; of several failures a forgery, else that of the earliest item.
+    """
+    left = iter(items)
+    under_way: dict[Future[None], T] = {}
+    try:
+        while True:
+            for item in islice(left, AT_ONCE - len(under_way)):
+                under_way[_begun(do, item)] = item
+            if not under_way:
+                return
+            wait(under_way, return_when=FIRST_COMPLETED)
+            for future in [each for each in under_way if each.done() and each.exception() is None]:
+                yield under_way.pop(future)
+            failures = [error for each in under_way if each.done() and (error := each.exception())]
+            if failures:
+                raise min(failures, key=lambda error: not isinstance(error, ListTrustError))
+    finally:
+        if under_way:
+            give_up()
+            wait(under_way, GRACE)
+
+
+def _begun(do: Callable[[T], None], item: T) -> Future[None]:
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            do(item)
+        except BaseException as error:  # raised again when the result is read
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

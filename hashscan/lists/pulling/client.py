@@ -5,24 +5,52 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
 from hashscan.lists.difference import ActivationCheck, difference_in
-from hashscan.lists.pulling.credentials import read_credentials
-from hashscan.lists.pulling.location_pull import LocationPull, Pulled, PullProgress
-from hashscan.lists.pulling.origin import Origin, OriginError, checked_origin, read_origin, write_origin
-from hashscan.lists.pulling.pull_state import PullRecord, read_attempts, recorded
-from hashscan.lists.storage.atomic_files import output_errors, replace_file
-from hashscan.lists.storage.layout import ListFolder, own_name
-from hashscan.lists.storage.signed_list import METADATA, open_repository
-from hashscan.lists.storage.stored_version import VerificationLevel
+from hashscan.lists.index.segments import INDEX, compile_new
+from hashscan.lists.pulling.assembly import assemble
+from hashscan.lists.pulling.origin import (
+    Credentials,
+    Origin,
+    PullRecord,
+    Validators,
+    checked_origin,
+    read_attempts,
+    read_credentials,
+    read_origin,
+    recorded,
+    write_origin,
+)
+from hashscan.lists.storage.atomic_files import output_errors, replace_file, sync_file, sync_folder
+from hashscan.lists.storage.layout import ListFolder, private_folder
+from hashscan.lists.storage.signed_list import (
+    CLOCKS_MAY_DIFFER,
+    METADATA,
+    TARGETS,
+    OpenedList,
+    open_repository,
+    read_metadata,
+)
+from hashscan.lists.storage.stored_version import COLUMNS, VerificationLevel
 from hashscan.lists.store import ListStore
-from hashscan.model import USABLE_STATES, ListInfo
+from hashscan.model import ListInfo
+from hashscan.schema import InvalidDocumentError
 
+if TYPE_CHECKING:
+    from hashscan.lists.pulling.fetching import StagingFetcher
+    from hashscan.lists.storage.trust import SignedTarget, VerifiedMetadata
+    from hashscan.lists.storage.tuf_api import Updater
+
+_ROLES = ("timestamp", "snapshot", "targets")
+_ROOT_HISTORY = "root_history"
 _FIRST_ROOT_NAME = "1.root.json"
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -54,8 +82,7 @@ def fetch_first_root(origin: Origin, fingerprint: str) -> bytes:
         UnreachableError: no location has a root.
         ListTrustError: roots were found, but none with this fingerprint.
     """
-    from hashscan.lists.pulling.fetching import source_errors
-    from hashscan.lists.pulling.http_fetcher import fetcher_for
+    from hashscan.lists.pulling.fetching import fetcher_for, source_errors
     from hashscan.lists.storage.trust import LIMITS
 
     wanted = checked_fingerprint(fingerprint)
@@ -102,7 +129,6 @@ def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) 
     """
     from hashscan.lists.storage import trust
 
-    own_name(name)
     origin = source if isinstance(source, Origin) else checked_origin(source)
     trust.check_root(trusted_root)
     with store.writing(name) as folder:
@@ -124,10 +150,10 @@ def origin_of(store: ListStore, name: str) -> Origin | None:
         OutputError: the stored origin can't be read.
     """
     try:
-        return read_origin(store.folder(own_name(name)).source)
+        return read_origin(store.folder(name).source)
     except FileNotFoundError:
         return None
-    except (OSError, OriginError) as error:
+    except (OSError, InvalidDocumentError) as error:
         raise OutputError(
             f"the source of the list {name!r} can't be read: {error}",
             advice="Upgrade hashscan, or remove the list and add it again.",
@@ -141,7 +167,7 @@ def attempts_of(store: ListStore, name: str) -> PullRecord:
         OutputError: the record can't be read.
     """
     with output_errors(f"the record of pulls of {name!r} can't be read"):
-        return read_attempts(store.folder(own_name(name)).attempts)
+        return read_attempts(store.folder(name).attempts)
 
 
 def pull(
@@ -160,7 +186,7 @@ def pull(
     Args:
         store: contains the list.
         name: name of the list.
-        stage: stage the new version, for activation by `activation.activate`.
+        stage: stage the new version, for `difference.activate`.
         admits: if given, decides before the activation; a version that it refuses is staged, too.
         watch: receives the progress.
 
@@ -179,9 +205,9 @@ def pull(
         )
     with store.writing(name) as folder:
         folder.make()
-        with recorded(folder.attempts) as report:
+        with recorded(folder.attempts) as problems:
             pulled = _from_any(name, folder, origin, stage, admits, watch)
-            report.problems = pulled.problems
+            problems.extend(pulled.problems)
             return pulled
 
 
@@ -194,11 +220,11 @@ def _from_any(
     watch: PullProgress | None,
 ) -> Pulled:
     """Pull from the first location that offers a usable version."""
-    credentials = read_credentials(origin.credentials, os.environ)
+    credentials, root = read_credentials(origin.credentials, os.environ), folder.root.read_bytes()
     failures: list[HashscanError] = []
     for location in origin.locations:
         try:
-            update = LocationPull(name, folder, origin, location, credentials, watch)
+            update = _LocationPull(name, folder, origin, location, credentials, watch, root)
             pulled = update.run(stage=stage, admits=admits)
         except (UnreachableError, ListTrustError) as error:
             failures.append(error)
@@ -216,116 +242,210 @@ def _gravest(failures: Sequence[HashscanError]) -> HashscanError:
     return kind("; ".join(map(str, failures)), advice=first.remedy)
 
 
+class PullProgress(Protocol):
+    """A receiver of a pull's progress."""
+
+    def expect(self, count: int) -> None:
+        """Receive the number of bytes that are still to come, once it is known."""
+
+    def received(self, count: int) -> None:
+        """Receive the number of bytes of each piece that arrived."""
+
+
 @dataclass(frozen=True, slots=True)
-class Activated:
-    """The result of an activation."""
+class Pulled:
+    """The result of a pull."""
 
     info: ListInfo
-    """The version that is active now."""
+    """The newest version, which is active now, or staged."""
     previous: int | None
     """The version that was active before; None if there was none that could be trusted."""
+    changed: bool
+    """True if anything new was activated or staged: entries, or only newer signatures."""
+    staged: bool
+    """True if the newest version is staged, and the previous one is still active."""
+    withheld: bool
+    """True if it is staged because it was not admitted."""
+    fetched: int
+    """Number of bytes of targets that were downloaded; the rest was here already."""
+    problems: tuple[str, ...] = ()
+    """Errors of the locations that were skipped."""
 
 
-def staged_info(store: ListStore, name: str) -> ListInfo | None:
-    """Return the info of the staged version; None if no version is staged.
+@dataclass(frozen=True, slots=True)
+class _LocationPull:
+    """One pull of one list from one location; the caller holds the list's lock."""
 
-    Raises:
-        UsageError: the name is not valid.
-        OutputError: the list's folder can't be read.
-    """
-    with output_errors(f"the staged version of {name!r} can't be read"):
-        folder = store.folder(own_name(name))
-        held = folder.hold_staged()
-        if held is None:
-            return None
-        version, hold = held
-        try:
-            opened = open_repository(
-                name,
-                version,
-                folder.root.read_bytes(),
-                datetime.now(UTC),
-                thoroughness=VerificationLevel.SIZES,
-            )
-        finally:
-            hold.close()
-        return opened.info
+    name: str
+    folder: ListFolder
+    origin: Origin
+    location: str
+    credentials: Credentials
+    watch: PullProgress | None
+    root: bytes
+    """The trusted root."""
 
+    def run(self, *, stage: bool, admits: ActivationCheck | None) -> Pulled:
+        """Pull, and activate or stage the new version.
 
-def activate(
-    store: ListStore, name: str, admits: ActivationCheck | None = None, *, only: int | None = None
-) -> Activated | None:
-    """Activate the staged version, after comparing all of it with what was signed.
+        Raises:
+            UnreachableError: the location can't be reached, or its answers are not a list.
+            ListTrustError: signatures, versions, expiry or hashes are not valid.
+            OSError: the list's folder can't be written.
+        """
+        from hashscan.lists.pulling.fetching import fetcher_for, source_errors
 
-    Args:
-        store: contains the list.
-        name: name of the list.
-        admits: if given, decides first whether the version may be activated.
-        only: the version that a person has reviewed; another version stays staged.
-
-    Returns:
-        The result; None if the version was not admitted and stays staged.
-
-    Raises:
-        UsageError: no version is staged, or another one.
-        ListTrustError: the staged files are no longer what was signed; the last good version stays active.
-        LockedError: another process is writing this list.
-        OutputError: the list's folder can't be written.
-    """
-    with _staged(store, name) as folder:
-        staged, active = folder.staged(), folder.active()
-        assert staged is not None
-        now, root = datetime.now(UTC), folder.root.read_bytes()
-        opened = open_repository(name, staged, root, now)
-        if opened.handle is None:
-            raise ListTrustError(
-                f"the staged version of {name!r} can't be used: {opened.info.problem}",
-                advice="The last good version stays in use. Stage it anew: `hashscan lists pull --stage`.",
-            )
-        if only not in (None, opened.info.version):
-            raise UsageError(
-                f"version {opened.info.version} of the list {name!r} is staged, and not {only}",
-                advice=f"Look at it with `hashscan lists diff {name} --would-hit` first.",
-            )
-        before = (
-            open_repository(name, active, root, now, thoroughness=VerificationLevel.SIZES) if active else None
+        self._prepare_staging()
+        validators = Validators(self.folder.validators, self.folder.tuf / "timestamp.json")
+        address, fetcher = fetcher_for(
+            self.location,
+            self.origin,
+            self.credentials,
+            self.folder.staging,
+            validators=validators,
+            received=self.watch.received if self.watch else None,
         )
-        usable = before is not None and before.info.state in USABLE_STATES
-        if admits is not None:
-            sizes = VerificationLevel.SIZES  # all of it was compared just now
-            with difference_in(folder, name, from_nothing=not usable, thoroughness=sizes) as compared:
-                if not admits(compared):
-                    return None
-        folder.activate(staged)
-        folder.remove_superseded()
-        return Activated(opened.info, before.info.version if before and usable else None)
+        with closing(fetcher):
+            updater = self._updater(address, fetcher)
+            with source_errors(self.location, self.credentials.hidden):
+                updater.refresh()
+            validators.save()
+            return self._take_over(updater, fetcher, stage, admits)
 
+    def _take_over(
+        self, updater: Updater, fetcher: StagingFetcher, stage: bool, admits: ActivationCheck | None
+    ) -> Pulled:
+        """Activate or stage the version that the refreshed metadata names."""
+        from hashscan.lists.storage import trust
 
-def discard(store: ListStore, name: str) -> None:
-    """Discard the staged version; the next pull fetches again what it needs.
+        now = datetime.now(UTC)
+        active, staged = self.folder.active(), self.folder.staged()
+        before = self._opened(active, now) if active else None
+        previous = before.info.version if before and before.handle else None
+        self._stage_metadata()
+        verified = trust.verify(self.root, lambda file: read_metadata(self.folder.staging, file))
+        if active and before and before.handle and self._same_metadata(active, verified):
+            # A staged version can only be older.
+            self.folder.drop_staged()
+            self.folder.remove_superseded()
+            return Pulled(before.info, previous, changed=False, staged=False, withheld=False, fetched=0)
 
-    Raises:
-        UsageError: no version is staged.
-        LockedError: another process is writing this list.
-        OutputError: the list's folder can't be written.
-    """
-    with _staged(store, name) as folder:
-        folder.drop_staged()
-        folder.remove_superseded()
+        ready = self._opened(staged, now) if staged and self._same_metadata(staged, verified) else None
+        if staged and ready and ready.handle:
+            finished, info, fetched = staged, ready.info, 0
+        else:
+            info, fetched = self._assembled(updater, fetcher, verified, now)
+            finished = self.folder.finish_staging(info.version)
+        if stage or admits:
+            self.folder.stage(finished)
+        withheld = not stage and admits is not None and not self._admitted(admits, previous)
+        if not stage and not withheld:
+            self.folder.activate(finished)
+        self.folder.remove_superseded()
+        kept_aside = stage or withheld
+        changed = not kept_aside or finished != staged
+        return Pulled(info, previous, changed, staged=kept_aside, withheld=withheld, fetched=fetched)
 
+    def _admitted(self, admits: ActivationCheck, previous: int | None) -> bool:
+        """Return True if the staged version may be activated; both versions have just been fully compared."""
+        with difference_in(
+            self.folder, self.name, from_nothing=previous is None, thoroughness=VerificationLevel.SIZES
+        ) as compared:
+            return admits(compared)
 
-@contextmanager
-def _staged(store: ListStore, name: str) -> Iterator[ListFolder]:
-    """Yield the folder of a list with a staged version, while holding its writer lock.
+    def _assembled(
+        self, updater: Updater, fetcher: StagingFetcher, verified: VerifiedMetadata, now: datetime
+    ) -> tuple[ListInfo, int]:
+        """Assemble the new version in the staging folder; return its info and the number of bytes fetched."""
+        from hashscan.lists.pulling.fetching import source_errors
 
-    Raises:
-        UsageError: no version is staged.
-    """
-    with store.writing(own_name(name)) as folder:
-        if folder.staged() is None:
-            raise UsageError(
-                f"no version of the list {name!r} is staged",
-                advice="Stage one with `hashscan lists pull --stage`.",
+        def download(target: SignedTarget, path: Path) -> None:
+            with source_errors(self.location, self.credentials.hidden):
+                updater.download_target(target.info, filepath=str(path))
+
+        earlier = list(self.folder.finished_versions())
+        expect = self.watch.expect if self.watch else None
+        fetched = assemble(self.folder.staging, verified, earlier, download, fetcher.give_up, expect)
+        # All of it has just been compared with what was signed.
+        opened = self._opened(self.folder.staging, now, VerificationLevel.SIZES)
+        if opened.handle is None:
+            raise ListTrustError(f"the new version of {self.name!r} can't be used: {opened.info.problem}")
+        created = opened.manifest.created if opened.manifest else now
+        if created > now + CLOCKS_MAY_DIFFER:
+            # Such a clock can't tell what has expired.
+            raise ListTrustError(
+                f"version {opened.info.version} was made at {created:%Y-%m-%dT%H:%M:%SZ}, which by this "
+                f"machine's clock, {now:%Y-%m-%dT%H:%M:%SZ}, has yet to come",
+                advice="Check this machine's clock. If it is right, tell the list's owner to check theirs; "
+                "the last good version stays in use.",
             )
-        folder.make()
-        yield folder
+        compile_new(opened.handle, self.folder.staging, earlier)
+        return opened.info, fetched
+
+    def _opened(
+        self, version: Path, now: datetime, thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS
+    ) -> OpenedList:
+        return open_repository(self.name, version, self.root, now, thoroughness=thoroughness)
+
+    def _prepare_staging(self) -> None:
+        """Prepare the staging folder; keep what `assemble` and `compile_new` can resume, remove the rest."""
+        private_folder(self.folder.staging)
+        for leftover in self.folder.staging.iterdir():
+            if leftover.name in {TARGETS, COLUMNS, INDEX}:
+                continue
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+        private_folder(self.folder.staging / METADATA)
+
+    def _updater(self, address: str, fetcher: StagingFetcher) -> Updater:
+        """Return tuf's client, which stores the metadata it has seen, to prevent a rollback."""
+        from tuf.api.exceptions import RepositoryError
+
+        from hashscan.lists.storage import trust
+        from hashscan.lists.storage.tuf_api import Updater
+
+        tuf = self.folder.tuf
+        private_folder(tuf / _ROOT_HISTORY)
+        for leftover in tuf.iterdir():
+            if leftover.name not in {_ROOT_HISTORY, "root.json", *(f"{role}.json" for role in _ROLES)}:
+                leftover.unlink()
+        try:
+            return Updater(
+                str(tuf),
+                f"{address}{METADATA}/",
+                target_base_url=f"{address}{TARGETS}/",
+                fetcher=fetcher,
+                config=trust.LIMITS,
+                bootstrap=self.root,
+            )
+        except RepositoryError as error:
+            raise ListTrustError(f"the trusted root of {self.name!r} doesn't hold: {error}") from error
+
+    def _stage_metadata(self) -> None:
+        """Copy the metadata that tuf's client verified into the new version, under its published names."""
+        from hashscan.lists.storage.tuf_api import Metadata, Root
+
+        tuf, staged = self.folder.tuf, self.folder.staging / METADATA
+        trusted_version = Metadata[Root].from_bytes(self.root).signed.version
+        last_version = Metadata[Root].from_bytes((tuf / "root.json").read_bytes()).signed.version
+        for version in range(trusted_version + 1, last_version + 1):
+            name = f"{version}.root.json"
+            replace_file(staged / name, (tuf / _ROOT_HISTORY / name).read_bytes())
+        for role in _ROLES:
+            path = tuf / f"{role}.json"
+            # tuf's client renames without syncing; after a power cut an empty file would let a rollback pass.
+            sync_file(path)
+            data = path.read_bytes()
+            version = Metadata.from_bytes(data).signed.version
+            replace_file(staged / (path.name if role == "timestamp" else f"{version}.{path.name}"), data)
+        sync_folder(tuf / _ROOT_HISTORY)
+        sync_folder(tuf)
+
+    def _same_metadata(self, version: Path, verified: VerifiedMetadata) -> bool:
+        """Return True if a finished version has exactly the metadata just downloaded."""
+        return all(
+            read_metadata(version, name) == read_metadata(self.folder.staging, name)
+            for name in verified.metadata_names
+        )

@@ -1,20 +1,182 @@
-"""The origin of a signed list: checked addresses of source, mirrors and proxy, as stored with the list."""
+"""The origin of a signed list, as it is stored: addresses, TLS settings, credentials; results of its pulls.
+
+All of it is stored with the list, but of credentials only their places. The secrets are read for each pull,
+and never written or shown.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
-import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+import re
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
-from hashscan.errors import UsageError
-from hashscan.lists.pulling.credentials import CredentialSources, check_files, tls_context
+from msgspec import Meta
+
+from hashscan.errors import HashscanError, UsageError
 from hashscan.lists.storage.atomic_files import replace_file
+from hashscan.schema import InvalidDocumentError, decode_file, encode_file
+from hashscan.secret_files import read_secret
+from hashscan.timefmt import utc_now
 from hashscan.web_address import DEFAULT_PORTS, UrlParts, parse, split_url
+
+
+def tls_context(
+    ca_file: str | None, certificate: str | None = None, key: str | None = None
+) -> ssl.SSLContext:
+    """Return settings for connections: TLS 1.2 or later, with certificate and host name checked.
+
+    Args:
+        ca_file: the only trusted authorities; None uses the system's.
+        certificate: client certificate, sent to servers that ask for one.
+        key: key of the certificate; None if both are in one file.
+
+    Raises:
+        UsageError: a file can't be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # ssl.SSLError is an OSError too
+        raise UsageError(
+            f"{ca_file} holds no certificates that can be used: {error.strerror}",
+            advice="Name a PEM file of the authority that certifies the list's server.",
+        ) from error
+    if certificate:
+        try:
+            # Otherwise OpenSSL would ask for the password of an encrypted key at the terminal, and cron has
+            # none.
+            context.load_cert_chain(certificate, key, password=lambda: b"")
+        except (OSError, ValueError) as error:
+            message = getattr(error, "strerror", None) or str(error)
+            raise UsageError(
+                f"the client certificate {certificate} can't be used with its key: {message}",
+                advice="Name PEM files of a certificate and of its own key, which must not be encrypted.",
+            ) from error
+    return context
+
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSources:
+    """The places of the credentials for one list; None if not used."""
+
+    token_file: str | None = None
+    """File whose first line is a bearer token."""
+    token_variable: str | None = None
+    """Name of the environment variable that contains the token."""
+    login_file: str | None = None
+    """File whose first line is a user, a colon and a password."""
+    login_variable: str | None = None
+    certificate: str | None = None
+    """PEM file of the client certificate for mutual TLS."""
+    key: str | None = None
+    """PEM file of the certificate's key, not encrypted; None if it is in the certificate's file."""
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, self.authorizations)) > 1:
+            raise UsageError(
+                "one list can't have two tokens or logins",
+                advice="Name one of --token-file, --token-variable, --login-file and --login-variable.",
+            )
+        if self.key and not self.certificate:
+            raise UsageError(
+                "there is a key but no certificate", advice="Name --client-certificate with --client-key."
+            )
+        for name in (self.token_variable, self.login_variable):
+            if name and not _VARIABLE.fullmatch(name):
+                raise UsageError(
+                    "a credential's variable is not named as one",
+                    advice="Give the variable's name, never the secret itself.",
+                )
+
+    @property
+    def authorizations(self) -> tuple[str | None, ...]:
+        """The places of the credentials for the Authorization header."""
+        return self.token_file, self.token_variable, self.login_file, self.login_variable
+
+    @property
+    def any(self) -> bool:
+        """True if there are credentials of any kind."""
+        return any((*self.authorizations, self.certificate))
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The credentials as they were read."""
+
+    authorization: str | None = field(default=None, repr=False)
+    """Value of the Authorization header."""
+    certificate: str | None = None
+    key: str | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Texts that must never be shown."""
+
+    def hidden(self, text: str) -> str:
+        """Return the text with all secrets masked, in case a server has sent one back."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def read_credentials(places: CredentialSources, environ: Mapping[str, str]) -> Credentials:
+    """Read the credentials for a pull.
+
+    Args:
+        places: where the credentials are.
+        environ: the environment.
+
+    Raises:
+        UsageError: a credential is missing, can't be read, is accessible to others, or is not valid.
+    """
+    if places.certificate:
+        # The file with the key must be private; a certificate alone may be readable by all.
+        read_secret(Path(places.key or places.certificate), "the client key")
+    authorization: str | None = None
+    secrets: tuple[str, ...] = ()
+    token = _secret(places.token_file, places.token_variable, environ, "the token")
+    if token is not None:
+        if not _TOKEN.fullmatch(token):
+            raise UsageError(
+                "the token is empty or holds characters that no token has",
+                advice="Its place must hold the token alone, on the first line.",
+            )
+        authorization, secrets = f"Bearer {token}", (token,)
+    login = _secret(places.login_file, places.login_variable, environ, "the login")
+    if login is not None:
+        user, _, password = login.partition(":")
+        if not user or not password:
+            raise UsageError(
+                "the login is not a user, a colon and a password",
+                advice="Its place must hold USER:PASSWORD, on the first line.",
+            )
+        encoded = base64.b64encode(login.encode("utf-8", "surrogateescape")).decode("ascii")
+        authorization, secrets = f"Basic {encoded}", (encoded, login, password)
+    return Credentials(authorization, places.certificate, places.key, secrets)
+
+
+def _secret(file: str | None, variable: str | None, environ: Mapping[str, str], what: str) -> str | None:
+    """Return the first line of a private file, or a variable's value; None if neither is named."""
+    if file:
+        line = read_secret(Path(file), what).split(b"\n")[0].rstrip(b"\r")
+        return line.decode("utf-8", "surrogateescape")
+    if variable and not environ.get(variable):
+        raise UsageError(
+            f"{what} should be in the environment variable {variable}, which is not set",
+            advice="Set it for this command, or add the list again with other credentials.",
+        )
+    return environ[variable] if variable else None
+
 
 WEB = ("https://", "http://")
 """Prefixes of a source on a web server; any other source is a folder."""
@@ -31,7 +193,7 @@ def checked_location(source: str) -> str:
         raise UsageError("the list has no address", advice=advice)
     if "://" not in source:
         return _existing_folder(Path(source), advice)
-    address = _taken_apart(source, "the address of a list", advice)
+    address = _split_checked(source, "the address of a list", advice)
     if address.scheme == "file" and address.host in {"", "localhost"} and address.port is None:
         return _existing_folder(Path(os.fsdecode(unquote_to_bytes(address.path))), advice)
     if address.scheme not in DEFAULT_PORTS or not address.host:
@@ -48,7 +210,7 @@ def checked_proxy(proxy: str) -> str:
         UsageError: the address is not a usable proxy.
     """
     advice = "Give it as http://HOST:PORT or https://HOST:PORT."
-    address = _taken_apart(proxy, "the address of a proxy", advice)
+    address = _split_checked(proxy, "the address of a proxy", advice)
     if address.scheme not in DEFAULT_PORTS or not address.host or address.path not in {b"", b"/"}:
         raise UsageError(f"{proxy!r} is no proxy that can be used", advice=advice)
     return f"{address.scheme}://{address.host}{'' if address.port is None else f':{address.port}'}"
@@ -62,7 +224,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _taken_apart(text: str, what: str, advice: str) -> UrlParts:
+def _split_checked(text: str, what: str, advice: str) -> UrlParts:
     """Split an address into its parts; a user or password in it is refused without repeating it.
 
     Raises:
@@ -90,13 +252,6 @@ def _existing_folder(folder: Path, advice: str) -> str:
     return str(folder.absolute())
 
 
-_SCHEMA = 1
-
-
-class OriginError(Exception):
-    """A stored origin can't be read; the message says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Origin:
     """A list's source, its mirrors, and their connection settings."""
@@ -109,7 +264,7 @@ class Origin:
     """Takes precedence over the environment's proxy; None uses the environment's."""
     ca_file: str | None = None
     """PEM file of the only authorities trusted to certify the servers; None uses the system's."""
-    credentials: CredentialSources = CredentialSources()  # noqa: RUF009 - frozen
+    credentials: CredentialSources = CredentialSources()
 
     @property
     def locations(self) -> tuple[str, ...]:
@@ -136,11 +291,9 @@ def checked_origin(
     Raises:
         UsageError: an address is not valid, a file can't be used, or credentials would be sent unencrypted.
     """
-    places = credentials or CredentialSources()
     absolute = {
-        field.name: str(Path(value).absolute()) if value and not field.name.endswith("_variable") else value
-        for field in fields(places)
-        for value in [getattr(places, field.name)]
+        name: str(Path(value).absolute()) if value and not name.endswith("_variable") else value
+        for name, value in asdict(credentials or CredentialSources()).items()
     }
     origin = Origin(
         checked_location(source),
@@ -158,7 +311,8 @@ def checked_origin(
                     f"credentials would travel to {host} in the clear",
                     advice="Give https addresses for the list and its mirrors.",
                 )
-    check_files(origin.credentials)
+    # Variables may not be set yet.
+    read_credentials(replace(origin.credentials, token_variable=None, login_variable=None), {})
     tls_context(origin.ca_file, origin.credentials.certificate, origin.credentials.key)
     return origin
 
@@ -169,39 +323,135 @@ def write_origin(path: Path, origin: Origin) -> None:
     Raises:
         OSError: the file can't be written.
     """
-    replace_file(path, json.dumps({"schema": _SCHEMA, **asdict(origin)}, indent=1).encode())
+    replace_file(path, encode_file(origin))
 
 
 def read_origin(path: Path) -> Origin:
     """Read a stored origin.
 
     Raises:
-        OriginError: the file is not understood.
+        InvalidDocumentError: the file is damaged, or another version wrote it.
         OSError: the file can't be read.
     """
     try:
-        document = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise OriginError("it is not JSON") from error
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-        raise OriginError("it was written by another version")
+        return decode_file(path.read_bytes(), Origin)
+    except UsageError as error:
+        raise InvalidDocumentError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class PullRecord:
+    """Times and results of pulls; times are RFC 3339."""
+
+    succeeded: str | None = None
+    """Time of the last pull that completed, with or without anything new."""
+    tried: str | None = None
+    """Time of the last attempt."""
+    error: str | None = None
+    """Error of the last attempt; None if it succeeded."""
+    problems: tuple[str, ...] = ()
+    """Errors of the sources that the last attempt skipped."""
+
+
+@contextmanager
+def recorded(path: Path) -> Iterator[list[str]]:
+    """Record at `path` how the body ended; yield the list of problems, which the body fills.
+
+    Raises:
+        OSError: the body succeeded, but the record can't be written.
+    """
+    now = utc_now()
+    problems: list[str] = []
     try:
-        return _origin(document)
-    except (AttributeError, KeyError, TypeError, UsageError) as error:
-        raise OriginError("it is damaged") from error
+        yield problems
+    except (HashscanError, OSError) as error:
+        # If the disk is full the record can't be written either; the error itself says enough.
+        with suppress(OSError):
+            failed = replace(read_attempts(path), tried=now, error=str(error), problems=())
+            replace_file(path, encode_file(failed))
+        raise
+    replace_file(path, encode_file(PullRecord(now, now, None, tuple(problems))))
 
 
-def _origin(document: dict[str, Any]) -> Origin:
-    source, mirrors = document["source"], document["mirrors"]
-    optional = [document["proxy"], document["ca_file"], *document["credentials"].values()]
-    if not all(isinstance(text, str) for text in (source, *mirrors)) or not all(
-        text is None or isinstance(text, str) for text in optional
-    ):
-        raise TypeError("addresses and files are text")
-    return Origin(
-        source,
-        tuple(mirrors),
-        document["proxy"],
-        document["ca_file"],
-        CredentialSources(**document["credentials"]),
-    )
+def read_attempts(path: Path) -> PullRecord:
+    """Read the record; return an empty one if it is missing or not valid, since nothing depends on it.
+
+    Raises:
+        OSError: the record exists, but can't be read.
+    """
+    try:
+        return decode_file(path.read_bytes(), PullRecord)
+    except (FileNotFoundError, InvalidDocumentError):
+        return PullRecord()
+
+
+_VALIDATOR = re.compile(r"[\x20-\x7e]{1,256}")
+_HEADERS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
+"""Each validator header and the request header that returns it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredValidators:
+    timestamps: dict[str, dict[str, Annotated[str, Meta(pattern=rf"\A{_VALIDATOR.pattern}\Z")]]]
+
+
+class Validators:
+    """The validators of a list's timestamps, by address.
+
+    If a server has nothing newer, it answers without content, and the timestamp stored here is used as its
+    answer. So a server can only cause the present state to be kept, and its expiry is checked as always.
+    """
+
+    def __init__(self, path: Path, timestamp: Path) -> None:
+        """Use the file at `path`.
+
+        Args:
+            path: need not exist; a file that is not understood is ignored.
+            timestamp: file of the timestamp that tuf's client accepted last.
+
+        Raises:
+            OSError: a file exists, but can't be read.
+        """
+        self._path = path
+        self.timestamp = _bytes(timestamp)
+        """The answer of a server that has nothing newer."""
+        try:
+            self._kept = decode_file(_bytes(path), _StoredValidators).timestamps
+        except InvalidDocumentError:
+            # A full request costs only a kilobyte.
+            self._kept = {}
+        self._before = dict(self._kept)
+
+    def conditions(self, url: str) -> dict[str, str]:
+        """Return headers that request only a newer timestamp; empty if none is stored to compare with."""
+        kept = self._kept.get(url)
+        if not kept or kept.get("sha256") != _digest(self.timestamp):
+            return {}
+        return {asked: kept[said] for said, asked in _HEADERS.items() if said in kept}
+
+    def note(self, url: str, headers: Mapping[str, str], timestamp: bytes) -> None:
+        """Store the validators that a server sent with a timestamp."""
+        said = {name: headers.get(name, "") for name in _HEADERS}
+        usable = {name: value for name, value in said.items() if _VALIDATOR.fullmatch(value)}
+        self._kept[url] = {**usable, "sha256": _digest(timestamp)}
+
+    def save(self) -> None:
+        """Write new validators to the file.
+
+        Raises:
+            OSError: the file can't be written.
+        """
+        if self._kept != self._before:
+            replace_file(self._path, encode_file(_StoredValidators(self._kept)))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
+    """Return the content of a file; empty if it does not exist."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""

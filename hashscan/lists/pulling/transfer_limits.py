@@ -20,6 +20,8 @@ import urllib3.connection
 import urllib3.exceptions
 from tuf.api.exceptions import DownloadError
 
+from hashscan.web_transport import CheckedConnection
+
 
 class RequestSlots:
     """A limit on concurrent requests, shared by all downloads of one fetcher."""
@@ -39,7 +41,7 @@ class RequestSlots:
         Raises:
             DownloadError: all downloads were given up meanwhile.
         """
-        self._take()
+        self.resume()
         try:
             yield
         finally:
@@ -65,21 +67,18 @@ class RequestSlots:
             while (left := self._until - time.monotonic()) > 0 and not self._given_up:
                 self._changed.wait(left)
 
-    def resume(self) -> None:
-        """Wait for a slot again after `rest`.
-
-        Raises:
-            DownloadError: all downloads were given up meanwhile.
-        """
-        self._take()
-
     def give_up(self) -> None:
         """Wake all waiting threads."""
         with self._changed:
             self._given_up = True
             self._changed.notify_all()
 
-    def _take(self) -> None:
+    def resume(self) -> None:
+        """Wait for a slot, again after `rest`.
+
+        Raises:
+            DownloadError: all downloads were given up meanwhile.
+        """
         with self._changed:
             while not self._given_up:
                 left = self._until - time.monotonic()
@@ -112,26 +111,26 @@ class ThroughputGuard:
     """A monitor of all connections of one fetcher."""
 
     def __init__(self) -> None:
-        pace = self
+        guard = self
 
-        class Plain(urllib3.connection.HTTPConnection):
+        class Plain(CheckedConnection):
             def connect(self) -> None:
-                with pace._connecting(self):
-                    super().connect()
+                if guard._given_up.is_set():
+                    # If a connection is ended during a request, urllib3 tries once more on a new connection.
+                    raise urllib3.exceptions.NewConnectionError(self, "given up")
+                with guard._lock:
+                    guard._connections.add(self)
+                super().connect()
+                with guard._lock:
+                    guard._sockets.add(_innermost(self.sock))
+                if guard._given_up.is_set():
+                    guard._end()
 
-        class Encrypted(urllib3.connection.HTTPSConnection):
-            def connect(self) -> None:
-                with pace._connecting(self):
-                    super().connect()
+        class Encrypted(Plain, urllib3.connection.HTTPSConnection):
+            pass
 
-        class PlainPool(urllib3.HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class EncryptedPool(urllib3.HTTPSConnectionPool):
-            ConnectionCls = Encrypted
-
-        self.pools = {"http": PlainPool, "https": EncryptedPool}
-        """Connection classes that can be monitored, for urllib3's managers."""
+        self.connections = Plain, Encrypted
+        """Classes of monitored connections, for http and https."""
         self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
         # A connection drops its socket if the server announced that it will close it, while the answer is
         # still read from that socket.
@@ -185,20 +184,6 @@ class ThroughputGuard:
             watch.join()
         if self._too_slow:
             raise TooSlowError(f"{url} comes slower than {FLOOR // 1000} kB a second")
-
-    @contextmanager
-    def _connecting(self, connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
-        """Register a connection that the body opens."""
-        if self._given_up.is_set():
-            # If a connection is ended during a request, urllib3 tries once more on a new connection.
-            raise urllib3.exceptions.NewConnectionError(connection, "given up")
-        with self._lock:
-            self._connections.add(connection)
-        yield
-        with self._lock:
-            self._sockets.add(_innermost(connection.sock))
-        if self._given_up.is_set():
-            self._end()
 
     def _watch(self, over: threading.Event) -> None:
         """Compare the bytes received in each window with the minimum."""

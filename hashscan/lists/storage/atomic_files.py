@@ -43,29 +43,14 @@ def sync_file(path: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
-    """Replace the content of `path` atomically: write a temporary file, sync it, rename it.
-
-    Args:
-        path: an existing file is replaced.
-        data: the whole content.
-        mode: permissions of the new file, before the umask.
-
-    Raises:
-        OSError: the file could not be written; the old file is unchanged.
-    """
+    """Replace the content of `path` atomically by `data`; for other arguments and errors see `replacing`."""
     replace_stream(path, (data,), mode)
 
 
 def replace_stream(path: Path, pieces: Iterable[bytes], mode: int = PRIVATE_FILE) -> None:
-    """Replace the content of `path` atomically with data that comes in pieces.
+    """Replace the content of `path` atomically by some pieces; if iterating raises, nothing changes.
 
-    Args:
-        path: an existing file is replaced.
-        pieces: the content, in order; if the iterable raises, the old file is unchanged.
-        mode: permissions of the new file, before the umask.
-
-    Raises:
-        OSError: the file could not be written; the old file is unchanged.
+    For the other arguments and errors see `replacing`.
     """
     with replacing(path, mode) as stream:
         stream.writelines(pieces)

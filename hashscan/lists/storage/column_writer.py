@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from hashscan.errors import ListFormatError
 from hashscan.lists.storage.atomic_files import PRIVATE_FILE
-from hashscan.lists.storage.columns import BLOCK, ID_DTYPE, ColumnFiles, EntryBlock, column_header
-from hashscan.lists.storage.entry_ids import Conflict, ConflictError, IdRegistry
+from hashscan.lists.storage.columns import BLOCK, BYTE, ID_DTYPE, ColumnFiles, EntryBlock, column_header
+from hashscan.lists.storage.entry_ids import ConflictError, IdRegistry
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Algorithm, Entry
 
 
@@ -42,8 +41,8 @@ class GrowingColumn:
         self._begin = self._file.write(self._header())
 
     def append(self, array: NDArray[Any]) -> None:
-        """Append rows."""
-        self._file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+        """Append rows, which get the column's type."""
+        self._write(np.ascontiguousarray(array, dtype=self._item))
         self.rows += len(array)
 
     def read(self, start: int, count: int) -> NDArray[Any]:
@@ -60,7 +59,7 @@ class GrowingColumn:
         for start in range(0, self.rows, BLOCK):
             block = self.read(start, BLOCK)[~rows[start : start + BLOCK]]
             self._file.seek(self._begin + kept * self._dtype.itemsize)
-            self._file.write(np.ascontiguousarray(block).data.cast("B") if block.size else b"")
+            self._write(block)
             kept += len(block)
         self._file.truncate(self._begin + kept * self._dtype.itemsize)
         self._file.seek(0, os.SEEK_END)
@@ -80,6 +79,20 @@ class GrowingColumn:
 
     def _header(self) -> bytes:
         return column_header(self._item, (self.rows, *self._width))
+
+    def _write(self, array: NDArray[Any]) -> None:
+        self._file.write(array.data.cast("B") if array.size else b"")
+
+
+def write_rows(path: Path, rows: NDArray[Any], dtype: np.dtype[Any], mode: int = PRIVATE_FILE) -> None:
+    """Write and sync a whole column of plain numbers.
+
+    Raises:
+        OSError: the file can't be written, or exists already.
+    """
+    with closing(GrowingColumn(path, dtype, (), mode)) as column:
+        column.append(rows)
+        column.finish()
 
 
 _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}
@@ -107,7 +120,7 @@ class ColumnWriter:
         self._mode = mode
         self._label = label
         self._unit = "line"
-        self._ledger = IdRegistry(folder)
+        self._registry = IdRegistry(folder)
         self._open: dict[str, _AlgorithmWriter] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
         """Number of entries by algorithm and category; complete when `finish` has returned."""
@@ -115,11 +128,9 @@ class ColumnWriter:
     def __enter__(self) -> ColumnWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with ExitStack() as closing:
-            closing.callback(self._ledger.close)
+            closing.callback(self._registry.close)
             for writer in self._open.values():
                 closing.callback(writer.close)
 
@@ -148,25 +159,25 @@ class ColumnWriter:
         for writer in self._open.values():
             writer.flush()
         try:
-            repeats = self._ledger.repeats()
+            repeats = self._registry.repeats()
         except ConflictError as error:
-            raise self._given_twice(error.conflict) from error
+            raise self._given_twice(error) from error
         finished = []
         for name, writer in sorted(self._open.items()):
             if name in repeats:
                 writer.leave_out(repeats[name])
             finished.append(writer.finish())
-            self.counts.update({(name, category): count for category, count in writer.counts() if count})
+            self.counts.update(writer.counts())
         return tuple(files for files in finished if files.entries)
 
     def _writer(self, algorithm: str) -> _AlgorithmWriter:
         writer = self._open.get(algorithm)
         if writer is None:
-            writer = _AlgorithmWriter(self._folder, ALGORITHMS[algorithm], self._mode, self._ledger)
+            writer = _AlgorithmWriter(self._folder, ALGORITHMS[algorithm], self._mode, self._registry)
             self._open[algorithm] = writer
         return writer
 
-    def _given_twice(self, conflict: Conflict) -> ListFormatError:
+    def _given_twice(self, conflict: ConflictError) -> ListFormatError:
         first, second = conflict.first, conflict.second
         entry_id = self._open[second.algorithm].entry_id(second.number)
         if first.place and second.place:
@@ -183,19 +194,21 @@ class ColumnWriter:
 class _AlgorithmWriter:
     """The three growing columns of one algorithm."""
 
-    def __init__(self, folder: Path, algorithm: Algorithm, mode: int, ledger: IdRegistry) -> None:
+    def __init__(self, folder: Path, algorithm: Algorithm, mode: int, registry: IdRegistry) -> None:
         self._algorithm = algorithm
-        self._ledger = ledger
+        self._registry = registry
         self._waiting: list[Entry] = []
         self._counts = np.zeros(len(CATEGORIES), dtype=np.int64)
-        octet = np.dtype(np.uint8)
-        names = [folder / f"{algorithm.name}.{column}.npy" for column in ("ids", "category", "value")]
+        shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+            "ids": (ID_DTYPE, ()),
+            "category": (BYTE, ()),
+            "value": (BYTE, (algorithm.size,)),
+        }
         self._files: list[GrowingColumn] = []
         try:
-            for name, dtype, width in zip(
-                names, (ID_DTYPE, octet, octet), ((), (), (algorithm.size,)), strict=True
-            ):
-                self._files.append(GrowingColumn(name, dtype, width, mode))
+            for name, (dtype, width) in shapes.items():
+                path = folder / f"{algorithm.name}.{name}.npy"
+                self._files.append(GrowingColumn(path, dtype, width, mode))
         except OSError:
             self.close()
             raise
@@ -236,9 +249,10 @@ class _AlgorithmWriter:
         for file in self._files:
             file.close()
 
-    def counts(self) -> list[tuple[str, int]]:
-        """Return the number of entries of each category."""
-        return list(zip(CATEGORIES, self._counts.tolist(), strict=True))
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of entries of each category that has some, with the algorithm."""
+        counts = zip(CATEGORIES, self._counts.tolist(), strict=True)
+        return {(self._algorithm.name, category): count for category, count in counts if count}
 
     def entry_id(self, row: int) -> str:
         (entry_id,) = self._files[0].read(row, 1)
@@ -253,8 +267,7 @@ class _AlgorithmWriter:
             file.leave_out(repeats)
 
     def _append(self, block: EntryBlock) -> None:
-        self._ledger.note(block)
+        self._registry.note(block)
         self._counts += np.bincount(block.category, minlength=len(CATEGORIES))
-        columns = (block.ids.astype(ID_DTYPE, copy=False), block.category, block.value)
-        for file, column in zip(self._files, columns, strict=True):
+        for file, column in zip(self._files, (block.ids, block.category, block.value), strict=True):
             file.append(column)

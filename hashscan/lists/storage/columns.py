@@ -169,15 +169,34 @@ class ActiveRows:
     files: ColumnFiles
 
     def __iter__(self) -> Iterator[ColumnBlock]:
-        files, folder = self.files, self.folder
-        shape = (files.entries,)
-        columns = zip(
-            read_blocks(folder / files.ids, id_dtype(files.id_size), shape),
-            read_blocks(folder / files.category, BYTE, shape),
-            read_blocks(folder / files.value, BYTE, (*shape, ALGORITHMS[files.algorithm].size)),
-            strict=True,
-        )
-        yield from without(columns, withdrawn_rows(folder, files))
+        files = self.files
+        rows = read_rows(self.folder, files.names, files.algorithm, files.id_size, files.entries)
+        return without(rows, withdrawn_rows(self.folder, files))
+
+
+def read_rows(
+    folder: Path, names: Iterable[str], algorithm: str, id_size: int, rows: int
+) -> Iterator[ColumnBlock]:
+    """Yield the rows of one algorithm in blocks, including withdrawn ones.
+
+    Args:
+        folder: contains the files.
+        names: file names of ids, category and value.
+        algorithm: algorithm of the values.
+        id_size: bytes of each id.
+        rows: number of rows.
+
+    Raises:
+        ColumnError: a file has another type or shape.
+        OSError: a file can't be read.
+    """
+    ids, category, value = (folder / name for name in names)
+    return zip(
+        read_blocks(ids, id_dtype(id_size), (rows,)),
+        read_blocks(category, BYTE, (rows,)),
+        read_blocks(value, BYTE, (rows, ALGORITHMS[algorithm].size)),
+        strict=True,
+    )
 
 
 def without(blocks: Iterable[ColumnBlock], rows: NDArray[np.int64]) -> Iterator[ColumnBlock]:

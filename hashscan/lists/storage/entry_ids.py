@@ -2,8 +2,8 @@
 
 Ids are compared by keyed fingerprints of 128 bits. The key is random for each use and never shown. For any
 two different ids the probability of a collision is at most 2^-128 over the keys (multiply-shift hashing of
-vectors: Thorup, High Speed Hashing for Integers and Strings, 2015, theorem 5). So nobody can prepare ids that
-collide, and no collision is to be expected among a thousand million entries. The fingerprints are stored on
+vectors: Thorup, High Speed Hashing for Integers and Strings, 2015, theorem 5). So ids that collide can't be
+prepared, and no collision is to be expected among a thousand million entries. The fingerprints are stored on
 disk, partitioned by their first bits. One partition at a time is read, not mapped.
 """
 
@@ -49,12 +49,13 @@ class Row:
     """Position in the file it was read from; 0 if not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Two different entries that have the same id."""
+class ConflictError(Exception):
+    """Two different entries have the same id."""
 
-    first: Row
-    second: Row
+    def __init__(self, first: Row, second: Row) -> None:
+        super().__init__(first, second)
+        self.first = first
+        self.second = second
 
 
 class IdRegistry:
@@ -122,16 +123,8 @@ class IdRegistry:
                     rows = again[algorithms == number] & ((np.uint64(1) << _ALGORITHM_SHIFT) - np.uint64(1))
                     found.setdefault(name, np.zeros(self._rows[name], dtype=bool))[rows] = True
         if worst is not None:
-            raise ConflictError(Conflict(_row(worst[1][0]), _row(worst[1][1])))
+            raise ConflictError(_row(worst[1][0]), _row(worst[1][1]))
         return found
-
-
-class ConflictError(Exception):
-    """An id was given to two different entries."""
-
-    def __init__(self, conflict: Conflict) -> None:
-        super().__init__(conflict)
-        self.conflict = conflict
 
 
 def first_shared_id(

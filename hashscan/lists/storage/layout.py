@@ -3,9 +3,9 @@
 NAME/root.json      the root that the administrator trusts     (signed lists)
 NAME/source.json    where to pull from                         (signed lists)
 NAME/tuf/           metadata seen so far, against rollback     (signed lists)
-NAME/validators.json what servers said of the timestamp they sent (signed lists)
-NAME/attempts.json  how the last pulls went                    (signed lists)
-NAME/identity       what a later list of this name has not     (local lists)
+NAME/validators.json HTTP validators of the timestamp          (signed lists)
+NAME/attempts.json  results of the last pulls                  (signed lists)
+NAME/identity       stays when a newer file is imported        (local lists)
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/
 NAME/active         symlink to the active version
@@ -20,7 +20,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from hashscan.errors import OutputError, UsageError
@@ -38,66 +37,25 @@ DEMO = "demo"
 """Name of the list that comes with the program; no stored list may have it."""
 
 
-@dataclass(frozen=True, slots=True)
 class ListFolder:
-    """The folder of one stored list."""
+    """The folder of one stored list, with the paths of its files and folders."""
 
-    path: Path
-
-    @property
-    def lock(self) -> Path:
-        """The lock file; it is beside the folder, so that it remains when the folder is removed."""
-        return self.path.with_name(f".{self.path.name}.lock")
-
-    @property
-    def root(self) -> Path:
-        """File of the trusted root."""
-        return self.path / "root.json"
-
-    @property
-    def source(self) -> Path:
-        """File with the list's source; exists if and only if the list is signed."""
-        return self.path / "source.json"
-
-    @property
-    def tuf(self) -> Path:
-        """Folder of tuf's client."""
-        return self.path / "tuf"
-
-    @property
-    def validators(self) -> Path:
-        """File of the HTTP validators that servers sent with the timestamp."""
-        return self.path / "validators.json"
-
-    @property
-    def attempts(self) -> Path:
-        """File with the results of the last pulls."""
-        return self.path / "attempts.json"
-
-    @property
-    def identity(self) -> Path:
-        """The identity of a local list, which stays when a newer file is imported."""
-        return self.path / "identity"
-
-    @property
-    def staging(self) -> Path:
-        """Folder of the next version; a writer may reuse what a killed writer left there."""
-        return self.path / "staging"
-
-    @property
-    def versions(self) -> Path:
-        """Folder of the finished versions."""
-        return self.path / "versions"
-
-    @property
-    def active_link(self) -> Path:
-        """Symlink to the active version."""
-        return self.path / "active"
-
-    @property
-    def staged_link(self) -> Path:
-        """Symlink to the staged version."""
-        return self.path / "staged"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = path.with_name(f".{path.name}.lock")
+        """It is beside the folder, so that it remains when the folder is removed."""
+        self.root = path / "root.json"
+        self.source = path / "source.json"
+        """Exists if and only if the list is signed."""
+        self.tuf = path / "tuf"
+        self.validators = path / "validators.json"
+        self.attempts = path / "attempts.json"
+        self.identity = path / "identity"
+        self.staging = path / "staging"
+        """A writer may reuse the files that a killed writer left in it."""
+        self.versions = path / "versions"
+        self.active_link = path / "active"
+        self.staged_link = path / "staged"
 
     def active(self) -> Path | None:
         """Return the folder of the active version, or None if there is none."""
@@ -135,21 +93,10 @@ class ListFolder:
             shutil.rmtree(self.staging)
         return private_folder(self.staging)
 
-    def activate_staging(self, version: int) -> Path:
-        """Replace the active version by the staging folder, whose files are synced.
-
-        Returns:
-            The folder of the finished version.
-        """
-        finished = self.finish_staging(version)
-        self.activate(finished)
-        return finished
-
     def finish_staging(self, version: int) -> Path:
-        """Turn the staging folder, whose files are synced, into a finished version that no link names yet.
+        """Turn the staging folder, whose files are synced, into a finished version, and return its folder.
 
-        Returns:
-            The folder of the finished version.
+        No link names it yet.
         """
         for folder, _, _ in os.walk(self.staging):
             sync_folder(Path(folder))
@@ -255,7 +202,7 @@ def refuse_to_leave_files(folder: Path) -> None:
         raise OutputError(
             f"the lists in {folder} belong to another user (uid {folder.stat().st_uid}), who could not read "
             "what root writes there",
-            advice="Name the --state folder that they lie in: the command then runs as its owner.",
+            advice="Name the --state folder that contains them: the command then runs as its owner.",
         )
 
 

@@ -24,15 +24,15 @@ from hashscan.lists.storage.columns import (
 from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.storage.manifest import MANIFEST_NAME, Manifest, ManifestError, Part, PartColumns, Shard
 from hashscan.lists.storage.published_columns import unsharded
-from hashscan.lists.storage.signed_list import TARGETS, OpenedList, unreadable
+from hashscan.lists.storage.signed_list import TARGETS, OpenedList, unreadable, unusable
 from hashscan.lists.storage.stored_version import (
     RecordedFile,
     VerificationLevel,
     VersionRecord,
     checksum,
     count_entries,
-    counts_of_info,
     read_record,
+    with_counts,
     write_record,
 )
 from hashscan.model import CATEGORIES, Entry, ListInfo, TrustState
@@ -60,11 +60,11 @@ def write_local(
         raise ListFormatError(
             f"{label}: no entries", advice="Check that it is the file you mean; nothing was imported."
         )
-    columns = tuple(
-        PartColumns(files.algorithm, files.id_size, (Shard(files.entries, *files.names),))
+    columns = {
+        files.algorithm: PartColumns(files.id_size, (Shard(files.entries, *files.names),))
         for files in written
-    )
-    manifest = Manifest(name, version, now, CATEGORIES, (Part(version, columns),))
+    }
+    manifest = Manifest(name, version, now, CATEGORIES, (Part(version, columns, {}),))
     sync_folder(targets)
     replace_file(folder / MANIFEST_NAME, manifests.to_bytes(manifest))
     paths = [folder / MANIFEST_NAME, *(targets / file for files in written for file in files.names)]
@@ -102,23 +102,17 @@ def open_local(
         if is_refusal(error):
             return unreadable(info, error)
         problem = f"a stored file is damaged: {error}; import it again with `hashscan lists import`"
-        return OpenedList(replace(info, problem=problem))
-    used = frozenset[str]().union(*record.counts.values())
-    info = replace(
-        info,
-        state=TrustState.LOCAL,
-        categories=tuple(category for category in manifest.categories if category in used),
-        counts=counts_of_info(record.counts),
-    )
+        return unusable(info, problem)
+    info = with_counts(replace(info, state=TrustState.LOCAL), manifest, record.counts)
     return OpenedList(info, handle, manifest)
 
 
 def _column_files(manifest: Manifest, record: VersionRecord) -> tuple[ColumnFiles, ...]:
     """Return the columns; a local list has one shard for each algorithm."""
     every = []
-    for columns in manifest.parts[0].columns:
+    for algorithm, columns in sorted(manifest.parts[0].algorithms.items()):
         value = record.files.get(columns.shards[0].value)
-        files = unsharded(columns, str, value.sum if value else "")
+        files = unsharded(algorithm, columns, str, value.sum if value else "")
         if files is None or len(manifest.parts) > 1:
             raise ColumnError("the manifest has more parts or shards than a local list")
         every.append(files)

@@ -54,14 +54,12 @@ class Shard(Struct, frozen=True, forbid_unknown_fields=True):
         return self.ids, self.category, self.value
 
 
-@dataclass(frozen=True, slots=True)
-class PartColumns:
+class PartColumns(Struct, frozen=True, forbid_unknown_fields=True):
     """The rows of one algorithm that a part adds."""
 
-    algorithm: str
-    id_size: int
+    id_size: Annotated[int, Meta(ge=1, le=ENTRY_ID_MAX)]
     """Size of an id in bytes."""
-    shards: tuple[Shard, ...]
+    shards: Annotated[tuple[Shard, ...], Meta(min_length=1)]
     """Shards in order; all have the same number of rows, except that the last may have fewer."""
 
     @property
@@ -70,35 +68,31 @@ class PartColumns:
         return sum(shard.entries for shard in self.shards)
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
+class Withdrawal(Struct, frozen=True, forbid_unknown_fields=True):
     """Rows of one algorithm that a part withdraws."""
 
-    algorithm: str
-    rows: int
-    """Number of rows, at least one."""
-    file: str
+    rows: _Rows
+    """Number of rows."""
+    file: _TargetName
     """Target of shape (rows,), uint32, ascending: row numbers counted through all parts before this one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, forbid_unknown_fields=True):
     """The content of one release: the base, or an increment on the parts before it."""
 
-    version: int
+    version: _Number
     """Version of the list that added this part."""
-    columns: tuple[PartColumns, ...]
-    """One item for each algorithm, sorted by its name."""
-    withdrawn: tuple[Withdrawal, ...] = ()
-    """One item for each algorithm, sorted by its name; the base has none."""
+    algorithms: dict[str, PartColumns]
+    withdrawn: dict[str, Withdrawal]
+    """Withdrawn rows by algorithm; the base has none."""
 
     @property
     def names(self) -> Iterator[str]:
         """Names of all targets of the part."""
-        for columns in self.columns:
+        for columns in self.algorithms.values():
             for shard in columns.shards:
                 yield from shard.names
-        for withdrawal in self.withdrawn:
+        for withdrawal in self.withdrawn.values():
             yield withdrawal.file
 
 
@@ -125,8 +119,14 @@ class Manifest:
         """Number of active entries of each algorithm that has rows, sorted by its name."""
         active = self.rows()
         for part in self.parts:
-            active.subtract({withdrawal.algorithm: withdrawal.rows for withdrawal in part.withdrawn})
+            active.subtract({algorithm: withdrawal.rows for algorithm, withdrawal in part.withdrawn.items()})
         return tuple(sorted(active.items()))
+
+    @property
+    def withdrawals(self) -> Iterator[Withdrawal]:
+        """The withdrawn rows of all parts."""
+        for part in self.parts:
+            yield from part.withdrawn.values()
 
     @property
     def names(self) -> Iterator[str]:
@@ -138,24 +138,8 @@ class Manifest:
         """Count the rows of each algorithm in some of the parts, including withdrawn rows."""
         rows = Counter[str]()
         for part in self.parts[parts]:
-            rows.update({columns.algorithm: columns.entries for columns in part.columns})
+            rows.update({algorithm: columns.entries for algorithm, columns in part.algorithms.items()})
         return rows
-
-
-class _Columns(Struct, forbid_unknown_fields=True):
-    id_size: Annotated[int, Meta(ge=1, le=ENTRY_ID_MAX)]
-    shards: Annotated[tuple[Shard, ...], Meta(min_length=1)]
-
-
-class _Withdrawn(Struct, forbid_unknown_fields=True):
-    rows: _Rows
-    file: _TargetName
-
-
-class _Part(Struct, forbid_unknown_fields=True):
-    version: _Number
-    algorithms: dict[str, _Columns]
-    withdrawn: dict[str, _Withdrawn]
 
 
 class _Document(Struct, forbid_unknown_fields=True):
@@ -169,21 +153,15 @@ class _Document(Struct, forbid_unknown_fields=True):
     version: _Number
     created: Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")]
     categories: Annotated[tuple[str, ...], Meta(min_length=1)]
-    parts: Annotated[tuple[_Part, ...], Meta(min_length=1, max_length=PARTS_MAX)]
+    parts: Annotated[tuple[Part, ...], Meta(min_length=1, max_length=PARTS_MAX)]
 
 
 def to_bytes(manifest: Manifest) -> bytes:
     """Return the manifest as JSON."""
-    parts = tuple(
-        _Part(
-            part.version,
-            {columns.algorithm: _Columns(columns.id_size, columns.shards) for columns in part.columns},
-            {gone.algorithm: _Withdrawn(gone.rows, gone.file) for gone in part.withdrawn},
-        )
-        for part in manifest.parts
-    )
     created = format_utc(manifest.created)
-    document = _Document(SCHEMA, manifest.name, manifest.version, created, manifest.categories, parts)
+    document = _Document(
+        SCHEMA, manifest.name, manifest.version, created, manifest.categories, manifest.parts
+    )
     return encode_json(document) + b"\n"
 
 
@@ -212,15 +190,7 @@ def from_bytes(data: bytes) -> Manifest:
         raise ManifestError(f"the list uses algorithms or categories that are not known here: {_UPGRADE}")
     if len(set(categories)) != len(categories):
         raise ManifestError("the manifest's 'categories' names one twice")
-    parts = tuple(
-        Part(
-            part.version,
-            tuple(PartColumns(name, c.id_size, c.shards) for name, c in sorted(part.algorithms.items())),
-            tuple(Withdrawal(name, w.rows, w.file) for name, w in sorted(part.withdrawn.items())),
-        )
-        for part in document.parts
-    )
-    manifest = Manifest(document.list, document.version, created, categories, parts)
+    manifest = Manifest(document.list, document.version, created, categories, document.parts)
     _check_parts(manifest)
     return manifest
 
@@ -235,14 +205,14 @@ def _check_parts(manifest: Manifest) -> None:
         raise ManifestError("the manifest names a target twice")
     before, withdrawn = Counter[str](), Counter[str]()
     for part in manifest.parts:
-        for columns in part.columns:
+        for algorithm, columns in part.algorithms.items():
             full = columns.shards[0].entries
             if columns.shards[-1].entries > full or any(s.entries != full for s in columns.shards[:-1]):
-                raise ManifestError(f"the manifest's shards of {columns.algorithm} are not of equal length")
-        for withdrawal in part.withdrawn:
-            withdrawn[withdrawal.algorithm] += withdrawal.rows
-            if withdrawn[withdrawal.algorithm] > before[withdrawal.algorithm]:
-                raise ManifestError(f"the manifest withdraws more of {withdrawal.algorithm} than there is")
-        before.update({columns.algorithm: columns.entries for columns in part.columns})
+                raise ManifestError(f"the manifest's shards of {algorithm} are not of equal length")
+        for algorithm, withdrawal in part.withdrawn.items():
+            withdrawn[algorithm] += withdrawal.rows
+            if withdrawn[algorithm] > before[algorithm]:
+                raise ManifestError(f"the manifest withdraws more of {algorithm} than there is")
+        before.update({algorithm: columns.entries for algorithm, columns in part.algorithms.items()})
     if any(rows > ROWS_MAX for rows in before.values()):
         raise ManifestError(f"the manifest has more than {ROWS_MAX} rows of an algorithm")

@@ -8,16 +8,17 @@ checksums.json    checksums and counts from when the version was assembled; see 
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashscan.errors import ListTrustError
 from hashscan.lists.storage import manifest as manifests
@@ -36,25 +37,19 @@ from hashscan.lists.storage.columns import (
     withdrawn_rows,
 )
 from hashscan.lists.storage.manifest import MANIFEST_NAME, Manifest, ManifestError
-from hashscan.lists.storage.published_columns import (
-    FILE_DTYPE,
-    SHARD_MAX,
-    PublishedRows,
-    unsharded,
-    withdrawn_by_algorithm,
-)
+from hashscan.lists.storage.published_columns import SHARD_MAX, PublishedRows, unsharded
 from hashscan.lists.storage.stored_version import (
     COLUMNS,
+    FILE_DTYPE,
     EntryCounts,
     JoinedColumn,
-    JoinedColumns,
     VerificationLevel,
     VersionRecord,
     count_entries,
-    counts_of_info,
     joined_columns,
     read_record,
-    stored_handle,
+    with_counts,
+    withdrawn_by_algorithm,
     withdrawn_of,
 )
 from hashscan.model import ListInfo, TrustState
@@ -83,7 +78,9 @@ class OpenedList:
     info: ListInfo
     handle: ListHandle | None = None
     manifest: Manifest | None = None
-    """The owner's manifest; None if it could not be read."""
+    """The owner's manifest; None if the list can't be used."""
+    verified: VerifiedMetadata | None = None
+    """The verified metadata; None if the list can't be used, or is not signed."""
 
 
 class DamagedFileError(Exception):
@@ -119,10 +116,14 @@ def open_repository(
     """
 
     def contents(verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
-        record = None if thoroughness is VerificationLevel.SIGNED else _record(folder)
-        if record is None:
-            return _signed_contents(name, folder, verified, manifest)
-        return _recorded_contents(name, folder, verified, manifest, record, thoroughness)
+        if thoroughness is not VerificationLevel.SIGNED:
+            try:
+                record = read_record(folder)
+            except (ColumnError, OSError):
+                pass  # Then the signed hashes are compared.
+            else:
+                return _recorded_contents(name, folder, verified, manifest, record, thoroughness)
+        return _signed_contents(name, folder, verified, manifest)
 
     return open_signed(name, folder, trusted_root, now, PULL_AGAIN, contents)
 
@@ -152,7 +153,7 @@ def open_signed(
     except (ListTrustError, OSError) as error:
         if is_refusal(error):
             return unreadable(ListInfo(name, TrustState.UNREADABLE), error)
-        return _unusable(ListInfo(name, TrustState.UNVERIFIABLE), f"{error}; {remedy}, or ask its owner")
+        return unusable(ListInfo(name, TrustState.UNVERIFIABLE), f"{error}; {remedy}, or ask its owner")
     info = ListInfo(
         name,
         TrustState.DAMAGED,
@@ -168,33 +169,29 @@ def open_signed(
     except (DamagedFileError, OSError) as error:
         if is_refusal(error):
             return unreadable(info, error)
-        return _unusable(info, f"a stored file is damaged: {error}; {remedy}")
+        return unusable(info, f"a stored file is damaged: {error}; {remedy}")
     except ColumnError as error:
-        return _unusable(info, f"the list's owner signed columns that can't be used: {error}; ask the owner")
+        return unusable(info, f"the list's owner signed columns that can't be used: {error}; ask the owner")
     except ListTrustError as error:
-        return _unusable(replace(info, state=TrustState.UNVERIFIABLE), str(error))
+        return unusable(replace(info, state=TrustState.UNVERIFIABLE), str(error))
     # By the keys, since a root is renewed; by the owner's name for it, since an owner may have several lists.
     handle = handle and replace(
         handle, identity=frozenset(f"{manifest.name}:{key}" for key in verified.past_key_ids)
     )
-    used = frozenset[str]().union(*counts.values())
-    info = replace(
-        info,
-        categories=tuple(category for category in manifest.categories if category in used),
-        counts=counts_of_info(counts),
-    )
+    info = with_counts(info, manifest, counts)
     if not manifest.entries:
-        return _unusable(replace(info, state=TrustState.MISSING), "the list has no entries; ask its owner")
+        return unusable(replace(info, state=TrustState.MISSING), "the list has no entries; ask its owner")
+    state, problem = TrustState.FRESH, None
     if manifest.created > now + CLOCKS_MAY_DIFFER:
+        state = TrustState.STALE
         problem = (
             f"made at {manifest.created:%Y-%m-%dT%H:%M:%SZ}, which by this machine's clock has yet to come: "
             "check the clock; until then nothing is moved on its word"
         )
-        return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle, manifest)
-    if now >= verified.expires:
+    elif now >= verified.expires:
+        state = TrustState.STALE
         problem = f"expired on {info.expires}: {remedy}; until then nothing is moved on its word"
-        return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle, manifest)
-    return OpenedList(replace(info, state=TrustState.FRESH), handle, manifest)
+    return OpenedList(replace(info, state=state, problem=problem), handle, manifest, verified)
 
 
 def read_metadata(folder: Path, name: str) -> bytes | None:
@@ -228,10 +225,9 @@ def load_manifest(verified: VerifiedMetadata, folder: Path) -> Manifest:
         for column in columns:
             for piece in column.pieces:
                 _check_length(signed_target(verified, piece.target), column.shard_size(piece), SHARD_MAX)
-    for part in manifest.parts:
-        for withdrawal in part.withdrawn:
-            size = HEADER_SIZE + withdrawal.rows * FILE_DTYPE.itemsize
-            _check_length(signed_target(verified, withdrawal.file), size, size)
+    for withdrawal in manifest.withdrawals:
+        size = HEADER_SIZE + withdrawal.rows * FILE_DTYPE.itemsize
+        _check_length(signed_target(verified, withdrawal.file), size, size)
     return manifest
 
 
@@ -268,7 +264,27 @@ def content_of(column: JoinedColumn, verified: VerifiedMetadata) -> str:
     Raises:
         ListTrustError: a shard of the column was not signed.
     """
-    return column.content(lambda name: signed_target(verified, name).sha256)
+    pieces = "".join(f"{p.rows} {signed_target(verified, p.target).sha256}\n" for p in column.pieces)
+    return hashlib.sha256(f"{column.dtype.str} {pieces}".encode()).hexdigest()[:32]
+
+
+def stored_handle(
+    name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest, withdrawn: Mapping[str, int]
+) -> ListHandle:
+    """Return the handle of a stored version whose columns have just been verified.
+
+    Args:
+        name: local name of the list.
+        folder: the version's folder.
+        verified: metadata of the version.
+        manifest: manifest of the version.
+        withdrawn: number of withdrawn rows of each set of columns, by its place.
+    """
+    files = tuple(
+        columns.files(withdrawn[columns.place], content_of(columns.value, verified))
+        for columns in joined_columns(manifest)
+    )
+    return ListHandle(name, manifest.version, folder / COLUMNS, manifest.categories, files)
 
 
 def _check_length(target: SignedTarget, size: int, most: int) -> None:
@@ -279,21 +295,12 @@ def _check_length(target: SignedTarget, size: int, most: int) -> None:
         )
 
 
-def _record(folder: Path) -> VersionRecord | None:
-    """Return the record of a version, or None if it can't be used; then the signed hashes are compared."""
-    try:
-        return read_record(folder)
-    except (ColumnError, OSError):
-        return None
-
-
 def _signed_contents(
     name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest
 ) -> CountsAndHandle:
     """Compare all files with the signed hashes."""
-    for part in manifest.parts:
-        for withdrawal in part.withdrawn:
-            intact_target(signed_target(verified, withdrawal.file), folder)
+    for withdrawal in manifest.withdrawals:
+        intact_target(signed_target(verified, withdrawal.file), folder)
     gone = withdrawn_by_algorithm(
         manifest, lambda target: folder / TARGETS / signed_target(verified, target).file_name
     )
@@ -303,11 +310,14 @@ def _signed_contents(
             _compare_shards(folder / COLUMNS / column.file, column, verified)
         rows = withdrawn_of(columns, manifest, gone)
         numbers[columns.place] = len(rows)
-        if rows.size and not np.array_equal(rows, _stored_rows(folder, columns, len(rows))):
-            raise DamagedFileError(f"{columns.withdrawn} is not what follows from the list's withdrawals")
+        if rows.size:
+            with _column_errors():
+                stored = map_column(folder / COLUMNS / columns.withdrawn, ROW_DTYPE, (len(rows),))
+            if not np.array_equal(rows, stored):
+                raise DamagedFileError(f"{columns.withdrawn} is not what follows from the list's withdrawals")
         ids = folder / COLUMNS / columns.ids.file
         check_ids(read_blocks(ids, id_dtype(columns.id_size), (columns.rows,)), columns.place)
-    handle = _handle(name, folder, verified, manifest, numbers)
+    handle = stored_handle(name, folder, verified, manifest, numbers)
     return count_entries(handle.folder, handle.columns, handle.categories), handle
 
 
@@ -340,7 +350,7 @@ def _recorded_contents(
                     record.check(file, folder / COLUMNS / file)
     if totals != dict(manifest.by_algorithm):
         raise DamagedFileError("the rows that are withdrawn are not as many as the manifest says")
-    handle = _handle(name, folder, verified, manifest, numbers)
+    handle = stored_handle(name, folder, verified, manifest, numbers)
     with _column_errors():
         for files in handle.columns:
             open_columns(handle.folder, files)
@@ -357,18 +367,6 @@ def _column_errors() -> Iterator[None]:
         raise DamagedFileError(str(error)) from error
 
 
-def _handle(
-    name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest, withdrawn: dict[str, int]
-) -> ListHandle:
-    return stored_handle(
-        name,
-        folder,
-        manifest,
-        lambda column: content_of(column, verified),
-        lambda columns: withdrawn[columns.place],
-    )
-
-
 def _compare_shards(path: Path, column: JoinedColumn, verified: VerifiedMetadata) -> None:
     """Compare the ranges of a joined column with the signed hashes of its shards."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -383,13 +381,6 @@ def _compare_shards(path: Path, column: JoinedColumn, verified: VerifiedMetadata
         os.close(descriptor)
 
 
-def _stored_rows(folder: Path, columns: JoinedColumns, rows: int) -> NDArray[np.int64]:
-    try:
-        return map_column(folder / COLUMNS / columns.withdrawn, ROW_DTYPE, (rows,))
-    except ColumnError as error:
-        raise DamagedFileError(str(error)) from error
-
-
 def unreadable(info: ListInfo, error: BaseException) -> OpenedList:
     """Return a list that this process can't open for lack of permissions or resources.
 
@@ -399,31 +390,24 @@ def unreadable(info: ListInfo, error: BaseException) -> OpenedList:
         f"can't be read: {error}; if another user has written it, give it to the owner of the state folder, "
         "as root, with `chown -R --reference=STATE STATE`"
     )
-    return _unusable(replace(info, state=TrustState.UNREADABLE), problem)
+    return unusable(replace(info, state=TrustState.UNREADABLE), problem)
 
 
-def _unusable(info: ListInfo, problem: str) -> OpenedList:
+def unusable(info: ListInfo, problem: str) -> OpenedList:
+    """Return a list that can't be used, with the reason for people."""
     return OpenedList(replace(info, problem=problem))
 
 
 def open_published(name: str, folder: Path, trusted_root: bytes, now: datetime, *, remedy: str) -> OpenedList:
     """Verify a published folder and open its list, if its shards can be opened directly.
 
-    Args:
-        name: local name of the list.
-        folder: contains `metadata/` and `targets/`.
-        trusted_root: root metadata that the administrator trusts.
-        now: the time to compare expiries with.
-        remedy: advice for when the list is damaged or stale.
+    For the arguments see `open_signed`.
 
     Returns:
         Always an info. A handle if the list can be used and has only a base, with one shard for each
         algorithm. A manifest if the list can be used, fresh or stale.
     """
-
-    def contents(verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
-        return _contents(name, folder, verified, manifest)
-
+    contents = partial(_published_contents, name, folder)
     return open_signed(name, folder, trusted_root, now, remedy, contents)
 
 
@@ -432,7 +416,9 @@ def file_names(verified: VerifiedMetadata) -> dict[str, str]:
     return {name: target.file_name for name, target in verified.targets.items()}
 
 
-def _contents(name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
+def _published_contents(
+    name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest
+) -> CountsAndHandle:
     for target in manifest.names:
         intact_target(signed_target(verified, target), folder)
     targets, names = folder / TARGETS, file_names(verified)
@@ -445,14 +431,9 @@ def _contents(name: str, folder: Path, verified: VerifiedMetadata, manifest: Man
         counts[algorithm] = count_categories(
             (category for _, category, _ in rows), manifest.categories, withdrawn
         )
-    return counts, _published_handle(name, targets, manifest, names)
-
-
-def _published_handle(
-    name: str, targets: Path, manifest: Manifest, names: dict[str, str]
-) -> ListHandle | None:
-    every = [unsharded(columns, names.__getitem__) for columns in manifest.parts[0].columns]
+    base = manifest.parts[0].algorithms
+    every = [unsharded(algorithm, base[algorithm], names.__getitem__) for algorithm in sorted(base)]
     files = tuple(columns for columns in every if columns is not None)
     if len(manifest.parts) > 1 or len(files) < len(every):
-        return None
-    return ListHandle(name, manifest.version, targets, manifest.categories, files)
+        return counts, None
+    return counts, ListHandle(name, manifest.version, targets, manifest.categories, files)

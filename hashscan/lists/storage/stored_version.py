@@ -11,13 +11,12 @@ columns/base.pdq.withdrawn.npy  withdrawn rows of those columns; likewise for th
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +30,18 @@ from hashscan.lists.storage.columns import (
     HEADER_SIZE,
     ColumnError,
     ColumnFiles,
-    ListHandle,
     column_header,
     count_categories,
     id_dtype,
+    map_column,
     read_blocks,
     withdrawn_rows,
 )
 from hashscan.lists.storage.manifest import Manifest, Part
-from hashscan.lists.storage.published_columns import between
-from hashscan.model import ALGORITHMS, CATEGORIES
+from hashscan.model import ALGORITHMS, CATEGORIES, ListInfo
+from hashscan.schema import InvalidDocumentError, decode_file, encode_file
 
 RECORD_NAME = "checksums.json"
-_RECORD_SCHEMA = 1
 _CHUNK = 1 << 20
 
 
@@ -65,7 +63,7 @@ class RecordedFile:
     sum: str
     """xxh3_128 of the file."""
     content: str = ""
-    """For a joined column, a fingerprint of its rows: see `JoinedColumn.content`."""
+    """For a joined column, a fingerprint of its rows: see `content_of`."""
 
 
 EntryCounts = dict[str, dict[str, int]]
@@ -98,9 +96,7 @@ def write_record(folder: Path, record: VersionRecord) -> None:
     Raises:
         OSError: the record can't be written.
     """
-    files = {name: {"sum": file.sum, "content": file.content} for name, file in record.files.items()}
-    document = {"schema": _RECORD_SCHEMA, "files": files, "counts": record.counts}
-    replace_file(folder / RECORD_NAME, json.dumps(document, indent=1).encode("ascii"))
+    replace_file(folder / RECORD_NAME, encode_file(record))
 
 
 def read_record(folder: Path) -> VersionRecord:
@@ -111,32 +107,23 @@ def read_record(folder: Path) -> VersionRecord:
         OSError: the file can't be read.
     """
     try:
-        document = json.loads((folder / RECORD_NAME).read_bytes())
-    except ValueError as error:
-        raise ColumnError(f"{RECORD_NAME} is not JSON") from error
-    if not isinstance(document, dict) or document.get("schema") != _RECORD_SCHEMA:
-        raise ColumnError(f"{RECORD_NAME} is no record that this program can read")
-    try:
-        files = {
-            str(name): RecordedFile(str(file["sum"]), str(file["content"]))
-            for name, file in document["files"].items()
-        }
-        counts = {
-            str(algorithm): {str(category): int(count) for category, count in of_algorithm.items()}
-            for algorithm, of_algorithm in document["counts"].items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ColumnError(f"{RECORD_NAME} lacks files or counts") from error
-    return VersionRecord(files, counts)
+        return decode_file((folder / RECORD_NAME).read_bytes(), VersionRecord)
+    except InvalidDocumentError as error:
+        raise ColumnError(f"{RECORD_NAME} is no record that this program can read: {error}") from error
 
 
-def counts_of_info(counts: EntryCounts) -> tuple[tuple[str, str, int], ...]:
-    """Return the counts as `ListInfo` holds them: sorted by algorithm, then in the order of `CATEGORIES`."""
-    return tuple(
-        (algorithm, category, counts[algorithm][category])
-        for algorithm in sorted(counts)
-        for category in CATEGORIES
-        if counts[algorithm].get(category)
+def with_counts(info: ListInfo, manifest: Manifest, counts: EntryCounts) -> ListInfo:
+    """Return a list's info with the counts, sorted by algorithm and category, and the categories in use."""
+    used = frozenset[str]().union(*counts.values())
+    return replace(
+        info,
+        categories=tuple(category for category in manifest.categories if category in used),
+        counts=tuple(
+            (algorithm, category, counts[algorithm][category])
+            for algorithm in sorted(counts)
+            for category in CATEGORIES
+            if counts[algorithm].get(category)
+        ),
     )
 
 
@@ -230,15 +217,6 @@ class JoinedColumn:
             written = os.pwrite(descriptor, data, offset)
             data, offset = data[written:], offset + written
 
-    def content(self, signed_hash: Callable[[str], str]) -> str:
-        """Return a fingerprint of these rows: a hash of the signed hashes of their shards.
-
-        Args:
-            signed_hash: returns the signed hash of a target by its name.
-        """
-        pieces = "".join(f"{piece.rows} {signed_hash(piece.target)}\n" for piece in self.pieces)
-        return hashlib.sha256(f"{self.dtype.str} {pieces}".encode()).hexdigest()[:32]
-
 
 @dataclass(frozen=True, slots=True)
 class JoinedColumns:
@@ -285,54 +263,27 @@ def joined_columns(manifest: Manifest) -> tuple[JoinedColumns, ...]:
     """Return the columns of a stored version: those of the base by algorithm, then those of the delta."""
     made = []
     for kind, parts in ((_BASE, manifest.parts[:1]), (_DELTA, manifest.parts[1:])):
-        algorithms = sorted({columns.algorithm for part in parts for columns in part.columns})
+        algorithms = sorted({algorithm for part in parts for algorithm in part.algorithms})
         made += [_joined(f"{kind}.{algorithm}", algorithm, parts) for algorithm in algorithms]
     return tuple(made)
 
 
 def _joined(place: str, algorithm: str, parts: tuple[Part, ...]) -> JoinedColumns:
-    every = [columns for part in parts for columns in part.columns if columns.algorithm == algorithm]
+    every = [part.algorithms[algorithm] for part in parts if algorithm in part.algorithms]
     rows, id_size = sum(columns.entries for columns in every), max(columns.id_size for columns in every)
-    ids, category, value = [], [], []
-    start = 0
-    for columns in every:
-        for shard in columns.shards:
-            ids.append(ShardRows(shard.ids, start, shard.entries, id_dtype(columns.id_size)))
-            category.append(ShardRows(shard.category, start, shard.entries, BYTE))
-            value.append(ShardRows(shard.value, start, shard.entries, BYTE))
-            start += shard.entries
-    size = (ALGORITHMS[algorithm].size,)
-    return JoinedColumns(
-        place,
-        algorithm,
-        rows,
-        id_size,
-        JoinedColumn(f"{place}.ids.npy", id_dtype(id_size), (), rows, tuple(ids)),
-        JoinedColumn(f"{place}.category.npy", BYTE, (), rows, tuple(category)),
-        JoinedColumn(f"{place}.value.npy", BYTE, size, rows, tuple(value)),
-    )
+    shards = [(shard, id_dtype(columns.id_size)) for columns in every for shard in columns.shards]
+    starts = list(accumulate((shard.entries for shard, _ in shards), initial=0))
 
+    def column(name: str, dtype: np.dtype[Any], width: tuple[int, ...] = ()) -> JoinedColumn:
+        pieces = (
+            ShardRows(getattr(shard, name), start, shard.entries, ids if name == "ids" else BYTE)
+            for (shard, ids), start in zip(shards, starts, strict=False)
+        )
+        return JoinedColumn(f"{place}.{name}.npy", dtype, width, rows, tuple(pieces))
 
-def stored_handle(
-    name: str,
-    folder: Path,
-    manifest: Manifest,
-    content: Callable[[JoinedColumn], str],
-    withdrawn: Callable[[JoinedColumns], int],
-) -> ListHandle:
-    """Return the handle of a stored version whose columns have just been verified.
-
-    Args:
-        name: local name of the list.
-        folder: the version's folder.
-        manifest: the version's manifest.
-        content: returns the fingerprint of a column's rows; see `JoinedColumn.content`.
-        withdrawn: returns the number of withdrawn rows of some columns.
-    """
-    files = tuple(
-        columns.files(withdrawn(columns), content(columns.value)) for columns in joined_columns(manifest)
-    )
-    return ListHandle(name, manifest.version, folder / COLUMNS, manifest.categories, files)
+    value = column("value", BYTE, (ALGORITHMS[algorithm].size,))
+    ids, category = column("ids", id_dtype(id_size)), column("category", BYTE)
+    return JoinedColumns(place, algorithm, rows, id_size, ids, category, value)
 
 
 def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tuple[str, ...]) -> EntryCounts:
@@ -349,6 +300,46 @@ def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tupl
         for category, count in count_categories(blocks, categories, withdrawn_rows(folder, files)).items():
             of_algorithm[category] = of_algorithm.get(category, 0) + count
     return counts
+
+
+FILE_DTYPE = np.dtype("<u4")
+"""Type of the row numbers in a published file of withdrawals."""
+
+
+def withdrawn_by_algorithm(manifest: Manifest, place: Callable[[str], Path]) -> dict[str, NDArray[np.int64]]:
+    """Return all withdrawn rows by algorithm, ascending, for algorithms that have some.
+
+    Rows are counted through all parts.
+
+    Args:
+        manifest: names the files.
+        place: returns the path of a target by its name.
+
+    Raises:
+        ColumnError: a file is not as the manifest describes it, or contradicts those before it.
+        OSError: a file can't be opened.
+    """
+    gone: dict[str, NDArray[np.int64]] = {}
+    for number, part in enumerate(manifest.parts):
+        before = manifest.rows(slice(number)) if part.withdrawn else {}
+        for algorithm, withdrawal in part.withdrawn.items():
+            rows = map_column(place(withdrawal.file), FILE_DTYPE, (withdrawal.rows,)).astype(np.int64)
+            if (rows[1:] <= rows[:-1]).any() or rows[-1] >= before[algorithm]:
+                raise ColumnError(f"{withdrawal.file} does not name earlier rows in ascending order")
+            earlier = gone.get(algorithm)
+            if earlier is not None:
+                rows = np.concatenate((earlier, rows))
+                rows.sort(kind="stable")
+                if (rows[1:] == rows[:-1]).any():
+                    raise ColumnError(f"{withdrawal.file} withdraws a row again")
+            gone[algorithm] = rows
+    return gone
+
+
+def between(rows: NDArray[np.int64], start: int, end: int) -> NDArray[np.int64]:
+    """Return the values of the ascending `rows` from `start` up to but not including `end`, minus `start`."""
+    first, last = np.searchsorted(rows, (start, end))
+    return rows[first:last] - start
 
 
 def withdrawn_of(

@@ -155,11 +155,7 @@ def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
 
 
 def last_root(trusted_root: bytes, read: ReadMetadata) -> Root:
-    """Return the last root that can be reached from the trusted one.
-
-    Args:
-        trusted_root: root metadata that is trusted.
-        read: returns the later roots.
+    """Return the last root that can be reached from the trusted one; for the arguments see `verify`.
 
     Raises:
         ListTrustError: a root is not signed by enough keys of the root before it, or of its own.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists.pulling.concurrency import AT_ONCE
+from hashscan.lists.pulling.assembly import AT_ONCE
 from tests.cli.conftest import COMMAND, Ran, Run, environment, runner
 from tests.web import send, served, serving
 

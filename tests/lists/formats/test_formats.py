@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import ListFormatError
-from hashscan.lists.entries import export_list
+from hashscan.lists.entries import entries_of_list, write_entries
 from hashscan.lists.formats.base import derived_id
 from hashscan.lists.store import ListStore
 from hashscan.matching.policy import judge
@@ -108,7 +108,7 @@ def test_round_trip(
     store.import_entries("one", read(name, text.encode()), "file")
     output = tmp_path / "out"
     with store.open(["one"], NOW) as opened:
-        export_list(opened.handles[0], LIST_WRITERS[writer]("one"), output)
+        write_entries(entries_of_list(opened.handles[0]), LIST_WRITERS[writer]("one"), output)
     assert output.stat().st_mode & 0o777 == 0o600
     assert set(read(writer, output.read_bytes())) == set(read(name, text.encode()))
 
@@ -119,7 +119,7 @@ def test_round_trip_through_clamav(
 ) -> None:
     store.import_entries("one", new(name).blocks(io.BytesIO(text.encode()), "file"), "file")
     with store.open(["one"], NOW) as opened:
-        export_list(opened.handles[0], LIST_WRITERS["hsb"]("one"), tmp_path / "out")
+        write_entries(entries_of_list(opened.handles[0]), LIST_WRITERS["hsb"]("one"), tmp_path / "out")
     kept = {
         (entry.algorithm, entry.value)
         for entry in read(name, text.encode())
@@ -191,7 +191,7 @@ def test_clamscan_finds_what_is_exported(store: ListStore, tmp_path: Path) -> No
     ).stdout
     store.import_entries("one", read("checksums", sums), "file")
     with store.open(["one"], NOW) as opened:
-        export_list(opened.handles[0], LIST_WRITERS["hsb"]("one"), tmp_path / "one.hsb")
+        write_entries(entries_of_list(opened.handles[0]), LIST_WRITERS["hsb"]("one"), tmp_path / "one.hsb")
     ran = subprocess.run(
         ["clamscan", "--no-summary", "-i", "-d", tmp_path / "one.hsb", tmp_path / "files"],
         capture_output=True,

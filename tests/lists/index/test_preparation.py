@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashscan.lists.index import CompiledIndex, compiled_index
-from hashscan.lists.index.compiled_index import compile_segment
+from hashscan.lists.index import CompiledIndex, segments
+from hashscan.lists.index.segments import compile_segment
 from hashscan.lists.pulling import client
 from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import ListStore
@@ -18,7 +18,7 @@ from tests.lists.builders import NOW, Owner, some_entries
 
 @pytest.fixture(autouse=True)
 def _all_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled_index, "SMALL", 1)
+    monkeypatch.setattr(segments, "SMALL", 1)
 
 
 @pytest.fixture(params=["signed", "own"])

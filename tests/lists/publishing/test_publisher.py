@@ -24,11 +24,11 @@ def test_what_is_added_is_released(owner: Owner) -> None:
     csv = io.BytesIO(as_csv(every[:10]))
     assert owner.publisher.add(CsvFormat().blocks(csv, "a.csv"), "a.csv") == 10
     assert owner.publisher.add(every[10:20], "b") == 10
-    assert owner.publisher.status().pending == 20
+    assert owner.publisher.status().state.waiting == 20
     assert owner.publisher.release().version == 1
     assert owner.entries() == every[:20]
     status = owner.publisher.status()
-    assert status.pending == 0
+    assert status.state.waiting == 0
     assert status.published is not None
     assert (status.published.version, status.published.entries) == (1, 20 + CANARIES)
     owner.publisher.add(every[20:], "c")
@@ -111,7 +111,7 @@ def test_an_id_is_given_once(owner: Owner) -> None:
             with pytest.raises(ListFormatError, match=f"new.csv: the id 'e{known}' is in the list already"):
                 owner.publisher.add([*some_entries(3, start=20), entry], "new.csv")
     assert tree(owner.folder) == before
-    assert owner.publisher.status().pending == 3
+    assert owner.publisher.status().state.waiting == 3
 
 
 def test_a_faulty_file_adds_nothing(owner: Owner) -> None:
@@ -180,7 +180,7 @@ def test_keys_of_another_list_sign_nothing(owner: Owner) -> None:
     make_online_keys(owner.folder / "keys", None)
     with pytest.raises(UsageError, match=r"keys/targets\.pem is not one of this list"):
         owner.publisher.release()
-    assert owner.publisher.status().pending == 3
+    assert owner.publisher.status().state.waiting == 3
     assert tree(owner.repository) == before
 
 

@@ -14,7 +14,7 @@ import pytest
 from hashscan.errors import ListFormatError, OutputError, UsageError
 from hashscan.lists.entries import canary_entries
 from hashscan.lists.index.compiled_index import CompiledIndex
-from hashscan.lists.publishing import releasing, workspace
+from hashscan.lists.publishing import publisher, workspace
 from hashscan.lists.publishing.next_version import Pending, PublishedEntries, write_increment
 from hashscan.lists.pulling import client
 from hashscan.lists.storage import trust
@@ -34,7 +34,7 @@ def test_a_withdrawn_entry_is_gone_with_the_next_release(owner: Owner) -> None:
     owner.release(some_entries(9))
     assert owner.publisher.withdraw(["e4", "e0", "e4"]) == 2
     status = owner.publisher.status()
-    assert (status.pending, status.withdrawing) == (0, 2)
+    assert (status.state.waiting, status.state.withdrawing) == (0, 2)
     assert numbers(owner) == list(range(9))
     owner.publisher.add(some_entries(2, start=9), "more")
     info = owner.publisher.release()
@@ -42,14 +42,14 @@ def test_a_withdrawn_entry_is_gone_with_the_next_release(owner: Owner) -> None:
     assert numbers(owner) == [1, 2, 3, 5, 6, 7, 8, 9, 10]
     assert sum(n for *_, n in info.counts) == 9 + CANARIES
     status = owner.publisher.status()
-    assert (status.pending, status.withdrawing, status.increments) == (0, 0, 1)
+    assert (status.state.waiting, status.state.withdrawing, status.increments) == (0, 0, 1)
     assert (status.rows, status.compaction_pays) == (11 + CANARIES, True)
 
 
 def test_an_entry_that_waits_is_taken_out(owner: Owner) -> None:
     owner.publisher.add(some_entries(6), "entries")
     owner.publisher.withdraw(["e1"])
-    assert owner.publisher.status().pending == 5
+    assert owner.publisher.status().state.waiting == 5
     owner.publisher.release()
     assert numbers(owner) == [0, 2, 3, 4, 5]
 
@@ -66,7 +66,7 @@ def test_a_withdrawn_id_can_be_given_again(owner: Owner) -> None:
             owner.publisher.add([entry], "entries")
         owner.publisher.withdraw(["e1"])
     owner.publisher.add(corrected[2:], "entries")
-    assert (owner.publisher.status().pending, owner.publisher.status().withdrawing) == (1, 1)
+    assert (owner.publisher.status().state.waiting, owner.publisher.status().state.withdrawing) == (1, 1)
     owner.publisher.release()
     entries = some_entries(3)
     assert owner.entries() == [entries[0], corrected[2], entries[2]]
@@ -107,7 +107,7 @@ def test_unknown_ids_are_named_and_nothing_changes(owner: Owner) -> None:
             owner.publisher.withdraw(ids)
         assert str(caught.value).isprintable()
     assert tree(owner.folder) == before
-    assert (owner.publisher.status().pending, owner.publisher.status().withdrawing) == (2, 1)
+    assert (owner.publisher.status().state.waiting, owner.publisher.status().state.withdrawing) == (2, 1)
 
 
 def test_the_test_picture_is_in_every_base_and_its_ids_are_taken(owner: Owner) -> None:
@@ -148,7 +148,12 @@ def test_compacting_keeps_the_entries_and_what_waits(owner: Owner) -> None:
     assert (info.version, info.entries) == (3, 23 + CANARIES)
     assert owner.entries() == before
     status = owner.publisher.status()
-    assert (status.increments, status.rows, status.pending, status.withdrawing) == (0, 23 + CANARIES, 2, 2)
+    assert (status.increments, status.rows, status.state.waiting, status.state.withdrawing) == (
+        0,
+        23 + CANARIES,
+        2,
+        2,
+    )
     owner.publisher.release()
     assert numbers(owner) == [n for n in (*range(25), 30, 31) if n not in (3, 4, 5, 21)]
 
@@ -187,8 +192,8 @@ def test_many_releases_agree_with_a_plain_model(owner: Owner, web: WebServer, st
         assert {entry.id: entry for entry in owner.entries()} == published
         waiting = {name: entry for name, entry in current.items() if published.get(name) != entry}
         status = owner.publisher.status()
-        assert status.pending == len(waiting)
-        assert status.withdrawing == len([n for n in published if published[n] != current.get(n)])
+        assert status.state.waiting == len(waiting)
+        assert status.state.withdrawing == len([n for n in published if published[n] != current.get(n)])
     pulled = client.pull(store, "signed").info
     assert pulled.entries == len(published) + CANARIES
     with store.open(["signed"], NOW) as opened:
@@ -234,7 +239,7 @@ def test_an_increment_adds_only_its_own_files(owner: Owner) -> None:
 
 
 def test_more_increments_than_can_be_read_are_refused(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(releasing, "PARTS_MAX", 2)
+    monkeypatch.setattr(publisher, "PARTS_MAX", 2)
     monkeypatch.setattr(workspace, "_MANY_INCREMENTS", 1)
     owner.release(some_entries(2))
     owner.release(some_entries(2, start=2))
@@ -358,6 +363,6 @@ def test_a_full_disk_leaves_the_old_version(owner: Owner, action: str, room: int
     assert "File too large" in done.stdout
     info = owner.info()
     assert (info.state, info.version) == (TrustState.FRESH, 2)
-    assert owner.publisher.status().pending == 300
+    assert owner.publisher.status().state.waiting == 300
     getattr(owner.publisher, action)()
     owner.publisher.refresh()

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 
-from hashscan.lists.pulling.credentials import Credentials
-from hashscan.lists.pulling.http_fetcher import HttpFetcher
-from hashscan.lists.pulling.origin import Origin
+from hashscan.lists.pulling.fetching import HttpFetcher
+from hashscan.lists.pulling.origin import Credentials, Origin
 from tests.web import send
 
 TOKEN = Credentials("Bearer a-secret-token", secrets=("a-secret-token",))

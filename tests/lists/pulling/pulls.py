@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hashscan.lists.entries import entries_of_list
-from hashscan.lists.index import compiled_index
+from hashscan.lists.index import segments
 from hashscan.lists.pulling import client
 from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import ListStore
@@ -121,7 +121,7 @@ def anytime(folder: Path, times: int) -> None:
 def main() -> None:
     mode, folder = sys.argv[1], Path(sys.argv[2])
     os.fsync = lambda descriptor: None  # type: ignore[assignment]
-    compiled_index.SMALL = 1
+    segments.SMALL = 1
     is_new(folder)  # imports what is imported on first use
     if mode == "everywhere":
         everywhere(folder)

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import ListTrustError, LockedError, UnreachableError, UsageError
-from hashscan.lists.difference import Difference
+from hashscan.lists.difference import Difference, activate, discard, staged_info
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.client import activate, discard, staged_info
 from hashscan.lists.store import ListStore
 from hashscan.locking import ReadLock
 from hashscan.model import TrustState

@@ -16,10 +16,9 @@ import pytest
 
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError
 from hashscan.lists.entries import entries_of_list
-from hashscan.lists.index import CompiledIndex, compiled_index
+from hashscan.lists.index import CompiledIndex, segments
 from hashscan.lists.pulling import assembly, client
-from hashscan.lists.pulling.assembly import assemble
-from hashscan.lists.pulling.concurrency import AT_ONCE
+from hashscan.lists.pulling.assembly import AT_ONCE, assemble
 from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.storage import manifest as manifests
 from hashscan.lists.storage import published_columns, trust
@@ -39,7 +38,7 @@ from tests.web import send, serving
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of a few rows, and an index for every algorithm."""
     monkeypatch.setattr(published_columns, "SHARD_SIZE", 150)
-    monkeypatch.setattr(compiled_index, "SMALL", 1)
+    monkeypatch.setattr(segments, "SMALL", 1)
 
 
 @pytest.fixture
@@ -442,8 +441,8 @@ def test_withdrawals_that_make_no_sense_are_refused(
     subscribed: ListStore, partwise: PartwiseOwner, tmp_path: Path, rows: list[int], message: str
 ) -> None:
     np.save(tmp_path / "gone.npy", np.array(rows, dtype=np.uint32))
-    withdrawn = (Withdrawal("pdq", len(rows), "2.pdq.withdrawn.npy"),)
-    parts = (*partwise.parts, Part(2, (), withdrawn))
+    withdrawn = {"pdq": Withdrawal(len(rows), "2.pdq.withdrawn.npy")}
+    parts = (*partwise.parts, Part(2, {}, withdrawn))
     files = dict(partwise.files)
     files["manifest.json"] = manifests.to_bytes(Manifest("test", 2, NOW, CATEGORIES, parts))
     files["2.pdq.withdrawn.npy"] = (tmp_path / "gone.npy").read_bytes()

@@ -22,9 +22,7 @@ from hashscan.lists.publishing import metadata
 from hashscan.lists.publishing.keys import load_key, read_key
 from hashscan.lists.publishing.publisher_state import Expiry
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.credentials import CredentialSources
-from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.pulling.pull_state import read_attempts
+from hashscan.lists.pulling.origin import CredentialSources, Origin, read_attempts
 from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
 from tests.certificates import Authority
@@ -80,7 +78,7 @@ def republish(
     }
     using = {role: [signer] for role, signer in {**keys, **(signers or {})}.items()}
     before = dict.fromkeys(metadata.SIGNING_ROLES, number - 1)
-    for name, data in metadata.signed_release(targets, before, using, expiry, now).items():
+    for name, data in metadata.signed_release("targets", targets, before, using, expiry, now).items():
         (owner.metadata / name).write_bytes(data)
 
 

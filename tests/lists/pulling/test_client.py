@@ -21,7 +21,7 @@ from hashscan.errors import (
     UsageError,
 )
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling import http_fetcher as web_fetcher
+from hashscan.lists.pulling import fetching as web_fetcher
 from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.storage import manifest as manifests
 from hashscan.lists.storage.manifest import Manifest, Part, PartColumns, Shard
@@ -214,8 +214,8 @@ def test_a_stale_version_stays_in_use_when_nothing_fresh_is_offered(
         assert len(opened.handles) == 1
 
 
-def manifest_of(*columns: PartColumns) -> bytes:
-    return manifests.to_bytes(Manifest("test", 2, NOW, CATEGORIES, (Part(2, columns),)))
+def manifest_of(**columns: PartColumns) -> bytes:
+    return manifests.to_bytes(Manifest("test", 2, NOW, CATEGORIES, (Part(2, columns, {}),)))
 
 
 def npy(array: np.ndarray, tmp_path: Path) -> bytes:
@@ -226,7 +226,7 @@ def npy(array: np.ndarray, tmp_path: Path) -> bytes:
 def test_signed_nonsense_is_refused(subscribed: ListStore, owner: Owner, tmp_path: Path) -> None:
     """Each of these is signed by the owner's own keys."""
     shard = Shard(2, "md5.ids.npy", "md5.category.npy", "md5.value.npy")
-    files = PartColumns("md5", 64, (shard,))
+    files = PartColumns(64, (shard,))
     ids = npy(np.array([b"a", b"b"], dtype="S64"), tmp_path)
     category = npy(np.zeros(2, dtype=np.uint8), tmp_path)
     value = npy(np.zeros((2, 16), dtype=np.uint8), tmp_path)
@@ -240,17 +240,17 @@ def test_signed_nonsense_is_refused(subscribed: ListStore, owner: Owner, tmp_pat
         ({"manifest.json": b'{"schema": 2}'}, "upgrade hashscan"),
         ({"manifest.json": b" " * (manifests.MANIFEST_MAX + 1)}, "longer than"),
         ({"manifest.json": manifest_of()}, "has no entries"),
-        ({"manifest.json": manifest_of(files), names[0]: ids}, "no usable target"),
+        ({"manifest.json": manifest_of(md5=files), names[0]: ids}, "no usable target"),
         (
-            {"manifest.json": manifest_of(files), names[0]: ids, names[1]: category, names[2]: short},
+            {"manifest.json": manifest_of(md5=files), names[0]: ids, names[1]: category, names[2]: short},
             "no column",
         ),
         (
-            {"manifest.json": manifest_of(files), names[0]: ids, names[1]: category, names[2]: wide},
+            {"manifest.json": manifest_of(md5=files), names[0]: ids, names[1]: category, names[2]: wide},
             "no column",
         ),
         (
-            {"manifest.json": manifest_of(files), names[0]: ids, names[1]: lost, names[2]: value},
+            {"manifest.json": manifest_of(md5=files), names[0]: ids, names[1]: lost, names[2]: value},
             "category number 9",
         ),
     ]
@@ -258,7 +258,7 @@ def test_signed_nonsense_is_refused(subscribed: ListStore, owner: Owner, tmp_pat
         owner.publish_files(offer, version)
         still_version_1(subscribed, ListTrustError, message)
     owner.publish_files(
-        {"manifest.json": manifest_of(files), names[0]: ids, names[1]: category, names[2]: value}, 50
+        {"manifest.json": manifest_of(md5=files), names[0]: ids, names[1]: category, names[2]: value}, 50
     )
     assert client.pull(subscribed, "mine").info.entries == 2
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from hashscan.errors import ListTrustError, UnreachableError
-from hashscan.lists.pulling import concurrency
-from hashscan.lists.pulling.concurrency import AT_ONCE, each_done
+from hashscan.lists.pulling import assembly as concurrency
+from hashscan.lists.pulling.assembly import AT_ONCE, each_done
 from tests.waiting import until
 
 
@@ -105,7 +105,7 @@ def test_nobody_waits_for_what_cant_be_given_up(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_interpreter_ends_without_it() -> None:
     code = (
-        "import time; from hashscan.lists.pulling.concurrency import each_done\n"
+        "import time; from hashscan.lists.pulling.assembly import each_done\n"
         "done = each_done(lambda item: time.sleep(item), [0, 3600, 3600], lambda: None)\n"
         "assert next(done) == 0; done.close()"
     )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
-from hashscan.lists.pulling.credentials import CredentialSources, check_files, read_credentials
+from hashscan.lists.pulling.origin import CredentialSources, checked_origin, read_credentials
 
 
 def private(path: Path, data: bytes) -> str:
@@ -60,7 +60,7 @@ def test_files_that_others_may_use_are_refused(tmp_path: Path, mode: int) -> Non
         CredentialSources(certificate="c", key=str(path)),
     ):
         with pytest.raises(UsageError, match="others than its owner") as caught:
-            check_files(places)
+            read_credentials(places, {})
         assert f"chmod 600 {path}" in caught.value.remedy
         assert "hunter2" not in str(caught.value)
 
@@ -69,11 +69,11 @@ def test_what_cant_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     for path in (tmp_path / "none", tmp_path / "fifo", tmp_path):
         with pytest.raises(UsageError):
-            check_files(CredentialSources(token_file=str(path)))
+            read_credentials(CredentialSources(token_file=str(path)), {})
     with pytest.raises(UsageError, match="LIST_TOKEN, which is not set"):
         read_credentials(CredentialSources(token_variable="LIST_TOKEN"), {})
     # Only pulls need it.
-    check_files(CredentialSources(token_variable="LIST_TOKEN"))
+    checked_origin("https://lists.example/", credentials=CredentialSources(token_variable="LIST_TOKEN"))
 
 
 def test_what_cant_be_meant() -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
@@ -11,10 +13,10 @@ from pathlib import Path
 import pytest
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 
-from hashscan.lists.pulling import http_fetcher as fetching
-from hashscan.lists.pulling.credentials import Credentials, CredentialSources
-from hashscan.lists.pulling.http_fetcher import HttpFetcher
-from hashscan.lists.pulling.origin import Origin
+from hashscan import web_transport
+from hashscan.lists.pulling import fetching
+from hashscan.lists.pulling.fetching import HttpFetcher
+from hashscan.lists.pulling.origin import Credentials, CredentialSources, Origin
 from tests.certificates import Authority
 from tests.lists.pulling.fetching import TOKEN, busy, fetched, redirect
 from tests.web import WebServer, send, serving
@@ -119,6 +121,38 @@ def test_redirects_end(server: WebServer) -> None:
     with pytest.raises(DownloadError, match="redirected more than 5 times"):
         fetched(f"{server.url}file", server.url)
     assert len(server.asked) == 6
+
+
+@pytest.fixture
+def public(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    """A server whose address counts as public."""
+    monkeypatch.setattr(web_transport, "is_public", lambda address: address == "127.0.0.2")
+    with serving(folder, address="127.0.0.2") as server:
+        yield server
+
+
+def test_a_public_host_does_not_lead_into_a_private_network(public: WebServer, other: WebServer) -> None:
+    public.answers["start"] = redirect(f"{other.url}file")
+    with pytest.raises(DownloadError, match="private network"):
+        fetched(f"{public.url}start", public.url)
+    assert not other.asked
+
+
+def test_the_detour_of_a_public_host_does_not_either(public: WebServer, other: WebServer) -> None:
+    """A host that was asked before on the administrator's word is no way round the check."""
+    public.answers["start"] = redirect(f"{public.url}again")
+    public.answers["again"] = redirect(f"{other.url}file")
+    fetcher = HttpFetcher(Origin(public.url), Credentials(), None)
+    with closing(fetcher):
+        assert fetcher.download_bytes(f"{other.url}file", 100) == b"content"
+        with pytest.raises(DownloadError, match="private network"):
+            fetcher.download_bytes(f"{public.url}start", 100)
+    assert len(other.asked) == 1
+
+
+def test_a_public_host_may_lead_to_the_lists_own_mirror(public: WebServer, other: WebServer) -> None:
+    public.answers["start"] = redirect(f"{other.url}file")
+    assert fetched(f"{public.url}start", Origin(public.url, (other.url,))) == b"content"
 
 
 # ---- TLS

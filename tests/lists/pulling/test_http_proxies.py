@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from tuf.api.exceptions import DownloadError
@@ -16,12 +17,14 @@ from tuf.api.exceptions import DownloadError
 from hashscan.errors import UsageError
 from hashscan.lists.pulling.origin import Origin
 from tests.certificates import Authority
-from tests.lists.pulling.fetching import TOKEN, fetched
-from tests.web import WebServer, send, serving
+from tests.lists.pulling.fetching import TOKEN, fetched, redirect
+from tests.web import Answer, WebServer, send, serving
 
 
 @contextmanager
-def proxying(through: WebServer) -> Iterator[tuple[str, list[str], list[str | None]]]:
+def proxying(
+    through: WebServer, answers: Mapping[str, Answer] = MappingProxyType({})
+) -> Iterator[tuple[str, list[str], list[str | None]]]:
     """A proxy that leads every host to one server: its address, what it was asked, and by whom."""
     asked: list[str] = []
     logins: list[str | None] = []
@@ -31,6 +34,10 @@ def proxying(through: WebServer) -> Iterator[tuple[str, list[str], list[str | No
             asked.append(f"GET {self.path}")
             logins.append(self.headers["Proxy-Authorization"])
             through.headers.append(self.headers)
+            for end, answer in answers.items():
+                if self.path.endswith(end):
+                    answer(self)
+                    return
             send(self, (through.folder / self.path.rpartition("/")[2]).read_bytes())
 
         def do_CONNECT(self) -> None:
@@ -64,6 +71,14 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         pass
+
+
+def test_a_host_behind_a_proxy_does_not_lead_to_this_machine(server: WebServer, other: WebServer) -> None:
+    """Requests to this machine pass by the proxy."""
+    with proxying(server, {"/start": redirect(f"{other.url}file")}) as (proxy, _, _):
+        with pytest.raises(DownloadError, match="private network"):
+            fetched("http://lists.example/start", Origin("http://lists.example/", proxy=proxy))
+        assert not other.asked
 
 
 def test_a_proxy_for_plain_requests_gets_no_credentials(server: WebServer) -> None:

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from tuf.api.exceptions import DownloadError
 
-from hashscan.lists.pulling.concurrency import AT_ONCE
-from hashscan.lists.pulling.credentials import Credentials
-from hashscan.lists.pulling.http_fetcher import HttpFetcher
-from hashscan.lists.pulling.origin import Origin
+from hashscan.lists.pulling.assembly import AT_ONCE
+from hashscan.lists.pulling.fetching import HttpFetcher
+from hashscan.lists.pulling.origin import Credentials, Origin
 from hashscan.lists.pulling.transfer_limits import RequestSlots
 from tests.certificates import Authority
 from tests.lists.pulling.fetching import DRIPPING, busy, in_threads, silent

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
-from hashscan.lists.pulling.credentials import CredentialSources
 from hashscan.lists.pulling.origin import (
+    CredentialSources,
     Origin,
-    OriginError,
     checked_location,
     checked_origin,
     checked_proxy,
@@ -22,6 +21,7 @@ from hashscan.lists.pulling.origin import (
     read_origin,
     write_origin,
 )
+from hashscan.schema import InvalidDocumentError
 from tests.certificates import Authority
 from tests.lists.pulling.test_credentials import private
 
@@ -124,7 +124,7 @@ def test_a_damaged_origin(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "source.json"
     write_origin(path, Origin("https://lists.example/"))
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **change}))
-    with pytest.raises(OriginError):
+    with pytest.raises(InvalidDocumentError):
         read_origin(path)
 
 
@@ -132,7 +132,7 @@ def test_what_is_no_origin(tmp_path: Path) -> None:
     path = tmp_path / "source.json"
     for spoilt in (b"", b"[]", b"\xff", b"{}", b"null"):
         path.write_bytes(spoilt)
-        with pytest.raises(OriginError):
+        with pytest.raises(InvalidDocumentError):
             read_origin(path)
 
 

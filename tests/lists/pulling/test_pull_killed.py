@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists.index import compiled_index
+from hashscan.lists.index import segments
 from hashscan.lists.pulling import client
 from hashscan.lists.storage import published_columns
 from hashscan.lists.store import ListStore
@@ -29,7 +29,7 @@ def of_two_algorithms(start: int, count: int) -> list[Entry]:
 def prepared(folder: Path, kind: str, scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subscriber with the old version in use, if there is one, and an owner who has published the new."""
     monkeypatch.setattr(published_columns, "SHARD_SIZE", 180 * scale)
-    monkeypatch.setattr(compiled_index, "SMALL", 1)
+    monkeypatch.setattr(segments, "SMALL", 1)
     partwise = PartwiseOwner(Owner.begin(folder / "owner"))
     old: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Tests of lists.pulling.pull_state."""
+"""The state that is kept between the pulls of a list."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import UnreachableError
-from hashscan.lists.pulling.pull_state import PullRecord, Validators, read_attempts, recorded
+from hashscan.lists.pulling.origin import PullRecord, Validators, read_attempts, recorded
 
 
 def test_none_yet(tmp_path: Path) -> None:
@@ -16,8 +16,8 @@ def test_none_yet(tmp_path: Path) -> None:
 
 def test_success_and_failure(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    with recorded(path) as report:
-        report.problems = ("a mirror was away",)
+    with recorded(path) as problems:
+        problems.append("a mirror was away")
     good = read_attempts(path)
     assert good.succeeded == good.tried
     assert good.succeeded is not None

@@ -14,10 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from hashscan.lists.pulling import transfer_limits
-from hashscan.lists.pulling.concurrency import AT_ONCE
-from hashscan.lists.pulling.credentials import Credentials
-from hashscan.lists.pulling.http_fetcher import HttpFetcher
-from hashscan.lists.pulling.origin import Origin
+from hashscan.lists.pulling.assembly import AT_ONCE
+from hashscan.lists.pulling.fetching import HttpFetcher
+from hashscan.lists.pulling.origin import Credentials, Origin
 from hashscan.lists.pulling.transfer_limits import RequestSlots, TooSlowError
 from tests.certificates import Authority
 from tests.lists.pulling.fetching import DRIPPING, busy, fetched, in_threads, silent

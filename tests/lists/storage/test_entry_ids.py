@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashscan.lists.storage import entry_ids as ids_module
 from hashscan.lists.storage.columns import EntryBlock
-from hashscan.lists.storage.entry_ids import Conflict, ConflictError, IdRegistry, Row, first_shared_id
+from hashscan.lists.storage.entry_ids import ConflictError, IdRegistry, Row, first_shared_id
 
 IDS = st.lists(st.text("ab~ ", min_size=1, max_size=3).map(lambda text: f"x{text}x"), max_size=25)
 
@@ -69,7 +69,7 @@ def test_repeats_and_the_first_conflict(
         row = Row(algorithm, len(flags), place)
         flags.append(entry_id in said)
         if said.setdefault(entry_id, (place, (value, algorithm)))[1] != (value, algorithm):
-            conflict = conflict or Conflict(last[entry_id], row)
+            conflict = conflict or (last[entry_id], row)
         last[entry_id] = row
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ids_module, "_RUN", run)
@@ -79,7 +79,7 @@ def test_repeats_and_the_first_conflict(
         if conflict:
             with pytest.raises(ConflictError) as caught:
                 ledger.repeats()
-            assert caught.value.conflict == conflict
+            assert (caught.value.first, caught.value.second) == conflict
         else:
             repeats = ledger.repeats()
             assert {name: flags.tolist() for name, flags in repeats.items()} == {

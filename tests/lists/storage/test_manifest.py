@@ -20,11 +20,11 @@ def part_columns(part: int, algorithm: str, *entries: int, id_size: int = 8) -> 
         Shard(rows, f"{stem}.ids.npy", f"{stem}.category.npy", f"{stem}.value.npy")
         for rows, stem in zip(entries, stems, strict=True)
     )
-    return PartColumns(algorithm, id_size, shards)
+    return PartColumns(id_size, shards)
 
 
 def withdrawal(part: int, algorithm: str, rows: int) -> Withdrawal:
-    return Withdrawal(algorithm, rows, f"{part}.{algorithm}.withdrawn.npy")
+    return Withdrawal(rows, f"{part}.{algorithm}.withdrawn.npy")
 
 
 GOOD = Manifest(
@@ -33,9 +33,13 @@ GOOD = Manifest(
     NOW,
     CATEGORIES,
     (
-        Part(1, (part_columns(1, "md5", 3), part_columns(1, "pdq", 2**31, 2**31 - 9))),
-        Part(2, (), (withdrawal(2, "pdq", 7),)),
-        Part(4, (part_columns(4, "md5", 2, 2, 1), part_columns(4, "sha1", 1)), (withdrawal(4, "md5", 3),)),
+        Part(1, {"md5": part_columns(1, "md5", 3), "pdq": part_columns(1, "pdq", 2**31, 2**31 - 9)}, {}),
+        Part(2, {}, {"pdq": withdrawal(2, "pdq", 7)}),
+        Part(
+            4,
+            {"md5": part_columns(4, "md5", 2, 2, 1), "sha1": part_columns(4, "sha1", 1)},
+            {"md5": withdrawal(4, "md5", 3)},
+        ),
     ),
 )
 
@@ -65,22 +69,22 @@ def test_reads_back_what_it_wrote(data: st.DataObject) -> None:
         withdrawn = {
             algorithm: data.draw(st.integers(0, rows)) for algorithm, rows in left.items() if len(parts)
         }
-        columns = []
+        columns = {}
         for algorithm in sorted(data.draw(st.sets(st.sampled_from(sorted(ALGORITHMS)), max_size=4))):
             full = data.draw(st.integers(1, 2**20))
             lengths = [full] * data.draw(st.integers(0, 3)) + [data.draw(st.integers(1, full))]
             id_size = data.draw(st.integers(1, 64))
-            columns.append(part_columns(version, algorithm, *lengths, id_size=id_size))
+            columns[algorithm] = part_columns(version, algorithm, *lengths, id_size=id_size)
         parts.append(
             Part(
                 version,
-                tuple(columns),
-                tuple(withdrawal(version, name, rows) for name, rows in sorted(withdrawn.items()) if rows),
+                columns,
+                {name: withdrawal(version, name, rows) for name, rows in sorted(withdrawn.items()) if rows},
             )
         )
         left = {name: rows - withdrawn.get(name, 0) for name, rows in left.items()}
-        for added in columns:
-            left[added.algorithm] = left.get(added.algorithm, 0) + added.entries
+        for algorithm, added in columns.items():
+            left[algorithm] = left.get(algorithm, 0) + added.entries
     name = data.draw(st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True))
     made = Manifest(name, parts[-1].version, NOW, CATEGORIES, tuple(parts))
     assert manifests.from_bytes(manifests.to_bytes(made)) == made
@@ -200,7 +204,7 @@ def test_parts_come_from_no_later_version() -> None:
     [([2, 2, 1], True), ([2, 1, 2], False), ([1, 2], False), ([2**32], False), ([2**31, 2**31], False)],
 )
 def test_shards_are_of_equal_length(lengths: list[int], good: bool) -> None:
-    made = Manifest("test", 1, NOW, CATEGORIES, (Part(1, (part_columns(1, "pdq", *lengths),)),))
+    made = Manifest("test", 1, NOW, CATEGORIES, (Part(1, {"pdq": part_columns(1, "pdq", *lengths)}, {}),))
     try:
         manifests.from_bytes(manifests.to_bytes(made))
     except ManifestError:
@@ -212,8 +216,8 @@ def test_shards_are_of_equal_length(lengths: list[int], good: bool) -> None:
 @pytest.mark.parametrize(("rows", "good"), [(3, True), (2, True), (4, False), (6, False)])
 def test_no_more_is_withdrawn_than_there_is(rows: int, good: bool) -> None:
     """Three rows came before; the part's own can't be withdrawn by itself."""
-    base = Part(1, (part_columns(1, "md5", 3),))
-    more = Part(2, (part_columns(2, "md5", 3),), (withdrawal(2, "md5", rows),))
+    base = Part(1, {"md5": part_columns(1, "md5", 3)}, {})
+    more = Part(2, {"md5": part_columns(2, "md5", 3)}, {"md5": withdrawal(2, "md5", rows)})
     made = Manifest("test", 2, NOW, CATEGORIES, (base, more))
     if good:
         assert manifests.from_bytes(manifests.to_bytes(made)).entries == 6 - rows

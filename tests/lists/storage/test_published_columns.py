@@ -17,16 +17,19 @@ from hashscan.lists.storage.published_columns import (
     ChainedBlocks,
     PublishedRows,
     RenumberedBlocks,
-    between,
-    read_part,
     unsharded,
-    withdrawn_by_algorithm,
     write_part,
     write_withdrawal,
 )
+from hashscan.lists.storage.stored_version import between, withdrawn_by_algorithm
 from hashscan.model import CATEGORIES
 from tests.lists.builders import NOW, some_entries
 from tests.lists.parts import blocks_of, entries_of_blocks
+
+
+def rows_of(folder: Path, part: Part, algorithm: str) -> list[ColumnBlock]:
+    manifest = Manifest("test", part.version, NOW, CATEGORIES, (part,))
+    return list(PublishedRows(folder, manifest, {name: name for name in part.names}, algorithm))
 
 
 @given(count=st.integers(0, 40), length=st.integers(1, 9), rows=st.integers(1, 9), block=st.integers(1, 9))
@@ -43,26 +46,23 @@ def test_rows_come_back_in_order(
         part = write_part(folder, 3, blocks_of(entries, length))
         found = [
             entry
-            for of_algorithm in part.columns
-            for entry in entries_of_blocks(
-                of_algorithm.algorithm,
-                list(read_part(folder, of_algorithm, {name: name for name in part.names})),
-            )
+            for algorithm in part.algorithms
+            for entry in entries_of_blocks(algorithm, rows_of(folder, part, algorithm))
         ]
     assert found == sorted(entries, key=lambda entry: entry.algorithm)
     assert {path.name for path in folder.iterdir()} == set(part.names)
-    for of_algorithm in part.columns:
+    for algorithm, of_algorithm in part.algorithms.items():
         lengths = [shard.entries for shard in of_algorithm.shards]
         assert set(lengths[:-1]) <= {lengths[0]}
         assert lengths[-1] <= lengths[0]
-        if of_algorithm.algorithm == "pdq":
+        if algorithm == "pdq":
             assert of_algorithm.id_size == id_size
             assert lengths[:-1] == [rows] * (len(lengths) - 1)
 
 
 def test_files_open_with_plain_numpy(tmp_path: Path) -> None:
     part = write_part(tmp_path, 7, blocks_of(some_entries(11, algorithms=["pdq"])), 0o644)
-    (shard,) = part.columns[0].shards
+    (shard,) = part.algorithms["pdq"].shards
     assert shard.names == ("7.pdq.0000.ids.npy", "7.pdq.0000.category.npy", "7.pdq.0000.value.npy")
     assert np.load(tmp_path / shard.ids, allow_pickle=False).dtype == "S3"
     assert np.load(tmp_path / shard.value, allow_pickle=False).shape == (11, 32)
@@ -85,7 +85,7 @@ def test_a_full_shard_has_four_to_sixteen_megabytes(tmp_path: Path) -> None:
                 )
 
     part = write_part(tmp_path, 1, {"pdq": Many()})
-    first, second = part.columns[0].shards
+    first, second = part.algorithms["pdq"].shards
     assert first.entries + second.entries == 250_000
     assert 4_000_000 <= sum((tmp_path / name).stat().st_size for name in first.names) <= 16_000_000
 
@@ -94,6 +94,17 @@ def test_what_can_be_gone_through_only_once_is_refused(tmp_path: Path) -> None:
     blocks = blocks_of(some_entries(3, algorithms=["md5"]))
     with pytest.raises(ValueError, match="only once"):
         write_part(tmp_path, 1, {"md5": iter(blocks["md5"])})
+
+
+def test_an_empty_block_after_a_full_shard_makes_no_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks are empty where all of their entries were withdrawn."""
+    monkeypatch.setattr(published_columns, "SHARD_SIZE", 1)
+    (block,) = blocks_of(some_entries(1, algorithms=["md5"]))["md5"]
+    nothing = (block[0][:0], block[1][:0], block[2][:0])
+    part = write_part(tmp_path, 1, {"md5": [nothing, block, nothing]})
+    assert [shard.entries for shard in part.algorithms["md5"].shards] == [1]
 
 
 @pytest.mark.parametrize("rows", [[], [1, 1], [2, 1]])
@@ -109,7 +120,7 @@ def test_another_shape_is_refused(tmp_path: Path, column: str) -> None:
     path = tmp_path / f"1.md5.0000.{column}.npy"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ColumnError, match=path.name):
-        list(read_part(tmp_path, part.columns[0], {name: name for name in part.names}))
+        rows_of(tmp_path, part, "md5")
 
 
 def test_rows_of_several_parts_are_one_sequence(tmp_path: Path) -> None:
@@ -126,14 +137,14 @@ def test_rows_of_several_parts_are_one_sequence(tmp_path: Path) -> None:
     active = PublishedRows(tmp_path, manifest, names, "md5", np.array([0, 4, 8]))
     assert entries_of_blocks("md5", list(active)) == [entries[row] for row in (1, 2, 3, 5, 6, 7)]
     assert list(PublishedRows(tmp_path, manifest, names, "pdq")) == []
-    assert unsharded(parts[0].columns[0], names.__getitem__) is not None
+    assert unsharded("md5", parts[0].algorithms["md5"], names.__getitem__) is not None
 
 
 def test_several_shards_are_no_single_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published_columns, "SHARD_SIZE", 40)
     part = write_part(tmp_path, 1, blocks_of(some_entries(5, algorithms=["md5"])))
-    assert len(part.columns[0].shards) == 3
-    assert unsharded(part.columns[0], str) is None
+    assert len(part.algorithms["md5"].shards) == 3
+    assert unsharded("md5", part.algorithms["md5"], str) is None
 
 
 def test_categories_are_renumbered() -> None:
@@ -150,8 +161,8 @@ def test_categories_are_renumbered() -> None:
 
 
 def part(version: int, rows: int, *withdrawn: Withdrawal) -> Part:
-    columns = (PartColumns("md5", 8, (Shard(rows, f"{version}.i", f"{version}.c", f"{version}.v"),)),)
-    return Part(version, columns if rows else (), withdrawn)
+    columns = PartColumns(8, (Shard(rows, f"{version}.i", f"{version}.c", f"{version}.v"),))
+    return Part(version, {"md5": columns} if rows else {}, {"md5": withdrawn[0]} if withdrawn else {})
 
 
 def gone(folder: Path, *parts: Part) -> list[int]:
@@ -202,7 +213,7 @@ def test_contradictions_are_refused(
     parts = [part(1, 3)]
     for version, rows in ((2, first), (3, second)):
         np.save(tmp_path / f"{version}.npy", np.array(rows, dtype=np.uint32))
-        withdrawn = [Withdrawal("md5", len(rows), f"{version}.npy")] if rows else []
+        withdrawn = [Withdrawal(len(rows), f"{version}.npy")] if rows else []
         parts.append(part(version, 2 if version == 2 else 0, *withdrawn))
     if message is None:
         assert gone(tmp_path, *parts) == [0, 1, 2, 4]
@@ -215,4 +226,4 @@ def test_contradictions_are_refused(
 def test_another_type_is_refused(tmp_path: Path, dtype: str) -> None:
     np.save(tmp_path / "2.npy", np.array([1], dtype=dtype))
     with pytest.raises(ColumnError, match=r"2\.npy is no column"):
-        gone(tmp_path, part(1, 3), part(2, 0, Withdrawal("md5", 1, "2.npy")))
+        gone(tmp_path, part(1, 3), part(2, 0, Withdrawal(1, "2.npy")))

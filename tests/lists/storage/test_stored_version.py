@@ -9,7 +9,10 @@ from hashscan.lists.storage import published_columns
 from hashscan.lists.storage.columns import ActiveRows
 from hashscan.lists.storage.manifest import Manifest
 from hashscan.lists.storage.published_columns import write_part
+from hashscan.lists.storage.signed_list import content_of
 from hashscan.lists.storage.stored_version import JoinedColumn, joined_columns
+from hashscan.lists.storage.trust import SignedTarget, VerifiedMetadata
+from hashscan.lists.storage.tuf_api import TargetFile
 from hashscan.model import CATEGORIES
 from tests.lists.builders import NOW, some_entries
 from tests.lists.parts import blocks_of, entries_of_blocks
@@ -78,7 +81,12 @@ def test_a_changed_byte_is_seen_wherever_it_lies(tmp_path: Path, manifest: Manif
 
 def test_content_tells_rows_apart(manifest: Manifest) -> None:
     def content(column: JoinedColumn, changed: str = "") -> str:
-        return column.content(lambda name: "1" * 64 if name == changed else "0" * 64)
+        targets = {}
+        for piece in column.pieces:
+            digest = ("1" if piece.target == changed else "0") * 64
+            info = TargetFile.from_data(piece.target, b"", ["sha256"])
+            targets[piece.target] = SignedTarget(f"{digest}.{piece.target}", info)
+        return content_of(column, VerifiedMetadata(targets, (), {}, (), frozenset(), {}))
 
     every = joined_columns(manifest)
     (column, *_) = (columns.value for columns in every if columns.algorithm == "pdq")

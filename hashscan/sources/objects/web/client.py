@@ -3,16 +3,14 @@
 A socket's own timeout starts again with each byte. A server that sends a byte now and then, in a header or in
 the framing of a body's chunk, could keep a reader busy without end.
 
-Redirects are followed only to web URLs, a few times, never from https to http, and never from a public host
-to one of a private network: otherwise an attacker's server could make ours send requests to hosts that only
-ours can reach. Certificates are verified against the system's authorities, or those of SSL_CERT_FILE.
+Redirects are followed as in `web_transport`. Certificates are verified against the system's authorities, or
+those of SSL_CERT_FILE.
 
 Importing this module imports urllib3, so other modules import it at the first use.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import threading
@@ -21,14 +19,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPSConnection
 
 from hashscan.model import Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.objects.store import RetryableError
 from hashscan.web_address import WebAddress
-from hashscan.web_transport import RedirectError, close_pools, follow_redirects, send
+from hashscan.web_transport import (
+    CheckedConnection,
+    RedirectError,
+    close_pools,
+    follow_redirects,
+    pool_classes,
+    send,
+)
 
 if TYPE_CHECKING:
     _Base = socket.socket
@@ -113,31 +117,14 @@ _DEAD_SECONDS = 60.0
 _TARGET = "x-hashscan-target"
 
 
-class _PrivateAddress(Exception):
-    """The error that a public host redirected to a private one."""
-
-
-def is_public(address: str) -> bool:
-    """Return True if an IP address is in a public network."""
-    return ipaddress.ip_address(address.partition("%")[0]).is_global
-
-
-class _Asking(HTTPConnection):
-    """A connection that sends the request's target unchanged, and checks the address it is connected to.
+class _Asking(CheckedConnection):
+    """A connection with deadlines that sends the request's target unchanged.
 
     urllib3 would resolve dots in a path, and read a host into a path that begins with two slashes.
     """
 
-    public_only = False
-    reached_public = False
-
     def _new_conn(self) -> socket.socket:
-        connected = super()._new_conn()
-        self.reached_public = is_public(connected.getpeername()[0])
-        if self.public_only and not self.reached_public:
-            connected.close()
-            raise _PrivateAddress
-        return timed(connected)
+        return timed(super()._new_conn())
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         # A connection that will be closed drops its socket at the end of the header.
@@ -157,30 +144,6 @@ class _AskingSafely(_Asking, HTTPSConnection):
     pass
 
 
-class _PublicOnly(_Asking):
-    public_only = True
-
-
-class _PublicOnlySafely(_AskingSafely):
-    public_only = True
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Asking
-
-
-class _SafePool(HTTPSConnectionPool):
-    ConnectionCls = _AskingSafely
-
-
-class _PublicPool(HTTPConnectionPool):
-    ConnectionCls = _PublicOnly
-
-
-class _PublicSafePool(HTTPSConnectionPool):
-    ConnectionCls = _PublicOnlySafely
-
-
 class WebClient:
     """The connections to web servers, for all threads of a process."""
 
@@ -193,9 +156,9 @@ class WebClient:
         context = ssl.create_default_context()
         context.sslsocket_class = TimedTlsSocket
         self._anywhere = urllib3.PoolManager(maxsize=connections, ssl_context=context)
-        self._anywhere.pool_classes_by_scheme = {"http": _Pool, "https": _SafePool}
+        self._anywhere.pool_classes_by_scheme = pool_classes(_Asking, _AskingSafely)
         self._public = urllib3.PoolManager(maxsize=connections, ssl_context=context)
-        self._public.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicSafePool}
+        self._public.pool_classes_by_scheme = pool_classes(_Asking, _AskingSafely, public_only=True)
         self._lock = threading.Lock()
         self._failures: dict[bytes, tuple[int, float]] = {}
 
@@ -209,16 +172,12 @@ class WebClient:
             RetryableError: no answer.
             FileError: a redirect is not allowed, or the server's certificate is not trusted.
         """
-        public_only = False
-
-        def ask(target: WebAddress) -> urllib3.BaseHTTPResponse:
-            nonlocal public_only
-            response, was_public = self._ask_once(method, target, headers, public_only=public_only)
-            public_only = public_only or was_public
-            return response
-
         try:
-            return follow_redirects(address, ask, lambda response: response.close())
+            return follow_redirects(
+                address,
+                lambda target, public_only: self._ask_once(method, target, headers, public_only=public_only),
+                lambda response: response.close(),
+            )
         except RedirectError as error:
             raise FileError(Reason.IO_ERROR, str(error)) from None
 
@@ -229,11 +188,11 @@ class WebClient:
             RetryableError: no answer.
             FileError: the server's certificate is not trusted.
         """
-        self._ask_once("HEAD", address, {}, public_only=False)[0].drain_conn()
+        self._ask_once("HEAD", address, {}, public_only=False).drain_conn()
 
     def _ask_once(
         self, method: str, address: WebAddress, headers: Mapping[str, str], *, public_only: bool
-    ) -> tuple[urllib3.BaseHTTPResponse, bool]:
+    ) -> urllib3.BaseHTTPResponse:
         self._refuse_dead(address.origin)
         manager = self._public if public_only else self._anywhere
         try:
@@ -245,10 +204,6 @@ class WebClient:
                 {**headers, _TARGET: address.request_target},
                 urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
             )
-        except _PrivateAddress:
-            raise FileError(
-                Reason.IO_ERROR, "a public host redirects to one of a private network, which is not asked"
-            ) from None
         except TooSlowError:
             raise FileError(
                 Reason.SLOW, f"an answer's header took more than {ANSWER_SECONDS:.0f} seconds"
@@ -261,7 +216,7 @@ class WebClient:
             raise trouble from None
         with self._lock:
             self._failures.pop(address.origin, None)
-        return response, getattr(response.connection, "reached_public", False)
+        return response
 
     def _refuse_dead(self, origin: bytes) -> None:
         with self._lock:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashscan.lists.index import compiled_index
+from hashscan.lists.index import segments
 from hashscan.lists.index.base import DamagedIndexError
-from hashscan.lists.index.compiled_index import WithoutWithdrawn, compile_segment, link_segment, open_segment
+from hashscan.lists.index.segments import WithoutWithdrawn, compile_segment, link_segment, open_segment
 from tests.lists.index.build import brute_force, tuples, values_of
 
 VALUES = values_of(np.random.default_rng(7), "near", 700, 32)
@@ -136,7 +136,7 @@ NO_ROOM = """
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from hashscan.lists.index.compiled_index import compile_segment
+from hashscan.lists.index.segments import compile_segment
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 values = np.random.default_rng(0).integers(0, 256, (50_000, 32), dtype=np.uint8)
@@ -161,7 +161,7 @@ READER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from hashscan.lists.index.compiled_index import open_segment
+from hashscan.lists.index.segments import open_segment
 values = np.load(sys.argv[2], allow_pickle=False)
 limits = np.full(20, 9)
 answers, opened, end = set(), 0, time.monotonic() + 1
@@ -190,7 +190,7 @@ def test_nothing_is_left_of_a_failed_compilation(tmp_path: Path, monkeypatch: py
     def full(path: Path) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(compiled_index, "checksum", full)
+    monkeypatch.setattr(segments, "checksum", full)
     with pytest.raises(OSError, match="No space"):
         compile_segment(tmp_path, "pdq", VALUES, "a 1")
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]

@@ -79,7 +79,9 @@ REPLY_MAX = _HEADER.size + DIGESTS_MAX * (_HEAD.size + 32)
 """Maximum length in bytes of a reply; the sandbox allows no reply to be much longer."""
 
 
-def digests_max(algorithms: Sequence[str]) -> int:
+# Cached: it is asked for each picture.
+@lru_cache(maxsize=64)
+def digests_max(algorithms: tuple[str, ...]) -> int:
     """Return the maximum number of digests in a reply: fewer than `DIGESTS_MAX` if some are over 32 bytes."""
     longest = max((ALGORITHMS[name].size for name in algorithms), default=0)
     return min(DIGESTS_MAX, (REPLY_MAX - _HEADER.size) // (_HEAD.size + longest))
@@ -158,7 +160,7 @@ def pack_picture(
         damage: reason why only a part of the picture was decoded.
     """
     pieces = [b""]
-    count, most = 0, digests_max(algorithms)
+    count, most = 0, digests_max(tuple(algorithms))
     for part, rendering, turns, shown, algorithm, values, quality, doubt, _ in runs:
         kept = turns[: max(0, most - count)]
         count += len(turns)
@@ -209,6 +211,7 @@ def unpack_reply(
         raise ValueError("reply of wrong length")
     status: int
     status, index, width, height, count, left_out = _HEADER.unpack_from(reply)
+    algorithms = tuple(algorithms)
     most = digests_max(algorithms)
     if count > most:
         raise ValueError("reply of wrong length")
@@ -225,7 +228,7 @@ def unpack_reply(
         raise ValueError("reply with an impossible size")
     if left_out and (damage is None or count < most):
         raise ValueError("reply that leaves out what it has room for")
-    runs = tuple(_unpacked(reply, count, tuple(algorithms)))
+    runs = tuple(_unpacked(reply, count, algorithms))
     first = [run.algorithm for run in runs[: len(algorithms)] if run.plain]
     # Only a damaged picture may have other runs alone.
     if first != list(algorithms) and (first or damage is None):

@@ -65,27 +65,27 @@ class CircuitBreaker:
         if finding["verdict"] != Verdict.MATCH:
             return finding
         accusing = _accusing(finding, NOT_ACTED_ON)
-        words = [self._words(key) for key in accusing if self._has_tripped(self._tallies[key])]
-        if not words:
+        messages = [self._message_of(key) for key in accusing if self._has_tripped(self._tallies[key])]
+        if not messages:
             return finding
-        if len(words) < len(accusing):
-            return self._without(finding, words[0])
+        if len(messages) < len(accusing):
+            return self._without(finding, messages[0])
         return {
             **finding,
             "verdict": Verdict.HELD.value,
             "action": Action.HELD.value,
-            "because": f"{finding['because']}; but {words[0]}{_too_much(len(words))}",
+            "because": f"{finding['because']}; but {messages[0]}{_too_much(len(messages))}",
         }
 
-    def _without(self, finding: Record, words: str) -> Record:
+    def _without(self, finding: Record, message: str) -> Record:
         """Return the record of a finding with the entries withheld that match too many files."""
         matches = [
-            {**match, "withheld": self._words(_key(match))}
+            {**match, "withheld": self._message_of(_key(match))}
             if justifies_action(match) and self._has_tripped(self._tallies[_key(match)])
             else match
             for match in finding["matches"]
         ]
-        because = f"{finding['because']}; but {words}, so it causes no move"
+        because = f"{finding['because']}; but {message}, so it causes no move"
         judged = {**finding, "matches": matches, "because": because}
         if finding.get("action") == Action.QUARANTINE:
             judged["action"] = Action.REPORT.value
@@ -98,7 +98,7 @@ class CircuitBreaker:
 
     def said(self) -> list[str]:
         """Return a text for each entry that matches too many files, with their number."""
-        return [self._words(key) for key, tally in self._tallies.items() if self._has_tripped(tally)]
+        return [self._message_of(key) for key, tally in self._tallies.items() if self._has_tripped(tally)]
 
     def fields(self) -> Iterator[dict[str, Any]]:
         """Yield the report's fields for each entry that matches too many files."""
@@ -111,7 +111,7 @@ class CircuitBreaker:
     def _has_tripped(self, tally: Tally) -> bool:
         return len(tally.owners) > self._limits.owners or tally.files > self._limits.files
 
-    def _words(self, key: Key) -> str:
+    def _message_of(self, key: Key) -> str:
         tally = self._tallies[key]
         number = len(tally.owners)
         owners = f"more than {self._limits.owners}" if number > self._limits.owners else str(number)

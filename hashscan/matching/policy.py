@@ -69,7 +69,7 @@ def select_rule(
     return None, unasked
 
 
-def words_of(rule: PolicyRule) -> str:
+def rule_text(rule: PolicyRule) -> str:
     """Return a rule as text: its number, action and reason."""
     return f"rule {rule.number}: {rule.action}" + (f" ({rule.reason})" if rule.reason else "")
 
@@ -273,15 +273,15 @@ def judge(
     accusing = [m for m in matches if m.category != KNOWN_GOOD_CATEGORY]
     acting = [m for m in accusing if m.category in ACTING_CATEGORIES and not _doubt(m)]
     if acting and good:
-        but = f"but its content is known to be good: {_words(good)}"
-        return Judgement(Verdict.HELD, f"{_words(acting)}; {but}", Action.HELD)
+        but = f"but its content is known to be good: {_described(good)}"
+        return Judgement(Verdict.HELD, f"{_described(acting)}; {but}", Action.HELD)
     if acting:
         return _strongest(acting, subject, policy)
     if accusing:
         doubt = _doubt(min(accusing, key=sort_key)) or "the category is for review only"
         # No action ever follows from it, so an exception has nothing to withhold: it is only mentioned.
         said = "" if any(m.excepted is None for m in accusing) else f"; {_withheld(accusing)}"
-        return Judgement(Verdict.REVIEW, f"{_words(accusing)}; {doubt}{said}", Action.REVIEW)
+        return Judgement(Verdict.REVIEW, f"{_described(accusing)}; {doubt}{said}", Action.REVIEW)
     return Judgement(Verdict.CLEAN if reason is None else Verdict.UNDECODED)
 
 
@@ -292,8 +292,8 @@ def _strongest(matches: Sequence[Match], subject: Subject, policy: Policy) -> Ju
     decided = {match: why for match, weight, why in weighed if weight is action}
     first = min(decided, key=sort_key)
     why = decided[first] if first.excepted is None else f"but {_withheld(list(decided))}"
-    words = _words(list(decided)) + (f"; {why}" if why else "")
-    return Judgement(_VERDICTS[action], words, action)
+    because = _described(list(decided)) + (f"; {why}" if why else "")
+    return Judgement(_VERDICTS[action], because, action)
 
 
 def explained(matches: Sequence[Match], subject: Subject, policy: Policy) -> list[Match]:
@@ -324,7 +324,7 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
     if not policy.rules:
         return Action.REPORT, ""
     rule, unasked = select_rule(policy.rules, match, subject)
-    said = [*unasked, "no rule fits" if rule is None else words_of(rule)]
+    said = [*unasked, "no rule fits" if rule is None else rule_text(rule)]
     action = Action.REPORT if rule is None else rule.action
     if action is Action.QUARANTINE:
         weak = blocking_weakness_of(policy.weak_lists.get(match.list_name), match.category, policy.act_on)
@@ -364,7 +364,7 @@ def _withheld(matches: Sequence[Match]) -> str:
     return f"{which} excepted here until {excepted.until}: {excepted.reason}"
 
 
-def _words(matches: Sequence[Match]) -> str:
+def _described(matches: Sequence[Match]) -> str:
     """Return the closest match as text, with the number of further ones."""
     first = min(matches, key=sort_key)
     likeness = "equal" if first.threshold == 0 else f"{first.distance} of {first.threshold} bits apart"

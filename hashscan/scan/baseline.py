@@ -307,9 +307,11 @@ class BaselineFilter:
         yield from _message_lines(unmet, lambda one: f"is accepted since {one.since}, and was not found")
 
 
-def _message_lines(accepted: Sequence[AcceptedMatch], words: Callable[[AcceptedMatch], str]) -> Iterator[str]:
+def _message_lines(
+    accepted: Sequence[AcceptedMatch], describe: Callable[[AcceptedMatch], str]
+) -> Iterator[str]:
     for one in accepted[:_MESSAGES_MAX]:
-        yield f"baseline: entry {one.entry_id} of list {one.list_name} {words(one)}: {one.reason}"
+        yield f"baseline: entry {one.entry_id} of list {one.list_name} {describe(one)}: {one.reason}"
     if len(accepted) > _MESSAGES_MAX:
         yield f"baseline: and {len(accepted) - _MESSAGES_MAX} more"
 
@@ -322,7 +324,7 @@ class AcceptableMatches:
     """The matches that can be accepted, each once, and the findings that can't."""
 
     matches: tuple[AcceptedMatch, ...]
-    words: str
+    message: str
     """A message about findings that can't be accepted; empty if all can."""
 
 
@@ -384,9 +386,9 @@ def matches_to_accept(
                     advice="It is damaged; scan again.",
                 ) from error
             found[key_of(one)] = one
-    words = []
+    messages = []
     if without:
-        words.append(f"{without} findings say no digest of their content")
+        messages.append(f"{without} findings say no digest of their content")
     if many:
-        words.append(f"{many} findings have more matches than a report names")
-    return AcceptableMatches(tuple(found.values()), ", ".join(words))
+        messages.append(f"{many} findings have more matches than a report names")
+    return AcceptableMatches(tuple(found.values()), ", ".join(messages))

@@ -71,13 +71,13 @@ class DecodingCount:
             if failed < max(FEWEST_FILES, decoded):
                 continue
             broken = probe() if broken is None else broken
-            words = f"{failed} of {decoded + failed} {name} files that were read are undecoded"
+            counts = f"{failed} of {decoded + failed} {name} files that were read are undecoded"
             if name in broken and (broken[name] != Reason.UNSUPPORTED or decoded_before(name)):
-                yield f"{words}, and a {name} picture of our own is: {broken[name]}; see `hashscan selftest`"
+                yield f"{counts}, and a {name} picture of our own is: {broken[name]}; see `hashscan selftest`"
                 continue
             affected = sum(count[1] > count[0] for count in owners.values())
             if affected >= max(FEWEST_OWNERS, len(owners) / 2) and decoded_before(name) > failed:
-                yield f"{words}, those of {affected} owners, and earlier ones were decoded"
+                yield f"{counts}, those of {affected} owners, and earlier ones were decoded"
 
 
 def undecoded_samples(setup: WorkerSetup) -> dict[str, str]:

@@ -138,5 +138,5 @@ def _poor(digest: Digest) -> bool:
 
 
 def _why(result: FileResult) -> str:
-    words = [result.reason.value if result.reason else "no reason given", result.detail]
-    return ", ".join(word for word in words if word)
+    reasons = [result.reason.value if result.reason else "no reason given", result.detail]
+    return ", ".join(reason for reason in reasons if reason)

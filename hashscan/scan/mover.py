@@ -134,8 +134,8 @@ class Mover:
                         why_not = "the time budget is used up"
                     yield from self._move_batch(None if why_not else quarantine, some, scan, why_not)
             self._notify(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.not_moved} left")
-            for words in weakness_messages(self._unbacked):
-                self._notify(words)
+            for message in weakness_messages(self._unbacked):
+                self._notify(message)
 
         return act
 

@@ -101,7 +101,7 @@ class QuarantineRequests:
 
     def breaker_messages(self) -> list[str]:
         """Return a warning line for each entry that matches too many files."""
-        return [f"BREAKER: {words}: too many matches" for words in self._breaker.said()]
+        return [f"BREAKER: {message}: too many matches" for message in self._breaker.said()]
 
     def requests(self) -> Iterator[QuarantineRequest]:
         """Yield the requests to move files."""

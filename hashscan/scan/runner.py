@@ -139,7 +139,7 @@ class _Scan:
         if settings.trust_ctime and keep:
             observer.message(
                 f"files on {' and '.join(settings.trust_ctime)} are taken for unchanged while their ctime "
-                "is, as --trust-ctime says: whoever changes one there without its ctime is not noticed"
+                "is, as --trust-ctime says: a change that leaves the ctime as it is goes unnoticed there"
             )
         self._rate_limiter, self._gate = _limits(settings.neighbour, stack, self._deadline)
         self._withdrawn = self._session.withdrawn_items().items
@@ -292,8 +292,8 @@ def _deadlines(settings: ScanSettings, begun: float) -> tuple[float | None, floa
     """Return when to read no more, and when to move no more, by the monotonic clock; None for never.
 
     Where findings are moved, the last tenth of the time budget is kept for that, or `_MOVING_SECONDS` if that
-    is more; these go beyond the budget where it is short. So whoever keeps a scan from reading all by then
-    keeps nothing from being moved that it has found.
+    is more; these go beyond the budget where it is short. So a customer who keeps a scan from reading
+    all by then does not keep what was found from being moved.
     """
     if settings.time_budget is None:
         return None, None
@@ -325,8 +325,8 @@ def _pool(
 
 def _ticker(pool: Pool, gate: LoadGate | None, observer: Observer) -> Callable[[], None]:
     def tick() -> None:
-        if gate is not None and (word := gate.check()):
-            observer.message(word)
+        if gate is not None and (message := gate.check()):
+            observer.message(message)
         for message in pool.messages():
             observer.message(message)
         observer.tick()

@@ -69,7 +69,7 @@ class Step:
     """The result of one step of the self-test."""
 
     passed: bool
-    words: str
+    message: str
     failure: int = EXIT_DEFECT
     """The exit code if the step has not passed: incomplete if the cause is a list, an output error if the
     cause is the machine, a defect if the cause is our code."""

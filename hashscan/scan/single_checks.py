@@ -56,7 +56,7 @@ def read_file(worker: Worker, path: bytes) -> tuple[FileResult, StoredContentDat
             lost = FileResult(listing.name, _NOWHERE, Verdict.UNREADABLE, listing.reason, listing.detail)
             return lost, None
         if isinstance(listing, UnlistedFolder):
-            # Nobody can tell whether it is a folder, where another user's FUSE is on the way to it.
+            # It is not known if it is a folder, where another user's FUSE is on the way to it.
             reason = Reason[listing.reason.name]
             lost = FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, reason, listing.detail)
             return lost, None

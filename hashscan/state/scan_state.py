@@ -207,7 +207,7 @@ class ScanState(ClosedOnExit):
     @property
     def has_open_findings(self) -> bool:
         """True if there are open findings, so that clean files must be recorded, too."""
-        return self._findings.any_stand
+        return self._findings.any_open
 
     def store_finding(self, path: bytes, item: Item, result: FileResult, customer: str = "") -> None:
         """Store the result of a file, or of a version of an object.

@@ -19,10 +19,10 @@ from hashscan.matching.policy import (
     explained,
     judge,
     only_test,
+    rule_text,
     select_rule,
     sort_key,
     subject_of,
-    words_of,
 )
 from hashscan.model import (
     ACTING_CATEGORIES,
@@ -476,7 +476,7 @@ def test_the_first_that_fits_decides() -> None:
     ]
     rule, unasked = select_rule(rules, MATCH, Subject(b"/srv/a", 33))
     assert (rule, unasked) == (rules[6], [])
-    assert words_of(rules[6]) == "rule 7: quarantine (as told)"
+    assert rule_text(rules[6]) == "rule 7: quarantine (as told)"
     assert select_rule(rules[:6], MATCH, Subject(b"/srv/a", 33)) == (None, [])
     for number, other in enumerate((Subject(b"/home/a", 33), Subject(b"/srv/a", 0)), start=4):
         assert select_rule(rules, MATCH, other)[0] == rules[number]

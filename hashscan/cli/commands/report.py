@@ -88,7 +88,7 @@ def accept(
         found = matches_to_accept(Report(report, context), reason, end, invoking_user(), now, entries, paths)
     if not found.matches:
         raise UsageError(
-            "there is nothing to accept: " + (found.words or "the report has no such finding"),
+            "there is nothing to accept: " + (found.message or "the report has no such finding"),
             advice="Name a report with findings, and the --state of its scan unless it has their digests.",
         )
     before = {key_of(one): one for one in read_baseline(output)} if output.exists() else {}
@@ -98,8 +98,8 @@ def accept(
     anew = f", {renewed} of them anew" if renewed else ""
     both = len(before.keys() | taken.keys())
     print_message(f"{len(taken)} accepted until {found.matches[0].until}{anew}; {output} accepts {both}")
-    if found.words:
-        print_message(f"not accepted: {found.words}")
+    if found.message:
+        print_message(f"not accepted: {found.message}")
 
 
 _COUNTED = 10

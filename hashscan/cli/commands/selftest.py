@@ -27,5 +27,5 @@ def command(state: StateDir, decoding: DecodingLimits) -> int:
     exit_code = EXIT_CLEAN
     for step in run_selftest(decoding, state):
         exit_code = max(exit_code, EXIT_CLEAN if step.passed else step.failure)
-        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {printable(step.words)}")
+        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {printable(step.message)}")
     return exit_code

@@ -237,7 +237,7 @@ class _DigestCollector:
         self._repeats, self._faint = RepeatDetector(), RepeatDetector()
         self.runs: list[DigestRun] = []
         self.digests = 0
-        self.most = digests_max([algorithm.name for algorithm in hashes])
+        self.most = digests_max(tuple(algorithm.name for algorithm in hashes))
         self._further: list[DigestRun] = []
         self.size = 0, 0
         """Width and height of the first picture, in pixels."""

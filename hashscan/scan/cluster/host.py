@@ -198,8 +198,8 @@ async def _run(
 
 async def _look(gate: LoadGate, say: Callable[[str], None]) -> None:
     while True:
-        if word := gate.check():
-            say(word)
+        if message := gate.check():
+            say(message)
         await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -88,7 +88,7 @@ class DeferredFindings:
             return []
         more = [f"and {len(entries) - _SAID} entries more"] if len(entries) > _SAID else []
         return [
-            *(f"BREAKER: {words}: too many matches" for words in [*entries[:_SAID], *more]),
+            *(f"BREAKER: {message}: too many matches" for message in [*entries[:_SAID], *more]),
             f"BREAKER: {self.held} files are held, and only files with other matches are moved. Ask the "
             "owner of the list; `hashscan lists except` excepts an entry, --breaker-owners and "
             "--breaker-files set the limits",

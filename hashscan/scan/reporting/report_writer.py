@@ -158,8 +158,8 @@ class ReportWriter:
                 sink.replace_matches(settlement.records())
         for record in settlement.records():
             self._observer.record(record)
-        for words in settlement.breaker_messages():
-            self._observer.message(words)
+        for message in settlement.breaker_messages():
+            self._observer.message(message)
         return settlement.fields()
 
     def held(self) -> Iterator[Record]:

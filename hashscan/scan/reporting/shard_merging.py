@@ -89,11 +89,11 @@ def require_same_scan(reports: Sequence[ShardReport]) -> None:
                 f"{pair} is one of {report.shard.count} shards, the second of {first.shard.count}",
                 advice="Name the reports of one scan.",
             )
-        for words in _differences(report, first):
-            raise UsageError(f"{pair} {words}", advice="Scan again with the same options for all shards.")
-        for words in _other_lists(report, first):
+        for message in _differences(report, first):
+            raise UsageError(f"{pair} {message}", advice="Scan again with the same options for all shards.")
+        for message in _other_lists(report, first):
             raise UsageError(
-                f"{pair} {words}", advice="Pull or import the same lists everywhere and scan again."
+                f"{pair} {message}", advice="Pull or import the same lists everywhere and scan again."
             )
     for before, report in pairwise(reports):
         if before.shard == report.shard:
@@ -104,11 +104,11 @@ def require_same_scan(reports: Sequence[ShardReport]) -> None:
 
 
 def _differences(report: ShardReport, first: ShardReport) -> Iterator[str]:
-    for key, words in SAME_FIELDS.items():
+    for key, message in SAME_FIELDS.items():
         ours, theirs = report.scan.get(key), first.scan.get(key)
         # The path of a list of names may differ between machines; the names are compared by their checksum.
         if ours != theirs and (key != "files_from" or ours is None or theirs is None):
-            yield words
+            yield message
     mine, other = report.scan.get("selection", {}), first.scan.get("selection", {})
     for key in dict.fromkeys((*SELECTION, *mine, *other)):
         ours, theirs = mine.get(key), other.get(key)
@@ -352,6 +352,6 @@ def _shard_shortcomings(reports: Sequence[ShardReport], *, strict: bool) -> Iter
         own = Summary()
         own.add_fields(report.summary)
         known = own.shortcomings(report.lists, strict=strict)
-        for words in report.summary["incomplete"]:
-            if words not in known:
-                yield f"{report.name}: {words}"
+        for message in report.summary["incomplete"]:
+            if message not in known:
+                yield f"{report.name}: {message}"

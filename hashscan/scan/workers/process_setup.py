@@ -46,7 +46,7 @@ _IOPRIO_IDLE = 3 << 13  # class 3, linux/ioprio.h
 
 
 def lower_priority() -> None:
-    """Use processors and disks only when nobody else does, until the process ends.
+    """Use processors and disks only when no other process does, until this process ends.
 
     Disks respect this if their scheduler supports priorities: bfq and mq-deadline do, none and kyber don't.
     """

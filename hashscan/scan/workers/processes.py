@@ -319,7 +319,7 @@ class Processes:
     def _requeue_behind_stuck(self, member: _Process) -> None:
         """Give the tasks behind the one that a process is stuck in to other processes.
 
-        The process may still run them later; then nobody waits for the results.
+        The process may still run them later; their results are dropped then.
         """
         for place in range(1, len(member.given)):
             task = member.given[place]
@@ -371,7 +371,7 @@ def _ended(members: Sequence[_Process], seconds: float) -> list[int | None]:
         seconds: the time in which all of them together must end by themselves, and then after a signal.
 
     Returns:
-        The exit codes; None for a process that doesn't end, which nobody waits for any more.
+        The exit codes; None for a process that doesn't end, which is not waited for any more.
     """
     for member in members:
         member.tasks.close()

@@ -3,7 +3,7 @@
 A finding ends because of the lists only where each list that accused the file was in use in that scan,
 undamaged, and asked with distances and variants that include the earlier match. Without this rule, a list
 that is no longer named, a list that was damaged or removed, or a smaller --review-threshold would end
-findings of files that are still there, although nobody decided so.
+findings of files that are still there, although this was not decided.
 """
 
 from __future__ import annotations

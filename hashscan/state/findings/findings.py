@@ -116,7 +116,7 @@ class Findings:
             )
 
     @property
-    def any_stand(self) -> bool:
+    def any_open(self) -> bool:
         """True if there are open findings, so that a clean file may be one of them."""
         return bool(self._open)
 

@@ -34,7 +34,7 @@ from hashscan.state.store.object_rows import KnownObject, ObjectRows
 from hashscan.state.store.profile import profile_of
 from hashscan.state_dir import StateDir
 
-_NOBODY = 0
+_UNKNOWN = 0
 """Placeholder for attributes that a listing doesn't hold."""
 _TURN = 1000
 
@@ -162,7 +162,7 @@ class KnownFiles(ClosedOnExit):
         names = listing.names.split(b"/")
         for place in loud.tolist():
             inode, size, mtime, ctime = listing.identities[:, place].tolist()
-            stat = FileStat(_NOBODY, inode, size, mtime, ctime, _NOBODY, _NOBODY)
+            stat = FileStat(_UNKNOWN, inode, size, mtime, ctime, _UNKNOWN, _UNKNOWN)
             full, content = full_path(path, b"", names[place]), int(listing.contents[place])
             item = Item(names[place], stat)
             yield from self._of_file(full, item, content, int(attention[place]), summary)

@@ -96,7 +96,6 @@ class ExactReader:
         # One buffer for all files: most are small, and allocating a buffer takes longer than reading them.
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._file = -1, 0, 0
-        self._content: memoryview | None = None
         self._pieces: Iterator[bytes | memoryview] | None = None
         self._ask: Callable[[int], None] | None = None
 
@@ -124,7 +123,7 @@ class ExactReader:
                 break
             count += more
         self._file = descriptor, size, count
-        self._content = self._pieces = None
+        self._pieces = None
         self._ask = ask
         return self._buffer[:count]
 
@@ -137,7 +136,7 @@ class ExactReader:
         Returns:
             The first 256 KiB, or the whole file if it is shorter.
         """
-        self._content, self._pieces = content, None
+        self._pieces = (content[at : at + _BUFFER_SIZE] for at in range(0, len(content), _BUFFER_SIZE))
         return content[:_BUFFER_SIZE]
 
     def begin_pieces(self, pieces: Iterable[bytes | memoryview]) -> memoryview:
@@ -170,20 +169,12 @@ class ExactReader:
             OSError: the file can't be read.
         """
         running = [(name, start()) for name, start in self._hashes]
-        if self._pieces is not None:
-            pieces, self._pieces = self._pieces, None
-            total = 0
-            for piece in pieces:
-                total += len(piece)
-                for _, hasher in running:
-                    hasher.update(memoryview(piece))
-            return {name: hasher.digest() for name, hasher in running}, total
-        if self._content is not None:
-            content, self._content = self._content, None
-            for at in range(0, len(content), _BUFFER_SIZE):
-                for _, hasher in running:
-                    hasher.update(content[at : at + _BUFFER_SIZE])
-            return {name: hasher.digest() for name, hasher in running}, len(content)
+        pieces, self._pieces = self._pieces, None
+        total = self._hash_file(running) if pieces is None else _hash_pieces(pieces, running)
+        return {name: hasher.digest() for name, hasher in running}, total
+
+    def _hash_file(self, running: Sequence[tuple[str, Hasher]]) -> int:
+        """Hash a file from the bytes in the buffer to its end; return the number of bytes."""
         descriptor, size, count = self._file
         offset = 0
         while count:
@@ -199,4 +190,13 @@ class ExactReader:
             if self._ask is not None and offset < size:
                 self._ask(min(size - offset, _BUFFER_SIZE))
             count = os.preadv(descriptor, [self._buffer], offset)
-        return {name: hasher.digest() for name, hasher in running}, offset
+        return offset
+
+
+def _hash_pieces(pieces: Iterable[bytes | memoryview], running: Sequence[tuple[str, Hasher]]) -> int:
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        for _, hasher in running:
+            hasher.update(memoryview(piece))
+    return total

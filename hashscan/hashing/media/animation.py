@@ -10,14 +10,17 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE, png_chunks
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
 from hashscan.hashing.media.picture_opening import PictureFile, check_pixels
 
@@ -31,9 +34,10 @@ _NO_TIME, _CUSTOMARY = 0.01, 0.1
 """Longest display time in seconds that browsers ignore, and the time that they use in its place."""
 _GREYS = bytes(grey for grey in range(256) for _ in range(3))
 _CHUNKS_MAX = 1 << 17
+_PNG_CONTROL = struct.Struct(">5I2H2B")
+"""Layout of an fcTL chunk."""
 _BYTES_PER_PIXEL = 12
 """Memory in bytes for each pixel of a canvas, and of the frame that is being put on it."""
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,10 @@ class AnimationFrame:
     height: int
     disposal: int
     opaque: bool
-    """True if all pixels are opaque."""
     over: bool
     """True if it is blended over the canvas, False if it replaces the canvas."""
     seconds: float
-    """Display time in seconds."""
+    """Display time."""
     decode: Callable[[], tuple[Plane, Plane]]
     """Function that returns the frame's brightness and its alpha."""
 
@@ -92,16 +95,8 @@ def is_animated_png(file: PictureFile) -> bool:
     Raises:
         NotImplementedError: the file has more chunks than are examined.
     """
-    place = len(_PNG)
-    for _ in range(_CHUNKS_MAX):
-        file.seek(place)
-        head = file.read(8)
-        if len(head) < 8 or head[4:] in {b"IDAT", b"IEND"}:
-            return False
-        if head[4:] == b"acTL":
-            return True
-        place += int.from_bytes(head[:4]) + 12
-    raise NotImplementedError
+    kinds = (kind for kind, _, _ in png_chunks(file, limit=_CHUNKS_MAX))
+    return next((kind for kind in kinds if kind in {b"acTL", b"IDAT"}), b"") == b"acTL"
 
 
 def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], list[AnimationFrame]]:
@@ -194,45 +189,68 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[AnimationFrame]]:
     width, height, flags = struct.unpack("<6xHHB2x", file.read(13))
     common = file.read(3 << (flags & 7) + 1) if flags & 0x80 else b""
     pieces: list[AnimationFrame] = []
-    disposal, transparent, seconds = 0, -1, 0.0
+    control = _GifControl()
     while (mark := file.read(1)) in {b"!", b","}:
         if mark == b"!":
-            label = file.read(1)
-            start = file.tell()
-            _pass_blocks(file)
-            if label == b"\xf9":
-                after = file.tell()
-                file.seek(start)
-                fields = file.read(5)
-                if len(fields) < 5:
-                    break
-                _, control, delay, index = struct.unpack("<BBHB", fields)
-                disposal, transparent = control >> 2 & 7, index if control & 1 else -1
-                seconds = inf if control & _WAIT_FOR_KEY else delay / 100
-                file.seek(after)
+            found = _gif_control(file, control)
+            if found is None:
+                break
+            control = found
             continue
-        descriptor = file.read(9)
-        if len(descriptor) < 9:
+        frame = _gif_frame(file, common, control)
+        if frame is None:
             # Viewers show the frames before this one.
             break
-        left, top, across, down, local = struct.unpack("<4HB", descriptor)
-        palette = file.read(3 << (local & 7) + 1) if local & 0x80 else common
-        start = file.tell()
-        file.read(1)
-        if not _pass_blocks(file):
-            break
         if not pieces:
-            width, height = max(width, left + across), max(height, top + down)
-        decode = _gif_decoder(
-            file, start, file.tell() - start, (across, down), local & 0x40, palette, transparent
-        )
-        pieces.append(
-            AnimationFrame(
-                left, top, across, down, disposal, transparent < 0, True, effective_seconds(seconds), decode
-            )
-        )
-        disposal, transparent, seconds = 0, -1, 0.0
+            width, height = max(width, frame.left + frame.width), max(height, frame.top + frame.height)
+        pieces.append(frame)
+        control = _GifControl()
     return (width, height), pieces
+
+
+class _GifControl(NamedTuple):
+    """How the next frame is shown (section 23)."""
+
+    disposal: int = 0
+    transparent: int = -1
+    """Index of the transparent colour; below 0 if there is none."""
+    seconds: float = 0.0
+
+
+def _gif_control(file: PictureFile, control: _GifControl) -> _GifControl | None:
+    """Read an extension, and return the control of the next frame, None if it is incomplete."""
+    label = file.read(1)
+    start = file.tell()
+    _pass_blocks(file)
+    if label != b"\xf9":
+        return control
+    after = file.tell()
+    file.seek(start)
+    fields = file.read(5)
+    if len(fields) < 5:
+        return None
+    file.seek(after)
+    _, flags, delay, index = struct.unpack("<BBHB", fields)
+    seconds = inf if flags & _WAIT_FOR_KEY else delay / 100
+    return _GifControl(flags >> 2 & 7, index if flags & 1 else -1, seconds)
+
+
+def _gif_frame(file: PictureFile, common: bytes, control: _GifControl) -> AnimationFrame | None:
+    """Read a frame without decoding it; return None if it is incomplete."""
+    descriptor = file.read(9)
+    if len(descriptor) < 9:
+        return None
+    left, top, width, height, flags = struct.unpack("<4HB", descriptor)
+    palette = file.read(3 << (flags & 7) + 1) if flags & 0x80 else common
+    start = file.tell()
+    file.read(1)
+    if not _pass_blocks(file):
+        return None
+    span, size = (start, file.tell() - start), (width, height)
+    disposal, transparent, seconds = control
+    decode = partial(_decode_gif, file, span, size, flags & 0x40, palette, transparent)
+    seconds = effective_seconds(seconds)
+    return AnimationFrame(left, top, width, height, disposal, transparent < 0, True, seconds, decode)
 
 
 def _pass_blocks(file: PictureFile) -> bool:
@@ -244,96 +262,84 @@ def _pass_blocks(file: PictureFile) -> bool:
     return False
 
 
-def _gif_decoder(
+def _decode_gif(
     file: PictureFile,
-    start: int,
-    length: int,
+    span: tuple[int, int],
     size: tuple[int, int],
     interlaced: int,
     palette: bytes,
     transparent: int,
-) -> Callable[[], tuple[Plane, Plane]]:
-    def decode() -> tuple[Plane, Plane]:
-        file.seek(start)
-        head = b"GIF89a" + struct.pack("<HHBBB", *size, 0xF7, 0, 0) + _GREYS
-        frame = head + struct.pack("<BHHHHB", 0x2C, 0, 0, *size, interlaced) + file.read(length) + b";"
-        image = Image.open(io.BytesIO(frame), formats=["GIF"])
-        indices = np.asarray(image)
-        colours = np.frombuffer(palette, np.uint8).reshape(-1, 3)
-        greys, opacity = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
-        # Pillow's weights. Indices without a colour are not shown.
-        weighed = colours.astype(np.uint32) @ np.array((19595, 38470, 7471), np.uint32) + 0x8000 >> 16
-        greys[: len(colours)], opacity[: len(colours)] = weighed, 255
-        if transparent >= 0:
-            opacity[transparent] = 0
-        return greys[indices], opacity[indices]
-
-    return decode
+) -> tuple[Plane, Plane]:
+    start, length = span
+    file.seek(start)
+    head = b"GIF89a" + struct.pack("<HHBBB", *size, 0xF7, 0, 0) + _GREYS
+    frame = head + struct.pack("<BHHHHB", 0x2C, 0, 0, *size, interlaced) + file.read(length) + b";"
+    indices = np.asarray(Image.open(io.BytesIO(frame), formats=["GIF"]))
+    colours = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+    greys, opacity = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
+    # Pillow's weights. Indices without a colour are not shown.
+    weighed = colours.astype(np.uint32) @ np.array((19595, 38470, 7471), np.uint32) + 0x8000 >> 16
+    greys[: len(colours)], opacity[: len(colours)] = weighed, 255
+    if transparent >= 0:
+        opacity[transparent] = 0
+    return greys[indices], opacity[indices]
 
 
 def _png(file: PictureFile) -> tuple[tuple[int, int], list[AnimationFrame]]:
     """Read the frames of an animated PNG (third edition, sections 11.3.6.1 to 11.3.6.3)."""
-    file.seek(len(_PNG))
     header = b""
     before: list[bytes] = []
     pieces: list[AnimationFrame] = []
-    control: tuple[int, ...] = ()
+    control = b""
     spans: list[tuple[int, int]] = []
-
-    def end_frame() -> None:
-        if control and spans:
-            _, width, height, left, top, count, per_second, disposal, blend = control
-            opaque = header[9] in {0, 2, 3} and b"tRNS" not in {kind[4:8] for kind in before}
-            decode = _png_decoder(file, list(spans), header[8:13], (width, height), b"".join(before))
-            seconds = effective_seconds(count / (per_second or 100))
-            # PNG's disposal values 0 to 2 are keep, clear and restore.
-            pieces.append(
-                AnimationFrame(left, top, width, height, disposal + 1, opaque, blend == 1, seconds, decode)
-            )
-        spans.clear()
-
-    for _ in range(_CHUNKS_MAX):
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":
-            break
-        length, kind, start = int.from_bytes(head[:4]), head[4:], file.tell()
+    for kind, start, length in png_chunks(file, limit=_CHUNKS_MAX):
         if kind == b"IHDR":
             header = file.read(13)
         elif kind in {b"PLTE", b"tRNS"} and length < 1 << 12:
-            before.append(head + file.read(length + 4))
+            before.append(struct.pack(">I", length) + kind + file.read(length + 4))
         elif kind == b"fcTL":
-            end_frame()
-            fields = file.read(26)
-            if len(fields) < 26:
-                control = ()
+            pieces += _png_frame(file, header, before, control, spans)
+            control, spans = file.read(_PNG_CONTROL.size), []
+            if len(control) < _PNG_CONTROL.size:
                 break
-            control = struct.unpack(">5I2H2B", fields)
         elif kind == b"IDAT" and control:
             spans.append((start, length))
         elif kind == b"fdAT":
             spans.append((start + 4, length - 4))
-        file.seek(start + length + 4)
-    else:
-        raise NotImplementedError
-    end_frame()
+    pieces += _png_frame(file, header, before, control, spans)
     return struct.unpack(">II", header[:8]), pieces
 
 
-def _png_decoder(
-    file: PictureFile, spans: list[tuple[int, int]], about: bytes, size: tuple[int, int], before: bytes
-) -> Callable[[], tuple[Plane, Plane]]:
-    def decode() -> tuple[Plane, Plane]:
-        parts = [_PNG, _chunk(b"IHDR", struct.pack(">II", *size) + about), before]
-        for start, length in spans:
-            file.seek(start)
-            parts.append(_chunk(b"IDAT", file.read(length)))
-        image = Image.open(io.BytesIO(b"".join((*parts, _chunk(b"IEND", b"")))), formats=["PNG"])
-        image.load()
-        luma = luma_of(image)
-        alpha = opacity_of(image, about[0])
-        return luma, np.full_like(luma, 255) if alpha is None else alpha
+def _png_frame(
+    file: PictureFile,
+    header: bytes,
+    before: Sequence[bytes],
+    control: bytes,
+    spans: Sequence[tuple[int, int]],
+) -> tuple[AnimationFrame, ...]:
+    """Return the frame whose chunks were read; none if its control or its data are missing."""
+    if not (control and spans):
+        return ()
+    _, width, height, left, top, count, per_second, disposal, blend = _PNG_CONTROL.unpack(control)
+    opaque = header[9] in {0, 2, 3} and b"tRNS" not in {kind[4:8] for kind in before}
+    decode = partial(_decode_png, file, spans, header[8:13], (width, height), b"".join(before))
+    seconds = effective_seconds(count / (per_second or 100))
+    # PNG's disposal values 0 to 2 are keep, clear and restore.
+    return (AnimationFrame(left, top, width, height, disposal + 1, opaque, blend == 1, seconds, decode),)
 
-    return decode
+
+def _decode_png(
+    file: PictureFile, spans: Sequence[tuple[int, int]], about: bytes, size: tuple[int, int], before: bytes
+) -> tuple[Plane, Plane]:
+    parts = [PNG_SIGNATURE, _chunk(b"IHDR", struct.pack(">II", *size) + about), before]
+    for start, length in spans:
+        file.seek(start)
+        parts.append(_chunk(b"IDAT", file.read(length)))
+    image = Image.open(io.BytesIO(b"".join((*parts, _chunk(b"IEND", b"")))), formats=["PNG"])
+    image.load()
+    luma = luma_of(image)
+    alpha = opacity_of(image, about[0])
+    return luma, np.full_like(luma, 255) if alpha is None else alpha
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

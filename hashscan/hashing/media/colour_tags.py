@@ -9,11 +9,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE, png_chunks
 from hashscan.hashing.media.icc_profiles import (
     are_ordinary_colorants,
     is_ordinary,
@@ -41,7 +43,6 @@ _CONES = np.array(((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389
 """Bradford's matrix, for the adaptation of colours to another white point."""
 
 _CHUNKS_MAX, _BOXES_MAX, _BOX_BYTES = 10_000, 1_000, 16 << 20
-_PNG = b"\x89PNG\r\n\x1a\n"
 _ICONS_MAX = 64
 _ICC_SEGMENT = b"ICC_PROFILE\0"
 
@@ -161,26 +162,21 @@ def jpeg_profiles(segments: list[bytes]) -> list[bytes]:
 
 def _add_png(found: ColourInfo, file: PictureFile, start: int) -> None:
     """Add the colour chunks before the pixels (PNG, third edition, section 11.3.2)."""
-    file.seek(start + len(_PNG))
     gammas, chromaticities = list[int](), list[tuple[int, ...]]()
-    for _ in range(_CHUNKS_MAX):
-        head = file.read(8)
-        if len(head) < 8 or head[4:] in {b"IDAT", b"fdAT", b"IEND"}:
-            break
-        length, kind = int.from_bytes(head[:4]), head[4:]
-        after = file.tell() + length + 4
-        if kind == b"IHDR" and not start:
-            found.depth = file.read(9)[8:9][0] if length >= 9 else 8
-        elif kind == b"iCCP":
-            found.add(_inflated(found, file.read(min(length, PROFILE_MAX))))
-        elif kind == b"gAMA" and length == 4:
-            gammas.append(int.from_bytes(file.read(4)))
-        elif kind == b"cHRM" and length == 32:
-            chromaticities.append(struct.unpack(">8I", file.read(32).ljust(32, b"\0")))
-        elif kind == b"cICP" and length == 4:
-            found.add_coding(file.read(4))
-        file.seek(after)
-    else:
+    try:
+        chunks = png_chunks(file, start, limit=_CHUNKS_MAX)
+        for kind, _, length in takewhile(lambda chunk: chunk[0] not in {b"IDAT", b"fdAT"}, chunks):
+            if kind == b"IHDR" and not start:
+                found.depth = file.read(9)[8:9][0] if length >= 9 else 8
+            elif kind == b"iCCP":
+                found.add(_inflated(found, file.read(min(length, PROFILE_MAX))))
+            elif kind == b"gAMA" and length == 4:
+                gammas.append(int.from_bytes(file.read(4)))
+            elif kind == b"cHRM" and length == 32:
+                chromaticities.append(struct.unpack(">8I", file.read(32).ljust(32, b"\0")))
+            elif kind == b"cICP" and length == 4:
+                found.add_coding(file.read(4))
+    except NotImplementedError:
         found.unreadable = True
     for gamma in gammas or [0]:
         for corners in chromaticities or [()]:
@@ -218,7 +214,7 @@ def _add_icons(found: ColourInfo, file: PictureFile) -> None:
     content = file.read(_BOX_BYTES)
     place = -1
     for _ in range(_ICONS_MAX):
-        place = content.find(_PNG, place + 1)
+        place = content.find(PNG_SIGNATURE, place + 1)
         if place < 0:
             return
         _add_png(found, file, place)

@@ -222,6 +222,34 @@ def _reader(file: PreadFile | MemoryFile) -> ReadAt:
     return read
 
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def png_chunks(file: PictureFile, start: int = 0, *, limit: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, offset of the content and its length for each chunk of a PNG up to its end (IEND).
+
+    The file is positioned at the content of the chunk that was yielded last.
+
+    Args:
+        file: contains the PNG.
+        start: offset of the PNG in the file.
+        limit: number of chunks.
+
+    Raises:
+        NotImplementedError: the PNG has more chunks than `limit`.
+    """
+    place = start + len(PNG_SIGNATURE)
+    for _ in range(limit):
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            return
+        length = int.from_bytes(head[:4])
+        yield head[4:], place + 8, length
+        place += length + 12
+    raise NotImplementedError
+
+
 _SWAPPED_MAX = 64 << 20
 """Maximum length in bytes of a file that is read again with another brand."""
 _BOXES_MAX = 1000

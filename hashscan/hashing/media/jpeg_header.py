@@ -22,11 +22,13 @@ _TABLE = 65
 _START_OF_FRAME, _START_OF_SCAN, _TABLES = 0xC0, 0xDA, 0xDB
 _EXIF_DATA, _PROFILE = 0xE1, 0xE2
 _EXIF, _INDEX, _COLOURS = b"Exif\0\0", b"MPF\0", b"ICC_PROFILE\0"
+_READ = frozenset({_START_OF_FRAME, _TABLES, _EXIF_DATA, _PROFILE})
+_NEVER = 1 << 16
 _PASSED = {
     **dict.fromkeys((0xC4, 0xDD, *range(0xE0, 0xF0), 0xFE), 0),
     0xE0: 9,
     0xE2: 16,
-    0xED: 1 << 16,
+    0xED: _NEVER,
     0xEE: 9,
 }
 """Segments to skip (Huffman tables, restarts, application data, comments) by marker, with their minimum
@@ -49,10 +51,7 @@ def read_header(content: bytes) -> PlainHeader | None:
     """Read the header of a JPEG (ITU-T T.81, annex B); return None if anything in it is unusual."""
     if not content.startswith(b"\xff\xd8\xff"):
         return None
-    size: tuple[int, int] | None = None
-    components = 0
-    info: dict[str, bytes | int] = {}
-    colours: list[bytes] = []
+    segments = _Segments(content)
     place, end = 2, len(content)
     while place + 4 <= end and content[place] == 0xFF:
         marker = content[place + 1]
@@ -61,33 +60,63 @@ def read_header(content: bytes) -> PlainHeader | None:
         place += 2 + length
         if length < 2 or place > end:
             return None
-        if marker == _TABLES:
-            if (length - 2) % _TABLE or any(content[at] > 3 for at in range(first, place, _TABLE)):
+        if marker == _START_OF_SCAN:
+            return segments.header(first, length)
+        if marker in _READ:
+            if not segments.read(marker, first, place):
                 return None
-        elif marker == _START_OF_FRAME:
-            if size or length < 8:
-                return None
-            bits, height, width, components = _FRAME.unpack_from(content, first)
-            if bits != 8 or components not in {1, 3} or length != 8 + 3 * components or not height * width:
-                return None
-            size = width, height
-        elif marker == _START_OF_SCAN:
-            if not size or length != 6 + 2 * components or content[first] != components:
-                return None
-            if colours and not all(map(is_ordinary, jpeg_profiles(colours))):
-                return None
-            return PlainHeader(size, info)
-        elif marker == _EXIF_DATA and content.startswith(_EXIF, first):
-            if "exif" in info:
-                return None
-            info["exif"] = content[first:place]
-        elif marker == _PROFILE and content.startswith(_INDEX, first):
-            info["mp"], info["mpoffset"] = content[first + len(_INDEX) : place], first + len(_INDEX)
-        elif marker == _PROFILE and length >= _PASSED[marker] and content.startswith(_COLOURS, first):
-            colours.append(content[first:place])
-        elif marker not in _PASSED or length < _PASSED[marker]:
+        elif length < _PASSED.get(marker, _NEVER):
             return None
     return None
+
+
+class _Segments:
+    """The segments before the scan of a JPEG, as far as they were read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._size: tuple[int, int] | None = None
+        self._components = 0
+        self._info: dict[str, bytes | int] = {}
+        self._colours: list[bytes] = []
+
+    def read(self, marker: int, first: int, end: int) -> bool:
+        """Read the segment whose content is between two offsets; return False if it is unusual."""
+        content, length = self._content, end - first + 2
+        if marker == _TABLES:
+            return not (length - 2) % _TABLE and max(content[first:end:_TABLE], default=0) <= 3
+        if marker == _START_OF_FRAME:
+            return self._read_frame(first, length)
+        if marker == _EXIF_DATA and content.startswith(_EXIF, first):
+            if "exif" in self._info:
+                return False
+            self._info["exif"] = content[first:end]
+        elif marker == _PROFILE and content.startswith(_INDEX, first):
+            start = first + len(_INDEX)
+            self._info |= {"mp": content[start:end], "mpoffset": start}
+        elif length < _PASSED[marker]:
+            return False
+        elif marker == _PROFILE and content.startswith(_COLOURS, first):
+            self._colours.append(content[first:end])
+        return True
+
+    def _read_frame(self, first: int, length: int) -> bool:
+        if self._size or length < 8:
+            return False
+        bits, height, width, components = _FRAME.unpack_from(self._content, first)
+        if bits != 8 or components not in {1, 3} or length != 8 + 3 * components or not height * width:
+            return False
+        self._size, self._components = (width, height), components
+        return True
+
+    def header(self, first: int, length: int) -> PlainHeader | None:
+        """Return the header, if the start of the scan at this offset is not unusual either."""
+        components = self._components
+        if not self._size or length != 6 + 2 * components or self._content[first] != components:
+            return None
+        if self._colours and not all(map(is_ordinary, jpeg_profiles(self._colours))):
+            return None
+        return PlainHeader(self._size, self._info)
 
 
 def scale_of(size: tuple[int, int], side: int) -> int:

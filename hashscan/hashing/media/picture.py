@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain, count
 from math import inf
-from typing import cast
+from typing import TypeVar, cast
 
 from PIL import Image
 
@@ -65,6 +66,8 @@ from hashscan.hashing.media.windows_bitmaps import (
 )
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
+
+T = TypeVar("T")
 
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("AVIF", "FLI", "GIF", "PNG", "WEBP"), Kind.FRAME),
@@ -184,15 +187,15 @@ class _Reader:
 
     def _translucent_bitmap(self, frame: Frame) -> Iterator[Frame]:
         """Yield a bitmap over all backgrounds, if it has an opacity mask, which Pillow ignores."""
-        try:
-            with convert_errors(self._file, self._format):
-                self._file.ran_out = False
-                alpha = bitmap_alpha(self._file)
-                if self._file.ran_out:
-                    self._fall_short(Reason.TRUNCATED)
-        except UndecodedError as error:
-            self._fall_short(error.reason)
-            return
+
+        def read() -> Plane | None:
+            self._file.ran_out = False
+            alpha = bitmap_alpha(self._file)
+            if self._file.ran_out:
+                self._fall_short(Reason.TRUNCATED)
+            return alpha
+
+        alpha = self._tried(read)
         if alpha is not None and alpha.min() < alpha.max():
             for view in views_of_alpha(frame.luma, alpha):
                 yield replace(frame, luma=view.luma, look=view.look)
@@ -286,25 +289,21 @@ class _Reader:
         if self._format == "AVIF":
             yield from self._other_avif()
         if self._format == "GIF" or (
-            self._format == "PNG" and self._is(lambda: animation.is_animated_png(self._file))
+            self._format == "PNG" and self._tried(lambda: animation.is_animated_png(self._file))
         ):
-            yield from self._composed()
+            for frames in self._each(self._composed()):
+                yield from frames
 
     def further_frames(self) -> Iterator[Frame]:
         """Yield the frames of an animation after the first, or the further pages."""
         if self._opened is not None and self._intact:
             image = self._opened.image
-            if self._is(lambda: getattr(image, "is_animated", False)):
+            if self._tried(lambda: getattr(image, "is_animated", False)):
                 yield from self._frames(image)
 
     def _other_avif(self) -> Iterator[Frame]:
         """Yield the other content of an AVIF that has a still picture and a sequence: viewers show either."""
-        try:
-            with convert_errors(self._file, self._format):
-                content = swap_avif_brand(self._file)
-        except UndecodedError as error:
-            self._fall_short(error.reason)
-            return
+        content = self._tried(lambda: swap_avif_brand(self._file))
         if content is None:
             return
         left = replace(self._limits, total_pixels=self._limits.total_pixels - self._pixels)
@@ -350,39 +349,26 @@ class _Reader:
             self._check_all(image.width * image.height, number, seconds)
             return self._frame(OpenPicture(image, image.size), part), image
 
-    def _composed(self) -> Iterator[Frame]:
+    def _composed(self) -> Iterator[list[Frame]]:
         """Yield an animation's frames over all backgrounds, if browsers don't compose it as Pillow does."""
         started = time.process_time()
-        number = 0
-        frames: Iterator[tuple[Plane, Plane]] | None = None
-        while True:
-            try:
-                with convert_errors(self._file, self._format), allow_truncated():
-                    if frames is None:
-                        pieces = self._pieces[1]
-                        last = len(pieces)
-                        if self._opened is not None:
-                            last = min(last, animation.frames_known(self._opened.image))
-                        otherwise = animation.composition_differs(*self._pieces, self._format)
-                        if last == len(pieces) and not otherwise:
-                            return
-                        frames = animation.compose_frames(*self._pieces, self._limits.max_pixels)
-                    following = next(frames, None)
-                    if following is None:
-                        return
-                    black, alpha = following
-                    number += 1
-                    self._pixels += alpha.size
-                    self._check_all(alpha.size, number, time.process_time() - started)
-                    views = list(over_backgrounds(black, alpha))
-            except UndecodedError as error:
-                self._fall_short(error.reason)
-                return
+        size, pieces = self._pieces
+        last = len(pieces)
+        if self._opened is not None:
+            last = min(last, animation.frames_known(self._opened.image))
+        if last == len(pieces) and not animation.composition_differs(size, pieces, self._format):
+            return
+        composed = animation.compose_frames(size, pieces, self._limits.max_pixels)
+        for number, (black, alpha) in enumerate(composed, start=1):
+            self._pixels += alpha.size
+            self._check_all(alpha.size, number, time.process_time() - started)
             height, width = alpha.shape
             part = WHOLE if number == 1 else Part(_KINDS[self._format], number)
             seconds = inf if number == 1 or number >= last else pieces[number - 1].seconds
-            for view in views:
-                yield Frame(view.luma, width, height, part=part, look=view.look, seconds=seconds)
+            yield [
+                Frame(view.luma, width, height, part=part, look=view.look, seconds=seconds)
+                for view in over_backgrounds(black, alpha)
+            ]
 
     @cached_property
     def _pieces(self) -> tuple[tuple[int, int], list[animation.AnimationFrame]]:
@@ -406,14 +392,44 @@ class _Reader:
         """The opened picture, from Pillow or from the plain JPEG reader; None if there is none."""
         return self._opened.image if self._opened is not None else self._plain
 
-    def _is(self, ask: Callable[[], object]) -> bool:
-        """Return the result of a library's check; False if the check fails."""
+    def _tried(
+        self,
+        step: Callable[[], T],
+        file: PictureFile | None = None,
+        pillow_format: str = "",
+        *,
+        truncated: bool = False,
+    ) -> T | None:
+        """Return the result of a step; if it fails, record the reason and return None.
+
+        Args:
+            step: the step; any exception of Pillow is converted.
+            file: the file that it reads, if it is not the whole file.
+            pillow_format: the format of `file`.
+            truncated: True to decode truncated pictures as far as possible.
+        """
         try:
-            with convert_errors(self._file, self._format):
-                return bool(ask())
+            with (
+                convert_errors(file or self._file, pillow_format or self._format),
+                allow_truncated() if truncated else nullcontext(),
+            ):
+                return step()
         except UndecodedError as error:
             self._fall_short(error.reason)
-            return False
+            return None
+
+    def _each(
+        self,
+        items: Iterator[T],
+        file: PictureFile | None = None,
+        pillow_format: str = "",
+        *,
+        truncated: bool = True,
+    ) -> Iterator[T]:
+        """Yield items up to the first that fails; the arguments are those of `_tried`."""
+        step = partial(next, items, None)
+        while (item := self._tried(step, file, pillow_format, truncated=truncated)) is not None:
+            yield item
 
     def _frames(self, image: Image.Image) -> Iterator[Frame]:
         shown = image.tell()
@@ -471,16 +487,15 @@ class _Reader:
             yield from self._shown(frame, opened.image, source, "JPEG")
 
     def _heif_preview(self) -> Iterator[Frame]:
-        try:
-            with convert_errors(self._file, self._format):
-                opened = open_picture(self._file, self._format, self._limits.max_pixels)
-                if opened.image.draft("L", (_HEIF_PREVIEW_SIDE, _HEIF_PREVIEW_SIDE)) is None:
-                    return
-                frame = self._frame(OpenPicture(opened.image, opened.image.size), Part(Kind.PREVIEW))
-        except UndecodedError as error:
-            self._fall_short(error.reason)
-        else:
-            yield from self._shown(frame, opened.image, self._file, self._format)
+        def load() -> tuple[Frame, Image.Image] | None:
+            image = open_picture(self._file, self._format, self._limits.max_pixels).image
+            if image.draft("L", (_HEIF_PREVIEW_SIDE, _HEIF_PREVIEW_SIDE)) is None:
+                return None
+            return self._frame(OpenPicture(image, image.size), Part(Kind.PREVIEW)), image
+
+        loaded = self._tried(load)
+        if loaded is not None:
+            yield from self._shown(*loaded, self._file, self._format)
 
     def _salvaged(self, reason: Reason, place: int, part: Part) -> Iterator[Frame]:
         """Yield the readable part of a picture, if it could not be decoded because it is damaged."""
@@ -516,29 +531,11 @@ class _Reader:
     def _shown(
         self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
     ) -> Iterator[Frame]:
-        """Yield a picture that was just loaded, and the views in which viewers show it differently.
-
-        Args:
-            frame: the picture.
-            image: the same picture, loaded.
-            file: the file that it was read from.
-            pillow_format: its format.
-        """
+        """Yield a picture that was just loaded, and the views in which viewers show it differently."""
         drafted = frame.blocks_of is not None or pillow_format == "JPEG"
         stored = None if drafted else image
         yield replace(frame, chroma=partial(self._chroma, frame, stored, file, pillow_format))
-        views: Iterator[View] | None = None
-        while True:
-            try:
-                with convert_errors(file, pillow_format), allow_truncated():
-                    if views is None:
-                        views = self._views(frame, image, file, pillow_format)
-                    view = next(views, None)
-            except UndecodedError as error:
-                self._fall_short(error.reason)
-                return
-            if view is None:
-                return
+        for view in self._each(self._views(frame, image, file, pillow_format), file, pillow_format):
             found = replace(frame, luma=view.luma, look=view.look)
             if view.image is not None:
                 found = replace(
@@ -549,7 +546,7 @@ class _Reader:
     def _views(
         self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
     ) -> Iterator[View]:
-        """Return the views of a picture; see `views_of`."""
+        """Yield the views of a picture; see `views_of`."""
         if self._tags is None or file is not self._file or pillow_format == "TIFF":
             tags = tags_of_picture(image, file, pillow_format)
             if file is self._file:
@@ -565,7 +562,7 @@ class _Reader:
             self._check_size(opened.image, pillow_format, more=opened.coefficients, first=True)
             full = opened.image
             full.load()
-        return views_of(image, frame.luma, tags, full)
+        yield from views_of(image, frame.luma, tags, full)
 
     def _chroma(
         self,
@@ -577,18 +574,17 @@ class _Reader:
         even: bool,
     ) -> Iterator[Frame]:
         """Yield the chroma planes (see `coloured_frames`); without an image, those of the JPEG in `file`."""
-        try:
-            with convert_errors(file, pillow_format), allow_truncated():
-                if image is None:
-                    opened = open_picture(file, pillow_format, self._limits.max_pixels, draft="YCbCr")
-                    image = opened.image
-                    self._check_size(image, pillow_format, more=opened.coefficients, first=True)
-                    image.load()
-                planes = coloured_frames(frame, image, whole=whole, even=even)
-        except UndecodedError as error:
-            self._fall_short(error.reason)
-            return
-        yield from planes
+
+        def planes() -> list[Frame]:
+            loaded = image
+            if loaded is None:
+                opened = open_picture(file, pillow_format, self._limits.max_pixels, draft="YCbCr")
+                loaded = opened.image
+                self._check_size(loaded, pillow_format, more=opened.coefficients, first=True)
+                loaded.load()
+            return coloured_frames(frame, loaded, whole=whole, even=even)
+
+        yield from self._tried(planes, file, pillow_format, truncated=True) or ()
 
     def _check_size(self, image: Image.Image, pillow_format: str = "", *, more: int = 0, first: bool) -> None:
         name = pillow_format or self._format

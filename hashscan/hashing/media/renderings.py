@@ -9,11 +9,8 @@ corners would need dozens of digests more.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hashscan.hashing.hash_algorithms import PictureHash, RenderingDigests
 from hashscan.hashing.media.borders import Luma, Size, crop_luma, trim_borders
@@ -101,60 +98,72 @@ def hash_frame(
         left_out = {"enlarged"} if picture.part.kind is Kind.PREVIEW else {"enlarged", "trimmed"}
         wanted = [name for name in wanted if name not in left_out]
 
-    part = picture.part
-
-    def named(algorithm: PictureHash, run: RenderingDigests, trim: int = 0) -> DigestRun:
-        rendering, turns, values, quality, doubt, even = run
-        return DigestRun(
-            part,
-            rendering + trim + LOOK * picture.look,
-            turns,
-            shown,
-            algorithm.name,
-            values,
-            quality,
-            doubt,
-            even,
-        )
-
-    faint: list[tuple[NDArray[np.uint8], tuple[int, int] | None, int]] = []
-
-    def judge(algorithm: PictureHash, run: RenderingDigests, luma: NDArray[np.uint8], *about: Any) -> None:
-        """Record a picture that has too little contrast to be matched unaltered."""
-        if run.rendering == PLAIN and run.quality < ALGORITHMS[algorithm.name].min_quality:
-            faint.append((luma, *about))
-
-    running = [
-        (algorithm, algorithm.runs(picture.luma, picture.blocks_of, turns, wanted)) for algorithm in hashes
-    ]
-    others = []
-    for algorithm, found in running:
-        plain = next(found)
-        judge(algorithm, plain, picture.luma, picture.blocks_of, 0)
-        first = named(algorithm, plain)
-        if len(hashes) > 1:
-            first, more = first.parted(first.turns[:1])
-            others.append(more)
-        yield first
-    for algorithm, found in running:
-        if others and (more := others.pop(0)).turns:
-            yield more
-        for run in found:
-            yield named(algorithm, run)
+    hasher = _FrameHasher(picture, hashes, wanted, turns, shown)
+    yield from hasher.plain()
     if "trimmed" in wanted:
-        for luma, stored in trim_borders(picture.luma, picture.blocks_of):
-            for algorithm in hashes:
-                if algorithm.has_variants:
-                    for run in algorithm.runs(luma, stored, turns, wanted):
-                        judge(algorithm, run, luma, stored, TRIMMED)
-                        yield named(algorithm, run, TRIMMED)
-    for luma, stored, trim in faint:
-        clear = raise_contrast(luma)
-        if clear is not None and clear is not luma:
-            for algorithm in hashes:
-                if algorithm.has_variants:
-                    for run in algorithm.runs(clear, stored, turns, wanted):
-                        yield named(algorithm, run, trim + LOOK * RAISED)
+        yield from hasher.trimmed()
+    yield from hasher.raised()
+
+
+@dataclass(slots=True)
+class _FrameHasher:
+    """The steps of `hash_frame`, in their order."""
+
+    picture: Frame
+    hashes: Sequence[PictureHash]
+    wanted: Collection[str]
+    turns: tuple[int, ...]
+    shown: int
+    faint: list[tuple[Luma, Size | None, int]] = field(default_factory=list)
+    """Brightness, size as stored and trimming of what has too little contrast to be matched unaltered."""
+
+    def plain(self) -> Iterator[DigestRun]:
+        luma, stored, hashes = self.picture.luma, self.picture.blocks_of, self.hashes
+        running = [(algorithm, algorithm.runs(luma, stored, self.turns, self.wanted)) for algorithm in hashes]
+        others = []
+        for algorithm, found in running:
+            first = self._judged(algorithm, next(found), luma, stored)
+            if len(hashes) > 1:
+                first, more = first.parted(first.turns[:1])
+                others.append(more)
+            yield first
+        for algorithm, found in running:
+            if others and (more := others.pop(0)).turns:
+                yield more
+            for run in found:
+                yield self._named(algorithm, run)
+
+    def trimmed(self) -> Iterator[DigestRun]:
+        for luma, stored in trim_borders(self.picture.luma, self.picture.blocks_of):
+            for algorithm, run in self._runs(luma, stored):
+                yield self._judged(algorithm, run, luma, stored, TRIMMED)
+
+    def raised(self) -> Iterator[DigestRun]:
+        for luma, stored, trim in self.faint:
+            clear = raise_contrast(luma)
+            if clear is not None and clear is not luma:
+                for algorithm, run in self._runs(clear, stored):
+                    yield self._named(algorithm, run, trim + LOOK * RAISED)
+
+    def _runs(self, luma: Luma, stored: Size | None) -> Iterator[tuple[PictureHash, RenderingDigests]]:
+        for algorithm in self.hashes:
+            if algorithm.has_variants:
+                for run in algorithm.runs(luma, stored, self.turns, self.wanted):
+                    yield algorithm, run
+
+    def _judged(
+        self, algorithm: PictureHash, run: RenderingDigests, luma: Luma, stored: Size | None, trim: int = 0
+    ) -> DigestRun:
+        """Return `_named`; record the picture if it is faint."""
+        if run.rendering == PLAIN and run.quality < ALGORITHMS[algorithm.name].min_quality:
+            self.faint.append((luma, stored, trim))
+        return self._named(algorithm, run, trim)
+
+    def _named(self, algorithm: PictureHash, run: RenderingDigests, trim: int = 0) -> DigestRun:
+        rendering, turns, values, quality, doubt, even = run
+        rendering += trim + LOOK * self.picture.look
+        part, name = self.picture.part, algorithm.name
+        return DigestRun(part, rendering, turns, self.shown, name, values, quality, doubt, even)
 
 
 @lru_cache(maxsize=64)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, IcoImagePlugin, Image
 
 from hashscan.hashing.formats import BITMAP_HEADERS
+from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE
 from hashscan.hashing.media.picture_opening import PictureFile, check_pixels
 from hashscan.model import Reason
 
@@ -268,7 +269,6 @@ def _triples(data: bytes) -> bytes:
 
 
 _ICON_HEADER_BYTES, _ICON_ENTRY_BYTES = 6, 16
-_PNG = b"\x89PNG\r\n\x1a\n"
 _ICON_BITMAP = struct.Struct("<IiiHH")
 
 
@@ -309,7 +309,7 @@ def _depth_and_length(file: PictureFile, offset: int) -> tuple[int, int]:
     """Return the bits per pixel and the length in bytes with the mask from a bitmap's header; 0 for a PNG."""
     file.seek(offset)
     head = file.read(_ICON_BITMAP.size)
-    if head.startswith(_PNG):
+    if head.startswith(PNG_SIGNATURE):
         return 0, 0
     _, width, height, _, depth = _ICON_BITMAP.unpack(head)
     file.seek(offset)

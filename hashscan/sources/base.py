@@ -336,7 +336,7 @@ class Gathering:
         self._met: set[tuple[bytes, str]] = set()
         self._bytes = 0
 
-    def add(self, head: Batch, item: Item) -> Batch | None:
+    def add(self, head: Batch, item: Item) -> tuple[Batch, ...]:
         """Add one file.
 
         Args:
@@ -344,8 +344,8 @@ class Gathering:
             item: the file.
 
         Returns:
-            The previous batch, if it was full or of another folder. A file that is named twice is in two
-            batches.
+            The previous batch, if it was full or of another folder, otherwise none. A file that is named
+            twice is in two batches.
         """
         # The size of some objects is unknown before they are read.
         size = max(item.stat.size, 0)
@@ -356,19 +356,19 @@ class Gathering:
             or self._bytes + size > self._options.batch_bytes
             or identity in self._met
         )
-        done = self.flush() if full else None
+        done = self.flush() if full else ()
         self._head = head
         self._items.append(item)
         self._met.add(identity)
         self._bytes += size
         return done
 
-    def flush(self) -> Batch | None:
-        """Return the files collected so far as a batch, or None."""
+    def flush(self) -> tuple[Batch, ...]:
+        """Return the files collected so far as a batch; none if there are no files."""
         if self._head is None or not self._items:
-            return None
+            return ()
         done = replace(self._head, items=tuple(self._items))
         self._items.clear()
         self._met.clear()
         self._bytes = 0
-        return done
+        return (done,)

@@ -68,8 +68,8 @@ class ShardFilter:
     def keep(self, listings: Iterable[Listing]) -> Iterator[Listing]:
         """Yield the listings of this shard: every file and every closed folder is in exactly one shard.
 
-        For each listing read, at least one is yielded, an empty `Passed` if necessary, so that the consumer
-        can do other work. Things that are not files are counted in the first shard.
+        For each listing read, at least one is yielded, an empty `NonFileCounts` if necessary, so that the
+        consumer can do other work. Things that are not files are counted in the first shard.
         """
         for listing in listings:
             match listing:
@@ -88,9 +88,9 @@ class ShardFilter:
                     yield listing if own else NonFileCounts()
                 case NonFileCounts():
                     # The end of a folder, or a pause: the files collected so far need not wait.
-                    yield from self._gathered()
+                    yield from self._gathering.flush()
                     yield listing if self._shard.index == 1 else NonFileCounts()
-        yield from self._gathered()
+        yield from self._gathering.flush()
 
     def _filter(self, batch: Batch) -> Iterator[Listing]:
         head = replace(batch, items=())
@@ -98,15 +98,8 @@ class ShardFilter:
         before = full_path(batch.target, batch.folder, b"-")[:-1]
         for item in batch.items:
             if self._see(batch.target, before + item.name):
-                full = self._gathering.add(head, item)
-                if full is not None:
-                    yield full
+                yield from self._gathering.add(head, item)
         yield NonFileCounts()
-
-    def _gathered(self) -> Iterator[Listing]:
-        batch = self._gathering.flush()
-        if batch is not None:
-            yield batch
 
     def _see(self, target: bytes, path: bytes) -> bool:
         """Count a file, and return True if it belongs to this shard."""

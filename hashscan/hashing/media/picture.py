@@ -400,14 +400,7 @@ class _Reader:
         *,
         truncated: bool = False,
     ) -> T | None:
-        """Return the result of a step; if it fails, record the reason and return None.
-
-        Args:
-            step: the step; any exception of Pillow is converted.
-            file: the file that it reads, if it is not the whole file.
-            pillow_format: the format of `file`.
-            truncated: True to decode truncated pictures as far as possible.
-        """
+        """Return the result of a step that reads `file`; if it fails, record the reason and return None."""
         try:
             with (
                 convert_errors(file or self._file, pillow_format or self._format),
@@ -426,7 +419,7 @@ class _Reader:
         *,
         truncated: bool = True,
     ) -> Iterator[T]:
-        """Yield items up to the first that fails; the arguments are those of `_tried`."""
+        """Yield items up to the first that fails; see `_tried`."""
         step = partial(next, items, None)
         while (item := self._tried(step, file, pillow_format, truncated=truncated)) is not None:
             yield item

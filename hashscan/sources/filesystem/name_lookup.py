@@ -123,9 +123,9 @@ class NamedFiles:
                     continue
                 # Close the folder first: while it is held open, nobody can unmount its file system.
                 self._leave()
-                yield from self._gathered()
+                yield from self._gathering.flush()
                 yield NonFileCounts()
-            yield from self._gathered()
+            yield from self._gathering.flush()
         finally:
             self._leave()
 
@@ -275,10 +275,8 @@ class NamedFiles:
         skipped = self._skipped(folder, item)
         if skipped is not None:
             yield SkippedFile(target, path, item, skipped)
-            return
-        full = self._gathering.add(folder.head, item)
-        if full is not None:
-            yield full
+        else:
+            yield from self._gathering.add(folder.head, item)
 
     def _skipped(self, folder: _Folder, item: Item) -> Reason | None:
         """Return the reason why a file is left out; None if it is not."""
@@ -293,11 +291,6 @@ class NamedFiles:
         if options.max_file_size is not None and item.stat.size > options.max_file_size:
             return Reason.OVER_SIZE
         return None
-
-    def _gathered(self) -> Iterator[Listing]:
-        batch = self._gathering.flush()
-        if batch is not None:
-            yield batch
 
     def _leave(self) -> None:
         if self._folder is not None:

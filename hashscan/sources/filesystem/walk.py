@@ -337,10 +337,9 @@ class Walk:
                 yield SkippedFile(head.target, head.folder, item, Reason.EXCLUDED)
             elif max_size is not None and item.stat.size > max_size:
                 yield SkippedFile(head.target, head.folder, item, Reason.OVER_SIZE)
-            elif (full := gathering.add(head, item)) is not None:
-                yield full
-        if (rest := gathering.flush()) is not None:
-            yield rest
+            else:
+                yield from gathering.add(head, item)
+        yield from gathering.flush()
 
 
 def _is_kept(kept: KeptFiles, folder: int, item: Item) -> bool:

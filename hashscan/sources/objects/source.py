@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +63,13 @@ class ObjectSource(Source):
         self._stores: dict[str, ObjectStore] = {}
         try:
             for found in self._found:
-                self._store(found.container).probe(found.prefix, all_versions=options.all_versions)
+                store = self._store(found.container)
+                try:
+                    found.prefix.decode("utf-8")
+                except UnicodeDecodeError:
+                    url = f"{self.name}://{found.container}"
+                    raise TargetError(f"the prefix of {url} is not UTF-8", advice="Correct it.") from None
+                store.probe(found.prefix, all_versions=options.all_versions)
         except BaseException:
             self._close()
             raise
@@ -165,20 +171,14 @@ class ObjectSource(Source):
         The text after the container is the key as it is, without any encoding. If a key has versions, it
         means the current one.
         """
-        gathering = Gathering(self._options)
         sieves = [(found, Sieve(found.prefix, self._options)) for found in self._found]
         anything = Sieve(b"", self._options)
-        for name in names:
-            if not name:
-                if (due := gathering.flush()) is not None:
-                    yield due
-                yield NonFileCounts()
-                continue
+
+        def look_up(name: bytes) -> NamedObject | Listing:
             try:
                 found = self.parse(name)
             except TargetError:
-                yield UnreadableName(strip_secrets(name), b"", b"", Reason.NO_NAME, "")
-                continue
+                return UnreadableName(strip_secrets(name), b"", b"", Reason.NO_NAME, "")
             sieve = next(
                 (
                     sieve
@@ -188,29 +188,22 @@ class ObjectSource(Source):
                 None if sieves else anything,
             )
             if sieve is None:
-                yield UnreadableName(name, b"", b"", Reason.OUTSIDE, "")
-                continue
+                return UnreadableName(name, b"", b"", Reason.OUTSIDE, "")
             if not found.prefix:
-                yield UnreadableName(name, b"", b"", Reason.NO_NAME, "it names no object")
-                continue
+                return UnreadableName(name, b"", b"", Reason.NO_NAME, "it names no object")
             url = self.url(found.container)
             stored = StoredObject(found.prefix, UNKNOWN_SIZE, 0)
-            item = item_of(stored, owner_of(url))
-            reason = sieve.reason(stored, url)
-            if reason is not None:
-                yield SkippedFile(url, b"", item, reason)
-            elif (full := gathering.add(Batch(self.name, url, b"", 0, 0, ()), item)) is not None:
-                yield full
-        if (due := gathering.flush()) is not None:
-            yield due
+            return url, item_of(stored, owner_of(url)), sieve.reason(stored, url)
+
+        return list_named(self.name, names, self._options, look_up)
 
     def _list(self, target: ObjectTarget) -> Iterator[Listing]:
         options = self._options
         url = self.url(target.container)
         owner = owner_of(url)
         sieve = Sieve(target.prefix, options)
-        items: list[Item] = []
-        total = 0
+        head = Batch(self.name, url, b"", 0, 0, ())
+        gathering = Gathering(options)
         store = self._store(target.container)
         with closing(list_parallel(store, target.prefix, all_versions=options.all_versions)) as found:
             for page in found:
@@ -223,17 +216,9 @@ class ObjectSource(Source):
                     reason = sieve.reason(stored, url)
                     if reason is not None:
                         yield SkippedFile(url, b"", item, reason)
-                        continue
-                    size = max(stored.size, 0)
-                    full = total + size > options.batch_bytes or len(items) >= options.batch_files
-                    if items and full:
-                        yield Batch(self.name, url, b"", 0, 0, tuple(items))
-                        items.clear()
-                        total = 0
-                    items.append(item)
-                    total += size
-        if items:
-            yield Batch(self.name, url, b"", 0, 0, tuple(items))
+                    else:
+                        yield from gathering.add(head, item)
+        yield from gathering.flush()
 
     @classmethod
     def opener(cls, access: Access, spend: Acquire = no_rate_limit) -> Opener:
@@ -243,6 +228,42 @@ class ObjectSource(Source):
 
 def _store_of_url(source: type[ObjectSource], url: bytes, *, access: Access) -> ObjectStore:
     return source.make_store(source.parse(url).container, access)
+
+
+NamedObject = tuple[bytes, Item, Reason | None]
+"""URL of the container or host of an object, the object, and the reason if it is left out."""
+
+
+def list_named(
+    source: str,
+    names: Iterable[bytes],
+    options: ListingOptions,
+    look_up: Callable[[bytes], NamedObject | Listing],
+) -> Iterator[Listing]:
+    """List objects by URL, in batches of one container or host each.
+
+    Args:
+        source: name of the source.
+        names: as for `Source.listings_by_name`.
+        options: the size of batches.
+        look_up: returns the object that a URL names, or a listing if it names none that can be scanned.
+    """
+    gathering = Gathering(options)
+    for name in names:
+        if not name:
+            yield from gathering.flush()
+            yield NonFileCounts()
+            continue
+        found = look_up(name)
+        if not isinstance(found, tuple):
+            yield found
+            continue
+        url, item, reason = found
+        if reason is not None:
+            yield SkippedFile(url, b"", item, reason)
+        else:
+            yield from gathering.add(Batch(source, url, b"", 0, 0, ()), item)
+    yield from gathering.flush()
 
 
 def owner_of(url: bytes) -> int:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from hashscan.errors import TargetError
 from hashscan.model import FolderReason, Item, Reason
 from hashscan.sources.base import FileError
 
@@ -24,7 +25,7 @@ UNKNOWN_SIZE = -1
 class RetryableError(Exception):
     """An error after which a retry may succeed: the server is busy, or the connection was lost.
 
-    The message goes into reports if no retry helped, so it contains only our own words and codes.
+    The message goes into reports if no retry helped, so it contains no text of the server but codes.
     """
 
     def __init__(self, detail: str, wait_seconds: float = 0.0, reason: Reason = Reason.IO_ERROR) -> None:
@@ -165,6 +166,77 @@ class ObjectStore(ABC):
         """Close the connections."""
 
 
+def key_text(key: bytes, service: str) -> str:
+    """Return a key as the text that a request needs.
+
+    Args:
+        key: the key.
+        service: name of the service, for the message.
+
+    Raises:
+        FileError: the key is not UTF-8.
+    """
+    try:
+        return key.decode("utf-8")
+    except UnicodeDecodeError:
+        raise FileError(Reason.IO_ERROR, f"the key is not UTF-8, which {service} requires") from None
+
+
+def prefix_text(prefix: bytes) -> str:
+    """Return a prefix as the text that a request needs.
+
+    Raises:
+        ListingError: it is not UTF-8.
+    """
+    try:
+        return prefix.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ListingError(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
+
+
+def extra_missing(url: str, extra: str, error: ModuleNotFoundError) -> TargetError:
+    """Return the error that the Python packages of an extra are not installed."""
+    return TargetError(
+        f"{url} needs the Python package {error.name}",
+        advice=f"Install it with `pip install 'hashscan[{extra}]'`.",
+    )
+
+
+def credentials_not_renewed(error: Exception) -> RetryableError:
+    """Return the error for a failure to renew credentials; only the type of the cause is shown."""
+    detail = f"credentials could not be renewed ({type(error).__name__})"
+    return RetryableError(detail, reason=Reason.CREDENTIALS)
+
+
+def read_pieces(read: Callable[[], bytes], failures: tuple[type[Exception], ...]) -> Iterator[Chunk]:
+    """Yield the pieces of an answer up to the first empty one.
+
+    Args:
+        read: returns the next piece.
+        failures: the exceptions that mean that the connection was lost, which a retry may mend.
+    """
+    try:
+        while piece := read():
+            yield piece
+    except failures:
+        raise RetryableError("the connection was cut") from None
+
+
+def close_clients(owner: object, closed: Sequence[str], dropped: str) -> None:
+    """Close the clients that an object has created as cached properties, and forget them.
+
+    Args:
+        owner: the object.
+        closed: names of clients with a method `close`.
+        dropped: name of a client without one.
+    """
+    for name in closed:
+        client = owner.__dict__.pop(name, None)
+        if client is not None:
+            client.close()
+    owner.__dict__.pop(dropped, None)
+
+
 _BUSY = frozenset(
     {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling", "ThrottlingException"}
     | {"RequestLimitExceeded", "TooManyRequests", "ServerBusy", "OperationTimedOut"}
@@ -187,17 +259,17 @@ def refused(status: int, code: str, *, begun: bool = False) -> FileError | Retry
         begun: True if some of the object was read before.
     """
     code = code if _PLAIN.fullmatch(code) else ""
-    words = f"the server says {code or status}"
+    detail = f"the server answers {code or status}"
     if code in _ARCHIVED:
         return FileError(Reason.ARCHIVED)
     if code in _BUSY or status in {408, 429} or status >= 500:
-        return RetryableError(words)
+        return RetryableError(detail)
     if code in _NO_RIGHT or status in {401, 403}:
-        return FileError(Reason.PERMISSION, words)
+        return FileError(Reason.PERMISSION, detail)
     # 405: the version has become a delete marker.
     if status in {404, 405, 410}:
         return FileError(Reason.VANISHED)
     # 416: the object is shorter than the part that was read before.
     if status == 412 or (status == 416 and begun):
         return FileError(Reason.CHANGED if begun else Reason.REPLACED)
-    return FileError(Reason.IO_ERROR, words)
+    return FileError(Reason.IO_ERROR, detail)

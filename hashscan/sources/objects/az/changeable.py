@@ -118,10 +118,7 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
     def _blob(self, item: Item) -> Any:
         with self._making:
             container = self._clients.reader
-        try:
-            return named_blob(container, item)
-        except UnicodeDecodeError:
-            raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which Azure demands") from None
+        return named_blob(container, item)
 
 
 def _condition(item: Item) -> dict[str, Any]:
@@ -144,8 +141,8 @@ def _spoken(right: str) -> Iterator[None]:
     except AzureError as error:
         _, code = answer_of(error)
         if code == "SnapshotsPresent":
-            words = "it has snapshots, which would go with it: scan with --all-versions, and move those first"
-            raise FileError(Reason.IO_ERROR, words) from None
+            detail = "its snapshots would be deleted with it: scan with --all-versions, and move those first"
+            raise FileError(Reason.IO_ERROR, detail) from None
         if isinstance(error, ResourceExistsError) and code in {
             "BlobAlreadyExists",
             "UnauthorizedBlobOverwrite",
@@ -156,4 +153,4 @@ def _spoken(right: str) -> Iterator[None]:
             raise FileError(trouble.reason, f"{trouble.detail}; it needs {_RIGHTS} {right}") from None
         raise trouble from None
     except ValueError:
-        raise FileError(Reason.IO_ERROR, "what it was stored with can't be said in a request") from None
+        raise FileError(Reason.IO_ERROR, "its properties don't fit into a request") from None

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
-from hashscan.model import Access, Reason
+from hashscan.model import Access
 from hashscan.sources.base import FileError
 from hashscan.sources.objects.obstore_reader import CLIENT, ONE_TRY, READ_SECONDS
-from hashscan.sources.objects.store import RetryableError
+from hashscan.sources.objects.store import RetryableError, close_clients, credentials_not_renewed
 from hashscan.sources.objects.store import refused as refused_object
 
 if TYPE_CHECKING:
@@ -247,11 +247,7 @@ class AzureClients:
 
     def close(self) -> None:
         """Close the library's connections; those of obstore are closed with its client."""
-        for name in ("lister", "reader"):
-            made = self.__dict__.pop(name, None)
-            if made is not None:
-                made.close()
-        self.__dict__.pop("fast", None)
+        close_clients(self, ("lister", "reader"), "fast")
 
 
 def answer_of(error: Any) -> tuple[int, str]:
@@ -267,8 +263,7 @@ def trouble_of(error: Any, *, begun: bool = False) -> FileError | RetryableError
 
     status, code = answer_of(error)
     if not status and isinstance(error, ClientAuthenticationError):
-        words = f"credentials could not be renewed ({type(error).__name__})"
-        return RetryableError(words, reason=Reason.CREDENTIALS)
+        return credentials_not_renewed(error)
     if not status:
         return RetryableError(f"the connection failed ({type(error).__name__})")
     return refused_object(status, code, begun=begun)

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any, ClassVar
 
 from hashscan.errors import TargetError
-from hashscan.model import Access, FolderReason, Item, Reason
+from hashscan.model import Access, Item, Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.objects import obstore_reader
 from hashscan.sources.objects.az.client import AzureClients, find_login, trouble_of
@@ -20,6 +20,9 @@ from hashscan.sources.objects.store import (
     ObjectStream,
     PrefixListing,
     StoredObject,
+    extra_missing,
+    key_text,
+    prefix_text,
 )
 
 _CONTAINER = re.compile(rb"[a-z0-9](?:[a-z0-9-]{0,62})|\$(?:root|web|logs)")
@@ -66,10 +69,7 @@ def clients_of(container: str, access: Access) -> AzureClients:
         import azure.storage.blob  # noqa: F401
         import obstore  # noqa: F401
     except ModuleNotFoundError as error:
-        raise TargetError(
-            f"az://{container} needs the Python package {error.name}",
-            advice="Install it with `pip install 'hashscan[az]'`.",
-        ) from error
+        raise extra_missing(f"az://{container}", "az", error) from error
     return AzureClients(container, find_login(container, access))
 
 
@@ -86,15 +86,11 @@ class AzureStore(ObjectStore):
         from azure.core.exceptions import AzureError
 
         try:
-            text = prefix.decode("utf-8")
-        except UnicodeDecodeError:
-            raise TargetError(
-                f"the prefix of az://{self._container} is not UTF-8", advice="Mend it."
-            ) from None
-        try:
             # One try is enough to find an error; retries would delay the message by half a minute.
             blobs = self._clients.reader.list_blobs(
-                name_starts_with=text, results_per_page=1, include=_included(all_versions=all_versions)
+                name_starts_with=prefix_text(prefix),
+                results_per_page=1,
+                include=_included(all_versions=all_versions),
             )
             next(blobs.by_page(), None)
         except AzureError as error:
@@ -127,18 +123,13 @@ class AzureStore(ObjectStore):
         options = {} if delimiter is None else {"delimiter": delimiter}
         try:
             yield from ask(
-                name_starts_with=prefix.decode("utf-8"),
+                name_starts_with=prefix_text(prefix),
                 include=_included(all_versions=all_versions),
                 **options,
             ).by_page()
-        except UnicodeDecodeError:
-            raise ListingError(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
         except AzureError as error:
             # The error's text repeats the request, including its signature.
-            trouble = trouble_of(error)
-            denied = isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION
-            reason = FolderReason.PERMISSION if denied else FolderReason.IO_ERROR
-            raise ListingError(reason, trouble.detail) from None
+            raise ListingError.of(trouble_of(error)) from None
 
     def read(self, item: Item, offset: int) -> ObjectStream:
         """Read with obstore if it supports the key and version, otherwise with Azure's library."""
@@ -200,13 +191,17 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
 
 
 def blob_of(container: Any, item: Item) -> Any:
-    """Return Azure's client for one blob, version or snapshot."""
+    """Return Azure's client for one blob, version or snapshot.
+
+    Raises:
+        FileError: the key is not UTF-8.
+    """
     named: dict[str, Any] = {}
     if item.version.startswith(_SNAPSHOT):
         named["snapshot"] = item.version.removeprefix(_SNAPSHOT)
     elif item.version:
         named["version_id"] = item.version
-    return container.get_blob_client(item.name.decode("utf-8"), **named)
+    return container.get_blob_client(key_text(item.name, "Azure"), **named)
 
 
 def _read(container: Any, item: Item, offset: int) -> ObjectStream:
@@ -220,8 +215,6 @@ def _read(container: Any, item: Item, offset: int) -> ObjectStream:
         options |= {"etag": item.etag, "match_condition": MatchConditions.IfNotModified}
     try:
         answer = blob_of(container, item).download_blob(offset=offset or None, max_concurrency=1, **options)
-    except UnicodeDecodeError:
-        raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which Azure demands") from None
     except AzureError as error:
         raise trouble_of(error, begun=offset > 0) from None
     found = answer.properties

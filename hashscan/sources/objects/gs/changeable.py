@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import quote
 
 from hashscan.model import Item, Reason
 from hashscan.sources.base import FileError
@@ -17,8 +16,8 @@ from hashscan.sources.objects.changeable_store import (
     Properties,
     unlisted_item,
 )
-from hashscan.sources.objects.gs.source import COMPRESSED, SECONDS, GoogleStore, generation_of
-from hashscan.sources.objects.store import ObjectStream, RetryableError, refused
+from hashscan.sources.objects.gs.source import COMPRESSED, SECONDS, GoogleStore, generation_of, quoted
+from hashscan.sources.objects.store import ObjectStream, RetryableError, key_text, refused
 
 if TYPE_CHECKING:
     import requests
@@ -27,8 +26,6 @@ _KEPT = (
     "contentType", "contentEncoding", "contentDisposition", "contentLanguage", "cacheControl", "metadata",
     "storageClass", "customTime", "eventBasedHold", "temporaryHold",
 )  # fmt: skip
-
-_NO_KEY = "the key is not UTF-8, which Google demands"
 
 
 class ChangeableGoogleStore(GoogleStore, ChangeableStore):
@@ -74,10 +71,7 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
     def create(self, key: bytes, content: int, size: int, properties: Properties) -> ObjectDescription:
         """Create an object in two requests: its metadata, and then its bytes."""
         address = f"{self._clients.url}/upload/storage/v1/b/{self._bucket}/o"
-        try:
-            metadata = {**properties, "name": key.decode("utf-8")}
-        except UnicodeDecodeError:
-            raise FileError(Reason.IO_ERROR, _NO_KEY) from None
+        metadata = {**properties, "name": key_text(key, "Google")}
         kind = str(properties.get("contentType", "application/octet-stream"))
         begun = self._send(
             "POST", address, json=metadata,
@@ -87,7 +81,7 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         place = begun.headers.get("Location", "")
         if not place.startswith(f"{self._clients.url}/"):
             # The request with the bytes is signed with our credentials.
-            raise FileError(Reason.IO_ERROR, "the server wants the bytes sent to another one")
+            raise FileError(Reason.IO_ERROR, "the server redirects the upload to another server")
         done = self._send(
             "PUT", place,
             # For an empty file the library would use chunked encoding, without a length.
@@ -97,16 +91,12 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         try:
             generation = str(done.json()["generation"])
         except (ValueError, KeyError):
-            raise RetryableError("the server doesn't say what it has stored") from None
+            raise RetryableError("the server's answer has no generation") from None
         return _description(size, generation, "", properties)
 
     def delete(self, item: Item) -> bool:
         """Delete an object by its generation, which no other object has."""
-        try:
-            key = quote(item.name.decode("utf-8"), safe="")
-        except UnicodeDecodeError:
-            raise FileError(Reason.IO_ERROR, _NO_KEY) from None
-        address = f"{self._clients.url}/storage/v1/b/{self._bucket}/o/{key}"
+        address = f"{self._clients.url}/storage/v1/b/{self._bucket}/o/{quoted(item.name)}"
         try:
             self._send("DELETE", address, params={"generation": generation_of(item)})
         except FileError as trouble:

@@ -22,10 +22,10 @@ from google.cloud import storage
 from requests.adapters import HTTPAdapter
 
 from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
-from hashscan.model import Access, Reason
+from hashscan.model import Access
 from hashscan.sources.base import FileError
 from hashscan.sources.objects.obstore_reader import CLIENT, ONE_TRY
-from hashscan.sources.objects.store import RetryableError, refused
+from hashscan.sources.objects.store import RetryableError, close_clients, credentials_not_renewed, refused
 
 if TYPE_CHECKING:
     from obstore.store import GCSConfig, GCSCredential, GCSStore
@@ -136,11 +136,7 @@ class GoogleClients:
 
     def close(self) -> None:
         """Close the connections."""
-        for name in ("lister", "session"):
-            made = self.__dict__.pop(name, None)
-            if made is not None:
-                made.close()
-        self.__dict__.pop("obstore", None)
+        close_clients(self, ("lister", "session"), "obstore")
 
     def explained(self, error: Exception) -> HashscanError:
         """Return the error for a failure before the listing began, with the bucket and the remedy."""
@@ -189,6 +185,5 @@ def trouble_of(error: Exception, *, begun: bool = False) -> FileError | Retryabl
     if status:
         return refused(status, "", begun=begun)
     if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
-        words = f"credentials could not be renewed ({type(error).__name__})"
-        return RetryableError(words, reason=Reason.CREDENTIALS)
+        return credentials_not_renewed(error)
     return RetryableError(f"the connection failed ({type(error).__name__})")

@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from hashscan.errors import TargetError
-from hashscan.model import Access, FolderReason, Item, Reason
+from hashscan.model import Access, Item, Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.objects import obstore_reader
 from hashscan.sources.objects.receiver import bounded
 from hashscan.sources.objects.source import ObjectSource, ObjectTarget
 from hashscan.sources.objects.store import (
     UNKNOWN_SIZE,
-    Chunk,
     ListingError,
     ObjectStore,
     ObjectStream,
     PrefixListing,
     RetryableError,
     StoredObject,
+    extra_missing,
+    key_text,
+    prefix_text,
+    read_pieces,
     refused,
 )
 from hashscan.timefmt import to_nanoseconds
@@ -87,10 +91,7 @@ def clients_of(bucket: str, access: Access, *, changing: bool) -> GoogleClients:
 
         from hashscan.sources.objects.gs.client import GoogleClients
     except ModuleNotFoundError as error:
-        raise TargetError(
-            f"gs://{bucket} needs the Python package {error.name}",
-            advice="Install it with `pip install 'hashscan[gs]'`.",
-        ) from error
+        raise extra_missing(f"gs://{bucket}", "gs", error) from error
     return GoogleClients(bucket, access, changing=changing)
 
 
@@ -108,12 +109,13 @@ class GoogleStore(ObjectStore):
         from hashscan.sources.objects.gs.client import FAILURES
 
         try:
-            text = prefix.decode("utf-8")
-        except UnicodeDecodeError:
-            raise TargetError(f"the prefix of gs://{self._bucket} is not UTF-8", advice="Mend it.") from None
-        try:
             found = self._clients.lister.list_blobs(
-                self._bucket, prefix=text, versions=all_versions, max_results=1, fields=_FIELDS, retry=None
+                self._bucket,
+                prefix=prefix_text(prefix),
+                versions=all_versions,
+                max_results=1,
+                fields=_FIELDS,
+                retry=None,
             )
             next(iter(found), None)
         except FAILURES as error:
@@ -121,29 +123,25 @@ class GoogleStore(ObjectStore):
 
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
         """List in pages of a thousand."""
-        for page in self._pages(prefix, all_versions=all_versions, delimiter=None).pages:
+        for page in _converted(self._listed(prefix, all_versions=all_versions, delimiter=None).pages):
             yield [_stored(blob, all_versions=all_versions) for blob in page]
 
     def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
         """Return one page up to the next slash; None if that page is not complete."""
-        found = self._pages(prefix, all_versions=all_versions, delimiter="/")
-        blobs = list(next(found.pages, ()))
-        if found.more:
+        found = self._listed(prefix, all_versions=all_versions, delimiter="/")
+        blobs = list(next(_converted(found.pages), ()))
+        if found.next_page_token:
             return None
         return PrefixListing(
             [_stored(blob, all_versions=all_versions) for blob in blobs],
-            [name.encode("utf-8") for name in found.prefixes],
+            [name.encode("utf-8") for name in sorted(found.prefixes)],
         )
 
-    def _pages(self, prefix: bytes, *, all_versions: bool, delimiter: str | None) -> _Pages:
-        try:
-            text = prefix.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ListingError(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
-        found = self._clients.lister.list_blobs(
+    def _listed(self, prefix: bytes, *, all_versions: bool, delimiter: str | None) -> Any:
+        text = prefix_text(prefix)
+        return self._clients.lister.list_blobs(
             self._bucket, prefix=text, versions=all_versions, delimiter=delimiter, fields=_FIELDS
         )
-        return _Pages(found)
 
     def read(self, item: Item, offset: int) -> ObjectStream:
         """Read with obstore if it supports the key and the service reports generations, otherwise without."""
@@ -168,6 +166,8 @@ class GoogleStore(ObjectStore):
         return self._read(item, offset)
 
     def _read(self, item: Item, offset: int, *, as_stored: bool = False) -> ObjectStream:
+        import urllib3
+
         headers = {"Accept-Encoding": "gzip" if as_stored else "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
@@ -186,7 +186,9 @@ class GoogleStore(ObjectStore):
             answer.close()
             raise
         size = _size_of(answer)
-        return ObjectStream(bounded(_pieces(answer), size), size, proven=bool(generation), close=answer.close)
+        read = partial(answer.raw.read, _PIECE, decode_content=False)
+        pieces = read_pieces(read, (urllib3.exceptions.HTTPError, OSError))
+        return ObjectStream(bounded(pieces, size), size, proven=bool(generation), close=answer.close)
 
     def check(self, item: Item) -> None:
         """Compare the generation again."""
@@ -216,10 +218,7 @@ class GoogleStore(ObjectStore):
         """Request an object, or the metadata of an object."""
         from hashscan.sources.objects.gs.client import FAILURES, trouble_of
 
-        try:
-            key = quote(item.name.decode("utf-8"), safe="")
-        except UnicodeDecodeError:
-            raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which Google demands") from None
+        key = quoted(item.name)
         if item.version:
             options = {**options, "generation": item.version}
         elif part and item.etag:
@@ -243,35 +242,23 @@ class GoogleStore(ObjectStore):
         self._clients.close()
 
 
-class _Pages:
-    """A listing in progress; it converts the library's errors to ours."""
+def _converted(pages: Iterator[Any]) -> Iterator[Any]:
+    """Yield the pages of a listing; convert the library's errors to ours."""
+    from hashscan.sources.objects.gs.client import FAILURES, trouble_of
 
-    def __init__(self, found: Any) -> None:
-        self._found = found
-        self._pages = found.pages
+    try:
+        yield from pages
+    except FAILURES as error:
+        raise ListingError.of(trouble_of(error)) from None
 
-    @property
-    def pages(self) -> Iterator[Any]:
-        """Yield the pages one after another."""
-        from hashscan.sources.objects.gs.client import FAILURES, trouble_of
 
-        try:
-            yield from self._pages
-        except FAILURES as error:
-            trouble = trouble_of(error)
-            denied = isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION
-            reason = FolderReason.PERMISSION if denied else FolderReason.IO_ERROR
-            raise ListingError(reason, trouble.detail) from None
+def quoted(key: bytes) -> str:
+    """Return a key in the form that URLs need.
 
-    @property
-    def more(self) -> bool:
-        """True if another page follows the one that was read."""
-        return bool(self._found.next_page_token)
-
-    @property
-    def prefixes(self) -> Sequence[str]:
-        """The prefixes one level deeper, in the pages read so far."""
-        return sorted(self._found.prefixes)
+    Raises:
+        FileError: it is not UTF-8.
+    """
+    return quote(key_text(key, "Google"), safe="")
 
 
 def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
@@ -308,13 +295,3 @@ def _size_of(answer: requests.Response) -> int:
     if answer.status_code == 206:
         length = answer.headers.get("Content-Range", "").rpartition("/")[2]
     return int(length) if length.isascii() and length.isdigit() else UNKNOWN_SIZE
-
-
-def _pieces(answer: requests.Response) -> Iterator[Chunk]:
-    import urllib3
-
-    try:
-        while piece := answer.raw.read(_PIECE, decode_content=False):
-            yield piece
-    except (urllib3.exceptions.HTTPError, OSError):
-        raise RetryableError("the connection was cut") from None

@@ -21,7 +21,7 @@ from hashscan.sources.objects.changeable_store import (
 )
 from hashscan.sources.objects.s3.client import answer_of, is_credentials_error
 from hashscan.sources.objects.s3.source import S3Store
-from hashscan.sources.objects.store import RetryableError, refused
+from hashscan.sources.objects.store import RetryableError, credentials_not_renewed, key_text, refused
 
 _HEADERS = (
     "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata",
@@ -50,8 +50,7 @@ class ChangeableS3Store(S3Store, ChangeableStore):
 
     def describe(self, item: Item) -> ObjectDescription:
         """Return the headers of an object; tags and ACL too, if there is the right to read them."""
-        key = _text(item.name)
-        named = _named(self._bucket, key, item)
+        named = self._named(item)
         with _spoken("s3:GetObject, with versions s3:GetObjectVersion"):
             head = self._client.head_object(**named, **({"IfMatch": item.etag} if item.etag else {}))
         version = str(head.get("VersionId", ""))
@@ -59,7 +58,7 @@ class ChangeableS3Store(S3Store, ChangeableStore):
         expires = head.get("ExpiresString") or head.get("Expires")
         if expires:
             properties["Expires"] = str(expires)
-        exact = {"Bucket": self._bucket, "Key": key, **({"VersionId": version} if version else {})}
+        exact = self._named(item._replace(version=version))
         unread = []
         try:
             with _spoken("s3:GetObjectTagging"):
@@ -84,7 +83,7 @@ class ChangeableS3Store(S3Store, ChangeableStore):
     def create(self, key: bytes, content: int, size: int, properties: Properties) -> ObjectDescription:
         """Create an object in one request, or from parts that become one object at the end."""
         options = _options(properties)
-        named = {"Bucket": self._bucket, "Key": _text(key)}
+        named = {"Bucket": self._bucket, "Key": key_text(key, "S3")}
         with _spoken("s3:PutObject, with tags s3:PutObjectTagging, with an ACL s3:PutObjectAcl", taken=True):
             self._refuse_taken(named)
             if size <= _WHOLE:
@@ -141,7 +140,7 @@ class ChangeableS3Store(S3Store, ChangeableStore):
 
     def delete(self, item: Item) -> bool:
         """Delete by version; without versions, on condition that the ETag is unchanged."""
-        named = _named(self._bucket, _text(item.name), item)
+        named = self._named(item)
         lasting = item.version not in {"", "null"}
         # The version `null` can be overwritten, like an object without versions.
         compares = lasting or (not item.version and self._compares)
@@ -180,16 +179,9 @@ class ChangeableS3Store(S3Store, ChangeableStore):
         with self._making:
             return self._exact
 
-
-def _text(key: bytes) -> str:
-    try:
-        return key.decode("utf-8")
-    except UnicodeDecodeError:
-        raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which S3 demands") from None
-
-
-def _named(bucket: str, key: str, item: Item) -> dict[str, str]:
-    return {"Bucket": bucket, "Key": key, **({"VersionId": item.version} if item.version else {})}
+    def _named(self, item: Item) -> dict[str, str]:
+        version = {"VersionId": item.version} if item.version else {}
+        return {"Bucket": self._bucket, "Key": key_text(item.name, "S3"), **version}
 
 
 @contextmanager
@@ -213,18 +205,17 @@ def _spoken(rights: str, *, taken: bool = False, plain: bool = False) -> Iterato
             raise ObjectExistsError from error
         raise _trouble(status, code, rights) from error
     except BotoCoreError as error:
-        kind = type(error).__name__
         if is_credentials_error(error):
-            words = f"credentials could not be renewed ({kind})"
-            raise RetryableError(words, reason=Reason.CREDENTIALS) from error
+            raise credentials_not_renewed(error) from error
+        kind = type(error).__name__
         if kind == "ParamValidationError":
-            raise FileError(Reason.IO_ERROR, "what it was stored with can't be said in a request") from error
+            raise FileError(Reason.IO_ERROR, "its properties don't fit into a request") from error
         raise RetryableError(f"the request failed ({kind})") from error
 
 
 def _trouble(status: int, code: str, rights: str) -> FileError | RetryableError:
     if status == HTTPStatus.NOT_IMPLEMENTED:
-        return FileError(Reason.IO_ERROR, "the server does not know how")
+        return FileError(Reason.IO_ERROR, "the server does not support this request")
     trouble = refused(status, code)
     if isinstance(trouble, FileError) and trouble.reason is Reason.PERMISSION:
         return FileError(Reason.PERMISSION, f"{trouble.detail}; it needs {rights}")

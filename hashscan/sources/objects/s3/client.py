@@ -12,6 +12,7 @@ from hashscan.errors import CredentialsError, HashscanError, TargetError, Unreac
 from hashscan.model import Access
 from hashscan.sources.objects.listing import THREADS
 from hashscan.sources.objects.obstore_reader import CLIENT, ONE_TRY, READ_SECONDS
+from hashscan.sources.objects.store import extra_missing
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Credential, S3Store
@@ -36,10 +37,7 @@ class S3Clients:
             import botocore.session
             import obstore  # noqa: F401
         except ModuleNotFoundError as error:
-            raise TargetError(
-                f"s3://{bucket} needs the Python package {error.name}",
-                advice="Install it with `pip install 'hashscan[s3]'`.",
-            ) from error
+            raise extra_missing(f"s3://{bucket}", "s3", error) from error
         self.bucket = bucket
         self._access = access
         with explained(bucket, access):

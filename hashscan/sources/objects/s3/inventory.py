@@ -361,9 +361,7 @@ class S3Inventory(S3Source):
                     FolderReason[reason] if reason in FolderReason.__members__ else FolderReason.IO_ERROR,
                     f"a file of the inventory: {detail}",
                 )
-            left = gathering.flush()
-            if left is not None:
-                yield left
+            yield from gathering.flush()
             yield NonFileCounts()
         for prefix, _ in sieves:
             if prefix not in seen and seen:
@@ -381,9 +379,7 @@ class S3Inventory(S3Source):
         if not item.version:
             # The current object will be read, and its size may have changed.
             item = item._replace(stat=item.stat._replace(size=UNKNOWN_SIZE))
-        full = gathering.add(head, item)
-        if full is not None:
-            yield full
+        yield from gathering.add(head, item)
 
     @contextmanager
     def _data(self, file: DataFile) -> Iterator[BinaryIO]:

@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
-from hashscan.errors import TargetError
 from hashscan.model import Access, FolderReason, Item, Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.objects import obstore_reader
 from hashscan.sources.objects.s3.client import S3Clients, answer_of, explained, is_credentials_error
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
-    Chunk,
     ListingError,
     ObjectStore,
     ObjectStream,
     PrefixListing,
     RetryableError,
     StoredObject,
+    close_clients,
+    credentials_not_renewed,
+    key_text,
+    prefix_text,
+    read_pieces,
     refused,
 )
 from hashscan.timefmt import parse_utc, to_nanoseconds
@@ -180,15 +183,9 @@ class S3Store(ObjectStore):
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
         """Request the first key."""
-        try:
-            text = prefix.decode("utf-8")
-        except UnicodeDecodeError:
-            raise TargetError(f"the prefix of s3://{self._bucket} is not UTF-8", advice="Mend it.") from None
         with explained(self._bucket, self._access):
-            if all_versions:
-                self._lister.list_object_versions(Bucket=self._bucket, Prefix=text, MaxKeys=1)
-            else:
-                self._lister.list_objects_v2(Bucket=self._bucket, Prefix=text, MaxKeys=1)
+            ask = self._lister.list_object_versions if all_versions else self._lister.list_objects_v2
+            ask(Bucket=self._bucket, Prefix=prefix_text(prefix), MaxKeys=1)
 
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
         """List in pages of a thousand."""
@@ -209,8 +206,13 @@ class S3Store(ObjectStore):
         if page.get("IsTruncated"):
             return None
         prefixes = prefixes_of(page)
-        # A prefix that is not UTF-8 can't be requested; its objects are listed from the level above.
-        return PrefixListing(objects_of(page), prefixes) if all(map(_is_text, prefixes)) else None
+        try:
+            for deeper in prefixes:
+                prefix_text(deeper)
+        except ListingError:
+            # Such a prefix can't be requested; its objects are listed from the level above.
+            return None
+        return PrefixListing(objects_of(page), prefixes)
 
     def _page(self, prefix: bytes, *, all_versions: bool, **more: str) -> Mapping[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -220,13 +222,11 @@ class S3Store(ObjectStore):
             # Set explicitly, so that botocore doesn't decode the keys: it replaces what is not UTF-8.
             page: Mapping[str, Any] = ask(
                 Bucket=self._bucket,
-                Prefix=prefix.decode("utf-8"),
+                Prefix=prefix_text(prefix),
                 EncodingType="url",
                 OptionalObjectAttributes=ATTRIBUTES,
                 **more,
             )
-        except UnicodeDecodeError:
-            raise ListingError(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
         except ClientError as error:
             raise ListingError.of(refused(*answer_of(error))) from error
         except BotoCoreError as error:
@@ -249,24 +249,13 @@ class S3Store(ObjectStore):
 
     def close(self) -> None:
         """Close botocore's connections; those of obstore are closed with its client."""
-        for name in ("_lister", "_exact"):
-            client = self.__dict__.pop(name, None)
-            if client is not None:
-                client.close()
-        self.__dict__.pop("_fast", None)
-
-
-def _is_text(prefix: bytes) -> bool:
-    try:
-        prefix.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+        close_clients(self, ("_lister", "_exact"), "_fast")
 
 
 def _read(client: Any, bucket: str, item: Item, offset: int) -> ObjectStream:
     """Begin to read an object with botocore."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import HTTPError
 
     options: dict[str, str] = {}
     if item.etag:
@@ -276,38 +265,23 @@ def _read(client: Any, bucket: str, item: Item, offset: int) -> ObjectStream:
     if offset:
         options["Range"] = f"bytes={offset}-"
     try:
-        answer = client.get_object(Bucket=bucket, Key=item.name.decode("utf-8"), **options)
-    except UnicodeDecodeError:
-        raise FileError(Reason.IO_ERROR, "the key is not UTF-8, which S3 demands") from None
+        answer = client.get_object(Bucket=bucket, Key=key_text(item.name, "S3"), **options)
     except ClientError as error:
         raise refused(*answer_of(error), begun=offset > 0) from error
     except BotoCoreError as error:
-        kind = type(error).__name__
         if is_credentials_error(error):
-            words = f"credentials could not be renewed ({kind})"
-            raise RetryableError(words, reason=Reason.CREDENTIALS) from error
-        raise RetryableError(f"the download failed ({kind})") from error
+            raise credentials_not_renewed(error) from error
+        raise RetryableError(f"the download failed ({type(error).__name__})") from error
     body = answer["Body"]
     size = int(answer["ContentLength"]) + (offset if "ContentRange" in answer else 0)
     if offset and "ContentRange" not in answer:
         body.close()
         raise FileError(Reason.IO_ERROR, "the server doesn't send parts of objects")
     return ObjectStream(
-        _pieces(body),
+        read_pieces(partial(body.read, _PIECE), (BotoCoreError, HTTPError, OSError)),
         size,
         answer.get("ETag", ""),
         answer.get("VersionId", ""),
         encoding=answer.get("ContentEncoding", ""),
         close=body.close,
     )
-
-
-def _pieces(body: Any) -> Iterator[Chunk]:
-    from botocore.exceptions import BotoCoreError
-    from urllib3.exceptions import HTTPError
-
-    try:
-        while piece := body.read(_PIECE):
-            yield piece
-    except (BotoCoreError, HTTPError, OSError) as error:
-        raise RetryableError("the connection was cut") from error

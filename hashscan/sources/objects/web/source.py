@@ -27,7 +27,6 @@ from hashscan.sources.base import (
     Gathering,
     Listing,
     ListingOptions,
-    NonFileCounts,
     Opener,
     SkippedFile,
     Source,
@@ -38,7 +37,7 @@ from hashscan.sources.base import (
 from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.listing import Sieve
 from hashscan.sources.objects.receiver import Tries, bounded, normalize_etag
-from hashscan.sources.objects.source import item_of, owner_of
+from hashscan.sources.objects.source import NamedObject, item_of, list_named, owner_of
 from hashscan.sources.objects.store import (
     UNKNOWN_SIZE,
     Chunk,
@@ -279,6 +278,13 @@ def _nanoseconds(date: str) -> int:
         return 0
 
 
+def _named(address: WebAddress, stored: StoredObject, sieve: Sieve) -> NamedObject:
+    origin = address.origin
+    item = item_of(stored, owner_of(origin))._replace(hidden=address.query)
+    # Patterns apply to paths; the digest that replaces a query is not part of a path.
+    return origin, item, sieve.reason(replace(stored, key=address.path))
+
+
 class HttpSource(Source):
     """The source for objects by URL, without encryption."""
 
@@ -324,60 +330,34 @@ class HttpSource(Source):
     def listings(self) -> Iterator[Listing]:
         """Request the headers of each URL; each batch is of one host."""
         sieve = Sieve(b"", self._options)
-        waiting: dict[bytes, list[Item]] = {}
-        bytes_waiting: dict[bytes, int] = {}
-        for address, stored in self._looked():
-            origin = address.origin
-            item = item_of(stored, owner_of(origin))._replace(hidden=address.query)
-            # Patterns apply to paths; the digest that replaces a query is not part of a path.
-            reason = sieve.reason(replace(stored, key=address.path))
+        waiting: dict[bytes, Gathering] = {}
+        for address, stored in self._answered():
+            origin, item, reason = _named(address, stored, sieve)
             if reason is not None:
                 yield SkippedFile(origin, b"", item, reason)
-                continue
-            items = waiting.setdefault(origin, [])
-            size = max(stored.size, 0)
-            total = bytes_waiting.get(origin, 0) + size
-            if items and (total > self._options.batch_bytes or len(items) >= self._options.batch_files):
-                yield Batch(self.name, origin, b"", 0, 0, tuple(items))
-                items.clear()
-                total = size
-            items.append(item)
-            bytes_waiting[origin] = total
-        for origin, items in waiting.items():
-            if items:
-                yield Batch(self.name, origin, b"", 0, 0, tuple(items))
+            else:
+                gathering = waiting.setdefault(origin, Gathering(self._options))
+                yield from gathering.add(Batch(self.name, origin, b"", 0, 0, ()), item)
+        for gathering in waiting.values():
+            yield from gathering.flush()
 
     def listings_by_name(self, names: Iterator[bytes]) -> Iterator[Listing]:
         """List objects by URL; nothing is requested before they are read, so their sizes are unknown."""
-        gathering = Gathering(self._options)
         sieve = Sieve(b"", self._options)
-        asked_for = frozenset(self._addresses)
-        for name in names:
-            if not name:
-                if (due := gathering.flush()) is not None:
-                    yield due
-                yield NonFileCounts()
-                continue
+        targets = frozenset(self._addresses)
+
+        def look_up(name: bytes) -> NamedObject | Listing:
             try:
                 address = parse(name)
             except UsageError as error:
-                yield UnreadableName(strip_secrets(name), b"", b"", Reason.NO_NAME, str(error))
-                continue
-            if asked_for and address not in asked_for:
-                yield UnreadableName(address.shown, b"", b"", Reason.OUTSIDE, "")
-                continue
-            origin = address.origin
-            stored = StoredObject(address.name, UNKNOWN_SIZE, 0)
-            item = item_of(stored, owner_of(origin))._replace(hidden=address.query)
-            reason = sieve.reason(replace(stored, key=address.path))
-            if reason is not None:
-                yield SkippedFile(origin, b"", item, reason)
-            elif (full := gathering.add(Batch(self.name, origin, b"", 0, 0, ()), item)) is not None:
-                yield full
-        if (due := gathering.flush()) is not None:
-            yield due
+                return UnreadableName(strip_secrets(name), b"", b"", Reason.NO_NAME, str(error))
+            if targets and address not in targets:
+                return UnreadableName(address.shown, b"", b"", Reason.OUTSIDE, "")
+            return _named(address, StoredObject(address.name, UNKNOWN_SIZE, 0), sieve)
 
-    def _looked(self) -> Iterator[tuple[WebAddress, StoredObject]]:
+        return list_named(self.name, names, self._options, look_up)
+
+    def _answered(self) -> Iterator[tuple[WebAddress, StoredObject]]:
         """Yield the URLs in order, with the servers' answers; several are requested in parallel."""
         threads = self._access.concurrency
         client = WebClient(threads)

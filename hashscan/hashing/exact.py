@@ -21,44 +21,35 @@ _GROWTH_MAX = 64 << 20
 """Maximum number of bytes that are read beyond a file's stated size."""
 
 
-class MD5(ExactHash):
+class _HashlibHash(ExactHash):
+    """A hash that hashlib has by the same name."""
+
+    def new(self) -> Hasher:
+        return hashlib.new(self.name, usedforsecurity=False)
+
+
+class MD5(_HashlibHash):
     """MD5 (RFC 1321), which most lists of known material still use."""
 
     name = "md5"
 
-    def new(self) -> Hasher:
-        """Return a new running digest."""
-        return hashlib.md5(usedforsecurity=False)
 
-
-class SHA1(ExactHash):
+class SHA1(_HashlibHash):
     """SHA-1 (FIPS 180-4)."""
 
     name = "sha1"
 
-    def new(self) -> Hasher:
-        """Return a new running digest."""
-        return hashlib.sha1(usedforsecurity=False)
 
-
-class SHA256(ExactHash):
+class SHA256(_HashlibHash):
     """SHA-256 (FIPS 180-4), which identifies content."""
 
     name = "sha256"
 
-    def new(self) -> Hasher:
-        """Return a new running digest."""
-        return hashlib.sha256()
 
-
-class SHA512(ExactHash):
+class SHA512(_HashlibHash):
     """SHA-512 (FIPS 180-4)."""
 
     name = "sha512"
-
-    def new(self) -> Hasher:
-        """Return a new running digest."""
-        return hashlib.sha512()
 
 
 class XXH3(ExactHash):
@@ -90,7 +81,6 @@ class ExactReader:
     """
 
     def __init__(self, hashes: Sequence[ExactHash]) -> None:
-        """Initialise the reader with its algorithms."""
         # Copying a digest object is faster than making a new one.
         self._hashes = [(algorithm.name, algorithm.new().copy) for algorithm in hashes]
         # One buffer for all files: most are small, and allocating a buffer takes longer than reading them.

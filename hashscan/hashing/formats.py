@@ -22,7 +22,6 @@ class PictureFormat:
     """One picture format."""
 
     name: str
-    """Its name in reports."""
 
     pillow: str | None
     """Pillow's name for it; None if it is recognised but not decoded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from hashscan.hashing.variants import PLAIN
@@ -37,29 +37,19 @@ class ExactHash(ABC):
         """Return a new running digest."""
 
 
-class PictureDigestValue(NamedTuple):
-    """One digest of one picture."""
-
-    rendering: int
-    """`PLAIN`, `SQUARED` or `ENLARGED` of `variants`."""
-    turn: int
-    """Index in `variants.TURNS`."""
-    value: bytes
-    quality: int
-    """Quality from 0 to 100; 100 if the algorithm does not compute one."""
-    doubt: int = 0
-    """Index in `variants.SIMILARITY_DOUBTS`."""
-
-
 class RenderingDigests(NamedTuple):
     """Digests of one rendering of a picture, one for each turn."""
 
     rendering: int
+    """`PLAIN`, `SQUARED` or `ENLARGED` of `variants`."""
     turns: tuple[int, ...]
+    """Indices in `variants.TURNS`."""
     values: bytes
     """The digests, concatenated in the order of `turns`."""
     quality: int
+    """Quality from 0 to 100; 100 if the algorithm does not compute one."""
     doubt: int = 0
+    """Index in `variants.SIMILARITY_DOUBTS`."""
     even: int = 0
     """Share of the picture, in 256ths, that has even brightness; see `low_contrast`."""
 
@@ -69,7 +59,7 @@ class PictureHash(ABC):
 
     name: ClassVar[str]
     has_variants: ClassVar[bool] = False
-    """True if `hashed` also yields altered renderings, and trimmed pictures are worth hashing."""
+    """True if `runs` also yields altered renderings, and trimmed pictures are worth hashing."""
 
     @abstractmethod
     def digest(self, luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> tuple[bytes, int]:
@@ -84,13 +74,13 @@ class PictureHash(ABC):
             The digest, and its quality from 0 to 100 (100 if the algorithm does not compute one).
         """
 
-    def digests(
+    def runs(
         self,
         luma: NDArray[np.uint8],
         stored: tuple[int, int] | None = None,
-        turns: Sequence[int] = (0,),
+        turns: tuple[int, ...] = (0,),
         wanted: Collection[str] = (),
-    ) -> Iterator[PictureDigestValue]:
+    ) -> Iterator[RenderingDigests]:
         """Hash one picture in all requested variants that the algorithm supports.
 
         Args:
@@ -100,21 +90,7 @@ class PictureHash(ABC):
             wanted: some of `variants.VARIANTS`; only 512x512 and enlarged have an effect here.
 
         Yields:
-            The digests, first that of the unaltered picture.
+            The digests of one rendering together, first that of the unaltered picture.
         """
-        for run in self.runs(luma, stored, tuple(turns), wanted):
-            size = len(run.values) // len(run.turns)
-            for place, turn in enumerate(run.turns):
-                value = run.values[place * size : (place + 1) * size]
-                yield PictureDigestValue(run.rendering, turn, value, run.quality, run.doubt)
-
-    def runs(
-        self,
-        luma: NDArray[np.uint8],
-        stored: tuple[int, int] | None = None,
-        turns: tuple[int, ...] = (0,),
-        wanted: Collection[str] = (),
-    ) -> Iterator[RenderingDigests]:
-        """Hash one picture as `hashed` does, but yield the digests of one rendering together."""
         value, quality = self.digest(luma, stored)
         yield RenderingDigests(PLAIN, (0,), value, quality)

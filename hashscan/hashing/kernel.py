@@ -28,6 +28,11 @@ from hashscan.hashing.pdq_reduction import (
 )
 from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
 
+try:
+    from hashscan.hashing import _pdq
+except ImportError:
+    _pdq = None  # type: ignore[assignment]
+
 _BINS = 32
 _MOST_OF_ONE_GREY = 0.55
 """Share of the picture with one brightness, in 32 steps, above which it may have too few grey levels."""
@@ -204,7 +209,6 @@ class CKernel(Kernel):
         self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[ReductionMode, ...], ...]
     ) -> list[Floats]:
         """Sum strips of columns, which stay in the core's cache."""
-        from hashscan.hashing import _pdq
 
         luma = _with_rows(luma)
         height, width = stored or luma.shape
@@ -218,7 +222,6 @@ class CKernel(Kernel):
 
     def judged(self, small: Floats, turns: Sequence[int], slack: float) -> KernelResult:
         """Run all steps in one call."""
-        from hashscan.hashing import _pdq
 
         as_left = np.ascontiguousarray(small.transpose(2, 3, 0, 1))
         return _judged(_pdq.judge(as_left, _DCT, _LIMITS, places_of(tuple(turns)), slack))
@@ -232,7 +235,6 @@ class CKernel(Kernel):
         slack: float,
     ) -> Iterator[KernelResult]:
         """Reduce and hash each group in one call."""
-        from hashscan.hashing import _pdq
 
         luma = _with_rows(luma)
         height, width = luma.shape
@@ -242,7 +244,6 @@ class CKernel(Kernel):
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """Reduce eight rows at a time."""
-        from hashscan.hashing import _pdq
 
         small = np.empty((SIDE, SIDE), np.float32)
         frequencies = np.empty((pdq_reduction.FREQUENCIES,) * 2, np.float32)
@@ -251,7 +252,6 @@ class CKernel(Kernel):
 
     def lines(self, luma: Luma) -> tuple[Floats, Floats]:
         """Compute line by line; for a transposed picture, by its columns in memory."""
-        from hashscan.hashing import _pdq
 
         found = np.empty((2, luma.shape[0]), np.float32)
         turned_only = luma.strides[0] == 1 and luma.strides[1] != 1
@@ -260,13 +260,11 @@ class CKernel(Kernel):
 
     def least_edge(self, luma: Luma) -> float:
         """Compute all edges in one call."""
-        from hashscan.hashing import _pdq
 
         return _pdq.least_edge(_with_rows(luma))
 
     def inner_boxes(self, luma: Luma) -> list[tuple[int, int, int, int]]:
         """Find the boxes; a line is measured only if the result depends on it."""
-        from hashscan.hashing import _pdq
 
         return _pdq.inner_boxes(_with_rows(luma))
 
@@ -293,20 +291,14 @@ def _tables(
 
 @lru_cache(maxsize=256)
 def _taps(length: int, kept: int, ways: tuple[ReductionMode, ...]) -> FilterWeights:
-    from hashscan.hashing import _pdq
-
-    said = bytes(number for way in ways for number in (way.rendering, way.mirrored))
-    return FilterWeights(*_pdq.weights(length, kept, reduction_factor(length, kept), said))
+    numbers = bytes(number for way in ways for number in (way.rendering, way.mirrored))
+    return FilterWeights(*_pdq.weights(length, kept, reduction_factor(length, kept), numbers))
 
 
 @cache
 def best_kernel() -> Kernel:
     """Return the C loops if they were built for this machine, else the numpy loops."""
-    try:
-        from hashscan.hashing import _pdq  # noqa: F401
-    except ImportError:
-        return NumpyKernel()
-    return CKernel()
+    return NumpyKernel() if _pdq is None else CKernel()
 
 
 def rows_of_tiles(small: Floats) -> list[int]:

@@ -84,7 +84,6 @@ def likely_turned(digest: bytes, turns: Sequence[int]) -> NDArray[np.uint8]:
     """Predict the digests of a turned picture as if each median were zero; most bits are right.
 
     Args:
-        digest: the digest of the unaltered picture.
         turns: indices in `variants.TURNS`.
 
     Returns:

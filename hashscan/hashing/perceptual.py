@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,8 @@ class _ImageHash(PictureHash):
     them only at the first digest, since few lists have these hashes.
     """
 
+    _function: ClassVar[str]
+
     def __init__(self) -> None:
         import imagehash
 
@@ -28,39 +29,29 @@ class _ImageHash(PictureHash):
 
     def digest(self, luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> tuple[bytes, int]:
         """Hash one picture, shape (height, width); bits in the order of ImageHash's hexadecimal form."""
-        bits = self._compute(Image.fromarray(luma)).hash
-        return np.packbits(bits.ravel()).tobytes(), 100
+        found = getattr(self._library, self._function)(Image.fromarray(luma), **self._options(luma.shape))
+        return np.packbits(found.hash.ravel()).tobytes(), 100
 
-    @abstractmethod
-    def _compute(self, image: Image.Image) -> Any:
-        """Compute the library's own hash object."""
+    def _options(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        return {}
 
 
 class PHash(_ImageHash):
     """PHash: the lowest frequencies of the cosine transform, each compared with their median."""
 
-    name = "phash"
-
-    def _compute(self, image: Image.Image) -> Any:
-        return self._library.phash(image)
+    name = _function = "phash"
 
 
 class DHash(_ImageHash):
     """DHash: a bit for each pair of neighbouring columns, set if the brightness rises."""
 
-    name = "dhash"
-
-    def _compute(self, image: Image.Image) -> Any:
-        return self._library.dhash(image)
+    name = _function = "dhash"
 
 
 class AHash(_ImageHash):
     """AHash: a bit for each part of the picture, set if it is brighter than the mean."""
 
-    name = "ahash"
-
-    def _compute(self, image: Image.Image) -> Any:
-        return self._library.average_hash(image)
+    name, _function = "ahash", "average_hash"
 
 
 class WHash(_ImageHash):
@@ -70,8 +61,7 @@ class WHash(_ImageHash):
     limited to 1024: beyond, a large picture takes gigabytes, and the 8x8 lowest frequencies hardly change.
     """
 
-    name = "whash"
+    name = _function = "whash"
 
-    def _compute(self, image: Image.Image) -> Any:
-        scale = _WHASH_SCALE if min(image.size) >= 2 * _WHASH_SCALE else None
-        return self._library.whash(image, image_scale=scale)
+    def _options(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        return {"image_scale": _WHASH_SCALE} if min(shape) >= 2 * _WHASH_SCALE else {}

@@ -124,12 +124,7 @@ class DecodedPicture:
 
 
 def pack_request(picture_format: PictureFormat, *, patient: bool = False) -> bytes:
-    """Pack a request to decode a file as a picture of this format and no other.
-
-    Args:
-        picture_format: the format.
-        patient: True to allow the decoder more time.
-    """
+    """Pack a request to decode a file as a picture of this format and no other."""
     return bytes((FORMATS.index(picture_format), patient))
 
 
@@ -150,10 +145,8 @@ def pack_picture(
     """Pack a reply for a decoded picture.
 
     Args:
-        picture_format: its format.
         width: width as stored, in pixels.
         height: height as stored, in pixels.
-        algorithms: names of the requested algorithms.
         runs: the digests; first those of the picture as it is stored, by each algorithm in order. The turns
             of a run are in ascending order. Digests beyond `digests_max` are counted and left out; this
             counts as damage if there is no other.
@@ -198,7 +191,6 @@ def unpack_reply(
 
     Args:
         reply: the untrusted bytes from the decoder.
-        picture_format: the requested format.
         algorithms: names of the algorithms that the decoder computes, in its order.
 
     Returns:
@@ -237,11 +229,7 @@ def unpack_reply(
 
 
 def _unpacked(reply: bytes, count: int, algorithms: tuple[str, ...]) -> Iterator[DigestRun]:
-    """Yield the runs of a reply, each checked.
-
-    Raises:
-        ValueError: our decoder could not have sent one of them, or they don't hold `count` digests.
-    """
+    """Yield the runs of a reply, each checked."""
     place = _HEADER.size
     while count:
         first = place + _HEAD.size
@@ -267,9 +255,6 @@ def _described(
     Returns:
         The fields of `DigestRun` before the digests, those after them, the number of digests, and their
         length in bytes together.
-
-    Raises:
-        ValueError: see `_unpacked`.
     """
     number, kind, rendering, shown, place, quality, doubt, bits = _HEAD.unpack(head)
     kinds = tuple(Kind)

@@ -51,7 +51,6 @@ class OwnerBudget:
         """Count a decoder that was lost because of a file.
 
         Args:
-            owner: owner of the file.
             seconds: how long the decoder has worked on the file.
         """
         losses, before = self._spent.get(owner, (0, 0.0))
@@ -130,7 +129,6 @@ class PendingFile:
     since: float = 0.0
     """Time when it was sent, by time.monotonic()."""
     loss: DecoderLost | None = None
-    """The reason if it could not be sent."""
     outcome: bytes | DecoderLost | None = None
     """The reply or the loss; None while the file is in progress."""
 

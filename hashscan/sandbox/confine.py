@@ -123,12 +123,10 @@ class Confinement:
 
     mode: str
     zygote: int
-    """Process id of the zygote."""
     memory_bytes: int
     cpu_seconds: int
     rights: LandlockRights | int
     program: bytes | int
-    """The seccomp filter, or an errno."""
 
 
 def prepare_confinement(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Confinement:

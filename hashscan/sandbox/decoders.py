@@ -77,7 +77,6 @@ class Decoders:
         self.level: SandboxLevel | None = None
         """The weakest confinement of all decoders so far; None before the first decoder."""
         self.link: DecoderLink | None = None
-        """The current decoder."""
         self.files = 0
         """Number of files that were sent to it."""
         self.owner: int | None = None

@@ -39,7 +39,6 @@ class DecoderLink:
         """Wrap a non-blocking socket.
 
         Args:
-            connection: the socket.
             reply_max: maximum length of a reply in bytes; the minimum is 1.
             process: id of the decoder, which isn't reused until the process has been waited for.
         """
@@ -56,7 +55,6 @@ class DecoderLink:
         self._buffer = bytearray(max(self._message_max, HELLO_BYTES) + 1)
         self._buffers = [self._buffer]
         self._nonces: deque[bytes] = deque()
-        """Nonces of the requests in progress."""
 
     def idle(self) -> bool:
         """Return True if the decoder is connected and has sent nothing, as expected without a request."""

@@ -28,18 +28,14 @@ The other side may have been stopped as well, so that time doesn't count against
 def wait_for_message(
     poll: select.poll, deadline: float, processor_left: Callable[[], float] | None = None
 ) -> bool:
-    """Wait until a registered descriptor is ready or the deadline has passed.
+    """Wait until a registered descriptor is ready (return True) or the deadline has passed (False).
 
     The deadline is extended by the time in which this process was stopped.
 
     Args:
-        poll: with the descriptors to wait for.
         deadline: by time.monotonic().
         processor_left: returns the seconds of processor time that the other side has left; called for the
             first time after half a second. The wait ends when none is left.
-
-    Returns:
-        True if a descriptor is ready.
     """
     now = time.monotonic()
     most = _SLICE_SECONDS
@@ -96,7 +92,6 @@ EXIT_MESSAGES: dict[int, str] = {
     EXIT_ORPHANED: "the zygote died",
     EXIT_NO_MEMORY: "the system has no memory left",
 }
-"""Texts for the exit codes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,7 @@ class Condition(NamedTuple):
 
 
 def conditional(socket: int) -> dict[str, tuple[Condition, ...]]:
-    """Return the calls that are allowed if every condition holds.
-
-    Args:
-        socket: the number of the decoder's descriptor.
-    """
+    """Return the calls that a decoder with this socket descriptor may make if every condition holds."""
     not_executable = Condition(2, mmap.PROT_EXEC, 0)
     on_socket = Condition(0, _INT, socket)
     return {

@@ -19,6 +19,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from hashscan.sandbox.confine import (
@@ -172,23 +173,17 @@ def _silence() -> None:
     sys.stdin = sys.stdout = sys.stderr = None
 
 
+@dataclass(slots=True)
 class _Zygote:
     """The command loop of a zygote, with one decoder at a time."""
 
-    def __init__(
-        self,
-        control: socket.socket,
-        watch: select.poll,
-        confinement: Confinement,
-        handle: Handle,
-        reply_max: int,
-    ) -> None:
-        self._control = control
-        self._watch = watch
-        self._confinement = confinement
-        self._handle = handle
-        self._reply_max = reply_max
-        self._child = 0
+    _control: socket.socket
+    _watch: select.poll
+    _confinement: Confinement
+    _handle: Handle
+    _reply_max: int
+    _child: int = 0
+    """Process id of the decoder; 0 if there is none."""
 
     def serve(self) -> None:
         """Execute the worker's commands until the worker has gone."""
@@ -228,11 +223,7 @@ class _Zygote:
             os.waitpid(former, 0)
 
     def _end(self, patience: int) -> tuple[int, bool]:
-        """End the decoder; kill it if it does not end by itself within `patience` milliseconds.
-
-        Returns:
-            Its wait status, and True if it had to be killed.
-        """
+        """End the decoder, by force after `patience` ms; return its status, and True if by force."""
         child, self._child = self._child, 0
         if not child:
             return 0, False

@@ -39,11 +39,9 @@ class ListingOptions:
     """Patterns for names and paths beneath the target that are left out; a target itself is never left
     out."""
     one_file_system: bool = False
-    """Stay on each target's own file system."""
     max_file_size: int | None = None
     """Maximum size in bytes; larger files are skipped."""
     all_versions: bool = False
-    """List every version of an object, not only the current ones."""
     protected: frozenset[tuple[int, int]] = frozenset()
     """Device and inode of folders that are never entered: hashscan's own state."""
     kept: KeptFolders | None = None
@@ -113,9 +111,7 @@ def full_path(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
     """Return the full path of a file, or of a folder if no name is given, to show and to open.
 
     Args:
-        target: the target of a batch or of another listing.
         folder: the folder beneath the target; empty for the target itself.
-        name: the file's name in the folder.
     """
     path = target
     for part in (folder, name):
@@ -258,8 +254,6 @@ class Source(ABC):
 
         Args:
             targets: the targets to scan; empty if all files are given to `listings_by_name`.
-            options: rules for leaving files out.
-            access: how to reach storage on other machines.
 
         Raises:
             TargetError: a target can't be scanned at all.
@@ -337,11 +331,7 @@ class Gathering:
         self._bytes = 0
 
     def add(self, head: Batch, item: Item) -> tuple[Batch, ...]:
-        """Add one file.
-
-        Args:
-            head: its folder, as a batch without items.
-            item: the file.
+        """Add a file of a folder, which is given as a batch without items.
 
         Returns:
             The previous batch, if it was full or of another folder, otherwise none. A file that is named

@@ -38,7 +38,7 @@ class _Rule:
     steps: tuple[re.Pattern[str] | None, ...] = ()
     """The components, for a pattern with a slash; None for `**`."""
     index: int = -1
-    """The position in a Place, for a pattern with a slash."""
+    """The position in a `PatternState`, for a pattern with a slash."""
 
     def advance(self, states: int, name: str) -> int:
         """Return the states after one more component of a path."""
@@ -71,7 +71,6 @@ class Patterns:
             sorted((rule for rule in self._rules if rule.name is None), key=lambda rule: rule.index)
         )
         self.start: PatternState = tuple(rule.skip_empty_components(1) for rule in self._with_slash)
-        """The state of the patterns in a target."""
 
     @classmethod
     def compile(
@@ -82,7 +81,6 @@ class Patterns:
         The patterns of the command line come last, and so take precedence.
 
         Args:
-            exclude: patterns, used as they are.
             ignore_file: a file with one pattern per line. Empty lines and lines that start with `#` are
                 ignored; a leading `!` cancels an earlier exclusion (but nothing inside an excluded folder is
                 seen).
@@ -107,13 +105,7 @@ class Patterns:
         return tuple(rule.advance(states, text) for rule, states in zip(self._with_slash, place, strict=True))
 
     def excludes(self, place: PatternState, name: bytes, *, is_folder: bool) -> bool:
-        """Return True if a name is left out.
-
-        Args:
-            place: state of the patterns in the folder.
-            name: the name in that folder.
-            is_folder: True if the name is a folder.
-        """
+        """Return True if a name is left out."""
         text = _text(name)
         for rule in self._rules:
             if rule.folders_only and not is_folder:
@@ -166,7 +158,7 @@ def _join(rules: list[_Rule]) -> Iterator[_Rule]:
 
 
 def _number(rules: Iterable[_Rule]) -> Iterator[_Rule]:
-    """Assign to the patterns with a slash their positions in a Place."""
+    """Assign to the patterns with a slash their positions in a `PatternState`."""
     index = 0
     for rule in rules:
         if rule.name is None:
@@ -177,11 +169,7 @@ def _number(rules: Iterable[_Rule]) -> Iterator[_Rule]:
 
 
 def _compile(pattern: str, where: str, *, included: bool) -> _Rule:
-    """Compile one pattern.
-
-    Raises:
-        UsageError: it can't match anything, or a bracket is not closed.
-    """
+    """Compile one pattern."""
     try:
         body = _text(fsencode(pattern))
         folders_only = body.endswith("/")
@@ -200,11 +188,7 @@ def _compile(pattern: str, where: str, *, included: bool) -> _Rule:
 
 
 def _component(glob: str) -> re.Pattern[str]:
-    """Compile the text between two slashes.
-
-    Raises:
-        ValueError: it can't match any name, or a bracket is not closed.
-    """
+    """Compile the text between two slashes."""
     if glob in {"", ".", ".."}:
         raise ValueError("has a component that no name matches: " + repr(glob))
     first, *others = fixed_parts(glob)

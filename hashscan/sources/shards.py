@@ -50,12 +50,6 @@ class ShardFilter:
     """A filter for the files of one shard."""
 
     def __init__(self, shard: Shard, options: ListingOptions) -> None:
-        """Create a filter for a shard.
-
-        Args:
-            shard: the shard to keep.
-            options: the size of batches; the files that remain are collected into new ones.
-        """
         self.targets_with_files: set[bytes] = set()
         """Targets of which files were listed, in any shard."""
         self.listed = 0

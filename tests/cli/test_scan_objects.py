@@ -118,8 +118,8 @@ def test_what_can_not_be_listed_to_its_end_is_reported(run: Run, uploads: Path, 
     assert summary["folders_not_entered"] == {"permission denied": 2}
     reported = {line["path"]: line.get("detail") for line in ran.lines if line["type"] == "folder"}
     assert reported == {
-        "s3://bucket/unlistable/": "the server says AccessDenied",
-        "s3://bucket/expiring/": "the server says ExpiredToken",
+        "s3://bucket/unlistable/": "the server answers AccessDenied",
+        "s3://bucket/expiring/": "the server answers ExpiredToken",
     }
 
 
@@ -130,7 +130,7 @@ def test_a_listing_that_jams(run: Run, local_list: str) -> None:
         ran = scan(run, url)
     assert (ran.code, ran.lines[-1]["files"]) == (3, 1010)
     (reported,) = (line for line in ran.lines if line["type"] == "folder")
-    assert (reported["path"], reported["detail"]) == ("s3://bucket/jamming/", "the server says SlowDown")
+    assert (reported["path"], reported["detail"]) == ("s3://bucket/jamming/", "the server answers SlowDown")
 
 
 def test_found_in_spite_of_faults(run: Run, uploads: Path, local_list: str) -> None:

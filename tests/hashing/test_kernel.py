@@ -29,6 +29,7 @@ from hashscan.hashing.variants import (
 from tests.hashing.drawings import DRAWINGS, clouds, noise, rings, scene, tiles
 from tests.hashing.kernels import KERNELS
 from tests.hashing.reduction import reduced, tables
+from tests.hashing.runs import digests
 
 _pdq: Any = pytest.importorskip("hashscan.hashing._pdq")
 NUMPY, C = KERNELS if len(KERNELS) == 2 else (NumpyKernel(), NumpyKernel())
@@ -77,8 +78,8 @@ def test_all_digests_of_any_picture(height: int, width: int, seed: int, levels: 
     luma = pictures(height, width, seed, levels)
     if apart:
         luma = np.pad(luma, 3)[3:-3, 3:-3]
-    found = list(PDQ(C).digests(luma, None, range(DIHEDRAL + 1), VARIANTS))
-    expected = list(PDQ(NUMPY).digests(luma, None, range(DIHEDRAL + 1), VARIANTS))
+    found = list(digests(PDQ(C), luma, None, range(DIHEDRAL + 1), VARIANTS))
+    expected = list(digests(PDQ(NUMPY), luma, None, range(DIHEDRAL + 1), VARIANTS))
     for one, other in zip(found, expected, strict=True):
         assert one._replace(value=b"", quality=0) == other._replace(value=b"", quality=0)
         # The renderings that no reference has may round otherwise. In tiny pictures whole rows of frequencies
@@ -334,7 +335,7 @@ def plaid() -> np.ndarray:
 )
 def test_structured_pictures_are_doubted(picture: np.ndarray, doubt: int) -> None:
     assert similarity_doubt(reduced(picture)) == doubt
-    first, *others = PDQ().digests(picture, None, range(8))
+    first, *others = digests(PDQ(), picture, None, range(8))
     assert first.quality >= 50
     assert {found.doubt for found in (first, *others)} == {doubt}
 

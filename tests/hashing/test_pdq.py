@@ -23,6 +23,7 @@ from hashscan.model import ALGORITHMS
 from tests.hashing.drawings import DRAWINGS, noise, rings, scene, slanted
 from tests.hashing.kernels import KERNELS
 from tests.hashing.reduction import reduced
+from tests.hashing.runs import digests
 
 with Path(__file__).with_name("pdq_cases.csv").open(newline="", encoding="ascii") as _file:
     CASES = [
@@ -196,7 +197,7 @@ def in_square(luma: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(513, 300), (700, 1025), (2000, 1500)])
 def test_the_other_convention_is_the_hash_of_the_nearest_512_by_512(shape: tuple[int, int]) -> None:
     luma = scene(*shape)
-    found = [h for h in PDQ().digests(luma, wanted=VARIANTS) if h.rendering == SQUARED]
+    found = [h for h in digests(PDQ(), luma, wanted=VARIANTS) if h.rendering == SQUARED]
     value, quality = PDQ().digest(in_square(luma))
     assert bits_apart(found[0].value, value) <= 2
     assert abs(found[0].quality - quality) <= 1
@@ -211,7 +212,7 @@ def enlarged(luma: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(512, 400), (80, 121)])
 def test_small_pictures_are_enlarged_instead(shape: tuple[int, int]) -> None:
     luma = scene(*shape)
-    first, second = PDQ().digests(luma, wanted=VARIANTS)
+    first, second = digests(PDQ(), luma, wanted=VARIANTS)
     assert (first.rendering, second.rendering) == (PLAIN, ENLARGED)
     assert bits_apart(second.value, PDQ().digest(enlarged(luma))[0]) <= 4
 
@@ -220,14 +221,14 @@ def test_a_small_copy_is_nearer_where_it_is_enlarged() -> None:
     luma = rings(1200, 1600)
     original, _ = PDQ().digest(luma)
     copy = np.asarray(Image.fromarray(luma).resize((130, 98), Image.Resampling.BICUBIC))
-    first, second = PDQ().digests(copy, wanted=VARIANTS)
+    first, second = digests(PDQ(), copy, wanted=VARIANTS)
     assert bits_apart(second.value, original) < bits_apart(first.value, original) / 2
 
 
 def test_an_inverted_picture_has_the_complement() -> None:
     luma = scene(600, 500)
     original, _ = PDQ().digest(luma)
-    found = [h for h in PDQ().digests(255 - luma, None, (0, INVERTED), VARIANTS) if h.rendering == PLAIN]
+    found = [h for h in digests(PDQ(), 255 - luma, None, (0, INVERTED), VARIANTS) if h.rendering == PLAIN]
     assert [h.turn for h in found] == [0, INVERTED]
     assert bits_apart(found[1].value, original) <= 2
 
@@ -252,5 +253,5 @@ def test_reduced_pictures_are_turned_too(factor: int) -> None:
     luma = scene(*shape)
     small = block_means(luma, factor)
     original, _ = PDQ().digest(np.ascontiguousarray(luma[:, ::-1]))
-    found = {h.turn: h.value for h in PDQ().digests(small, shape, range(8)) if h.rendering == 0}
+    found = {h.turn: h.value for h in digests(PDQ(), small, shape, range(8)) if h.rendering == 0}
     assert bits_apart(found[4], original) <= 8

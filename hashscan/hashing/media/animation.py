@@ -53,7 +53,6 @@ class AnimationFrame:
     over: bool
     """True if it is blended over the canvas, False if it replaces the canvas."""
     seconds: float
-    """Display time."""
     decode: Callable[[], tuple[Plane, Plane]]
     """Function that returns the frame's brightness and its alpha."""
 
@@ -69,7 +68,6 @@ def frame_seconds(image: Image.Image, place: int, pieces: list[AnimationFrame] |
     Endless animations are treated as ending, too: viewers differ in how often they repeat them.
 
     Args:
-        image: the animation.
         place: index of the frame, from 0.
         pieces: its frames, if the format is GIF or PNG.
     """
@@ -150,8 +148,6 @@ def compose_frames(
 
     Args:
         size: width and height of the canvas.
-        pieces: the frames.
-        max_pixels: see `picture_opening.DEFAULT_MAX_PIXELS`.
 
     Yields:
         Its brightness over black and its alpha, shape (height, width); the next step overwrites both arrays.
@@ -209,7 +205,7 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[AnimationFrame]]:
 
 
 class _GifControl(NamedTuple):
-    """How the next frame is shown (section 23)."""
+    """The control of the next frame (GIF89a, section 23)."""
 
     disposal: int = 0
     transparent: int = -1

@@ -48,7 +48,6 @@ def trim_borders(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size |
 
     Args:
         luma: brightness, shape (height, width).
-        stored: as for `PictureHash.digest`.
 
     Yields:
         The arguments for `PictureHash.digest`: the part inside the border, and its largest panel.

@@ -114,13 +114,7 @@ _APERTURE = struct.Struct(">IIIIiIiI")
 
 
 def tags_of_picture(image: Image.Image, file: PictureFile, pillow_format: str) -> ColourInfo:
-    """Return the colour information of an opened picture's file that is not ordinary.
-
-    Args:
-        image: the opened picture.
-        file: its file.
-        pillow_format: its format.
-    """
+    """Return the colour information of an opened picture's file that is not ordinary."""
     found = ColourInfo()
     match pillow_format:
         case "JPEG":
@@ -293,11 +287,7 @@ def _add_bitmap(found: ColourInfo, file: PictureFile) -> None:
 
 
 def _colorants(corners: tuple[float, ...]) -> Floats:
-    """Return X, Y and Z of red, green and blue, adapted to D50, shape (3, 3).
-
-    Args:
-        corners: x and y of white, red, green and blue.
-    """
+    """Return X, Y and Z of red, green and blue, adapted to D50, shape (3, 3)."""
     x, y = np.array(corners[0::2]), np.array(corners[1::2])
     if not (y > 0).all():
         # The imaginary primaries of some spaces have no luminance (y is 0).

@@ -123,11 +123,6 @@ def _within(values: tuple[int, ...], others: tuple[int, ...], limits: tuple[int,
 
 Decode = Callable[[int, bytes], bytes]
 
-_MAX_PIXELS = "max-pixels="
-_SECONDS = "seconds="
-_MEMORY = "memory="
-_AUGMENT = "augment=crop"
-_VARIANTS = "variants="
 
 _CLEAR = 100
 """Quality of a brightness digest from which colours show nothing more; 3 of 202 photographs had less."""
@@ -161,25 +156,22 @@ def load(*arguments: str) -> Decode:
         os.environ[variable] = "1"
     from hashscan.hashing.media.picture_opening import Limits
 
+    options: dict[str, str] = {}
     hashes: list[PictureHash] = []
-    limits = Limits()
-    wanted: Collection[str] = VARIANTS
-    augmented = False
-    memory = 0
     for argument in arguments:
-        if argument.startswith(_MAX_PIXELS):
-            limits = replace(limits, max_pixels=int(argument.removeprefix(_MAX_PIXELS)))
-        elif argument.startswith(_SECONDS):
-            limits = replace(limits, seconds=float(argument.removeprefix(_SECONDS)))
-        elif argument.startswith(_MEMORY):
-            memory = int(argument.removeprefix(_MEMORY))
-        elif argument == _AUGMENT:
-            augmented = True
-        elif argument.startswith(_VARIANTS):
-            wanted = argument.removeprefix(_VARIANTS).split(",")
+        option, is_option, value = argument.partition("=")
+        module, _, name = argument.partition(":")
+        if is_option:
+            options[option] = value
         else:
-            module, _, name = argument.partition(":")
             hashes.append(getattr(importlib.import_module(module), name)())
+    limits = Limits()
+    limits = replace(
+        limits,
+        max_pixels=int(options.get("max-pixels", limits.max_pixels)),
+        seconds=float(options.get("seconds", limits.seconds)),
+    )
+    wanted = options["variants"].split(",") if "variants" in options else VARIANTS
     _warm_up(_decoder(hashes, Limits(), (), augmented=False), FORMATS)
     # The steps after decoding are the same for all formats.
     _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True), FORMATS[:1])
@@ -187,7 +179,8 @@ def load(*arguments: str) -> Decode:
     # each forked decoder from copying their pages.
     gc.collect()
     gc.freeze()
-    return _decoder(hashes, limits, wanted, augmented=augmented, memory=memory)
+    memory = int(options.get("memory", 0))
+    return _decoder(hashes, limits, wanted, augmented=options.get("augment") == "crop", memory=memory)
 
 
 def _decoder(
@@ -317,11 +310,7 @@ def _is_poor(run: DigestRun) -> bool:
 
 
 def _try_to_take(size: int) -> None:
-    """Allocate and release `size` bytes of memory, to check that the system has them.
-
-    Raises:
-        MemoryError: the system doesn't have that much memory left.
-    """
+    """Allocate and release `size` bytes of memory, to check that the system has them."""
     try:
         mmap.mmap(-1, size).close()
     except OSError as error:

@@ -226,14 +226,9 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def png_chunks(file: PictureFile, start: int = 0, *, limit: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, offset of the content and its length for each chunk of a PNG up to its end (IEND).
+    """Yield type, offset and length of the content of each chunk of the PNG at `start`, up to its IEND.
 
     The file is positioned at the content of the chunk that was yielded last.
-
-    Args:
-        file: contains the PNG.
-        start: offset of the PNG in the file.
-        limit: number of chunks.
 
     Raises:
         NotImplementedError: the PNG has more chunks than `limit`.

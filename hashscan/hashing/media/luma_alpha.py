@@ -142,7 +142,6 @@ def opacity_of(image: Image.Image, depth: int = 8) -> Plane | None:
     """Return the opacity of each pixel, shape (height, width), 255 for opaque.
 
     Args:
-        image: the picture, loaded.
         depth: bits of a sample in the file; the transparent grey of a PNG is stored with this depth.
 
     Returns:

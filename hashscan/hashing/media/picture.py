@@ -93,9 +93,7 @@ def decode_frames(
     picture, so this part is decoded here, too: nobody can hide a picture by cutting off its last bytes.
 
     Args:
-        file: the picture file.
         picture_format: the format recognised by `sniff`; the file is decoded as this format or not at all.
-        limits: limits on how much to decode.
 
     Raises:
         UndecodedError: a part of the file or all of it was not decoded; raised after the last decoded frame.
@@ -450,11 +448,7 @@ class _Reader:
             yield from self._shown(frame, image, self._file, self._format)
 
     def _check_all(self, pixels: int, number: int, seconds: float) -> None:
-        """Check that one more frame keeps within the limits on all frames.
-
-        Raises:
-            UndecodedError: a limit on frames, pixels or processor time is exceeded.
-        """
+        """Check that one more frame keeps within the limits on all frames."""
         if number > self._limits.frames or self._pixels + pixels > self._limits.total_pixels:
             raise UndecodedError(Reason.TOO_MANY)
         if seconds > self._limits.seconds:

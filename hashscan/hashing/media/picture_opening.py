@@ -209,9 +209,6 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
     """Open a picture as one format.
 
     Args:
-        file: its file.
-        pillow_format: its format.
-        max_pixels: see `DEFAULT_MAX_PIXELS`.
         draft: for a JPEG, "L" for its brightness and "YCbCr" for its colours, both at a smaller scale; empty
             for its colours at full size.
 
@@ -243,9 +240,6 @@ def set_pixel_limit(max_pixels: int) -> None:
     """Make Pillow refuse larger pictures, also embedded ones, before it allocates memory for them.
 
     Call it within `reasons`, which restores the former limit.
-
-    Args:
-        max_pixels: see `DEFAULT_MAX_PIXELS`.
     """
     # Pillow refuses twice this number of pixels. No picture takes less than two bytes per pixel.
     Image.MAX_IMAGE_PIXELS = (max_pixels * _BYTES_PER_PIXEL // 2 + 1) // 2
@@ -264,9 +258,7 @@ def check_size(
 
     Args:
         image: the opened picture, positioned at the frame to load.
-        pillow_format: its format.
         file_size: length of its file in bytes.
-        max_pixels: see `DEFAULT_MAX_PIXELS`.
         more: bytes that it needs besides its pixels.
         first: True if it is the first picture of its file.
 

@@ -42,7 +42,6 @@ def apply_profile(
 
     Args:
         image: the picture, loaded; a JPEG at its full size.
-        profile: its profile.
         alpha: its opacity, shape (height, width), or None.
 
     Yields:
@@ -74,11 +73,7 @@ def apply_profile(
 
 
 def _transformed(image: Image.Image, profile: bytes, intent: int) -> Image.Image:
-    """Convert a picture to sRGB.
-
-    Raises:
-        NotImplementedError: littleCMS cannot apply the profile; other libraries may.
-    """
+    """Convert a picture to sRGB."""
     try:
         read = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(read, _SRGB, image.mode, "RGB", ImageCms.Intent(intent), _EXACT)
@@ -119,11 +114,7 @@ def _ways(profile: bytes) -> list[tuple[bytes, int]]:
 
 
 def _for_space(image: Image.Image, space: bytes) -> Image.Image | None:
-    """Convert a picture to the colour space of a profile; return None if no viewer could apply the profile.
-
-    Raises:
-        NotImplementedError: the profile is for a colour space that pictures aren't stored in.
-    """
+    """Convert a picture to the colour space of a profile; return None if no viewer could apply it."""
     match space:
         case b"GRAY":
             return Image.fromarray(luma_of(image))

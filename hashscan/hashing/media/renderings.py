@@ -56,7 +56,6 @@ def make_crops(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | N
 
     Args:
         luma: brightness, shape (height, width).
-        stored: as for `PictureHash.digest`.
 
     Yields:
         The arguments for `PictureHash.digest`.
@@ -80,8 +79,6 @@ def hash_frame(
     """Hash one decoded picture.
 
     Args:
-        picture: the decoded picture.
-        hashes: the algorithms.
         wanted: some of `variants.VARIANTS`.
         full: True to hash it in all of them. If False, it is mirrored, but neither turned, enlarged, inverted
             nor, unless it is a preview, trimmed: a reply has no room for dozens of digests of each of

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import struct
 from collections.abc import Iterator
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,56 +16,24 @@ from hashscan.hashing.media.icc_profiles import SRGB_COLORANTS, make_profile
 
 _SIDE = 16
 
-# The same gradient as the others. Stored: encoding AVIF takes longer than all others, and starts threads.
-_AVIF = base64.b64decode(
-    "AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAOltZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
-    "AA5waXRtAAAAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAAQ0AAAAjAAAAKGlpbmYAAAAAAAEAAAAaaW5mZQIAAAAAAQAAYXYw"
-    "MUNvbG9yAAAAAGhpcHJwAAAASWlwY28AAAAUaXNwZQAAAAAAAAAQAAAAEAAAAA5waXhpAAAAAAEIAAAADGF2MUOBABwAAAAAE2Nv"
-    "bHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAAAK21kYXQSAAoIGAz/22AhoNQyFReGIYAAZQACsVQ/jVxD3wvN"
-    "JLNjDA=="
-)
 
-# A sequence of the same picture and one upside down.
-_AVIF_FRAMES = base64.b64decode(
-    "AAAALGZ0eXBhdmlzAAAAAGF2aWZhdmlzbXNmMWlzbzhtaWYxbWlhZk1BMUIAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAA"
-    "AAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAPlAAAAKwAAAChpaW5mAAAAAAABAAAAGmluZmUC"
-    "AAAAAAEAAGF2MDFDb2xvcgAAAABqaXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAEAAAABAAAAAQcGl4aQAAAAADCAgIAAAADGF2MUOB"
-    "AAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAACxm1vb3YAAAB4bXZoZAEAAAAAAAAA5ywBAwAAAADn"
-    "LAEDAAAD6P//////////AAEAAAEAAAAAAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAA"
-    "AAAAAAAAAAAAAAAAAAAAAAEAAAJGdHJhawAAAGh0a2hkAQAAAQAAAADnLAEDAAAAAOcsAQMAAAABAAAAAP//////////AAAAAAAAAAAA"
-    "AAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAQAAAAAAQAAAAEAAAAAAALGVkdHMAAAAkZWxzdAEAAAEAAAABAAAA"
-    "AAAAAAIAAAAAAAAAAAABAAAAAAGqbWRpYQAAACxtZGhkAQAAAAAAAADnLAEDAAAAAOcsAQMAAAPoAAAAAAAAAAJVxAAAAAAAIWhkbHIA"
-    "AAAAAAAAAHBpY3QAAAAAAAAAAAAAAAAAAAABVW1pbmYAAAAUdm1oZAAAAAEAAAAAAAAAAAAAACRkaW5mAAAAHGRyZWYAAAAAAAAAAQAA"
-    "AAx1cmwgAAAAAQAAARVzdGJsAAAAlXN0c2QAAAAAAAAAAQAAAIVhdjAxAAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAABAAEABIAAAASAAA"
-    "AAAAAAABCkFPTSBDb2RpbmcAAAAAAAAAAAAAAAAAAAAAAAAAAAAAGP//AAAADGF2MUOBAAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABBj"
-    "Y3N0AAAAAHwAAAAAAAAYc3R0cwAAAAAAAAABAAAAAgAAAAEAAAAcc3RzYwAAAAAAAAABAAAAAQAAAAIAAAABAAAAHHN0c3oAAAAAAAAA"
-    "AAAAAAIAAAArAAAAJQAAABRzdGNvAAAAAAAAAAEAAAPlAAAAFHN0c3MAAAAAAAAAAQAAAAEAAABYbWRhdBIACg0AAAABn/m18iAhoNCA"
-    "MhgQAMQAYYYYKCSAv96iUhrjyZSmN2HQYKISADIhMAOAgP34OxABhhhgoEEIALnJvOVPxQpNTrcDKpL8d6Mk"
-)
+def _stored(name: str) -> bytes:
+    """Return a sample that is stored: AVIF because encoding takes long, HEIF because it needs `heif`.
 
-# Stored, since encoding needs the extra `heif`, and an encoder that not every build of it has.
-_HEIF = base64.b64decode(
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAWhtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJp"
-    "bG9jAAAAAERAAAEAAQAAAAABjAABAAAAAAAAAEMAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAAB"
-    "AAAA6GlwcnAAAADJaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEA"
-    "AQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABRpc3BlAAAAAAAAAEAAAABAAAAA"
-    "KGNsYXAAAAAQAAAAAQAAABAAAAAB////0AAAAAL////QAAAAAgAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIEgwAA"
-    "AEttZGF0AAAAPygBrxMhXaNA9rRVpoOnPYN58DJoc0oNwqOnOzdQIglNIvhoNNWHUH6dwAjwYCsmD4TFupBwGnbmQIevNtoXuA=="
-)
-# An upside-down picture with a preview, and the small picture as a further one.
-_HEIF_SEVERAL = base64.b64decode(
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAqRtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAEZp"
-    "bG9jAAAAAERAAAMAAQAAAAACyAABAAAAAAAAACkAAgAAAAAC8QABAAAAAAAAACIAAwAAAAADEwABAAAAAAAAABsAAABNaWluZgAAAAAA"
-    "AwAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAAACAABodmMxAAAAABVpbmZlAgAAAAADAABodmMxAAAAAA5waXRtAAAAAAAC"
-    "AAABvGlwcnAAAAGPaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEA"
-    "AQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABRpc3BlAAAAAAAAAEAAAABAAAAA"
-    "KGNsYXAAAAAQAAAAAQAAABAAAAAB////0AAAAAL////QAAAAAgAAABBwaXhpAAAAAAMICAgAAAB2aHZjQwEDcAAAAJAAAAAAAB7wAPz9"
-    "+PgAAA8DYAABABhAAQwB//8DcAAAAwCQAAADAAADAB66AkBhAAEAKkIBAQNwAAADAJAAAAMAAAMAHqAggQWW6uSmubgIaDAgAAADAyAA"
-    "AAMAIWIAAQAGRAHBc8CJAAAAKGNsYXAAAAAwAAAAAQAAADAAAAAB////8AAAAAL////wAAAAAgAAAChjbGFwAAAAIAAAAAEAAAAgAAAA"
-    "Af///+AAAAAC////4AAAAAIAAAAlaXBtYQAAAAAAAAADAAEEgQIEgwACBIUCBIYAAwSFAgSHAAAAGmlyZWYAAAAAAAAADnRobWIAAwAB"
-    "AAIAAABubWRhdAAAACUoAa8ZIS4S7iJdX91NX42mi6iAosODld5YO2MgmWUCvECO+Ol0AAAAHigBrxmA7iqm1b7UgnEe/PfY69SoTks7"
-    "tnCoDugagAAAABcoAa8ZgO4mAX3Ud2LEVxvfOzsP/pxY/A=="
-)
+    The gradients are those of the other formats. `frames` is a sequence of the gradient and of it upside
+    down, `several` a picture upside down with a preview, and the gradient as a further picture.
+    """
+    return (Path(__file__).with_name("sample_files") / name).read_bytes()
+
+
+def _saved(picture: Image.Image, pillow_format: str, **options: Any) -> bytes:
+    """Return a picture as a file; empty if this build of Pillow can't write the format."""
+    file = BytesIO()
+    try:
+        picture.save(file, pillow_format, **options)
+    except (OSError, KeyError):
+        return b""
+    return file.getvalue()
 
 
 @cache
@@ -75,20 +43,14 @@ def samples() -> dict[str, bytes]:
     Formats whose library is missing in this build of Pillow are left out.
     """
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE)).convert("RGB")
-    found = {"AVIF": _AVIF, "HEIF": _HEIF}
+    found = {"AVIF": _stored("gradient.avif"), "HEIF": _stored("gradient.heic")}
     for name in ("BMP", "DDS", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP"):
-        file = BytesIO()
-        try:
-            picture.save(file, name)
-        except (OSError, KeyError):
-            continue
-        found[name] = file.getvalue()
+        if content := _saved(picture, name):
+            found[name] = content
     pixels = picture.tobytes()
     # Pillow has no encoders for the following formats, or slow ones.
-    bitmap = BytesIO()
-    picture.save(bitmap, "DIB")
     # The height includes the picture and the transparency mask, which has one bit a pixel in rows of 32 bits.
-    icon = bitmap.getvalue() + bytes(4 * _SIDE)
+    icon = _saved(picture, "DIB") + bytes(4 * _SIDE)
     icon = icon[:8] + struct.pack("<i", 2 * _SIDE) + icon[12:]
     found["ICO"] = _icon(1, icon)
     found["CUR"] = _icon(2, icon)
@@ -112,21 +74,14 @@ def multi_picture_samples() -> dict[str, bytes]:
     """
     one = Image.linear_gradient("L").resize((_SIDE, _SIDE)).convert("RGB")
     other = one.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    found = {"AVIF": _AVIF_FRAMES, "HEIF": _HEIF_SEVERAL}
+    found = {"AVIF": _stored("frames.avif"), "HEIF": _stored("several.heic")}
     found["FLI"] = _flic([image.convert("L").tobytes() for image in (one, other)])
-    for name, form in (("GIF", "GIF"), ("PNG", "PNG"), ("TIFF", "TIFF"), ("WEBP", "WEBP"), ("JPEG", "MPO")):
-        file = BytesIO()
-        options = {"exif": _exif(one)} if form == "MPO" else {}
-        try:
-            one.save(file, form, save_all=True, append_images=[other], **options)
-        except (OSError, KeyError):
-            continue
-        found[name] = file.getvalue()
-    pages = []
-    for image in (one, other):
-        file = BytesIO()
-        image.save(file, "PCX")
-        pages.append(file.getvalue())
+    for name in ("GIF", "PNG", "TIFF", "WEBP"):
+        if content := _saved(one, name, save_all=True, append_images=[other]):
+            found[name] = content
+    if content := _saved(one, "MPO", save_all=True, append_images=[other], exif=_exif(one)):
+        found["JPEG"] = content
+    pages = [_saved(image, "PCX") for image in (one, other)]
     found["DCX"] = struct.pack("<4I", 0x3ADE68B1, 16, 16 + len(pages[0]), 0) + b"".join(pages)
     return found
 
@@ -136,25 +91,18 @@ def samples_of_colours() -> dict[str, bytes]:
     """Return samples with a profile that swaps tones; translucent if the format supports it."""
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE))
     profile = make_profile(SRGB_COLORANTS, [np.linspace(1, 0, 16)] * 3)
-    found = {}
-    for name, mode in (("JPEG", "RGB"), ("PNG", "RGBA")):
-        image = picture.convert(mode)
-        if mode == "RGBA":
-            image.putalpha(picture)
-        file = BytesIO()
-        try:
-            image.save(file, name, icc_profile=profile)
-        except (OSError, KeyError):
-            continue
-        found[name] = file.getvalue()
-    return found
+    translucent = picture.convert("RGBA")
+    translucent.putalpha(picture)
+    found = {
+        "JPEG": _saved(picture.convert("RGB"), "JPEG", icc_profile=profile),
+        "PNG": _saved(translucent, "PNG", icc_profile=profile),
+    }
+    return {name: content for name, content in found.items() if content}
 
 
 def _exif(picture: Image.Image) -> bytes:
     """Return EXIF data for a picture, with the orientation upside down and the picture itself as preview."""
-    file = BytesIO()
-    picture.save(file, "JPEG")
-    preview = file.getvalue()
+    preview = _saved(picture, "JPEG")
     turned = struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, 3, 0, 26)
     ranges = struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 56, 0x0202, 4, 1, len(preview), 0)
     return b"Exif\0\0II*\0" + struct.pack("<I", 8) + turned + ranges + preview
@@ -216,6 +164,4 @@ def encodings(content: bytes) -> Iterator[tuple[str, bytes]]:
             form = name.partition(" ")[0]
             if form in _FEATURES and not features.check(_FEATURES[form]):
                 continue
-            file = BytesIO()
-            picture.convert("RGB").save(file, form, **options)
-            yield name, file.getvalue()
+            yield name, _saved(picture.convert("RGB"), form, **options)

@@ -35,8 +35,6 @@ def views_of(image: Image.Image, luma: Plane, tags: ColourInfo, full: Image.Imag
 
     Args:
         image: the picture, loaded.
-        luma: its brightness.
-        tags: the colour information of its file.
         full: the same picture at full size and in colours, loaded; profiles are applied to it.
 
     Raises:

@@ -76,12 +76,7 @@ with suppress(ImportError):
 
 
 def is_trusted_by_option(kind: int | None, on_trust: Collection[str]) -> bool:
-    """Return True if the operator has declared this filesystem type to be trusted.
-
-    Args:
-        kind: the number of the type.
-        on_trust: names of the trusted types.
-    """
+    """Return True if the operator has declared this filesystem type to be trusted."""
     return any(TYPES_TRUSTED_BY_OPTION[name] == kind for name in on_trust)
 
 
@@ -119,11 +114,6 @@ class FilesystemTypes:
     """
 
     def __init__(self, device: int) -> None:
-        """Start with no known type.
-
-        Args:
-            device: device of the folder.
-        """
         self._device = device
         self._known: int | None = None
 

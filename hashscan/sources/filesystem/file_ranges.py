@@ -97,10 +97,6 @@ with suppress(ImportError):
 def absent_ranges(descriptor: int, size: int) -> Sequence[Range]:
     """Return the parts of a file that are not in memory, and may be dropped after it has been read.
 
-    Args:
-        descriptor: open for reading, of a regular file.
-        size: its size by fstat.
-
     Returns:
         Ranges of which no page is in memory; none if this can't be determined. Dropping pages that others use
         would be worse than keeping pages that nobody uses.

@@ -58,7 +58,6 @@ def looks(descriptor: int, most: int) -> Iterator[ListingChunk]:
     """List a folder that was just opened for listing; open nothing in it and follow no symlink.
 
     Args:
-        descriptor: of the folder.
         most: number of names per `Look`; the C extension returns some more, as they come from the system.
 
     Yields:

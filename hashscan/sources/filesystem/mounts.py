@@ -139,7 +139,6 @@ def refuse_foreign_mount(descriptor: int, above: DescriptorInfo) -> DescriptorIn
     """Examine what was opened with O_PATH in a folder, and reject it if it is a foreign FUSE.
 
     Args:
-        descriptor: of a file or folder.
         above: the result of `seen` for the folder.
 
     Raises:
@@ -164,12 +163,7 @@ class _Mounts:
         """By mount number: the user who mounted it if it is a FUSE, otherwise None."""
 
     def refuse_foreign(self, descriptor: int, mount: int) -> None:
-        """Raise ForeignMountError if a descriptor, which must be held open, is on a foreign FUSE.
-
-        Args:
-            descriptor: of a file or folder.
-            mount: the number of its mount; 0 if unknown.
-        """
+        """Raise ForeignMountError if a descriptor, which must be held open, is on a foreign FUSE."""
         if not mount:
             with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:
                 fields = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)

@@ -51,13 +51,11 @@ class _Folder:
     """A batch of this folder, without items."""
     descriptor: int = -1
     place: PatternState = ()
-    """State of the exclude patterns in this folder."""
     trouble: FileError | None = None
     """The reason why the folder could not be entered."""
     skipped: Reason | None = None
     """The reason why everything in the folder is left out."""
     patterns: bool = True
-    """True if exclude patterns apply in the folder."""
     kept: KeptFiles | None = None
     """Files in the folder that a quarantine keeps; None if it is not a quarantine's folder."""
 
@@ -92,13 +90,6 @@ class NamedFiles:
     """
 
     def __init__(self, source: str, targets: Sequence[bytes], options: ListingOptions) -> None:
-        """Prepare to look up names.
-
-        Args:
-            source: name of the source, for the batches.
-            targets: paths as they were given; they exist.
-            options: rules for leaving files out.
-        """
         self._source = source
         self._options = options
         try:
@@ -244,7 +235,6 @@ class NamedFiles:
         """Examine a folder on the path.
 
         Args:
-            folder: the folder, open by descriptor.
             top: device of the target; None for folders down to the target itself.
         """
         status = os.fstat(folder.descriptor)

@@ -50,8 +50,6 @@ class QuarantinedFile(NamedTuple):
 
         Args:
             folder: descriptor of the folder that contains the file.
-            name: its name there.
-            status: its stat, as it was listed.
         """
         if self.size not in {None, status.size}:
             return False
@@ -95,7 +93,6 @@ class QuarantineFolders:
         """Return the files that are kept in an open folder; None and a warning if no log names it.
 
         Args:
-            folder: its descriptor.
             path: its absolute path, for messages.
         """
         if self._folders is None:
@@ -131,7 +128,6 @@ def sha256_of(descriptor: int, size: int | None = None) -> str:
     """Return the sha256 of a file's whole content in hex.
 
     Args:
-        descriptor: open for reading.
         size: the expected size. If the file is longer, reading stops soon after it, so that a file that grows
             without end can't block the scan.
 

@@ -19,9 +19,11 @@ from hashscan.sources.filesystem.safe_open import (
     EXAMINE_FLAGS,
     FILE_FLAGS,
     PASS_FLAGS,
+    open_absolute,
     open_child,
     own_descriptors,
     reopen_for_reading,
+    stat_child,
 )
 
 _REASONS: dict[int, Reason] = {
@@ -95,6 +97,34 @@ def require_identity(descriptor: int, device: int, inode: int) -> int:
     return descriptor
 
 
+def open_known_folder(path: bytes, flags: int, device: int, inode: int) -> int:
+    """Open a folder by its absolute path, in which no symlink is followed.
+
+    Raises:
+        FileError: it can't be opened, or is another folder than the one with this device and inode.
+    """
+    try:
+        descriptor = open_absolute(path, flags)
+    except OSError as error:
+        raise file_trouble(error) from error
+    return require_identity(descriptor, device, inode)
+
+
+def stat_regular(folder: int, name: bytes) -> FileStat:
+    """Return the stat values of a regular file in an open folder.
+
+    Raises:
+        FileError: it can't be examined, or is not a regular file.
+    """
+    try:
+        status = stat_child(folder, name)
+    except OSError as error:
+        raise file_trouble(error) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError(Reason.REPLACED, f"it is {describe_file_type(status.st_mode)} now")
+    return file_stat(status)
+
+
 _Opened = tuple[int, tuple[int, int, int, int, int, int, int], int]
 """A descriptor, the fields of `FileStat`, and the blocks of 512 bytes that the file uses."""
 
@@ -150,14 +180,7 @@ def open_regular(
     first only looked up, which opens nothing; if the result is a regular file, it is opened through /proc.
 
     Args:
-        folder: the folder's descriptor.
-        name: the file's name in it.
-        device: its device when it was listed.
-        inode: its inode when it was listed.
         patient: wait for a lease as long as an honest holder needs to release it.
-
-    Returns:
-        A descriptor, and its fstat result.
 
     Raises:
         FileError: it can't be opened, or is not the file that was listed. LEASED if somebody holds a write
@@ -186,7 +209,7 @@ def open_regular(
 
 
 def _open_found(found: int, folder: int, name: bytes, pauses: Iterable[float]) -> int:
-    """Open for reading what was found."""
+    """Open a file for reading that was opened for examination."""
     for pause in pauses:
         with suppress(BlockingIOError):
             return _open_found(found, folder, name, ())
@@ -196,13 +219,7 @@ def _open_found(found: int, folder: int, name: bytes, pauses: Iterable[float]) -
 
 
 def _check(found: tuple[int, int, int, int], device: int, inode: int) -> None:
-    """Raise FileError where something is not the regular file of an identity.
-
-    Args:
-        found: its device, inode, mode and mount.
-        device: that was listed.
-        inode: that was listed.
-    """
+    """Raise FileError where something is not the regular file of an identity."""
     if not stat.S_ISREG(found[2]):
         raise FileError(Reason.REPLACED, f"it is {describe_file_type(found[2])} now")
     if found[0] != device or found[1] != inode:

@@ -18,7 +18,6 @@ FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CL
 become its controlling terminal."""
 
 LIST_FLAGS = FILE_FLAGS | os.O_DIRECTORY
-"""Flags to list a folder."""
 
 PASS_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags to pass through a folder: this needs the right to search it, not to list it. The kernel refuses
@@ -64,7 +63,6 @@ def open_child(folder: int, name: bytes, flags: int) -> int:
     """Open one name in a folder; don't follow a symlink.
 
     Args:
-        folder: the folder's descriptor.
         name: one path component, neither `.` nor `..`.
         flags: one of the constants of this module.
 
@@ -119,9 +117,6 @@ def reopen_for_reading(descriptor: int) -> int:
     Args:
         descriptor: of a regular file or a folder, opened with EXAMINE_FLAGS or PASS_FLAGS.
 
-    Returns:
-        A new descriptor.
-
     Raises:
         OSError: as open(2); ENOENT if there is no /proc, EAGAIN if a lease is held on the file.
     """
@@ -153,15 +148,11 @@ os.register_at_fork(after_in_child=_forget_own)
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
-    """Open a path of any length beneath a folder, without following symlinks or entering a foreign FUSE.
+    """Open a path of any length beneath an open folder; follow no symlink, and enter no foreign FUSE.
 
     Args:
-        root: the folder's descriptor.
         path: components joined by single slashes, without `.` and `..`; empty for the folder itself.
         flags: one of the constants of this module.
-
-    Returns:
-        A new descriptor.
 
     Raises:
         ForeignMountError: another user's FUSE is mounted on the path.

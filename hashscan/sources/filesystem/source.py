@@ -25,10 +25,10 @@ from hashscan.sources.filesystem.name_lookup import NamedFiles
 from hashscan.sources.filesystem.regular_files import (
     file_trouble,
     is_unchanged,
+    open_known_folder,
     open_listed,
-    require_identity,
 )
-from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
+from hashscan.sources.filesystem.safe_open import PASS_FLAGS
 from hashscan.sources.filesystem.targets import resolve
 from hashscan.sources.filesystem.walk import Walk
 
@@ -39,12 +39,7 @@ class FilesystemSource(Source):
     name = "file"
 
     def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
-        """Find the targets.
-
-        Args:
-            targets: paths of folders or files, relative ones from the current folder.
-            options: rules for leaving files out.
-            access: not used for files on this machine.
+        """Find the targets by their paths; relative ones start in the current folder.
 
         Raises:
             TargetError: a path does not exist, can't be opened, is neither folder nor file, or is protected.
@@ -140,11 +135,8 @@ class _Opener(Opener):
         Raises:
             FileError: the folder is gone, or another folder is in its place; raised on entering.
         """
-        try:
-            descriptor = open_absolute(full_path(batch.target, batch.folder), PASS_FLAGS)
-        except OSError as error:
-            raise file_trouble(error) from error
-        require_identity(descriptor, batch.device, batch.inode)
+        path = full_path(batch.target, batch.folder)
+        descriptor = open_known_folder(path, PASS_FLAGS, batch.device, batch.inode)
         try:
             yield _Folder(descriptor, batch.device, self._spend)
         finally:

@@ -65,10 +65,6 @@ def resolve_admin_links(path: bytes) -> bytes:
     return real or b"/"
 
 
-_LINKS = 40
-"""Maximum number of symlinks in one path, as in the kernel."""
-
-
 class PathStep(NamedTuple):
     """A folder on the path from the root of the file system to a target."""
 
@@ -86,7 +82,6 @@ class Target:
     """Absolute path of the folder, with every symlink resolved. For a single file, the folder that contains
     it."""
     name: bytes | None
-    """Name of the single file; None for a folder."""
     way: tuple[PathStep, ...]
     """The folders from `/` to the target folder, both included; empty if another user's FUSE is mounted on
     it.
@@ -146,7 +141,7 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
         raise TargetError(f"the target {shown} can't be opened: {error.detail or error}") from error
     if any((step.device, step.inode) in protected for step in way):
         raise TargetError(
-            f"the target {shown} lies in hashscan's own folder",
+            f"the target {shown} is in hashscan's own folder",
             advice="Name other targets; hashscan's own state, lists and reports are never scanned.",
         )
     return Target(folder, name, way)
@@ -190,7 +185,7 @@ def real_path(path: bytes) -> bytes:
                     names.append(name)
                     continue
                 links += 1
-                if links > _LINKS:
+                if links > _LINKS_MAX:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 target = os.readlink(b"", dir_fd=found)
             finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -27,17 +26,11 @@ from hashscan.sources.filesystem.quarantined_files import FOLDER_NAME
 from hashscan.sources.filesystem.regular_files import (
     closed_folder,
     describe_file_type,
-    file_stat,
     file_trouble,
-    require_identity,
+    open_known_folder,
+    stat_regular,
 )
-from hashscan.sources.filesystem.safe_open import (
-    LIST_FLAGS,
-    PASS_FLAGS,
-    open_absolute,
-    open_child,
-    stat_child,
-)
+from hashscan.sources.filesystem.safe_open import LIST_FLAGS, PASS_FLAGS, open_child
 from hashscan.sources.filesystem.targets import Target
 from hashscan.sources.filesystem.walk_stack import PendingFolders, Trail
 from hashscan.sources.patterns import PatternState
@@ -47,24 +40,14 @@ def _single_file(source: str, target: Target, name: bytes, options: ListingOptio
     """List a target that is a single file; patterns don't apply, because it was named explicitly."""
     device, inode = target.identity
     try:
-        folder = require_identity(open_absolute(target.path, PASS_FLAGS), device, inode)
+        folder = open_known_folder(target.path, PASS_FLAGS, device, inode)
         try:
-            status = stat_child(folder, name)
+            item = Item(name, stat_regular(folder, name))
         finally:
             os.close(folder)
-    except OSError as error:
-        trouble = file_trouble(error)
-        yield UnreadableName(target.path, b"", name, trouble.reason, trouble.detail)
-        return
     except FileError as trouble:
         yield UnreadableName(target.path, b"", name, trouble.reason, trouble.detail)
         return
-    if not stat.S_ISREG(status.st_mode):
-        yield UnreadableName(
-            target.path, b"", name, Reason.REPLACED, f"it is {describe_file_type(status.st_mode)} now"
-        )
-        return
-    item = Item(name, file_stat(status))
     if options.max_file_size is not None and item.stat.size > options.max_file_size:
         yield SkippedFile(target.path, b"", item, Reason.OVER_SIZE)
     else:
@@ -86,15 +69,7 @@ class Walk:
     def __init__(
         self, source: str, target: Target, options: ListingOptions, first: Sequence[bytes] = ()
     ) -> None:
-        """Prepare the walk.
-
-        Args:
-            source: name of the source, for the batches.
-            target: the folder to walk, or the file to list.
-            options: rules for leaving files out.
-            first: folders beneath the target to begin with, in this order; an empty path is the target
-                itself.
-        """
+        """Prepare a walk that begins with the folders `first`; an empty path is the target itself."""
         self._source = source
         self._target = target
         self._options = options
@@ -109,7 +84,6 @@ class Walk:
         self._listing = b""
         """The folder that is being listed, if `in_folder` is true."""
         self.in_folder = False
-        """True while a folder is being listed."""
         self._went = self._began = False
 
     @property
@@ -166,10 +140,7 @@ class Walk:
         """List a folder beneath the target, and everything beneath it except the folders of `first`."""
         device, inode = self._target.identity
         try:
-            try:
-                root = require_identity(open_absolute(self._target.path, LIST_FLAGS), device, inode)
-            except OSError as error:
-                raise file_trouble(error) from error
+            root = open_known_folder(self._target.path, LIST_FLAGS, device, inode)
         except FileError as trouble:
             if not path:
                 yield closed_folder(self._target.path, b"", trouble)
@@ -297,16 +268,11 @@ class Walk:
     def _mounted(self, head: Batch, descriptor: int, name: bytes, place: PatternState) -> Iterator[Listing]:
         """List a file over which something is mounted."""
         try:
-            status = stat_child(descriptor, name)
-        except OSError as error:
-            trouble = file_trouble(error)
+            item = Item(name, stat_regular(descriptor, name))
+        except FileError as trouble:
             yield UnreadableName(head.target, head.folder, name, trouble.reason, trouble.detail)
-            return
-        if stat.S_ISREG(status.st_mode):
-            yield from self._chosen(head, (Item(name, file_stat(status)),), place)
         else:
-            detail = f"it is {describe_file_type(status.st_mode)} now"
-            yield UnreadableName(head.target, head.folder, name, Reason.REPLACED, detail)
+            yield from self._chosen(head, (item,), place)
 
     def _kept_in(self, descriptor: int, folder: bytes) -> KeptFiles | None:
         """Return the files of a folder that a quarantine keeps; None if it is not a quarantine's folder."""

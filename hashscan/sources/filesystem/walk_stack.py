@@ -6,7 +6,6 @@ import os
 import struct
 import tempfile
 from array import array
-from types import TracebackType
 from typing import IO, Self
 
 from hashscan.errors import OutputError
@@ -28,11 +27,7 @@ class PendingFolders(ClosedOnExit):
     """
 
     def __init__(self, limit: int) -> None:
-        """Create an empty stack.
-
-        Args:
-            limit: maximum number of entries kept in memory; two or more.
-        """
+        """Create an empty stack that keeps at most `limit` entries, two or more, in memory."""
         if limit < 2:
             raise ValueError("the stack needs room for two entries")
         self._limit = limit
@@ -128,14 +123,7 @@ class Trail:
     """
 
     def __init__(self, target: int, device: int, inode: int, place: PatternState) -> None:
-        """Start at a target.
-
-        Args:
-            target: its descriptor, which this object closes.
-            device: device of the target.
-            inode: inode of the target.
-            place: state of the exclude patterns in the target.
-        """
+        """Start at a target; `target` is its descriptor, which this object closes."""
         self._path = bytearray()
         self._ends = array("Q", [0])
         self._devices = array("Q", [device])
@@ -147,9 +135,7 @@ class Trail:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         while self._held:
             os.close(self._held.popitem()[1])
 
@@ -186,7 +172,6 @@ class Trail:
         """Return the path beneath the target of a name in the current folder, or in a folder above it.
 
         Args:
-            name: the name.
             depth: depth of the folder that contains it; None for the current folder.
         """
         folder = self.folder if depth is None else bytes(self._path[: self._ends[depth]])

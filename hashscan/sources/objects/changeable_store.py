@@ -21,7 +21,6 @@ class FilePart(io.RawIOBase):
 
         Args:
             descriptor: of a regular file.
-            start: the first byte.
             size: number of bytes; if the file is shorter, fewer are read.
         """
         self._descriptor = descriptor
@@ -112,9 +111,7 @@ class ChangeableStore(ObjectStore):
         """Store a new object, and never replace another one; it is stored completely or not at all.
 
         Args:
-            key: of the object.
             content: descriptor of a file; read with pread, a bounded part of it in memory.
-            size: of the file in bytes.
             properties: from `describe`; empty for none.
 
         Returns:
@@ -142,11 +139,6 @@ class ChangeableStore(ObjectStore):
 
 def make_changeable(source: str, container: str, access: Access) -> ChangeableStore:
     """Return the store of a container; import the provider's libraries only now.
-
-    Args:
-        source: name of the kind of store.
-        container: name of the container.
-        access: how to reach it.
 
     Raises:
         TargetError: a library or credentials are missing.

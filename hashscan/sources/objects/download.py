@@ -37,13 +37,7 @@ class ObjectOpener(Opener):
     def __init__(
         self, make_store: Callable[[bytes], ObjectStore], access: Access, spend: Acquire = no_rate_limit
     ) -> None:
-        """Create an opener without starting anything.
-
-        Args:
-            make_store: creates the store of a batch's target.
-            access: limits for parallel downloads and memory.
-            spend: rate limiter, called before an object is fetched, and for its bytes as they arrive.
-        """
+        """Create an opener; `spend` is called before each object, and for its bytes as they arrive."""
         self._make_store = make_store
         self._access = access
         self._spend = spend

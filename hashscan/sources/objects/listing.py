@@ -184,7 +184,6 @@ class Sieve:
         """Return the reason why an object is left out, or None.
 
         Args:
-            stored: the object.
             container: URL of its container, if a quarantine may keep objects there.
         """
         if self._evidence and container + b"/" + stored.key in self._evidence:

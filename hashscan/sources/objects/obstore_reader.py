@@ -68,7 +68,6 @@ def read(store: ObjectStore, path: str, item: Item, offset: int) -> ObjectStream
     Args:
         store: of obstore, created with ONE_TRY.
         path: from `path_of`.
-        item: as it was listed.
         offset: the first byte to read.
 
     Raises:

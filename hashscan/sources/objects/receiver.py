@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Item, Reason
 from hashscan.sources.base import Acquire, FileError, no_rate_limit
 from hashscan.sources.objects.store import UNKNOWN_SIZE, Chunk, ObjectStore, ObjectStream, RetryableError
 
+T = TypeVar("T")
+
 UNSIZED_MAX = 1 << 30
-"""Maximum size in bytes of such an object."""
+"""Maximum size in bytes of an object whose store doesn't declare its size."""
 
 
 def bounded(chunks: Iterable[Chunk], size: int) -> Iterator[Chunk]:
@@ -26,7 +29,7 @@ def bounded(chunks: Iterable[Chunk], size: int) -> Iterator[Chunk]:
         total += len(chunk)
         if size == UNKNOWN_SIZE and total > UNSIZED_MAX:
             raise FileError(
-                Reason.IO_ERROR, f"nobody says how large it is, and it has more than {UNSIZED_MAX} bytes"
+                Reason.IO_ERROR, f"its size is not declared, and it has more than {UNSIZED_MAX} bytes"
             )
         yield chunk
 
@@ -73,6 +76,18 @@ class Tries:
         # Random, so that the retries of many downloads don't reach a busy server at the same moment.
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - nothing to guess
         self._pause(min(max(pause, trouble.wait_seconds), _LONGEST_PAUSE))
+
+    def run(self, step: Callable[[], T]) -> T:
+        """Return the result of a step, which is repeated after each RetryableError.
+
+        Raises:
+            FileError: the last try failed.
+        """
+        while True:
+            try:
+                return step()
+            except RetryableError as trouble:
+                self.failed(trouble)
 
 
 LONGEST_SECONDS = 24 * 3600.0
@@ -122,8 +137,6 @@ class Receiver:
         """Prepare a download without sending anything.
 
         Args:
-            store: the store of the object.
-            item: as it was listed.
             pause: waits for a number of seconds; raises DownloadCancelled when nothing waits for the object.
             restart: discards what was received; None if that is not possible.
             spend: rate limiter, called before the object is fetched, and for its bytes as they arrive.
@@ -131,7 +144,6 @@ class Receiver:
         self.item = item
         """The item, with etag and version from the store's answer."""
         self.received = 0
-        """Number of bytes received."""
         self.proven = True
         """True if the etag and version are proven to hold for all bytes."""
         self.compressed = ""
@@ -208,14 +220,8 @@ class Receiver:
         Raises:
             FileError: it has changed, or the store can't answer.
         """
-        tries = Tries(self._pause)
-        while not self.proven:
-            try:
-                self._store.check(self.item)
-            except RetryableError as trouble:
-                tries.failed(trouble)
-            else:
-                return
+        if not self.proven:
+            Tries(self._pause).run(lambda: self._store.check(self.item))
 
 
 def require_same_object(item: Item, reading: ObjectStream, *, begun: bool) -> Item:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item, Reason
@@ -47,11 +49,6 @@ class ObjectSource(Source):
 
     def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
         """Find the targets, and request the first object of each.
-
-        Args:
-            targets: URLs.
-            options: rules for leaving files out.
-            access: how to reach the service.
 
         Raises:
             TargetError: a URL is not valid, or its container can't be listed.
@@ -93,6 +90,12 @@ class ObjectSource(Source):
             TargetError: a library or credentials are missing.
         """
 
+    container_name: ClassVar[re.Pattern[bytes] | None] = None
+    """The form of valid names, if the provider defines one. Then messages don't repeat a URL that is not
+    valid, because people put accounts and keys into URLs.
+    """
+    container_kind: ClassVar[str] = "container"
+
     @classmethod
     def parse(cls, target: bytes) -> ObjectTarget:
         """Parse a URL.
@@ -102,6 +105,15 @@ class ObjectSource(Source):
         """
         scheme, _, rest = target.partition(b"://")
         container, _, prefix = rest.partition(b"/")
+        if cls.container_name is not None:
+            if not cls.container_name.fullmatch(container):
+                kind = cls.container_kind
+                example = f"{cls.name}://{kind.upper()}"
+                raise TargetError(
+                    f"a target of {cls.name}:// names no {kind}",
+                    advice=f"Write {example} or {example}/PREFIX, without any account or key.",
+                )
+            return ObjectTarget(container.decode("ascii"), prefix)
         if b"@" in container:
             # The URL is not shown, because it may contain a password.
             raise TargetError(
@@ -243,9 +255,7 @@ def list_named(
     """List objects by URL, in batches of one container or host each.
 
     Args:
-        source: name of the source.
         names: as for `Source.listings_by_name`.
-        options: the size of batches.
         look_up: returns the object that a URL names, or a listing if it names none that can be scanned.
     """
     gathering = Gathering(options)

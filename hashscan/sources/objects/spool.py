@@ -41,7 +41,6 @@ class Spool:
         """Create an empty spool.
 
         Args:
-            in_memory: True to begin in memory.
             may_grow: called before more bytes are kept in memory, with the total number; if it returns False,
                 all bytes go to a file.
             may_fill: called before more bytes go to a file, with the total number.
@@ -210,13 +209,6 @@ class KeptObject(OpenFile):
     fetched = True
 
     def __init__(self, receiver: Receiver, spool: Spool, free: Callable[[], None]) -> None:
-        """Take over the received bytes.
-
-        Args:
-            receiver: has received everything.
-            spool: contains the bytes; it is closed with this object.
-            free: called after closing.
-        """
         self._receiver = receiver
         self._spool = spool
         self._free = free

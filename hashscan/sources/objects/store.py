@@ -167,11 +167,7 @@ class ObjectStore(ABC):
 
 
 def key_text(key: bytes, service: str) -> str:
-    """Return a key as the text that a request needs.
-
-    Args:
-        key: the key.
-        service: name of the service, for the message.
+    """Return a key as the text that a request to a service needs.
 
     Raises:
         FileError: the key is not UTF-8.
@@ -209,12 +205,7 @@ def credentials_not_renewed(error: Exception) -> RetryableError:
 
 
 def read_pieces(read: Callable[[], bytes], failures: tuple[type[Exception], ...]) -> Iterator[Chunk]:
-    """Yield the pieces of an answer up to the first empty one.
-
-    Args:
-        read: returns the next piece.
-        failures: the exceptions that mean that the connection was lost, which a retry may mend.
-    """
+    """Yield the pieces of an answer up to the first empty one; after a failure, a retry may succeed."""
     try:
         while piece := read():
             yield piece
@@ -223,13 +214,7 @@ def read_pieces(read: Callable[[], bytes], failures: tuple[type[Exception], ...]
 
 
 def close_clients(owner: object, closed: Sequence[str], dropped: str) -> None:
-    """Close the clients that an object has created as cached properties, and forget them.
-
-    Args:
-        owner: the object.
-        closed: names of clients with a method `close`.
-        dropped: name of a client without one.
-    """
+    """Close the clients that are cached properties of an object; forget these, and `dropped`."""
     for name in closed:
         client = owner.__dict__.pop(name, None)
         if client is not None:

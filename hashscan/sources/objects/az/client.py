@@ -75,7 +75,6 @@ def find_login(container: str, access: Access) -> AzureLogin:
     """Find an account and credentials.
 
     Args:
-        container: its name, for error messages.
         access: if it has an endpoint, this is the account's address and overrides the environment.
 
     Raises:
@@ -118,16 +117,13 @@ def _first(*names: str) -> str:
 
 
 def _connection_parts() -> dict[str, str]:
-    """Return the connection string's parts by name.
-
-    Raises:
-        TargetError: it is not a connection string; the message does not repeat its text.
-    """
+    """Return the connection string's parts by name."""
     text = os.environ.get(_CONNECTION, "")
     parts = {}
     for part in filter(None, text.split(";")):
         name, separator, value = part.strip().partition("=")
         if not separator:
+            # The text may contain a key, so it is not repeated.
             raise TargetError(f"{_CONNECTION} is no connection string", advice="Copy it again.")
         parts[name] = value
     return parts

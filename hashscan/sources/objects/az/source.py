@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import Any, ClassVar
 
-from hashscan.errors import TargetError
 from hashscan.model import Access, Item, Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.objects import obstore_reader
 from hashscan.sources.objects.az.client import AzureClients, find_login, trouble_of
-from hashscan.sources.objects.source import ObjectSource, ObjectTarget
+from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
     Chunk,
     ListingError,
@@ -25,8 +24,6 @@ from hashscan.sources.objects.store import (
     prefix_text,
 )
 
-_CONTAINER = re.compile(rb"[a-z0-9](?:[a-z0-9-]{0,62})|\$(?:root|web|logs)")
-
 _SNAPSHOT = "snapshot:"
 """Prefix of a version that is a snapshot, because versions and snapshots are both named by a time."""
 
@@ -36,22 +33,7 @@ class AzureSource(ObjectSource):
 
     name: ClassVar[str] = "az"
     libraries: ClassVar[tuple[str, ...]] = ("azure.storage.blob", "obstore.store")
-
-    @classmethod
-    def parse(cls, target: bytes) -> ObjectTarget:
-        """Parse a URL.
-
-        Raises:
-            TargetError: it is not valid. The message does not repeat it, because people put accounts and keys
-                into URLs.
-        """
-        container, _, prefix = target.partition(b"://")[2].partition(b"/")
-        if not _CONTAINER.fullmatch(container):
-            raise TargetError(
-                "a target of az:// names no container",
-                advice="Write az://CONTAINER or az://CONTAINER/PREFIX, without account or key.",
-            )
-        return ObjectTarget(container.decode("ascii"), prefix)
+    container_name = re.compile(rb"[a-z0-9](?:[a-z0-9-]{0,62})|\$(?:root|web|logs)")
 
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:

@@ -48,11 +48,6 @@ class GoogleClients:
     def __init__(self, bucket: str, access: Access, *, changing: bool = False) -> None:
         """Find credentials where Google's own tools look for them.
 
-        Args:
-            bucket: its name.
-            access: how to reach the service.
-            changing: True if objects are to be created and deleted.
-
         Raises:
             TargetError: there are none.
         """
@@ -62,7 +57,6 @@ class GoogleClients:
         if emulator and "://" not in emulator:
             emulator = f"http://{emulator}"
         self.url = (access.endpoint or emulator or GOOGLES_OWN).rstrip("/")
-        """URL of the service."""
         self.emulated = bool(emulator) and not access.endpoint
         """True for an emulator, which supports Google's interface only in part: obstore requires more of
         it."""

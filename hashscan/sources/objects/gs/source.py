@@ -14,12 +14,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from hashscan.errors import TargetError
 from hashscan.model import Access, Item, Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.objects import obstore_reader
 from hashscan.sources.objects.receiver import bounded
-from hashscan.sources.objects.source import ObjectSource, ObjectTarget
+from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
     UNKNOWN_SIZE,
     ListingError,
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
     from hashscan.sources.objects.gs.client import GoogleClients
 
-_BUCKET = re.compile(rb"[a-z0-9][a-z0-9._-]{1,221}")
 
 _FIELDS = "items(name,size,updated,generation,contentEncoding),prefixes,nextPageToken"
 
@@ -58,21 +56,8 @@ class GoogleSource(ObjectSource):
 
     name: ClassVar[str] = "gs"
     libraries: ClassVar[tuple[str, ...]] = ("google.cloud.storage", "obstore.store")
-
-    @classmethod
-    def parse(cls, target: bytes) -> ObjectTarget:
-        """Parse a URL.
-
-        Raises:
-            TargetError: it is not valid. The message does not repeat it, because people put credentials into
-                URLs.
-        """
-        bucket, _, prefix = target.partition(b"://")[2].partition(b"/")
-        if not _BUCKET.fullmatch(bucket):
-            raise TargetError(
-                "a target of gs:// names no bucket", advice="Write gs://BUCKET or gs://BUCKET/PREFIX."
-            )
-        return ObjectTarget(bucket.decode("ascii"), prefix)
+    container_name = re.compile(rb"[a-z0-9][a-z0-9._-]{1,221}")
+    container_kind = "bucket"
 
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
@@ -279,11 +264,7 @@ def generation_of(item: Item) -> str:
 
 
 def _expect(item: Item, generation: str, *, begun: bool) -> None:
-    """Check that an object has the expected generation.
-
-    Raises:
-        FileError: it has another generation, because it was written since.
-    """
+    """Check that an object has the expected generation."""
     expected = generation_of(item)
     # For an object that was only named, no generation is known.
     if expected and generation != expected:

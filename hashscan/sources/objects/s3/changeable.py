@@ -189,7 +189,6 @@ def _spoken(rights: str, *, taken: bool = False, plain: bool = False) -> Iterato
     """Convert botocore's errors to ours, without any text of the server.
 
     Args:
-        rights: the rights that the request needs.
         taken: True if a failed condition means that the key is taken.
         plain: True if error answers of the service are not converted.
     """

@@ -60,7 +60,6 @@ class S3Clients:
         """Create a client of botocore.
 
         Args:
-            tries: for each request.
             region: if it is known to differ from the configured one.
 
         Raises:

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
@@ -146,10 +145,6 @@ class Manifest:
 def parse_manifest(content: bytes, shown: str) -> Manifest:
     """Parse a `manifest.json`.
 
-    Args:
-        content: of the file.
-        shown: its name, for messages.
-
     Raises:
         TargetError: it is not a manifest, or has a format that can't be read.
     """
@@ -214,41 +209,31 @@ def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterato
 
     Args:
         stream: of gzipped CSV, or of Parquet; it must be seekable.
-        manifest: the manifest that names the file.
         all_versions: yield every version instead of the latest. Delete markers are not objects.
 
     Raises:
         ListingError: the rest can't be read or is not valid.
     """
     number = 0
-    wanted = partial(_wanted, all_versions=all_versions)
     try:
-        if manifest.parquet:
-            for number, (cells, key) in enumerate(parquet_rows(stream), start=1):
-                _check_row(number, cells, key, manifest)
-                if wanted(cells):
-                    yield _stored(cells, key, all_versions=all_versions)
-            return
-        with gzip.open(stream, "rt", encoding="utf-8", newline="") as text:
-            for number, row in enumerate(csv.reader(_lines(text), strict=True), start=1):
-                if len(row) != len(manifest.columns):
-                    raise ListingError(
-                        FolderReason.IO_ERROR,
-                        f"row {number} has {len(row)} columns, not {len(manifest.columns)}",
-                    )
-                cells = dict(zip(manifest.columns, row, strict=True))
-                key = unquote_to_bytes(cells["Key"].replace("+", " "))
-                _check_row(number, cells, key, manifest)
-                if wanted(cells):
-                    yield _stored(cells, key, all_versions=all_versions)
+        found = parquet_rows(stream) if manifest.parquet else _csv_rows(stream, manifest.columns)
+        for number, (cells, key) in enumerate(found, start=1):
+            if cells["Bucket"] != manifest.bucket or not key:
+                raise ListingError(FolderReason.IO_ERROR, f"row {number} is of another bucket")
+            if _wanted(cells, all_versions=all_versions):
+                yield _stored(cells, key, all_versions=all_versions)
     except (ValueError, csv.Error, EOFError, zlib.error, OSError) as error:
         # The errors of gzip are OSErrors.
         raise ListingError(FolderReason.IO_ERROR, f"after row {number}: {error}") from error
 
 
-def _check_row(number: int, cells: Mapping[str, str], key: bytes, manifest: Manifest) -> None:
-    if cells["Bucket"] != manifest.bucket or not key:
-        raise ListingError(FolderReason.IO_ERROR, f"row {number} is of another bucket")
+def _csv_rows(stream: BinaryIO, columns: Sequence[str]) -> Iterator[tuple[dict[str, str], bytes]]:
+    with gzip.open(stream, "rt", encoding="utf-8", newline="") as text:
+        for row in csv.reader(_lines(text), strict=True):
+            if len(row) != len(columns):
+                raise ValueError(f"the next one has {len(row)} columns, not {len(columns)}")
+            cells = dict(zip(columns, row, strict=True))
+            yield cells, unquote_to_bytes(cells["Key"].replace("+", " "))
 
 
 def _lines(text: Any) -> Iterator[str]:
@@ -301,8 +286,6 @@ class S3Inventory(S3Source):
 
         Args:
             targets: URLs in the inventory's bucket; none means the whole bucket.
-            options: rules for leaving files out.
-            access: how to reach the bucket, and the inventory.
             manifest: path or `s3://` URL of its `manifest.json`.
 
         Raises:

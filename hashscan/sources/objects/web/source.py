@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from hashscan.errors import TargetError, UnreachableError, UsageError
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
@@ -82,8 +82,7 @@ class _Properties:
         return (len(sizes) > 1 and UNKNOWN_SIZE not in sizes) or (len(times) > 1 and 0 not in times)
 
 
-class _Header(Protocol):
-    def get(self, name: str, /) -> str | None: ...
+_Headers = Mapping[str, str]
 
 
 class WebStore(ObjectStore):
@@ -99,15 +98,8 @@ class WebStore(ObjectStore):
         Raises:
             UnreachableError: it doesn't.
         """
-        tries = Tries(time.sleep)
         try:
-            while True:
-                try:
-                    self._client.reach(replace(self._origin, path=prefix))
-                except RetryableError as trouble:
-                    tries.failed(trouble)
-                else:
-                    return
+            Tries(time.sleep).run(lambda: self._client.reach(replace(self._origin, path=prefix)))
         except FileError as trouble:
             if trouble.reason is Reason.SLOW:
                 # It may answer other requests faster.
@@ -174,17 +166,9 @@ class WebStore(ObjectStore):
             skip = 0
         # Check here and not after hashing: downloads wait for servers in parallel.
         if known != _Properties():
-            now_known = self._ask_patiently(address)
+            now_known = Tries(time.sleep).run(lambda: self._ask_about(address))
             if now_known is not None and known.differs(now_known):
                 raise FileError(Reason.CHANGED)
-
-    def _ask_patiently(self, address: WebAddress) -> _Properties | None:
-        tries = Tries(time.sleep)
-        while True:
-            try:
-                return self._ask_about(address)
-            except RetryableError as trouble:
-                tries.failed(trouble)
 
     def _ask_about(self, address: WebAddress) -> _Properties | None:
         """Request the properties of an object; return None if the server sends them only with the body.
@@ -200,12 +184,12 @@ class WebStore(ObjectStore):
         if response.status == HTTPStatus.OK and known.size:
             return known
         # Some servers answer HEAD with length 0 for every object.
-        nought = response.status == HTTPStatus.OK
-        if nought or response.status in _NO_HEAD:
+        empty = response.status == HTTPStatus.OK
+        if empty or response.status in _NO_HEAD:
             # A request for the first byte returns the same headers.
             response = self._client.ask("GET", address, {"Range": "bytes=0-0"})
             response.close()
-            if nought and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if empty and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return known
         if response.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
             return _known(response.headers, partial=response.status == HTTPStatus.PARTIAL_CONTENT)
@@ -245,20 +229,24 @@ def _begun(response: urllib3.BaseHTTPResponse, offset: int) -> tuple[_Properties
     raise _refused(response.status, headers)
 
 
-def _refused(status: int, headers: _Header) -> FileError | RetryableError:
-    words = f"the server {describe_status(status)}"
+_REASONS: dict[int, Reason] = {
+    HTTPStatus.UNAUTHORIZED: Reason.PERMISSION,
+    HTTPStatus.FORBIDDEN: Reason.PERMISSION,
+    HTTPStatus.NOT_FOUND: Reason.VANISHED,
+    HTTPStatus.GONE: Reason.VANISHED,
+    HTTPStatus.PRECONDITION_FAILED: Reason.REPLACED,
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: Reason.REPLACED,
+}
+
+
+def _refused(status: int, headers: _Headers) -> FileError | RetryableError:
+    detail = f"the server {describe_status(status)}"
     if status in _TRANSIENT:
-        return RetryableError(words, retry_after(headers.get("Retry-After") or "") or 0.0)
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return FileError(Reason.PERMISSION, words)
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        return FileError(Reason.VANISHED, words)
-    if status in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
-        return FileError(Reason.REPLACED, words)
-    return FileError(Reason.IO_ERROR, words)
+        return RetryableError(detail, retry_after(headers.get("Retry-After") or "") or 0.0)
+    return FileError(_REASONS.get(status, Reason.IO_ERROR), detail)
 
 
-def _known(headers: _Header, *, partial: bool) -> _Properties:
+def _known(headers: _Headers, *, partial: bool) -> _Properties:
     length = headers.get("Content-Length") or ""
     if partial:
         length = (headers.get("Content-Range") or "").rpartition("/")[2]
@@ -296,7 +284,6 @@ class HttpSource(Source):
 
         Args:
             targets: URLs; each is one object.
-            options: rules for leaving files out.
             access: number of parallel requests. There is no endpoint here, and all requests are anonymous.
 
         Raises:

@@ -146,7 +146,7 @@ def bomb() -> bytes:
     [
         (b"no gzip", "after row 0"),
         (data_file([row("a")] * 1000)[:-20], "after row"),
-        (data_file([row("a"), ["b", "k"]]), "row 2 has 2 columns, not 9"),
+        (data_file([row("a"), ["b", "k"]]), "after row 1: the next one has 2 columns, not 9"),
         (data_file([["other", *row("a")[1:]]]), "row 1 is of another bucket"),
         (data_file([row("a", size="many")]), "after row 1"),
         (data_file([row("a", time="yesterday")]), "after row 1"),

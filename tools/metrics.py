@@ -32,7 +32,7 @@ LIMITS: dict[str, int] = {
 LATE_IMPORTS: dict[str, int] = {
     "apprise": 1,
     "azure": 17,
-    "botocore": 14,
+    "botocore": 13,
     "click": 6,
     "cryptography": 3,
     "dask": 1,

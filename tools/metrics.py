@@ -22,10 +22,10 @@ from pathlib import Path
 
 LIMITS: dict[str, int] = {
     "modules": 371,
-    "lines": 70_250,
+    "lines": 70_000,
     "modules under 60 lines": 11,
-    "files excepted from C901": 4,
-    "files excepted from PLR0912": 2,
+    "files excepted from C901": 0,
+    "files excepted from PLR0912": 0,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
 
@@ -39,7 +39,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 4,
-    "hashscan": 297,
+    "hashscan": 288,
     "imagehash": 1,
     "mmap": 1,
     "obstore": 8,

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests import container_attacks, sequence_attacks, viewer_attacks
 from tests.hashing.browser.files import animated_png, avif, bitmaps, gif, icons, jpeg, png, stored, webp
 
 Files = Iterator[tuple[str, bytes]]
+
+
+def _attacks() -> Files:
+    for module in (viewer_attacks, container_attacks, sequence_attacks):
+        for name, draw in module.ATTACKS.items():
+            yield f"{module.__name__.rpartition('.')[2]}-{name}".replace("_attacks", ""), draw()
+
 
 KINDS: dict[str, Callable[[], Files]] = {
     "jpeg": jpeg.files,
@@ -19,6 +27,7 @@ KINDS: dict[str, Callable[[], Files]] = {
     "bmp": bitmaps.files,
     "icon": icons.files,
     "stored": stored.files,
+    "attacks": _attacks,
 }
 
 

@@ -276,22 +276,13 @@ def minimized(
     other, other_config = coded(seed, cut=True)
     other_config = other_config[8:]
     fields = [(0, 2), (0, 1), (0, 1), (1, 1), (alpha, 1), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1)]
-    # Colours at half the size, not centred; sizes of 15 bits; 8 bits a value.
-    fields += [
-        (1, 2),
-        (orientation - 1, 3),
-        (1, 1),
-        (WIDTH - 1, 15),
-        (HEIGHT - 1, 15),
-        (0, 1),
-        (0, 1),
-        (0, 1),
-    ]
-    fields += [(0, 1)] if alpha else []
-    fields += [(1, 1), (1, 1), (len(config), 12), (len(data) - 1, 28)]
+    # Colours at half the size, centred across as they are where `av1C` leaves it open; sizes of 15 bits.
+    fields += [(1, 2), (orientation - 1, 3), (1, 1), (WIDTH - 1, 15), (HEIGHT - 1, 15), (1, 1), (0, 1)]
+    # 8 bits a value, and not multiplied by the opacity; lengths of 12 and of 28 bits.
+    fields += [(0, 1), *([(0, 1)] if alpha else []), (1, 1), (1, 1), (len(config), 12), (len(data) - 1, 28)]
     fields += [(len(other), 28), (len(other_config), 12)] if alpha else []
     bits = "".join(f"{value:0{width}b}" for value, width in fields)
     bits += "0" * (-len(bits) % 8)
     body = int(bits, 2).to_bytes(len(bits) // 8)
-    body += (other_config if alpha else b"") + config + (other if alpha else b"") + data
+    body += config + (other_config + other if alpha else b"") + data
     return (box(b"ftyp", b"mif3", b"avif") if head is None else head) + box(b"mini", body)

@@ -69,7 +69,7 @@ def upload(run: Run, tmp_path: Path) -> Path:
 
 
 def options_of(command: str) -> list[click.Option]:
-    found = import_module(COMMANDS[command][0]).command
+    found = import_module(f"hashscan.cli.commands.{command}").command
     assert isinstance(found, HashscanCommand)
     return [
         option

@@ -169,10 +169,6 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 def customer_rules(tables: object, source: str) -> tuple[CustomerRule, ...]:
     """Return the rules in their order.
 
-    Args:
-        tables: the value of `customer`.
-        source: the settings file.
-
     Raises:
         UsageError: a rule can't be used; names it, the key and what to do.
     """

@@ -21,7 +21,6 @@ class Panel:
 
     summary: str
     paths: tuple[str, ...]
-    """Patterns that name a customer."""
     unassigned: tuple[str, ...] = ()
     """Patterns for paths beneath those that belong to no customer."""
     within: tuple[str, ...] = ()

@@ -69,15 +69,9 @@ class NamedPath:
     folders_only: bool
     """True if it names folders, so that the name of a file has no influence."""
     names: frozenset[str]
-    """The names in braces."""
 
     def match(self, scheme: str, parts: Parts) -> dict[str, str] | None:
-        """Return the values of the names in a path that fits, or that is in a folder that fits; else None.
-
-        Args:
-            scheme: from `parts_of`.
-            parts: from `parts_of`.
-        """
+        """Return the names' values in a path from `parts_of` that fits, or is in such a folder; else None."""
         if scheme != self.scheme:
             return None
         found: dict[str, str] = {}
@@ -114,7 +108,6 @@ def compile_named(pattern: str, known: Sequence[str]) -> NamedPath:
     """Compile one pattern.
 
     Args:
-        pattern: as text.
         known: the names that it may have in braces.
 
     Raises:
@@ -166,7 +159,6 @@ def component(glob: str, names: list[str]) -> re.Pattern[str]:
     """Compile one component, between two slashes.
 
     Args:
-        glob: the component.
         names: list to which the component's names in braces are added.
 
     Raises:

@@ -369,10 +369,6 @@ def _pattern(text: str, anything: str) -> re.Pattern[str]:
 def site_rules(tables: object, source: str) -> tuple[SiteRule, ...]:
     """Return the rules in their order.
 
-    Args:
-        tables: the value of `site`.
-        source: the settings file.
-
     Raises:
         UsageError: a rule can't be used; names it, the key and what to do.
     """

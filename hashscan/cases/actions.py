@@ -26,11 +26,7 @@ def record_action(
     """Record the same action on several cases; all of it or nothing.
 
     Args:
-        ledger: the ledger of the cases.
-        numbers: numbers of the cases.
         kind: TOLD, DISPUTED, CLOSED or REOPENED.
-        reason: the reason.
-        who: the user who acted.
         now: seconds since 1970.
 
     Returns:
@@ -95,9 +91,7 @@ def prune_cases(ledger: Ledger, before: int, now: int) -> int:
     entries. Cases whose file scans still find stay as they are. The bytes are overwritten.
 
     Args:
-        ledger: the ledger of the cases.
         before: prune cases that ended, and were last found by a scan, before this time; seconds since 1970.
-        now: seconds since 1970.
 
     Returns:
         Number of pruned cases.

@@ -23,10 +23,7 @@ class NoticeTracker(CaseTracker):
         """Store a notice in its case; create the case if there is none.
 
         Args:
-            place: where its file lies.
-            notice: the notice.
             now: time of the import, in seconds since 1970; no deadline counts from a later time.
-            customer: the customer of the file; empty if it is not known.
 
         Returns:
             The number of its case, and True if the notice is new; a notice that was imported before changes
@@ -109,7 +106,6 @@ class ImportCounts:
 
     notices: int = 0
     new: int = 0
-    """Number of new cases."""
     joined: int = 0
     """Number of notices about files that have a case already."""
     known: int = 0
@@ -129,11 +125,8 @@ def import_notices(
     """Import notices. If the process is killed, a part is done; importing again does the rest.
 
     Args:
-        ledger: the ledger that gets the notices.
-        notices: the notices of one file.
         paths_of: returns the files that a URL may show.
         now: seconds since 1970; no deadline counts from a later time.
-        customers: maps a file to its customer.
         taken: counts to update; they are valid even if the file turns out to be damaged.
 
     Raises:

@@ -48,7 +48,6 @@ class QueuedAlert:
     made: int
     """Time of creation; seconds since 1970."""
     document: Mapping[str, Any]
-    """The document for the channels."""
     waits: tuple[str, ...]
     """Kinds of channels for which it waits; empty if it was delivered to all or dropped."""
     sent: tuple[str, ...]
@@ -62,7 +61,6 @@ class FailingChannel:
     id: str
     label: str
     failures: int
-    """Number of failures in a row."""
     again: int
     """Time before which it is not retried; seconds since 1970."""
     error: str
@@ -216,11 +214,7 @@ class Outbox:
         return [FailingChannel(*row) for row in self._ledger.rows(f"{_FAILING} ORDER BY channel")]
 
     def drop(self, alerts: Collection[int]) -> int:
-        """Drop alerts: they no longer wait for delivery.
-
-        Returns:
-            Number of alerts that waited.
-        """
+        """Drop alerts, so that they no longer wait for delivery; return the number that waited."""
         dropped = 0
         with self.transaction() as database:
             for alert in alerts:

@@ -31,7 +31,6 @@ class ReportImportResult:
 
     findings: int
     new: int
-    """Number of new cases."""
     removed: int
     """Number of cases from earlier reports of the same scan whose files this report doesn't contain."""
     known: bool = False

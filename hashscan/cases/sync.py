@@ -24,7 +24,6 @@ class SyncResult:
     """The result of a sync."""
 
     new: int
-    """Number of new cases."""
     troubles: tuple[OutputError, ...]
     """Errors for which the state or the custody log was not read; the other part was."""
 
@@ -82,8 +81,6 @@ def store_scan(database: sqlite3.Connection, scan: ScanRecord, *, keep_id: bool)
     """Store a scan.
 
     Args:
-        database: the ledger's.
-        scan: the scan.
         keep_id: if the ledger has the scan already, True to keep its id; with a new id it is alerted again.
     """
     whole = scan.exit_code is not None and scan.incomplete == "[]"

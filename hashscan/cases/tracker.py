@@ -81,7 +81,6 @@ class CaseTracker:
 
         Args:
             state: identity of the state that has the finding.
-            found: the finding.
             host: the machine on which the file lies; empty for this one, or for an object.
         """
         if only_test(matches_of(found.matches)):
@@ -169,7 +168,6 @@ class CaseTracker:
         return self.case(cursor.lastrowid)
 
     def _follow(self, case: KnownCase, found: FindingRecord) -> None:
-        """Update a case from its finding in a state."""
         if found.ending == CLEARED and case.verdict == NOTICE:
             return
         matches = [match for match in matches_of(found.matches) if match["category"] != TEST_CATEGORY]

@@ -120,10 +120,7 @@ def difference_in(
     """Yield the active and the staged version of a list's folder, after verifying both.
 
     Args:
-        folder: the list's folder.
-        name: name of the list.
         from_nothing: True to ignore the active version because it can't be trusted.
-        thoroughness: how thoroughly the contents are compared with what was signed.
 
     Raises:
         UsageError, NoUsableListError, OutputError: as in `difference`.
@@ -166,7 +163,6 @@ class _Shard:
         return self.columns.value.pieces[self.number].rows
 
     def block(self) -> ColumnBlock:
-        """Return the rows of the shard, including withdrawn ones."""
         return self._read(self.columns.ids), self._read(self.columns.category), self._read(self.columns.value)
 
     def _read(self, column: JoinedColumn) -> NDArray[Any]:
@@ -189,7 +185,6 @@ class _Version:
         return frozenset(files.algorithm for files in self.handle.columns)
 
     def shards(self, algorithm: str) -> list[_Shard]:
-        """Return the version's shards of an algorithm."""
         found, handle = [], self.handle
         for columns, files in zip(joined_columns(self.manifest), handle.columns, strict=True):
             if columns.algorithm != algorithm:
@@ -267,11 +262,7 @@ def _hashes(key: bytes, shard: _Shard, rows: NDArray[np.int64]) -> NDArray[np.ui
 def _version(
     name: str, held: tuple[Path, ReadLock], root: bytes, thoroughness: VerificationLevel, stack: ExitStack
 ) -> tuple[_Version, ListInfo]:
-    """Open a version until the stack is closed.
-
-    Raises:
-        NoUsableListError: the version can't be trusted.
-    """
+    """Open a version until the stack is closed; `NoUsableListError` if it can't be trusted."""
     folder, hold = held
     stack.callback(hold.close)
     opened = open_repository(name, folder, root, datetime.now(UTC), thoroughness=thoroughness)
@@ -288,7 +279,6 @@ class Activated:
     """The result of an activation."""
 
     info: ListInfo
-    """The version that is active now."""
     previous: int | None
     """The version that was active before; None if there was none that could be trusted."""
 
@@ -325,8 +315,6 @@ def activate(
     """Activate the staged version, after comparing all of it with what was signed.
 
     Args:
-        store: contains the list.
-        name: name of the list.
         admits: if given, decides first whether the version may be activated.
         only: the version that a person has reviewed; another version stays staged.
 
@@ -383,11 +371,7 @@ def discard(store: ListStore, name: str) -> None:
 
 @contextmanager
 def _staged(store: ListStore, name: str) -> Iterator[ListFolder]:
-    """Yield the folder of a list with a staged version, while holding its writer lock.
-
-    Raises:
-        UsageError: no version is staged.
-    """
+    """Yield the folder of a list with a staged version, under its writer lock; `UsageError` without one."""
     with store.writing(name) as folder:
         if folder.staged() is None:
             raise UsageError(

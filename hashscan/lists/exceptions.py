@@ -53,11 +53,7 @@ def made_exception(
     """Return an exception for one entry.
 
     Args:
-        list_name: the list that contains the entry.
-        entry: the entry as the list has it.
-        reason: why its matches are withheld.
         until: the end, timezone-aware.
-        by: the person who requests it.
         now: the time, timezone-aware.
 
     Raises:
@@ -114,7 +110,6 @@ def exceptions_at(state: StateDir | None, lists: Collection[str], now: datetime)
 
     Args:
         state: the state folder; None means no exceptions.
-        lists: names of the lists.
         now: the time to compare their ends with, timezone-aware.
 
     Raises:
@@ -136,10 +131,7 @@ def in_force(excepted: ExceptedEntry, now: datetime) -> bool:
 
 
 def add_exception(state: StateDir, excepted: ExceptedEntry) -> ExceptedEntry | None:
-    """Store an exception; it applies to every scan that begins afterwards.
-
-    Returns:
-        The exception of the same entry that it replaces, or None.
+    """Store an exception for each later scan; return the one of the same entry that it replaces, or None.
 
     Raises:
         LockedError: another process is writing the exceptions.
@@ -152,15 +144,10 @@ def add_exception(state: StateDir, excepted: ExceptedEntry) -> ExceptedEntry | N
 
 
 def remove_exception(state: StateDir, entry_id: str, lists: Collection[str]) -> ExceptedEntry:
-    """Remove an exception, expired or not.
+    """Remove an exception, expired or not, and return it.
 
     Args:
-        state: the state folder.
-        entry_id: the entry that was excepted.
         lists: names of the lists to look in; empty for all.
-
-    Returns:
-        The removed exception.
 
     Raises:
         UsageError: the entry is not excepted, or is excepted in several lists.
@@ -200,11 +187,7 @@ def _key(excepted: ExceptedEntry) -> tuple[str, str]:
 
 
 def _parsed(data: bytes) -> tuple[ExceptedEntry, ...]:
-    """Parse the file; reject it unless all of it is understood.
-
-    Raises:
-        ValueError: the file is not valid; the message says what is wrong.
-    """
+    """Parse the file; `ValueError` says what is wrong unless all of it is understood."""
     kept: dict[tuple[str, str], ExceptedEntry] = {}
     for number, excepted in enumerate(decode_file(data, _Document).excepted, 1):
         _check(excepted, f"exception {number}")

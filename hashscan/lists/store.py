@@ -55,7 +55,6 @@ class OpenedLists(ClosedOnExit):
     infos: tuple[ListInfo, ...]
     """Every requested list, in the requested order."""
     handles: tuple[ListHandle, ...]
-    """Handles of the lists that are verified and usable."""
     holds: tuple[ReadLock, ...] = ()
     temporary: tuple[TemporaryIndex, ...] = ()
 
@@ -138,8 +137,6 @@ class ListStore:
 
         Args:
             names: names of the lists; None for all stored lists.
-            now: the time to compare expiries with.
-            thoroughness: how thoroughly the contents are compared.
 
         Raises:
             UsageError: a name is not valid.
@@ -181,7 +178,6 @@ class ListStore:
         """Store entries as a local, unsigned list; an earlier list of that name is replaced atomically.
 
         Args:
-            name: name of the list.
             entries: read to the end before anything changes.
             label: name of the entries' origin for errors.
 
@@ -316,7 +312,6 @@ def _identified(opened: OpenedList, folder: ListFolder) -> OpenedList:
 
 
 def _open_demo(now: datetime) -> OpenedList:
-    """Open the demonstration list that comes with the program."""
     folder = Path(str(importlib.resources.files("hashlists"))) / DEMO
     try:
         root = (folder / "root.json").read_bytes()

@@ -185,7 +185,6 @@ def capture(
     """Open a file beneath the root without following a symlink, and hash it.
 
     Args:
-        request: the file and what is known of it.
         twin: a function that gets the file's status and sha256, and returns the facts that were recorded
             before another hard link of the file was taken; None if there was none.
         at: the current location, if the file is not where it was found.

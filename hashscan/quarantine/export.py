@@ -25,7 +25,6 @@ def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[s
     """Write items and all their log lines into a tar file that only the recipients can decrypt.
 
     Args:
-        quarantine: the quarantine that holds the items.
         items: the items; they stay in quarantine.
         recipients: public age keys, `age1...`.
         target: the new file, which must not exist yet.
@@ -56,7 +55,6 @@ def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[s
 
 
 def _lines_of(quarantine: Quarantine, items: Sequence[Item]) -> dict[str, list[Line]]:
-    """Return all log lines of each item."""
     found: dict[str, list[Line]] = {item.id: [] for item in items}
     for line in quarantine.lines():
         if line.get("item") in found:

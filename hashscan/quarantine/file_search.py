@@ -51,7 +51,6 @@ def search(path: bytes, inodes: Collection[int], budget: SearchBudget) -> Iterat
 
     Args:
         path: the absolute path at which a file was found.
-        inodes: inode numbers of the files.
         budget: the budget; reduced by the entries that were examined.
 
     Yields:

@@ -120,11 +120,7 @@ class QuarantineFolders(OpenFolders):
         return place if place.mount == mount else None
 
     def _make(self, above: bytes) -> QuarantineFolder:
-        """Open the quarantine folder beneath a folder, and make it if it doesn't exist.
-
-        Raises:
-            OSError: it can't be made, or another user could replace it.
-        """
+        """Open or make the quarantine folder in a folder; `OSError` if another user could replace it."""
         path = above.rstrip(b"/") + b"/" + FOLDER_NAME
         with closing_descriptor(_open_trusted(above)) as folder:
             if path not in self._by_path:
@@ -157,11 +153,7 @@ def mount_point(mount: int) -> bytes | None:
 
 
 def _open_trusted(path: bytes) -> int:
-    """Open a folder, and check that no other user can rename anything in its path.
-
-    Raises:
-        OSError: the folder can't be opened, or another user can rename something in its path.
-    """
+    """Open a folder; `OSError` also if another user could rename anything in its path."""
     trusted = {0, os.geteuid()}
     current = os.open(b"/", PASS_FLAGS)
     try:

@@ -33,7 +33,6 @@ class LogHead:
     """The length and last digest of a log. A copy kept elsewhere shows if the log was cut or rewritten."""
 
     count: int
-    """Number of lines."""
     digest: str
     """sha256 of the last line with its newline, in hex; 64 zeros if there is no line."""
 
@@ -88,7 +87,6 @@ def read_log(folder: Path, known: Mapping[str, LogHead] | None = None) -> Iterat
     killed before anything was done that the line announces.
 
     Args:
-        folder: the folder of the log and its head.
         known: heads that the log must contain, by the place where they are kept.
 
     Raises:
@@ -205,9 +203,7 @@ class LogWriter(ClosedOnExit):
         """Open a log, and create it if it never existed.
 
         Args:
-            folder: the folder of the log and its head.
             known: heads that the log must contain, by the place where they are kept.
-            seen: called with each existing line, if given.
         """
         self._path = folder / "log.jsonl"
         with self._errors():

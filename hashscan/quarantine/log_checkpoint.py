@@ -25,9 +25,7 @@ class LogCheckpoint:
     """A checkpoint of a quarantine log."""
 
     head: LogHead
-    """Head of the log."""
     items: int
-    """Number of things in quarantine."""
 
     def fields(self) -> dict[str, object]:
         """Return the checkpoint as in reports; JSON values by key."""

@@ -197,11 +197,7 @@ class _FileMover:
         return answers
 
     def _begin(self, request: QuarantineRequest, stack: ExitStack) -> _Move:
-        """Open and hash a file, and log that its move begins; the log is not synced.
-
-        Raises:
-            QuarantineSkipped: it can't be moved.
-        """
+        """Open, hash and log (unsynced) a file to be moved; `QuarantineSkipped` if it can't be."""
         quarantine = self._quarantine
         at = self._found.get(request.path)
         file = stack.enter_context(capture(request, quarantine.facts_before_seal, at))

@@ -105,11 +105,8 @@ def remove_note(item: Item, into: int, into_path: bytes, parent: int, name: byte
     """Remove the note from the place of a file that is to be restored; leave anything else that is there.
 
     Args:
-        item: the item to restore.
         into: descriptor of a folder of ours on the same mount.
         into_path: path of that folder, for the message.
-        parent: descriptor of the folder that has the note.
-        name: name of the file.
 
     Raises:
         QuarantineSkipped: another file was put in its place during the operation.

@@ -162,7 +162,6 @@ def fetch_object(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[
     """Download an object to a file without a name, which is gone when the block ends or the process dies.
 
     Args:
-        store: the store of the object.
         item: the object, with the etag and version that it must have until the download ends.
         folder: a folder of ours, on whose filesystem there must be space for the object.
 

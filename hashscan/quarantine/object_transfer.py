@@ -32,10 +32,7 @@ from hashscan.sources.objects.changeable_store import ChangeableStore, ObjectDes
 
 
 def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: Retention) -> Item:
-    """Copy an object, verify the copy, and delete exactly the version that was copied.
-
-    Returns:
-        The item, when all of it is in the log and on the disk.
+    """Copy an object, verify the copy, delete exactly the copied version, and return the stored item.
 
     Raises:
         QuarantineSkipped: the object, or one that has replaced it, stays where it is.
@@ -148,7 +145,6 @@ def move_remarks(item: Item) -> str:
 
 
 def _log_not_moved(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
-    """Log that an object was not moved, and return the error."""
     quarantine.log_event(State.LEFT, item.id, outcome=error.outcome.value, detail=str(error))
     quarantine.sync()
     return error
@@ -208,7 +204,6 @@ def _log_restored(quarantine: Quarantine, item: Item, made: ObjectDescription) -
 
 
 def _log_not_restored(quarantine: Quarantine, item: Item, error: QuarantineSkipped) -> QuarantineSkipped:
-    """Log that an object was not restored, and return the error."""
     quarantine.log_event(State.STAYS, item.id, detail=str(error))
     quarantine.sync()
     return error

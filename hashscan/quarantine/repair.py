@@ -29,10 +29,7 @@ from hashscan.state_dir import StateDir
 
 
 def repair(quarantine: Quarantine) -> list[str]:
-    """Finish every move, restore and destruction that was begun.
-
-    Returns:
-        A message for each one that could not be finished; the log records the others.
+    """Finish moves, restores and destructions that were begun; return a message for each failure.
 
     Raises:
         OutputError: the quarantine can't be written.
@@ -267,7 +264,6 @@ def verify(
     """Verify the log and all that it says is kept.
 
     Args:
-        state: the state folder.
         given: a head that was kept elsewhere; the log must contain it and the head in the state folder.
         stores: opens the buckets in which objects are kept.
 

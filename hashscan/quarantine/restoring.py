@@ -141,11 +141,7 @@ def _succeeded(
 
 
 def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Restore:
-    """Open an item and the folder that gets it.
-
-    Raises:
-        QuarantineSkipped: the item can't be restored.
-    """
+    """Open an item and the folder that gets it; `QuarantineSkipped` if it can't be restored."""
     if item.state not in KEPT:
         raise QuarantineSkipped(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
     place = quarantine.storage.folder_of(item)

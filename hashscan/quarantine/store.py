@@ -101,9 +101,7 @@ class Quarantine(ClosedOnExit):
         """Open the quarantine, and create it if it doesn't exist.
 
         Args:
-            state: the state folder.
             chosen: folders beneath which to keep files; see `QuarantineFolders`.
-            notify: called with a message for the user, if given.
             stores: opens the buckets in which objects are found and kept; None if objects are not used.
             seconds: the time to wait for another process.
 

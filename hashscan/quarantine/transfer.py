@@ -114,10 +114,7 @@ def private_name(entry: bytes) -> bytes:
 
 @contextmanager
 def private_folder(parent: int, entry: bytes) -> Iterator[int]:
-    """Make a folder of ours within a customer's folder, to which nobody else has access.
-
-    Yields:
-        Its descriptor.
+    """Yield the descriptor of a new folder of ours in a customer's folder, closed to everybody else.
 
     Raises:
         QuarantineSkipped: the folder can't be made, or was replaced at once.
@@ -175,9 +172,7 @@ def take_file(
     neither a chmod nor a rename prevents the move. Otherwise the file must still be in its place, unchanged.
 
     Args:
-        captured: the file.
         latest: its status after the last change that we made to it.
-        place: the folder that gets it.
         within: True to rename it into that folder; False if it was copied there.
 
     Returns:

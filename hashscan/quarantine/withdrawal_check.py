@@ -20,10 +20,7 @@ _Key = tuple[str, str]
 
 
 def find_withdrawn(quarantine: Quarantine) -> tuple[str, ...]:
-    """Compare all kept items with the lists whose entries matched them, and log changes.
-
-    Returns:
-        Ids of the items that no entry supports any more.
+    """Compare kept items with their lists, log changes, and return ids that no entry supports any more.
 
     Raises:
         OutputError: the log or the lists can't be read or written.

@@ -81,11 +81,7 @@ class HardLinkTable:
                 yield from places
 
     def retry_other_name(self, listed: FileStat) -> Batch | None:
-        """Handle a failed read whose cause is the name and not the file.
-
-        Returns:
-            A batch of one waiting name, under which the file is read instead; None if no name waits.
-        """
+        """Return a waiting name as a batch, after a failure that the other name caused; None without one."""
         key = _key(listed)
         with _database_errors():
             for batch, item in self._waiting(key, 1):

@@ -42,7 +42,6 @@ class _KnownFilesRun:
         self._with_digests = with_digests
 
     def stop(self) -> None:
-        """End the iteration soon."""
         self.stopped = True
 
     def processes(self) -> list[int]:

@@ -89,7 +89,6 @@ class _Targets:
 
     @property
     def paths(self) -> list[bytes]:
-        """The paths and URLs of all targets."""
         return [path for source in self.sources for path in source.paths]
 
     @property

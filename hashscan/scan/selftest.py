@@ -185,7 +185,6 @@ def _algorithms(record: dict[str, Any]) -> set[str]:
 
 
 def _check_list(store: ListStore, name: str, limits: DecodingLimits, uploads: Path) -> Step:
-    """Check the picture against one list of this machine, and nothing else."""
     with store.open([name], datetime.now(UTC)) as opened:
         (info,) = opened.infos
         if not opened.handles:

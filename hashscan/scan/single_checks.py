@@ -29,7 +29,7 @@ _NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, 
 
 
 def check_file(worker: Worker, path: bytes) -> FileResult:
-    """Check one file as a scan would.
+    """Check one file as a scan would; a symlink that the caller named is followed.
 
     Args:
         path: the file; a symlink that the caller named is followed.

@@ -50,7 +50,6 @@ class RandomReread:
         """Choose files to be read, mark them in `attention`, and return their indices.
 
         Args:
-            attention: of files; changed in place.
             doubtful: not 0 for those that are unchanged only probably; None where none is.
         """
         self.met += len(attention)

@@ -79,7 +79,6 @@ class NoticeFormat(ABC):
 
         Args:
             stream: the file, open for reading bytes; it need not be seekable.
-            label: name of the file for error messages.
 
         Raises:
             NoticeError: the file is malformed; says where, what is wrong, how to correct it. The notices that

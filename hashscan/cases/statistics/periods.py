@@ -104,10 +104,8 @@ def periods(unit: Unit, first: date, last: date, zone: tzinfo, now: int) -> Sequ
     """Return all periods from one day to another, both included.
 
     Args:
-        unit: length of the periods.
         first: first day; a period that began before is cut there.
         last: last day; a period that goes on is cut after it.
-        zone: time zone in which days begin.
         now: in seconds since 1970.
 
     Raises:

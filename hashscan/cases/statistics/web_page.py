@@ -78,9 +78,7 @@ class Drawing:
 
     shape: ChartShape
     left: float
-    """Start of the guides."""
     right: float
-    """End of the guides."""
     dense: bool
     """True if the bars are too narrow for gaps."""
     guides: Sequence[Label]
@@ -94,10 +92,8 @@ def lay_out(shape: ChartShape, labels: Sequence[str], series: Sequence[Series], 
     """Return the places of all bars and labels.
 
     Args:
-        shape: size of the chart.
         labels: labels of the periods, at least one.
         series: from the bottom up if stacked, else from left to right.
-        stacked: True to stack the bars of a period.
     """
     steps = guide_values(_highest(series, stacked=stacked))
     base = shape.height - _BOTTOM
@@ -310,7 +306,6 @@ def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> I
 
 
 def _span(first: Period, last: Period, zone: tzinfo) -> tuple[str, str]:
-    """Return the first and last day as text."""
     days = (datetime.fromtimestamp(moment, zone) for moment in (first.begin, last.end - 1))
     begin, end = (f"{day.day} {day:%B} {day.year}" for day in days)
     return begin, end

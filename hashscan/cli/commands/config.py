@@ -138,11 +138,7 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> None:
 
 
 def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
-    """Return the commands that the words name, or all commands for no words.
-
-    Raises:
-        UsageError: there is no such command.
-    """
+    """Return the commands that the words name, or all for no words; `UsageError` if there is none."""
     from hashscan.settings.values import closest_match
 
     found = [

@@ -72,7 +72,6 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
 
 
 def _print_staged(name: str, staged: ListInfo) -> None:
-    """Print which version of a list is staged and not yet active."""
     state = staged.problem or f"{staged.entries} entries, expires {staged.expires}"
     print_message(
         f"list {name}: version {staged.version} is staged and NOT active, {staged.state.value}: {state}; "

@@ -343,11 +343,7 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: StateDir
 
 
 def _staged(store: ListStore) -> tuple[str, ...]:
-    """Return the names of all lists with a staged version.
-
-    Raises:
-        UsageError: no list has one.
-    """
+    """Return the names of all lists with a staged version; `UsageError` if there is none."""
     from hashscan.lists.difference import staged_info
 
     names = tuple(name for name in store.names() if staged_info(store, name) is not None)

@@ -94,7 +94,6 @@ def manual(catalogue: Catalogue, root: click.Command) -> str:
 
 
 def _command(words: Command, command: click.Command) -> Iterator[str]:
-    """Yield the section of one command."""
     name = " ".join((PROGRAM, *words))
     yield f'.SS "{_text(name)}"'
     if isinstance(command, click.Group):

@@ -459,11 +459,7 @@ def _print_published(info: ListInfo) -> None:
 
 
 def _lines(file: Path) -> list[str]:
-    """Return the lines of a file of entry ids, without blank lines.
-
-    Raises:
-        UsageError: the file can't be read.
-    """
+    """Return the lines of a file of entry ids, without blank ones; `UsageError` if it can't be read."""
     try:
         with click.open_file(str(file), encoding="utf-8", errors="surrogateescape") as stream:
             lines = [line.rstrip("\r\n") for line in stream]

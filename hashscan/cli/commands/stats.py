@@ -102,7 +102,6 @@ def _count(
     zone: tzinfo,
     now: int,
 ) -> Statistics:
-    """Count what a ledger holds at this moment."""
     from hashscan.cases.statistics.counting import begun, count, facts_of
     from hashscan.cases.statistics.periods import day_of, days_of, periods
 

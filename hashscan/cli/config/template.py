@@ -95,7 +95,6 @@ def _together(catalogue: Catalogue, table: str) -> Iterator[str]:
 
 
 def _setting(catalogue: Catalogue, words: Command, option: click.Option, note: str = "") -> Iterator[str]:
-    """Yield the help of an option as comments, and the line that sets it."""
     help_ = " ".join((option.help or "").split())
     if isinstance(option.show_default, str):
         note = f"{note} Default: {option.show_default}.".strip()

@@ -231,9 +231,7 @@ def gather_options(name: str, make: Callable[..., Any], *options: Callable[[F], 
     """Return a decorator that adds options, and passes their values to the command as one parameter.
 
     Args:
-        name: the command's parameter.
         make: returns the value of the parameter from those of the options, in their order.
-        options: the options.
     """
 
     def add(command: F) -> F:

@@ -121,11 +121,7 @@ def _typed(question: str, *, confirmed: bool, default: str | None = None) -> byt
 
 
 def _first_line(file: Path) -> bytes:
-    """Return the first line of a passphrase file.
-
-    Raises:
-        UsageError: the file can't be read, or its first line is empty.
-    """
+    """Return the first line of a passphrase file; `UsageError` if it is empty or can't be read."""
     try:
         text = file.read_bytes().split(b"\n")[0].rstrip(b"\r")
     except OSError as error:

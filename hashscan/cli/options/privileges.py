@@ -111,11 +111,7 @@ def _is_mapped(uid: int) -> bool:
 
 
 def _become(uid: int, state: Path) -> None:
-    """Change to another user for good, and drop root's rights and groups.
-
-    Raises:
-        OSError: this process may not do that.
-    """
+    """Change to another user for good, and drop root's rights and groups; `OSError` without the right to."""
     try:
         user = pwd.getpwuid(uid)
     except KeyError:
@@ -158,11 +154,7 @@ def _as_user(uid: int) -> str:
 
 
 def _require_access(command: str, state: Path, kind: str) -> None:
-    """Refuse a folder that exists, but that this user may not open.
-
-    Raises:
-        OutputError: this user may not open it.
-    """
+    """Raise `OutputError` for a folder that exists, but that this user may not open."""
     try:
         status = state.stat()
     except PermissionError:

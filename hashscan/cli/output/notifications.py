@@ -45,9 +45,6 @@ def send_alerts(
     """Send the alerts that are due, and write the metrics; errors are printed and not raised.
 
     Args:
-        state: state folder.
-        alerts: channels, and what is sent.
-        cases: deadlines of cases.
         seen: hash lists that were verified just now.
         others: further alerts.
         instead: alerts that are sent as well if the ledger can't be used.

@@ -58,7 +58,6 @@ def run_scan_command(settings: ScanSettings, alerts: ScanAlerts) -> int:
 
 
 def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[str]:
-    """Yield the lines of the summary."""
     summary, shard = result.summary, settings.shard
     accepted = summary.accepted.total()
     part = "" if shard is None else f"shard {shard.index}/{shard.count}: "

@@ -51,7 +51,6 @@ class ListFormat(ABC):
         positions to name in that error.
 
         Args:
-            stream: the file, open for reading bytes.
             label: name of the file for errors.
 
         Raises:
@@ -85,11 +84,7 @@ class ListFormat(ABC):
 
     @abstractmethod
     def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
-        """Parse the stream into raw entries.
-
-        Raises:
-            LineError: a line or record can't be parsed.
-        """
+        """Parse the stream; `LineError` for a line or record that can't be parsed."""
 
     def _without_id(self, line: int, algorithm: str, value: str, category: str) -> RawEntry:
         """Return a raw entry with a derived id, for formats that give no id."""

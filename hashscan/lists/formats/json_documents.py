@@ -190,7 +190,6 @@ class VicsFormat(ListFormat):
                 yield number, f"{stem}:{algorithm}", algorithm, value, category
 
     def _values(self, number: int, media: dict[str, Any]) -> list[tuple[str, str]]:
-        """Return the algorithms and hexadecimal values of one media item."""
         found = []
         for member, algorithm in _VICS_MEMBERS:
             value = media.get(member)

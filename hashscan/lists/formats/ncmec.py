@@ -121,7 +121,6 @@ class _Guarded:
         self.passed = 0
 
     def read(self, size: int = _CHUNK, /) -> bytes:
-        """Return the next bytes."""
         data = self._stream.read(size)
         if not self._begun:
             refuse_compressed(data)

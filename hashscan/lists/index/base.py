@@ -84,7 +84,6 @@ def default_threshold(algorithm: str, entries: int) -> int:
     """Return the model's threshold, lowered for short hashes until chance gives under 1e-7 neighbours.
 
     Args:
-        algorithm: any algorithm.
         entries: entries of that algorithm, in all lists of the scan together.
     """
     spec = ALGORITHMS[algorithm]

@@ -44,7 +44,6 @@ class CompiledIndex:
         Segments that are small, or whose compiled files can't be used, are built in memory.
 
         Args:
-            handles: handles of the lists.
             many: True if so many queries will follow that small segments are worth an index of their own.
 
         Raises:

@@ -54,7 +54,6 @@ class Kernel(ABC):
         """Search by chunks.
 
         Args:
-            tables: the segment.
             queries: shape (n, words).
             thresholds: bits, shape (n,).
             budget: a query with more candidates than this is given up.

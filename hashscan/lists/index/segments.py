@@ -57,7 +57,6 @@ def compile_segment(folder: Path, algorithm: str, values: NDArray[np.uint8], lab
 
     Args:
         folder: created if missing; segments of other algorithms in it stay.
-        algorithm: algorithm of the values.
         values: shape (entries, size), at least one; opening needs them again.
         label: a fingerprint of the values.
 
@@ -185,7 +184,6 @@ def _header(folder: Path, algorithm: str) -> dict[str, Any]:
 
 
 def _is_data_name(name: object, algorithm: str) -> TypeGuard[str]:
-    """Return True if a header may name this folder."""
     return isinstance(name, str) and name.startswith(f"{algorithm}-") and "/" not in name
 
 
@@ -271,7 +269,6 @@ def segment_of(handle: ListHandle, files: ColumnFiles, columns: Columns, *, many
     It is built in memory if it is small, or if its compiled files can't be used.
 
     Args:
-        handle: handle of the list.
         files: some of its columns.
         columns: the same, opened.
         many: True if so many queries will follow that a small segment is worth an index.

@@ -84,7 +84,6 @@ def load_key(
     """Load the newest key of a role in daily use.
 
     Args:
-        folder: contains the keys.
         role: one of `ONLINE_ROLES`.
         passphrase: None for keys that are not encrypted.
         key_ids: ids of the keys that the root trusts; None accepts any key.
@@ -169,10 +168,7 @@ def open_key(path: Path, passphrases: Passphrases) -> tuple[CryptoSigner, bytes 
 
 
 def retire(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Move key files into the folder of retired keys.
-
-    Returns:
-        Their new paths.
+    """Move key files into the folder of retired keys, and return their new paths.
 
     Raises:
         OSError: a file can't be moved.
@@ -196,11 +192,7 @@ def _numbered(folder: Path, form: re.Pattern[str]) -> list[tuple[int, Path]]:
 
 
 def _serialization() -> ModuleType:
-    """Import the part of `cryptography` that reads and writes keys; only list owners need it installed.
-
-    Raises:
-        UsageError: it isn't installed.
-    """
+    """Import `cryptography`'s reader and writer of keys; `UsageError` if it isn't installed."""
     try:
         from cryptography.hazmat.primitives import serialization
     except ImportError as error:
@@ -245,7 +237,6 @@ def make_root_keys(
 
     Args:
         folders: created if missing.
-        count: number of keys.
         passphrases: encrypt the keys, by folder.
         default: encrypts the keys in the other folders; None leaves them unencrypted.
 
@@ -271,7 +262,6 @@ def load_root_keys(
     Args:
         folders: folders to search; a key that is in two of them counts once.
         key_ids: ids of all keys of the root.
-        threshold: number of keys to load.
         passphrases: passphrases to try; one that a person gave is tried on the other keys too.
 
     Raises:

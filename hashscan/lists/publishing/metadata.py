@@ -47,7 +47,6 @@ def new_root(
 
     Args:
         root_signers: the keys that may sign roots.
-        threshold: number of keys that must sign.
         online: one key for each of `SIGNING_ROLES`.
         expires: UTC.
     """

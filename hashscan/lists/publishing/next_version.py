@@ -101,10 +101,8 @@ class Pending:
         """Write entries to the end of the queue.
 
         Args:
-            name: name of the list.
             entries: read to the end.
             label: name of the entries' origin for errors.
-            now: the time.
 
         Raises:
             ListFormatError: the entries are faulty.
@@ -119,7 +117,6 @@ class Pending:
         """Write a withdrawal to the end of the queue.
 
         Args:
-            ids: the ids to withdraw.
             published: all ids that are published and not withdrawn, in blocks.
 
         Raises:
@@ -271,9 +268,6 @@ def write_base(
 
     Args:
         folder: folder for the targets; contains no others.
-        name: name of the list.
-        version: version of the list.
-        now: the time of creation to be stated.
         columns: the other entries of each algorithm, which can be iterated more than once.
 
     Raises:

@@ -90,15 +90,11 @@ class Publisher:
             work: new or empty folder for the working state.
             repository: new or empty folder that will be published.
             keys: new or empty folder for the keys; it may be inside `work`.
-            name: name of the list.
-            expiry: validity of signatures.
             passphrase: encrypts the keys in daily use.
             root_keys: folders for the root's keys, which are distributed over them; a folder inside `keys` if
                 empty.
-            root_count: number of the root's keys.
             root_threshold: number of keys that must sign a new root.
             root_passphrase: encrypts the root's keys; None uses `passphrase`.
-            now: the time of signing.
 
         Raises:
             UsageError: a folder is not empty or is inside the published one; the name or the threshold can't
@@ -149,14 +145,11 @@ class Publisher:
             return workspace.status(seconds(now))
 
     def add(self, entries: Iterable[Entry | EntryBlock], label: str) -> int:
-        """Add entries for the next release.
+        """Add entries for the next release, and return their number.
 
         Args:
             entries: read to the end before anything changes.
             label: name of the entries' origin for errors.
-
-        Returns:
-            Number of added entries.
 
         Raises:
             ListFormatError: the entries are faulty, or an id is in the list already; nothing has changed.
@@ -183,13 +176,10 @@ class Publisher:
             return added.entries
 
     def withdraw(self, ids: Iterable[str]) -> int:
-        """Withdraw entries: published ones with the next release, pending ones at once.
+        """Withdraw entries, published ones in the next release, pending ones now; return their number.
 
         Args:
             ids: ids of the entries; order and repetitions don't matter.
-
-        Returns:
-            Number of withdrawn entries.
 
         Raises:
             ListFormatError: there is no id, or one that belongs to no entry; nothing has changed.
@@ -219,10 +209,7 @@ class Publisher:
             return withdrawn.ids
 
     def release(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
-        """Publish a new version with all pending operations: first a base, later an increment.
-
-        Returns:
-            Info of the version that is published now.
+        """Publish the pending operations, at first as a base, later as increments; return the info.
 
         Raises:
             UsageError: nothing is pending, the root has expired, or the keys are unusable or belong to
@@ -249,13 +236,10 @@ class Publisher:
             return _publish(workspace, write, len(workspace.state.pending), passphrase, seconds(now))
 
     def compact(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
-        """Publish the same entries as one new base; pending operations stay pending.
+        """Publish the same entries as one new base, and return its info; pending operations stay pending.
 
         Subscribers download the whole list again, so use this when withdrawn rows or increments have become
         many.
-
-        Returns:
-            Info of the version that is published now.
 
         Raises:
             UsageError: nothing is released, the list is only a base already, the root has expired, or the
@@ -282,8 +266,6 @@ class Publisher:
 
         Args:
             everything: sign targets and snapshot again as well.
-            passphrase: passphrase of the keys.
-            now: the time of signing.
 
         Raises:
             UsageError: nothing is released, the root has expired, or the keys are unusable or belong to
@@ -329,7 +311,6 @@ class Publisher:
             root_threshold: new number of keys that must sign a new root; unchanged if None.
             passphrase: passphrase of the other keys, old and new.
             root_passphrases: passphrases of the root's keys; a new key gets that of a key it replaces.
-            now: the time of signing.
 
         Raises:
             UsageError: keys are missing, too few, unusable or belong to another list.
@@ -384,11 +365,7 @@ def _publish(
 
 
 def _id(text: str) -> bytes:
-    """Return an id in the form of the columns.
-
-    Raises:
-        ListFormatError: no entry can have this id.
-    """
+    """Return an id in the form of the columns; `ListFormatError` if no entry can have it."""
     if not (text.isascii() and text.isprintable()) or len(text) > ENTRY_ID_MAX:
         raise ListFormatError(
             f"{text[:ENTRY_ID_MAX]!a} can't be the id of an entry",
@@ -398,5 +375,4 @@ def _id(text: str) -> bytes:
 
 
 def _root_keys(keys: Path) -> Path:
-    """Return the default folder of the root's keys."""
     return keys / "root"

@@ -54,7 +54,6 @@ class PendingAddition(Struct, frozen=True, tag_field="kind", tag="add"):
     """Pending entries."""
 
     name: _FolderName
-    """Name of their folder."""
     entries: _Number
 
 
@@ -62,9 +61,7 @@ class PendingWithdrawal(Struct, frozen=True, tag_field="kind", tag="withdraw"):
     """Ids whose entries, published or pending before, are withdrawn by the next release."""
 
     name: _FolderName
-    """Name of the folder of the ids."""
     ids: _Number
-    """Number of ids."""
     published: _Count
     """Number of ids that belong to published entries."""
     id_size: Annotated[int, Meta(ge=1, le=ENTRY_ID_MAX)]

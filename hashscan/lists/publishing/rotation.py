@@ -64,7 +64,6 @@ class Rotated:
     expires: datetime
     """Expiry of the new root."""
     made: tuple[Path, ...]
-    """Files of new keys."""
     retired: tuple[Path, ...]
     """New paths of the old keys, which no root trusts any more."""
     lost: tuple[str, ...]
@@ -216,7 +215,6 @@ def _file_name(root: Root) -> str:
 
 
 def _next(root: Root, expires: datetime) -> Root:
-    """Return the draft of the root after this one."""
     following = deepcopy(root)
     following.version += 1
     following.expires = expires

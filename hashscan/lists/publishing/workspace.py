@@ -49,8 +49,6 @@ def prune(
     the time starts now.
 
     Args:
-        work: the working folder.
-        repository: the published folder.
         metadata: names of the metadata files of the newest version; roots stay in any case.
         targets: names of its files in the folder of targets.
         now: UTC.

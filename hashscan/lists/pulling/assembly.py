@@ -83,9 +83,7 @@ def assemble(
 
     Args:
         folder: folder of the new version; its `targets/` and `columns/` are created and filled.
-        verified: metadata of the new version.
         earlier_versions: folders of finished versions, whose files are shared where possible.
-        download: downloads what is missing.
         give_up: makes all running downloads end soon.
         expect: called before columns are downloaded, with the number of bytes.
 
@@ -246,7 +244,6 @@ class _Assembly:
         return False
 
     def _fill(self, missing: Iterable[tuple[JoinedColumn, ShardRows]]) -> None:
-        """Download the missing pieces of columns."""
         wanted = {piece.target: (column, piece) for column, piece in missing}
         with closing(self._arrivals(signed_target(self.verified, name) for name in wanted)) as arrivals:
             for target, shard in arrivals:

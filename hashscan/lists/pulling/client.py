@@ -115,8 +115,6 @@ def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) 
     """Store a signed list's source and trusted root; nothing is downloaded.
 
     Args:
-        store: contains the list.
-        name: local name of the list.
         source: an http or https address, a file address, or a folder, with `metadata/` and `targets/` in it;
             or a checked origin, with mirrors and connection settings.
         trusted_root: the owner's root.json, received by a way that the administrator trusts.
@@ -184,11 +182,8 @@ def pull(
     again. The active version changes at the very end and atomically. The result is recorded.
 
     Args:
-        store: contains the list.
-        name: name of the list.
         stage: stage the new version, for `difference.activate`.
         admits: if given, decides before the activation; a version that it refuses is staged, too.
-        watch: receives the progress.
 
     Raises:
         UsageError: there is no such signed list, or its credentials can't be used.

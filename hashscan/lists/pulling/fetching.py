@@ -93,7 +93,6 @@ class StagingFetcher(FetcherInterface):
         """Store downloads in `staging`, or in the system's temporary folder if it is None.
 
         Args:
-            staging: an existing folder.
             received: called for each piece with its number of bytes.
         """
         self.staging = staging
@@ -185,7 +184,6 @@ def source_errors(location: str, hidden: Callable[[str], str] = str) -> Iterator
     """Convert the errors of a source.
 
     Args:
-        location: location of the source, for the message.
         hidden: masks secrets in a text.
 
     Raises:
@@ -427,7 +425,6 @@ def fetcher_for(
     Args:
         location: the source or a mirror of `origin`.
         origin: the list's origin.
-        credentials: credentials for its web servers.
         staging: folder for downloads; None means the system's temporary folder.
         validators: HTTP validators of the servers' timestamps.
         received: called for each piece with its number of bytes.

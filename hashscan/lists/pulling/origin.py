@@ -132,10 +132,6 @@ class Credentials:
 def read_credentials(places: CredentialSources, environ: Mapping[str, str]) -> Credentials:
     """Read the credentials for a pull.
 
-    Args:
-        places: where the credentials are.
-        environ: the environment.
-
     Raises:
         UsageError: a credential is missing, can't be read, is accessible to others, or is not valid.
     """
@@ -346,7 +342,6 @@ class PullRecord:
     succeeded: str | None = None
     """Time of the last pull that completed, with or without anything new."""
     tried: str | None = None
-    """Time of the last attempt."""
     error: str | None = None
     """Error of the last attempt; None if it succeeded."""
     problems: tuple[str, ...] = ()

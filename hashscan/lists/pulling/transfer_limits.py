@@ -48,11 +48,7 @@ class RequestSlots:
             self._leave()
 
     def put_off(self, seconds: float) -> float:
-        """Stop all requests for `seconds`, and allow only one at a time afterwards.
-
-        Returns:
-            The total number of seconds for which requests were stopped.
-        """
+        """Stop all requests for `seconds`, then allow one at a time; return the total of such seconds."""
         with self._changed:
             now = time.monotonic()
             before, self._until = max(self._until, now), max(self._until, now + seconds)

@@ -64,7 +64,6 @@ def replacing(path: Path, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
     writer leaves nothing behind.
 
     Args:
-        path: an existing file is replaced.
         mode: permissions of the new file, before the umask.
 
     Raises:

@@ -110,7 +110,6 @@ class ColumnWriter:
 
         Args:
             folder: needs 40 bytes more for each entry until the end.
-            mode: permissions of the files.
             label: name of the entries' origin for errors.
 
         Raises:
@@ -223,7 +222,6 @@ class _AlgorithmWriter:
         self._append(block)
 
     def flush(self) -> None:
-        """Write the buffered entries."""
         if not self._waiting:
             return
         ids = np.array([entry.id.encode("ascii") for entry in self._waiting], dtype=ID_DTYPE)
@@ -259,7 +257,6 @@ class _AlgorithmWriter:
         return bytes(entry_id).decode("ascii")
 
     def leave_out(self, repeats: NDArray[np.bool_]) -> None:
-        """Remove the rows whose flag is set."""
         for start in range(0, len(repeats), BLOCK):
             category = self._files[1].read(start, BLOCK)[repeats[start : start + BLOCK]]
             self._counts -= np.bincount(category, minlength=len(CATEGORIES))

@@ -180,11 +180,8 @@ def read_rows(
     """Yield the rows of one algorithm in blocks, including withdrawn ones.
 
     Args:
-        folder: contains the files.
         names: file names of ids, category and value.
-        algorithm: algorithm of the values.
         id_size: bytes of each id.
-        rows: number of rows.
 
     Raises:
         ColumnError: a file has another type or shape.
@@ -203,7 +200,6 @@ def without(blocks: Iterable[ColumnBlock], rows: NDArray[np.int64]) -> Iterator[
     """Yield blocks without some of their rows.
 
     Args:
-        blocks: blocks in order.
         rows: rows to leave out, ascending, counted from the first row of the first block.
     """
     start = 0
@@ -273,10 +269,6 @@ def _check_header(file: IO[bytes], name: str, dtype: np.dtype[Any], shape: tuple
 
 def check_ids(blocks: Iterable[NDArray[np.bytes_]], name: str) -> None:
     """Check that ids are printable ASCII, with padding only at the end.
-
-    Args:
-        blocks: blocks of ids, in order.
-        name: name of the ids for errors.
 
     Raises:
         ColumnError: an id is not printable ASCII.

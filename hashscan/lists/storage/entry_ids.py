@@ -262,7 +262,6 @@ class _Records(ClosedOnExit):
         self._file.close()
 
     def append(self, records: NDArray[np.void]) -> None:
-        """Add records."""
         self._waiting.append(records)
         self._number += len(records)
         if self._number >= _RUN:

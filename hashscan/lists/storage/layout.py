@@ -158,11 +158,7 @@ class ListFolder:
 
 
 def _held(current: Callable[[], Path | None]) -> tuple[Path, ReadLock] | None:
-    """Lock the version that `current` names, although writers may replace it at any time.
-
-    Returns:
-        The version and its lock; None if there is no version.
-    """
+    """Lock the version that `current` names, which writers may replace at any time; None without one."""
     while (version := current()) is not None:
         try:
             hold = ReadLock(version)

@@ -196,7 +196,6 @@ def from_bytes(data: bytes) -> Manifest:
 
 
 def _check_parts(manifest: Manifest) -> None:
-    """Check that the parts are consistent with each other."""
     versions = [part.version for part in manifest.parts]
     if versions != sorted(set(versions)) or versions[-1] > manifest.version:
         raise ManifestError("the manifest's parts are not in the order of their versions")

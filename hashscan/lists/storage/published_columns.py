@@ -43,10 +43,8 @@ def write_part(
 
     Args:
         folder: contains no shards of that version yet.
-        version: version of the list, which the part gets too.
         columns: blocks of each algorithm, of any length; iterated twice, so an iterator is not accepted. An
             algorithm without rows is left out.
-        mode: permissions of the files.
 
     Raises:
         OSError: the files can't be written.
@@ -145,8 +143,6 @@ def unsharded(
     """Return the files of a part's algorithm as columns to open; None if it has more than one shard.
 
     Args:
-        algorithm: the algorithm.
-        columns: the part's columns of it.
         names: returns the file name of a target.
         content: see `ColumnFiles`.
     """

@@ -105,11 +105,8 @@ def open_repository(
     fresh and stale. Nothing is written.
 
     Args:
-        name: local name of the list.
-        folder: the version's folder.
         trusted_root: root metadata that the administrator trusts.
         now: the time to compare expiries with.
-        thoroughness: how thoroughly the contents are compared.
 
     Returns:
         Always an info; a handle only if the list can be used.
@@ -139,10 +136,8 @@ def open_signed(
     """Verify a folder's metadata and manifest, then its contents, and return the state of the list.
 
     Args:
-        name: local name of the list.
         folder: contains `metadata/` and `targets/`.
         trusted_root: root metadata that the administrator trusts.
-        now: the time to compare expiries with.
         remedy: advice for when the list is damaged or stale.
         contents: checks everything but the manifest; may raise ColumnError, DamagedFileError or OSError.
     """
@@ -274,10 +269,6 @@ def stored_handle(
     """Return the handle of a stored version whose columns have just been verified.
 
     Args:
-        name: local name of the list.
-        folder: the version's folder.
-        verified: metadata of the version.
-        manifest: manifest of the version.
         withdrawn: number of withdrawn rows of each set of columns, by its place.
     """
     files = tuple(

@@ -75,7 +75,6 @@ class VersionRecord:
     """The files and counts of a version, as recorded on activation."""
 
     files: dict[str, RecordedFile]
-    """Files by name."""
     counts: EntryCounts
 
     def check(self, name: str, path: Path) -> None:
@@ -312,7 +311,6 @@ def withdrawn_by_algorithm(manifest: Manifest, place: Callable[[str], Path]) -> 
     Rows are counted through all parts.
 
     Args:
-        manifest: names the files.
         place: returns the path of a target by its name.
 
     Raises:

@@ -75,7 +75,6 @@ class VerifiedMetadata:
     metadata_names: tuple[str, ...]
     """Names of the metadata files that were read, without the trusted root."""
     versions: Mapping[str, int]
-    """Version of the metadata of each role."""
     key_ids: tuple[str, ...]
     """Ids of the keys that may sign the list's targets."""
     past_key_ids: frozenset[str]

@@ -138,7 +138,6 @@ def _facts(
 
 
 def _conditions(scan: Record, summary: Record | None) -> dict[str, Any]:
-    """Return the lists, exceptions and settings of the scan."""
     keys = ("entry", "list", "category", "until", "by", "reason")
     return {
         "lists": [

@@ -150,11 +150,7 @@ class StuckOwners:
         return self._limits.again_seconds if often else self._limits.seconds
 
     def parts(self, items: Sequence[Item]) -> list[list[int]]:
-        """Split a batch so that owners whose files have stuck workers often are in parts of their own.
-
-        Returns:
-            For each part, positions in the batch.
-        """
+        """Return positions in a batch in parts: owners whose files often stuck workers have their own."""
         parts: dict[Owner | None, list[int]] = {}
         for position, item in enumerate(items):
             owner = _owner(item)

@@ -143,11 +143,7 @@ class ReadColumn(_OpenColumn):
             yield start, np.frombuffer(memory, np.uint8, count * size).reshape(count, size)
 
     def equal(self, values: NDArray[np.uint8]) -> Pairs:
-        """Return all rows that are equal to one of the values.
-
-        Args:
-            values: shape (n, bytes of a row).
-        """
+        """Return all rows that are equal to one of the values, shape (n, bytes of a row)."""
         keys = _keys(np.ascontiguousarray(values))
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]

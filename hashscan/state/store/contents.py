@@ -178,11 +178,7 @@ class Contents(StoredContents):
         return len(lost)
 
     def add(self, kept: StoredContentData, flags: int, now: int) -> int:
-        """Store the result of reading a file, unless an equal content exists; return its row.
-
-        Args:
-            now: seconds since 1970.
-        """
+        """Store the result of reading a file at `now` (s), unless an equal content exists; return its row."""
         exact = dict(zip(self._wanted.exact_names, kept.exact, strict=True))
         if kept.confirmed:
             flags |= CONFIRMED

@@ -193,11 +193,7 @@ class StoredListing:
         self._order: NDArray[np.int64] | None = None
 
     def recall(self, listed: Listing) -> bool:
-        """Fill in each file's known content and the trust in its ctime.
-
-        Returns:
-            True if all of `listed` is stored unchanged, name by name, directly after the files taken last.
-        """
+        """Fill in contents and trust in ctimes; return True if `listed` is stored next, name by name."""
         taken = self._take_next(listed)
         if taken is None:
             listed.contents[:], trusted = self._find(listed)

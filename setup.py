@@ -35,6 +35,14 @@ setup(
             optional=True,
         ),
         Extension(
+            "hashscan.hashing._text",
+            ["hashscan/hashing/_text.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            extra_compile_args=["-O2"],
+            py_limited_api=True,
+            optional=True,
+        ),
+        Extension(
             "hashscan.sources._folder_listing",
             ["hashscan/sources/_folder_listing.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],

@@ -568,7 +568,8 @@ def _tiff() -> Iterator[tuple[str, bytes]]:
 # Texts with pictures in them
 
 
-def _texts() -> Iterator[tuple[str, bytes]]:
+def texts() -> Iterator[tuple[str, bytes]]:
+    """Pages, drawings and style sheets with the picture in them."""
     data = b"data:image/jpeg;base64," + base64.b64encode(jpeg())
     svg = b"<svg xmlns='http://www.w3.org/2000/svg' xmlns:x='http://www.w3.org/1999/xlink'>"
     yield "1 svg", svg + b"<image width='320' height='240' href='" + data + b"'/></svg>"
@@ -584,10 +585,11 @@ MAKERS: tuple[Callable[[], Iterator[tuple[str, bytes]]], ...] = (
     _png,
     _jpeg,
     _tiff,
-    _texts,
+    texts,
 )
 
 
+@functools.cache
 def cases() -> dict[str, bytes]:
     """All files by name; a name starts with the number of the class that it belongs to."""
     return {name: content for make in MAKERS for name, content in make()}

@@ -1,4 +1,9 @@
-"""Recognise picture formats by a file's first bytes (magic numbers)."""
+"""Recognise picture formats by a file's first bytes (magic numbers), and texts that contain pictures.
+
+A page, a drawing (SVG) or a style sheet can contain pictures as `data:` URLs. They are searched for in the
+first bytes that the caller has, up to 256 KiB, and only in files that begin like text. A picture that begins
+later, or whose URL is written with escapes or in UTF-16 without a mark of the byte order, is not noticed.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,30 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 
-PREFIX_SIZE = 64
-"""Number of a file's first bytes that `sniff` examines."""
+PREFIX_SIZE = 272
+"""Number of a file's first bytes in which the format is recognised. They include the brands of an ISO base
+media file up to byte 256, and 16 entries of an icon."""
+_FIXED_SIZE = 64
+"""Number of first bytes of a file in the formats with a long header of fixed size."""
+
+_IN_MARKUP = re.compile(rb"(?<=[\"'=(])\s*data:|data:(?:[;,]|[a-z0-9+\-._]+/)", re.IGNORECASE)
+_IN_STYLES = re.compile(rb"url\(\s*[\"']?\s*data:", re.IGNORECASE)
+
+
+def search_in_python(text: bytes | memoryview, markup: bool, /) -> bool:
+    """Return True if a text contains a `data:` URL (RFC 2397).
+
+    Args:
+        text: its bytes.
+        markup: True for a page or drawing; False for styles, where URLs are in `url()`.
+    """
+    return (_IN_MARKUP if markup else _IN_STYLES).search(text) is not None
+
+
+try:
+    from hashscan.hashing._text import has_data_url
+except ImportError:
+    has_data_url = search_in_python
 
 _MODULES = {"heif": ("pillow_heif", "hashscan.hashing._heif_threads")}
 """By extra, the modules that it needs."""
@@ -68,9 +95,10 @@ def _is_bitmap(prefix: bytes) -> bool:
 
 def _is_icon(prefix: bytes) -> bool:
     # Many binaries and some Targa pictures start with these four bytes, too. Browsers ignore the stated
-    # length of an icon.
-    count, offset = _number(prefix, 4, 2), _number(prefix, 18, 4)
-    return count > 0 and offset >= 6 + 16 * count
+    # length of an icon, and some of them entries without a picture.
+    count = _number(prefix, 4, 2)
+    places = range(18, min(6 + 16 * count, len(prefix)), 16)
+    return any(_number(prefix, place, 4) >= 6 + 16 * count for place in places)
 
 
 def _is_mac_icon(prefix: bytes) -> bool:
@@ -82,7 +110,7 @@ def _is_paintbrush(prefix: bytes) -> bool:
     # Run-length coded, a known depth, and a rectangle with ordered corners.
     left, top, right, bottom = (_number(prefix, offset, 2) for offset in (4, 6, 8, 10))
     return (
-        len(prefix) == PREFIX_SIZE
+        len(prefix) >= _FIXED_SIZE
         and prefix[1] in {0, 2, 3, 4, 5}
         and prefix[2] == 1
         and prefix[3] in {1, 2, 4, 8}
@@ -94,7 +122,7 @@ def _is_paintbrush(prefix: bytes) -> bool:
 def _is_silicon_graphics(prefix: bytes) -> bool:
     # Stored plain or run-length coded, one or two bytes a value, one to three dimensions.
     return (
-        len(prefix) == PREFIX_SIZE
+        len(prefix) >= _FIXED_SIZE
         and prefix[2] in {0, 1}
         and prefix[3] in {1, 2}
         and prefix[4] == 0
@@ -126,7 +154,7 @@ def _brands(prefix: bytes) -> frozenset[bytes]:
     """Return the brands of an ISO base media file: the major one, and the compatible ones within the prefix.
 
     If not all brands are within the prefix, the AVIF brands are added, so that nobody can hide them behind
-    others.
+    others. The number after the major brand `mif3` (minimized image box) is a brand, too.
     """
     length, start = int.from_bytes(prefix[:4], "big"), 8
     if length == 1:
@@ -134,7 +162,8 @@ def _brands(prefix: bytes) -> frozenset[bytes]:
         length, start = int.from_bytes(prefix[8:16], "big"), 16
     elif length == 0:
         length = PREFIX_SIZE + 1
-    offsets = (start, *range(start + 8, min(length, len(prefix)) - 3, 4))
+    first = start + 4 if prefix.startswith(b"mif3", start) else start + 8
+    offsets = (start, *range(first, min(length, len(prefix)) - 3, 4))
     found = frozenset(prefix[offset : offset + 4] for offset in offsets)
     return found | _AVIF if length > PREFIX_SIZE == len(prefix) else found
 
@@ -245,19 +274,41 @@ def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
     """Return a picture's format by its content; the file's name is not used.
 
     Args:
-        prefix: the file's first 64 bytes (`PREFIX_SIZE`), or the whole file if it is shorter. Further bytes
-            are ignored.
+        prefix: the file's first bytes, at least `PREFIX_SIZE`, or the whole file if it is shorter. All that
+            are given are searched for pictures within a text.
 
     Returns:
         The format, or None if the file is not a known picture.
     """
-    prefix = bytes(prefix[:PREFIX_SIZE])
-    if not prefix or (prefix[0] in _BEGINS_LIKE_NONE and _LATE.match(prefix) is None):
+    start = bytes(prefix[:PREFIX_SIZE])
+    if not start:
         return None
-    for picture_format in _candidates(prefix[0]):
-        if picture_format.recognises(prefix):
-            return picture_format
-    return None
+    if start[0] not in _BEGINS_LIKE_NONE or _LATE.match(start) is not None:
+        for picture_format in _candidates(start[0]):
+            if picture_format.recognises(start):
+                return picture_format
+    if start.startswith(_WIDE):
+        # UTF-16: the characters of a URL have a byte 0 each.
+        prefix = bytes(prefix[2:]).replace(b"\0", b"") or b" "
+        start = prefix[:PREFIX_SIZE]
+    first = start[0]
+    if first in _BINARY:
+        return None
+    if first in _SPACES:
+        first = (start.lstrip(_SPACES) or bytes(prefix).lstrip(_SPACES) or b" ")[0]
+    return TEXT if has_data_url(prefix, first == _MARKUP) else None
+
+
+TEXT = PictureFormat("text with pictures", None)
+"""Pages, drawings (SVG) and style sheets that contain pictures."""
+FORMATS = (*FORMATS, TEXT)
+
+_BINARY = frozenset({*range(9), *range(14, 32), 127})
+"""Bytes that no text begins with."""
+_SPACES = b"\xef\xbb\xbf \t\n\v\f\r"
+"""White space, and a mark of the byte order in UTF-8."""
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+_MARKUP = ord("<")
 
 
 def install_hint(picture_format: PictureFormat) -> str:

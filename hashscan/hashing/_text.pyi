@@ -1,0 +1,3 @@
+"""Search for pictures within a text, in C."""
+
+def has_data_url(text: bytes | memoryview, markup: bool, /) -> bool: ...

@@ -1,0 +1,17 @@
+"""Damaged files of each kind whose faults are overlooked: each has a verdict, and the decoder survives."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hashing.fuzz_repairs import KINDS, verdicts_of
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_damaged_file_has_a_verdict(kind: str) -> None:
+    found = verdicts_of(kind, 30, 7)
+    lost = found.pop("(decoders lost)")
+    found.pop("(sandbox full)")
+    assert sum(found.values()) == 30
+    assert lost <= sum(count for name, count in found.items() if name.startswith("undecoded"))
+    assert {name.partition(":")[0] for name in found} <= {"clean", "undecoded"}

@@ -131,7 +131,14 @@ def composition_differs(size: tuple[int, int], pieces: list[AnimationFrame], pil
     if first.disposal == _RESTORE or any(piece.disposal == _CLEAR and piece.opaque for piece in pieces):
         return True
     if pillow_format == "PNG":
-        return any(piece.disposal == _CLEAR for piece in pieces)
+        # Pillow's way to put one translucent colour over another isn't that of browsers.
+        blended = any(piece.over and not piece.opaque for piece in pieces[1:])
+        return blended or any(piece.disposal == _CLEAR for piece in pieces)
+    # Pillow enlarges the canvas for a later frame, and takes undefined methods for the highest one.
+    if any(piece.left + piece.width > size[0] or piece.top + piece.height > size[1] for piece in pieces):
+        return True
+    if any(piece.disposal > _RESTORE for piece in pieces):
+        return True
     # Pillow keeps the previous disposal method if a frame has none.
     later = False
     for piece in pieces:
@@ -246,6 +253,8 @@ def _gif_frame(file: PictureFile, common: bytes, control: _GifControl) -> Animat
     disposal, transparent, seconds = control
     decode = partial(_decode_gif, file, span, size, flags & 0x40, palette, transparent)
     seconds = effective_seconds(seconds)
+    # Browsers take 4 for it, too, and keep a frame for 5 to 7.
+    disposal = _RESTORE if disposal == _RESTORE + 1 else disposal
     return AnimationFrame(left, top, width, height, disposal, transparent < 0, True, seconds, decode)
 
 

@@ -75,6 +75,33 @@ def test_a_frame_is_taken_back() -> None:
     assert found[2][1].min() == 255
 
 
+@pytest.mark.parametrize(("disposal", "kept"), [(4, False), (5, True), (7, True)])
+def test_disposal_methods_that_are_not_defined(disposal: int, kept: bool) -> None:
+    frames = [(plane(INK), None, 1), (plane(PAPER), None, disposal), (plane(CLEAR), CLEAR, 1)]
+    # The first frame is taken back, too, or Pillow would do the same as browsers.
+    found = composed(gif([(plane(PAPER), None, disposal), *frames], PALETTE))
+    assert found is not None
+    assert found[3][0].max() == found[3][0].min() == (255 if kept else 0)
+
+
+def test_a_later_frame_does_not_enlarge_the_canvas() -> None:
+    large = np.full((300, 400), PAPER, np.uint8)
+    found = composed(gif([(plane(INK), None, 1), (large, None, 1)], PALETTE))
+    assert found is not None
+    assert found[1][0].shape == (240, 320)
+    assert found[1][0].min() == 255
+
+
+def test_translucent_colours_are_put_over_each_other() -> None:
+    image = scene(1).convert("RGBA")
+    image.putalpha(128)
+    found = composed(
+        saved(image, "PNG", save_all=True, append_images=[scene(2).convert("RGBA")], blend=1), "PNG"
+    )
+    assert found is not None
+    assert found[1][1].min() == 255
+
+
 def test_the_first_frame_does_not_fill_the_canvas() -> None:
     small = np.zeros((40, 60), np.uint8)
     found = composed(gif([(small, None, 1)], PALETTE))

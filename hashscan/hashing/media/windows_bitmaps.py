@@ -270,6 +270,7 @@ def _triples(data: bytes) -> bytes:
 
 _ICON_HEADER_BYTES, _ICON_ENTRY_BYTES = 6, 16
 _ICON_BITMAP = struct.Struct("<IiiHH")
+_DEPTH_WITH_OPACITY, _DEPTH_WITHOUT_OPACITY = 32, 24
 
 
 def icons_of(file: PictureFile) -> list[Callable[[], Image.Image]]:
@@ -315,4 +316,12 @@ def _depth_and_length(file: PictureFile, offset: int) -> tuple[int, int]:
     file.seek(offset)
     bitmap = BmpImagePlugin.DibImageFile(cast("IO[bytes]", file))
     row, mask = ((bits * width + 31) // 32 * 4 for bits in (depth, 1))
-    return depth, bitmap.tile[0].offset - offset + abs(height) // 2 * (row + mask)
+    start, pixels = bitmap.tile[0].offset, abs(height) // 2 * row
+    length = start - offset + pixels + abs(height) // 2 * mask
+    if depth == _DEPTH_WITH_OPACITY:
+        file.seek(start)
+        opacity = file.read(pixels)[3::4]
+        if opacity and opacity.count(0) == len(opacity):
+            # Browsers use the mask, as for a bitmap without opacity.
+            return _DEPTH_WITHOUT_OPACITY, length
+    return depth, length

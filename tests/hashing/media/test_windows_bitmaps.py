@@ -17,7 +17,10 @@ from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import Frame, Limits, UndecodedError
 from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.windows_bitmaps import bitmap_luma, bitmap_size
+from hashscan.hashing.variants import LOOKS
 from hashscan.model import Reason
+from tests.hashing.browser.files.drawing import grey
+from tests.hashing.browser.files.icons import Entry, dib, icon
 from tests.hashing.drawings import clouds, scene, tiles
 
 COLOURS = np.dstack([draw(50, 70) for draw in (clouds, scene, tiles)])
@@ -152,3 +155,12 @@ def test_spoilt_headers_give_a_picture_or_a_reason(place: int, data: bytes) -> N
     frames, reason = decoded(content, max_pixels=100_000)
     assert frames or reason is not None
     assert all(frame.luma.shape == (frame.height, frame.width) for frame in frames)
+
+
+def test_the_mask_of_an_icon_counts_where_its_opacity_is_zero_everywhere() -> None:
+    frames, reason = decoded(icon([Entry(dib(32, alpha="none", mask="ellipse"))]))
+    assert reason is None
+    (over_black,) = [frame.luma for frame in frames if LOOKS[frame.look] == "over black"]
+    plane = grey(1, 64, 64)
+    assert np.abs(over_black[20:44, 20:44].astype(int) - plane[20:44, 20:44]).max() <= 1
+    assert over_black[:4, :4].max() == 0

@@ -52,6 +52,8 @@ class Comparison(NamedTuple):
     hashed: Hashed
     distance: int | None
     """Least distance in bits of this from a digest; None where the file has none, or shows little."""
+    visible: bool
+    """True if what Chromium draws is of a quality that is matched."""
     fault: str
     """`not hashed`, or `hashed otherwise`; empty if it is hashed as it is shown, or undecoded."""
 
@@ -138,19 +140,24 @@ def _compared(drawn: _Drawn, hashed: Hashed) -> Comparison:
     if unlike and hashed.verdict is Verdict.CLEAN:
         fault = "hashed otherwise" if hashed.digests else "not hashed"
     distance_known = any_good and bool(hashed.digests)
-    return Comparison(drawn.path, f"{where}, {drawn.size}", hashed, worst if distance_known else None, fault)
+    return Comparison(
+        drawn.path, f"{where}, {drawn.size}", hashed, worst if distance_known else None, any_good, fault
+    )
 
 
 def table(compared: Sequence[Comparison], folder: Path) -> str:
     """Return a table of the files with faults and of those that are not decoded, and the numbers of all."""
     lines = ["| file | shown | verdict | distance | fault |", "| --- | --- | --- | --- | --- |"]
-    for path, shown, hashed, distance, fault in sorted(compared, key=lambda each: not each.fault):
+    for path, shown, hashed, distance, _, fault in sorted(compared, key=lambda each: not each.fault):
         if fault or hashed.verdict is not Verdict.CLEAN:
             cells = (str(path.relative_to(folder)), shown, f"{hashed.verdict.value} {hashed.why}".strip())
             lines.append(f"| {' | '.join(cells)} | {'' if distance is None else distance} | {fault} |")
     faulty = sum(bool(each.fault) for each in compared)
-    undecoded = sum(each.hashed.verdict is Verdict.UNDECODED for each in compared)
-    lines += ["", f"Chromium shows {len(compared)} files; {faulty} faults, {undecoded} undecoded."]
+    undecoded = sum(each.visible and each.hashed.verdict is Verdict.UNDECODED for each in compared)
+    lines += [
+        "",
+        f"Chromium shows {len(compared)} files; {faulty} faults, {undecoded} undecoded with something to see.",
+    ]
     return "\n".join(lines)
 
 

@@ -26,8 +26,8 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
 }
 """By reason, the files that are clean though Chromium shows something else than was hashed."""
 
-UNDECODED_MAX = 285
-"""Number of the files that Chromium shows, and that are undecoded; to be lowered, not raised."""
+UNDECODED_MAX = 201
+"""Number of the files in which Chromium shows something, and that are undecoded; to be lowered, not raised."""
 
 
 @pytest.mark.slow
@@ -41,4 +41,6 @@ def test_all_kinds_of_files(tmp_path: Path) -> None:
     assert faulty <= known, found
     # Take out of the table what is mended.
     assert known <= faulty, known - faulty
-    assert sum(each.hashed.verdict is Verdict.UNDECODED for each in compared) <= UNDECODED_MAX, found
+    # Of broken files with nothing to see, Chromium knows the size or not by how their bytes arrive.
+    undecoded = [each for each in compared if each.visible and each.hashed.verdict is Verdict.UNDECODED]
+    assert len(undecoded) <= UNDECODED_MAX, found

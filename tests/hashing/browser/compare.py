@@ -156,7 +156,7 @@ def table(compared: Sequence[Comparison], folder: Path) -> str:
     undecoded = sum(each.visible and each.hashed.verdict is Verdict.UNDECODED for each in compared)
     lines += [
         "",
-        f"Chromium shows {len(compared)} files; {faulty} faults, {undecoded} undecoded with something to see.",
+        f"Chromium shows {len(compared)} files; {faulty} faults, {undecoded} visible ones undecoded.",
     ]
     return "\n".join(lines)
 

@@ -27,7 +27,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
 """By reason, the files that are clean though Chromium shows something else than was hashed."""
 
 UNDECODED_MAX = 201
-"""Number of the files in which Chromium shows something, and that are undecoded; to be lowered, not raised."""
+"""Number of undecoded files in which Chromium shows something; to be lowered, not raised."""
 
 
 @pytest.mark.slow

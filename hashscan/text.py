@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 
 def printable(text: str, keep: str = "") -> str:
     r"""Return the text with escapes for characters that can't be printed.
@@ -59,3 +61,11 @@ def human_bytes(number: float) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} PB"
+
+
+def path_fields(path: bytes) -> dict[str, str]:
+    """Return a path as JSON fields: text, and the bytes in base64 if they are not UTF-8."""
+    try:
+        return {"path": path.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"path": path.decode("utf-8", errors="replace"), "path_b64": base64.b64encode(path).decode()}

@@ -22,7 +22,7 @@ from pathlib import Path
 
 LIMITS: dict[str, int] = {
     "modules": 371,
-    "lines": 70_000,
+    "lines": 69_750,
     "modules under 60 lines": 11,
     "files excepted from C901": 0,
     "files excepted from PLR0912": 0,

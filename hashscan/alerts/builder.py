@@ -16,9 +16,8 @@ from hashscan.cases.outbox import NewCases, Outbox, OverdueCase, UnreportedEvent
 from hashscan.cases.queries import Queries, ScanRun
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
-from hashscan.reports.records import path_fields
 from hashscan.settings.cases_and_alerts import NotifyOn
-from hashscan.text import plural
+from hashscan.text import path_fields, plural
 from hashscan.timefmt import format_time, short_time
 
 if TYPE_CHECKING:

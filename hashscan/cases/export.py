@@ -10,7 +10,7 @@ from typing import Any
 
 from hashscan.cases.queries import Case, Event
 from hashscan.reports.csv import cell
-from hashscan.reports.records import path_fields
+from hashscan.text import path_fields
 from hashscan.timefmt import format_time
 
 _TIMES = ("found", "began", "seen", "noticed", "due", "told", "disputed", "removed", "closed")

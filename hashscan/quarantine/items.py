@@ -188,14 +188,6 @@ def _is_match(match: Any) -> bool:
     )
 
 
-def path_fields(path: bytes) -> dict[str, str]:
-    """Return a path as JSON fields: text, and the bytes in base64 if they are not UTF-8."""
-    try:
-        return {"path": path.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"path": path.decode("utf-8", errors="replace"), "path_b64": base64.b64encode(path).decode()}
-
-
 def path_of(fields: Mapping[str, Any]) -> bytes:
     """Return the path of such JSON fields."""
     if "path_b64" in fields:

@@ -25,13 +25,14 @@ from hashscan.quarantine.captured_file import (
 )
 from hashscan.quarantine.file_search import FileLocation, SearchBudget, open_writers, search
 from hashscan.quarantine.folder import QuarantineFolder, mount_of
-from hashscan.quarantine.items import State, path_fields
+from hashscan.quarantine.items import State
 from hashscan.quarantine.notes import write_notes
 from hashscan.quarantine.object_transfer import move_object, move_remarks
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine, event_context
 from hashscan.quarantine.transfer import DisplacedError, copy_files, private_name, take_file
 from hashscan.sources.filesystem.quarantined_files import TAG
+from hashscan.text import path_fields
 
 _ITEM = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{8}")
 """Pattern of an item's name; see `capture`."""

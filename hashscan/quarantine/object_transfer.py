@@ -19,7 +19,7 @@ from hashscan.quarantine.captured_file import (
     digests_of,
     to_skipped,
 )
-from hashscan.quarantine.items import Item, State, path_fields
+from hashscan.quarantine.items import Item, State
 from hashscan.quarantine.object_stores import (
     call_with_retries,
     describe_if_unaltered,
@@ -29,6 +29,7 @@ from hashscan.quarantine.object_stores import (
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine, event_context
 from hashscan.sources.objects.changeable_store import ChangeableStore, ObjectDescription, unlisted_item
+from hashscan.text import path_fields
 
 
 def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: Retention) -> Item:

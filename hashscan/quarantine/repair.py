@@ -15,7 +15,7 @@ from hashscan.quarantine.captured_file import QuarantineSkipped, split
 from hashscan.quarantine.file_facts import restore_facts, seal
 from hashscan.quarantine.folder import OpenFolders, QuarantineFolder
 from hashscan.quarantine.item_storage import ItemStorage
-from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState, State, apply_line, path_fields
+from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState, State, apply_line
 from hashscan.quarantine.log import EMPTY, LogHead
 from hashscan.quarantine.log_checkpoint import known_heads
 from hashscan.quarantine.notes import drop_taken_note, finish_note, log_note
@@ -26,6 +26,7 @@ from hashscan.quarantine.transfer import DisplacedError, give_back, open_folder,
 from hashscan.sources.filesystem.quarantined_files import sha256_of
 from hashscan.sources.filesystem.safe_open import FILE_FLAGS, LIST_FLAGS, closing_descriptor, open_child
 from hashscan.state_dir import StateDir
+from hashscan.text import path_fields
 
 
 def repair(quarantine: Quarantine) -> list[str]:

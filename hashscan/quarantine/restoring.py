@@ -13,12 +13,13 @@ from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped, split, to_skipped
 from hashscan.quarantine.file_facts import restore_facts, seal
 from hashscan.quarantine.folder import QuarantineFolder, mount_of
-from hashscan.quarantine.items import KEPT, Item, State, path_fields
+from hashscan.quarantine.items import KEPT, Item, State
 from hashscan.quarantine.notes import remove_note
 from hashscan.quarantine.object_transfer import restore_object
 from hashscan.quarantine.store import Quarantine
 from hashscan.quarantine.transfer import copy_content, give_name, open_folder, private_folder, private_name
 from hashscan.sources.filesystem.quarantined_files import sha256_of
+from hashscan.text import path_fields
 
 _TOGETHER = 100
 """Number of files that are restored together; four descriptors are open for each."""

@@ -26,6 +26,7 @@ from hashscan.model import (
 )
 from hashscan.reports.schema import SCHEMA
 from hashscan.schema import decode_json, encode_json
+from hashscan.text import path_fields
 
 Record = Mapping[str, Any]
 """One record of a report: JSON values by key, always with `type` and `schema`."""
@@ -89,17 +90,6 @@ FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
 def is_accusing(record: Record) -> bool:
     """Return True for a match, whose final record is written when the scan ends."""
     return bool(record["type"] == "finding" and record["verdict"] == Verdict.MATCH)
-
-
-def path_fields(path: bytes) -> dict[str, str]:
-    """Return a path as JSON fields: text, and the bytes in base64 if they are not UTF-8."""
-    try:
-        return {"path": path.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {
-            "path": path.decode("utf-8", errors="replace"),
-            "path_b64": base64.b64encode(path).decode("ascii"),
-        }
 
 
 def _known(**fields: Any) -> dict[str, Any]:

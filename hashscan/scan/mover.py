@@ -24,9 +24,10 @@ from hashscan.quarantine.selection import blocking_weakness, request_of
 from hashscan.quarantine.store import Quarantine, read_items
 from hashscan.quarantine.trust_weakness import weakness_messages
 from hashscan.registry import SOURCES
-from hashscan.reports.records import CONTENT, Record, path_fields
+from hashscan.reports.records import CONTENT, Record
 from hashscan.settings.matching import NO_RULES, PolicySettings, QuarantineSettings
 from hashscan.state_dir import StateDir
+from hashscan.text import path_fields
 
 _BATCH_SIZE = 200
 _LOCK_SECONDS = 60.0

@@ -14,7 +14,6 @@ from unittest import mock
 
 from hashscan.hashing.variants import VARIANTS
 from hashscan.model import TEST_CATEGORY, Digest, FileResult, FileStat, Match, Verdict
-from hashscan.quarantine.items import path_fields
 from hashscan.quarantine.log import LogWriter
 from hashscan.quarantine.log_checkpoint import LogCheckpoint, write_checkpoint
 from hashscan.state.findings import findings
@@ -23,6 +22,7 @@ from hashscan.state.findings.findings import Findings
 from hashscan.state.findings.history import begin_account, conclude_account
 from hashscan.state.store.database import open_database
 from hashscan.state_dir import StateDir
+from hashscan.text import path_fields
 
 BEGIN = 1_800_000_000
 NATIONAL = ("national",)

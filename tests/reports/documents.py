@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.model import Reporter
-from hashscan.reports.records import line_of, path_fields
+from hashscan.reports.records import line_of
 from hashscan.reports.report import ReportContext
+from hashscan.text import path_fields
 
 HOSTILE = (
     b"/srv/<script>alert(1)</script>.jpg",

@@ -24,12 +24,11 @@ from hashscan.model import (
 from hashscan.reports.records import (
     RecordLines,
     path_bytes,
-    path_fields,
     path_text,
     result_record,
     sandbox_fields,
 )
-from hashscan.text import printable
+from hashscan.text import path_fields, printable
 
 STAT = FileStat(
     device=1, inode=2**64 - 1, size=3, mtime_ns=-(10**18), ctime_ns=13_569_465_600 * 10**9, links=1, uid=0

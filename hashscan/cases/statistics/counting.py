@@ -6,7 +6,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,6 +24,7 @@ from hashscan.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
 )
+from hashscan.model import Verdict
 
 
 class Outcome(StrEnum):
@@ -47,12 +47,8 @@ class ScanFact:
     """Bytes read from files."""
 
 
-class FindingVerdict(StrEnum):
-    """The verdict of the last scan that found the file of a case."""
-
-    MATCH = "match"
-    HELD = "held"
-    REVIEW = "review"
+FOUND = (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW)
+"""The verdicts of findings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +57,8 @@ class CaseFact:
 
     begun: int
     """Time of the finding or notice, or of the change from held or review to match."""
-    found: FindingVerdict | None
-    """None if there is only a notice."""
+    found: Verdict | None
+    """The verdict of the last scan that found its file, one of `FOUND`; None if there is only a notice."""
     lists: frozenset[str]
     """Names of the lists with a matching entry."""
     categories: frozenset[str]
@@ -162,9 +158,7 @@ def _cases(ledger: Ledger) -> Iterator[CaseFact]:
         f"categories, {DUE}, removed, closed FROM cases"
     )
     for began, verdict, lists, categories, due, removed, closed in ledger.rows(query):
-        what = None
-        with suppress(ValueError):
-            what = FindingVerdict(verdict)
+        what = next((found for found in FOUND if found == verdict), None)
         yield CaseFact(
             began, what, frozenset(json.loads(lists)), frozenset(categories.split()), due, removed, closed
         )
@@ -218,7 +212,7 @@ class Figures:
     scans: Counter[Outcome] = field(default_factory=Counter)
     files: int = 0
     bytes: int = 0
-    findings: Counter[FindingVerdict] = field(default_factory=Counter)
+    findings: Counter[Verdict] = field(default_factory=Counter)
     """New findings, each counted once, in the period in which its case began."""
     lists: Counter[str] = field(default_factory=Counter)
     """Matches by list; a match of two lists counts for both."""
@@ -283,7 +277,7 @@ def count(facts: Facts, periods: Sequence[Period], now: int) -> Statistics:
 def _count_case(figures: Figures, case: CaseFact, now: int) -> None:
     if case.found is not None:
         figures.findings[case.found] += 1
-    if case.found is FindingVerdict.MATCH:
+    if case.found is Verdict.MATCH:
         figures.lists.update(case.lists)
         figures.categories.update(case.categories)
     if case.deadline is None:

@@ -9,9 +9,10 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from hashscan.cases.statistics.counting import Custody, Figures, FindingVerdict, Outcome, Statistics
+from hashscan.cases.statistics.counting import Custody, Figures, Outcome, Statistics
 from hashscan.cases.statistics.periods import Period, Unit
 from hashscan.cases.statistics.writer import hours
+from hashscan.model import Verdict
 from hashscan.reports.page.frame import Page, number
 from hashscan.timefmt import format_time
 
@@ -229,9 +230,9 @@ FOUND = (
         "findings",
         "New findings",
         (
-            Column("match", lambda f: f.findings[FindingVerdict.MATCH], "accused"),
-            Column("held", lambda f: f.findings[FindingVerdict.HELD], "withheld"),
-            Column("review", lambda f: f.findings[FindingVerdict.REVIEW], "doubtful"),
+            Column("match", lambda f: f.findings[Verdict.MATCH], "accused"),
+            Column("held", lambda f: f.findings[Verdict.HELD], "withheld"),
+            Column("review", lambda f: f.findings[Verdict.REVIEW], "doubtful"),
         ),
     ),
     ChartDefinition("notices", "Notices received", (Column("notices", lambda f: f.notices, "noticed"),)),
@@ -290,7 +291,7 @@ def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> I
         totals=totals,
         files=_in_words(totals.files),
         unfinished=[period.label for period, _ in statistics.periods if period.end > statistics.now],
-        found=FindingVerdict,
+        found=Verdict,
         sections=[
             ("checked", "Checked", [_chart(plan, statistics, unit) for plan in CHECKED]),
             ("found", "Found", [_chart(plan, statistics, unit) for plan in FOUND]),

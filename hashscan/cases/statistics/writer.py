@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hashscan.cases.export import csv_line
-from hashscan.cases.statistics.counting import Custody, Figures, FindingVerdict, Outcome, Statistics
+from hashscan.cases.statistics.counting import FOUND, Custody, Figures, Outcome, Statistics
 from hashscan.cases.statistics.periods import Period, Unit
 from hashscan.timefmt import format_utc_seconds
 
@@ -53,7 +53,7 @@ def numbers(figures: Figures, statistics: Statistics) -> Mapping[str, Any]:
         "sweeps": {outcome.value: figures.scans[outcome] for outcome in Outcome},
         "files": figures.files,
         "bytes": figures.bytes,
-        "findings": {found.value: figures.findings[found] for found in FindingVerdict},
+        "findings": {found.value: figures.findings[found] for found in FOUND},
         "lists": {name: figures.lists[name] for name in statistics.lists},
         "categories": {name: figures.categories[name] for name in statistics.categories},
         "custody": {what.value: figures.custody[what] for what in Custody},

@@ -66,7 +66,7 @@ class CustomerLookup:
         return [{"item": text, **self._file(path)}]
 
     def _file(self, path: bytes) -> dict[str, Any]:
-        from hashscan.reports.records import path_fields
+        from hashscan.text import path_fields
 
         customer, rule = self._customers.answer(path, _user_of(path))
         url = self._sites.url_of(path)

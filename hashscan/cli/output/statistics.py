@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from hashscan.cases.statistics.counting import Custody, Figures, FindingVerdict, Outcome, Statistics
+from hashscan.cases.statistics.counting import FOUND, Custody, Figures, Outcome, Statistics
 from hashscan.cases.statistics.periods import Unit
 from hashscan.text import human_bytes, printable
 
@@ -50,15 +50,15 @@ def show_statistics(statistics: Statistics, unit: Unit, zone: str, stream: TextI
         ("files",),
         lambda f: (f.files,),
     )
-    verdicts = tuple(verdict.value for verdict in FindingVerdict)
+    verdicts = tuple(verdict.value for verdict in FOUND)
     _table(
         console,
         "New findings",
         (unit.value, *verdicts, "notices"),
         statistics,
-        lambda f: (*(_count(f.findings[verdict]) for verdict in FindingVerdict), _count(f.notices)),
+        lambda f: (*(_count(f.findings[verdict]) for verdict in FOUND), _count(f.notices)),
         verdicts,
-        lambda f: tuple(f.findings[verdict] for verdict in FindingVerdict),
+        lambda f: tuple(f.findings[verdict] for verdict in FOUND),
     )
     _names(console, "list", statistics.lists, statistics.totals.lists)
     _names(console, "category", statistics.categories, statistics.totals.categories)

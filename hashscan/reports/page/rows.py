@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from itertools import chain, islice
 
-from hashscan.errors import OutputError
+from hashscan.locking import ClosedOnExit
 from hashscan.model import Verdict
 from hashscan.reports.common import deciding_match
 from hashscan.reports.page.frame import format_bytes, number
 from hashscan.reports.records import Record, path_text
+from hashscan.sources.filesystem.walk_stack import temporary_file_errors
 
 KINDS = {
     "match": "match",
@@ -171,6 +172,7 @@ ROWS = 50_000
 """Maximum rows in one page; browsers sort and filter this number without delay."""
 _BYTES = 48 << 20
 """Maximum bytes of all rows in one page, since names may be long."""
+_CONTENT = "rows of a page"
 _IN_MEMORY = 1 << 20
 """Bytes of one rank in memory; beyond that an unnamed temporary file is used."""
 
@@ -195,7 +197,7 @@ class _RankRows:
             self.first.append(row)
 
 
-class KeptRows:
+class KeptRows(ClosedOnExit):
     """Rows in temporary files; use it as a context manager.
 
     Raises, in all methods:
@@ -214,10 +216,8 @@ class KeptRows:
         """Keep a row if there may be space for it."""
         self.offered += 1
         rank = next(number for number, kinds in enumerate(RANKS) if row.kind in kinds)
-        try:
+        with temporary_file_errors(_CONTENT):
             self._ranks[rank].take(row)
-        except OSError as error:
-            raise _trouble(error) from error
 
     def first(self) -> list[Row]:
         """Return the most urgent rows."""
@@ -227,7 +227,7 @@ class KeptRows:
         """Yield a JSON array without line breaks for each row that fits."""
         left, room = ROWS, _BYTES
         for rank in self._ranks:
-            try:
+            with temporary_file_errors(_CONTENT):
                 rank.lines.seek(0)
                 for line in rank.lines:
                     room -= len(line)
@@ -235,23 +235,12 @@ class KeptRows:
                         return
                     left -= 1
                     yield line.decode("ascii").rstrip("\n")
-            except OSError as error:
-                raise _trouble(error) from error
 
     @property
     def kept(self) -> int:
         """Number of rows that `lines` yields."""
         return sum(1 for _ in self.lines())
 
-    def __enter__(self) -> KeptRows:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Close the temporary files, which deletes them."""
         self._stack.close()
-
-
-def _trouble(error: OSError) -> OutputError:
-    return OutputError(
-        f"the rows of a page, a temporary file in {tempfile.gettempdir()}, failed: {error.strerror}",
-        advice="Free some space there, or name another folder in TMPDIR.",
-    )

@@ -11,8 +11,8 @@ from typing import Any
 from hashscan.matching.circuit_breaker import CircuitBreaker, owner_of
 from hashscan.model import Verdict
 from hashscan.reports.records import Record, is_accusing, public
-from hashscan.scan.workers.batch_queues import temporary_file_error
 from hashscan.settings.matching import BreakerLimits
+from hashscan.sources.filesystem.walk_stack import temporary_file_errors
 
 Act = Callable[[Iterable[Record]], Iterator[Record]]
 """A function that acts on findings and yields their records with the result, in the same order."""
@@ -116,19 +116,15 @@ class _RecordSpool:
 
     def put(self, record: Record) -> None:
         """Append a record; call it only before the records are read."""
-        try:
+        with temporary_file_errors("findings that wait"):
             self._file.write(json.dumps(record).encode() + b"\n")
-        except OSError as error:
-            raise temporary_file_error("findings that wait", error) from error
         self.number += 1
 
     def __iter__(self) -> Iterator[Record]:
-        try:
+        with temporary_file_errors("findings that wait"):
             self._file.seek(0)
             for _ in range(self.number):
                 yield json.loads(self._file.readline())
-        except OSError as error:
-            raise temporary_file_error("findings that wait", error) from error
 
     def close(self) -> None:
         """Close the temporary file, which deletes it."""

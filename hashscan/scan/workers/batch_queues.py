@@ -25,9 +25,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from hashscan.errors import OutputError
 from hashscan.model import Batch, Item
 from hashscan.scan.workers.wire import pack_batch, unpack_batch
+from hashscan.sources.filesystem.walk_stack import temporary_file_errors
 
 
 class BatchSpool:
@@ -43,38 +43,26 @@ class BatchSpool:
 
     def put(self, batch: Batch) -> None:
         """Append a batch."""
-        try:
+        with temporary_file_errors("batches that wait"):
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="hashscan-")  # noqa: SIM115
             pickle.dump(pack_batch(batch), self._file)
-        except OSError as error:
-            raise temporary_file_error("batches that wait", error) from error
         self._batches += 1
 
     def batches(self) -> Iterator[Batch]:
         """Yield all batches in order; call it only when no more are added."""
         if self._file is None:
             return
-        try:
+        with temporary_file_errors("batches that wait"):
             self._file.seek(0)
             for _ in range(self._batches):
                 yield unpack_batch(pickle.load(self._file))  # noqa: S301 - written by this process
-        except OSError as error:
-            raise temporary_file_error("batches that wait", error) from error
 
     def close(self) -> None:
         """Close the temporary file, which deletes it."""
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def temporary_file_error(content: str, error: OSError) -> OutputError:
-    """Return the error that a temporary file with this content can't be written or read."""
-    return OutputError(
-        f"the {content}, a temporary file in {tempfile.gettempdir()}, failed: {error.strerror}",
-        advice="Free some space there, or name another folder in TMPDIR.",
-    )
 
 
 LARGE_BYTES = 32 << 20
@@ -140,7 +128,7 @@ class LargeFileQueue:
         """Add a file, in a batch of its own, to the queue; its size is in bytes."""
         owner, magnitude = owner_of(batch), size.bit_length()
         record = pickle.dumps(pack_batch(batch))
-        try:
+        with temporary_file_errors("large files that wait"):
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="hashscan-")  # noqa: SIM115
                 # So that no record has the offset 0.
@@ -156,8 +144,6 @@ class LargeFileQueue:
                 sizes[magnitude][1] = place
             else:
                 sizes[magnitude] = [place, place]
-        except OSError as error:
-            raise temporary_file_error("large files that wait", error) from error
         if magnitude == min(sizes) and sizes[magnitude][0] == place:
             self._enter(owner)
 
@@ -222,12 +208,10 @@ class LargeFileQueue:
         sizes = self._lists[owner]
         magnitude = min(sizes)
         place, last = sizes[magnitude]
-        try:
+        with temporary_file_errors("large files that wait"):
             self._file.seek(place)
             following, length = _RECORD_HEAD.unpack(self._file.read(_RECORD_HEAD.size))
             batch = unpack_batch(pickle.loads(self._file.read(length)))  # noqa: S301 - written by this process
-        except OSError as error:
-            raise temporary_file_error("large files that wait", error) from error
         if place != last:
             sizes[magnitude][0] = following
         else:

@@ -6,6 +6,8 @@ import os
 import struct
 import tempfile
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Self
 
 from hashscan.errors import OutputError
@@ -16,6 +18,7 @@ from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_beneath
 from hashscan.sources.patterns import PatternState
 
 _PENDING_RECORD = struct.Struct("<IH")  # depth, length of the name
+_CONTENT = "list of folders still to be walked"
 
 
 class PendingFolders(ClosedOnExit):
@@ -68,14 +71,12 @@ class PendingFolders(ClosedOnExit):
         # Keep half in memory, so that a walk around this limit doesn't write and read at every step.
         half = len(self._recent) // 2
         block = b"".join(_PENDING_RECORD.pack(depth, len(name)) + name for depth, name in self._recent[:half])
-        try:
+        with temporary_file_errors(_CONTENT):
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="hashscan-", buffering=0)  # noqa: SIM115
             written = 0
             while written < len(block):
                 written += os.pwrite(self._file.fileno(), block[written:], self._end + written)
-        except OSError as error:
-            raise _output_error(error.strerror or str(error)) from error
         self._blocks.append(self._end)
         self._end += len(block)
         del self._recent[:half]
@@ -84,15 +85,13 @@ class PendingFolders(ClosedOnExit):
         assert self._file is not None  # there are blocks, so there is a file
         start = self._blocks.pop()
         block = b""
-        try:
+        with temporary_file_errors(_CONTENT):
             while len(block) < self._end - start:
                 more = os.pread(self._file.fileno(), self._end - start - len(block), start + len(block))
                 if not more:
-                    raise _output_error("it is shorter than was written")
+                    raise OSError("it is shorter than was written")
                 block += more
             os.ftruncate(self._file.fileno(), start)
-        except OSError as error:
-            raise _output_error(error.strerror or str(error)) from error
         self._end = start
         position = 0
         while position < len(block):
@@ -102,11 +101,16 @@ class PendingFolders(ClosedOnExit):
             position += length
 
 
-def _output_error(why: str) -> OutputError:
-    return OutputError(
-        f"the list of folders still to be walked, a temporary file in {tempfile.gettempdir()}, failed: {why}",
-        advice="Free some space there, or name another folder in TMPDIR.",
-    )
+@contextmanager
+def temporary_file_errors(content: str) -> Iterator[None]:
+    """Turn an OSError of the body into an OutputError about the temporary file with this content."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"the {content}, a temporary file in {tempfile.gettempdir()}, failed: {error.strerror or error}",
+            advice="Free some space there, or name another folder in TMPDIR.",
+        ) from error
 
 
 _WINDOW = 32  # descriptors held beneath the target's own

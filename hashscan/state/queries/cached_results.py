@@ -94,10 +94,16 @@ def known_result_of(
 
 
 class CachedResults:
-    """The cached contents, with the lists and the policy of one scan."""
+    """The cached contents, with the lists and the policy of one scan.
 
-    def __init__(self, contents: Contents, setup: WorkerSetup, *, with_digests: bool) -> None:
+    With `known`, results are those of `known_result_of`, for files that can't be read now.
+    """
+
+    def __init__(
+        self, contents: Contents, setup: WorkerSetup, *, with_digests: bool, known: bool = False
+    ) -> None:
         self._contents = contents
+        self._known = known
         self._setup = setup
         self._with_digests = with_digests
         self._matcher: Matcher | None = None
@@ -111,14 +117,20 @@ class CachedResults:
 
     def result(self, content: int, item: Item, subject: Subject) -> FileResult | None:
         """Return the result of a file with this content; None where the file must be read to get one."""
-        kept = self._contents.load(content)
+        try:
+            kept = self._contents.load(content)
+        except ValueError:
+            if self._known and self._contents.attention[content] & STALE:
+                return None
+            raise
         if not kept.profile.is_readable:
             return None
         near = bool(self._contents.attention[content] & HIT)
         if near and self._matcher is None:
             setup = self._setup
             self._matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
-        result = result_of(
+        derive = known_result_of if self._known else result_of
+        result = derive(
             kept,
             item,
             self._matcher if near else None,
@@ -135,8 +147,9 @@ class CachedResults:
             answered: True if the lists in use can decide that nothing accuses it any more.
         """
         result: FileResult | None = None
-        if found.content is not None and self._contents.is_whole(found.content):
-            result = self.result(found.content, NOWHERE, Subject(found.path))
+        content = found.content
+        if content is not None and content < self._contents.rows and self._contents.is_whole(content):
+            result = self.result(content, NOWHERE, Subject(found.path))
         record = open_finding_record(found, result, answered=answered)
         if record is not None:
             yield record

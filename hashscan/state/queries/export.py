@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.reports.records import path_fields
 from hashscan.state.queries.checksums import digests_hold, rows_of
 from hashscan.state.queries.digest_lookup import ContentMatch, load_content
 from hashscan.state.queries.known_files import KnownFile, KnownFiles, KnownFinding
 from hashscan.state.queries.would_hit import Hit
 from hashscan.state.store.reading import StateReader
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS, Content
+from hashscan.text import path_fields
 from hashscan.timefmt import format_time
 
 

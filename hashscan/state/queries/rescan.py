@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.locking import ClosedOnExit
-from hashscan.matching.matcher import Matcher
 from hashscan.matching.policy import Subject
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import FileResult, FileStat, Item, Verdict
@@ -23,9 +21,9 @@ from hashscan.reports.records import FINDINGS, Record
 from hashscan.reports.summary import Summary
 from hashscan.sources.base import full_path
 from hashscan.state.findings.coverage import Coverage
-from hashscan.state.findings.findings import Findings, OpenFinding, open_finding_record
+from hashscan.state.findings.findings import Findings
 from hashscan.state.findings.history import begin_account, conclude_account
-from hashscan.state.queries.cached_results import NOWHERE, known_result_of
+from hashscan.state.queries.cached_results import CachedResults
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import HIT, LOW, QUIET, STALE, Contents
 from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
@@ -73,15 +71,13 @@ class KnownFiles(ClosedOnExit):
         self._customers = customers
         self.unmatched = 0
         """Files that must be read again before everything that the lists ask can be answered."""
-        self._setup = setup
-        self._with_digests = with_digests
         self._database, self._folder, remark = open_database(state)
         if remark:
             notify(remark)
-        self._matcher: Matcher | None = None
         with closed_on_failure(self._database), errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._contents = Contents(self._database, self._folder, profile_of(setup))
+            self._deriving = CachedResults(self._contents, setup, with_digests=with_digests, known=True)
             self._findings = Findings(self._database, Coverage.of_setup(setup), self._contents.sha256)
             gains = RetroMatcher(self._database, self._contents, setup.lists, setup.review_threshold)
             gains.take()
@@ -174,7 +170,8 @@ class KnownFiles(ClosedOnExit):
             self.unmatched += 1
             if not attention & HIT:
                 return
-        result = self._derive(content, item, path)
+        # The listing does not say who owns a file.
+        result = self._deriving.result(content, item, Subject(path))
         if result is None:
             return
         result = self._findings.with_settled_verdict(path, item.version, result)
@@ -194,45 +191,14 @@ class KnownFiles(ClosedOnExit):
             )
         yield Answer(path, item, result)
 
-    def _derive(self, content: int, item: Item, path: bytes) -> FileResult | None:
-        """Return the result of a file; None where its kept content can't be used, so that it must be read."""
-        near = self._contents.attention[content]
-        if near & HIT and self._matcher is None:
-            setup = self._setup
-            self._matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
-        try:
-            kept = self._contents.load(content)
-        except ValueError:
-            if near & STALE:
-                return None
-            raise
-        if not kept.profile.is_readable:
-            return None
-        result = known_result_of(
-            kept,
-            item,
-            self._matcher if near & HIT else None,
-            self._setup,
-            # The listing does not say who owns a file.
-            Subject(path),
-            with_digests=self._with_digests,
-        )
-        return replace(result, content=content)
-
     def standing(self, targets: Sequence[bytes]) -> Iterator[Record]:
         """Yield earlier findings whose files have no answer; to be called after all answers were given."""
         with errors_explained(self._folder):
             for found in self._findings.open_findings(self._scan):
                 if _is_beneath(found.path, targets):
-                    yield from self._standing(found)
-
-    def _standing(self, found: OpenFinding) -> Iterator[Record]:
-        result: FileResult | None = None
-        if found.content is not None and found.content < self._contents.rows:
-            result = self._derive(found.content, NOWHERE, found.path)
-        record = open_finding_record(found, result, answered=self._findings.is_covered(found))
-        if record is not None:
-            yield record
+                    yield from self._deriving.open_finding_record(
+                        found, answered=self._findings.is_covered(found)
+                    )
 
     def finish(self) -> None:
         """Commit the results."""

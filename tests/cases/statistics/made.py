@@ -6,16 +6,17 @@ import random
 from datetime import UTC, date, datetime
 
 from hashscan.cases.statistics.counting import (
+    FOUND,
     CaseFact,
     Custody,
     Facts,
-    FindingVerdict,
     Outcome,
     ScanFact,
     Statistics,
     count,
 )
 from hashscan.cases.statistics.periods import Unit, periods
+from hashscan.model import Verdict
 
 DAY = 86400
 START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
@@ -30,7 +31,7 @@ def few(name: str = "national") -> Facts:
         [
             CaseFact(
                 begun,
-                FindingVerdict.MATCH,
+                Verdict.MATCH,
                 frozenset({name}),
                 frozenset({"A1"}),
                 begun + DAY,
@@ -39,14 +40,14 @@ def few(name: str = "national") -> Facts:
             ),
             CaseFact(
                 begun,
-                FindingVerdict.MATCH,
+                Verdict.MATCH,
                 frozenset({name, "ours"}),
                 frozenset({"A2"}),
                 begun + DAY,
                 None,
                 None,
             ),
-            CaseFact(begun, FindingVerdict.HELD, frozenset({"ours"}), frozenset({"A2"}), None, None, None),
+            CaseFact(begun, Verdict.HELD, frozenset({"ours"}), frozenset({"A2"}), None, None, None),
         ],
         [(begun + 3600, Custody.QUARANTINED)],
         [begun],
@@ -62,10 +63,10 @@ def year() -> Facts:
         outcome = chance.choices(list(Outcome), [20, 3, 1])[0]
         scans.append(ScanFact(begun, outcome, 40_000_000 + day * 50_000, chance.randrange(10**11)))
         for _ in range(chance.choice([0, 0, 0, 1, 2, 5])):
-            found = chance.choices([*FindingVerdict, None], [8, 1, 2, 3])[0]
+            found = chance.choices([*FOUND, None], [8, 1, 2, 3])[0]
             gone = begun + int(chance.expovariate(1 / (12 * 3600))) if chance.random() < 0.9 else None
             lists = frozenset(chance.sample(["national", "baseline-of-the-police", "ours"], 2))
-            deadline = None if found is FindingVerdict.HELD else begun + DAY
+            deadline = None if found is Verdict.HELD else begun + DAY
             closed = begun + DAY if gone is None and chance.random() < 0.5 else None
             categories = frozenset({chance.choice(["A1", "A2", "B1", "B2", "baseline"])})
             cases.append(CaseFact(begun, found, lists, categories, deadline, gone, closed))

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from hashscan.cases.queries import Case
 from hashscan.cases.statistics.counting import (
+    FOUND,
     CaseFact,
     Custody,
     Facts,
-    FindingVerdict,
     Outcome,
     Removal,
     RemovalMonth,
@@ -28,6 +28,7 @@ from hashscan.cases.statistics.counting import (
 )
 from hashscan.cases.statistics.periods import Period, Unit, periods
 from hashscan.cases.statistics.writer import csv_lines, json_text
+from hashscan.model import Verdict
 from tests.cases.test_presence_check import case_of
 
 HOUR, DAY = 3600, 86400
@@ -40,7 +41,7 @@ scans = st.builds(ScanFact, moments, st.sampled_from(Outcome), st.integers(0, 9)
 cases = st.builds(
     CaseFact,
     moments,
-    st.none() | st.sampled_from(FindingVerdict),
+    st.none() | st.sampled_from(FOUND),
     names,
     names,
     st.none() | moments,
@@ -58,7 +59,7 @@ def facts(
 
 def case(begun: int, *, removed: int | None = None, closed: int | None = None, **others: Any) -> CaseFact:
     kept = {
-        "found": FindingVerdict.MATCH,
+        "found": Verdict.MATCH,
         "lists": frozenset({"ours"}),
         "categories": frozenset({"A1"}),
     } | others
@@ -106,10 +107,10 @@ def test_a_clock_is_stopped_by_removal_and_by_closing() -> None:
 
 def test_a_finding_on_two_lists_counts_once_but_for_both() -> None:
     both = case(START, lists=frozenset({"ours", "national"}), categories=frozenset({"A1"}))
-    held = case(START, found=FindingVerdict.HELD)
+    held = case(START, found=Verdict.HELD)
     notice = case(START, found=None, lists=NONE, categories=NONE)
     totals = count(facts([], [both, held, notice], [], [START]), months(), START).totals
-    assert totals.findings == {FindingVerdict.MATCH: 1, FindingVerdict.HELD: 1}
+    assert totals.findings == {Verdict.MATCH: 1, Verdict.HELD: 1}
     assert totals.lists == {"ours": 1, "national": 1}
     assert totals.categories == {"A1": 1}
     assert totals.notices == 1
@@ -117,9 +118,9 @@ def test_a_finding_on_two_lists_counts_once_but_for_both() -> None:
 
 
 def test_what_has_no_deadline_has_no_clock() -> None:
-    held = CaseFact(START, FindingVerdict.HELD, NONE, NONE, None, START + HOUR, None)
+    held = CaseFact(START, Verdict.HELD, NONE, NONE, None, START + HOUR, None)
     totals = count(facts([], [held], [], []), months(), START).totals
-    assert totals.findings == {FindingVerdict.HELD: 1}
+    assert totals.findings == {Verdict.HELD: 1}
     assert totals.removal == Removal()
 
 
@@ -171,10 +172,10 @@ def test_numbers_are_those_of_a_slow_count_and_add_up(
         for outcome in Outcome:
             assert figures.scans[outcome] == sum(s.outcome is outcome for s in there)
         begun = by_hand(found, lambda c: c.begun, period)
-        for verdict in FindingVerdict:
+        for verdict in FOUND:
             assert figures.findings[verdict] == sum(c.found is verdict for c in begun)
         for name in ("ours", "national"):
-            matches = [c for c in begun if c.found is FindingVerdict.MATCH]
+            matches = [c for c in begun if c.found is Verdict.MATCH]
             assert figures.lists[name] == sum(name in c.lists for c in matches)
             assert figures.categories[name] == sum(name in c.categories for c in matches)
         timed = [c for c in begun if c.deadline is not None]

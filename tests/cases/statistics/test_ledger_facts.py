@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.statistics.counting import Custody, FindingVerdict, Outcome, begun, count, facts_of
+from hashscan.cases.statistics.counting import FOUND, Custody, Outcome, begun, count, facts_of
 from hashscan.cases.statistics.periods import Unit, periods
+from hashscan.model import Verdict
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
 from tests.cases.statistics.made import DAY, START
@@ -81,11 +82,11 @@ def test_a_case_has_each_list_and_category_once_and_the_deadline_of_the_settings
         put_case(ledger, 2, [], verdict="held")
         put_case(ledger, 3, [], verdict="notice", noticed=START, closed=START + 9)
         first, held, notice = facts_of(ledger, CLOCK).cases
-    assert first.found is FindingVerdict.MATCH
+    assert first.found is Verdict.MATCH
     assert first.lists == {"ours", "national"}
     assert first.categories == {"A1", "A2"}
     assert (first.deadline, first.removed, first.closed) == (START + DAY // 2, START + 5, None)
-    assert (held.found, held.deadline) == (FindingVerdict.HELD, None)
+    assert (held.found, held.deadline) == (Verdict.HELD, None)
     assert (notice.found, notice.deadline, notice.closed) == (None, START + DAY, START + 9)
 
 
@@ -153,7 +154,7 @@ def test_periods_add_up_to_what_the_database_counts(
         assert totals.scans.total() == one("SELECT count(*) FROM sweeps")[0]
         assert totals.files == one("SELECT coalesce(sum(files), 0) FROM sweeps")[0]
         assert totals.scans[Outcome.COMPLETE] == one("SELECT count(*) FROM sweeps WHERE whole")[0]
-        for found in FindingVerdict:
+        for found in FOUND:
             (there,) = one("SELECT count(*) FROM cases WHERE verdict=?", found.value)
             assert totals.findings[found] == there
         for name in ("x", "y"):

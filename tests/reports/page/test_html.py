@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from hashscan.errors import UsageError
 from hashscan.reports.page import rows as kept_rows
 from hashscan.reports.page.html import Html
-from hashscan.reports.records import line_of, path_fields
+from hashscan.reports.records import line_of
 from hashscan.reports.report import Report, ReportContext
+from hashscan.text import path_fields
 from tests.browser import faults
 from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
 

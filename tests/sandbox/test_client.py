@@ -36,10 +36,19 @@ def file(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-@pytest.fixture(params=["auto", "off"])
-def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+@pytest.fixture(scope="module", params=["auto", "off"])
+def shared(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     with started(request.param, PATIENT) as made:
         yield made
+
+
+@pytest.fixture
+def sandbox(shared: Sandbox) -> Iterator[Sandbox]:
+    """A zygote of several tests, with a decoder of this test."""
+    shared.start()
+    yield shared
+    shared.give_up()
+    shared.discard()
 
 
 @pytest.fixture(params=["auto", "off"])
@@ -511,13 +520,13 @@ def test_two_sandboxes_share_nothing(file: int) -> None:
     assert descriptors() == before
 
 
-def test_misuse(sandbox: Sandbox, file: int) -> None:
+def test_misuse(unconfined: Sandbox, file: int) -> None:
     with pytest.raises(ValueError, match="4096"):
-        sandbox.begin(file, bytes(4097), 0)
-    sandbox.close()
-    sandbox.close()
+        unconfined.begin(file, bytes(4097), 0)
+    unconfined.close()
+    unconfined.close()
     with pytest.raises(RuntimeError, match="closed"):
-        sandbox.begin(file, b"pid", 0)
+        unconfined.begin(file, b"pid", 0)
     for plugin, options in (
         (Plugin("a:b", (), 0), SandboxOptions("off")),
         (Plugin("a:b", (), 1 << 20), SandboxOptions("off")),
@@ -544,7 +553,6 @@ def test_forked_copy_is_refused_and_harms_nobody(sandbox: Sandbox, file: int) ->
 
 
 def processes_of_zygote(sandbox: Sandbox) -> list[int]:
-    """The decoders: grandchildren of this process."""
+    """The decoders of its zygote."""
     found = processes("tests.sandbox.plugin:load")
-    ours = {pid for pid, parent in found.items() if parent == os.getpid()}
-    return [pid for pid, parent in found.items() if parent in ours]
+    return [pid for pid, parent in found.items() if parent == zygote_of(sandbox)]

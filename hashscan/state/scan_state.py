@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import LIMIT_REASONS
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason
@@ -24,11 +23,10 @@ from hashscan.state.queries.cached_results import CachedResults
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.rereading import RandomReread
 from hashscan.state.scopes import Container, QuarantinedFiles, Scopes, Shrunken
-from hashscan.state.store.contents import LACKING, LIMITED, LOW, ODD, Contents
-from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
+from hashscan.state.store.contents import LACKING, LIMITED, LOW, ODD, WritableState
+from hashscan.state.store.database import closed_on_failure, errors_explained
 from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.object_rows import ObjectRows
-from hashscan.state.store.profile import profile_of
 from hashscan.state_dir import StateDir
 
 _FILES = "file"
@@ -45,12 +43,8 @@ class ScanOutcome(NamedTuple):
     """Earlier findings that the scan did not meet."""
 
 
-class ScanState(ClosedOnExit):
-    """The state, opened for writing by one scan.
-
-    Raises, in all methods:
-        OutputError: the state can't be read or written, or is found damaged.
-    """
+class ScanState(WritableState):
+    """The state, opened for writing by one scan."""
 
     def __init__(
         self,
@@ -67,19 +61,14 @@ class ScanState(ClosedOnExit):
         """Open the state, and compare kept contents with new entries of the lists.
 
         Args:
-            state: the state folder, whose lock the caller holds.
             weak: True if a file whose ctime alone has changed counts as unchanged.
             reread: fraction of the unchanged files and objects that are to be read all the same.
             accept_cleared: True if clean files end findings of lists that are not asked.
         """
         self._scopes = scopes
-        self._database, self._folder, remark = open_database(state)
-        if remark:
-            notify(remark)
+        super().__init__(state, setup, notify)
         self._committed = self._synced = time.monotonic()
         with closed_on_failure(self._database), errors_explained(self._folder):
-            self._database.execute("BEGIN IMMEDIATE")
-            self._contents = Contents(self._database, self._folder, profile_of(setup))
             scopes.begin(self._database)
             if scopes.rebooted and (lost := self._contents.recover()):
                 notify(f"{lost} files are read again, since a power failure destroyed stored results")
@@ -291,13 +280,6 @@ class ScanState(ClosedOnExit):
         with errors_explained(self._folder):
             conclude_account(self._database, self._scopes.scan, summary, exit_code, incomplete)
             self._commit()
-
-    def close(self) -> None:
-        """Close the state; what was not committed is lost."""
-        self._contents.close()
-        if self._database.in_transaction:
-            self._database.rollback()
-        self._database.close()
 
 
 def open_scan_state(

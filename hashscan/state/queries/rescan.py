@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
-from hashscan.locking import ClosedOnExit
 from hashscan.matching.policy import Subject
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import FileResult, FileStat, Item, Verdict
@@ -25,11 +24,10 @@ from hashscan.state.findings.findings import Findings
 from hashscan.state.findings.history import begin_account, conclude_account
 from hashscan.state.queries.cached_results import CachedResults
 from hashscan.state.queries.retro_match import RetroMatcher
-from hashscan.state.store.contents import HIT, LOW, QUIET, STALE, Contents
-from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
+from hashscan.state.store.contents import HIT, LOW, QUIET, STALE, WritableState
+from hashscan.state.store.database import closed_on_failure, errors_explained
 from hashscan.state.store.listings import Listing, from_bytes, joined
 from hashscan.state.store.object_rows import KnownObject, ObjectRows
-from hashscan.state.store.profile import profile_of
 from hashscan.state_dir import StateDir
 
 _UNKNOWN = 0
@@ -47,12 +45,8 @@ class Answer(NamedTuple):
     result: FileResult
 
 
-class KnownFiles(ClosedOnExit):
-    """The state, opened for writing by a rescan of cached digests.
-
-    Raises, in all methods:
-        OutputError: the state can't be read or written, or is found damaged.
-    """
+class KnownFiles(WritableState):
+    """The state, opened for writing by a rescan of cached digests."""
 
     def __init__(
         self,
@@ -63,20 +57,12 @@ class KnownFiles(ClosedOnExit):
         notify: Callable[[str], None],
         customers: Customers = NO_CUSTOMERS,
     ) -> None:
-        """Open the state, and compare kept contents with new entries of the lists.
-
-        Args:
-            state: the state folder, whose lock the caller holds.
-        """
+        """Open the state, and compare kept contents with new entries of the lists."""
         self._customers = customers
         self.unmatched = 0
         """Files that must be read again before everything that the lists ask can be answered."""
-        self._database, self._folder, remark = open_database(state)
-        if remark:
-            notify(remark)
+        super().__init__(state, setup, notify)
         with closed_on_failure(self._database), errors_explained(self._folder):
-            self._database.execute("BEGIN IMMEDIATE")
-            self._contents = Contents(self._database, self._folder, profile_of(setup))
             self._deriving = CachedResults(self._contents, setup, with_digests=with_digests, known=True)
             self._findings = Findings(self._database, Coverage.of_setup(setup), self._contents.sha256)
             gains = RetroMatcher(self._database, self._contents, setup.lists, setup.review_threshold)
@@ -226,13 +212,6 @@ class KnownFiles(ClosedOnExit):
             self._database.execute("BEGIN IMMEDIATE")
             conclude_account(self._database, self._scan, summary, exit_code, incomplete)
             self._database.execute("COMMIT")
-
-    def close(self) -> None:
-        """Close the state; what was not committed is lost."""
-        self._contents.close()
-        if self._database.in_transaction:
-            self._database.rollback()
-        self._database.close()
 
 
 def _is_beneath(path: bytes, targets: Sequence[bytes]) -> bool:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
+from hashscan.locking import ClosedOnExit
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import StoredContentData
 from hashscan.state.store.columns import AppendedColumn
+from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
 from hashscan.state.store.packing import NO_REPLY
-from hashscan.state.store.profile import Profile
+from hashscan.state.store.profile import Profile, profile_of
 from hashscan.state.store.stored_contents import (
     ABOUT_ROW,
     COLUMN_DIGESTS,
@@ -26,6 +30,7 @@ from hashscan.state.store.stored_contents import (
     columns_folder,
     prefix_of,
 )
+from hashscan.state_dir import StateDir
 
 LOW, ODD, CONFIRMED, LACKING, LIMITED = 1, 2, 4, 8, 16
 """Flags of a content. LOW: its picture's PDQ quality is too low to be matched. ODD: it was not checked in
@@ -291,3 +296,27 @@ class Contents(StoredContents):
         """Close the files."""
         for column in self.columns.values():
             column.close()
+
+
+class WritableState(ClosedOnExit):
+    """The state, opened by its only writer, with a transaction that has begun.
+
+    Raises, in all methods:
+        OutputError: the state can't be read or written, or is found damaged.
+    """
+
+    def __init__(self, state: StateDir, setup: WorkerSetup, notify: Callable[[str], None]) -> None:
+        """Open the state folder, whose lock the caller holds."""
+        self._database, self._folder, remark = open_database(state)
+        if remark:
+            notify(remark)
+        with closed_on_failure(self._database), errors_explained(self._folder):
+            self._database.execute("BEGIN IMMEDIATE")
+            self._contents = Contents(self._database, self._folder, profile_of(setup))
+
+    def close(self) -> None:
+        """Close the state; what was not committed is lost."""
+        self._contents.close()
+        if self._database.in_transaction:
+            self._database.rollback()
+        self._database.close()

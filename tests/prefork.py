@@ -3,8 +3,8 @@
 `Prefork.run` starts a process for each command, as `subprocess.run` does: with its own environment, current
 folder, standard streams and exit code. It differs from `python -m hashscan` only in that modules have been
 imported before. The same holds for the fork server of multiprocessing, from which a scan forks its workers:
-it is forked before the command begins, and has nothing of its state. All other processes that the program
-starts, such as decoders, are started as always.
+it is forked before the command begins, and has nothing of its state. Zygotes are forked as `forked_zygote`
+says. All other processes that the program starts are started as always.
 
 `python -m tests.prefork DESCRIPTOR` runs the process that commands are forked from. It accepts requests at
 the socket DESCRIPTOR until its standard input ends. A request has the three streams, and JSON.
@@ -294,6 +294,7 @@ def _become(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
         sys.argv = [str(program.__file__), *order["arguments"]]
         sys.modules["__main__"] = program
         _open_streams()
+        importlib.import_module("tests.forked_zygote").fork_zygotes()
         if "scan" in order["arguments"]:
             _prepare_fork_server()
         exec(compile(order["code"], "sitecustomize", "exec"), {})
@@ -393,6 +394,7 @@ def _import_all() -> None:
         if not name.startswith(NOT_IMPORTED):
             with suppress(ImportError):
                 importlib.import_module(name)
+    importlib.import_module("tests.forked_zygote").preload()
 
 
 if __name__ == "__main__":

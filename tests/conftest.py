@@ -22,9 +22,10 @@ os.environ["HASHSCAN_BACKGROUND"] = "no"
 # What is unchanged is chosen at random to be read again, and tests count.
 os.environ["HASHSCAN_REREAD"] = "0%"
 
-# One that runs in the background hands down ignored ones.
+# A shell ignores some signals in commands that it runs in the background, and their processes would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+for number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 
 # On a busy machine any example may take long.
 hypothesis.settings.register_profile(

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.hashing import _text, formats
 from hashscan.hashing.kernel import CKernel, Kernel, NumpyKernel
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.variants import DIHEDRAL
@@ -122,6 +123,21 @@ def opening(folder: Path, stack: contextlib.ExitStack) -> Twins:
     return Twins("opening of a listed file", 1000, in_c, in_python)
 
 
+def texts() -> Twins:
+    """Return the search for `data:` URLs in a page of 2 kB without any."""
+    page = (b'<p class="note">A day at the sea: sand, wind, and a lighthouse.</p>\n' * 40)[:2048]
+
+    def found(search: Callable[[bytes, bool], bool]) -> bool:
+        return any(search(page, True) for _ in range(1000))
+
+    return Twins(
+        "search for data URLs in a page of 2 kB",
+        1000,
+        lambda: found(_text.has_data_url),
+        lambda: found(formats.search_in_python),
+    )
+
+
 def unpacking() -> Iterator[Twins]:
     """Yield the loops over what the state keeps of pictures: their digests as differences, and checksums."""
     rng = np.random.default_rng(2)
@@ -187,6 +203,7 @@ def main() -> None:
             listing(folder),
             lease(folder, stack),
             opening(folder, stack),
+            texts(),
             *unpacking(),
         ):
             print(timed(twins, given.runs), flush=True)

@@ -47,9 +47,6 @@ def test_between_its_record_in_the_state_and_the_first_file(
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PAGE)
     os.write(writing, b"\n" * PAGE)
     command = [*COMMAND, "scan", "--known" if known else str(uploads), "--report", "-"]
-    # A shell ignores SIGQUIT in commands that it runs in the background, and so would the scan.
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, signal.SIG_DFL)
     with subprocess.Popen(command, env=environment(state), stdout=writing, stderr=subprocess.PIPE) as scan:
         os.close(writing)
         with open(reading, "rb") as report:

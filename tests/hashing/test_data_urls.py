@@ -1,4 +1,4 @@
-"""Texts that contain pictures as data URLs are told from other texts, in C as in Python."""
+"""Tests of recognising texts that contain pictures as data URLs, in C and in Python."""
 
 from __future__ import annotations
 

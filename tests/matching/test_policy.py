@@ -396,7 +396,7 @@ def test_weak_lists_move_nothing_unless_the_settings_say_so() -> None:
         assert f"but {WEAKNESS_NAMES[needed]} is not enough to move a file" in because
         policy = Policy(rules, (needed,), WEAK_LISTS)
         assert judge([weak], None, NO_SUBJECT, policy).action is Action.QUARANTINE
-        # What stands well by itself is moved, and its own reason is given.
+        # A file is moved for a match that is not weak, and the reason names this match.
         both = judge([weak, match("pdq", distance=20)], None, NO_SUBJECT, Policy(rules, (), WEAK_LISTS))
         assert both.action is Action.QUARANTINE
         assert both.because == "pdq 20 of 31 bits apart: entry e1 (A1) of list list; rule 1: quarantine"

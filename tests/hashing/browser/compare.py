@@ -48,7 +48,7 @@ class Comparison(NamedTuple):
 
     path: Path
     shown: str
-    """What Chromium draws that is farthest from the digests."""
+    """The layer that Chromium draws and that is farthest from the digests."""
     hashed: Hashed
     distance: int | None
     """Least distance in bits of this from a digest; None where the file has none, or shows little."""
@@ -121,7 +121,7 @@ class _Drawn(NamedTuple):
     path: Path
     size: str
     layers: list[tuple[str, bytes, int]]
-    """Of each, its name, its PDQ and the quality of that."""
+    """The name, PDQ and quality of each layer that Chromium draws."""
 
 
 def _compared(drawn: _Drawn, hashed: Hashed) -> Comparison:

@@ -223,7 +223,7 @@ UNSHAPED = (
     ),
     *("withdrawn", "passed", "seconds", "only_test_entries", "known", "unchanged", "categories", "expires"),
 )
-"""What few documents contain, so that readers may let it have any shape."""
+"""Keys that few records have; each may get a value of any type here."""
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -205,8 +205,8 @@ def test_no_scheduler_and_no_workers(here: Cluster, tmp_path: Path) -> None:
     target = tmp_path / "files"
     target.mkdir()
     state = state_with(tmp_path / "state", [Entry("x", "md5", bytes(16), "A1")])
-    nobody = ["--cluster", "tls://127.0.0.1:9", *here.certificates]
-    code, said = run_scan(state, target, tmp_path / "report.jsonl", *nobody, program=IMPATIENT)
+    unreachable = ["--cluster", "tls://127.0.0.1:9", *here.certificates]
+    code, said = run_scan(state, target, tmp_path / "report.jsonl", *unreachable, program=IMPATIENT)
     assert code == 13, said
     assert "tls://127.0.0.1:9 can't be reached" in said
     code, said = run_scan(state, target, tmp_path / "report.jsonl", *here.options, program=IMPATIENT)

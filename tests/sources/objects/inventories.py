@@ -41,7 +41,7 @@ def manifest(bucket: str, stored: dict[str, bytes], *, columns: str = COLUMNS, *
 
 
 def rows_of(bucket: TestBucket) -> list[list[object]]:
-    """What there is now, as an inventory of all versions lists it."""
+    """Return the rows that an inventory of all versions has for the bucket of this moment."""
     found = bucket.client.list_object_versions(Bucket=bucket.name)
     rows: list[list[object]] = [
         [

@@ -16,7 +16,7 @@ from tests.pictures import encoded
 Plane = NDArray[np.uint8]
 
 _STEP = 4
-"""Of all coefficients."""
+"""The quantization step of all coefficients."""
 _ZIGZAG = sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8))
 _N, _K = np.mgrid[0:8, 0:8]
 _COSINES = np.where(_N == 0, np.sqrt(1 / 8), np.sqrt(2 / 8) * np.cos((2 * _K + 1) * _N * np.pi / 16))

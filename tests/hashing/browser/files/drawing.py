@@ -1,4 +1,4 @@
-"""What all the files show."""
+"""Draw the scene that all files show."""
 
 from __future__ import annotations
 

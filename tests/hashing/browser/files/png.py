@@ -19,7 +19,7 @@ END = b"\0\0\0\0IEND\xaeB`\x82"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGBA: (8, 16)}
 _PASSES = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
-"""Of interlacing: first row, step, first column, step."""
+"""The passes of interlacing: first row, step, first column, step."""
 
 Samples = NDArray[np.uint16]
 

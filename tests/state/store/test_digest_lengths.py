@@ -180,8 +180,8 @@ from tests.state import registering
 from hashscan.matching.worker_setup import WorkerSetup
 decoder = "tests.state.digest_lengths:load"
 WorkerSetup.__init__ = functools.partialmethod(WorkerSetup.__init__, decoder=decoder)
-from hashscan.cli.output import scan_run
-scan_run.source_modules = lambda targets: [registering.__name__]
+from hashscan.cli.commands import scan
+scan.source_modules = lambda targets: [registering.__name__]
 from hashscan.cli.main import run
 sys.exit(run(sys.argv[1:]))
 """

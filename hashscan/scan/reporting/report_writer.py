@@ -1,32 +1,47 @@
-"""Write the reports of a scan, from the first record, with the selection of files, to the summary; make the
-context that formats need.
+"""Write the reports of a scan, from the first record to the summary.
+
+Matches are deferred until the end of the scan, when the circuit breaker can decide on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.attribution.sites import Sites
 from hashscan.errors import HashscanError, OutputError, UsageError
-from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo, Reporter, SiteRule
+from hashscan.matching.circuit_breaker import CircuitBreaker, owner_of
+from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo, Reporter, SiteRule, Verdict
 from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.records import Record, path_bytes, public, summary_record
+from hashscan.reports.records import Record, is_accusing, path_bytes, public, summary_record
 from hashscan.reports.report import BARE, Report, ReportContext, require_reporter
 from hashscan.reports.report_file import ReportFile, convert, require_destination
 from hashscan.reports.summary import Summary
-from hashscan.scan.reporting.deferred_findings import Act, DeferredFindings
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_paths import ReportPaths
 from hashscan.settings.matching import BreakerLimits
 from hashscan.settings.scan import ScanSettings
+from hashscan.sources.filesystem.walk_stack import temporary_file_errors
 from hashscan.state.queries.digest_lookup import FindingDigests
 from hashscan.state_dir import StateDir
+
+Act = Callable[[Iterable[Record]], Iterator[Record]]
+"""A function that acts on findings and yields their records with the result, in the same order."""
+
+_SPOOL_IN_MEMORY = 1 << 20
+"""The bytes of records kept in memory; above this, an unnamed temporary file is used."""
+
+_ENTRIES_IN_MESSAGES = 10
+_ENTRIES_IN_SUMMARY = 100
 
 
 def report_context(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None) -> ReportContext:
@@ -78,6 +93,120 @@ def only_test_entries(lists: Sequence[ListInfo]) -> bool:
     return found - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
 
 
+class DeferredFindings:
+    """The deferred findings, and the final record of each when the scan ends.
+
+    Raises:
+        OutputError: the temporary file can't be written or read (in every method).
+    """
+
+    def __init__(self, limits: BreakerLimits) -> None:
+        self._breaker = CircuitBreaker(limits)
+        self._records = _RecordSpool()
+        self.held = 0
+        """The number of findings that the circuit breaker changed to held."""
+        self.changed = False
+        """True if a final record may differ from the first one."""
+
+    def add(self, record: Record) -> bool:
+        """Count a record, and return True if it is deferred because its final verdict is not known yet."""
+        if record["type"] != "finding":
+            return False
+        self._breaker.count(record, owner_of(record))
+        if not is_accusing(record):
+            return False
+        self._records.put(record)
+        return True
+
+    def count_besides(self, findings: Iterable[Record]) -> None:
+        """Have the breaker count findings of files that this scan did not reach."""
+        for finding in findings:
+            self._breaker.count(finding, owner_of(finding))
+
+    def finalize(self, act: Act | None = None) -> None:
+        """Make the final records, after the scan has found everything."""
+        if not self._records.number or (act is None and not self._breaker.has_tripped):
+            return
+        self.changed = True
+        last = _RecordSpool()
+        judged: Iterable[Record] = map(self._breaker.judge, self._records)
+        try:
+            for record in judged if act is None else act(judged):
+                self.held += record["verdict"] == Verdict.HELD
+                last.put(record)
+        except BaseException:
+            # The findings are still to be reported, with their first records.
+            last.close()
+            raise
+        self._records.close()
+        self._records = last
+
+    def records(self) -> Iterator[Record]:
+        """Yield the final records; the first records as long as there are no final ones."""
+        return map(public, self._records)
+
+    def held_records(self) -> Iterator[Record]:
+        """Yield the records that the circuit breaker changed to held."""
+        records = self._records if self.held else ()
+        return (record for record in records if record["verdict"] == Verdict.HELD)
+
+    def breaker_messages(self) -> list[str]:
+        """Return the circuit breaker's messages, a line each."""
+        entries = self._breaker.said()
+        if not entries:
+            return []
+        more = (
+            [f"and {len(entries) - _ENTRIES_IN_MESSAGES} entries more"]
+            if len(entries) > _ENTRIES_IN_MESSAGES
+            else []
+        )
+        return [
+            *(
+                f"BREAKER: {message}: too many matches"
+                for message in [*entries[:_ENTRIES_IN_MESSAGES], *more]
+            ),
+            f"BREAKER: {self.held} files are held, and only files with other matches are moved. Ask the "
+            "owner of the list; `hashscan lists except` excepts an entry, --breaker-owners and "
+            "--breaker-files set the limits",
+        ]
+
+    def fields(self) -> dict[str, Any]:
+        """Return the circuit breaker's fields in the summary."""
+        entries = self._breaker.said()
+        if not entries:
+            return {}
+        first = list(islice(self._breaker.fields(), _ENTRIES_IN_SUMMARY))
+        return {"breaker": {"held": self.held, "entries": len(entries), "first": first}}
+
+    def close(self) -> None:
+        """Close the temporary file, which deletes it."""
+        self._records.close()
+
+
+class _RecordSpool:
+    """A list of records on disk, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY, prefix="hashscan-")  # noqa: SIM115
+        self.number = 0
+
+    def put(self, record: Record) -> None:
+        """Append a record; call it only before the records are read."""
+        with temporary_file_errors("findings that wait"):
+            self._file.write(json.dumps(record).encode() + b"\n")
+        self.number += 1
+
+    def __iter__(self) -> Iterator[Record]:
+        with temporary_file_errors("findings that wait"):
+            self._file.seek(0)
+            for _ in range(self.number):
+                yield json.loads(self._file.readline())
+
+    def close(self) -> None:
+        """Close the temporary file, which deletes it."""
+        self._file.close()
+
+
 class ReportWriter:
     """All reports of one scan, which get the same records."""
 
@@ -115,8 +244,8 @@ class ReportWriter:
         self._state = state
         self._settled = False
         with ExitStack() as stack:
-            self._settlement = DeferredFindings(breaker)
-            stack.callback(self._settlement.close)
+            self._deferred = DeferredFindings(breaker)
+            stack.callback(self._deferred.close)
             self._sinks = [stack.enter_context(ReportFile(path)) for path in places.records]
             self._stack = stack.pop_all()
         for sink in self._sinks:
@@ -131,7 +260,7 @@ class ReportWriter:
     def emit(self, record: Record) -> None:
         """Write a record to all reports and the observer, with the customer whose file it is about."""
         record = self._customers.named(record)
-        waits = self._settlement.add(record)
+        waits = self._deferred.add(record)
         record = public(record)
         for sink in self._sinks:
             if not waits or sink.destination is not None:
@@ -147,24 +276,24 @@ class ReportWriter:
             act: the function that acts on matches that are not held.
             besides: findings of files that the scan did not reach; the breaker counts them, too.
         """
-        settlement = self._settlement
-        settlement.count_besides(besides)
-        settlement.finalize(act)
-        summary.hold(settlement.held_records())
+        deferred = self._deferred
+        deferred.count_besides(besides)
+        deferred.finalize(act)
+        summary.hold(deferred.held_records())
         self._settled = True
         # Files already have the first records, standard output has none of them yet.
         for sink in sorted(self._sinks, key=lambda sink: sink.destination is not None):
-            if settlement.changed or sink.destination is None:
-                sink.replace_matches(settlement.records())
-        for record in settlement.records():
+            if deferred.changed or sink.destination is None:
+                sink.replace_matches(deferred.records())
+        for record in deferred.records():
             self._observer.record(record)
-        for message in settlement.breaker_messages():
+        for message in deferred.breaker_messages():
             self._observer.message(message)
-        return settlement.fields()
+        return deferred.fields()
 
     def held(self) -> Iterator[Record]:
         """Yield the findings that the circuit breaker changed to held; call it after `settle`."""
-        return self._settlement.held_records()
+        return self._deferred.held_records()
 
     def conclude(
         self,
@@ -231,7 +360,7 @@ class ReportWriter:
         with suppress(OutputError):
             for sink in () if self._settled else self._sinks:
                 if sink.destination is None:
-                    sink.replace_matches(self._settlement.records())
+                    sink.replace_matches(self._deferred.records())
         self._stack.__exit__(kind, error, trace)
 
 

@@ -22,7 +22,7 @@ from hashscan.reports.records import Record, summary_record
 from hashscan.reports.report_file import ReportFile
 from hashscan.reports.schema import SANDBOX_LEVELS, SANDBOX_MODES, SCHEMA
 from hashscan.reports.summary import Summary, exit_code_of
-from hashscan.scan.reporting.deferred_findings import DeferredFindings
+from hashscan.scan.reporting.report_writer import DeferredFindings
 from hashscan.scan.reporting.shard_report import ShardReport, open_report
 
 SAME_FIELDS: Mapping[str, str] = {

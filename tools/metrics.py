@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 369,
+    "modules": 368,
     "lines": 69_750,
     "modules under 60 lines": 11,
 }

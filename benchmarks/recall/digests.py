@@ -27,7 +27,7 @@ def hashscan() -> Way:
     from hashscan.hashing.media import decoder
     from hashscan.hashing.records import DecodedPicture, pack_request, unpack_reply
     from hashscan.hashing.variants import SIMILARITY_DOUBTS
-    from hashscan.matching.matcher import has_tight_threshold
+    from hashscan.matching.evaluation import has_tight_threshold
 
     decode = decoder.load("hashscan.hashing.pdq:PDQ")
 

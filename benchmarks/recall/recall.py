@@ -34,7 +34,7 @@ from PIL import Image
 from benchmarks.lib import measure, peers
 from benchmarks.recall import figures, structured
 from benchmarks.recall.alterations import ALTERATIONS
-from hashscan.matching.matcher import TIGHT_THRESHOLD
+from hashscan.matching.evaluation import TIGHT_THRESHOLD
 
 CUSTOMARY = {"hashscan": 31, "threatexchange": 31, "imagehash": 10, "perception": 51}
 WORDS = {

@@ -36,7 +36,7 @@ from benchmarks.state.known_state import fill
 from hashscan.hashing.pdq_dihedral import likely_turned
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.lists.store import ListStore
-from hashscan.matching.matcher import TIGHT_THRESHOLD, has_tight_threshold
+from hashscan.matching.evaluation import TIGHT_THRESHOLD, has_tight_threshold
 from hashscan.model import ALGORITHMS
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import Contents

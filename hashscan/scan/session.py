@@ -25,7 +25,7 @@ from hashscan.lists.store import ListStore, fingerprinted
 from hashscan.locking import ScanLock
 from hashscan.matching.circuit_breaker import limits_fields
 from hashscan.matching.effective_policy import effective_policy, policy_fields, unused_lists
-from hashscan.matching.matcher import thresholds_of_lists
+from hashscan.matching.evaluation import thresholds_of_lists
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
 from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
 from hashscan.reports.records import Record, scan_record

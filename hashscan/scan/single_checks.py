@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from hashscan.errors import TargetError, UsageError
-from hashscan.matching.matcher import Query
+from hashscan.matching.evaluation import Query
 from hashscan.matching.policy import sort_key
 from hashscan.model import (
     ALGORITHMS,

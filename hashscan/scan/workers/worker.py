@@ -20,12 +20,12 @@ from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import (
     LIMIT_REASONS,
     FileTask,
+    Matcher,
     match_files,
     result_of,
     store_reply,
     take_undecodable,
 )
-from hashscan.matching.matcher import Matcher
 from hashscan.matching.policy import NO_SUBJECT, sort_key, subject_of
 from hashscan.matching.worker_setup import AUGMENTATIONS, WorkerSetup
 from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Reason

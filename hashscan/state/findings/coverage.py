@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hashscan.hashing.variants import VARIANTS, required_by
-from hashscan.matching.matcher import thresholds_of_lists
+from hashscan.matching.evaluation import thresholds_of_lists
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, USABLE_STATES, Verdict
 from hashscan.quarantine.items import list_or_empty

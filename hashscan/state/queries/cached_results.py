@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.matching.evaluation import FileTask, match_files, store_reply, take_undecodable
+from hashscan.matching.evaluation import FileTask, Matcher, match_files, store_reply, take_undecodable
 from hashscan.matching.evaluation import result_of as judged
-from hashscan.matching.matcher import Matcher
 from hashscan.matching.policy import Subject, judge
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS, Action, FileResult, Item, Verdict

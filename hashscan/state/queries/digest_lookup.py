@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from hashscan.hashing.formats import FORMATS
 from hashscan.lists.index.base import default_threshold
 from hashscan.locking import ClosedOnExit
-from hashscan.matching.evaluation import FileTask, store_reply
-from hashscan.matching.matcher import TIGHT_THRESHOLD, has_tight_threshold
+from hashscan.matching.evaluation import TIGHT_THRESHOLD, FileTask, has_tight_threshold, store_reply
 from hashscan.model import ALGORITHMS, StoredContentData
 from hashscan.reports.records import Record, path_bytes
 from hashscan.state.queries.cached_results import NOWHERE, file_task_of

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.storage.columns import ColumnFiles, ListHandle
-from hashscan.matching.evaluation import FileTask
-from hashscan.matching.matcher import Matcher, has_tight_threshold, thresholds_of_lists
+from hashscan.matching.evaluation import FileTask, Matcher, has_tight_threshold, thresholds_of_lists
 from hashscan.model import ALGORITHMS
 from hashscan.state.queries.cached_results import NOWHERE, file_task_of
 from hashscan.state.store.contents import OPAQUE, Contents

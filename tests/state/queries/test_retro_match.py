@@ -13,7 +13,7 @@ from hashscan.hashing.pdq_dihedral import likely_turned
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Part
 from hashscan.lists.store import ListStore
-from hashscan.matching.matcher import TIGHT_THRESHOLD
+from hashscan.matching.evaluation import TIGHT_THRESHOLD
 from hashscan.model import Entry, StoredContentData
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import Contents

@@ -11,7 +11,7 @@ import pytest
 
 from hashscan.hashing.variants import RENDERINGS, SIMILARITY_DOUBTS, TURNS, WHOLE, DigestRun, Kind, Part
 from hashscan.lists.store import ListStore
-from hashscan.matching.matcher import TIGHT_THRESHOLD, Matcher, Query, closest_of_each
+from hashscan.matching.evaluation import TIGHT_THRESHOLD, Matcher, Query, closest_of_each
 from hashscan.model import Entry, Match
 
 ENTRY = Entry("e", "pdq", bytes(32), "A1")

@@ -7,11 +7,10 @@ out.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from hashscan.model import (
-    ALGORITHMS,
     Action,
     ExceptedEntry,
     FileResult,
@@ -21,7 +20,6 @@ from hashscan.model import (
     Match,
     Reason,
     SandboxLevel,
-    Shard,
     Verdict,
 )
 from hashscan.reports.schema import SCHEMA
@@ -92,14 +90,14 @@ def is_accusing(record: Record) -> bool:
     return bool(record["type"] == "finding" and record["verdict"] == Verdict.MATCH)
 
 
-def _known(**fields: Any) -> dict[str, Any]:
+def without_none(**fields: Any) -> dict[str, Any]:
     """Return the fields without those that are None."""
     return {key: value for key, value in fields.items() if value is not None}
 
 
 def list_fields(info: ListInfo) -> dict[str, Any]:
     """Return the fields of one hash list."""
-    return _known(
+    return without_none(
         name=info.name,
         state=info.state.value,
         version=info.version,
@@ -138,66 +136,6 @@ def sandbox_fields(level: SandboxLevel) -> dict[str, Any]:
         "capabilities_dropped": level.capabilities_dropped,
         "limits": level.limits,
     }
-
-
-def scan_record(
-    *,
-    uuid: str,
-    version: str,
-    host: str,
-    targets: Sequence[bytes],
-    lists: Iterable[ListInfo],
-    excepted: Iterable[ExceptedEntry],
-    algorithms: Iterable[str],
-    thresholds: Mapping[str, int],
-    variants: Iterable[str],
-    review_threshold: int | None,
-    selection: Record,
-    sandbox_mode: str,
-    fail_on: str,
-    strict: bool,
-    shard: Shard | None,
-    files_from: bytes | None,
-    inventory: tuple[bytes, str] | None,
-    started: str,
-    policy: Record,
-    breaker: Record,
-    cluster: Record | None = None,
-    baseline: Record | None = None,
-    known: bool = False,
-) -> Record:
-    """Return the first record: arguments, lists and settings of the scan, and the cluster if one is used.
-
-    With `known` no file is read: all that follows is from the results of earlier scans.
-    """
-    created = None if inventory is None else {**path_fields(inventory[0]), "created": inventory[1]}
-    return _known(
-        type="sweep",
-        schema=SCHEMA,
-        uuid=uuid,
-        version=version,
-        host=host,
-        known=known or None,
-        targets=[path_fields(target) for target in targets],
-        files_from=None if files_from is None else path_fields(files_from),
-        inventory=created,
-        shard=None if shard is None else {"index": shard.index, "count": shard.count},
-        lists=[list_fields(info) for info in lists],
-        excepted=[excepted_fields(entry) for entry in excepted],
-        algorithms=sorted(algorithms),
-        thresholds={n: thresholds[n] for n in sorted(algorithms) if ALGORITHMS[n].metric != "exact"},
-        variants=list(variants),
-        review_threshold=review_threshold,
-        selection=dict(selection),
-        sandbox={"mode": sandbox_mode},
-        policy=dict(policy) or None,
-        fail_on=fail_on,
-        strict=strict,
-        breaker=dict(breaker),
-        baseline=dict(baseline or {}) or None,
-        started=started,
-        cluster=dict(cluster or {}) or None,
-    )
 
 
 def _identity_fields(item: Item) -> dict[str, int | str]:
@@ -299,7 +237,7 @@ def standing_record(path: bytes, version: str, result: FileResult, first: str, l
 
     The times are RFC 3339; the version is empty unless versions of objects are scanned.
     """
-    return _known(
+    return without_none(
         type="standing",
         schema=SCHEMA,
         **path_fields(path),
@@ -317,7 +255,7 @@ def silent_change_record(path: bytes, item: Item, before: str) -> Record:
 
     `before` is its earlier sha256 in hex, if digests are reported; else empty.
     """
-    return _known(
+    return without_none(
         type="silent-change",
         schema=SCHEMA,
         **path_fields(path),
@@ -331,7 +269,7 @@ def digest_record(
 ) -> Record:
     """Return the record of a single digest that was asked for."""
     finding = verdict in FINDINGS
-    return _known(
+    return without_none(
         type="finding" if finding else verdict.value,
         schema=SCHEMA,
         digest=text,
@@ -346,13 +284,13 @@ def unreadable_record(path: bytes, reason: Reason, detail: str) -> Record:
     """Return the record of a file of which not even the size is known."""
     verdict = Verdict.UNREADABLE.value
     fields = {"verdict": verdict, "reason": reason.value, "detail": detail or None}
-    return _known(type=verdict, schema=SCHEMA, **path_fields(path), **fields)
+    return without_none(type=verdict, schema=SCHEMA, **path_fields(path), **fields)
 
 
 def folder_record(path: bytes, reason: FolderReason, detail: str) -> Record:
     """Return the record of a folder that could not be entered; it is not a file and has no verdict."""
     fields = {"reason": reason.value, "detail": detail or None}
-    return _known(type="folder", schema=SCHEMA, **path_fields(path), **fields)
+    return without_none(type="folder", schema=SCHEMA, **path_fields(path), **fields)
 
 
 def summary_record(fields: Mapping[str, Any]) -> Record:

@@ -27,8 +27,10 @@ from hashscan.matching.circuit_breaker import limits_fields
 from hashscan.matching.effective_policy import effective_policy, policy_fields, unused_lists
 from hashscan.matching.evaluation import thresholds_of_lists
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
+from hashscan.model import ALGORITHMS
 from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
-from hashscan.reports.records import Record, scan_record
+from hashscan.reports.records import Record, excepted_fields, list_fields, without_none
+from hashscan.reports.schema import SCHEMA
 from hashscan.reports.summary import Summary, exit_code_of
 from hashscan.scan.baseline import BaselineFilter
 from hashscan.scan.reporting.observer import Observer
@@ -36,6 +38,7 @@ from hashscan.scan.reporting.report_paths import report_paths
 from hashscan.scan.reporting.report_writer import ScanResult, open_reports
 from hashscan.settings.scan import ScanSettings
 from hashscan.sources.patterns import Patterns
+from hashscan.text import path_fields
 
 _PATTERNS_SHOWN = 100
 """The number of patterns shown, because an ignore file may have very many."""
@@ -142,32 +145,41 @@ class ScanSession:
         inventory: tuple[bytes, str] | None = None,
         cluster: Record | None = None,
     ) -> Record:
-        """Write the first record to the reports, and return it."""
+        """Write the first record to the reports, and return it.
+
+        Args:
+            inventory: the manifest of the inventory that lists the targets, and when it was made.
+            cluster: the fields of the cluster; empty without one.
+        """
         settings, setup = self._settings, self.setup
-        record = scan_record(
+        shard, files_from = settings.shard, settings.files_from
+        algorithms, thresholds = sorted(setup.algorithms), thresholds_of_lists(setup.lists)
+        record = without_none(
+            type="sweep",
+            schema=SCHEMA,
             uuid=self._start.identity,
             version=__version__,
             host=socket.gethostname(),
-            targets=targets,
-            lists=self.infos,
-            excepted=setup.excepted,
-            algorithms=setup.algorithms,
-            thresholds=thresholds_of_lists(setup.lists),
-            variants=setup.variants,
+            known=settings.known or None,
+            targets=[path_fields(target) for target in targets],
+            files_from=None if files_from is None else path_fields(os.fsencode(files_from)),
+            inventory=None if inventory is None else {**path_fields(inventory[0]), "created": inventory[1]},
+            shard=None if shard is None else {"index": shard.index, "count": shard.count},
+            lists=[list_fields(info) for info in self.infos],
+            excepted=[excepted_fields(entry) for entry in setup.excepted],
+            algorithms=algorithms,
+            thresholds={name: thresholds[name] for name in algorithms if ALGORITHMS[name].metric != "exact"},
+            variants=list(setup.variants),
             review_threshold=setup.review_threshold,
             selection=selection_fields(settings, patterns),
-            sandbox_mode=settings.decoding.sandbox,
+            sandbox={"mode": settings.decoding.sandbox},
+            policy=policy_fields(settings.policy) or None,
             fail_on=settings.fail_on,
             strict=settings.strict,
-            shard=settings.shard,
-            files_from=None if settings.files_from is None else os.fsencode(settings.files_from),
-            inventory=inventory,
-            started=self._start.started.isoformat(),
-            policy=policy_fields(settings.policy),
             breaker=limits_fields(settings.breaker),
-            baseline=self.baseline.fields(),
-            cluster=cluster,
-            known=settings.known,
+            baseline=self.baseline.fields() or None,
+            started=self._start.started.isoformat(),
+            cluster=cluster or None,
         )
         self.reports.emit(record)
         return record

@@ -5,9 +5,11 @@ Each test belongs to a tier, `unit`, `integration` or `system`, by the folder or
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -85,6 +87,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Import no file of another tier where the unit tests alone are asked for."""
     other = collection_path.name.startswith("test_") and tier_of(collection_path) != "unit"
     return True if config.option.markexpr == "unit" and other and collection_path.suffix == ".py" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Never look for garbage among what is imported and collected, which stays until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import Any
 
@@ -11,6 +12,12 @@ from PIL import Image
 
 def scene(seed: int, width: int = 320, height: int = 240) -> Image.Image:
     """A picture in colours that no other seed's resembles."""
+    return Image.fromarray(_pixels(seed, width, height)).copy()
+
+
+@functools.lru_cache(64)
+def _pixels(seed: int, width: int, height: int) -> np.ndarray:
+    """Tests draw the same few pictures over and over, and drawing takes longer than most tests."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     planes = []
@@ -22,7 +29,7 @@ def scene(seed: int, width: int = 320, height: int = 240) -> Image.Image:
             plane += strength * np.sin(6.283 * (across * x / width + down * y / height) + phase)
         low, high = plane.min(), plane.max()
         planes.append((255 * (plane - low) / (high - low)).astype(np.uint8))
-    return Image.fromarray(np.dstack(planes))
+    return np.dstack(planes)
 
 
 def encoded(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:

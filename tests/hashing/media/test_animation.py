@@ -45,17 +45,14 @@ def composed(content: bytes, form: str = "GIF") -> list[tuple[np.ndarray, np.nda
         os.close(descriptor)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_what_pillow_composes_as_browsers_do_is_left_to_it() -> None:
+    for content in (
         saved(scene(1), "GIF"),
         saved(scene(1), "GIF", save_all=True, append_images=[scene(2)]),
         gif([(plane(INK), None, 1), (left(PAPER), CLEAR, 1)], PALETTE),
         gif([(left(INK), CLEAR, 2), (left(PAPER), CLEAR, 2)], PALETTE),
-    ],
-)
-def test_what_pillow_composes_as_browsers_do_is_left_to_it(content: bytes) -> None:
-    assert composed(content) is None
+    ):
+        assert composed(content) is None
 
 
 def test_a_cleared_frame_leaves_nothing() -> None:

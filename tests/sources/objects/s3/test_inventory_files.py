@@ -137,10 +137,6 @@ def test_columns_in_any_order_and_number() -> None:
     ]
 
 
-def bomb() -> bytes:
-    return gzip.compress(b'"b","' + b"x" * (64 << 20))
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -152,7 +148,6 @@ def bomb() -> bytes:
         (data_file([row("a", time="yesterday")]), "after row 1"),
         (gzip.compress(b'"b","\xff"'), "after row 0"),
         (gzip.compress(b'"b","k'), "after row 0"),
-        (bomb(), "a row is too long"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -160,6 +155,12 @@ def test_damaged_data(content: bytes, message: str) -> None:
     with pytest.raises(ListingError) as caught:
         read(content)
     assert message in caught.value.detail
+
+
+def test_a_bomb() -> None:
+    with pytest.raises(ListingError) as caught:
+        read(gzip.compress(b'"b","' + b"x" * (64 << 20)))
+    assert "a row is too long" in caught.value.detail
 
 
 def test_a_checksum() -> None:

@@ -162,6 +162,7 @@ def summary_of(report: Path) -> dict[str, object]:
     return summary
 
 
+@pytest.mark.slow
 def test_a_decoder_that_is_broken_makes_a_scan_incomplete(run: Run, tmp_path: Path) -> None:
     env = other_pillow(tmp_path / "other", "PngImagePlugin", BROKEN_PNG)
     folder = tmp_path / "www"

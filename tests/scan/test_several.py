@@ -23,6 +23,8 @@ from hashscan.scan.workers.worker import Worker
 from tests.pictures import encoded, scene
 from tests.scan.workers.test_worker import SETUP, check, digest_of
 
+pytestmark = pytest.mark.usefixtures("forked_zygotes")
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:

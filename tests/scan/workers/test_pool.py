@@ -27,7 +27,7 @@ from tests.scan.hostile import MARKS, mortal
 
 SETUP = WorkerSetup(
     lists=(),
-    sandbox=SandboxOptions("auto", memory_bytes=256 << 20, seconds=2.0),
+    sandbox=SandboxOptions("auto", memory_bytes=256 << 20, seconds=0.5, wall_factor=100),
     algorithms=("md5", "sha1", "sha256", "pdq"),
     max_pixels=10**7,
 )
@@ -48,14 +48,14 @@ def scan(
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     content = encoded(scene(1, 160, 120))
-    for number in range(400):
+    for number in range(100):
         (folder / f"{number:03}.jpg").write_bytes(content + b"%d" % number)
     return folder
 
 
 def test_files_that_kill_cost_one_verdict_each(pictures: Path, tmp_path: Path) -> None:
-    """400 pictures, of which three kill the decoder in three ways and one kills the worker."""
-    marked = {"segfault": "050.jpg", "loop": "151.jpg", "memory": "252.jpg", "worker": "353.jpg"}
+    """A hundred pictures, of which three kill the decoder in three ways and one kills the worker."""
+    marked = {"segfault": "010.jpg", "loop": "031.jpg", "memory": "052.jpg", "worker": "073.jpg"}
     entries = []
     for number, (mark, name) in enumerate(marked.items()):
         path = pictures / name
@@ -64,17 +64,17 @@ def test_files_that_kill_cost_one_verdict_each(pictures: Path, tmp_path: Path) -
         entries.append(Entry(f"e{number}", "sha256", digest, "other"))
     setup = replace(SETUP, decoder="tests.scan.hostile:load")
     run, records = scan(pictures, setup, mortal)
-    assert run.summary.verdicts == {Verdict.CLEAN: 396, Verdict.UNDECODED: 3, Verdict.UNREADABLE: 1}
+    assert run.summary.verdicts == {Verdict.CLEAN: 96, Verdict.UNDECODED: 3, Verdict.UNREADABLE: 1}
     by_name = {os.path.basename(record["path"]): record for record in records}
     assert {name: record["reason"] for name, record in by_name.items()} == {
-        "050.jpg": Reason.DECODER_DIED.value,
-        "151.jpg": Reason.TIMEOUT.value,
-        "252.jpg": Reason.MEMORY.value,
-        "353.jpg": Reason.WORKER_DIED.value,
+        "010.jpg": Reason.DECODER_DIED.value,
+        "031.jpg": Reason.TIMEOUT.value,
+        "052.jpg": Reason.MEMORY.value,
+        "073.jpg": Reason.WORKER_DIED.value,
     }
-    assert by_name["050.jpg"]["detail"] == "signal SIGSEGV"
-    assert by_name["353.jpg"]["detail"] == "signal SIGKILL"
-    for name in ("050.jpg", "151.jpg", "252.jpg"):
+    assert by_name["010.jpg"]["detail"] == "signal SIGSEGV"
+    assert by_name["073.jpg"]["detail"] == "signal SIGKILL"
+    for name in ("010.jpg", "031.jpg", "052.jpg"):
         expected = hashlib.sha256((pictures / name).read_bytes()).hexdigest()
         assert by_name[name]["digests"]["sha256"] == expected
     # A picture that gave no digest is still accused by its bytes.
@@ -82,7 +82,7 @@ def test_files_that_kill_cost_one_verdict_each(pictures: Path, tmp_path: Path) -
     store.import_entries("exact", entries, "test")
     with store.open(["exact"], _now()) as opened:
         run, records = scan(pictures, replace(setup, lists=opened.handles), mortal)
-    assert run.summary.verdicts == {Verdict.CLEAN: 396, Verdict.REVIEW: 3, Verdict.UNREADABLE: 1}
+    assert run.summary.verdicts == {Verdict.CLEAN: 96, Verdict.REVIEW: 3, Verdict.UNREADABLE: 1}
     assert all("reason" in record for record in records)
 
 

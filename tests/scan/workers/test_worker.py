@@ -32,6 +32,8 @@ from hashscan.sources.patterns import Patterns
 from tests.pictures import encoded, scene
 from tests.scan.hostile import LIE, MARKS
 
+pytestmark = pytest.mark.usefixtures("forked_zygotes")
+
 SETUP = WorkerSetup(
     lists=(),
     sandbox=SandboxOptions("auto", seconds=5.0),

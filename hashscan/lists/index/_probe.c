@@ -182,7 +182,7 @@ INLINE Outcome probe_query(
     return FINE;
 }
 
-/* Buckets with each entry under its own key and under all keys that are one bit away; see halo.py. */
+/* Buckets with each entry under its own key and under all keys that are one bit away; see multi_index.py. */
 typedef struct {
     const uint64_t *words;
     const uint32_t *starts, *pairs; /* In pairs, the first number is the sketch, the second the row. */
@@ -191,16 +191,16 @@ typedef struct {
     const int64_t *limits; /* Two for each chunk: of the next chunk, and of the next two; below 0 for none. */
     uint64_t entries;
     int64_t size, chunks, threshold;
-} Halo;
+} NeighbourTable;
 
-#define HALO_KEYS 65536
-#define HALO_BITS 16
-#define HALO_FIRST 8
-#define HALO_AHEAD 32 /* Number of buckets prefetched. */
+#define NEIGHBOUR_KEYS 65536
+#define NEIGHBOUR_BITS 16
+#define NEIGHBOUR_FIRST 8
+#define NEIGHBOUR_AHEAD 32 /* Number of buckets prefetched. */
 
 /* Return true if any of the first pairs of a bucket may match. No branches, since they could not be predicted. */
 #if defined(__GNUC__) || defined(__clang__)
-typedef uint16_t Eight __attribute__((vector_size(2 * HALO_FIRST)));
+typedef uint16_t Eight __attribute__((vector_size(2 * NEIGHBOUR_FIRST)));
 
 INLINE int may_be_near(const uint16_t *first, uint32_t of_query, uint32_t limit)
 {
@@ -221,35 +221,37 @@ INLINE int may_be_near(const uint16_t *first, uint32_t of_query, uint32_t limit)
 INLINE int may_be_near(const uint16_t *first, uint32_t of_query, uint32_t limit)
 {
     int near = 0;
-    for (int place = 0; place < HALO_FIRST; place++)
-        near |= POPCOUNT32((first[place] ^ of_query) & (HALO_KEYS - 1)) <= (int64_t)limit;
+    for (int place = 0; place < NEIGHBOUR_FIRST; place++)
+        near |= POPCOUNT32((first[place] ^ of_query) & (NEIGHBOUR_KEYS - 1)) <= (int64_t)limit;
     return near;
 }
 #endif
 
-INLINE Outcome probe_halo(
-    const Halo *halo, const uint64_t *queries, uint64_t count, uint64_t budget, uint64_t *spent, Hits *hits)
+INLINE Outcome probe_table(
+    const NeighbourTable *neighbours, const uint64_t *queries, uint64_t count, uint64_t budget,
+    uint64_t *spent, Hits *hits)
 {
-    uint64_t every = halo->entries * (HALO_BITS + 1);
+    uint64_t every = neighbours->entries * (NEIGHBOUR_BITS + 1);
     /* Chunk by chunk, so that the buckets of one stay in the cache. */
-    for (int64_t chunk = 0; chunk < halo->chunks; chunk++) {
-        int64_t of_next = halo->limits[2 * chunk], of_both = halo->limits[2 * chunk + 1];
-        const uint32_t *table = halo->starts + chunk * (HALO_KEYS + 1);
-        const uint32_t *pairs = halo->pairs + 2 * (uint64_t)chunk * every;
-        const uint16_t *beginnings = halo->first + chunk * HALO_KEYS * HALO_FIRST;
-        const unsigned char *crowded = halo->crowded + chunk * HALO_KEYS / 8;
-        int64_t following = (chunk + 1) % halo->chunks * HALO_BITS;
-        int64_t word = chunk / 4, shift = chunk % 4 * HALO_BITS;
+    for (int64_t chunk = 0; chunk < neighbours->chunks; chunk++) {
+        int64_t of_next = neighbours->limits[2 * chunk], of_both = neighbours->limits[2 * chunk + 1];
+        const uint32_t *table = neighbours->starts + chunk * (NEIGHBOUR_KEYS + 1);
+        const uint32_t *pairs = neighbours->pairs + 2 * (uint64_t)chunk * every;
+        const uint16_t *beginnings = neighbours->first + chunk * NEIGHBOUR_KEYS * NEIGHBOUR_FIRST;
+        const unsigned char *crowded = neighbours->crowded + chunk * NEIGHBOUR_KEYS / 8;
+        int64_t following = (chunk + 1) % neighbours->chunks * NEIGHBOUR_BITS;
+        int64_t word = chunk / 4, shift = chunk % 4 * NEIGHBOUR_BITS;
         int64_t word_after = following / 64, shift_after = following % 64;
         if (of_both < 0)
             continue;
         for (uint64_t query_row = 0; query_row < count; query_row++) {
-            const uint64_t *query = queries + query_row * (uint64_t)halo->size;
-            uint32_t key = query[word] >> shift & (HALO_KEYS - 1);
-            uint32_t of_query = query[word_after] >> shift_after & (HALO_KEYS - 1);
-            if (query_row + HALO_AHEAD < count)
-                FETCH(beginnings + (query[word + HALO_AHEAD * halo->size] >> shift & (HALO_KEYS - 1)) * HALO_FIRST);
-            if (!may_be_near(beginnings + (uint64_t)key * HALO_FIRST, of_query, (uint32_t)of_next)
+            const uint64_t *query = queries + query_row * (uint64_t)neighbours->size;
+            uint32_t key = query[word] >> shift & (NEIGHBOUR_KEYS - 1);
+            uint32_t of_query = query[word_after] >> shift_after & (NEIGHBOUR_KEYS - 1);
+            if (query_row + NEIGHBOUR_AHEAD < count)
+                FETCH(beginnings + (query[word + NEIGHBOUR_AHEAD * neighbours->size] >> shift & (NEIGHBOUR_KEYS - 1))
+                                       * NEIGHBOUR_FIRST);
+            if (!may_be_near(beginnings + (uint64_t)key * NEIGHBOUR_FIRST, of_query, (uint32_t)of_next)
                 && !(crowded[key >> 3] >> (key & 7) & 1))
                 continue;
             uint64_t first = table[key], last = table[key + 1];
@@ -258,20 +260,20 @@ INLINE Outcome probe_halo(
             if (first == last || spent[query_row] > budget)
                 continue;
             spent[query_row] += last - first;
-            uint32_t sketch = cut(query, halo->size, following, SKETCH_BITS);
+            uint32_t sketch = cut(query, neighbours->size, following, SKETCH_BITS);
             for (uint64_t place = first; place < last; place++) {
                 uint32_t differing = pairs[2 * place] ^ sketch;
-                if (POPCOUNT32(differing) > of_both || POPCOUNT32(differing & (HALO_KEYS - 1)) > of_next)
+                if (POPCOUNT32(differing) > of_both || POPCOUNT32(differing & (NEIGHBOUR_KEYS - 1)) > of_next)
                     continue;
                 uint64_t row = pairs[2 * place + 1];
-                if (row >= halo->entries)
+                if (row >= neighbours->entries)
                     return DAMAGED;
                 spent[query_row] += SURVIVOR_COST;
-                const uint64_t *value = halo->words + row * (uint64_t)halo->size;
+                const uint64_t *value = neighbours->words + row * (uint64_t)neighbours->size;
                 int64_t distance = 0;
-                for (int64_t word = 0; word < halo->size; word++)
+                for (int64_t word = 0; word < neighbours->size; word++)
                     distance += POPCOUNT64(value[word] ^ query[word]);
-                if (distance <= halo->threshold && !add_hit(hits, query_row, row, distance))
+                if (distance <= neighbours->threshold && !add_hit(hits, query_row, row, distance))
                     return NO_MEMORY;
             }
         }
@@ -309,7 +311,8 @@ INLINE Outcome scan_all(
 
 typedef Outcome ProbeQuery(
     const Tables *, const uint64_t *, uint64_t, int64_t, uint64_t, Hits *, unsigned char *);
-typedef Outcome ProbeHalo(const Halo *, const uint64_t *, uint64_t, uint64_t, uint64_t *, Hits *);
+typedef Outcome ProbeNeighbours(
+    const NeighbourTable *, const uint64_t *, uint64_t, uint64_t, uint64_t *, Hits *);
 typedef Outcome ScanAll(
     const uint64_t *, uint64_t, int64_t, const uint64_t *, uint64_t, const int64_t *, Hits *);
 
@@ -319,10 +322,10 @@ static Outcome probe_plain(
     return probe_query(t, q, r, h, b, out, g);
 }
 
-static Outcome halo_plain(
-    const Halo *h, const uint64_t *q, uint64_t c, uint64_t b, uint64_t *s, Hits *out)
+static Outcome neighbours_plain(
+    const NeighbourTable *h, const uint64_t *q, uint64_t c, uint64_t b, uint64_t *s, Hits *out)
 {
-    return probe_halo(h, q, c, b, s, out);
+    return probe_table(h, q, c, b, s, out);
 }
 
 static Outcome scan_plain(
@@ -338,10 +341,10 @@ WITH_POPCNT static Outcome probe_popcnt(
     return probe_query(t, q, r, h, b, out, g);
 }
 
-WITH_POPCNT static Outcome halo_popcnt(
-    const Halo *h, const uint64_t *q, uint64_t c, uint64_t b, uint64_t *s, Hits *out)
+WITH_POPCNT static Outcome neighbours_popcnt(
+    const NeighbourTable *h, const uint64_t *q, uint64_t c, uint64_t b, uint64_t *s, Hits *out)
 {
-    return probe_halo(h, q, c, b, s, out);
+    return probe_table(h, q, c, b, s, out);
 }
 
 WITH_POPCNT static Outcome scan_popcnt(
@@ -369,13 +372,13 @@ static ProbeQuery *best_probe(void)
     return probe_plain;
 }
 
-static ProbeHalo *best_halo(void)
+static ProbeNeighbours *best_neighbours(void)
 {
 #if CHECKS_POPCNT
     if (has_popcnt())
-        return halo_popcnt;
+        return neighbours_popcnt;
 #endif
-    return halo_plain;
+    return neighbours_plain;
 }
 
 static ScanAll *best_scan(void)
@@ -508,7 +511,7 @@ done:
     return result;
 }
 
-static PyObject *halo(PyObject *module, PyObject *arguments)
+static PyObject *probe_neighbours(PyObject *module, PyObject *arguments)
 {
     static const char *const names[7] = {"words", "starts", "pairs", "first", "crowded", "limits", "queries"};
     static const size_t items[7] = {8, 4, 4, 2, 1, 8, 8};
@@ -528,24 +531,27 @@ static PyObject *halo(PyObject *module, PyObject *arguments)
     {
         size_t chunks = (size_t)view[5].len / 16, size = chunks / 4, count, entries;
         Outcome outcome;
-        ProbeHalo *ask = best_halo();
+        ProbeNeighbours *ask = best_neighbours();
         if (!size || size > WORDS_MAX || chunks % 4 || (size_t)view[5].len != chunks * 16
             || (size_t)view[0].len % (size * 8) || (size_t)view[6].len % (size * 8) || threshold < 0
-            || budget < 0 || (entries = (size_t)view[0].len / (size * 8)) > UINT32_MAX / (HALO_BITS + 1)
+            || budget < 0 || (entries = (size_t)view[0].len / (size * 8)) > UINT32_MAX / (NEIGHBOUR_BITS + 1)
             || (count = (size_t)view[6].len / (size * 8)) > UINT32_MAX
-            || (size_t)view[1].len / 4 != chunks * (HALO_KEYS + 1)
-            || (size_t)view[3].len != chunks * HALO_KEYS * HALO_FIRST * 2
-            || (size_t)view[4].len != chunks * HALO_KEYS / 8 || (size_t)view[2].len / 8 != chunks * entries * (HALO_BITS + 1) || (size_t)view[2].len % 8) {
+            || (size_t)view[1].len / 4 != chunks * (NEIGHBOUR_KEYS + 1)
+            || (size_t)view[3].len != chunks * NEIGHBOUR_KEYS * NEIGHBOUR_FIRST * 2
+            || (size_t)view[4].len != chunks * NEIGHBOUR_KEYS / 8
+            || (size_t)view[2].len / 8 != chunks * entries * (NEIGHBOUR_BITS + 1)
+            || (size_t)view[2].len % 8) {
             PyErr_SetString(PyExc_ValueError, "the arrays don't fit together");
             goto done;
         }
-        Halo tables = {view[0].buf, view[1].buf, view[2].buf, view[3].buf, view[4].buf, view[5].buf, entries, (int64_t)size, (int64_t)chunks, threshold};
+        NeighbourTable table = {view[0].buf, view[1].buf, view[2].buf, view[3].buf, view[4].buf, view[5].buf,
+                                entries, (int64_t)size, (int64_t)chunks, threshold};
         if (!(spent = calloc(count ? count : 1, sizeof *spent))) {
             PyErr_NoMemory();
             goto done;
         }
         Py_BEGIN_ALLOW_THREADS
-        outcome = ask(&tables, view[6].buf, count, (uint64_t)budget, spent, &hits);
+        outcome = ask(&table, view[6].buf, count, (uint64_t)budget, spent, &hits);
         Py_END_ALLOW_THREADS
         found = answer(outcome, &hits);
         marks = found ? PyBytes_FromStringAndSize((const char *)spent, (Py_ssize_t)(count * sizeof *spent)) : NULL;
@@ -613,7 +619,8 @@ static int prepare(PyObject *module)
 
 static PyMethodDef methods[] = {
     {"probe", probe, METH_VARARGS, "Search by chunks: hits as bytes, and a byte for each query that was given up."},
-    {"halo", halo, METH_VARARGS, "Search by halo: hits as bytes, and what each query cost, in 8 bytes."},
+    {"halo", probe_neighbours, METH_VARARGS,
+     "Search by a table of neighbours: hits as bytes, and what each query cost, in 8 bytes."},
     {"scan", scan, METH_VARARGS, "Compare with every entry: hits as bytes."},
     {NULL, NULL, 0, NULL},
 };

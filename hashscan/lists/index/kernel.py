@@ -66,13 +66,16 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def halo(
-        self, halo: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
+    def probe_neighbours(
+        self, table: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        """Search by a halo; arguments and results as in `probe`, with one threshold that the halo supports.
+        """Search by a table of neighbours; arguments and results as in `probe`.
+
+        Args:
+            threshold: one that the table supports.
 
         Raises:
-            DamagedIndexError: the halo contradicts itself.
+            DamagedIndexError: the table contradicts itself.
         """
 
     @abstractmethod
@@ -162,11 +165,11 @@ class NumpyKernel(Kernel):
             found.append((query_rows[hit], rows[hit], distances[hit]))
         return found
 
-    def halo(
-        self, halo: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
+    def probe_neighbours(
+        self, table: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
         """Search chunk by chunk, all queries at a time."""
-        return halo.probe(queries, threshold, budget)
+        return table.probe(queries, threshold, budget)
 
     def scan(
         self,
@@ -213,21 +216,21 @@ class CKernel(Kernel):
             raise DamagedIndexError(str(error)) from error
         return _unpacked(hits), np.flatnonzero(np.frombuffer(given_up, dtype=np.uint8))
 
-    def halo(
-        self, halo: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
+    def probe_neighbours(
+        self, table: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
         """Search chunk by chunk."""
         from hashscan.lists.index import _probe
 
-        limits = halo.limits(threshold)
+        limits = table.limits(threshold)
         queries = np.ascontiguousarray(queries)
         try:
             hits, spent = _probe.halo(
-                halo.words,
-                halo.starts,
-                halo.pairs,
-                halo.first,
-                halo.crowded,
+                table.words,
+                table.starts,
+                table.pairs,
+                table.first,
+                table.crowded,
                 limits,
                 queries,
                 threshold,

@@ -195,7 +195,7 @@ class NeighbourTable:
     def probe(
         self, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        """Search without the loops in C; see `Kernel.halo`."""
+        """Search without the loops in C; see `Kernel.probe_neighbours`."""
         chunks = _ring_chunks(queries)
         spent = np.zeros(len(queries), np.int64)
         found: list[Hits] = []

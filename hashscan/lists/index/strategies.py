@@ -143,12 +143,12 @@ class Hamming(Strategy):
         return _Hamming(words, tables, self._kernel)
 
     def eager(self, values: NDArray[np.uint8]) -> Segment:
-        """Return a segment that searches by a halo up to its largest threshold, and by chunks beyond it."""
+        """Return a segment that uses a table of neighbours up to its largest threshold, then chunks."""
         if values.shape[1] * 8 % _WORD_BITS or len(values) > NEIGHBOUR_TABLE_MAX:
             return super().eager(values)
         segment = super().eager(values)
         assert isinstance(segment, _Hamming)
-        return replace(segment, halo=NeighbourTable.of(words_of(values).view(np.uint64)))
+        return replace(segment, neighbours=NeighbourTable.of(words_of(values).view(np.uint64)))
 
     def plain(self, values: NDArray[np.uint8]) -> Segment:
         """Return a segment that scans linearly."""
@@ -160,7 +160,7 @@ class _Hamming(Segment):
     words: NDArray[np.unsignedinteger]
     tables: ChunkTables | None
     kernel: Kernel
-    halo: NeighbourTable | None = None
+    neighbours: NeighbourTable | None = None
     pays: dict[int, bool] = field(default_factory=dict)
     """By threshold: True if chunks are expected to cost less than a scan."""
 
@@ -173,9 +173,9 @@ class _Hamming(Segment):
         found = []
         for threshold in np.unique(thresholds).tolist():
             some = thresholds == threshold
-            if self.halo is not None and threshold <= self.halo.reach:
+            if self.neighbours is not None and threshold <= self.neighbours.reach:
                 asked = np.flatnonzero(some)
-                answer = self.kernel.halo(self.halo, queries[asked], threshold, budget)
+                answer = self.kernel.probe_neighbours(self.neighbours, queries[asked], threshold, budget)
                 found.append(_kept(answer, asked, scanned))
             elif self.searches_by_chunks(threshold):
                 by_chunks |= some

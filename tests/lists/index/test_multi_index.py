@@ -40,7 +40,7 @@ def test_finds_what_brute_force_finds(
 
 @each
 @pytest.mark.parametrize("threshold", [21, 31])
-def test_a_halo_alone_misses_nothing(kernel: Kernel, threshold: int) -> None:
+def test_a_table_of_neighbours_alone_misses_nothing(kernel: Kernel, threshold: int) -> None:
     rng = np.random.default_rng(threshold)
     values = values_of(rng, "uniform", 2000, 32)
     asked = np.unpackbits(values, axis=1)
@@ -51,8 +51,8 @@ def test_a_halo_alone_misses_nothing(kernel: Kernel, threshold: int) -> None:
         )
         row[among[: rng.integers(threshold - 1, threshold + 3)] % 256] ^= 1
     queries = words_of(np.packbits(asked, axis=1)).view(np.uint64)
-    halo = NeighbourTable.of(words_of(values).view(np.uint64))
-    hits, given_up = kernel.halo(halo, queries, threshold, 2**40)
+    table = NeighbourTable.of(words_of(values).view(np.uint64))
+    hits, given_up = kernel.probe_neighbours(table, queries, threshold, 2**40)
     limits = np.full(len(values), threshold)
     assert not given_up.size
     assert sorted(set(tuples(hits))) == brute_force(values, np.packbits(asked, axis=1), limits)
@@ -63,48 +63,48 @@ def test_a_crowded_bucket_is_given_up_and_scanned(kernel: Kernel) -> None:
     values = values_of(np.random.default_rng(2), "uniform", 9000, 32)
     values[:6000] = values[0]
     asked, limits = values[[0, 8999]], np.array([31, 31])
-    halo = NeighbourTable.of(words_of(values).view(np.uint64))
-    _, given_up = kernel.halo(halo, words_of(asked).view(np.uint64), 31, 5000)
+    table = NeighbourTable.of(words_of(values).view(np.uint64))
+    _, given_up = kernel.probe_neighbours(table, words_of(asked).view(np.uint64), 31, 5000)
     assert given_up.tolist() == [0]
     assert tuples(Hamming(kernel).eager(values).query(asked, limits)) == brute_force(values, asked, limits)
 
 
 @each
 @pytest.mark.parametrize("column", ["starts", "pairs"])
-def test_a_halo_that_contradicts_itself_is_refused(kernel: Kernel, column: str) -> None:
+def test_a_table_of_neighbours_that_contradicts_itself_is_refused(kernel: Kernel, column: str) -> None:
     values = values_of(np.random.default_rng(3), "uniform", 500, 32)
     words = words_of(values).view(np.uint64)
     for wrong in (2**32 - 1, 500 * 17 + 1):
-        halo = NeighbourTable.of(words)
+        table = NeighbourTable.of(words)
         if column == "starts":
-            halo.starts[:, ::2] = wrong
+            table.starts[:, ::2] = wrong
         else:
-            halo.pairs[:, :, 1] = wrong
+            table.pairs[:, :, 1] = wrong
         with pytest.raises(DamagedIndexError):
-            kernel.halo(halo, words[:50], 31, 2**40)
+            kernel.probe_neighbours(table, words[:50], 31, 2**40)
 
 
 def test_of_many_entries_none_is_made() -> None:
     values = np.zeros((NEIGHBOUR_TABLE_MAX + 1, 8), np.uint8)
     values[:, :4] = np.arange(NEIGHBOUR_TABLE_MAX + 1, dtype="<u4").view(np.uint8).reshape(-1, 4)
-    assert Hamming().eager(values).halo is None  # type: ignore[attr-defined]
-    assert Hamming().eager(values[1:]).halo is not None  # type: ignore[attr-defined]
+    assert Hamming().eager(values).neighbours is None  # type: ignore[attr-defined]
+    assert Hamming().eager(values[1:]).neighbours is not None  # type: ignore[attr-defined]
 
 
 def test_the_c_loop_checks_what_it_is_given() -> None:
     probe = pytest.importorskip("hashscan.lists.index._probe")
     values = values_of(np.random.default_rng(5), "uniform", 40, 32)
-    halo = NeighbourTable.of(words_of(values).view(np.uint64))
+    table = NeighbourTable.of(words_of(values).view(np.uint64))
     good = [
-        *(getattr(halo, field.name) for field in dataclasses.fields(halo)),
-        halo.limits(31),
-        halo.words[:2],
+        *(getattr(table, field.name) for field in dataclasses.fields(table)),
+        table.limits(31),
+        table.words[:2],
     ]
     assert len(probe.halo(*good, 31, 10**6)[1]) == 16
     for place, wrong in (
         *((number, array.reshape(-1)[1:]) for number, array in enumerate(good)),
-        (5, halo.limits(31)[:8]),
-        (5, halo.limits(31)[:0]),
+        (5, table.limits(31)[:8]),
+        (5, table.limits(31)[:0]),
     ):
         arguments = [*good]
         arguments[place] = wrong

@@ -103,7 +103,7 @@ def main(worker: int, config_text: str) -> NoReturn:
     control = _take_over_stdin()
     watch = _watch(control, worker)
     _settle()
-    # The imports leave hardly any garbage; it is collected once, below.
+    # Imports and samples leave hardly any garbage, so it is never collected.
     gc.disable()
     config = ZygoteConfig.decode(config_text)
     os.environ.update(ZYGOTE_ENVIRONMENT)
@@ -114,7 +114,6 @@ def main(worker: int, config_text: str) -> NoReturn:
     handle: Handle = getattr(importlib.import_module(module), function)(*config.arguments)
     # These objects will never be freed: a garbage collection in a decoder must not touch, and so copy, their
     # pages.
-    gc.collect()
     gc.freeze()
     gc.enable()
     _silence()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import mmap
 import os
@@ -175,10 +174,6 @@ def load(*arguments: str) -> Decode:
     _warm_up(_decoder(hashes, Limits(), (), augmented=False), FORMATS)
     # The steps after decoding are the same for all formats.
     _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True), FORMATS[:1])
-    # All objects of this moment live as long as the process. Excluding them from garbage collection saves
-    # each forked decoder from copying their pages.
-    gc.collect()
-    gc.freeze()
     memory = int(options.get("memory", 0))
     return _decoder(hashes, limits, wanted, augmented=options.get("augment") == "crop", memory=memory)
 
@@ -320,7 +315,8 @@ def _try_to_take(size: int) -> None:
 def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:
     """Decode sample files of each format, since Pillow imports many of its modules on first use.
 
-    They are an intact, a truncated and a corrupt file, one of several pictures, and one with a profile.
+    They are an intact file, one of several pictures, and one with a profile; for the first format also a
+    truncated and a corrupt file.
     """
     from hashscan.hashing.media.samples import multi_picture_samples, samples, samples_of_colours
 
@@ -328,9 +324,10 @@ def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:
     for picture_format in formats:
         name = picture_format.pillow or ""
         whole = drawn.get(name, b"")
-        middle = len(whole) // 2
-        spoilt = whole[:middle] + bytes(len(whole) - middle)
-        contents = whole, whole[:middle], spoilt, several.get(name, b""), coloured.get(name, b"")
+        contents = [whole, several.get(name, b""), coloured.get(name, b"")]
+        if picture_format is formats[0]:
+            half = whole[: len(whole) // 2]
+            contents += half, half.ljust(len(whole), b"\0")
         for content in filter(None, contents):
             descriptor = os.memfd_create("sample")
             try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 
 class Verdict(StrEnum):
@@ -129,8 +130,7 @@ USABLE_STATES = frozenset({TrustState.FRESH, TrustState.STALE, TrustState.LOCAL}
 Metric = Literal["exact", "hamming", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class Algorithm:
+class Algorithm(Struct, frozen=True):
     """The properties of a hash algorithm on which lists and hashing must agree."""
 
     name: str
@@ -210,8 +210,7 @@ ENTRY_ID_MAX = 64
 """Longest entry id in bytes; ids are printable ASCII."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One entry of a hash list."""
 
     id: str
@@ -220,8 +219,7 @@ class Entry:
     category: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListInfo:
+class ListInfo(Struct, frozen=True):
     """The description of a hash list in a report."""
 
     name: str
@@ -252,8 +250,7 @@ class ListInfo:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ExceptedEntry:
+class ExceptedEntry(Struct, frozen=True):
     """One entry of a hash list whose matches this server withholds for a time."""
 
     list_name: str
@@ -272,8 +269,7 @@ class ExceptedEntry:
     """Time of the exception, in the form of `until`."""
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyRule:
+class PolicyRule(Struct, frozen=True):
     """One row of the policy table: conditions for a match, and the action for it.
 
     A condition that is empty or None is always met; of several values, one must fit.
@@ -295,8 +291,7 @@ class PolicyRule:
     """Numbers of users; an object has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedMatch:
+class AcceptedMatch(Struct, frozen=True):
     """A match of one entry with one content that a person has reviewed and accepted for a time."""
 
     list_name: str
@@ -312,8 +307,7 @@ class AcceptedMatch:
     """Time of the acceptance, in the form of `until`."""
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerRule:
+class CustomerRule(Struct, frozen=True):
     """A rule that assigns files and objects to a customer; the first that applies decides.
 
     If both `paths` and `owners` are given, both must apply.
@@ -331,8 +325,7 @@ class CustomerRule:
     """First and last numbers of users; an object has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class SiteRule:
+class SiteRule(Struct, frozen=True):
     """A mapping from a folder to its public web address; a name in braces has one value on both sides."""
 
     origin: str
@@ -343,8 +336,7 @@ class SiteRule:
     """Path of the folder, or URL of the bucket and prefix, that the URL shows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reporter:
+class Reporter(Struct, frozen=True):
     """The organisation that sends notices and reports to others."""
 
     organisation: str
@@ -402,8 +394,7 @@ class Item(NamedTuple):
         return f"Item({self.name!r}, {self.stat!r}, {self.etag!r}, {self.version!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """The way to reach targets that are not on this machine.
 
     It travels to other processes and machines, so it holds no credentials; each process finds those by the
@@ -426,8 +417,7 @@ DIRECT = Access()
 """The providers' own addresses, and the defaults of all other fields."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(Struct, frozen=True):
     """One of the equal parts that a scan is divided into."""
 
     index: int
@@ -435,8 +425,7 @@ class Shard:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """The unit of work: some files of one folder."""
 
     source: str
@@ -456,8 +445,7 @@ class Batch:
     """Bytes of holes that a file of it may have, where that is less than the worker's setup allows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(Struct, frozen=True):
     """One digest of one file."""
 
     algorithm: str
@@ -466,8 +454,7 @@ class Digest:
     """0 to 100, for algorithms that define a quality."""
 
 
-@dataclass(frozen=True, slots=True)
-class VariantDigest:
+class VariantDigest(Struct, frozen=True):
     """One digest of a picture other than a file's first picture as it is stored."""
 
     variant: str
@@ -475,8 +462,7 @@ class VariantDigest:
     digest: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """One entry near one digest."""
 
     list_name: str
@@ -504,8 +490,7 @@ MATCHES_MAX = 32
 """Number of matches that a finding names, closest first; a list may hold thousands of copies of a hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """The picture's properties, as the decoder reported them."""
 
     format: str
@@ -513,8 +498,7 @@ class Picture:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileResult:
+class FileResult(Struct, frozen=True):
     """The verdict for one file, with everything that a report may contain about it."""
 
     name: bytes
@@ -560,8 +544,7 @@ class StoredContentData(NamedTuple):
     """Trust in the file's ctime; objects have none."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult:
+class BatchResult(Struct, frozen=True):
     """The reply of a worker: one result for each item of the batch, in its order."""
 
     results: tuple[FileResult, ...]
@@ -577,8 +560,7 @@ class BatchResult:
     """Bytes of holes among those that were read."""
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxLevel:
+class SandboxLevel(Struct, frozen=True):
     """The restrictions of a decoder; a field is False or 0 where the kernel or rights were lacking."""
 
     mode: str

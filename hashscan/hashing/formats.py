@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+
+from msgspec import Struct
 
 PREFIX_SIZE = 272
 """Number of a file's first bytes in which the format is recognised. They include the brands of an ISO base
@@ -44,8 +45,7 @@ _MODULES = {"heif": ("pillow_heif", "hashscan.hashing._heif_threads")}
 Signature = tuple[tuple[int, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PictureFormat:
+class PictureFormat(Struct, frozen=True):
     """One picture format."""
 
     name: str

@@ -36,8 +36,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.hashing.variants import (
@@ -87,8 +88,7 @@ def digests_max(algorithms: tuple[str, ...]) -> int:
     return min(DIGESTS_MAX, (REPLY_MAX - _HEADER.size) // (_HEAD.size + longest))
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedPicture:
+class DecodedPicture(Struct, frozen=True):
     """The checked result of decoding a picture."""
 
     picture: Picture

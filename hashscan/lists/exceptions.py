@@ -11,8 +11,10 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import structs
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file
@@ -197,7 +199,7 @@ def _parsed(data: bytes) -> tuple[ExceptedEntry, ...]:
 
 
 def _check(excepted: ExceptedEntry, what: str) -> None:
-    if not all(text.isprintable() for text in asdict(excepted).values()):
+    if not all(text.isprintable() for text in structs.asdict(excepted).values()):
         raise ValueError(f"{what} has a text that is not printable")
     for moment in (excepted.until, excepted.since):
         if format_utc(datetime.strptime(moment, UTC_FORMAT).replace(tzinfo=UTC)) != moment:

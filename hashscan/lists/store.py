@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec import structs
+
 from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageError
 from hashscan.lists.index.segments import TemporaryIndex, compile_new, prepared
 from hashscan.lists.storage.atomic_files import is_refusal, output_errors, replace_file
@@ -150,12 +152,12 @@ class ListStore:
                 try:
                     ready = prepared(handle, version, thorough=thoroughness is not VerificationLevel.SIZES)
                 except ColumnError as error:
-                    info = replace(info, state=TrustState.DAMAGED, problem=str(error))
+                    info = structs.replace(info, state=TrustState.DAMAGED, problem=str(error))
                     handle = None
                 else:
                     handle = ready.handle
                     problems = [text for text in (info.problem, ready.remark) if text]
-                    info = replace(info, problem="; ".join(problems) or None)
+                    info = structs.replace(info, problem="; ".join(problems) or None)
                     temporary += [ready.temporary] if ready.temporary else []
             infos.append(info)
             if handle is not None:
@@ -360,4 +362,4 @@ def fingerprinted(opened: OpenedLists) -> tuple[ListInfo, ...]:
             fingerprints[handle.name] = content_fingerprint(handle)
         except (ColumnError, OSError) as error:
             raise OutputError(f"the list {handle.name} can't be read: {error}") from error
-    return tuple(replace(info, fingerprint=fingerprints.get(info.name, "")) for info in opened.infos)
+    return tuple(structs.replace(info, fingerprint=fingerprints.get(info.name, "")) for info in opened.infos)

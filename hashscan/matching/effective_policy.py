@@ -6,8 +6,9 @@ import hashlib
 import json
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
+
+from msgspec import structs
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.manifest import LIST_NAME
@@ -215,4 +216,4 @@ def policy_fields(settings: PolicySettings) -> Record:
 
 def _rule_fields(rule: PolicyRule) -> dict[str, Any]:
     """Return a rule as reports contain it; conditions that are not set are left out."""
-    return {key: value for key, value in asdict(rule).items() if value not in ((), None, "")}
+    return {key: value for key, value in structs.asdict(rule).items() if value not in ((), None, "")}

@@ -8,12 +8,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import PictureFormat, install_hint
@@ -92,7 +93,7 @@ class Query(NamedTuple):
         if self.run is None:
             return found
         (digest,) = islice(self.run.digests(), place, place + 1)
-        return replace(found, variant=digest.variant, doubt=self.doubt)
+        return structs.replace(found, variant=digest.variant, doubt=self.doubt)
 
 
 class Matcher:
@@ -360,7 +361,7 @@ def result_of(
     digests = {name: Digest(name, value) for name, value in file.exact.items()}
     if decoded is not None:
         digests |= decoded.stored([name for name in algorithms if ALGORITHMS[name].of_picture])
-    return replace(
+    return structs.replace(
         result,
         matches=_first_of(explained(file.matches, subject, policy)) if because else (),
         digests=tuple(digests[name] for name in algorithms if name in digests),

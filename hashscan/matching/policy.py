@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+from msgspec import structs
 
 from hashscan.model import (
     ACTING_CATEGORIES,
@@ -311,7 +313,7 @@ def _explained(match: Match, subject: Subject, policy: Policy) -> Match:
     if match.category not in ACTING_CATEGORIES or match.excepted is not None or _doubt(match):
         return match
     action, why = _weigh(match, subject, policy)
-    return replace(match, withheld=why) if action in {Action.HELD, Action.REVIEW} else match
+    return structs.replace(match, withheld=why) if action in {Action.HELD, Action.REVIEW} else match
 
 
 def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]:

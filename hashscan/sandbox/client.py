@@ -22,6 +22,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from msgspec import Struct
+
 from hashscan.errors import ZygoteError
 from hashscan.locking import ClosedOnExit
 from hashscan.model import Reason, SandboxLevel
@@ -68,8 +70,7 @@ process got 1.4 % of a core: within 300 s it has 4 s of processor time, and an o
 than one."""
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxOptions:
+class SandboxOptions(Struct, frozen=True):
     """The mode and the limits of decoders."""
 
     mode: Literal["required", "auto", "off"]
@@ -99,8 +100,7 @@ class SandboxOptions:
         return self.seconds * self.wall_factor
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(Struct, frozen=True):
     """The code that runs in the sandbox.
 
     `target` is called in the zygote with `arguments`, and returns a `zygote.Handle`. It must import, open

@@ -11,8 +11,9 @@ import os
 import resource
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from hashscan.sandbox import seccomp
 from hashscan.sandbox.linux_process import (
@@ -117,8 +118,7 @@ _CAP_SETPCAP = 1 << 8
 _SWITCHED_OFF = errno.ECANCELED
 
 
-@dataclass(frozen=True, slots=True)
-class Confinement:
+class Confinement(Struct, frozen=True):
     """The confinement that the zygote has prepared for all its decoders; an errno for each missing part."""
 
     mode: str

@@ -14,8 +14,9 @@ import select
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import NamedTuple
+
+from msgspec import Struct, structs
 
 from hashscan.model import SandboxLevel
 
@@ -94,8 +95,7 @@ EXIT_MESSAGES: dict[int, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ZygoteConfig:
+class ZygoteConfig(Struct, frozen=True):
     """The configuration of a zygote; it is passed as one command line argument, in ASCII."""
 
     path: tuple[str, ...]
@@ -110,7 +110,7 @@ class ZygoteConfig:
 
     def encode(self) -> str:
         """Return the configuration as JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(structs.asdict(self))
 
     @classmethod
     def decode(cls, text: str) -> ZygoteConfig:

@@ -19,8 +19,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 from hashscan.sandbox.confine import (
     ZYGOTE_DESCRIPTORS,
@@ -172,8 +173,7 @@ def _silence() -> None:
     sys.stdin = sys.stdout = sys.stderr = None
 
 
-@dataclass(slots=True)
-class _Zygote:
+class _Zygote(Struct):
     """The command loop of a zygote, with one decoder at a time."""
 
     _control: socket.socket

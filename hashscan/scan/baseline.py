@@ -7,7 +7,6 @@ written on a line of its own, so that a change can be reviewed.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.structs import astuple
 
 from hashscan.errors import OutputError, UsageError
@@ -115,7 +114,7 @@ def write_baseline(path: Path, accepted: Iterable[AcceptedMatch]) -> None:
         OutputError: the file can't be written.
     """
     rows = [
-        json.dumps(dict(zip(_Row.__struct_fields__, dataclasses.astuple(one), strict=True)))
+        json.dumps(dict(zip(_Row.__struct_fields__, structs.astuple(one), strict=True)))
         for one in sorted(accepted, key=key_of)
     ]
     body = "".join(f"\n    {row}{',' * (number < len(rows))}" for number, row in enumerate(rows, start=1))

@@ -10,7 +10,8 @@ import contextlib
 import pickle
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec import structs
 
 from hashscan.errors import OutputError
 from hashscan.model import Batch, FileResult, FileStat, Item
@@ -59,8 +60,8 @@ class HardLinkTable:
                 return True, None
             if row[0] is not None:
                 kept: FileResult = pickle.loads(row[0])  # noqa: S301 - written by this process
-                return False, replace(kept, name=item.name)
-            place = pickle.dumps((replace(batch, items=()), item))
+                return False, structs.replace(kept, name=item.name)
+            place = pickle.dumps((structs.replace(batch, items=()), item))
             self._database.execute("INSERT INTO waiting VALUES (?, ?)", (key, place))
             return False, None
 
@@ -85,7 +86,7 @@ class HardLinkTable:
         key = _key(listed)
         with _database_errors():
             for batch, item in self._waiting(key, 1):
-                return replace(batch, items=(item,))
+                return structs.replace(batch, items=(item,))
             self._database.execute("DELETE FROM met WHERE key=?", (key,))
         return None
 

@@ -8,8 +8,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import replace
 from itertools import repeat
+
+from msgspec import structs
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason, Verdict
@@ -234,7 +235,9 @@ class ScanPipeline:
             self.summary.recalled += 1
             yield from self._report(batch, result, item)
         if known.reading:
-            yield from self._prepare_batch(replace(batch, items=tuple(known.reading)), later=known.later)
+            yield from self._prepare_batch(
+                structs.replace(batch, items=tuple(known.reading)), later=known.later
+            )
 
     def _prepare_batch(self, batch: Batch, *, later: bool) -> Iterator[Record]:
         """Prepare a batch for reading, without the files that are known under another hard link."""
@@ -253,9 +256,9 @@ class ScanPipeline:
                     continue
             reading.append(item)
         if reading and later:
-            self._later.put(replace(batch, items=tuple(reading)))
+            self._later.put(structs.replace(batch, items=tuple(reading)))
         elif reading:
-            self._make_ready(replace(batch, items=tuple(reading)))
+            self._make_ready(structs.replace(batch, items=tuple(reading)))
 
     def _make_ready(self, batch: Batch) -> None:
         """Queue a batch to be handed out next, without its large files."""
@@ -263,12 +266,12 @@ class ScanPipeline:
             for item in batch.items:
                 if item.stat.size > LARGE_BYTES:
                     self._postpone(batch, item, item.stat.size)
-            batch = replace(batch, items=tuple(i for i in batch.items if i.stat.size <= LARGE_BYTES))
+            batch = structs.replace(batch, items=tuple(i for i in batch.items if i.stat.size <= LARGE_BYTES))
         if batch.items:
             self._ready.append(batch)
 
     def _postpone(self, batch: Batch, item: Item, size: int) -> None:
-        self._large.put(replace(batch, items=(item,), defer=False), size)
+        self._large.put(structs.replace(batch, items=(item,), defer=False), size)
         if self._memory is not None:
             self._memory.postpone(batch, item)
 
@@ -322,13 +325,13 @@ class ScanPipeline:
         most = max(least, int(pace * (self._deadline - now) / self._capacity))
         if len(batch.items) <= most:
             return batch
-        self._ready.appendleft(replace(batch, items=batch.items[most:]))
-        return replace(batch, items=batch.items[:most])
+        self._ready.appendleft(structs.replace(batch, items=batch.items[most:]))
+        return structs.replace(batch, items=batch.items[:most])
 
     def _submit(self, batch: Batch) -> None:
         self._outstanding += 1
         if self._pool.defers and batch.max_sparse is None:
-            batch = replace(batch, defer=True)
+            batch = structs.replace(batch, defer=True)
         self._pool.submit(batch).add_done_callback(lambda future: self._answers.put((batch, future)))
 
     def _receive(self, batch: Batch, answer: BatchResult) -> Iterator[Record]:
@@ -349,7 +352,9 @@ class ScanPipeline:
                 self._postpone(batch, item, deferred[place])
                 continue
             # A large file then goes to the queue of large files again.
-            if result.reason is Reason.LEASED and self._leased.defer(replace(batch, max_sparse=None), item):
+            if result.reason is Reason.LEASED and self._leased.defer(
+                structs.replace(batch, max_sparse=None), item
+            ):
                 continue
             yield from self._conclude(batch, result, item)
             if item.stat.links > 1:
@@ -365,7 +370,7 @@ class ScanPipeline:
                 self._ready.append(again)
             return
         for batch, other in self._links.store_result(item.stat, result):
-            yield from self._conclude(batch, replace(result, name=other.name), other)
+            yield from self._conclude(batch, structs.replace(result, name=other.name), other)
 
     def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
         """Yield the records of one file of a batch, and store its result."""

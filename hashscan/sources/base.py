@@ -6,8 +6,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
+
+from msgspec import structs
 
 from hashscan.model import DIRECT, Access, Batch, CtimeTrust, FileStat, FolderReason, Item, Reason
 from hashscan.sources.patterns import Patterns
@@ -357,7 +359,7 @@ class Gathering:
         """Return the files collected so far as a batch; none if there are no files."""
         if self._head is None or not self._items:
             return ()
-        done = replace(self._head, items=tuple(self._items))
+        done = structs.replace(self._head, items=tuple(self._items))
         self._items.clear()
         self._met.clear()
         self._bytes = 0

@@ -8,10 +8,10 @@ lists everything, which is cheap compared to reading, and keeps its own part.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import xxhash
+from msgspec import structs
 
 from hashscan.model import Batch, Shard
 from hashscan.sources.base import (
@@ -87,7 +87,7 @@ class ShardFilter:
         yield from self._gathering.flush()
 
     def _filter(self, batch: Batch) -> Iterator[Listing]:
-        head = replace(batch, items=())
+        head = structs.replace(batch, items=())
         # The path is empty only for an empty name, which no file has; so this is the part before every name.
         before = full_path(batch.target, batch.folder, b"-")[:-1]
         for item in batch.items:

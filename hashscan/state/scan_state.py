@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec import structs
 
 from hashscan.matching.evaluation import LIMIT_REASONS
 from hashscan.matching.worker_setup import WorkerSetup
@@ -129,7 +130,7 @@ class ScanState(WritableState):
                 content = self._contents.add(kept, flags, now)
                 if result.verdict in FINDINGS:
                     self._contents.hit(content)
-                results.append(replace(result, content=content, ctime=kept.ctime))
+                results.append(structs.replace(result, content=content, ctime=kept.ctime))
         return results
 
     def settle(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.hashing.records import (

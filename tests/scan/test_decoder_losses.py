@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from hashscan.lists.store import ListStore
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute
@@ -40,11 +41,12 @@ SETUP = WorkerSetup(
     with_digests=True,
 )
 SCAN = """
-import dataclasses, functools, sys
+import functools, sys
+from msgspec import structs
 from hashscan.scan import session
 session.WorkerSetup = functools.partial(session.WorkerSetup, decoder=sys.argv[1])
 options = session.sandbox_options
-session.sandbox_options = lambda limits: dataclasses.replace(options(limits), owner_losses=3)
+session.sandbox_options = lambda limits: structs.replace(options(limits), owner_losses=3)
 from hashscan.cli.main import run
 sys.exit(run(sys.argv[2:]))
 """
@@ -64,7 +66,9 @@ def check(worker: Worker, folder: Path) -> dict[str, FileResult]:
     results = [
         result
         for batch in batches
-        for result in worker.check(replace(batch, items=sorted(batch.items, key=lambda i: i.name))).results
+        for result in worker.check(
+            structs.replace(batch, items=sorted(batch.items, key=lambda i: i.name))
+        ).results
     ]
     return {os.fsdecode(result.name): result for result in results}
 
@@ -220,7 +224,7 @@ def test_owner_who_has_lost_too_many_decoders_hides_nothing(
     (files / "8.txt").write_bytes(b"text")
     (files / "9.jpg").write_bytes(encoded(scene(9)))
     entry = Entry("e", "sha256", hashlib.sha256(encoded(scene(9))).digest(), "A1")
-    sandbox = replace(SETUP.sandbox, **limit)
+    sandbox = structs.replace(SETUP.sandbox, **limit)
     with worker_with(tmp_path, entry, decoder="tests.scan.hostile:load", sandbox=sandbox) as worker:
         found = check(worker, files)
         assert found["9.jpg"].verdict is Verdict.MATCH
@@ -243,7 +247,7 @@ def test_one_owner_s_losses_cost_no_other(files: Path) -> None:
         path.write_bytes(encoded(scene(number)) + (b"" if number % 3 else MARKS["segfault"]))
         os.chown(path, 1000 + (number % 3 > 0), 1000)
     with Worker(
-        replace(SETUP, decoder="tests.scan.hostile:load", sandbox=replace(SETUP.sandbox, owner_losses=2))
+        replace(SETUP, decoder="tests.scan.hostile:load", sandbox=structs.replace(SETUP.sandbox, owner_losses=2))
     ) as worker:
         found = check(worker, files)
     assert all((found[name].verdict is Verdict.CLEAN) == (int(name[:2]) % 3 > 0) for name in found)

@@ -7,12 +7,12 @@ import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
 from hashscan.sources.base import (
@@ -260,7 +260,7 @@ def batch_of(source: Source, path: bytes) -> Batch:
         for item in batch.items
         if path_in(batch, item) == path
     )
-    return replace(batch, items=(item,))
+    return structs.replace(batch, items=(item,))
 
 
 def batches(listings: Iterator[Listing]) -> list[Batch]:

@@ -11,12 +11,12 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -40,8 +40,7 @@ _BYTES_PER_PIXEL = 12
 """Memory in bytes for each pixel of a canvas, and of the frame that is being put on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnimationFrame:
+class AnimationFrame(Struct, frozen=True):
     """One frame of an animation before it is composed."""
 
     left: int

@@ -8,10 +8,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import takewhile
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -47,8 +47,7 @@ _ICONS_MAX = 64
 _ICC_SEGMENT = b"ICC_PROFILE\0"
 
 
-@dataclass(slots=True)
-class ColourInfo:
+class ColourInfo(Struct):
     """The colour information of a file."""
 
     profiles: list[bytes] = field(default_factory=list)

@@ -6,10 +6,11 @@ import importlib
 import mmap
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct, structs
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
@@ -55,8 +56,7 @@ class RepeatDecision(NamedTuple):
 _FIRST = RepeatDecision(False, True)
 
 
-@dataclass(slots=True)
-class _KnownPicture:
+class _KnownPicture(Struct):
     values: tuple[int, ...]
     full: bool
     seconds: float
@@ -165,7 +165,7 @@ def load(*arguments: str) -> Decode:
         else:
             hashes.append(getattr(importlib.import_module(module), name)())
     limits = Limits()
-    limits = replace(
+    limits = structs.replace(
         limits,
         max_pixels=int(options.get("max-pixels", limits.max_pixels)),
         seconds=float(options.get("seconds", limits.seconds)),
@@ -191,7 +191,7 @@ def _decoder(
     from hashscan.hashing.media.pread import PreadFile
 
     names = [algorithm.name for algorithm in hashes]
-    more = replace(limits, seconds=limits.seconds * _PATIENT_TIME_FACTOR)
+    more = structs.replace(limits, seconds=limits.seconds * _PATIENT_TIME_FACTOR)
 
     def decode(descriptor: int, request: bytes) -> bytes:
         picture_format, patient = unpack_request(request)

@@ -12,8 +12,9 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from hashscan.hashing.media.picture_opening import PictureFile
 from hashscan.hashing.media.pread import PreadFile
@@ -48,8 +49,7 @@ _MAX_PICTURES = 16
 _Values = dict[int, tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class TiffTags:
+class TiffTags(Struct, frozen=True):
     """The values found in TIFF directories."""
 
     orientation: int = 1

@@ -8,8 +8,9 @@ same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from struct import Struct
+import struct
+
+from msgspec import Struct, field
 
 from hashscan.hashing.media.colour_tags import jpeg_profiles
 from hashscan.hashing.media.icc_profiles import is_ordinary
@@ -33,12 +34,11 @@ _PASSED = {
 }
 """Segments to skip (Huffman tables, restarts, application data, comments) by marker, with their minimum
 length. Pillow may reject shorter segments, and Photoshop's of any length."""
-_FRAME = Struct(">BHHB")
+_FRAME = struct.Struct(">BHHB")
 _SCALES = (8, 4, 2, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class PlainHeader:
+class PlainHeader(Struct, frozen=True):
     """The header of an ordinary JPEG: the data before its scan."""
 
     size: tuple[int, int]

@@ -11,9 +11,9 @@ black and white tiles, which have no colours, are left out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -106,11 +106,11 @@ def coloured_frames(frame: Frame, image: Image.Image, *, whole: bool, even: bool
     same_size = frame.luma.shape == (image.height, image.width)
     found = list(_even_parts(frame, image)) if even and same_size and not is_grey(image) else []
     for look, plane in chroma_planes(image) if whole else ():
-        found.append(replace(frame, luma=plane, look=look, chroma=None))
+        found.append(structs.replace(frame, luma=plane, look=look, chroma=None))
         # A border that its brightness shows may not be visible in its colour.
         for box in find_inner_boxes(frame.luma) if same_size else ():
             part, stored = crop_luma(plane, frame.blocks_of, box)
-            found.append(replace(frame, luma=part, blocks_of=stored, look=look, chroma=None))
+            found.append(structs.replace(frame, luma=part, blocks_of=stored, look=look, chroma=None))
     return found
 
 
@@ -124,7 +124,7 @@ def _even_parts(frame: Frame, image: Image.Image) -> Iterator[Frame]:
         if scale > 1:
             stored = bottom - top, right - left
         for look, plane in chroma_planes(part):
-            yield replace(frame, luma=plane, blocks_of=stored, look=look, chroma=None)
+            yield structs.replace(frame, luma=plane, blocks_of=stored, look=look, chroma=None)
 
 
 def _reduced(image: Image.Image, area: tuple[int, int, int, int], scale: int) -> Image.Image:

@@ -9,12 +9,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain, count
 from math import inf
 from typing import TypeVar, cast
 
+from msgspec import structs
 from PIL import Image
 
 from hashscan.hashing.formats import PictureFormat
@@ -196,7 +196,7 @@ class _Reader:
         alpha = self._tried(read)
         if alpha is not None and alpha.min() < alpha.max():
             for view in views_of_alpha(frame.luma, alpha):
-                yield replace(frame, luma=view.luma, look=view.look)
+                yield structs.replace(frame, luma=view.luma, look=view.look)
 
     def _plain_jpeg(self) -> Frame | None:
         """Decode an ordinary JPEG without opening it in Pillow; return None for any other file."""
@@ -221,7 +221,7 @@ class _Reader:
         self._pixels += luma.size
         width, height = header.size
         frame = Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
-        return replace(frame, chroma=partial(self._chroma, frame, None, self._file, "JPEG"))
+        return structs.replace(frame, chroma=partial(self._chroma, frame, None, self._file, "JPEG"))
 
     def _odd_bitmap(self) -> Frame | None:
         """Decode a bitmap that Pillow can't read and other viewers can; return None if this fails, too."""
@@ -253,7 +253,7 @@ class _Reader:
                 frame = Frame(luma, luma.shape[1], luma.shape[0])
                 # Browsers show skipped pixels in black, others leave them out.
                 views = () if covered.all() else views_of_alpha(luma, covered)
-                return [frame, *(replace(frame, luma=view.luma, look=view.look) for view in views)]
+                return [frame, *(structs.replace(frame, luma=view.luma, look=view.look) for view in views)]
         except UndecodedError as error:
             self._fall_short(error.reason)
             return []
@@ -304,11 +304,13 @@ class _Reader:
         content = self._tried(lambda: swap_avif_brand(self._file))
         if content is None:
             return
-        left = replace(self._limits, total_pixels=self._limits.total_pixels - self._pixels)
+        left = structs.replace(self._limits, total_pixels=self._limits.total_pixels - self._pixels)
         # A MemoryFile has all methods that are needed for this format.
         reader = _Reader(cast("PreadFile", MemoryFile(content)), self._format, left)
         for number, frame in enumerate(chain(reader.first(), reader.further_frames()), start=2):
-            yield replace(frame, part=Part(Kind.FURTHER, number) if frame.part == WHOLE else frame.part)
+            yield structs.replace(
+                frame, part=Part(Kind.FURTHER, number) if frame.part == WHOLE else frame.part
+            )
         if reader.shortfall is not None:
             self._fall_short(reader.shortfall)
 
@@ -337,6 +339,8 @@ class _Reader:
                     continue
             shown += 1
             yield from self._shown(frame, image, self._file, self._format)
+        if not shown:
+            self._fall_short(Reason.BROKEN)
 
     def _icon(
         self, load: Callable[[], Image.Image], part: Part, number: int, seconds: float
@@ -441,7 +445,7 @@ class _Reader:
                     number += 1
                     self._check_all(image.width * image.height, number, time.process_time() - started)
                     frame = self._frame(OpenPicture(image, image.size), part)
-                    frame = replace(frame, seconds=self._seconds(image, place))
+                    frame = structs.replace(frame, seconds=self._seconds(image, place))
             except UndecodedError as error:
                 yield from self._salvaged(error.reason, place, part)
                 return
@@ -521,11 +525,11 @@ class _Reader:
         """Yield a picture that was just loaded, and the views in which viewers show it differently."""
         drafted = frame.blocks_of is not None or pillow_format == "JPEG"
         stored = None if drafted else image
-        yield replace(frame, chroma=partial(self._chroma, frame, stored, file, pillow_format))
+        yield structs.replace(frame, chroma=partial(self._chroma, frame, stored, file, pillow_format))
         for view in self._each(self._views(frame, image, file, pillow_format), file, pillow_format):
-            found = replace(frame, luma=view.luma, look=view.look)
+            found = structs.replace(frame, luma=view.luma, look=view.look)
             if view.image is not None:
-                found = replace(
+                found = structs.replace(
                     found, blocks_of=None, chroma=partial(self._chroma, found, view.image, file, "")
                 )
             yield found

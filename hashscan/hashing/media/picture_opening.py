@@ -9,11 +9,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import inf
 from typing import IO, Protocol, cast
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
@@ -194,8 +194,7 @@ def allow_truncated() -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-@dataclass(frozen=True, slots=True)
-class OpenPicture:
+class OpenPicture(Struct, frozen=True):
     """A picture whose header has been read; for a JPEG, the decoding scale is already set."""
 
     image: Image.Image
@@ -314,8 +313,7 @@ def _components_of_scan(file: PictureFile) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Limits on how much of one file is decoded."""
 
     max_pixels: int = DEFAULT_MAX_PIXELS
@@ -331,8 +329,7 @@ class Limits:
     """Maximum processor time for all frames together; it must leave the decoder time to reply."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One decoded picture of a file, reduced to its brightness."""
 
     luma: NDArray[np.uint8]

@@ -9,8 +9,9 @@ corners would need dozens of digests more.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+from msgspec import Struct, field
 
 from hashscan.hashing.hash_algorithms import PictureHash, RenderingDigests
 from hashscan.hashing.media.borders import Luma, Size, crop_luma, trim_borders
@@ -102,8 +103,7 @@ def hash_frame(
     yield from hasher.raised()
 
 
-@dataclass(slots=True)
-class _FrameHasher:
+class _FrameHasher(Struct):
     """The steps of `hash_frame`, in their order."""
 
     picture: Frame

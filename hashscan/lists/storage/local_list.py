@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import structs
 
 from hashscan.errors import ListFormatError
 from hashscan.lists.storage import manifest as manifests
@@ -82,7 +83,7 @@ def open_local(
         record = read_record(folder)
         record.check(MANIFEST_NAME, folder / MANIFEST_NAME)
         manifest = manifests.from_bytes((folder / MANIFEST_NAME).read_bytes())
-        info = replace(
+        info = structs.replace(
             info, version=manifest.version, entries=manifest.entries, by_algorithm=manifest.by_algorithm
         )
         handle = ListHandle(
@@ -103,7 +104,7 @@ def open_local(
             return unreadable(info, error)
         problem = f"a stored file is damaged: {error}; import it again with `hashscan lists import`"
         return unusable(info, problem)
-    info = with_counts(replace(info, state=TrustState.LOCAL), manifest, record.counts)
+    info = with_counts(structs.replace(info, state=TrustState.LOCAL), manifest, record.counts)
     return OpenedList(info, handle, manifest)
 
 

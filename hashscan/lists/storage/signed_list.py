@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import structs
 
 from hashscan.errors import ListTrustError
 from hashscan.lists.storage import manifest as manifests
@@ -157,7 +158,7 @@ def open_signed(
     )
     try:
         manifest = load_manifest(verified, folder)
-        info = replace(
+        info = structs.replace(
             info, version=manifest.version, entries=manifest.entries, by_algorithm=manifest.by_algorithm
         )
         counts, handle = contents(verified, manifest)
@@ -168,14 +169,16 @@ def open_signed(
     except ColumnError as error:
         return unusable(info, f"the list's owner signed columns that can't be used: {error}; ask the owner")
     except ListTrustError as error:
-        return unusable(replace(info, state=TrustState.UNVERIFIABLE), str(error))
+        return unusable(structs.replace(info, state=TrustState.UNVERIFIABLE), str(error))
     # By the keys, since a root is renewed; by the owner's name for it, since an owner may have several lists.
     handle = handle and replace(
         handle, identity=frozenset(f"{manifest.name}:{key}" for key in verified.past_key_ids)
     )
     info = with_counts(info, manifest, counts)
     if not manifest.entries:
-        return unusable(replace(info, state=TrustState.MISSING), "the list has no entries; ask its owner")
+        return unusable(
+            structs.replace(info, state=TrustState.MISSING), "the list has no entries; ask its owner"
+        )
     state, problem = TrustState.FRESH, None
     if manifest.created > now + CLOCKS_MAY_DIFFER:
         state = TrustState.STALE
@@ -186,7 +189,7 @@ def open_signed(
     elif now >= verified.expires:
         state = TrustState.STALE
         problem = f"expired on {info.expires}: {remedy}; until then nothing is moved on its word"
-    return OpenedList(replace(info, state=state, problem=problem), handle, manifest, verified)
+    return OpenedList(structs.replace(info, state=state, problem=problem), handle, manifest, verified)
 
 
 def read_metadata(folder: Path, name: str) -> bytes | None:
@@ -381,12 +384,12 @@ def unreadable(info: ListInfo, error: BaseException) -> OpenedList:
         f"can't be read: {error}; if another user has written it, give it to the owner of the state folder, "
         "as root, with `chown -R --reference=STATE STATE`"
     )
-    return unusable(replace(info, state=TrustState.UNREADABLE), problem)
+    return unusable(structs.replace(info, state=TrustState.UNREADABLE), problem)
 
 
 def unusable(info: ListInfo, problem: str) -> OpenedList:
     """Return a list that can't be used, with the reason for people."""
-    return OpenedList(replace(info, problem=problem))
+    return OpenedList(structs.replace(info, problem=problem))
 
 
 def open_published(name: str, folder: Path, trusted_root: bytes, now: datetime, *, remedy: str) -> OpenedList:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from itertools import accumulate
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import xxhash
+from msgspec import structs
 from numpy.typing import NDArray
 
 from hashscan.lists.storage.atomic_files import replace_file
@@ -114,7 +115,7 @@ def read_record(folder: Path) -> VersionRecord:
 def with_counts(info: ListInfo, manifest: Manifest, counts: EntryCounts) -> ListInfo:
     """Return a list's info with the counts, sorted by algorithm and category, and the categories in use."""
     used = frozenset[str]().union(*counts.values())
-    return replace(
+    return structs.replace(
         info,
         categories=tuple(category for category in manifest.categories if category in used),
         counts=tuple(

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future as Outer
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from hashscan.model import Batch, BatchResult, Reason
 from hashscan.scan.cluster.messages import Ready
@@ -42,7 +44,7 @@ class Work:
         """Return its files as separate work; their results together are its result."""
         parts = _Parts(self, [None] * len(self.batch.items))
         return [
-            Work(replace(self.batch, items=(item,)), parts.receiver(position), self.fail, alone=True)
+            Work(structs.replace(self.batch, items=(item,)), parts.receiver(position), self.fail, alone=True)
             for position, item in enumerate(self.batch.items)
         ]
 

@@ -6,10 +6,10 @@ through this module, which checks each field.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.matching.worker_setup import DECODER, WorkerSetup
@@ -243,7 +243,7 @@ def _file_answer(item: Item, result: FileResult) -> _FileAnswer:
     if result.augmented:
         raise ValueError("digests that are made to publish a list are not sent")
     size = result.stat.size if item.stat.size < 0 <= result.stat.size else None
-    cut = replace(result, detail=result.detail[:TEXT_MAX], because=result.because[:TEXT_MAX])
+    cut = structs.replace(result, detail=result.detail[:TEXT_MAX], because=result.because[:TEXT_MAX])
     return _FileAnswer(size=size, **{name: getattr(cut, name) for name in _SENT_FIELDS})
 
 
@@ -254,7 +254,7 @@ def _file_result(item: Item, answer: _FileAnswer) -> FileResult:
 
 
 def _check_match(match: Match) -> None:
-    excepted = () if match.excepted is None else astuple(match.excepted)
+    excepted = () if match.excepted is None else structs.astuple(match.excepted)
     texts = (match.list_name, match.variant, match.doubt, match.withheld, *excepted)
     if not (
         match.algorithm in ALGORITHMS

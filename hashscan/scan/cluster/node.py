@@ -15,12 +15,13 @@ import traceback
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distributed import WorkerPlugin
+from msgspec import structs
 
 from hashscan import __version__
 from hashscan.errors import HashscanError
@@ -245,7 +246,7 @@ def with_local_device(batch: Batch) -> Batch:
         else item
         for item in batch.items
     )
-    return replace(batch, device=found.st_dev, items=items)
+    return structs.replace(batch, device=found.st_dev, items=items)
 
 
 def _words(error: BaseException) -> str:

@@ -21,9 +21,10 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
+
+from msgspec import structs
 
 from hashscan.model import Batch, Item
 from hashscan.scan.workers.wire import pack_batch, unpack_batch
@@ -184,7 +185,7 @@ class LargeFileQueue:
         batch = self._take(chosen)
         self._running[chosen] += 1
         left = max(0, OWNER_SPARSE * max_sparse - self._holes[chosen])
-        return replace(batch, max_sparse=min(max_sparse, left))
+        return structs.replace(batch, max_sparse=min(max_sparse, left))
 
     def done(self, batch: Batch, bytes_read: int, hole_bytes: int) -> None:
         """Record that a file has been read."""
@@ -256,7 +257,7 @@ class LeasedFiles:
         ):
             return False
         self._by_owner[owner] += 1
-        self._batches[replace(batch, items=())].append(item)
+        self._batches[structs.replace(batch, items=())].append(item)
         self._due = time.monotonic() + _lease_break_seconds()
         return True
 
@@ -269,7 +270,7 @@ class LeasedFiles:
         """Yield the deferred files in their batches; from now on none can be deferred."""
         self._closed = True
         for batch, items in self._batches.items():
-            yield replace(batch, items=tuple(items))
+            yield structs.replace(batch, items=tuple(items))
         self._batches.clear()
 
 

@@ -7,10 +7,11 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import ClassVar
+
+from msgspec import structs
 
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.worker_setup import WorkerSetup
@@ -150,7 +151,7 @@ class ProcessPool(Pool):
         places = [[position] for position in range(len(batch.items))] if parts is None else parts
         collected = _Parts(places, outer)
         for number, positions in enumerate(places):
-            part = replace(batch, items=tuple(batch.items[position] for position in positions))
+            part = structs.replace(batch, items=tuple(batch.items[position] for position in positions))
             answer: Future[BatchResult] = Future()
             answer.add_done_callback(partial(collected.take, number))
             self._schedule(part).add_done_callback(partial(self._finish, part, answer, again))

@@ -6,7 +6,6 @@ contain nothing else; for these only this fact is sent, and the receiver adds th
 
 from __future__ import annotations
 
-from dataclasses import fields
 from operator import attrgetter
 
 from hashscan.model import (
@@ -22,7 +21,7 @@ from hashscan.model import (
 )
 
 _MORE = attrgetter(
-    *(field.name for field in fields(FileResult) if field.name not in {"name", "stat", "verdict"})
+    *(name for name in FileResult.__struct_fields__ if name not in {"name", "stat", "verdict"})
 )
 
 _CTIME_TRUST = tuple(CtimeTrust)

@@ -6,7 +6,9 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from hashscan.model import Batch, Item, Reason
 from hashscan.sources.base import (
@@ -219,7 +221,7 @@ class NamedFiles:
                 if patterns and exclude and exclude.excludes(folder.place, part, is_folder=True):
                     folder.skipped = folder.skipped or Reason.EXCLUDED
                 folder.place = exclude.descend(folder.place, part)
-            folder.head = replace(head, device=status.st_dev, inode=status.st_ino)
+            folder.head = structs.replace(head, device=status.st_dev, inode=status.st_ino)
             if self._options.kept is not None and (target + beneath)[-1:] == (FOLDER_NAME,):
                 folder.kept = self._options.kept.kept_in(folder.descriptor, _join(target + beneath))
         except OSError as error:

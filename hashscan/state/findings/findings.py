@@ -12,8 +12,9 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec import structs
 
 from hashscan.matching.circuit_breaker import is_still_held
 from hashscan.model import Action, FileResult, FileStat, Verdict
@@ -342,4 +343,4 @@ def _settled(result: FileResult, verdict: str, because: str) -> FileResult:
     }
     if verdict != Verdict.HELD or not is_still_held(first, because):
         return result
-    return replace(result, verdict=Verdict.HELD, action=Action.HELD, because=because)
+    return structs.replace(result, verdict=Verdict.HELD, action=Action.HELD, because=because)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from hashscan.matching.evaluation import FileTask, Matcher, match_files, store_reply, take_undecodable
@@ -86,8 +86,8 @@ def known_result_of(
     if result.verdict is not Verdict.MATCH or certain.action is result.action:
         return result
     if certain.verdict is Verdict.MATCH:
-        return replace(result, action=certain.action, because=certain.because)
-    return replace(
+        return structs.replace(result, action=certain.action, because=certain.because)
+    return structs.replace(
         result, verdict=Verdict.REVIEW, action=Action.REVIEW, because=f"{result.because}; {UNCONFIRMED}"
     )
 
@@ -137,7 +137,7 @@ class CachedResults:
             subject,
             with_digests=self._with_digests,
         )
-        return None if result is None else replace(result, content=content)
+        return None if result is None else structs.replace(result, content=content)
 
     def open_finding_record(self, found: OpenFinding, *, answered: bool) -> Iterator[Record]:
         """Yield the record of an open finding; nothing where today's lists clear it.

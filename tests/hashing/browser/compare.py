@@ -11,9 +11,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import structs
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pdq import PDQ
@@ -75,7 +76,7 @@ def hash_all(folder: Path) -> dict[Path, Hashed]:
                 continue
             items = tuple(listing.items)
             for start in range(0, len(items), BATCH_FILES):
-                batch = replace(listing, items=items[start : start + BATCH_FILES])
+                batch = structs.replace(listing, items=items[start : start + BATCH_FILES])
                 checked = worker.check(batch)
                 for result, kept in zip(checked.results, checked.kept, strict=True):
                     path = folder / os.fsdecode(batch.folder) / os.fsdecode(result.name)

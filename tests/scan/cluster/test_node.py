@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from hashscan.lists.store import ListStore, fingerprinted
 from hashscan.matching.worker_setup import WorkerSetup
@@ -49,7 +50,7 @@ def batch_of(folder: Path) -> Batch:
 def elsewhere(batch: Batch) -> Batch:
     """As a machine lists it that gives the same storage another number."""
     items = tuple(item._replace(stat=item.stat._replace(device=4711)) for item in batch.items)
-    return replace(batch, device=4711, items=items)
+    return structs.replace(batch, device=4711, items=items)
 
 
 @pytest.fixture
@@ -75,14 +76,14 @@ def test_another_machine_s_device_number_does_not_matter(tmp_path: Path, folder:
 def test_another_folder_and_other_files_are_found_to_be_others(tmp_path: Path, folder: Path) -> None:
     batch = elsewhere(batch_of(folder))
     mounted_file = batch.items[0]._replace(stat=batch.items[0].stat._replace(device=4712))
-    assert with_local_device(replace(batch, items=(mounted_file,))).items[0].stat.device == 4712
+    assert with_local_device(structs.replace(batch, items=(mounted_file,))).items[0].stat.device == 4712
     node = Node(NodeSettings("n", StateDir(tmp_path)))
     node.prepare("t", Job("0.1.0", (), SETUP).to_bytes())
     other = tmp_path / "other"
     other.mkdir()
     folder.rename(tmp_path / "away")
     folder.symlink_to(tmp_path / "away")
-    for wrong in (batch, replace(batch, target=os.fsencode(other))):
+    for wrong in (batch, structs.replace(batch, target=os.fsencode(other))):
         answer = node.check("t", wrong)
         assert isinstance(answer, BatchResult)
         assert [result.verdict for result in answer.results] == [Verdict.UNREADABLE]

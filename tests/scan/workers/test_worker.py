@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from PIL import Image, ImageDraw, ImageOps
 
 from hashscan.hashing.records import DIGESTS_MAX
@@ -47,7 +48,7 @@ def batches(folder: Path) -> list[Batch]:
     options = ListingOptions(exclude=Patterns.compile((), None))
     found = FilesystemSource([os.fsencode(folder)], options).listings()
     return [
-        replace(listing, items=tuple(sorted(listing.items, key=lambda item: item.name)))
+        structs.replace(listing, items=tuple(sorted(listing.items, key=lambda item: item.name)))
         for listing in found
         if isinstance(listing, Batch)
     ]
@@ -166,11 +167,11 @@ def test_an_exception_is_of_one_entry_as_it_was(tmp_path: Path, files: Path) -> 
     entry = Entry("e", "sha256", digest_of(content, "sha256", tmp_path), "A1")
     until, now = datetime(2999, 1, 1, tzinfo=UTC), datetime.now(UTC)
     excepted = made_exception("ours", entry, "a logo", until, "root", now)
-    corrected = made_exception("ours", replace(entry, value=bytes(32)), "a logo", until, "root", now)
+    corrected = made_exception("ours", structs.replace(entry, value=bytes(32)), "a logo", until, "root", now)
     for exception, verdict in (
         (excepted, Verdict.HELD),
-        (replace(excepted, list_name="theirs"), Verdict.MATCH),
-        (replace(excepted, entry_id="e2"), Verdict.MATCH),
+        (structs.replace(excepted, list_name="theirs"), Verdict.MATCH),
+        (structs.replace(excepted, entry_id="e2"), Verdict.MATCH),
         (corrected, Verdict.MATCH),
     ):
         with worker_with(tmp_path, entry, excepted=(exception,)) as worker:
@@ -379,7 +380,7 @@ def test_equal_pictures_are_decoded_once(tmp_path: Path, files: Path) -> None:
         assert begun(worker) == 4 + 126
     for name, result in found.items():
         model = expected[int(name) % 4]
-        assert replace(result, name=model.name, stat=model.stat) == model
+        assert structs.replace(result, name=model.name, stat=model.stat) == model
     verdicts = [Verdict.CLEAN, Verdict.UNDECODED, Verdict.MATCH, Verdict.UNDECODED]
     assert [result.verdict for result in expected] == verdicts
 
@@ -595,7 +596,7 @@ def test_a_file_that_has_become_large_since_it_was_listed_waits(tmp_path: Path) 
     os.truncate(tmp_path / "grown", LARGE_BYTES + 1)
     os.truncate(tmp_path / "holes", SPARSE_BYTES + 8192)
     with Worker(SETUP) as worker:
-        answer = worker.check(replace(batch, defer=True))
+        answer = worker.check(structs.replace(batch, defer=True))
         assert dict(answer.deferred) == {0: LARGE_BYTES + 1, 1: SPARSE_BYTES + 8192}
         assert [result.verdict for result in answer.results] == [
             Verdict.UNREADABLE,
@@ -617,7 +618,7 @@ def test_the_limit_of_holes(tmp_path: Path) -> None:
     (batch,) = batches(tmp_path)
     with Worker(replace(SETUP, max_sparse=4 << 20)) as worker:
         assert worker.check(batch).results[0].verdict is Verdict.CLEAN
-        (result,) = worker.check(replace(batch, max_sparse=(4 << 20) - 1)).results
+        (result,) = worker.check(structs.replace(batch, max_sparse=(4 << 20) - 1)).results
     assert (result.verdict, result.reason) == (Verdict.UNREADABLE, Reason.SPARSE)
     assert "of this owner" in result.detail
     with Worker(replace(SETUP, max_sparse=(4 << 20) - 1)) as worker:

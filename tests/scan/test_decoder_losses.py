@@ -246,9 +246,8 @@ def test_one_owner_s_losses_cost_no_other(files: Path) -> None:
         path = files / f"{number:02}.jpg"
         path.write_bytes(encoded(scene(number)) + (b"" if number % 3 else MARKS["segfault"]))
         os.chown(path, 1000 + (number % 3 > 0), 1000)
-    with Worker(
-        replace(SETUP, decoder="tests.scan.hostile:load", sandbox=structs.replace(SETUP.sandbox, owner_losses=2))
-    ) as worker:
+    sandbox = structs.replace(SETUP.sandbox, owner_losses=2)
+    with Worker(replace(SETUP, decoder="tests.scan.hostile:load", sandbox=sandbox)) as worker:
         found = check(worker, files)
     assert all((found[name].verdict is Verdict.CLEAN) == (int(name[:2]) % 3 > 0) for name in found)
     assert Reason.OVER_BUDGET in {result.reason for result in found.values()}

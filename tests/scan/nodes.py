@@ -141,10 +141,12 @@ class Cluster:
         processes: int = 1,
         command: Sequence[str] = tuple(NODE),
         environment: dict[str, str] | None = None,
+        address: str | None = None,
     ) -> Program:
+        """Start a node that reaches the scheduler at this address, or directly."""
         program = Program(
             [
-                *(*command, "--scheduler", self.address, *self.certificates),
+                *(*command, "--scheduler", address or self.address, *self.certificates),
                 *("--state", str(state), "--processes", str(processes)),
             ],
             environment,

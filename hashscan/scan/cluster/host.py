@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
@@ -24,7 +23,7 @@ from hashscan.lists.store import ListStore
 from hashscan.locking import try_flock
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.cluster.dask import message_of, require_dask, security_of
+from hashscan.scan.cluster.dask import require_dask, security_of
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.pool import MakeWorker
 from hashscan.scan.workers.throttle import LoadGate, RateLimiter
@@ -33,7 +32,9 @@ from hashscan.settings.resources import ClusterSettings, PrioritySettings
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from distributed import Nanny, Security
+    from distributed import Security
+
+    from hashscan.scan.cluster.node import Membership
 
 
 _SCRATCH_PREFIX = "hashscan-worker-"
@@ -90,7 +91,6 @@ def _remove_abandoned(place: Path) -> None:
 
 
 START_SECONDS = 60.0
-CLOSE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
 
@@ -160,40 +160,36 @@ async def _run(
         asyncio.get_running_loop().add_signal_handler(number, stop, code)
     neighbour = settings.neighbour
     limits = scratch / "pace", neighbour.limit_rate, neighbour.limit_files
-    nannies = _nannies(settings, security, scratch, make, limits if neighbour.rate_limited else None)
-    looking = None
+    members = _members(settings, security, scratch, say, make, limits if neighbour.rate_limited else None)
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(member.join()) for member in members]
+    joining = asyncio.gather(*tasks)
     if neighbour.max_load is not None:
         # It is closed when the process ends.
         gate = LoadGate(neighbour.max_load, RateLimiter.from_file(*limits))
-        looking = asyncio.ensure_future(_look(gate, say))
-    starting: asyncio.Future[Any] = asyncio.gather(*(nanny.start() for nanny in nannies))
+        tasks.append(asyncio.ensure_future(_look(gate, say)))
     try:
-        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((joining, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():
             return stopped.result()
-        try:
-            await starting
-        except Exception as error:  # Dask raises many types for it
-            raise UnreachableError(
-                f"the scheduler {settings.cluster.scheduler} can't be reached: {_root(error)}",
-                advice="See that it runs, and that both certificates are of the same authority.",
-            ) from error
-        say(f"{len(nannies)} workers are ready at {settings.cluster.scheduler}")
-        over = {asyncio.ensure_future(nanny.finished()) for nanny in nannies}
-        await asyncio.wait({stopped, *over}, return_when=asyncio.FIRST_COMPLETED)
+        await joining
+        say(f"{len(members)} workers are ready at {settings.cluster.scheduler}")
+        staying: list[asyncio.Future[Any]] = [asyncio.ensure_future(member.stay()) for member in members]
+        tasks += staying
+        await asyncio.wait((stopped, *staying), return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():
             return stopped.result()
+        for left in staying:
+            if left.done():
+                await left
         raise UnreachableError(
             f"the scheduler {settings.cluster.scheduler} has gone, or sent the workers away",
             advice="Start this again when it is back.",
         )
     finally:
-        if looking is not None:
-            looking.cancel()
-        starting.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await starting
-        await asyncio.gather(*(n.close(timeout=CLOSE_SECONDS) for n in nannies), return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, joining, return_exceptions=True)
+        await asyncio.gather(*(member.close() for member in members))
 
 
 async def _look(gate: LoadGate, say: Callable[[str], None]) -> None:
@@ -203,26 +199,27 @@ async def _look(gate: LoadGate, say: Callable[[str], None]) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _nannies(
+def _members(
     settings: HostSettings,
     security: Security,
     scratch: Path,
+    say: Callable[[str], None],
     make: MakeWorker,
     pace: tuple[Path, float | None, float | None] | None,
-) -> list[Nanny]:
-    from distributed import Nanny
-
-    from hashscan.scan.cluster.node import NodePlugin, NodeSettings
+) -> list[Membership]:
+    from hashscan.scan.cluster.node import Membership, NodeNanny, NodePlugin, NodeSettings
 
     # Dask would listen on all addresses; an unencrypted cluster is for this machine alone.
     host = settings.host if settings.cluster.encrypted else urlsplit(settings.cluster.scheduler).hostname
-    identity = uuid.uuid4().hex
-    node = NodeSettings(identity, StateDir(settings.state.path.absolute()), make, __version__, pace)
-    return [
-        Nanny(
+
+    def nanny() -> NodeNanny:
+        # A worker that joins again belongs to no earlier one: no file is the cause of a broken connection.
+        identity = uuid.uuid4().hex
+        node = NodeSettings(identity, StateDir(settings.state.path.absolute()), make, __version__, pace)
+        return NodeNanny(
             settings.cluster.scheduler,
             nthreads=1,
-            name=f"hashscan-{socket.gethostname()}-{identity[:8]}-{number}",
+            name=f"hashscan-{socket.gethostname()}-{identity[:16]}",
             memory_limit=0,
             security=security,
             local_directory=str(scratch),
@@ -232,11 +229,5 @@ def _nannies(
             dashboard_address="127.0.0.1:0",
             plugins=(NodePlugin(node),),
         )
-        for number in range(settings.processes)
-    ]
 
-
-def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return message_of(error)
+    return [Membership(nanny, settings.cluster.scheduler, say) for _ in range(settings.processes)]

@@ -92,7 +92,7 @@ class Ready(Struct, frozen=True, tag="ready", tag_field="kind"):
     """The answer that a node's worker can check batches."""
 
     node: Text
-    """The node's id: equal for all workers of one `hashscan worker`, and different for every other."""
+    """The id of the worker and of those that are started when it dies."""
     host: Text
     version: Text
     process: Text

@@ -1,33 +1,45 @@
-"""The code that runs in a Dask worker: it prepares for a scan once, and then checks the scan's batches.
+"""The parts of a node that need Dask: the code of its worker processes, and their place in the cluster.
 
-The tasks of a scan are the functions `prepare`, `check` and `release`; a worker has one thread for them.
+A worker process prepares for a scan once, and then checks the scan's batches. The tasks of a scan are the
+functions `prepare`, `check` and `release`; a worker has one thread for them.
+
+A worker whose connection to the scheduler breaks joins again. The scheduler may lose the connection to a
+worker that is well: in Python 3.13 with OpenSSL 3.5, a failed read of one TLS connection leaves its error in
+OpenSSL's queue, and the thread's next read of another connection fails with the same error
+(https://github.com/python/cpython/issues/148594). A nanny closes a connection whenever its worker has
+started, so this happens where several nodes join in the same moment.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
+import random
 import socket
 import threading
 import time
 import traceback
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from distributed import WorkerPlugin
+from distributed import Nanny, WorkerPlugin
+from distributed.comm.core import CommClosedError, FatalCommClosedError
 from msgspec import structs
 
 from hashscan import __version__
-from hashscan.errors import HashscanError
+from hashscan.errors import HashscanError, UnreachableError
 from hashscan.lists.storage.columns import ColumnError
 from hashscan.lists.store import ListStore, OpenedLists, content_fingerprint
 from hashscan.model import Batch
+from hashscan.scan.cluster.dask import message_of
 from hashscan.scan.cluster.messages import (
     Answer,
     Busy,
@@ -75,7 +87,7 @@ class RefusalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """The settings of the worker processes of one `hashscan worker`."""
+    """The settings of one worker process of `hashscan worker`."""
 
     identity: str
     state: StateDir
@@ -305,3 +317,151 @@ def release(token: str) -> bytes:
     if _node is not None:
         _node.release(token)
     return b""
+
+
+BROKEN = "worker-handle-scheduler-connection-broken"
+"""Dask's reason for the end of a worker whose connection to the scheduler was closed without a message. A
+scheduler that ends, or that retires a worker, sends a message first."""
+
+JOINS_MAX = 6
+"""The number of times that a worker joins in succession, each within `STABLE_SECONDS` of the one before."""
+STABLE_SECONDS = 60.0
+"""The time after which earlier breaks of a worker's connection don't count any more."""
+BACKOFF_SECONDS = 1.0
+"""The pause before a worker joins again for the first time, on average; it doubles each time."""
+ANSWER_SECONDS = 20.0
+"""The time limit for the scheduler to accept a connection, and to answer."""
+QUESTIONS_MAX = 3
+"""The number of times that the scheduler is asked whether it knows a worker, if it doesn't answer."""
+CLOSE_SECONDS = 5.0
+
+
+class NodeNanny(Nanny):
+    """A nanny that records why its worker ended."""
+
+    left = ""
+    """Dask's reason; empty as long as the worker is to be restarted when it dies."""
+
+    def close_gracefully(self, reason: str = "nanny-close-gracefully") -> None:
+        """Restart the worker no more."""
+        self.left = reason
+        super().close_gracefully(reason)
+
+
+class Membership:
+    """One worker process, and its place in the cluster."""
+
+    def __init__(self, make: Callable[[], NodeNanny], scheduler: str, say: Callable[[str], None]) -> None:
+        """Prepare to join.
+
+        Args:
+            make: makes a nanny; each has a name of its own, since the scheduler may still know the last one.
+            scheduler: the scheduler's address.
+            say: is called with a message when the worker joins again.
+        """
+        self._make = make
+        self._scheduler = scheduler
+        self._say = say
+        self._joins = 0
+        self._joined = 0.0
+        self._nanny: NodeNanny | None = None
+
+    async def join(self) -> None:
+        """Start the worker process, and return when the scheduler knows it.
+
+        Raises:
+            UnreachableError: the scheduler can't be reached, or closes each connection.
+        """
+        while True:
+            self._joins += 1
+            self._nanny = self._make()
+            why = "it closes the connections of workers"
+            try:
+                await self._nanny.start()  # type: ignore[no-untyped-call]
+                if await self._is_known():
+                    break
+            except Exception as error:  # Dask raises many types for it
+                why = _root(error)
+                if (self._joins == 1 and _never_connected(error)) or not await self._is_reachable():
+                    raise self._unreachable(why) from error
+            if self._joins >= JOINS_MAX:
+                raise self._unreachable(why)
+            await self._pause()
+        self._joined = asyncio.get_running_loop().time()
+        if self._joins > 1:
+            self._say(f"a worker has joined {self._scheduler} again")
+
+    async def stay(self) -> None:
+        """Return when the worker was sent away, or the scheduler is gone.
+
+        Raises:
+            UnreachableError: the scheduler closes each connection.
+        """
+        while self._nanny is not None:
+            await self._nanny.finished()  # type: ignore[no-untyped-call]
+            if self._nanny.left != BROKEN or not await self._is_reachable():
+                return
+            if asyncio.get_running_loop().time() - self._joined > STABLE_SECONDS:
+                self._joins = 0
+            if self._joins >= JOINS_MAX:
+                raise self._unreachable("it closes the connections of workers")
+            await self._pause()
+            await self.join()
+
+    async def close(self) -> None:
+        """End the worker process."""
+        if self._nanny is not None:
+            with contextlib.suppress(Exception):
+                await self._nanny.close(timeout=CLOSE_SECONDS)
+
+    async def _pause(self) -> None:
+        await self.close()
+        # Not all in the same moment, where the connections of several break together.
+        seconds = BACKOFF_SECONDS * 2 ** max(0, self._joins - 1) * random.uniform(0.5, 1.5)  # noqa: S311
+        self._say(
+            f"the connection of a worker to {self._scheduler} broke; it joins again in {seconds:.1f} s "
+            f"(attempt {self._joins} of {JOINS_MAX - 1})"
+        )
+        await asyncio.sleep(seconds)
+
+    async def _is_known(self) -> bool:
+        """Return True if the scheduler still has the worker that has just registered."""
+        assert self._nanny is not None
+        address = self._nanny.worker_address
+        for _ in range(QUESTIONS_MAX):
+            # The connection of the question may break, too.
+            with contextlib.suppress(OSError):
+                asked = self._nanny.scheduler.ncores(workers=[address])
+                return address in await asyncio.wait_for(asked, ANSWER_SECONDS)
+        return False
+
+    async def _is_reachable(self) -> bool:
+        """Return True if the scheduler accepts connections."""
+        found = urlsplit(self._scheduler)
+        try:
+            opening = asyncio.open_connection(found.hostname, found.port)
+            _, writer = await asyncio.wait_for(opening, ANSWER_SECONDS)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    def _unreachable(self, why: str) -> UnreachableError:
+        return UnreachableError(
+            f"the scheduler {self._scheduler} can't be reached: {why}",
+            advice="See that it runs, and that both certificates are of the same authority.",
+        )
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Return True if no connection could be established, rather than one that was established broke."""
+    cause = error.__cause__ or error
+    return isinstance(cause, FatalCommClosedError) or (
+        isinstance(cause, OSError) and not isinstance(cause, CommClosedError)
+    )
+
+
+def _root(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return message_of(error)

@@ -147,8 +147,7 @@ def test_other_lists_and_other_versions_take_no_part(
     other = state_with(tmp_path / "other", [Entry("x", "md5", bytes(16), "A1")])
     none = tmp_path / "none"
     none.mkdir(mode=0o700)
-    # One by one: of nodes that register in the same moment, the scheduler may lose one, which ends then.
-    strangers = [here.node(other), here.node(none), here.node(state, 1, OLD_NODE)]
+    strangers = here.nodes(here.start_node(other), here.start_node(none), here.start_node(state, 1, OLD_NODE))
     code, said = run_scan(state, folder, tmp_path / "refused.jsonl", *here.options, program=AFTER_ALL_ANSWERS)
     assert code == 10, said
     assert "its list ours has other entries" in said, said

@@ -55,8 +55,9 @@ INTEGRATION = (
 """Those in the folders of unit tests that are not as quick; and all that is not listed."""
 
 LONGEST = (
-    *("test_readme.py", "cli/test_year.py", "lists/pulling/test_pull_killed.py", "cases/test_endings.py"),
-    *("test_benchmarks.py", "cli/test_surroundings.py", "scan/cluster/test_cluster.py"),
+    *("test_readme.py", "test_examples.py", "cli/test_year.py", "scan/cluster/test_cluster.py"),
+    *("lists/pulling/test_pull_killed.py", "cases/test_endings.py", "test_benchmarks.py", "test_ci.py"),
+    *("cli/test_surroundings.py", "test_dask_example.py", "test_browser.py", "scan/workers/test_pool.py"),
     "hashing/browser/test_as_chromium_shows.py",
 )
 """Begun first, or the processes of a parallel run would wait for them at the end."""

@@ -53,7 +53,7 @@ def sandbox(shared: Sandbox) -> Iterator[Sandbox]:
 
 @pytest.fixture(params=["auto", "off"])
 def impatient(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    with started(request.param, SECONDS) as made:
+    with started(request.param, SECONDS / 2) as made:
         yield made
 
 
@@ -138,7 +138,7 @@ def test_misbehaviour_costs_one_file(
 
 @pytest.mark.parametrize("deed", ["spin", "spin in C"])
 def test_silence_costs_one_file(impatient: Sandbox, file: int, deed: str) -> None:
-    costs_one_file(impatient, file, deed, Reason.TIMEOUT, "over 1 s of processor time")
+    costs_one_file(impatient, file, deed, Reason.TIMEOUT, "over 0.5 s of processor time")
 
 
 def costs_one_file(sandbox: Sandbox, file: int, deed: str, reason: Reason, detail: str) -> None:
@@ -207,7 +207,7 @@ def test_death_by_a_signal_from_outside_is_not_the_file_s(
 
 def test_file_over_its_time_in_a_used_decoder_is_tried_in_a_fresh_one(file: int) -> None:
     """An earlier file may have taken the decoder over, to have it spin over a later one."""
-    with started("auto", SECONDS) as impatient:
+    with started("auto", SECONDS / 2) as impatient:
         assert ask(impatient, file, "spin from the second on") == 0
         assert ask(impatient, file, "spin from the second on") == 0
 
@@ -377,7 +377,7 @@ def test_files_under_way_cost_no_verdict_but_their_own(impatient: Sandbox, file:
             found.append(REPLY.unpack(impatient.finish(one))[2])
         except DecoderLost as loss:
             found.append(loss.detail)
-    faulty, timed_out = "signal SIGSEGV", "over 1 s of processor time"
+    faulty, timed_out = "signal SIGSEGV", "over 0.5 s of processor time"
     assert found[1:7] == [1234, faulty, ord("*"), "exit code 7", 1234, timed_out]
     # Its first reply is a good one; the other costs the decoder its place, and the next file nothing.
     assert found[7:] == [3, 1234, faulty, faulty]

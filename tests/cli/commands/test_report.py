@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import itertools
 import json
@@ -24,6 +23,7 @@ from hashscan.scan.selftest import make_test_picture
 from hashscan.sources.shards import shard_of
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
+from tests.prefork import Prefork
 from tests.scan.made_reports import clean, listed, many_findings
 
 SHARDS = 6
@@ -40,26 +40,20 @@ def read(path: Path) -> Records:
     return [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
 
 
-def without_rights() -> None:
-    """Nothing is closed to root, unless it starts a program that may not pass over modes."""
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        for capability in (1, 2):  # DAC_OVERRIDE, DAC_READ_SEARCH
-            assert libc.prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
+WITHOUT_RIGHTS = Prefork(
+    ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+)
+"""Nothing is closed to root, unless it starts a program that may not pass over modes."""
 
 
 def scan(folder: Path, report: str, *options: str) -> int:
-    command = [*COMMAND, "scan", "--list", "demo", "--no-state", "--workers", "1", "--report", report]
-    done = subprocess.run(
-        [*command, *options, str(folder / "tree"), str(folder / "empty")],
+    arguments = ["scan", "--list", "demo", "--no-state", "--workers", "1", "--report", report, *options]
+    done = WITHOUT_RIGHTS.run(
+        [*arguments, str(folder / "tree"), str(folder / "empty")],
         env=environment(Path("/nonexistent")),
         cwd=folder / "reports",
-        stderr=subprocess.PIPE,
-        timeout=120,
-        check=False,
-        preexec_fn=without_rights,
     )
-    assert b"Traceback" not in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     return done.returncode
 
 

@@ -418,9 +418,9 @@ def alive(pids: set[int]) -> set[int]:
 
 @pytest.fixture
 def everything_listed(run: Run, tmp_path: Path) -> Path:
-    """A folder of 600 pictures, each a finding."""
+    """A folder of 300 pictures, each a finding."""
     folder = tmp_path / "many"
-    many(folder, 600)
+    many(folder, 300)
     (hashed,) = run("hash", "--algorithm", "pdq", folder / "000" / "00000.jpg").lines
     entries = tmp_path / "many.csv"
     entries.write_text(f"id,algorithm,value,category\ne,pdq,{hashed['digests']['pdq']},A1\n")
@@ -444,7 +444,7 @@ def test_killed_in_the_middle(run: Run, state: Path, tmp_path: Path, everything_
     ran = run("scan", everything_listed, "--report", report)
     assert ran.code == 1
     assert "is kept as" in ran.err
-    assert records(report)[-1]["verdicts"]["match"] == 600
+    assert records(report)[-1]["verdicts"]["match"] == 300
     kept = [path for path in tmp_path.iterdir() if path.name.startswith("r.jsonl.partial.")]
     assert len(kept) == 1
 
@@ -464,7 +464,7 @@ def test_asked_to_stop(
     summary = lines[-1]
     assert summary["type"] == "summary"
     assert summary["exit_code"] == code
-    assert summary["files"] == summary["verdicts"]["match"] == len(lines) - 2 < 600
+    assert summary["files"] == summary["verdicts"]["match"] == len(lines) - 2 < 300
     assert "stopped before its end" in summary["incomplete"]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.prefork import PREFORK
 from tests.sources.objects.buckets import TestBucket, moto_url, wake_obstore
 
 
@@ -14,6 +16,7 @@ def _ready() -> None:
     """Before descriptors are counted."""
     wake_obstore()
     moto_url()
+    PREFORK.run(["--version"], env=os.environ)
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.prefork import PREFORK
+
 UPLOADS = Path(__file__).parents[3] / "examples" / "uploads"
 
 _CLEARED = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "HASHSCAN_", "SSL_CERT_")
@@ -47,18 +49,34 @@ class Scanned:
 
 
 def scan(
-    *targets: str | bytes, environment: Mapping[str, str] | None = None, options: tuple[str, ...] = ()
+    *targets: str | bytes,
+    environment: Mapping[str, str] | None = None,
+    options: tuple[str, ...] = (),
+    watched: bool = False,
 ) -> Scanned:
-    """Run `hashscan scan` with the demonstration list."""
+    """Run `hashscan scan` with the demonstration list; where it isn't watched, by a forked process."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(_CLEARED) or name in {"HASHSCAN_BACKGROUND", "HASHSCAN_REREAD"}
     }
-    command = [sys.executable, "-m", "hashscan", "scan", "--no-state", "--report", "-", "--workers", "2"]
+    environ = kept | dict(environment or {})
+    arguments = [
+        "scan",
+        "--no-state",
+        "--report",
+        "-",
+        "--list",
+        "demo",
+        *options,
+        *map(os.fsdecode, targets),
+    ]
+    if not watched:
+        done = PREFORK.run([*arguments, "--workers", "1"], env=environ)
+        return Scanned(done.returncode, done.stderr, done.stdout, "", _records(done.stdout))
     process = subprocess.Popen(
-        [*command, "--list", "demo", *options, *targets],
-        env=kept | dict(environment or {}),
+        [sys.executable, "-m", "hashscan", *arguments, "--workers", "2"],
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,8 +88,11 @@ def scan(
             break
         except subprocess.TimeoutExpired:
             seen += _command_lines(process.pid)
-    records = [json.loads(line) for line in report.splitlines()]
-    return Scanned(process.returncode, messages, report, seen, records)
+    return Scanned(process.returncode, messages, report, seen, _records(report))
+
+
+def _records(report: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in report.splitlines()]
 
 
 def _command_lines(pid: int) -> str:

@@ -274,11 +274,12 @@ def test_secrets_are_nowhere_to_be_seen(service: Azurite) -> None:
         held(container, **uploads() | {"a//b": b"x"})
         container.client.get_blob_client("a//b").set_standard_blob_tier("Archive")
         sas = container.sas(list=True, read=True)
-        by_key = scan(f"az://{container.name}", environment=service.environment)
+        by_key = scan(f"az://{container.name}", environment=service.environment, watched=True)
         by_sas = scan(
             f"az://{container.name}",
             options=("--endpoint", service.url),
             environment={"AZURE_STORAGE_ACCOUNT": ACCOUNT, "AZURE_STORAGE_SAS_TOKEN": sas},
+            watched=True,
         )
         lists_only = scan(
             f"az://{container.name}",

@@ -215,11 +215,12 @@ def test_secrets_of_a_file_are_nowhere_to_be_seen(server: GoogleServer, tmp_path
         f'"refresh_token": "{secret}", "token_uri": "{server.url}/token"}}'
     )
     file_variables = {"GOOGLE_APPLICATION_CREDENTIALS": str(file)}
-    scanned = scan("gs://bucket", options=("--endpoint", server.url), environment=file_variables)
+    options = ("--endpoint", server.url)
+    scanned = scan("gs://bucket", options=options, environment=file_variables, watched=True)
     assert scanned.code in {2, 13}
     assert secret not in scanned.everything()
     file.write_text(f'{{"type": "authorized_user", "{secret}')
-    scanned = scan("gs://bucket", options=("--endpoint", server.url), environment=file_variables)
+    scanned = scan("gs://bucket", options=options, environment=file_variables)
     assert scanned.code == 2
     assert secret not in scanned.everything()
 

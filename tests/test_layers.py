@@ -31,6 +31,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "numpy": frozenset({"hashing", "lists", "matching", "state"}),
     "obstore": frozenset({"sources.objects"}),
     "pillow_heif": frozenset({"hashing"}),
+    "pillow_jxl": frozenset({"hashing"}),
     "prometheus_client": frozenset({"alerts"}),
     "pyarrow": frozenset({"sources.objects"}),
     "pyrage": frozenset({"quarantine"}),

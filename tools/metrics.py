@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 368,
-    "lines": 69_750,
+    "modules": 373,
+    "lines": 70_600,
     "modules under 60 lines": 11,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
@@ -42,6 +42,7 @@ LATE_IMPORTS: dict[str, int] = {
     "mmap": 1,
     "obstore": 8,
     "pillow_heif": 2,
+    "pillow_jxl": 1,
     "prometheus_client": 3,
     "pyarrow": 3,
     "pyrage": 2,

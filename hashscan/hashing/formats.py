@@ -39,7 +39,7 @@ try:
 except ImportError:
     has_data_url = search_in_python
 
-_MODULES = {"heif": ("pillow_heif", "hashscan.hashing._heif_threads")}
+_MODULES = {"heif": ("pillow_heif", "hashscan.hashing._heif_threads"), "jxl": ("pillow_jxl",)}
 """By extra, the modules that it needs."""
 
 Signature = tuple[tuple[int, bytes], ...]
@@ -221,8 +221,8 @@ FORMATS: tuple[PictureFormat, ...] = (
     PictureFormat("XPM", "XPM", (_at(b"/* XPM */"),)),
     PictureFormat("FLIC", "FLI", (_at((4, b"\x11\xaf")), _at((4, b"\x12\xaf"))), _is_flic),
     PictureFormat("HEIF", "HEIF", (_at((4, b"ftyp")),), _is_heif, extra="heif"),
+    PictureFormat("JPEG XL", "JXL", (_at(b"\xff\x0a"), _at(b"\0\0\0\x0cJXL \r\n\x87\n")), extra="jxl"),
     # Recognised but not decoded: viewers show them, so skipping them silently would mean to miss pictures.
-    PictureFormat("JPEG XL", None, (_at(b"\xff\x0a"), _at(b"\0\0\0\x0cJXL \r\n\x87\n"))),
     PictureFormat("JPEG XR", None, (_at(b"II\xbc\x01"),)),
     PictureFormat("MNG", None, (_at(b"\x8aMNG\r\n\x1a\n"), _at(b"\x8bJNG\r\n\x1a\n"))),
     PictureFormat("PAM", None, (_at(b"P7\nWIDTH "), _at(b"P7\n#"), _at(b"PF\n"))),
@@ -318,7 +318,8 @@ def install_hint(picture_format: PictureFormat) -> str:
     missing = [module for module in _MODULES[picture_format.extra] if find_spec(module) is None]
     if not missing:
         return ""
-    return f"; to have it decoded, install hashscan[{picture_format.extra}] with a C compiler at hand"
+    compiler = " with a C compiler at hand" if len(_MODULES[picture_format.extra]) > 1 else ""
+    return f"; to have it decoded, install hashscan[{picture_format.extra}]{compiler}"
 
 
 # Every scanned file is sniffed, and most are no pictures. Cached on demand: a short command sees few values.

@@ -1,6 +1,6 @@
 """Damage files whose faults are overlooked, and have them checked by a worker with its real sandbox.
 
-    python -m tests.hashing.fuzz_repairs [NUMBER] [SEED]
+    python -m tests.hashing.fuzz_repairs [NUMBER] [SEED] [KIND]...
 
 makes NUMBER (5,000 by default) files of each kind, and prints their verdicts. It fails if a file has no
 verdict, or if decoders die whose files have another reason than that.
@@ -13,7 +13,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hashscan.matching.worker_setup import WorkerSetup
@@ -25,6 +25,7 @@ from hashscan.sources.base import ListingOptions
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from tests.format_cases import cases
+from tests.hashing.browser.files import animated_png, avif, bitmaps, gif, jpeg, png, stored
 
 KINDS = {
     "JPEG": "3 jpeg",
@@ -39,6 +40,19 @@ KINDS = {
 }
 """By path of the code, how the names of the cases begin that take it."""
 
+DRAWN: dict[str, tuple[Callable[[], Iterator[tuple[str, bytes]]], str]] = {
+    "JPEG XL": (stored.files, ".jxl"),
+    "minimized AVIF": (avif.files, "mini-"),
+    "multiplied AVIF": (avif.files, "alpha-multiplied"),
+    "cut BMP": (bitmaps.files, "cut-"),
+    "GIF": (gif.files, ""),
+    "frames of PNG": (animated_png.files, ""),
+    "cut PNG": (png.files, "cut-"),
+    "PQ": (png.files, "coding-"),
+    "cut JPEG": (jpeg.files, "cut-"),
+}
+"""By path of the code, the files of the comparison with browsers that take it, by a part of their names."""
+
 _SIZE_MAX = 1 << 20
 _BATCH = 1000
 
@@ -46,11 +60,12 @@ _BATCH = 1000
 def mutants(kind: str, number: int, seed: int) -> Iterator[bytes]:
     """Yield files of one kind, each with some bytes, numbers or pieces changed; three in four in the head."""
     # Long texts are left out: nearly all of their bytes are alike.
-    files = [
-        content
-        for name, content in cases().items()
-        if name.startswith(KINDS[kind]) and len(content) < _SIZE_MAX
-    ]
+    if kind in DRAWN:
+        draw, part = DRAWN[kind]
+        named = ((name, content) for name, content in draw() if part in name)
+    else:
+        named = ((name, content) for name, content in cases().items() if name.startswith(KINDS[kind]))
+    files = [content for _, content in named if len(content) < _SIZE_MAX]
     chance = random.Random(f"{kind} {seed}")
     for place in range(number):
         content = bytearray(files[place % len(files)])
@@ -73,7 +88,7 @@ def mutants(kind: str, number: int, seed: int) -> Iterator[bytes]:
                         bytes((content[at] ^ 1 << chance.randrange(8),)) if at < len(content) else b""
                     )
                 case 5:
-                    del content[max(1, chance.randrange(len(content))) :]
+                    del content[max(1, chance.randrange(len(content) or 1)) :]
             span = max(1, min(span, len(content)))
         yield bytes(content)
 
@@ -134,7 +149,7 @@ def verdicts_of(kind: str, number: int, seed: int) -> Counter[str]:
 def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    for kind in KINDS:
+    for kind in sys.argv[3:] or [*KINDS, *DRAWN]:
         sys.stdout.write(f"{kind}: {dict(verdicts_of(kind, number, seed))}\n")
         sys.stdout.flush()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hashing.fuzz_repairs import KINDS, verdicts_of
+from tests.hashing.fuzz_repairs import DRAWN, KINDS, verdicts_of
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *DRAWN])
 def test_each_damaged_file_has_a_verdict(kind: str) -> None:
     found = verdicts_of(kind, 30, 7)
     lost = found.pop("(decoders lost)")

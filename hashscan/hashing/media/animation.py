@@ -20,8 +20,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE, png_chunks
+from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE, MemoryFile, png_chunks
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
+from hashscan.hashing.media.partial_pictures import decoded_part
 from hashscan.hashing.media.picture_opening import PictureFile, check_pixels
 
 Plane = NDArray[np.uint8]
@@ -54,6 +55,8 @@ class AnimationFrame(Struct, frozen=True):
     seconds: float
     decode: Callable[[], tuple[Plane, Plane]]
     """Function that returns the frame's brightness and its alpha."""
+    decode_part: Callable[[int], tuple[Plane, Plane]]
+    """Function that returns the same of a damaged frame, given the limit on pixels; see `decoded_part`."""
 
 
 def effective_seconds(seconds: float) -> float:
@@ -246,15 +249,17 @@ def _gif_frame(file: PictureFile, common: bytes, control: _GifControl) -> Animat
     palette = file.read(3 << (flags & 7) + 1) if flags & 0x80 else common
     start = file.tell()
     file.read(1)
-    if not _pass_blocks(file):
-        return None
-    span, size = (start, file.tell() - start), (width, height)
+    complete = _pass_blocks(file)
+    span, size = (start, min(file.tell(), file.size) - start), (width, height)
     disposal, transparent, seconds = control
-    decode = partial(_decode_gif, file, span, size, flags & 0x40, palette, transparent)
+    build = partial(_gif_file, file, span, size, flags & 0x40)
+    decode = partial(_decode_gif, build, palette, transparent)
+    decode_part = partial(_decode_part_of_gif, build, palette, transparent)
     seconds = effective_seconds(seconds)
     # Browsers take 4 for it, too, and keep a frame for 5 to 7.
     disposal = _RESTORE if disposal == _RESTORE + 1 else disposal
-    return AnimationFrame(left, top, width, height, disposal, transparent < 0, True, seconds, decode)
+    opaque = complete and transparent < 0
+    return AnimationFrame(left, top, width, height, disposal, opaque, True, seconds, decode, decode_part)
 
 
 def _pass_blocks(file: PictureFile) -> bool:
@@ -266,19 +271,40 @@ def _pass_blocks(file: PictureFile) -> bool:
     return False
 
 
-def _decode_gif(
-    file: PictureFile,
-    span: tuple[int, int],
-    size: tuple[int, int],
-    interlaced: int,
-    palette: bytes,
-    transparent: int,
-) -> tuple[Plane, Plane]:
+def _gif_file(file: PictureFile, span: tuple[int, int], size: tuple[int, int], interlaced: int) -> bytes:
+    """Return a frame as a file of its own, whose colours are the grey of their index."""
     start, length = span
     file.seek(start)
     head = b"GIF89a" + struct.pack("<HHBBB", *size, 0xF7, 0, 0) + _GREYS
-    frame = head + struct.pack("<BHHHHB", 0x2C, 0, 0, *size, interlaced) + file.read(length) + b";"
-    indices = np.asarray(Image.open(io.BytesIO(frame), formats=["GIF"]))
+    return head + struct.pack("<BHHHHB", 0x2C, 0, 0, *size, interlaced) + file.read(length) + b";"
+
+
+def _decode_gif(build: Callable[[], bytes], palette: bytes, transparent: int) -> tuple[Plane, Plane]:
+    return _in_colours(np.asarray(Image.open(io.BytesIO(build()), formats=["GIF"])), palette, transparent)
+
+
+def _decode_part_of_gif(
+    build: Callable[[], bytes], palette: bytes, transparent: int, max_pixels: int
+) -> tuple[Plane, Plane]:
+    found, covered = _part_of(build(), "GIF", max_pixels)
+    luma, alpha = _in_colours(found, palette, transparent)
+    return luma, np.minimum(alpha, covered)
+
+
+def _part_of(content: bytes, pillow_format: str, max_pixels: int) -> tuple[Plane, Plane]:
+    """Return the brightness and opacity of the part of a picture that can be decoded.
+
+    Raises:
+        NotImplementedError: nothing of it can be decoded.
+    """
+    found = decoded_part(MemoryFile(content), pillow_format, max_pixels)
+    alpha = None if found is None else opacity_of(found.image)
+    if found is None or alpha is None:
+        raise NotImplementedError
+    return luma_of(found.image), alpha
+
+
+def _in_colours(indices: Plane, palette: bytes, transparent: int) -> tuple[Plane, Plane]:
     colours = np.frombuffer(palette, np.uint8).reshape(-1, 3)
     greys, opacity = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
     # Pillow's weights. Indices without a colour are not shown.
@@ -302,7 +328,7 @@ def _png(file: PictureFile) -> tuple[tuple[int, int], list[AnimationFrame]]:
         elif kind in {b"PLTE", b"tRNS"} and length < 1 << 12:
             before.append(struct.pack(">I", length) + kind + file.read(length + 4))
         elif kind == b"fcTL":
-            pieces += _png_frame(file, header, before, control, spans)
+            pieces += png_frame(file, header, before, control, spans)
             control, spans = file.read(_PNG_CONTROL.size), []
             if len(control) < _PNG_CONTROL.size:
                 break
@@ -310,11 +336,11 @@ def _png(file: PictureFile) -> tuple[tuple[int, int], list[AnimationFrame]]:
             spans.append((start, length))
         elif kind == b"fdAT":
             spans.append((start + 4, length - 4))
-    pieces += _png_frame(file, header, before, control, spans)
+    pieces += png_frame(file, header, before, control, spans)
     return struct.unpack(">II", header[:8]), pieces
 
 
-def _png_frame(
+def png_frame(
     file: PictureFile,
     header: bytes,
     before: Sequence[bytes],
@@ -326,24 +352,35 @@ def _png_frame(
         return ()
     _, width, height, left, top, count, per_second, disposal, blend = _PNG_CONTROL.unpack(control)
     opaque = header[9] in {0, 2, 3} and b"tRNS" not in {kind[4:8] for kind in before}
-    decode = partial(_decode_png, file, spans, header[8:13], (width, height), b"".join(before))
+    build = partial(_png_file, file, spans, header[8:13], (width, height), b"".join(before))
+    decode = partial(_decode_png, build, header[8])
+    decode_part = partial(_decode_part_of_png, build)
     seconds = effective_seconds(count / (per_second or 100))
     # PNG's disposal values 0 to 2 are keep, clear and restore.
-    return (AnimationFrame(left, top, width, height, disposal + 1, opaque, blend == 1, seconds, decode),)
+    over, box = blend == 1, (left, top, width, height)
+    return (AnimationFrame(*box, disposal + 1, opaque, over, seconds, decode, decode_part),)
 
 
-def _decode_png(
+def _png_file(
     file: PictureFile, spans: Sequence[tuple[int, int]], about: bytes, size: tuple[int, int], before: bytes
-) -> tuple[Plane, Plane]:
+) -> bytes:
     parts = [PNG_SIGNATURE, _chunk(b"IHDR", struct.pack(">II", *size) + about), before]
     for start, length in spans:
         file.seek(start)
         parts.append(_chunk(b"IDAT", file.read(length)))
-    image = Image.open(io.BytesIO(b"".join((*parts, _chunk(b"IEND", b"")))), formats=["PNG"])
+    return b"".join((*parts, _chunk(b"IEND", b"")))
+
+
+def _decode_png(build: Callable[[], bytes], depth: int) -> tuple[Plane, Plane]:
+    image = Image.open(io.BytesIO(build()), formats=["PNG"])
     image.load()
     luma = luma_of(image)
-    alpha = opacity_of(image, about[0])
+    alpha = opacity_of(image, depth)
     return luma, np.full_like(luma, 255) if alpha is None else alpha
+
+
+def _decode_part_of_png(build: Callable[[], bytes], max_pixels: int) -> tuple[Plane, Plane]:
+    return _part_of(build(), "PNG", max_pixels)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -26,7 +26,7 @@ from hashscan.hashing.media.icc_profiles import (
     tags_of,
 )
 from hashscan.hashing.media.picture_opening import PictureFile
-from hashscan.hashing.media.profile_conversion import PROFILE_MAX
+from hashscan.hashing.media.profile_conversion import PQ, PROFILE_MAX
 
 Floats = NDArray[np.float64]
 
@@ -56,6 +56,8 @@ class ColourInfo(Struct):
     """Bits of a sample, if the format is PNG."""
     unreadable: bool = False
     """True if the file has colour information that cannot be applied."""
+    bright: list[int] = field(default_factory=list)
+    """The numbers of the primaries of the colours of high dynamic range, each once; see `pq_luma`."""
     apertures: list[bytes] = field(default_factory=list)
     """The boxes `clap` (clean aperture) of an AVIF, each once: the parts of the picture to show."""
 
@@ -101,6 +103,11 @@ class ColourInfo(Struct):
         if len(coding) < 2 or is_ordinary_coding(coding):
             return
         primaries, transfer = coding[:2]
+        if transfer == PQ and primaries not in self.bright:
+            if len(self.bright) >= _PROFILES_MAX:
+                self.unreadable = True
+                return
+            self.bright.append(primaries)
         light = _light(transfer)
         colorants = _colorants(_PRIMARIES.get(primaries, _SRGB_XY))
         self.add(make_profile(colorants, [light] * 3))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from functools import cached_property, partial
 from itertools import chain, count
@@ -28,10 +28,22 @@ from hashscan.hashing.media.embedded_pictures import (
     previews_of,
     swap_avif_brand,
 )
+from hashscan.hashing.media.faulty_animations import has_frames, read_faulty
 from hashscan.hashing.media.jpeg_header import LARGEST_FILE, PlainHeader, read_header, scale_of
 from hashscan.hashing.media.jpeg_pixels import decode
+from hashscan.hashing.media.jpeg_xl import read_jxl_header
 from hashscan.hashing.media.low_contrast import coloured_frames
 from hashscan.hashing.media.luma_alpha import luma_of, may_be_translucent
+from hashscan.hashing.media.other_readings import (
+    Found,
+    beyond_palette,
+    bitmap_frames,
+    frames_by_header,
+    multiplied_frames,
+    opacity_frames,
+    run_length_frames,
+)
+from hashscan.hashing.media.partial_pictures import decoded_part, has_whole_scan
 from hashscan.hashing.media.picture_opening import (
     DRAFT_SIDE,
     MISSING,
@@ -48,22 +60,14 @@ from hashscan.hashing.media.picture_opening import (
     set_pixel_limit,
 )
 from hashscan.hashing.media.pread import PreadFile
-from hashscan.hashing.media.repairs import PatchedFile, patched, repairs_of
+from hashscan.hashing.media.repairs import patched, repaired_files, repairs_of
 from hashscan.hashing.media.views import (
     VIEW_BYTES_PER_PIXEL,
-    Plane,
     View,
     over_backgrounds,
     views_of,
-    views_of_alpha,
 )
-from hashscan.hashing.media.windows_bitmaps import (
-    bitmap_alpha,
-    bitmap_luma,
-    bitmap_size,
-    icons_of,
-    run_length_bitmap,
-)
+from hashscan.hashing.media.windows_bitmaps import icons_of
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 
@@ -78,7 +82,7 @@ _KINDS: dict[str, Kind] = {
 show: the largest of an ICNS, the merged layers of a PSD."""
 
 _SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
-_ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN})
+_ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN, Reason.TRUNCATED})
 _JPEG_START = b"\xff\xd8\xff"
 _HEIF_PREVIEW_SIDE = 32
 
@@ -112,7 +116,7 @@ class _Reader:
     """The state of decoding the pictures of one file."""
 
     def __init__(self, file: PreadFile, pillow_format: str, limits: Limits) -> None:
-        self._file = file
+        self._file = self._original = file
         self._format = pillow_format
         self._limits = limits
         self._opened: OpenPicture | None = None
@@ -123,6 +127,8 @@ class _Reader:
         """The first reason why something was not decoded; None if there is none."""
         self._intact = False
         """True if the first picture was decoded completely."""
+        self._animation_fault: Reason | None = None
+        """Why an animated PNG is not read as an animation; None if it is, or isn't animated."""
 
     def first(self) -> Iterator[Frame]:
         """Yield the picture that a viewer shows first, and its views."""
@@ -133,25 +139,36 @@ class _Reader:
         if self._format in {"CUR", "ICO"}:
             yield from self._icons()
             return
-        if self._format == "BMP" and (runs := self._run_lengths()):
+        if self._format == "BMP" and (runs := self._found(run_length_frames(self._file, self._limits))):
             yield from runs
             return
         try:
             frame, image = self._load_first()
         except UndecodedError as error:
-            odd = self._odd_bitmap() if self._format == "BMP" and error.reason in _ODD else None
-            if odd is not None:
-                yield odd
-                yield from self._translucent_bitmap(odd)
-                return
+            if self._format == "BMP" and error.reason in _ODD:
+                odd, reason = bitmap_frames(self._file, self._limits)
+                if odd and reason is None:
+                    yield from odd
+                    yield from self._found(opacity_frames(self._file, odd[0]))
+                    return
             found = self._load_repaired() if error.reason in _SALVAGEABLE else None
             if found is None:
                 yield from self._salvaged(error.reason, 0, WHOLE)
                 return
             frame, image = found
         yield from self._shown(frame, image, self._file, self._format)
-        if self._format == "BMP" and not may_be_translucent(image):
-            yield from self._translucent_bitmap(frame)
+        yield from self._read_otherwise(frame, image)
+
+    def _read_otherwise(self, frame: Frame, image: Image.Image) -> Iterator[Frame]:
+        """Yield the first picture in the ways in which browsers read it and Pillow does not."""
+        if self._format == "PNG":
+            yield from self._tried(lambda: beyond_palette(image, frame)) or ()
+        elif self._format == "AVIF":
+            yield from self._tried(lambda: multiplied_frames(self._file, self._limits.max_pixels)) or ()
+        elif self._format == "BMP":
+            if not may_be_translucent(image):
+                yield from self._found(opacity_frames(self._file, frame))
+            yield from self._found(frames_by_header(self._file, self._limits))
 
     def _load_first(self) -> tuple[Frame, Image.Image]:
         """Open and load the first picture.
@@ -166,37 +183,45 @@ class _Reader:
         self._intact = True
         if any(warning.category is UserWarning for warning in noted):
             # For example, a still picture is loaded in place of an animation.
-            self._fall_short(Reason.BROKEN)
+            self._note_frames(self._file)
+            if self._format != "PNG":
+                self._fall_short(Reason.BROKEN)
         return frame, opened.image
+
+    def _note_frames(self, file: PreadFile) -> None:
+        """Record that an animated PNG was read as a still picture."""
+        if self._format == "PNG" and self._tried(lambda: has_frames(file)):
+            self._animation_fault = Reason.BROKEN
+
+    def _faulty_animation(self, reason: Reason) -> Iterator[list[Frame]]:
+        """Yield all that viewers may compose of an animation with faults, each over all backgrounds."""
+        started = time.process_time()
+        found = read_faulty(self._original, self._format, self._limits)
+        if not found.known:
+            self._fall_short(reason)
+        for number, (black, alpha, seconds) in enumerate(found.composed(self._limits), start=2):
+            self._pixels += alpha.size
+            self._check_all(alpha.size, number, time.process_time() - started)
+            frame = Frame(black, *found.size, part=Part(Kind.FRAME, number), seconds=seconds)
+            yield [
+                structs.replace(frame, luma=view.luma, look=view.look)
+                for view in over_backgrounds(black, alpha)
+            ]
 
     def _load_repaired(self) -> tuple[Frame, Image.Image] | None:
         """Load the first picture without faults beside its pixels; if this fails, too, return None."""
         original = self._file
-        for patches, shortfall in repairs_of(original, self._format):
-            self._file = PatchedFile(original, patches)
+        for file, shortfall in self._each(repaired_files(original, self._format)):
+            self._file = file
             try:
                 found = self._load_first()
             except UndecodedError:
                 continue
             if shortfall is not None:
                 self._fall_short(shortfall)
+            self._note_frames(original)
             return found
         return None
-
-    def _translucent_bitmap(self, frame: Frame) -> Iterator[Frame]:
-        """Yield a bitmap over all backgrounds, if it has an opacity mask, which Pillow ignores."""
-
-        def read() -> Plane | None:
-            self._file.ran_out = False
-            alpha = bitmap_alpha(self._file)
-            if self._file.ran_out:
-                self._fall_short(Reason.TRUNCATED)
-            return alpha
-
-        alpha = self._tried(read)
-        if alpha is not None and alpha.min() < alpha.max():
-            for view in views_of_alpha(frame.luma, alpha):
-                yield structs.replace(frame, luma=view.luma, look=view.look)
 
     def _plain_jpeg(self) -> Frame | None:
         """Decode an ordinary JPEG without opening it in Pillow; return None for any other file."""
@@ -223,40 +248,12 @@ class _Reader:
         frame = Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
         return structs.replace(frame, chroma=partial(self._chroma, frame, None, self._file, "JPEG"))
 
-    def _odd_bitmap(self) -> Frame | None:
-        """Decode a bitmap that Pillow can't read and other viewers can; return None if this fails, too."""
-        try:
-            with convert_errors(self._file, self._format):
-                width, height = bitmap_size(self._file)
-                check_pixels(width * height, self._limits.max_pixels)
-                if height * ((width + 7) // 8) > self._file.size:
-                    # The file has less than one bit per pixel.
-                    return None
-                self._file.ran_out = False
-                frame = Frame(bitmap_luma(self._file), width, height)
-                if self._file.ran_out:
-                    self._fall_short(Reason.TRUNCATED)
-                return frame
-        except UndecodedError:
-            return None
-
-    def _run_lengths(self) -> list[Frame]:
-        """Return a run-length coded bitmap, over all backgrounds if it skips pixels; none for other files."""
-        try:
-            with convert_errors(self._file, self._format):
-                found = run_length_bitmap(self._file, self._limits.max_pixels, self._limits.seconds)
-                if found is None:
-                    return []
-                luma, covered, reason = found
-                if reason is not None:
-                    self._fall_short(reason)
-                frame = Frame(luma, luma.shape[1], luma.shape[0])
-                # Browsers show skipped pixels in black, others leave them out.
-                views = () if covered.all() else views_of_alpha(luma, covered)
-                return [frame, *(structs.replace(frame, luma=view.luma, look=view.look) for view in views)]
-        except UndecodedError as error:
-            self._fall_short(error.reason)
-            return []
+    def _found(self, found: Found) -> list[Frame]:
+        """Return frames, and record why not all was decoded."""
+        frames, reason = found
+        if reason is not None:
+            self._fall_short(reason)
+        return frames
 
     def previews(self) -> Iterator[Frame]:
         """Yield the previews (thumbnails) that file managers show in place of the picture."""
@@ -276,6 +273,9 @@ class _Reader:
 
     def further(self) -> Iterator[Frame]:
         """Yield the pictures after the first: frames, pages, further pictures and composed animations."""
+        if self._format == "JXL" and self._tried(lambda: read_jxl_header(self._file).animated):
+            # The plug-in decodes the first frame only.
+            self._fall_short(Reason.UNSUPPORTED)
         described = self._described
         if described is None or self._format not in _KINDS or self._format in {"CUR", "ICO"}:
             return
@@ -289,8 +289,11 @@ class _Reader:
         if self._format == "GIF" or (
             self._format == "PNG" and self._tried(lambda: animation.is_animated_png(self._file))
         ):
-            for frames in self._each(self._composed()):
-                yield from frames
+            yield from chain.from_iterable(self._each(self._composed()))
+        if self._animation_fault is not None:
+            yield from chain.from_iterable(
+                self._each(self._faulty_animation(self._animation_fault), truncated=False)
+            )
 
     def further_frames(self) -> Iterator[Frame]:
         """Yield the frames of an animation after the first, or the further pages."""
@@ -490,9 +493,12 @@ class _Reader:
 
     def _salvaged(self, reason: Reason, place: int, part: Part) -> Iterator[Frame]:
         """Yield the readable part of a picture, if it could not be decoded because it is damaged."""
-        self._fall_short(reason)
-        if reason not in _SALVAGEABLE or self._format == "HEIF":
-            # libheif decodes all of a picture or nothing; Pillow would return a black picture for nothing.
+        if reason not in _SALVAGEABLE or self._format in {"HEIF", "JXL"}:
+            # The libraries decode all of a picture or nothing.
+            self._fall_short(reason)
+            return
+        if place and self._format in {"GIF", "PNG"}:
+            self._animation_fault = reason
             return
         try:
             with convert_errors(self._file, self._format), allow_truncated():
@@ -502,10 +508,35 @@ class _Reader:
                     opened = OpenPicture(opened.image, opened.image.size)
                 frame = self._frame(opened, part)
         except UndecodedError:
-            # The reason is known already.
+            self._fall_short(reason)
             return
         self._opened = self._opened or opened
         yield from self._shown(frame, opened.image, self._file, self._format)
+        # Of a picture in several scans, browsers show those before the damage, as libjpeg does.
+        in_scans = reason is Reason.TRUNCATED and opened.coefficients > 0 and has_whole_scan(self._file)
+        if place or not (in_scans or (yield from self._over_page())):
+            self._fall_short(reason)
+
+    def _over_page(self) -> Generator[Frame, None, bool]:
+        """Yield the decoded part of a damaged picture over the page; return True if no more is shown."""
+        try:
+            with convert_errors(self._file, self._format):
+                found = decoded_part(self._file, self._format, self._limits.max_pixels)
+        except UndecodedError:
+            return False
+        tags = self._tags
+        if found is None or tags is None or tags.unreadable or (tags.profiles and self._format == "JPEG"):
+            return False
+        image, (width, height), _ = found
+        blocks_of = (height, width) if image.size != found.stored else None
+        frame = Frame(luma_of(image), width, height, blocks_of, orientation_of(image))
+        yield from self._shown(frame, image, self._file, self._format)
+        if found.rows < image.height:
+            # The part alone, as a copy that was cropped to it.
+            yield structs.replace(
+                frame, luma=frame.luma[: found.rows], part=Part(Kind.FURTHER, 2), blocks_of=None
+            )
+        return True
 
     def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
         """Load a picture and return its brightness as a frame."""

@@ -17,6 +17,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
+from hashscan.hashing.media.jpeg_xl import jxl_available, open_jxl, read_jxl_header
 from hashscan.hashing.variants import WHOLE, Part
 from hashscan.model import Reason
 
@@ -73,13 +74,13 @@ _BYTES_PER_PIXEL = 5
 _NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 """Bytes per pixel, for the modes in which a pixel doesn't take four."""
 
-_LIBRARY_BYTES = {"AVIF": 9, "DDS": 7, "GIF": 3, "HEIF": 8, "JPEG2000": 20, "QOI": 7, "WEBP": 16}
+_LIBRARY_BYTES = {"AVIF": 9, "DDS": 7, "GIF": 3, "HEIF": 8, "JPEG2000": 20, "JXL": 24, "QOI": 7, "WEBP": 16}
 """By Pillow's name, bytes per pixel of the formats whose decoders need more memory at once; measured."""
 
 _FRAME_BYTES = {"AVIF": 36, "GIF": 18, "PNG": 18, "WEBP": 22}
 """Bytes per pixel of the frames after the first, for which earlier frames are kept in memory."""
 
-_READ_WHOLE = frozenset({"AVIF", "HEIF", "JPEG2000", "WEBP"})
+_READ_WHOLE = frozenset({"AVIF", "HEIF", "JPEG2000", "JXL", "WEBP"})
 """Formats whose decoders need the whole file in memory; the compression methods of libtiff do, too."""
 
 DRAFT_SIDE = 256
@@ -109,6 +110,10 @@ if heif_available():
     load_heif()
 else:
     _missing.add("HEIF")
+if jxl_available():
+    importlib.import_module("pillow_jxl")
+else:
+    _missing.add("JXL")
 
 MISSING = frozenset(_missing)
 """Pillow's names of the formats that this installation can't decode."""
@@ -227,6 +232,11 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
         return OpenPicture(jpeg, stored, coefficients)
     if pillow_format == "HEIF":
         image = open_heif(stream)
+    elif pillow_format == "JXL":
+        width, height = read_jxl_header(file).size
+        check_pixels(_LIBRARY_BYTES["JXL"] * width * height + file.size, max_pixels)
+        file.seek(0)
+        image = open_jxl(stream)
     elif pillow_format == "AVIF":
         # Image.open requires certain major brands, browsers don't.
         image = AvifImagePlugin.AvifImageFile(stream)

@@ -187,3 +187,46 @@ def inverted_cmyk(image: Image.Image) -> Plane:
     for top, strip in strips(image):
         luma[top : top + strip.height] = luma_of(ImageChops.invert(strip))
     return luma
+
+
+# High dynamic range: the transfer function PQ (SMPTE ST 2084). Chromium reduces the range by the largest of
+# a pixel's colours, so that its hue stays, as no profile can. The formula is that of its `ColorTransform`,
+# for a picture of 1,000 candelas on a screen of 203.
+
+PQ = 16
+"""The number of this transfer function (ITU-T H.273)."""
+_BRIGHTEST = 1000 / 203
+_VALUES = np.arange(256) / 255
+_ROOT = _VALUES ** (32 / 2523)
+_LIGHT = ((_ROOT - 0.8359375).clip(0) / (18.8515625 - 18.6875 * _ROOT)) ** (8192 / 1305) * (10_000 / 203)
+"""The light of each stored value; 1 is white."""
+_TO_SRGB = {
+    9: np.array(((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187))),
+    12: np.array(((1.2249, -0.2247, 0.0), (-0.042, 1.0419, 0.0), (-0.0197, -0.0786, 1.0979))),
+}
+"""By the number of the primaries, the matrix to those of sRGB (BT.2020 and Display P3)."""
+_WEIGHTS = np.array((0.299, 0.587, 0.114))
+_STRIP_PIXELS = 1 << 17
+
+
+def pq_luma(image: Image.Image, primaries: int) -> Plane:
+    """Return the brightness of a picture whose values are those of PQ, as ordinary screens show it.
+
+    Args:
+        image: the picture, loaded.
+        primaries: the number of its primaries.
+    """
+    matrix = _TO_SRGB.get(primaries, np.eye(3))
+    luma = np.empty((image.height, image.width), np.uint8)
+    step = max(1, _STRIP_PIXELS // image.width)
+    with without_transparent_colour(image):
+        for top, strip in strips(image):
+            colours = np.asarray(strip.convert("RGB"))
+            for start in range(0, len(colours), step):
+                light = _LIGHT[colours[start : start + step]]
+                most = light.max(axis=2, keepdims=True)
+                light *= (1 + most / _BRIGHTEST**2) / (1 + most)
+                light = (light @ matrix.T).clip(0, 1)
+                values = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+                luma[top + start : top + start + len(values)] = np.rint(values @ _WEIGHTS * 255)
+    return luma

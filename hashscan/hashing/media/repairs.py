@@ -17,9 +17,11 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
+from typing import cast
 
 from hashscan.hashing.media.colour_tags import boxes_of
 from hashscan.hashing.media.embedded_pictures import MemoryFile
+from hashscan.hashing.media.minimized_avif import ordinary_avif
 from hashscan.hashing.media.picture_opening import PictureFile
 from hashscan.hashing.media.pread import PreadFile
 from hashscan.model import Reason
@@ -72,6 +74,23 @@ def patched(file: PreadFile | MemoryFile, patches: list[Patch]) -> PreadFile | M
     for offset, new in patches:
         content[offset : offset + len(new)] = new
     return MemoryFile(bytes(content))
+
+
+def repaired_files(file: PreadFile, pillow_format: str) -> Iterator[tuple[PreadFile, Reason | None]]:
+    """Yield a file without its faults, each with the reason of its repair; see `repairs_of`.
+
+    An AVIF in a form that libavif does not read is rewritten in memory.
+
+    Raises:
+        Exception: EOFError or NotImplementedError of `ordinary_avif`.
+    """
+    content = ordinary_avif(file) if pillow_format == "AVIF" else None
+    if content is not None:
+        # A MemoryFile has all methods that are needed for this format.
+        yield cast("PreadFile", MemoryFile(content)), None
+        return
+    for patches, reason in repairs_of(file, pillow_format):
+        yield PatchedFile(file, patches), reason
 
 
 def repairs_of(file: PictureFile, pillow_format: str) -> Iterator[Repair]:
@@ -142,7 +161,8 @@ _SKIPPED = b"zZZz"
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _SHORTEST_CHUNKS = {b"cHRM": 32, b"cICP": 4, b"gAMA": 4, b"iCCP": 4, b"sRGB": 1}
 """Chunks that change how pixels look, with the length from which a viewer may read them."""
-_ANIMATED = frozenset({b"acTL", b"fcTL", b"fdAT"})
+_SHORTEST_FRAMES = {b"acTL": 8, b"fcTL": 26, b"fdAT": 4}
+_ANIMATED = frozenset(_SHORTEST_FRAMES)
 _DRAWN = frozenset({*_SHORTEST_CHUNKS, *_ANIMATED, b"eXIf", b"tRNS"})
 _TRANSPARENCY = {0: 2, 2: 6}
 """Bytes of one colour by colour type; a palette has one byte for each colour."""
@@ -176,23 +196,45 @@ def _png(file: PictureFile) -> Repair:
                 return [], None
             content = file.read(length)
             intact = zlib.crc32(kind + content).to_bytes(4) == file.read(4)
-            still = not animated and kind in _ANIMATED
-            used = kind in _DRAWN and not still and length >= shortest.get(kind, 0)
-            if not (used and intact and _is_well_formed(kind, content)):
-                check = zlib.crc32(_SKIPPED + content).to_bytes(4)
-                patches += [(place + 4, _SKIPPED), (after - 4, check)]
-                if used:
-                    reason = Reason.BROKEN
+            used = kind in _DRAWN and not (kind in _ANIMATED and not animated)
+            used &= length >= shortest.get(kind, 0)
+            found, lost = _chunk_patches(place, kind, content, used=used, intact=intact)
+            patches += found
+            if lost:
+                reason = Reason.BROKEN
         place = after
     return patches, reason
 
 
-def _is_well_formed(kind: bytes, content: bytes) -> bool:
-    """Return False for a chunk that Pillow rejects though it is long enough."""
-    if kind == b"iCCP":
-        name, separator, rest = content.partition(b"\0")
-        return bool(name and separator) and rest[:1] == b"\0"
-    return len(content) >= {b"acTL": 8, b"fcTL": 26, b"fdAT": 4}.get(kind, 0)
+def _chunk_patches(
+    place: int, kind: bytes, content: bytes, *, used: bool, intact: bool
+) -> tuple[list[Patch], bool]:
+    """Return changes to an ancillary chunk at an offset, and True if they drop what a viewer may use.
+
+    Args:
+        used: viewers show the picture differently without it.
+        intact: its checksum is right.
+    """
+    after = place + 8 + len(content)
+    if used and kind not in _ANIMATED and (mended := _mended(kind, content)) is not None:
+        # Pictures are hashed with and without their colour information.
+        changed = [(place + 8, mended)] if mended != content else []
+        check = [] if intact and not changed else [(after, zlib.crc32(kind + mended).to_bytes(4))]
+        return changed + check, False
+    if used and intact and len(content) >= _SHORTEST_FRAMES.get(kind, len(content) + 1):
+        return [], False
+    renamed = [(place + 4, _SKIPPED), (after, zlib.crc32(_SKIPPED + content).to_bytes(4))]
+    # The frames of an animation are read apart from this; a profile without a name is none.
+    return renamed, used and kind not in _ANIMATED and b"\0" in content
+
+
+def _mended(kind: bytes, content: bytes) -> bytes | None:
+    """Return the content of a chunk about colours as Pillow accepts it; None if this isn't possible."""
+    if kind != b"iCCP":
+        return content
+    name, separator, rest = content.partition(b"\0")
+    # The method of compression is 0 in any case.
+    return name + b"\0\0" + rest[1:] if name and separator and rest else None
 
 
 # AVIF (ISO/IEC 23008-12)
@@ -207,13 +249,8 @@ def _avif(file: PictureFile) -> list[Repair]:
     items: dict[int, tuple[int, bytes]] = {}
     auxiliary: set[int] = set()
     associations: list[Patch] = []
-    meta = next(
-        ((first, after) for kind, first, after in _boxes(file, 0, file.size) if kind == b"meta"), None
-    )
-    if meta is None:
-        return []
-    # The content of `meta`, `iinf` and `iref` begins after version and flags.
-    for kind, first, after in _boxes(file, meta[0] + 4, meta[1]):
+    # The content of `iinf` and `iref` begins after version and flags.
+    for kind, first, after in _boxes_of_meta(file):
         file.seek(first)
         version = file.read(1)
         if kind == b"iinf":
@@ -234,6 +271,25 @@ def _avif(file: PictureFile) -> list[Repair]:
         (sorted(described), None),
         (sorted({*described, *opacity, *associations}), Reason.BROKEN),
     ]
+
+
+def multiplication_of(file: PictureFile) -> list[Patch]:
+    """Return changes to an AVIF that hide that its colours are multiplied by opacity; none for others."""
+    return [
+        (start - 4, _UNKNOWN)
+        for kind, first, after in _boxes_of_meta(file)
+        if kind == b"iref"
+        for name, start, _ in _boxes(file, first + 4, after)
+        if name == b"prem"
+    ][:_PATCHES_MAX]
+
+
+def _boxes_of_meta(file: PictureFile) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the boxes within the first `meta`, whose content begins after version and flags."""
+    for kind, first, after in _boxes(file, 0, file.size):
+        if kind == b"meta":
+            yield from _boxes(file, first + 4, after)
+            return
 
 
 def _items(file: PictureFile, start: int, end: int) -> dict[int, tuple[int, bytes]]:

@@ -18,7 +18,7 @@ _SIDE = 16
 
 
 def _stored(name: str) -> bytes:
-    """Return a sample that is stored: AVIF because encoding takes long, HEIF because it needs `heif`.
+    """Return a sample that is stored: encoding AVIF takes long, HEIF and JPEG XL need an extra.
 
     The gradients are those of the other formats. `frames` is a sequence of the gradient and of it upside
     down, `several` a picture upside down with a preview, and the gradient as a further picture.
@@ -43,7 +43,11 @@ def samples() -> dict[str, bytes]:
     Formats whose library is missing in this build of Pillow are left out.
     """
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE)).convert("RGB")
-    found = {"AVIF": _stored("gradient.avif"), "HEIF": _stored("gradient.heic")}
+    found = {
+        "AVIF": _stored("gradient.avif"),
+        "HEIF": _stored("gradient.heic"),
+        "JXL": _stored("gradient.jxl"),
+    }
     for name in ("BMP", "DDS", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP"):
         if content := _saved(picture, name):
             found[name] = content
@@ -98,6 +102,7 @@ def samples_of_colours() -> dict[str, bytes]:
     found = {
         "JPEG": _saved(picture.convert("RGB"), "JPEG", icc_profile=profile),
         "PNG": _saved(translucent, "PNG", icc_profile=profile),
+        "JXL": _stored("jpeg.jxl"),
     }
     return {name: content for name, content in found.items() if content}
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hashscan.hashing.media.colour_tags import ColourInfo
 from hashscan.hashing.media.luma_alpha import BACKGROUNDS, alpha_of, compose_over, luma_of, premultiplied_luma
-from hashscan.hashing.media.profile_conversion import apply_profile, inverted_cmyk
+from hashscan.hashing.media.profile_conversion import apply_profile, inverted_cmyk, pq_luma
 from hashscan.hashing.variants import ALPHA, APERTURE, INVERTED_CMYK, PROFILED
 
 Plane = NDArray[np.uint8]
@@ -77,6 +77,11 @@ def _seen(image: Image.Image, luma: Plane, tags: ColourInfo, full: Image.Image) 
         yield View(ALPHA, alpha)
     if image.mode == "CMYK":
         yield View(INVERTED_CMYK, inverted_cmyk(image))
+    for primaries in tags.bright:
+        mapped = pq_luma(full, primaries)
+        yield View(PROFILED, mapped)
+        if alpha is not None:
+            yield from _over(mapped, alpha, PROFILED)
     for profile in tags.profiles:
         for converted, smaller in apply_profile(full, profile, alpha):
             plain = luma_of(converted)

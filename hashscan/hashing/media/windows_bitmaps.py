@@ -83,6 +83,27 @@ def bitmap_luma(file: PictureFile) -> NDArray[np.uint8]:
     return _plane(file, lambda rows: _scaled(rows, bits, weights))
 
 
+def bitmap_covered(file: PictureFile) -> NDArray[np.uint8]:
+    """Return 255 for each pixel whose row is in the file, 0 for the others; shape (height, width).
+
+    Raises:
+        NotImplementedError: this module does not read this kind of bitmap.
+    """
+    width = _header(file)[1]
+    return _plane(file, lambda rows: np.full((len(rows), width), 255, np.uint8))
+
+
+def is_read_differently(file: PictureFile) -> bool:
+    """Return True if a bitmap's palette is shorter than its depth allows, or its pixels begin at offset 0."""
+    size, _, _, _, bits, compression, _, _, _, colours, _ = _read_header(file)
+    file.seek(10)
+    start = int.from_bytes(file.read(4), "little")
+    if size not in _HEADER_SIZES or compression != _RAW:
+        return False
+    count = min(colours or 1 << bits, 1 << bits) if bits <= 8 else 0
+    return not start or (bits <= 8 and (count < 1 << bits or start < 14 + size + 4 * count))
+
+
 def _plane(file: PictureFile, read: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Convert a bitmap's rows of bytes with `read`, some rows at a time; return shape (height, width)."""
     _, width, height, _, bits, *_ = _header(file)
@@ -253,7 +274,7 @@ def _decode_runs(
             plane[y, x : x + length] = np.frombuffer(values, np.uint8, length)
             covered[y, x : x + length] = 255
             x += length
-    return None if y >= rows or (y == rows - 1 and x >= width) else Reason.TRUNCATED
+    return None
 
 
 def _greys_of(data: bytes, bits: int, greys: bytes, pairs: list[bytes]) -> bytes:
@@ -301,9 +322,11 @@ def icons_of(file: PictureFile) -> list[Callable[[], Image.Image]]:
 
         return load
 
-    return [
-        opener(place) for offset, place in sorted(found.items(), key=lambda i: i[1]) if offset >= directory
-    ]
+    kept = [(offset, place) for offset, place in found.items() if directory <= offset]
+    if any(offset < file.size for offset, _ in kept):
+        # Nothing can be shown of an entry that begins behind the end of the file.
+        kept = [(offset, place) for offset, place in kept if offset < file.size]
+    return [opener(place) for _, place in sorted(kept, key=lambda i: i[1])]
 
 
 def _depth_and_length(file: PictureFile, offset: int) -> tuple[int, int]:

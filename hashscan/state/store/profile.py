@@ -19,7 +19,7 @@ from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS
 from hashscan.sandbox.client import SandboxOptions
 
-_LIBRARIES = ("pillow", "numpy", "imagehash", "pillow_heif")
+_LIBRARIES = ("pillow", "numpy", "imagehash", "pillow_heif", "pillow_jxl_plugin")
 """Libraries that decode and hash pictures, by normalized names. Their wheels contain the libraries below
 them."""
 

@@ -160,11 +160,14 @@ def test_a_frame_that_is_cut_is_decoded_as_far_as_it_goes(name: str) -> None:
         place = content.rindex(np.asarray(PICTURES[1]).tobytes()[-400:])
         content = content[:place]
     found = decode(content[:-tail] if name != "TIFF" else content)
-    assert found.reason in {Reason.TRUNCATED, Reason.BROKEN}
     assert found.parts[0] == WHOLE
-    if name != "TIFF":
-        assert len(found.frames) == 2
-        assert far_apart(found.frames[1].luma[:20], np.asarray(PICTURES[1])[:20]) < 8
+    if name == "TIFF":
+        assert found.reason in {Reason.TRUNCATED, Reason.BROKEN}
+    else:
+        # All that viewers compose of it is known.
+        assert found.reason is None
+        second = np.asarray(PICTURES[1])[:20]
+        assert min(far_apart(frame.luma[:20], second) for frame in found.frames) < 8
 
 
 def exif(orientation: int, preview: bytes = b"", order: str = "<") -> bytes:

@@ -179,7 +179,6 @@ def test_who_has_no_certificate_of_the_cluster_is_refused(here: Cluster, tmp_pat
     target = tmp_path / "files"
     target.mkdir()
     state = state_with(tmp_path / "state", [Entry("x", "md5", bytes(16), "A1")])
-    node = here.node(state)
     stranger = Authority(tmp_path / "stranger")
     cert, key = stranger.issue("localhost")
     key.chmod(0o600)
@@ -197,7 +196,7 @@ def test_who_has_no_certificate_of_the_cluster_is_refused(here: Cluster, tmp_pat
         state, target, report, "--cluster", here.address.replace("tls", "tcp"), program=IMPATIENT
     )
     assert code == 13, said
-    stop([node])
+    assert "can't be reached" in said
 
 
 def test_no_scheduler_and_no_workers(here: Cluster, tmp_path: Path) -> None:

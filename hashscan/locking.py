@@ -57,13 +57,28 @@ def lock_record(descriptor: int, message: str, *, advice: str | None = _WAIT, se
 
 
 @contextmanager
-def record_locked(descriptor: int) -> Iterator[None]:
-    """Wait for the record lock of a file, and hold it while the body runs."""
-    fcntl.lockf(descriptor, fcntl.LOCK_EX)
+def record_locked(descriptor: int, place: int = 0, *, seconds: float = 0.0) -> Iterator[None]:
+    """Wait for the record lock of one byte of a file, and hold it while the body runs.
+
+    Args:
+        place: offset of the byte.
+        seconds: time between tries; 0 to sleep until the lock is free.
+    """
+    while seconds and not _try_record_lock(descriptor, place):
+        time.sleep(seconds)
+    fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, place)
     try:
         yield
     finally:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN)
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, place)
+
+
+def _try_record_lock(descriptor: int, place: int) -> bool:
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def try_flock(descriptor: int) -> bool:

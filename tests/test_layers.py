@@ -47,7 +47,7 @@ OWNERS: dict[str, frozenset[str]] = {
 """The packages or modules that may use a library; one that is not named here may be used nowhere."""
 
 PRIVATE: dict[str, tuple[str, frozenset[str]]] = {
-    "PIL": ("pillow", frozenset({"hashing.media.jpeg_pixels"})),
+    "PIL": ("pillow", frozenset({"hashing.media.jpeg_pixels", "hashing.webp_scaled"})),
     "tuf": ("tuf", frozenset({"lists.storage.tuf_api"})),
 }
 """Libraries whose private names are used: their projects, and the modules that may. Any release may change

@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 373,
-    "lines": 70_600,
+    "modules": 376,
+    "lines": 71_300,
     "modules under 60 lines": 11,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""

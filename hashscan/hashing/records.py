@@ -3,9 +3,10 @@
 The picture may have taken control of the decoder, so everything in a reply is checked before it is used.
 Neither Pillow nor numpy is imported here: a worker does not need a decoder's libraries.
 
-A request has two bytes: the index of the recognised format in `formats.FORMATS`, and 1 if the decoder may
-take more time than usual, so that it gets at least as far as the decoder before it. A reply, little-endian,
-has a header and runs. Together the runs have the number of digests in the header, at most `digests_max`:
+A request has the index of the recognised format in `formats.FORMATS`; 1 if the decoder may take more time
+than usual, so that it gets at least as far as the decoder before it; and its memory limit in MiB if it has
+more memory than usual, else 0 (a byte, a byte, four bytes). A reply has a header and runs. All numbers are
+little-endian. Together the runs have the number of digests in the header, at most `digests_max`:
 
 | bytes | content |
 | --- | --- |
@@ -37,6 +38,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -71,6 +73,7 @@ DIGESTS_MAX = 1024
 """Maximum number of digests in a reply. It limits the time that a decoder can cost its worker in queries to
 the index: a tenth of a second with ten million entries. A still picture has 8 to 32 digests."""
 
+_REQUEST = struct.Struct("<BBI")
 _HEADER = struct.Struct("<BBIIHI")
 _HEAD = struct.Struct("<I6BH")
 _MAX_SIDE = 2**31 - 1
@@ -123,15 +126,25 @@ class DecodedPicture(Struct, frozen=True):
         return any(run.quality < least and run.algorithm == algorithm and run.plain for run in self.runs)
 
 
-def pack_request(picture_format: PictureFormat, *, patient: bool = False) -> bytes:
+def pack_request(picture_format: PictureFormat, *, patient: bool = False, memory_bytes: int = 0) -> bytes:
     """Pack a request to decode a file as a picture of this format and no other."""
-    return bytes((FORMATS.index(picture_format), patient))
+    return _REQUEST.pack(FORMATS.index(picture_format), patient, memory_bytes >> 20)
 
 
-def unpack_request(request: bytes) -> tuple[PictureFormat, bool]:
-    """Return the requested format, and True if the decoder may take more time."""
-    index, patient = request
-    return FORMATS[index], bool(patient)
+class Request(NamedTuple):
+    """A request to a decoder."""
+
+    picture_format: PictureFormat
+    patient: bool
+    """True if the decoder may take more time."""
+    memory_bytes: int
+    """Memory limit, if it is larger than usual; else 0."""
+
+
+def unpack_request(request: bytes) -> Request:
+    """Return the request of which `pack_request` made these bytes."""
+    index, patient, mebibytes = _REQUEST.unpack(request)
+    return Request(FORMATS[index], bool(patient), mebibytes << 20)
 
 
 def pack_picture(

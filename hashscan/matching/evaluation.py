@@ -291,10 +291,12 @@ def store_reply(file: FileTask, reply: bytes, pictures: Sequence[str]) -> bool:
         file.reason, file.detail = answer, file.kind.name
         if answer is Reason.UNSUPPORTED:
             file.detail += install_hint(file.kind)
+        elif answer is Reason.TOO_LARGE:
+            file.detail += "; see --large-decoder-memory"
     return True
 
 
-LIMIT_REASONS = frozenset({Reason.MEMORY, Reason.TIMEOUT, Reason.DECODER_DIED})
+LIMIT_REASONS = frozenset({Reason.TOO_LARGE, Reason.MEMORY, Reason.TIMEOUT, Reason.DECODER_DIED})
 """Reasons that may not hold with other limits or libraries than those under which they were found."""
 
 

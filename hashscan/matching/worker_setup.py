@@ -70,4 +70,9 @@ def algorithms_to_compute(lists: Iterable[ListHandle]) -> tuple[str, ...]:
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
     """Return the sandbox's options from the settings."""
-    return SandboxOptions(mode=limits.sandbox, memory_bytes=limits.memory_bytes, seconds=limits.seconds)
+    return SandboxOptions(
+        mode=limits.sandbox,
+        memory_bytes=limits.memory_bytes,
+        seconds=limits.seconds,
+        large_memory_bytes=limits.large_memory_bytes,
+    )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -70,6 +71,10 @@ process got 1.4 % of a core: within 300 s it has 4 s of processor time, and an o
 than one."""
 
 
+LARGE_FACTOR = 3.0
+"""Time limits for a large picture, as a multiple of those for others."""
+
+
 class SandboxOptions(Struct, frozen=True):
     """The mode and the limits of decoders."""
 
@@ -88,6 +93,12 @@ class SandboxOptions(Struct, frozen=True):
 
     files_per_decoder: int = 256
 
+    large_memory_bytes: int = 3 << 30
+    """Memory limit for a decoder of one large picture; 0 if there is to be none."""
+
+    owner_large_seconds: float = 1800.0
+    """Total time for which the large pictures of an owner may use such decoders."""
+
     owner_losses: int = 1000
     owner_seconds: float = 600.0
     """Limits per owner: the number of decoders that the owner's files may cost, and the total time that the
@@ -98,6 +109,10 @@ class SandboxOptions(Struct, frozen=True):
     def wall_seconds(self) -> float:
         """Wall clock limit for one file."""
         return self.seconds * self.wall_factor
+
+    def seconds_for(self, memory_bytes: int) -> float:
+        """Return the processor time limit for one file, for a large one with a memory limit of its own."""
+        return self.seconds * (LARGE_FACTOR if memory_bytes else 1.0)
 
 
 class Plugin(Struct, frozen=True):
@@ -122,6 +137,8 @@ class PendingFile:
     descriptor: int
     request: bytes
     owner: int
+    memory_bytes: int = 0
+    """Memory limit of its decoder, if it is a large picture; else 0."""
     link: DecoderLink | None = None
     """The decoder that it was sent to last."""
     first: bool = False
@@ -160,6 +177,7 @@ class Sandbox(ClosedOnExit):
         )
         self._decoders = Decoders(config)
         self._budget = OwnerBudget(options.owner_losses, options.owner_seconds)
+        self._large_budget = OwnerBudget(sys.maxsize, options.owner_large_seconds)
         self._process = os.getpid()
         self._under_way: deque[PendingFile] = deque()
         self._settled = 0.0
@@ -186,7 +204,9 @@ class Sandbox(ClosedOnExit):
         assert self._decoders.level is not None
         return self._decoders.level
 
-    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> PendingFile:
+    def begin(
+        self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False, memory_bytes: int = 0
+    ) -> PendingFile:
         """Pass one file to the decoder, behind those in progress; `finish` returns the result.
 
         If the file needs another decoder than those files, this waits for their results.
@@ -197,6 +217,7 @@ class Sandbox(ClosedOnExit):
             request: for the plug-in, at most 4096 bytes.
             owner: owner of the file. No decoder sees files of two owners.
             fresh: use a decoder that has not seen any file.
+            memory_bytes: use a fresh decoder with this memory limit, and for no other file.
 
         Raises:
             SandboxError: mode is required, and a part of the confinement is not available.
@@ -205,12 +226,19 @@ class Sandbox(ClosedOnExit):
         self._check_use()
         if len(request) > REQUEST_MAX:
             raise ValueError(f"a request has at most {REQUEST_MAX} bytes")
-        begun, now = PendingFile(descriptor, request, owner), self._decoders
-        if self._budget.is_exhausted(owner):
+        begun, now = PendingFile(descriptor, request, owner, memory_bytes), self._decoders
+        if self._budget.is_exhausted(owner) or (memory_bytes and self._large_budget.is_exhausted(owner)):
             begun.outcome = _over_budget()
             return begun
-        used_up = now.files > 0 and (
-            fresh or owner != now.owner or now.files >= self._options.files_per_decoder
+        other = memory_bytes != now.memory_bytes
+        used_up = (now.link is not None and other) or (
+            now.files > 0
+            and (
+                fresh
+                or bool(memory_bytes)
+                or owner != now.owner
+                or now.files >= self._options.files_per_decoder
+            )
         )
         try:
             while used_up and self._under_way:
@@ -291,7 +319,7 @@ class Sandbox(ClosedOnExit):
         # The decoder may have ended since the last check; this file is not the cause.
         for _ in range(2):
             try:
-                link = self._decoders.link or self._decoders.replace()
+                link = self._decoders.link or self._decoders.replace(begun.memory_bytes)
                 link.send(begun.request, begun.descriptor)
             except DecoderClosed:
                 if begun is not self._under_way[0]:
@@ -345,14 +373,16 @@ class Sandbox(ClosedOnExit):
         assert self._decoders.link is not None
         # The decoder can't have started it before the previous file was answered.
         since = max(begun.since, self._settled)
-        outcome = self._outcome(since)
+        outcome = self._outcome(since, self._options.seconds_for(begun.memory_bytes))
+        if begun.memory_bytes:
+            self._large_budget.charge(begun.owner, time.monotonic() - since)
         if isinstance(outcome, DecoderLost):
             self._budget.charge(begun.owner, time.monotonic() - since)
         return outcome
 
-    def _outcome(self, since: float) -> bytes | DecoderLost:
+    def _outcome(self, since: float, seconds: float) -> bytes | DecoderLost:
         assert self._decoders.link is not None
-        seconds, wall_seconds = self._options.seconds, self._options.wall_seconds
+        wall_seconds = seconds * self._options.wall_factor
         deadline = since + wall_seconds
         try:
             return self._decoders.link.receive(deadline, seconds)

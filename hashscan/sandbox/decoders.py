@@ -81,12 +81,14 @@ class Decoders:
         """Number of files that were sent to it."""
         self.owner: int | None = None
         """Owner of these files."""
+        self.memory_bytes = 0
+        """Its memory limit, if it is not the configured one; else 0."""
         self._zygote: ZygoteProcess | None = None
         with contextlib.suppress(OSError):
             self._zygote = ZygoteProcess(config)
 
-    def replace(self) -> DecoderLink:
-        """Start a decoder in place of the current one.
+    def replace(self, memory_bytes: int = 0) -> DecoderLink:
+        """Start a decoder in place of the current one, with another memory limit if one is given.
 
         Raises:
             DecoderLost: the system has no resources for one.
@@ -98,7 +100,7 @@ class Decoders:
         failure: DecoderLost | ZygoteError | ZygoteKilledError
         for pause in (*_PAUSES, 0.0):
             try:
-                connection, process = self._ready_zygote().spawn()
+                connection, process = self._ready_zygote().spawn(memory_bytes)
                 link = DecoderLink(connection, self._config.reply_max, process)
             except ZygoteLost:
                 self._drop_zygote()
@@ -110,7 +112,7 @@ class Decoders:
                     self._judge(link.receive_hello(time.monotonic() + HELLO_SECONDS))
                     # Set it only now, in case of an interruption: no file may be sent to a decoder that has
                     # not been checked.
-                    self.link = link
+                    self.link, self.memory_bytes = link, memory_bytes
                     return link
                 except (DecoderTimeout, DecoderClosed):
                     lost = self.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
@@ -177,7 +179,7 @@ class Decoders:
     def drop(self) -> None:
         """Close the connection to the decoder."""
         link, self.link = self.link, None
-        self.files, self.owner = 0, None
+        self.files, self.owner, self.memory_bytes = 0, None, 0
         if link is not None:
             link.close()
 

@@ -133,8 +133,11 @@ class ZygoteProcess:
         self._ready, self._asking = True, False
         self._stderr.close()
 
-    def spawn(self) -> tuple[socket.socket, int]:
+    def spawn(self, memory_bytes: int = 0) -> tuple[socket.socket, int]:
         """Fork a decoder in place of the previous one.
+
+        Args:
+            memory_bytes: its memory limit, in whole MiB; 0 for the configured one.
 
         Returns:
             Its non-blocking socket, and its process id.
@@ -145,7 +148,7 @@ class ZygoteProcess:
         """
         ours, theirs = _pair()
         try:
-            refused, process = self._ask(COMMAND.pack(SPAWN, 0), ANSWER_SECONDS, theirs)
+            refused, process = self._ask(COMMAND.pack(SPAWN, memory_bytes >> 20), ANSWER_SECONDS, theirs)
             if refused:
                 raise OSError(refused, os.strerror(refused))
         except BaseException:

@@ -68,7 +68,8 @@ READY = b"ready"
 """The zygote's first message: the plug-in is loaded."""
 
 COMMAND = struct.Struct("<II")
-"""The command; for END, milliseconds to wait for the decoder to end by itself."""
+"""The command, and a number. For SPAWN: the memory limit of the decoder in MiB, 0 for the configured one.
+For END: milliseconds to wait for the decoder to end by itself."""
 SPAWN, END = 1, 2
 
 ANSWER = struct.Struct("<iI")

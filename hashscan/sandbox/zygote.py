@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hashscan.sandbox.confine import (
     ZYGOTE_DESCRIPTORS,
@@ -164,6 +164,12 @@ def _settle() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
+def _offer_to_oom_killer() -> None:
+    """Let the kernel kill this process before all others, should memory run out after all."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
+        score.write(b"1000")
+
+
 def _silence() -> None:
     """Close the stderr used during start-up.
 
@@ -195,15 +201,16 @@ class _Zygote(Struct):
             )
             if not message:
                 break
-            command, patience = COMMAND.unpack(message)
+            command, number = COMMAND.unpack(message)
             if command == SPAWN:
                 ((_, _, passed),) = ancillary
-                self._spawn(*array.array("i", passed))
+                (connection,) = array.array("i", passed)
+                self._spawn(connection, number << 20)
             else:
-                self._control.send(ANSWER.pack(*self._end(patience)))
+                self._control.send(ANSWER.pack(*self._end(number)))
         self._end(0)
 
-    def _spawn(self, connection: int) -> None:
+    def _spawn(self, connection: int, memory_bytes: int) -> None:
         former, self._child = self._child, 0
         if former:
             os.kill(former, signal.SIGKILL)
@@ -213,7 +220,11 @@ class _Zygote(Struct):
             self._control.send(ANSWER.pack(error.errno, 0))
         else:
             if child == 0:
-                run_decoder(connection, self._confinement, self._handle, self._reply_max)
+                confinement = self._confinement
+                if memory_bytes:
+                    confinement = structs.replace(confinement, memory_bytes=memory_bytes)
+                    _offer_to_oom_killer()
+                run_decoder(connection, confinement, self._handle, self._reply_max)
             self._child = child
             self._control.send(ANSWER.pack(0, child))
         os.close(connection)

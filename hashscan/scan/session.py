@@ -228,6 +228,7 @@ def selection_fields(settings: ScanSettings, patterns: Patterns) -> Record:
         "anonymous": settings.access.anonymous or None,
         "max_pixels": settings.decoding.max_pixels,
         "decoder_memory": settings.decoding.memory_bytes,
+        "large_decoder_memory": settings.decoding.large_memory_bytes,
         "decoder_seconds": settings.decoding.seconds,
     }
     return {key: value for key, value in asked.items() if value is not None}

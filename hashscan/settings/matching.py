@@ -25,11 +25,14 @@ class DecodingLimits:
 
     sandbox: SandboxMode = "auto"
     memory_bytes: int = 1 << 30
+    large_memory_bytes: int = 3 << 30
+    """The memory limit for one picture over the pixel limit; only one such picture is decoded at a time."""
     seconds: float = 20.0
     max_pixels: int = 64_000_000
 
     def __post_init__(self) -> None:
         require_positive("--decoder-memory", self.memory_bytes)
+        require_positive("--large-decoder-memory", self.large_memory_bytes)
         require_positive("--decoder-seconds", self.seconds)
         require_positive("--max-pixels", self.max_pixels)
 

@@ -168,15 +168,22 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 def max_workers() -> int:
     """Return the largest number of workers for which the processors and the memory suffice."""
-    return max(1, min(default_workers() * _WORKERS_PER_PROCESSOR, _memory_limit() // _WORKER_MEMORY))
+    return max(1, min(default_workers() * _WORKERS_PER_PROCESSOR, memory_limit() // _WORKER_MEMORY))
 
 
-def _memory_limit() -> int:
+def memory_limit() -> int:
     """Return the bytes of memory that this process may use: all, or the limit of a control group."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with suppress(OSError, ValueError):
-        group = PurePath(_OWN_CGROUP.read_text().rpartition("0::/")[2].strip().lstrip("/"))
-        for folder in (group, *group.parents):
-            with suppress(OSError, ValueError):
-                limits.append(int((_CGROUPS / folder / "memory.max").read_text()))
+    for folder in control_groups():
+        with suppress(OSError, ValueError):
+            limits.append(int((folder / "memory.max").read_text()))
     return min(limits)
+
+
+def control_groups() -> list[Path]:
+    """Return the folders of the control groups that this process is in, the innermost first."""
+    try:
+        group = PurePath(_OWN_CGROUP.read_text().rpartition("0::/")[2].strip().lstrip("/"))
+    except (OSError, ValueError):
+        return []
+    return [_CGROUPS / folder for folder in (group, *group.parents)]

@@ -77,8 +77,10 @@ def any_variant(algorithms: list[str]) -> st.SearchStrategy[PictureDigest]:
 
 @given(some_format)
 def test_requests_come_back(picture_format: PictureFormat) -> None:
-    assert unpack_request(pack_request(picture_format)) == (picture_format, False)
-    assert unpack_request(pack_request(picture_format, patient=True)) == (picture_format, True)
+    assert unpack_request(pack_request(picture_format)) == (picture_format, False, 0)
+    assert unpack_request(pack_request(picture_format, patient=True)) == (picture_format, True, 0)
+    request = pack_request(picture_format, memory_bytes=3 << 30)
+    assert unpack_request(request) == (picture_format, False, 3 << 30)
 
 
 @given(some_algorithms, some_format, st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1), st.data())

@@ -57,6 +57,10 @@ def _memory(fd: int) -> bytes:
     return reply(len(bytearray(1 << 40)))
 
 
+def _half_a_gigabyte(fd: int) -> bytes:
+    return reply(len(bytearray(1 << 29)))
+
+
 def _memory_in_small_pieces(fd: int) -> bytes:
     pieces = [bytes(1 << 20) for _ in itertools.count()]
     return reply(len(pieces))
@@ -162,6 +166,7 @@ DEEDS: dict[str, Callable[[int], bytes]] = {
     "spin": _spin,
     "spin in C": lambda fd: reply(sum(itertools.repeat(0))),
     "memory": _memory,
+    "half a gigabyte": _half_a_gigabyte,
     "memory in small pieces": _memory_in_small_pieces,
     "exit 0": lambda fd: os._exit(0),
     "exit 7": lambda fd: os._exit(7),

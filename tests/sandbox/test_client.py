@@ -556,3 +556,28 @@ def processes_of_zygote(sandbox: Sandbox) -> list[int]:
     """The decoders of its zygote."""
     found = processes("tests.sandbox.plugin:load")
     return [pid for pid, parent in found.items() if parent == zygote_of(sandbox)]
+
+
+def test_a_decoder_with_more_memory_serves_one_file(shared: Sandbox, file: int) -> None:
+    usual = ask(shared, file, "pid")
+    begun = shared.begin(file, b"pid", 1000, memory_bytes=1 << 31)
+    behind = shared.begin(file, b"pid", 1000)
+    large = REPLY.unpack(shared.finish(begun))[2]
+    assert len({usual, large, REPLY.unpack(shared.finish(behind))[2]}) == 3
+
+
+def test_memory_limit_of_a_request(shared: Sandbox, file: int) -> None:
+    def reason(memory_bytes: int) -> Reason | None:
+        return _reason(shared, shared.begin(file, b"half a gigabyte", 1000, memory_bytes=memory_bytes))
+
+    assert [reason(0), reason(1 << 31), reason(0)] == [Reason.MEMORY, None, Reason.MEMORY]
+
+
+def test_an_owner_has_a_budget_for_decoders_with_more_memory(file: int) -> None:
+    options = SandboxOptions("auto", owner_large_seconds=1e-9)
+    with Sandbox(PLUGIN, options) as sandbox:
+        found = [
+            _reason(sandbox, sandbox.begin(file, b"size", owner, memory_bytes=1 << 30)) for owner in (1, 1, 2)
+        ]
+        assert found == [None, Reason.OVER_BUDGET, None]
+        assert ask(sandbox, file, "size", owner=1) == 1234

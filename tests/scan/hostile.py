@@ -138,7 +138,7 @@ def load_crowd(*arguments: str) -> Callable[[int, bytes], bytes]:
     decode = decoder.load(*arguments)
 
     def crowded(descriptor: int, request: bytes) -> bytes:
-        kind, _ = unpack_request(request)
+        kind = unpack_request(request).picture_format
         answer = unpack_reply(decode(descriptor, request), kind, ["pdq"])
         if not isinstance(answer, DecodedPicture):
             return pack_failure(answer)

@@ -70,6 +70,7 @@ def scanned(folder: Path, state: Path) -> tuple[int, list[dict]]:
     """The most that a worker and its decoder had resident, in kB, and the report."""
     ListStore(state / "lists").import_entries("ours", [Entry("e", "pdq", bytes(32), "A1")], "test")
     command = [sys.executable, "-m", "hashscan", "scan", str(folder), "--workers", "1", "--report", "-"]
+    command += ["--large-decoder-memory", "1"]
     peak = 0
     with (
         (state / "report").open("w+") as report,

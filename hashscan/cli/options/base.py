@@ -327,6 +327,17 @@ decoding_options = gather_options(
         help="Memory limit for decoding one picture.",
     ),
     click.option(
+        "--large-decoder-memory",
+        type=SizeParam(),
+        callback=positive,
+        default="3G",
+        show_default=True,
+        help=(
+            "Memory limit for decoding one picture that exceeds --max-pixels. Only one is decoded at a time, "
+            "with half of the machine's memory at most."
+        ),
+    ),
+    click.option(
         "--decoder-seconds",
         type=float,
         callback=positive,
@@ -342,6 +353,9 @@ decoding_options = gather_options(
         callback=positive,
         default=64_000_000,
         show_default=True,
-        help="Colour pictures with more pixels are not decoded; greyscale pictures may be larger.",
+        help=(
+            "Colour pictures with more pixels are decoded one at a time, with --large-decoder-memory; "
+            "greyscale pictures may be larger."
+        ),
     ),
 )

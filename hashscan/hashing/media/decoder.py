@@ -130,6 +130,9 @@ _EVEN = 80
 """Share of the picture, in 256ths, of one part with even brightness, from which colours may show something
 there. The 202 photographs had 75 at most, and seven of them 64 or more."""
 
+_LARGE_PIXEL_MEMORY = 0.85
+"""Share of the memory limit for a large picture that its pixels may take."""
+
 _PATIENT_TIME_FACTOR = 1.6
 """Factor by which a patient request raises the time limit of a decoder. A decoder on a busy machine must get
 as far as an earlier one did on an idle machine."""
@@ -187,18 +190,26 @@ def _decoder(
     memory: int = 0,
 ) -> Decode:
     from hashscan.hashing.media.picture import decode_frames
-    from hashscan.hashing.media.picture_opening import UndecodedError
+    from hashscan.hashing.media.picture_opening import BYTES_PER_PIXEL, UndecodedError
     from hashscan.hashing.media.pread import PreadFile
 
     names = [algorithm.name for algorithm in hashes]
     more = structs.replace(limits, seconds=limits.seconds * _PATIENT_TIME_FACTOR)
 
     def decode(descriptor: int, request: bytes) -> bytes:
-        picture_format, patient = unpack_request(request)
+        picture_format, patient, large = unpack_request(request)
+        within = more if patient else limits
+        if large:
+            within = structs.replace(
+                within,
+                max_pixels=int(large * _LARGE_PIXEL_MEMORY) // BYTES_PER_PIXEL,
+                total_pixels=max(within.total_pixels, large // BYTES_PER_PIXEL),
+                large=True,
+            )
         found = _DigestCollector(hashes, wanted, augmented=augmented)
         shortfall = None
         try:
-            for frame in decode_frames(PreadFile(descriptor), picture_format, more if patient else limits):
+            for frame in decode_frames(PreadFile(descriptor), picture_format, within):
                 found.take(frame)
                 if found.digests > found.most:
                     break
@@ -208,7 +219,7 @@ def _decoder(
             shortfall = Reason.MEMORY
         if shortfall is Reason.MEMORY and memory:
             # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.
-            _try_to_take(memory // 4)
+            _try_to_take((large or memory) // 4)
         if not found.runs:
             return pack_failure(shortfall or Reason.BROKEN)
         return pack_picture(picture_format, *found.size, names, found.all_runs(), shortfall)

@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import structs
 from PIL import Image
 
+from hashscan.hashing.media import large_pictures
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
 from hashscan.hashing.media.picture_opening import (
     Frame,
@@ -95,10 +96,12 @@ def opacity_frames(file: PreadFile, frame: Frame) -> Found:
         alpha = bitmap_alpha(file)
         if alpha is None or alpha.min() == alpha.max():
             return []
-        return [
-            structs.replace(frame, luma=view.luma, look=view.look)
-            for view in views_of_alpha(frame.luma, alpha)
-        ]
+        if frame.blocks_of is None:
+            views = views_of_alpha(frame.luma, alpha)
+        else:
+            scale = large_pictures.scale_for((frame.width, frame.height))
+            views = large_pictures.views_of_bitmap(bitmap_luma(file), alpha, scale)
+        return [structs.replace(frame, luma=view.luma, look=view.look) for view in views]
 
     return _tried(file, read, [])
 
@@ -126,7 +129,7 @@ def beyond_palette(image: Image.Image, frame: Frame) -> list[Frame]:
     if not number or int(np.asarray(image).max()) < number:
         return []
     clamped = image.point([min(index, number - 1) for index in range(256)])
-    return [structs.replace(frame, luma=luma_of(clamped), part=_SECOND)]
+    return [structs.replace(frame, luma=luma_of(clamped), part=_SECOND, blocks_of=None)]
 
 
 def multiplied_frames(file: PreadFile, max_pixels: int) -> list[Frame]:

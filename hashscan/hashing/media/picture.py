@@ -18,7 +18,7 @@ from msgspec import structs
 from PIL import Image
 
 from hashscan.hashing.formats import PictureFormat
-from hashscan.hashing.media import animation
+from hashscan.hashing.media import animation, large_pictures
 from hashscan.hashing.media.colour_tags import ColourInfo, tags_of_picture
 from hashscan.hashing.media.embedded_pictures import (
     HasInfo,
@@ -125,6 +125,8 @@ class _Reader:
         self._tags: ColourInfo | None = None
         self.shortfall: Reason | None = None
         """The first reason why something was not decoded; None if there is none."""
+        self._reduced: large_pictures.ReducedPicture | None = None
+        """The picture that was loaded last, if it is large and was reduced."""
         self._intact = False
         """True if the first picture was decoded completely."""
         self._animation_fault: Reason | None = None
@@ -528,6 +530,7 @@ class _Reader:
         if found is None or tags is None or tags.unreadable or (tags.profiles and self._format == "JPEG"):
             return False
         image, (width, height), _ = found
+        self._reduced = None
         blocks_of = (height, width) if image.size != found.stored else None
         frame = Frame(luma_of(image), width, height, blocks_of, orientation_of(image))
         yield from self._shown(frame, image, self._file, self._format)
@@ -541,8 +544,12 @@ class _Reader:
     def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
         """Load a picture and return its brightness as a frame."""
         image = opened.image
-        self._check_size(image, pillow_format, more=opened.coefficients, first=part.number < 2)
         drafted = image.size != opened.stored
+        self._reduced = None
+        scale = 1 if drafted or not self._limits.large else large_pictures.scale_for(image.size)
+        if scale > 1:
+            return self._large_frame(image, part, pillow_format or self._format, scale)
+        self._check_size(image, pillow_format, more=opened.coefficients, first=part.number < 2)
         image.load()
         width, height = opened.stored if drafted else image.size
         self._pixels += image.width * image.height
@@ -550,12 +557,30 @@ class _Reader:
         seconds = 0.0 if part.kind is Kind.PREVIEW else inf
         return Frame(luma_of(image), width, height, stored, orientation_of(image), part, seconds)
 
+    def _large_frame(self, image: Image.Image, part: Part, pillow_format: str, scale: int) -> Frame:
+        """Load a large picture, reduce it, and return its brightness as a frame."""
+        found = None
+        width, height = image.size
+        if pillow_format == "WEBP":
+            found = large_pictures.load_webp(image, self._file, scale, self._limits.max_pixels)
+        if found is None:
+            self._check_size(image, pillow_format, first=part.number < 2)
+            image.load()
+            width, height = image.size
+            depth = tags_of_picture(image, self._file, pillow_format).depth
+            found = large_pictures.reduce_picture(image, scale, depth)
+        self._reduced = found
+        self._pixels += width * height
+        return Frame(found.luma, width, height, (height, width), orientation_of(image), part)
+
     def _shown(
         self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
     ) -> Iterator[Frame]:
         """Yield a picture that was just loaded, and the views in which viewers show it differently."""
         drafted = frame.blocks_of is not None or pillow_format == "JPEG"
         stored = None if drafted else image
+        if self._reduced is not None:
+            stored = self._reduced.image
         yield structs.replace(frame, chroma=partial(self._chroma, frame, stored, file, pillow_format))
         for view in self._each(self._views(frame, image, file, pillow_format), file, pillow_format):
             found = structs.replace(frame, luma=view.luma, look=view.look)
@@ -575,6 +600,10 @@ class _Reader:
                 self._tags = tags
         else:
             tags = self._tags
+        if self._reduced is not None:
+            size = frame.width, frame.height
+            yield from self._reduced.views(tags, size, large_pictures.scale_for(size))
+            return
         if may_be_translucent(image):
             more = VIEW_BYTES_PER_PIXEL * image.width * image.height
             self._check_size(image, pillow_format, more=more, first=frame.part.number < 2)

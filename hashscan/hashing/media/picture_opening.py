@@ -68,7 +68,7 @@ which it is decoded; for a progressive JPEG also its coefficients, since all are
 pictures may be larger; pictures whose library needs more memory at once must be smaller.
 """
 
-_BYTES_PER_PIXEL = 5
+BYTES_PER_PIXEL = 5
 """Memory for a pixel of most pictures: four bytes for its colours, one for its brightness."""
 
 _NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
@@ -76,6 +76,9 @@ _NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2
 
 _LIBRARY_BYTES = {"AVIF": 9, "DDS": 7, "GIF": 3, "HEIF": 8, "JPEG2000": 20, "JXL": 24, "QOI": 7, "WEBP": 16}
 """By Pillow's name, bytes per pixel of the formats whose decoders need more memory at once; measured."""
+
+_WEBP_CANVAS_BYTES = 8
+"""Bytes per pixel that Pillow allocates when it opens a WebP."""
 
 _FRAME_BYTES = {"AVIF": 36, "GIF": 18, "PNG": 18, "WEBP": 22}
 """Bytes per pixel of the frames after the first, for which earlier frames are kept in memory."""
@@ -219,6 +222,8 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
     Raises:
         Exception: any exception of Pillow (see `reasons`).
     """
+    if pillow_format == "WEBP":
+        check_pixels(_WEBP_CANVAS_BYTES * _webp_pixels(file), max_pixels)
     file.seek(0)
     stream = cast("IO[bytes]", file)
     set_pixel_limit(max_pixels)
@@ -245,13 +250,30 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
     return OpenPicture(image, image.size)
 
 
+def _webp_pixels(file: PictureFile) -> int:
+    """Return the pixels of a WebP by its header (RFC 9649); 0 if it has none."""
+    file.seek(0)
+    head = file.read(30)
+    match head[12:16]:
+        case b"VP8 ":
+            return (int.from_bytes(head[26:28], "little") & 0x3FFF) * (
+                int.from_bytes(head[28:30], "little") & 0x3FFF
+            )
+        case b"VP8L":
+            bits = int.from_bytes(head[21:25], "little")
+            return ((bits & 0x3FFF) + 1) * ((bits >> 14 & 0x3FFF) + 1)
+        case b"VP8X":
+            return (int.from_bytes(head[24:27], "little") + 1) * (int.from_bytes(head[27:30], "little") + 1)
+    return 0
+
+
 def set_pixel_limit(max_pixels: int) -> None:
     """Make Pillow refuse larger pictures, also embedded ones, before it allocates memory for them.
 
     Call it within `reasons`, which restores the former limit.
     """
     # Pillow refuses twice this number of pixels. No picture takes less than two bytes per pixel.
-    Image.MAX_IMAGE_PIXELS = (max_pixels * _BYTES_PER_PIXEL // 2 + 1) // 2
+    Image.MAX_IMAGE_PIXELS = (max_pixels * BYTES_PER_PIXEL // 2 + 1) // 2
 
 
 def check_size(
@@ -281,7 +303,7 @@ def check_size(
         each = max(each, _FRAME_BYTES.get(pillow_format, _LIBRARY_BYTES.get(pillow_format, 0)))
     pixels = image.width * image.height * each + more
     whole = pillow_format in _READ_WHOLE or any(tile[0] == "libtiff" for tile in getattr(image, "tile", ()))
-    allowed = max_pixels * _BYTES_PER_PIXEL
+    allowed = max_pixels * BYTES_PER_PIXEL
     if pixels > allowed:
         raise UndecodedError(Reason.TOO_LARGE)
     if whole and pixels + file_size > allowed:
@@ -294,7 +316,7 @@ def check_pixels(pixels: int, max_pixels: int) -> None:
     Raises:
         UndecodedError: there are too many pixels.
     """
-    if pixels > max_pixels * _BYTES_PER_PIXEL:
+    if pixels > max_pixels * BYTES_PER_PIXEL:
         raise UndecodedError(Reason.TOO_LARGE)
 
 
@@ -337,6 +359,9 @@ class Limits(Struct, frozen=True):
 
     seconds: float = 10.0
     """Maximum processor time for all frames together; it must leave the decoder time to reply."""
+
+    large: bool = False
+    """True for a decoder that has more memory than others (see `large_pictures`)."""
 
 
 class Frame(Struct, frozen=True):

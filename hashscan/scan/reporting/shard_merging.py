@@ -51,6 +51,7 @@ SELECTION: Mapping[str, str] = {
     "anonymous": "--anonymous",
     "max_pixels": "--max-pixels",
     "decoder_memory": "--decoder-memory",
+    "large_decoder_memory": "--large-decoder-memory",
     "decoder_seconds": "--decoder-seconds",
 }
 """The options behind the fields that `selection_fields` writes into a report."""

@@ -115,6 +115,8 @@ class LargeFileQueue:
         self._read: Counter[Owner] = Counter()
         self._holes: Counter[Owner] = Counter()
         self._running: Counter[Owner] = Counter()
+        self._costs: dict[Batch, int] = {}
+        """The least number of bytes that is counted for each file that is being read."""
 
     def __bool__(self) -> bool:
         """Return True if any file waits."""
@@ -182,17 +184,19 @@ class LargeFileQueue:
             heapq.heappush(self._order, entry)
         if chosen is None:
             return None
-        batch = self._take(chosen)
-        self._running[chosen] += 1
+        cost = 1 << (min(self._lists[chosen]) - 1)
         left = max(0, OWNER_SPARSE * max_sparse - self._holes[chosen])
-        return structs.replace(batch, max_sparse=min(max_sparse, left))
+        batch = structs.replace(self._take(chosen), max_sparse=min(max_sparse, left))
+        self._running[chosen] += 1
+        self._costs[batch] = cost
+        return batch
 
     def done(self, batch: Batch, bytes_read: int, hole_bytes: int) -> None:
         """Record that a file has been read."""
         owner = owner_of(batch)
         self._running[owner] -= 1
-        # A file that failed has been read, too.
-        self._read[owner] += max(bytes_read, hole_bytes)
+        # A file that failed has been read, too. A large picture has fewer bytes than its decoding costs.
+        self._read[owner] += max(bytes_read, hole_bytes, self._costs.pop(batch, 0))
         self._holes[owner] += hole_bytes
 
     def _bytes_after_next(self, owner: Owner) -> int:

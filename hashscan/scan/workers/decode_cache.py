@@ -26,7 +26,7 @@ import mmap
 import os
 import struct
 import zlib
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing.reduction import DupFd
 from typing import Any
 
@@ -44,6 +44,12 @@ _ENTRY = struct.Struct("<16s40sI")
 """Checksum, key, length of the reply that follows."""
 _ALIGNED = 16
 """The alignment of entries in the ring; the first position stays unused, because 0 means none."""
+
+_WRITING, _LARGE_PICTURE = 0, 1
+"""The bytes of the table whose record locks are held."""
+
+_LARGE_PICTURE_SECONDS = 0.1
+"""Time between tries to get the lock of large pictures."""
 
 _HINTS_AT = 4096
 _SLOTS_AT = _HINTS_AT + _HINTS
@@ -105,7 +111,7 @@ class DecodeCache(ClosedOnExit):
         if size > self._ring_bytes - _ALIGNED:
             return
         # The system releases a record lock when its holder is killed, unlike any lock in shared memory.
-        with record_locked(self._descriptor) if self._descriptor >= 0 else nullcontext():
+        with self._locked(_WRITING):
             (offset,) = _NEXT.unpack_from(self._memory, 0)
             if not offset or offset + size > self._ring_bytes:
                 offset = _ALIGNED
@@ -113,6 +119,19 @@ class DecodeCache(ClosedOnExit):
             self._memory[start : start + len(entry)] = entry
             _PLACE.pack_into(self._memory, _slot(key), offset // _ALIGNED)
             _NEXT.pack_into(self._memory, 0, offset + size)
+
+    def large_picture(self) -> AbstractContextManager[None]:
+        """Wait until no other worker decodes a large picture, and exclude it while the body runs.
+
+        Writing is not excluded. Waiting ends when the other decoder answers or is ended by its worker.
+        """
+        # A worker that sleeps without end would count as stuck.
+        return self._locked(_LARGE_PICTURE, seconds=_LARGE_PICTURE_SECONDS)
+
+    def _locked(self, place: int, *, seconds: float = 0.0) -> AbstractContextManager[None]:
+        if self._descriptor < 0:
+            return nullcontext()
+        return record_locked(self._descriptor, place, seconds=seconds)
 
     def close(self) -> None:
         """Unmap the table and close its descriptor."""

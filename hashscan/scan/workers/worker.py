@@ -34,12 +34,19 @@ from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.decode_cache import DecodeCache
+from hashscan.scan.workers.large_memory import granted_memory, usable_memory
 from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, full_path, no_rate_limit
 from hashscan.state.store.packing import to_keep
 
 _DECODER_QUEUE_MAX = 16
 """The number of files that the decoder may have at a time, so that worker and decoder need not wait for
 each other. Waiting at every file would cost two context switches a file, and refilled CPU caches."""
+
+_TOO_LARGE = frozenset({Reason.TOO_LARGE, Reason.MEMORY})
+"""Reasons for which a picture is decoded again with more memory."""
+
+_LARGE_PICTURE_COST = 1 << 30
+"""Decoding a large picture takes about as long as reading and digesting so many bytes."""
 
 OPEN_BYTES_MAX = 64 << 20
 """The bytes of pictures that may stay open until they are matched, plus one picture more; the other files
@@ -82,6 +89,9 @@ class Worker(ClosedOnExit):
         self.sandbox = Sandbox(plugin, setup.sandbox)
         # Pictures that stay open until they are matched must leave descriptors for the rest.
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._large_memory = usable_memory(setup.sandbox.large_memory_bytes)
+        self._defer = False
+        """True if large pictures of this batch are decoded later."""
         self._held_files = sys.maxsize if allowed == resource.RLIM_INFINITY else max(1, allowed // 3)
         self._waiting: deque[FileTask] = deque()
         """The files that the decoder has, in the order in which it got them."""
@@ -93,6 +103,7 @@ class Worker(ClosedOnExit):
 
     def check(self, batch: Batch) -> BatchResult:
         """Check every file of a batch; return one result for each, in the batch's order."""
+        self._defer = batch.defer
         if self.setup.sandbox.mode == "required":
             # So that a missing sandbox is an error before the first file, not at the first picture.
             self.sandbox.start()
@@ -301,13 +312,45 @@ class Worker(ClosedOnExit):
         file.reply = reply
         return True
 
-    def _begin(self, file: FileTask, opened: OpenFile, *, fresh: bool = False) -> None:
+    def _begin(self, file: FileTask, opened: OpenFile, *, fresh: bool = False, memory_bytes: int = 0) -> None:
         assert file.kind is not None
         # The second decoder must get as far as the first, or it couldn't confirm a match in the last frame.
-        request = pack_request(file.kind, patient=fresh)
-        file.begun = self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
+        request = pack_request(file.kind, patient=fresh, memory_bytes=memory_bytes)
+        file.begun = self.sandbox.begin(
+            opened.descriptor, request, opened.stat.uid, fresh=fresh, memory_bytes=memory_bytes
+        )
 
-    def _finish(self, file: FileTask) -> None:
+    def _finish(self, file: FileTask, opened: OpenFile | None = None) -> None:
+        """Receive the reply to a file; decode it with more memory if it is a large picture, or defer it.
+
+        Args:
+            opened: the file, if the task doesn't have it open.
+        """
+        self._receive(file)
+        opened = opened or file.opened
+        if file.reason not in _TOO_LARGE or opened is None or not self._large_memory:
+            return
+        if self._defer and not opened.fetched and file.opened is not None:
+            # Its cost counts as that of reading so many bytes. No later batch is deferred again.
+            file.deferred = max(_LARGE_PICTURE_COST, opened.stat.size)
+            file.fail(FileError(file.reason, "not decoded yet"))
+            return
+        with self.answers.large_picture():
+            memory_bytes = granted_memory(self._large_memory)
+            again = self._decoded_large(file, opened, memory_bytes)
+        if memory_bytes < self._large_memory and again.reason in _TOO_LARGE:
+            again.reason, again.detail, again.reply = Reason.STARVED, "too little memory is free", b""
+        # Where nothing could be decoded now, it may have previews that were decoded before.
+        file.decoded = again.decoded or file.decoded
+        file.reason, file.detail, file.reply = again.reason, again.detail, again.reply
+
+    def _decoded_large(self, file: FileTask, opened: OpenFile, memory_bytes: int) -> FileTask:
+        again = FileTask(file.item, kind=file.kind)
+        self._begin(again, opened, fresh=True, memory_bytes=memory_bytes)
+        self._receive(again)
+        return again
+
+    def _receive(self, file: FileTask) -> None:
         """Receive the decoder's reply; a decoder that was taken over may send anything of valid form."""
         assert file.begun is not None
         begun, file.begun = file.begun, None
@@ -326,7 +369,7 @@ class Worker(ClosedOnExit):
                 # Earlier files may have left the decoder with little memory.
                 file.reason, file.detail, file.decoded = None, "", None
                 self._begin(file, file.opened, fresh=True)
-                self._finish(file)
+                self._receive(file)
             else:
                 file.reply = reply
 
@@ -342,7 +385,7 @@ class Worker(ClosedOnExit):
         again = FileTask(file.item, kind=file.kind)
         try:
             self._begin(again, file.opened, fresh=True)
-            self._finish(again)
+            self._finish(again, file.opened)
             file.opened.check_unchanged()
         except FileError as trouble:
             file.fail(trouble)

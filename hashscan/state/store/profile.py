@@ -18,6 +18,7 @@ from hashscan.hashing.variants import RENDERING_VERSION
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.settings.values import memory_limit
 
 _LIBRARIES = ("pillow", "numpy", "imagehash", "pillow_heif", "pillow_jxl_plugin")
 """Libraries that decode and hash pictures, by normalized names. Their wheels contain the libraries below
@@ -102,6 +103,7 @@ def _limits(options: SandboxOptions) -> Iterator[str]:
     allowed = resource.getrlimit(resource.RLIMIT_AS)[1]
     memory = options.memory_bytes if allowed == resource.RLIM_INFINITY else min(options.memory_bytes, allowed)
     yield f"{options.mode}, {memory} bytes, {options.seconds:g} s"
+    yield f"large: {min(options.large_memory_bytes, memory_limit() // 2)} bytes"
     yield f"Python {platform.python_version()}, hashscan {__version__}"
     found = _installed_versions()
     yield from (f"{library} {found[library]}" for library in _LIBRARIES if library in found)

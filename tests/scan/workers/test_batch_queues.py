@@ -155,3 +155,14 @@ def test_how_long_is_waited_is_the_systems_to_say_within_limits(
     files = LeasedFiles()
     assert files.defer(BATCH, item(1))
     assert files.seconds == pytest.approx(seconds, abs=0.5)
+
+
+def test_large_pictures_in_small_files_count_as_their_cost() -> None:
+    """So an owner of many doesn't hold back another owner's large file until all of them are decoded."""
+    waiting = LargeFileQueue()
+    for number in range(100):
+        waiting.put(lone(b"%d" % number, 7, 1000), 1 << 30)
+    waiting.put(lone(b"film", 8, 3 << 30), 3 << 30)
+    found = order(waiting)
+    assert found.index((8, 3 << 30)) < 5
+    assert len(found) == 101

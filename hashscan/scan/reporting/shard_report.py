@@ -104,7 +104,9 @@ class ShardReport:
     def _compare(self, summary: Record) -> None:
         said = Summary()
         said.add_fields(summary)
-        said.verdicts[Verdict.CLEAN] = 0
+        # Reports list only some clean files, or none.
+        unlisted = said.verdicts[Verdict.CLEAN] - self.counted.verdicts[Verdict.CLEAN]
+        said.verdicts[Verdict.CLEAN] -= max(unlisted, 0)
         if said.accepted != self.counted.accepted:
             raise UsageError(
                 f"the summary of {self.path} accepts other findings than its records",

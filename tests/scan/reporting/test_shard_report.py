@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import HashscanError, UsageError
+from hashscan.model import Verdict
 from hashscan.reports.records import Record
 from hashscan.reports.report_file import ReportFile
 from hashscan.scan.reporting.shard_merging import MergeResult, merge_reports
@@ -183,6 +184,33 @@ def test_what_stands_from_earlier_scans_is_no_file_of_this_one(tmp_path: Path) -
         two.write_bytes(record(type="standing", was=was)(clean(two, 2, 2).read_bytes()))
         with pytest.raises(UsageError, match=r"line 2: .* was: "):
             merged(one, two)
+
+
+@pytest.mark.parametrize(("listed", "joined"), [(0, True), (1, True), (5, True), (6, False)])
+def test_clean_files_may_be_listed_but_not_more_than_were_counted(
+    listed: int, joined: bool, tmp_path: Path
+) -> None:
+    one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
+    first, last = two.read_text().splitlines(keepends=True)
+    line = json.dumps({"type": "clean", "schema": 1, "path": "/t/x", "verdict": "clean"}) + "\n"
+    two.write_text(first + line * listed + last)
+    if not joined:
+        with pytest.raises(UsageError):
+            merged(one, two)
+        return
+    result, records = merged(one, two)
+    assert result.summary.verdicts == {Verdict.CLEAN: 10}
+    assert [r["type"] for r in records].count("clean") == listed
+
+
+def test_a_path_longer_than_one_call_of_the_system_takes(tmp_path: Path) -> None:
+    """Scans go down folder by folder, so that no limit of the system applies to the whole path."""
+    one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2, verdicts={"match": 1})
+    path = "/t" + f"/{'d' * 200}" * 400
+    two.write_bytes(record(type="finding", verdict="match", because="b", path=path)(two.read_bytes()))
+    result, records = merged(one, two)
+    assert result.exit_code == 1
+    assert [r["path"] for r in records if r["type"] == "finding"] == [path]
 
 
 def test_very_many_missing_shards(tmp_path: Path) -> None:

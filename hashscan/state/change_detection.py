@@ -162,13 +162,15 @@ class ScannedFolders:
             return CachedBatch(len(items), low, [], [], False, *_doubts(doubtful))
         answers: list[tuple[Item, FileResult]] = []
         unread: list[int] = []
+        kept = [place for place in loud.tolist() if not attention[place] & STALE]
+        asked = [(int(listed.contents[place]), items[place]) for place in kept]
+        found = dict(zip(kept, _results(self._deriving, path, asked), strict=True))
         for place in loud.tolist():
-            item, content = items[place], int(listed.contents[place])
-            result = None if attention[place] & STALE else _result(self._deriving, path, item, content)
+            result = found.get(place)
             if result is None:
                 unread.append(place)
             else:
-                answers.append((item, result))
+                answers.append((items[place], result))
         if doubtful is not None:
             doubtful[unread] = 0
         reading = self._await_reading(folder, listed, items, unread)
@@ -296,9 +298,13 @@ class ScannedFolders:
         self.see()
 
 
-def _result(deriving: CachedResults, folder: bytes, item: Item, content: int) -> FileResult | None:
-    """Return the cached result of a file or an object; None where it must be read."""
-    return deriving.result(content, item, subject_of(full_path(folder, b"", item.name), item.stat))
+def _results(
+    deriving: CachedResults, folder: bytes, asked: Sequence[tuple[int, Item]]
+) -> list[FileResult | None]:
+    """Return the cached results of files or objects with their contents; None where one must be read."""
+    return deriving.results(
+        [(content, item, subject_of(full_path(folder, b"", item.name), item.stat)) for content, item in asked]
+    )
 
 
 def _doubts(doubtful: NDArray[np.uint8] | None) -> tuple[int, int]:
@@ -333,15 +339,15 @@ class ScannedObjects:
             self._rereading.remember_content(
                 full_path(batch.target, b"", item.name), item.version, contents[place]
             )
-        for item, content, attention in zip(batch.items, contents, all_attention.tolist(), strict=True):
-            result = None
+        loud = np.flatnonzero(all_attention & ~np.uint8(QUIET))
+        kept = [place for place in loud.tolist() if not all_attention[place] & STALE]
+        asked = [(contents[place], batch.items[place]) for place in kept]
+        found = dict(zip(kept, _results(self._deriving, batch.target, asked), strict=True))
+        for place, (item, attention) in enumerate(zip(batch.items, all_attention.tolist(), strict=True)):
             if not attention & ~QUIET:
                 quiet += 1
                 low += bool(attention & LOW)
-            elif (
-                not attention & STALE
-                and (result := _result(self._deriving, batch.target, item, content)) is not None
-            ):
+            elif (result := found.get(place)) is not None:
                 answers.append((item, result))
             else:
                 reading.append(item)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from msgspec import structs
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from hashscan.matching.evaluation import FileTask, Matcher, match_files, store_reply, take_undecodable
 from hashscan.matching.evaluation import result_of as judged
-from hashscan.matching.policy import Subject, judge
+from hashscan.matching.policy import Judgement, Subject, judge
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS, Action, FileResult, Item, Verdict
 from hashscan.reports.records import Record
@@ -36,54 +37,9 @@ def file_task_of(content: Content, item: Item) -> FileTask:
     return checked
 
 
-def result_of(
-    content: Content,
-    item: Item,
-    matcher: Matcher | None,
-    setup: WorkerSetup,
-    subject: Subject,
-    *,
-    with_digests: bool,
-) -> FileResult | None:
-    """Return the result of a file with this content; None where a fresh decoder has to confirm a match.
-
-    Args:
-        matcher: of the lists; None if the content came near to no entry.
-    """
-    checked = file_task_of(content, item)
-    if matcher is not None:
-        match_files(matcher, setup.algorithms, [checked])
-        if not checked.confirmed and any(ALGORITHMS[m.algorithm].of_picture for m in checked.matches):
-            return None
-    return judged(checked, setup.algorithms, with_digests=with_digests, subject=subject, policy=setup.policy)
-
-
-def known_result_of(
-    content: Content,
-    item: Item,
-    matcher: Matcher | None,
-    setup: WorkerSetup,
-    subject: Subject,
-    *,
-    with_digests: bool,
-) -> FileResult:
-    """Return the result of a file that can't be read now; the arguments are those of `result_of`.
-
-    A perceptual match that no fresh decoder has confirmed is for review.
-    """
-    result = result_of(content, item, matcher, setup, subject, with_digests=with_digests)
-    if result is not None:
-        return result
-    assert matcher is not None
-    checked = file_task_of(content, item)
-    match_files(matcher, setup.algorithms, [checked])
-    result = judged(
-        checked, setup.algorithms, with_digests=with_digests, subject=subject, policy=setup.policy
-    )
-    exact = [match for match in checked.matches if not ALGORITHMS[match.algorithm].of_picture]
-    subject = subject._replace(sha256=checked.exact.get("sha256"))
-    certain = judge(exact, checked.reason, subject, setup.policy)
-    if result.verdict is not Verdict.MATCH or certain.action is result.action:
+def _reviewed(result: FileResult, certain: Judgement) -> FileResult:
+    """Return a match as far as its exact matches alone would have it; the rest is for review."""
+    if certain.action is result.action:
         return result
     if certain.verdict is Verdict.MATCH:
         return structs.replace(result, action=certain.action, because=certain.because)
@@ -95,7 +51,8 @@ def known_result_of(
 class CachedResults:
     """The cached contents, with the lists and the policy of one scan.
 
-    With `known`, results are those of `known_result_of`, for files that can't be read now.
+    With `known`, results are those of files that can't be read now: a perceptual match that no fresh decoder
+    has confirmed is for review.
     """
 
     def __init__(
@@ -105,7 +62,6 @@ class CachedResults:
         self._known = known
         self._setup = setup
         self._with_digests = with_digests
-        self._matcher: Matcher | None = None
 
     def attention_flags(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the attention flags of files with these contents; a file without a content must be read."""
@@ -116,28 +72,50 @@ class CachedResults:
 
     def result(self, content: int, item: Item, subject: Subject) -> FileResult | None:
         """Return the result of a file with this content; None where the file must be read to get one."""
+        return self.results([(content, item, subject)])[0]
+
+    def results(self, asked: Sequence[tuple[int, Item, Subject]]) -> list[FileResult | None]:
+        """Return the result of each file with its content, as `result`, by one query of the lists."""
+        tasks = [self._task(content, item) for content, item, _ in asked]
+        near = [
+            task
+            for task, (content, _, _) in zip(tasks, asked, strict=True)
+            if task is not None and self._contents.attention[content] & HIT
+        ]
+        if near:
+            match_files(self._matcher, self._setup.algorithms, near)
+        return [
+            None if task is None else self._judged(task, content, subject)
+            for task, (content, _, subject) in zip(tasks, asked, strict=True)
+        ]
+
+    @cached_property
+    def _matcher(self) -> Matcher:
+        return Matcher(self._setup.lists, self._setup.review_threshold, self._setup.excepted)
+
+    def _task(self, content: int, item: Item) -> FileTask | None:
         try:
             kept = self._contents.load(content)
         except ValueError:
             if self._known and self._contents.attention[content] & STALE:
                 return None
             raise
-        if not kept.profile.is_readable:
+        return file_task_of(kept, item) if kept.profile.is_readable else None
+
+    def _judged(self, task: FileTask, content: int, subject: Subject) -> FileResult | None:
+        """Return the result of a matched file; None where a fresh decoder has to confirm a match."""
+        setup = self._setup
+        exact = [match for match in task.matches if not ALGORITHMS[match.algorithm].of_picture]
+        unconfirmed = not task.confirmed and len(exact) < len(task.matches)
+        if unconfirmed and not self._known:
             return None
-        near = bool(self._contents.attention[content] & HIT)
-        if near and self._matcher is None:
-            setup = self._setup
-            self._matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
-        derive = known_result_of if self._known else result_of
-        result = derive(
-            kept,
-            item,
-            self._matcher if near else None,
-            self._setup,
-            subject,
-            with_digests=self._with_digests,
+        result = judged(
+            task, setup.algorithms, with_digests=self._with_digests, subject=subject, policy=setup.policy
         )
-        return None if result is None else structs.replace(result, content=content)
+        if unconfirmed and result.verdict is Verdict.MATCH:
+            subject = subject._replace(sha256=task.exact.get("sha256"))
+            result = _reviewed(result, judge(exact, task.reason, subject, setup.policy))
+        return structs.replace(result, content=content)
 
     def open_finding_record(self, found: OpenFinding, *, answered: bool) -> Iterator[Record]:
         """Yield the record of an open finding; nothing where today's lists clear it.

@@ -143,6 +143,10 @@ class WorkerPreparation:
         """By machine: the number of checks that found workers dead while preparing, since one was ready."""
         self._died: set[str] = set()
         """The machines with such deaths since the last check."""
+        self._lost: set[str] = set()
+        """The workers whose death was seen by their absence, before Dask ended their task."""
+        self._killed: set[str] = set()
+        """The workers whose death Dask reported while they were still listed as present."""
 
     def __bool__(self) -> bool:
         return bool(self._running)
@@ -154,9 +158,12 @@ class WorkerPreparation:
 
     def refresh(self, present: frozenset[str]) -> None:
         """Ask all new workers to prepare."""
-        for address in self._asked.keys() - present:
-            self._died.add(machine_of(address))
+        for address in self._asked.keys() - present - self._lost:
+            self._lost.add(address)
+            if address not in self._killed:
+                self._died.add(machine_of(address))
             self._asked[address].release()
+        self._killed &= present
         for machine in self._died:
             # Counted once, however many died at a time, for example when the machine fails.
             self._count_death(machine)
@@ -215,7 +222,8 @@ class WorkerPreparation:
         except AnswerError as error:
             answer = Refused(address, f"its answer makes no sense: {error}")
         except (KilledWorker, FutureCancelledError) as error:
-            if isinstance(error, KilledWorker):
+            if isinstance(error, KilledWorker) and address not in self._lost:
+                self._killed.add(address)
                 self._died.add(machine_of(address))
             if loop.time() < until:
                 # The worker or the scheduler was lost. If the worker is still present, it is asked again.
@@ -226,6 +234,7 @@ class WorkerPreparation:
         finally:
             late.cancel()
             del self._running[address], self._asked[address]
+            self._lost.discard(address)
         if address not in self._present:
             return
         self._settled.add(address)
@@ -236,6 +245,7 @@ class WorkerPreparation:
             case Busy(host):
                 self._wait(address, host)
             case Ready():
+                self._killed.discard(address)
                 self._deaths.pop(machine_of(address), None)
                 self._ready(address, answer)
 

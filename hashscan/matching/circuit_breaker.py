@@ -21,6 +21,9 @@ Owner = int | str
 """A user's number, or the URL of a bucket."""
 
 
+Inode = tuple[int | None, int, int]
+"""Device, inode and, where the device is not known, ctime of a file."""
+
 _UNCOUNTED = NOT_ACTED_ON - {"withheld"}
 """Markers of matches that don't count; a match that policy withholds counts, since it says as much about its
 entry as any other.
@@ -32,6 +35,9 @@ class Tally:
     """The files and owners that one entry matches."""
 
     files: int = 0
+    """Hard links of one file count once, until there are more files than the limit."""
+    linked: set[Inode] = field(default_factory=set)
+    """The counted files that have other names or may have; at most one more than the limit."""
     owners: set[Owner] = field(default_factory=set)
     """At most one more than the limit; more would make no difference."""
 
@@ -46,11 +52,17 @@ class CircuitBreaker:
     def count(self, finding: Record, owner: Owner | None) -> None:
         """Count the accusing entries of one file, also where a match is withheld for another reason.
 
+        Another hard link of a file that was counted is not counted: one owner could make thousands of links.
+
         Args:
             owner: of the file; None where it is not known.
         """
         for key in _accusing(finding, _UNCOUNTED):
             tally = self._tallies.setdefault(key, Tally())
+            if (inode := _linked_inode(finding)) is not None and tally.files <= self._limits.files:
+                if inode in tally.linked:
+                    continue
+                tally.linked.add(inode)
             tally.files += 1
             if owner is not None and len(tally.owners) <= self._limits.owners:
                 tally.owners.add(owner)
@@ -145,6 +157,16 @@ def owner_of(finding: Record) -> Owner | None:
         return "/".join(path.split("/", 3)[:3])
     owner = finding.get("uid")
     return owner if isinstance(owner, int) else None
+
+
+def _linked_inode(finding: Record) -> Inode | None:
+    """Return what identifies a file under all its names; None if it has one name, or for an object."""
+    inode = finding.get("inode")
+    if inode is None or finding.get("links") == 1:
+        return None
+    device = finding.get("device")
+    # A rescan does not know the device, and several filesystems have equal inodes, but not of one ctime.
+    return device, inode, finding.get("ctime_ns", 0) if device is None else 0
 
 
 def _too_much(entries: int) -> str:

@@ -14,7 +14,14 @@ from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.file_facts import seal
 from hashscan.quarantine.folder import OpenFolders, QuarantineFolder
 from hashscan.quarantine.items import Item
-from hashscan.quarantine.object_stores import Stores, call_with_retries, drop, fetch_object, store_new
+from hashscan.quarantine.object_stores import (
+    Stores,
+    call_with_retries,
+    drop,
+    fetch_object,
+    skipped_without_space,
+    store_new,
+)
 from hashscan.quarantine.transfer import copy_content
 from hashscan.sources.filesystem.quarantined_files import sha256_of
 from hashscan.sources.filesystem.safe_open import FILE_FLAGS, closing_descriptor, open_child
@@ -37,7 +44,7 @@ class ItemStorage:
             Fields that identify the copy, for the log.
 
         Raises:
-            QuarantineSkipped: the bucket doesn't accept it.
+            QuarantineSkipped: the bucket doesn't accept it, or there is no space for it in the folder.
             OutputError: the copy can't be written to or verified in the folder.
         """
         if not item.in_bucket:
@@ -53,9 +60,15 @@ class ItemStorage:
 
     def _put_in_folder(self, item: Item, file: int) -> None:
         place = self.folder_of(item)
+        size = os.fstat(file).st_size
         try:
             with closing_descriptor(system.create(place.descriptor, item.id.encode(), 0o600)) as copy:
-                copy_content(file, copy, os.fstat(file).st_size)
+                try:
+                    with skipped_without_space(copy, size, place.path):
+                        copy_content(file, copy, size)
+                except QuarantineSkipped:
+                    system.unlink(place.descriptor, item.id.encode())
+                    raise
                 seal(copy)
                 system.sync(copy)
                 whole = sha256_of(copy) == item.sha256

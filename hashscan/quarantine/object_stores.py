@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -169,7 +170,7 @@ def fetch_object(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[
         A descriptor.
 
     Raises:
-        QuarantineSkipped: the object can't be downloaded.
+        QuarantineSkipped: the object can't be downloaded, or there is no space for it.
         OSError: the file can't be written.
     """
     with tempfile.TemporaryFile(dir=os.fsdecode(folder)) as file:
@@ -181,12 +182,36 @@ def fetch_object(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[
 
         receiver = Receiver(store, item, time.sleep, restart)
         try:
-            for chunk in receiver.chunks():
-                system.write(descriptor, chunk)
+            with skipped_without_space(descriptor, item.stat.size, folder):
+                for chunk in receiver.chunks():
+                    system.write(descriptor, chunk)
             receiver.check()
         except FileError as trouble:
             raise to_skipped(trouble) from trouble
         yield descriptor
+
+
+@contextmanager
+def skipped_without_space(descriptor: int, size: int, folder: bytes) -> Iterator[None]:
+    """Leave an object where it is if a folder of ours has no space for a file of this size, open for writing.
+
+    Raises:
+        QuarantineSkipped: there is less space before anything is written, or none left while it is.
+    """
+    try:
+        space = os.fstatvfs(descriptor)
+        if size > space.f_bavail * space.f_frsize:
+            # Checked now, before the disk that others use is full.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise
+        raise QuarantineSkipped(
+            Outcome.REFUSED,
+            f"{os.fsdecode(folder)} has no space for it: free some there, or name a folder on a larger disk "
+            "with --quarantine-dir",
+        ) from error
 
 
 def store_new(

@@ -48,7 +48,8 @@ def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: R
     seen = request.identity if isinstance(request.identity, ObjectIdentity) else ObjectIdentity()
     described = call_with_retries(lambda: store.describe(unlisted_item(key, seen.etag, seen.version)))
     exact = unlisted_item(key, described.etag, described.version, described.size)
-    with fetch_object(store, exact, quarantine.places.own.path) as file:
+    # On the disk of the copies, which the operator may have chosen for its size.
+    with fetch_object(store, exact, quarantine.places.chosen.path) as file:
         digests = digests_of(file, os.fstat(file).st_size)
         if request.sha256 not in {None, digests["sha256"]} and not _stored_otherwise(described):
             raise QuarantineSkipped(Outcome.CHANGED, "its content is not what was found")

@@ -41,6 +41,37 @@ def test_limits_are_the_most_that_is_believed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "files"),
+    [
+        ({"device": 1, "inode": 2, "links": 3}, {"device": 1, "inode": 2, "links": 3}, 1),
+        # Somebody has made another link meanwhile.
+        (
+            {"device": 1, "inode": 2, "links": 2, "ctime_ns": 5},
+            {"device": 1, "inode": 2, "links": 3, "ctime_ns": 6},
+            1,
+        ),
+        ({"device": 1, "inode": 2, "links": 2}, {"device": 7, "inode": 2, "links": 2}, 2),
+        ({"device": 1, "inode": 2, "links": 2}, {"device": 1, "inode": 3, "links": 2}, 2),
+        # As a rescan knows them, and an object.
+        ({"inode": 2, "ctime_ns": 5}, {"inode": 2, "ctime_ns": 5}, 1),
+        ({"inode": 2, "ctime_ns": 5}, {"inode": 2, "ctime_ns": 6}, 2),
+        ({}, {}, 2),
+    ],
+)
+def test_hard_links_are_one_file(one: dict[str, int], other: dict[str, int], files: int) -> None:
+    both = finding(MATCH, **one), finding(MATCH, **other)
+    assert tripped(*both, files=1) == ["e"] * (files - 1)
+
+
+def test_hard_links_by_the_thousand_hold_nothing_and_files_still_do() -> None:
+    links = [finding(MATCH, device=1, inode=2, links=50)] * 50
+    assert tripped(*links, owners=99, files=5) == []
+    files = [finding(MATCH, device=1, inode=number, links=2) for number in range(6)]
+    assert tripped(*links, *files, owners=99, files=5) == ["e"]
+    assert tripped(*files[:5], *files[:5], owners=99, files=5) == []
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"category": "other"},

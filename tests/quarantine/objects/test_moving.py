@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hashscan.errors import OutputError, UsageError
+from hashscan.errors import UsageError
 from hashscan.model import Reason
 from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import ObjectIdentity, Outcome, QuarantineRequest, QuarantineSkipped
@@ -66,6 +68,39 @@ def test_a_copy_in_a_folder_is_sealed(vault: Vault) -> None:
     (item,) = vault.items()
     status = (Path(os.fsdecode(item.place)) / item.id).stat()
     assert stat.S_IMODE(status.st_mode) == (0 if os.geteuid() == 0 else 0o400)
+
+
+@pytest.mark.parametrize("vault", ["folder", "bucket"], indirect=True)
+def test_one_too_large_stays_and_the_others_are_moved(vault: Vault) -> None:
+    large, small = vault.put(b"large", b"x" * (1 << 20)), vault.put(b"small")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, before[1]))
+    try:
+        answers = vault.take(large, small)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [answer.outcome for answer in answers] == [Outcome.REFUSED, Outcome.DONE]
+    assert "--quarantine-dir" in answers[0].detail
+    assert vault.bucket.listed() == [b"large"]
+    assert vault.mended() == vault.verified() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small filesystem")
+@pytest.mark.parametrize("vault", ["folder"], indirect=True)
+def test_space_for_the_download_but_not_for_the_copy(vault: Vault) -> None:
+    vault.state.mkdir()
+    small = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", vault.state]
+    if subprocess.run(small, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        answers = vault.take(vault.put(b"large", b"x" * (2 << 20)), vault.put(b"small"))
+        assert [answer.outcome for answer in answers] == [Outcome.REFUSED, Outcome.DONE]
+        assert vault.bucket.listed() == [b"large"]
+        assert [item.state for item in vault.items()] == [State.LEFT, State.MOVED]
+        assert vault.copies() == [vault.items()[1].id]
+        assert vault.mended() == vault.verified() == []
+    finally:
+        subprocess.run(["umount", vault.state], check=True)
 
 
 def test_another_was_stored_since_the_scan(vault: Vault) -> None:
@@ -236,7 +271,7 @@ def test_an_endpoint_with_a_password() -> None:
 
 
 @pytest.mark.parametrize("vault", ["folder", "bucket"], indirect=True)
-def test_a_full_disk_ends_it(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_an_object_where_it_is(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     request = vault.put(b"key")
 
     def full(*_: object) -> None:
@@ -244,9 +279,9 @@ def test_a_full_disk_ends_it(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> N
 
     with vault.quarantine() as quarantine:
         monkeypatch.setattr(system, "write", full)
-        with pytest.raises(OutputError, match="No space"):
-            list(move(quarantine, [request], TERMS))
+        (answer,) = move(quarantine, [request], TERMS)
         monkeypatch.undo()
+    assert answer.outcome is Outcome.REFUSED
     assert vault.in_order(b"key") == "there"
 
 

@@ -19,7 +19,7 @@ from hashscan.state.store.database import means_damage
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
 
-FORMAT = 1
+FORMAT = 2
 """Version of the schema; raised whenever an older hashscan could misunderstand the stored data."""
 
 SCHEMA = """
@@ -49,8 +49,8 @@ CREATE INDEX sweeps_started ON sweeps (started);
 -- because no list matches the file any more.
 -- previous: the earlier case of the same path.
 -- began: start of the deadline if it is not the time of the finding: 'held' or 'review' became a match.
--- host: the machine of the file, as a report names it; empty for this machine and for objects. Equal paths on
--- two machines are two cases.
+-- host: the machine of the file, as a report names it; for an object, the endpoint of its service. Empty for
+-- this machine and for the provider's own service. Equal paths at two hosts are two cases.
 CREATE TABLE cases (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   path BLOB, version TEXT NOT NULL DEFAULT '', host TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '',
@@ -95,10 +95,10 @@ CREATE INDEX events_case ON events (id);
 CREATE INDEX events_at ON events (at);
 
 -- Events of the quarantine log, one row for each line of these kinds: 'moved', 'left', 'restored',
--- 'released', 'withdrawn', 'accused'. id: NULL if no case is known.
+-- 'released', 'withdrawn', 'accused'. id: NULL if no case is known. host: as in cases.
 CREATE TABLE custody (
   log TEXT NOT NULL, line INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, item TEXT NOT NULL,
-  path BLOB, version TEXT NOT NULL, id INTEGER, PRIMARY KEY (log, line)
+  path BLOB, version TEXT NOT NULL, id INTEGER, host TEXT NOT NULL DEFAULT '', PRIMARY KEY (log, line)
 ) WITHOUT ROWID;
 CREATE INDEX custody_at ON custody (at);
 CREATE INDEX custody_item ON custody (item);
@@ -115,6 +115,9 @@ CREATE TABLE notices (
 CREATE INDEX notices_case ON notices (id);
 """
 
+
+_UPGRADE = "ALTER TABLE custody ADD COLUMN host TEXT NOT NULL DEFAULT '';"
+"""From format 1 to 2."""
 
 MATCH_KEYS = ("list", "entry", "algorithm", "variant", "category", "distance")
 MATCHES_QUERY = f"SELECT {', '.join(MATCH_KEYS)} FROM matches WHERE id=?"  # noqa: S608 - our own names
@@ -182,11 +185,12 @@ class Ledger(ClosedOnExit):
         # The times of notifications must survive a power cut: they are stored nowhere else.
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA cache_size = -32768")
-        if self._version() == 0:
+        if self._version() < FORMAT:
             database.execute("BEGIN IMMEDIATE")
-            if self._version() == 0:
-                for statement in _statements(SCHEMA):
-                    database.execute(statement)
+            script = {0: SCHEMA, 1: _UPGRADE}.get(self._version(), "")
+            for statement in _statements(script):
+                database.execute(statement)
+            if script:
                 database.execute(f"PRAGMA user_version = {FORMAT}")
             database.execute("COMMIT")
         if self._version() > FORMAT:

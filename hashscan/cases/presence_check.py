@@ -80,6 +80,9 @@ class PresenceChecker:
         if case.path is None:
             return CheckResult(case, Presence.UNKNOWN, "its location is not known")
         if not case.path.startswith(b"/"):
+            # The endpoint may come from a report that others wrote: no credentials are sent there unasked.
+            if case.host and case.host != self._access.endpoint:
+                return CheckResult(case, Presence.UNKNOWN, f"it is at {case.host}: name that with --endpoint")
             return self._check_object(case, case.path)
         if case.host:
             return CheckResult(case, Presence.UNKNOWN, f"it is on {case.host}, whose next report shows it")

@@ -74,12 +74,12 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
             findings += 1
             found = _finding(record, started, lists)
             name = f"{scope}/{_name(found.path, found.version)}"
-            tracker.take_finding(name, found, _host_of(found.path, host))
+            tracker.take_finding(name, found, _host_of(record, host, scan))
         elif record["type"] in _UNCHECKED:
             path = path_bytes(record)
             database.execute(
                 "UPDATE cases SET seen=max(seen, ?) WHERE path=? AND host=? AND removed IS NULL",
-                (started, path, _host_of(path, host)),
+                (started, path, _host_of(record, host, scan)),
             )
     removed = 0
     if summary is not None and not summary["incomplete"] and "ended" in summary and _sees_all(scan):
@@ -116,9 +116,11 @@ def _host(scan: Record) -> str:
     return "" if socket.gethostname() in hosts else min(hosts)
 
 
-def _host_of(path: bytes, host: str) -> str:
-    """Return the machine of one file; empty for an object."""
-    return host if path.startswith(b"/") else ""
+def _host_of(record: Record, host: str, scan: Record) -> str:
+    """Return the machine of a file, or the endpoint of an object's service; empty for the provider's own."""
+    if record["path"].startswith("/"):
+        return host
+    return str(record.get("endpoint") or scan.get("selection", {}).get("endpoint") or "")
 
 
 def _scope(scan: Record) -> str:

@@ -116,9 +116,9 @@ def _follow_custody(ledger: Ledger, state: StateDir) -> int:
             item = items[line["item"]]
             if not item.of_another:
                 at = int(datetime.fromisoformat(line["time"]).timestamp())
-                tracker.take_custody(
-                    log, reached.count, at, kind, item.id, CaseLocation(item.path, item.version)
-                )
+                host = (item.record.get("endpoint") or "") if item.is_object else ""
+                place = CaseLocation(item.path, item.version, host=host)
+                tracker.take_custody(log, reached.count, at, kind, item.id, place)
         if log:
             position = (f"log {log}", reached.count, str(reached))
             database.execute("INSERT OR REPLACE INTO followed VALUES (?, ?, ?)", position)

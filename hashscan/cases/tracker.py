@@ -44,7 +44,8 @@ class CaseLocation(NamedTuple):
     url: str = ""
     """URL by which others know it."""
     host: str = ""
-    """The machine on which a file lies; empty for this one, or for an object."""
+    """The machine on which a file lies, or the endpoint of an object's service; empty for this machine, and
+    for the provider's own service."""
 
 
 class KnownCase(NamedTuple):
@@ -83,6 +84,7 @@ class CaseTracker:
             state: identity of the state that has the finding.
             host: the machine on which the file lies; empty for this one, or for an object.
         """
+        host = host or found.endpoint
         if only_test(matches_of(found.matches)):
             return
         # After an older state was restored, another finding may have this number.
@@ -105,6 +107,10 @@ class CaseTracker:
         elif _is_closed_for_another(case, found):
             self.remove(case.id, found.last, CHANGED)
             case = self._reassign(state, found, host)
+        if found.endpoint:
+            # Cases of older versions don't name the service of an object.
+            query = "UPDATE OR IGNORE cases SET host=? WHERE id=? AND host=''"
+            self._database.execute(query, (host, case.id))
         self._follow(case, found)
 
     def _reassign(self, state: str, found: FindingRecord, host: str) -> KnownCase:
@@ -163,7 +169,7 @@ class CaseTracker:
         assert cursor.lastrowid is not None
         self.begun += 1
         self.add_event(cursor.lastrowid, at, kind, detail)
-        if place.path is not None and not place.host:
+        if place.path is not None and not (place.host and place.path.startswith(b"/")):
             self._apply_earlier_custody(cursor.lastrowid, place, at)
         return self.case(cursor.lastrowid)
 
@@ -251,10 +257,11 @@ class CaseTracker:
         """Record one line of the quarantine (custody) log; `place` is where the item was found."""
         if kind == "moved":
             row = self._one(
-                f"SELECT id FROM cases WHERE path=?1 AND {_SAME_VERSION} AND host='' AND found<=?3 "  # noqa: S608
-                "AND (removed IS NULL OR removed>=?3) "
-                "ORDER BY version=?2 DESC, removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",
-                place.path, place.version, at,
+                # Cases of notices, and of older versions, don't name the service of an object.
+                f"SELECT id FROM cases WHERE path=?1 AND {_SAME_VERSION} AND host IN ('', ?4) "  # noqa: S608
+                "AND found<=?3 AND (removed IS NULL OR removed>=?3) ORDER BY host=?4 DESC, "
+                "version=?2 DESC, removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",
+                place.path, place.version, at, place.host,
             )  # fmt: skip
         else:
             row = self._one(
@@ -264,17 +271,18 @@ class CaseTracker:
             )
         number = None if row is None else row[0]
         self._database.execute(
-            "INSERT OR IGNORE INTO custody VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (log, line, at, kind, item, place.path, place.version, number),
+            "INSERT OR IGNORE INTO custody VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (log, line, at, kind, item, place.path, place.version, number, place.host),
         )
         if number is None:
             return
-        if kind == "restored" and self.open_case_of(place.path, place.version) is None:
+        if kind == "restored" and self.open_case_of(place.path, place.version, place.host) is None:
             # The path of a pruned case is set again: otherwise the location of the restored file would be
             # unknown.
             self._database.execute(
-                "UPDATE cases SET path=?, version=?, pruned=NULL WHERE id=? AND pruned IS NOT NULL AND how=?",
-                (place.path, place.version, number, QUARANTINED),
+                "UPDATE cases SET path=?, version=?, host=?, pruned=NULL "
+                "WHERE id=? AND pruned IS NOT NULL AND how=?",
+                (place.path, place.version, place.host, number, QUARANTINED),
             )
         self._apply_custody(number, at, kind, item)
 
@@ -294,8 +302,8 @@ class CaseTracker:
         """Apply lines of the quarantine log that came before the case of their file existed."""
         row = self._one(
             "SELECT log, line, at, item FROM custody WHERE id IS NULL AND kind='moved' AND path=?1 "  # noqa: S608
-            f"AND {_SAME_VERSION} AND at>=?3 ORDER BY at, line LIMIT 1",
-            place.path, place.version, found,
+            f"AND {_SAME_VERSION} AND host=?4 AND at>=?3 ORDER BY at, line LIMIT 1",
+            place.path, place.version, found, place.host,
         )  # fmt: skip
         if row is None:
             return

@@ -226,16 +226,26 @@ def with_sha256(record: Record, result: FileResult) -> Record:
     return record if sha256 is None else {**record, CONTENT: sha256}
 
 
-def rescan_record(path: bytes, result: FileResult, item: Item, *, with_digests: bool) -> Record:
-    """Return the record of a file from the results of an earlier scan, without fields that need a stat."""
+def rescan_record(
+    path: bytes, result: FileResult, item: Item, *, with_digests: bool, endpoint: str = ""
+) -> Record:
+    """Return the record of a file from the results of an earlier scan, without fields that need a stat.
+
+    The endpoint is that of an object at another service than its provider's own.
+    """
     record = result_record(path, result, with_digests=with_digests, item=item)
+    if endpoint:
+        record = {**record, "endpoint": endpoint}
     return {key: value for key, value in record.items() if key not in {"uid", "links", "device"}}
 
 
-def standing_record(path: bytes, version: str, result: FileResult, first: str, last: str) -> Record:
+def standing_record(
+    path: bytes, version: str, result: FileResult, first: str, last: str, *, endpoint: str = ""
+) -> Record:
     """Return the record of an earlier finding that this scan did not reach; it is open until a scan does.
 
-    The times are RFC 3339; the version is empty unless versions of objects are scanned.
+    The times are RFC 3339; the version is empty unless versions of objects are scanned, and the endpoint
+    unless an object is at another service than its provider's own.
     """
     return without_none(
         type="standing",
@@ -246,6 +256,7 @@ def standing_record(path: bytes, version: str, result: FileResult, first: str, l
         first=first,
         last=last,
         version=version or None,
+        endpoint=endpoint or None,
         matches=[match_fields(match) for match in result.matches] or None,
     )
 

@@ -101,6 +101,7 @@ class PathRecord(PathFields, kw_only=True):
     detail: str = ""
     customer: str = ""
     version: str = ""
+    endpoint: str = ""
     etag: str = ""
     first: str = ""
     last: str = ""

@@ -66,7 +66,9 @@ class _KnownFilesRun:
             self._observer.tick()
             if answer is not None:
                 record = rescan_record(
-                    answer.path, answer.result, answer.item, with_digests=self._with_digests
+                    *(answer.path, answer.result, answer.item),
+                    with_digests=self._with_digests,
+                    endpoint=answer.endpoint,
                 )
                 yield self._accepting.apply(record, answer.result, self.summary)
             if self.stopped:

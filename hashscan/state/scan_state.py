@@ -11,14 +11,14 @@ from msgspec import structs
 from hashscan.matching.evaluation import LIMIT_REASONS
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason
-from hashscan.reports.records import FINDINGS, Record
+from hashscan.reports.records import FINDINGS, Record, path_bytes
 from hashscan.settings.scan import ScanSettings
 from hashscan.sources.base import Source, full_path
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.state.change_detection import CachedBatch, ScannedFolders, ScannedObjects
 from hashscan.state.findings.coverage import Coverage
-from hashscan.state.findings.findings import Findings
+from hashscan.state.findings.findings import Findings, Place
 from hashscan.state.findings.history import begin_account, conclude_account
 from hashscan.state.queries.cached_results import CachedResults
 from hashscan.state.queries.retro_match import RetroMatcher
@@ -75,6 +75,7 @@ class ScanState(WritableState):
                 notify(f"{lost} files are read again, since a power failure destroyed stored results")
             self.rereading = RandomReread(reread, self._contents, notify, self._last_counts())
             coverage = Coverage.of_setup(setup, accepted=accept_cleared)
+            self._endpoint = setup.access.endpoint or ""
             self._findings = Findings(self._database, coverage, self._contents.sha256)
             self._rows = FolderRows(self._database, scopes.shard, setup.trust_ctime)
             self._object_rows = ObjectRows(self._database, setup.access.endpoint)
@@ -206,13 +207,15 @@ class ScanState(WritableState):
             customer: the customer who must act on it; empty where no rule names one.
         """
         with errors_explained(self._folder):
-            self._findings.store(
-                path, item.version, result, self._scopes.scan, etag=item.etag, customer=customer
-            )
+            place = self._place(path, item.version)
+            self._findings.store(place, result, self._scopes.scan, etag=item.etag, customer=customer)
+
+    def _place(self, path: bytes, version: str) -> Place:
+        return Place(path, version, "" if path.startswith(b"/") else self._endpoint)
 
     def record_unchecked(self, path: bytes, version: str = "") -> None:
         """Record that a path exists but was not checked."""
-        self._findings.leave(path, version)
+        self._findings.leave(self._place(path, version))
 
     def finish(
         self,
@@ -267,7 +270,7 @@ class ScanState(WritableState):
     def store_held(self, held: Iterable[Record]) -> None:
         """Store the verdict held for findings that were held after all, given by their records."""
         with errors_explained(self._folder):
-            self._findings.hold(held)
+            self._findings.hold((self._place(path_bytes(r), r.get("version", "")), r) for r in held)
             self._commit()
 
     def store_start(self, begun: Record) -> None:

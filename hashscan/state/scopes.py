@@ -256,12 +256,7 @@ class Scopes:
                 continue
             before = self._database.execute("SELECT files FROM scopes WHERE id=?", (number,)).fetchone()[0]
             found = files.get(target, 0)
-            earlier = [
-                one
-                for one in findings.open_findings(self.scan)
-                if self._covers(target, one)
-                and not (target in self._containers and objects.only_at_other_endpoint(target, one.path))
-            ]
+            earlier = [one for one in findings.open_findings(self.scan) if self._covers(target, one)]
             earlier = [
                 one for one in earlier if not (self._was_taken(one) and findings.end_as_gone(one, self.scan))
             ]
@@ -321,7 +316,9 @@ class Scopes:
             if shard_of(found.path, int(count)) != int(index):
                 return False
         container = self._containers.get(target)
-        return container is None or found.path.startswith(container.paths)
+        return container is None or (
+            found.endpoint == (container.endpoint or "") and found.path.startswith(container.paths)
+        )
 
     def _is_of(self, target: bytes, path: bytes) -> bool:
         return self._target(path) == target

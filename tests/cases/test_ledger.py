@@ -51,6 +51,19 @@ def test_a_newer_one_is_left_alone(tmp_path: Path) -> None:
         Ledger(StateDir(tmp_path))
 
 
+def test_an_older_one_is_brought_up_to_date(tmp_path: Path) -> None:
+    Ledger(StateDir(tmp_path)).close()
+    with sqlite3.connect(StateDir(tmp_path).ledger) as database:
+        database.execute("ALTER TABLE custody DROP COLUMN host")
+        database.execute("INSERT INTO custody VALUES ('l', 1, 2, 'moved', 'i', x'61', '', NULL)")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    for _ in range(2):
+        with Ledger(StateDir(tmp_path)) as ledger:
+            assert ledger.one("PRAGMA user_version") == (FORMAT,)
+            assert ledger.one("SELECT path, host FROM custody") == (b"a", "")
+
+
 @pytest.mark.parametrize("content", [b"no database", b"\0" * 8192, b"SQLite format 3\0" + b"x" * 9000])
 def test_a_damaged_one_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     (StateDir(tmp_path).ledger).write_bytes(content)

@@ -43,6 +43,13 @@ def look(case: Case) -> Presence:
     return PresenceChecker(SOURCES).check(case).presence
 
 
+def test_no_request_goes_to_an_endpoint_that_only_a_report_names() -> None:
+    case = case_of(b"s3://bucket/key", host="http://192.0.2.1:9")
+    for endpoint in (None, "http://192.0.2.2:9"):
+        result = PresenceChecker({}, endpoint).check(case)
+        assert (result.presence, "--endpoint" in result.reason) == (UNKNOWN, True)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     (tmp_path / "folder").mkdir()

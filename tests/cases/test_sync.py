@@ -245,6 +245,24 @@ def test_an_object_is_found_without_a_version_and_moved_with_one(world: World) -
     assert (case.how, case.removed) == ("quarantined", BEGIN + 60)
 
 
+def test_one_url_at_two_services_is_two_cases(world: World) -> None:
+    url, one, two = b"s3://bucket/a.jpg", "https://one.example", "https://two.example"
+    world.scan({url: result(b"1")}, endpoint=one)
+    world.scan({url: result(b"1")}, endpoint=two)
+    world.move(url, "v1", endpoint=two)
+    assert {case.host: case.how for case in cases(world)} == {one: "", two: "quarantined"}
+
+
+def test_a_case_without_a_service_gets_that_of_its_finding(world: World) -> None:
+    url, one = b"s3://bucket/a.jpg", "https://one.example"
+    world.scan({url: result(b"1")}, endpoint=one)
+    assert [case.host for case in cases(world)] == [one]
+    with Ledger(StateDir(world.state)) as ledger, ledger.transaction() as database:
+        database.execute("UPDATE cases SET host=''")
+    world.scan({url: result(b"1")}, endpoint=one)
+    assert [case.host for case in cases(world)] == [one]
+
+
 def test_what_is_moved_and_put_there_again_by_its_owner_is_another_case(world: World) -> None:
     world.scan({A: result(b"1")})
     world.wait(60)
@@ -264,10 +282,10 @@ def test_what_was_only_asked_for_has_not_come_back(world: World) -> None:
     cases(world)
     world.wait(60)
     with world._database() as database:
-        from hashscan.state.findings.findings import Findings
+        from hashscan.state.findings.findings import Findings, Place
 
         (number,) = database.execute("INSERT INTO sweeps (started) VALUES (9) RETURNING id").fetchone()
-        Findings(database, coverage()).store(A, "", result(b"1"), number, looked=False)
+        Findings(database, coverage()).store(Place(A), result(b"1"), number, looked=False)
         database.execute("UPDATE sweeps SET exit_code=1, ended=9 WHERE id=?", (number,))
     (case,) = cases(world)
     assert (case.how, case.uid) == ("quarantined", 1000)

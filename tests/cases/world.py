@@ -18,7 +18,7 @@ from hashscan.quarantine.log import LogWriter
 from hashscan.quarantine.log_checkpoint import LogCheckpoint, write_checkpoint
 from hashscan.state.findings import findings
 from hashscan.state.findings.coverage import Coverage
-from hashscan.state.findings.findings import Findings
+from hashscan.state.findings.findings import Findings, Place
 from hashscan.state.findings.history import begin_account, conclude_account
 from hashscan.state.store.database import open_database
 from hashscan.state_dir import StateDir
@@ -82,6 +82,7 @@ class World:
         ends: bool = True,
         uuid: str = "",
         lists: Sequence[str] = NATIONAL,
+        endpoint: str = "",
     ) -> None:
         """Have a scan with these lists see files, and miss others; one that doesn't end was killed."""
         self._scans += 1
@@ -97,7 +98,7 @@ class World:
             begin_account(database, number, begun)
             book = Findings(database, coverage(lists))
             for path, what in seen.items():
-                book.store(path, "", what, number)
+                book.store(Place(path, "", endpoint), what, number)
             for one in book.open_findings(number):
                 if one.path in gone:
                     book.end_as_gone(one, number)
@@ -122,7 +123,7 @@ class World:
         self._log.write_head()
         write_checkpoint(StateDir(self.state), LogCheckpoint(self._log.head, 0))
 
-    def move(self, path: bytes, version: str = "") -> str:
+    def move(self, path: bytes, version: str = "", endpoint: str = "") -> str:
         """Have a file moved into quarantine, or an object where a version is given; return its item."""
         self._items += 1
         item = f"{self._items:08x}"
@@ -134,7 +135,7 @@ class World:
             "file": {},
         }
         if version:
-            intent["object"] = {"version": version}
+            intent |= {"object": {"version": version}, "endpoint": endpoint or None}
         self.custody(intent, {"type": "moved", "item": item})
         return item
 

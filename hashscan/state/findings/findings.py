@@ -18,7 +18,6 @@ from msgspec import structs
 
 from hashscan.matching.circuit_breaker import is_still_held
 from hashscan.model import Action, FileResult, FileStat, Verdict
-from hashscan.quarantine.items import path_of
 from hashscan.reports.records import FINDINGS, Record, match_fields, standing_record
 from hashscan.state.findings.coverage import (
     FORMER,
@@ -40,6 +39,14 @@ UNKNOWN_STAT = FileStat(0, 0, 0, 0, 0, 0, 0)
 """Stat of a file that was not examined."""
 
 
+class Place(NamedTuple):
+    """A file, or a version of an object at one service."""
+
+    path: bytes
+    version: str = ""
+    endpoint: str = ""
+
+
 class OpenFinding(NamedTuple):
     """An earlier open finding that a scan did not meet."""
 
@@ -56,6 +63,17 @@ class OpenFinding(NamedTuple):
     """Time of the last detection."""
     matches: str
     """JSON, with the fields of reports."""
+    endpoint: str = ""
+    """URL of the service that holds an object; empty for the provider's own, and for files."""
+
+    @property
+    def place(self) -> Place:
+        """Its file or object."""
+        return Place(self.path, self.version, self.endpoint)
+
+
+_OF_PLACE = "WHERE path=? AND version=? AND endpoint=? AND gone IS NULL"
+"""Selects the open finding of a `Place`."""
 
 
 class _StoredFinding(NamedTuple):
@@ -82,11 +100,11 @@ class Findings:
         self._coverage = coverage
         self._sha256_of = sha256_of
         self._tell_lists_apart()
-        rows = database.execute("SELECT path, version FROM findings WHERE gone IS NULL")
-        self._open = {(bytes(path), str(version)) for path, version in rows}
+        rows = database.execute("SELECT path, version, endpoint FROM findings WHERE gone IS NULL")
+        self._open = {Place(*row) for row in rows}
         """Keys of the open findings, so that most files need no database lookup."""
-        self._doubtful: set[tuple[bytes, str]] = set()
-        self._firm: set[tuple[bytes, str]] = set()
+        self._doubtful: set[Place] = set()
+        self._firm: set[Place] = set()
         """Keys of findings accused by a list that this scan does not ask; the breaker can't hold them."""
 
     def _tell_lists_apart(self) -> None:
@@ -123,8 +141,7 @@ class Findings:
 
     def store(
         self,
-        path: bytes,
-        version: str,
+        place: Place,
         result: FileResult,
         scan: int,
         *,
@@ -135,31 +152,29 @@ class Findings:
         """Store the result of a scan for a file, or for a version of an object.
 
         Args:
-            version: of an object, where versions are scanned; else empty.
             customer: the customer who must act on it; empty where no rule names one.
             looked: True if the file itself was examined, not only its kept content.
         """
         if result.verdict in FINDINGS:
-            self._put(path, version, result, scan, etag, customer, looked=looked)
+            self._put(place, result, scan, etag, customer, looked=looked)
         elif result.verdict is not Verdict.CLEAN:
-            self.leave(path, version)
-        elif (path, version) in self._open:
-            self._take_clean(path, version, result, scan)
+            self.leave(place)
+        elif place in self._open:
+            self._take_clean(place, result, scan)
 
-    def _take_clean(self, path: bytes, version: str, result: FileResult, scan: int) -> None:
-        kept = self._kept(path, version)
+    def _take_clean(self, place: Place, result: FileResult, scan: int) -> None:
+        kept = self._kept(place)
         changed = self._has_changed(kept, result)
         if not changed and self._coverage.unanswered(kept.matches):
-            self.leave(path, version)
+            self.leave(place)
             return
         same = changed is False or kept.identity == _identity(result.stat)
-        self._open.remove((path, version))
-        self._lose(path, version, scan, CLEARED if same else CHANGED)
+        self._open.remove(place)
+        self._lose(place, scan, CLEARED if same else CHANGED)
 
     def _put(
         self,
-        path: bytes,
-        version: str,
+        place: Place,
         result: FileResult,
         scan: int,
         etag: str,
@@ -170,61 +185,59 @@ class Findings:
         now = int(time.time())
         verdict, because = result.verdict.value, result.because
         matches: list[MatchFields] = [match_fields(match) for match in result.matches]
-        if (path, version) in self._open:
-            kept = self._kept(path, version)
+        if place in self._open:
+            kept = self._kept(place)
             unheard = [] if self._has_changed(kept, result) else self._coverage.unanswered(kept.matches)
             before = strength(kept.verdict, kept.matches)
             if unheard and strength(verdict, matches) < before:
-                self._add(path, version, joined(kept.matches, matches), scan, now if looked else None)
+                self._add(place, joined(kept.matches, matches), scan, now if looked else None)
                 return
             if only_test(kept.matches) != only_test(matches):
                 # Test entries open no case: what they say and what other entries say are two findings.
-                self._lose(path, version, scan, CLEARED)
+                self._lose(place, scan, CLEARED)
             elif unheard:
                 if kept.verdict == Verdict.MATCH:
-                    self._firm.add((path, version))
+                    self._firm.add(place)
                 matches = joined(matches, unheard)
-        self._open.add((path, version))
+        self._open.add(place)
         uid, device, *identity = _identity(result.stat)
         if not looked:
             uid = device = None
         self._database.execute(
-            "INSERT INTO findings (path, version, content, verdict, because, first, last, sweep, touched, "
-            "matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (path, version) WHERE gone IS NULL DO UPDATE SET content=excluded.content, "
-            "verdict=excluded.verdict, because=excluded.because, sweep=excluded.sweep, "
+            "INSERT INTO findings (path, version, endpoint, content, verdict, because, first, last, sweep, "
+            "touched, matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (path, version, endpoint) WHERE gone IS NULL DO UPDATE SET "
+            "content=excluded.content, verdict=excluded.verdict, because=excluded.because, "
+            "sweep=excluded.sweep, "
             # The file was not seen where only its kept content was compared.
             "last=iif(?, excluded.last, last), touched=excluded.touched, matches=excluded.matches, "
             "customer=coalesce(nullif(excluded.customer, ''), customer), sha256=excluded.sha256, "
             "uid=coalesce(excluded.uid, uid), device=coalesce(excluded.device, device), "
             "inode=excluded.inode, size=excluded.size, mtime=excluded.mtime, ctime=excluded.ctime, "
             "etag=excluded.etag",
-            (path, version, result.content, verdict, because, now, now, scan, scan, json.dumps(matches),
+            (*place, result.content, verdict, because, now, now, scan, scan, json.dumps(matches),
              customer, _sha256(result), uid, device, *identity, etag, looked),
         )  # fmt: skip
 
-    def _add(
-        self, path: bytes, version: str, matches: Sequence[MatchFields], scan: int, seen: int | None
-    ) -> None:
+    def _add(self, place: Place, matches: Sequence[MatchFields], scan: int, seen: int | None) -> None:
         """Add matches to a finding that stays open because of lists that this scan does not ask.
 
         It counts as not met, so that the scan reports it with its earlier verdict.
         """
-        self.leave(path, version)
-        self._firm.add((path, version))
+        self.leave(place)
+        self._firm.add(place)
         self._database.execute(
-            "UPDATE findings SET matches=?, touched=?, last=coalesce(?, last) "
-            "WHERE path=? AND version=? AND gone IS NULL",
-            (json.dumps(matches), scan, seen, path, version),
+            f"UPDATE findings SET matches=?, touched=?, last=coalesce(?, last) {_OF_PLACE}",  # noqa: S608
+            (json.dumps(matches), scan, seen, *place),
         )
 
-    def _kept(self, path: bytes, version: str) -> _StoredFinding:
+    def _kept(self, place: Place) -> _StoredFinding:
         query = (
-            "SELECT verdict, content, sha256, matches, uid, device, inode, size, mtime, ctime FROM findings "
-            "WHERE path=? AND version=? AND gone IS NULL"
+            "SELECT verdict, content, sha256, matches, uid, device, inode, size, mtime, ctime FROM findings "  # noqa: S608
+            + _OF_PLACE
         )
-        row = self._database.execute(query, (path, version)).fetchone()
+        row = self._database.execute(query, place).fetchone()
         verdict, content, sha256, matches, *identity = row
         return _StoredFinding(verdict, content, sha256, tuple(identity), matches_of(matches))
 
@@ -242,18 +255,14 @@ class Findings:
             return True
         return None
 
-    def hold(self, held: Iterable[Record]) -> None:
-        """Store the verdict held for findings that were held after all, given by their records."""
+    def hold(self, held: Iterable[tuple[Place, Record]]) -> None:
+        """Store the verdict held for findings that were held after all, given with their records."""
         self._database.executemany(
-            "UPDATE findings SET verdict=?, because=? WHERE path=? AND version=? AND gone IS NULL",
-            (
-                (Verdict.HELD, r["because"], path_of(r), r.get("version", ""))
-                for r in held
-                if (path_of(r), r.get("version", "")) not in self._firm
-            ),
+            f"UPDATE findings SET verdict=?, because=? {_OF_PLACE}",  # noqa: S608
+            ((Verdict.HELD, record["because"], *place) for place, record in held if place not in self._firm),
         )
 
-    def with_settled_verdict(self, path: bytes, version: str, result: FileResult) -> FileResult:
+    def with_settled_verdict(self, place: Place, result: FileResult) -> FileResult:
         """Return a result with the verdict that the last scan settled on after counting hits.
 
         A single result does not count all hits of an entry, so a held match looks like a match.
@@ -261,29 +270,29 @@ class Findings:
         if result.verdict is not Verdict.MATCH:
             return result
         row = self._database.execute(
-            "SELECT verdict, because FROM findings WHERE path=? AND version=? AND gone IS NULL",
-            (path, version),
+            f"SELECT verdict, because FROM findings {_OF_PLACE}",  # noqa: S608
+            place,
         ).fetchone()
         return result if row is None else _settled(result, *row)
 
-    def leave(self, path: bytes, version: str) -> None:
-        """Record that a path exists but was not checked, so that its finding is not taken for gone."""
-        for key in ((path, version), (path, "")):
+    def leave(self, place: Place) -> None:
+        """Record that a place exists but was not checked, so that its finding is not taken for gone."""
+        for key in (place, place._replace(version="")):
             if key in self._open:
                 self._doubtful.add(key)
 
     def end_as_gone(self, found: OpenFinding, scan: int) -> bool:
         """Mark a finding as gone that a scan would have met; return False if its place was not checked."""
-        if (found.path, found.version) in self._doubtful:
+        if found.place in self._doubtful:
             return False
-        self._open.discard((found.path, found.version))
-        self._lose(found.path, found.version, scan, GONE)
+        self._open.discard(found.place)
+        self._lose(found.place, scan, GONE)
         return True
 
-    def _lose(self, path: bytes, version: str, scan: int, ending: str) -> None:
+    def _lose(self, place: Place, scan: int, ending: str) -> None:
         self._database.execute(
-            "UPDATE findings SET gone=?, touched=?, ending=? WHERE path=? AND version=? AND gone IS NULL",
-            (int(time.time()), scan, ending, path, version),
+            f"UPDATE findings SET gone=?, touched=?, ending=? {_OF_PLACE}",  # noqa: S608
+            (int(time.time()), scan, ending, *place),
         )
 
     def is_covered(self, found: OpenFinding) -> bool:
@@ -293,8 +302,8 @@ class Findings:
     def open_findings(self, scan: int) -> list[OpenFinding]:
         """Return the open findings that a scan did not find again."""
         rows = self._database.execute(
-            "SELECT path, version, content, verdict, because, first, last, matches FROM findings "
-            "WHERE sweep<? AND gone IS NULL ORDER BY path, version",
+            "SELECT path, version, content, verdict, because, first, last, matches, endpoint FROM findings "
+            "WHERE sweep<? AND gone IS NULL ORDER BY path, version, endpoint",
             (scan,),
         )
         return [OpenFinding(*row) for row in rows]
@@ -329,10 +338,11 @@ def open_finding_record(found: OpenFinding, result: FileResult | None, *, answer
     times = format_time(found.first), format_time(found.last)
     if result is None:
         result = FileResult(b"", UNKNOWN_STAT, Verdict(found.verdict), because=found.because)
-        record = standing_record(found.path, found.version, result, *times)
+        record = standing_record(found.path, found.version, result, *times, endpoint=found.endpoint)
         matches = matches_of(found.matches)
         return {**record, "matches": matches} if matches else record
-    return standing_record(found.path, found.version, _settled(result, found.verdict, found.because), *times)
+    settled = _settled(result, found.verdict, found.because)
+    return standing_record(found.path, found.version, settled, *times, endpoint=found.endpoint)
 
 
 def _settled(result: FileResult, verdict: str, because: str) -> FileResult:

@@ -109,6 +109,8 @@ class FindingRecord(NamedTuple):
     etag: str
     lists: str = "[]"
     """JSON, with the fields of reports: lists of the last scan that changed this finding."""
+    endpoint: str = ""
+    """URL of the service that holds an object; empty for the provider's own, and for files."""
 
 
 class History(ClosedOnExit):
@@ -207,7 +209,7 @@ class History(ClosedOnExit):
                 for row in self._database.execute(
                     "SELECT findings.id, path, version, verdict, because, first, last, gone, ending, "
                     "matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag, "
-                    "coalesce(lists, '[]') FROM findings LEFT JOIN sweeps ON sweeps.id=touched "
+                    "coalesce(lists, '[]'), endpoint FROM findings LEFT JOIN sweeps ON sweeps.id=touched "
                     "WHERE touched>=? AND touched<>? ORDER BY findings.id",
                     (since, self._running),
                 ):

@@ -55,8 +55,9 @@ def hit_record(hit: Hit, file: KnownFile) -> dict[str, Any]:
 
 
 def address_fields(file: KnownFile) -> dict[str, str]:
-    """Return the fields for the path of a file, or the URL and version of an object."""
-    return {**path_fields(file.path), **({"version": file.version} if file.version else {})}
+    """Return the fields for the path of a file, or the URL, version and service of an object."""
+    rest = {"version": file.version, "endpoint": file.endpoint}
+    return {**path_fields(file.path), **{key: value for key, value in rest.items() if value}}
 
 
 def identity_fields(file: KnownFile) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _finding_fields(finding: KnownFinding) -> dict[str, Any]:
 
 _PLAIN = (
     *("path", "path_b64", "version", "size", "mtime_ns", "etag"),
-    *("first_read", "last_seen", "verdict", "because", "gone"),
+    *("first_read", "last_seen", "verdict", "because", "gone", "endpoint"),
 )
 _BLOCK = 1 << 14
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")

@@ -9,6 +9,7 @@ from typing import Any
 
 from hashscan.sources.base import full_path
 from hashscan.sources.filesystem.safe_open import stat_absolute
+from hashscan.state.findings.findings import Place
 from hashscan.state.store.listings import Listing, from_bytes, joined, wrapped
 from hashscan.state.store.reading import StateReader
 
@@ -43,6 +44,13 @@ class KnownFile:
     finding: KnownFinding | None = None
     version: str = ""
     etag: str = ""
+    endpoint: str = ""
+    """URL of the service that holds an object; empty for the provider's own, and for files."""
+
+    @property
+    def place(self) -> Place:
+        """Its key among the findings."""
+        return Place(self.path, self.version, self.endpoint)
 
     @property
     def presence(self) -> str:
@@ -61,8 +69,8 @@ class KnownFile:
         return THERE if tuple(map(wrapped, today)) == self.identity else CHANGED
 
 
-_FINDING = "SELECT path, version, content, verdict, because, first, last, gone FROM findings"
-_FINDING_KINDS = (bytes, str, int | None, str, str, int, int, int | None)
+_FINDING = "SELECT path, version, endpoint, content, verdict, because, first, last, gone FROM findings"
+_FINDING_KINDS = (bytes, str, str, int | None, str, str, int, int, int | None)
 _OBJECT = (
     "SELECT name, key, version, etag, size, mtime, content, coalesce(ended, started) FROM objects "
     "JOIN filesystems ON filesystems.id=store LEFT JOIN sweeps ON sweeps.id=sweep"
@@ -98,18 +106,18 @@ class KnownFiles:
         for content in sorted(wanted):
             known += map(_object, self._reader.rows(f"{_OBJECT} WHERE content=?", _OBJECT_KINDS, content))
         for file in known:
-            left.pop((file.path, file.version), None)
+            left.pop(file.place, None)
             found = self._finding(file)
             yield file if found is None else replace(file, finding=found)
-        for (path, version), (content, finding) in sorted(left.items()):
+        for place, (content, finding) in sorted(left.items()):
             assert content is not None
-            yield KnownFile(path, content, None, None, finding, version)
+            yield KnownFile(place.path, content, None, None, finding, place.version, endpoint=place.endpoint)
 
     def all(self) -> Iterator[KnownFile]:
         """Yield every file in the state, folder by folder, then every object."""
         findings = {key: found for key, _, found in self._findings()}
         for file in chain(self._all_files(), self._all_objects()):
-            found = findings.get((file.path, file.version))
+            found = findings.get(file.place)
             yield file if found is None else replace(file, finding=found)
 
     def _all_files(self) -> Iterator[KnownFile]:
@@ -180,18 +188,19 @@ class KnownFiles:
             yield KnownFile(start + names[place], contents[place], (inode, size, mtime, ctime), seen)
 
     def _finding(self, file: KnownFile) -> KnownFinding | None:
-        query = f"{_FINDING} WHERE path=? AND version=? ORDER BY id DESC LIMIT 1"
-        for row in self._reader.rows(query, _FINDING_KINDS, file.path, file.version):
-            return KnownFinding(*row[3:])
+        query = f"{_FINDING} WHERE path=? AND version=? AND endpoint=? ORDER BY id DESC LIMIT 1"
+        for row in self._reader.rows(query, _FINDING_KINDS, *file.place):
+            return KnownFinding(*row[4:])
         return None
 
-    def _findings(self) -> Iterator[tuple[tuple[bytes, str], int | None, KnownFinding]]:
+    def _findings(self) -> Iterator[tuple[Place, int | None, KnownFinding]]:
         # Of several findings of one file, the last is the latest.
-        for path, version, content, *rest in self._reader.rows(f"{_FINDING} ORDER BY id", _FINDING_KINDS):
-            yield (path, version), content, KnownFinding(*rest)
+        for row in self._reader.rows(f"{_FINDING} ORDER BY id", _FINDING_KINDS):
+            yield Place(*row[:3]), row[3], KnownFinding(*row[4:])
 
 
 def _object(row: tuple[Any, ...]) -> KnownFile:
     name, key, version, etag, size, mtime, content, seen = row
-    url = full_path(name.partition(b"\n")[0], b"", key)
-    return KnownFile(url, content, (0, size, mtime, 0), seen, None, version, etag)
+    container, _, endpoint = name.partition(b"\n")
+    url = full_path(container, b"", key)
+    return KnownFile(url, content, (0, size, mtime, 0), seen, None, version, etag, endpoint.decode())

@@ -16,11 +16,11 @@ from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.matching.policy import Subject
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import FileResult, FileStat, Item, Verdict
-from hashscan.reports.records import FINDINGS, Record
+from hashscan.reports.records import FINDINGS, Record, path_bytes
 from hashscan.reports.summary import Summary
 from hashscan.sources.base import full_path
 from hashscan.state.findings.coverage import Coverage
-from hashscan.state.findings.findings import Findings
+from hashscan.state.findings.findings import Findings, Place
 from hashscan.state.findings.history import begin_account, conclude_account
 from hashscan.state.queries.cached_results import CachedResults
 from hashscan.state.queries.retro_match import RetroMatcher
@@ -43,6 +43,8 @@ class Answer(NamedTuple):
     path: bytes
     item: Item
     result: FileResult
+    endpoint: str = ""
+    """URL of the service that holds an object; empty for the provider's own."""
 
 
 class KnownFiles(WritableState):
@@ -104,7 +106,7 @@ class KnownFiles(WritableState):
     def _of_object(self, path: bytes, known: KnownObject, summary: Summary) -> Iterator[Answer]:
         attention = int(self._contents.attention_of(np.array([known.content]))[0])
         if attention & ~QUIET:
-            yield from self._of_file(path, known.item, known.content, attention, summary)
+            yield from self._of_file(path, known.item, known.content, attention, summary, known.endpoint)
         else:
             summary.add_quiet(1, low_quality=bool(attention & LOW))
 
@@ -150,7 +152,7 @@ class KnownFiles(WritableState):
             yield from self._of_file(full, item, content, int(attention[place]), summary)
 
     def _of_file(
-        self, path: bytes, item: Item, content: int, attention: int, summary: Summary
+        self, path: bytes, item: Item, content: int, attention: int, summary: Summary, endpoint: str = ""
     ) -> Iterator[Answer]:
         if attention & STALE:
             self.unmatched += 1
@@ -160,22 +162,22 @@ class KnownFiles(WritableState):
         result = self._deriving.result(content, item, Subject(path))
         if result is None:
             return
-        result = self._findings.with_settled_verdict(path, item.version, result)
+        place = Place(path, item.version, endpoint)
+        result = self._findings.with_settled_verdict(place, result)
         summary.recalled += 1
         summary.add(result)
         if result.verdict is Verdict.CLEAN:
             return
         if result.verdict in FINDINGS:
             self._findings.store(
-                path,
-                item.version,
+                place,
                 result,
                 self._scan,
                 etag=item.etag,
                 looked=False,
                 customer=self._customers.of(path, None),
             )
-        yield Answer(path, item, result)
+        yield Answer(path, item, result, endpoint)
 
     def standing(self, targets: Sequence[bytes]) -> Iterator[Record]:
         """Yield earlier findings whose files have no answer; to be called after all answers were given."""
@@ -198,7 +200,8 @@ class KnownFiles(WritableState):
         """Store the verdict held for findings that were held after all, given by their records."""
         with errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
-            self._findings.hold(held)
+            places = ((Place(path_bytes(r), r.get("version", ""), r.get("endpoint", "")), r) for r in held)
+            self._findings.hold(places)
             self._database.execute("COMMIT")
 
     def begin(self, begun: Record) -> None:

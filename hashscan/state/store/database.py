@@ -18,8 +18,10 @@ from hashscan.state.store.columns import DamagedColumnError
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
 
-FORMAT = 2
+FORMAT = 3
 """Version of the format; raised whenever an older hashscan could misunderstand what is stored."""
+OLDEST = 2
+"""The oldest format that is brought up to date; a state before it is set aside."""
 FILE = "state.sqlite"
 MARK = "damaged"
 _BUSY_MS = 30_000
@@ -79,16 +81,17 @@ CREATE TABLE sweeps (
 );
 -- Findings, also ended ones. sweep: the scan that reported it last. gone: since when the file is gone or
 -- harmless; ending: which of these. A file that is found again is a new finding. touched: the scan that
--- changed the row last.
+-- changed the row last. endpoint: of the service that holds an object; empty for the provider's own.
 CREATE TABLE findings (
   id INTEGER PRIMARY KEY,
   path BLOB NOT NULL, version TEXT NOT NULL, content INTEGER, verdict TEXT NOT NULL, because TEXT NOT NULL,
   first INTEGER NOT NULL, last INTEGER NOT NULL, sweep INTEGER NOT NULL, gone INTEGER,
   touched INTEGER NOT NULL DEFAULT 0, ending TEXT NOT NULL DEFAULT '',
   matches TEXT NOT NULL DEFAULT '[]', customer TEXT NOT NULL DEFAULT '', sha256 BLOB, uid INTEGER,
-  device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT NOT NULL DEFAULT ''
+  device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT NOT NULL DEFAULT '',
+  endpoint TEXT NOT NULL DEFAULT ''
 );
-CREATE UNIQUE INDEX findings_standing ON findings (path, version) WHERE gone IS NULL;
+CREATE UNIQUE INDEX findings_standing ON findings (path, version, endpoint) WHERE gone IS NULL;
 CREATE INDEX findings_path ON findings (path, version);
 CREATE INDEX findings_touched ON findings (touched);
 """
@@ -173,8 +176,10 @@ def _open(folder: Path) -> sqlite3.Connection:
         (found,) = database.execute("PRAGMA user_version").fetchone()
         if found > FORMAT:
             raise NewerStateError(f"{path} was written by a newer version of hashscan")
-        if 0 < found < FORMAT:
+        if 0 < found < OLDEST:
             raise ValueError("an older version of hashscan has written it")
+        if OLDEST <= found < FORMAT:
+            _upgrade(database)
         if not found:
             database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         database.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (str(uuid.uuid4()),))
@@ -184,6 +189,35 @@ def _open(folder: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _upgrade(database: sqlite3.Connection) -> None:
+    """Bring a state of format 2, whose findings have no endpoint, up to date in one transaction.
+
+    An open finding gets the endpoint at which its object is stored, or else that of the last scan of its
+    container.
+    """
+    # One by one: `executescript` would commit first.
+    database.execute("BEGIN IMMEDIATE")
+    database.execute("ALTER TABLE findings ADD COLUMN endpoint TEXT NOT NULL DEFAULT ''")
+    stores = database.execute("SELECT id, name FROM filesystems WHERE instr(name, x'0a')").fetchall()
+    for store, name in stores:
+        container, _, endpoint = name.partition(b"\n")
+        if endpoint:
+            # Findings of objects of which the state has no row are those of the last service scanned.
+            database.execute(
+                "UPDATE findings SET endpoint=?3 WHERE substr(path, 1, length(?2))=?2 AND ("
+                "EXISTS (SELECT 1 FROM objects WHERE store=?1 AND key=substr(path, length(?2) + 1)) OR NOT "
+                "EXISTS (SELECT 1 FROM objects WHERE key=substr(path, length(?2) + 1)))",
+                (store, container + b"/", endpoint.decode()),
+            )
+    for statement in (
+        "DROP INDEX findings_standing",
+        "CREATE UNIQUE INDEX findings_standing ON findings (path, version, endpoint) WHERE gone IS NULL",
+        f"PRAGMA user_version = {FORMAT}",
+        "COMMIT",
+    ):
+        database.execute(statement)
 
 
 def open_snapshot(folder: Path) -> tuple[sqlite3.Connection, int]:

@@ -18,6 +18,8 @@ class KnownObject(NamedTuple):
     container: bytes
     item: Item
     content: int
+    endpoint: str = ""
+    """URL of the service that holds it; empty for the provider's own."""
 
 
 class ObjectRows:
@@ -54,15 +56,6 @@ class ObjectRows:
                 ).fetchone()
             found.append(NONE if row is None else int(row[0]))
         return found
-
-    def only_at_other_endpoint(self, container: bytes, path: bytes) -> bool:
-        """Return True if an object is known only from containers of the same name at other services."""
-        stores = self._database.execute(
-            "SELECT store FROM objects JOIN filesystems ON id=store "
-            "WHERE key=? AND substr(name, 1, ?)=? GROUP BY store",
-            (_key(container, path), len(container) + 1, container + b"\n"),
-        ).fetchall()
-        return bool(stores) and (self._store(container),) not in stores
 
     def put(self, batch: Batch, item: Item, content: int, scope: int, scan: int) -> None:
         """Store an object that was read, with its listed attributes."""
@@ -107,7 +100,8 @@ class ObjectRows:
         )
         for name, key, version, etag, size, mtime, content in rows:
             item = Item(key, FileStat(0, 0, size, mtime, 0, 1, 0), etag, version)
-            yield KnownObject(name.partition(b"\n")[0], item, content)
+            container, _, endpoint = name.partition(b"\n")
+            yield KnownObject(container, item, content, endpoint.decode())
 
 
 def _key(container: bytes, path: bytes) -> bytes:

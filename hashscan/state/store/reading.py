@@ -14,7 +14,15 @@ import numpy as np
 from hashscan.errors import OutputError
 from hashscan.locking import ClosedOnExit
 from hashscan.state.store.columns import DamagedColumnError, ReadColumn
-from hashscan.state.store.database import FILE, FORMAT, MARK, checked_row, means_damage, open_snapshot
+from hashscan.state.store.database import (
+    FILE,
+    FORMAT,
+    MARK,
+    OLDEST,
+    checked_row,
+    means_damage,
+    open_snapshot,
+)
 from hashscan.state.store.stored_contents import DTYPES, StoredContents, columns_folder, prefix_of
 from hashscan.state_dir import StateDir
 
@@ -25,6 +33,12 @@ class NoStateError(OutputError):
     """There is no state yet."""
 
     advice = "Scan first: `hashscan scan TARGET`, with the same --state."
+
+
+class OldStateError(OutputError):
+    """A state that an older hashscan has written, and that the next scan brings up to date."""
+
+    advice = "Scan once, or run `hashscan state vacuum`: nothing is read again for that."
 
 
 class StateReader(ClosedOnExit):
@@ -39,6 +53,7 @@ class StateReader(ClosedOnExit):
 
         Raises:
             NewerStateError: a newer version has written it.
+            OldStateError: an older version has written it.
             NoStateError: there is none.
             OutputError: it can't be read.
         """
@@ -68,7 +83,9 @@ class StateReader(ClosedOnExit):
     def _begin(self, version: int) -> None:
         database = self.database
         database.row_factory = checked_row
-        if 0 < version < FORMAT:
+        if OLDEST <= version < FORMAT:
+            raise OldStateError(f"an older version of hashscan has written the state in {self.folder}")
+        if 0 < version < OLDEST:
             raise _damaged(self.folder, "an older version of hashscan has written it")
         if not version:
             raise NoStateError(f"no scan has stored anything in {self.folder.parent}")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hashscan.errors import OutputError
 from hashscan.model import Digest, FileResult, FileStat, Item, Verdict
 from hashscan.reports.records import Record, result_record
-from hashscan.state.findings.findings import Findings
+from hashscan.state.findings.findings import Findings, Place
 from hashscan.state.queries.digest_lookup import FindingDigests
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
@@ -52,7 +52,7 @@ class Made:
         number = self.contents.add(kept(content), 0, 5) if keep else None
         sha256 = Digest("sha256", hashlib.sha256(content).digest())
         result = FileResult(b"x", stat, Verdict.MATCH, content=number, digests=(sha256,))
-        self.findings.store(path, version, result, 1, etag=etag)
+        self.findings.store(Place(path, version), result, 1, etag=etag)
         return result_record(path, result, with_digests=False, item=Item(b"x", stat, etag, version))
 
     def done(self) -> FindingDigests:
@@ -116,7 +116,7 @@ def test_of_what_is_not_as_the_record_has_it_nothing_is_known(
 def test_the_latest_of_several_findings_is_taken(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.put(b"/srv/a", b"one", FILE)
-    made.findings.store(b"/srv/a", "", FileResult(b"a", FILE, Verdict.CLEAN), 2)
+    made.findings.store(Place(b"/srv/a"), FileResult(b"a", FILE, Verdict.CLEAN), 2)
     record = made.put(b"/srv/a", b"two", FILE)
     with made.done() as known:
         assert known.of(record) == digests_of(b"two")

@@ -129,7 +129,7 @@ def take(state: Path) -> None:
     with ListStore(state / "lists").open((LIST,), datetime.now(UTC)) as opened:
         database.execute("BEGIN IMMEDIATE")
         contents = Contents(database, folder, from_text(text))
-        gains = RetroMatcher(database, contents, opened.handles, None)
+        gains = RetroMatcher(database, contents, opened.handles, None, print)
         wall, cpu = time.perf_counter(), time.process_time()
         compared = gains.take()
         seconds, worked = time.perf_counter() - wall, time.process_time() - cpu

@@ -90,7 +90,7 @@ def test_all_of_it(tmp_path: Path) -> None:
             add_case(ledger, name, NOW, **values)
         with ledger.transaction() as database:
             database.executemany(
-                "INSERT INTO custody VALUES ('log', ?, 1, ?, ?, NULL, '', NULL)",
+                "INSERT INTO custody VALUES ('log', ?, 1, ?, ?, NULL, '', NULL, '')",
                 [(1, "moved", "x"), (2, "moved", "y"), (3, "withdrawn", "x"), (4, "restored", "y"),
                  (5, "moved", "z"), (6, "released", "z")],
             )  # fmt: skip

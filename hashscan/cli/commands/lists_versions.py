@@ -282,6 +282,7 @@ def activate(
     staged and the exit code is 3.
     """
     from hashscan.lists import difference
+    from hashscan.lists.storage.recent_hits import forget_hits
     from hashscan.lists.store import ListStore
 
     store = ListStore(state.lists)
@@ -300,6 +301,8 @@ def activate(
         if done is None:
             code = EXIT_INCOMPLETE
             continue
+        if confirm:
+            forget_hits(store.folder(name))
         print_message(
             f"list {name} version {done.info.version} is active "
             f"(before: {done.previous or 'none'}): {plural(done.info.entries, 'entry', 'entries')}"

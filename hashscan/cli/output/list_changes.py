@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hashscan.cli.output.progress import ComparisonProgress
 from hashscan.cli.output.terminal import print_message
 from hashscan.errors import OutputError
 from hashscan.state_dir import StateDir
@@ -66,13 +67,16 @@ confirm_share_option = click.option(
     default=0.1,
     show_default=True,
     metavar="PERCENT",
-    help="Maximum share of the known files that new entries may hit without `lists activate --confirm`; "
-    f"fewer than {_FILES_MIN} files are always allowed, and 100 turns the check off.",
+    help="Maximum share of the known files that new entries, all of a week together, may hit without `lists "
+    f"activate --confirm`; fewer than {_FILES_MIN} files are always allowed, and 100 turns the check off.",
 )
 
 
 class ActivationCheck:
-    """A check that a version's new entries hit no larger share of the known files than is allowed."""
+    """A check that new entries hit no larger share of the known files than is allowed.
+
+    The entries of all versions that were admitted within a week count together.
+    """
 
     def __init__(self, name: str, state: StateDir, share: float) -> None:
         """Prepare the check of a list; `share` is the largest share of the known files, in per cent."""
@@ -84,12 +88,19 @@ class ActivationCheck:
 
     def __call__(self, compared: Difference) -> bool:
         """Return True if the version may become active; also, with a message, if nothing can be compared."""
+        from hashscan.lists.storage.recent_hits import RecentHits
+        from hashscan.lists.store import ListStore
         from hashscan.state.queries.would_hit import reach_of
 
         if self._share >= _SHARE_OFF:
             return True
         try:
-            reach = reach_of(self._state, compared.changes(), _FILES_MIN)
+            recent = RecentHits(ListStore(self._state.lists).folder(self._name))
+            earlier = recent.files_besides(compared.new.version)
+            with ComparisonProgress(self._name) as progress:
+                reach = reach_of(
+                    self._state, compared.changes(), max(_FILES_MIN - earlier, 1), progress.watch
+                )
         except OutputError as error:
             # The next scan reads everything again, and holds matches of an entry that hits too many files.
             self._add(f"WARNING: its new entries could not be compared with what scans know: {error}")
@@ -99,13 +110,19 @@ class ActivationCheck:
             return True
         for algorithm, entries in sorted(reach.left_out.items()):
             self._add(f"{entries} new entries of {algorithm} were not compared with known files")
-        if reach.files < _FILES_MIN or reach.files * 100 <= self._share * reach.known:
+        total = reach.files + earlier
+        if not reach.files:
             return True
+        if total < _FILES_MIN or total * 100 <= self._share * reach.known:
+            recent.admit(compared.new.version, reach.files)
+            return True
+        before = f", and other versions of the last week hit {earlier}: together" if earlier else ","
         self._add(
             f"WARNING: version {compared.new.version} is NOT activated: {reach.entries} of its new entries "
-            f"would hit {reach.files} of {reach.known} known files, more than {self._share:g} %. It stays "
-            f"staged: see `hashscan lists diff {self._name} --would-hit`, and ask the list's owner; if it is "
-            f"right, run `hashscan lists activate {self._name} --confirm --only {compared.new.version}`"
+            f"would hit {reach.files} of {reach.known} known files{before} more than {self._share:g} %. "
+            f"It stays staged: see `hashscan lists diff {self._name} --would-hit`, and ask the list's owner; "
+            f"if it is right, run `hashscan lists activate {self._name} --confirm --only "
+            f"{compared.new.version}`"
         )
         return False
 

@@ -113,3 +113,42 @@ class PullProgress:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+class ComparisonProgress:
+    """The display on standard error of how far new entries are compared with the known digests."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._shown = time.monotonic()
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                desc=f"{printable(name)}: comparing",
+                unit=" digests",
+                unit_scale=True,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                leave=False,
+            )
+
+    def watch(self, done: int, digests: int) -> None:
+        """Show how many of the known digests of one algorithm were compared, if it is time."""
+        if self._bar is not None:
+            self._bar.total = digests
+            self._bar.update(done - self._bar.n)
+            return
+        now = time.monotonic()
+        if now - self._shown >= LINE_SECONDS:
+            self._shown = now
+            print_message(f"list {self._name}: compared with {done} of {digests} known digests")
+
+    def __enter__(self) -> ComparisonProgress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()

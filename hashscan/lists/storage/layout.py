@@ -5,6 +5,7 @@ NAME/source.json    where to pull from                         (signed lists)
 NAME/tuf/           metadata seen so far, against rollback     (signed lists)
 NAME/validators.json HTTP validators of the timestamp          (signed lists)
 NAME/attempts.json  results of the last pulls                  (signed lists)
+NAME/recent_hits.json known files that versions of the last week matched (signed lists)
 NAME/identity       stays when a newer file is imported        (local lists)
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/
@@ -50,6 +51,7 @@ class ListFolder:
         self.tuf = path / "tuf"
         self.validators = path / "validators.json"
         self.attempts = path / "attempts.json"
+        self.recent_hits = path / "recent_hits.json"
         self.identity = path / "identity"
         self.staging = path / "staging"
         """A writer may reuse the files that a killed writer left in it."""

@@ -67,7 +67,7 @@ class KnownFiles(WritableState):
         with closed_on_failure(self._database), errors_explained(self._folder):
             self._deriving = CachedResults(self._contents, setup, with_digests=with_digests, known=True)
             self._findings = Findings(self._database, Coverage.of_setup(setup), self._contents.sha256)
-            gains = RetroMatcher(self._database, self._contents, setup.lists, setup.review_threshold)
+            gains = RetroMatcher(self._database, self._contents, setup.lists, setup.review_threshold, notify)
             gains.take()
             self._contents.commit()
             gains.commit()

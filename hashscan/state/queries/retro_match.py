@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -30,6 +31,9 @@ _THREADS_MAX = 8
 """Maximum number of threads; each has a block and its unpacked digests in memory."""
 
 
+LINE_SECONDS = 60.0
+
+
 class RetroMatcher:
     """A record of the parts of lists with which the contents were compared."""
 
@@ -39,12 +43,16 @@ class RetroMatcher:
         contents: Contents,
         lists: Sequence[ListHandle],
         review: int | None,
+        notify: Callable[[str], None],
     ) -> None:
         """Prepare the comparison of the contents with the lists.
 
         Args:
             review: distance in bits up to which near misses are for review.
+            notify: gets a message a minute while contents are compared, which may take minutes.
         """
+        self._notify = notify
+        self._shown = time.monotonic()
         self._database = database
         self._contents = contents
         self._review = review
@@ -105,6 +113,7 @@ class RetroMatcher:
         """Yield rows from `start` on that came near to an entry; some may be repeated."""
         contents = self._contents
         for first in range(start, contents.rows, _BLOCK):
+            self._show(first)
             count = min(_BLOCK, contents.rows - first)
             for name in matcher.algorithms.intersection(COLUMN_DIGESTS):
                 values = contents.columns[name].read(first, count).view(np.uint8).reshape(count, -1)
@@ -146,8 +155,15 @@ class RetroMatcher:
         """Yield blocks of rows from `start` on that can be used."""
         attention = self._contents.attention
         for first in range(start, self._contents.rows, _BLOCK):
+            self._show(first)
             # Includes rows that this scan would digest differently: for another scan they are still valid.
             yield first + np.flatnonzero((attention[first : first + _BLOCK] & OPAQUE) == 0)
+
+    def _show(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._shown >= LINE_SECONDS:
+            self._shown = now
+            self._notify(f"{done} of {self._contents.rows} known contents are compared with new entries")
 
     def _near_one_by_one(
         self, matcher: Matcher, names: frozenset[str], rows: NDArray[np.int64]

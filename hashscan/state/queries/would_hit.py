@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -93,11 +93,14 @@ class Reach:
     """Number of entries that could not be looked up, by algorithm."""
 
 
-def reach_of(state: StateDir, changes: Iterable[EntryChange], matters: int) -> Reach | None:
+def reach_of(
+    state: StateDir, changes: Iterable[EntryChange], matters: int, watch: Callable[[int, int], None]
+) -> Reach | None:
     """Look up the new entries; return None if there is no state.
 
     Args:
         matters: number of matched files from which on their share is of interest.
+        watch: called often during the comparison with the digests of one algorithm; see `ReadColumn.watch`.
 
     Raises:
         OutputError: the state can't be read, or is damaged.
@@ -105,6 +108,8 @@ def reach_of(state: StateDir, changes: Iterable[EntryChange], matters: int) -> R
     came = (change for change in changes if change.came and change.category not in _HARMLESS)
     try:
         with StateReader(state) as reader, reader.reading():
+            for column in reader.columns.values():
+                column.watch = watch
             hits = hits_of(reader, came)
             files = sum(1 for _ in files_hit(reader, hits))
             known = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 class ReadColumn(_OpenColumn):
-    """A read-only view of a column's committed rows.
+    """A read-only view of a column's committed rows; its user may set `watch`.
 
     Raises:
         DamagedColumnError: it is shorter than what was committed.
@@ -121,6 +121,8 @@ class ReadColumn(_OpenColumn):
     def __init__(self, path: Path, dtype: np.dtype[Any], rows: int) -> None:
         """Open the file, unless the column has no rows and so may not exist yet."""
         super().__init__(path, dtype, rows, -1)
+        self.watch: Callable[[int, int], None] = _ignore
+        """Called during a search, with the number of rows that were searched and of all rows."""
         if rows:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             size = os.fstat(self._descriptor).st_size
@@ -140,6 +142,7 @@ class ReadColumn(_OpenColumn):
         for start in range(0, self.rows, step):
             count = min(step, self.rows - start)
             self._fill(memoryview(memory)[: count * size], start)
+            self.watch(start, self.rows)
             yield start, np.frombuffer(memory, np.uint8, count * size).reshape(count, size)
 
     def equal(self, values: NDArray[np.uint8]) -> Pairs:
@@ -199,6 +202,10 @@ class ReadColumn(_OpenColumn):
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _ignore(done: int, rows: int) -> None:
+    """Show nothing."""
 
 
 def _keys(values: NDArray[np.uint8]) -> NDArray[np.uint64]:

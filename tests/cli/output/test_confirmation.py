@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,54 @@ def test_a_first_version_is_compared_and_few_files_need_no_word(run: Run, owner:
         (files / f"theme{number}").unlink()
     assert run("scan", files, "--list", "national", "--accept-shrink").code == 0
     assert run("lists", "pull", "second").code == 0
+
+
+def test_many_small_versions_count_together(run: Run, owner: Owner, files: Path, state: Path) -> None:
+    for number in range(MANY):
+        (files / f"theme{number}").write_bytes(b"theme %d" % (number // 40))
+    assert run("scan", files).code == 0
+    codes = []
+    for number in range(3):
+        owner.release([entry(f"m-{number}", b"theme %d" % number)])
+        codes.append(run("lists", "pull").code)
+    assert codes == [0, 0, 3]
+    ran = run("lists", "pull")
+    assert (ran.code, "hit 80" in ran.err) == (3, True)
+    # Entries that hit nothing wait for nobody, but for what is staged.
+    assert run("lists", "activate", "national", "--confirm").code == 0
+    (files / "one").write_bytes(b"one")
+    assert run("scan", files).code == 1
+    owner.release([entry("m-9", b"one")])
+    assert run("lists", "pull").code == 0
+
+
+def test_what_is_older_than_a_week_counts_no_more(run: Run, owner: Owner, files: Path, state: Path) -> None:
+    for number in range(MANY):
+        (files / f"theme{number}").write_bytes(b"theme %d" % (number // 60))
+    assert run("scan", files).code == 0
+    owner.release([entry("m-0", b"theme 0")])
+    assert run("lists", "pull").code == 0
+    hits = state / "lists" / "national" / "recent_hits.json"
+    kept = json.loads(hits.read_text())
+    owner.release([entry("m-1", b"theme 1")])
+    assert run("lists", "pull").code == 3
+    for one in kept["versions"].values():
+        one["at"] -= 8 * 86_400
+    hits.write_text(json.dumps(kept))
+    assert run("lists", "pull").code == 0
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"schema": 1, "versions": {"2": {"at": -1, "files": 3}}}', "\0"]
+)
+def test_a_count_that_is_not_valid_starts_again(
+    run: Run, owner: Owner, files: Path, state: Path, content: str
+) -> None:
+    (state / "lists" / "national" / "recent_hits.json").write_text(content)
+    (files / "one").write_bytes(b"one")
+    assert run("scan", files).code == 0
+    owner.release([entry("m-1", b"one")])
+    assert run("lists", "pull").code == 0
 
 
 def test_a_state_that_can_not_be_read_stops_no_list(run: Run, owner: Owner, files: Path, state: Path) -> None:

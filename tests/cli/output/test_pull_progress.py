@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.cli.output import progress
-from hashscan.cli.output.progress import PullProgress
+from hashscan.cli.output.progress import ComparisonProgress, PullProgress
 from tests.cli.commands.test_lists import published, released, root  # noqa: F401 - fixtures
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.web import WebServer, serving
@@ -59,3 +59,16 @@ def test_a_line_now_and_then_elsewhere(
         "hashscan: list national: 1.5 kB downloaded",
         "hashscan: list national: 1.0 MB of 2.0 MB downloaded",
     ]
+
+
+def test_lines_while_entries_are_compared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ComparisonProgress("national") as compared:
+        compared.watch(0, 3_000_000)
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+        compared.watch(1_000_000, 3_000_000)
+    shown = capsys.readouterr()
+    assert (shown.out, len(shown.err.splitlines())) == ("", 1)
+    assert "1000000 of 3000000" in shown.err

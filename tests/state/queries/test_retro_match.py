@@ -68,10 +68,16 @@ def test_just_those_that_are_near_are_found(
             and (np.bitwise_count(digests[:, None] ^ values).sum(axis=2) <= limits[:, None]).any()
         ]
         with store.open(("gained",), datetime.now(UTC)) as opened:
-            gains = RetroMatcher(database, contents, opened.handles, None)
+            said: list[str] = []
+            # As if each block took a minute.
+            monkeypatch.setattr("hashscan.state.queries.retro_match.LINE_SECONDS", 0.0)
+            gains = RetroMatcher(database, contents, opened.handles, None, said.append)
             assert gains.take() == PICTURES
+            assert [message.split()[0] for message in said[-2:]] == ["192", "256"]
+            said.clear()
             gains.commit()
-            assert RetroMatcher(database, contents, opened.handles, None).take() == 0
+            assert RetroMatcher(database, contents, opened.handles, None, said.append).take() == 0
+            assert said == []
         found = database.execute("SELECT content FROM hits ORDER BY content").fetchall()
     assert [row for (row,) in found] == wanted
     assert 20 < len(wanted) < PICTURES - 20

@@ -205,7 +205,7 @@ def _pull(
     time.sleep(random.uniform(0, jitter))  # noqa: S311 - no secret
     codes: list[int] = []
     for name in chosen:
-        check = ActivationCheck(name, state, confirm_share)
+        check = ActivationCheck(name, state, store.folder(name), confirm_share)
         try:
             with PullProgress(name) as transfer:
                 done = client.pull(store, name, stage=stage, admits=check, watch=transfer)
@@ -282,7 +282,6 @@ def activate(
     staged and the exit code is 3.
     """
     from hashscan.lists import difference
-    from hashscan.lists.storage.recent_hits import forget_hits
     from hashscan.lists.store import ListStore
 
     store = ListStore(state.lists)
@@ -294,7 +293,7 @@ def activate(
             difference.discard(store, name)
             print_message(f"list {name}: the staged version is deleted")
             continue
-        check = ActivationCheck(name, state, confirm_share)
+        check = ActivationCheck(name, state, store.folder(name), confirm_share)
         done = difference.activate(store, name, None if confirm else check, only=version)
         for message in check.messages:
             print_message(message)
@@ -302,7 +301,7 @@ def activate(
             code = EXIT_INCOMPLETE
             continue
         if confirm:
-            forget_hits(store.folder(name))
+            store.folder(name).recent_hits.unlink(missing_ok=True)
         print_message(
             f"list {name} version {done.info.version} is active "
             f"(before: {done.previous or 'none'}): {plural(done.info.entries, 'entry', 'entries')}"

@@ -19,6 +19,7 @@ from hashscan.text import plural
 if TYPE_CHECKING:
     from hashscan.lists.difference import Difference
     from hashscan.lists.exceptions import Exceptions
+    from hashscan.lists.storage.layout import ListFolder
     from hashscan.quarantine.store import Quarantine
 
 
@@ -78,24 +79,23 @@ class ActivationCheck:
     The entries of all versions that were admitted within a week count together.
     """
 
-    def __init__(self, name: str, state: StateDir, share: float) -> None:
+    def __init__(self, name: str, state: StateDir, folder: ListFolder, share: float) -> None:
         """Prepare the check of a list; `share` is the largest share of the known files, in per cent."""
         self.messages: list[str] = []
         """Messages for the user, filled by the check."""
         self._name = name
         self._state = state
+        self._folder = folder
         self._share = share
 
     def __call__(self, compared: Difference) -> bool:
         """Return True if the version may become active; also, with a message, if nothing can be compared."""
-        from hashscan.lists.storage.recent_hits import RecentHits
-        from hashscan.lists.store import ListStore
-        from hashscan.state.queries.would_hit import reach_of
+        from hashscan.state.queries.would_hit import RecentHits, reach_of
 
         if self._share >= _SHARE_OFF:
             return True
         try:
-            recent = RecentHits(ListStore(self._state.lists).folder(self._name))
+            recent = RecentHits(self._folder.recent_hits)
             earlier = recent.files_besides(compared.new.version)
             with ComparisonProgress(self._name) as progress:
                 reach = reach_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Any, Self
 
 from hashscan.cli.output.terminal import print_message
 from hashscan.reports.summary import Summary
@@ -66,26 +66,43 @@ class ScanProgress:
             self._bar.close()
 
 
-class PullProgress:
-    """The display on standard error of how much of a list is downloaded."""
+class _ListProgress:
+    """The display on standard error of what is done with a list."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, about: str, unit: str) -> None:
         self._name = name
-        self._received = 0
-        self._total: int | None = None
         self._shown = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(
-                desc=printable(name),
-                unit="B",
-                unit_scale=True,
-                file=sys.stderr,
-                dynamic_ncols=True,
-                leave=False,
+                desc=about, unit=unit, unit_scale=True, file=sys.stderr, dynamic_ncols=True, leave=False
             )
+
+    def _line(self, message: str) -> None:
+        """Print a message about the list if it is time."""
+        now = time.monotonic()
+        if now - self._shown >= LINE_SECONDS:
+            self._shown = now
+            print_message(f"list {self._name}: {message}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class PullProgress(_ListProgress):
+    """The display of how much of a list is downloaded."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, printable(name), "B")
+        self._received = 0
+        self._total: int | None = None
 
     def expect(self, count: int) -> None:
         """Set the number of bytes that are still to come, once it is known."""
@@ -100,39 +117,15 @@ class PullProgress:
         if self._bar is not None:
             self._bar.update(count)
             return
-        now = time.monotonic()
-        if now - self._shown >= LINE_SECONDS:
-            self._shown = now
-            of = f" of {human_bytes(self._total)}" if self._total is not None else ""
-            print_message(f"list {self._name}: {human_bytes(self._received)}{of} downloaded")
-
-    def __enter__(self) -> PullProgress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
+        of = f" of {human_bytes(self._total)}" if self._total is not None else ""
+        self._line(f"{human_bytes(self._received)}{of} downloaded")
 
 
-class ComparisonProgress:
-    """The display on standard error of how far new entries are compared with the known digests."""
+class ComparisonProgress(_ListProgress):
+    """The display of how far new entries are compared with the known digests."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._shown = time.monotonic()
-        self._bar: Any = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                desc=f"{printable(name)}: comparing",
-                unit=" digests",
-                unit_scale=True,
-                file=sys.stderr,
-                dynamic_ncols=True,
-                leave=False,
-            )
+        super().__init__(name, f"{printable(name)}: comparing", " digests")
 
     def watch(self, done: int, digests: int) -> None:
         """Show how many of the known digests of one algorithm were compared, if it is time."""
@@ -140,15 +133,4 @@ class ComparisonProgress:
             self._bar.total = digests
             self._bar.update(done - self._bar.n)
             return
-        now = time.monotonic()
-        if now - self._shown >= LINE_SECONDS:
-            self._shown = now
-            print_message(f"list {self._name}: compared with {done} of {digests} known digests")
-
-    def __enter__(self) -> ComparisonProgress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
+        self._line(f"compared with {done} of {digests} known digests")

@@ -1,16 +1,23 @@
-"""Find the contents of a state that new entries of a list match, and count the files that have them."""
+"""Find the contents of a state that new entries of a list match, and count the files that have them: those
+of one version, and those of all that were admitted within a week.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from hashscan.lists.difference import EntryChange
+from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.model import ALGORITHMS, KNOWN_GOOD_CATEGORY, TEST_CATEGORY
+from hashscan.schema import Count, InvalidDocumentError, decode_file, encode_file
 from hashscan.state.queries.digest_lookup import matching_contents
 from hashscan.state.queries.known_files import KnownFile, KnownFiles
 from hashscan.state.queries.overview import overview_of
@@ -120,3 +127,50 @@ def reach_of(
             return Reach(hits.entries, files, known, hits.left_out)
     except NoStateError:
         return None
+
+
+_WINDOW_SECONDS = 7 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """When a version was admitted, in seconds since 1970, and the known files that its new entries match."""
+
+    at: Count
+    files: Count
+
+
+@dataclass(frozen=True, slots=True)
+class _AdmittedVersions:
+    versions: dict[str, _Admitted] = field(default_factory=dict)
+
+
+class RecentHits:
+    """The versions of one list that were admitted within a week, until a person confirmed one.
+
+    A check of one version alone would admit a wrong list in small parts, so the files of all count together;
+    one that several versions match counts several times. A file that is not valid starts the count again;
+    only the user who pulls can write it.
+
+    Raises, in all methods:
+        OutputError: the file can't be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read them from a file that need not exist."""
+        self._path = path
+        kept = _AdmittedVersions()
+        with output_errors(f"can't read {path}"), suppress(FileNotFoundError, InvalidDocumentError):
+            kept = decode_file(path.read_bytes(), _AdmittedVersions)
+        since = time.time() - _WINDOW_SECONDS
+        self._versions = {name: one for name, one in kept.versions.items() if one.at > since}
+
+    def files_besides(self, version: int) -> int:
+        """Return the number of files that the entries of all other versions matched."""
+        return sum(one.files for name, one in self._versions.items() if name != str(version))
+
+    def admit(self, version: int, files: int) -> None:
+        """Store that a version was admitted."""
+        self._versions[str(version)] = _Admitted(int(time.time()), files)
+        with output_errors(f"can't write {self._path}"):
+            replace_file(self._path, encode_file(_AdmittedVersions(self._versions)))

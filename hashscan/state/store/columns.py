@@ -121,7 +121,7 @@ class ReadColumn(_OpenColumn):
     def __init__(self, path: Path, dtype: np.dtype[Any], rows: int) -> None:
         """Open the file, unless the column has no rows and so may not exist yet."""
         super().__init__(path, dtype, rows, -1)
-        self.watch: Callable[[int, int], None] = _ignore
+        self.watch: Callable[[int, int], None] = lambda *_: None
         """Called during a search, with the number of rows that were searched and of all rows."""
         if rows:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -202,10 +202,6 @@ class ReadColumn(_OpenColumn):
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def _ignore(done: int, rows: int) -> None:
-    """Show nothing."""
 
 
 def _keys(values: NDArray[np.uint8]) -> NDArray[np.uint64]:

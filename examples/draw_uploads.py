@@ -53,14 +53,14 @@ def draw() -> dict[str, bytes]:
     """Every upload by its path in the folder."""
     original = scenes.lighthouse()
     mug_png = small_png(scenes.mug())
-    hills_jpg = encode(scenes.hills(), "JPEG", quality=78)
+    lake_webp = encode(scenes.lake(), "WEBP", quality=70)
     frames = [scenes.balloons(step * 0.02).resize((240, 180)).quantize(32) for step in range(3)]
     night = scenes.night_town()
     return {
-        "alice/holiday/hills.jpg": hills_jpg,
+        "alice/holiday/hills.jpg": encode(scenes.hills(), "JPEG", quality=78),
         "alice/holiday/lake.jpg": encode(scenes.lake(), "JPEG", quality=78, progressive=True),
         "alice/holiday/lighthouse.jpg": encode(original, "JPEG", quality=82),
-        "alice/holiday/unfinished.jpg": hills_jpg[: len(hills_jpg) // 3],
+        "alice/holiday/unfinished.webp": lake_webp[: len(lake_webp) // 3],
         "alice/notes.txt": b"Ferry at 9.40, back at six.\nAsk for the key of the cottage.\n",
         "bob/shop/mug.png": mug_png,
         "bob/shop/plant.png": small_png(scenes.plant()),

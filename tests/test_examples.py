@@ -110,7 +110,7 @@ def test_a_scan_finds_the_listed_uploads_their_copies_and_nothing_else(tmp_path:
         "carol/blog/village.webp": exact,
     }
     assert [r["path"] for r in records if r["type"] == "undecoded"] == [
-        f"{UPLOADS}/alice/holiday/unfinished.jpg"
+        f"{UPLOADS}/alice/holiday/unfinished.webp"
     ]
 
 

@@ -25,6 +25,7 @@ Plane = NDArray[np.uint8]
 _FORMATS = frozenset({"BMP", "GIF", "JPEG", "PNG"})
 """Formats that are decoded row after row, or pass after pass."""
 _CHUNKS_MAX = 1 << 14
+_SEGMENTS_MAX, _SCAN = 1 << 14, 0xDA
 
 
 class PartialPicture(NamedTuple):
@@ -111,6 +112,25 @@ def _loaded(
         if isinstance(image, ImageFile.ImageFile):
             image.tile = []
     return image, opened.stored
+
+
+def has_whole_scan(file: PictureFile) -> bool:
+    """Return True if a second scan of a JPEG begins in the file, so that its first is whole."""
+    place, scans = 2, 0
+    for _ in range(_SEGMENTS_MAX):
+        file.seek(place)
+        head = file.read(4)
+        if head[:1] != b"\xff" or len(head) < 4:
+            return False
+        if head[1] == _SCAN:
+            break
+        place += 2 + int.from_bytes(head[2:])
+    # Within a scan, no marker but those of restarts follows a byte 0xFF.
+    before = b""
+    while content := file.read(1 << 20):
+        scans += (before + content).count(bytes((0xFF, _SCAN)))
+        before = content[-1:]
+    return scans > 0
 
 
 def _ends_once(file: PictureFile) -> bool:

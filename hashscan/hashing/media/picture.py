@@ -43,7 +43,7 @@ from hashscan.hashing.media.other_readings import (
     opacity_frames,
     run_length_frames,
 )
-from hashscan.hashing.media.partial_pictures import decoded_part
+from hashscan.hashing.media.partial_pictures import decoded_part, has_whole_scan
 from hashscan.hashing.media.picture_opening import (
     DRAFT_SIDE,
     MISSING,
@@ -514,9 +514,9 @@ class _Reader:
             return
         self._opened = self._opened or opened
         yield from self._shown(frame, opened.image, self._file, self._format)
-        known = not place and (yield from self._over_page())
-        if not known or self._format == "JPEG":
-            # A photograph that is cut is often an upload that was not finished: it stays undecoded.
+        # Of a picture in several scans, browsers show those before the damage, as libjpeg does.
+        in_scans = reason is Reason.TRUNCATED and opened.coefficients > 0 and has_whole_scan(self._file)
+        if place or not (in_scans or (yield from self._over_page())):
             self._fall_short(reason)
 
     def _over_page(self) -> Generator[Frame, None, bool]:

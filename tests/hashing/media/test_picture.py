@@ -334,7 +334,7 @@ def test_oddities_that_pillow_warns_of() -> None:
     assert decode(saved(GREY, "PNG"), max_pixels=60 * 90 + 1).luma.shape == (60, 90)
 
 
-SHOWN_IN_PART = {"BMP", "GIF", "PNG"}
+SHOWN_IN_PART = {"BMP", "GIF", "JPEG", "PNG"}
 """Formats of which it is known what viewers show of a damaged picture."""
 
 

@@ -26,7 +26,6 @@ THRESHOLD = 31
 
 HASHED_IN_PART = {
     "1 ico first broken": Reason.TRUNCATED,
-    "3 jpeg without EOI": Reason.TRUNCATED,
     "3 avif alpha without ispe": Reason.BROKEN,
     "3 avif two ipma": Reason.BROKEN,
 }

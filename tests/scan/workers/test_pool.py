@@ -27,7 +27,9 @@ from tests.scan.hostile import MARKS, mortal
 
 SETUP = WorkerSetup(
     lists=(),
-    sandbox=SandboxOptions("auto", memory_bytes=256 << 20, seconds=0.5, wall_factor=100),
+    sandbox=SandboxOptions(
+        "auto", memory_bytes=256 << 20, large_memory_bytes=0, seconds=0.5, wall_factor=100
+    ),
     algorithms=("md5", "sha1", "sha256", "pdq"),
     max_pixels=10**7,
 )

@@ -163,7 +163,7 @@ def reasons(records: list[dict[str, Any]]) -> dict[str, str]:
     return {os.path.basename(record["path"]): record["reason"] for record in records}
 
 
-SMALL = ("--decoder-seconds", "2", "--decoder-memory", "300M")
+SMALL = ("--decoder-seconds", "2", "--decoder-memory", "300M", "--large-decoder-memory", "1")
 
 
 @pytest.mark.slow

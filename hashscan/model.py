@@ -250,7 +250,7 @@ class ListInfo(Struct, frozen=True):
         )
 
 
-class ExceptedEntry(Struct, frozen=True):
+class ExceptedEntry(Struct, frozen=True, omit_defaults=True):
     """One entry of a hash list whose matches this server withholds for a time."""
 
     list_name: str
@@ -260,6 +260,22 @@ class ExceptedEntry(Struct, frozen=True):
     """Category when the entry was excepted; the list's owner may change it without ending the exception."""
     fingerprint: str
     """Fingerprint of the entry's value; another value under the same id is another, unexcepted entry."""
+    reason: str
+    """One printable line, written by the person who excepted it."""
+    until: str
+    """Time from which on it no longer applies; UTC in whole seconds, RFC 3339."""
+    by: str
+    since: str
+    """Time of the exception, in the form of `until`."""
+    sha256: str = ""
+    """Set in matches only: SHA-256, in hex, of the content that is excepted, and not the entry."""
+
+
+class ExceptedContent(Struct, frozen=True):
+    """One content for which the matches of all entries are withheld for a time."""
+
+    sha256: str
+    """SHA-256 of the content, in hex."""
     reason: str
     """One printable line, written by the person who excepted it."""
     until: str

@@ -1,8 +1,11 @@
-"""Exceptions: entries whose matches this server withholds, each with a reason and an end date.
+"""Exceptions: entries and contents whose matches this server withholds, each with a reason and an end date.
 
 They are kept in the state folder, not with the lists: no pull, and no removal and re-adding of a list,
 changes them. An exception names a list, an entry's id, and a fingerprint of the entry's value. If the list's
 owner gives the id to another value, that is another entry, and it matches.
+
+An exception of a content names a SHA-256, and withholds the matches of every entry of every list with files
+of exactly these bytes. A file that differs in one byte matches.
 """
 
 from __future__ import annotations
@@ -14,14 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file
 from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.locking import LockFile
-from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedEntry
+from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedContent, ExceptedEntry
 from hashscan.schema import decode_file, encode_file
 from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line
@@ -33,11 +36,12 @@ REASON_MAX = 500
 """Largest length in characters; the reason is shown in every finding that the entry would have made."""
 _LOCK = ".lock"
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
+class _Document(Struct, frozen=True, omit_defaults=True):
     excepted: tuple[ExceptedEntry, ...]
+    contents: tuple[ExceptedContent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,9 @@ class Exceptions:
     in_force: tuple[ExceptedEntry, ...] = ()
     expired: tuple[ExceptedEntry, ...] = ()
     """Exceptions that no longer apply; they are kept and reported until they are removed."""
+    contents: tuple[ExceptedContent, ...] = ()
+    """Exceptions of contents, which apply to all lists."""
+    expired_contents: tuple[ExceptedContent, ...] = ()
 
 
 def made_exception(
@@ -61,23 +68,34 @@ def made_exception(
     Raises:
         UsageError: the reason is empty, too long, or not one printable line.
     """
-    reason = reason.strip()
-    if not reason or not is_printable_line(reason, REASON_MAX):
-        raise UsageError(
-            "the reason can't be used",
-            advice=f"Say in one line of 1 to {REASON_MAX} printable characters why the entry is wrong.",
-        )
     return ExceptedEntry(
         list_name,
         entry.id,
         entry.algorithm,
         entry.category,
         fingerprint(entry.algorithm, entry.value),
-        reason,
+        _checked_reason(reason),
         format_utc(until),
         by,
         format_utc(now),
     )
+
+
+def made_content_exception(
+    sha256: bytes, reason: str, until: datetime, by: str, now: datetime
+) -> ExceptedContent:
+    """Return an exception for one content; the arguments and errors are those of `made_exception`."""
+    return ExceptedContent(sha256.hex(), _checked_reason(reason), format_utc(until), by, format_utc(now))
+
+
+def _checked_reason(reason: str) -> str:
+    reason = reason.strip()
+    if not reason or not is_printable_line(reason, REASON_MAX):
+        raise UsageError(
+            "the reason can't be used",
+            advice=f"Say in one line of 1 to {REASON_MAX} printable characters why the match is wrong.",
+        )
+    return reason
 
 
 def fingerprint(algorithm: str, value: bytes) -> str:
@@ -86,17 +104,26 @@ def fingerprint(algorithm: str, value: bytes) -> str:
 
 
 def read_exceptions(state: StateDir) -> tuple[ExceptedEntry, ...]:
-    """Return all exceptions of a state folder, sorted by list and entry.
+    """Return all excepted entries of a state folder, sorted by list and entry; errors as `read_contents`."""
+    return _read(state).excepted
+
+
+def read_contents(state: StateDir) -> tuple[ExceptedContent, ...]:
+    """Return all excepted contents of a state folder, sorted by their SHA-256.
 
     Raises:
         OutputError: the file is damaged or can't be read; it is never taken for empty.
     """
+    return _read(state).contents
+
+
+def _read(state: StateDir) -> _Document:
     path = state.exceptions / FILE
     with output_errors("the exceptions can't be read"):
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            return ()
+            return _Document(())
     try:
         return _parsed(data)
     except ValueError as error:
@@ -119,14 +146,17 @@ def exceptions_at(state: StateDir | None, lists: Collection[str], now: datetime)
     """
     if state is None:
         return Exceptions()
-    concerned = [excepted for excepted in read_exceptions(state) if excepted.list_name in lists]
+    kept = _read(state)
+    concerned = [excepted for excepted in kept.excepted if excepted.list_name in lists]
     return Exceptions(
         tuple(excepted for excepted in concerned if in_force(excepted, now)),
         tuple(excepted for excepted in concerned if not in_force(excepted, now)),
+        tuple(content for content in kept.contents if in_force(content, now)),
+        tuple(content for content in kept.contents if not in_force(content, now)),
     )
 
 
-def in_force(excepted: ExceptedEntry, now: datetime) -> bool:
+def in_force(excepted: ExceptedEntry | ExceptedContent, now: datetime) -> bool:
     """Return True if an exception still applies."""
     # Both texts have one form and are in UTC, so their order is the order of the times.
     return format_utc(now) < excepted.until
@@ -139,10 +169,29 @@ def add_exception(state: StateDir, excepted: ExceptedEntry) -> ExceptedEntry | N
         LockedError: another process is writing the exceptions.
         OutputError: the exceptions are damaged, or can't be read or written.
     """
-    with _writing(state) as kept:
+    with _writing(state) as (kept, _):
         before = kept.get(_key(excepted))
         kept[_key(excepted)] = excepted
         return before
+
+
+def add_content(state: StateDir, content: ExceptedContent) -> ExceptedContent | None:
+    """Store an exception of a content; return the one that it replaces, or None; see `add_exception`."""
+    with _writing(state) as (_, contents):
+        before = contents.get(content.sha256)
+        contents[content.sha256] = content
+        return before
+
+
+def remove_content(state: StateDir, sha256: bytes) -> ExceptedContent:
+    """Remove the exception of a content, expired or not, and return it; errors as `remove_exception`."""
+    with _writing(state) as (_, contents):
+        if sha256.hex() not in contents:
+            raise UsageError(
+                f"the content sha256:{sha256.hex()} is not excepted",
+                advice="See what is with `hashscan lists except`.",
+            )
+        return contents.pop(sha256.hex())
 
 
 def remove_exception(state: StateDir, entry_id: str, lists: Collection[str]) -> ExceptedEntry:
@@ -156,7 +205,7 @@ def remove_exception(state: StateDir, entry_id: str, lists: Collection[str]) -> 
         LockedError: another process is writing the exceptions.
         OutputError: the exceptions are damaged, or can't be read or written.
     """
-    with _writing(state) as kept:
+    with _writing(state) as (kept, _):
         found = [key for key in kept if key[1] == entry_id and (not lists or key[0] in lists)]
         if not found:
             raise UsageError(
@@ -172,15 +221,24 @@ def remove_exception(state: StateDir, entry_id: str, lists: Collection[str]) -> 
 
 
 @contextmanager
-def _writing(state: StateDir) -> Iterator[dict[tuple[str, str], ExceptedEntry]]:
-    """Yield the exceptions for changing; write them when the body ends, atomically, for the owner alone."""
+def _writing(
+    state: StateDir,
+) -> Iterator[tuple[dict[tuple[str, str], ExceptedEntry], dict[str, ExceptedContent]]]:
+    """Yield the entries and the contents for changing; write them when the body ends.
+
+    They are written atomically, for the owner alone.
+    """
     with output_errors("the exceptions can't be written"):
         folder = private_folder(state.exceptions)
         with LockFile(folder / _LOCK, f"another process is writing the exceptions in {folder}"):
             remove_leftovers(folder)
-            kept = {_key(excepted): excepted for excepted in read_exceptions(state)}
-            yield kept
-            document = _Document(tuple(kept[key] for key in sorted(kept)))
+            before = _read(state)
+            kept = {_key(excepted): excepted for excepted in before.excepted}
+            contents = {content.sha256: content for content in before.contents}
+            yield kept, contents
+            document = _Document(
+                tuple(kept[key] for key in sorted(kept)), tuple(contents[key] for key in sorted(contents))
+            )
             replace_file(folder / FILE, encode_file(document))
 
 
@@ -188,28 +246,44 @@ def _key(excepted: ExceptedEntry) -> tuple[str, str]:
     return excepted.list_name, excepted.entry_id
 
 
-def _parsed(data: bytes) -> tuple[ExceptedEntry, ...]:
+def _parsed(data: bytes) -> _Document:
     """Parse the file; `ValueError` says what is wrong unless all of it is understood."""
     kept: dict[tuple[str, str], ExceptedEntry] = {}
-    for number, excepted in enumerate(decode_file(data, _Document).excepted, 1):
+    document = decode_file(data, _Document)
+    for number, excepted in enumerate(document.excepted, 1):
         _check(excepted, f"exception {number}")
         if kept.setdefault(_key(excepted), excepted) is not excepted:
             raise ValueError(f"exception {number} is of an entry that was excepted before")
-    return tuple(kept[key] for key in sorted(kept))
+    contents: dict[str, ExceptedContent] = {}
+    for number, content in enumerate(document.contents, 1):
+        what = f"exception {number} of a content"
+        _check_texts(content, what)
+        if not (_SHA256.fullmatch(content.sha256) and 0 < len(content.reason) <= REASON_MAX):
+            raise ValueError(f"{what} has a value that no exception has")
+        if contents.setdefault(content.sha256, content) is not content:
+            raise ValueError(f"{what} is of one that was excepted before")
+    return _Document(
+        tuple(kept[key] for key in sorted(kept)), tuple(contents[key] for key in sorted(contents))
+    )
 
 
-def _check(excepted: ExceptedEntry, what: str) -> None:
+def _check_texts(excepted: ExceptedEntry | ExceptedContent, what: str) -> None:
     if not all(text.isprintable() for text in structs.asdict(excepted).values()):
         raise ValueError(f"{what} has a text that is not printable")
     for moment in (excepted.until, excepted.since):
         if format_utc(datetime.strptime(moment, UTC_FORMAT).replace(tzinfo=UTC)) != moment:
             raise ValueError(f"{what} has a time that is not of the form {UTC_FORMAT}")
+
+
+def _check(excepted: ExceptedEntry, what: str) -> None:
+    _check_texts(excepted, what)
     if not (
         LIST_NAME.fullmatch(excepted.list_name)
         and 0 < len(excepted.entry_id) <= ENTRY_ID_MAX
         and excepted.algorithm in ALGORITHMS
         and excepted.category in CATEGORIES
         and _FINGERPRINT.fullmatch(excepted.fingerprint)
+        and not excepted.sha256
         and 0 < len(excepted.reason) <= REASON_MAX
     ):
         raise ValueError(f"{what} has a value that no exception has")

@@ -13,7 +13,7 @@ from msgspec import structs
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.matching.policy import Policy, patterns_for, read_put_back
-from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ListInfo, PolicyRule
+from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ExceptedContent, ListInfo, PolicyRule
 from hashscan.quarantine.trust_weakness import weak_list
 from hashscan.registry import SOURCES
 from hashscan.reports.records import Record
@@ -179,7 +179,10 @@ class EffectivePolicy(NamedTuple):
 
 
 def effective_policy(
-    settings: PolicySettings, infos: Iterable[ListInfo], state: StateDir | None
+    settings: PolicySettings,
+    infos: Iterable[ListInfo],
+    state: StateDir | None,
+    contents: Iterable[ExceptedContent] = (),
 ) -> EffectivePolicy:
     """Return the policy of one scan.
 
@@ -188,6 +191,7 @@ def effective_policy(
 
     Args:
         state: the state folder, whose quarantine log names restored content; None if there is none.
+        contents: the excepted contents.
     """
     weak = {info.name: found for info in infos if (found := weak_list(info.state)) is not None}
     trouble = remedy = ""
@@ -196,7 +200,8 @@ def effective_policy(
     except OutputError as error:
         put_back = {}
         trouble, remedy = f"the restored items of the quarantine can't be read: {error}", error.remedy
-    return EffectivePolicy(Policy(settings.rules, settings.act_on, weak, put_back), trouble, remedy)
+    excepted = {bytes.fromhex(content.sha256): content for content in contents}
+    return EffectivePolicy(Policy(settings.rules, settings.act_on, weak, put_back, excepted), trouble, remedy)
 
 
 def policy_fields(settings: PolicySettings) -> Record:

@@ -17,6 +17,8 @@ from hashscan.model import (
     MATCHES_MAX,
     TEST_CATEGORY,
     Action,
+    ExceptedContent,
+    ExceptedEntry,
     FileStat,
     Match,
     PolicyRule,
@@ -228,6 +230,8 @@ class Policy:
     """Lists in use that are not fresh and signed, by name."""
     put_back: Mapping[bytes, RestoredContent] = field(default_factory=dict)
     """Contents that were restored from quarantine, by their sha256."""
+    contents: Mapping[bytes, ExceptedContent] = field(default_factory=dict)
+    """Contents for which the matches of all entries are withheld, by their sha256."""
 
 
 ONLY_REPORT = Policy()
@@ -271,6 +275,7 @@ def judge(
         matches: every entry within its threshold.
         reason: why the file was not checked in full, or None.
     """
+    matches = _with_excepted_content(matches, subject, policy)
     good = [m for m in matches if m.category == KNOWN_GOOD_CATEGORY and _identifies(m)]
     accusing = [m for m in matches if m.category != KNOWN_GOOD_CATEGORY]
     acting = [m for m in accusing if m.category in ACTING_CATEGORIES and not _doubt(m)]
@@ -303,10 +308,39 @@ def explained(matches: Sequence[Match], subject: Subject, policy: Policy) -> lis
 
     Of very many only the first are reported, and these must explain the verdict.
     """
-    if not policy.rules and not policy.put_back:
+    if not (policy.rules or policy.put_back or policy.contents):
         return list(matches)
+    matches = _with_excepted_content(matches, subject, policy)
     results = [_explained(match, subject, policy) for match in matches]
     return sorted(results, key=lambda match: (match.excepted is not None, bool(match.withheld)))
+
+
+def _with_excepted_content(matches: Sequence[Match], subject: Subject, policy: Policy) -> Sequence[Match]:
+    """Return the matches; if the content is excepted, each that accuses as if its entry were excepted."""
+    content = policy.contents.get(subject.sha256) if subject.sha256 is not None else None
+    if content is None:
+        return matches
+    return [
+        match
+        if match.excepted is not None or match.category == KNOWN_GOOD_CATEGORY
+        else structs.replace(match, excepted=_of_content(content, match))
+        for match in matches
+    ]
+
+
+def _of_content(content: ExceptedContent, match: Match) -> ExceptedEntry:
+    return ExceptedEntry(
+        match.list_name,
+        match.entry_id,
+        match.algorithm,
+        match.category,
+        "",
+        content.reason,
+        content.until,
+        content.by,
+        content.since,
+        content.sha256,
+    )
 
 
 def _explained(match: Match, subject: Subject, policy: Policy) -> Match:
@@ -362,7 +396,10 @@ def _withheld(matches: Sequence[Match]) -> str:
     """Return why and until when the closest of some matches, all of excepted entries, is withheld."""
     excepted = min(matches, key=sort_key).excepted
     assert excepted is not None
-    which = "the entry is" if len(matches) == 1 else "all these entries are"
+    if excepted.sha256:
+        which = "the content is"
+    else:
+        which = "the entry is" if len(matches) == 1 else "all these entries are"
     return f"{which} excepted here until {excepted.until}: {excepted.reason}"
 
 

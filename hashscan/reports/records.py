@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from hashscan.model import (
     Action,
+    ExceptedContent,
     ExceptedEntry,
     FileResult,
     FolderReason,
@@ -122,6 +123,16 @@ def excepted_fields(excepted: ExceptedEntry) -> dict[str, str]:
         "until": excepted.until,
         "by": excepted.by,
         "since": excepted.since,
+    }
+
+
+def excepted_content_fields(content: ExceptedContent) -> dict[str, str]:
+    """Return the fields of one excepted content, without its digest."""
+    return {
+        "reason": content.reason,
+        "until": content.until,
+        "by": content.by,
+        "since": content.since,
     }
 
 

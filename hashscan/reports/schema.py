@@ -177,6 +177,15 @@ class ExceptedFields(Struct, gc=False):
     since: Text
 
 
+class ExceptedContentFields(Struct, gc=False):
+    """A content for which all matches are withheld; its digest is not reported."""
+
+    reason: Text
+    until: Text
+    by: Text
+    since: Text
+
+
 class ShardFields(Struct, gc=False):
     """The part of a scan that a report is of."""
 
@@ -230,6 +239,7 @@ class ScanRecord(Struct, kw_only=True):
     targets: list[PathFields]
     lists: list[ListFields]
     excepted: list[ExceptedFields]
+    excepted_contents: list[ExceptedContentFields] = []
     breaker: BreakerFields
     sandbox: SandboxFields
     fail_on: Literal["match", "review", "never"]

@@ -29,7 +29,13 @@ from hashscan.matching.evaluation import thresholds_of_lists
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
 from hashscan.model import ALGORITHMS
 from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
-from hashscan.reports.records import Record, excepted_fields, list_fields, without_none
+from hashscan.reports.records import (
+    Record,
+    excepted_content_fields,
+    excepted_fields,
+    list_fields,
+    without_none,
+)
 from hashscan.reports.schema import SCHEMA
 from hashscan.reports.summary import Summary, exit_code_of
 from hashscan.scan.baseline import BaselineFilter
@@ -110,7 +116,7 @@ class ScanSession:
         observer.exceptions_loaded(exceptions)
         for message in unused_lists(settings.policy.rules, self.infos):
             observer.message(message)
-        effective = effective_policy(settings.policy, self.infos, settings.state)
+        effective = effective_policy(settings.policy, self.infos, settings.state, exceptions.contents)
         self._policy_trouble = effective.trouble
         if effective.trouble:
             observer.message(f"{effective.trouble}. {effective.remedy}")
@@ -167,6 +173,8 @@ class ScanSession:
             shard=None if shard is None else {"index": shard.index, "count": shard.count},
             lists=[list_fields(info) for info in self.infos],
             excepted=[excepted_fields(entry) for entry in setup.excepted],
+            excepted_contents=[excepted_content_fields(one) for one in setup.policy.contents.values()]
+            or None,
             algorithms=algorithms,
             thresholds={name: thresholds[name] for name in algorithms if ALGORITHMS[name].metric != "exact"},
             variants=list(setup.variants),

@@ -16,15 +16,19 @@ from hashscan.lists.exceptions import (
     FILE,
     REASON_MAX,
     Exceptions,
+    add_content,
     add_exception,
     exceptions_at,
     fingerprint,
     in_force,
+    made_content_exception,
     made_exception,
+    read_contents,
     read_exceptions,
+    remove_content,
     remove_exception,
 )
-from hashscan.model import Entry, ExceptedEntry
+from hashscan.model import Entry, ExceptedContent, ExceptedEntry
 from hashscan.state_dir import StateDir
 from tests.lists.builders import NOW
 from tests.test_locking import holder
@@ -125,6 +129,42 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def made_content(first: int = 0, days: int = 1) -> ExceptedContent:
+    return made_content_exception(bytes([first]) * 32, "a logo", NOW + days * DAY, "root", NOW)
+
+
+def test_contents_are_kept_beside_entries(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    entry, second, first = made(), made_content(2), made_content(1, days=9)
+    assert add_exception(state, entry) is None
+    before = file_of(tmp_path / "state").read_bytes()
+    assert b"contents" not in before, "as versions that know no contents wrote it"
+    assert add_content(state, second) is None
+    assert add_content(state, first) is None
+    assert (read_exceptions(state), read_contents(state)) == ((entry,), (first, second))
+    assert exceptions_at(state, {"theirs"}, NOW + 2 * DAY) == Exceptions((), (), (first,), (second,))
+    assert add_content(state, made_content(2, days=3)) == second
+    assert remove_content(state, bytes([1]) * 32) == first
+    with pytest.raises(UsageError):
+        remove_content(state, bytes([1]) * 32)
+    remove_content(state, bytes([2]) * 32)
+    assert file_of(tmp_path / "state").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("sha256", "0" * 63), ("sha256", "0" * 63 + "A"), ("reason", ""), ("reason", "\x1b"), ("until", "soon")],
+)
+def test_a_damaged_exception_of_a_content_is_refused(tmp_path: Path, field: str, value: str) -> None:
+    state = StateDir(tmp_path)
+    add_content(state, made_content())
+    document = json.loads(file_of(tmp_path).read_bytes())
+    document["contents"][0][field] = value
+    file_of(tmp_path).write_text(json.dumps(document))
+    with pytest.raises(OutputError):
+        read_contents(state)
 
 
 Change = Callable[[dict[str, Any]], object]

@@ -29,6 +29,7 @@ from hashscan.model import (
     ALGORITHMS,
     CATEGORIES,
     Action,
+    ExceptedContent,
     ExceptedEntry,
     FileStat,
     Match,
@@ -500,3 +501,20 @@ def test_an_object_has_no_owner() -> None:
     file = FileStat(device=1, inode=2, size=3, mtime_ns=4, ctime_ns=5, links=1, uid=33)
     assert subject_of(b"/a", file) == Subject(b"/a", 33)
     assert subject_of(b"s3://b/a", file._replace(device=0, inode=0)) == Subject(b"s3://b/a", None)
+
+
+def test_an_excepted_content_holds_all_matches_of_this_content_alone() -> None:
+    content = ExceptedContent("11" * 32, "a logo", "2027-02-01T00:00:00Z", "root", "2026-02-01T00:00:00Z")
+    policy = Policy(contents={bytes.fromhex(content.sha256): content})
+    subject = Subject(sha256=b"\x11" * 32)
+    matches = [match(), match("pdq", entry="e2", distance=9), match("pdq", entry="e3", distance=10)]
+    verdict, because, action = judge(matches, None, subject, policy)
+    assert (verdict, action) == (Verdict.HELD, Action.HELD)
+    assert because.endswith("but the content is excepted here until 2027-02-01T00:00:00Z: a logo")
+    assert all(m.excepted is not None for m in explained(matches, subject, policy))
+    for other in (Subject(sha256=b"\x12" * 32), Subject()):
+        assert judge(matches, None, other, policy)[0] is Verdict.MATCH
+        assert explained(matches, other, policy) == matches
+    good = match(category="known-good", entry="g")
+    assert "known to be good" in judge([*matches, good], None, subject, policy)[1]
+    assert judge([match(category="other")], None, subject, policy)[0] is Verdict.REVIEW

@@ -74,7 +74,7 @@ def command(
     print_exceptions(exceptions)
     for message in unused_lists(policy.rules, opened.infos):
         print_message(message)
-    effective = effective_policy(policy, opened.infos, state)
+    effective = effective_policy(policy, opened.infos, state, exceptions.contents)
     if effective.trouble:
         print_message(f"{effective.trouble}. {effective.remedy}")
     setup = WorkerSetup(
@@ -96,7 +96,7 @@ def command(
 
 def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     """Check one file or digest, and add its verdict to the summary."""
-    from hashscan.matching.policy import NO_SUBJECT, judge, sort_key
+    from hashscan.matching.policy import NO_SUBJECT, explained, judge, sort_key
     from hashscan.model import MATCHES_MAX
     from hashscan.reports.records import digest_record, result_record
     from hashscan.scan.single_checks import check_file, digests_named, is_named, match_digest
@@ -110,6 +110,9 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
     # A digest belongs to no file, but it identifies content that was restored from quarantine.
     subject = NO_SUBJECT._replace(sha256=values.get("sha256"))
-    verdict, because, action = judge(matches, None, subject, worker.setup.policy)
+    matches.sort(key=sort_key)
+    policy = worker.setup.policy
+    verdict, because, action = judge(matches, None, subject, policy)
     summary.count(verdict, None)
-    return digest_record(text, verdict, because, action, sorted(matches, key=sort_key)[:MATCHES_MAX])
+    shown = explained(matches, subject, policy)[:MATCHES_MAX]
+    return digest_record(text, verdict, because, action, shown)

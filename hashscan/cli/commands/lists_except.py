@@ -1,4 +1,4 @@
-"""`hashscan lists except`: exceptions: list entries whose matches this machine withholds."""
+"""`hashscan lists except`: list entries and contents whose matches this machine withholds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import HashscanCommand, list_option, state_option
+from hashscan.cli.options.base import ANY_PATH, ArgumentOption, HashscanCommand, list_option, state_option
 from hashscan.cli.output.terminal import print_message, show_table
 from hashscan.errors import NoUsableListError, UsageError
 from hashscan.model import KNOWN_GOOD_CATEGORY
@@ -17,7 +17,9 @@ from hashscan.settings.values import parse_future
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from hashscan.model import Entry
+    from collections.abc import Iterable
+
+    from hashscan.model import Entry, ExceptedEntry
 
 
 @click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
@@ -29,6 +31,15 @@ if TYPE_CHECKING:
     help="Expiry: a day (to its end, UTC), or a time such as 2027-01-31T18:00:00Z.",
 )
 @click.option(
+    "--content",
+    "contents",
+    cls=ArgumentOption,
+    multiple=True,
+    type=ANY_PATH,
+    metavar="FILE|sha256:DIGEST",
+    help="Except a content instead of entries: no entry of any list makes a match of it; repeatable.",
+)
+@click.option(
     "--remove", is_flag=True, help="End an exception: from the next scan on, the entry matches again."
 )
 @list_option
@@ -37,6 +48,7 @@ def except_(
     entries: tuple[str, ...],
     reason: str | None,
     until: str | None,
+    contents: tuple[bytes, ...],
     remove: bool,
     lists: tuple[str, ...],
     state: StateDir,
@@ -47,11 +59,22 @@ def except_(
     owner too: an exception expires, and applies to this server only. A file that another entry matches is
     still a match, and a held one is still reported and still makes the exit code 1.
 
-    Without ENTRY, all exceptions are shown. They stay after pulls, and if a list is removed and added again.
+    If a picture is hit by many entries, such as those of crops, --content excepts this one content, with its
+    bytes as they are, for all entries of all lists, also of later versions. Copies that differ still match.
+
+    Without ENTRY and --content, all exceptions are shown. They stay after pulls, and if a list is removed and
+    added again.
     """
-    if not entries:
+    if contents and (entries or lists):
+        raise UsageError(
+            "--content excepts for all entries of all lists",
+            advice="Leave out the entries and --list, or leave out --content.",
+        )
+    if not entries and not contents:
         if reason is not None or until is not None or remove:
-            raise UsageError("no entry is named", advice="Name the id of an entry, as in reports.")
+            raise UsageError(
+                "no entry is named", advice="Name the id of an entry, as in reports, or use --content."
+            )
         _show(lists, state)
         return
     if remove:
@@ -60,22 +83,49 @@ def except_(
                 "an exception that is removed needs no --reason and no --until", advice="Leave them out."
             )
         _remove(entries, lists, state)
+        _remove_contents(contents, state)
         return
     if reason is None or until is None:
         raise UsageError(
             "an exception needs a reason and an end", advice="Add --reason TEXT and --until DATE."
         )
-    _add(entries, reason, until, lists, state)
+    if contents:
+        _add_contents(contents, reason, until, state)
+    else:
+        _add(entries, reason, until, lists, state)
 
 
 def _show(lists: tuple[str, ...], state: StateDir) -> None:
-    from hashscan.lists.exceptions import in_force, read_exceptions
+    from hashscan.lists.exceptions import in_force, read_contents, read_exceptions
 
     now = datetime.now(UTC)
     kept = [e for e in read_exceptions(state) if not lists or e.list_name in lists]
+    contents = () if lists else read_contents(state)
     if not kept:
         print_message("no entry is excepted")
-        return
+    else:
+        _show_entries(kept, now)
+    if contents:
+        show_table(
+            "excepted contents",
+            ("sha256", "until", "", "reason", "by", "since"),
+            (
+                (
+                    content.sha256,
+                    content.until,
+                    "in force" if in_force(content, now) else "ended",
+                    content.reason,
+                    content.by,
+                    content.since,
+                )
+                for content in contents
+            ),
+        )
+
+
+def _show_entries(kept: Iterable[ExceptedEntry], now: datetime) -> None:
+    from hashscan.lists.exceptions import in_force
+
     show_table(
         "excepted entries",
         ("entry", "list", "algorithm", "category", "until", "", "reason", "by", "since"),
@@ -102,6 +152,63 @@ def _remove(entry_ids: tuple[str, ...], lists: tuple[str, ...], state: StateDir)
     for entry_id in entry_ids:
         gone = remove_exception(state, entry_id, lists)
         print_message(f"entry {gone.entry_id} of list {gone.list_name} is no longer excepted")
+
+
+def _remove_contents(contents: tuple[bytes, ...], state: StateDir) -> None:
+    from hashscan.lists.exceptions import remove_content
+
+    for sha256 in [_sha256_of(content) for content in contents]:
+        gone = remove_content(state, sha256)
+        print_message(f"content sha256:{gone.sha256} is no longer excepted")
+
+
+def _add_contents(contents: tuple[bytes, ...], reason: str, until: str, state: StateDir) -> None:
+    from hashscan.lists.exceptions import add_content, made_content_exception
+
+    now = datetime.now(UTC)
+    end = parse_future(until, now)
+    # All files are read before anything is changed.
+    for sha256 in [_sha256_of(content) for content in contents]:
+        excepted = made_content_exception(sha256, reason, end, invoking_user(), now)
+        before = add_content(state, excepted)
+        print_message(
+            f"content sha256:{excepted.sha256} is excepted until {excepted.until}"
+            f"{', no longer ' + before.until if before else ''}"
+        )
+
+
+def _sha256_of(content: bytes) -> bytes:
+    """Return the SHA-256 of a file, or the one that is written as `sha256:DIGEST`.
+
+    Raises:
+        UsageError: it is neither a file that can be read nor a SHA-256.
+    """
+    from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
+    from hashscan.scan.single_checks import check_file, digests_named, is_named
+    from hashscan.scan.workers.worker import Worker
+    from hashscan.settings.matching import DecodingLimits
+
+    if not is_named(content):
+        text = os.fsdecode(content)
+        try:
+            return digests_named(text)["sha256"]
+        except KeyError:
+            raise UsageError(
+                f"{text!r} is no SHA-256",
+                advice="Name the file, or its digest as sha256:…; `hashscan hash FILE` prints it.",
+            ) from None
+    # No picture is decoded for exact digests, so no decoder is started.
+    limits = DecodingLimits()
+    setup = WorkerSetup((), sandbox_options(limits), ("sha256",), limits.max_pixels, with_digests=True)
+    with Worker(setup) as worker:
+        result = check_file(worker, content)
+    for digest in result.digests:
+        if digest.algorithm == "sha256":
+            return digest.value
+    raise UsageError(
+        f"{os.fsdecode(content)} can't be read: {result.detail or result.reason}",
+        advice="Read it as a user who may, or name its digest as sha256:….",
+    )
 
 
 def _add(

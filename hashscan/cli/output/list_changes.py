@@ -142,3 +142,9 @@ def print_exceptions(exceptions: Exceptions) -> None:
         )
     if len(exceptions.expired) > _EXCEPTIONS_SHOWN:
         print_message(f"{len(exceptions.expired) - _EXCEPTIONS_SHOWN} more exceptions have expired")
+    if number := len(exceptions.contents):
+        contents = plural(number, "content is", "contents are")
+        print_message(f"{contents} excepted here; see `hashscan lists except`")
+    if number := len(exceptions.expired_contents):
+        gone_contents = plural(number, "exception of a content has", "exceptions of contents have")
+        print_message(f"{gone_contents} ended; renew or remove it: see `hashscan lists except`")

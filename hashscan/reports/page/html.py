@@ -153,6 +153,7 @@ def _conditions(scan: Record, summary: Record | None) -> dict[str, Any]:
             for info in scan["lists"]
         ],
         "excepted": [{key: entry[key] for key in keys} for entry in scan["excepted"][:_EXCEPTED]],
+        "excepted_contents": scan.get("excepted_contents", [])[:_EXCEPTED],
         "settings": _settings(scan, summary or {}),
         "version": scan["version"],
     }

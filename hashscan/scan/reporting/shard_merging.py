@@ -247,6 +247,7 @@ def merge_reports(paths: Sequence[Path], sink: ReportFile) -> MergeResult:
 
 def _scan_record(reports: Sequence[ShardReport]) -> Record:
     first = reports[0].scan
+    contents = list(_excepted(reports, "excepted_contents", ("since", "until", "by", "reason")))
     mode = min((report.scan["sandbox"]["mode"] for report in reports), key=SANDBOX_MODES.index)
     return {
         **{key: value for key, value in first.items() if key != "shard"},
@@ -255,7 +256,8 @@ def _scan_record(reports: Sequence[ShardReport]) -> Record:
         "version": __version__,
         "host": socket.gethostname(),
         "lists": list(_worst_lists(reports).values()),
-        "excepted": list(_excepted(reports)),
+        "excepted": list(_excepted(reports, "excepted", ("list", "entry", "algorithm"))),
+        **({"excepted_contents": contents} if contents else {}),
         "sandbox": {"mode": mode},
         "started": min(report.started for report in reports).isoformat(),
         "merged": {
@@ -282,13 +284,18 @@ def _worst_lists(reports: Sequence[ShardReport]) -> dict[str, Any]:
     return worst
 
 
-def _excepted(reports: Sequence[ShardReport]) -> Iterator[Record]:
-    """Yield the entries that were withheld; with the shards' numbers if only some shards withheld them."""
+def _excepted(reports: Sequence[ShardReport], field: str, names: tuple[str, ...]) -> Iterator[Record]:
+    """Yield what was withheld; with the shards' numbers if only some shards withheld it.
+
+    Args:
+        field: the field of the first record that lists it.
+        names: the fields that identify one of the list.
+    """
     entries: dict[tuple[str, ...], Record] = {}
     shards: dict[tuple[str, ...], list[int]] = {}
     for report in reports:
-        for entry in report.scan["excepted"]:
-            key = tuple(entry[name] for name in ("list", "entry", "algorithm"))
+        for entry in report.scan.get(field, ()):
+            key = tuple(entry[name] for name in names)
             entries[key] = entry
             shards.setdefault(key, []).append(report.shard.index)
     for key in sorted(entries):

@@ -195,3 +195,79 @@ def test_a_damaged_file_stops_every_command_that_needs_it(
         assert str(file) in ran.err
         assert "backup" in ran.err
     assert excepted(run, "e-sha256").code == 12
+
+
+def excepted_content(run: Run, *contents: object) -> Ran:
+    named = [word for content in contents for word in ("--content", content)]
+    return run("lists", "except", *named, "--reason", "a harmless lake", "--until", UNTIL)
+
+
+def test_all_entries_of_one_content_are_held_and_a_near_copy_is_not(
+    run: Run, uploads: Path, local_list: str
+) -> None:
+    listed = uploads / "listed.jpg"
+    same = uploads / "same.jpg"
+    same.write_bytes(listed.read_bytes())
+    ran = excepted_content(run, listed)
+    assert ran.code == 0, ran.err
+    (line,) = run("check", listed).lines
+    assert line["verdict"] == "held"
+    assert {match["entry"] for match in line["matches"]} == {"e-sha256", "e-pdq"}
+    for match in line["matches"]:
+        assert match["excepted"] == {"reason": "a harmless lake", "until": "2999-02-01T00:00:00Z"}
+
+    # Before and after the digests come from the state, and without the file.
+    for known in ((), (), ("--known",)):
+        ran = run("scan", uploads, *known, "--report", "-")
+        assert ran.code == 1, ran.err
+        header, *findings, _ = ran.lines
+        (in_force,) = header["excepted_contents"]
+        assert (header["excepted"], in_force["reason"]) == ([], "a harmless lake")
+        # The other file is a near copy: only the digest that identifies content counts.
+        assert {Path(f["path"]).name: f["verdict"] for f in findings if f["type"] == "finding"} == {
+            "listed.jpg": "held",
+            "same.jpg": "held",
+            "alike.jpg": "match",
+        }
+        for text in ("sha256", run("hash", listed).lines[0]["digests"]["sha256"]):
+            assert text not in str(in_force)
+
+
+def test_a_content_is_named_by_its_digest_shown_and_removed(run: Run, uploads: Path, local_list: str) -> None:
+    listed = uploads / "listed.jpg"
+    (hashed,) = run("hash", listed).lines
+    name = f"sha256:{hashed['digests']['sha256']}"
+    assert excepted_content(run, name).code == 0
+    ran = run("check", name)
+    assert (ran.code, ran.lines[0]["verdict"]) == (1, "held")
+    assert "excepted" in ran.lines[0]["matches"][0]
+    assert "1 content is excepted here" in ran.err
+    shown = run("lists", "except").err
+    assert "a harmless lake" in shown
+    assert run("lists", "except", "--remove", "--content", listed).code == 0
+    assert run("check", listed).lines[0]["verdict"] == "match"
+    assert run("lists", "except", "--remove", "--content", name).code == 2
+
+
+def test_an_exception_of_a_content_ends(run: Run, uploads: Path, local_list: str, tmp_path: Path) -> None:
+    later = days_later(tmp_path / "later", 400_000)
+    assert excepted_content(run, uploads / "listed.jpg").code == 0
+    ran = run("check", uploads / "listed.jpg", env=later)
+    assert ran.lines[0]["verdict"] == "match"
+    assert "1 exception of a content has ended" in ran.err
+
+
+def test_contents_that_can_not_be_meant(run: Run, uploads: Path, local_list: str) -> None:
+    given = ("--reason", "x", "--until", UNTIL)
+    for arguments in (
+        ("--content", uploads / "listed.jpg"),
+        ("--content", uploads / "absent.jpg", *given),
+        ("--content", uploads, *given),
+        ("--content", "sha1:" + "0" * 40, *given),
+        ("--content", "sha256:00", *given),
+        ("e-pdq", "--content", uploads / "listed.jpg", *given),
+        ("--list", "ours", "--content", uploads / "listed.jpg", *given),
+        ("--content", uploads / "listed.jpg", "--content", uploads / "absent.jpg", *given),
+    ):
+        assert run("lists", "except", *arguments).code == 2, arguments
+    assert "excepted contents" not in run("lists", "except").err

@@ -486,13 +486,15 @@ def test_a_report_that_was_left_from_the_night_before(tmp_path: Path, run: Run) 
 def test_what_is_withheld_by_some_shards_only_says_so(tmp_path: Path, run: Run) -> None:
     keys = ("list", "entry", "algorithm", "category", "reason", "until", "by", "since")
     both, one_only = (dict.fromkeys(keys, word) for word in ("both", "one"))
+    content = dict.fromkeys(("reason", "until", "by", "since"), "one content")
     parts = [
         clean(tmp_path / "1", 1, 2, excepted=[both, one_only]),
-        clean(tmp_path / "2", 2, 2, excepted=[both]),
+        clean(tmp_path / "2", 2, 2, excepted=[both], excepted_contents=[content]),
     ]
     ran = run("report", "merge", *parts, "--output", "-")
     assert ran.code == 0
     assert ran.lines[0]["excepted"] == [both, {**one_only, "shards": [1]}]
+    assert ran.lines[0]["excepted_contents"] == [{**content, "shards": [2]}]
 
 
 def test_what_reports_say_is_no_command_to_a_terminal(tmp_path: Path, run: Run) -> None:

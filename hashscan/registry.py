@@ -138,6 +138,11 @@ LIST_FORMATS: Registry[ListFormat] = Registry(
         "output of hashdeep; --category names the category",
     ),
     Row(
+        "hashes",
+        "hashscan.lists.formats.hash_tools:HashesFormat",
+        "a digest a line; --category names the category, --algorithm the algorithm where the length doesn't",
+    ),
+    Row(
         "hdb",
         "hashscan.lists.formats.clamav:HdbFormat",
         "ClamAV's md5 signatures; --category names the category",

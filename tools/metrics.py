@@ -22,7 +22,7 @@ from pathlib import Path
 
 LIMITS: dict[str, int] = {
     "modules": 376,
-    "lines": 71_780,
+    "lines": 71_860,
     "modules under 60 lines": 11,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""

@@ -14,6 +14,7 @@ from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_opti
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
+    algorithm_option,
     category_option,
     entry_format_option,
     open_entries,
@@ -114,15 +115,23 @@ def verify(names: tuple[str, ...], state: StateDir) -> int:
 @click.option("--name", required=True, help="Name of the list.")
 @entry_format_option
 @category_option
+@algorithm_option
 @state_option
-def import_(file: Path, name: str, format_name: str, category: str | None, state: StateDir) -> None:
+def import_(
+    file: Path,
+    name: str,
+    format_name: str,
+    category: str | None,
+    algorithm: str | None,
+    state: StateDir,
+) -> None:
     """Import a file of entries (- is standard input) as a local list, which is not signed; reports say so.
 
     If a line is wrong, it is named and nothing is imported.
     """
     from hashscan.lists.store import ListStore
 
-    with open_entries(file, format_name, category) as (entries, label):
+    with open_entries(file, format_name, category, algorithm) as (entries, label):
         info = ListStore(state.lists).import_entries(name, entries, label)
     print_message(
         f"local list {name} version {info.version}: {plural(info.entries, 'entry', 'entries')}, not signed"

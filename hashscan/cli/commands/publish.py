@@ -12,6 +12,7 @@ import click
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, HashscanGroup, decoding_options, worker_count
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
+    algorithm_option,
     category_option,
     entry_format_option,
     open_entries,
@@ -262,11 +263,12 @@ def init(
 @work_option
 @entry_format_option
 @category_option
-def add(file: Path, work: Path, format_name: str, category: str | None) -> None:
+@algorithm_option
+def add(file: Path, work: Path, format_name: str, category: str | None, algorithm: str | None) -> None:
     """Add the entries of a file to the next release; all of them, or none if a line is wrong."""
     from hashscan.lists.publishing.publisher import Publisher
 
-    with open_entries(file, format_name, category) as (entries, label):
+    with open_entries(file, format_name, category, algorithm) as (entries, label):
         count = Publisher(work).add(entries, label)
     print_message(f"{plural(count, 'entry waits', 'entries wait')} for the next release")
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import HashscanCommand
+from hashscan.cli.options.base import ArgumentOption, HashscanCommand
 from hashscan.cli.output.terminal import print_message
 from hashscan.errors import UsageError
-from hashscan.model import CATEGORIES
+from hashscan.model import ALGORITHMS, CATEGORIES
 from hashscan.registry import LIST_FORMATS
 from hashscan.text import plural
 
@@ -53,6 +53,14 @@ category_option = click.option(
 )
 
 
+algorithm_option = click.option(
+    "--algorithm",
+    cls=ArgumentOption,
+    type=click.Choice(list(ALGORITHMS)),
+    help="Algorithm of the digests on lines that name none, for the format `hashes`.",
+)
+
+
 def print_left_out(left_out: Mapping[str, int], noun: str, several: str | None = None) -> None:
     """Print how many records were left out, by reason."""
     for reason, count in sorted(left_out.items()):
@@ -61,12 +69,13 @@ def print_left_out(left_out: Mapping[str, int], noun: str, several: str | None =
 
 @contextmanager
 def open_entries(
-    file: Path, format_name: str, category: str | None = None
+    file: Path, format_name: str, category: str | None = None, algorithm: str | None = None
 ) -> Iterator[tuple[Iterator[EntryBlock], str]]:
     """Open a file of entries; yield its blocks, which are read on demand, and its name for error messages.
 
     Raises:
-        UsageError: the file can't be opened, or --category is missing or not allowed with this format.
+        UsageError: the file can't be opened, or --category is missing, or it or --algorithm is not allowed
+            with this format.
     """
     kind = LIST_FORMATS[format_name]
     if kind.takes_category and category is None:
@@ -79,7 +88,12 @@ def open_entries(
             f"the format {format_name} has categories of its own",
             advice="Leave out --category, or use another format.",
         )
-    reader = kind(category)
+    if algorithm is not None and not kind.takes_algorithm:
+        raise UsageError(
+            f"the format {format_name} says the algorithm of each digest itself",
+            advice="Leave out --algorithm, or use the format hashes.",
+        )
+    reader = kind(category, algorithm) if kind.takes_algorithm else kind(category)
     if str(file) == "-":
         if sys.stdin is None:
             raise UsageError("standard input is closed", advice="Name a file, or pipe one in.")

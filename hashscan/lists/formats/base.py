@@ -34,9 +34,14 @@ class ListFormat(ABC):
     """The unit that errors count; `record` in formats that have no lines."""
     takes_category: ClassVar[bool] = False
     """True if the format has no categories, so that the importing user must give one."""
+    takes_algorithm: ClassVar[bool] = False
+    """True if the importing user may give the algorithm of digests whose lines don't."""
 
-    def __init__(self, category: str | None = None) -> None:
+    def __init__(self, category: str | None = None, algorithm: str | None = None) -> None:
         """Read entries of `category`, which is given if and only if the format takes one."""
+        if algorithm is not None and not self.takes_algorithm:
+            raise ValueError(f"{self.name} takes no algorithm")
+        self.algorithm = algorithm
         if (category is not None) is not self.takes_category:
             raise ValueError(f"{self.name} takes {'a' if self.takes_category else 'no'} category")
         self.category = category or ""

@@ -1,4 +1,4 @@
-"""The formats that hashing tools write: checksums, hashdeep, PDQ and threatexchange.
+"""The formats that hashing tools write: checksums, hashdeep, PDQ, threatexchange and bare digests.
 
 checksums is the output of md5sum, sha1sum, sha256sum and sha512sum, with or without `--tag`. The length of a
 digest determines its algorithm. A backslash before the digest means that the file name is escaped.
@@ -10,6 +10,11 @@ PDQ is `hash,file` or `hash,quality,file`.
 threatexchange is `type hash`. Types may be in any case, with or without the prefix `hash_` or `video_`.
 Types that hashscan can't store (`tmk`, `vpdq`, `raw_text`, `url`, `trend_query`, `pdq_ocr`) are counted and
 left out.
+
+hashes is a digest for each line, with or without `ALGORITHM:` before it; lines that begin with `#` are
+comments. If the importing user names no algorithm, 32, 40 and 128 digits are md5, sha1 and sha512. Other
+lengths are of several algorithms, or of none, and a guess would make entries that never match: 64 digits are
+sha256 or pdq.
 """
 
 from __future__ import annotations
@@ -126,3 +131,38 @@ class ThreatExchangeFormat(ListFormat):
                 raise LineError(number, f"unknown type {shown(kind)}", "Write `type hash` on the line")
             else:
                 yield self._without_id(number, algorithm, value.strip(), self.category)
+
+
+_BY_LENGTH = {digits: name for digits, name in _BY_DIGITS.items() if name != "sha256"}
+
+
+class HashesFormat(ListFormat):
+    """A digest for each line; ids are derived, the importing user gives category and algorithm."""
+
+    name = "hashes"
+    takes_category = True
+    takes_algorithm = True
+
+    def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
+        for number, line in numbered_lines(stream, comment="#"):
+            before, colon, value = map(str.strip, line.rpartition(":"))
+            algorithm = before.lower() if colon else self.algorithm or _BY_LENGTH.get(len(value))
+            # Whatever is before the colon may be a digest, so it is not shown.
+            if algorithm not in ALGORITHMS:
+                raise _no_algorithm(number, "" if colon else value)
+            yield self._without_id(number, algorithm, value, self.category)
+
+
+def _no_algorithm(number: int, value: str) -> LineError:
+    """Return the error of a line whose algorithm is not known; without a value, it has an unknown prefix."""
+    if alike := [algorithm.name for algorithm in ALGORITHMS.values() if 2 * algorithm.size == len(value)]:
+        return LineError(
+            number,
+            f"a digest of {len(value)} digits is of {' or '.join(alike)}",
+            f"Name the algorithm with --algorithm, or on each such line, as in {alike[0]}:...",
+        )
+    return LineError(
+        number,
+        "not a digest alone, or with the name of its algorithm and a colon before it",
+        "Write one digest in hexadecimal on each line, or name the format that the file has",
+    )

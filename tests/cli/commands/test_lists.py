@@ -470,6 +470,31 @@ def test_a_format_without_categories_demands_one(run: Run, uploads: Path, tmp_pa
     assert run("check", uploads / "listed.jpg").lines[0]["verdict"] == "match"
 
 
+def test_bare_digests_of_one_algorithm_or_told_by_their_length(
+    run: Run, uploads: Path, tmp_path: Path
+) -> None:
+    listed = (uploads / "listed.jpg").read_bytes()
+    file = tmp_path / "ours.txt"
+    file.write_text(f"{hashlib.md5(listed).hexdigest()}\n{hashlib.sha256(listed).hexdigest()}\n")
+    named = ("--name", "ours", "--format", "hashes", "--category", "A1")
+    assert run("lists", "import", file, "--name", "ours", "--format", "hashes").code == 2
+    ran = run("lists", "import", file, *named)
+    assert (ran.code, f"{file}, line 2: " in ran.err) == (2, True), "sha256 or pdq"
+    ran = run("lists", "import", file, *named, "--algorithm", "sha256")
+    assert (ran.code, f"{file}, line 1: " in ran.err) == (2, True)
+    assert run("lists", "status").code == 10, "nothing was imported"
+    file.write_text(file.read_text().splitlines()[1])
+    assert run("lists", "import", file, *named, "--algorithm", "sha256").code == 0
+    (line,) = run("check", uploads / "listed.jpg").lines
+    assert (line["verdict"], line["matches"][0]["algorithm"]) == ("match", "sha256")
+    file.write_text(f"{hashlib.sha1(listed).hexdigest()}\n")
+    assert run("lists", "import", file, *named).code == 0
+    (line,) = run("check", uploads / "listed.jpg").lines
+    assert (line["verdict"], line["matches"][0]["algorithm"]) == ("match", "sha1")
+    named = ("--name", "ours", "--format", "checksums", "--category", "A1", "--algorithm", "sha1")
+    assert run("lists", "import", file, *named).code == 2
+
+
 def test_photodna_is_kept_counted_and_not_scanned_for(run: Run, uploads: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text(f"id,algorithm,value,category\na,photodna,{'07' * 144},A1\nb,md5,{'0' * 32},A1\n")

@@ -136,6 +136,23 @@ EXAMPLES = {
         ),
         ((f"{MD5}  a\n{MD5[1:]}  a\n", 2), (f"MD5 (a) = {SHA1}\n", 1)),
     ),
+    "hashes": Examples(
+        (
+            (
+                f"# ours\n{MD5}\n {SHA1} \npdq:{SHA256}\nSHA256: {SHA256}\n\n{SHA512}\n",
+                [("md5", "B2"), ("sha1", "B2"), ("pdq", "B2"), ("sha256", "B2"), ("sha512", "B2")],
+            ),
+        ),
+        (
+            (f"{MD5}\n{SHA256}\n", 2),
+            (f"{MD5}\n{MD5[1:]}\n", 2),
+            (f"{MD5}\n{MD5}:73:name\n", 2),
+            (f"{MD5}  name\n", 1),
+            (f"{'0' * 16}\n", 1),
+            (f"sha256:{MD5}\n", 1),
+            ("# ours\n" + "g" * 32, 2),
+        ),
+    ),
     "hashdeep": Examples(
         (
             (

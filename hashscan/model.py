@@ -123,6 +123,8 @@ class Weak(StrEnum):
     """A signed list past its expiry."""
     TEST = "test"
     """A test entry, of whatever list."""
+    STAY_DOWN = "stay-down"
+    """A picture that is like one that stays down, and belongs to another owner than the removed one."""
 
 
 USABLE_STATES = frozenset({TrustState.FRESH, TrustState.STALE, TrustState.LOCAL})
@@ -205,6 +207,9 @@ ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test"})
 
 TEST_CATEGORY = "test"
 KNOWN_GOOD_CATEGORY = "known-good"
+
+STAY_DOWN_LIST = "stay-down"
+"""Name of the local list of removed and confirmed contents; no other list may have it."""
 
 ENTRY_ID_MAX = 64
 """Longest entry id in bytes; ids are printable ASCII."""

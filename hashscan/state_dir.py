@@ -18,6 +18,8 @@ class StateDir:
         """The folder of the hash lists."""
         self.exceptions = self.path / "exceptions"
         """The folder of the excepted entries."""
+        self.stay_down = self.path / "stay-down"
+        """The folder of the records of contents that stay down."""
         self.scans = self.path / "sweep"
         """The folder of the database and the columns in which scans store results."""
         self.reports = self.path / "reports"

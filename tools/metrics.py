@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 376,
-    "lines": 71_860,
+    "modules": 380,
+    "lines": 72_560,
     "modules under 60 lines": 11,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
@@ -37,7 +37,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 4,
-    "hashscan": 295,
+    "hashscan": 308,
     "imagehash": 1,
     "mmap": 1,
     "obstore": 8,

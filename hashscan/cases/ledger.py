@@ -86,7 +86,7 @@ CREATE TABLE sightings (
 
 -- Events of a case, each with the person who caused it, if any; rows are never changed. Kinds: 'found',
 -- 'noticed', 'verdict', 'cleared', 'told', 'removed', 'back', 'restored', 'closed', 'reopened', 'disputed',
--- 'checked'.
+-- 'checked', 'confirmed'.
 CREATE TABLE events (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
   words TEXT NOT NULL DEFAULT '', who TEXT NOT NULL DEFAULT ''

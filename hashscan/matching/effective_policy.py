@@ -6,6 +6,7 @@ import hashlib
 import json
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from msgspec import structs
@@ -14,6 +15,7 @@ from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.matching.policy import Policy, patterns_for, read_put_back
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ExceptedContent, ListInfo, PolicyRule
+from hashscan.quarantine.stay_down import owners_by_entry, read_stay_down
 from hashscan.quarantine.trust_weakness import weak_list
 from hashscan.registry import SOURCES
 from hashscan.reports.records import Record
@@ -195,13 +197,21 @@ def effective_policy(
     """
     weak = {info.name: found for info in infos if (found := weak_list(info.state)) is not None}
     trouble = remedy = ""
+    stay_down: Mapping[str, tuple[str, ...]] = {}
+    try:
+        # Where the records can't be read, the list's matches are for review only, and none is lost.
+        if state is not None:
+            stay_down = owners_by_entry(read_stay_down(state), datetime.now(UTC))
+    except OutputError as error:
+        trouble, remedy = str(error), error.remedy
     try:
         put_back = read_put_back(state)
     except OutputError as error:
         put_back = {}
         trouble, remedy = f"the restored items of the quarantine can't be read: {error}", error.remedy
     excepted = {bytes.fromhex(content.sha256): content for content in contents}
-    return EffectivePolicy(Policy(settings.rules, settings.act_on, weak, put_back, excepted), trouble, remedy)
+    policy = Policy(settings.rules, settings.act_on, weak, put_back, excepted, stay_down)
+    return EffectivePolicy(policy, trouble, remedy)
 
 
 def policy_fields(settings: PolicySettings) -> Record:

@@ -15,6 +15,7 @@ from hashscan.model import (
     ALGORITHMS,
     KNOWN_GOOD_CATEGORY,
     MATCHES_MAX,
+    STAY_DOWN_LIST,
     TEST_CATEGORY,
     Action,
     ExceptedContent,
@@ -232,6 +233,8 @@ class Policy:
     """Contents that were restored from quarantine, by their sha256."""
     contents: Mapping[bytes, ExceptedContent] = field(default_factory=dict)
     """Contents for which the matches of all entries are withheld, by their sha256."""
+    stay_down: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Owners of the removed files, by the stem of the entries' ids in the list `stay-down`."""
 
 
 ONLY_REPORT = Policy()
@@ -308,7 +311,7 @@ def explained(matches: Sequence[Match], subject: Subject, policy: Policy) -> lis
 
     Of very many only the first are reported, and these must explain the verdict.
     """
-    if not (policy.rules or policy.put_back or policy.contents):
+    if not (policy.rules or policy.put_back or policy.contents or policy.stay_down):
         return list(matches)
     matches = _with_excepted_content(matches, subject, policy)
     results = [_explained(match, subject, policy) for match in matches]
@@ -357,6 +360,8 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
     put_back = policy.put_back.get(subject.sha256) if subject.sha256 is not None else None
     if put_back is not None and put_back.covers(match):
         return Action.HELD, f"but its content was put back on {put_back.day} by {put_back.by}"
+    if match.list_name == STAY_DOWN_LIST and (doubt := _stay_down_doubt(match, subject, policy)):
+        return Action.REVIEW, doubt
     if not policy.rules:
         return Action.REPORT, ""
     rule, unasked = select_rule(policy.rules, match, subject)
@@ -368,6 +373,21 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
             action = Action.REPORT
             said.append(f"but {WEAKNESS_NAMES[weak]} is not enough to move a file")
     return action, "; ".join(said)
+
+
+def _stay_down_doubt(match: Match, subject: Subject, policy: Policy) -> str:
+    """Return why a match with content that stays down is for review only; empty if it is not."""
+    owners = policy.stay_down.get(match.entry_id.partition(":")[0])
+    if owners is None:
+        return "but there is no record, or no more, that this content stays down"
+    if not ALGORITHMS[match.algorithm].of_picture or Weak.STAY_DOWN in policy.act_on:
+        return ""
+    if subject.owner is not None:
+        is_same = str(subject.owner) in owners
+    else:
+        path = subject.path or b""
+        is_same = any("://" in owner and path.startswith(owner.encode() + b"/") for owner in owners)
+    return "" if is_same else "but the file that was removed had another owner"
 
 
 def only_test(matches: Sequence[Match]) -> bool:

@@ -14,6 +14,7 @@ WEAKNESS_NAMES = {
     Weak.LOCAL: "a local list",
     Weak.STALE: "a list past its expiry",
     Weak.TEST: "a test entry",
+    Weak.STAY_DOWN: "likeness to a file of another owner that stays down",
 }
 _OF_STATE = {TrustState.LOCAL: Weak.LOCAL, TrustState.STALE: Weak.STALE}
 

@@ -28,6 +28,7 @@ from hashscan.matching.effective_policy import effective_policy, policy_fields, 
 from hashscan.matching.evaluation import thresholds_of_lists
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
 from hashscan.model import ALGORITHMS
+from hashscan.quarantine.stay_down import refresh_stay_down
 from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
 from hashscan.reports.records import (
     Record,
@@ -107,6 +108,8 @@ class ScanSession:
         self._start, self._settings, self._observer = start, settings, observer
         self.baseline = start.baseline
         self.customers = Customers(settings.customers)
+        if trouble := refresh_stay_down(settings.state, start.started):
+            observer.message(trouble)
         store = ListStore(settings.state.lists if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, start.started))
         observer.lists_opened(opened.infos)

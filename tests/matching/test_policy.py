@@ -518,3 +518,24 @@ def test_an_excepted_content_holds_all_matches_of_this_content_alone() -> None:
     good = match(category="known-good", entry="g")
     assert "known to be good" in judge([*matches, good], None, subject, policy)[1]
     assert judge([match(category="other")], None, subject, policy)[0] is Verdict.REVIEW
+
+
+def test_likeness_to_what_stays_down_accuses_its_owner_alone() -> None:
+    policy = Policy(stay_down={"sd-1": ("1000", "s3://uploads")})
+    alike = replace(match("pdq", entry="sd-1:pdq", distance=4), list_name="stay-down")
+    same = replace(match("sha1", entry="sd-1:sha1"), list_name="stay-down")
+    for subject, verdict in (
+        (Subject(b"/www/a", 1000), Verdict.MATCH),
+        (Subject(b"/www/a", 1001), Verdict.REVIEW),
+        (Subject(b"s3://uploads/a"), Verdict.MATCH),
+        (Subject(b"s3://uploads-of-another/a"), Verdict.REVIEW),
+        (Subject(b"/s3://uploads/a", 7), Verdict.REVIEW),
+        (Subject(), Verdict.REVIEW),
+    ):
+        assert judge([alike], None, subject, policy)[0] is verdict, subject
+        assert judge([alike, same], None, subject, policy)[0] is Verdict.MATCH
+        withheld = explained([alike], subject, policy)[0].withheld
+        assert bool(withheld) is (verdict is Verdict.REVIEW)
+    acting = Policy(act_on=(Weak.STAY_DOWN,), stay_down=policy.stay_down)
+    assert judge([alike], None, Subject(b"/www/a", 1001), acting)[0] is Verdict.MATCH
+    assert judge([same], None, Subject(b"/www/a", 1000), Policy())[0] is Verdict.REVIEW, "no record"

@@ -19,6 +19,7 @@ from hashscan.cli.options.base import (
     state_option,
 )
 from hashscan.cli.options.privileges import RootRights
+from hashscan.cli.options.stay_down import confirmation, stay_down_options
 from hashscan.cli.options.tables import customer_options, site_option
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.terminal import print_message
@@ -239,6 +240,48 @@ def reopen(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
     return _act(state, cases, REOPENED, reason)
 
 
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70), needs=RootRights.CHANGING)
+@cases_argument
+@click.option("--reason", metavar="TEXT", help="Reason; recorded with the case and the content.")
+@stay_down_options
+@click.option(
+    "--take-back", is_flag=True, help="End it: later scans no longer find the contents of these cases."
+)
+@state_option
+def confirm(
+    cases: tuple[int, ...],
+    reason: str | None,
+    until: str | None,
+    category: str | None,
+    take_back: bool,
+    state: StateDir,
+) -> int:
+    """Confirm that the files of CASEs were removed rightly: later scans find their content by `stay-down`.
+
+    That is a local list. It gets the file's sha256, md5 and sha1, and the PDQ of a picture with enough detail
+    that is not near known-good content. If the file is not in quarantine, only those digests are known that
+    the case has. The same content, and a picture of the same owner that is like it, are a `match`; one of
+    another owner is for review, except with --act-on stay-down. `quarantine restore` takes it back.
+    """
+    from hashscan.cases.actions import operator
+    from hashscan.cases.confirmation import record_confirmed, removed_cases
+    from hashscan.cli.options.stay_down import keep_cases_down, take_cases_back
+
+    if take_back:
+        if reason is not None or until is not None or category is not None:
+            raise UsageError("--take-back needs no other option", advice="Leave the others out.")
+        print_message(f"{plural(take_cases_back(state, cases), 'content')} taken back")
+        return EXIT_CLEAN
+    if reason is None:
+        raise UsageError("a confirmation needs a reason", advice="Add --reason TEXT.")
+    confirmed = confirmation(reason, until, category)
+    with synced_ledger(state) as followed:
+        removed = removed_cases(followed.ledger, cases)
+        keep_cases_down(state, removed, confirmed)
+        record_confirmed(followed.ledger, cases, reason, operator(), int(time.time()))
+        return followed.exit_code(EXIT_CLEAN)
+
+
 def _act(state: StateDir, cases: tuple[int, ...], kind: str, text: str) -> int:
     from hashscan.cases.actions import operator, record_action
 
@@ -283,5 +326,5 @@ def command() -> None:
     """
 
 
-for _command in (list_, due, show, check, tell, dispute, close, reopen, import_, times, prune):
+for _command in (list_, due, show, check, tell, dispute, close, reopen, confirm, import_, times, prune):
     command.add_command(_command)

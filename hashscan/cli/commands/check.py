@@ -60,11 +60,14 @@ def command(
     from hashscan.lists.store import ListStore
     from hashscan.matching.effective_policy import effective_policy, unused_lists
     from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
+    from hashscan.quarantine.stay_down import refresh_stay_down
     from hashscan.reports.report_file import ReportFile
     from hashscan.reports.summary import Summary
     from hashscan.scan.workers.worker import Worker
 
     now = datetime.now(UTC)
+    if trouble := refresh_stay_down(state, now):
+        print_message(trouble)
     opened = ListStore(state.lists).open(lists or None, now, VerificationLevel.SIZES)
     for info in opened.infos:
         if info.problem is not None:

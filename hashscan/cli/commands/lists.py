@@ -23,8 +23,8 @@ from hashscan.cli.options.entry_files import (
 from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.terminal import print_message, show_counts, show_lists
-from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
-from hashscan.model import ListInfo, TrustState
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError, UsageError
+from hashscan.model import STAY_DOWN_LIST, ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -131,6 +131,11 @@ def import_(
     """
     from hashscan.lists.store import ListStore
 
+    if name == STAY_DOWN_LIST:
+        raise UsageError(
+            f"the list {name} is made of confirmed cases",
+            advice="Choose another name, or confirm cases with `hashscan cases confirm`.",
+        )
     with open_entries(file, format_name, category, algorithm) as (entries, label):
         info = ListStore(state.lists).import_entries(name, entries, label)
     print_message(

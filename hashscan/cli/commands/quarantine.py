@@ -29,6 +29,12 @@ from hashscan.cli.options.quarantine import (
     quarantine_options,
     selected_items,
 )
+from hashscan.cli.options.stay_down import (
+    confirmation,
+    keep_items_down,
+    stay_down_options,
+    take_back_restored,
+)
 from hashscan.cli.options.tables import act_on_option
 from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.terminal import ROWS_SHOWN, print_line, print_message, show_table
@@ -55,6 +61,13 @@ if TYPE_CHECKING:
 @act_on_option
 @endpoint_option
 @click.option("--dry-run", is_flag=True, help="Only show which files would be moved.")
+@click.option(
+    "--stay-down",
+    cls=ArgumentOption,
+    is_flag=True,
+    help="Have later scans find the moved content: the confirmation that it was removed rightly.",
+)
+@stay_down_options
 @state_option
 def add(
     what: tuple[str, ...],
@@ -64,6 +77,9 @@ def add(
     act_on: tuple[Weak, ...],
     endpoint: str | None,
     dry_run: bool,
+    stay_down: bool,
+    until: str | None,
+    category: str | None,
     state: StateDir,
 ) -> int:
     """Move the matches of reports, or with --reason the files at PATHs and objects at URLs, into quarantine.
@@ -73,12 +89,19 @@ def add(
     stay unless --act-on permits them, and so do files that have changed. Each file is hashed again when it is
     moved. The report must be that of a complete scan. Both retention times are required, because they depend
     on the law. The exit code is 3 if a file was not moved.
+
+    With --stay-down, the list `stay-down` gets the digests of what was moved, as by `cases confirm`.
     """
     from hashscan.quarantine.captured_file import Outcome
     from hashscan.quarantine.moving import move
     from hashscan.quarantine.notes import read_note
     from hashscan.quarantine.retention import Retention
 
+    if (until is not None or category is not None) and not stay_down:
+        raise UsageError("--until and --category are of --stay-down", advice="Add it, or leave them out.")
+    if stay_down and reason is not None and category is None:
+        raise UsageError("no entry names the category of these files", advice="Add --category.")
+    confirmed = confirmation(reason or "moved by a report", until, category) if stay_down else None
     settings = terms()
     note = None if settings.note is None else read_note(settings.note)
     if reason is None:
@@ -94,11 +117,13 @@ def add(
     if os.geteuid() != 0:
         print_message("without root, only your own files can be moved, and you can still open them")
     moved = left = 0
+    done: list[str] = []
     with opened_quarantine(state, settings.places, stores) as quarantine:
         retention = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
         for result in move(quarantine, requests, retention, note):
             if result.outcome is Outcome.DONE:
                 moved += 1
+                done.append(result.item)
                 _print_moved(result)
             else:
                 left += 1
@@ -107,6 +132,8 @@ def add(
         # An entry may have been withdrawn after the report was written.
         print_withdrawn_items(state, quarantine)
         print_message(f"{moved} moved, {left} left; head of the log: {quarantine.head}")
+        if confirmed is not None and not keep_items_down(state, quarantine, done, confirmed):
+            left += 1
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
 
 
@@ -306,7 +333,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: St
 
     Objects are restored to their buckets with headers, metadata, tags and ACL; version and time are new.
     Nothing is replaced: an item whose name is taken, or whose folder is gone, stays in quarantine, and the
-    exit code is 3.
+    exit code is 3. If restored content is on the list `stay-down`, it is removed from there.
     """
     from hashscan.quarantine.items import KEPT
     from hashscan.quarantine.restoring import restore_all
@@ -320,7 +347,9 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: St
         else:
             chosen = selected_items(items, everything, known)
         # The times of folders are restored step by step, so the item that was moved last comes first.
-        return print_outcomes(restore_all(quarantine, reversed(chosen)), quarantine, "restored")
+        code = print_outcomes(restore_all(quarantine, reversed(chosen)), quarantine, "restored")
+    take_back_restored(state)
+    return code
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=RootRights.CHANGING)

@@ -168,7 +168,8 @@ _act_on = click.option(
     type=click.Choice(list(map(str, Weak))),
     help=(
         "Also move files that match only local lists, lists past their expiry, or test entries; "
-        "repeatable. Default: only fresh, signed lists."
+        "repeatable. Default: only fresh, signed lists. `stay-down` makes pictures of other owners that are "
+        "like a removed one a match, and not for review."
     ),
 )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
+
+from hashscan.plugins import Algorithm, with_algorithms
 
 
 class Verdict(StrEnum):
@@ -129,49 +131,7 @@ class Weak(StrEnum):
 
 USABLE_STATES = frozenset({TrustState.FRESH, TrustState.STALE, TrustState.LOCAL})
 
-Metric = Literal["exact", "hamming", "none"]
-
-
-class Algorithm(Struct, frozen=True):
-    """The properties of a hash algorithm on which lists and hashing must agree."""
-
-    name: str
-    """The usual name in lower case, as in lists and reports."""
-
-    bits: int
-    """Length of a digest in bits; always a multiple of eight."""
-
-    metric: Metric
-    """The way two digests are compared; entries of metric none are only stored and counted."""
-
-    of_picture: bool
-    """True if the digest is of the decoded picture, False if it is of the bytes."""
-
-    threshold: int = 0
-    """Largest distance at which an entry matches."""
-
-    review_only: bool = False
-    """True for algorithms too weak to accuse a file by themselves."""
-
-    min_quality: int = 0
-    """Digests of lower quality (0 to 100) are not matched, only counted."""
-
-    version: int = 1
-    """Version of the digests; raised whenever hashscan computes another digest of the same content, which
-    makes cached ones invalid."""
-
-    @property
-    def size(self) -> int:
-        """Length of a digest in bytes."""
-        return self.bits // 8
-
-    @property
-    def matched(self) -> bool:
-        """True if scans compute it and match it with lists."""
-        return self.metric != "none"
-
-
-ALGORITHMS: dict[str, Algorithm] = {
+_OWN_ALGORITHMS = {
     algorithm.name: algorithm
     for algorithm in (
         Algorithm("md5", 128, "exact", of_picture=False),
@@ -191,7 +151,8 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("photodna", 1152, "none", of_picture=True),
     )
 }
-"""Every algorithm for which a list may have entries, by name."""
+ALGORITHMS: dict[str, Algorithm] = with_algorithms(_OWN_ALGORITHMS)
+"""Every algorithm for which a list may have entries, by name; those of plug-ins come last."""
 
 COMPUTED: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.matched)
 

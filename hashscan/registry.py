@@ -7,31 +7,24 @@ choices and the contract tests are made from these tables, so a new plug-in is i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
+from hashscan.errors import UsageError
 from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
 from hashscan.lists.formats.base import ListFormat, ListWriter
+from hashscan.plugins import InstalledPlugin, Row, rows_of
 from hashscan.reports.report import ReportFormat
 from hashscan.sources.base import Source
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One plug-in."""
-
-    name: str
-    target: str
-    """Location of its class: `package.module:Class`."""
-    summary: str
-    """Description for a person who chooses among them."""
-
-
 class Registry(Mapping[str, type[T]], Generic[T]):
-    """The plug-ins of one kind by name; a class is imported when it is looked up."""
+    """The classes of one kind by name; a class is imported when it is looked up.
+
+    Rows of installed plug-ins come last. One whose name is taken is left out.
+    """
 
     def __init__(self, kind: str, base: type[T], *rows: Row) -> None:
         self.kind = kind
@@ -41,8 +34,37 @@ class Registry(Mapping[str, type[T]], Generic[T]):
             if row.name in self.rows:
                 raise ValueError(f"two {kind} rows are named {row.name}")
             self.rows[row.name] = row
+        self._plugins: dict[str, InstalledPlugin] = {}
+        for installed, row in rows_of(kind):
+            if row.name in self.rows:
+                installed.trouble = f"there is a {kind} {row.name} already"
+            else:
+                self.rows[row.name] = row
+                self._plugins[row.name] = installed
 
     def __getitem__(self, name: str) -> type[T]:
+        """Import and return the class of a name.
+
+        Raises:
+            KeyError: there is none of this name.
+            UsageError: a plug-in should have it, and can't be used.
+        """
+        if (installed := self._plugins.get(name)) is None:
+            return self._class_of(name)
+        try:
+            return self._class_of(name)
+        except Exception as error:
+            raise UsageError(
+                f"the {self.kind} {name} of plug-in {installed.name} can't be used: "
+                f"{type(error).__name__}: {error}",
+                advice=f"Update or remove the package {installed.package}.",
+            ) from error
+
+    def of_plugin(self, installed: InstalledPlugin) -> list[str]:
+        """Return the names that a plug-in has added."""
+        return [name for name, plugin in self._plugins.items() if plugin is installed]
+
+    def _class_of(self, name: str) -> type[T]:
         module, _, attribute = self.rows[name].target.partition(":")
         found: Any = getattr(import_module(module), attribute)
         if not (isinstance(found, type) and issubclass(found, self.base)):

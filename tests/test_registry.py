@@ -10,6 +10,7 @@ import pytest
 from hashscan import registry
 from hashscan.cases.notices.reader import NOTICE_FORMATS
 from hashscan.model import ALGORITHMS, COMPUTED
+from hashscan.plugins import Row
 
 TABLES: list[registry.Registry[Any]] = [
     registry.EXACT_HASHES,
@@ -34,15 +35,13 @@ def test_a_row_leads_to_a_finished_class_of_its_name(table: registry.Registry[An
 
 
 def test_a_name_is_given_once() -> None:
-    row = registry.Row("csv", "hashscan.lists.formats.csv_and_ndjson:CsvFormat", "")
+    row = Row("csv", "hashscan.lists.formats.csv_and_ndjson:CsvFormat", "")
     with pytest.raises(ValueError, match="csv"):
         registry.Registry("list format", object, row, row)
 
 
 def test_a_row_that_leads_elsewhere_is_found_out() -> None:
-    wrong = registry.Registry(
-        "report", registry.ReportFormat, registry.Row("x", "hashscan.model:Verdict", "")
-    )  # type: ignore[type-abstract]
+    wrong = registry.Registry("report", registry.ReportFormat, Row("x", "hashscan.model:Verdict", ""))  # type: ignore[type-abstract]
     with pytest.raises(TypeError):
         wrong["x"]
 

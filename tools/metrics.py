@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 380,
-    "lines": 72_560,
+    "modules": 381,
+    "lines": 72_850,
     "modules under 60 lines": 11,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
@@ -37,8 +37,9 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 4,
-    "hashscan": 308,
+    "hashscan": 310,
     "imagehash": 1,
+    "importlib": 1,
     "mmap": 1,
     "obstore": 8,
     "pillow_heif": 2,
@@ -74,6 +75,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"schema", "web_transport"}),
     frozenset({"locking", "secret_files", "text", "timefmt", "web_address"}),
     frozenset({"model", "errors", "process", "bytecode", "state_dir"}),
+    frozenset({"plugins"}),
 )
 """From top to bottom, as in ARCHITECTURE.md. A package imports from the layers below its own only."""
 

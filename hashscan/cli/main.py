@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ import click
 from hashscan import __version__
 from hashscan.cli.options.base import HashscanGroup
 from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
+from hashscan.plugins import INSTALLED
 from hashscan.text import escape_lines, printable
 
 if TYPE_CHECKING:
@@ -125,7 +126,44 @@ def _show_version(ctx: click.Context) -> None:
 
     loops = f"matching: {matching.best_kernel().name}\nhashing: {hashing.best_kernel().name}"
     click.echo(f"hashscan, version {__version__}\n{loops}")
+    if INSTALLED:
+        for line in _plugin_lines():
+            click.echo(printable(line))
     ctx.exit()
+
+
+def _plugin_lines() -> Iterator[str]:
+    """Yield a line for each plug-in: what it adds, after importing all of it, or why it is left out."""
+    from hashscan import registry
+    from hashscan.cases.notices.reader import NOTICE_FORMATS
+
+    tables: list[registry.Registry[Any]] = [
+        *(table for table in vars(registry).values() if isinstance(table, registry.Registry)),
+        NOTICE_FORMATS,
+    ]
+    for installed in INSTALLED:
+        added = []
+        for table in tables:
+            for name in table.of_plugin(installed):
+                try:
+                    table[name]
+                except HashscanError as error:
+                    installed.trouble = installed.trouble or str(error)
+                else:
+                    added.append(f"{table.kind} {name}")
+        trouble = f"; left out: {installed.trouble}" if installed.trouble else ""
+        yield f"plug-in {installed.name} ({installed.package}): {', '.join(added) or 'nothing'}{trouble}"
+
+
+def _say_origin(error: click.BadParameter) -> None:
+    """Print where an invalid value comes from, and the plug-ins that are left out and may have had it."""
+    from hashscan.cli.config.settings_file import origin_of
+
+    if origin := origin_of(error):
+        sys.stderr.write(f"  {printable(origin)}\n")
+    for installed in INSTALLED:
+        if installed.trouble:
+            sys.stderr.write(f"  {printable(f'plug-in {installed.name} is left out: {installed.trouble}')}\n")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -154,9 +192,6 @@ def run(arguments: Sequence[str]) -> int:
             # Not indented, since click formats its own lines. Arguments are shown as the user gave them.
             sys.stderr.write("".join(f"{printable(line)}\n" for line in shown.getvalue().splitlines()))
         if isinstance(error, click.BadParameter):
-            from hashscan.cli.config.settings_file import origin_of
-
-            if origin := origin_of(error):
-                sys.stderr.write(f"  {printable(origin)}\n")
+            _say_origin(error)
         return EXIT_USAGE
     return result if isinstance(result, int) else 0

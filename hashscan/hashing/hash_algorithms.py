@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from hashscan.hashing.variants import PLAIN
+from hashscan.plugins import Algorithm
 
 if TYPE_CHECKING:
     # Commands that must start fast import tables of algorithms; numpy would slow them down.
@@ -60,6 +61,8 @@ class PictureHash(ABC):
     name: ClassVar[str]
     has_variants: ClassVar[bool] = False
     """True if `runs` also yields altered renderings, and trimmed pictures are worth hashing."""
+    algorithm: ClassVar[Algorithm | None] = None
+    """The properties of an algorithm of a plug-in, which decoders don't know otherwise; else None."""
 
     @abstractmethod
     def digest(self, luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> tuple[bytes, int]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from hashscan import model
 from hashscan.hashing.hash_algorithms import PictureHash
-from hashscan.model import ALGORITHMS, Algorithm
+from hashscan.model import ALGORITHMS
+from hashscan.plugins import Algorithm
 
 SIZES = (18, 32, 144, 300)
 NAMES = tuple(f"odd{size}" for size in SIZES)

@@ -18,7 +18,8 @@ from typing import BinaryIO, ClassVar
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.formats.text import BOM
-from hashscan.registry import Registry, Row
+from hashscan.plugins import Row
+from hashscan.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

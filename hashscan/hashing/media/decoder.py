@@ -166,7 +166,10 @@ def load(*arguments: str) -> Decode:
         if is_option:
             options[option] = value
         else:
-            hashes.append(getattr(importlib.import_module(module), name)())
+            found: type[PictureHash] = getattr(importlib.import_module(module), name)
+            if found.algorithm is not None:
+                ALGORITHMS.setdefault(found.name, found.algorithm)
+            hashes.append(found())
     limits = Limits()
     limits = structs.replace(
         limits,

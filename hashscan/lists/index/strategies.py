@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hashscan.lists.index.base import DamagedIndexError, Hits, Segment, Strategy, joined
 from hashscan.lists.index.kernel import ChunkTables, Kernel, best_kernel, words_of
 from hashscan.lists.index.multi_index import NEIGHBOUR_TABLE_MAX, Chunks, NeighbourTable
-from hashscan.model import ALGORITHMS, Metric
+from hashscan.model import ALGORITHMS
+from hashscan.plugins import Metric
 
 _EXACT_KEY = 8
 """Number of bytes of a digest that are sorted; the rest is compared afterwards."""

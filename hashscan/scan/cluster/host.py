@@ -22,6 +22,7 @@ from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, OutputError, Unre
 from hashscan.lists.store import ListStore
 from hashscan.locking import try_flock
 from hashscan.matching.worker_setup import WorkerSetup
+from hashscan.plugins import versioned
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.cluster.dask import require_dask, security_of
 from hashscan.scan.workers.decode_cache import DecodeCache
@@ -215,7 +216,8 @@ def _members(
     def nanny() -> NodeNanny:
         # A worker that joins again belongs to no earlier one: no file is the cause of a broken connection.
         identity = uuid.uuid4().hex
-        node = NodeSettings(identity, StateDir(settings.state.path.absolute()), make, __version__, pace)
+        path = StateDir(settings.state.path.absolute())
+        node = NodeSettings(identity, path, make, versioned(__version__), pace)
         return NodeNanny(
             settings.cluster.scheduler,
             nthreads=1,

@@ -39,6 +39,7 @@ from hashscan.errors import HashscanError, UnreachableError
 from hashscan.lists.storage.columns import ColumnError
 from hashscan.lists.store import ListStore, OpenedLists, content_fingerprint
 from hashscan.model import Batch
+from hashscan.plugins import versioned
 from hashscan.scan.cluster.dask import message_of
 from hashscan.scan.cluster.messages import (
     Answer,
@@ -92,7 +93,7 @@ class NodeSettings:
     identity: str
     state: StateDir
     make: MakeWorker = Worker
-    version: str = __version__
+    version: str = versioned(__version__)
     pace: tuple[Path, float | None, float | None] | None = None
     """The file of the shared rate limiter, bytes per second, files per second; None if nothing is limited."""
 

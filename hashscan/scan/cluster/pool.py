@@ -16,6 +16,7 @@ from hashscan import __version__
 from hashscan.errors import NoUsableListError, UnreachableError
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, ListInfo, TrustState
+from hashscan.plugins import versioned
 from hashscan.reports.records import Record
 from hashscan.scan.cluster.backlog import work_of
 from hashscan.scan.cluster.dask import message_of, require_dask, security_of
@@ -67,7 +68,7 @@ class ClusterPool(Pool):
         self._cluster = cluster
         require_dask()
         self._security = security_of(cluster)
-        self._job = Job(__version__, tuple(_wanted(setup, infos)), setup).to_bytes()
+        self._job = Job(versioned(__version__), tuple(_wanted(setup, infos)), setup).to_bytes()
         self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import sys
 from dataclasses import dataclass
+
+from hashscan.registry import LIST_FORMATS
 
 MD5 = "0123456789abcdef0123456789ABCDEF"
 SHA1 = MD5 + "01234567"
@@ -179,3 +182,8 @@ EXAMPLES = {
         ((f"{MD5}:5:n\nnonsense\n", 2),),
     ),
 }
+
+for _name in LIST_FORMATS.keys() - EXAMPLES.keys():
+    # A format of an installed plug-in brings its own.
+    _module = sys.modules[LIST_FORMATS[_name].__module__]
+    EXAMPLES[_name] = Examples(_module.GOOD, _module.BAD)

@@ -113,7 +113,16 @@ class TrustState(StrEnum):
     UNREADABLE = "unreadable"
     """Not necessarily damaged: this user may not read its files, or memory or descriptors ran out."""
     LOCAL = "local"
+    EXCHANGE = "exchange"
+    """Pulled from an exchange in time: authenticated by TLS and credentials, but signed by nobody."""
+    STALE_EXCHANGE = "stale-exchange"
+    """A list of an exchange whose last complete pull is too long ago."""
     MISSING = "missing"
+
+    @property
+    def is_good(self) -> bool:
+        """True if nothing has to be done about the list."""
+        return self in {TrustState.FRESH, TrustState.LOCAL, TrustState.EXCHANGE}
 
 
 class Weak(StrEnum):
@@ -123,13 +132,25 @@ class Weak(StrEnum):
     """A list that was imported here and that nobody signed."""
     STALE = "stale"
     """A signed list past its expiry."""
+    EXCHANGE = "exchange"
+    """A list of an exchange, which nobody signed."""
+    STALE_EXCHANGE = "stale-exchange"
+    """A list of an exchange that was not pulled in time."""
     TEST = "test"
     """A test entry, of whatever list."""
     STAY_DOWN = "stay-down"
     """A picture that is like one that stays down, and belongs to another owner than the removed one."""
 
 
-USABLE_STATES = frozenset({TrustState.FRESH, TrustState.STALE, TrustState.LOCAL})
+USABLE_STATES = frozenset(
+    {
+        TrustState.FRESH,
+        TrustState.STALE,
+        TrustState.LOCAL,
+        TrustState.EXCHANGE,
+        TrustState.STALE_EXCHANGE,
+    }
+)
 
 _OWN_ALGORITHMS = {
     algorithm.name: algorithm
@@ -160,11 +181,22 @@ ALWAYS_COMPUTED: tuple[str, ...] = ("md5", "sha1", "sha256", "pdq")
 """Algorithms that are computed even if no list asks for them, since digests are cached while lists change."""
 
 
-CATEGORIES: tuple[str, ...] = ("baseline", "A1", "A2", "B1", "B2", "other", "known-good", "test")
+CATEGORIES: tuple[str, ...] = (
+    "baseline",
+    "A1",
+    "A2",
+    "B1",
+    "B2",
+    "other",
+    "known-good",
+    "test",
+    "terrorism",
+    "ncii",
+)
 """The categories to which those of all list formats are mapped."""
 
 ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test"})
-"""Categories whose entries make a match; `other` is for review and `known-good` accuses nobody."""
+"""Categories whose entries make a match; `known-good` accuses nobody, and all others are for review."""
 
 TEST_CATEGORY = "test"
 KNOWN_GOOD_CATEGORY = "known-good"

@@ -1,4 +1,4 @@
-"""Register every algorithm, source, list format and report format, with a row each.
+"""Register every algorithm, source, list format, exchange and report format, with a row each.
 
 Rows hold the location of a class, not the class: a command imports only what it uses. The command line's
 choices and the contract tests are made from these tables, so a new plug-in is its class and its row.
@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from hashscan.errors import UsageError
 from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
+from hashscan.lists.exchanges.base import Exchange
 from hashscan.lists.formats.base import ListFormat, ListWriter
 from hashscan.plugins import InstalledPlugin, Row, rows_of
 from hashscan.reports.report import ReportFormat
@@ -137,7 +138,7 @@ LIST_FORMATS: Registry[ListFormat] = Registry(
     Row(
         "stopncii",
         "hashscan.lists.formats.json_documents:StopNciiFormat",
-        "StopNCII's JSON; all is other, withdrawn and deleted ones are left out",
+        "StopNCII's JSON; all is ncii, withdrawn and deleted ones are left out",
     ),
     Row(
         "pdq",
@@ -183,6 +184,17 @@ LIST_WRITERS: Registry[ListWriter] = Registry(
     Row("csv", "hashscan.lists.formats.csv_and_ndjson:CsvWriter", "everything"),
     Row("ndjson", "hashscan.lists.formats.csv_and_ndjson:NdjsonWriter", "everything"),
     Row("hsb", "hashscan.lists.formats.clamav:HsbWriter", "sha1 and sha256 that accuse, for ClamAV"),
+)
+
+EXCHANGES: Registry[Exchange] = Registry(
+    "exchange",
+    Exchange,  # type: ignore[type-abstract]
+    Row(
+        "ncmec",
+        "hashscan.lists.exchanges.ncmec:NcmecExchange",
+        "NCMEC's hash sharing; A1, A2, B1 and B2 stay, the rest is other",
+    ),
+    Row("stopncii", "hashscan.lists.exchanges.stopncii:StopNciiExchange", "StopNCII.org; all is ncii"),
 )
 
 REPORT_FORMATS: Registry[ReportFormat] = Registry(

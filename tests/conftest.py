@@ -43,11 +43,12 @@ UNIT = (
 )
 SYSTEM = (
     *("cli", "test_benchmarks.py", "test_ci.py", "test_dask_example.py", "test_examples.py"),
+    "test_getting_lists.py",
     *("hashing/browser", "test_main_module.py", "test_quarantine_unit.py", "test_readme.py"),
 )
 INTEGRATION = (
     *("cases/statistics/test_charts.py", "cases/test_endings.py", "cases/test_sync.py"),
-    *("hashing/media/test_decoder.py", "lists/formats"),
+    *("hashing/media/test_decoder.py", "lists/exchanges", "lists/formats"),
     *("lists/publishing", "lists/pulling", "lists/test_difference.py", "lists/test_exceptions.py"),
     *("lists/test_killed.py", "reports/test_csv_in_spreadsheet.py", "reports/page/test_html_in_browser.py"),
     *("reports/test_report_file.py", "state/test_vacuum.py"),

@@ -21,7 +21,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "click": frozenset({"cli"}),
     "cryptography": frozenset({"lists.publishing"}),
     "dask": frozenset({"scan.cluster"}),
-    "defusedxml": frozenset({"lists.formats"}),
+    "defusedxml": frozenset({"lists.exchanges", "lists.formats"}),
     "distributed": frozenset({"scan.cluster"}),
     "google": frozenset({"sources.objects"}),
     "ijson": frozenset({"lists.formats"}),
@@ -35,19 +35,21 @@ OWNERS: dict[str, frozenset[str]] = {
     "prometheus_client": frozenset({"alerts"}),
     "pyarrow": frozenset({"sources.objects"}),
     "pyrage": frozenset({"quarantine"}),
-    "requests": frozenset({"sources.objects"}),
+    "requests": frozenset({"lists.exchanges", "sources.objects"}),
     "rich": frozenset({"cli"}),
     "securesystemslib": frozenset({"lists"}),
-    "sqlite3": frozenset({"cases", "reports.ncmec", "scan.hard_links", "state"}),
+    "sqlite3": frozenset({"cases", "lists.exchanges", "reports.ncmec", "scan.hard_links", "state"}),
+    "threatexchange": frozenset({"lists.exchanges"}),
     "tqdm": frozenset({"cli.output"}),
     "tuf": frozenset({"lists"}),
-    "urllib3": frozenset({"lists.pulling", "sources.objects", "web_transport"}),
+    "urllib3": frozenset({"lists.exchanges", "lists.pulling", "sources.objects", "web_transport"}),
     "xxhash": frozenset({"hashing", "lists", "sources"}),
 }
 """The packages or modules that may use a library; one that is not named here may be used nowhere."""
 
 PRIVATE: dict[str, tuple[str, frozenset[str]]] = {
     "PIL": ("pillow", frozenset({"hashing.media.jpeg_pixels", "hashing.webp_scaled"})),
+    "threatexchange": ("threatexchange", frozenset({"lists.exchanges.ncmec"})),
     "tuf": ("tuf", frozenset({"lists.storage.tuf_api"})),
 }
 """Libraries whose private names are used: their projects, and the modules that may. Any release may change

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -133,3 +135,58 @@ def served(folder: Path) -> Iterator[str]:
     """The address of a folder."""
     with serving(folder) as server:
         yield server.url.rstrip("/")
+
+
+@contextmanager
+def proxying(
+    through: WebServer, answers: Mapping[str, Answer] = MappingProxyType({})
+) -> Iterator[tuple[str, list[str], list[str | None]]]:
+    """A proxy that leads every host to one server: its address, what it was asked, and by whom."""
+    asked: list[str] = []
+    logins: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"GET {self.path}")
+            logins.append(self.headers["Proxy-Authorization"])
+            through.headers.append(self.headers)
+            for end, answer in answers.items():
+                if self.path.endswith(end):
+                    answer(self)
+                    return
+            send(self, (through.folder / self.path.rpartition("/")[2]).read_bytes())
+
+        def do_CONNECT(self) -> None:
+            asked.append(f"CONNECT {self.path}")
+            logins.append(self.headers["Proxy-Authorization"])
+            port = int(through.url.rstrip("/").rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port)) as upstream:
+                self.send_response(200)
+                self.end_headers()
+                back = threading.Thread(target=pump, args=(upstream, self.connection))
+                back.start()
+                pump(self.connection, upstream)
+                back.join()
+            self.close_connection = True
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        http.daemon_threads = True
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{http.server_port}", asked, logins
+        finally:
+            http.shutdown()
+            thread.join()
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass

@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 381,
-    "lines": 72_850,
+    "modules": 390,
+    "lines": 74_900,
     "modules under 60 lines": 11,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
@@ -37,7 +37,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 4,
-    "hashscan": 310,
+    "hashscan": 314,
     "imagehash": 1,
     "importlib": 1,
     "mmap": 1,

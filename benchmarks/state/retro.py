@@ -195,7 +195,11 @@ def _faiss(entries: np.ndarray) -> Callable[[np.ndarray, np.ndarray, int], None]
     faiss.omp_set_num_threads(1)
     index = faiss.IndexBinaryFlat(256)
     index.add(entries)
-    return lambda _, values, limit: index.range_search(values, limit + 1)
+
+    def search(_: np.ndarray, values: np.ndarray, limit: int) -> None:
+        index.range_search(values, limit + 1)
+
+    return search
 
 
 def show(runs: list[dict[str, Any]], entries: int, near: int) -> None:

@@ -23,9 +23,8 @@ from hashscan.timefmt import format_time, short_time
 if TYPE_CHECKING:
     from hashscan.scan.reporting.report_writer import ScanResult
 
-_GOOD = frozenset({TrustState.FRESH, TrustState.LOCAL})
 _SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/:]*\Z")
-_LIST_SHORTCOMING = re.compile(r"list \S+ is \w+")
+_LIST_SHORTCOMING = re.compile(r"list \S+ is [\w-]+")
 """A scan's shortcomings that a list's own alert describes better."""
 
 
@@ -98,7 +97,7 @@ class AlertBuilder:
         for scan in events.new_scans():
             yield from _scan_alerts(scan, now, details=self._details)
         for one in lists:
-            if one.state not in _GOOD:
+            if not TrustState(one.state).is_good:
                 yield Alert(
                     Kind.LIST,
                     (f"list:{one.name}:{one.version}:{one.state}",),

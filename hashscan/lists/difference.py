@@ -23,10 +23,20 @@ from numpy.typing import NDArray
 
 from hashscan.errors import ListTrustError, NoUsableListError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors
-from hashscan.lists.storage.columns import HEADER_SIZE, ColumnBlock, ColumnError, ListHandle, withdrawn_rows
+from hashscan.lists.storage.columns import (
+    BLOCK,
+    BYTE,
+    HEADER_SIZE,
+    ColumnBlock,
+    ColumnError,
+    ColumnFiles,
+    ListHandle,
+    id_dtype,
+    withdrawn_rows,
+)
 from hashscan.lists.storage.layout import ListFolder
 from hashscan.lists.storage.manifest import Manifest
-from hashscan.lists.storage.signed_list import open_repository, signed_target
+from hashscan.lists.storage.signed_list import signed_target
 from hashscan.lists.storage.stored_version import (
     JoinedColumn,
     JoinedColumns,
@@ -34,9 +44,9 @@ from hashscan.lists.storage.stored_version import (
     between,
     joined_columns,
 )
-from hashscan.lists.store import ListStore
+from hashscan.lists.store import ListStore, open_version
 from hashscan.locking import ReadLock
-from hashscan.model import CATEGORIES, USABLE_STATES, ListInfo
+from hashscan.model import ALGORITHMS, CATEGORIES, USABLE_STATES, ListInfo
 
 if TYPE_CHECKING:
     from hashscan.lists.storage.trust import VerifiedMetadata
@@ -133,9 +143,8 @@ def difference_in(
                 advice="Stage one with `hashscan lists pull --stage`.",
             )
         active = None if from_nothing else folder.hold_active()
-        root = folder.root.read_bytes()
-        new, new_info = _version(name, staged, root, thoroughness, stack)
-        old, old_info = _version(name, active, root, thoroughness, stack) if active else (None, None)
+        new, new_info = _version(name, folder, staged, thoroughness, stack)
+        old, old_info = _version(name, folder, active, thoroughness, stack) if active else (None, None)
         try:
             yield Difference(old_info, new_info, old, new)
         except ColumnError as error:
@@ -173,19 +182,57 @@ class _Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class _Rows:
+    """Some rows of an unsigned version, which has no shards; they are compared with all of the other's."""
+
+    key: _Key
+    folder: Path
+    files: ColumnFiles
+    start: int
+    rows: int
+    categories: tuple[str, ...]
+
+    @property
+    def withdrawn(self) -> NDArray[np.int64]:
+        return np.zeros(0, dtype=np.int64)
+
+    def block(self) -> ColumnBlock:
+        files, size = self.files, ALGORITHMS[self.files.algorithm].size
+        return (
+            self._read(files.ids, id_dtype(files.id_size)),
+            self._read(files.category, BYTE),
+            self._read(files.value, np.dtype((BYTE, size))),
+        )
+
+    def _read(self, file: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+        offset = HEADER_SIZE + self.start * dtype.itemsize
+        return np.fromfile(self.folder / file, dtype, count=self.rows, offset=offset)
+
+
+@dataclass(frozen=True, slots=True)
 class _Version:
     """A stored version that was verified."""
 
     handle: ListHandle
     manifest: Manifest
-    verified: VerifiedMetadata
+    verified: VerifiedMetadata | None
+    """None for a list of an exchange."""
 
     @property
     def algorithms(self) -> frozenset[str]:
         return frozenset(files.algorithm for files in self.handle.columns)
 
-    def shards(self, algorithm: str) -> list[_Shard]:
-        found, handle = [], self.handle
+    def shards(self, algorithm: str) -> list[_Shard | _Rows]:
+        found: list[_Shard | _Rows] = []
+        handle = self.handle
+        if self.verified is None:
+            for files in handle.columns:
+                if files.algorithm == algorithm:
+                    for start in range(0, files.entries, BLOCK):
+                        key = (str(handle.folder), files.ids, str(start))
+                        rows = min(BLOCK, files.entries - start)
+                        found.append(_Rows(key, handle.folder, files, start, rows, handle.categories))
+            return found
         for columns, files in zip(joined_columns(self.manifest), handle.columns, strict=True):
             if columns.algorithm != algorithm:
                 continue
@@ -202,12 +249,12 @@ class _Version:
 class _Candidates:
     """Entries of one version that the other version may lack."""
 
-    def __init__(self, mine: Sequence[_Shard], others: Sequence[_Shard]) -> None:
+    def __init__(self, mine: Sequence[_Shard | _Rows], others: Sequence[_Shard | _Rows]) -> None:
         # A shard that a version has twice (its entries were removed and added again) can't be distinguished
         # from its copy.
         counts = [Counter(shard.key for shard in shards) for shards in (mine, others)]
         shared = {shard.key: shard for shard in others if all(count[shard.key] == 1 for count in counts)}
-        self._rows: list[tuple[_Shard, NDArray[np.int64]]] = []
+        self._rows: list[tuple[_Shard | _Rows, NDArray[np.int64]]] = []
         for shard in mine:
             other = shared.get(shard.key)
             if other is None:
@@ -246,7 +293,7 @@ class _Candidates:
                     yield EntryChange(came, algorithm, shard.categories[number], ids[chosen], value[chosen])
 
 
-def _hashes(key: bytes, shard: _Shard, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _hashes(key: bytes, shard: _Shard | _Rows, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return a hash of id, category and value of each entry."""
     ids, category, value = shard.block()
     # Versions may number categories differently.
@@ -260,13 +307,17 @@ def _hashes(key: bytes, shard: _Shard, rows: NDArray[np.int64]) -> NDArray[np.ui
 
 
 def _version(
-    name: str, held: tuple[Path, ReadLock], root: bytes, thoroughness: VerificationLevel, stack: ExitStack
+    name: str,
+    folder: ListFolder,
+    held: tuple[Path, ReadLock],
+    thoroughness: VerificationLevel,
+    stack: ExitStack,
 ) -> tuple[_Version, ListInfo]:
     """Open a version until the stack is closed; `NoUsableListError` if it can't be trusted."""
-    folder, hold = held
+    version, hold = held
     stack.callback(hold.close)
-    opened = open_repository(name, folder, root, datetime.now(UTC), thoroughness=thoroughness)
-    if opened.handle is None or opened.manifest is None or opened.verified is None:
+    opened = open_version(name, folder, version, datetime.now(UTC), thoroughness)
+    if opened.handle is None or opened.manifest is None:
         raise NoUsableListError(
             f"version {opened.info.version} of the list {name!r} can't be relied on: {opened.info.problem}",
             advice="Pull the list again with `hashscan lists pull`.",
@@ -297,13 +348,7 @@ def staged_info(store: ListStore, name: str) -> ListInfo | None:
             return None
         version, hold = held
         try:
-            opened = open_repository(
-                name,
-                version,
-                folder.root.read_bytes(),
-                datetime.now(UTC),
-                thoroughness=VerificationLevel.SIZES,
-            )
+            opened = open_version(name, folder, version, datetime.now(UTC), VerificationLevel.SIZES)
         finally:
             hold.close()
         return opened.info
@@ -330,8 +375,8 @@ def activate(
     with _staged(store, name) as folder:
         staged, active = folder.staged(), folder.active()
         assert staged is not None
-        now, root = datetime.now(UTC), folder.root.read_bytes()
-        opened = open_repository(name, staged, root, now)
+        now = datetime.now(UTC)
+        opened = open_version(name, folder, staged, now)
         if opened.handle is None:
             raise ListTrustError(
                 f"the staged version of {name!r} can't be used: {opened.info.problem}",
@@ -342,9 +387,7 @@ def activate(
                 f"version {opened.info.version} of the list {name!r} is staged, and not {only}",
                 advice=f"Look at it with `hashscan lists diff {name} --would-hit` first.",
             )
-        before = (
-            open_repository(name, active, root, now, thoroughness=VerificationLevel.SIZES) if active else None
-        )
+        before = open_version(name, folder, active, now, VerificationLevel.SIZES) if active else None
         usable = before is not None and before.info.state in USABLE_STATES
         if admits is not None:
             sizes = VerificationLevel.SIZES  # all of it was compared just now

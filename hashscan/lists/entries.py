@@ -32,7 +32,7 @@ from hashscan.lists.storage.columns import (
 from hashscan.lists.storage.layout import DEMO
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.lists.store import ListStore
-from hashscan.model import TEST_CATEGORY, Entry, TrustState
+from hashscan.model import TEST_CATEGORY, Entry
 
 # Ids are as short as those of the shortest lists, since the longest id of a column sets its width. Other
 # algorithms are left out, because a scan computes every algorithm that a list has entries of.
@@ -158,7 +158,7 @@ def open_active_version(store: ListStore, name: str) -> Iterator[ActiveVersion |
     opened, hold = store.open_unindexed(name, datetime.now(UTC))
     try:
         handle, info = opened.handle, opened.info
-        if handle is None or info.state not in (TrustState.FRESH, TrustState.LOCAL):
+        if handle is None or not info.state.is_good:
             yield None
         else:
             signers = opened.verified.past_key_ids if opened.verified else frozenset[str]()

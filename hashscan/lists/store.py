@@ -18,6 +18,7 @@ from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageEr
 from hashscan.lists.index.segments import TemporaryIndex, compile_new, prepared
 from hashscan.lists.storage.atomic_files import is_refusal, output_errors, replace_file
 from hashscan.lists.storage.columns import ColumnError, EntryBlock, ListHandle
+from hashscan.lists.storage.exchange_list import open_exchange, read_exchange_source
 from hashscan.lists.storage.layout import (
     DEMO,
     ListFolder,
@@ -71,7 +72,11 @@ class OpenedLists(ClosedOnExit):
         if any(info.can_find for info in self.infos if info.name in usable):
             return
         if not self.infos:
-            raise NoUsableListError("there is no hash list")
+            raise NoUsableListError(
+                "there is no hash list",
+                advice="docs/getting-lists.md says who has lists, and how to get one; `--list demo` tries "
+                "hashscan without one.",
+            )
         if usable:
             raise NoUsableListError(
                 f"nothing can be found: {' and '.join(sorted(usable))} only say what is known to be good",
@@ -190,9 +195,10 @@ class ListStore:
             OutputError: the list can't be written; the earlier list is unchanged.
         """
         with self.writing(name) as folder:
-            if folder.source.exists():
+            if folder.is_pulled:
+                kind = "a signed one" if folder.source.exists() else "one of an exchange"
                 raise UsageError(
-                    f"the list {name!r} is a signed one",
+                    f"the list {name!r} is {kind}",
                     advice="Import under another name, or remove it first with `hashscan lists remove`.",
                 )
             folder.make()
@@ -258,7 +264,7 @@ class ListStore:
     @staticmethod
     def _kept(folder: ListFolder) -> bool:
         """Return True for a list, False for the remains of a failed import; True if in doubt."""
-        for mark in (folder.source, folder.active_link):
+        for mark in (folder.source, folder.exchange, folder.active_link):
             try:
                 mark.lstat()
             except FileNotFoundError:
@@ -280,21 +286,15 @@ class ListStore:
         folder = self.folder(name)
         try:
             held = folder.hold_active()
-            signed = folder.source.exists()
             if held is None:
                 problem = (
                     f"never pulled: run `hashscan lists pull {name}`"
-                    if signed
+                    if folder.is_pulled
                     else "there is no such list: add it with `hashscan lists add` or `hashscan lists import`"
                 )
                 return unusable(missing, problem), None, None
             version, hold = held
-            if signed:
-                root = folder.root.read_bytes()
-                opened = open_repository(name, version, root, now, thoroughness=thoroughness)
-            else:
-                opened = _identified(open_local(name, version, thoroughness), folder)
-            return opened, hold, version
+            return open_version(name, folder, version, now, thoroughness), hold, version
         except OSError as error:
             damaged = ListInfo(name, TrustState.DAMAGED)
             if is_refusal(error):
@@ -302,8 +302,29 @@ class ListStore:
             return unusable(damaged, f"can't be read: {error}"), None, None
 
 
+def open_version(
+    name: str,
+    folder: ListFolder,
+    version: Path,
+    now: datetime,
+    thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS,
+) -> OpenedList:
+    """Verify and open one version of a list of any kind, without its index.
+
+    Raises:
+        OSError: a file that is no part of the version can't be read.
+    """
+    if folder.source.exists():
+        return open_repository(name, version, folder.root.read_bytes(), now, thoroughness=thoroughness)
+    if (source := read_exchange_source(folder)) is not None:
+        opened = open_exchange(name, version, source, now, thoroughness)
+    else:
+        opened = open_local(name, version, thoroughness)
+    return _identified(opened, folder)
+
+
 def _identified(opened: OpenedList, folder: ListFolder) -> OpenedList:
-    """Return a local list with its identity; one that was imported by an older version has none."""
+    """Return an unsigned list with its identity; one that was imported by an older version has none."""
     if opened.handle is None:
         return opened
     try:

@@ -13,10 +13,17 @@ NOT_ACTED_ON = frozenset({"excepted", "doubt", "withheld"})
 WEAKNESS_NAMES = {
     Weak.LOCAL: "a local list",
     Weak.STALE: "a list past its expiry",
+    Weak.EXCHANGE: "a list of an exchange",
+    Weak.STALE_EXCHANGE: "a list of an exchange that was not pulled in time",
     Weak.TEST: "a test entry",
     Weak.STAY_DOWN: "likeness to a file of another owner that stays down",
 }
-_OF_STATE = {TrustState.LOCAL: Weak.LOCAL, TrustState.STALE: Weak.STALE}
+_OF_STATE = {
+    TrustState.LOCAL: Weak.LOCAL,
+    TrustState.STALE: Weak.STALE,
+    TrustState.EXCHANGE: Weak.EXCHANGE,
+    TrustState.STALE_EXCHANGE: Weak.STALE_EXCHANGE,
+}
 
 
 def justifies_action(match: Mapping[str, Any], silenced: Collection[str] = NOT_ACTED_ON) -> bool:
@@ -36,7 +43,7 @@ def justifies_action(match: Mapping[str, Any], silenced: Collection[str] = NOT_A
 
 
 def weak_list(state: TrustState) -> Weak | None:
-    """Return the weakness of a usable list: local or stale; None for a fresh, signed list."""
+    """Return the weakness of a usable list; None for a fresh, signed list."""
     return _OF_STATE.get(state)
 
 

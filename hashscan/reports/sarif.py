@@ -61,6 +61,8 @@ _MEANINGS = {
     "other": ("Content of a hash list, for review", "a list has it under no category that accuses"),
     "known-good": ("Content known to be good", "a list of known-good content has it"),
     "test": ("Test entry", "a harmless entry that is there for tests"),
+    "terrorism": ("Terrorist content, for review", "a list of terrorist content has it"),
+    "ncii": ("Intimate picture, for review", "a list of pictures shared without consent has it"),
 }
 
 _HELP = (

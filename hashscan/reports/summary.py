@@ -14,7 +14,6 @@ from hashscan.model import (
     ListInfo,
     Reason,
     SandboxLevel,
-    TrustState,
     Verdict,
 )
 from hashscan.reports.records import Record
@@ -145,11 +144,7 @@ class Summary:
         short.extend(f"{number} pictures: {reason.value}" for reason, number in again.items() if number)
         if strict and (undecoded := self.verdicts[Verdict.UNDECODED]):
             short.append(f"{undecoded} undecoded pictures")
-        short.extend(
-            f"list {info.name} is {info.state.value}"
-            for info in lists
-            if info.state not in (TrustState.FRESH, TrustState.LOCAL)
-        )
+        short.extend(f"list {info.name} is {info.state.value}" for info in lists if not info.state.is_good)
         return short
 
     def found(self, fail_on: FailOn) -> bool:

@@ -189,9 +189,10 @@ def _check_list(store: ListStore, name: str, limits: DecodingLimits, uploads: Pa
         (info,) = opened.infos
         if not opened.handles:
             return Step(False, f"list {name} is {info.state.value}: {info.problem}", EXIT_INCOMPLETE)
-        if info.state is TrustState.LOCAL:
+        if info.state in {TrustState.LOCAL, TrustState.EXCHANGE, TrustState.STALE_EXCHANGE}:
             return Step(
-                True, f"list {name} is local: such a list has no test picture, so nothing is proved of it"
+                True,
+                f"list {name} is not signed: such a list has no test picture, so nothing is proved of it",
             )
         with Worker(_setup(opened, limits)) as worker:
             by_bytes, by_likeness = (

@@ -24,7 +24,7 @@ from hashscan.cli.options.output import choose_format, output_format_option, out
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.terminal import print_message, show_counts, show_lists
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError, UsageError
-from hashscan.model import STAY_DOWN_LIST, ListInfo, TrustState
+from hashscan.model import STAY_DOWN_LIST, ListInfo
 from hashscan.registry import LIST_WRITERS
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -52,6 +52,7 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
     """
     from hashscan.lists import difference
     from hashscan.lists.exceptions import exceptions_at
+    from hashscan.lists.exchanges import pulling
     from hashscan.lists.pulling import client
     from hashscan.lists.storage.layout import DEMO
     from hashscan.lists.store import ListStore
@@ -62,13 +63,15 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
         show_lists(opened.infos)
         for info in opened.infos:
             show_counts(info)
-            if info.name != DEMO and client.origin_of(store, info.name) is not None:
+            if info.name != DEMO and store.folder(info.name).is_pulled:
+                for reason, count in pulling.unused_digests(store, info.name).items():
+                    print_message(f"list {info.name}: {count} digests {reason} are kept, but not used")
                 if (staged := difference.staged_info(store, info.name)) is not None:
                     _print_staged(info.name, staged)
                 _print_attempts(info.name, client.attempts_of(store, info.name))
         print_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
         opened.require_usable()
-        good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
+        good = all(info.state.is_good for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
 
 
@@ -81,7 +84,7 @@ def _print_staged(name: str, staged: ListInfo) -> None:
 
 
 def _print_attempts(name: str, attempts: PullRecord) -> None:
-    """Print when a signed list was last pulled, and the error of the last attempt if it failed."""
+    """Print when a list was last pulled, and the error of the last attempt if it failed."""
     print_message(f"list {name}: last pulled {attempts.succeeded or 'never'}")
     if attempts.error:
         print_message(f"list {name}: the last attempt, {attempts.tried}, failed: {attempts.error}")

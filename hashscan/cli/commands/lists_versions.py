@@ -1,5 +1,5 @@
-"""`hashscan lists add`, `pull`, `activate` and `diff`: get versions of signed lists, compare them and put
-them in use.
+"""`hashscan lists add`, `pull`, `activate` and `diff`: get versions of lists that are signed or come from an
+exchange, compare them and put them in use.
 """
 
 from __future__ import annotations
@@ -9,12 +9,19 @@ import random
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.options.base import ArgumentOption, HashscanCommand, gather_options, state_option
+from hashscan.cli.options.base import (
+    ArgumentOption,
+    DurationParam,
+    HashscanCommand,
+    gather_options,
+    state_option,
+)
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
@@ -33,6 +40,7 @@ from hashscan.errors import (
     UsageError,
 )
 from hashscan.model import CATEGORIES
+from hashscan.registry import EXCHANGES
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -79,9 +87,64 @@ _credential_options = gather_options(
 )
 
 
+@dataclass(frozen=True)
+class _ExchangeOptions:
+    """The options of `lists add` for a list of an exchange."""
+
+    name: str | None = None
+    environment: str | None = None
+    credentials: Path | None = None
+    stale_after: float | None = None
+
+
+_exchange_options = gather_options(
+    "exchange",
+    _ExchangeOptions,
+    click.option(
+        "--exchange", "exchange_name", type=click.Choice(list(EXCHANGES)), help="Exchange to pull from."
+    ),
+    click.option(
+        "--environment", metavar="NAME", help="Database of the exchange, such as Industry for ncmec."
+    ),
+    click.option(
+        "--credentials",
+        "credentials_file",
+        type=_file,
+        help="File with your credentials for the exchange; readable by its owner only.",
+    ),
+    click.option(
+        "--stale-after",
+        type=DurationParam(),
+        metavar="TIME",
+        help="Time without a complete pull after which the list is stale, such as 36h. Default: 3d.",
+    ),
+)
+
+
+def _add_exchange(
+    store: ListStore, name: str, exchange: _ExchangeOptions, proxy: str | None, ca_file: Path | None
+) -> None:
+    from hashscan.lists.exchanges import pulling
+
+    if exchange.credentials is None:
+        raise UsageError("no credentials are named", advice="Add --credentials FILE.")
+    stale_after = pulling.STALE_AFTER if exchange.stale_after is None else exchange.stale_after
+    assert exchange.name is not None
+    source = pulling.checked_source(
+        EXCHANGES,
+        exchange.name,
+        exchange.environment,
+        exchange.credentials,
+        proxy=proxy,
+        ca_file=ca_file,
+        stale_after=stale_after,
+    )
+    pulling.add(store, name, source)
+
+
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
 @click.argument("name")
-@click.argument("source", metavar="URL|FOLDER")
+@click.argument("source", metavar="[URL|FOLDER]", required=False)
 @click.option("--root", type=_file, help="Root file of the list, as you got it from the owner.")
 @click.option(
     "--root-fingerprint",
@@ -104,28 +167,50 @@ _credential_options = gather_options(
 @click.option(
     "--ca-file", type=_file, help="The only certificate authorities that are accepted for the servers (PEM)."
 )
+@_exchange_options
 @_credential_options
 @state_option
 def add(
     name: str,
-    source: str,
+    source: str | None,
     root: Path | None,
     root_fingerprint: str | None,
     mirrors: tuple[str, ...],
     proxy: str | None,
     ca_file: Path | None,
+    exchange: _ExchangeOptions,
     credentials: list[str | None],
     state: StateDir,
 ) -> None:
-    """Add a signed list: its source, and the root key that it is verified with.
+    """Add a signed list, with its source and the root key that it is verified with; or one of an exchange.
 
     Get the root, or its fingerprint, by another channel than the list itself. Credentials are read for each
     pull, and are sent only to the source and its mirrors, over https or to this machine.
+
+    Lists of exchanges are authenticated by TLS and your credentials, and signed by nobody: files that match
+    only them are moved with `--act-on exchange` alone. With --exchange, only --environment, --credentials,
+    --stale-after, --proxy and --ca-file apply.
     """
     from hashscan.lists.pulling import client
     from hashscan.lists.pulling.origin import CredentialSources, checked_origin
     from hashscan.lists.store import ListStore
 
+    if exchange.name is not None:
+        if source or root or root_fingerprint or mirrors or any(credentials):
+            raise UsageError(
+                "an exchange has its own address and credentials, and no root",
+                advice="With --exchange name only --environment, --credentials, --stale-after, --proxy and "
+                "--ca-file.",
+            )
+        _add_exchange(ListStore(state.lists), name, exchange, proxy, ca_file)
+        print_message(f"list {name} is added; fetch it with `hashscan lists pull {name}`")
+        return
+    if exchange != _ExchangeOptions():
+        raise UsageError("no exchange is named", advice="Add --exchange NAME.")
+    if source is None:
+        raise UsageError(
+            "no source is named", advice="Name the list's URL or FOLDER and its --root, or an --exchange."
+        )
     if (root is None) is (root_fingerprint is None):
         raise UsageError(
             "a list is trusted by its root: name either --root or --root-fingerprint",
@@ -166,7 +251,7 @@ def pull(
     state: StateDir,
     **options: Any,
 ) -> int:
-    """Fetch, verify and activate the newest version of signed lists; default: all.
+    """Fetch, verify and activate the newest version of signed lists and lists of exchanges; default: all.
 
     A busy server is asked again a few times, after the time that it names, if that is at most two minutes. A
     server that sends less than 10 kB per second for one minute is given up. Then the list's mirrors are
@@ -192,14 +277,15 @@ def _pull(
 ) -> int:
     """Pull the lists, add those whose pull failed to `troubles`, and return the exit code."""
     from hashscan.cli.output.progress import PullProgress
+    from hashscan.lists.exchanges import pulling
     from hashscan.lists.pulling import client
     from hashscan.lists.store import ListStore
 
     store = ListStore(state.lists)
-    chosen = names or tuple(n for n in store.names() if client.origin_of(store, n) is not None)
+    chosen = names or tuple(n for n in store.names() if store.folder(n).is_pulled)
     if not chosen:
         raise UsageError(
-            "there is no signed list to pull",
+            "there is no list to pull",
             advice="Add one with `hashscan lists add NAME URL --root FILE`.",
         )
     time.sleep(random.uniform(0, jitter))  # noqa: S311 - no secret
@@ -208,7 +294,11 @@ def _pull(
         check = ActivationCheck(name, state, store.folder(name), confirm_share)
         try:
             with PullProgress(name) as transfer:
-                done = client.pull(store, name, stage=stage, admits=check, watch=transfer)
+                signed = pulling.source_of(store, name) is None
+                if signed:
+                    done = client.pull(store, name, stage=stage, admits=check, watch=transfer)
+                else:
+                    done = pulling.pull(store, name, EXCHANGES, stage=stage, admits=check, watch=transfer)
         except HashscanError as error:
             troubles.append((name, error))
             if len(chosen) == 1:
@@ -218,8 +308,9 @@ def _pull(
             print_line(f"  {error.remedy}")
             codes.append(error.exit_code)
             continue
+        skipped = "skipped, another source was used: " if signed else ""
         for problem in done.problems:
-            print_message(f"list {name}: skipped, another source was used: {problem}")
+            print_message(f"list {name}: {skipped}{problem}")
         print_message(
             f"list {name} version {done.info.version} ({_change(done)}): "
             f"{done.info.entries} entries, {done.fetched} bytes fetched"

@@ -167,9 +167,9 @@ _act_on = click.option(
     multiple=True,
     type=click.Choice(list(map(str, Weak))),
     help=(
-        "Also move files that match only local lists, lists past their expiry, or test entries; "
-        "repeatable. Default: only fresh, signed lists. `stay-down` makes pictures of other owners that are "
-        "like a removed one a match, and not for review."
+        "Also move files that match only local lists, lists of exchanges, lists past their expiry, or test "
+        "entries; repeatable. Default: only fresh, signed lists. "
+        "`stay-down` makes pictures of other owners that are like a removed one a match, and not for review."
     ),
 )
 

@@ -79,6 +79,8 @@ class TerminalObserver(Observer):
                 print_message(f"list {info.name} is {info.state.value}: {info.problem}")
             elif info.state is TrustState.LOCAL:
                 print_message(f"list {info.name} is local and not signed")
+            elif info.state is TrustState.EXCHANGE:
+                print_message(f"list {info.name} is from an exchange and not signed")
 
     def exceptions_loaded(self, exceptions: Exceptions) -> None:
         """Print how many entries are excepted, and which exceptions have ended."""

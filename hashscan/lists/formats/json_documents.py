@@ -270,4 +270,4 @@ class StopNciiFormat(ListFormat):
             elif algorithm is None:
                 self.left_out["of an algorithm that hashscan doesn't know"] += 1
             else:
-                yield self._without_id(number, algorithm, value, "other")
+                yield self._without_id(number, algorithm, value, "ncii")

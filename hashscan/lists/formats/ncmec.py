@@ -18,12 +18,14 @@ from defusedxml.ElementTree import iterparse
 from hashscan.lists.formats.base import ListFormat, id_stem
 from hashscan.lists.formats.text import LineError, RawEntry, refuse_compressed
 
-_CLASSES = frozenset({"A1", "A2", "B1", "B2"})
+CLASSIFICATIONS = frozenset({"A1", "A2", "B1", "B2"})
+"""Classifications that keep their names as our categories."""
 _MEDIA = frozenset({"image", "video"})
 _DELETED = frozenset({"deletedImage", "deletedVideo"})
-_ALGORITHMS = {name: name for name in ("md5", "sha1", "sha256", "sha512", "pdq", "photodna")} | {
+ALGORITHM_NAMES = {name: name for name in ("md5", "sha1", "sha256", "sha512", "pdq", "photodna")} | {
     "pdna": "photodna"
 }
+"""Names of algorithms by NCMEC's, in lower case."""
 _DEPTH_MAX = 32
 _CHUNK = 1 << 16
 _ELEMENTS_MAX = 10_000
@@ -56,26 +58,30 @@ class NcmecFormat(ListFormat):
             raise LineError(number, "without an id, or without a member's", _MEND)
         stem = id_stem(f"{member}/{given}")
         classification = (parts["classification"].text or "").strip() if "classification" in parts else ""
-        category = classification if classification in _CLASSES else "other"
+        category = classification if classification in CLASSIFICATIONS else "other"
         for fingerprint in fingerprints if fingerprints is not None else ():
             value = (fingerprint.text or "").strip()
-            algorithm = _ALGORITHMS.get(_tag(fingerprint).lower())
+            algorithm = ALGORITHM_NAMES.get(_tag(fingerprint).lower())
             if algorithm is None:
                 self.left_out["of an algorithm that hashscan doesn't know"] += 1
             elif value:
                 if algorithm == "photodna":
-                    value = _photodna(number, value)
+                    try:
+                        value = photodna_hex(value)
+                    except ValueError as error:
+                        raise LineError(number, "the photodna can't be read", _MEND) from error
                 yield number, f"{stem}:{algorithm}", algorithm, value, category
 
 
-def _photodna(number: int, value: str) -> str:
-    """Return a PhotoDNA value in hexadecimal, from base64, from 144 numbers with commas, or as it is."""
-    try:
-        if "," in value:
-            return bytes(int(part) for part in value.split(",", 145)).hex()
-        return value if len(value) == 288 else base64.b64decode(value, validate=True).hex()
-    except ValueError as error:
-        raise LineError(number, "the photodna can't be read", _MEND) from error
+def photodna_hex(value: str) -> str:
+    """Return a PhotoDNA value in hexadecimal, from base64, from 144 numbers with commas, or as it is.
+
+    Raises:
+        ValueError: the value can't be read.
+    """
+    if "," in value:
+        return bytes(int(part) for part in value.split(",", 145)).hex()
+    return value if len(value) == 288 else base64.b64decode(value, validate=True).hex()
 
 
 def _records(stream: BinaryIO) -> Iterator[Element]:

@@ -4,9 +4,11 @@ NAME/root.json      the root that the administrator trusts     (signed lists)
 NAME/source.json    where to pull from                         (signed lists)
 NAME/tuf/           metadata seen so far, against rollback     (signed lists)
 NAME/validators.json HTTP validators of the timestamp          (signed lists)
-NAME/attempts.json  results of the last pulls                  (signed lists)
-NAME/recent_hits.json known files that versions of the last week matched (signed lists)
-NAME/identity       stays when a newer file is imported        (local lists)
+NAME/exchange.json  which exchange to pull from                (lists of exchanges)
+NAME/records.sqlite what the exchange has sent so far          (lists of exchanges)
+NAME/attempts.json  results of the last pulls                  (lists that are pulled)
+NAME/recent_hits.json known files that versions of the last week matched (lists that are pulled)
+NAME/identity       stays when the entries are replaced        (local lists, lists of exchanges)
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/
 NAME/active         symlink to the active version
@@ -48,6 +50,9 @@ class ListFolder:
         self.root = path / "root.json"
         self.source = path / "source.json"
         """Exists if and only if the list is signed."""
+        self.exchange = path / "exchange.json"
+        """Exists if and only if the list is pulled from an exchange."""
+        self.records = path / "records.sqlite"
         self.tuf = path / "tuf"
         self.validators = path / "validators.json"
         self.attempts = path / "attempts.json"
@@ -58,6 +63,11 @@ class ListFolder:
         self.versions = path / "versions"
         self.active_link = path / "active"
         self.staged_link = path / "staged"
+
+    @property
+    def is_pulled(self) -> bool:
+        """True if the list is pulled from a repository or an exchange, False for a local one."""
+        return self.source.exists() or self.exchange.exists()
 
     def active(self) -> Path | None:
         """Return the folder of the active version, or None if there is none."""

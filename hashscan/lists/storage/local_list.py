@@ -75,9 +75,15 @@ def write_local(
 
 
 def open_local(
-    name: str, folder: Path, thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS
+    name: str,
+    folder: Path,
+    thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS,
+    remedy: str = "import it again with `hashscan lists import`",
 ) -> OpenedList:
-    """Open a local list, after comparing its files with their checksums, or only their sizes."""
+    """Open a local list, after comparing its files with their checksums, or only their sizes.
+
+    `remedy` is the advice for a list that is damaged.
+    """
     info = ListInfo(name, TrustState.DAMAGED)
     try:
         record = read_record(folder)
@@ -102,7 +108,7 @@ def open_local(
     except (ColumnError, ManifestError, OSError) as error:
         if is_refusal(error):
             return unreadable(info, error)
-        problem = f"a stored file is damaged: {error}; import it again with `hashscan lists import`"
+        problem = f"a stored file is damaged: {error}; {remedy}"
         return unusable(info, problem)
     info = with_counts(structs.replace(info, state=TrustState.LOCAL), manifest, record.counts)
     return OpenedList(info, handle, manifest)

@@ -152,7 +152,7 @@ def _of_breaker(breaker: Record) -> Iterator[Step]:
 def _of_lists(scan: Record) -> Iterator[Step]:
     for info in scan.get("lists", ()):
         state, name = info["state"], info["name"]
-        if state not in {TrustState.FRESH, TrustState.LOCAL}:
+        if not TrustState(state).is_good:
             yield Step(
                 f"Pull list {name}, which is {state}",
                 info.get("problem", "") or "Known material that was added since is not found.",

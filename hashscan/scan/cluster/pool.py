@@ -250,4 +250,6 @@ def _wanted(setup: WorkerSetup, infos: Iterable[ListInfo]) -> Iterator[WantedLis
     known = {info.name: info for info in infos}
     for handle in setup.lists:
         info = known[handle.name]
-        yield WantedList(handle.name, handle.version, info.state is TrustState.LOCAL, info.fingerprint)
+        # Versions of an unsigned list are counted on each machine.
+        unsigned = info.state not in {TrustState.FRESH, TrustState.STALE}
+        yield WantedList(handle.name, handle.version, unsigned, info.fingerprint)

@@ -103,7 +103,7 @@ EXAMPLES = {
     ),
     "stopncii": Examples(
         (
-            (f'{{"hashRecords":[{RECORD}]}}', [("pdq", "other")]),
+            (f'{{"hashRecords":[{RECORD}]}}', [("pdq", "ncii")]),
             (
                 f'{{"hashRecords":[{RECORD.replace("Active", "Withdrawn")},'
                 f"{RECORD.replace('Active', 'Deleted')}]}}",

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 from tuf.api.exceptions import DownloadError
@@ -18,59 +12,7 @@ from hashscan.errors import UsageError
 from hashscan.lists.pulling.origin import Origin
 from tests.certificates import Authority
 from tests.lists.pulling.fetching import TOKEN, fetched, redirect
-from tests.web import Answer, WebServer, send, serving
-
-
-@contextmanager
-def proxying(
-    through: WebServer, answers: Mapping[str, Answer] = MappingProxyType({})
-) -> Iterator[tuple[str, list[str], list[str | None]]]:
-    """A proxy that leads every host to one server: its address, what it was asked, and by whom."""
-    asked: list[str] = []
-    logins: list[str | None] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(f"GET {self.path}")
-            logins.append(self.headers["Proxy-Authorization"])
-            through.headers.append(self.headers)
-            for end, answer in answers.items():
-                if self.path.endswith(end):
-                    answer(self)
-                    return
-            send(self, (through.folder / self.path.rpartition("/")[2]).read_bytes())
-
-        def do_CONNECT(self) -> None:
-            asked.append(f"CONNECT {self.path}")
-            logins.append(self.headers["Proxy-Authorization"])
-            port = int(through.url.rstrip("/").rpartition(":")[2])
-            with socket.create_connection(("127.0.0.1", port)) as upstream:
-                self.send_response(200)
-                self.end_headers()
-                back = threading.Thread(target=pump, args=(upstream, self.connection))
-                back.start()
-                pump(self.connection, upstream)
-                back.join()
-            self.close_connection = True
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_port}", asked, logins
-        http.shutdown()
-        thread.join()
-
-
-def pump(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
+from tests.web import WebServer, proxying, serving
 
 
 def test_a_host_behind_a_proxy_does_not_lead_to_this_machine(server: WebServer, other: WebServer) -> None:

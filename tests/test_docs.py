@@ -38,6 +38,7 @@ def test_the_architecture_names_every_package() -> None:
     packages = {".".join(folder.parts) for folder in folders if len(folder.parts) <= 2}
     assert set(re.findall(r"^ *- `([a-z_.]+)`:", ARCHITECTURE, re.MULTILINE)) == packages | {
         "registry",
+        "plugins",
         "model",
         "errors",
     }

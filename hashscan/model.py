@@ -70,6 +70,7 @@ class Reason(StrEnum):
     TOO_MANY = "more pictures in it than the limit"
     COMPRESSED = "stored compressed, shown decompressed"
     NO_ROOM = "no room in TMPDIR to decode it"
+    PENDING = "no answer from a matching service"
     # skipped: left out on purpose
     EXCLUDED = "excluded"
     OVER_SIZE = "over the size limit"
@@ -117,12 +118,14 @@ class TrustState(StrEnum):
     """Pulled from an exchange in time: authenticated by TLS and credentials, but signed by nobody."""
     STALE_EXCHANGE = "stale-exchange"
     """A list of an exchange whose last complete pull is too long ago."""
+    SERVICE = "service"
+    """A matching service, which is asked: nothing of its list is on this machine."""
     MISSING = "missing"
 
     @property
     def is_good(self) -> bool:
         """True if nothing has to be done about the list."""
-        return self in {TrustState.FRESH, TrustState.LOCAL, TrustState.EXCHANGE}
+        return self in {TrustState.FRESH, TrustState.LOCAL, TrustState.EXCHANGE, TrustState.SERVICE}
 
 
 class Weak(StrEnum):
@@ -136,6 +139,8 @@ class Weak(StrEnum):
     """A list of an exchange, which nobody signed."""
     STALE_EXCHANGE = "stale-exchange"
     """A list of an exchange that was not pulled in time."""
+    SERVICE = "service"
+    """The answer of a matching service."""
     TEST = "test"
     """A test entry, of whatever list."""
     STAY_DOWN = "stay-down"
@@ -149,6 +154,7 @@ USABLE_STATES = frozenset(
         TrustState.LOCAL,
         TrustState.EXCHANGE,
         TrustState.STALE_EXCHANGE,
+        TrustState.SERVICE,
     }
 )
 
@@ -489,7 +495,8 @@ class Match(Struct, frozen=True):
     variant: str = "as stored"
     """Rendering of the picture from which the digest was computed."""
     doubt: str = ""
-    """The reason why similarity alone proves little for this picture; empty if there is none."""
+    """The reason why the match is for review only: similarity alone proves little for this picture, or a
+    matching service has named the entry; empty if there is none."""
     excepted: ExceptedEntry | None = None
     withheld: str = ""
     """The reason why policy withholds the match for this file; empty if it doesn't."""

@@ -1,4 +1,4 @@
-"""Register every algorithm, source, list format, exchange and report format, with a row each.
+"""Register every algorithm, source, list format, exchange, matching service and report format: a row each.
 
 Rows hold the location of a class, not the class: a command imports only what it uses. The command line's
 choices and the contract tests are made from these tables, so a new plug-in is its class and its row.
@@ -14,6 +14,7 @@ from hashscan.errors import UsageError
 from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
 from hashscan.lists.exchanges.base import Exchange
 from hashscan.lists.formats.base import ListFormat, ListWriter
+from hashscan.lists.services.adapter import MatchingService
 from hashscan.plugins import InstalledPlugin, Row, rows_of
 from hashscan.reports.report import ReportFormat
 from hashscan.sources.base import Source
@@ -195,6 +196,22 @@ EXCHANGES: Registry[Exchange] = Registry(
         "NCMEC's hash sharing; A1, A2, B1 and B2 stay, the rest is other",
     ),
     Row("stopncii", "hashscan.lists.exchanges.stopncii:StopNciiExchange", "StopNCII.org; all is ncii"),
+)
+
+MATCHING_SERVICES: Registry[MatchingService] = Registry(
+    "matching service",
+    MatchingService,  # type: ignore[type-abstract]
+    Row(
+        "hashscan",
+        "hashscan.matching.remote.hashscan_service:HashscanService",
+        "hashscan's own interface: sha256, sha1, md5, PDQ and others, 400 in a request",
+    ),
+    Row("hma", "hashscan.matching.remote.hma:Hma", "Hasher-Matcher-Actioner: PDQ and md5, one in a request"),
+    Row(
+        "arachnid",
+        "hashscan.matching.remote.arachnid:ArachnidShield",
+        "Arachnid Shield: PDQ, 100 in a request; csam is baseline, other classes are other",
+    ),
 )
 
 REPORT_FORMATS: Registry[ReportFormat] = Registry(

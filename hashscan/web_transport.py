@@ -86,8 +86,15 @@ def send(
     url: str,
     headers: Mapping[str, str],
     timeout: urllib3.Timeout,
+    body: bytes | None = None,
+    *,
+    again: bool = True,
 ) -> urllib3.BaseHTTPResponse:
     """Send a request, and return the answer, whatever its status; its body is not read yet.
+
+    Args:
+        again: False to leave it to the caller to send the request a second time; else urllib3 writes its
+            address to the log.
 
     Raises:
         HTTPError, OSError: there is no answer.
@@ -95,6 +102,7 @@ def send(
     return pool.urlopen(
         method,
         url,
+        body=body,
         headers={"User-Agent": f"hashscan/{__version__}", "Accept-Encoding": "identity", **headers},
         redirect=False,
         preload_content=False,
@@ -102,7 +110,7 @@ def send(
         timeout=timeout,
         # Servers may close a kept connection just when the next request is sent.
         retries=urllib3.Retry(
-            connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
+            connect=0, read=int(again), redirect=0, status=0, other=0, respect_retry_after_header=False
         ),
     )
 

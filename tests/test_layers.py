@@ -42,7 +42,9 @@ OWNERS: dict[str, frozenset[str]] = {
     "threatexchange": frozenset({"lists.exchanges"}),
     "tqdm": frozenset({"cli.output"}),
     "tuf": frozenset({"lists"}),
-    "urllib3": frozenset({"lists.exchanges", "lists.pulling", "sources.objects", "web_transport"}),
+    "urllib3": frozenset(
+        {"lists.exchanges", "lists.pulling", "matching.remote.client", "sources.objects", "web_transport"}
+    ),
     "xxhash": frozenset({"hashing", "lists", "sources"}),
 }
 """The packages or modules that may use a library; one that is not named here may be used nowhere."""

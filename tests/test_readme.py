@@ -21,6 +21,7 @@ from hashscan.errors import EXIT_MEANINGS
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.model import Entry, Verdict
 from tests.certificates import Authority
+from tests.matching_services import SECRET, ServiceServer, speak_hashscan
 from tests.pictures import encoded, scene
 from tests.prefork import PREFORK
 from tests.scan.nodes import Program, said_port
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parent.parent
 NAMES = (
     "matching",
     "lists",
+    "privacy",
     "publishing",
     "buckets",
     "scale",
@@ -70,6 +72,7 @@ FOUND = {
     "hashscan lists pull; hashscan scan --known",
     "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",
+    "hashscan scan /var/www --show-requests",
     "hashscan scan /var/www --report found.jsonl",
     "hashscan scan /var/www --report found.jsonl --report found.csv --report found.html",
     "hashscan scan /var/www --quarantine --retain-min 90d --destroy-by 365d --report moved.jsonl",
@@ -176,6 +179,11 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
         "HASHSCAN_BACKGROUND": "no",
         "HASHSCAN_REREAD": "0%",
     }
+    (here / "service.key").write_text(SECRET)
+    (here / "service.key").chmod(0o600)
+    service = ServiceServer(speak_hashscan)
+    service.start()
+    request.addfinalizer(service.kill)
     seen = set()
     lasting: list[Program] = []
     for command in COMMANDS:
@@ -188,6 +196,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
             .replace(FIRST_DAY, f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}")
             .replace("https://s3.example.org", moto_url())
             .replace("https://files.example.org", owner.address)
+            .replace("https://service.example.org/", service.url)
             .replace("/var/www", str(www))
             .replace("/var/lib/hashscan", str(tmp_path / "state"))
             .replace("scheduler:8786", f"127.0.0.1:{port}")

@@ -19,6 +19,7 @@ TABLES: list[registry.Registry[Any]] = [
     registry.LIST_FORMATS,
     registry.LIST_WRITERS,
     registry.EXCHANGES,
+    registry.MATCHING_SERVICES,
     registry.REPORT_FORMATS,
     NOTICE_FORMATS,
 ]

@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 390,
-    "lines": 74_900,
+    "modules": 403,
+    "lines": 76_800,
     "modules under 60 lines": 11,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
@@ -37,7 +37,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 4,
-    "hashscan": 314,
+    "hashscan": 321,
     "imagehash": 1,
     "importlib": 1,
     "mmap": 1,
@@ -64,6 +64,7 @@ SMALL_MODULE_LINES = 60
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
+    frozenset({"service"}),
     frozenset({"alerts"}),
     frozenset({"cases"}),
     frozenset({"scan"}),
@@ -72,12 +73,14 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"quarantine", "reports", "settings"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),
+    frozenset({"service.api"}),
     frozenset({"schema", "web_transport"}),
     frozenset({"locking", "secret_files", "text", "timefmt", "web_address"}),
     frozenset({"model", "errors", "process", "bytecode", "state_dir"}),
     frozenset({"plugins"}),
 )
-"""From top to bottom, as in ARCHITECTURE.md. A package imports from the layers below its own only."""
+"""From top to bottom, as in ARCHITECTURE.md. A package imports from the layers below its own only; a module
+that is named here lies in another layer than its package."""
 
 OPENING = re.compile(r"(What|Whether|Of|The same|How|Who|Whose|Where)\b")
 """How no docstring should begin: a function's docstring is imperative, any other names its subject."""
@@ -160,8 +163,11 @@ def functions(tree: ast.AST) -> Iterator[Function]:
 
 def layer_of(name: str) -> int | None:
     """Return the layer of a module, 0 at the top; None where its package is in no layer."""
-    first = name.partition(".")[0]
-    return next((level for level, packages in enumerate(LAYERS) if first in packages), None)
+    for place in (".".join(name.split(".")[:2]), name.partition(".")[0]):
+        for level, packages in enumerate(LAYERS):
+            if place in packages:
+                return level
+    return None
 
 
 def upward_imports(modules: Iterable[Module]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -46,6 +47,9 @@ from hashscan.lists.storage.stored_version import (
 from hashscan.locking import ClosedOnExit, LockFile, ReadLock, claimed_for_removal
 from hashscan.model import Entry, ListInfo, TrustState
 
+if TYPE_CHECKING:
+    from hashscan.lists.services.settings import ServiceSettings, StoredService
+
 
 @dataclass(frozen=True, slots=True)
 class OpenedLists(ClosedOnExit):
@@ -60,15 +64,27 @@ class OpenedLists(ClosedOnExit):
     handles: tuple[ListHandle, ...]
     holds: tuple[ReadLock, ...] = ()
     temporary: tuple[TemporaryIndex, ...] = ()
+    services: tuple[StoredService, ...] = ()
+    """Matching services among the requested lists."""
 
-    def require_usable(self) -> None:
+    def require_usable(self, *, asking: bool = False) -> None:
         """Raise an error if no list can be matched against.
+
+        Args:
+            asking: True if the caller asks the matching services.
 
         Raises:
             NoUsableListError: no list can be used.
             OutputError: no list can be read.
         """
         usable = {handle.name for handle in self.handles}
+        if asking:
+            usable |= {service.name for service in self.services}
+        elif self.services and not usable:
+            raise NoUsableListError(
+                f"{' and '.join(service.name for service in self.services)} can only be asked by a scan",
+                advice="Use `hashscan scan`, or name a list that is held here.",
+            )
         if any(info.can_find for info in self.infos if info.name in usable):
             return
         if not self.infos:
@@ -150,7 +166,12 @@ class ListStore:
             OutputError: the folder can't be listed.
         """
         infos, handles, holds, temporary = [], [], [], []
+        services: list[StoredService] = []
         for name in dict.fromkeys(self.names() if names is None else names):
+            if (asked := self._service_info(checked_name(name))) is not None:
+                infos.append(asked[0])
+                services += [asked[1]] if asked[1] else []
+                continue
             opened, hold, version = self._open(checked_name(name), now, thoroughness)
             info, handle = opened.info, opened.handle
             if handle is not None and version is not None:
@@ -170,7 +191,57 @@ class ListStore:
                 holds += [hold] if hold else []
             elif hold is not None:
                 hold.close()
-        return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary))
+        return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary), tuple(services))
+
+    def service(self, name: str) -> StoredService | None:
+        """Return the matching service that a name stands for; None if it is a list, or nothing.
+
+        Raises:
+            UsageError: the name is not valid.
+            InvalidDocumentError: its settings are damaged.
+            OSError: its settings can't be read.
+        """
+        if self._folder is None or name == DEMO:
+            return None
+        folder = self.folder(name)
+        try:
+            folder.service.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        # Scans without services don't load what TLS needs.
+        from hashscan.lists.services.settings import StoredService, read_settings
+
+        return StoredService(name, folder.identity.read_text("ascii"), read_settings(folder.service))
+
+    def _service_info(self, name: str) -> tuple[ListInfo, StoredService | None] | None:
+        try:
+            service = self.service(name)
+        except (OSError, ValueError) as error:
+            state = TrustState.UNREADABLE if is_refusal(error) else TrustState.DAMAGED
+            problem = f"its settings can't be read: {error}; remove it, and add it again"
+            return ListInfo(name, state, problem=problem), None
+        return None if service is None else (ListInfo(name, TrustState.SERVICE), service)
+
+    def add_service(self, name: str, settings: ServiceSettings) -> None:
+        """Store a matching service as a list, with settings in their stored form.
+
+        Raises:
+            UsageError: the name is not valid, or a list of that name exists.
+            LockedError: another process is writing this list.
+            OutputError: the list can't be written.
+        """
+        from hashscan.lists.services.settings import write_settings
+
+        with self.writing(name) as folder:
+            if name in self.names():
+                raise UsageError(
+                    f"there is a list {name!r} already",
+                    advice="Choose another name, or remove the list first with `hashscan lists remove`.",
+                )
+            folder.make()
+            replace_file(folder.identity, str(uuid.uuid4()).encode())
+            # Last, because this file makes the folder a service.
+            write_settings(folder.service, settings)
 
     def open_unindexed(self, name: str, now: datetime) -> tuple[OpenedList, ReadLock | None]:
         """Verify one list, open it without its index, and lock its version; nothing is written.
@@ -195,10 +266,9 @@ class ListStore:
             OutputError: the list can't be written; the earlier list is unchanged.
         """
         with self.writing(name) as folder:
-            if folder.is_pulled:
-                kind = "a signed one" if folder.source.exists() else "one of an exchange"
+            if folder.is_pulled or folder.service.exists():
                 raise UsageError(
-                    f"the list {name!r} is {kind}",
+                    f"the list {name!r} is pulled or asked, not imported",
                     advice="Import under another name, or remove it first with `hashscan lists remove`.",
                 )
             folder.make()
@@ -264,7 +334,7 @@ class ListStore:
     @staticmethod
     def _kept(folder: ListFolder) -> bool:
         """Return True for a list, False for the remains of a failed import; True if in doubt."""
-        for mark in (folder.source, folder.exchange, folder.active_link):
+        for mark in (folder.source, folder.exchange, folder.active_link, folder.service):
             try:
                 mark.lstat()
             except FileNotFoundError:

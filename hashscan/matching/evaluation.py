@@ -372,6 +372,18 @@ def result_of(
     )
 
 
+def without_answer(result: FileResult, services: Sequence[str]) -> FileResult:
+    """Return the result of a file about which matching services have not answered yet.
+
+    A verdict that does not promise anything stays; a clean file becomes undecoded.
+    """
+    verdict = Verdict.UNDECODED if result.verdict is Verdict.CLEAN else result.verdict
+    earlier = "" if result.reason is None else f"; {result.reason.value} {result.detail}".rstrip()
+    return structs.replace(
+        result, verdict=verdict, reason=Reason.PENDING, detail=f"{', '.join(services)}{earlier}"
+    )
+
+
 def _first_of(matches: Sequence[Match]) -> tuple[Match, ...]:
     """Return the first `MATCHES_MAX` matches, and the first of each further list.
 

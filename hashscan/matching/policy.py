@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
+from hashscan.hashing.variants import SIMILARITY_DOUBTS
 from hashscan.model import (
     ACTING_CATEGORIES,
     ALGORITHMS,
@@ -401,7 +402,9 @@ def _doubt(match: Match) -> str:
         return "the algorithm is too weak to accuse by itself"
     if match.near_miss:
         return "a near miss, for a look only"
-    return f"likeness says little of such a picture: {match.doubt}" if match.doubt else ""
+    if match.doubt in SIMILARITY_DOUBTS:
+        return f"likeness says little of such a picture: {match.doubt}" if match.doubt else ""
+    return match.doubt
 
 
 def _identifies(match: Match) -> bool:

@@ -15,6 +15,7 @@ WEAKNESS_NAMES = {
     Weak.STALE: "a list past its expiry",
     Weak.EXCHANGE: "a list of an exchange",
     Weak.STALE_EXCHANGE: "a list of an exchange that was not pulled in time",
+    Weak.SERVICE: "a matching service's answer",
     Weak.TEST: "a test entry",
     Weak.STAY_DOWN: "likeness to a file of another owner that stays down",
 }
@@ -23,6 +24,7 @@ _OF_STATE = {
     TrustState.STALE: Weak.STALE,
     TrustState.EXCHANGE: Weak.EXCHANGE,
     TrustState.STALE_EXCHANGE: Weak.STALE_EXCHANGE,
+    TrustState.SERVICE: Weak.SERVICE,
 }
 
 

@@ -22,9 +22,9 @@ from hashscan.sources.base import NonFileCounts
 FailOn = Literal["match", "review", "never"]
 
 
-INCOMPLETE = (Reason.STARVED, Reason.OVER_BUDGET, Reason.UNCONFIRMED)
-"""Reasons for which a picture was not decoded, or a match not confirmed, that do not depend on the picture:
-another scan may succeed."""
+INCOMPLETE = (Reason.STARVED, Reason.OVER_BUDGET, Reason.UNCONFIRMED, Reason.PENDING)
+"""Reasons for which a picture was not decoded, a match not confirmed, or a service did not answer, that do
+not depend on the file: another scan may succeed."""
 
 PASSED = ("folders", "links", "specials", "excluded_folders")
 """Names in a report of entries that are not scanned files: folders, links, special files."""
@@ -141,7 +141,11 @@ class Summary:
         if self.empty_targets:
             short.append(f"{self.empty_targets} empty targets")
         again = Counter({r: sum(self.reasons[v, r] for v in Verdict) for r in INCOMPLETE})
-        short.extend(f"{number} pictures: {reason.value}" for reason, number in again.items() if number)
+        short.extend(
+            f"{number} {'files' if reason is Reason.PENDING else 'pictures'}: {reason.value}"
+            for reason, number in again.items()
+            if number
+        )
         if strict and (undecoded := self.verdicts[Verdict.UNDECODED]):
             short.append(f"{undecoded} undecoded pictures")
         short.extend(f"list {info.name} is {info.state.value}" for info in lists if not info.state.is_good)

@@ -49,6 +49,9 @@ _OBJECTS_PER_BATCH_MIN = 16
 """The fewest objects in a batch. They are downloaded together; in a smaller batch each would be waited for
 alone."""
 
+UNANSWERED_MAX = 20_000
+"""The largest number of files that wait for the answer of a matching service; then reading waits, too."""
+
 GRACE_SECONDS = 1.0
 """The time after the deadline for which results of batches that were handed out before are waited for."""
 
@@ -111,6 +114,10 @@ class ScanPipeline:
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
         self._outstanding = 0
         self._ready: deque[Batch] = deque()
+        self._services = None if memory is None else memory.answers
+        self._unanswered: dict[int, list[tuple[bytes, Item, FileResult]]] = {}
+        """By content, the paths and results of files about which a service was asked."""
+        self._unanswered_files = 0
         self._deadline = deadline
         self._begun: float | None = None
         self._answered = 0
@@ -152,6 +159,7 @@ class ScanPipeline:
             contextlib.closing(self._later),
             contextlib.closing(self._large),
         ):
+            self._ask_about_known()
             for listing in self._listings:
                 self._tick_all()
                 yield from self._take(listing)
@@ -169,6 +177,7 @@ class ScanPipeline:
                     self._all_taken = self._large_turn = True
             yield from self._advance(leave=0)
             yield from self._try_leased()
+            yield from self._report_unanswered()
 
     def _try_leased(self) -> Iterator[Record]:
         """Retry the files that had a lease, when every lease must have been released."""
@@ -278,6 +287,8 @@ class ScanPipeline:
     def _advance(self, *, leave: int) -> Iterator[Record]:
         """Hand out batches and receive results, until no more than `leave` batches are outstanding."""
         while True:
+            if self._services is not None:
+                yield from self._report_answered()
             over = self._stopping_or_late or bool(self._pool.failure and self._large_turn)
             while self._ready and self._outstanding < self._capacity and not over:
                 self._submit(self._next())
@@ -385,12 +396,24 @@ class ScanPipeline:
         yield from self._report(batch, result, item)
 
     def _report(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
-        """Count a file, and yield its record unless it is clean."""
-        self.summary.add(result)
-        clean = result.verdict is Verdict.CLEAN
-        if clean and (self._memory is None or not self._memory.has_open_findings):
+        """Count a file, and yield its record unless it is clean; later if a matching service is asked."""
+        if self._services is not None and result.content is not None:
+            path = full_path(batch.target, batch.folder, item.name)
+            self._unanswered.setdefault(result.content, []).append((path, item, result))
+            self._unanswered_files += 1
+            if not self._services.silent(result.content):
+                yield from self._report_contents([result.content])
+            elif self._unanswered_files > UNANSWERED_MAX:
+                yield from self._report_answered()
             return
-        path = full_path(batch.target, batch.folder, item.name)
+        self.summary.add(result)
+        if result.verdict is Verdict.CLEAN and (self._memory is None or not self._memory.has_open_findings):
+            return
+        yield from self._report_path(full_path(batch.target, batch.folder, item.name), item, result)
+
+    def _report_path(self, path: bytes, item: Item, result: FileResult) -> Iterator[Record]:
+        """Store the result of a file that was counted, and yield its record unless it is clean."""
+        clean = result.verdict is Verdict.CLEAN
         if self._memory is not None:
             uid = None if item.stat.of_object else item.stat.uid
             # A clean file needs no customer. While findings are open, every file that is read gets to this
@@ -402,3 +425,53 @@ class ScanPipeline:
             if self._moving:
                 record = with_sha256(record, result)
             yield self._accepting.apply(record, result, self.summary)
+
+    def _ask_about_known(self) -> None:
+        """Ask the matching services about what earlier scans have read, as long as answers come."""
+        while self._services is not None and self._services.worth_waiting and not self._stopping_or_late:
+            self._tick_all()
+            assert self._memory is not None
+            self._memory.ask_services(flush=True, timeout=POLL_SECONDS)
+
+    def _report_answered(self) -> Iterator[Record]:
+        """Yield the records of files about which services have answered; wait if too many files wait."""
+        assert self._memory is not None
+        assert self._services is not None
+        yield from self._report_contents(self._memory.ask_services())
+        while self._unanswered_files > UNANSWERED_MAX:
+            if self._stopping_or_late or not self._services.worth_waiting:
+                yield from self._report_contents([next(iter(self._unanswered))], silent=True)
+                continue
+            self._tick_all()
+            yield from self._report_contents(self._memory.ask_services(flush=True, timeout=POLL_SECONDS))
+
+    def _report_unanswered(self) -> Iterator[Record]:
+        """Wait for the services as long as answers come, and yield the records of all files that are left."""
+        while self._unanswered and not self._stopping_or_late:
+            assert self._memory is not None
+            assert self._services is not None
+            if not self._services.worth_waiting:
+                break
+            self._tick_all()
+            yield from self._report_contents(self._memory.ask_services(flush=True, timeout=POLL_SECONDS))
+        yield from self._report_contents(list(self._unanswered), silent=True)
+
+    def _report_contents(self, contents: Iterable[int], *, silent: bool = False) -> Iterator[Record]:
+        """Count the files of contents about which all services have answered, and yield their records.
+
+        Args:
+            silent: True to do so although some service has not answered.
+        """
+        for content in contents:
+            if content not in self._unanswered:
+                continue
+            assert self._memory is not None
+            assert self._services is not None
+            if not silent and self._services.silent(content):
+                continue
+            for path, item, found in self._unanswered.pop(content):
+                self._unanswered_files -= 1
+                result = self._memory.with_answers(path, found)
+                self.summary.add(result)
+                if result.verdict is not Verdict.CLEAN or self._memory.has_open_findings:
+                    yield from self._report_path(path, item, result)

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from hashscan.reports.records import Record, rescan_record
 from hashscan.reports.summary import Summary
 from hashscan.scan.baseline import BaselineFilter
+from hashscan.scan.pipeline import POLL_SECONDS
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_writer import ScanResult
 from hashscan.scan.session import ScanSession, start_scan
@@ -54,6 +55,8 @@ class _KnownFilesRun:
             yield "nothing is known of any file" + (" of these targets" if self._targets else "")
         if self._known.unmatched:
             yield f"{self._known.unmatched} files must be read again, which the next scan does"
+        if self._known.services is not None:
+            yield from self._known.services.shortcomings()
         if self.standing:
             yield (
                 f"{plural(self.standing, 'earlier finding')} still open: no digests are cached, or lists or "
@@ -62,6 +65,8 @@ class _KnownFilesRun:
 
     def __iter__(self) -> Iterator[Record]:
         """Yield records until the end or until stopped; files not processed by then have no verdict."""
+        while not self.stopped and self._known.ask_services(POLL_SECONDS):
+            self._observer.tick()
         for answer in self._known.answers(self._targets, self.summary):
             self._observer.tick()
             if answer is not None:
@@ -100,6 +105,8 @@ def run_rescan(settings: ScanSettings, observer: Observer) -> ScanResult:
                 with_digests=settings.with_digests,
                 notify=observer.message,
                 customers=session.customers,
+                services=session.services,
+                show=observer.request if settings.show_requests else None,
             )
         )
         known.begin(session.begin(targets, Patterns.compile((), None)))

@@ -146,7 +146,14 @@ class _Scan:
         if keep:
             sources = self._targets.sources
             self._memory = stack.enter_context(
-                open_scan_state(settings, self._setup, sources, observer.message)
+                open_scan_state(
+                    settings,
+                    self._setup,
+                    sources,
+                    observer.message,
+                    self._session.services,
+                    observer.request if settings.show_requests else None,
+                )
             )
             unreached = self._memory.unreached_folders()
             for source in sources:
@@ -263,6 +270,8 @@ class _Scan:
                 f"{target.decode(errors='replace')} has {found} files and had {before}: no file counts "
                 "as gone without --accept-shrink"
             )
+        if memory is not None and memory.answers is not None:
+            yield from memory.answers.shortcomings()
         if memory is not None and memory.rereading.changed:
             yield f"{memory.rereading.changed} files have changed undetected"
         if outcome.standing:

@@ -187,6 +187,8 @@ def _algorithms(record: dict[str, Any]) -> set[str]:
 def _check_list(store: ListStore, name: str, limits: DecodingLimits, uploads: Path) -> Step:
     with store.open([name], datetime.now(UTC)) as opened:
         (info,) = opened.infos
+        if info.state is TrustState.SERVICE:
+            return Step(True, f"list {name} is a matching service: nothing is proved of it")
         if not opened.handles:
             return Step(False, f"list {name} is {info.state.value}: {info.problem}", EXIT_INCOMPLETE)
         if info.state in {TrustState.LOCAL, TrustState.EXCHANGE, TrustState.STALE_EXCHANGE}:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from hashscan import __version__
 from hashscan.attribution.customers import Customers
+from hashscan.errors import UsageError
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.store import ListStore, fingerprinted
 from hashscan.locking import ScanLock
@@ -113,7 +114,14 @@ class ScanSession:
         store = ListStore(settings.state.lists if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, start.started))
         observer.lists_opened(opened.infos)
-        opened.require_usable()
+        opened.require_usable(asking=True)
+        self.services = opened.services
+        """Matching services among the lists."""
+        if self.services and settings.cluster is not None:
+            raise UsageError(
+                f"with --cluster, {' and '.join(s.name for s in self.services)} can't be asked",
+                advice="Name the other lists with --list, and scan without --cluster for this one.",
+            )
         self.infos = fingerprinted(opened)
         exceptions = exceptions_at(settings.state, {info.name for info in self.infos}, start.started)
         observer.exceptions_loaded(exceptions)

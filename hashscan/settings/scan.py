@@ -85,6 +85,8 @@ class ScanSettings:
     """Filesystem types whose ctimes are trusted without proof, by their names in `ctime`."""
     reread: float = 0.0
     """The share of unchanged files that is read again, 0 to 1."""
+    show_requests: bool = False
+    """True to show each request to a matching service."""
     known: bool = False
     """True to read no file, and to match the stored digests of earlier scans."""
     inventory: bytes | None = None

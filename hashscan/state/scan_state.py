@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
 from hashscan.matching.evaluation import LIMIT_REASONS
+from hashscan.matching.policy import subject_of
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason
 from hashscan.reports.records import FINDINGS, Record, path_bytes
@@ -29,6 +30,10 @@ from hashscan.state.store.database import closed_on_failure, errors_explained
 from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.object_rows import ObjectRows
 from hashscan.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from hashscan.lists.services.settings import StoredService
+    from hashscan.state.queries.answers import Answers
 
 _FILES = "file"
 _COMMIT_SECONDS = 1.0
@@ -58,10 +63,13 @@ class ScanState(WritableState):
         reread: float = 0.0,
         accept_cleared: bool = False,
         notify: Callable[[str], None],
+        services: Sequence[StoredService] = (),
+        show: Callable[[str], None] | None = None,
     ) -> None:
         """Open the state, and compare kept contents with new entries of the lists.
 
         Args:
+            services: matching services to be asked about contents; requests are shown by `show`.
             weak: True if a file whose ctime alone has changed counts as unchanged.
             reread: fraction of the unchanged files and objects that are to be read all the same.
             accept_cleared: True if clean files end findings of lists that are not asked.
@@ -69,17 +77,25 @@ class ScanState(WritableState):
         self._scopes = scopes
         super().__init__(state, setup, notify)
         self._committed = self._synced = time.monotonic()
+        self.answers: Answers | None = None
+        """The matching services; None without any."""
         with closed_on_failure(self._database), errors_explained(self._folder):
             scopes.begin(self._database)
             if scopes.rebooted and (lost := self._contents.recover()):
                 notify(f"{lost} files are read again, since a power failure destroyed stored results")
             self.rereading = RandomReread(reread, self._contents, notify, self._last_counts())
-            coverage = Coverage.of_setup(setup, accepted=accept_cleared)
+            coverage = Coverage.of_setup(setup, services, accepted=accept_cleared)
             self._endpoint = setup.access.endpoint or ""
             self._findings = Findings(self._database, coverage, self._contents.sha256)
             self._rows = FolderRows(self._database, scopes.shard, setup.trust_ctime)
             self._object_rows = ObjectRows(self._database, setup.access.endpoint)
-            self._deriving = CachedResults(self._contents, setup, with_digests=with_digests)
+            if services:
+                from hashscan.state.queries.answers import Answers
+
+                self.answers = Answers(self._database, self._contents, services, show)
+            self._deriving = CachedResults(
+                self._contents, setup, with_digests=with_digests, answers=self.answers
+            )
             known = scopes, self._deriving, self.rereading
             self._folders = ScannedFolders(self._rows, *known, weak=weak)
             self._objects = ScannedObjects(self._object_rows, *known)
@@ -88,6 +104,23 @@ class ScanState(WritableState):
             )
             self._gains.take()
             self._commit()
+
+    def with_answers(self, path: bytes, result: FileResult) -> FileResult:
+        """Return the result of a file with what matching services have answered about its content."""
+        with errors_explained(self._folder):
+            return self._deriving.with_answers(result, subject_of(path, result.stat))
+
+    def ask_services(self, *, flush: bool = False, timeout: float = 0.0) -> list[int]:
+        """Store answers that have arrived, and ask more; return the contents that are answered now."""
+        assert self.answers is not None
+        with errors_explained(self._folder):
+            return self.answers.pump(flush=flush, timeout=timeout)
+
+    def close(self) -> None:
+        """Close the state; what was not committed is lost."""
+        if self.answers is not None:
+            self.answers.close()
+        super().close()
 
     def _last_counts(self) -> tuple[int, int]:
         """Return the numbers of files that the last scan met and of those only probably unchanged.
@@ -289,11 +322,17 @@ class ScanState(WritableState):
 
 
 def open_scan_state(
-    settings: ScanSettings, setup: WorkerSetup, sources: Sequence[Source], notify: Callable[[str], None]
+    settings: ScanSettings,
+    setup: WorkerSetup,
+    sources: Sequence[Source],
+    notify: Callable[[str], None],
+    services: Sequence[StoredService] = (),
+    show: Callable[[str], None] | None = None,
 ) -> ScanState:
     """Open the state of files and objects from earlier scans.
 
     Raises:
+        UsageError: the key of a matching service can't be read.
         OutputError: it can't be used.
     """
     assert settings.state is not None
@@ -336,4 +375,6 @@ def open_scan_state(
         reread=settings.reread,
         accept_cleared=settings.accept_cleared,
         notify=notify,
+        services=services,
+        show=show,
     )

@@ -274,12 +274,34 @@ def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: 
     database.execute("UPDATE findings SET content=renumbered(content) WHERE content IS NOT NULL")
     database.execute("UPDATE objects SET content=renumbered(content)")
     database.execute("UPDATE matched SET contents=renumbered(contents)")
+    _renumber_answers(database, used, below)
     prefixes = np.concatenate(rewriting.prefixes) if rewriting.prefixes else np.zeros(0, np.int64)
     order = np.argsort(prefixes, kind="stable")
     database.execute("DELETE FROM contents")
     pairs = zip(prefixes[order].tolist(), order.tolist(), strict=True)
     database.executemany("INSERT INTO contents VALUES (?, ?)", pairs)
     database.execute("INSERT OR REPLACE INTO meta VALUES ('indexed', ?)", (len(prefixes),))
+
+
+def _renumber_answers(
+    database: sqlite3.Connection, used: NDArray[np.bool_], below: NDArray[np.int64]
+) -> None:
+    """Renumber what matching services were asked about, and what they have answered."""
+    database.executemany(
+        "UPDATE asked SET first=?, count=? WHERE id=?",
+        [
+            (int(below[first]), int(below[first + count] - below[first]), number)
+            for number, first, count in database.execute("SELECT id, first, count FROM asked").fetchall()
+        ],
+    )
+    database.execute("DELETE FROM asked WHERE count=0")
+    kept = [
+        (service, int(below[content]), answer)
+        for service, content, answer in database.execute("SELECT service, content, answer FROM answers")
+        if used[content]
+    ]
+    database.execute("DELETE FROM answers")
+    database.executemany("INSERT INTO answers VALUES (?, ?, ?)", kept)
 
 
 def _rebuild_places(database: sqlite3.Connection) -> None:

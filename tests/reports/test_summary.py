@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from hashscan.model import FileResult, FileStat, FolderReason, ListInfo, Reason, TrustState, Verdict
+from hashscan.model import (
+    FileResult,
+    FileStat,
+    FolderReason,
+    ListInfo,
+    Reason,
+    TrustState,
+    Verdict,
+)
 from hashscan.reports.summary import Summary
 from hashscan.sources.base import NonFileCounts
 
@@ -39,7 +47,7 @@ def test_exit_code(verdicts: tuple[Verdict, ...], fail_on: str, strict: bool, co
     assert summary(*verdicts).exit_code([FRESH], fail_on=fail_on, strict=strict) == code  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("state", [s for s in TrustState if s not in (TrustState.FRESH, TrustState.LOCAL)])
+@pytest.mark.parametrize("state", [s for s in TrustState if not s.is_good])
 def test_a_list_that_is_not_as_it_should_be_makes_the_scan_incomplete(state: TrustState) -> None:
     lists = [FRESH, ListInfo("bad", state)]
     assert summary(Verdict.CLEAN).exit_code(lists, fail_on="match", strict=False) == 3

@@ -72,6 +72,8 @@ def command(
     for info in opened.infos:
         if info.problem is not None:
             print_message(f"list {info.name} is {info.state.value}: {info.problem}")
+    for service in opened.services:
+        print_message(f"list {service.name} is a matching service, which only scans ask")
     opened.require_usable()
     exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
     print_exceptions(exceptions)

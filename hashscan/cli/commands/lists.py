@@ -24,13 +24,14 @@ from hashscan.cli.options.output import choose_format, output_format_option, out
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.terminal import print_message, show_counts, show_lists
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError, UsageError
-from hashscan.model import STAY_DOWN_LIST, ListInfo
+from hashscan.model import STAY_DOWN_LIST, ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.lists.pulling.origin import PullRecord
+    from hashscan.lists.services.settings import StoredService
 
 
 @click.group(cls=HashscanGroup)
@@ -69,10 +70,31 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
                 if (staged := difference.staged_info(store, info.name)) is not None:
                     _print_staged(info.name, staged)
                 _print_attempts(info.name, client.attempts_of(store, info.name))
+        for service in opened.services:
+            _print_service(service, state)
         print_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
-        opened.require_usable()
+        opened.require_usable(asking=True)
         good = all(info.state.is_good for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
+
+
+def _print_service(service: StoredService, state: StateDir) -> None:
+    """Print what a matching service is asked, and how far it has answered."""
+    from hashscan.state.queries.overview import progress_of
+
+    settings = service.settings
+    asked = ", ".join(settings.algorithms) + (" of all variants" if settings.variants else "")
+    acts = "make matches" if settings.acts else "are for review"
+    print_message(
+        f"list {service.name}: {settings.adapter} at {settings.host} is asked about {asked}; answers {acts}"
+    )
+    progress = progress_of(state, service)
+    if progress is not None:
+        wait = "" if progress.hours is None else f", about {progress.hours:.1f} hours at the pace so far"
+        print_message(
+            f"list {service.name}: {progress.answered} of {plural(progress.contents, 'content')} answered, "
+            f"{progress.contents - progress.answered} to be asked{wait}"
+        )
 
 
 def _print_staged(name: str, staged: ListInfo) -> None:
@@ -105,6 +127,9 @@ def verify(names: tuple[str, ...], state: StateDir) -> int:
 
     with ListStore(state.lists).open(names or None, datetime.now(UTC), VerificationLevel.SIGNED) as opened:
         for info in opened.infos:
+            if info.state is TrustState.SERVICE:
+                print_message(f"list {info.name} is a matching service: nothing of it is stored here")
+                continue
             result = info.problem or f"version {info.version}: all {info.entries} entries are valid"
             print_message(f"list {info.name} is {info.state.value}: {result}")
         if not opened.handles:
@@ -173,7 +198,8 @@ def export(name: str, format_name: str | None, output: Path | None, state: State
     chosen = choose_format(format_name, output, LIST_WRITERS, None)
     with ListStore(state.lists).open([name], datetime.now(UTC)) as opened:
         if not opened.handles:
-            raise NoUsableListError(f"the list {name} can't be exported: {opened.infos[0].problem}")
+            why = "it is a matching service" if opened.services else opened.infos[0].problem
+            raise NoUsableListError(f"the list {name} can't be exported: {why}")
         writer = LIST_WRITERS[chosen](name)
         write_entries(entries_of_list(opened.handles[0]), writer, output)
     print_left_out(writer.left_out, "entry", "entries")

@@ -24,6 +24,7 @@ from hashscan.cli.options.base import (
 )
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import list_names
+from hashscan.cli.options.services import ServiceMaker, service_options
 from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
 from hashscan.cli.output.notifications import send_pull_alerts
 from hashscan.cli.output.terminal import print_line, print_message, show_table
@@ -40,7 +41,7 @@ from hashscan.errors import (
     UsageError,
 )
 from hashscan.model import CATEGORIES
-from hashscan.registry import EXCHANGES
+from hashscan.registry import EXCHANGES, MATCHING_SERVICES
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -48,6 +49,7 @@ from hashscan.text import plural
 if TYPE_CHECKING:
     from hashscan.lists.difference import Difference, EntryChange
     from hashscan.lists.pulling.client import Pulled
+    from hashscan.lists.services.settings import ServiceSettings
     from hashscan.lists.store import ListStore
 
 
@@ -169,6 +171,7 @@ def _add_exchange(
 )
 @_exchange_options
 @_credential_options
+@service_options
 @state_option
 def add(
     name: str,
@@ -180,9 +183,10 @@ def add(
     ca_file: Path | None,
     exchange: _ExchangeOptions,
     credentials: list[str | None],
+    service: ServiceMaker | None,
     state: StateDir,
 ) -> None:
-    """Add a signed list, with its source and the root key that it is verified with; or one of an exchange.
+    """Add a signed list, with its source and root key; or one of an exchange; or a matching service.
 
     Get the root, or its fingerprint, by another channel than the list itself. Credentials are read for each
     pull, and are sent only to the source and its mirrors, over https or to this machine.
@@ -190,7 +194,14 @@ def add(
     Lists of exchanges are authenticated by TLS and your credentials, and signed by nobody: files that match
     only them are moved with `--act-on exchange` alone. With --exchange, only --environment, --credentials,
     --stale-after, --proxy and --ca-file apply.
+
+    With --service, nothing is downloaded: scans send digests of files to the service, and nothing else.
     """
+    if service is not None:
+        if source or root or root_fingerprint or mirrors or any(credentials) or exchange.name:
+            raise UsageError("--service takes no source, root, mirror or credentials but --key-file")
+        _add_service(name, service(proxy, ca_file), state)
+        return
     from hashscan.lists.pulling import client
     from hashscan.lists.pulling.origin import CredentialSources, checked_origin
     from hashscan.lists.store import ListStore
@@ -209,7 +220,8 @@ def add(
         raise UsageError("no exchange is named", advice="Add --exchange NAME.")
     if source is None:
         raise UsageError(
-            "no source is named", advice="Name the list's URL or FOLDER and its --root, or an --exchange."
+            "no source is named",
+            advice="Name the list's URL or FOLDER and its --root, an --exchange or a --service.",
         )
     if (root is None) is (root_fingerprint is None):
         raise UsageError(
@@ -221,6 +233,16 @@ def add(
     trusted = _read(root) if root else client.fetch_first_root(origin, root_fingerprint or "")
     client.add(ListStore(state.lists), name, origin, trusted)
     print_message(f"list {name} is added; fetch it with `hashscan lists pull {name}`")
+
+
+def _add_service(name: str, settings: ServiceSettings, state: StateDir) -> None:
+    from hashscan.lists.services.settings import checked_settings
+    from hashscan.lists.store import ListStore
+
+    adapter = MATCHING_SERVICES[settings.adapter]
+    checked = checked_settings(settings, adapter)
+    ListStore(state.lists).add_service(name, checked)
+    print_message(f"matching service {name} is added; the next scan sends to {checked.host}: {adapter.sends}")
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 13, 70))

@@ -277,6 +277,11 @@ class ShardParam(ParsedParam[Shard]):
     ),
 )
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the scan incomplete.")
+@click.option(
+    "--show-requests",
+    is_flag=True,
+    help="Print each request to a matching service (its key left out), to see what leaves this machine.",
+)
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
 @matching_options
 @policy_options

@@ -14,7 +14,7 @@ from typing import Any
 
 from hashscan.cli.output.list_changes import print_exceptions
 from hashscan.cli.output.progress import ScanProgress
-from hashscan.cli.output.terminal import ROWS_SHOWN, print_message
+from hashscan.cli.output.terminal import ROWS_SHOWN, print_line, print_message
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
@@ -93,6 +93,10 @@ class TerminalObserver(Observer):
     def message(self, message: str) -> None:
         """Print a message, above the progress bar if there is one."""
         self._progress.message(message)
+
+    def request(self, text: str) -> None:
+        """Print a request to a matching service."""
+        print_line(f"request: {text}")
 
     def beginning(self) -> None:
         """Install the signal handlers; on a signal the scan ends as soon as it has started."""

@@ -8,7 +8,8 @@ NAME/exchange.json  which exchange to pull from                (lists of exchang
 NAME/records.sqlite what the exchange has sent so far          (lists of exchanges)
 NAME/attempts.json  results of the last pulls                  (lists that are pulled)
 NAME/recent_hits.json known files that versions of the last week matched (lists that are pulled)
-NAME/identity       stays when the entries are replaced        (local lists, lists of exchanges)
+NAME/identity       stays when the entries are replaced        (all but signed lists)
+NAME/service.json   address and settings of the service        (matching services)
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/
 NAME/active         symlink to the active version
@@ -58,6 +59,8 @@ class ListFolder:
         self.attempts = path / "attempts.json"
         self.recent_hits = path / "recent_hits.json"
         self.identity = path / "identity"
+        self.service = path / "service.json"
+        """Exists if and only if the list is a matching service."""
         self.staging = path / "staging"
         """A writer may reuse the files that a killed writer left in it."""
         self.versions = path / "versions"

@@ -39,6 +39,9 @@ class Observer:
     def message(self, message: str) -> None:
         """Handle a message for the operator."""
 
+    def request(self, text: str) -> None:
+        """Handle a request to a matching service, without its key; called by several threads."""
+
     def beginning(self) -> None:
         """Handle that the scan is about to write a report and a state record.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hashscan.hashing.variants import VARIANTS, required_by
 from hashscan.matching.evaluation import thresholds_of_lists
@@ -19,6 +19,9 @@ from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, USABLE_STATES, Verdict
 from hashscan.quarantine.items import list_or_empty
 from hashscan.reports.records import Record
+
+if TYPE_CHECKING:
+    from hashscan.lists.services.settings import StoredService
 
 MatchFields = Mapping[str, Any]
 """One match, with the fields that reports and findings use."""
@@ -41,18 +44,25 @@ class Coverage:
     """Options of `hashing.variants.VARIANTS` in force."""
     identities: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By name, the identities of those in use; see `ListHandle.identity`."""
+    services: frozenset[str] = frozenset()
+    """Names of the lists that are matching services, whose distances are their own."""
     accepted: bool = False
     """True if the operator has said that whatever is not found again is cleared."""
 
     @classmethod
-    def of_setup(cls, setup: WorkerSetup, *, accepted: bool = False) -> Coverage:
-        """Return the coverage of a scan with these lists and options."""
+    def of_setup(
+        cls, setup: WorkerSetup, services: Sequence[StoredService] = (), *, accepted: bool = False
+    ) -> Coverage:
+        """Return the coverage of a scan with these lists, matching services and options."""
         reach = thresholds_of_lists(setup.lists)
+        asked = frozenset(service.name for service in services)
         return cls(
-            frozenset(handle.name for handle in setup.lists),
+            frozenset(handle.name for handle in setup.lists) | asked,
             _with_review(reach, setup.review_threshold),
             frozenset(setup.variants),
-            {handle.name: handle.identity for handle in setup.lists},
+            {handle.name: handle.identity for handle in setup.lists}
+            | {service.name: frozenset({service.identity}) for service in services},
+            asked,
             accepted,
         )
 
@@ -78,7 +88,7 @@ class Coverage:
             match["list"] in self.lists
             and self._is_the_same(match)
             # An algorithm of which no list in use has entries is not asked about, and has no threshold here.
-            and distance <= self.reach.get(match["algorithm"], distance)
+            and (match["list"] in self.services or distance <= self.reach.get(match["algorithm"], distance))
             and required_by(str(match.get("variant", ""))) <= self.variants
         )
 

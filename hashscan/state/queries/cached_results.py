@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from hashscan.matching.evaluation import FileTask, Matcher, match_files, store_reply, take_undecodable
+from hashscan.matching.evaluation import (
+    FileTask,
+    Matcher,
+    match_files,
+    store_reply,
+    take_undecodable,
+    without_answer,
+)
 from hashscan.matching.evaluation import result_of as judged
-from hashscan.matching.policy import Judgement, Subject, judge
+from hashscan.matching.policy import Judgement, Subject, judge, sort_key
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS, Action, FileResult, Item, Verdict
 from hashscan.reports.records import Record
@@ -19,6 +27,9 @@ from hashscan.state.findings.findings import UNKNOWN_STAT, OpenFinding, open_fin
 from hashscan.state.store.contents import CONFIRMED, HIT, STALE, Contents
 from hashscan.state.store.listings import NONE
 from hashscan.state.store.stored_contents import Content
+
+if TYPE_CHECKING:
+    from hashscan.state.queries.answers import Answers
 
 NOWHERE = Item(b"", UNKNOWN_STAT)
 """Placeholder for the file of a content."""
@@ -56,9 +67,16 @@ class CachedResults:
     """
 
     def __init__(
-        self, contents: Contents, setup: WorkerSetup, *, with_digests: bool, known: bool = False
+        self,
+        contents: Contents,
+        setup: WorkerSetup,
+        *,
+        with_digests: bool,
+        known: bool = False,
+        answers: Answers | None = None,
     ) -> None:
         self._contents = contents
+        self._answers = answers
         self._known = known
         self._setup = setup
         self._with_digests = with_digests
@@ -67,8 +85,15 @@ class CachedResults:
         """Return the attention flags of files with these contents; a file without a content must be read."""
         if not self._contents.rows:
             return np.full(len(contents), STALE, np.uint8)
-        known = self._contents.attention_of(np.maximum(contents, 0))
+        known = self.flags_of(np.where(contents == NONE, 0, contents))
         return np.where(contents == NONE, np.uint8(STALE), known)
+
+    def flags_of(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the attention flags of contents; one that waits for an answer is not quiet."""
+        known = self._contents.attention_of(contents)
+        if self._answers is None:
+            return known
+        return known | np.where(self._answers.waiting(contents), np.uint8(HIT), np.uint8(0))
 
     def result(self, content: int, item: Item, subject: Subject) -> FileResult | None:
         """Return the result of a file with this content; None where the file must be read to get one."""
@@ -85,7 +110,7 @@ class CachedResults:
         if near:
             match_files(self._matcher, self._setup.algorithms, near)
         return [
-            None if task is None else self._judged(task, content, subject)
+            None if task is None else self._judged(task, content, subject, known=self._known)
             for task, (content, _, subject) in zip(tasks, asked, strict=True)
         ]
 
@@ -102,13 +127,35 @@ class CachedResults:
             raise
         return file_task_of(kept, item) if kept.profile.is_readable else None
 
-    def _judged(self, task: FileTask, content: int, subject: Subject) -> FileResult | None:
+    def with_answers(self, result: FileResult, subject: Subject) -> FileResult:
+        """Return the result of a file, now that services were asked about its content.
+
+        If one has not answered, the result says so.
+        """
+        content = result.content
+        if self._answers is None or content is None:
+            return result
+        if self._answers.matches(content):
+            task = self._task(content, Item(result.name, result.stat))
+            if task is not None:
+                match_files(self._matcher, self._setup.algorithms, [task])
+                derived = self._judged(task, content, subject, known=True)
+                assert derived is not None
+                result = structs.replace(derived, ctime=result.ctime)
+        silent = self._answers.silent(content)
+        return without_answer(result, silent) if silent else result
+
+    def _judged(self, task: FileTask, content: int, subject: Subject, *, known: bool) -> FileResult | None:
         """Return the result of a matched file; None where a fresh decoder has to confirm a match."""
         setup = self._setup
         exact = [match for match in task.matches if not ALGORITHMS[match.algorithm].of_picture]
         unconfirmed = not task.confirmed and len(exact) < len(task.matches)
-        if unconfirmed and not self._known:
+        if unconfirmed and not known:
             return None
+        if self._answers is not None and (answers := self._answers.matches(content)):
+            # One on a digest that is not confirmed has a doubt of its own.
+            exact += answers
+            task.matches = sorted([*task.matches, *answers], key=sort_key)
         result = judged(
             task, setup.algorithms, with_digests=self._with_digests, subject=subject, policy=setup.policy
         )

@@ -1,13 +1,19 @@
-"""Count what a state holds: contents, files, objects, findings and targets."""
+"""Count what a state holds: contents, files, objects, findings, targets, and answers of matching services."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hashscan.state.store.listings import from_bytes
-from hashscan.state.store.reading import StateReader
+from hashscan.state.store.reading import NoStateError, OldStateError, StateReader
+from hashscan.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from hashscan.lists.services.settings import StoredService
 
 
 @dataclass(slots=True)
@@ -115,3 +121,38 @@ def _add(counts: FilesystemCounts, blob: bytes) -> None:
     listing = from_bytes(blob)
     counts.files += len(listing)
     counts.bytes += int(np.maximum(listing.identities[1], 0).sum())
+
+
+class ServiceProgress(NamedTuple):
+    """The progress of one service."""
+
+    contents: int
+    """Contents in the state."""
+    answered: int
+    """Those that have an answer, however old."""
+    hours: float | None
+    """Time that the others take at the pace of the last scan; None where that is not known."""
+
+
+def progress_of(state: StateDir, service: StoredService) -> ServiceProgress | None:
+    """Return how far a service has answered; None before the first scan.
+
+    Raises:
+        OutputError: the state is damaged or can't be read.
+    """
+    try:
+        with StateReader(state) as reader:
+            rows = reader.contents.rows
+            answered = np.zeros(rows, bool)
+            mine = f"{service.identity} %"
+            ranges = reader.database.execute("SELECT first, count FROM asked WHERE service LIKE ?", (mine,))
+            for first, count in ranges:
+                answered[first : first + count] = True
+            found = reader.database.execute(
+                "SELECT value FROM meta WHERE key LIKE ?", (f"service {mine}",)
+            ).fetchone()
+            pace = None if found is None else json.loads(found[0]).get("pace")
+    except (NoStateError, OldStateError):
+        return None
+    done = int(np.count_nonzero(answered))
+    return ServiceProgress(rows, done, (rows - done) / pace / 3600 if pace else None)

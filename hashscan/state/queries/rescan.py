@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ from hashscan.state.store.database import closed_on_failure, errors_explained
 from hashscan.state.store.listings import Listing, from_bytes, joined
 from hashscan.state.store.object_rows import KnownObject, ObjectRows
 from hashscan.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from hashscan.lists.services.settings import StoredService
+    from hashscan.state.queries.answers import Answers
 
 _UNKNOWN = 0
 """Placeholder for attributes that a listing doesn't hold."""
@@ -58,15 +62,30 @@ class KnownFiles(WritableState):
         with_digests: bool,
         notify: Callable[[str], None],
         customers: Customers = NO_CUSTOMERS,
+        services: Sequence[StoredService] = (),
+        show: Callable[[str], None] | None = None,
     ) -> None:
-        """Open the state, and compare kept contents with new entries of the lists."""
+        """Open the state, and compare kept contents with new entries of the lists.
+
+        Args:
+            services: matching services to be asked about contents; requests are shown by `show`.
+        """
+        self.services: Answers | None = None
+        """The matching services; None without any."""
         self._customers = customers
         self.unmatched = 0
         """Files that must be read again before everything that the lists ask can be answered."""
         super().__init__(state, setup, notify)
         with closed_on_failure(self._database), errors_explained(self._folder):
-            self._deriving = CachedResults(self._contents, setup, with_digests=with_digests, known=True)
-            self._findings = Findings(self._database, Coverage.of_setup(setup), self._contents.sha256)
+            if services:
+                from hashscan.state.queries.answers import Answers
+
+                self.services = Answers(self._database, self._contents, services, show)
+            self._deriving = CachedResults(
+                self._contents, setup, with_digests=with_digests, known=True, answers=self.services
+            )
+            coverage = Coverage.of_setup(setup, services)
+            self._findings = Findings(self._database, coverage, self._contents.sha256)
             gains = RetroMatcher(self._database, self._contents, setup.lists, setup.review_threshold, notify)
             gains.take()
             self._contents.commit()
@@ -76,6 +95,22 @@ class KnownFiles(WritableState):
             self._scan = cursor.lastrowid
             self._database.execute("COMMIT")
             self._database.execute("BEGIN IMMEDIATE")
+
+    def ask_services(self, timeout: float) -> bool:
+        """Ask matching services about contents without an answer; return True while it is worth waiting."""
+        if self.services is None:
+            return False
+        with errors_explained(self._folder):
+            if self.services.pump(flush=True, timeout=timeout):
+                self._database.execute("COMMIT")
+                self._database.execute("BEGIN IMMEDIATE")
+            return self.services.worth_waiting
+
+    def close(self) -> None:
+        """Close the state; what was not committed is lost."""
+        if self.services is not None:
+            self.services.close()
+        super().close()
 
     def answers(self, targets: Sequence[bytes], summary: Summary) -> Iterator[Answer | None]:
         """Derive the verdicts of all files and objects.
@@ -104,7 +139,7 @@ class KnownFiles(WritableState):
                     yield from self._of_object(path, known, summary)
 
     def _of_object(self, path: bytes, known: KnownObject, summary: Summary) -> Iterator[Answer]:
-        attention = int(self._contents.attention_of(np.array([known.content]))[0])
+        attention = int(self._deriving.flags_of(np.array([known.content]))[0])
         if attention & ~QUIET:
             yield from self._of_file(path, known.item, known.content, attention, summary, known.endpoint)
         else:
@@ -128,7 +163,7 @@ class KnownFiles(WritableState):
             last = {name: place for place, name in enumerate(listing.names.split(b"/"))}
             places = [place for name, place in last.items() if wanted is None or name in wanted]
             listing = listing.select(sorted(places))
-        attention = self._contents.attention_of(listing.contents)
+        attention = self._deriving.flags_of(listing.contents)
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
         quiet = attention[(attention & ~np.uint8(QUIET)) == 0]
         summary.add_quiet(len(quiet), low_quality=int(np.count_nonzero(quiet & LOW)))
@@ -156,12 +191,13 @@ class KnownFiles(WritableState):
     ) -> Iterator[Answer]:
         if attention & STALE:
             self.unmatched += 1
-            if not attention & HIT:
+            if not self._contents.attention[content] & HIT:
                 return
         # The listing does not say who owns a file.
         result = self._deriving.result(content, item, Subject(path))
         if result is None:
             return
+        result = self._deriving.with_answers(result, Subject(path))
         place = Place(path, item.version, endpoint)
         result = self._findings.with_settled_verdict(place, result)
         summary.recalled += 1

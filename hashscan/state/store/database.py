@@ -18,10 +18,12 @@ from hashscan.state.store.columns import DamagedColumnError
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
 
-FORMAT = 3
+FORMAT = 4
 """Version of the format; raised whenever an older hashscan could misunderstand what is stored."""
 OLDEST = 2
 """The oldest format that is brought up to date; a state before it is set aside."""
+_WITH_ENDPOINTS = 3
+"""The first format whose findings have endpoints."""
 FILE = "state.sqlite"
 MARK = "damaged"
 _BUSY_MS = 30_000
@@ -63,6 +65,15 @@ CREATE TABLE hits (content INTEGER PRIMARY KEY);
 CREATE TABLE lost (content INTEGER PRIMARY KEY);
 -- Number of contents that were compared with the entries of a part of a list, from the first on.
 CREATE TABLE matched (part TEXT PRIMARY KEY, contents INTEGER NOT NULL) WITHOUT ROWID;
+-- Matching services: contents that were asked about, and when, in hours since 1970; see `queries.answers`.
+CREATE TABLE asked (
+  id INTEGER PRIMARY KEY, service TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
+  hour INTEGER NOT NULL
+);
+-- The entries that a service has named for a content, as JSON.
+CREATE TABLE answers (
+  service TEXT, content INTEGER, answer TEXT NOT NULL, PRIMARY KEY (service, content)
+) WITHOUT ROWID;
 -- Scopes: a target with its shard and its exclusions.
 CREATE TABLE scopes (
   id INTEGER PRIMARY KEY, target BLOB NOT NULL, shard TEXT NOT NULL, options TEXT NOT NULL,
@@ -179,7 +190,7 @@ def _open(folder: Path) -> sqlite3.Connection:
         if 0 < found < OLDEST:
             raise ValueError("an older version of hashscan has written it")
         if OLDEST <= found < FORMAT:
-            _upgrade(database)
+            _upgrade(database, found)
         if not found:
             database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         database.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (str(uuid.uuid4()),))
@@ -191,14 +202,26 @@ def _open(folder: Path) -> sqlite3.Connection:
     return database
 
 
-def _upgrade(database: sqlite3.Connection) -> None:
-    """Bring a state of format 2, whose findings have no endpoint, up to date in one transaction.
+def _upgrade(database: sqlite3.Connection, found: int) -> None:
+    """Bring a state of an older format up to date in one transaction."""
+    # One by one: `executescript` would commit first.
+    database.execute("BEGIN IMMEDIATE")
+    if found < _WITH_ENDPOINTS:
+        _add_endpoints(database)
+    for table in ("asked", "answers"):
+        statement = re.search(rf"CREATE TABLE {table} .*?;", _SCHEMA, re.DOTALL)
+        assert statement is not None
+        database.execute(statement[0])
+    database.execute(f"PRAGMA user_version = {FORMAT}")
+    database.execute("COMMIT")
+
+
+def _add_endpoints(database: sqlite3.Connection) -> None:
+    """Give each finding of a state of format 2 an endpoint.
 
     An open finding gets the endpoint at which its object is stored, or else that of the last scan of its
     container.
     """
-    # One by one: `executescript` would commit first.
-    database.execute("BEGIN IMMEDIATE")
     database.execute("ALTER TABLE findings ADD COLUMN endpoint TEXT NOT NULL DEFAULT ''")
     stores = database.execute("SELECT id, name FROM filesystems WHERE instr(name, x'0a')").fetchall()
     for store, name in stores:
@@ -214,8 +237,6 @@ def _upgrade(database: sqlite3.Connection) -> None:
     for statement in (
         "DROP INDEX findings_standing",
         "CREATE UNIQUE INDEX findings_standing ON findings (path, version, endpoint) WHERE gone IS NULL",
-        f"PRAGMA user_version = {FORMAT}",
-        "COMMIT",
     ):
         database.execute(statement)
 

@@ -1,0 +1,204 @@
+"""Ask one matching service in the background: several requests at a time, limits, and retries.
+
+Threads send the requests; the caller submits digests and collects answers, and never waits for the network
+unless it wants to. A busy service is asked again after the time that it names, or after a pause that doubles
+up to a minute. A service that has not answered for longer than its settings allow is down: it is still tried
+again, but nobody needs to wait for it. One that refuses, or whose answers make no sense, is not asked again.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from hashscan.lists.services.adapter import AskedDigest, MatchingService, ServiceMatch, checked_matches
+from hashscan.lists.services.settings import StoredService, read_key
+from hashscan.locking import ClosedOnExit
+from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
+from hashscan.service.api import Changes
+
+_T = TypeVar("_T")
+_PAUSE_FIRST, _PAUSE_MAX = 0.05, 60.0
+
+
+class AskedBatch(NamedTuple):
+    """Digests that were asked, and the answer."""
+
+    key: object
+    """As the caller gave it."""
+    matches: tuple[ServiceMatch, ...] | None
+    """None if there is no answer."""
+
+
+class Introduction(NamedTuple):
+    """The service's own description, before it is asked about digests."""
+
+    digests_max: int
+    """Most digests at once."""
+    algorithms: frozenset[str]
+    version: str
+    """Version of its list; empty where it tells none."""
+    changes: Changes | None
+    """The answers that may have changed since the version that was known before; None if none was known."""
+
+
+class Asker(ClosedOnExit):
+    """The requests to one service."""
+
+    def __init__(
+        self,
+        service: StoredService,
+        adapter: type[MatchingService],
+        since: str = "",
+        show: Callable[[str], None] | None = None,
+    ) -> None:
+        """Read the key, and start the threads; the first has the service describe itself.
+
+        Args:
+            since: the version of the service's list that is known; empty if none is.
+            show: gets the text of each request, without the key; called by several threads.
+
+        Raises:
+            UsageError: the key can't be read.
+        """
+        settings = service.settings
+        self.name = service.name
+        self.refusal = ""
+        """The reason why the service is not asked any more; empty if it is."""
+        self.trouble = ""
+        """The last reason why there was no answer; empty after one."""
+        self.introduction: Introduction | None = None
+        """None until the service has answered for the first time."""
+        self.outstanding = 0
+        """Batches that were submitted, and not collected yet."""
+        self._settings = settings
+        self._client = ServiceClient(settings, read_key(settings, adapter).authorization, show)
+        self._adapter = adapter(self._client, settings.categories)
+        self._since = since
+        self._changed = threading.Condition()
+        self._answered = time.monotonic()
+        self._next_request = 0.0
+        """The time before which no request is sent."""
+        self._failures = 0
+        self._closed = False
+        self._jobs: queue.SimpleQueue[tuple[object, Sequence[AskedDigest]] | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[AskedBatch] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, args=(first,), name=f"service {self.name}", daemon=True)
+            for first in [True] + [False] * (settings.in_flight - 1)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def down(self) -> bool:
+        """True if nobody should wait for an answer."""
+        if self.refusal:
+            return True
+        return bool(self.trouble) and time.monotonic() - self._answered > self._settings.patience
+
+    @property
+    def capacity(self) -> int:
+        """The number of batches that may be outstanding, so that no thread waits for its next one."""
+        return 2 * self._settings.in_flight
+
+    def submit(self, key: object, digests: Sequence[AskedDigest]) -> None:
+        """Have a thread ask about digests; the answer is among those that `collect` returns."""
+        self.outstanding += 1
+        self._jobs.put((key, digests))
+
+    def collect(self, timeout: float = 0.0) -> list[AskedBatch]:
+        """Return the answers that have arrived; wait up to `timeout` seconds for the first."""
+        found: list[AskedBatch] = []
+        with suppress(queue.Empty):
+            found.append(self._answers.get(timeout=timeout) if timeout else self._answers.get_nowait())
+            while True:
+                found.append(self._answers.get_nowait())
+        self.outstanding -= sum(batch.key is not None for batch in found)
+        return [batch for batch in found if batch.key is not None]
+
+    def close(self) -> None:
+        """Stop asking; what is outstanding gets no answer."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for _ in self._threads:
+            self._jobs.put(None)
+        self._client.close()
+
+    def _work(self, first: bool) -> None:
+        if first:
+            self.introduction = self._until_answered(self._introduce)
+            self._answers.put(AskedBatch(None, None))
+        while (job := self._jobs.get()) is not None:
+            key, digests = job
+            self._answers.put(AskedBatch(key, self._until_answered(partial(self._check, digests))))
+
+    def _introduce(self) -> Introduction:
+        limit, algorithms = self._adapter.limits()
+        version = self._adapter.version()
+        changed = bool(self._since) and version != self._since
+        return Introduction(
+            limit, algorithms, version, self._adapter.changes(self._since) if changed else None
+        )
+
+    def _check(self, digests: Sequence[AskedDigest]) -> tuple[ServiceMatch, ...]:
+        """Return the matches of some digests, which may be more than the service takes at once."""
+        assert self.introduction is not None
+        limit = self.introduction.digests_max
+        found: list[ServiceMatch] = []
+        for start in range(0, len(digests), limit):
+            part = digests[start : start + limit]
+            matches = checked_matches(self._adapter.check(part), part)
+            found += [match._replace(digest=start + match.digest) for match in matches]
+        return tuple(found)
+
+    def _until_answered(self, ask: Callable[[], _T]) -> _T | None:
+        """Return the answer, with retries; None after a refusal or `close`."""
+        while self._may_ask():
+            try:
+                found = ask()
+            except ServiceBusyError as error:
+                self._put_off(error)
+            except ServiceRefusedError as error:
+                self._refuse(str(error))
+            except ValueError as error:
+                self._refuse(f"answers with something that makes no sense: {error}")
+            else:
+                self._note_answer()
+                return found
+        return None
+
+    def _may_ask(self) -> bool:
+        """Wait until the next request may be sent; return False if none may be any more."""
+        with self._changed:
+            while not (self._closed or self.refusal):
+                now = time.monotonic()
+                if now >= self._next_request:
+                    if self._settings.rate:
+                        self._next_request = now + 1 / self._settings.rate
+                    return True
+                self._changed.wait(self._next_request - now)
+            return False
+
+    def _put_off(self, error: ServiceBusyError) -> None:
+        with self._changed:
+            self.trouble = str(error)
+            pause = min(_PAUSE_FIRST * 2**self._failures, _PAUSE_MAX)
+            self._failures = min(self._failures + 1, 11)
+            wait = pause if error.wait is None else max(error.wait, _PAUSE_FIRST)
+            self._next_request = max(self._next_request, time.monotonic() + wait)
+
+    def _refuse(self, why: str) -> None:
+        with self._changed:
+            self.refusal = self.refusal or why
+            self._changed.notify_all()
+
+    def _note_answer(self) -> None:
+        with self._changed:
+            self.trouble, self._failures, self._answered = "", 0, time.monotonic()

@@ -1,0 +1,174 @@
+"""Send requests to a matching service, and bound what its answers can cost.
+
+No redirect is followed: digests and key go to the configured address and nowhere else. Of an answer neither
+the text nor the headers are repeated in messages, apart from its status.
+
+Importing this module imports urllib3, so other modules import it on first use.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import unquote
+
+import urllib3
+
+from hashscan.errors import UsageError
+from hashscan.lists.pulling.origin import checked_proxy, is_loopback, tls_context
+from hashscan.lists.services.settings import ServiceSettings
+from hashscan.web_address import parse, split_url
+from hashscan.web_transport import close_pools, describe_status, retry_after, send
+
+ANSWER_MAX = 16 << 20
+"""Largest answer in bytes."""
+_CONNECT_SECONDS, _READ_SECONDS, _ANSWER_SECONDS = 10.0, 30.0, 60.0
+_CHUNK = 1 << 16
+_BUSY = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+
+
+class ServiceBusyError(Exception):
+    """No answer for now: the service is busy or can't be reached, and may answer later."""
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+        """Seconds that the service asks to wait; None where it names none."""
+
+
+class ServiceRefusedError(Exception):
+    """An answer after which asking again is of no use before the operator has changed something."""
+
+
+class ServiceClient:
+    """The connections to one service; usable by several threads."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        authorization: str | None,
+        show: Callable[[str], None] | None = None,
+    ) -> None:
+        """Prepare to send requests.
+
+        Args:
+            authorization: value of the Authorization header.
+            show: gets the text of each request, without the key.
+        """
+        self._url = settings.url
+        self._show = show
+        self._headers = {"Accept": "application/json"}
+        if authorization is not None:
+            self._headers["Authorization"] = authorization
+        self._pools = _pools(settings)
+
+    def __call__(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Return the body of an answer with status 200.
+
+        Raises:
+            ServiceBusyError: there is no answer for now.
+            ServiceRefusedError: the service refuses, or answers with something that can't be used.
+        """
+        if self._show is not None:
+            self._show(f"{method} {self._url}{path} {(body or b'').decode('ascii', 'replace')}".rstrip())
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
+        try:
+            response = send(self._pools, method, self._url + path, headers, timeout, body, again=False)
+            try:
+                data = _body(response)
+            finally:
+                response.close() if response.length_remaining else response.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            if _has_wrong_certificate(error):
+                raise ServiceRefusedError("has a certificate that can't be verified") from error
+            raise ServiceBusyError("can't be reached") from error
+        if response.status in _BUSY:
+            raise ServiceBusyError(
+                describe_status(response.status), retry_after(response.headers.get("Retry-After", ""))
+            )
+        if response.status != HTTPStatus.OK:
+            raise ServiceRefusedError(describe_status(response.status))
+        return data
+
+    def close(self) -> None:
+        """Close all connections."""
+        close_pools(self._pools)
+
+
+def _body(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Read the body of an answer.
+
+    Raises:
+        ServiceRefusedError: it is too long.
+        ServiceBusyError: it does not end in time.
+    """
+    until = time.monotonic() + _ANSWER_SECONDS
+    pieces, size = [], 0
+    while piece := response.read1(_CHUNK, decode_content=False):
+        pieces.append(piece)
+        size += len(piece)
+        if size > ANSWER_MAX:
+            raise ServiceRefusedError(f"answers with more than {ANSWER_MAX} bytes")
+        if time.monotonic() > until:
+            raise ServiceBusyError("answers too slowly")
+    return b"".join(pieces)
+
+
+def _pools(settings: ServiceSettings) -> urllib3.PoolManager:
+    context = tls_context(settings.ca_file)
+    proxy = _proxy(settings)
+    if proxy is None:
+        return urllib3.PoolManager(maxsize=settings.in_flight, ssl_context=context)
+    try:
+        login = (split_url(proxy.encode()).user or b"").decode()
+        bare = checked_proxy(proxy.replace(f"{login}@", "", 1))
+    except (UsageError, ValueError) as error:
+        raise UsageError(
+            "the proxy of the environment can't be used",
+            advice="Set http_proxy and https_proxy, or unset them.",
+        ) from error
+    return urllib3.ProxyManager(
+        bare,
+        maxsize=settings.in_flight,
+        ssl_context=context,
+        proxy_headers=urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None,
+    )
+
+
+def _proxy(settings: ServiceSettings) -> str | None:
+    """Return the proxy for the service; None for one on this machine."""
+    scheme, host, _ = parse(settings.url.encode()).endpoint
+    if is_loopback(host):
+        return None
+    if settings.proxy:
+        return settings.proxy
+    if urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(scheme) or proxies.get("all")
+
+
+def _has_wrong_certificate(error: BaseException | None) -> bool:
+    """Return True if the cause of a failure is the server's certificate; urllib3 wraps it in several ways."""
+    seen = 0
+    while error is not None and seen < 8:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        inside = (getattr(error, "reason", None), *error.args[:1], error.__cause__, error.__context__)
+        error = next((each for each in inside if isinstance(each, BaseException)), None)
+        seen += 1
+    return False

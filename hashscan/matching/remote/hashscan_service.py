@@ -1,0 +1,50 @@
+"""The adapter for services with hashscan's own interface; see `service.api`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from urllib.parse import quote
+
+from hashscan.lists.services.adapter import UNMAPPED, AskedDigest, MatchingService, ServiceMatch
+from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
+from hashscan.schema import encode_json
+from hashscan.service.api import CHANGES, CHECK, INFO, Changes, CheckAnswer, Info, request_of
+
+_ACCUSING = frozenset(CATEGORIES) - {KNOWN_GOOD_CATEGORY}
+
+
+class HashscanService(MatchingService):
+    """A server that speaks hashscan's own interface."""
+
+    name = "hashscan"
+    algorithms = frozenset(name for name, algorithm in ALGORITHMS.items() if algorithm.matched)
+    digests_max = 400
+    per_request = 400
+    key = "token"
+    sends = (
+        "the digests of up to 400 contents' bytes and pictures in a request, in no order that means anything"
+    )
+
+    @cached_property
+    def _info(self) -> Info:
+        return self._ask(Info, "GET", INFO)
+
+    def limits(self) -> tuple[int, frozenset[str]]:
+        """Return what the service itself says of its limits."""
+        return min(self.digests_max, self._info.digests_max), self.algorithms & set(self._info.algorithms)
+
+    def version(self) -> str:
+        """Return the version of the service's list."""
+        return self._info.version
+
+    def changes(self, since: str) -> Changes:
+        """Return which answers may have changed since a version."""
+        return self._ask(Changes, "GET", f"{CHANGES}?since={quote(since, safe='')}")
+
+    def check(self, digests: Sequence[AskedDigest]) -> Iterator[ServiceMatch]:
+        """Ask about all digests in one request."""
+        body = encode_json(request_of(digests))
+        for match in self._ask(CheckAnswer, "POST", CHECK, body).matches:
+            category = match.category if match.category in _ACCUSING else self._category_of(match.category)
+            yield ServiceMatch(match.digest, match.entry, category or UNMAPPED, match.distance)

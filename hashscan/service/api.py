@@ -1,0 +1,105 @@
+"""Define the interface of hashscan's own matching service: the paths, requests and answers, as JSON.
+
+The client in `matching.remote` and every server use these types, so that both sides read the same document
+in the same way. A client sends digests and nothing else: no names, paths, sizes or times.
+
+GET  v1/info               Info
+POST v1/check              CheckRequest, answered by CheckAnswer
+GET  v1/changes?since=V    Changes of the list since its version V
+
+Requests carry `Authorization: Bearer KEY`. A server that wants fewer requests answers 429 or 503, with
+`Retry-After` if it names a time. Any other status than 200 refuses the request for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from hashscan.model import ALGORITHMS, ENTRY_ID_MAX
+from hashscan.schema import Count, Text
+
+INFO, CHECK, CHANGES = "v1/info", "v1/check", "v1/changes"
+"""The paths, below the service's address."""
+
+DIGESTS_MAX = 10_000
+"""Largest number of digests that a server may accept in one request."""
+
+Version = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[A-Za-z0-9._:-]+\Z")]
+"""A version of the service's list; any other text is another version."""
+EntryId = Annotated[str, Meta(min_length=1, max_length=ENTRY_ID_MAX, pattern=r"\A[!-~]+\Z")]
+Prefix = Annotated[str, Meta(min_length=4, max_length=4, pattern=r"\A[0-9a-f]{4}\Z")]
+
+
+class Info(Struct, frozen=True):
+    """The service's description."""
+
+    version: Version
+    algorithms: list[Text]
+    """Names as in `model.ALGORITHMS`; those that the client does not know are not asked for."""
+    digests_max: Annotated[int, Meta(ge=1, le=DIGESTS_MAX)]
+    """Most digests in one request."""
+
+
+class DigestFields(Struct, frozen=True):
+    """One digest."""
+
+    algorithm: Text
+    value: Text
+    """In hexadecimal, lower case."""
+
+    def __post_init__(self) -> None:
+        known = ALGORITHMS.get(self.algorithm)
+        if known is None or len(self.value) != 2 * known.size or self.value != self.value.lower():
+            raise ValueError("not a digest of a known algorithm")
+        bytes.fromhex(self.value)
+
+
+class CheckRequest(Struct, frozen=True):
+    """Digests to compare with the service's list."""
+
+    digests: list[DigestFields]
+
+
+class CheckMatch(Struct, frozen=True):
+    """An entry of the service's list that one of the digests matches."""
+
+    digest: Count
+    """Index of the digest in the request."""
+    entry: EntryId
+    category: Text
+    """One of `model.CATEGORIES`; any other is for review only."""
+    distance: Count = 0
+    """Bits in which a perceptual digest differs from the entry."""
+
+
+class CheckAnswer(Struct, frozen=True):
+    """All matches of a request's digests."""
+
+    version: Version
+    """The version of the list that was compared."""
+    matches: list[CheckMatch]
+
+
+class Changes(Struct, frozen=True):
+    """The digests whose answers may have changed since a version of the list.
+
+    It says as little of the list as is needed to ask again only what may be affected.
+    """
+
+    version: Version
+    everything: bool = False
+    """True if every digest must be asked again, such as for a version that the server no longer knows."""
+    algorithms: list[Text] = []
+    """Algorithms of which every digest must be asked again, such as perceptual ones with new entries."""
+    prefixes: dict[str, list[Prefix]] = {}
+    """By algorithm, the first four hexadecimal digits of the digests that must be asked again."""
+    entries: list[EntryId] = []
+    """Entries that were withdrawn or changed: digests that matched one of them must be asked again."""
+
+
+def request_of(digests: Sequence[tuple[str, bytes]]) -> CheckRequest:
+    """Return the request for digests, given by algorithm and value."""
+    return CheckRequest([DigestFields(algorithm, value.hex()) for algorithm, value in digests])

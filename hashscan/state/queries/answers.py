@@ -1,0 +1,466 @@
+"""Keep the answers of matching services: which contents were asked about and when, and the entries named.
+
+Each content is asked about once, and again when its answer has expired or when the service says that a
+change of its list may affect it. The table `asked` has ranges of contents with the hour of their answers; a
+later row replaces earlier ones, and a content without a row waits. An earlier match stays in `answers` until
+a new answer replaces it, so that a service that is down clears nobody.
+
+A digest is asked about as it is stored, so nothing that a file's owner does later changes what an answer is
+for. Contents are asked about in the order in which they were stored: no owner comes before another.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.errors import UsageError
+from hashscan.hashing.variants import SIMILARITY_DOUBTS, DigestRun
+from hashscan.lists.services.adapter import AskedDigest, ServiceMatch
+from hashscan.lists.services.settings import StoredService
+from hashscan.locking import ClosedOnExit
+from hashscan.matching.evaluation import closest_of_each
+from hashscan.matching.policy import sort_key
+from hashscan.matching.remote.asker import AskedBatch, Asker, Introduction
+from hashscan.model import ALGORITHMS, Match
+from hashscan.registry import MATCHING_SERVICES
+from hashscan.service.api import Changes
+from hashscan.state.queries.cached_results import NOWHERE, file_task_of
+from hashscan.state.store.contents import CONFIRMED, OPAQUE, Contents
+from hashscan.state.store.profile import meaning_of
+from hashscan.state.store.stored_contents import COLUMN_DIGESTS, Content
+
+_HOUR = 3600
+_ASKING = (1 << 32) - 1
+"""Hour of contents that are being asked about."""
+_BLOCK = 1 << 16
+_CONTENTS_MAX = 10_000
+"""Most contents in a batch; many may have no digest that the service takes."""
+_DELAY = 1.0
+"""Seconds after which a batch is sent although it is not full."""
+_NOT_CONFIRMED = "a service's answer, on a digest that no second decoder has confirmed"
+_FOR_REVIEW = "a service's answer"
+
+
+class _Asked(NamedTuple):
+    """One digest of a content."""
+
+    content: int
+    variant: str
+    doubt: str
+    digest: AskedDigest
+
+
+class _Batch(NamedTuple):
+    """Contents that are asked about together."""
+
+    contents: list[int]
+    digests: list[_Asked]
+    begun: float
+
+
+class _ServiceAnswers(ClosedOnExit):
+    """The answers of one service."""
+
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        contents: Contents,
+        service: StoredService,
+        show: Callable[[str], None] | None,
+    ) -> None:
+        self._database = database
+        self._contents = contents
+        self._settings = service.settings
+        self.name = service.name
+        asked = ",".join(self._settings.algorithms) + (" variants" if self._settings.variants else "")
+        self._key = f"{service.identity} {asked} {meaning_of(contents.wanted)}"
+        for table in ("asked", "answers"):
+            # Answers to other questions are not answers to today's.
+            database.execute(
+                f"DELETE FROM {table} WHERE service LIKE ? AND service<>?",  # noqa: S608 - our own names
+                (f"{service.identity} %", self._key),
+            )
+        database.execute(
+            "DELETE FROM meta WHERE key LIKE ? AND key<>?",
+            (f"service {service.identity} %", f"service {self._key}"),
+        )
+        self._hours = np.zeros(max(1024, contents.rows), np.uint32)
+        """Hour of the answer of each content; 0 for those that wait, `_ASKING` for those under way."""
+        self._load()
+        rows = database.execute("SELECT content FROM answers WHERE service=?", (self._key,))
+        self.positive = {content for (content,) in rows}
+        """Contents for which the service has named an entry."""
+        self._known = self._known_version()
+        if self._settings.adapter not in MATCHING_SERVICES:
+            raise UsageError(
+                f"the list {self.name} needs the adapter {self._settings.adapter}, which is not installed",
+                advice="Install it, or remove the list with `hashscan lists remove`.",
+            )
+        self.asker = Asker(
+            service, MATCHING_SERVICES[self._settings.adapter], self._known.get("version", ""), show
+        )
+        self._begun = False
+        self._answered, self._first_asked = 0, 0.0
+        """Contents answered in this scan, and when the first batch was sent."""
+        self._algorithms: tuple[str, ...] = ()
+        self._next = 0
+        """All contents before this one have answers, or are under way."""
+        self._batch = _Batch([], [], 0.0)
+
+    def _load(self) -> None:
+        ranges = self._database.execute(
+            "SELECT first, count, hour FROM asked WHERE service=? ORDER BY id", (self._key,)
+        ).fetchall()
+        for first, count, hour in ranges:
+            self._hours[first : first + count] = hour
+        now = int(time.time() // _HOUR)
+        oldest = max(0, now - int(self._settings.ask_again // _HOUR))
+        # A clock that was ahead does not make answers last longer.
+        self._hours[(self._hours < oldest) | (self._hours > now + 1)] = 0
+        if len(ranges) > 1000:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        """Store the hours of all contents anew, in as few rows as possible; none may be under way."""
+        hours = self._hours[: self._contents.rows]
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(hours)) + 1)) if hours.size else np.zeros(0, int)
+        self._database.execute("DELETE FROM asked WHERE service=?", (self._key,))
+        for first, end in zip(starts.tolist(), [*starts.tolist()[1:], len(hours)], strict=True):
+            if hours[first]:
+                self._store_range(first, end - first, int(hours[first]))
+
+    def _store_range(self, first: int, count: int, hour: int) -> None:
+        self._database.execute(
+            "INSERT INTO asked (service, first, count, hour) VALUES (?, ?, ?, ?)",
+            (self._key, first, count, hour),
+        )
+
+    def _known_version(self) -> dict[str, Any]:
+        row = self._database.execute(
+            "SELECT value FROM meta WHERE key=?", (f"service {self._key}",)
+        ).fetchone()
+        return {} if row is None else dict(json.loads(row[0]))
+
+    def waiting(self, contents: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which contents have no answer yet."""
+        self._grow()
+        hours = self._hours[contents]
+        waits: NDArray[np.bool_] = (hours == 0) | (hours == _ASKING)
+        return waits
+
+    def waits(self, content: int) -> bool:
+        """Return True if a content has no answer yet."""
+        return content >= len(self._hours) or int(self._hours[content]) in {0, _ASKING}
+
+    @property
+    def worth_waiting(self) -> bool:
+        """True if an answer is to be expected soon."""
+        if self.asker.down:
+            return False
+        return not self._begun or bool(self.asker.outstanding or self._batch.contents) or self._any_waits()
+
+    def _any_waits(self) -> bool:
+        self._grow()
+        return self._next < self._contents.rows
+
+    def _grow(self) -> None:
+        if len(self._hours) < self._contents.rows:
+            more = np.zeros(max(len(self._hours), self._contents.rows), np.uint32)
+            self._hours = np.concatenate((self._hours, more))
+
+    def pump(self, *, flush: bool, timeout: float) -> list[int]:
+        """Store the answers that have arrived, and ask more; return the contents that have answers now.
+
+        Args:
+            flush: True to ask although a batch is not full.
+            timeout: seconds to wait for the first answer.
+        """
+        answered = [content for batch in self.asker.collect(timeout) for content in self._store(batch)]
+        if not self._begun:
+            if self.asker.introduction is None:
+                return answered
+            self._begin(self.asker.introduction)
+        while self.asker.outstanding < self.asker.capacity and not self.asker.refusal:
+            full = self._fill()
+            if not self._batch.contents:
+                break
+            if not full and not flush and time.monotonic() - self._batch.begun < _DELAY:
+                break
+            self._first_asked = self._first_asked or time.monotonic()
+            self.asker.submit(self._batch, [asked.digest for asked in self._batch.digests])
+            self._batch = _Batch([], [], 0.0)
+        return answered
+
+    def _begin(self, found: Introduction) -> None:
+        """Have contents wait again that a change of the service's list may affect."""
+        self._begun = True
+        self._algorithms = tuple(name for name in self._settings.algorithms if name in found.algorithms)
+        self._limit = found.digests_max
+        known = {**self._known, "version": found.version, "algorithms": sorted(self._algorithms)}
+        if known == self._known:
+            return
+        changes = found.changes
+        if self._known and self._known.get("algorithms") != known["algorithms"]:
+            changes = Changes(found.version or "-", everything=True)
+        if changes is not None:
+            affected = self._affected(changes)
+            self._hours[affected] = 0
+            self._rewrite()
+            self._next = 0
+        self._remember(known)
+
+    def _remember(self, known: dict[str, Any]) -> None:
+        self._known = known
+        self._database.execute(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"service {self._key}", json.dumps(known))
+        )
+
+    def _affected(self, changes: Changes) -> NDArray[np.bool_]:
+        """Return which contents a change of the list may affect, shape (rows,) or larger."""
+        rows, columns = self._contents.rows, self._contents.columns
+        affected = np.zeros(len(self._hours), bool)
+        asked = set(self._algorithms)
+        whole = asked.intersection(changes.algorithms)
+        prefixes = {name: found for name, found in changes.prefixes.items() if name in asked}
+        # Only digests that are equal have equal beginnings, and only some have a column.
+        whole |= prefixes.keys() - set(COLUMN_DIGESTS)
+        if changes.everything or any(not ALGORITHMS[name].of_picture for name in whole):
+            affected[:rows] = True
+            return affected
+        for start in range(0, rows, _BLOCK):
+            count = min(_BLOCK, rows - start)
+            if whole:
+                affected[start : start + count] |= columns["about"].read(start, count)["kind"] >= 0
+            for name in prefixes.keys() & set(COLUMN_DIGESTS):
+                values = columns[name].read(start, count).view(np.uint8).reshape(count, -1)[:, :2]
+                first = np.ascontiguousarray(values).view(">u2").ravel()
+                sought = np.array([int(prefix, 16) for prefix in prefixes[name]], np.uint16)
+                affected[start : start + count] |= np.isin(first, sought)
+        named = set(changes.entries)
+        for content in self.positive if named else ():
+            if any(match.entry_id in named for match in self.matches(content)):
+                affected[content] = True
+        return affected
+
+    def _fill(self) -> bool:
+        """Add waiting contents to the batch; return True if it is full."""
+        self._grow()
+        rows = self._contents.rows
+        while self._next < rows:
+            end = min(rows, self._next + _BLOCK)
+            for content in (self._next + np.flatnonzero(self._hours[self._next : end] == 0)).tolist():
+                digests = list(self._digests(content))
+                held = len(self._batch.digests)
+                if held and held + len(digests) > self._limit:
+                    self._next = content
+                    return True
+                if not self._batch.contents:
+                    self._batch = _Batch([], [], time.monotonic())
+                self._hours[content] = _ASKING
+                self._batch.contents.append(content)
+                self._batch.digests.extend(digests)
+                if len(self._batch.digests) >= self._limit or len(self._batch.contents) >= _CONTENTS_MAX:
+                    self._next = content + 1
+                    return True
+            self._next = end
+        return False
+
+    def _digests(self, content: int) -> Iterator[_Asked]:
+        """Yield the digests of a content that the service is asked about."""
+        if self._contents.attention[content] & OPAQUE:
+            # It is lost, or was digested in a way that has no meaning now: its files are read again.
+            return
+        kept = self._contents.load(content)
+        for name in self._algorithms:
+            if name in kept.exact:
+                yield _Asked(content, "as stored", "", AskedDigest(name, kept.exact[name]))
+        if any(ALGORITHMS[name].of_picture for name in self._algorithms):
+            yield from self._of_picture(content, kept)
+
+    def _of_picture(self, content: int, kept: Content) -> Iterator[_Asked]:
+        decoded = file_task_of(kept, NOWHERE).decoded
+        for run in () if decoded is None else decoded.runs:
+            known = ALGORITHMS[run.algorithm]
+            if run.algorithm not in self._algorithms or run.quality < known.min_quality:
+                continue
+            if self._settings.variants:
+                for digest in run.digests():
+                    yield _asked(content, digest.variant, run, digest.value)
+            elif run.plain:
+                yield _asked(content, "as stored", run, run.values[: known.size])
+
+    def _store(self, answer: AskedBatch) -> list[int]:
+        """Store the answer for a batch; return its contents if there is one."""
+        batch = answer.key
+        assert isinstance(batch, _Batch)
+        contents = np.array(batch.contents, np.int64)
+        if answer.matches is None:
+            self._hours[contents] = 0
+            self._next = min(self._next, *batch.contents)
+            return []
+        hour = int(time.time() // _HOUR)
+        self._hours[contents] = hour
+        breaks = np.flatnonzero(np.diff(contents) != 1) + 1
+        for run in np.split(contents, breaks):
+            self._store_range(int(run[0]), len(run), hour)
+        found: dict[int, list[tuple[_Asked, ServiceMatch]]] = {}
+        for match in answer.matches:
+            asked = batch.digests[match.digest]
+            found.setdefault(asked.content, []).append((asked, match))
+        for content in self.positive.intersection(batch.contents) - found.keys():
+            self.positive.remove(content)
+            self._database.execute("DELETE FROM answers WHERE service=? AND content=?", (self._key, content))
+        for content, matches in found.items():
+            text = json.dumps(
+                [
+                    [
+                        asked.digest.algorithm,
+                        asked.variant,
+                        asked.doubt,
+                        match.entry,
+                        match.category,
+                        match.distance,
+                    ]
+                    for asked, match in matches
+                ]
+            )
+            self._database.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (self._key, content, text)
+            )
+            self.positive.add(content)
+            self._contents.hit(content)
+        self._answered += len(batch.contents)
+        seconds = max(time.monotonic() - self._first_asked, 0.001)
+        if not self.asker.outstanding:
+            # Contents in a second, which the status of the list shows.
+            self._remember({**self._known, "pace": self._answered / seconds})
+        return batch.contents
+
+    def matches(self, content: int) -> list[Match]:
+        """Return the entries that the service has named for a content."""
+        if content not in self.positive:
+            return []
+        row = self._database.execute(
+            "SELECT answer FROM answers WHERE service=? AND content=?", (self._key, content)
+        ).fetchone()
+        confirmed = bool(self._contents.attention[content] & CONFIRMED)
+        return [self._match(*fields, confirmed=confirmed) for fields in json.loads(row[0])]
+
+    def _match(
+        self,
+        algorithm: str,
+        variant: str,
+        doubt: str,
+        entry: str,
+        category: str,
+        distance: int | None,
+        *,
+        confirmed: bool,
+    ) -> Match:
+        known = ALGORITHMS[algorithm]
+        threshold = 0 if known.metric == "exact" else max(known.threshold, distance or 0)
+        if not self._settings.acts:
+            doubt = _FOR_REVIEW
+        elif known.of_picture and not confirmed:
+            doubt = _NOT_CONFIRMED
+        return Match(
+            self.name,
+            entry,
+            algorithm,
+            category,
+            threshold if distance is None else distance,
+            threshold,
+            variant=variant,
+            doubt=doubt,
+        )
+
+    def shortcoming(self) -> str:
+        """Return why contents have no answer; empty if there is no reason."""
+        why = self.asker.refusal or self.asker.trouble
+        return f"matching service {self.name} {why}" if why else ""
+
+    def close(self) -> None:
+        """Stop asking."""
+        self.asker.close()
+
+
+def _asked(content: int, variant: str, run: DigestRun, value: bytes) -> _Asked:
+    return _Asked(content, variant, SIMILARITY_DOUBTS[run.doubt], AskedDigest(run.algorithm, value))
+
+
+class Answers(ClosedOnExit):
+    """The answers of all matching services of a scan; used by one thread."""
+
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        contents: Contents,
+        services: Sequence[StoredService],
+        show: Callable[[str], None] | None = None,
+    ) -> None:
+        """Begin to ask the services about all contents without an answer, the oldest first.
+
+        Args:
+            show: gets the text of each request, without the key; called by several threads.
+
+        Raises:
+            UsageError: a service's key can't be read.
+        """
+        self._services: list[_ServiceAnswers] = []
+        try:
+            for service in services:
+                self._services.append(_ServiceAnswers(database, contents, service, show))
+        except BaseException:
+            self.close()
+            raise
+
+    def waiting(self, contents: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which contents some service has not answered about yet."""
+        found = np.zeros(len(contents), bool)
+        for service in self._services:
+            found |= service.waiting(contents)
+        return found
+
+    def silent(self, content: int) -> list[str]:
+        """Return the services that have not answered about a content yet."""
+        return [service.name for service in self._services if service.waits(content)]
+
+    def matches(self, content: int) -> list[Match]:
+        """Return the entries that services have named for a content, the closest first."""
+        found = [match for service in self._services for match in service.matches(content)]
+        return sorted(closest_of_each(found), key=sort_key)
+
+    @property
+    def worth_waiting(self) -> bool:
+        """True if answers are to be expected soon."""
+        return any(service.worth_waiting for service in self._services)
+
+    def pump(self, *, flush: bool = False, timeout: float = 0.0) -> list[int]:
+        """Store the answers that have arrived, and ask more; return contents that have an answer now.
+
+        Args:
+            flush: True to ask although a batch is not full.
+            timeout: seconds to wait for an answer, divided among the services.
+        """
+        wait = [service for service in self._services if service.worth_waiting]
+        found: list[int] = []
+        for service in self._services:
+            part = timeout / len(wait) if service in wait else 0.0
+            found += service.pump(flush=flush, timeout=part)
+        return found
+
+    def shortcomings(self) -> list[str]:
+        """Return which services did not answer, and why."""
+        return [text for service in self._services if (text := service.shortcoming())]
+
+    def close(self) -> None:
+        """Stop asking."""
+        for service in self._services:
+            service.close()

@@ -1,0 +1,533 @@
+"""Scans that ask matching services on loopback: the requests, and the verdicts with and without answers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.service.api import Changes
+from tests.cli.conftest import COMMAND, Ran, Run, environment
+from tests.cli.opened import opened
+from tests.matching_services import (
+    LOGIN,
+    SECRET,
+    SPEAKERS,
+    Listed,
+    ServiceServer,
+    service_running,
+)
+from tests.pictures import encoded, scene
+from tests.waiting import until
+
+FILES = 120
+PLACE = "geheimer-ordner"
+NAME = "kunde-mueller-passwort"
+
+Records = list[dict[str, Any]]
+Scan = Callable[..., tuple[Ran, Records]]
+
+
+def sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def pdq(content: bytes, folder: Path) -> bytes:
+    """The PDQ of a picture, by hashscan itself."""
+    path = folder / "one-picture"
+    path.write_bytes(content)
+    done = subprocess.run([*COMMAND, "hash", path], capture_output=True, check=True)
+    found = re.search(rb'"pdq"[^0-9a-f]*([0-9a-f]{64})|pdq[^0-9a-f]*([0-9a-f]{64})', done.stdout)
+    assert found is not None, done.stdout
+    return bytes.fromhex((found[1] or found[2]).decode())
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Files with small contents, and pictures, under names that nobody else may learn."""
+    top = tmp_path / PLACE
+    top.mkdir()
+    for number in range(FILES):
+        content = encoded(scene(number, 96, 72)) if number % 10 == 0 else b"%d" % number
+        (top / f"{NAME}-{number:03}").write_bytes(content)
+    return top
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "service.key"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def server() -> Iterator[ServiceServer]:
+    with service_running(entries=[Listed("n-7", "sha256", sha256(b"7"))], digests_max=20) as running:
+        yield running
+
+
+@pytest.fixture
+def added(run: Run, server: ServiceServer, key: Path) -> Callable[..., None]:
+    def add(*options: object) -> None:
+        done = run(
+            "lists",
+            "add",
+            "national",
+            "--service",
+            server.url,
+            "--key-file",
+            key,
+            "--patience",
+            "1s",
+            *options,
+        )
+        assert done.code == 0, done.err
+
+    return add
+
+
+@pytest.fixture
+def scan(run: Run, tmp_path: Path, age: Callable[[], None]) -> Scan:
+    age()
+
+    def scan(*arguments: object) -> tuple[Ran, Records]:
+        report = tmp_path / "report.jsonl"
+        done = run("scan", *arguments, "--report", report)
+        return done, [json.loads(line) for line in report.read_text().splitlines()]
+
+    return scan
+
+
+def verdicts(records: Records) -> dict[str, int]:
+    return {name: n for name, n in records[-1]["verdicts"].items() if n}
+
+
+def test_an_answer_is_for_review(added: Callable[..., None], scan: Scan, tree: Path) -> None:
+    added()
+    done, records = scan(tree)
+    assert done.code == 0
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+    (finding,) = [record for record in records if record["type"] == "finding"]
+    assert finding["path"].endswith("-007")
+    assert finding["matches"][0]["list"] == "national"
+    assert finding["matches"][0]["entry"] == "n-7"
+    assert finding["action"] == "review"
+
+
+def test_an_answer_acts_if_the_list_says_so(added: Callable[..., None], scan: Scan, tree: Path) -> None:
+    added("--accept-answers")
+    done, records = scan(tree)
+    assert done.code == 1
+    assert verdicts(records) == {"clean": FILES - 1, "match": 1}
+    # As long as no second decoder confirms it, likeness alone is for review.
+    (finding,) = [record for record in records if record["type"] == "finding"]
+    assert finding["action"] == "report"
+
+
+def test_a_similar_picture_is_found_but_never_acted_on_unconfirmed(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    near = bytearray(pdq((tree / f"{NAME}-010").read_bytes(), tmp_path))
+    near[0] ^= 0b111
+    server.entries = [Listed("p-1", "pdq", bytes(near))]
+    added("--accept-answers")
+    done, records = scan(tree)
+    findings = [record for record in records if record["type"] == "finding"]
+    assert [finding["verdict"] for finding in findings] == ["review"] * len(findings)
+    assert any(f["path"].endswith("-010") and f["matches"][0]["distance"] == 3 for f in findings)
+    assert done.code == 0
+
+
+def test_each_content_is_asked_once_and_a_second_scan_asks_nothing(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    (tree / "copy").write_bytes(b"7")
+    added()
+    _, first = scan(tree)
+    assert verdicts(first)["review"] == 2
+    asked = server.asked.copy()
+    assert len(asked) == len(set(asked))
+    assert {algorithm for algorithm, _ in asked} == {"sha256", "sha1", "md5", "pdq"}
+    requests = server.requests
+    _, second = scan(tree)
+    assert verdicts(second) == verdicts(first)
+    assert second[-1]["unchanged"] == FILES + 1
+    assert server.asked == asked
+    # Only the version of the list is asked for.
+    assert server.requests == requests + 1
+
+
+def test_only_the_digests_that_the_settings_name_are_asked(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added("--digests", "sha1")
+    scan(tree)
+    assert {algorithm for algorithm, _ in server.asked} == {"sha1"}
+    assert len(server.asked) == FILES
+
+
+def test_variants_are_asked_if_the_settings_say_so(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added("--digests", "pdq", "--variants")
+    scan(tree)
+    pictures = FILES // 10
+    assert len(server.asked) > 5 * pictures
+
+
+def test_answers_are_asked_for_again_after_their_time(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    added("--ask-again", "1d")
+    scan(tree)
+    before = len(server.asked)
+    with sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite") as database:
+        database.execute("UPDATE asked SET hour=hour-25 WHERE first<10")
+    scan(tree)
+    assert 0 < len(server.asked) - before < before
+
+
+def changed(version: str, **fields: Any) -> Changes:
+    return Changes(version, **fields)
+
+
+def test_after_a_change_of_the_list_only_what_may_be_affected_is_asked(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    scan(tree)
+    before = len(server.asked)
+    new = sha256(b"21")
+    affected = sum(
+        sha256(path.read_bytes())[:2] == new[:2] or sha256(path.read_bytes()) == sha256(b"7")
+        for path in tree.iterdir()
+    )
+    server.entries = [Listed("n-21", "sha256", new)]
+    server.version = "2"
+    server.changes = changed("2", prefixes={"sha256": [new.hex()[:4]]}, entries=["n-7"])
+    _, records = scan(tree)
+    asked = server.asked[before:]
+    assert {value for algorithm, value in asked if algorithm == "sha256"} == {
+        sha256(path.read_bytes()) for path in tree.iterdir() if path.name[-3:] in {"007", "021"}
+    }
+    assert affected == 2
+    assert [r["path"][-3:] for r in records if r["type"] == "finding"] == ["021"]
+    # The withdrawn entry accuses nobody any more.
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+    after = len(server.asked)
+    scan(tree)
+    assert len(server.asked) == after
+
+
+def test_new_perceptual_entries_affect_pictures_only(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    scan(tree)
+    before = len(server.asked)
+    server.version = "2"
+    server.changes = changed("2", algorithms=["pdq"])
+    scan(tree)
+    assert len({value for algorithm, value in server.asked[before:] if algorithm == "md5"}) == FILES // 10
+
+
+def test_a_service_that_is_down_costs_no_verdict_and_is_asked_later_without_reading(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    server.kill()
+    done, records = scan(tree)
+    assert done.code == 3
+    assert verdicts(records) == {"undecoded": FILES}
+    assert records[-1]["reasons"] == {"undecoded": {"no answer from a matching service": FILES}}
+    assert any("national" in text for text in records[-1]["incomplete"])
+    server.start()
+    with opened(tree) as count:
+        done, records = scan(tree)
+        assert count.take() == {}
+    assert done.code == 0
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+
+
+def test_known_files_can_be_asked_about_without_a_scan(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    server.kill()
+    scan(tree)
+    done, records = scan("--known")
+    assert done.code == 3
+    assert verdicts(records) == {"undecoded": FILES}
+    server.start()
+    done, records = scan("--known")
+    assert done.code == 0
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+
+
+def test_an_earlier_answer_is_kept_while_the_service_is_down(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    added()
+    scan(tree)
+    with sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite") as database:
+        database.execute("UPDATE asked SET hour=1")
+    server.kill()
+    done, records = scan(tree)
+    assert done.code == 3
+    assert verdicts(records) == {"undecoded": FILES - 1, "review": 1}
+
+
+@pytest.mark.parametrize("fault", ["html", "forbidden"])
+def test_a_service_that_refuses_or_talks_nonsense_is_named(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, fault: str
+) -> None:
+    added()
+    server.fault = {
+        "html": lambda request: request.send(b"<html>log in</html>"),
+        "forbidden": lambda request: request.send(b"{}", 403),
+    }[fault]
+    done, records = scan(tree)
+    assert done.code == 3
+    assert verdicts(records) == {"undecoded": FILES}
+    assert any(text.startswith("matching service national") for text in records[-1]["incomplete"])
+    assert server.requests <= 5
+
+
+def test_kills_in_mid_scan_lose_no_verdict(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    """The service is killed twice and comes back, and is killed a third time for good."""
+    added("--patience", "2s", "--in-flight", "2")
+    kills: list[int] = []
+
+    def kill(service: ServiceServer) -> None:
+        if service.requests in {3, 6} and service.server is not None:
+            kills.append(service.requests)
+            service.kill()
+            service.start()
+        elif service.requests == 12:
+            kills.append(service.requests)
+            service.kill()
+
+    server.on_request = kill
+    done, records = scan(tree)
+    assert kills == [3, 6, 12]
+    assert done.code == 3
+    found = verdicts(records)
+    assert sum(found.values()) == FILES
+    assert found["undecoded"]
+    assert found.get("clean", 0) + found.get("review", 0)
+    server.on_request = None
+    server.start()
+    already = set(server.asked)
+    with opened(tree) as count:
+        done, records = scan(tree)
+        assert count.take() == {}
+    assert done.code == 0
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+    assert {value for algorithm, value in server.asked if algorithm == "sha256"} == {
+        sha256(path.read_bytes()) for path in tree.iterdir()
+    }
+    assert already < set(server.asked)
+
+
+def test_a_scan_that_is_killed_goes_on(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, state: Path, tmp_path: Path
+) -> None:
+    added("--in-flight", "1")
+    server.seconds = 0.1
+    scanning = subprocess.Popen(
+        [*COMMAND, "scan", tree, "--report", tmp_path / "killed.jsonl"],
+        env=environment(state, {"HASHSCAN_WORKERS": "1"}),
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: server.requests > 6)
+    scanning.kill()
+    scanning.wait()
+    server.seconds = 0.0
+    done, records = scan(tree)
+    assert done.code == 0
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+
+
+DIGEST = re.compile(rb"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[A-Za-z0-9+/]{43}=")
+
+
+@pytest.mark.parametrize("adapter", SPEAKERS)
+def test_nothing_but_digests_leaves(run: Run, scan: Scan, tree: Path, tmp_path: Path, adapter: str) -> None:
+    key = tmp_path / "service.key"
+    key.write_text(LOGIN if adapter == "arachnid" else SECRET)
+    key.chmod(0o600)
+    with service_running(SPEAKERS[adapter]) as server:
+        options = ("--adapter", adapter, "--key-file", key, "--patience", "1s")
+        added = run("lists", "add", "national", "--service", server.url, *options)
+        assert added.code == 0, added.err
+        done, records = scan(tree, "--show-requests")
+        sent = bytes(server.received)
+        assert server.asked
+    lines = [line for line in sent.split(b"\r\n") if line]
+    texts = b"\n".join(lines)
+    for secret in (PLACE, NAME, str(tree), str(tmp_path), "mueller", *(p.name for p in tree.iterdir())):
+        assert secret.encode() not in texts
+    shown = done.err + done.out + json.dumps(records) + (tmp_path / "report.jsonl").read_text() + added.err
+    for secret in (SECRET, base64.b64encode(LOGIN.encode()).decode()):
+        assert secret not in shown
+    assert "/check" in done.err or "lookup" in done.err or "v1/pdq" in done.err
+    allowed = {
+        *(b"host", b"user-agent", b"accept-encoding", b"accept", b"authorization"),
+        *(b"content-type", b"content-length"),
+    }
+    for line in lines:
+        if line.startswith((b"GET ", b"POST ")):
+            assert re.fullmatch(
+                rb"GET /(v1/info|m/index/status|m/lookup\?signal=[0-9a-f]{32,64}&signal_type=(pdq|video_md5))"
+                rb" HTTP/1.1|POST /v1/(check|pdq/) HTTP/1.1",
+                line,
+            ), line
+        elif line.startswith(b"{"):
+            for body in re.split(rb"(?<=\})(?=GET |POST )", line):
+                if body.startswith(b"{"):
+                    values = [
+                        value if isinstance(value, str) else value["value"]
+                        for values in json.loads(body).values()
+                        for value in values
+                    ]
+                    assert all(DIGEST.fullmatch(value.encode()) for value in values)
+                    assert json.loads(body).keys() <= {"digests", "hashes"}
+        else:
+            assert line.partition(b":")[0].lower() in allowed, line
+
+
+def test_the_status_names_the_service_and_what_is_still_to_be_asked(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    first = run("lists", "status")
+    assert first.code == 0
+    server.kill()
+    scan(tree)
+    waiting = run("lists", "status")
+    assert f"0 of {FILES} contents answered, {FILES} to be asked" in waiting.err
+    server.start()
+    scan(tree)
+    assert f"{FILES} of {FILES} contents answered, 0 to be asked" in run("lists", "status").err
+    assert run("lists", "verify").code in {0, 10}
+    assert run("lists", "export", "national", "--format", "csv").code == 10
+    assert run("lists", "remove", "national").code == 0
+    assert run("scan", tree).code == 10
+
+
+def test_single_checks_do_not_ask_and_say_so(
+    added: Callable[..., None], run: Run, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    done = run("check", tree / f"{NAME}-007")
+    assert done.code == 10
+    assert server.requests == 0
+
+
+def test_answers_survive_a_vacuum(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    scan(tree)
+    for number in range(7):
+        (tree / f"{NAME}-{number:03}").unlink()
+    scan(tree, "--accept-shrink")
+    before = len(server.asked)
+    assert run("state", "vacuum").code == 0
+    assert run("state", "check").code == 0
+    _, records = scan(tree)
+    assert len(server.asked) == before
+    assert [r["path"][-3:] for r in records if r["type"] == "finding"] == ["007"]
+
+
+def test_a_state_of_the_version_before_is_kept(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    added()
+    scan(tree)
+    with sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite") as database:
+        database.executescript("DROP TABLE asked; DROP TABLE answers; PRAGMA user_version=3")
+    server.asked.clear()
+    _, records = scan(tree)
+    assert records[-1]["unchanged"] == FILES
+    assert len({value for algorithm, value in server.asked if algorithm == "sha256"}) == FILES
+
+
+def test_a_service_is_not_asked_by_a_cluster(
+    added: Callable[..., None], run: Run, tree: Path, server: ServiceServer
+) -> None:
+    added()
+    done = run("scan", tree, "--cluster", "tls://127.0.0.1:1", "--list", "national")
+    assert done.code == 2
+    assert server.requests == 0
+
+
+def test_two_services_are_both_asked(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, key: Path, tree: Path
+) -> None:
+    added()
+    with service_running(entries=[Listed("m-8", "md5", hashlib.md5(b"8").digest())]) as other:
+        where = ("--service", other.url, "--key-file", key, "--patience", "1s")
+        assert run("lists", "add", "second", *where).code == 0
+        _, records = scan(tree)
+        assert [r["path"][-3:] for r in records if r["type"] == "finding"] == ["007", "008"]
+        other.kill()
+        (tree / "new").write_bytes(b"new")
+        assert run("lists", "remove", "second").code == 0
+        assert run("lists", "add", "second", *where).code == 0
+        done, records = scan(tree)
+    assert done.code == 3
+    assert len(server.asked) == len(set(server.asked))
+    pending = [r for r in records if r.get("reason") == "no answer from a matching service"]
+    assert {r["detail"] for r in pending} == {"second"}
+
+
+def test_nothing_is_moved_on_a_services_word_alone(
+    added: Callable[..., None], scan: Scan, tree: Path
+) -> None:
+    added("--accept-answers")
+    quarantine = ("--quarantine", "--retain-min", "90d", "--destroy-by", "365d")
+    _, records = scan(tree, *quarantine)
+    assert verdicts(records)["match"] == 1
+    assert (tree / f"{NAME}-007").exists()
+    scan(tree, *quarantine, "--act-on", "service")
+    assert not (tree / f"{NAME}-007").exists()
+
+
+def test_an_adapter_that_is_not_installed_is_named(
+    added: Callable[..., None], run: Run, tree: Path, state: Path
+) -> None:
+    added()
+    settings = state / "lists" / "national" / "service.json"
+    settings.write_text(settings.read_text().replace('"hashscan"', '"another"'))
+    done = run("scan", tree)
+    assert done.code == 2
+    assert "another" in done.err
+
+
+def test_damaged_settings_are_named(added: Callable[..., None], run: Run, tree: Path, state: Path) -> None:
+    added()
+    (state / "lists" / "national" / "service.json").write_text("{")
+    done = run("scan", tree)
+    assert done.code == 10
+    assert "national" in done.err
+
+
+def test_a_key_that_others_may_read_stops_the_scan(
+    added: Callable[..., None], run: Run, tree: Path, key: Path, server: ServiceServer
+) -> None:
+    added()
+    key.chmod(0o644)
+    assert run("scan", tree).code == 2
+    assert server.requests == 0

@@ -141,7 +141,7 @@ def test_a_failed_import_changes_nothing(store: ListStore) -> None:
 
 def test_a_signed_list_is_not_overwritten(store: ListStore, owner: Owner) -> None:
     pulled(store, owner)
-    with pytest.raises(UsageError, match="signed one"):
+    with pytest.raises(UsageError, match="not imported"):
         store.import_entries("signed", some_entries(2), "entries")
     assert info(store, "signed").state is TrustState.FRESH
 

@@ -23,7 +23,13 @@ def test_weak_lists_are_known_by_their_state() -> None:
     infos = [ListInfo(state.value, state) for state in TrustState]
     settings = PolicySettings((PolicyRule(1, Action.HELD),), (Weak.TEST,))
     policy = effective_policy(settings, infos, None).policy
-    assert policy.weak_lists == {"local": Weak.LOCAL, "stale": Weak.STALE, "service": Weak.SERVICE}
+    assert policy.weak_lists == {
+        "local": Weak.LOCAL,
+        "stale": Weak.STALE,
+        "service": Weak.SERVICE,
+        "exchange": Weak.EXCHANGE,
+        "stale-exchange": Weak.STALE_EXCHANGE,
+    }
     assert (policy.rules, policy.act_on) == (settings.rules, settings.act_on)
 
 

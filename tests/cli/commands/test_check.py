@@ -52,10 +52,10 @@ def test_without_a_list(run: Run, uploads: Path) -> None:
 
 
 def test_a_broken_picture(run: Run, tmp_path: Path, local_list: str) -> None:
-    (tmp_path / "cut.jpg").write_bytes(encoded(scene(4))[:2000])
-    ran = run("check", tmp_path / "cut.jpg")
+    (tmp_path / "cut.webp").write_bytes(encoded(scene(4), "WEBP")[:2000])
+    ran = run("check", tmp_path / "cut.webp")
     assert (ran.code, ran.lines[0]["verdict"]) == (0, "undecoded")
-    assert run("check", "--strict", tmp_path / "cut.jpg").code == 3
+    assert run("check", "--strict", tmp_path / "cut.webp").code == 3
 
 
 def test_hash_gives_every_algorithm(run: Run, uploads: Path) -> None:
@@ -76,8 +76,8 @@ def test_hash_only_what_is_asked(run: Run, uploads: Path) -> None:
 
 
 def test_hash_says_what_could_not_be_hashed(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "cut.jpg").write_bytes(encoded(scene(4))[:2000])
-    ran = run("hash", tmp_path / "cut.jpg")
+    (tmp_path / "cut.webp").write_bytes(encoded(scene(4), "WEBP")[:2000])
+    ran = run("hash", tmp_path / "cut.webp")
     assert ran.code == 3
     assert ran.lines[0]["reason"] == "truncated picture"
     assert "sha256" in ran.lines[0]["digests"]

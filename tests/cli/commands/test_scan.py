@@ -103,7 +103,7 @@ def test_one_empty_target_of_two_is_incomplete(
 def test_undecoded_with_and_without_strict(run: Run, tmp_path: Path, local_list: str) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()
-    (folder / "cut.jpg").write_bytes(encoded(scene(9))[:1500])
+    (folder / "cut.webp").write_bytes(encoded(scene(9), "WEBP")[:1500])
     code, lines = scan(run, folder)
     assert (code, lines[1]["verdict"], lines[1]["reason"]) == (0, "undecoded", "truncated picture")
     assert scan(run, folder, "--strict")[0] == 3
@@ -222,7 +222,7 @@ def test_a_state_folder_that_is_new_and_within_a_target_is_left_out(run: Run, up
 def test_no_list_at_all(run: Run, uploads: Path) -> None:
     ran = run("scan", uploads)
     assert ran.code == 10
-    assert "lists add" in ran.err
+    assert "docs/getting-lists.md" in ran.err
     assert run("scan", uploads, "--list", "nowhere").code == 10
     assert run("scan", uploads, "--no-state").code == 10
 

@@ -54,7 +54,7 @@ def test_every_list_is_asked(run: Run, tmp_path: Path, local_list: str) -> None:
     assert steps(ran.out) == [
         "ok   list goods version 1, stale, finds the test picture by its bytes and by likeness",
         "ok   list national version 1, stale, finds the test picture by its bytes and by likeness",
-        "ok   list ours is local: such a list has no test picture, so nothing is proved of it",
+        "ok   list ours is not signed: such a list has no test picture, so nothing is proved of it",
     ]
 
 

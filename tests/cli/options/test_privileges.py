@@ -46,6 +46,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "quarantine verify": [],
     "cases check": [],
     "cases close": ["1", "--reason", "done"],
+    "cases confirm": ["1", "--reason", "seen"],
     "cases dispute": ["1", "--reason", "wrong"],
     "cases due": [],
     "cases import": ["entries.csv"],

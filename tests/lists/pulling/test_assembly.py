@@ -456,7 +456,7 @@ def test_withdrawals_that_make_no_sense_are_refused(
         ("2.pdq.0000.ids.npy", lambda data: data + b"x", "no column of the shape"),
         ("2.pdq.0000.ids.npy", lambda data: data.replace(b"S3", b"U3"), "no column of"),
         ("2.pdq.0000.ids.npy", lambda data: data[:-3] + b"\0\0\0", "not printable"),
-        ("2.pdq.0000.category.npy", lambda data: data[:-1] + b"\x08", "category number 8"),
+        ("2.pdq.0000.category.npy", lambda data: data[:-1] + b"\xc8", "category number 200"),
         ("2.md5.withdrawn.npy", lambda data: data[:-4], "no column of the shape"),
         ("2.md5.withdrawn.npy", lambda data: data.replace(b"<u4", b"<i4"), "no column of"),
         ("2.pdq.0000.value.npy", None, "no usable target"),

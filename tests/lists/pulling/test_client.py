@@ -231,7 +231,7 @@ def test_signed_nonsense_is_refused(subscribed: ListStore, owner: Owner, tmp_pat
     category = npy(np.zeros(2, dtype=np.uint8), tmp_path)
     value = npy(np.zeros((2, 16), dtype=np.uint8), tmp_path)
     short = npy(np.zeros((1, 16), dtype=np.uint8), tmp_path)
-    lost = npy(np.full(2, 9, dtype=np.uint8), tmp_path)
+    lost = npy(np.full(2, 200, dtype=np.uint8), tmp_path)
     wide = npy(np.zeros((2, 8), dtype=np.uint16), tmp_path)
     names = shard.names
     offers = [
@@ -251,7 +251,7 @@ def test_signed_nonsense_is_refused(subscribed: ListStore, owner: Owner, tmp_pat
         ),
         (
             {"manifest.json": manifest_of(md5=files), names[0]: ids, names[1]: lost, names[2]: value},
-            "category number 9",
+            "category number 200",
         ),
     ]
     for version, (offer, message) in enumerate(offers, start=2):

@@ -17,6 +17,7 @@ import pytest
 from hashscan.model import Entry
 from hashscan.reports.report import Report
 from hashscan.scan.baseline import matches_to_accept, write_baseline
+from tests.pictures import encoded, scene
 from tests.scan.cluster.scanning import (
     AFTER_ALL_ANSWERS,
     IMPATIENT,
@@ -44,7 +45,7 @@ def test_a_cluster_finds_what_a_scan_here_finds(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, state = pictures
-    (folder / "cut.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
+    (folder / "cut.webp").write_bytes(encoded(scene(1), "WEBP")[:2000])
     (folder / b"odd \xff\n name".decode("utf-8", "surrogateescape")).write_bytes(b"text")
     os.link(folder / "part-0" / "0014.jpg", folder / "another name.jpg")
     expected = run_scan(state, folder, tmp_path / "local.jsonl", "--with-digests")
@@ -72,10 +73,10 @@ def test_what_was_learnt_by_reading_is_reported_from_afar_too(
 ) -> None:
     """Of what a list names, the size is known only when it was read."""
     folder, state = pictures
-    (folder / "cut.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
+    (folder / "cut.webp").write_bytes(encoded(scene(1), "WEBP")[:2000])
     node = here.node(state)
     with served(folder) as address:
-        paths = [*sorted((folder / "part-0").iterdir()), folder / "cut.jpg"]
+        paths = [*sorted((folder / "part-0").iterdir()), folder / "cut.webp"]
         names = tmp_path / "names"
         names.write_text("".join(f"{address}/{path.relative_to(folder)}\n" for path in paths))
         options = ("--files-from", str(names), "--with-digests")

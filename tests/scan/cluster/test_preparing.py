@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("distributed")
 
 from hashscan.model import Entry
+from tests.pictures import encoded, scene
 from tests.scan.cluster.scanning import (
     AFTER_ALL_ANSWERS,
     command,
@@ -143,7 +144,7 @@ def test_the_exit_code_when_the_scheduler_is_gone(pictures: tuple[Path, Path], t
     state = state_with(tmp_path / "other", [Entry("x", "md5", bytes(16), "A1")])
     for number in range(2):
         # The first thing that is written.
-        (folder / f"cut-{number}.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
+        (folder / f"cut-{number}.webp").write_bytes(encoded(scene(1), "WEBP")[:2000])
     with cluster(tmp_path / "own") as own:
         node = own.node(state, environment={"HASHSCAN_LIMIT_FILES": "60"})
         impatient = patched("dispatch", SCHEDULER_SECONDS=2.0)

@@ -22,7 +22,7 @@ from hashscan.lists.storage.layout import DEMO
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.locking import ScanLock
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
-from hashscan.model import FileResult, ListInfo, TrustState
+from hashscan.model import FileResult, ListInfo, Reason, TrustState
 from hashscan.scan.decoder_check import undecoded_samples
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.runner import run_scan
@@ -116,9 +116,12 @@ def _scan(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step]
         yield Step(
             True, f"list {info.name} version {info.version}: {info.state.value}, {info.entries} entries"
         )
+    # Too few processes are allowed, for example.
+    starved = any(record.get("reason") == Reason.STARVED.value for record in records)
+    failure = EXIT_OUTPUT if starved else EXIT_DEFECT
     level = outcome.summary.sandbox
     if level is None:
-        yield Step(False, "no picture was decoded")
+        yield Step(False, "no picture was decoded", failure)
     else:
         yield Step(
             level.full or level.mode == "off",
@@ -133,12 +136,14 @@ def _scan(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step]
     yield Step(
         {_EXACT, _PERCEPTUAL} <= found.get("same", set()),
         "the test picture is found by its bytes and by likeness",
+        failure,
     )
-    yield Step(found.get("likeness") == {_PERCEPTUAL}, "with other bytes it is found by likeness")
+    yield Step(found.get("likeness") == {_PERCEPTUAL}, "with other bytes it is found by likeness", failure)
     yield Step("unlisted" not in found, "a file that is on no list is not accused")
     yield Step(
         outcome.summary.files == 3 and outcome.exit_code == 1 and records[-1]["type"] == "summary",
         "three files, three verdicts, exit code 1",
+        failure,
     )
 
 

@@ -37,6 +37,8 @@ class PartialPicture(NamedTuple):
     """Width and height of the whole picture as stored."""
     rows: int
     """Number of rows from the top down to the last in which anything was decoded."""
+    complete: bool
+    """True if all pixels were decoded."""
 
 
 def decoded_part(file: PictureFile, pillow_format: str, max_pixels: int) -> PartialPicture | None:
@@ -63,7 +65,8 @@ def decoded_part(file: PictureFile, pillow_format: str, max_pixels: int) -> Part
     colours = image.convert("RGB")
     colours.info = {key: value for key, value in image.info.items() if key != "transparency"}
     colours.putalpha(Image.fromarray(covered if alpha is None else np.minimum(covered, alpha)))
-    return PartialPicture(colours, stored, int(np.flatnonzero(covered.any(axis=1))[-1]) + 1)
+    rows = int(np.flatnonzero(covered.any(axis=1))[-1]) + 1
+    return PartialPicture(colours, stored, rows, bool(covered.all()))
 
 
 _ADAM7 = (2, 1), (2, 2), (4, 2), (4, 4), (8, 4), (8, 8)

@@ -516,10 +516,10 @@ class _Reader:
         yield from self._shown(frame, opened.image, self._file, self._format)
         # Of a picture in several scans, browsers show those before the damage, as libjpeg does.
         in_scans = reason is Reason.TRUNCATED and opened.coefficients > 0 and has_whole_scan(self._file)
-        if place or not (in_scans or (yield from self._over_page())):
+        if place or not (in_scans or (yield from self._over_page(reason))):
             self._fall_short(reason)
 
-    def _over_page(self) -> Generator[Frame, None, bool]:
+    def _over_page(self, reason: Reason) -> Generator[Frame, None, bool]:
         """Yield the decoded part of a damaged picture over the page; return True if no more is shown."""
         try:
             with convert_errors(self._file, self._format):
@@ -529,7 +529,7 @@ class _Reader:
         tags = self._tags
         if found is None or tags is None or tags.unreadable or (tags.profiles and self._format == "JPEG"):
             return False
-        image, (width, height), _ = found
+        image, (width, height), *_ = found
         self._reduced = None
         blocks_of = (height, width) if image.size != found.stored else None
         frame = Frame(luma_of(image), width, height, blocks_of, orientation_of(image))
@@ -539,7 +539,8 @@ class _Reader:
             yield structs.replace(
                 frame, luma=frame.luma[: found.rows], part=Part(Kind.FURTHER, 2), blocks_of=None
             )
-        return True
+        # Of a PNG whose data are damaged rather than cut, libpng shows rows that Pillow does not decode.
+        return found.complete or self._format != "PNG" or reason is Reason.TRUNCATED
 
     def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
         """Load a picture and return its brightness as a frame."""

@@ -4,7 +4,9 @@ Viewers differ in what they do at a faulty frame: some end the animation there, 
 show it. So the frames are composed with it and without it; the frames up to it are then hashed as well.
 
 This could be used to hide a picture if two faulty frames were treated in different ways by one viewer. So
-with more than one of them, the file is not decoded completely.
+with more than one of them, the file is not decoded completely. Many large frames would end the decoder at its
+time limit, and lose the digests of the first picture. So each decoding of a frame counts towards the limits
+on all frames.
 """
 
 from __future__ import annotations
@@ -19,10 +21,15 @@ from msgspec import structs
 
 from hashscan.hashing.media.animation import AnimationFrame, Plane, compose_frames, pieces_of, png_frame
 from hashscan.hashing.media.embedded_pictures import png_chunks
-from hashscan.hashing.media.picture_opening import Limits, PictureFile, check_pixels
+from hashscan.hashing.media.picture_opening import Limits, PictureFile, UndecodedError, check_pixels
+
+Check = Callable[[int, int], None]
+"""Function of the pixels of a frame and its number that checks the limits on all frames."""
 
 _CHUNKS_MAX = 1 << 14
 _CONTROL_BYTES = 26
+_BYTES_PER_PIXEL = 12
+"""Memory in bytes for each pixel of a frame that is decoded."""
 _READ_BYTES = 1 << 20
 
 
@@ -32,7 +39,7 @@ class FaultyAnimation(NamedTuple):
     size: tuple[int, int]
     frames: list[AnimationFrame]
     faulty: list[bool]
-    """For each frame, whether viewers may leave it out."""
+    """True for each frame that viewers may leave out."""
     known: bool
     """True if all that viewers may show is composed of these frames."""
 
@@ -67,8 +74,11 @@ def has_frames(file: PictureFile) -> bool:
     return any(kind == b"fcTL" for kind, _, _ in png_chunks(file, limit=_CHUNKS_MAX))
 
 
-def read_faulty(file: PictureFile, pillow_format: str, limits: Limits) -> FaultyAnimation:
+def read_faulty(file: PictureFile, pillow_format: str, limits: Limits, check: Check) -> FaultyAnimation:
     """Read the frames of a GIF or PNG with faults; each is decoded once to see if it can be.
+
+    Args:
+        check: called before each frame is decoded; it raises UndecodedError where a limit is exceeded.
 
     Raises:
         NotImplementedError: the file has more chunks than are examined.
@@ -76,7 +86,7 @@ def read_faulty(file: PictureFile, pillow_format: str, limits: Limits) -> Faulty
     """
     if pillow_format == "GIF":
         size, pieces = pieces_of(file, "GIF")
-        return _checked(size, [(piece, False) for piece in pieces], limits)
+        return _checked(size, [(piece, False) for piece in pieces], limits, check)
     header, before, chunked, faults = _chunks(file)
     if len(header) < 13:
         return FaultyAnimation((0, 0), [], [], False)
@@ -86,15 +96,22 @@ def read_faulty(file: PictureFile, pillow_format: str, limits: Limits) -> Faulty
         for number, chunks in enumerate(islice(chunked, limits.frames + 1))
         for frame in png_frame(file, header, before, *chunks)
     ]
-    return _checked(size, found, limits)
+    return _checked(size, found, limits, check)
 
 
 def _checked(
-    size: tuple[int, int], found: list[tuple[AnimationFrame, bool]], limits: Limits
+    size: tuple[int, int], found: list[tuple[AnimationFrame, bool]], limits: Limits, check: Check
 ) -> FaultyAnimation:
-    """Return the frames that can be decoded, at least in part; each comes with whether it has a fault."""
+    """Return the frames that can be decoded, at least in part, and mark those with a fault."""
     frames, faulty = list[AnimationFrame](), list[bool]()
-    for frame, bad in found[: limits.frames]:
+    for number, (frame, bad) in enumerate(found[: limits.frames], start=1):
+        pixels = frame.width * frame.height
+        try:
+            check_pixels(_BYTES_PER_PIXEL * pixels, limits.max_pixels)
+        except UndecodedError:
+            # No part of it can be decoded either.
+            continue
+        check(pixels, number)
         outside = frame.left + frame.width > size[0] or frame.top + frame.height > size[1]
         decode, whole = _decoder(frame, limits.max_pixels)
         if decode is not None:
@@ -106,11 +123,10 @@ def _checked(
 def _decoder(frame: AnimationFrame, max_pixels: int) -> tuple[Callable[[], tuple[Plane, Plane]] | None, bool]:
     """Return how a frame is decoded, as far as it can be, and True if this is all of it."""
     try:
-        check_pixels(12 * frame.width * frame.height, max_pixels)
         frame.decode()
     except MemoryError:
         raise
-    except Exception:
+    except Exception:  # Pillow's plug-ins raise nearly every built-in exception
         step = partial(frame.decode_part, max_pixels)
         try:
             step()

@@ -68,7 +68,7 @@ def read_jxl_header(file: PictureFile) -> JxlHeader:
         bits.read(3)
         if bits.read(1):
             _read_size(bits)
-        # What follows the size of a preview is not read; nobody writes one.
+        # A picture with a preview counts as animated, since the size of the preview is not read.
         animated = bool(bits.read(1) or bits.read(1))
     return JxlHeader(size, animated)
 

@@ -9,7 +9,7 @@ so they are hashed in both ways.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from msgspec import structs
@@ -126,7 +126,8 @@ def beyond_palette(image: Image.Image, frame: Frame) -> list[Frame]:
     if image.mode != "P":
         return []
     number = len(image.getpalette("RGB") or ()) // 3
-    if not number or int(np.asarray(image).max()) < number:
+    _, highest = cast("tuple[int, int]", image.getextrema())
+    if not number or highest < number:
         return []
     clamped = image.point([min(index, number - 1) for index in range(256)])
     return [structs.replace(frame, luma=luma_of(clamped), part=_SECOND, blocks_of=None)]

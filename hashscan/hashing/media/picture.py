@@ -198,12 +198,16 @@ class _Reader:
     def _faulty_animation(self, reason: Reason) -> Iterator[list[Frame]]:
         """Yield all that viewers may compose of an animation with faults, each over all backgrounds."""
         started = time.process_time()
-        found = read_faulty(self._original, self._format, self._limits)
+
+        def check(pixels: int, number: int) -> None:
+            self._pixels += pixels
+            self._check_all(pixels, number, time.process_time() - started)
+
+        found = read_faulty(self._original, self._format, self._limits, check)
         if not found.known:
             self._fall_short(reason)
         for number, (black, alpha, seconds) in enumerate(found.composed(self._limits), start=2):
-            self._pixels += alpha.size
-            self._check_all(alpha.size, number, time.process_time() - started)
+            check(alpha.size, number)
             frame = Frame(black, *found.size, part=Part(Kind.FRAME, number), seconds=seconds)
             yield [
                 structs.replace(frame, luma=view.luma, look=view.look)

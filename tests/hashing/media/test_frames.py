@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from math import inf
 from typing import NamedTuple
@@ -14,6 +15,8 @@ import pytest
 from PIL import Image
 
 from hashscan.hashing.formats import sniff
+from hashscan.hashing.media import animation
+from hashscan.hashing.media.animation import Plane
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import MISSING, Frame, Limits, UndecodedError
 from hashscan.hashing.media.pread import PreadFile
@@ -321,3 +324,21 @@ def test_an_animation_may_say_that_it_has_fewer_frames() -> None:
 def test_pages_stay() -> None:
     pictures = [Image.fromarray(draw(60, 90)) for draw in (clouds, scene)]
     assert {frame.seconds for frame in decode(saved(pictures, "TIFF")).frames} == {inf}
+
+
+def test_frames_with_faults_are_decoded_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a decoder would end at its time limit, and lose the digests of the first picture."""
+    content = saved([PICTURES[number % 4] for number in range(20)], "PNG", duration=2000)
+    place = content.index(b"acTL") - 4
+    decoded: list[int] = []
+    decode_png = animation._decode_png
+
+    def counted(build: Callable[[], bytes], depth: int) -> tuple[Plane, Plane]:
+        decoded.append(depth)
+        return decode_png(build, depth)
+
+    monkeypatch.setattr(animation, "_decode_png", counted)
+    # With a second acTL, Pillow reads a still picture.
+    found = decode(content[:place] + content[place : place + 20] + content[place:], total_pixels=6 * 60 * 90)
+    assert (found.reason, WHOLE in found.parts) == (Reason.TOO_MANY, True)
+    assert len(decoded) < 6

@@ -21,7 +21,6 @@ from hashscan.sources.objects.changeable_store import (
     ObjectDescription,
     ObjectExistsError,
     Properties,
-    make_changeable,
     unlisted_item,
 )
 from hashscan.sources.objects.receiver import Receiver, Tries
@@ -29,6 +28,30 @@ from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import RetryableError
 
 T = TypeVar("T")
+
+
+def make_changeable(source: str, container: str, access: Access) -> ChangeableStore:
+    """Return the store of a container; import the provider's libraries only now.
+
+    Raises:
+        TargetError: a library or credentials are missing.
+    """
+    match source:
+        case "s3":
+            from hashscan.sources.objects.s3.changeable import ChangeableS3Store
+
+            return ChangeableS3Store(container, access)
+        case "gs":
+            from hashscan.sources.objects.gs.changeable import ChangeableGoogleStore
+            from hashscan.sources.objects.gs.source import clients_of as google_clients
+
+            return ChangeableGoogleStore(container, google_clients(container, access, changing=True))
+        case "az":
+            from hashscan.sources.objects.az.changeable import ChangeableAzureStore
+            from hashscan.sources.objects.az.source import clients_of as azure_clients
+
+            return ChangeableAzureStore(azure_clients(container, access))
+    raise ValueError(source)
 
 
 class Stores:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hashscan.lists.entries import ActiveVersion, open_active_version
@@ -11,7 +11,6 @@ from hashscan.lists.store import ListStore
 from hashscan.model import ACTING_CATEGORIES, KNOWN_GOOD_CATEGORY, MATCHES_MAX, TEST_CATEGORY, Entry
 from hashscan.quarantine.items import KEPT, MATCHED_AGAIN, WITHDRAWN, Item, list_or_empty
 from hashscan.quarantine.store import Quarantine
-from hashscan.quarantine.withdrawn_items import active_version, write_cache
 
 _ACTING = ACTING_CATEGORIES - {TEST_CATEGORY}
 _Match = Mapping[str, Any]
@@ -19,14 +18,21 @@ _Key = tuple[str, str]
 """The name of a list and the id of an entry."""
 
 
-def find_withdrawn(quarantine: Quarantine) -> tuple[str, ...]:
-    """Compare kept items with their lists, log changes, and return ids that no entry supports any more.
+def find_withdrawn(
+    quarantine: Quarantine, version_of: Callable[[str], str | None]
+) -> tuple[tuple[str, ...], dict[str, str | None]]:
+    """Compare kept items with their lists, and log changes.
+
+    Args:
+        version_of: returns the active version of a list; None if there is none.
+
+    Returns:
+        The ids that no entry supports any more, and the versions of the lists that were compared.
 
     Raises:
         OutputError: the log or the lists can't be read or written.
     """
-    state = quarantine.state
-    store = ListStore(state.lists)
+    store = ListStore(quarantine.state.lists)
     items = [item for item in quarantine.items().values() if item.state in KEPT and not item.of_another]
     of_list: dict[str, list[Item]] = defaultdict(list)
     for item in items:
@@ -36,7 +42,7 @@ def find_withdrawn(quarantine: Quarantine) -> tuple[str, ...]:
     marks: dict[str, str | None] = {}
     for name, matched in sorted(of_list.items()):
         # Read before the list, so that a version that becomes active meanwhile is compared the next time.
-        marks[name] = active_version(state, name)
+        marks[name] = version_of(name)
         ids = {m["entry"] for item in matched for m in supporting_matches(item) if m["list"] == name}
         with open_active_version(store, name) as now:
             entries = None if now is None else now.entries(ids)
@@ -51,8 +57,7 @@ def find_withdrawn(quarantine: Quarantine) -> tuple[str, ...]:
                 _update_gone_entries(item, name, now, by_id, gone[item.id])
     withdrawn = tuple(item.id for item in items if _note(quarantine, item, gone[item.id]))
     quarantine.sync()
-    write_cache(state, marks, withdrawn)
-    return withdrawn
+    return withdrawn, marks
 
 
 def supporting_matches(item: Item) -> list[_Match]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hashscan.errors import LockedError, OutputError
@@ -26,14 +28,14 @@ class _Cache:
     withdrawn: tuple[str, ...]
 
 
-def active_version(state: StateDir, name: str) -> str | None:
+def _active_version(state: StateDir, name: str) -> str | None:
     """Return the name of a list's active version; None if there is none."""
     with output_errors(f"the list {name!r} can't be read"):
         active = ListFolder(state.lists / name).active()
     return None if active is None else active.name
 
 
-def write_cache(state: StateDir, marks: dict[str, str | None], withdrawn: tuple[str, ...]) -> None:
+def _write_cache(state: StateDir, marks: dict[str, str | None], withdrawn: tuple[str, ...]) -> None:
     """Write the result of a comparison with the list versions `marks`; the data itself is in the log."""
     folder = state.quarantine
     with output_errors("the quarantine can't be written"):
@@ -57,7 +59,7 @@ def cached_withdrawn(state: StateDir) -> tuple[str, ...] | None:
         cache = _read_cache(folder)
     if cache is None or cache.log != size:
         return None
-    if any(active_version(state, name) != mark for name, mark in cache.lists.items()):
+    if any(_active_version(state, name) != mark for name, mark in cache.lists.items()):
         return None
     return cache.withdrawn
 
@@ -123,12 +125,17 @@ def withdrawn_items(state: StateDir, quarantine: Quarantine | None = None) -> Wi
         found = cached_withdrawn(state)
         if found is not None:
             return WithdrawnItems(found)
-        # Lists need numpy, which only this comparison uses.
-        from hashscan.quarantine.withdrawal_check import find_withdrawn
-
-        if quarantine is not None:
-            return WithdrawnItems(find_withdrawn(quarantine))
-        with Quarantine(state) as opened:
-            return WithdrawnItems(find_withdrawn(opened))
+        with nullcontext(quarantine) if quarantine is not None else Quarantine(state) as opened:
+            return WithdrawnItems(_compared(opened))
     except (LockedError, OutputError) as error:
         return WithdrawnItems(last_known(state), str(error))
+
+
+def _compared(quarantine: Quarantine) -> tuple[str, ...]:
+    """Compare the items with the lists, and return the ids of those that are withdrawn."""
+    # Lists need numpy, which only this comparison uses.
+    from hashscan.quarantine.withdrawal_check import find_withdrawn
+
+    withdrawn, marks = find_withdrawn(quarantine, partial(_active_version, quarantine.state))
+    _write_cache(quarantine.state, marks, withdrawn)
+    return withdrawn

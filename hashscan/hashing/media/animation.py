@@ -23,7 +23,8 @@ from PIL import Image
 from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE, MemoryFile, png_chunks
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
 from hashscan.hashing.media.partial_pictures import decoded_part
-from hashscan.hashing.media.picture_opening import PictureFile, check_pixels
+from hashscan.hashing.media.picture_opening import check_pixels
+from hashscan.hashing.media.pread import PictureFile
 
 Plane = NDArray[np.uint8]
 

@@ -25,7 +25,7 @@ from hashscan.hashing.media.icc_profiles import (
     make_profile,
     tags_of,
 )
-from hashscan.hashing.media.picture_opening import PictureFile
+from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.media.profile_conversion import PQ, PROFILE_MAX
 
 Floats = NDArray[np.float64]

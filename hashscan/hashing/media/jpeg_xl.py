@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-if TYPE_CHECKING:
-    from hashscan.hashing.media.picture_opening import PictureFile
+from hashscan.hashing.media.pread import PictureFile
 
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 32

@@ -26,12 +26,8 @@ from hashscan.hashing.media.luma_alpha import (
     premultiplied_luma,
     without_transparent_colour,
 )
-from hashscan.hashing.media.picture_opening import (
-    DRAFT_SIDE,
-    PictureFile,
-    UndecodedError,
-    check_pixels,
-)
+from hashscan.hashing.media.picture_opening import DRAFT_SIDE, UndecodedError, check_pixels
+from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.media.profile_conversion import inverted_cmyk
 from hashscan.hashing.media.views import View, over_backgrounds
 from hashscan.hashing.variants import ALPHA, APERTURE, INVERTED_CMYK

@@ -18,7 +18,8 @@ from PIL import Image, ImageFile
 
 from hashscan.hashing.media.embedded_pictures import png_chunks
 from hashscan.hashing.media.luma_alpha import opacity_of
-from hashscan.hashing.media.picture_opening import PictureFile, UndecodedError, check_size, open_picture
+from hashscan.hashing.media.picture_opening import UndecodedError, check_size, open_picture
+from hashscan.hashing.media.pread import PictureFile
 
 Plane = NDArray[np.uint8]
 

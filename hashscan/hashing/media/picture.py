@@ -50,7 +50,6 @@ from hashscan.hashing.media.picture_opening import (
     Frame,
     Limits,
     OpenPicture,
-    PictureFile,
     UndecodedError,
     allow_truncated,
     check_pixels,
@@ -59,7 +58,7 @@ from hashscan.hashing.media.picture_opening import (
     open_picture,
     set_pixel_limit,
 )
-from hashscan.hashing.media.pread import PreadFile
+from hashscan.hashing.media.pread import PictureFile, PreadFile
 from hashscan.hashing.media.repairs import patched, repaired_files, repairs_of
 from hashscan.hashing.media.views import (
     VIEW_BYTES_PER_PIXEL,

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
-from typing import IO, Protocol, cast
+from typing import IO, cast
 
 import numpy as np
 from msgspec import Struct
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
 from hashscan.hashing.media.jpeg_xl import jxl_available, open_jxl, read_jxl_header
+from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.variants import WHOLE, Part
 from hashscan.model import Reason
 
@@ -122,24 +123,6 @@ MISSING = frozenset(_missing)
 """Pillow's names of the formats that this installation can't decode."""
 
 _SCAN_ENDS = 16
-
-
-class PictureFile(Protocol):
-    """A file that a picture is read from."""
-
-    size: int
-    """Length in bytes."""
-    ran_out: bool
-    """True if a read of a given size found no more bytes."""
-
-    def read(self, size: int = ..., /) -> bytes:
-        """Read up to `size` bytes."""
-
-    def seek(self, offset: int, whence: int = ..., /) -> int:
-        """Move to a position."""
-
-    def tell(self) -> int:
-        """Return the position of the next read."""
 
 
 class UndecodedError(Exception):

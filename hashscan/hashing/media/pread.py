@@ -1,12 +1,31 @@
-"""Read a file through a descriptor with pread, without the shared file offset."""
+"""Files that pictures are read from: one that is read through a descriptor with pread, without its offset."""
 
 from __future__ import annotations
 
 import io
 import os
+from typing import Protocol
 
 _BLOCK_SIZE = 64 * 1024
 """Number of bytes to read ahead, since libraries read a header's fields one by one."""
+
+
+class PictureFile(Protocol):
+    """A file that a picture is read from."""
+
+    size: int
+    """Length in bytes."""
+    ran_out: bool
+    """True if a read of a given size found no more bytes."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Read up to `size` bytes."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> int:
+        """Move to a position."""
+
+    def tell(self) -> int:
+        """Return the position of the next read."""
 
 
 class PreadFile(io.RawIOBase):

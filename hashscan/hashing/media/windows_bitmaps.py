@@ -22,7 +22,8 @@ from PIL import BmpImagePlugin, IcoImagePlugin, Image
 
 from hashscan.hashing.formats import BITMAP_HEADERS
 from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE
-from hashscan.hashing.media.picture_opening import PictureFile, check_pixels
+from hashscan.hashing.media.picture_opening import check_pixels
+from hashscan.hashing.media.pread import PictureFile
 from hashscan.model import Reason
 
 _HEADER_SIZES = BITMAP_HEADERS - {12}

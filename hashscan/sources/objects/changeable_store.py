@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hashscan.model import Access, FileStat, Item
+from hashscan.model import FileStat, Item
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore
 
 
@@ -135,27 +135,3 @@ class ChangeableStore(ObjectStore):
         Raises:
             FileError: VANISHED, REPLACED, PERMISSION, or another reason that prevents it.
         """
-
-
-def make_changeable(source: str, container: str, access: Access) -> ChangeableStore:
-    """Return the store of a container; import the provider's libraries only now.
-
-    Raises:
-        TargetError: a library or credentials are missing.
-    """
-    match source:
-        case "s3":
-            from hashscan.sources.objects.s3.changeable import ChangeableS3Store
-
-            return ChangeableS3Store(container, access)
-        case "gs":
-            from hashscan.sources.objects.gs.changeable import ChangeableGoogleStore
-            from hashscan.sources.objects.gs.source import clients_of as google_clients
-
-            return ChangeableGoogleStore(container, google_clients(container, access, changing=True))
-        case "az":
-            from hashscan.sources.objects.az.changeable import ChangeableAzureStore
-            from hashscan.sources.objects.az.source import clients_of as azure_clients
-
-            return ChangeableAzureStore(azure_clients(container, access))
-    raise ValueError(source)

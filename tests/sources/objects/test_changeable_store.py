@@ -13,13 +13,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from hashscan.model import Access, Reason
+from hashscan.quarantine.object_stores import make_changeable
 from hashscan.registry import SOURCES
 from hashscan.sources.base import FileError
 from hashscan.sources.objects.changeable_store import (
     ChangeableStore,
     ObjectExistsError,
     Properties,
-    make_changeable,
     unlisted_item,
 )
 from hashscan.sources.objects.s3 import changeable as s3_changing

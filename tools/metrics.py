@@ -21,11 +21,12 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules": 403,
-    "lines": 76_800,
     "modules under 60 lines": 11,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
+
+SIZES = frozenset({"modules", "lines"})
+"""The figures without a limit: they grow with what the project does."""
 
 LATE_IMPORTS: dict[str, int] = {
     "apprise": 1,
@@ -36,7 +37,7 @@ LATE_IMPORTS: dict[str, int] = {
     "dask": 1,
     "datetime": 1,
     "difflib": 1,
-    "distributed": 4,
+    "distributed": 3,
     "hashscan": 321,
     "imagehash": 1,
     "importlib": 1,
@@ -53,6 +54,7 @@ LATE_IMPORTS: dict[str, int] = {
     "tqdm": 2,
     "traceback": 1,
     "tuf": 1,
+    "urllib": 1,
     "urllib3": 2,
 }
 """The libraries that functions may import on first use, to keep the start-up time short: at most so often."""
@@ -75,7 +77,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"lists", "sources", "hashing", "sandbox"}),
     frozenset({"service.api"}),
     frozenset({"schema", "web_transport"}),
-    frozenset({"locking", "secret_files", "text", "timefmt", "web_address"}),
+    frozenset({"locking", "secret_files", "system_log", "text", "timefmt", "web_address"}),
     frozenset({"model", "errors", "process", "bytecode", "state_dir"}),
     frozenset({"plugins"}),
 )
@@ -337,7 +339,7 @@ def violations(figures: Iterable[Figure], most: Mapping[str, int]) -> list[str]:
     return [
         f"{figure.name}: {figure.value}, at most {most.get(figure.name, 0)} allowed"
         for figure in figures
-        if figure.value > most.get(figure.name, 0)
+        if figure.name not in SIZES and figure.value > most.get(figure.name, 0)
     ]
 
 
@@ -363,7 +365,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write(f"{'figure':<54}{'value':>8}{'limit':>8}{'share':>8}\n")
     for figure in figures:
         share = f"{figure.value / figure.base:.1%}" if figure.base else ""
-        write(f"{figure.name:<54}{figure.value:>8}{most.get(figure.name, 0):>8}{share:>8}\n")
+        limit = "" if figure.name in SIZES else most.get(figure.name, 0)
+        write(f"{figure.name:<54}{figure.value:>8}{limit:>8}{share:>8}\n")
     if not options.check:
         return 0
     found = violations(figures, most)

@@ -115,7 +115,7 @@ class TrustState(StrEnum):
     """Not necessarily damaged: this user may not read its files, or memory or descriptors ran out."""
     LOCAL = "local"
     EXCHANGE = "exchange"
-    """Pulled from an exchange in time: authenticated by TLS and credentials, but signed by nobody."""
+    """Pulled from an exchange in time: authenticated by TLS and credentials, but not signed."""
     STALE_EXCHANGE = "stale-exchange"
     """A list of an exchange whose last complete pull is too long ago."""
     SERVICE = "service"
@@ -127,16 +127,21 @@ class TrustState(StrEnum):
         """True if nothing has to be done about the list."""
         return self in {TrustState.FRESH, TrustState.LOCAL, TrustState.EXCHANGE, TrustState.SERVICE}
 
+    @property
+    def is_unsigned(self) -> bool:
+        """True for a list on this machine that is not signed; its versions are counted on each machine."""
+        return self in {TrustState.LOCAL, TrustState.EXCHANGE, TrustState.STALE_EXCHANGE}
+
 
 class Weak(StrEnum):
     """Kinds of weak trust in lists and entries; they move nothing unless the settings allow it."""
 
     LOCAL = "local"
-    """A list that was imported here and that nobody signed."""
+    """A list that was imported here, and is not signed."""
     STALE = "stale"
     """A signed list past its expiry."""
     EXCHANGE = "exchange"
-    """A list of an exchange, which nobody signed."""
+    """A list of an exchange, which is not signed."""
     STALE_EXCHANGE = "stale-exchange"
     """A list of an exchange that was not pulled in time."""
     SERVICE = "service"
@@ -202,7 +207,7 @@ CATEGORIES: tuple[str, ...] = (
 """The categories to which those of all list formats are mapped."""
 
 ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test"})
-"""Categories whose entries make a match; `known-good` accuses nobody, and all others are for review."""
+"""Categories whose entries make a match; `known-good` accuses no file, and all others are for review."""
 
 TEST_CATEGORY = "test"
 KNOWN_GOOD_CATEGORY = "known-good"

@@ -149,7 +149,9 @@ def _declared(target: str, folder: str) -> Plugin:
     # Looked up before anything of it is run.
     spec = find_spec(module.partition(".")[0])
     places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
-    if not any(os.path.abspath(place).startswith(os.path.join(folder, "")) for place in places if place):
+    found_in = [os.path.abspath(place) for place in places if place]
+    # A package without an `__init__` may have several folders.
+    if not found_in or not all(place.startswith(os.path.join(folder, "")) for place in found_in):
         raise ValueError(f"module {module} is not in {folder}")
     found = getattr(import_module(module), attribute)
     if not isinstance(found, Plugin):
@@ -205,7 +207,13 @@ def _reason(error: BaseException) -> str:
 def _folders() -> list[str]:
     """Return the folders of this installation's packages; none in an interpreter without `site`."""
     site: Any = sys.modules.get("site")
-    return [] if site is None or sys.flags.no_site else [os.path.abspath(f) for f in site.getsitepackages()]
+    if site is None or sys.flags.no_site:
+        return []
+    folders: dict[str, str] = {}
+    for folder in site.getsitepackages():
+        # One may be a link to another: `lib64` to `lib`.
+        folders.setdefault(os.path.realpath(folder), os.path.abspath(folder))
+    return list(folders.values())
 
 
 INSTALLED: list[InstalledPlugin] = _load(_folders())

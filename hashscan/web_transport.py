@@ -1,4 +1,4 @@
-"""Requests to web servers: what targets on web servers and pulls of lists have in common.
+"""Requests to web servers, of targets on web servers, pulls of lists and matching services.
 
 Redirects are followed only to web addresses without a password, a few times, never from https to http, and
 never from a public host to one of a private network: otherwise an attacker's server could make ours send

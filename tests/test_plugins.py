@@ -115,6 +115,30 @@ def test_code_from_outside_of_the_folder_is_not_run(folder: Path, tmp_path: Path
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_package_that_lies_partly_outside_of_the_folder_is_not_run(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (folder / "plugin_split").mkdir()
+    (folder / "plugin_split" / "part.py").write_text(DECLARATION.format(""))
+    (elsewhere / "plugin_split").mkdir(parents=True)
+    sys.path.insert(0, str(elsewhere))
+    try:
+        add(folder, "split", "", "plugin_split.part:PLUGIN")
+        (folder / "plugin_split.py").unlink()
+        assert "not in" in load(folder)["split"].trouble
+    finally:
+        sys.path.remove(str(elsewhere))
+
+
+def test_a_folder_and_a_link_to_it_are_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import site
+
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib64").symlink_to("lib")
+    both = [str(tmp_path / "lib64"), str(tmp_path / "lib")]
+    monkeypatch.setattr(site, "getsitepackages", lambda: both)
+    assert plugins._folders() == both[:1]
+
+
 def test_rows_and_algorithms_whose_names_are_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = "hashscan.lists.formats.csv_and_ndjson:CsvFormat"
     rows = ROWS.format(kind="list format", name="csv", target=target)

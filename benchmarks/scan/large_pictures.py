@@ -5,8 +5,8 @@
 Run it with the Python that has hashscan. It draws smooth pictures (those in HEIF in cells of one colour, in a
 grid of tiles of 512x512 as phones write them; encoding takes minutes), hashes each by `hashscan hash`, and
 prints the result, the most memory that its largest process, the decoder, had resident, the seconds of the
-whole command, and the distance of the PDQ from that of a copy of 510x382 pixels. Beside it stands what Pillow
-with its default limits and ImageHash do with the file: seconds and memory of the process, or the error.
+whole command, and the distance of the PDQ from that of a copy of 510x382 pixels. The last column is for
+ImageHash and Pillow with its default limits: seconds and memory of their process, or the error.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from msgspec import structs
 
 from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageError
 from hashscan.lists.index.segments import TemporaryIndex, compile_new, prepared
-from hashscan.lists.storage.atomic_files import is_refusal, output_errors, replace_file
+from hashscan.lists.storage.atomic_files import is_refusal, output_errors
 from hashscan.lists.storage.columns import ColumnError, EntryBlock, ListHandle
 from hashscan.lists.storage.exchange_list import open_exchange, read_exchange_source
 from hashscan.lists.storage.layout import (
@@ -172,7 +171,7 @@ class ListStore:
                 infos.append(asked[0])
                 services += [asked[1]] if asked[1] else []
                 continue
-            opened, hold, version = self._open(checked_name(name), now, thoroughness)
+            opened, hold, version = self._open(name, now, thoroughness)
             info, handle = opened.info, opened.handle
             if handle is not None and version is not None:
                 try:
@@ -194,7 +193,7 @@ class ListStore:
         return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary), tuple(services))
 
     def service(self, name: str) -> StoredService | None:
-        """Return the matching service that a name stands for; None if it is a list, or nothing.
+        """Return the matching service of that name; None if the name is that of a list, or not used.
 
         Raises:
             UsageError: the name is not valid.
@@ -232,14 +231,8 @@ class ListStore:
         """
         from hashscan.lists.services.settings import write_settings
 
-        with self.writing(name) as folder:
-            if name in self.names():
-                raise UsageError(
-                    f"there is a list {name!r} already",
-                    advice="Choose another name, or remove the list first with `hashscan lists remove`.",
-                )
-            folder.make()
-            replace_file(folder.identity, str(uuid.uuid4()).encode())
+        with self.adding(name) as folder:
+            folder.renew_identity()
             # Last, because this file makes the folder a service.
             write_settings(folder.service, settings)
 
@@ -275,7 +268,7 @@ class ListStore:
             active = folder.active()
             version = open_local(name, active).info.version + 1 if active else 1
             if active is None:
-                replace_file(folder.identity, str(uuid.uuid4()).encode())
+                folder.renew_identity()
             try:
                 write_local(name, folder.fresh_staging(), entries, label, version, datetime.now(UTC))
                 fresh = open_local(name, folder.staging, VerificationLevel.SIZES).handle
@@ -330,6 +323,24 @@ class ListStore:
             refuse_to_leave_files(private_folder(folder.path.parent))
             with LockFile(folder.lock, f"another process is writing the list {name!r}"):
                 yield folder
+
+    @contextmanager
+    def adding(self, name: str) -> Iterator[ListFolder]:
+        """Yield the folder of a new list, which exists, while holding its writer lock.
+
+        Raises:
+            UsageError: the name is not valid, or a list of that name exists.
+            LockedError: another process is writing this list.
+            OutputError: the body raised an OSError.
+        """
+        with self.writing(name) as folder:
+            if name in self.names():
+                raise UsageError(
+                    f"there is a list {name!r} already",
+                    advice="Choose another name, or remove the list first with `hashscan lists remove`.",
+                )
+            folder.make()
+            yield folder
 
     @staticmethod
     def _kept(folder: ListFolder) -> bool:

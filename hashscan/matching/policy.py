@@ -402,8 +402,8 @@ def _doubt(match: Match) -> str:
         return "the algorithm is too weak to accuse by itself"
     if match.near_miss:
         return "a near miss, for a look only"
-    if match.doubt in SIMILARITY_DOUBTS:
-        return f"likeness says little of such a picture: {match.doubt}" if match.doubt else ""
+    if match.doubt and match.doubt in SIMILARITY_DOUBTS:
+        return f"likeness says little of such a picture: {match.doubt}"
     return match.doubt
 
 

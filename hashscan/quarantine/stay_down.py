@@ -7,7 +7,7 @@ writing the records and the list leaves a mark, by which the next one makes the 
 
 An attacker can't add to this list: only content that an operator has confirmed is in it. Pictures that look
 like it, of other customers, are for review only (`matching.policy`), so a picture that was confirmed in error
-accuses nobody else by likeness.
+accuses no other customer by likeness.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ from hashscan.quarantine.log_checkpoint import (
     write_checkpoint,
 )
 from hashscan.quarantine.object_stores import Stores
-from hashscan.quarantine.system_log import write_system_log
 from hashscan.sources.filesystem.quarantined_files import QuarantinedFile
 from hashscan.state_dir import StateDir
+from hashscan.system_log import write_system_log
 
 _NOBODY = 0xFFFFFFFF
 

@@ -66,7 +66,7 @@ _MEANINGS = {
 }
 
 _HELP = (
-    "Nobody needs to look at the file. Act by the notice-and-takedown rules of your country; the record says "
+    "The file need not be opened. Act by the notice-and-takedown rules of your country; the record says "
     "which entry of which list it matches."
 )
 

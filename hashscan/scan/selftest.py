@@ -196,7 +196,7 @@ def _check_list(store: ListStore, name: str, limits: DecodingLimits, uploads: Pa
             return Step(True, f"list {name} is a matching service: nothing is proved of it")
         if not opened.handles:
             return Step(False, f"list {name} is {info.state.value}: {info.problem}", EXIT_INCOMPLETE)
-        if info.state in {TrustState.LOCAL, TrustState.EXCHANGE, TrustState.STALE_EXCHANGE}:
+        if info.state.is_unsigned:
             return Step(
                 True,
                 f"list {name} is not signed: such a list has no test picture, so nothing is proved of it",

@@ -21,6 +21,7 @@ from hashscan.model import (
     CATEGORIES,
     KNOWN_GOOD_CATEGORY,
     Digest,
+    Reason,
 )
 from hashscan.quarantine.captured_file import QuarantineSkipped
 from hashscan.quarantine.items import KEPT, Item
@@ -103,19 +104,19 @@ class StayDownMaker(ClosedOnExit):
                 advice=f"Add --category with one of {', '.join(sorted(ACTING_CATEGORIES))}.",
             )
         return StayDownContent(
-            digests,
-            category,
-            (owner,),
-            item,
-            case,
-            confirmed.reason,
-            confirmed.by,
-            confirmation_time(),
-            confirmed.until,
+            digests=digests,
+            category=category,
+            owners=(owner,),
+            item=item,
+            case=case,
+            reason=confirmed.reason,
+            by=confirmed.by,
+            since=confirmation_time(),
+            until=confirmed.until,
         )
 
     def _pdq_of(self, quarantine: Quarantine, item: Item) -> Digest | None:
-        """Return the PDQ by which a picture may be matched; None if there is none, after a message."""
+        """Return the PDQ by which a picture may be matched, or None; then print the reason for a picture."""
         try:
             with quarantine.storage.opened(item) as file:
                 found = self._decoded_pdq(file, item)
@@ -133,13 +134,23 @@ class StayDownMaker(ClosedOnExit):
         return found
 
     def _decoded_pdq(self, file: int, item: Item) -> Digest | None:
+        """Return the PDQ of an open file; None if it is no picture, or has no PDQ.
+
+        Raises:
+            DecoderLost: the decoder did not reply.
+            ValueError: it is a picture that can't be decoded.
+        """
         kind = sniff(memoryview(os.pread(file, PREFIX_SIZE, 0)))
-        if kind is None or kind.pillow is None:
+        if kind is None:
             return None
+        if kind.pillow is None:
+            raise ValueError(Reason.UNSUPPORTED.value)
         uid = 0 if item.is_object else int(item.record["file"]["uid"])
         begun = self._worker.sandbox.begin(file, pack_request(kind, patient=True), uid, fresh=True)
         answer = unpack_reply(self._worker.sandbox.finish(begun), kind, ("pdq",))
-        return answer.stored(["pdq"]).get("pdq") if isinstance(answer, DecodedPicture) else None
+        if not isinstance(answer, DecodedPicture):
+            raise ValueError(answer.value)
+        return answer.stored(["pdq"]).get("pdq")
 
     def _is_known_good(self, algorithm: str, value: str) -> bool:
         asked = self._worker.matcher.ask(algorithm, [Query(bytes.fromhex(value))])

@@ -147,6 +147,15 @@ def test_pictures_that_likeness_can_not_tell_apart_stay_down_by_bytes_alone(
     assert [sorted(content["digests"]) for content in contents] == [["md5", "sha1", "sha256"]] * 3
 
 
+def test_a_picture_that_can_not_be_decoded_is_named(run: Run, www: Path, state: Path) -> None:
+    openexr = b"\x76\x2f\x31\x01" + bytes(64)
+    for content in (openexr, encoded(scene(1), "WEBP")[:2000]):
+        path = put(www / "a.jpg", content, SAME)
+        ran = run("quarantine", "add", path, "--reason", "r", *KEEP, "--stay-down", "--category", "A1")
+        assert ran.code == 0, ran.err
+        assert "only exact digests stay down: it can't be decoded: " in ran.err
+
+
 def test_cases_that_can_not_be_confirmed(run: Run, www: Path, removed: Ran, tmp_path: Path) -> None:
     put(www / "open.jpg", PICTURE, SAME)
     assert run("scan", www, "--report", tmp_path / "second.jsonl").code == 1

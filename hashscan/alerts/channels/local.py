@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from hashscan.alerts.channels.base import Channel, DeliveryError, Document, one_line, run_bounded
 from hashscan.errors import UsageError
-from hashscan.quarantine.system_log import ADDRESS, Severity, write_system_log
+from hashscan.system_log import ADDRESS, Severity, write_system_log
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STDERR_SHOWN = 300

@@ -191,8 +191,8 @@ def add(
     Get the root, or its fingerprint, by another channel than the list itself. Credentials are read for each
     pull, and are sent only to the source and its mirrors, over https or to this machine.
 
-    Lists of exchanges are authenticated by TLS and your credentials, and signed by nobody: files that match
-    only them are moved with `--act-on exchange` alone. With --exchange, only --environment, --credentials,
+    Lists of exchanges are authenticated by TLS and your credentials, but not signed: files that match only
+    them are moved only with `--act-on exchange`. With --exchange, only --environment, --credentials,
     --stale-after, --proxy and --ca-file apply.
 
     With --service, nothing is downloaded: scans send digests of files to the service, and nothing else.

@@ -96,7 +96,9 @@ class ActivationCheck:
             return True
         try:
             recent = RecentHits(self._folder.recent_hits)
-            earlier = recent.files_besides(compared.new.version)
+            staged = self._folder.staged()
+            assert staged is not None
+            earlier = recent.files_besides(staged.name)
             with ComparisonProgress(self._name) as progress:
                 reach = reach_of(
                     self._state, compared.changes(), max(_FILES_MIN - earlier, 1), progress.watch
@@ -114,7 +116,7 @@ class ActivationCheck:
         if not reach.files:
             return True
         if total < _FILES_MIN or total * 100 <= self._share * reach.known:
-            recent.admit(compared.new.version, reach.files)
+            recent.admit(staged.name, reach.files)
             return True
         before = f", and other versions of the last week hit {earlier}: together" if earlier else ","
         self._add(

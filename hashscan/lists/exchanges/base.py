@@ -93,7 +93,7 @@ class Exchange(ABC):
     credentials_form: ClassVar[str]
     """The content of the file with the credentials, for a person."""
     categories: ClassVar[Mapping[str, str]]
-    """Our category by the exchange's; `*` stands for all others. The documentation shows this table."""
+    """Maps the exchange's categories to ours; the key `*` is for all others. The documentation shows it."""
 
     @abstractmethod
     def environments(self) -> Mapping[str, str]:

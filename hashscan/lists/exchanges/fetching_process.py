@@ -44,10 +44,10 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Request)
     with os.fdopen(os.dup(1), "wb") as output:
-        # Whatever a library prints goes nowhere.
-        nowhere = os.open(os.devnull, os.O_RDWR)
+        # Output that a library prints is discarded.
+        discarded = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
-            os.dup2(nowhere, descriptor)
+            os.dup2(discarded, descriptor)
         counter = _Counter()
         logging.basicConfig(handlers=[counter], level=logging.ERROR, force=True)
         logging.raiseExceptions = False

@@ -44,7 +44,7 @@ _WAIT = 10
 
 class _Checkpoint(Struct, frozen=True):
     start: int
-    """Begin of the range of time that is being fetched; seconds since 1970."""
+    """Start of the range of time that is being fetched; seconds since 1970."""
     next: str = ""
     """The next page of that range; empty to begin with its first page."""
     end: int = 0
@@ -92,7 +92,7 @@ class NcmecExchange(Exchange):
                 if stored is None or not stored.next:
                     raise
                 resumed = not fetched and error.status in _RESUME_REFUSED
-                if resumed or client.pages_lead_nowhere:
+                if resumed or client.paging_failed:
                     # Otherwise the next pull would begin with the same page.
                     stored = _Checkpoint(stored.start)
                     yield Page([], [], _encoded(stored))
@@ -116,7 +116,7 @@ class _Client(hash_api.NCMECHashAPI):
         self, user: str, password: str, environment: hash_api.NCMECEnvironment, transport: Transport
     ) -> None:
         super().__init__(user, password, environment)
-        self.pages_lead_nowhere = False
+        self.paging_failed = False
         self._transport = transport
         self._seen: set[int] = set()
         self._empty = 0
@@ -141,7 +141,7 @@ class _Client(hash_api.NCMECHashAPI):
             self._seen.clear()
             self._empty = 0
         elif hash(next_) in self._seen:
-            self.pages_lead_nowhere = True
+            self.paging_failed = True
             raise FetchError(f"{host} names a page again that was fetched already", ASK_EXCHANGE)
         self._seen.add(hash(next_))
         root = self._get(
@@ -157,7 +157,7 @@ class _Client(hash_api.NCMECHashAPI):
             raise FetchError(f"{host} sends entries that can't be read", ASK_EXCHANGE) from None
         self._empty = 0 if page.updates else self._empty + 1
         if self._empty > _EMPTY_MAX and page.next:
-            self.pages_lead_nowhere = True
+            self.paging_failed = True
             raise FetchError(f"{host} sends page after page without an entry", ASK_EXCHANGE)
         return page
 
@@ -249,7 +249,7 @@ def _restored(stored: _Checkpoint | None) -> ncmec_api.NCMECCheckpoint | None:
 
 def _stored(checkpoint: ncmec_api.NCMECCheckpoint) -> _Checkpoint:
     start, paging = checkpoint.get_entries_max_ts, checkpoint.paging_info
-    # Its truth is its validity.
+    # Not `if paging`: an expired one is false.
     if paging is None:
         return _Checkpoint(start)
     return _Checkpoint(start, paging.paging_url, paging.paging_end_ts, paging.paging_url_ts)

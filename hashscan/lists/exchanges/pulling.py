@@ -6,10 +6,10 @@ use like one of a signed list; one that fails or is killed leaves the last versi
 goes on after the last page.
 
 How this could be used to hide a file or to accuse one: an exchange, or somebody who speaks for it, can send
-any entries and withdraw any; nobody signs them. So they are acted on only with `--act-on exchange`, a version
-whose new entries hit many known files waits for `lists activate --confirm`, and the circuit breaker holds. An
-answer that is cut short, of another kind, or from another clock ends the fetch, and never passes for an empty
-one. Withdrawals are limited by nothing but the exchange's word: `lists diff` shows them before activation.
+any entries and withdraw any; they are not signed. So they are acted on only with `--act-on exchange`, a
+version whose new entries hit many known files waits for `lists activate --confirm`, and the circuit breaker
+holds. An answer that is cut short, of another kind, or from another clock ends the fetch, and never passes
+for an empty one. The number of withdrawals is not limited: `lists diff` shows them before activation.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-import urllib.request
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -33,7 +32,7 @@ import msgspec
 from msgspec import structs
 
 from hashscan.errors import NoUsableListError, OutputError, UnreachableError, UsageError
-from hashscan.lists.difference import ActivationCheck, difference_in
+from hashscan.lists.difference import ActivationCheck
 from hashscan.lists.exchanges.base import (
     FRAME_MAX,
     Answer,
@@ -47,9 +46,9 @@ from hashscan.lists.exchanges.base import (
 from hashscan.lists.exchanges.fetching_process import HEADER, missing_library
 from hashscan.lists.exchanges.records import Records
 from hashscan.lists.index.segments import compile_new
-from hashscan.lists.pulling.client import Pulled, PullProgress
-from hashscan.lists.pulling.origin import checked_proxy, is_loopback, recorded, tls_context
-from hashscan.lists.storage.atomic_files import output_errors, replace_file
+from hashscan.lists.pulling.client import Pulled, PullProgress, put_in_use
+from hashscan.lists.pulling.origin import checked_proxy, environment_proxy, recorded, tls_context
+from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.lists.storage.exchange_list import (
     ExchangeSource,
     Fetched,
@@ -129,14 +128,8 @@ def add(store: ListStore, name: str, source: ExchangeSource) -> None:
         LockedError: another process is writing this list.
         OutputError: the list can't be written.
     """
-    with store.writing(name) as folder:
-        if name in store.names():
-            raise UsageError(
-                f"there is a list {name!r} already",
-                advice="Choose another name, or remove the list first with `hashscan lists remove`.",
-            )
-        folder.make()
-        replace_file(folder.identity, str(uuid.uuid4()).encode())
+    with store.adding(name) as folder:
+        folder.renew_identity()
         # Last, because this file makes the folder a list of an exchange.
         write_exchange_source(folder, source)
 
@@ -243,13 +236,14 @@ class _Fetch:
         """Bytes of all answers of the process."""
         self._records = records
         self._watch = watch
+        scheme, host, _ = parse(kind.environments()[source.environment].encode()).endpoint
         self._request = Request(
             f"{type(kind).__module__}:{type(kind).__qualname__}",
             name,
             source.environment,
             _read_credentials(kind, Path(source.credentials)),
             records.checkpoint,
-            source.proxy or _environments_proxy(kind.environments()[source.environment]),
+            source.proxy or environment_proxy(scheme, host),
             source.ca_file,
             PAUSES,
         )
@@ -273,10 +267,13 @@ class _Fetch:
         )
         assert process.stdin is not None
         assert process.stdout is not None
+        until = time.monotonic() + SECONDS_MAX
+        # A server that never ends an answer would otherwise keep the list locked.
+        deadline = threading.Timer(SECONDS_MAX, process.kill)
         try:
+            deadline.start()
             with process.stdin:
                 process.stdin.write(encode(self._request))
-            until = time.monotonic() + SECONDS_MAX
             for answer in self._answers(process.stdout):
                 if isinstance(answer, Finished):
                     return answer.unread
@@ -285,18 +282,19 @@ class _Fetch:
                         answer.message, advice=answer.advice or None
                     )
                 self._records.apply(answer)
-                if time.monotonic() > until:
-                    raise UnreachableError(
-                        f"the fetch took more than {SECONDS_MAX / 3600:.0f} hours",
-                        advice="What came so far is kept: pull again to go on.",
-                    )
         finally:
+            deadline.cancel()
             process.kill()
             process.stdout.close()
             code = process.wait()
+        if time.monotonic() >= until:
+            raise UnreachableError(
+                f"the fetch took more than {SECONDS_MAX / 3600:.0f} hours",
+                advice="What came so far is kept: pull again to go on.",
+            )
         raise OutputError(
             f"the process that fetches from the exchange ended with {_exit(code)}",
-            advice="See the kernel's log if it was killed for want of memory; what came so far is kept.",
+            advice="If memory ran out, the kernel's log says so; what came so far is kept.",
         )
 
     def _answers(self, output: IO[bytes]) -> Iterator[Answer]:
@@ -316,14 +314,6 @@ class _Fetch:
 
 def _exit(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _environments_proxy(address: str) -> str | None:
-    scheme, host, _ = parse(address.encode()).endpoint
-    proxies = urllib.request.getproxies()
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return None
-    return proxies.get(scheme) or proxies.get("all")
 
 
 class _NextVersion:
@@ -356,15 +346,8 @@ class _NextVersion:
             finished = staged
         else:
             finished = self._made()
-        if stage or admits:
-            folder.stage(finished)
-        withheld = not stage and admits is not None and not self._admitted(admits, previous)
-        if not stage and not withheld:
-            folder.activate(finished)
-        folder.remove_superseded()
-        aside = stage or withheld
         info = self._opened(finished, VerificationLevel.SIZES).info
-        return Pulled(info, previous, not aside or finished != staged, aside, withheld, received)
+        return put_in_use(folder, finished, info, previous, stage=stage, admits=admits, fetched=received)
 
     def _opened(
         self, version: Path, thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS
@@ -400,9 +383,3 @@ class _NextVersion:
         if fresh is not None:
             compile_new(fresh, staging, earlier)
         return folder.finish_staging(number)
-
-    def _admitted(self, admits: ActivationCheck, previous: int | None) -> bool:
-        with difference_in(
-            self._folder, self._name, from_nothing=previous is None, thoroughness=VerificationLevel.SIZES
-        ) as compared:
-            return admits(compared)

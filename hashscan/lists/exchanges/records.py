@@ -6,6 +6,7 @@ after the last whole page. A version is made of these records only when a fetch 
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from hashscan.model import ALGORITHMS, CATEGORIES
 
 _TOGETHER = 1 << 13
 _CACHE_KIB = 16 << 10
+_REVISION_BITS = 61
+"""Bits of the first revision, so that it can grow by as much and remains a `schema.Count`."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -63,7 +66,8 @@ class Records:
                     self._database.execute("DELETE FROM records")
                     self._database.execute("DELETE FROM facts WHERE name = 'checkpoint'")
                     self._set_fact("origin", origin)
-                    self._set_fact("revision", str(self.revision + 1))
+                    # Not the number of an earlier database, which a version may have been made of.
+                    self._set_fact("revision", str(secrets.randbits(_REVISION_BITS)))
         except (sqlite3.Error, ValueError) as error:
             raise self._unusable(error) from error
 
@@ -84,7 +88,7 @@ class Records:
 
     @property
     def revision(self) -> int:
-        """A number that grows whenever a record changes."""
+        """A number that grows whenever a record changes; a new database begins at a random one."""
         return int(self._fact("revision") or 0)
 
     def apply(self, page: Page) -> None:

@@ -1,4 +1,4 @@
-"""StopNCII: hashes of intimate pictures that the people in them want kept off the net.
+"""StopNCII: hashes of intimate pictures that the people shown in them don't want published.
 
 Faults of the library (threatexchange 1.2.17) that are mended here:
  * It compares a hash's value with the state of its cases, so that withdrawn hashes stay: `hashStatus` counts.

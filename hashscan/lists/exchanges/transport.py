@@ -112,7 +112,7 @@ class Transport:
         """Wait before a retry, as long as the server asks for, or for `pause`.
 
         Raises:
-            FetchError: the server asks for too much patience.
+            FetchError: the server asks for a longer wait than is allowed.
         """
         wanted = None if response is None else retry_after(response.headers.get("Retry-After", ""))
         seconds = pause if wanted is None else wanted

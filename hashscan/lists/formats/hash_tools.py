@@ -147,7 +147,7 @@ class HashesFormat(ListFormat):
         for number, line in numbered_lines(stream, comment="#"):
             before, colon, value = map(str.strip, line.rpartition(":"))
             algorithm = before.lower() if colon else self.algorithm or _BY_LENGTH.get(len(value))
-            # Whatever is before the colon may be a digest, so it is not shown.
+            # The text before the colon may be a digest, so it is not shown.
             if algorithm not in ALGORITHMS:
                 raise _no_algorithm(number, "" if colon else value)
             yield self._without_id(number, algorithm, value, self.category)

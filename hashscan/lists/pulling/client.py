@@ -129,13 +129,7 @@ def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) 
 
     origin = source if isinstance(source, Origin) else checked_origin(source)
     trust.check_root(trusted_root)
-    with store.writing(name) as folder:
-        if name in store.names():
-            raise UsageError(
-                f"there is a list {name!r} already",
-                advice="Choose another name, or remove the list first with `hashscan lists remove`.",
-            )
-        folder.make()
+    with store.adding(name) as folder:
         replace_file(folder.root, trusted_root)
         # Last, because this file makes the folder a signed list.
         write_origin(folder.source, origin)
@@ -267,6 +261,40 @@ class Pulled:
     """Errors of the locations that were skipped."""
 
 
+def put_in_use(
+    folder: ListFolder,
+    finished: Path,
+    info: ListInfo,
+    previous: int | None,
+    *,
+    stage: bool,
+    admits: ActivationCheck | None,
+    fetched: int,
+) -> Pulled:
+    """Activate a finished version, or stage it; the caller holds the list's lock and has just verified it.
+
+    The arguments are those of `pull` and the fields of `Pulled`.
+
+    Raises:
+        OSError: the list's folder can't be written.
+    """
+    staged = folder.staged()
+    if stage or admits:
+        folder.stage(finished)
+    withheld = False
+    if not stage and admits:
+        with difference_in(
+            folder, info.name, from_nothing=previous is None, thoroughness=VerificationLevel.SIZES
+        ) as compared:
+            withheld = not admits(compared)
+    kept_aside = stage or withheld
+    if not kept_aside:
+        folder.activate(finished)
+    folder.remove_superseded()
+    changed = not kept_aside or finished != staged
+    return Pulled(info, previous, changed, staged=kept_aside, withheld=withheld, fetched=fetched)
+
+
 @dataclass(frozen=True, slots=True)
 class _LocationPull:
     """One pull of one list from one location; the caller holds the list's lock."""
@@ -331,22 +359,7 @@ class _LocationPull:
         else:
             info, fetched = self._assembled(updater, fetcher, verified, now)
             finished = self.folder.finish_staging(info.version)
-        if stage or admits:
-            self.folder.stage(finished)
-        withheld = not stage and admits is not None and not self._admitted(admits, previous)
-        if not stage and not withheld:
-            self.folder.activate(finished)
-        self.folder.remove_superseded()
-        kept_aside = stage or withheld
-        changed = not kept_aside or finished != staged
-        return Pulled(info, previous, changed, staged=kept_aside, withheld=withheld, fetched=fetched)
-
-    def _admitted(self, admits: ActivationCheck, previous: int | None) -> bool:
-        """Return True if the staged version may be activated; both versions have just been fully compared."""
-        with difference_in(
-            self.folder, self.name, from_nothing=previous is None, thoroughness=VerificationLevel.SIZES
-        ) as compared:
-            return admits(compared)
+        return put_in_use(self.folder, finished, info, previous, stage=stage, admits=admits, fetched=fetched)
 
     def _assembled(
         self, updater: Updater, fetcher: StagingFetcher, verified: VerifiedMetadata, now: datetime

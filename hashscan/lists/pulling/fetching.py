@@ -18,7 +18,6 @@ import ssl
 import stat
 import tempfile
 import threading
-import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -44,6 +43,7 @@ from hashscan.lists.pulling.origin import (
     Origin,
     Validators,
     checked_proxy,
+    environment_proxy,
     is_loopback,
     tls_context,
 )
@@ -352,12 +352,7 @@ class HttpFetcher(StagingFetcher):
         """Return the proxy for a host; None for this machine, so that no request to it leaves it."""
         if is_loopback(host):
             return None
-        if self._origin.proxy:
-            return self._origin.proxy
-        proxies = urllib.request.getproxies()
-        if urllib.request.proxy_bypass(host):
-            return None
-        return proxies.get(scheme) or proxies.get("all")
+        return self._origin.proxy or environment_proxy(scheme, host)
 
     def _manager(self, trusted: bool, public_only: bool, proxy: str | None) -> urllib3.PoolManager:
         """Return the connection pool of one kind; only those for trusted hosts have a client certificate."""

@@ -1,7 +1,7 @@
 """The origin of a signed list, as it is stored: addresses, TLS settings, credentials; results of its pulls.
 
-All of it is stored with the list, but of credentials only their places. The secrets are read for each pull,
-and never written or shown.
+All of it is stored with the list, and the places of credentials. The secrets are read for each pull, and
+never written or shown.
 """
 
 from __future__ import annotations
@@ -218,6 +218,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def environment_proxy(scheme: str, host: str) -> str | None:
+    """Return the environment's proxy for a host; None if there is none, and always for this machine."""
+    import urllib.request
+
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(scheme) or proxies.get("all")
 
 
 def _split_checked(text: str, what: str, advice: str) -> UrlParts:

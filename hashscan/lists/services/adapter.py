@@ -86,7 +86,7 @@ class MatchingService(ABC):
         """Ask about digests, at most `digests_max`, and return all matches.
 
         Raises:
-            ValueError: the answer makes no sense.
+            ValueError: the answer is not valid.
         """
 
     def limits(self) -> tuple[int, frozenset[str]]:
@@ -94,7 +94,7 @@ class MatchingService(ABC):
         return self.digests_max, self.algorithms
 
     def version(self) -> str:
-        """Return the version of the service's list; empty where the service tells none."""
+        """Return the version of the service's list; empty where the service has none."""
         return ""
 
     def changes(self, since: str) -> Changes:
@@ -117,7 +117,7 @@ def checked_matches(matches: Iterable[Any], digests: Sequence[AskedDigest]) -> t
     """Return an adapter's matches after checking them: each is for a digest that was asked.
 
     Raises:
-        ValueError: one makes no sense.
+        ValueError: one is not valid.
     """
     found = []
     for match in matches:

@@ -1,6 +1,6 @@
-"""The settings of a matching service, as they are stored with the list that it stands for.
+"""The settings of a matching service, which is stored like a list.
 
-Of the key only its file's path is stored. It is read for each scan, and never written or shown.
+The path of the key's file is stored, not the key. The key is read for each scan, and never written or shown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hashscan.lists.pulling.origin import (
 from hashscan.lists.services.adapter import MatchingService
 from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.model import CATEGORIES, KNOWN_GOOD_CATEGORY
-from hashscan.schema import InvalidDocumentError, decode_file, encode_file
+from hashscan.schema import decode_file, encode_file
 from hashscan.web_address import parse
 
 DEFAULT_ALGORITHMS = ("sha256", "sha1", "md5", "pdq")
@@ -69,7 +69,7 @@ class StoredService(NamedTuple):
 
     name: str
     identity: str
-    """Tells it from another service that gets its name later."""
+    """Distinguishes it from another service that gets its name later."""
     settings: ServiceSettings
 
 
@@ -160,7 +160,4 @@ def read_settings(path: Path) -> ServiceSettings:
         InvalidDocumentError: the file is damaged, or another version wrote it.
         OSError: the file can't be read.
     """
-    try:
-        return decode_file(path.read_bytes(), ServiceSettings)
-    except UsageError as error:
-        raise InvalidDocumentError(str(error)) from error
+    return decode_file(path.read_bytes(), ServiceSettings)

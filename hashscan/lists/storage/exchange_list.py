@@ -1,8 +1,8 @@
 """Lists of exchanges on disk: the settings of the source, and versions, which are stored like local ones.
 
-Nobody signed such a version: it is what the exchange sent over TLS to somebody with these credentials. Each
-version remembers when the exchange was last asked and had nothing else to say; after `stale_after` seconds
-without such an answer the list is stale, since withdrawn entries would stay on it unnoticed.
+Such a version is not signed: the exchange sent it over TLS in answer to these credentials. Each version has
+the time of the last complete pull that confirmed it; `stale_after` seconds later the list is stale, since
+withdrawn entries would stay on it unnoticed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FETCHED_NAME = "fetched.json"
 
 
 class ExchangeSource(Struct, frozen=True):
-    """The exchange that a list is pulled from; of credentials only the place."""
+    """The exchange that a list is pulled from, and the path of the credentials, which are not stored."""
 
     exchange: Text
     """Name of the exchange in the registry."""

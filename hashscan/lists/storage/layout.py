@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from hashscan.lists.storage.atomic_files import (
     PRIVATE_FOLDER,
     TEMPORARY_PREFIX,
     remove_leftovers,
+    replace_file,
     replace_link,
     sync_folder,
 )
@@ -101,6 +103,10 @@ class ListFolder:
         for folder in (self.path, self.versions):
             private_folder(folder)
         remove_leftovers(self.path)
+
+    def renew_identity(self) -> None:
+        """Give the list a new identity, which distinguishes it from an earlier list of this name."""
+        replace_file(self.identity, str(uuid.uuid4()).encode())
 
     def fresh_staging(self) -> Path:
         """Return an empty staging folder."""

@@ -3,7 +3,7 @@
 Threads send the requests; the caller submits digests and collects answers, and never waits for the network
 unless it wants to. A busy service is asked again after the time that it names, or after a pause that doubles
 up to a minute. A service that has not answered for longer than its settings allow is down: it is still tried
-again, but nobody needs to wait for it. One that refuses, or whose answers make no sense, is not asked again.
+again, but a scan does not wait for it. One that refuses, or whose answers are not valid, is not asked again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ from hashscan.service.api import Changes
 
 _T = TypeVar("_T")
 _PAUSE_FIRST, _PAUSE_MAX = 0.05, 60.0
+_WAIT_MAX = 3600.0
+"""Longest wait at a time: a service may name a year that no condition can wait for."""
+
+
+class _StoppedError(Exception):
+    """No further request may be sent."""
 
 
 class AskedBatch(NamedTuple):
@@ -78,7 +84,7 @@ class Asker(ClosedOnExit):
         """Batches that were submitted, and not collected yet."""
         self._settings = settings
         self._client = ServiceClient(settings, read_key(settings, adapter).authorization, show)
-        self._adapter = adapter(self._client, settings.categories)
+        self._adapter = adapter(self._send, settings.categories)
         self._since = since
         self._changed = threading.Condition()
         self._answered = time.monotonic()
@@ -86,6 +92,8 @@ class Asker(ClosedOnExit):
         """The time before which no request is sent."""
         self._failures = 0
         self._closed = False
+        self._defect: BaseException | None = None
+        """An error of an adapter that ended a thread."""
         self._jobs: queue.SimpleQueue[tuple[object, Sequence[AskedDigest]] | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[AskedBatch] = queue.SimpleQueue()
         self._threads = [
@@ -97,7 +105,7 @@ class Asker(ClosedOnExit):
 
     @property
     def down(self) -> bool:
-        """True if nobody should wait for an answer."""
+        """True if a scan should not wait for an answer."""
         if self.refusal:
             return True
         return bool(self.trouble) and time.monotonic() - self._answered > self._settings.patience
@@ -113,12 +121,18 @@ class Asker(ClosedOnExit):
         self._jobs.put((key, digests))
 
     def collect(self, timeout: float = 0.0) -> list[AskedBatch]:
-        """Return the answers that have arrived; wait up to `timeout` seconds for the first."""
+        """Return the answers that have arrived; wait up to `timeout` seconds for the first.
+
+        Raises:
+            Exception: an adapter has failed, so that a batch would never be answered.
+        """
         found: list[AskedBatch] = []
         with suppress(queue.Empty):
             found.append(self._answers.get(timeout=timeout) if timeout else self._answers.get_nowait())
             while True:
                 found.append(self._answers.get_nowait())
+        if self._defect is not None:
+            raise self._defect
         self.outstanding -= sum(batch.key is not None for batch in found)
         return [batch for batch in found if batch.key is not None]
 
@@ -132,12 +146,18 @@ class Asker(ClosedOnExit):
         self._client.close()
 
     def _work(self, first: bool) -> None:
-        if first:
-            self.introduction = self._until_answered(self._introduce)
+        try:
+            if first:
+                self.introduction = self._until_answered(self._introduce)
+                self._answers.put(AskedBatch(None, None))
+            while (job := self._jobs.get()) is not None:
+                key, digests = job
+                # Contents without a digest need no request, and say nothing of the service.
+                found = self._until_answered(partial(self._check, digests)) if digests else ()
+                self._answers.put(AskedBatch(key, found))
+        except Exception as error:
+            self._defect = error
             self._answers.put(AskedBatch(None, None))
-        while (job := self._jobs.get()) is not None:
-            key, digests = job
-            self._answers.put(AskedBatch(key, self._until_answered(partial(self._check, digests))))
 
     def _introduce(self) -> Introduction:
         limit, algorithms = self._adapter.limits()
@@ -160,19 +180,32 @@ class Asker(ClosedOnExit):
 
     def _until_answered(self, ask: Callable[[], _T]) -> _T | None:
         """Return the answer, with retries; None after a refusal or `close`."""
-        while self._may_ask():
+        while not (self._closed or self.refusal):
             try:
                 found = ask()
+            except _StoppedError:
+                break
             except ServiceBusyError as error:
                 self._put_off(error)
             except ServiceRefusedError as error:
                 self._refuse(str(error))
             except ValueError as error:
-                self._refuse(f"answers with something that makes no sense: {error}")
+                self._refuse(f"answers with data that is not valid: {error}")
             else:
                 self._note_answer()
                 return found
         return None
+
+    def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Send one request when it may be sent; an adapter may send several for an answer.
+
+        Raises:
+            _StoppedError: none may be sent any more.
+            ServiceBusyError, ServiceRefusedError: as `ServiceClient`.
+        """
+        if not self._may_ask():
+            raise _StoppedError
+        return self._client(method, path, body)
 
     def _may_ask(self) -> bool:
         """Wait until the next request may be sent; return False if none may be any more."""
@@ -183,7 +216,7 @@ class Asker(ClosedOnExit):
                     if self._settings.rate:
                         self._next_request = now + 1 / self._settings.rate
                     return True
-                self._changed.wait(self._next_request - now)
+                self._changed.wait(min(self._next_request - now, _WAIT_MAX))
             return False
 
     def _put_off(self, error: ServiceBusyError) -> None:

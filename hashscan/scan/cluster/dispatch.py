@@ -220,7 +220,7 @@ class WorkerPreparation:
         try:
             answer = unpack_greeting(await self._tasks.answer(future))
         except AnswerError as error:
-            answer = Refused(address, f"its answer makes no sense: {error}")
+            answer = Refused(address, f"its answer is not valid: {error}")
         except (KilledWorker, FutureCancelledError) as error:
             if isinstance(error, KilledWorker) and address not in self._lost:
                 self._killed.add(address)
@@ -429,7 +429,7 @@ class Dispatcher:
         except (KilledWorker, FutureCancelledError):
             return Unprepared()
         except AnswerError as error:
-            return Refused(slot.ready.host, f"its answer makes no sense: {error}")
+            return Refused(slot.ready.host, f"its answer is not valid: {error}")
         except Exception as error:
             return Refused(slot.ready.host, f"its answer can't be used: {first_line(error)}")
 

@@ -216,8 +216,8 @@ def _members(
     def nanny() -> NodeNanny:
         # A worker that joins again belongs to no earlier one: no file is the cause of a broken connection.
         identity = uuid.uuid4().hex
-        path = StateDir(settings.state.path.absolute())
-        node = NodeSettings(identity, path, make, versioned(__version__), pace)
+        state = StateDir(settings.state.path.absolute())
+        node = NodeSettings(identity, state, make, versioned(__version__), pace)
         return NodeNanny(
             settings.cluster.scheduler,
             nthreads=1,

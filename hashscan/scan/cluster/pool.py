@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hashscan import __version__
 from hashscan.errors import NoUsableListError, UnreachableError
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import Batch, BatchResult, ListInfo, TrustState
+from hashscan.model import Batch, BatchResult, ListInfo
 from hashscan.plugins import versioned
 from hashscan.reports.records import Record
 from hashscan.scan.cluster.backlog import work_of
@@ -250,6 +250,4 @@ def _wanted(setup: WorkerSetup, infos: Iterable[ListInfo]) -> Iterator[WantedLis
     known = {info.name: info for info in infos}
     for handle in setup.lists:
         info = known[handle.name]
-        # Versions of an unsigned list are counted on each machine.
-        unsigned = info.state not in {TrustState.FRESH, TrustState.STALE}
-        yield WantedList(handle.name, handle.version, unsigned, info.fingerprint)
+        yield WantedList(handle.name, handle.version, info.state.is_unsigned, info.fingerprint)

@@ -127,18 +127,14 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
-_COUNTED_HERE = frozenset({TrustState.LOCAL, TrustState.EXCHANGE, TrustState.STALE_EXCHANGE})
-
-
 def _other_lists(report: ShardReport, first: ShardReport) -> Iterator[str]:
     mine, other = ({info.name: info for info in one.lists} for one in (report, first))
     if mine.keys() != other.keys():
         yield f"used {_named(mine)}, the second {_named(other)}"
     for name in sorted(mine.keys() & other.keys()):
         ours, theirs = mine[name], other[name]
-        # Versions of an unsigned list are counted on each machine.
-        local = ours.state is theirs.state and ours.state in _COUNTED_HERE
-        if not local and ours.version != theirs.version:
+        counted_here = ours.state is theirs.state and ours.state.is_unsigned
+        if not counted_here and ours.version != theirs.version:
             yield f"used {_list_label(ours)}, the second {_list_label(theirs)}"
         if ours.fingerprint != theirs.fingerprint:
             yield (

@@ -5,9 +5,9 @@ attacker may have thousands of them. They can't use up the memory: the workers o
 its decoder gets no more than is free, and the kernel kills this decoder first if others take the memory
 meanwhile. They can't delay the files of others: a local file waits until all ordinary files have been checked
 (`batch_queues.LargeFileQueue`), then the owners take turns, and an owner's large pictures get no more time
-than `SandboxOptions.owner_large_seconds` of each worker. What is not decoded because of that, or because too
-little memory was free, is `undecoded` for a reason that makes the scan incomplete, and is tried again by the
-next one.
+than `SandboxOptions.owner_large_seconds` of each worker. A picture that is not decoded because of that, or
+because too little memory was free, is `undecoded` for a reason that makes the scan incomplete, and the next
+scan tries it again.
 """
 
 from __future__ import annotations

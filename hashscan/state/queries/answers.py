@@ -31,8 +31,7 @@ from hashscan.matching.remote.asker import AskedBatch, Asker, Introduction
 from hashscan.model import ALGORITHMS, Match
 from hashscan.registry import MATCHING_SERVICES
 from hashscan.service.api import Changes
-from hashscan.state.queries.cached_results import NOWHERE, file_task_of
-from hashscan.state.store.contents import CONFIRMED, OPAQUE, Contents
+from hashscan.state.store.contents import CONFIRMED, NOWHERE, OPAQUE, Contents, file_task_of
 from hashscan.state.store.profile import meaning_of
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS, Content
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import structs
@@ -14,8 +13,6 @@ from hashscan.matching.evaluation import (
     FileTask,
     Matcher,
     match_files,
-    store_reply,
-    take_undecodable,
     without_answer,
 )
 from hashscan.matching.evaluation import result_of as judged
@@ -23,29 +20,12 @@ from hashscan.matching.policy import Judgement, Subject, judge, sort_key
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS, Action, FileResult, Item, Verdict
 from hashscan.reports.records import Record
-from hashscan.state.findings.findings import UNKNOWN_STAT, OpenFinding, open_finding_record
-from hashscan.state.store.contents import CONFIRMED, HIT, STALE, Contents
+from hashscan.state.findings.findings import OpenFinding, open_finding_record
+from hashscan.state.queries.answers import Answers
+from hashscan.state.store.contents import HIT, NOWHERE, STALE, Contents, file_task_of
 from hashscan.state.store.listings import NONE
-from hashscan.state.store.stored_contents import Content
 
-if TYPE_CHECKING:
-    from hashscan.state.queries.answers import Answers
-
-NOWHERE = Item(b"", UNKNOWN_STAT)
-"""Placeholder for the file of a content."""
 UNCONFIRMED = "not yet confirmed by a second decoder, which the next scan does"
-
-
-def file_task_of(content: Content, item: Item) -> FileTask:
-    """Return a file of this content, before it is matched with lists."""
-    checked = FileTask(item, kind=content.kind, exact=content.exact)
-    if reply := content.reply:
-        # The reply was validated before it was stored, but is validated again: it was on a disk meanwhile.
-        store_reply(checked, reply, content.profile.picture_names)
-    elif content.kind is not None and content.kind.pillow is None:
-        take_undecodable(checked)
-    checked.confirmed = bool(content.flags & CONFIRMED)
-    return checked
 
 
 def _reviewed(result: FileResult, certain: Judgement) -> FileResult:
@@ -142,7 +122,13 @@ class CachedResults:
                 derived = self._judged(task, content, subject, known=True)
                 assert derived is not None
                 result = structs.replace(derived, ctime=result.ctime)
-        silent = self._answers.silent(content)
+        return self.without_missing(result)
+
+    def without_missing(self, result: FileResult) -> FileResult:
+        """Return the result of a file, undecoded instead of clean if a service has not answered about it."""
+        if self._answers is None or result.content is None:
+            return result
+        silent = self._answers.silent(result.content)
         return without_answer(result, silent) if silent else result
 
     def _judged(self, task: FileTask, content: int, subject: Subject, *, known: bool) -> FileResult | None:

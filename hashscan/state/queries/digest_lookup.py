@@ -15,9 +15,8 @@ from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import TIGHT_THRESHOLD, FileTask, has_tight_threshold, store_reply
 from hashscan.model import ALGORITHMS, StoredContentData
 from hashscan.reports.records import Record, path_bytes
-from hashscan.state.queries.cached_results import NOWHERE, file_task_of
 from hashscan.state.queries.checksums import rows_of
-from hashscan.state.store.contents import LOW
+from hashscan.state.store.contents import LOW, NOWHERE, file_task_of
 from hashscan.state.store.listings import wrapped
 from hashscan.state.store.packing import Packed, unpack
 from hashscan.state.store.reading import NoStateError, StateReader

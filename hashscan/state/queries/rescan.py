@@ -197,7 +197,7 @@ class KnownFiles(WritableState):
         result = self._deriving.result(content, item, Subject(path))
         if result is None:
             return
-        result = self._deriving.with_answers(result, Subject(path))
+        result = self._deriving.without_missing(result)
         place = Place(path, item.version, endpoint)
         result = self._findings.with_settled_verdict(place, result)
         summary.recalled += 1

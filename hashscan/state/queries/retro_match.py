@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from hashscan.lists.storage.columns import ColumnFiles, ListHandle
 from hashscan.matching.evaluation import FileTask, Matcher, has_tight_threshold, thresholds_of_lists
 from hashscan.model import ALGORITHMS
-from hashscan.state.queries.cached_results import NOWHERE, file_task_of
-from hashscan.state.store.contents import OPAQUE, Contents
+from hashscan.state.store.contents import NOWHERE, OPAQUE, Contents, file_task_of
 from hashscan.state.store.profile import meaning_of
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
 from hashscan.state.store.unpacking import Beyond, Block, Rows, Unpacked, blocks_of
@@ -29,9 +28,8 @@ _AT_ONCE = 1 << 13
 """Number of digests that are compared together: each part of an index is fetched once for all of them."""
 _THREADS_MAX = 8
 """Maximum number of threads; each has a block and its unpacked digests in memory."""
-
-
 LINE_SECONDS = 60.0
+"""Seconds between two messages about the progress."""
 
 
 class RetroMatcher:

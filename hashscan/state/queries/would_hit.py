@@ -149,8 +149,9 @@ class RecentHits:
     """The versions of one list that were admitted within a week, until a person confirmed one.
 
     A check of one version alone would admit a wrong list in small parts, so the files of all count together;
-    one that several versions match counts several times. A file that is not valid starts the count again;
-    only the user who pulls can write it.
+    one that several versions match counts several times. Versions are distinguished by the names of their
+    folders, since a list's owner can give one number to many. A file that is not valid starts the count
+    again; only the user who pulls can write it.
 
     Raises, in all methods:
         OutputError: the file can't be read or written.
@@ -165,12 +166,12 @@ class RecentHits:
         since = time.time() - _WINDOW_SECONDS
         self._versions = {name: one for name, one in kept.versions.items() if one.at > since}
 
-    def files_besides(self, version: int) -> int:
+    def files_besides(self, version: str) -> int:
         """Return the number of files that the entries of all other versions matched."""
-        return sum(one.files for name, one in self._versions.items() if name != str(version))
+        return sum(one.files for name, one in self._versions.items() if name != version)
 
-    def admit(self, version: int, files: int) -> None:
+    def admit(self, version: str, files: int) -> None:
         """Store that a version was admitted."""
-        self._versions[str(version)] = _Admitted(int(time.time()), files)
+        self._versions[version] = _Admitted(int(time.time()), files)
         with output_errors(f"can't write {self._path}"):
             replace_file(self._path, encode_file(_AdmittedVersions(self._versions)))

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.locking import ClosedOnExit
+from hashscan.matching.evaluation import FileTask, store_reply, take_undecodable
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import StoredContentData
+from hashscan.model import FileStat, Item, StoredContentData
 from hashscan.state.store.columns import AppendedColumn
 from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
 from hashscan.state.store.packing import NO_REPLY
@@ -25,6 +26,7 @@ from hashscan.state.store.stored_contents import (
     FURTHER,
     NONE,
     NOTHING,
+    Content,
     StoredContents,
     checksum_of,
     columns_folder,
@@ -51,6 +53,21 @@ _BLOCK = 1 << 20
 _LATEST_MAX = 10_000
 _HEADS_MAX = 20_000
 """Maximum number of heads that are shared; pictures with others store them beside their other data."""
+
+NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
+"""Placeholder for the file of a content."""
+
+
+def file_task_of(content: Content, item: Item) -> FileTask:
+    """Return a file of this content, before it is matched with lists."""
+    checked = FileTask(item, kind=content.kind, exact=content.exact)
+    if reply := content.reply:
+        # The reply was validated before it was stored, but is validated again: it was on a disk meanwhile.
+        store_reply(checked, reply, content.profile.picture_names)
+    elif content.kind is not None and content.kind.pillow is None:
+        take_undecodable(checked)
+    checked.confirmed = bool(content.flags & CONFIRMED)
+    return checked
 
 
 class Contents(StoredContents):

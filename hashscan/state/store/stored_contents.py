@@ -79,7 +79,7 @@ class Content:
         """The reply of its decoder; empty where it had none.
 
         Raises:
-            ValueError: what is stored makes no sense.
+            ValueError: the stored data are not valid.
         """
         return b"" if self.packed is None else unpack(self.packed, self.profile.picture_names)
 

@@ -470,7 +470,7 @@ def test_a_format_without_categories_demands_one(run: Run, uploads: Path, tmp_pa
     assert run("check", uploads / "listed.jpg").lines[0]["verdict"] == "match"
 
 
-def test_bare_digests_of_one_algorithm_or_told_by_their_length(
+def test_bare_digests_of_one_algorithm_or_recognized_by_length(
     run: Run, uploads: Path, tmp_path: Path
 ) -> None:
     listed = (uploads / "listed.jpg").read_bytes()

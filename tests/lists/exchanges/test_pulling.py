@@ -170,7 +170,7 @@ def test_categories_and_digests_that_cant_be_used(store: ListStore, served: Serv
     assert done.info.by_algorithm == (("md5", 2), ("photodna", 1))
 
 
-def test_an_exploitative_database_accuses_nobody(store: ListStore, tmp_path: Path) -> None:
+def test_all_entries_of_an_exploitative_database_are_for_review(store: ListStore, tmp_path: Path) -> None:
     with ncmec_served(tmp_path / "other", "hashsharing.ncmec.org") as served:
         served.ncmec.put(*some_media(4))
         added(store, served, "Exploitative")
@@ -336,7 +336,7 @@ def test_a_certificate_of_an_unknown_authority(store: ListStore, served: Served)
     assert "--ca-file" in caught.value.remedy
 
 
-def test_nobody_answers(store: ListStore, served: Served) -> None:
+def test_no_server_answers(store: ListStore, served: Served) -> None:
     source = pulling.checked_source(
         EXCHANGES, "ncmec", "Industry", served.credentials, proxy="http://127.0.0.1:9"
     )
@@ -419,6 +419,30 @@ def test_records_of_another_list_are_dropped(store: ListStore, served: Served, t
     assert len(done.problems) == 1
 
 
+def test_new_records_are_not_taken_for_those_of_a_deleted_database(store: ListStore, served: Served) -> None:
+    served.ncmec.put(*some_media(5))
+    added(store, served)
+    pull(store)
+    store.folder(NAME).records.unlink()
+    served.ncmec.put(Media(42, "m0", int(time.time()) - 600, {"md5": "ab" * 16}))
+    pull(store)
+    assert entries(store) == expected(served)
+
+
+def test_a_fetch_that_gets_no_answer_ends(
+    store: ListStore, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    served.ncmec.fault = lambda request, path: over.wait() and False
+    added(store, served)
+    monkeypatch.setattr(pulling, "SECONDS_MAX", 1.0)
+    try:
+        with pytest.raises(UnreachableError, match="more than"):
+            pull(store)
+    finally:
+        over.set()
+
+
 def test_a_fetch_goes_on_after_the_last_page(store: ListStore, served: Served) -> None:
     """The pages of a range of time that came before a fault are not fetched again."""
     served.ncmec.page = 10
@@ -475,7 +499,7 @@ def test_staging_comparing_and_activating(store: ListStore, served: Served) -> N
         (False, "sha1"): ["42/m0:sha1"],
         (False, "pdq"): ["42/m0:pdq"],
     }
-    # The same again, as long as nobody has activated it.
+    # The same version again, as long as it is not activated.
     assert pull(store, stage=True).info.version == 2
     difference.activate(store, NAME)
     assert entries(store) == expected(served)

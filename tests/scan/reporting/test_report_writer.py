@@ -19,22 +19,22 @@ from hashscan.settings.matching import BreakerLimits
 from tests.matching.test_circuit_breaker import MATCH, finding
 
 
-def taken(settlement: DeferredFindings, number: int, **more: Any) -> None:
+def taken(deferred: DeferredFindings, number: int, **more: Any) -> None:
     for place in range(number):
-        assert settlement.add(finding(MATCH, path=f"/{place}", uid=place, **more))
+        assert deferred.add(finding(MATCH, path=f"/{place}", uid=place, **more))
 
 
 def test_only_what_accuses_waits() -> None:
-    with closing(DeferredFindings(BreakerLimits())) as settlement:
+    with closing(DeferredFindings(BreakerLimits())) as deferred:
         for record in (
             {"type": "sweep"}, {"type": "summary"}, {"type": "unreadable", "verdict": "unreadable"},
             finding(verdict="held"), finding(verdict="review"), {"type": "standing", "was": "match"},
         ):  # fmt: skip
-            assert not settlement.add(record)
-        taken(settlement, 3)
-        settlement.finalize()
-        assert [record["path"] for record in settlement.records()] == ["/0", "/1", "/2"]
-        assert (settlement.changed, settlement.held, settlement.fields()) == (False, 0, {})
+            assert not deferred.add(record)
+        taken(deferred, 3)
+        deferred.finalize()
+        assert [record["path"] for record in deferred.records()] == ["/0", "/1", "/2"]
+        assert (deferred.changed, deferred.held, deferred.fields()) == (False, 0, {})
 
 
 def test_what_hits_too_much_is_held_and_never_acted_on() -> None:
@@ -45,17 +45,17 @@ def test_what_hits_too_much_is_held_and_never_acted_on() -> None:
             asked.append(record["verdict"])
             yield {**record, "acted": record["verdict"] == "match"}
 
-    with closing(DeferredFindings(BreakerLimits(owners=2))) as settlement:
-        taken(settlement, 3)
+    with closing(DeferredFindings(BreakerLimits(owners=2))) as deferred:
+        taken(deferred, 3)
         other = {**MATCH, "entry": "other"}
-        settlement.add(finding(MATCH, other, path="/x", uid=0))
-        settlement.finalize(act)
-        last = {record["path"]: (record["verdict"], record["acted"]) for record in settlement.records()}
+        deferred.add(finding(MATCH, other, path="/x", uid=0))
+        deferred.finalize(act)
+        last = {record["path"]: (record["verdict"], record["acted"]) for record in deferred.records()}
         held = ("held", False)
         assert last == {"/0": held, "/1": held, "/2": held, "/x": ("match", True)}
-        assert (settlement.changed, settlement.held) == (True, 3)
-        assert settlement.fields()["breaker"]["held"] == 3
-        assert "3 files are held" in settlement.breaker_messages()[-1]
+        assert (deferred.changed, deferred.held) == (True, 3)
+        assert deferred.fields()["breaker"]["held"] == 3
+        assert "3 files are held" in deferred.breaker_messages()[-1]
 
 
 def test_when_acting_fails_all_that_was_found_is_still_there() -> None:
@@ -65,32 +65,32 @@ def test_when_acting_fails_all_that_was_found_is_still_there() -> None:
                 raise OutputError("the quarantine failed: no space")
             yield record
 
-    with closing(DeferredFindings(BreakerLimits())) as settlement:
-        taken(settlement, 5)
+    with closing(DeferredFindings(BreakerLimits())) as deferred:
+        taken(deferred, 5)
         with pytest.raises(OutputError):
-            settlement.finalize(act)
-        assert [record["path"] for record in settlement.records()] == [f"/{n}" for n in range(5)]
+            deferred.finalize(act)
+        assert [record["path"] for record in deferred.records()] == [f"/{n}" for n in range(5)]
 
 
 def test_more_than_memory_takes() -> None:
-    with closing(DeferredFindings(BreakerLimits(owners=2))) as settlement:
-        taken(settlement, 3000, detail="x" * 1000)
-        settlement.finalize()
-        assert [record["path"] for record in settlement.records()] == [f"/{n}" for n in range(3000)]
-        assert settlement.held == 3000
+    with closing(DeferredFindings(BreakerLimits(owners=2))) as deferred:
+        taken(deferred, 3000, detail="x" * 1000)
+        deferred.finalize()
+        assert [record["path"] for record in deferred.records()] == [f"/{n}" for n in range(3000)]
+        assert deferred.held == 3000
         # They can be asked for again, as every report asks.
-        assert sum(1 for _ in settlement.records()) == 3000
+        assert sum(1 for _ in deferred.records()) == 3000
 
 
 def test_very_many_entries_are_not_all_named() -> None:
-    with closing(DeferredFindings(BreakerLimits(owners=1))) as settlement:
+    with closing(DeferredFindings(BreakerLimits(owners=1))) as deferred:
         for number in range(200):
             for uid in (1, 2):
-                settlement.add(finding({**MATCH, "entry": f"e{number}"}, uid=uid))
-        settlement.finalize()
-        fields = settlement.fields()["breaker"]
+                deferred.add(finding({**MATCH, "entry": f"e{number}"}, uid=uid))
+        deferred.finalize()
+        fields = deferred.fields()["breaker"]
         assert (fields["entries"], len(fields["first"])) == (200, 100)
-        said = settlement.breaker_messages()
+        said = deferred.breaker_messages()
         assert len(said) == 12
         assert "and 190 entries more" in said[10]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-STRAY_SECONDS = 5.0
+STRAY_SECONDS = 60.0
 """How long processes may outlive the command that started them before that is called a fault."""
 
 PINNED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

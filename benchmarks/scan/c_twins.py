@@ -31,7 +31,7 @@ from hashscan.hashing.variants import DIHEDRAL
 from hashscan.sources import _folder_listing, _kernel_calls
 from hashscan.sources.filesystem import ctime, regular_files, safe_open
 from hashscan.sources.filesystem.folder_listing import looks, looks_in_python
-from hashscan.state.store.packing import Guesses
+from hashscan.state.store.packing import steps_of
 from hashscan.state.store.unpacking import CLoops, Loops, NumpyLoops
 
 FILES = 2000
@@ -146,10 +146,7 @@ def unpacking() -> Iterator[Twins]:
     marks = np.full((RECORDS, 1), DIFFERING, np.uint8)
     data = np.ascontiguousarray(np.hstack((marks, bits))).reshape(-1)
     at = np.arange(RECORDS, dtype=np.int64) * (1 + DIFFERING)
-    head = bytes(12)
-    guesses = Guesses()
-    guesses.learn(head, 0, firsts)
-    guess = guesses.of(head, 1)
+    guess = steps_of(bytes(10) + b"\x03\0", ("pdq",))[1].guess([firsts])
 
     def step(loops: Loops) -> bytes:
         return loops.step(data, at.copy(), guess, SIZE).tobytes()

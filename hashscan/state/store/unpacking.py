@@ -24,11 +24,9 @@ from hashscan.state.store.packing import (
     RUN_HEAD,
     Bytes,
     Guess,
-    Guesses,
-    digests_in,
     mark_of,
     size_before,
-    size_in,
+    steps_of,
 )
 from hashscan.state.store.stored_contents import ABOUT, FURTHER, NONE, NOTHING, StoredContents
 
@@ -329,19 +327,16 @@ def _of_structure(
 ) -> Iterator[Unpacked]:
     numbers, back = np.unique(records.heads, return_inverse=True)
     qualities = np.array([list(known[n][_QUALITY::RUN_HEAD]) for n in numbers.tolist()])[back]
-    at, guesses, loops = records.at.copy(), Guesses(), best_loops()
-    for number, place in enumerate(range(0, len(heads), RUN_HEAD)):
-        head = heads[place : place + RUN_HEAD]
-        algorithm = names[head[7]]
-        size = size_in(head, names)
-        good = qualities[:, number] >= ALGORITHMS[algorithm].min_quality
-        for turn in digests_in(head):
-            if place == 0 and turn == digests_in(head)[0] and records.first.size:
-                values = records.first
-            else:
-                values = loops.step(records.data, at, guesses.of(head, turn), size)
-            guesses.learn(head, turn, values)
-            rendering, shown = head[5], head[6]
-            yield Unpacked(records.rows[good], algorithm, values[good], rendering, turn, shown)
+    at, loops = records.at.copy(), best_loops()
+    values: list[Bytes] = []
+    for step in steps_of(heads, names):
+        head = heads[step.run * RUN_HEAD : (step.run + 1) * RUN_HEAD]
+        algorithm, rendering, shown = names[head[7]], head[5], head[6]
+        if not values and records.first.size:
+            values.append(records.first)
+        else:
+            values.append(loops.step(records.data, at, step.guess(values), step.size))
+        good = qualities[:, step.run] >= ALGORITHMS[algorithm].min_quality
+        yield Unpacked(records.rows[good], algorithm, values[-1][good], rendering, step.turn, shown)
     if not np.array_equal(at, records.end):
         raise ValueError("what is kept of a picture is too long or too short")

@@ -16,7 +16,7 @@ from hashscan.hashing.records import pack_failure, pack_picture
 from hashscan.hashing.variants import DigestRun, Kind, Part
 from hashscan.matching.evaluation import FileTask, result_of
 from hashscan.model import FileStat, Item, Reason
-from hashscan.state.store.packing import ALL_TURNS, Guesses, Packed, pack, to_keep, unpack
+from hashscan.state.store.packing import ALL_TURNS, Packed, pack, steps_of, to_keep, unpack
 
 ITEM = Item(b"f", FileStat(device=0, inode=0, size=3, mtime_ns=1, ctime_ns=0, links=1, uid=1))
 
@@ -90,7 +90,12 @@ def test_a_verdict_that_depends_on_more_than_the_content_is_not_kept(reason: Rea
     assert (to_keep(file, ["pdq"]) is None) == (reason is not None)
 
 
-HEAD = bytes(12)
+def head(*, number: int = 0, rendering: int = 0, algorithm: int = 0, turns: int = 1) -> bytes:
+    """Return the head of a run; of `turns`, bit n is for turn n."""
+    return bytes((number, 0, 0, 0, 0, rendering, 0, algorithm, 0, 0)) + turns.to_bytes(2, "little")
+
+
+ALL = (1 << ALL_TURNS) - 1
 
 
 def digests_of(seed: int) -> list[np.ndarray]:
@@ -109,33 +114,55 @@ def bits(one: np.ndarray, other: np.ndarray) -> int:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_half_of_the_turns_follow_from_the_others(seed: int) -> None:
-    guesses, exact = Guesses(), []
-    for turn, digest in enumerate(digests_of(seed)):
-        guess = guesses.of(HEAD, turn)
-        assert (guess is None) == (turn == 0)
+    digests, exact = digests_of(seed), []
+    for step, digest in zip(steps_of(head(turns=ALL), ("pdq",)), digests, strict=True):
+        guess = step.guess(digests)
+        assert (guess is None) == (step.turn == 0)
         if guess is not None:
             assert bits(guess.made(), digest) < 60
-            exact += [turn] if bits(guess.made(), digest) == 0 else []
-        guesses.learn(HEAD, turn, digest)
+            exact += [step.turn] if bits(guess.made(), digest) == 0 else []
     assert {4, 5, 6, 7} <= set(exact)
 
 
+def test_one_digest_is_predicted_as_many_are() -> None:
+    digests = digests_of(1) + digests_of(2)
+    numbers = [int.from_bytes(digest.tobytes()) for digest in digests]
+    for step in steps_of(head(turns=ALL) + head(rendering=2, turns=ALL), ("pdq",))[1:]:
+        guess, number = step.guess(digests), step.guessed(numbers)
+        assert guess is not None
+        assert number is not None
+        assert guess.made().tobytes() == number.to_bytes(32)
+
+
 def test_of_another_rendering_a_guess_is_as_from_the_first() -> None:
-    guesses = Guesses()
     value = np.arange(32, dtype=np.uint8)[None]
-    guesses.learn(HEAD, 0, value)
-    other = HEAD[:5] + b"\x02" + HEAD[6:]
-    for turn in range(ALL_TURNS):
-        guess = guesses.of(other, turn)
+    first, *others = steps_of(head() + b"".join(head(rendering=2, turns=1 << n) for n in range(9)), ("pdq",))
+    assert first.known is None
+    guess = others[0].guess([value])
+    assert guess is not None
+    assert guess.made().tobytes() == value.tobytes()
+    for turn in range(1, ALL_TURNS):
+        [_, other] = steps_of(head() + head(rendering=2, turns=1 << turn), ("pdq",))
+        guess = other.guess([value])
         assert guess is not None
         assert guess.made().tobytes() == likely_turned(value.tobytes(), (turn,)).tobytes()
 
 
-def test_there_is_not_always_a_guess() -> None:
-    guesses = Guesses()
-    guesses.learn(HEAD, 0, np.zeros((1, 8), np.uint8))
-    assert guesses.of(HEAD, 0) is None
-    guesses.learn(HEAD, 0, np.zeros((1, 32), np.uint8))
-    assert guesses.of(HEAD, ALL_TURNS) is None
-    assert guesses.of(b"\x01" + HEAD[1:], 1) is None
-    assert guesses.of(HEAD[:7] + b"\x01" + HEAD[8:], 1) is None
+@pytest.mark.parametrize(
+    "second",
+    [head(number=1, turns=2), head(algorithm=1, turns=2), head(turns=1 << ALL_TURNS)],
+    ids=["another picture", "another algorithm", "an unknown turn"],
+)
+def test_there_is_not_always_a_guess(second: bytes) -> None:
+    assert [step.known for step in steps_of(head() + second, ("pdq", "phash"))] == [None, None]
+
+
+def test_digests_of_another_length_predict_nothing() -> None:
+    assert [step.known for step in steps_of(head(algorithm=1, turns=3), ("pdq", "phash"))] == [None, None]
+
+
+def test_a_first_digest_of_another_run_is_an_error() -> None:
+    """A run without a digest comes first, so that the length is that of another algorithm."""
+    packed = Packed(bytes(8), head(algorithm=1, turns=0) + head(turns=3), bytes(17))
+    with pytest.raises(ValueError, match="length"):
+        unpack(packed, ("pdq", "phash"))

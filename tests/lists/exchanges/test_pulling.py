@@ -596,3 +596,18 @@ def test_a_pull_that_is_killed_at_any_moment_goes_on(served: Served, tmp_path: P
             child.wait()
     pull(killed)
     assert entries(killed) == entries(undisturbed) == expected(served)
+
+
+def test_no_module_of_the_working_folder_is_run(
+    store: ListStore, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder may be a customer's, and whoever pulls, root."""
+    folder, run = tmp_path / "customer", tmp_path / "run"
+    folder.mkdir()
+    for name in ("requests", "defusedxml", "threatexchange", "urllib3"):
+        (folder / f"{name}.py").write_text(f"open({str(run)!r}, 'w').close()\nraise ImportError")
+    served.ncmec.put(*some_media(1))
+    added(store, served)
+    monkeypatch.chdir(folder)
+    pull(store)
+    assert not run.exists()

@@ -18,6 +18,8 @@ class StateDir:
         """The folder of the hash lists."""
         self.exceptions = self.path / "exceptions"
         """The folder of the excepted entries."""
+        self.feedback = self.path / "feedback"
+        """The folder of feedback that waits to be sent to the lists' owners."""
         self.stay_down = self.path / "stay-down"
         """The folder of the records of contents that stay down."""
         self.scans = self.path / "sweep"

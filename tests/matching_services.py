@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from hashscan.service.api import Changes, CheckAnswer, CheckMatch, CheckRequest, Info
+from hashscan.service.api import Changes, CheckAnswer, CheckMatch, CheckRequest, FeedbackRequest, Info
 
 SECRET = "a-key-that-nobody-may-see"
 LOGIN = "hoster:a-key-that-nobody-may-see"
@@ -55,6 +55,7 @@ class ServiceServer:
     """All bytes that clients have sent."""
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     """All digests that were asked, with their algorithms."""
+    feedback: list[FeedbackRequest] = field(default_factory=list)
     requests: int = 0
     fault: Fault | None = None
     """Answers in place of the service."""
@@ -179,6 +180,9 @@ def speak_hashscan(service: ServiceServer, request: Handler, body: bytes) -> Any
         return Info(service.version, ["sha256", "sha1", "md5", "pdq"], service.digests_max)
     if address.path == "/v1/changes":
         return service.changes or Changes(service.version, everything=True)
+    if address.path == "/v1/feedback":
+        service.feedback.append(msgspec.json.decode(body, type=FeedbackRequest))
+        return {}
     if address.path != "/v1/check":
         return None
     digests = msgspec.json.decode(body, type=CheckRequest).digests

@@ -101,6 +101,12 @@ def serving(
             except (OSError, ssl.SSLError):
                 self.close_connection = True
 
+        def do_PUT(self) -> None:
+            self.do_GET()
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
         def log_message(self, *args: object) -> None:
             pass
 

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from msgspec import Struct, structs
 
@@ -56,14 +57,25 @@ class Exceptions:
     expired_contents: tuple[ExceptedContent, ...] = ()
 
 
+class ListedEntry(NamedTuple):
+    """An entry of a list, or of a matching service."""
+
+    list_name: str
+    entry: Entry
+    """Without a value where it is of a service."""
+    service: str = ""
+    """Identity of the service; empty for a list."""
+
+
 def made_exception(
-    list_name: str, entry: Entry, reason: str, until: datetime, by: str, now: datetime
+    list_name: str, entry: Entry, reason: str, until: datetime, by: str, now: datetime, service: str = ""
 ) -> ExceptedEntry:
     """Return an exception for one entry.
 
     Args:
         until: the end, timezone-aware.
         now: the time, timezone-aware.
+        service: identity of the matching service that the entry is of; empty for a list.
 
     Raises:
         UsageError: the reason is empty, too long, or not one printable line.
@@ -73,8 +85,8 @@ def made_exception(
         entry.id,
         entry.algorithm,
         entry.category,
-        fingerprint(entry.algorithm, entry.value),
-        _checked_reason(reason),
+        service_fingerprint(service) if service else fingerprint(entry.algorithm, entry.value),
+        checked_reason(reason),
         format_utc(until),
         by,
         format_utc(now),
@@ -85,17 +97,31 @@ def made_content_exception(
     sha256: bytes, reason: str, until: datetime, by: str, now: datetime
 ) -> ExceptedContent:
     """Return an exception for one content; the arguments and errors are those of `made_exception`."""
-    return ExceptedContent(sha256.hex(), _checked_reason(reason), format_utc(until), by, format_utc(now))
+    return ExceptedContent(sha256.hex(), checked_reason(reason), format_utc(until), by, format_utc(now))
 
 
-def _checked_reason(reason: str) -> str:
+def checked_reason(reason: str) -> str:
+    """Return a reason without white space around it.
+
+    Raises:
+        UsageError: it is empty, too long, or not one printable line.
+    """
     reason = reason.strip()
     if not reason or not is_printable_line(reason, REASON_MAX):
         raise UsageError(
             "the reason can't be used",
-            advice=f"Say in one line of 1 to {REASON_MAX} printable characters why the match is wrong.",
+            advice=f"Write why in one line of 1 to {REASON_MAX} printable characters.",
         )
     return reason
+
+
+def service_fingerprint(identity: str) -> str:
+    """Return the fingerprint of all entries of a matching service, whose values are not known here.
+
+    Args:
+        identity: identity of the service, so that one that gets its name later is another.
+    """
+    return fingerprint("service", identity.encode("ascii"))
 
 
 def fingerprint(algorithm: str, value: bytes) -> str:

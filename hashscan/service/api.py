@@ -6,6 +6,7 @@ in the same way. A client sends digests and nothing else: no names, paths, sizes
 GET  v1/info               Info
 POST v1/check              CheckRequest, answered by CheckAnswer
 GET  v1/changes?since=V    Changes of the list since its version V
+POST v1/feedback           FeedbackRequest; the body of the answer is not read
 
 Requests carry `Authorization: Bearer KEY`. A server that wants fewer requests answers 429 or 503, with
 `Retry-After` if it names a time. Any other status than 200 refuses the request for good.
@@ -14,14 +15,14 @@ Requests carry `Authorization: Bearer KEY`. A server that wants fewer requests a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from hashscan.model import ALGORITHMS, ENTRY_ID_MAX
 from hashscan.schema import Count, Text
 
-INFO, CHECK, CHANGES = "v1/info", "v1/check", "v1/changes"
+INFO, CHECK, CHANGES, FEEDBACK = "v1/info", "v1/check", "v1/changes", "v1/feedback"
 """The paths, below the service's address."""
 
 DIGESTS_MAX = 10_000
@@ -98,6 +99,16 @@ class Changes(Struct, frozen=True):
     """By algorithm, the first four hexadecimal digits of the digests that must be asked again."""
     entries: list[EntryId] = []
     """Entries that were withdrawn or changed: digests that matched one of them must be asked again."""
+
+
+class FeedbackRequest(Struct, frozen=True):
+    """A hoster's opinion on an entry; the last one that a key's owner sends of an entry counts."""
+
+    entry: EntryId
+    opinion: Literal["wrong", "right"]
+    reason: Annotated[str, Meta(max_length=500)]
+    hoster: Annotated[str, Meta(max_length=200)] = ""
+    """Name of the hoster's organisation."""
 
 
 def request_of(digests: Sequence[tuple[str, bytes]]) -> CheckRequest:

@@ -92,7 +92,7 @@ class ScanState(WritableState):
             if services:
                 from hashscan.state.queries.answers import Answers
 
-                self.answers = Answers(self._database, self._contents, services, show)
+                self.answers = Answers(self._database, self._contents, services, show, setup.excepted)
             self._deriving = CachedResults(
                 self._contents, setup, with_digests=with_digests, answers=self.answers
             )

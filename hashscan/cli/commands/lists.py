@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.commands.lists_except import except_
+from hashscan.cli.commands.lists_feedback import feedback
 from hashscan.cli.commands.lists_versions import activate, add, diff, pull
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.options.completion import list_names
@@ -21,6 +22,7 @@ from hashscan.cli.options.entry_files import (
     print_left_out,
 )
 from hashscan.cli.options.output import choose_format, output_format_option, output_option
+from hashscan.cli.output.feedback import print_waiting
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.terminal import print_message, show_counts, show_lists
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError, UsageError
@@ -39,7 +41,7 @@ def command() -> None:
     """Add, pull, examine and export hash lists."""
 
 
-for _command in (add, pull, diff, activate, except_):
+for _command in (add, pull, diff, activate, except_, feedback):
     command.add_command(_command)
 
 
@@ -73,6 +75,7 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
         for service in opened.services:
             _print_service(service, state)
         print_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
+        print_waiting(state)
         opened.require_usable(asking=True)
         good = all(info.state.is_good for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE

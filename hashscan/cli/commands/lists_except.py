@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import ANY_PATH, ArgumentOption, HashscanCommand, list_option, state_option
+from hashscan.cli.options.tables import reporter_option
+from hashscan.cli.output.feedback import give_feedback
 from hashscan.cli.output.terminal import print_message, show_table
-from hashscan.errors import NoUsableListError, UsageError
+from hashscan.errors import EXIT_CLEAN, NoUsableListError, UsageError
+from hashscan.lists.services.adapter import NO_SINGLE_ENTRY
 from hashscan.model import KNOWN_GOOD_CATEGORY
 from hashscan.settings.values import parse_future
 from hashscan.state_dir import StateDir
@@ -19,10 +22,11 @@ from hashscan.state_dir import StateDir
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hashscan.model import Entry, ExceptedEntry
+    from hashscan.lists.exceptions import ListedEntry
+    from hashscan.model import ExceptedEntry, Reporter
 
 
-@click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
 @click.argument("entries", nargs=-1, metavar="[ENTRY]...")
 @click.option("--reason", metavar="TEXT", help="Reason why the entry is wrong; included in every report.")
 @click.option(
@@ -42,7 +46,15 @@ if TYPE_CHECKING:
 @click.option(
     "--remove", is_flag=True, help="End an exception: from the next scan on, the entry matches again."
 )
+@click.option(
+    "--feedback",
+    cls=ArgumentOption,
+    is_flag=True,
+    help="Also send feedback to the list's owner that the entry is wrong, with the reason; see "
+    "`hashscan lists feedback`.",
+)
 @list_option
+@reporter_option
 @state_option
 def except_(
     entries: tuple[str, ...],
@@ -50,14 +62,16 @@ def except_(
     until: str | None,
     contents: tuple[bytes, ...],
     remove: bool,
+    feedback: bool,
     lists: tuple[str, ...],
+    reporter: Reporter | None,
     state: StateDir,
-) -> None:
+) -> int:
     """Except entries on this server: from the next scan or check on, their matches are `held`.
 
-    ENTRY is the id of an entry, as in reports; --list is needed if several lists have it. Notify the list's
-    owner too: an exception expires, and applies to this server only. A file that another entry matches is
-    still a match, and a held one is still reported and still makes the exit code 1.
+    ENTRY is the id of an entry, as in reports; --list is needed if several lists have it. Tell the list's
+    owner too, with --feedback: an exception expires, and applies to this server only. A file that another
+    entry matches is still a match, and a held one is still reported and still makes the exit code 1.
 
     If a picture is hit by many entries, such as those of crops, --content excepts this one content, with its
     bytes as they are, for all entries of all lists, also of later versions. Copies that differ still match.
@@ -65,6 +79,8 @@ def except_(
     Without ENTRY and --content, all exceptions are shown. They stay after pulls, and if a list is removed and
     added again.
     """
+    if feedback and (remove or not entries):
+        raise UsageError("--feedback is about entries that are excepted", advice="Name the entries.")
     if contents and (entries or lists):
         raise UsageError(
             "--content excepts for all entries of all lists",
@@ -76,7 +92,7 @@ def except_(
                 "no entry is named", advice="Name the id of an entry, as in reports, or use --content."
             )
         _show(lists, state)
-        return
+        return EXIT_CLEAN
     if remove:
         if reason is not None or until is not None:
             raise UsageError(
@@ -84,15 +100,18 @@ def except_(
             )
         _remove(entries, lists, state)
         _remove_contents(contents, state)
-        return
+        return EXIT_CLEAN
     if reason is None or until is None:
         raise UsageError(
             "an exception needs a reason and an end", advice="Add --reason TEXT and --until DATE."
         )
     if contents:
         _add_contents(contents, reason, until, state)
-    else:
-        _add(entries, reason, until, lists, state)
+        return EXIT_CLEAN
+    found = _add(entries, reason, until, lists, state)
+    if feedback:
+        return give_feedback(found, state, wrong=True, reason=reason, reporter=reporter)
+    return EXIT_CLEAN
 
 
 def _show(lists: tuple[str, ...], state: StateDir) -> None:
@@ -213,44 +232,64 @@ def _sha256_of(content: bytes) -> bytes:
 
 def _add(
     entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, ...], state: StateDir
-) -> None:
+) -> list[ListedEntry]:
     from hashscan.lists.exceptions import add_exception, made_exception
 
     now = datetime.now(UTC)
     end = parse_future(until, now)
     # All entries are looked up before anything is changed.
-    for list_name, entry in [_find_entry(entry_id, lists, state, now) for entry_id in entry_ids]:
-        excepted = made_exception(list_name, entry, reason, end, invoking_user(), now)
+    found = [find_listed_entry(entry_id, lists, state, now) for entry_id in entry_ids]
+    for list_name, entry, service in found:
+        if entry.category == KNOWN_GOOD_CATEGORY:
+            raise UsageError(
+                f"the entry {entry.id!r} is known-good, so it has no matches to except",
+                advice="Ask the list's owner to withdraw it.",
+            )
+        if service and entry.id.startswith(NO_SINGLE_ENTRY):
+            raise UsageError(
+                f"{entry.id!r} stands for all entries that {list_name} does not name",
+                advice="Except the content with --content.",
+            )
+    for list_name, entry, service in found:
+        excepted = made_exception(list_name, entry, reason, end, invoking_user(), now, service)
         before = add_exception(state, excepted)
         print_message(
             f"entry {entry.id} ({entry.algorithm}, {entry.category}) of list {list_name} "
             f"is excepted until {excepted.until}{', no longer ' + before.until if before else ''}"
         )
+    return found
 
 
-def _find_entry(entry_id: str, lists: tuple[str, ...], state: StateDir, now: datetime) -> tuple[str, Entry]:
-    """Return the name of the list that has an entry with this id, and the entry.
+def find_listed_entry(entry_id: str, lists: tuple[str, ...], state: StateDir, now: datetime) -> ListedEntry:
+    """Return the entry with this id, of a list or, as far as it was named in an answer, of a service.
 
     Raises:
-        UsageError: no list has the entry, or several have, or it is known-good and so has no matches.
+        UsageError: no list has the entry, or several have.
         NoUsableListError: there is no usable list to search.
     """
     from hashscan.lists.entries import find_entry
+    from hashscan.lists.exceptions import ListedEntry
     from hashscan.lists.storage.stored_version import VerificationLevel
     from hashscan.lists.store import ListStore
+    from hashscan.model import Entry
+    from hashscan.state.queries.overview import entry_named_by
 
     with ListStore(state.lists).open(lists or None, now, VerificationLevel.SIZES) as opened:
-        usable = {handle.name for handle in opened.handles}
+        usable = {handle.name for handle in opened.handles} | {service.name for service in opened.services}
         unusable = [f"{i.name} is {i.state.value}" for i in opened.infos if i.name not in usable]
         if not usable:
             raise NoUsableListError(
                 f"there is no usable hash list{': ' if unusable else ''}{'; '.join(unusable)}"
             )
         found = [
-            (handle.name, entry)
+            ListedEntry(handle.name, entry)
             for handle in opened.handles
             if (entry := find_entry(handle, entry_id)) is not None
         ]
+        for service in opened.services:
+            if (named := entry_named_by(state, service, entry_id)) is not None:
+                entry = Entry(entry_id, named.algorithm, b"", named.category)
+                found.append(ListedEntry(service.name, entry, service.identity))
     if not found:
         searched = " and ".join(sorted(usable))
         others = f"; others could not be searched: {', '.join(unusable)}" if unusable else ""
@@ -260,13 +299,8 @@ def _find_entry(entry_id: str, lists: tuple[str, ...], state: StateDir, now: dat
         )
     if len(found) > 1:
         raise UsageError(
-            f"the lists {' and '.join(name for name, _ in found)} each have an entry {entry_id!r}",
+            f"the lists {' and '.join(each.list_name for each in found)} each have an entry {entry_id!r}",
             advice="Choose one with --list NAME.",
-        )
-    if found[0][1].category == KNOWN_GOOD_CATEGORY:
-        raise UsageError(
-            f"the entry {entry_id!r} is known-good, so it has no matches to except",
-            advice="Ask the list's owner to withdraw it.",
         )
     return found[0]
 

@@ -25,6 +25,7 @@ from hashscan.cli.options.base import (
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.services import ServiceMaker, service_options
+from hashscan.cli.output.feedback import send_waiting
 from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
 from hashscan.cli.output.notifications import send_pull_alerts
 from hashscan.cli.output.terminal import print_line, print_message, show_table
@@ -280,12 +281,23 @@ def pull(
     tried. A version whose new entries would match too many known files is staged as with --stage until `lists
     activate --confirm`, and the exit code is 3; this applies to a list's first version too. If several lists
     fail, the exit code is that of the most severe failure: a forgery before an unreachable server.
+    At the end, feedback that waits for the lists' owners is sent.
     """
     troubles: list[tuple[str, HashscanError]] = []
     try:
         return _pull(names, state, troubles, **options)
     finally:
         send_pull_alerts(state, alerts, deadlines, troubles)
+        _send_feedback(state, names)
+
+
+def _send_feedback(state: StateDir, lists: tuple[str, ...]) -> None:
+    """Send the feedback that waits; trouble with it is not one of the pull, and tried again by the next."""
+    try:
+        send_waiting(state, lists or None)
+    except HashscanError as error:
+        print_message(f"feedback: {error}")
+        print_line(f"  {error.remedy}")
 
 
 def _pull(

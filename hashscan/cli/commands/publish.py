@@ -9,7 +9,15 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.options.base import ANY_PATH, HashscanCommand, HashscanGroup, decoding_options, worker_count
+from hashscan.cli.commands.publish_feedback import feedback
+from hashscan.cli.options.base import (
+    ANY_PATH,
+    HashscanCommand,
+    HashscanGroup,
+    decoding_options,
+    work_option,
+    worker_count,
+)
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
     algorithm_option,
@@ -143,16 +151,6 @@ _RENEWAL_ADVICE = {
     "timestamp": "run `hashscan publish refresh` more often than it expires",
 }
 
-work_option = click.option(
-    "--work",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help=(
-        "Working folder of the list: entries for the next release, and the root file for "
-        "subscribers. Never publish it."
-    ),
-)
-
 
 root_keys_option = click.option(
     "--root-keys",
@@ -169,6 +167,7 @@ def command() -> None:
 
 
 command.add_command(hash_command)
+command.add_command(feedback)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))

@@ -250,6 +250,16 @@ def gather_options(name: str, make: Callable[..., Any], *options: Callable[[F], 
     return add
 
 
+work_option = click.option(
+    "--work",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help=(
+        "Working folder of the list: entries for the next release, and the root file for "
+        "subscribers. Never publish it."
+    ),
+)
+
 state_option = click.option(
     "--state",
     type=click.Path(path_type=StateDir, file_okay=False, readable=False),

@@ -64,7 +64,30 @@ class Finished(Struct, frozen=True, tag=True):
     """Records that the library could not read and left out."""
 
 
-Answer = Page | Failed | Finished
+class Submitted(Struct, frozen=True, tag=True):
+    """The exchange's reply to one opinion."""
+
+    number: int
+    """Index of the opinion in the request."""
+    problem: str = ""
+    """The reason why the exchange does not take it; empty if it does."""
+    advice: str = ""
+
+
+Answer = Page | Failed | Finished | Submitted
+
+
+class Opinion(Struct, frozen=True):
+    """The operator's opinion on one digest of a record."""
+
+    key: _Key
+    """Key of the record."""
+    algorithm: Annotated[str, Meta(max_length=64)]
+    value: _Value
+    """In hexadecimal."""
+    wrong: bool
+    """True to say that it does not belong in the database, False to confirm it."""
+    reason: Annotated[str, Meta(max_length=512)]
 
 
 class Request(Struct, frozen=True):
@@ -81,6 +104,8 @@ class Request(Struct, frozen=True):
     ca_file: str | None
     pauses: tuple[float, ...]
     """Seconds before each retry at a busy server that names no time."""
+    opinions: list[Opinion] | None = None
+    """Opinions to send; None to fetch."""
 
 
 encode = msgspec.msgpack.encode
@@ -94,6 +119,8 @@ class Exchange(ABC):
     """The content of the file with the credentials, for a person."""
     categories: ClassVar[Mapping[str, str]]
     """Maps the exchange's categories to ours; the key `*` is for all others. The documentation shows it."""
+    takes_feedback: ClassVar[bool] = False
+    """True if `submit` sends opinions to the exchange."""
 
     @abstractmethod
     def environments(self) -> Mapping[str, str]:
@@ -116,3 +143,14 @@ class Exchange(ABC):
         Raises:
             FetchError: the exchange is not reached, refuses, or answers with something else.
         """
+
+    def submit(self, request: Request, transport: Transport) -> Iterator[Submitted]:
+        """Send the opinions of the request in their order, and yield the exchange's reply to each.
+
+        Runs in the fetching process only, where `takes_feedback` is true. An opinion may be sent twice: a
+        process that is killed does not know if the exchange has received it.
+
+        Raises:
+            FetchError: the exchange is not reached, or refuses all opinions, not only one.
+        """
+        raise NotImplementedError

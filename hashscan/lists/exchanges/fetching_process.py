@@ -1,4 +1,4 @@
-"""The process that fetches from an exchange: `python -m hashscan.lists.exchanges.fetching_process`.
+"""The process that talks to an exchange: `python -m hashscan.lists.exchanges.fetching_process`.
 
 It runs in UTC, may use `MEMORY` bytes beyond what the library takes to be imported, leaves no core dump, and
 has no output but its answers. The library logs whole documents and the user's name; here its messages are
@@ -38,7 +38,7 @@ class _Counter(logging.Handler):
 
 
 def main() -> int:
-    """Fetch what the request on standard input asks for; return the exit code."""
+    """Do what the request on standard input asks for; return the exit code."""
     os.environ["TZ"] = "UTC"
     time.tzset()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -71,8 +71,9 @@ def _fetch(request: Request, counter: _Counter, output: BinaryIO) -> None:
     limit = _address_space() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
-        for page in exchange.pages(request, transport):
-            _send(output, page)
+        answers = exchange.pages if request.opinions is None else exchange.submit
+        for answer in answers(request, transport):
+            _send(output, answer)
     except FetchError as error:
         _send(output, Failed(str(error), error.advice))
     except MemoryError:

@@ -18,6 +18,7 @@ import io
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 from xml.etree.ElementTree import Element, ParseError
 
 import msgspec
@@ -27,9 +28,10 @@ from msgspec import Struct
 from threatexchange.exchanges.clients.ncmec import hash_api
 from threatexchange.exchanges.impl import ncmec_api
 
-from hashscan.lists.exchanges.base import Exchange, Page, Record, Request
+from hashscan.lists.exchanges.base import Exchange, Opinion, Page, Record, Request, Submitted
 from hashscan.lists.exchanges.transport import ASK_EXCHANGE, FetchError, Transport
 from hashscan.lists.formats.ncmec import ALGORITHM_NAMES, CLASSIFICATIONS, photodna_hex
+from hashscan.text import printable
 
 OVERLAP = 3600
 """Seconds by which a fetch starts before the end of the last one."""
@@ -40,6 +42,16 @@ _ELEMENTS_MAX = 400_000
 """Largest depth and number of elements of a page; one of 1,000 entries has some tens for each entry."""
 _RESUME_REFUSED = frozenset({400, 404, 410})
 _WAIT = 10
+_FINGERPRINTS = {
+    "md5": hash_api.FingerprintType.md5,
+    "sha1": hash_api.FingerprintType.sha1,
+    "pdq": hash_api.FingerprintType.pdq,
+    "photodna": hash_api.FingerprintType.pdna,
+}
+_OPINION_REFUSED = frozenset({400, 404, 405, 409, 410, 422})
+"""Statuses that refuse one opinion, and not all."""
+_REASONS_SHOWN, _REASON_SHOWN = 20, 100
+"""Most of NCMEC's reasons in a message, and most characters of each."""
 
 
 class _Checkpoint(Struct, frozen=True):
@@ -58,6 +70,7 @@ class NcmecExchange(Exchange):
     name = "ncmec"
     credentials_form = "USER:PASSWORD on the first line"
     categories = {name: name for name in sorted(CLASSIFICATIONS)} | {"*": "other"}
+    takes_feedback = True
 
     def environments(self) -> Mapping[str, str]:
         """Return the environments of the library."""
@@ -99,6 +112,29 @@ class NcmecExchange(Exchange):
                 if not resumed:
                     raise
 
+    def submit(self, request: Request, transport: Transport) -> Iterator[Submitted]:
+        """Send a vote on one fingerprint of an entry for each opinion.
+
+        NCMEC takes no text: a vote against a fingerprint names one of NCMEC's own reasons.
+        """
+        environment = hash_api.NCMECEnvironment[request.environment]
+        client = _Client(request.credentials["user"], request.credentials["password"], environment, transport)
+        for number, opinion in enumerate(request.opinions or ()):
+            kind = _FINGERPRINTS.get(opinion.algorithm)
+            if kind is None:
+                yield Submitted(number, f"NCMEC takes no feedback on {opinion.algorithm}")
+                continue
+            try:
+                client.vote(opinion, kind)
+            except _NoSuchReason as error:
+                yield Submitted(number, str(error), error.advice)
+            except FetchError as error:
+                if error.status not in _OPINION_REFUSED:
+                    raise
+                yield Submitted(number, str(error), "Ask NCMEC if the entry is still there.")
+            else:
+                yield Submitted(number)
+
 
 class _Api(ncmec_api.NCMECSignalExchangeAPI):
     """The library's fetch with our client."""
@@ -131,6 +167,38 @@ class _Client(hash_api.NCMECHashAPI):
             self.status()
         except (LookupError, ValueError, AssertionError):
             raise FetchError(f"{self._transport.host} sends another document than asked for") from None
+
+    def vote(self, opinion: Opinion, kind: hash_api.FingerprintType) -> None:
+        """Send one opinion.
+
+        Raises:
+            FetchError: the server does not take it.
+        """
+        member, _, entry = opinion.key.partition("/")
+        guid = self._reason(kind, opinion.reason) if opinion.wrong else None
+        vote = hash_api.FeedbackType.downvote if opinion.wrong else hash_api.FeedbackType.upvote
+        self.submit_feedback(int(member), quote(entry, safe=""), kind, vote, guid)
+
+    def _reason(self, kind: hash_api.FingerprintType, reason: str) -> str:
+        """Return the GUID of NCMEC's reason that the operator's text names by its name or GUID."""
+        host = self._transport.host
+        try:
+            known = self._feedback_reason_map.get(kind) or self.feedback_reasons(kind)
+        except (LookupError, ValueError, AssertionError):
+            raise FetchError(f"{host} sends another document than asked for", ASK_EXCHANGE) from None
+        if not known:
+            raise _NoSuchReason(f"{host} has no reasons against a fingerprint of this kind", ASK_EXCHANGE)
+        wanted = reason.strip().casefold()
+        for guid, name in known.items():
+            if wanted in {guid.casefold(), name.strip().casefold()}:
+                return guid
+        if len(known) == 1:
+            return next(iter(known))
+        names = "; ".join(printable(name)[:_REASON_SHOWN] for name in list(known.values())[:_REASONS_SHOWN])
+        raise _NoSuchReason(
+            f"{host} wants one of its own reasons: {names}",
+            "Give the feedback again, with --reason and one of these.",
+        )
 
     def get_entries(
         self, *, start_timestamp: int = 0, end_timestamp: int = 0, next_: str = ""
@@ -191,6 +259,10 @@ class _Client(hash_api.NCMECHashAPI):
         if endpoint is hash_api.NCMECEndpoint.entries and root.tag != "queryResult":
             raise FetchError(f"{self._transport.host} sends another document than asked for", ASK_EXCHANGE)
         return root
+
+
+class _NoSuchReason(FetchError):
+    """A vote against a fingerprint for none of NCMEC's reasons."""
 
 
 class _TooManyElements(Exception):

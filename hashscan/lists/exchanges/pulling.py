@@ -21,7 +21,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -41,6 +42,7 @@ from hashscan.lists.exchanges.base import (
     Finished,
     Page,
     Request,
+    Submitted,
     encode,
 )
 from hashscan.lists.exchanges.fetching_process import HEADER, missing_library
@@ -97,7 +99,7 @@ def checked_source(
         UsageError: there is no such exchange or environment, the credentials can't be used, or the library is
             not installed.
     """
-    kind = _kind(exchanges, exchange)
+    kind = exchange_of(exchanges, exchange)
     environments = kind.environments()
     if environment is None and len(environments) == 1:
         environment = next(iter(environments))
@@ -169,7 +171,7 @@ def pull(
         raise UsageError(
             f"there is no list {name!r} of an exchange", advice="Add it first with `hashscan lists add`."
         )
-    kind = _kind(exchanges, source.exchange)
+    kind = exchange_of(exchanges, source.exchange)
     with store.writing(name) as folder:
         folder.make()
         with (
@@ -200,7 +202,12 @@ def unused_digests(store: ListStore, name: str) -> dict[str, int]:
         return fetched.left_out if fetched else {}
 
 
-def _kind(exchanges: Exchanges, name: str) -> Exchange:
+def exchange_of(exchanges: Exchanges, name: str) -> Exchange:
+    """Return the exchange of this name.
+
+    Raises:
+        UsageError: there is no such exchange, or the library is not installed.
+    """
     try:
         return exchanges[name]()
     except ImportError:
@@ -236,17 +243,7 @@ class _Fetch:
         """Bytes of all answers of the process."""
         self._records = records
         self._watch = watch
-        scheme, host, _ = parse(kind.environments()[source.environment].encode()).endpoint
-        self._request = Request(
-            f"{type(kind).__module__}:{type(kind).__qualname__}",
-            name,
-            source.environment,
-            _read_credentials(kind, Path(source.credentials)),
-            records.checkpoint,
-            source.proxy or environment_proxy(scheme, host),
-            source.ca_file,
-            PAUSES,
-        )
+        self._request = request_to(name, kind, source, records.checkpoint)
 
     def run(self) -> int:
         """Fetch to the end, and store all pages; return the number of records that could not be read.
@@ -256,61 +253,108 @@ class _Fetch:
             UnreachableError: the end was not reached; what came until then is stored.
             OutputError: the process ended without an answer, or the records can't be written.
         """
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        environment |= {"TZ": "UTC", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            # -P: files in the working folder, which may be a customer's, must not be imported as modules.
-            [sys.executable, "-P", "-m", _MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        until = time.monotonic() + SECONDS_MAX
-        # A server that never ends an answer would otherwise keep the list locked.
-        deadline = threading.Timer(SECONDS_MAX, process.kill)
-        try:
-            deadline.start()
-            with process.stdin:
-                process.stdin.write(encode(self._request))
-            for answer in self._answers(process.stdout):
+        with closing(answers_to(self._request, self._count)) as answers:
+            for answer in answers:
                 if isinstance(answer, Finished):
                     return answer.unread
-                if isinstance(answer, Failed):
-                    raise (UsageError if answer.usage else UnreachableError)(
-                        answer.message, advice=answer.advice or None
-                    )
-                self._records.apply(answer)
-        finally:
-            deadline.cancel()
-            process.kill()
-            process.stdout.close()
-            code = process.wait()
-        if time.monotonic() >= until:
-            raise UnreachableError(
-                f"the fetch took more than {SECONDS_MAX / 3600:.0f} hours",
-                advice="What came so far is kept: pull again to go on.",
-            )
-        raise OutputError(
-            f"the process that fetches from the exchange ended with {_exit(code)}",
-            advice="If memory ran out, the kernel's log says so; what came so far is kept.",
-        )
+                if isinstance(answer, Page):
+                    self._records.apply(answer)
+        raise AssertionError("the last answer is Finished")
 
-    def _answers(self, output: IO[bytes]) -> Iterator[Answer]:
-        while len(header := output.read(HEADER.size)) == HEADER.size:
-            (length,) = HEADER.unpack(header)
-            data = output.read(min(length, FRAME_MAX + 1))
-            try:
-                answer = msgspec.msgpack.decode(data, type=Page | Failed | Finished)
-            except msgspec.MsgspecError:
-                # Not its message, which may repeat a value.
-                raise UnreachableError("the exchange sends records that can't be valid") from None
-            self.received += len(data)
-            if self._watch is not None:
-                self._watch.received(len(data))
+    def _count(self, received: int) -> None:
+        self.received += received
+        if self._watch is not None:
+            self._watch.received(received)
+
+
+def request_to(name: str, kind: Exchange, source: ExchangeSource, checkpoint: str | None) -> Request:
+    """Return a request for the fetching process, with the credentials.
+
+    Raises:
+        UsageError: the credentials can't be used.
+    """
+    scheme, host, _ = parse(kind.environments()[source.environment].encode()).endpoint
+    return Request(
+        f"{type(kind).__module__}:{type(kind).__qualname__}",
+        name,
+        source.environment,
+        _read_credentials(kind, Path(source.credentials)),
+        checkpoint,
+        source.proxy or environment_proxy(scheme, host),
+        source.ca_file,
+        PAUSES,
+    )
+
+
+def answers_to(
+    request: Request, count: Callable[[int], None]
+) -> Generator[Page | Submitted | Finished, None, None]:
+    """Run the process that talks to the exchange, and yield its answers; the last one is `Finished`.
+
+    The process is killed when the generator is closed.
+
+    Args:
+        count: gets the length of each answer in bytes.
+
+    Raises:
+        UsageError: the library is not installed.
+        UnreachableError: the end was not reached.
+        OutputError: the process ended without an answer.
+    """
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment |= {"TZ": "UTC", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        # -P: files in the working folder, which may be a customer's, must not be imported as modules.
+        [sys.executable, "-P", "-m", _MODULE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    until = time.monotonic() + SECONDS_MAX
+    # A server that never ends an answer would otherwise keep the list locked.
+    deadline = threading.Timer(SECONDS_MAX, process.kill)
+    try:
+        deadline.start()
+        with process.stdin:
+            process.stdin.write(encode(request))
+        for answer in _decoded(process.stdout, count):
+            if isinstance(answer, Failed):
+                raise (UsageError if answer.usage else UnreachableError)(
+                    answer.message, advice=answer.advice or None
+                )
             yield answer
+            if isinstance(answer, Finished):
+                return
+    finally:
+        deadline.cancel()
+        process.kill()
+        process.stdout.close()
+        code = process.wait()
+    if time.monotonic() >= until:
+        raise UnreachableError(
+            f"the exchange took more than {SECONDS_MAX / 3600:.0f} hours",
+            advice="What came so far is kept: pull again to go on.",
+        )
+    raise OutputError(
+        f"the process that talks to the exchange ended with {_exit(code)}",
+        advice="If memory ran out, the kernel's log says so; what came so far is kept.",
+    )
+
+
+def _decoded(output: IO[bytes], count: Callable[[int], None]) -> Iterator[Answer]:
+    while len(header := output.read(HEADER.size)) == HEADER.size:
+        (length,) = HEADER.unpack(header)
+        data = output.read(min(length, FRAME_MAX + 1))
+        try:
+            answer = msgspec.msgpack.decode(data, type=Page | Failed | Finished | Submitted)
+        except msgspec.MsgspecError:
+            # Not its message, which may repeat a value.
+            raise UnreachableError("the exchange sends records that can't be valid") from None
+        count(len(data))
+        yield answer
 
 
 def _exit(code: int) -> str:

@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -109,6 +110,20 @@ class Records:
             self._set_fact("checkpoint", page.checkpoint)
             if changed:
                 self._set_fact("revision", str(self.revision + 1))
+
+    def digest_of(self, entry_id: str) -> tuple[str, bytes] | None:
+        """Return the key of the record that an entry is of, and the entry's value; None if it is gone."""
+        stem, _, algorithm = entry_id.rpartition(":")
+        # Only keys that can't be a part of an id, or are too long, differ from the stem.
+        exact = self._database.execute("SELECT key, content FROM records WHERE key = ?", (stem,)).fetchall()
+        decoder = msgspec.msgpack.Decoder()
+        with closing(self._database.execute("SELECT key, content FROM records")) as rows:
+            for key, content in chain(exact, rows):
+                stored: _Stored = decoder.decode(content)
+                value = stored[2].get(algorithm)
+                if stored[0] == stem and isinstance(value, bytes):
+                    return key, value
+        return None
 
     def blocks(self, left_out: Counter[str]) -> Iterator[EntryBlock]:
         """Yield the entries of all records, by key, in bounded memory.

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 from threatexchange.exchanges.clients.stopncii import api
 
-from hashscan.lists.exchanges.base import Exchange, Page, Record, Request
+from hashscan.lists.exchanges.base import Exchange, Page, Record, Request, Submitted
 from hashscan.lists.exchanges.transport import ASK_EXCHANGE, FetchError, Transport
 from hashscan.lists.formats.base import derived_id
 
@@ -29,6 +29,8 @@ _STALE = 30 * 86_400
 _ALGORITHMS = {api.StopNCIISignalType.ImagePDQ: "pdq", api.StopNCIISignalType.VideoMD5: "md5"}
 _GONE = frozenset({api.StopNCIICaseStatus.Withdrawn, api.StopNCIICaseStatus.Deleted})
 _EMPTY_MAX = 100
+_OPINION_REFUSED = frozenset({400, 404, 409, 410, 422})
+"""Statuses that refuse one opinion, and not all."""
 
 
 class _Checkpoint(Struct, frozen=True):
@@ -41,25 +43,27 @@ class StopNciiExchange(Exchange):
     """StopNCII.org."""
 
     name = "stopncii"
-    credentials_form = "FETCH_FUNCTION_KEY,SUBSCRIPTION_KEY on the first line"
+    credentials_form = (
+        "FETCH_FUNCTION_KEY,SUBSCRIPTION_KEY on the first line, and FEEDBACK_FUNCTION_KEY as a third for "
+        "feedback"
+    )
     categories: ClassVar[Mapping[str, str]] = {"*": CATEGORY}
+    takes_feedback = True
 
     def environments(self) -> Mapping[str, str]:
         """Return the one address that the library has."""
         return {"production": api.StopNCIIAPI.BASE_URL}
 
     def parse_credentials(self, text: str) -> dict[str, str]:
-        """Return the two keys."""
-        function, comma, subscription = text.partition("\n")[0].strip().partition(",")
-        if not (function and comma and subscription) or "," in subscription:
-            raise ValueError("not two keys")
-        return {"function": function, "subscription": subscription}
+        """Return the two keys, and the third for feedback."""
+        keys = text.partition("\n")[0].strip().split(",")
+        if len(keys) not in {2, 3} or not all(keys):
+            raise ValueError("not two or three keys")
+        return dict(zip(("function", "subscription", "feedback"), keys, strict=False))
 
     def pages(self, request: Request, transport: Transport) -> Iterator[Page]:
         """Yield the pages of all records that have changed since the checkpoint."""
-        keys = request.credentials
-        client = _Client(keys["subscription"], keys["function"])
-        client.transport = transport
+        client = _client(request, transport)
         now = int(time.time())
         stored = msgspec.json.decode(request.checkpoint, type=_Checkpoint) if request.checkpoint else None
         afresh = stored is not None and now - stored.fetched > _STALE
@@ -86,6 +90,36 @@ class StopNciiExchange(Exchange):
             yield _page(answer.hashRecords, place, afresh=afresh)
             afresh = False
 
+    def submit(self, request: Request, transport: Transport) -> Iterator[Submitted]:
+        """Send the value of each hash, which is its only name there, with `Blocked` or `NotBlocked`."""
+        if "feedback" not in request.credentials:
+            raise FetchError(
+                "the credentials have no key for feedback",
+                "Ask StopNCII for one, and write it behind the two others: "
+                "FETCH_FUNCTION_KEY,SUBSCRIPTION_KEY,FEEDBACK_FUNCTION_KEY.",
+            )
+        client = _client(request, transport)
+        kinds = {algorithm: kind for kind, algorithm in _ALGORITHMS.items()}
+        states = api.StopNCIICSPFeedbackValue
+        for number, opinion in enumerate(request.opinions or ()):
+            state = states.NotBlocked if opinion.wrong else states.Blocked
+            try:
+                client.submit_feedback(kinds[opinion.algorithm], opinion.value, state)
+            except FetchError as error:
+                if error.status not in _OPINION_REFUSED:
+                    raise
+                yield Submitted(number, str(error), "Ask StopNCII if the hash is still there.")
+            else:
+                yield Submitted(number)
+
+
+def _client(request: Request, transport: Transport) -> _Client:
+    keys = request.credentials
+    more = {api.StopNCIIEndpoint.SubmitFeedback: keys["feedback"]} if "feedback" in keys else {}
+    client = _Client(keys["subscription"], keys["function"], more)
+    client.transport = transport
+    return client
+
 
 class _Client(api.StopNCIIAPI):
     """The library's client with bounded requests."""
@@ -94,6 +128,11 @@ class _Client(api.StopNCIIAPI):
 
     def _get_session(self, endpoint: api.StopNCIIEndpoint) -> Any:
         return self.transport.mount(super()._get_session(endpoint))
+
+    def _post(self, endpoint: api.StopNCIIEndpoint, *, json: Any = None) -> None:
+        # The library insists on JSON in the answer, of which nothing is used.
+        with self._get_session(endpoint) as session:
+            session.post(f"{self._base_url}/{endpoint.value}", json=json)
 
     def _get(self, endpoint: api.StopNCIIEndpoint, **params: Any) -> Any:
         try:

@@ -38,6 +38,8 @@ PAUSES_IN_ALL = 600.0
 CLOCKS_MAY_DIFFER = 300.0
 """Seconds. A fetch overlaps the one before by more."""
 _CHUNK = 1 << 16
+_TAKEN = frozenset({HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
+"""Statuses of answers to what is sent, besides 200."""
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _OUT_OF_TIME = frozenset({9, 10})
 """OpenSSL's codes for a certificate that is not yet or no longer valid."""
@@ -170,7 +172,7 @@ class _Adapter(HTTPAdapter):
 
     def _body(self, response: requests.Response) -> bytearray:
         host, status = self._transport.host, response.status_code
-        if status != HTTPStatus.OK:
+        if status != HTTPStatus.OK and (response.request.method == "GET" or status not in _TAKEN):
             refused = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
             advice = CHECK_CREDENTIALS if refused else ASK_EXCHANGE
             raise FetchError(f"{host} {describe_status(status)}", advice, status)

@@ -208,6 +208,20 @@ class Publisher:
             workspace.remember(after if after.waiting or after.withdrawing else replace(after, pending=()))
             return withdrawn.ids
 
+    def active_ids(self, ids: Iterable[str]) -> frozenset[str]:
+        """Return those of some ids that entries of the published version have.
+
+        Raises:
+            ListFormatError: one is too long for an id, or is not in ASCII.
+        """
+        given = IdSet(map(_id, ids))
+        found: set[str] = set()
+        with opened(self._work) as workspace:
+            published = workspace.published(seconds(None))
+            for block in published.entries.ids() if published else ():
+                found |= {bytes(given.ids[place]).decode("ascii") for place in given.find(block)[1]}
+        return frozenset(found)
+
     def release(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
         """Publish the pending operations, at first as a base, later as increments; return the info.
 

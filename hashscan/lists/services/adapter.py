@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 UNMAPPED = "other"
 """Category of an answer whose class has no other; it is for review only."""
+NO_SINGLE_ENTRY = "*"
+"""Beginning of the id in a match for which the service names no entry, but many or none. Such an id can't be
+excepted, since that would silence all of them."""
 _ENTRY = re.compile(rf"[!-~]{{1,{ENTRY_ID_MAX}}}")
 
 
@@ -35,7 +38,7 @@ class ServiceMatch(NamedTuple):
     digest: int
     """Index of the digest among those asked."""
     entry: str
-    """The entry's id: printable ASCII, at most 64 characters."""
+    """The entry's id: printable ASCII, at most 64 characters; see `NO_SINGLE_ENTRY`."""
     category: str
     """One of `model.CATEGORIES`."""
     distance: int | None = 0
@@ -69,6 +72,8 @@ class MatchingService(ABC):
     needs_key: ClassVar[bool] = True
     categories: ClassVar[Mapping[str, str]] = {}
     """Category of each class that the service names; the list's settings may name others."""
+    takes_feedback: ClassVar[bool] = False
+    """True if `submit_feedback` sends opinions to the service."""
     sends: ClassVar[str]
     """The content of requests, as text for people."""
 
@@ -100,6 +105,15 @@ class MatchingService(ABC):
     def changes(self, since: str) -> Changes:
         """Return which answers may have changed since a version of the service's list."""
         return Changes(self.version(), everything=True)
+
+    def submit_feedback(self, entry: str, *, wrong: bool, reason: str, hoster: str) -> None:
+        """Send what this machine's operator says of an entry; only where `takes_feedback` is true.
+
+        Args:
+            wrong: True to say that the entry is wrong, False to confirm it.
+            hoster: name of the operator's organisation; empty if it is not to be named.
+        """
+        raise NotImplementedError
 
     def _ask(self, shape: type[T], method: str, path: str, body: bytes | None = None) -> T:
         """Return the answer to a request as an object of this type.

@@ -32,7 +32,9 @@ def _without_clouds() -> Iterator[None]:
 
 
 with _without_clouds():
-    from securesystemslib.signer import CryptoSigner
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import VerificationError
+    from securesystemslib.signer import CryptoSigner, SSlibKey
     from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
     from tuf.api.serialization import DeserializationError
     from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
@@ -43,11 +45,13 @@ with _without_clouds():
 __all__ = [
     "CryptoSigner",
     "DeserializationError",
+    "Envelope",
     "EnvelopeType",
     "FetcherInterface",
     "MetaFile",
     "Metadata",
     "Root",
+    "SSlibKey",
     "Snapshot",
     "TargetFile",
     "Targets",
@@ -55,4 +59,5 @@ __all__ = [
     "TrustedMetadataSet",
     "Updater",
     "UpdaterConfig",
+    "VerificationError",
 ]

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from hashscan.lists.services.adapter import AskedDigest, MatchingService, ServiceMatch
+from hashscan.lists.services.adapter import NO_SINGLE_ENTRY, AskedDigest, MatchingService, ServiceMatch
 from hashscan.schema import Text, encode_json
 
 _NOTHING = frozenset({None, "no-known-match"})
@@ -57,4 +57,4 @@ class ArachnidShield(MatchingService):
             first = details[0] if isinstance(details, list) and details else details
             entry = first.sha256_hex if isinstance(first, _Detail) else ""
             category = self._category_of(found.classification or "")
-            yield ServiceMatch(place, entry or "unnamed", category, None)
+            yield ServiceMatch(place, entry or f"{NO_SINGLE_ENTRY}unnamed", category, None)

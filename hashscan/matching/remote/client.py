@@ -52,6 +52,11 @@ class ServiceBusyError(Exception):
 class ServiceRefusedError(Exception):
     """An answer after which asking again is of no use before the operator has changed something."""
 
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        """Status of the answer; 0 if there was none."""
+
 
 class ServiceClient:
     """The connections to one service; usable by several threads."""
@@ -101,7 +106,7 @@ class ServiceClient:
                 describe_status(response.status), retry_after(response.headers.get("Retry-After", ""))
             )
         if response.status != HTTPStatus.OK:
-            raise ServiceRefusedError(describe_status(response.status))
+            raise ServiceRefusedError(describe_status(response.status), response.status)
         return data
 
     def close(self) -> None:

@@ -9,7 +9,17 @@ from urllib.parse import quote
 from hashscan.lists.services.adapter import UNMAPPED, AskedDigest, MatchingService, ServiceMatch
 from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
 from hashscan.schema import encode_json
-from hashscan.service.api import CHANGES, CHECK, INFO, Changes, CheckAnswer, Info, request_of
+from hashscan.service.api import (
+    CHANGES,
+    CHECK,
+    FEEDBACK,
+    INFO,
+    Changes,
+    CheckAnswer,
+    FeedbackRequest,
+    Info,
+    request_of,
+)
 
 _ACCUSING = frozenset(CATEGORIES) - {KNOWN_GOOD_CATEGORY}
 
@@ -22,6 +32,7 @@ class HashscanService(MatchingService):
     digests_max = 400
     per_request = 400
     key = "token"
+    takes_feedback = True
     sends = (
         "the digests of up to 400 contents' bytes and pictures in a request, in no order that means anything"
     )
@@ -48,3 +59,8 @@ class HashscanService(MatchingService):
         for match in self._ask(CheckAnswer, "POST", CHECK, body).matches:
             category = match.category if match.category in _ACCUSING else self._category_of(match.category)
             yield ServiceMatch(match.digest, match.entry, category or UNMAPPED, match.distance)
+
+    def submit_feedback(self, entry: str, *, wrong: bool, reason: str, hoster: str) -> None:
+        """Send what the operator says of an entry."""
+        request = FeedbackRequest(entry, "wrong" if wrong else "right", reason, hoster)
+        self._send("POST", FEEDBACK, encode_json(request))

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct, field
 
-from hashscan.lists.services.adapter import AskedDigest, MatchingService, ServiceMatch
+from hashscan.lists.services.adapter import NO_SINGLE_ENTRY, AskedDigest, MatchingService, ServiceMatch
 from hashscan.schema import Text, decode_json, validated
 
 _SIGNALS = {"pdq": "pdq", "md5": "video_md5"}
@@ -99,5 +99,5 @@ class Hma(MatchingService):
 
 
 def _id_of(bank: str) -> str:
-    """Return the name of a bank as an entry's id."""
-    return "".join(letter if "!" <= letter <= "~" else "_" for letter in bank)[:64] or "_"
+    """Return the name of a bank in place of an entry's id."""
+    return NO_SINGLE_ENTRY + "".join(letter if "!" <= letter <= "~" else "_" for letter in bank)[:63]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 
 from hashscan.errors import UsageError
 from hashscan.hashing.variants import SIMILARITY_DOUBTS, DigestRun
+from hashscan.lists.exceptions import service_fingerprint
 from hashscan.lists.services.adapter import AskedDigest, ServiceMatch
 from hashscan.lists.services.settings import StoredService
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import closest_of_each
 from hashscan.matching.policy import sort_key
 from hashscan.matching.remote.asker import AskedBatch, Asker, Introduction
-from hashscan.model import ALGORITHMS, Match
+from hashscan.model import ALGORITHMS, ExceptedEntry, Match
 from hashscan.registry import MATCHING_SERVICES
 from hashscan.service.api import Changes
 from hashscan.state.store.contents import CONFIRMED, NOWHERE, OPAQUE, Contents, file_task_of
@@ -73,9 +74,16 @@ class _ServiceAnswers(ClosedOnExit):
         contents: Contents,
         service: StoredService,
         show: Callable[[str], None] | None,
+        excepted: Iterable[ExceptedEntry],
     ) -> None:
         self._database = database
         self._contents = contents
+        mark = service_fingerprint(service.identity)
+        self._excepted = {
+            entry.entry_id: entry
+            for entry in excepted
+            if entry.list_name == service.name and entry.fingerprint == mark
+        }
         self._settings = service.settings
         self.name = service.name
         asked = ",".join(self._settings.algorithms) + (" variants" if self._settings.variants else "")
@@ -378,6 +386,7 @@ class _ServiceAnswers(ClosedOnExit):
             threshold,
             variant=variant,
             doubt=doubt,
+            excepted=self._excepted.get(entry),
         )
 
     def shortcoming(self) -> str:
@@ -403,6 +412,7 @@ class Answers(ClosedOnExit):
         contents: Contents,
         services: Sequence[StoredService],
         show: Callable[[str], None] | None = None,
+        excepted: Iterable[ExceptedEntry] = (),
     ) -> None:
         """Begin to ask the services about all contents without an answer, the oldest first.
 
@@ -415,7 +425,7 @@ class Answers(ClosedOnExit):
         self._services: list[_ServiceAnswers] = []
         try:
             for service in services:
-                self._services.append(_ServiceAnswers(database, contents, service, show))
+                self._services.append(_ServiceAnswers(database, contents, service, show, excepted))
         except BaseException:
             self.close()
             raise

@@ -156,3 +156,28 @@ def progress_of(state: StateDir, service: StoredService) -> ServiceProgress | No
         return None
     done = int(np.count_nonzero(answered))
     return ServiceProgress(rows, done, (rows - done) / pace / 3600 if pace else None)
+
+
+class NamedEntry(NamedTuple):
+    """An entry that a service has named in an answer."""
+
+    algorithm: str
+    category: str
+
+
+def entry_named_by(state: StateDir, service: StoredService, entry_id: str) -> NamedEntry | None:
+    """Return an entry of a matching service, as a stored answer names it; None if none does.
+
+    Raises:
+        OutputError: the state is damaged or can't be read.
+    """
+    try:
+        with StateReader(state) as reader:
+            mine = (f"{service.identity} %",)
+            for (answer,) in reader.database.execute("SELECT answer FROM answers WHERE service LIKE ?", mine):
+                for algorithm, _, _, entry, category, _ in json.loads(answer):
+                    if entry == entry_id:
+                        return NamedEntry(algorithm, category)
+    except (NoStateError, OldStateError):
+        pass
+    return None

@@ -80,7 +80,7 @@ class KnownFiles(WritableState):
             if services:
                 from hashscan.state.queries.answers import Answers
 
-                self.services = Answers(self._database, self._contents, services, show)
+                self.services = Answers(self._database, self._contents, services, show, setup.excepted)
             self._deriving = CachedResults(
                 self._contents, setup, with_digests=with_digests, known=True, answers=self.services
             )

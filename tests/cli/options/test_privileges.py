@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "lists diff": ["ours"],
     "lists except": ["e-sha256", "--list", "ours", "--reason", "wrong", "--until", "2099-01-01"],
     "lists export": ["ours", "--format", "csv"],
+    "lists feedback": [],
     "lists import": ["entries.csv", "--name", "more"],
     "lists pull": [],
     "lists remove": ["ours"],

@@ -66,6 +66,10 @@ class Ncmec:
     page: int = 1000
     asked: list[str] = field(default_factory=list)
     fault: Fault | None = None
+    reasons: dict[str, str] = field(default_factory=lambda: {"guid-1": "Not CSAM", "guid-2": "Too dark"})
+    """Names of the reasons against a fingerprint, by GUID."""
+    votes: list[tuple[str, bytes]] = field(default_factory=list)
+    """Addresses and bodies of the feedback that was taken."""
 
     def put(self, *media: Media) -> None:
         for each in media:
@@ -83,6 +87,15 @@ class Ncmec:
         if address.path.endswith("/v2/status"):
             send(request, f'<status xmlns="{NAMESPACE}"><member id="7">Us</member></status>'.encode())
             return
+        if address.path.endswith("/reasons"):
+            names = "".join(f'<reason guid="{g}" name="{escape(n)}"/>' for g, n in self.reasons.items())
+            inner = f"<availableFeedbackReasons>{names}</availableFeedbackReasons>"
+            send(request, f'<feedback xmlns="{NAMESPACE}">{inner}</feedback>'.encode())
+            return
+        if request.command == "PUT":
+            self.votes.append((address.path, body_of(request)))
+            send(request, b"")
+            return
         query = {name: values[0] for name, values in urllib.parse.parse_qs(address.query).items()}
         begin, end = query["from"], query["to"]
         chosen = [m for m in self.entries.values() if begin <= utc(m.time) <= end]
@@ -94,6 +107,10 @@ class Ncmec:
             parts = {"from": begin, "to": end, "start": following, "size": self.page, "max": len(chosen)}
             next_ = f"/v2/entries?{urllib.parse.urlencode(parts)}"
         send(request, document(shown, next_))
+
+
+def body_of(request: BaseHTTPRequestHandler) -> bytes:
+    return request.rfile.read(int(request.headers["Content-Length"]))
 
 
 def document(media: list[Media], next_: str = "") -> bytes:
@@ -138,7 +155,7 @@ def ncmec_served(
 
 
 STOPNCII_HOST = "api.stopncii.org"
-FUNCTION_KEY, SUBSCRIPTION_KEY = "function-secret", "subscription-secret"
+FUNCTION_KEY, SUBSCRIPTION_KEY, FEEDBACK_KEY = "function-secret", "subscription-secret", "feedback-secret"
 
 
 @dataclass(frozen=True)
@@ -169,6 +186,8 @@ class StopNcii:
     page: int = 800
     asked: list[str] = field(default_factory=list)
     fault: Fault | None = None
+    votes: list[bytes] = field(default_factory=list)
+    """Bodies of the feedback that was taken."""
 
     def put(self, *hashes: Hash) -> None:
         for each in hashes:
@@ -177,10 +196,15 @@ class StopNcii:
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         self.asked.append(request.path)
         keys = request.headers.get("x-functions-key"), request.headers.get("Ocp-Apim-Subscription-Key")
-        if keys != (FUNCTION_KEY, SUBSCRIPTION_KEY):
+        function = FEEDBACK_KEY if request.command == "POST" else FUNCTION_KEY
+        if keys != (function, SUBSCRIPTION_KEY):
             refuse(request, 401)
             return
         if self.fault is not None and self.fault(request, request.path):
+            return
+        if request.command == "POST":
+            self.votes.append(body_of(request))
+            refuse(request, 204)
             return
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query)
         begin, at = int(query["startTimestamp"][0]), int(query.get("nextPageToken", ["0"])[0])

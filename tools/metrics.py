@@ -38,7 +38,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 3,
-    "hashscan": 340,
+    "hashscan": 342,
     "imagehash": 1,
     "importlib": 1,
     "mmap": 1,

@@ -9,6 +9,7 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -426,13 +427,57 @@ def test_the_status_names_the_service_and_what_is_still_to_be_asked(
     assert run("scan", tree).code == 10
 
 
-def test_single_checks_do_not_ask_and_say_so(
-    added: Callable[..., None], run: Run, server: ServiceServer, tree: Path
+def test_single_checks_ask(
+    added: Callable[..., None], run: Run, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    picture = tree / f"{NAME}-010"
+    server.entries.append(Listed("p-1", "pdq", pdq(picture.read_bytes(), tmp_path), category="B1"))
+    added("--accept-answers")
+    digest = f"sha256:{sha256(b'7').hex()}"
+    done = run("check", tree / f"{NAME}-007", tree / f"{NAME}-008", picture, digest, "md5:" + "0" * 32)
+    assert done.code == 1, done.err
+    assert [line["verdict"] for line in done.lines] == ["match", "clean", "review", "match", "clean"]
+    assert [line["matches"][0]["entry"] for line in done.lines if "matches" in line] == ["n-7", "p-1", "n-7"]
+    assert PLACE.encode() not in bytes(server.received)
+    assert NAME.encode() not in bytes(server.received)
+
+
+def test_single_checks_without_an_answer_are_incomplete(
+    added: Callable[..., None], run: Run, server: ServiceServer, tree: Path, local_list: str
 ) -> None:
     added()
+    listed = tree.parent / "uploads" / "listed.jpg"
+    server.kill()
+    done = run("check", tree / f"{NAME}-007", f"sha256:{'0' * 64}", listed)
+    assert done.code == 4
+    assert [line["verdict"] for line in done.lines] == ["undecoded", "undecoded", "match"]
+    assert done.lines[0]["reason"] == "no answer from a matching service"
+    assert "national" in done.err
+    done = run("check", tree / f"{NAME}-008")
+    assert done.code == 3
+    server.start()
+    server.fault = lambda request: request.send(b"<html>log in</html>")
     done = run("check", tree / f"{NAME}-007")
-    assert done.code == 10
-    assert server.requests == 0
+    assert (done.code, [line["verdict"] for line in done.lines]) == (3, ["undecoded"])
+    assert run("check", tree / f"{NAME}-007", "--list", local_list).code == 0
+
+
+def test_the_answers_of_a_removed_service_leave_the_state(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    def stored() -> int:
+        with closing(sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite")) as database:
+            tables = ("asked", "answers", "meta WHERE key LIKE 'service %'")
+            return sum(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)
+
+    added()
+    scan(tree)
+    assert stored()
+    scan(tree, "--list", "demo")
+    assert stored(), "a scan that does not ask the service forgets nothing"
+    assert run("lists", "remove", "national").code == 0
+    scan(tree, "--list", "demo")
+    assert stored() == 0
 
 
 def test_answers_survive_a_vacuum(
@@ -481,7 +526,8 @@ def test_two_services_are_both_asked(
         where = ("--service", other.url, "--key-file", key, "--patience", "1s")
         assert run("lists", "add", "second", *where).code == 0
         _, records = scan(tree)
-        assert [r["path"][-3:] for r in records if r["type"] == "finding"] == ["007", "008"]
+        # In the order of the answers.
+        assert sorted(r["path"][-3:] for r in records if r["type"] == "finding") == ["007", "008"]
         other.kill()
         (tree / "new").write_bytes(b"new")
         assert run("lists", "remove", "second").code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicyS
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
+    from hashscan.matching.remote.single import SingleAsker
     from hashscan.reports.records import Record
     from hashscan.reports.summary import Summary
     from hashscan.scan.workers.worker import Worker
@@ -53,6 +55,9 @@ def command(
     An ITEM is a file, or a digest in hexadecimal. A digest may have its algorithm as a prefix (`sha256:…`);
     without it, all algorithms with digests of that length are tried. If a file of that name exists, the file
     is checked.
+
+    Matching services are asked, and waited for up to their --patience; one that does not answer makes the
+    check incomplete. Their answers are not stored.
     """
     from hashscan.cli.output.list_changes import print_exceptions
     from hashscan.lists.exceptions import exceptions_at
@@ -72,9 +77,7 @@ def command(
     for info in opened.infos:
         if info.problem is not None:
             print_message(f"list {info.name} is {info.state.value}: {info.problem}")
-    for service in opened.services:
-        print_message(f"list {service.name} is a matching service, which only scans ask")
-    opened.require_usable()
+    opened.require_usable(asking=True)
     exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
     print_exceptions(exceptions)
     for message in unused_lists(policy.rules, opened.infos):
@@ -93,21 +96,36 @@ def command(
         review_threshold=matching.review_threshold,
     )
     summary = Summary()
-    with ReportFile(None) as output, Worker(setup) as worker:
+    incomplete = bool(effective.trouble)
+    with ExitStack() as stack:
+        worker, asker = stack.enter_context(Worker(setup)), None
+        if opened.services:
+            # Only this needs what TLS does.
+            from hashscan.matching.remote.single import SingleAsker
+
+            asker = stack.enter_context(SingleAsker(opened.services, exceptions.in_force))
+            worker.consult = asker.consult
+        output = stack.enter_context(ReportFile(None))
         for item in items:
-            output.write(_check(worker, item, summary))
-    return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict, incomplete=bool(effective.trouble))
+            output.write(_check(worker, asker, item, summary))
+        for message in asker.shortcomings() if asker else ():
+            print_message(message)
+            incomplete = True
+    return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict, incomplete=incomplete)
 
 
-def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
+def _check(worker: Worker, asker: SingleAsker | None, item: bytes, summary: Summary) -> Record:
     """Check one file or digest, and add its verdict to the summary."""
+    from hashscan.matching.evaluation import without_answer
     from hashscan.matching.policy import NO_SUBJECT, explained, judge, sort_key
-    from hashscan.model import MATCHES_MAX
+    from hashscan.model import MATCHES_MAX, Reason
     from hashscan.reports.records import digest_record, result_record
     from hashscan.scan.single_checks import check_file, digests_named, is_named, match_digest
 
     if is_named(item):
         result = check_file(worker, item)
+        if asker is not None and asker.silent:
+            result = without_answer(result, asker.silent)
         summary.add(result)
         return result_record(item, result, with_digests=False)
     text = os.fsdecode(item)
@@ -115,9 +133,13 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
     # A digest belongs to no file, but it identifies content that was restored from quarantine.
     subject = NO_SUBJECT._replace(sha256=values.get("sha256"))
+    silent = False
+    if asker is not None:
+        matches += asker.matches(values)
+        silent = bool(asker.silent)
     matches.sort(key=sort_key)
     policy = worker.setup.policy
-    verdict, because, action = judge(matches, None, subject, policy)
-    summary.count(verdict, None)
+    verdict, because, action = judge(matches, Reason.PENDING if silent else None, subject, policy)
+    summary.count(verdict, Reason.PENDING if silent else None)
     shown = explained(matches, subject, policy)[:MATCHES_MAX]
     return digest_record(text, verdict, because, action, shown)

@@ -66,6 +66,8 @@ class Worker(ClosedOnExit):
         self.setup = setup
         self.answers = DecodeCache() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
+        self.consult: Callable[[Sequence[FileTask]], None] | None = None
+        """Called with the matched files of each batch; may add matches, as of a matching service."""
         self._openers: dict[str, Opener] = {}
         self._spend: Acquire = no_rate_limit
         self._spend_bytes: Callable[[int], None] | None = None
@@ -122,6 +124,8 @@ class Worker(ClosedOnExit):
             files = [FileTask(item) for item in batch.items]
             for file in files:
                 file.fail(trouble)
+        if self.consult is not None:
+            self.consult(files)
         return BatchResult(
             results=tuple(self._result(batch, file) for file in files),
             kept=tuple(to_keep(file, self._pictures) for file in files) if self.setup.keep else (),

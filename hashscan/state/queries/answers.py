@@ -21,20 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import UsageError
-from hashscan.hashing.variants import SIMILARITY_DOUBTS, DigestRun
-from hashscan.lists.exceptions import service_fingerprint
-from hashscan.lists.services.adapter import AskedDigest, ServiceMatch
+from hashscan.lists.services.adapter import ServiceMatch
 from hashscan.lists.services.settings import StoredService
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import closest_of_each
 from hashscan.matching.policy import sort_key
 from hashscan.matching.remote.asker import AskedBatch, Asker, Introduction
+from hashscan.matching.remote.questions import Question, excepted_of, match_of, questions_about
 from hashscan.model import ALGORITHMS, ExceptedEntry, Match
 from hashscan.registry import MATCHING_SERVICES
 from hashscan.service.api import Changes
 from hashscan.state.store.contents import CONFIRMED, NOWHERE, OPAQUE, Contents, file_task_of
 from hashscan.state.store.profile import meaning_of
-from hashscan.state.store.stored_contents import COLUMN_DIGESTS, Content
+from hashscan.state.store.stored_contents import COLUMN_DIGESTS
 
 _HOUR = 3600
 _ASKING = (1 << 32) - 1
@@ -44,24 +43,13 @@ _CONTENTS_MAX = 10_000
 """Most contents in a batch; many may have no digest that the service takes."""
 _DELAY = 1.0
 """Seconds after which a batch is sent although it is not full."""
-_NOT_CONFIRMED = "a service's answer, on a digest that no second decoder has confirmed"
-_FOR_REVIEW = "a service's answer"
-
-
-class _Asked(NamedTuple):
-    """One digest of a content."""
-
-    content: int
-    variant: str
-    doubt: str
-    digest: AskedDigest
 
 
 class _Batch(NamedTuple):
     """Contents that are asked about together."""
 
     contents: list[int]
-    digests: list[_Asked]
+    digests: list[Question]
     begun: float
 
 
@@ -78,12 +66,8 @@ class _ServiceAnswers(ClosedOnExit):
     ) -> None:
         self._database = database
         self._contents = contents
-        mark = service_fingerprint(service.identity)
-        self._excepted = {
-            entry.entry_id: entry
-            for entry in excepted
-            if entry.list_name == service.name and entry.fingerprint == mark
-        }
+        self._service = service
+        self._excepted = excepted_of(service, excepted)
         self._settings = service.settings
         self.name = service.name
         asked = ",".join(self._settings.algorithms) + (" variants" if self._settings.variants else "")
@@ -279,29 +263,19 @@ class _ServiceAnswers(ClosedOnExit):
             self._next = end
         return False
 
-    def _digests(self, content: int) -> Iterator[_Asked]:
+    def _digests(self, content: int) -> Iterator[Question]:
         """Yield the digests of a content that the service is asked about."""
         if self._contents.attention[content] & OPAQUE:
             # It is lost, or was digested in a way that has no meaning now: its files are read again.
             return
         kept = self._contents.load(content)
-        for name in self._algorithms:
-            if name in kept.exact:
-                yield _Asked(content, "as stored", "", AskedDigest(name, kept.exact[name]))
+        decoded = None
         if any(ALGORITHMS[name].of_picture for name in self._algorithms):
-            yield from self._of_picture(content, kept)
-
-    def _of_picture(self, content: int, kept: Content) -> Iterator[_Asked]:
-        decoded = file_task_of(kept, NOWHERE).decoded
-        for run in () if decoded is None else decoded.runs:
-            known = ALGORITHMS[run.algorithm]
-            if run.algorithm not in self._algorithms or run.quality < known.min_quality:
-                continue
-            if self._settings.variants:
-                for digest in run.digests():
-                    yield _asked(content, digest.variant, run, digest.value)
-            elif run.plain:
-                yield _asked(content, "as stored", run, run.values[: known.size])
+            decoded = file_task_of(kept, NOWHERE).decoded
+        runs = () if decoded is None else decoded.runs
+        yield from questions_about(
+            content, kept.exact, runs, self._algorithms, variants=self._settings.variants
+        )
 
     def _store(self, answer: AskedBatch) -> list[int]:
         """Store the answer for a batch; return its contents if there is one."""
@@ -317,7 +291,7 @@ class _ServiceAnswers(ClosedOnExit):
         breaks = np.flatnonzero(np.diff(contents) != 1) + 1
         for run in np.split(contents, breaks):
             self._store_range(int(run[0]), len(run), hour)
-        found: dict[int, list[tuple[_Asked, ServiceMatch]]] = {}
+        found: dict[int, list[tuple[Question, ServiceMatch]]] = {}
         for match in answer.matches:
             asked = batch.digests[match.digest]
             found.setdefault(asked.content, []).append((asked, match))
@@ -358,36 +332,10 @@ class _ServiceAnswers(ClosedOnExit):
             "SELECT answer FROM answers WHERE service=? AND content=?", (self._key, content)
         ).fetchone()
         confirmed = bool(self._contents.attention[content] & CONFIRMED)
-        return [self._match(*fields, confirmed=confirmed) for fields in json.loads(row[0])]
-
-    def _match(
-        self,
-        algorithm: str,
-        variant: str,
-        doubt: str,
-        entry: str,
-        category: str,
-        distance: int | None,
-        *,
-        confirmed: bool,
-    ) -> Match:
-        known = ALGORITHMS[algorithm]
-        threshold = 0 if known.metric == "exact" else max(known.threshold, distance or 0)
-        if not self._settings.acts:
-            doubt = _FOR_REVIEW
-        elif known.of_picture and not confirmed:
-            doubt = _NOT_CONFIRMED
-        return Match(
-            self.name,
-            entry,
-            algorithm,
-            category,
-            threshold if distance is None else distance,
-            threshold,
-            variant=variant,
-            doubt=doubt,
-            excepted=self._excepted.get(entry),
-        )
+        return [
+            match_of(self._service, self._excepted, *fields, confirmed=confirmed)
+            for fields in json.loads(row[0])
+        ]
 
     def shortcoming(self) -> str:
         """Return why contents have no answer; empty if there is no reason."""
@@ -397,10 +345,6 @@ class _ServiceAnswers(ClosedOnExit):
     def close(self) -> None:
         """Stop asking."""
         self.asker.close()
-
-
-def _asked(content: int, variant: str, run: DigestRun, value: bytes) -> _Asked:
-    return _Asked(content, variant, SIMILARITY_DOUBTS[run.doubt], AskedDigest(run.algorithm, value))
 
 
 class Answers(ClosedOnExit):

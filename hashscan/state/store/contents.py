@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
+from hashscan.lists.store import ListStore
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import FileTask, store_reply, take_undecodable
 from hashscan.matching.worker_setup import WorkerSetup
@@ -329,6 +330,7 @@ class WritableState(ClosedOnExit):
             notify(remark)
         with closed_on_failure(self._database), errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
+            _forget_removed_services(self._database, state)
             self._contents = Contents(self._database, self._folder, profile_of(setup))
 
     def close(self) -> None:
@@ -337,3 +339,26 @@ class WritableState(ClosedOnExit):
         if self._database.in_transaction:
             self._database.rollback()
         self._database.close()
+
+
+def _forget_removed_services(database: sqlite3.Connection, state: StateDir) -> None:
+    """Delete the answers of matching services that are no list of this machine any more."""
+    identities = {key.partition(" ")[0] for (key,) in database.execute("SELECT DISTINCT service FROM asked")}
+    identities |= {
+        key.partition(" ")[0] for (key,) in database.execute("SELECT DISTINCT service FROM answers")
+    }
+    if not identities:
+        return
+    store = ListStore(state.lists)
+    for name in store.names():
+        try:
+            identities.discard(store.folder(name).identity.read_text("ascii"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError):
+            # It can't be said whose answers these are.
+            return
+    for identity in identities:
+        for table in ("asked", "answers"):
+            database.execute(f"DELETE FROM {table} WHERE service LIKE ?", (f"{identity} %",))  # noqa: S608
+        database.execute("DELETE FROM meta WHERE key LIKE ?", (f"service {identity} %",))

@@ -63,7 +63,8 @@ def test_a_scan_ends_when_workers_die_as_they_prepare_in_its_midst(
         deadly.touch()
         os.kill(workers_of(node)[0], signal.SIGKILL)
 
-    impatient = patched("dispatch", NO_WORKER_SECONDS=5.0)
+    # Not less than a busy machine takes to start the worker three times again.
+    impatient = patched("dispatch", NO_WORKER_SECONDS=30.0)
     code, said = killing(
         kill,
         command(state, folder, tmp_path / "far.jsonl", *here.options, program=impatient),

@@ -141,23 +141,37 @@ def _declared(target: str, folder: str) -> Plugin:
         Exception: whatever its module raises.
         ValueError: it is not valid, or would be imported from outside of the folder.
     """
-    from importlib.util import find_spec
-
     if not _TARGET.fullmatch(target):
         raise ValueError("its entry point is not of the form package.module:NAME")
     module, _, attribute = target.partition(":")
-    # Looked up before anything of it is run.
-    spec = find_spec(module.partition(".")[0])
-    places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
-    found_in = [os.path.abspath(place) for place in places if place]
-    # A package without an `__init__` may have several folders.
-    if not found_in or not all(place.startswith(os.path.join(folder, "")) for place in found_in):
-        raise ValueError(f"module {module} is not in {folder}")
+    check_place(module, [folder])
     found = getattr(import_module(module), attribute)
     if not isinstance(found, Plugin):
         raise ValueError(f"{target} is no hashscan.plugins.Plugin")
     _check(found)
     return found
+
+
+def check_place(module: str, folders: Sequence[str] | None = None) -> None:
+    """Make sure that a module would be imported from a folder of installed packages; nothing of it is run.
+
+    Args:
+        module: its dotted name.
+        folders: the only folders; None for those of this installation's packages.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    from importlib.util import find_spec
+
+    within = _folders() if folders is None else folders
+    spec = find_spec(module.partition(".")[0])
+    places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
+    found = [os.path.abspath(place) for place in places if place]
+    inside = (any(place.startswith(os.path.join(folder, "")) for folder in within) for place in found)
+    # A package without an `__init__` may have several folders.
+    if not found or not all(inside):
+        raise ValueError(f"module {module} is not in {' or '.join(within)}")
 
 
 def _check(plugin: Plugin) -> None:

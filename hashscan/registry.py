@@ -196,6 +196,17 @@ EXCHANGES: Registry[Exchange] = Registry(
         "NCMEC's hash sharing; A1, A2, B1 and B2 stay, the rest is other",
     ),
     Row("stopncii", "hashscan.lists.exchanges.stopncii:StopNciiExchange", "StopNCII.org; all is ncii"),
+    Row(
+        "threatexchange",
+        "hashscan.lists.exchanges.threatexchange:ThreatExchange",
+        "privacy groups of Meta's ThreatExchange; all is other",
+    ),
+    Row("tcap", "hashscan.lists.exchanges.tcap:TcapExchange", "Tech Against Terrorism; all is terrorism"),
+    Row(
+        "extension",
+        "hashscan.lists.exchanges.extension:ExtensionExchange",
+        "installed extensions of python-threatexchange; all is other",
+    ),
 )
 
 MATCHING_SERVICES: Registry[MatchingService] = Registry(

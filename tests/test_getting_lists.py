@@ -14,7 +14,7 @@ import pytest
 
 from hashscan.lists.formats.ncmec import CLASSIFICATIONS
 from hashscan.registry import EXCHANGES
-from tests.lists.exchanges.servers import Both, Hash, Media, both_served, document
+from tests.lists.exchanges.servers import AllServed, Hash, Media, all_served, document
 from tests.pictures import encoded, scene
 from tests.prefork import PREFORK
 
@@ -28,7 +28,7 @@ COMMANDS = [
 FOUND = "hashscan scan /var/www --quarantine --retain-min 90d --destroy-by 365d --act-on exchange"
 
 
-def prepared(folder: Path, both: Both) -> tuple[Path, Mapping[str, str]]:
+def prepared(folder: Path, served: AllServed) -> tuple[Path, Mapping[str, str]]:
     """A folder with all files that the commands name, and the environment to run them in."""
     here, www = folder / "here", folder / "www"
     here.mkdir()
@@ -37,10 +37,14 @@ def prepared(folder: Path, both: Both) -> tuple[Path, Mapping[str, str]]:
     (www / "photo.jpg").write_bytes(photo)
     (www / "other.jpg").write_bytes(encoded(scene(12)))
     now = int(time.time()) - 7200
-    both.ncmec.put(Media(42, "photo", now, {"md5": hashlib.md5(photo).hexdigest()}))
-    both.stopncii.put(Hash("ab" * 32, now))
-    both.ncmec_login.rename(here / "ncmec-login")
-    both.stopncii_keys.rename(here / "stopncii-keys")
+    served.ncmec.put(Media(42, "photo", now, {"md5": hashlib.md5(photo).hexdigest()}))
+    served.stopncii.put(Hash("ab" * 32, now))
+    served.tcap.put(7, "PDQ", "cd" * 32, now)
+    served.group.add(7, 7200)
+    served.credentials["tcap"].rename(here / "tcap-login")
+    served.credentials["threatexchange"].rename(here / "app-token")
+    served.credentials["ncmec"].rename(here / "ncmec-login")
+    served.credentials["stopncii"].rename(here / "stopncii-keys")
     (here / "sharing.xml").write_bytes(document([Media(42, "shared", now, {"md5": "cd" * 16})]))
     programs = folder / "bin"
     programs.mkdir()
@@ -50,15 +54,15 @@ def prepared(folder: Path, both: Both) -> tuple[Path, Mapping[str, str]]:
         "PATH": f"{programs}:{os.environ['PATH']}",
         "HASHSCAN_STATE": str(folder / "state"),
         "HASHSCAN_BACKGROUND": "no",
-        "https_proxy": both.proxy,
-        "SSL_CERT_FILE": str(both.ca_file),
+        "https_proxy": served.proxy,
+        "SSL_CERT_FILE": str(served.ca_file),
     }
 
 
 def test_from_nothing_to_lists(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o700)
-    with both_served(tmp_path / "exchanges") as both:
-        here, environment = prepared(tmp_path, both)
+    with all_served(tmp_path / "exchanges") as served:
+        here, environment = prepared(tmp_path, served)
         for command in COMMANDS:
             placed = command.replace("/var/www", str(tmp_path / "www"))
             done = subprocess.run(

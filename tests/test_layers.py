@@ -51,7 +51,10 @@ OWNERS: dict[str, frozenset[str]] = {
 
 PRIVATE: dict[str, tuple[str, frozenset[str]]] = {
     "PIL": ("pillow", frozenset({"hashing.media.jpeg_pixels", "hashing.webp_scaled"})),
-    "threatexchange": ("threatexchange", frozenset({"lists.exchanges.ncmec"})),
+    "threatexchange": (
+        "threatexchange",
+        frozenset({"lists.exchanges.ncmec", "lists.exchanges.threatexchange"}),
+    ),
     "tuf": ("tuf", frozenset({"lists.storage.tuf_api"})),
 }
 """Libraries whose private names are used: their projects, and the modules that may. Any release may change

@@ -107,7 +107,9 @@ _exchange_options = gather_options(
         "--exchange", "exchange_name", type=click.Choice(list(EXCHANGES)), help="Exchange to pull from."
     ),
     click.option(
-        "--environment", metavar="NAME", help="Database of the exchange, such as Industry for ncmec."
+        "--environment",
+        metavar="NAME",
+        help="Database of the exchange, such as Industry for ncmec, or a privacy group of threatexchange.",
     ),
     click.option(
         "--credentials",

@@ -98,6 +98,8 @@ class Request(Struct, frozen=True):
     name: str
     """Name of the list."""
     environment: str
+    address: str
+    """Address of the environment: requests go to its server only."""
     credentials: dict[str, str]
     checkpoint: str | None
     proxy: str | None
@@ -122,9 +124,21 @@ class Exchange(ABC):
     takes_feedback: ClassVar[bool] = False
     """True if `submit` sends opinions to the exchange."""
 
+    environment_form: ClassVar[str] = ""
+    """The name of an environment, for a person, where they can't be listed."""
+
     @abstractmethod
     def environments(self) -> Mapping[str, str]:
-        """Return the addresses of the exchange's databases by their names."""
+        """Return the addresses of the exchange's databases by their names; empty if they can't be listed."""
+
+    def address(self, environment: str, credentials: Mapping[str, str]) -> str:
+        """Return the address of an environment.
+
+        Raises:
+            KeyError: there is none of this name.
+            UsageError: it can't be used.
+        """
+        return self.environments()[environment]
 
     @abstractmethod
     def parse_credentials(self, text: str) -> dict[str, str]:

@@ -62,12 +62,13 @@ def _fetch(request: Request, counter: _Counter, output: BinaryIO) -> None:
     module, _, name = request.target.partition(":")
     try:
         exchange: Exchange = getattr(import_module(module), name)()
-        address = exchange.environments()[request.environment]
         from hashscan.lists.exchanges.transport import FetchError, Transport
     except ImportError:
         _send(output, missing_library())
         return
-    transport = Transport(address, proxy=request.proxy, ca_file=request.ca_file, pauses=request.pauses)
+    transport = Transport(
+        request.address, proxy=request.proxy, ca_file=request.ca_file, pauses=request.pauses
+    )
     limit = _address_space() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:

@@ -103,14 +103,11 @@ def checked_source(
     environments = kind.environments()
     if environment is None and len(environments) == 1:
         environment = next(iter(environments))
-    if environment is None or environment not in environments:
-        raise UsageError(
-            f"{exchange} has no environment {environment!r}" if environment else "no environment is named",
-            advice=f"Add --environment with one of {', '.join(environments)}.",
-        )
+    if environment is None:
+        raise UsageError("no environment is named", advice=f"Add --environment with {_named(kind)}.")
     if not 0 < stale_after < float("inf"):
         raise UsageError("a list can't be stale after that time", advice="Name a time such as 3d.")
-    _read_credentials(kind, credentials)
+    _address(kind, environment, _read_credentials(kind, credentials))
     tls_context(str(ca_file) if ca_file else None)
     return ExchangeSource(
         exchange,
@@ -219,6 +216,25 @@ def exchange_of(exchanges: Exchanges, name: str) -> Exchange:
         ) from None
 
 
+def _address(kind: Exchange, environment: str, credentials: Mapping[str, str]) -> str:
+    """Return the address of an environment.
+
+    Raises:
+        UsageError: there is none of this name, or it can't be used.
+    """
+    try:
+        return kind.address(environment, credentials)
+    except KeyError:
+        raise UsageError(
+            f"{kind.name} has no environment {environment!r}",
+            advice=f"Add --environment with {_named(kind)}.",
+        ) from None
+
+
+def _named(kind: Exchange) -> str:
+    return kind.environment_form or f"one of {', '.join(kind.environments())}"
+
+
 def _read_credentials(kind: Exchange, path: Path) -> dict[str, str]:
     """Read the credentials.
 
@@ -273,12 +289,15 @@ def request_to(name: str, kind: Exchange, source: ExchangeSource, checkpoint: st
     Raises:
         UsageError: the credentials can't be used.
     """
-    scheme, host, _ = parse(kind.environments()[source.environment].encode()).endpoint
+    credentials = _read_credentials(kind, Path(source.credentials))
+    address = _address(kind, source.environment, credentials)
+    scheme, host, _ = parse(address.encode()).endpoint
     return Request(
         f"{type(kind).__module__}:{type(kind).__qualname__}",
         name,
         source.environment,
-        _read_credentials(kind, Path(source.credentials)),
+        address,
+        credentials,
         checkpoint,
         source.proxy or environment_proxy(scheme, host),
         source.ca_file,

@@ -85,6 +85,20 @@ class Transport:
         session.mount("", _Adapter(self))
         return session
 
+    def mount_everywhere(self) -> None:
+        """Bound the requests of all sessions of this process from now on, whoever makes them."""
+        adapter, begin = _Adapter(self), requests.Session.__init__
+
+        def begun(session: requests.Session, *args: Any, **options: Any) -> None:
+            begin(session, *args, **options)
+            self.mount(session)
+
+        def chosen(*_: Any, **__: Any) -> HTTPAdapter:
+            return adapter
+
+        for name, replacement in (("__init__", begun), ("get_adapter", chosen)):
+            setattr(requests.Session, name, replacement)
+
     def check_clock(self) -> None:
         """Compare this machine's clock with the server's.
 

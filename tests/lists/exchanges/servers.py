@@ -1,4 +1,4 @@
-"""Exchanges on loopback: servers that speak NCMEC's interface, reached by their own names through a proxy."""
+"""Exchanges on loopback: servers that speak their interfaces, reached by their own names through a proxy."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 import ssl
 import time
 import urllib.parse
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import ClassVar
 from xml.sax.saxutils import escape
 
 from tests.certificates import Authority
@@ -58,9 +60,69 @@ Fault = Callable[[BaseHTTPRequestHandler, str], bool]
 """Answers a request itself, and returns True; or returns False."""
 
 
+class Interface(ABC):
+    """A server of an exchange, for the tests that hold for all of them."""
+
+    host: ClassVar[str]
+    environment: ClassVar[str]
+    credentials: ClassVar[str]
+    secrets: ClassVar[tuple[str, ...]]
+    """Parts of the credentials."""
+    wrong_credentials: ClassVar[str] = ""
+    """Of somebody else; empty for the credentials in the other case."""
+    category: ClassVar[str]
+    """The category of all entries that `add` adds."""
+    page: int
+    """Largest number of entries on a page."""
+    asked: list[str]
+    """Paths of all requests."""
+    fault: Fault | None
+
+    @abstractmethod
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer a request."""
+
+    @abstractmethod
+    def add(self, number: int, ago: float) -> None:
+        """Add the entry of the md5 `md5_of(number)`, or bring it back, stamped that many seconds ago."""
+
+    @abstractmethod
+    def withdraw(self, number: int, ago: float) -> None:
+        """Withdraw the entry of `add`."""
+
+    @abstractmethod
+    def add_unknown(self, ago: float) -> None:
+        """Add an entry of an algorithm that hashscan doesn't know."""
+
+    @abstractmethod
+    def is_page(self, path: str) -> bool:
+        """Return True if a request is for a page of entries."""
+
+    @abstractmethod
+    def one_page(self, path: str, next_: int | None) -> bytes:
+        """A page without an entry, which names another one as the next, or itself if that is None."""
+
+    another_document: ClassVar[bytes] = b'{"secret": []}'
+
+
+def md5_of(number: int) -> str:
+    return f"{number:032x}"
+
+
+def stamp(ago: float) -> int:
+    return int(time.time() - ago)
+
+
 @dataclass
-class Ncmec:
+class Ncmec(Interface):
     """A database of NCMEC's."""
+
+    host = HOST
+    environment = "Industry"
+    credentials = f"{USER}:{PASSWORD}"
+    secrets = (USER, PASSWORD)
+    category = "A1"
+    another_document = b"<html><body>Log in</body></html>"
 
     entries: dict[tuple[int, str], Media] = field(default_factory=dict)
     page: int = 1000
@@ -74,6 +136,21 @@ class Ncmec:
     def put(self, *media: Media) -> None:
         for each in media:
             self.entries[each.member, each.id] = each
+
+    def add(self, number: int, ago: float) -> None:
+        self.put(Media(42, f"n{number}", stamp(ago), {"md5": md5_of(number)}))
+
+    def withdraw(self, number: int, ago: float) -> None:
+        self.put(Media(42, f"n{number}", stamp(ago), deleted=True))
+
+    def add_unknown(self, ago: float) -> None:
+        self.put(Media(42, "unknown", stamp(ago), {"netclean": "x"}))
+
+    def is_page(self, path: str) -> bool:
+        return "/entries" in path
+
+    def one_page(self, path: str, next_: int | None) -> bytes:
+        return document([], f"/v2/entries?start={next_ or 2}&size=1000&max=99999999")
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         self.asked.append(request.path)
@@ -179,8 +256,14 @@ class Hash:
 
 
 @dataclass
-class StopNcii:
+class StopNcii(Interface):
     """The database of StopNCII."""
+
+    host = STOPNCII_HOST
+    environment = "production"
+    credentials = f"{FUNCTION_KEY},{SUBSCRIPTION_KEY}"
+    secrets = (FUNCTION_KEY, SUBSCRIPTION_KEY)
+    category = "ncii"
 
     hashes: dict[str, Hash] = field(default_factory=dict)
     page: int = 800
@@ -192,6 +275,22 @@ class StopNcii:
     def put(self, *hashes: Hash) -> None:
         for each in hashes:
             self.hashes[each.value] = each
+
+    def add(self, number: int, ago: float) -> None:
+        self.put(Hash(md5_of(number), stamp(ago), "VideoMD5"))
+
+    def withdraw(self, number: int, ago: float) -> None:
+        self.put(Hash(md5_of(number), stamp(ago), "VideoMD5", "Withdrawn"))
+
+    def add_unknown(self, ago: float) -> None:
+        self.put(Hash("some text", stamp(ago), "Text"))
+
+    def is_page(self, path: str) -> bool:
+        return True
+
+    def one_page(self, path: str, next_: int | None) -> bytes:
+        page = {"count": 0, "nextPageToken": str(next_ or 0), "nextSetTimestamp": 0}
+        return json.dumps({**page, "hasMoreRecords": True, "hashRecords": []}).encode()
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         self.asked.append(request.path)
@@ -221,25 +320,305 @@ class StopNcii:
         send(request, json.dumps(answer).encode())
 
 
-@dataclass
-class Both:
-    """NCMEC and StopNCII on loopback, reached through one proxy."""
+TOKEN = "1234567890|app-secret_of-20_characters"
 
-    ncmec: Ncmec
-    stopncii: StopNcii
+
+@dataclass
+class Update:
+    """An indicator of a privacy group, in its newest state."""
+
+    id: int
+    kind: str
+    indicator: str
+    time: int
+    deleted: bool = False
+    statuses: tuple[str, ...] = ("MALICIOUS",)
+    """One for each member with an opinion."""
+    tags: tuple[str, ...] = ("media_type_photo",)
+
+    def json(self) -> dict[str, object]:
+        update: dict[str, object] = {
+            "id": str(self.id),
+            "indicator": self.indicator,
+            "type": self.kind,
+            "last_updated": self.time,
+            "should_delete": self.deleted,
+        }
+        if not self.deleted:
+            update["descriptors"] = {
+                "data": [
+                    {
+                        "id": str(10 * self.id + member),
+                        "owner": {"id": str(700 + member)},
+                        "status": status,
+                        "tags": {"data": [{"id": "1", "text": tag} for tag in self.tags]},
+                    }
+                    for member, status in enumerate(self.statuses)
+                ]
+            }
+        return update
+
+
+@dataclass
+class PrivacyGroup(Interface):
+    """A privacy group of ThreatExchange."""
+
+    host = "graph.facebook.com"
+    environment = "303636684709969"
+    credentials = TOKEN
+    secrets = (TOKEN, TOKEN.partition("|")[2])
+    category = "other"
+
+    updates: dict[int, Update] = field(default_factory=dict)
+    page: int = 100
+    asked: list[str] = field(default_factory=list)
+    fault: Fault | None = None
+
+    def put(self, *updates: Update) -> None:
+        for each in updates:
+            self.updates[each.id] = each
+
+    def add(self, number: int, ago: float) -> None:
+        self.put(Update(number, "HASH_MD5", md5_of(number), stamp(ago)))
+
+    def withdraw(self, number: int, ago: float) -> None:
+        self.put(Update(number, "HASH_MD5", md5_of(number), stamp(ago), deleted=True))
+
+    def add_unknown(self, ago: float) -> None:
+        self.put(Update(10**9, "HASH_TMK", "x" * 9000, stamp(ago)))
+
+    def is_page(self, path: str) -> bool:
+        return "/threat_updates" in path
+
+    def one_page(self, path: str, next_: int | None) -> bytes:
+        return json.dumps({"data": [], "paging": {"next": self._address(next_ or 7)}}).encode()
+
+    def _address(self, after: int, start: int = 0) -> str:
+        query = urllib.parse.urlencode({"access_token": TOKEN, "start_time": start, "after": after})
+        return f"https://{self.host}/v26.0/{self.environment}/threat_updates?{query}"
+
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        self.asked.append(request.path)
+        address = urllib.parse.urlsplit(request.path)
+        query = {name: values[0] for name, values in urllib.parse.parse_qs(address.query).items()}
+        if query.get("access_token") != TOKEN:
+            refuse(request, 400)
+            return
+        if self.fault is not None and self.fault(request, request.path):
+            return
+        if address.path.strip("/").split("/")[1:] != [self.environment, "threat_updates"]:
+            refuse(request, 404)
+            return
+        start, after = int(query.get("start_time", 0)), int(query.get("after", 0))
+        chosen = sorted((u for u in self.updates.values() if u.time >= start), key=lambda u: u.time)
+        shown = chosen[after : after + self.page]
+        answer: dict[str, object] = {"data": [update.json() for update in shown]}
+        if after + len(shown) < len(chosen):
+            answer["paging"] = {"next": self._address(after + len(shown), start)}
+        send(request, json.dumps(answer).encode())
+
+
+TCAP_USER, TCAP_PASSWORD = "tcap.secret-user", "pass:tcap-secret"
+
+
+@dataclass
+class Tcap(Interface):
+    """The hash list of Tech Against Terrorism."""
+
+    host = "app.terrorismanalytics.org"
+    environment = "production"
+    credentials = f"{TCAP_USER}:{TCAP_PASSWORD}"
+    secrets = (TCAP_USER, TCAP_PASSWORD, "jwt-secret")
+    category = "terrorism"
+
+    entries: dict[int, dict[str, object]] = field(default_factory=dict)
+    page: int = 100
+    asked: list[str] = field(default_factory=list)
+    fault: Fault | None = None
+    logins: int = 0
+
+    def put(self, id_: int, algorithm: str, value: str, time: float, **fields: object) -> None:
+        self.entries[id_] = {
+            "hash_digest": value,
+            "algorithm": algorithm,
+            "ideology": "far-right",
+            "file_type": "jpg",
+            "deleted": False,
+            "updated_on": float(time),
+            "created_on": "2025-03-03 23:05:22,587",
+            "id": id_,
+            **fields,
+        }
+
+    def add(self, number: int, ago: float) -> None:
+        self.put(number, "MD5", md5_of(number), stamp(ago))
+
+    def withdraw(self, number: int, ago: float) -> None:
+        self.put(number, "MD5", md5_of(number), stamp(ago), deleted=True)
+
+    def add_unknown(self, ago: float) -> None:
+        self.put(10**9, "ORB", "x" * 9000, stamp(ago))
+
+    def is_page(self, path: str) -> bool:
+        return "/hash-list/" in path
+
+    def one_page(self, path: str, next_: int | None) -> bytes:
+        page = {"count": 9, "next": "https://a/b?limit=1&offset=1", "previous": None, "results": []}
+        return json.dumps({**page, "checkpoint": f"{next_ or 7}.5,1"}).encode()
+
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0)).decode()
+        self.asked.append(request.path)
+        if request.path == "/token-auth/tcap/":
+            login = {name: values[0] for name, values in urllib.parse.parse_qs(body).items()}
+            if request.command != "POST" or (login.get("username"), login.get("password")) != (
+                TCAP_USER,
+                TCAP_PASSWORD,
+            ):
+                refuse(request, 400)
+                return
+            self.logins += 1
+            send(request, json.dumps({"user": {"name": "x"}, "token": f"jwt-secret{self.logins}"}).encode())
+            return
+        if request.headers.get("Authorization") != f"Bearer jwt-secret{self.logins}":
+            refuse(request, 401)
+            return
+        if self.fault is not None and self.fault(request, request.path):
+            return
+        query = {n: v[0] for n, v in urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query).items()}
+        after, offset = query.get("after", ""), int(query.get("offset", 0))
+        begin, _, last = after.partition(",")
+        place = (float(begin), int(last)) if after else (0.0, 0)
+        ordered = sorted(((float(str(e["updated_on"])), number), e) for number, e in self.entries.items())
+        chosen = [(key, entry) for key, entry in ordered if key > place]
+        shown = chosen[offset : offset + self.page]
+        more = offset + len(shown) < len(chosen)
+        answer = {
+            "count": len(chosen),
+            "next": f"https://{self.host}{request.path}&offset={offset + len(shown)}" if more else None,
+            "previous": None,
+            "checkpoint": "{:.6f},{}".format(*shown[-1][0]) if shown else after,
+            "results": [entry for _, entry in shown],
+        }
+        send(request, json.dumps(answer).encode())
+
+
+EXTENSION_KEY = "extension-secret"
+
+
+@dataclass
+class ExtensionServer(Interface):
+    """The server of `example_extension`."""
+
+    host = "hashes.example.org"
+    environment = "hashscan_test_extension/example"
+    credentials = json.dumps(
+        {
+            "address": "https://hashes.example.org/",
+            "collaboration": {"bank": "b1"},
+            "credentials": EXTENSION_KEY,
+        }
+    )
+    wrong_credentials = credentials.replace(EXTENSION_KEY, "another-secret")
+    secrets = (EXTENSION_KEY,)
+    category = "other"
+
+    records: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    """Time, kind and state by value."""
+    page: int = 100
+    asked: list[str] = field(default_factory=list)
+    fault: Fault | None = None
+
+    def add(self, number: int, ago: float) -> None:
+        self.records[md5_of(number)] = stamp(ago), "video_md5", "right"
+
+    def withdraw(self, number: int, ago: float) -> None:
+        self.records[md5_of(number)] = stamp(ago), "video_md5", "gone"
+
+    def add_unknown(self, ago: float) -> None:
+        self.records["x"] = stamp(ago), "tmk", "right"
+
+    def is_page(self, path: str) -> bool:
+        return True
+
+    def one_page(self, path: str, next_: int | None) -> bytes:
+        return json.dumps({"records": [], "newest": 0, "next": next_ or 7}).encode()
+
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        self.asked.append(request.path)
+        if request.headers.get("X-Key") != EXTENSION_KEY:
+            refuse(request, 401)
+            return
+        if self.fault is not None and self.fault(request, request.path):
+            return
+        address = urllib.parse.urlsplit(request.path)
+        query = {name: int(values[0]) for name, values in urllib.parse.parse_qs(address.query).items()}
+        ordered = sorted((t, kind, value, state) for value, (t, kind, state) in self.records.items())
+        chosen = [record for record in ordered if record[0] >= query["since"]]
+        begin = query["page"] * self.page
+        shown = chosen[begin : begin + self.page]
+        answer = {
+            "records": [record[1:] for record in shown],
+            "newest": ordered[-1][0] if ordered else 0,
+            "next": query["page"] + 1 if begin + len(shown) < len(chosen) else None,
+        }
+        send(request, json.dumps(answer).encode())
+
+
+INTERFACES: dict[str, type[Interface]] = {
+    "ncmec": Ncmec,
+    "stopncii": StopNcii,
+    "threatexchange": PrivacyGroup,
+    "tcap": Tcap,
+    "extension": ExtensionServer,
+}
+"""The servers by the exchange's name in the registry."""
+
+
+@dataclass
+class AllServed:
+    """All exchanges on loopback, reached through one proxy."""
+
+    interfaces: dict[str, Interface]
     proxy: str
     ca_file: Path
-    ncmec_login: Path
-    stopncii_keys: Path
+    credentials: dict[str, Path]
+    """Files by the exchange's name."""
+
+    @property
+    def ncmec(self) -> Ncmec:
+        found = self.interfaces["ncmec"]
+        assert isinstance(found, Ncmec)
+        return found
+
+    @property
+    def stopncii(self) -> StopNcii:
+        found = self.interfaces["stopncii"]
+        assert isinstance(found, StopNcii)
+        return found
+
+    @property
+    def group(self) -> PrivacyGroup:
+        found = self.interfaces["threatexchange"]
+        assert isinstance(found, PrivacyGroup)
+        return found
+
+    @property
+    def tcap(self) -> Tcap:
+        found = self.interfaces["tcap"]
+        assert isinstance(found, Tcap)
+        return found
 
 
 @contextmanager
-def both_served(folder: Path) -> Iterator[Both]:
-    """Serve both interfaces at their own names."""
+def all_served(folder: Path) -> Iterator[AllServed]:
+    """Serve all interfaces at their own names."""
     folder.mkdir()
     authority = Authority(folder / "authority")
     contexts: dict[str, ssl.SSLContext] = {}
-    for host in (HOST, STOPNCII_HOST):
+    interfaces = {name: kind() for name, kind in INTERFACES.items()}
+    hosts = {interface.host: interface for interface in interfaces.values()}
+    for host in hosts:
         contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         contexts[host].load_cert_chain(*authority.issue(host))
 
@@ -248,19 +627,12 @@ def both_served(folder: Path) -> Iterator[Both]:
 
     first = contexts[HOST]
     first.sni_callback = choose  # type: ignore[assignment]
-    paths = []
-    for name, text in (
-        ("ncmec-login", f"{USER}:{PASSWORD}"),
-        ("stopncii-keys", f"{FUNCTION_KEY},{SUBSCRIPTION_KEY}"),
-    ):
-        paths.append(folder / name)
-        paths[-1].touch(0o600)
-        paths[-1].write_text(f"{text}\n")
-    ncmec, stopncii = Ncmec(), StopNcii()
-
-    def handle(request: BaseHTTPRequestHandler) -> None:
-        (ncmec if request.headers["Host"] == HOST else stopncii).handle(request)
+    credentials = {}
+    for name, interface in interfaces.items():
+        path = credentials[name] = folder / f"{name}-credentials"
+        path.touch(0o600)
+        path.write_text(f"{interface.credentials}\n")
 
     with serving(folder, first) as web, proxying(web) as (proxy, _, _):
-        web.handle = handle  # type: ignore[method-assign]
-        yield Both(ncmec, stopncii, proxy, authority.file, *paths)
+        web.handle = lambda request: hosts[request.headers["Host"]].handle(request)  # type: ignore[method-assign]
+        yield AllServed(interfaces, proxy, authority.file, credentials)

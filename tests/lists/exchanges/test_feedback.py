@@ -23,11 +23,11 @@ from tests.lists.exchanges.servers import (
     FEEDBACK_KEY,
     FUNCTION_KEY,
     SUBSCRIPTION_KEY,
-    Both,
+    AllServed,
     Hash,
     Media,
     body_of,
-    both_served,
+    all_served,
 )
 from tests.lists.exchanges.test_pulling import entries
 from tests.waiting import until
@@ -40,8 +40,8 @@ PDQ = "0f" * 32
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Both]:
-    with both_served(tmp_path / "exchange") as served:
+def served(tmp_path: Path) -> Iterator[AllServed]:
+    with all_served(tmp_path / "exchange") as served:
         now = int(time.time()) - 7200
         served.ncmec.put(
             Media(42, "a", now, {"pdq": PDQ, "md5": "ab" * 16, "netclean": "x"}),
@@ -53,10 +53,10 @@ def served(tmp_path: Path) -> Iterator[Both]:
 
 
 @pytest.fixture
-def state(tmp_path: Path, store: ListStore, served: Both) -> StateDir:
+def state(tmp_path: Path, store: ListStore, served: AllServed) -> StateDir:
     """Both lists, pulled."""
-    served.stopncii_keys.write_text(f"{FUNCTION_KEY},{SUBSCRIPTION_KEY},{FEEDBACK_KEY}")
-    for name, credentials in (("ncmec", served.ncmec_login), ("stopncii", served.stopncii_keys)):
+    served.credentials["stopncii"].write_text(f"{FUNCTION_KEY},{SUBSCRIPTION_KEY},{FEEDBACK_KEY}")
+    for name, credentials in (("ncmec", served.credentials["ncmec"]), ("stopncii", served.credentials["stopncii"])):
         environment = "Industry" if name == "ncmec" else None
         source = pulling.checked_source(
             EXCHANGES, name, environment, credentials, proxy=served.proxy, ca_file=served.ca_file
@@ -85,7 +85,7 @@ def waiting(state: StateDir) -> list[Feedback]:
     return list(read_feedback(state))
 
 
-def test_ncmec_gets_a_vote_on_the_fingerprint_with_its_own_reason(state: StateDir, served: Both) -> None:
+def test_ncmec_gets_a_vote_on_the_fingerprint_with_its_own_reason(state: StateDir, served: AllServed) -> None:
     give(state, "42/a:pdq")
     give(state, "42/a:md5", wrong=False, reason="seen")
     give(state, "42/odd/../id:md5", reason="guid-2")
@@ -102,7 +102,7 @@ def test_ncmec_gets_a_vote_on_the_fingerprint_with_its_own_reason(state: StateDi
     assert b"<guid>guid-2</guid>" in votes[f"{place}/odd%2F..%2Fid/MD5/feedback"]
 
 
-def test_an_id_that_stands_for_a_long_key_is_found(state: StateDir, served: Both, store: ListStore) -> None:
+def test_an_id_that_stands_for_a_long_key_is_found(state: StateDir, served: AllServed, store: ListStore) -> None:
     (entry,) = [entry for entry in entries(store) if entry.endswith(":sha1")]
     assert not entry.startswith("42/long")
     give(state, entry)
@@ -110,7 +110,7 @@ def test_an_id_that_stands_for_a_long_key_is_found(state: StateDir, served: Both
     assert served.ncmec.votes[0][0].endswith(f"/{'long' * 30}/SHA1/feedback")
 
 
-def test_a_reason_that_ncmec_does_not_have_is_not_sent(state: StateDir, served: Both) -> None:
+def test_a_reason_that_ncmec_does_not_have_is_not_sent(state: StateDir, served: AllServed) -> None:
     give(state, "42/a:pdq", reason="it is a logo")
     (problem,) = sent(state).values()
     assert "Not CSAM" in problem
@@ -123,7 +123,7 @@ def test_a_reason_that_ncmec_does_not_have_is_not_sent(state: StateDir, served: 
     assert b"<guid>guid-9</guid>" in served.ncmec.votes[0][1]
 
 
-def test_stopncii_gets_the_state_of_the_hash(state: StateDir, served: Both, store: ListStore) -> None:
+def test_stopncii_gets_the_state_of_the_hash(state: StateDir, served: AllServed, store: ListStore) -> None:
     (entry,) = entries(store, "stopncii")
     for wrong, expected in ((True, "NotBlocked"), (False, "Blocked")):
         give(state, entry, wrong=wrong, name="stopncii")
@@ -133,9 +133,9 @@ def test_stopncii_gets_the_state_of_the_hash(state: StateDir, served: Both, stor
 
 
 def test_without_a_key_for_feedback_stopncii_is_not_asked(
-    state: StateDir, served: Both, store: ListStore
+    state: StateDir, served: AllServed, store: ListStore
 ) -> None:
-    served.stopncii_keys.write_text(f"{FUNCTION_KEY},{SUBSCRIPTION_KEY}")
+    served.credentials["stopncii"].write_text(f"{FUNCTION_KEY},{SUBSCRIPTION_KEY}")
     (entry,) = entries(store, "stopncii")
     give(state, entry, name="stopncii")
     assert sent(state)[entry]
@@ -144,7 +144,7 @@ def test_without_a_key_for_feedback_stopncii_is_not_asked(
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-def test_all_waits_while_the_exchange_takes_nothing(state: StateDir, served: Both, status: int) -> None:
+def test_all_waits_while_the_exchange_takes_nothing(state: StateDir, served: AllServed, status: int) -> None:
     def fault(request: BaseHTTPRequestHandler, path: str) -> bool:
         refuse(request, status)
         return True
@@ -161,7 +161,7 @@ def test_all_waits_while_the_exchange_takes_nothing(state: StateDir, served: Bot
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 422])
-def test_one_that_is_refused_holds_up_no_other(state: StateDir, served: Both, status: int) -> None:
+def test_one_that_is_refused_holds_up_no_other(state: StateDir, served: AllServed, status: int) -> None:
     def fault(request: BaseHTTPRequestHandler, path: str) -> bool:
         if "/a/MD5/" not in path:
             return False
@@ -177,7 +177,7 @@ def test_one_that_is_refused_holds_up_no_other(state: StateDir, served: Both, st
 
 
 def test_an_entry_that_was_withdrawn_meanwhile_needs_no_feedback(
-    state: StateDir, served: Both, store: ListStore
+    state: StateDir, served: AllServed, store: ListStore
 ) -> None:
     give(state, "42/a:pdq")
     served.ncmec.put(Media(42, "a", int(time.time()) - 1800, deleted=True))
@@ -188,12 +188,12 @@ def test_an_entry_that_was_withdrawn_meanwhile_needs_no_feedback(
 
 
 def test_nothing_goes_to_another_list_that_got_the_name(
-    state: StateDir, served: Both, store: ListStore
+    state: StateDir, served: AllServed, store: ListStore
 ) -> None:
     give(state, "42/a:pdq")
     store.remove("ncmec")
     source = pulling.checked_source(
-        EXCHANGES, "stopncii", None, served.stopncii_keys, proxy=served.proxy, ca_file=served.ca_file
+        EXCHANGES, "stopncii", None, served.credentials["stopncii"], proxy=served.proxy, ca_file=served.ca_file
     )
     pulling.add(store, "ncmec", source)
     pulling.pull(store, "ncmec", EXCHANGES)
@@ -213,7 +213,7 @@ for reply in send_feedback(StateDir(sys.argv[1])):
 """
 
 
-def test_a_sender_that_is_killed_loses_nothing(state: StateDir, served: Both) -> None:
+def test_a_sender_that_is_killed_loses_nothing(state: StateDir, served: AllServed) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(request: BaseHTTPRequestHandler, path: str) -> bool:
@@ -246,7 +246,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_nothing_leaves_but_the_entry_and_the_opinion(
-    state: StateDir, served: Both, store: ListStore
+    state: StateDir, served: AllServed, store: ListStore
 ) -> None:
     (entry,) = entries(store, "stopncii")
     give(state, entry, name="stopncii", reason=f"a picture of {SECRET}")
@@ -268,7 +268,7 @@ def test_nothing_leaves_but_the_entry_and_the_opinion(
     }
 
 
-def test_no_digest_is_in_the_outbox(state: StateDir, served: Both) -> None:
+def test_no_digest_is_in_the_outbox(state: StateDir, served: AllServed) -> None:
     give(state, "42/a:pdq")
     (outbox,) = state.feedback.glob("*.json")
     assert PDQ.encode() not in outbox.read_bytes()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import shutil
 import subprocess
-import sys
 import threading
 import time
-import urllib.parse
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -18,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.errors import LockedError, NoUsableListError, UnreachableError, UsageError
+from hashscan.errors import NoUsableListError, UnreachableError, UsageError
 from hashscan.lists import difference
 from hashscan.lists.entries import entries_of_list
 from hashscan.lists.exchanges import pulling
@@ -28,6 +25,7 @@ from hashscan.lists.storage.exchange_list import Fetched, read_fetched, write_fe
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, TrustState
 from hashscan.registry import EXCHANGES
+from tests.lists.exchanges.processes import pull_in_another_process
 from tests.lists.exchanges.servers import HOST, PASSWORD, USER, Media, Served, document, ncmec_served
 from tests.web import refuse, send
 
@@ -143,15 +141,6 @@ def test_a_list_that_is_not_pulled_is_stale(store: ListStore, served: Served) ->
         assert (info.problem is None) is (state is TrustState.EXCHANGE)
 
 
-def test_the_overlap_finds_what_was_stamped_during_the_last_pull(store: ListStore, served: Served) -> None:
-    served.ncmec.put(*some_media(3))
-    added(store, served)
-    pull(store)
-    served.ncmec.put(Media(42, "slow", int(time.time()) - HOUR // 2, {"md5": "ab" * 16}))
-    pull(store)
-    assert "42/slow:md5" in entries(store)
-
-
 def test_categories_and_digests_that_cant_be_used(store: ListStore, served: Served) -> None:
     now = int(time.time()) - 2 * HOUR
     served.ncmec.put(
@@ -196,40 +185,6 @@ def spoil(data: bytes) -> object:
     return fault
 
 
-def status(code: int, **headers: str) -> object:
-    def fault(request: BaseHTTPRequestHandler, path: str) -> bool:
-        request.send_response(code)
-        for name, value in headers.items():
-            request.send_header(name.replace("_", "-"), value)
-        request.send_header("Content-Length", "0")
-        request.end_headers()
-        return True
-
-    return fault
-
-
-def cut(request: BaseHTTPRequestHandler, path: str) -> bool:
-    if "/entries" in path:
-        whole = document(some_media(5))
-        send(request, whole[: len(whole) // 2], length=len(whole))
-        request.close_connection = True
-    return "/entries" in path
-
-
-def endless(request: BaseHTTPRequestHandler, path: str) -> bool:
-    if "/entries" not in path:
-        return False
-    query = urllib.parse.parse_qs(urllib.parse.urlsplit(path).query)
-    start = int(query.get("start", ["1"])[0]) + 1
-    send(request, document([], f"/v2/entries?start={start}&size=1000&max=99999999"))
-    return True
-
-
-def old_date(request: BaseHTTPRequestHandler, path: str) -> bool:
-    request.date_time_string = lambda timestamp=None: "Tue, 04 Nov 2025 09:00:00 GMT"  # type: ignore[method-assign]
-    return False
-
-
 ITSELF = document(some_media(2), "/v2/entries?start=2&size=1000&max=9")
 BILLION_LAUGHS = (
     b'<!DOCTYPE queryResult [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><queryResult>&b;</queryResult>'
@@ -240,29 +195,18 @@ EXTERNAL = (
 )
 HUGE = b"<queryResult><images>" + b"x" * (SIZE_MAX + 1)
 FAULTS = {
-    "401": (status(401), "401"),
-    "403": (status(403), "403"),
-    "404": (status(404), "404"),
-    "429": (status(429), "429"),
-    "429 and much patience": (status(429, Retry_After="86400"), "86400 seconds"),
-    "500": (status(500), "500"),
-    "a redirect": (status(302, Location="http://127.0.0.1/secret"), "302"),
     "HTML": (spoil(b"<!DOCTYPE html><html><body>Log in</body></html>"), "type or entities"),
     "XHTML": (spoil(b"<html><body>Log in</body></html>"), "another document"),
     "JSON": (spoil(b'{"queryResult": []}'), "something else than XML"),
-    "nothing": (spoil(b""), "something else than XML"),
     "a document cut short": (spoil(document(some_media(5))[:-40]), "something else than XML"),
-    "an answer cut short": (cut, "broke off"),
     "entities": (spoil(BILLION_LAUGHS), "type or entities"),
     "a file": (spoil(EXTERNAL), "type or entities"),
     "a page that names itself": (spoil(ITSELF), "again"),
-    "endless pages": (endless, "without an entry"),
     "an entry of megabytes": (spoil(HUGE), "16 MiB"),
     "an entry without an id": (
         spoil(b'<queryResult><images maxTimestamp="2026-01-01T00:00:00Z"><image/></images></queryResult>'),
         "can't be read",
     ),
-    "another clock": (old_date, "clock"),
 }
 
 
@@ -283,23 +227,6 @@ def test_a_fault_is_named_and_the_last_version_stays(store: ListStore, served: S
     assert attempts_of(store, NAME).error == str(caught.value)
     assert entries(store) == good
     served.ncmec.fault = None
-    pull(store)
-    assert entries(store) == expected(served)
-
-
-def test_a_busy_server_is_asked_again(store: ListStore, served: Served) -> None:
-    answers = iter((503, 429))
-
-    def busy(request: BaseHTTPRequestHandler, path: str) -> bool:
-        code = next(answers, None) if "/entries" in path else None
-        if code is None:
-            return False
-        status(code, Retry_After="0")(request, path)  # type: ignore[operator]
-        return True
-
-    served.ncmec.put(*some_media(5))
-    added(store, served)
-    served.ncmec.fault = busy
     pull(store)
     assert entries(store) == expected(served)
 
@@ -328,14 +255,6 @@ def test_a_certificate_for_another_name(store: ListStore, tmp_path: Path) -> Non
         assert not served.ncmec.asked
 
 
-def test_a_certificate_of_an_unknown_authority(store: ListStore, served: Served) -> None:
-    source = pulling.checked_source(EXCHANGES, "ncmec", "Industry", served.credentials, proxy=served.proxy)
-    pulling.add(store, NAME, source)
-    with pytest.raises(UnreachableError, match="certificate") as caught:
-        pull(store)
-    assert "--ca-file" in caught.value.remedy
-
-
 def test_no_server_answers(store: ListStore, served: Served) -> None:
     source = pulling.checked_source(
         EXCHANGES, "ncmec", "Industry", served.credentials, proxy="http://127.0.0.1:9"
@@ -345,52 +264,12 @@ def test_no_server_answers(store: ListStore, served: Served) -> None:
         pull(store)
 
 
-def test_credentials_that_others_may_read(store: ListStore, served: Served) -> None:
-    served.credentials.chmod(0o644)
-    with pytest.raises(UsageError, match="may read"):
-        added(store, served)
-    served.credentials.chmod(0o600)
-    added(store, served)
-    served.credentials.chmod(0o604)
-    with pytest.raises(UsageError, match="may read"):
-        pull(store)
-    assert not served.ncmec.asked
-
-
 @pytest.mark.parametrize("content", ["", "user", ":password", "user:\n", b"\xff:\xff"])
 def test_credentials_that_are_none(store: ListStore, served: Served, content: str | bytes) -> None:
     served.credentials.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UsageError, match="does not hold them") as caught:
         added(store, served)
     assert "USER:PASSWORD" in caught.value.remedy
-
-
-def in_another_process(folder: Path) -> subprocess.Popen[bytes]:
-    """Start a pull into the lists of `folder`."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen([sys.executable, "-c", PULL, str(folder)], env=environment)
-
-
-def test_two_pulls_at_once(store: ListStore, served: Served, tmp_path: Path) -> None:
-    begun, over = threading.Event(), threading.Event()
-
-    def held_up(request: BaseHTTPRequestHandler, path: str) -> bool:
-        begun.set()
-        over.wait()
-        return False
-
-    served.ncmec.put(*some_media(3))
-    added(store, served)
-    served.ncmec.fault = held_up
-    with in_another_process(tmp_path / "state" / "lists") as other:
-        try:
-            begun.wait()
-            with pytest.raises(LockedError):
-                pull(store)
-        finally:
-            over.set()
-        assert other.wait() == 0
-    assert entries(store) == expected(served)
 
 
 def test_an_exchange_without_entries(store: ListStore, served: Served) -> None:
@@ -545,37 +424,6 @@ def test_nothing_is_logged(
     ]
 
 
-def test_the_request_travels_where_no_other_user_sees_it(
-    store: ListStore, served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[str] = []
-    real = subprocess.Popen
-
-    def noted(*args: object, **options: object) -> object:
-        seen.append(f"{args} {options}")
-        return real(*args, **options)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(subprocess, "Popen", noted)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other-secret")
-    served.ncmec.put(*some_media(3))
-    added(store, served)
-    pull(store)
-    assert seen
-    assert not any(secret in text for text in seen for secret in (USER, PASSWORD, "other-secret"))
-    for path in store.folder(NAME).path.rglob("*"):
-        assert path.is_dir() or path.stat().st_mode & 0o077 == 0, path
-
-
-PULL = """
-import sys
-from pathlib import Path
-from hashscan.lists.exchanges import pulling
-from hashscan.lists.store import ListStore
-from hashscan.registry import EXCHANGES
-pulling.pull(ListStore(Path(sys.argv[1])), "ncmec", EXCHANGES)
-"""
-
-
 @pytest.mark.slow
 def test_a_pull_that_is_killed_at_any_moment_goes_on(served: Served, tmp_path: Path) -> None:
     served.ncmec.page = 50
@@ -588,7 +436,7 @@ def test_a_pull_that_is_killed_at_any_moment_goes_on(served: Served, tmp_path: P
     duration = time.monotonic() - begun
     generator = random.Random(18)
     for _ in range(8):
-        child = in_another_process(tmp_path / "killed")
+        child = pull_in_another_process(tmp_path / "killed", NAME)
         try:
             child.wait(timeout=generator.uniform(0.2, 1) * duration)
         except subprocess.TimeoutExpired:

@@ -17,7 +17,7 @@ from hashscan.lists.exchanges import pulling
 from hashscan.lists.pulling.client import Pulled
 from hashscan.lists.store import ListStore
 from hashscan.registry import EXCHANGES
-from tests.lists.exchanges.servers import FUNCTION_KEY, SUBSCRIPTION_KEY, Both, Hash, both_served
+from tests.lists.exchanges.servers import FUNCTION_KEY, SUBSCRIPTION_KEY, AllServed, Hash, all_served
 from tests.web import refuse, send
 
 pytest.importorskip("threatexchange", reason="of the extra exchange")
@@ -27,20 +27,25 @@ VALUES = [f"{number:064x}" for number in range(25)]
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Iterator[Both]:
-    with both_served(tmp_path / "exchanges") as both:
-        both.stopncii.page = 10
-        both.stopncii.put(*(Hash(value, ago(30 * 3600 - number)) for number, value in enumerate(VALUES)))
-        yield both
+def served(tmp_path: Path) -> Iterator[AllServed]:
+    with all_served(tmp_path / "exchanges") as served:
+        served.stopncii.page = 10
+        served.stopncii.put(*(Hash(value, ago(30 * 3600 - number)) for number, value in enumerate(VALUES)))
+        yield served
 
 
 def ago(seconds: int) -> int:
     return int(time.time()) - seconds
 
 
-def added(store: ListStore, both: Both) -> None:
+def added(store: ListStore, served: AllServed) -> None:
     source = pulling.checked_source(
-        EXCHANGES, "stopncii", None, both.stopncii_keys, proxy=both.proxy, ca_file=both.ca_file
+        EXCHANGES,
+        "stopncii",
+        None,
+        served.credentials["stopncii"],
+        proxy=served.proxy,
+        ca_file=served.ca_file,
     )
     pulling.add(store, NAME, source)
 
@@ -56,11 +61,11 @@ def values(store: ListStore) -> dict[str, str]:
         return {entry.value.hex(): entry.category for entry in entries_of_list(opened.handles[0])}
 
 
-def test_withdrawn_and_deleted_hashes_leave_the_list(store: ListStore, both: Both) -> None:
-    added(store, both)
+def test_withdrawn_and_deleted_hashes_leave_the_list(store: ListStore, served: AllServed) -> None:
+    added(store, served)
     pull(store)
     assert values(store) == dict.fromkeys(VALUES, "ncii")
-    both.stopncii.put(
+    served.stopncii.put(
         Hash(VALUES[0], ago(60), status="Withdrawn"),
         Hash(VALUES[1], ago(60), status="Deleted"),
         Hash("ab" * 16, ago(60), "VideoMD5", "Received"),
@@ -69,14 +74,14 @@ def test_withdrawn_and_deleted_hashes_leave_the_list(store: ListStore, both: Bot
     pull(store)
     assert values(store) == dict.fromkeys([*VALUES[2:], "ab" * 16], "ncii")
     assert pulling.unused_digests(store, NAME) == {"of algorithms that hashscan doesn't know": 1}
-    both.stopncii.put(Hash(VALUES[0], ago(10)))
+    served.stopncii.put(Hash(VALUES[0], ago(10)))
     pull(store)
     assert VALUES[0] in values(store)
 
 
-def test_records_that_the_library_cant_read_are_counted(store: ListStore, both: Both) -> None:
-    both.stopncii.put(Hash("cd" * 16, ago(60), "NewKind"), Hash("ef" * 16, ago(60), "VideoMD5", "NewState"))
-    added(store, both)
+def test_records_that_the_library_cant_read_are_counted(store: ListStore, served: AllServed) -> None:
+    served.stopncii.put(Hash("cd" * 16, ago(60), "NewKind"), Hash("ef" * 16, ago(60), "VideoMD5", "NewState"))
+    added(store, served)
     assert pull(store).problems == ("2 records can't be read by the library, and are left out",)
     assert len(values(store)) == len(VALUES)
 
@@ -98,10 +103,10 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_an_answer_of_another_kind(store: ListStore, both: Both, name: str) -> None:
-    added(store, both)
+def test_an_answer_of_another_kind(store: ListStore, served: AllServed, name: str) -> None:
+    added(store, served)
     pull(store)
-    both.stopncii.fault = lambda request, path: not send(request, body(ANSWERS[name]))
+    served.stopncii.fault = lambda request, path: not send(request, body(ANSWERS[name]))
     with pytest.raises(UnreachableError) as caught:
         pull(store)
     text = f"{caught.value} {caught.value.remedy}"
@@ -109,25 +114,25 @@ def test_an_answer_of_another_kind(store: ListStore, both: Both, name: str) -> N
     assert len(values(store)) == len(VALUES)
 
 
-def test_a_fetch_that_failed_begins_again(store: ListStore, both: Both) -> None:
+def test_a_fetch_that_failed_begins_again(store: ListStore, served: AllServed) -> None:
     def at_the_last(request: BaseHTTPRequestHandler, path: str) -> bool:
         if "nextPageToken=20" in path:
             refuse(request, 403)
         return "nextPageToken=20" in path
 
-    added(store, both)
-    both.stopncii.fault = at_the_last
+    added(store, served)
+    served.stopncii.fault = at_the_last
     with pytest.raises(UnreachableError, match="403"):
         pull(store)
     assert not values(store)
-    both.stopncii.fault = None
+    served.stopncii.fault = None
     pull(store)
     assert len(values(store)) == len(VALUES)
 
 
 @pytest.mark.parametrize("content", ["", "one", "one,", ",two", "one,two,https://127.0.0.1/"])
-def test_credentials_that_are_none(store: ListStore, both: Both, content: str) -> None:
+def test_credentials_that_are_none(store: ListStore, served: AllServed, content: str) -> None:
     """The library would take a third field for another address to send the keys to."""
-    both.stopncii_keys.write_text(content)
+    served.credentials["stopncii"].write_text(content)
     with pytest.raises(UsageError, match="does not hold them"):
-        added(store, both)
+        added(store, served)

@@ -56,8 +56,8 @@ NAMES = (
 )
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 """In the order in which their commands are run, on one and the same state."""
-GETTING_LISTS = ROOT / "docs" / "getting-lists.md"
-"""Its commands are run by `test_getting_lists`, since they need exchanges."""
+OTHERS = [ROOT / "docs" / "getting-lists.md", ROOT / "docs" / "threatexchange.md"]
+"""Their commands are run by tests of their own, since they need the extra `exchange`."""
 
 TEXT = PAGES[0].read_text(encoding="utf-8")
 ALL = "".join(page.read_text(encoding="utf-8") for page in PAGES)
@@ -260,7 +260,7 @@ def test_exit_codes_and_verdicts_are_all_explained() -> None:
 
 
 def test_pages_are_all_here_and_point_at_what_exists() -> None:
-    pages = [*PAGES[1:], GETTING_LISTS]
+    pages = [*PAGES[1:], *OTHERS]
     assert sorted(pages) == sorted((ROOT / "docs").glob("*.md"))
     for page in (PAGES[0], *pages, ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"):
         for target in re.findall(r"\]\(([^):]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

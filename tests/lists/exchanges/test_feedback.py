@@ -26,8 +26,8 @@ from tests.lists.exchanges.servers import (
     AllServed,
     Hash,
     Media,
-    body_of,
     all_served,
+    body_of,
 )
 from tests.lists.exchanges.test_pulling import entries
 from tests.waiting import until
@@ -56,7 +56,10 @@ def served(tmp_path: Path) -> Iterator[AllServed]:
 def state(tmp_path: Path, store: ListStore, served: AllServed) -> StateDir:
     """Both lists, pulled."""
     served.credentials["stopncii"].write_text(f"{FUNCTION_KEY},{SUBSCRIPTION_KEY},{FEEDBACK_KEY}")
-    for name, credentials in (("ncmec", served.credentials["ncmec"]), ("stopncii", served.credentials["stopncii"])):
+    for name, credentials in (
+        ("ncmec", served.credentials["ncmec"]),
+        ("stopncii", served.credentials["stopncii"]),
+    ):
         environment = "Industry" if name == "ncmec" else None
         source = pulling.checked_source(
             EXCHANGES, name, environment, credentials, proxy=served.proxy, ca_file=served.ca_file
@@ -102,7 +105,9 @@ def test_ncmec_gets_a_vote_on_the_fingerprint_with_its_own_reason(state: StateDi
     assert b"<guid>guid-2</guid>" in votes[f"{place}/odd%2F..%2Fid/MD5/feedback"]
 
 
-def test_an_id_that_stands_for_a_long_key_is_found(state: StateDir, served: AllServed, store: ListStore) -> None:
+def test_an_id_that_stands_for_a_long_key_is_found(
+    state: StateDir, served: AllServed, store: ListStore
+) -> None:
     (entry,) = [entry for entry in entries(store) if entry.endswith(":sha1")]
     assert not entry.startswith("42/long")
     give(state, entry)
@@ -193,7 +198,12 @@ def test_nothing_goes_to_another_list_that_got_the_name(
     give(state, "42/a:pdq")
     store.remove("ncmec")
     source = pulling.checked_source(
-        EXCHANGES, "stopncii", None, served.credentials["stopncii"], proxy=served.proxy, ca_file=served.ca_file
+        EXCHANGES,
+        "stopncii",
+        None,
+        served.credentials["stopncii"],
+        proxy=served.proxy,
+        ca_file=served.ca_file,
     )
     pulling.add(store, "ncmec", source)
     pulling.pull(store, "ncmec", EXCHANGES)

@@ -130,9 +130,10 @@ def test_a_fetch_that_failed_begins_again(store: ListStore, served: AllServed) -
     assert len(values(store)) == len(VALUES)
 
 
-@pytest.mark.parametrize("content", ["", "one", "one,", ",two", "one,two,https://127.0.0.1/"])
+@pytest.mark.parametrize(
+    "content", ["", "one", "one,", ",two", "one,two,", "one,two,three,https://127.0.0.1/"]
+)
 def test_credentials_that_are_none(store: ListStore, served: AllServed, content: str) -> None:
-    """The library would take a third field for another address to send the keys to."""
     served.credentials["stopncii"].write_text(content)
     with pytest.raises(UsageError, match="does not hold them"):
         added(store, served)

@@ -25,7 +25,8 @@ from hashscan.sources.base import ListingOptions
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from tests.format_cases import cases
-from tests.hashing.browser.files import animated_png, avif, bitmaps, gif, jpeg, png, stored
+from tests.hashing.browser.files import animated_png, avif, bitmaps, drawing, gif, jpeg, png, stored
+from tests.pictures import encoded
 
 KINDS = {
     "JPEG": "3 jpeg",
@@ -40,6 +41,19 @@ KINDS = {
 }
 """By path of the code, how the names of the cases begin that take it."""
 
+
+def large_webps() -> Iterator[tuple[str, bytes]]:
+    """Yield WebPs that are decoded at a smaller scale."""
+    image = drawing.drawn().resize((2100, 2000))
+    yield "lossy", encoded(image, "WEBP", quality=10)
+    yield "lossless", encoded(image.quantize(16).convert("RGB"), "WEBP", lossless=True)
+    image.putalpha(image.getchannel(0))
+    yield "opacity", encoded(image, "WEBP", quality=10)
+
+
+_MAX_PIXELS = {"scaled WebP": 10**5}
+"""By path, the limit on pixels, so that its files are decoded as large pictures; 10,000,000 for others."""
+
 DRAWN: dict[str, tuple[Callable[[], Iterator[tuple[str, bytes]]], str]] = {
     "JPEG XL": (stored.files, ".jxl"),
     "minimized AVIF": (avif.files, "mini-"),
@@ -48,8 +62,10 @@ DRAWN: dict[str, tuple[Callable[[], Iterator[tuple[str, bytes]]], str]] = {
     "GIF": (gif.files, ""),
     "frames of PNG": (animated_png.files, ""),
     "cut PNG": (png.files, "cut-"),
+    "damaged PNG": (png.files, "data-"),
     "PQ": (png.files, "coding-"),
     "cut JPEG": (jpeg.files, "cut-"),
+    "scaled WebP": (large_webps, ""),
 }
 """By path of the code, the files of the comparison with browsers that take it, by a part of their names."""
 
@@ -111,9 +127,9 @@ def verdicts_of(kind: str, number: int, seed: int) -> Counter[str]:
     """
     setup = WorkerSetup(
         lists=(),
-        sandbox=SandboxOptions("auto"),
+        sandbox=SandboxOptions("auto", owner_large_seconds=1e6),
         algorithms=("md5", "sha1", "sha256", "pdq"),
-        max_pixels=10**7,
+        max_pixels=_MAX_PIXELS.get(kind, 10**7),
         with_digests=False,
     )
     lost: list[str] = []

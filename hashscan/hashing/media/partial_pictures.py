@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from hashscan.hashing.media.embedded_pictures import png_chunks
-from hashscan.hashing.media.luma_alpha import opacity_of
+from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
 from hashscan.hashing.media.picture_opening import UndecodedError, check_size, open_picture
 from hashscan.hashing.media.pread import PictureFile
 
@@ -38,8 +38,6 @@ class PartialPicture(NamedTuple):
     """Width and height of the whole picture as stored."""
     rows: int
     """Number of rows from the top down to the last in which anything was decoded."""
-    complete: bool
-    """True if all pixels were decoded."""
 
 
 def decoded_part(file: PictureFile, pillow_format: str, max_pixels: int) -> PartialPicture | None:
@@ -63,11 +61,12 @@ def decoded_part(file: PictureFile, pillow_format: str, max_pixels: int) -> Part
     if image.info.get("interlace") and pillow_format == "PNG":
         image, covered = _filled(image, covered)
     alpha = opacity_of(image)
-    colours = image.convert("RGB")
+    # Pillow would cut off values of 16 bits instead of scaling them.
+    colours = (Image.fromarray(luma_of(image)) if image.mode.startswith("I;16") else image).convert("RGB")
     colours.info = {key: value for key, value in image.info.items() if key != "transparency"}
     colours.putalpha(Image.fromarray(covered if alpha is None else np.minimum(covered, alpha)))
     rows = int(np.flatnonzero(covered.any(axis=1))[-1]) + 1
-    return PartialPicture(colours, stored, rows, bool(covered.all()))
+    return PartialPicture(colours, stored, rows)
 
 
 _ADAM7 = (2, 1), (2, 2), (4, 2), (4, 4), (8, 4), (8, 8)
@@ -89,8 +88,7 @@ def _filled(image: Image.Image, covered: Plane) -> tuple[Image.Image, Plane]:
     content = np.packbits(filled, axis=1) if image.mode == "1" else filled
     found = Image.frombytes(image.mode, image.size, content.tobytes())
     if image.palette is not None:
-        found.palette = image.palette
-        found.im.putpalette(*image.palette.getdata())
+        found.putpalette(image.palette)
     found.info = image.info
     return found, (source >= 0).view(np.uint8) * np.uint8(255)
 

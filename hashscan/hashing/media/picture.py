@@ -58,6 +58,7 @@ from hashscan.hashing.media.picture_opening import (
     open_picture,
     set_pixel_limit,
 )
+from hashscan.hashing.media.png_data import end_of_data, ending_at, may_end_early, note_end
 from hashscan.hashing.media.pread import PictureFile, PreadFile
 from hashscan.hashing.media.repairs import patched, repaired_files, repairs_of
 from hashscan.hashing.media.views import (
@@ -128,6 +129,8 @@ class _Reader:
         """The picture that was loaded last, if it is large and was reduced."""
         self._intact = False
         """True if the first picture was decoded completely."""
+        self._read_to: list[int] = []
+        """The offset up to which Pillow has read the data of a PNG, if it has decoded all rows."""
         self._animation_fault: Reason | None = None
         """Why an animated PNG is not read as an animation; None if it is, or isn't animated."""
 
@@ -164,6 +167,8 @@ class _Reader:
         """Yield the first picture in the ways in which browsers read it and Pillow does not."""
         if self._format == "PNG":
             yield from self._tried(lambda: beyond_palette(image, frame)) or ()
+            if self._tried(self._ends_early) and not (yield from self._over_page()):
+                self._fall_short(Reason.BROKEN)
         elif self._format == "AVIF":
             yield from self._tried(lambda: multiplied_frames(self._file, self._limits.max_pixels)) or ()
         elif self._format == "BMP":
@@ -180,6 +185,7 @@ class _Reader:
         with convert_errors(self._file, self._format), warnings.catch_warnings(record=True) as noted:
             warnings.simplefilter("always", UserWarning)
             self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
+            self._read_to = note_end(opened.image) if self._format == "PNG" else []
             frame = self._frame(opened, WHOLE)
         self._intact = True
         if any(warning.category is UserWarning for warning in noted):
@@ -188,6 +194,11 @@ class _Reader:
             if self._format != "PNG":
                 self._fall_short(Reason.BROKEN)
         return frame, opened.image
+
+    def _ends_early(self) -> bool:
+        """Return True if viewers may show fewer rows of a PNG than Pillow, which has decoded all of them."""
+        read_to = self._read_to[0] if self._read_to else 0
+        return may_end_early(self._file, read_to) and not end_of_data(self._file).complete
 
     def _note_frames(self, file: PreadFile) -> None:
         """Record that an animated PNG was read as a still picture."""
@@ -332,13 +343,18 @@ class _Reader:
             self._fall_short(error.reason)
             return
         shown = 0
-        for number, load in enumerate(entries, start=1):
+        for number, (offset, load) in enumerate(entries, start=1):
             part = Part(Kind.FURTHER, shown + 1) if shown else WHOLE
             try:
+                if load is None:
+                    # A PNG.
+                    self._check_all(0, number, time.process_time() - started)
+                    shown += yield from self._png_icon(offset, part)
+                    continue
                 frame, image = self._icon(load, part, number, time.process_time() - started)
             except UndecodedError as error:
                 self._fall_short(error.reason)
-                if error.reason in {Reason.TIMEOUT, Reason.TOO_MANY}:
+                if load is None or error.reason in {Reason.TIMEOUT, Reason.TOO_MANY}:
                     return
                 try:
                     with allow_truncated():
@@ -349,6 +365,18 @@ class _Reader:
             yield from self._shown(frame, image, self._file, self._format)
         if not shown:
             self._fall_short(Reason.BROKEN)
+
+    def _png_icon(self, offset: int, part: Part) -> Generator[Frame, None, bool]:
+        """Yield a PNG in an icon, which is read like others; return True if anything of it was decoded."""
+        reader = _Reader(self._file.subfile(offset), "PNG", self._limits)
+        shown = False
+        for frame in reader.first():
+            shown = True
+            yield structs.replace(frame, part=part) if frame.part == WHOLE else frame
+        self._pixels += reader._pixels
+        if reader.shortfall is not None:
+            self._fall_short(reader.shortfall)
+        return shown
 
     def _icon(
         self, load: Callable[[], Image.Image], part: Part, number: int, seconds: float
@@ -519,31 +547,34 @@ class _Reader:
         yield from self._shown(frame, opened.image, self._file, self._format)
         # Of a picture in several scans, browsers show those before the damage, as libjpeg does.
         in_scans = reason is Reason.TRUNCATED and opened.coefficients > 0 and has_whole_scan(self._file)
-        if place or not (in_scans or (yield from self._over_page(reason))):
+        if place or not (in_scans or (yield from self._over_page())):
             self._fall_short(reason)
 
-    def _over_page(self, reason: Reason) -> Generator[Frame, None, bool]:
+    def _over_page(self) -> Generator[Frame, None, bool]:
         """Yield the decoded part of a damaged picture over the page; return True if no more is shown."""
-        try:
-            with convert_errors(self._file, self._format):
-                found = decoded_part(self._file, self._format, self._limits.max_pixels)
-        except UndecodedError:
-            return False
-        tags = self._tags
-        if found is None or tags is None or tags.unreadable or (tags.profiles and self._format == "JPEG"):
-            return False
-        image, (width, height), *_ = found
-        self._reduced = None
-        blocks_of = (height, width) if image.size != found.stored else None
-        frame = Frame(luma_of(image), width, height, blocks_of, orientation_of(image))
-        yield from self._shown(frame, image, self._file, self._format)
-        if found.rows < image.height:
-            # The part alone, as a copy that was cropped to it.
-            yield structs.replace(
-                frame, luma=frame.luma[: found.rows], part=Part(Kind.FURTHER, 2), blocks_of=None
-            )
-        # Of a PNG whose data are damaged rather than cut, libpng shows rows that Pillow does not decode.
-        return found.complete or self._format != "PNG" or reason is Reason.TRUNCATED
+        ends = self._tried(lambda: end_of_data(self._file)) if self._format == "PNG" else None
+        for number, end in enumerate((ends and ends.places) or (self._file.size,), start=2):
+            try:
+                with convert_errors(self._file, self._format), ending_at(self._file, end):
+                    found = decoded_part(self._file, self._format, self._limits.max_pixels)
+            except UndecodedError:
+                return False
+            tags = self._tags
+            if tags is None or tags.unreadable or (tags.profiles and self._format == "JPEG"):
+                return False
+            if found is None:
+                # Of a PNG, Chromium shows nothing where others show some rows.
+                return number > 2
+            image, (width, height), rows = found
+            self._reduced = None
+            blocks_of = (height, width) if image.size != found.stored else None
+            frame = Frame(luma_of(image), width, height, blocks_of, orientation_of(image))
+            yield from self._shown(frame, image, self._file, self._format)
+            if rows < image.height:
+                # The part alone, as a copy that was cropped to it.
+                part = Part(Kind.FURTHER, number)
+                yield structs.replace(frame, luma=frame.luma[:rows], part=part, blocks_of=None)
+        return True
 
     def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
         """Load a picture and return its brightness as a frame."""

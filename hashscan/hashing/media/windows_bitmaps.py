@@ -295,10 +295,11 @@ _ICON_BITMAP = struct.Struct("<IiiHH")
 _DEPTH_WITH_OPACITY, _DEPTH_WITHOUT_OPACITY = 32, 24
 
 
-def icons_of(file: PictureFile) -> list[Callable[[], Image.Image]]:
-    """Return a function for each picture that opens it, the largest and deepest first; a PNG is not loaded.
+def icons_of(file: PictureFile) -> list[tuple[int, Callable[[], Image.Image] | None]]:
+    """Return the offset of each picture, the largest and deepest first, and a function that opens it.
 
-    Entries without bytes, or whose picture would lie in the directory, show nothing, so they are left out.
+    There is no function for a PNG. Entries without bytes, or whose picture would lie in the directory, show
+    nothing, so they are left out.
 
     Raises:
         Exception: any exception of Pillow, as by the functions.
@@ -314,7 +315,11 @@ def icons_of(file: PictureFile) -> list[Callable[[], Image.Image]]:
     icons.entry.sort(key=lambda entry: (entry.square, entry.bpp), reverse=True)
     found = {entry.offset: place for place, entry in reversed(list(enumerate(icons.entry)))}
 
-    def opener(place: int) -> Callable[[], Image.Image]:
+    def opener(place: int) -> Callable[[], Image.Image] | None:
+        file.seek(icons.entry[place].offset)
+        if file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE:
+            return None
+
         def load() -> Image.Image:
             entry = icons.entry[place]
             depth, length = _depth_and_length(file, entry.offset)
@@ -327,15 +332,13 @@ def icons_of(file: PictureFile) -> list[Callable[[], Image.Image]]:
     if any(offset < file.size for offset, _ in kept):
         # Nothing can be shown of an entry that begins behind the end of the file.
         kept = [(offset, place) for offset, place in kept if offset < file.size]
-    return [opener(place) for _, place in sorted(kept, key=lambda i: i[1])]
+    return [(offset, opener(place)) for offset, place in sorted(kept, key=lambda i: i[1])]
 
 
 def _depth_and_length(file: PictureFile, offset: int) -> tuple[int, int]:
-    """Return the bits per pixel and the length in bytes with the mask from a bitmap's header; 0 for a PNG."""
+    """Return the bits per pixel and the length in bytes with the mask from a bitmap's header."""
     file.seek(offset)
     head = file.read(_ICON_BITMAP.size)
-    if head.startswith(PNG_SIGNATURE):
-        return 0, 0
     _, width, height, _, depth = _ICON_BITMAP.unpack(head)
     file.seek(offset)
     bitmap = BmpImagePlugin.DibImageFile(cast("IO[bytes]", file))

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -385,6 +386,7 @@ def _with_broken_data() -> Iterator[tuple[str, bytes]]:
         spoilt[random.integers(len(whole) // 3, len(whole) - 4)] ^= 1 << number
         yield f"data-spoilt-{number}.png", head + chunk(b"IDAT", bytes(spoilt)) + END
         yield f"data-spoilt-{number}-crc.png", head + chunk(b"IDAT", bytes(spoilt), crc=1) + END
+    yield from _with_faulty_data()
     content = plain()
     for part in (25, 50, 75, 99):
         yield f"cut-{part}.png", content[: len(content) * part // 100]
@@ -417,6 +419,37 @@ def _with_broken_data() -> Iterator[tuple[str, bytes]]:
     yield "opacity-more-than-palette.png", picture(PALETTE, 4, before=[shades])
     yield "opacity-on-alpha.png", picture(RGBA, before=[chunk(b"tRNS", bytes(6))])
     yield "palette-in-grey.png", picture(GREY, before=[chunk(b"PLTE", palette(8))])
+
+
+def _with_faulty_data() -> Iterator[tuple[str, bytes]]:
+    """Yield pictures whose data are wrong from a place on: where viewers stop depends on the pieces."""
+    of_kinds = ((RGB, 8), (PALETTE, 8), (GREY, 16), (RGBA, 16))
+    for (kind, depth), interlaced in product(of_kinds, (False, True)):
+        more = [chunk(b"PLTE", palette(8)), chunk(b"tRNS", bytes(range(256)))] if kind == PALETTE else []
+        head = b"".join((SIGNATURE, header(kind, depth, interlaced), *more))
+        raw = scanlines(samples(kind, depth), depth, interlaced=interlaced)
+        for part in (30, 70, 95):
+            for size in (500, 8192):
+                name = f"data-{{}}-{part}-of-{kind}{'-interlaced' if interlaced else ''}-by-{size}.png"
+                whole = zlib.compress(raw)
+                wrong = len(whole) * part // 100 // size
+                yield name.format("crc"), head + in_pieces(whole, size, wrong) + END
+                spoilt = faulty(raw[: len(raw) * part // 100])
+                yield name.format("fault"), head + in_pieces(spoilt, size) + END
+
+
+def faulty(raw: bytes) -> bytes:
+    """Return compressed data that have a fault behind these bytes."""
+    compressor = zlib.compressobj()
+    return compressor.compress(raw) + compressor.flush(zlib.Z_FULL_FLUSH) + b"\7" * 99
+
+
+def in_pieces(content: bytes, size: int, wrong: int = -1) -> bytes:
+    """Return data in chunks, of which one has a wrong checksum."""
+    return b"".join(
+        chunk(b"IDAT", content[start : start + size], crc=number == wrong)
+        for number, start in enumerate(range(0, len(content), size))
+    )
 
 
 def _with_filter(raw: bytes, row: int, kind: int) -> bytes:

@@ -376,11 +376,18 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
     return action, "; ".join(said)
 
 
+_FORGEABLE = frozenset({"md5", "sha1"})
+"""Algorithms for which the customer of a removed file can have made another file with the same digest, to
+have somebody else accused. Real copies have the same sha256, which is known of every content."""
+
+
 def _stay_down_doubt(match: Match, subject: Subject, policy: Policy) -> str:
     """Return why a match with content that stays down is for review only; empty if it is not."""
     owners = policy.stay_down.get(match.entry_id.partition(":")[0])
     if owners is None:
         return "but there is no record, or no more, that this content stays down"
+    if match.algorithm in _FORGEABLE:
+        return f"but only the {match.algorithm} is that of the removed file, and others can be made with it"
     if not ALGORITHMS[match.algorithm].of_picture or Weak.STAY_DOWN in policy.act_on:
         return ""
     if subject.owner is not None:

@@ -99,6 +99,29 @@ def test_a_confirmed_picture_is_found_again_until_it_is_restored(
     assert scanned(run, www) == {}, "the findings of before have ended, too"
 
 
+COLLIDING = bytes.fromhex(
+    "d131dd02c5e6eec4693d9a0698aff95c2fcab58712467eab4004583eb8fb7f8955ad340609f4b30283e488832571415a"
+    "085125e8f7cdc99fd91dbdf280373c5bd8823e3156348f5bae6dacd436c919c6dd53e2b487da03fd02396306d248cda0"
+    "e99f33420f577ee8ce54b67080a80d1ec69821bcb6a8839396f9652b6ff72a70"
+)
+"""A file by X. Wang and H. Yu (2005), who have made another one with the same md5."""
+
+
+def test_a_file_that_was_made_to_collide_accuses_no_other_customer(run: Run, www: Path, removed: Ran) -> None:
+    """The customer of a removed file can have prepared two files with one md5, and give away the other."""
+    other = bytearray(COLLIDING)
+    for place in (19, 45, 59, 83, 109, 123):
+        other[place] ^= 0x80
+    moved(run, put(www / "bad.bin", COLLIDING, SAME), "--stay-down", "--category", "A1")
+    put(www / "given-away.bin", bytes(other), OTHER)
+    put(www / "copy.bin", COLLIDING, OTHER)
+    found = scanned(run, www)
+    assert {name: line["verdict"] for name, line in found.items()} == {
+        "given-away.bin": "review",
+        "copy.bin": "match",
+    }
+
+
 def test_a_restore_that_was_killed_before_the_list_is_made_up_for(run: Run, www: Path, state: Path) -> None:
     moved(run, put(www / "a.jpg", PICTURE, SAME), "--stay-down", "--category", "A1")
     entries = state / "stay-down" / "entries.json"

@@ -523,7 +523,8 @@ def test_an_excepted_content_holds_all_matches_of_this_content_alone() -> None:
 def test_likeness_to_what_stays_down_accuses_its_owner_alone() -> None:
     policy = Policy(stay_down={"sd-1": ("1000", "s3://uploads")})
     alike = replace(match("pdq", entry="sd-1:pdq", distance=4), list_name="stay-down")
-    same = replace(match("sha1", entry="sd-1:sha1"), list_name="stay-down")
+    same = replace(match("sha256", entry="sd-1:sha256"), list_name="stay-down")
+    forgeable = replace(match("sha1", entry="sd-1:sha1"), list_name="stay-down")
     for subject, verdict in (
         (Subject(b"/www/a", 1000), Verdict.MATCH),
         (Subject(b"/www/a", 1001), Verdict.REVIEW),
@@ -534,6 +535,7 @@ def test_likeness_to_what_stays_down_accuses_its_owner_alone() -> None:
     ):
         assert judge([alike], None, subject, policy)[0] is verdict, subject
         assert judge([alike, same], None, subject, policy)[0] is Verdict.MATCH
+        assert judge([forgeable], None, subject, policy)[0] is Verdict.REVIEW
         withheld = explained([alike], subject, policy)[0].withheld
         assert bool(withheld) is (verdict is Verdict.REVIEW)
     acting = Policy(act_on=(Weak.STAY_DOWN,), stay_down=policy.stay_down)

@@ -549,6 +549,9 @@ class FileResult(Struct, frozen=True):
     """Number of its content in the scan's state, where it is stored."""
     ctime: CtimeTrust = CtimeTrust.FILESYSTEM
     """Trust in its ctime, where its content is stored."""
+    other_than_listed: bool = False
+    """True if the file was changed between its listing and its reading, so that the content, where it is
+    stored, is not that of the listed file."""
     augmented: tuple[VariantDigest, ...] = ()
     """Digests of pictures in the file or derived from it; only where asked for, to make a list."""
     format: str = ""
@@ -568,6 +571,8 @@ class StoredContentData(NamedTuple):
     """True if that was a fresh decoder, started to confirm the reply of another."""
     ctime: CtimeTrust = CtimeTrust.PROVEN
     """Trust in the file's ctime; objects have none."""
+    other_than_listed: bool = False
+    """True if the file was changed between its listing and its reading."""
 
 
 class BatchResult(Struct, frozen=True):

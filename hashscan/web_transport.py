@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -24,6 +27,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from hashscan import __version__
 from hashscan.errors import UsageError
 from hashscan.web_address import WebAddress, parse
+
+if TYPE_CHECKING:
+    _Base = socket.socket
+else:
+    _Base = object
 
 REDIRECTS_MAX = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -58,6 +66,97 @@ class CheckedConnection(HTTPConnection):
             connected.close()
             raise PrivateAddressError
         return connected
+
+
+class TooSlowError(Exception):
+    """The error that a read was not complete at its deadline.
+
+    It is not an OSError, because then the libraries in between would retry the request.
+    """
+
+
+class _Timed(_Base):
+    """A mixin for both kinds of socket; list it before the socket class."""
+
+    _deadline: float | None = None
+    _dripped = False
+
+    def allow(self, seconds: float) -> None:
+        """Set the deadline: all bytes wanted now must arrive within `seconds`."""
+        self._deadline = time.monotonic() + seconds
+        self._dripped = False
+
+    def recv_into(self, *arguments: Any, **options: Any) -> int:
+        """Read the bytes that arrive before the deadline.
+
+        Raises:
+            TooSlowError: something arrived, but not everything.
+            TimeoutError: nothing arrived.
+        """
+        if self._deadline is None:
+            return super().recv_into(*arguments, **options)
+        left = self._deadline - time.monotonic()
+        before = self.gettimeout()
+        # A timeout of 0 would make the socket non-blocking, which ends in another error.
+        self.settimeout(max(left if before is None else min(before, left), 0.001))
+        try:
+            count = super().recv_into(*arguments, **options)
+        except TimeoutError:
+            if self._dripped:
+                raise TooSlowError from None
+            raise
+        finally:
+            self.settimeout(before)
+        if left <= 0:
+            raise TooSlowError
+        self._dripped = True
+        return count
+
+
+class TimedSocket(_Timed, socket.socket):
+    """A plain TCP socket with a deadline."""
+
+
+class TimedTlsSocket(_Timed, ssl.SSLSocket):
+    """A TLS socket with a deadline.
+
+    Handshakes need no deadline: the library applies the timeout to the whole handshake.
+    """
+
+
+def timed(connected: socket.socket) -> TimedSocket:
+    """Return a socket with a deadline for a connection; the given socket can't be used any more."""
+    timeout = connected.gettimeout()
+    made = TimedSocket(fileno=connected.detach())
+    made.settimeout(timeout)
+    return made
+
+
+class TimedConnection(CheckedConnection):
+    """A connection with a deadline for the header of each answer; the reader of its body sets further ones.
+
+    A socket's own timeout starts again with each byte. A server that sends a byte now and then, in a header
+    or in the framing of a body's chunk, or one interim answer after the other, could keep a reader busy
+    without end.
+    """
+
+    @property
+    def answer_seconds(self) -> float:
+        """The seconds in which a whole header must arrive."""
+        raise NotImplementedError
+
+    def _new_conn(self) -> socket.socket:
+        return timed(super()._new_conn())
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        """Return the answer, whose body is not read yet."""
+        # A connection that will be closed drops its socket at the end of the header.
+        connected = self.sock
+        if isinstance(connected, TimedSocket | TimedTlsSocket):
+            connected.allow(self.answer_seconds)
+        response = super().getresponse()
+        response.timed_socket = connected  # type: ignore[attr-defined]
+        return response
 
 
 def pool_classes(

@@ -51,6 +51,7 @@ class ServiceServer:
     seconds: float = 0.0
     """Time that each request takes."""
     digests_max: int = 400
+    algorithms: list[str] = field(default_factory=lambda: ["sha256", "sha1", "md5", "pdq"])
     received: bytearray = field(default_factory=bytearray)
     """All bytes that clients have sent."""
     asked: list[tuple[str, bytes]] = field(default_factory=list)
@@ -177,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
 def speak_hashscan(service: ServiceServer, request: Handler, body: bytes) -> Any:
     address = urlsplit(request.path)
     if address.path == "/v1/info":
-        return Info(service.version, ["sha256", "sha1", "md5", "pdq"], service.digests_max)
+        return Info(service.version, service.algorithms, service.digests_max)
     if address.path == "/v1/changes":
         return service.changes or Changes(service.version, everything=True)
     if address.path == "/v1/feedback":

@@ -9,10 +9,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
+from hashscan.matching.evaluation import without_answer
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason, Verdict
 from hashscan.reports.records import (
     Record,
@@ -26,7 +28,14 @@ from hashscan.reports.summary import Summary
 from hashscan.scan.baseline import NOTHING_ACCEPTED, BaselineFilter
 from hashscan.scan.decoder_check import DecodingCount
 from hashscan.scan.hard_links import HardLinkTable
-from hashscan.scan.workers.batch_queues import LARGE_BYTES, BatchSpool, LargeFileQueue, LeasedFiles
+from hashscan.scan.workers.batch_queues import (
+    LARGE_BYTES,
+    BatchSpool,
+    LargeFileQueue,
+    LeasedFiles,
+    Owner,
+    ResultSpool,
+)
 from hashscan.scan.workers.pool import Pool
 from hashscan.settings.values import MAX_SPARSE
 from hashscan.sources.base import (
@@ -39,6 +48,9 @@ from hashscan.sources.base import (
 )
 from hashscan.state.scan_state import ScanState
 
+if TYPE_CHECKING:
+    from hashscan.state.queries.answers import Answers
+
 BATCHES_PER_WORKER = 2
 """One batch is read and one is ready: a worker never waits, and little is lost when a scan ends early."""
 
@@ -50,7 +62,11 @@ _OBJECTS_PER_BATCH_MIN = 16
 alone."""
 
 UNANSWERED_MAX = 20_000
-"""The largest number of files that wait for the answer of a matching service; then reading waits, too."""
+"""The largest number of files in memory that wait for the answer of a matching service."""
+
+_KNOWN_SECONDS, _KNOWN_SHARE = 60.0, 0.1
+"""The longest time, also as a share of the time until the deadline, for which the scan only asks matching
+services about what earlier scans have read."""
 
 GRACE_SECONDS = 1.0
 """The time after the deadline for which results of batches that were handed out before are waited for."""
@@ -118,6 +134,8 @@ class ScanPipeline:
         self._unanswered: dict[int, list[tuple[bytes, Item, FileResult]]] = {}
         """By content, the paths and results of files about which a service was asked."""
         self._unanswered_files = 0
+        self._later_answered = ResultSpool()
+        """Further files about which a service was asked."""
         self._deadline = deadline
         self._begun: float | None = None
         self._answered = 0
@@ -158,6 +176,7 @@ class ScanPipeline:
             contextlib.closing(self._links),
             contextlib.closing(self._later),
             contextlib.closing(self._large),
+            contextlib.closing(self._later_answered),
         ):
             self._ask_about_known()
             for listing in self._listings:
@@ -288,7 +307,8 @@ class ScanPipeline:
         """Hand out batches and receive results, until no more than `leave` batches are outstanding."""
         while True:
             if self._services is not None:
-                yield from self._report_answered()
+                assert self._memory is not None
+                yield from self._report_contents(self._memory.ask_services())
             over = self._stopping_or_late or bool(self._pool.failure and self._large_turn)
             while self._ready and self._outstanding < self._capacity and not over:
                 self._submit(self._next())
@@ -387,8 +407,9 @@ class ScanPipeline:
         """Yield the records of one file of a batch, and store its result."""
         before = ""
         if self._memory is not None:
-            before = self._memory.settle(batch, item, result.content, result.ctime)
-            if result.content is not None and not item.stat.of_object:
+            content = None if result.other_than_listed else result.content
+            before = self._memory.settle(batch, item, content, result.ctime)
+            if content is not None and not item.stat.of_object:
                 self.summary.ctime[result.ctime] += 1
         if before:
             path = full_path(batch.target, batch.folder, item.name)
@@ -397,15 +418,14 @@ class ScanPipeline:
 
     def _report(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
         """Count a file, and yield its record unless it is clean; later if a matching service is asked."""
-        if self._services is not None and result.content is not None:
-            path = full_path(batch.target, batch.folder, item.name)
-            self._unanswered.setdefault(result.content, []).append((path, item, result))
-            self._unanswered_files += 1
-            if not self._services.silent(result.content):
-                yield from self._report_contents([result.content])
-            elif self._unanswered_files > UNANSWERED_MAX:
-                yield from self._report_answered()
-            return
+        if self._services is not None:
+            if result.content is not None:
+                yield from self._report_when_answered(
+                    full_path(batch.target, batch.folder, item.name), item, result
+                )
+                return
+            if result.verdict is Verdict.CLEAN:
+                result = without_answer(result, self._services.names)
         self.summary.add(result)
         if result.verdict is Verdict.CLEAN and (self._memory is None or not self._memory.has_open_findings):
             return
@@ -427,34 +447,52 @@ class ScanPipeline:
             yield self._accepting.apply(record, result, self.summary)
 
     def _ask_about_known(self) -> None:
-        """Ask the matching services about what earlier scans have read, as long as answers come."""
-        while self._services is not None and self._services.worth_waiting and not self._stopping_or_late:
-            self._tick_all()
+        """Let the matching services say what has changed, and ask them about what earlier scans have read.
+
+        Reading does not wait for long: one owner's contents may keep a service busy for days.
+        """
+        now = time.monotonic()
+        left = _KNOWN_SECONDS if self._deadline is None else (self._deadline - now) * _KNOWN_SHARE
+        until = now + min(left, _KNOWN_SECONDS)
+        while (services := self._awaited) and (services.any_begins or time.monotonic() < until):
             assert self._memory is not None
             self._memory.ask_services(flush=True, timeout=POLL_SECONDS)
 
-    def _report_answered(self) -> Iterator[Record]:
-        """Yield the records of files about which services have answered; wait if too many files wait."""
-        assert self._memory is not None
+    @property
+    def _awaited(self) -> Answers | None:
+        """The matching services; None if it is not worth waiting for an answer now."""
+        if self._services is None or not self._services.worth_waiting or self._stopping_or_late:
+            return None
+        self._tick_all()
+        return self._services
+
+    def _report_when_answered(self, path: bytes, item: Item, result: FileResult) -> Iterator[Record]:
+        """Yield the record of a file unless it is clean; later if a matching service has to be asked."""
+        content = result.content
+        assert content is not None
         assert self._services is not None
-        yield from self._report_contents(self._memory.ask_services())
-        while self._unanswered_files > UNANSWERED_MAX:
-            if self._stopping_or_late or not self._services.worth_waiting:
-                yield from self._report_contents([next(iter(self._unanswered))], silent=True)
-                continue
-            self._tick_all()
-            yield from self._report_contents(self._memory.ask_services(flush=True, timeout=POLL_SECONDS))
+        if not self._services.silent(content):
+            yield from self._report_answer(path, item, result)
+            return
+        self._services.ask(content, Owner(item.stat.of_object, item.stat.uid))
+        if self._unanswered_files < UNANSWERED_MAX:
+            self._unanswered.setdefault(content, []).append((path, item, result))
+            self._unanswered_files += 1
+        else:
+            self._later_answered.put(path, item, result)
 
     def _report_unanswered(self) -> Iterator[Record]:
         """Wait for the services as long as answers come, and yield the records of all files that are left."""
-        while self._unanswered and not self._stopping_or_late:
-            assert self._memory is not None
-            assert self._services is not None
-            if not self._services.worth_waiting:
-                break
-            self._tick_all()
+        if self._memory is None or self._services is None:
+            return
+        while self._unanswered and self._awaited:
             yield from self._report_contents(self._memory.ask_services(flush=True, timeout=POLL_SECONDS))
         yield from self._report_contents(list(self._unanswered), silent=True)
+        for path, item, result in self._later_answered.results():
+            assert result.content is not None
+            while self._services.silent(result.content) and self._awaited:
+                self._memory.ask_services(flush=True, timeout=POLL_SECONDS)
+            yield from self._report_answer(path, item, result)
 
     def _report_contents(self, contents: Iterable[int], *, silent: bool = False) -> Iterator[Record]:
         """Count the files of contents about which all services have answered, and yield their records.
@@ -465,13 +503,16 @@ class ScanPipeline:
         for content in contents:
             if content not in self._unanswered:
                 continue
-            assert self._memory is not None
             assert self._services is not None
-            if not silent and self._services.silent(content):
-                continue
-            for path, item, found in self._unanswered.pop(content):
-                self._unanswered_files -= 1
-                result = self._memory.with_answers(path, found)
-                self.summary.add(result)
-                if result.verdict is not Verdict.CLEAN or self._memory.has_open_findings:
-                    yield from self._report_path(path, item, result)
+            if silent or not self._services.silent(content):
+                for path, item, found in self._unanswered.pop(content):
+                    self._unanswered_files -= 1
+                    yield from self._report_answer(path, item, found)
+
+    def _report_answer(self, path: bytes, item: Item, found: FileResult) -> Iterator[Record]:
+        """Count a file with the answers that there are, and yield its record unless it is clean."""
+        assert self._memory is not None
+        result = self._memory.with_answers(path, found)
+        self.summary.add(result)
+        if result.verdict is not Verdict.CLEAN or self._memory.has_open_findings:
+            yield from self._report_path(path, item, result)

@@ -166,7 +166,10 @@ class ScanState(WritableState):
                 content = self._contents.add(kept, flags, now)
                 if result.verdict in FINDINGS:
                     self._contents.hit(content)
-                results.append(structs.replace(result, content=content, ctime=kept.ctime))
+                other = kept.other_than_listed
+                results.append(
+                    structs.replace(result, content=content, ctime=kept.ctime, other_than_listed=other)
+                )
         return results
 
     def settle(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -15,7 +16,13 @@ from typing import Any
 
 import pytest
 
+from hashscan.scan import pipeline
+from hashscan.scan.reporting.observer import Observer
+from hashscan.scan.runner import run_scan
 from hashscan.service.api import Changes
+from hashscan.settings.matching import DecodingLimits
+from hashscan.settings.scan import ReportTarget, ScanSettings
+from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 from tests.cli.opened import opened
 from tests.matching_services import (
@@ -30,6 +37,7 @@ from tests.pictures import encoded, scene
 from tests.waiting import until
 
 FILES = 120
+root = pytest.mark.skipif(os.geteuid() != 0, reason="files of two owners: run as root")
 PLACE = "geheimer-ordner"
 NAME = "kunde-mueller-passwort"
 
@@ -241,6 +249,31 @@ def test_new_perceptual_entries_affect_pictures_only(
     assert len({value for algorithm, value in server.asked[before:] if algorithm == "md5"}) == FILES // 10
 
 
+def test_a_file_that_changes_between_listing_and_reading_is_asked_about(
+    added: Callable[..., None], server: ServiceServer, tree: Path, state: Path, tmp_path: Path
+) -> None:
+    """Its owner could change it before every reading; what is read is not what was listed."""
+    added()
+    for path in tree.iterdir():
+        path.unlink()
+    for number in (7, 8, 9):
+        (tree / f"{number}").write_bytes(b"7")
+    report = tmp_path / "report.jsonl"
+    with opened(tree) as count:
+        scanning = subprocess.Popen(
+            [*COMMAND, "scan", tree, "--report", report, "--limit-files", "1"],
+            env=environment(state, {"HASHSCAN_WORKERS": "1"}),
+            stderr=subprocess.DEVNULL,
+        )
+        until(lambda: any(count.look().get(str(path)) for path in tree.iterdir()))
+        for path in tree.iterdir():
+            if not count.look().get(str(path)):
+                os.utime(path, (1, 1))
+        assert scanning.wait() == 0
+    records = [json.loads(line) for line in report.read_text().splitlines()]
+    assert verdicts(records) == {"review": 3}
+
+
 def test_a_service_that_is_down_costs_no_verdict_and_is_asked_later_without_reading(
     added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
 ) -> None:
@@ -301,6 +334,96 @@ def test_a_service_that_refuses_or_talks_nonsense_is_named(
     assert verdicts(records) == {"undecoded": FILES}
     assert any(text.startswith("matching service national") for text in records[-1]["incomplete"])
     assert server.requests <= 5
+
+
+def test_a_service_that_takes_none_of_the_digests_clears_nobody(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    server.algorithms = ["SHA256", "photodna"]
+    done, records = scan(tree)
+    assert done.code == 3
+    assert verdicts(records) == {"undecoded": FILES}
+
+
+def test_files_beyond_those_in_memory_wait_on_disk(
+    added: Callable[..., None],
+    server: ServiceServer,
+    tree: Path,
+    state: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reading does not wait for the service: all files are read before it answers for the first time."""
+    monkeypatch.setattr(pipeline, "UNANSWERED_MAX", 5)
+    added("--patience", "1h")
+    for path in list(tree.iterdir()):
+        (tree / f"folder-{path.name}").mkdir()
+        path.rename(tree / f"folder-{path.name}" / path.name)
+    with opened(tree) as count:
+
+        def hold(service: ServiceServer) -> None:
+            if service.requests > 1:
+                until(lambda: len([name for name in count.look() if Path(name).is_file()]) == FILES)
+
+        server.on_request = hold
+        report = tmp_path / "report.jsonl"
+        settings = ScanSettings(
+            targets=(os.fsencode(tree),),
+            lists=None,
+            reports=(ReportTarget("jsonl", report),),
+            state=StateDir(state),
+            workers=1,
+            decoding=DecodingLimits("auto", 1 << 30, 20.0, 64_000_000),
+        )
+        run_scan(settings, Observer())
+    records = [json.loads(line) for line in report.read_text().splitlines()]
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+
+
+def listed_here(run: Run, tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "here.csv"
+    source.write_text(f"id,algorithm,value,category\nh-1,sha256,{sha256(content).hex()},A1\n")
+    assert run("lists", "import", source, "--name", "here").code == 0
+
+
+def test_a_slow_service_does_not_keep_files_from_being_read(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    """One owner's contents from earlier scans may keep the service busy for days."""
+    listed_here(run, tmp_path, b"new")
+    added("--in-flight", "1", "--patience", "1h")
+    server.fault = lambda request: request.send(b"{}", 403)
+    scan(tree, "--list", "national")
+    server.fault = None
+    server.digests_max = 1
+    server.seconds = 0.5
+    (tree / "new").write_bytes(b"new")
+    done, records = scan(tree, "--time-budget", "10s")
+    assert done.code == 4
+    assert verdicts(records)["match"] == 1
+
+
+@root
+def test_one_owners_files_do_not_keep_the_service_from_others(
+    added: Callable[..., None], run: Run, server: ServiceServer, tmp_path: Path, state: Path
+) -> None:
+    added("--in-flight", "1", "--digests", "sha256")
+    server.digests_max = 1
+    many, few = tmp_path / "a", tmp_path / "b"
+    few.mkdir()
+    many.mkdir()
+    for number in range(100):
+        (many / f"{number}").write_bytes(b"%d" % number)
+    (few / "other").write_bytes(b"other")
+    os.chown(few / "other", 12345, 12345)
+    server.seconds = 0.05
+    with opened(few) as count:
+        # It answers nothing until all files are being read.
+        server.on_request = lambda _: until(lambda: count.look() or server.requests < 2)
+        assert run("scan", many, few, "--report", tmp_path / "report.jsonl").code == 0
+    asked = [value for _, value in server.asked]
+    assert asked.index(sha256(b"other")) < 70
 
 
 def test_kills_in_mid_scan_lose_no_verdict(

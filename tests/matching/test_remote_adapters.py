@@ -18,7 +18,7 @@ from hashscan.lists.services.settings import (
     read_settings,
     write_settings,
 )
-from hashscan.matching.remote.asker import Asker
+from hashscan.matching.remote.asker import Asker, OwnerTurns
 from hashscan.model import ALGORITHMS
 from hashscan.registry import MATCHING_SERVICES
 from tests.matching_services import (
@@ -236,6 +236,105 @@ def test_nonsense_is_refused(asker: Ask, server: ServiceServer, kind: str) -> No
     server.fault = lambda request: request.send(NONSENSE[kind])
     assert answer_of(one, LISTED) is None
     assert "not valid" in one.refusal
+
+
+def dripping_header(request: Handler) -> None:
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        request.wfile.write(b"a")
+        time.sleep(0.02)
+
+
+def interim_answers(request: Handler) -> None:
+    while True:
+        request.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.02)
+
+
+def dripping_body(request: Handler) -> None:
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;")
+    while True:
+        request.wfile.write(b"a")
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("drip", [dripping_header, interim_answers, dripping_body])
+def test_a_service_that_drips_is_down_after_a_time(
+    asker: Ask, server: ServiceServer, monkeypatch: pytest.MonkeyPatch, drip: Callable[[Handler], None]
+) -> None:
+    """Each byte would start the socket's own timeout again."""
+    from hashscan.matching.remote import client
+
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
+    one = asker(patience=0.2)
+    assert answer_of(one, LISTED)
+    server.fault = drip
+    one.submit("key", [AskedDigest("pdq", LISTED)])
+    wait_until(lambda: one.down)
+    assert one.refusal == ""
+    server.fault = None
+    found: list[Any] = []
+    wait_until(lambda: found.extend(one.collect()) or bool(found))
+    assert found[0].matches
+
+
+def test_a_header_that_breaks_off_is_no_nonsense(asker: Ask, server: ServiceServer) -> None:
+    def break_off(request: Handler) -> None:
+        request.service.fault = None
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+        request.close_connection = True
+
+    one = asker()
+    assert answer_of(one, LISTED)
+    server.fault = break_off
+    assert answer_of(one, LISTED)
+
+
+def test_many_digests_are_answered_although_every_second_request_must_wait(
+    asker: Ask, server: ServiceServer
+) -> None:
+    """A file with many pictures would otherwise be asked about again and again from its first one."""
+    server.digests_max = 2
+    one = asker()
+    assert answer_of(one, LISTED)
+
+    def count(service: ServiceServer) -> None:
+        service.fault = busy(429) if service.requests % 2 else None
+
+    server.on_request = count
+    values = [near(LISTED, bits) for bits in range(40, 56)]
+    assert answer_of(one, *values, LISTED) is not None
+    assert len(server.asked) == len(set(server.asked)) + 1
+
+
+def test_of_very_many_entries_those_that_may_act_are_kept(
+    asker: Ask, server: ServiceServer, adapter: str
+) -> None:
+    """All are stored: an answer that names a million must not fill the disk."""
+    first = server.entries[0]
+    others = [Listed(str(number), "pdq", LISTED, "of no category") for number in range(1000, 1500)]
+    server.entries = [*others, first]
+    matches = answer_of(asker(), LISTED)
+    assert matches is not None
+    assert 0 < len(matches) <= 100
+    if adapter == "hashscan":
+        assert matches[0].entry == first.entry
+
+
+def test_owners_take_turns() -> None:
+    turns = OwnerTurns()
+    for content in range(5):
+        turns.put("many", content)
+    contents = turns.contents()
+    for _ in range(2):
+        owner, content = next(contents)
+        turns.charge(owner, 4)
+    turns.put("few", 7)
+    assert next(turns.contents()) == ("few", 7)
+    turns.charge("few", 4)
+    owner, content = next(turns.contents())
+    turns.put_back(owner, content)
+    assert list(turns.contents()) == [("many", 2), ("many", 3), ("many", 4)]
 
 
 def test_an_endless_answer_is_refused(

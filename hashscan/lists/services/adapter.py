@@ -9,14 +9,17 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
-from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
+from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
 from hashscan.schema import decode_json, validated
 from hashscan.service.api import Changes
 
 T = TypeVar("T")
 
+ENTRIES_MAX = 100
+"""Most entries of a service that are kept for one digest."""
 UNMAPPED = "other"
 """Category of an answer whose class has no other; it is for review only."""
 NO_SINGLE_ENTRY = "*"
@@ -130,10 +133,13 @@ class MatchingService(ABC):
 def checked_matches(matches: Iterable[Any], digests: Sequence[AskedDigest]) -> tuple[ServiceMatch, ...]:
     """Return an adapter's matches after checking them: each is for a digest that was asked.
 
+    Of each digest, at most `ENTRIES_MAX` are returned: those that may act first, and then the closest. All
+    are stored, so an answer that names a million would fill the disk.
+
     Raises:
         ValueError: one is not valid.
     """
-    found = []
+    found: dict[int, list[ServiceMatch]] = {}
     for match in matches:
         if not 0 <= match.digest < len(digests):
             raise ValueError("it names a digest that was not asked")
@@ -145,5 +151,17 @@ def checked_matches(matches: Iterable[Any], digests: Sequence[AskedDigest]) -> t
         farthest = 0 if algorithm.metric == "exact" else algorithm.bits // 2
         if match.distance is not None and not 0 <= match.distance <= farthest:
             raise ValueError("it names a distance at which nothing matches")
-        found.append(match)
-    return tuple(found)
+        of_digest = found.setdefault(match.digest, [])
+        of_digest.append(match)
+        if len(of_digest) > 2 * ENTRIES_MAX:
+            found[match.digest] = _foremost(of_digest)
+    return tuple(match for of_digest in found.values() for match in _foremost(of_digest))
+
+
+def _foremost(matches: list[ServiceMatch]) -> list[ServiceMatch]:
+    return sorted(set(matches), key=_rank)[:ENTRIES_MAX]
+
+
+def _rank(match: ServiceMatch) -> tuple[bool, float, str]:
+    distance = inf if match.distance is None else match.distance
+    return match.category not in ACTING_CATEGORIES, distance, match.entry

@@ -11,7 +11,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -51,6 +52,35 @@ class Introduction(NamedTuple):
     """Version of its list; empty where it tells none."""
     changes: Changes | None
     """The answers that may have changed since the version that was known before; None if none was known."""
+
+
+class OwnerTurns:
+    """Contents that wait by owner; the next ones are of the owner for whom the fewest digests were asked."""
+
+    def __init__(self) -> None:
+        self._queues: dict[Hashable, deque[int]] = {}
+        self._asked: Counter[Hashable] = Counter()
+
+    def put(self, owner: Hashable, content: int) -> None:
+        """Append a content."""
+        self._queues.setdefault(owner, deque()).append(content)
+
+    def put_back(self, owner: Hashable, content: int) -> None:
+        """Make a content the first again."""
+        self._queues.setdefault(owner, deque()).appendleft(content)
+
+    def charge(self, owner: Hashable, digests: int) -> None:
+        """Count what was asked for an owner."""
+        self._asked[owner] += digests
+
+    def contents(self) -> Iterator[tuple[Hashable, int]]:
+        """Take out contents: all of the owner whose turn it is, then those of the next one."""
+        while self._queues:
+            owner = min(self._queues, key=self._asked.__getitem__)
+            queue = self._queues[owner]
+            while queue:
+                yield owner, queue.popleft()
+            del self._queues[owner]
 
 
 class Asker(ClosedOnExit):
@@ -148,12 +178,12 @@ class Asker(ClosedOnExit):
     def _work(self, first: bool) -> None:
         try:
             if first:
-                self.introduction = self._until_answered(self._introduce)
+                self.introduction = self._answered_or_none(self._introduce)
                 self._answers.put(AskedBatch(None, None))
             while (job := self._jobs.get()) is not None:
                 key, digests = job
                 # Contents without a digest need no request, and say nothing of the service.
-                found = self._until_answered(partial(self._check, digests)) if digests else ()
+                found = self._answered_or_none(partial(self._check, digests)) if digests else ()
                 self._answers.put(AskedBatch(key, found))
         except Exception as error:
             self._defect = error
@@ -161,6 +191,9 @@ class Asker(ClosedOnExit):
 
     def _introduce(self) -> Introduction:
         limit, algorithms = self._adapter.limits()
+        if not algorithms.intersection(self._settings.algorithms):
+            # Nothing would be asked, and every file would be clean.
+            raise ServiceRefusedError("takes none of the digests that it is to be asked about")
         version = self._adapter.version()
         changed = bool(self._since) and version != self._since
         return Introduction(
@@ -178,34 +211,39 @@ class Asker(ClosedOnExit):
             found += [match._replace(digest=start + match.digest) for match in matches]
         return tuple(found)
 
-    def _until_answered(self, ask: Callable[[], _T]) -> _T | None:
-        """Return the answer, with retries; None after a refusal or `close`."""
-        while not (self._closed or self.refusal):
-            try:
-                found = ask()
-            except _StoppedError:
-                break
-            except ServiceBusyError as error:
-                self._put_off(error)
-            except ServiceRefusedError as error:
-                self._refuse(str(error))
-            except ValueError as error:
-                self._refuse(f"answers with data that is not valid: {error}")
-            else:
-                self._note_answer()
-                return found
+    def _answered_or_none(self, ask: Callable[[], _T]) -> _T | None:
+        """Return the answer; None after a refusal or `close`."""
+        if self._closed or self.refusal:
+            return None
+        try:
+            return ask()
+        except _StoppedError:
+            pass
+        except ServiceRefusedError as error:
+            self._refuse(str(error))
+        except ValueError as error:
+            self._refuse(f"answers with data that is not valid: {error}")
         return None
 
     def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """Send one request when it may be sent; an adapter may send several for an answer.
+        """Send one request as often as is needed for an answer; an adapter may send several for a check.
+
+        What was answered before is not asked for again when a later request has to wait: otherwise a content
+        with a thousand digests would never be done at a service that is busy now and then.
 
         Raises:
             _StoppedError: none may be sent any more.
-            ServiceBusyError, ServiceRefusedError: as `ServiceClient`.
+            ServiceRefusedError: as `ServiceClient`.
         """
-        if not self._may_ask():
-            raise _StoppedError
-        return self._client(method, path, body)
+        while self._may_ask():
+            try:
+                answer = self._client(method, path, body)
+            except ServiceBusyError as error:
+                self._put_off(error)
+            else:
+                self._note_answer()
+                return answer
+        raise _StoppedError
 
     def _may_ask(self) -> bool:
         """Wait until the next request may be sent; return False if none may be any more."""

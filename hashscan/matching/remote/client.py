@@ -9,23 +9,34 @@ Importing this module imports urllib3, so other modules import it on first use.
 from __future__ import annotations
 
 import ssl
-import time
 import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import unquote
 
 import urllib3
+from urllib3.connection import HTTPSConnection
 
 from hashscan.errors import UsageError
 from hashscan.lists.pulling.origin import checked_proxy, is_loopback, tls_context
 from hashscan.lists.services.settings import ServiceSettings
 from hashscan.web_address import parse, split_url
-from hashscan.web_transport import close_pools, describe_status, retry_after, send
+from hashscan.web_transport import (
+    TimedConnection,
+    TimedTlsSocket,
+    TooSlowError,
+    close_pools,
+    describe_status,
+    pool_classes,
+    retry_after,
+    send,
+)
 
 ANSWER_MAX = 16 << 20
 """Largest answer in bytes."""
-_CONNECT_SECONDS, _READ_SECONDS, _ANSWER_SECONDS = 10.0, 30.0, 60.0
+ANSWER_SECONDS = 60.0
+"""Longest time for a whole answer, header and body."""
+_CONNECT_SECONDS, _READ_SECONDS = 10.0, 30.0
 _CHUNK = 1 << 16
 _BUSY = frozenset(
     {
@@ -56,6 +67,18 @@ class ServiceRefusedError(Exception):
         super().__init__(message)
         self.status = status
         """Status of the answer; 0 if there was none."""
+
+
+class _Asking(TimedConnection):
+    """A connection with a deadline for a whole answer."""
+
+    @property
+    def answer_seconds(self) -> float:
+        return ANSWER_SECONDS
+
+
+class _AskingSafely(_Asking, HTTPSConnection):
+    pass
 
 
 class ServiceClient:
@@ -97,6 +120,8 @@ class ServiceClient:
                 data = _body(response)
             finally:
                 response.close() if response.length_remaining else response.release_conn()
+        except TooSlowError:
+            raise ServiceBusyError("answers too slowly") from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             if _has_wrong_certificate(error):
                 raise ServiceRefusedError("has a certificate that can't be verified") from error
@@ -107,6 +132,10 @@ class ServiceClient:
             )
         if response.status != HTTPStatus.OK:
             raise ServiceRefusedError(describe_status(response.status), response.status)
+        framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+        if not data and not framed:
+            # The connection was lost within the header.
+            raise ServiceBusyError("answers nothing")
         return data
 
     def close(self) -> None:
@@ -119,22 +148,26 @@ def _body(response: urllib3.BaseHTTPResponse) -> bytes:
 
     Raises:
         ServiceRefusedError: it is too long.
-        ServiceBusyError: it does not end in time.
+        TooSlowError: it does not end in time.
     """
-    until = time.monotonic() + _ANSWER_SECONDS
     pieces, size = [], 0
     while piece := response.read1(_CHUNK, decode_content=False):
         pieces.append(piece)
         size += len(piece)
         if size > ANSWER_MAX:
             raise ServiceRefusedError(f"answers with more than {ANSWER_MAX} bytes")
-        if time.monotonic() > until:
-            raise ServiceBusyError("answers too slowly")
     return b"".join(pieces)
 
 
 def _pools(settings: ServiceSettings) -> urllib3.PoolManager:
     context = tls_context(settings.ca_file)
+    context.sslsocket_class = TimedTlsSocket
+    manager = _manager(settings, context)
+    manager.pool_classes_by_scheme = pool_classes(_Asking, _AskingSafely)
+    return manager
+
+
+def _manager(settings: ServiceSettings, context: ssl.SSLContext) -> urllib3.PoolManager:
     proxy = _proxy(settings)
     if proxy is None:
         return urllib3.PoolManager(maxsize=settings.in_flight, ssl_context=context)

@@ -1,5 +1,5 @@
 """Queues of batches that are read after all others: deferred batches, large and sparse files, files with a
-write lease.
+write lease; and of files that were read and wait for an answer.
 
 The queue of large files is in an anonymous temporary file. It has one list for each owner and magnitude of
 size, so memory grows with the number of owners and not with the number of files. The next file is one of the
@@ -22,48 +22,77 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 from msgspec import structs
 
-from hashscan.model import Batch, Item
+from hashscan.model import Batch, FileResult, Item
 from hashscan.scan.workers.wire import pack_batch, unpack_batch
 from hashscan.sources.filesystem.walk_stack import temporary_file_errors
 
 
-class BatchSpool:
-    """A first-in, first-out queue of batches on disk.
+class _Spool:
+    """A first-in, first-out queue on disk.
 
     Raises:
         OutputError: the temporary file can't be written or read.
     """
 
+    _WHAT: ClassVar[str]
+
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
-        self._batches = 0
+        self._length = 0
 
-    def put(self, batch: Batch) -> None:
-        """Append a batch."""
-        with temporary_file_errors("batches that wait"):
+    def _put(self, value: Any) -> None:
+        with temporary_file_errors(self._WHAT):
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="hashscan-")  # noqa: SIM115
-            pickle.dump(pack_batch(batch), self._file)
-        self._batches += 1
+            pickle.dump(value, self._file)
+        self._length += 1
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield all batches in order; call it only when no more are added."""
+    def _values(self) -> Iterator[Any]:
+        """Yield all values in order; call it only when no more are added."""
         if self._file is None:
             return
-        with temporary_file_errors("batches that wait"):
+        with temporary_file_errors(self._WHAT):
             self._file.seek(0)
-            for _ in range(self._batches):
-                yield unpack_batch(pickle.load(self._file))  # noqa: S301 - written by this process
+            for _ in range(self._length):
+                yield pickle.load(self._file)  # noqa: S301 - written by this process
 
     def close(self) -> None:
         """Close the temporary file, which deletes it."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+class BatchSpool(_Spool):
+    """Batches that are read later."""
+
+    _WHAT = "batches that wait"
+
+    def put(self, batch: Batch) -> None:
+        """Append a batch."""
+        self._put(pack_batch(batch))
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield all batches in order; call it only when no more are added."""
+        return map(unpack_batch, self._values())
+
+
+class ResultSpool(_Spool):
+    """Files with their results, about which matching services were asked."""
+
+    _WHAT = "files that wait for an answer"
+
+    def put(self, path: bytes, item: Item, result: FileResult) -> None:
+        """Append a file."""
+        self._put((path, item, result))
+
+    def results(self) -> Iterator[tuple[bytes, Item, FileResult]]:
+        """Yield all files in order; call it only when no more are added."""
+        return self._values()
 
 
 LARGE_BYTES = 32 << 20

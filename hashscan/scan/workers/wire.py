@@ -38,7 +38,7 @@ PackedBatch = tuple[
     bool,
     int | None,
 ]
-PackedKept = tuple[tuple[bytes, ...], int, tuple[bytes, bytes, bytes] | None, bool, int]
+PackedKept = tuple[tuple[bytes, ...], int, tuple[bytes, bytes, bytes] | None, bool, int, bool]
 PackedResults = tuple[
     list[FileResult | None],
     int,
@@ -81,7 +81,10 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
     kept = [
         None
         if k is None
-        else (k.exact, k.kind, None if k.packed is None else (*k.packed,), k.confirmed, int(k.ctime))
+        else (
+            *(k.exact, k.kind, None if k.packed is None else (*k.packed,), k.confirmed),
+            *(int(k.ctime), k.other_than_listed),
+        )
         for k in answer.kept
     ]
     return results, answer.bytes_read, answer.sandbox, kept, answer.deferred, answer.hole_bytes
@@ -107,7 +110,7 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         ),
         bytes_read,
         sandbox,
-        tuple(None if k is None else StoredContentData(*k[:-1], _CTIME_TRUST[k[-1]]) for k in kept),
+        tuple(None if k is None else StoredContentData(*k[:-2], _CTIME_TRUST[k[-2]], k[-1]) for k in kept),
         deferred,
         hole_bytes,
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from hashscan.lists.services.settings import StoredService
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import closest_of_each
 from hashscan.matching.policy import sort_key
-from hashscan.matching.remote.asker import AskedBatch, Asker, Introduction
+from hashscan.matching.remote.asker import AskedBatch, Asker, Introduction, OwnerTurns
 from hashscan.matching.remote.questions import Question, excepted_of, match_of, questions_about
 from hashscan.model import ALGORITHMS, ExceptedEntry, Match
 from hashscan.registry import MATCHING_SERVICES
@@ -97,12 +97,14 @@ class _ServiceAnswers(ClosedOnExit):
         self.asker = Asker(
             service, MATCHING_SERVICES[self._settings.adapter], self._known.get("version", ""), show
         )
-        self._begun = False
+        self.begun = False
+        """True if contents wait again that a change of the service's list may affect."""
         self._answered, self._first_asked = 0, 0.0
         """Contents answered in this scan, and when the first batch was sent."""
         self._algorithms: tuple[str, ...] = ()
         self._next = 0
         """All contents before this one have answers, or are under way."""
+        self._turns = OwnerTurns()
         self._batch = _Batch([], [], 0.0)
 
     def _load(self) -> None:
@@ -155,7 +157,7 @@ class _ServiceAnswers(ClosedOnExit):
         """True if an answer is to be expected soon."""
         if self.asker.down:
             return False
-        return not self._begun or bool(self.asker.outstanding or self._batch.contents) or self._any_waits()
+        return not self.begun or bool(self.asker.outstanding or self._batch.contents) or self._any_waits()
 
     def _any_waits(self) -> bool:
         self._grow()
@@ -174,7 +176,7 @@ class _ServiceAnswers(ClosedOnExit):
             timeout: seconds to wait for the first answer.
         """
         answered = [content for batch in self.asker.collect(timeout) for content in self._store(batch)]
-        if not self._begun:
+        if not self.begun:
             if self.asker.introduction is None:
                 return answered
             self._begin(self.asker.introduction)
@@ -191,7 +193,7 @@ class _ServiceAnswers(ClosedOnExit):
 
     def _begin(self, found: Introduction) -> None:
         """Have contents wait again that a change of the service's list may affect."""
-        self._begun = True
+        self.begun = True
         self._algorithms = tuple(name for name in self._settings.algorithms if name in found.algorithms)
         self._limit = found.digests_max
         known = {**self._known, "version": found.version, "algorithms": sorted(self._algorithms)}
@@ -240,28 +242,47 @@ class _ServiceAnswers(ClosedOnExit):
                 affected[content] = True
         return affected
 
+    def ask(self, content: int, owner: Hashable) -> None:
+        """Ask about a content when it is its owner's turn."""
+        if self.waits(content):
+            self._turns.put(owner, content)
+
     def _fill(self) -> bool:
         """Add waiting contents to the batch; return True if it is full."""
         self._grow()
+        for owner, content in self._turns.contents():
+            if self._hours[content] == 0:
+                before = len(self._batch.digests)
+                full = self._add(content)
+                if full is None:
+                    self._turns.put_back(owner, content)
+                    return True
+                self._turns.charge(owner, len(self._batch.digests) - before + 1)
+                if full:
+                    return True
         rows = self._contents.rows
         while self._next < rows:
             end = min(rows, self._next + _BLOCK)
             for content in (self._next + np.flatnonzero(self._hours[self._next : end] == 0)).tolist():
-                digests = list(self._digests(content))
-                held = len(self._batch.digests)
-                if held and held + len(digests) > self._limit:
-                    self._next = content
-                    return True
-                if not self._batch.contents:
-                    self._batch = _Batch([], [], time.monotonic())
-                self._hours[content] = _ASKING
-                self._batch.contents.append(content)
-                self._batch.digests.extend(digests)
-                if len(self._batch.digests) >= self._limit or len(self._batch.contents) >= _CONTENTS_MAX:
-                    self._next = content + 1
+                full = self._add(content)
+                self._next = content if full is None else content + 1
+                if full is not False:
                     return True
             self._next = end
         return False
+
+    def _add(self, content: int) -> bool | None:
+        """Add a content to the batch; return True if it is full now, and None if the content is too much."""
+        digests = list(self._digests(content))
+        held = len(self._batch.digests)
+        if held and held + len(digests) > self._limit:
+            return None
+        if not self._batch.contents:
+            self._batch = _Batch([], [], time.monotonic())
+        self._hours[content] = _ASKING
+        self._batch.contents.append(content)
+        self._batch.digests.extend(digests)
+        return len(self._batch.digests) >= self._limit or len(self._batch.contents) >= _CONTENTS_MAX
 
     def _digests(self, content: int) -> Iterator[Question]:
         """Yield the digests of a content that the service is asked about."""
@@ -281,15 +302,14 @@ class _ServiceAnswers(ClosedOnExit):
         """Store the answer for a batch; return its contents if there is one."""
         batch = answer.key
         assert isinstance(batch, _Batch)
-        contents = np.array(batch.contents, np.int64)
+        contents = np.sort(np.array(batch.contents, np.int64))
         if answer.matches is None:
             self._hours[contents] = 0
             self._next = min(self._next, *batch.contents)
             return []
         hour = int(time.time() // _HOUR)
         self._hours[contents] = hour
-        breaks = np.flatnonzero(np.diff(contents) != 1) + 1
-        for run in np.split(contents, breaks):
+        for run in np.split(contents, np.flatnonzero(np.diff(contents) != 1) + 1):
             self._store_range(int(run[0]), len(run), hour)
         found: dict[int, list[tuple[Question, ServiceMatch]]] = {}
         for match in answer.matches:
@@ -385,6 +405,19 @@ class Answers(ClosedOnExit):
         """Return the services that have not answered about a content yet."""
         return [service.name for service in self._services if service.waits(content)]
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all services."""
+        return [service.name for service in self._services]
+
+    def ask(self, content: int, owner: Hashable) -> None:
+        """Ask about a content as its owner's turn comes.
+
+        Without this, it is asked about after those of all owners.
+        """
+        for service in self._services:
+            service.ask(content, owner)
+
     def matches(self, content: int) -> list[Match]:
         """Return the entries that services have named for a content, the closest first."""
         found = [match for service in self._services for match in service.matches(content)]
@@ -394,6 +427,11 @@ class Answers(ClosedOnExit):
     def worth_waiting(self) -> bool:
         """True if answers are to be expected soon."""
         return any(service.worth_waiting for service in self._services)
+
+    @property
+    def any_begins(self) -> bool:
+        """True if some service has yet to say what has changed, and is expected to."""
+        return any(service.worth_waiting and not service.begun for service in self._services)
 
     def pump(self, *, flush: bool = False, timeout: float = 0.0) -> list[int]:
         """Store the answers that have arrived, and ask more; return contents that have an answer now.

@@ -339,7 +339,7 @@ def _difference(differ: int, value: bytes) -> bytes:
 
 def to_keep(file: FileTask, pictures: Sequence[str]) -> StoredContentData | None:
     """Return the record that the state keeps of a file's content; None where the verdict depends on more."""
-    if file.unreadable or not file.exact or not file.as_listed:
+    if file.unreadable or not file.exact:
         return None
     if file.reason is Reason.COMPRESSED:
         # The store's metadata says so, not the content.
@@ -350,4 +350,6 @@ def to_keep(file: FileTask, pictures: Sequence[str]) -> StoredContentData | None
     kind = -1 if file.kind is None else FORMATS.index(file.kind)
     # Packed in the worker, so that the one process that writes the state does less.
     packed = pack(file.reply, pictures) if file.reply else None
-    return StoredContentData(tuple(file.exact.values()), kind, packed, file.confirmed, file.ctime)
+    return StoredContentData(
+        tuple(file.exact.values()), kind, packed, file.confirmed, file.ctime, not file.as_listed
+    )

@@ -1,8 +1,5 @@
 """Send requests to web servers, within deadlines, follow redirects, and describe errors in our own words.
 
-A socket's own timeout starts again with each byte. A server that sends a byte now and then, in a header or in
-the framing of a body's chunk, could keep a reader busy without end.
-
 Redirects are followed as in `web_transport`. Certificates are verified against the system's authorities, or
 those of SSL_CERT_FILE.
 
@@ -11,12 +8,11 @@ Importing this module imports urllib3, so other modules import it at the first u
 
 from __future__ import annotations
 
-import socket
 import ssl
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPSConnection
@@ -26,83 +22,15 @@ from hashscan.sources.base import FileError
 from hashscan.sources.objects.store import RetryableError
 from hashscan.web_address import WebAddress
 from hashscan.web_transport import (
-    CheckedConnection,
     RedirectError,
+    TimedConnection,
+    TimedTlsSocket,
+    TooSlowError,
     close_pools,
     follow_redirects,
     pool_classes,
     send,
 )
-
-if TYPE_CHECKING:
-    _Base = socket.socket
-else:
-    _Base = object
-
-
-class TooSlowError(Exception):
-    """The error that a read was not complete at its deadline.
-
-    It is not an OSError, because then the libraries in between would retry the request.
-    """
-
-
-class _Timed(_Base):
-    """A mixin for both kinds of socket; list it before the socket class."""
-
-    _deadline: float | None = None
-    _dripped = False
-
-    def allow(self, seconds: float) -> None:
-        """Set the deadline: all bytes wanted now must arrive within `seconds`."""
-        self._deadline = time.monotonic() + seconds
-        self._dripped = False
-
-    def recv_into(self, *arguments: Any, **options: Any) -> int:
-        """Read the bytes that arrive before the deadline.
-
-        Raises:
-            TooSlowError: something arrived, but not everything.
-            TimeoutError: nothing arrived.
-        """
-        if self._deadline is None:
-            return super().recv_into(*arguments, **options)
-        left = self._deadline - time.monotonic()
-        before = self.gettimeout()
-        # A timeout of 0 would make the socket non-blocking, which ends in another error.
-        self.settimeout(max(left if before is None else min(before, left), 0.001))
-        try:
-            count = super().recv_into(*arguments, **options)
-        except TimeoutError:
-            if self._dripped:
-                raise TooSlowError from None
-            raise
-        finally:
-            self.settimeout(before)
-        if left <= 0:
-            raise TooSlowError
-        self._dripped = True
-        return count
-
-
-class TimedSocket(_Timed, socket.socket):
-    """A plain TCP socket with a deadline."""
-
-
-class TimedTlsSocket(_Timed, ssl.SSLSocket):
-    """A TLS socket with a deadline.
-
-    Handshakes need no deadline: the library applies the timeout to the whole handshake.
-    """
-
-
-def timed(connected: socket.socket) -> TimedSocket:
-    """Return a socket with a deadline for a connection; the given socket can't be used any more."""
-    timeout = connected.gettimeout()
-    made = TimedSocket(fileno=connected.detach())
-    made.settimeout(timeout)
-    return made
-
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -117,23 +45,15 @@ _DEAD_SECONDS = 60.0
 _TARGET = "x-hashscan-target"
 
 
-class _Asking(CheckedConnection):
-    """A connection with deadlines that sends the request's target unchanged.
+class _Asking(TimedConnection):
+    """A connection with a deadline that sends the request's target unchanged.
 
     urllib3 would resolve dots in a path, and read a host into a path that begins with two slashes.
     """
 
-    def _new_conn(self) -> socket.socket:
-        return timed(super()._new_conn())
-
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        # A connection that will be closed drops its socket at the end of the header.
-        connected = self.sock
-        if isinstance(connected, TimedSocket | TimedTlsSocket):
-            connected.allow(ANSWER_SECONDS)
-        response = super().getresponse()
-        response.timed_socket = connected  # type: ignore[attr-defined]
-        return response
+    @property
+    def answer_seconds(self) -> float:
+        return ANSWER_SECONDS
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         headers = dict(headers)

@@ -10,9 +10,11 @@ proxy comes with the request. A server's own text is not repeated in errors.
 from __future__ import annotations
 
 import io
+import signal
 import ssl
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -30,6 +32,7 @@ from hashscan.web_transport import describe_status, retry_after
 SIZE_MAX = 16 << 20
 """Largest answer in bytes: sixteen kilobytes for each of the 1,000 records of a page."""
 SECONDS_MAX = 300.0
+"""Longest time for the header of an answer, and for its body."""
 TIMEOUT = 30.0
 """Seconds to wait for a connection, and for each next piece of an answer."""
 LONGEST_PAUSE = 120.0
@@ -168,7 +171,8 @@ class _Adapter(HTTPAdapter):
         for pause in transport.pauses:
             response = None
             try:
-                response = super().send(request, **options)
+                with _deadline(transport.host):
+                    response = super().send(request, **options)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if pause is None or _certificate_error(error) is not None:
                     raise _unreachable(transport.host, error) from None
@@ -179,7 +183,7 @@ class _Adapter(HTTPAdapter):
                 response.close()
             transport.rest(response, pause)
         assert response is not None
-        with closing(response.raw):
+        with closing(response.raw), _deadline(transport.host):
             body = self._body(response)
         response.raw = io.BytesIO(body)
         return response
@@ -192,7 +196,7 @@ class _Adapter(HTTPAdapter):
             raise FetchError(f"{host} {describe_status(status)}", advice, status)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise FetchError(f"{host} sends a compressed answer, which was not asked for", ASK_EXCHANGE)
-        body, begun = bytearray(), time.monotonic()
+        body = bytearray()
         try:
             for piece in response.raw.stream(_CHUNK, decode_content=False):
                 body += piece
@@ -200,11 +204,33 @@ class _Adapter(HTTPAdapter):
                     raise FetchError(
                         f"{host} sends an answer of more than {SIZE_MAX >> 20} MiB", ASK_EXCHANGE
                     )
-                if time.monotonic() - begun > SECONDS_MAX:
-                    raise FetchError(f"{host} takes more than {SECONDS_MAX:.0f} seconds for an answer")
         except (urllib3.exceptions.HTTPError, OSError):
             raise FetchError(f"the answer of {host} broke off") from None
         return body
+
+
+@contextmanager
+def _deadline(host: str) -> Iterator[None]:
+    """End the body after `SECONDS_MAX` seconds; runs in the main thread only.
+
+    A server that sends a byte now and then, or one interim answer after the other, starts the timeout of the
+    socket again and again.
+
+    Raises:
+        FetchError: the time is over.
+    """
+
+    def end(*_: object) -> None:
+        raise FetchError(f"{host} takes more than {SECONDS_MAX:.0f} seconds for an answer", ASK_EXCHANGE)
+
+    before = signal.signal(signal.SIGALRM, end)
+    # Again each second, in case the first error is lost in a destructor.
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_MAX, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:

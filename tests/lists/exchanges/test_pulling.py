@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -27,7 +27,7 @@ from hashscan.model import Entry, TrustState
 from hashscan.registry import EXCHANGES
 from tests.lists.exchanges.processes import pull_in_another_process
 from tests.lists.exchanges.servers import HOST, PASSWORD, USER, Media, Served, document, ncmec_served
-from tests.web import refuse, send
+from tests.web import refuse, send, serving
 
 pytest.importorskip("threatexchange", reason="of the extra exchange")
 
@@ -459,3 +459,37 @@ def test_no_module_of_the_working_folder_is_run(
     monkeypatch.chdir(folder)
     pull(store)
     assert not run.exists()
+
+
+def drip_header(request: BaseHTTPRequestHandler) -> None:
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        request.wfile.write(b"a")
+        time.sleep(0.02)
+
+
+def drip_body(request: BaseHTTPRequestHandler) -> None:
+    request.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        request.wfile.write(b"a")
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("drip", [drip_header, drip_body])
+def test_a_server_that_drips_ends_the_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drip: Callable[[BaseHTTPRequestHandler], None]
+) -> None:
+    """Each byte starts the timeout of the socket again; a body comes in pieces of 64 KiB."""
+    import requests
+
+    from hashscan.lists.exchanges import transport
+
+    monkeypatch.setattr(transport, "SECONDS_MAX", 0.4)
+    with serving(tmp_path) as web:
+        web.handle = drip  # type: ignore[method-assign]
+        asking = transport.Transport(web.url, proxy=None, ca_file=None, pauses=())
+        with (
+            asking.mount(requests.Session()) as session,
+            pytest.raises(transport.FetchError, match="takes more"),
+        ):
+            session.get(web.url)

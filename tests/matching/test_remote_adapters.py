@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hashscan.errors import UsageError
+from hashscan.hashing.variants import DigestRun, Part
 from hashscan.lists.services.adapter import AskedDigest, MatchingService, ServiceMatch
 from hashscan.lists.services.settings import (
     ServiceSettings,
@@ -19,6 +20,7 @@ from hashscan.lists.services.settings import (
     write_settings,
 )
 from hashscan.matching.remote.asker import Asker, OwnerTurns
+from hashscan.matching.remote.single import SingleAsker
 from hashscan.model import ALGORITHMS
 from hashscan.registry import MATCHING_SERVICES
 from tests.matching_services import (
@@ -319,6 +321,26 @@ def test_of_very_many_entries_those_that_may_act_are_kept(
     assert 0 < len(matches) <= 100
     if adapter == "hashscan":
         assert matches[0].entry == first.entry
+
+
+def test_a_late_answer_is_not_taken_for_that_of_the_next_file(
+    server: ServiceServer, adapter: str, key_file: Path
+) -> None:
+    settings = checked_settings(
+        ServiceSettings(server.url, adapter, str(key_file), patience=0.5), adapter_of(adapter)
+    )
+    with SingleAsker([StoredService("national", "identity", settings)], ()) as one:
+        runs = [DigestRun(Part(), 0, (0,), 0, "pdq", LISTED, 100, 0)]
+        exact = {"sha256": bytes(32)}
+        assert one.matches(exact, runs)
+        server.kill()
+        assert one.matches(exact, runs) == []
+        assert one.silent == ["national"]
+        server.start()
+        wait_until(lambda: not one.shortcomings())
+        other = [DigestRun(Part(), 0, (0,), 0, "pdq", near(LISTED, 60), 100, 0)]
+        assert one.matches(exact, other) == []
+        assert one.silent == []
 
 
 def test_owners_take_turns() -> None:

@@ -50,13 +50,16 @@ class _Service:
         settings = self.service.settings
         algorithms = [name for name in settings.algorithms if name in introduction.algorithms]
         self._asked = list(questions_about(0, exact, runs, algorithms, variants=settings.variants))
-        self.asker.submit(self, [question.digest for question in self._asked])
+        self.asker.submit(self._asked, [question.digest for question in self._asked])
         return True
 
     def answer(self, *, confirmed: bool) -> list[Match] | None:
         """Wait for the answer; None if there is none."""
         while True:
             for batch in self.asker.collect(_POLL_SECONDS):
+                if batch.key is not self._asked:
+                    # Of an earlier content, which was not waited for.
+                    continue
                 if batch.matches is None:
                     return None
                 return [

@@ -6,7 +6,9 @@ later row replaces earlier ones, and a content without a row waits. An earlier m
 a new answer replaces it, so that a service that is down clears nobody.
 
 A digest is asked about as it is stored, so nothing that a file's owner does later changes what an answer is
-for. Contents are asked about in the order in which they were stored: no owner comes before another.
+for. Owners take turns: the next contents are of the owner for whom the fewest digests were asked in this
+scan, so that a million files of one don't keep the service from the others. Those of an owner, and after them
+those of unknown owners, come in the order in which they were stored.
 """
 
 from __future__ import annotations
@@ -378,7 +380,7 @@ class Answers(ClosedOnExit):
         show: Callable[[str], None] | None = None,
         excepted: Iterable[ExceptedEntry] = (),
     ) -> None:
-        """Begin to ask the services about all contents without an answer, the oldest first.
+        """Begin to ask the services about all contents without an answer.
 
         Args:
             show: gets the text of each request, without the key; called by several threads.

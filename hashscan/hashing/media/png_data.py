@@ -13,6 +13,7 @@ then decoded as if it was cut there. `tests/hashing/media/test_png_data.py` trie
 from __future__ import annotations
 
 import struct
+import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,12 +127,14 @@ def note_end(image: Image.Image) -> list[int]:
     """Return a list, to which loading an opened PNG adds the offset up to which its data were read."""
     places: list[int] = []
     if isinstance(image, ImageFile.ImageFile):
-        finish = image.load_end
+        # A strong reference would keep the pixels in memory until the next garbage collection.
+        opened = weakref.ref(image)
 
         def load_end() -> None:
-            if image.fp is not None:
-                places.append(image.fp.tell())
-            finish()
+            loaded = opened()
+            if loaded is not None and loaded.fp is not None:
+                places.append(loaded.fp.tell())
+                type(loaded).load_end(loaded)
 
         image.load_end = load_end  # type: ignore[method-assign]
     return places

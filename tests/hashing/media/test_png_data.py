@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import struct
 import tracemalloc
+import weakref
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hashscan.hashing.media import png_data
 from hashscan.hashing.media.embedded_pictures import MemoryFile
@@ -196,6 +200,23 @@ def test_data_that_inflate_to_much_more_take_little_memory() -> None:
         tracemalloc.stop()
     assert [end.complete for end in found] == [True, False]
     assert peak < 8 << 20
+
+
+def test_a_picture_is_freed_at_once() -> None:
+    content = png(RGB, 8, chunk(b"IDAT", zlib.compress(b"".join(rows(RGB, 8)))))
+    for end in (len(content), len(content) // 2):
+        image = Image.open(MemoryFile(content[:end]))
+        gone = weakref.ref(image)
+        places = png_data.note_end(image)
+        with suppress(OSError):
+            image.load()
+        assert places == ([end - len(END) - 4] if end == len(content) else [])
+        gc.disable()
+        try:
+            del image
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 def test_a_picture_over_the_limit_is_not_inflated() -> None:

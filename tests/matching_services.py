@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from hashscan.registry import MATCHING_SERVICES
 from hashscan.service.api import Changes, CheckAnswer, CheckMatch, CheckRequest, FeedbackRequest, Info
 
 SECRET = "a-key-that-nobody-may-see"
@@ -145,6 +147,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         service = self.service
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -156,8 +161,8 @@ class Handler(BaseHTTPRequestHandler):
         if service.fault is not None:
             service.fault(self)
             return
-        given = self.headers.get("Authorization")
-        if given not in {f"Bearer {SECRET}", f"Basic {base64.b64encode(LOGIN.encode()).decode()}"}:
+        keys = {f"Bearer {SECRET}", f"Basic {base64.b64encode(LOGIN.encode()).decode()}", SECRET}
+        if not keys.intersection(self.headers.values()):
             self.send(b"{}", 401)
             return
         answer = service.speak(service, self, body)
@@ -249,6 +254,11 @@ SPEAKERS: dict[str, Callable[[ServiceServer, Handler, bytes], Any]] = {
     "arachnid": speak_arachnid,
 }
 """How a server speaks, by the name of the adapter."""
+for _name in MATCHING_SERVICES:
+    if _name not in SPEAKERS:
+        # An adapter of an installed plug-in brings a server of its own.
+        _package = MATCHING_SERVICES.rows[_name].target.partition(".")[0]
+        SPEAKERS[_name] = import_module(f"{_package}.servers").SPEAKERS[_name]
 
 
 @contextmanager

@@ -16,10 +16,12 @@ from hashscan.lists.services.settings import (
     ServiceSettings,
     StoredService,
     checked_settings,
+    key_headers,
     read_settings,
     write_settings,
 )
 from hashscan.matching.remote.asker import Asker, OwnerTurns
+from hashscan.matching.remote.client import ServiceClient
 from hashscan.matching.remote.single import SingleAsker
 from hashscan.model import ALGORITHMS
 from hashscan.registry import MATCHING_SERVICES
@@ -114,8 +116,8 @@ def test_the_category_is_that_of_the_entry_or_for_review(asker: Ask, adapter: st
     mapped = answer_of(asker(categories={"A1": "A2", "csam": "A2"}), LISTED)
     assert plain is not None
     assert mapped is not None
-    expected = {"hashscan": ("A1", "A1"), "hma": ("other", "A2"), "arachnid": ("baseline", "A2")}[adapter]
-    assert (plain[0].category, mapped[0].category) == expected
+    expected = {"hashscan": ("A1", "A1"), "arachnid": ("baseline", "A2")}
+    assert (plain[0].category, mapped[0].category) == expected.get(adapter, ("other", "A2"))
 
 
 def test_more_digests_than_a_request_takes_are_all_answered(asker: Ask, server: ServiceServer) -> None:
@@ -396,6 +398,25 @@ def test_a_change_of_the_list_has_another_version(asker: Ask, server: ServiceSer
     assert second.introduction is not None
     told = first.introduction.version != second.introduction.version
     assert told == (adapter != "arachnid")
+
+
+def test_an_adapter_sends_feedback_or_says_that_it_does_not(
+    server: ServiceServer, adapter: str, key_file: Path
+) -> None:
+    kind = adapter_of(adapter)
+    settings = ServiceSettings(server.url, adapter, str(key_file))
+    sent = kind(ServiceClient(settings, key_headers(settings, kind)), {}).submit_feedback
+    before = len(server.received)
+    if not kind.takes_feedback:
+        with pytest.raises(NotImplementedError):
+            sent("4711", wrong=True, reason="a logo", hoster="Example Hosting")
+        assert len(server.received) == before
+        return
+    for wrong in (True, False):
+        sent("47/11", wrong=wrong, reason="a logo", hoster="Example Hosting")
+    received = bytes(server.received[before:])
+    assert received.count(b"a logo") == 2
+    assert b"11" in received
 
 
 def test_older_hma_names_banks_and_its_raw_lookup_the_distance(tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ PLUGIN = Plugin(
         "report format": (
             Row("paths", "hashscan_example.report_format:Paths", "the path of each finding, a line each"),
         ),
+        "exchange": (
+            Row("example-exchange", "hashscan_example.exchange:ExampleExchange", "an exchange to copy from"),
+        ),
+        "matching service": (
+            Row("example-check", "hashscan_example.adapter:ExampleHashCheck", "an adapter to copy from"),
+        ),
         "source": (
             Row("example", "hashscan_example.source:ExampleSource", "files and folders, by another scheme"),
         ),

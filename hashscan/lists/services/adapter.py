@@ -71,7 +71,9 @@ class MatchingService(ABC):
     per_request: ClassVar[int]
     """Most digests in one request."""
     key: ClassVar[Literal["token", "login"]]
-    """The first line of the key file: a bearer token, or USER:PASSWORD."""
+    """The first line of the key file: a token, or USER:PASSWORD."""
+    key_header: ClassVar[str] = "Authorization"
+    """Header of the key: a bearer token or basic authorization, or the bare token in any other header."""
     needs_key: ClassVar[bool] = True
     categories: ClassVar[Mapping[str, str]] = {}
     """Category of each class that the service names; the list's settings may name others."""

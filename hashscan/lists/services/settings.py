@@ -144,6 +144,19 @@ def read_key(settings: ServiceSettings, adapter: type[MatchingService]) -> Crede
     )
 
 
+def key_headers(settings: ServiceSettings, adapter: type[MatchingService]) -> dict[str, str]:
+    """Return the header with the key of a service; none for a service without one.
+
+    Raises:
+        UsageError: the file is missing, accessible to others, or has no usable key.
+    """
+    value = read_key(settings, adapter).authorization
+    if value is None:
+        return {}
+    bare = adapter.key_header != "Authorization" and adapter.key == "token"
+    return {adapter.key_header: value.removeprefix("Bearer ") if bare else value}
+
+
 def write_settings(path: Path, settings: ServiceSettings) -> None:
     """Store settings.
 

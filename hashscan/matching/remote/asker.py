@@ -18,7 +18,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from hashscan.lists.services.adapter import AskedDigest, MatchingService, ServiceMatch, checked_matches
-from hashscan.lists.services.settings import StoredService, read_key
+from hashscan.lists.services.settings import StoredService, key_headers
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
 from hashscan.service.api import Changes
@@ -113,7 +113,7 @@ class Asker(ClosedOnExit):
         self.outstanding = 0
         """Batches that were submitted, and not collected yet."""
         self._settings = settings
-        self._client = ServiceClient(settings, read_key(settings, adapter).authorization, show)
+        self._client = ServiceClient(settings, key_headers(settings, adapter), show)
         self._adapter = adapter(self._send, settings.categories)
         self._since = since
         self._changed = threading.Condition()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -87,20 +87,18 @@ class ServiceClient:
     def __init__(
         self,
         settings: ServiceSettings,
-        authorization: str | None,
+        key_headers: Mapping[str, str],
         show: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare to send requests.
 
         Args:
-            authorization: value of the Authorization header.
+            key_headers: the header with the key.
             show: gets the text of each request, without the key.
         """
         self._url = settings.url
         self._show = show
-        self._headers = {"Accept": "application/json"}
-        if authorization is not None:
-            self._headers["Authorization"] = authorization
+        self._headers = {"Accept": "application/json", **key_headers}
         self._pools = _pools(settings)
 
     def __call__(self, method: str, path: str, body: bytes | None = None) -> bytes:

@@ -18,7 +18,7 @@ from hashscan.lists.exchanges import feedback as exchanges
 from hashscan.lists.exchanges.pulling import source_of
 from hashscan.lists.feedback import Feedback, Reply, read_feedback, replace_feedback, sending_lock
 from hashscan.lists.services.adapter import MatchingService
-from hashscan.lists.services.settings import StoredService, read_key
+from hashscan.lists.services.settings import StoredService, key_headers
 from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.lists.store import ListStore
 from hashscan.registry import EXCHANGES, MATCHING_SERVICES
@@ -153,7 +153,7 @@ def _to_service(service: StoredService, waiting: Sequence[Feedback]) -> Iterator
     from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
 
     kind = _adapter(service)
-    client = ServiceClient(service.settings, read_key(service.settings, kind).authorization)
+    client = ServiceClient(service.settings, key_headers(service.settings, kind))
     adapter = kind(client, service.settings.categories)
     with closing(client):
         for feedback in waiting:

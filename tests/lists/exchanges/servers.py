@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 from xml.sax.saxutils import escape
 
+from hashscan.registry import EXCHANGES
 from tests.certificates import Authority
 from tests.web import WebServer, proxying, refuse, send, serving
 
@@ -573,6 +575,11 @@ INTERFACES: dict[str, type[Interface]] = {
     "extension": ExtensionServer,
 }
 """The servers by the exchange's name in the registry."""
+for _name in EXCHANGES:
+    if _name not in INTERFACES:
+        # An exchange of an installed plug-in brings a server of its own.
+        _package = EXCHANGES.rows[_name].target.partition(".")[0]
+        INTERFACES[_name] = import_module(f"{_package}.servers").EXCHANGES[_name]
 
 
 @dataclass

@@ -8,8 +8,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,7 @@ import pytest
 
 from hashscan.sources.filesystem.ctime import TRUSTED_TYPES
 from hashscan.sources.filesystem.mounts import filesystem_type
+from tests.examples import QUICK_EXAMPLES
 
 # Without a terminal scans would step back behind whatever else runs here, and tests time out.
 os.environ["HASHSCAN_BACKGROUND"] = "no"
@@ -33,6 +35,9 @@ for number in (signal.SIGHUP, signal.SIGQUIT):
 hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile(
+    "quick", hypothesis.settings.get_profile("untimed"), max_examples=QUICK_EXAMPLES
+)
 hypothesis.settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
@@ -48,7 +53,7 @@ SYSTEM = (
 )
 INTEGRATION = (
     *("cases/statistics/test_charts.py", "cases/test_endings.py", "cases/test_sync.py"),
-    *("hashing/media/test_decoder.py", "lists/exchanges", "lists/formats"),
+    *("hashing/media/test_decoder.py", "hashing/test_fuzz_repairs.py", "lists/exchanges", "lists/formats"),
     *("lists/publishing", "lists/pulling", "lists/test_difference.py", "lists/test_exceptions.py"),
     *("lists/test_killed.py", "reports/test_csv_in_spreadsheet.py", "reports/page/test_html_in_browser.py"),
     *("reports/test_report_file.py", "state/test_vacuum.py"),
@@ -73,8 +78,13 @@ def tier_of(path: Path) -> str:
     return "integration"
 
 
-def pytest_configure() -> None:
-    """Refuse a temporary folder on which no scan takes a file for unchanged, as tests of the state expect."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Try fewer examples where the unit tests alone are asked for; other runs try all.
+
+    Refuse a temporary folder on which no scan takes a file for unchanged, as tests of the state expect.
+    """
+    if config.option.markexpr == "unit":
+        hypothesis.settings.load_profile("quick")
     folder = os.open(tempfile.gettempdir(), os.O_RDONLY | os.O_DIRECTORY)
     try:
         kind = filesystem_type(folder)
@@ -111,3 +121,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(tier)
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.relative_to(HERE).as_posix(), len(place)))
+
+
+@pytest.fixture(scope="module")
+def forked_zygotes() -> Iterator[None]:
+    """Fork the zygotes of workers in this process from it, as each that is started loads the decoder."""
+    from hashscan.sandbox import launch
+    from tests.forked_zygote import fork_zygotes, preload
+
+    preload()
+    fork_zygotes()
+    yield
+    launch.subprocess = subprocess

@@ -6,6 +6,7 @@ import ast
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import hashscan
@@ -63,6 +64,12 @@ these names, so pyproject.toml must have an upper bound."""
 STANDARD = frozenset(sys.stdlib_module_names)
 EVERYWHERE = frozenset({"", "hashscan", "msgspec"})
 """Packages that any module may use; msgspec for value types, whose classes load faster than dataclasses."""
+
+
+@cache
+def read_package() -> Sequence[Module]:
+    """Return the modules of the package, parsed once for all tests."""
+    return read_modules(PACKAGE.parent)
 
 
 def is_in(name: str, owners: frozenset[str]) -> bool:
@@ -142,7 +149,7 @@ def unbounded(dependencies: Iterable[str]) -> Iterator[str]:
 
 def test_imports_go_down_the_layers() -> None:
     """The layers are a table of `tools/metrics.py`; a folder that is no package would be in no wheel."""
-    modules = read_modules(PACKAGE.parent)
+    modules = read_package()
     assert not list(upward_imports(modules))
     assert {module.path.parent for module in modules if module.is_package} == {
         module.path.parent for module in modules
@@ -150,7 +157,7 @@ def test_imports_go_down_the_layers() -> None:
 
 
 def test_libraries_and_private_names_are_used_by_their_owners() -> None:
-    modules = read_modules(PACKAGE.parent)
+    modules = read_package()
     assert not [*library_violations(modules), *private_violations(modules), *idle_owners(modules)]
     project = PACKAGE.parent / "pyproject.toml"
     if project.exists():  # not where an installed package is tested

@@ -10,6 +10,7 @@ SLOW = "scaled WebP"
 """The path of which each file needs a new decoder."""
 
 
+@pytest.mark.usefixtures("forked_zygotes")
 @pytest.mark.parametrize(
     "kind", [kind for kind in (*KINDS, *DRAWN) if kind != SLOW] + [pytest.param(SLOW, marks=pytest.mark.slow)]
 )

@@ -26,6 +26,7 @@ from hashscan.hashing.variants import (
     SQUARED,
     VARIANTS,
 )
+from tests.examples import examples
 from tests.hashing.drawings import DRAWINGS, clouds, noise, rings, scene, tiles
 from tests.hashing.kernels import KERNELS
 from tests.hashing.reduction import reduced, tables
@@ -73,7 +74,7 @@ def test_all_drawings(drawing: str, shape: tuple[int, int]) -> None:
 @given(
     st.integers(5, 600), st.integers(5, 600), st.integers(0, 2**32), st.sampled_from([2, 3, 9]), st.booleans()
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_all_digests_of_any_picture(height: int, width: int, seed: int, levels: int, apart: bool) -> None:
     luma = pictures(height, width, seed, levels)
     if apart:
@@ -109,7 +110,7 @@ def test_enormous_sides(shape: tuple[int, int]) -> None:
 
 
 @given(st.integers(64, 400), st.integers(64, 400), st.integers(0, 2**32), st.sampled_from([1, 2, 4, 8]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_one_call_answers_as_its_steps(height: int, width: int, seed: int, factor: int) -> None:
     luma = pictures(height, width, seed, 9)
     stored = (height * factor, width * factor) if factor > 1 else None
@@ -122,7 +123,7 @@ def test_one_call_answers_as_its_steps(height: int, width: int, seed: int, facto
 
 
 @given(st.integers(0, 2**32), st.floats(0, 0.3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_even_tiles(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     small = np.full((64, 64), rng.choice([3.9, 4, 8, 100, 247.5, 248, 255]), np.float32)

@@ -20,6 +20,7 @@ from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pdq_reduction import ENLARGEMENT, PLAIN_WAY, SQUARED_SIDE, ReductionMode
 from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, SQUARED, VARIANTS
 from hashscan.model import ALGORITHMS
+from tests.examples import examples
 from tests.hashing.drawings import DRAWINGS, noise, rings, scene, slanted
 from tests.hashing.kernels import KERNELS
 from tests.hashing.reduction import reduced
@@ -86,7 +87,7 @@ def test_cases_reach_over_all_qualities() -> None:
     levels=st.sampled_from((2, 3, 16, 256)),
     mirror=st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_fast_way_is_taken_only_where_it_agrees(
     height: int, width: int, seed: int, levels: int, mirror: bool
 ) -> None:

@@ -35,6 +35,7 @@ from hashscan.state.store.reading import StateReader
 from hashscan.state.vacuum import vacuum
 from hashscan.state.verifying import find_damage
 from hashscan.state_dir import StateDir
+from tests.examples import examples
 from tests.state.findings.test_findings import BUCKET, SETUP
 from tests.state.put_finding import put_finding
 from tests.state.store.test_contents import kept, reply
@@ -167,7 +168,9 @@ def test_what_is_whole_concerns_nobody(whole: Path, tmp_path: Path) -> None:
         assert list(find_damage(reader)) == []
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     name=st.sampled_from((*COLUMNS, "state.sqlite")),
     places=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=9),
@@ -203,7 +206,9 @@ VALUES = (
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_values_that_nobody_has_written(whole: Path, tmp_path: Path, data: st.DataObject) -> None:
     table, column = data.draw(st.sampled_from(columns_of(whole)))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hashscan.cases.notices.reader import NOTICE_FORMATS, Notice, NoticeError, Notices
 from hashscan.model import CATEGORIES
 from tests.cases.notices.examples import EXAMPLES
+from tests.examples import examples
 
 GOOD = [(name, data, notices) for name, examples in EXAMPLES.items() for data, notices in examples.good]
 BAD = [(name, data, message) for name, examples in EXAMPLES.items() for data, message in examples.bad]
@@ -59,7 +60,7 @@ def test_what_is_wrong_is_reported(name: str, data: bytes, message: str) -> None
 
 @pytest.mark.parametrize("name", NOTICE_FORMATS)
 @given(data=st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_any_bytes_give_notices_or_the_one_kind_of_error(name: str, data: st.DataObject) -> None:
     good = data.draw(st.sampled_from([document for document, _ in EXAMPLES[name].good]))
     junk = data.draw(st.binary(max_size=80) | st.text(max_size=80).map(lambda text: text.encode("utf-8")))

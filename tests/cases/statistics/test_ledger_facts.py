@@ -19,6 +19,7 @@ from hashscan.model import Verdict
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
 from tests.cases.statistics.made import DAY, START
+from tests.examples import examples
 
 CLOCK = DeadlineCalculator(CaseSettings(deadline=DAY, deadlines={"A1": DAY / 2}))
 NEVER = START + 10**9
@@ -101,7 +102,7 @@ def test_where_nothing_was_put_down_there_is_no_beginning(tmp_path: Path) -> Non
         assert begun(ledger) == START + 5
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     st.lists(
         st.tuples(moments, st.sampled_from([0, 1, 3, 4, 12, None]), st.booleans(), st.integers(0, 2**50))

@@ -13,6 +13,7 @@ from hashscan.hashing.media.animation import compose_frames, composition_differs
 from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.variants import LOOKS
 from hashscan.model import Reason
+from tests.examples import examples
 from tests.hashing.media.test_icc_profiles import decoded
 from tests.pictures import scene
 from tests.viewer_attacks import ATTACKS, dithered, gif, saved
@@ -123,7 +124,7 @@ def test_more_frames_than_are_decoded_are_a_reason() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_hostile_animations(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["cleared.gif", "cleared.png", "small-first.gif"]))
     content = bytearray(_drawn(name))

@@ -23,6 +23,7 @@ from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.profile_conversion import apply_profile
 from hashscan.hashing.variants import LOOKS, PROFILED
 from hashscan.model import Reason
+from tests.examples import examples
 from tests.pictures import scene
 from tests.viewer_attacks import (
     ATTACKS,
@@ -155,7 +156,7 @@ def test_with_an_ordinary_profile_a_picture_is_hashed_as_without(form: str, prof
 
 
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_hostile_profiles(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from([*ORDINARY.values(), *ODD.values()])))
     if data.draw(st.booleans()):
@@ -183,7 +184,7 @@ def test_any_bytes(profile: bytes) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_hostile_containers(data: st.DataObject) -> None:
     name = data.draw(
         st.sampled_from(["profile.png", "alpha.avif", "alpha.jp2", "profile-icon.ico", "gamma.png"])

@@ -20,6 +20,7 @@ from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import Frame, Limits, UndecodedError
 from hashscan.hashing.media.pread import PreadFile
 from hashscan.model import Reason
+from tests.examples import examples
 
 JPEG = next(known for known in FORMATS if known.pillow == "JPEG")
 
@@ -164,7 +165,7 @@ def test_a_picture_too_large_is_so_either_way(tmp_path: Path) -> None:
     assert quick == slow == [Reason.TOO_LARGE.value]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_damage_comes_out_as_by_pillow(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     content = bytearray(data.draw(st.sampled_from([*PLAIN.values(), *ODD.values()])))

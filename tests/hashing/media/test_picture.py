@@ -23,6 +23,7 @@ from hashscan.hashing.media.picture_opening import DRAFT_SIDE, MISSING, Frame, L
 from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.samples import samples
 from hashscan.model import Reason
+from tests.examples import examples
 from tests.hashing.drawings import clouds, scene
 
 BY_PILLOW = {known.pillow: known for known in FORMATS if known.pillow}
@@ -459,7 +460,7 @@ DAMAGE = st.one_of(
 
 
 @given(st.sampled_from(sorted(SAMPLES)), st.lists(DAMAGE, min_size=1, max_size=4))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_damaged_files_give_a_picture_or_a_reason(name: str, damages: list[tuple[str, int, bytes]]) -> None:
     content = SAMPLES[name]
     for what, place, data in damages:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hashscan.lists.index import CompiledIndex, kernel
 from hashscan.lists.storage.columns import ColumnError, ListHandle
 from hashscan.model import ALGORITHMS, CATEGORIES, Entry
+from tests.examples import examples
 from tests.lists.builders import some_entries
 from tests.lists.storage.test_column_writer import written
 
@@ -62,7 +63,7 @@ def brute_force(
     block=st.sampled_from([1, 50, 1 << 14]),
     seed=st.integers(0, 2**32),
 )
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(80))
 def test_finds_what_brute_force_finds(
     tmp_path_factory: pytest.TempPathFactory,
     algorithm: str,

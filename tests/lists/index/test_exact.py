@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hashscan.lists.index.base import DamagedIndexError
 from hashscan.lists.index.strategies import Exact
+from tests.examples import examples
 from tests.lists.index.build import CLUSTERS, brute_force, tuples, values_of
 
 
@@ -18,7 +19,7 @@ from tests.lists.index.build import CLUSTERS, brute_force, tuples, values_of
     begin=st.sampled_from(["as it is", "zeros", "ones"]),
     seed=st.integers(0, 2**32),
 )
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 def test_finds_what_brute_force_finds(
     kind: str, count: int, size: int, queries: int, begin: str, seed: int
 ) -> None:

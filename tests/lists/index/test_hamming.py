@@ -13,6 +13,7 @@ from hashscan.lists.index.base import DamagedIndexError
 from hashscan.lists.index.kernel import ChunkTables, Kernel, words_of
 from hashscan.lists.index.multi_index import Chunks
 from hashscan.lists.index.strategies import Hamming
+from tests.examples import examples
 from tests.lists.index.build import CLUSTERS, KERNELS, brute_force, tuples, values_of
 
 THRESHOLDS = (0, 1, 31, 52, 64, 128, 256)
@@ -44,7 +45,7 @@ def unique(hits: Any) -> list[tuple[int, int, int]]:
     small=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_finds_what_brute_force_finds(
     kernel: Kernel, kind: str, count: int, size: int, thresholds: list[int], small: bool, seed: int
 ) -> None:
@@ -67,7 +68,7 @@ def test_finds_what_brute_force_finds(
     thresholds=st.lists(st.integers(0, 40), min_size=1, max_size=4),
     seed=st.integers(0, 2**32),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_chunks_alone_miss_nothing(
     kernel: Kernel, kind: str, count: int, size: int, thresholds: list[int], seed: int
 ) -> None:

@@ -11,6 +11,7 @@ from hashscan.lists.index.base import DamagedIndexError
 from hashscan.lists.index.kernel import Kernel, words_of
 from hashscan.lists.index.multi_index import NEIGHBOUR_TABLE_MAX, NeighbourTable
 from hashscan.lists.index.strategies import Hamming
+from tests.examples import examples
 from tests.lists.index.build import CLUSTERS, KERNELS, brute_force, tuples, values_of
 
 each = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
@@ -24,7 +25,7 @@ each = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name
     thresholds=st.lists(st.sampled_from((0, 1, 7, 8, 20, 21, 31, 32, 64)), min_size=1, max_size=6),
     seed=st.integers(0, 2**32),
 )
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 def test_finds_what_brute_force_finds(
     kernel: Kernel, kind: str, count: int, size: int, thresholds: list[int], seed: int
 ) -> None:

@@ -17,6 +17,7 @@ from hashscan.lists.storage import column_writer
 from hashscan.lists.storage.column_writer import ColumnWriter, GrowingColumn
 from hashscan.lists.storage.columns import ColumnFiles, EntryBlock, open_columns
 from hashscan.model import CATEGORIES, Entry
+from tests.examples import examples
 from tests.lists.builders import some_entries
 
 
@@ -42,7 +43,7 @@ def by_algorithm(entries: list[Entry]) -> list[Entry]:
 
 
 @given(count=st.integers(0, 40), block=st.integers(1, 9), repeats=st.lists(st.integers(0, 39), max_size=10))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_entries_come_back_in_order_and_once(
     tmp_path_factory: pytest.TempPathFactory, count: int, block: int, repeats: list[int]
 ) -> None:
@@ -116,7 +117,7 @@ def test_a_writer_that_is_given_up_leaves_no_file_open(tmp_path: Path) -> None:
     block=st.integers(1, 8),
     data=st.data(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_rows_are_added_read_and_taken_out(
     tmp_path_factory: pytest.TempPathFactory,
     lengths: list[int],

@@ -24,6 +24,7 @@ from hashscan.lists.storage.columns import (
     without,
 )
 from hashscan.model import CATEGORIES
+from tests.examples import examples
 from tests.lists.builders import some_entries
 from tests.lists.storage.test_column_writer import written
 
@@ -109,7 +110,7 @@ def test_a_spoilt_file_gives_the_one_kind_of_error(
 
 
 @given(count=st.integers(1, 40), block=st.integers(1, 9), gone=st.sets(st.integers(0, 39)))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_active_rows_are_those_not_withdrawn(
     tmp_path_factory: pytest.TempPathFactory, count: int, block: int, gone: set[int]
 ) -> None:

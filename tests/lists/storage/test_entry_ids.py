@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hashscan.lists.storage import entry_ids as ids_module
 from hashscan.lists.storage.columns import EntryBlock
 from hashscan.lists.storage.entry_ids import ConflictError, IdRegistry, Row, first_shared_id
+from tests.examples import examples
 
 IDS = st.lists(st.text("ab~ ", min_size=1, max_size=3).map(lambda text: f"x{text}x"), max_size=25)
 
@@ -23,7 +24,7 @@ def in_blocks(ids: list[str], length: int) -> list[NDArray[np.bytes_]]:
 
 
 @given(new=IDS, old=IDS, lengths=st.tuples(st.integers(1, 30), st.integers(1, 30)), run=st.integers(1, 9))
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(80))
 def test_the_first_shared_id_is_found_whatever_the_widths(
     tmp_path_factory: pytest.TempPathFactory,
     new: list[str],
@@ -56,7 +57,7 @@ def block_of(ids: list[str], values: list[int], algorithm: str, first: int) -> E
     ),
     run=st.integers(1, 5),
 )
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=examples(120))
 def test_repeats_and_the_first_conflict(
     tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[str, int, str]], run: int
 ) -> None:

@@ -23,6 +23,7 @@ from hashscan.lists.storage.published_columns import (
 )
 from hashscan.lists.storage.stored_version import between, withdrawn_by_algorithm
 from hashscan.model import CATEGORIES
+from tests.examples import examples
 from tests.lists.builders import NOW, some_entries
 from tests.lists.parts import blocks_of, entries_of_blocks
 
@@ -33,7 +34,7 @@ def rows_of(folder: Path, part: Part, algorithm: str) -> list[ColumnBlock]:
 
 
 @given(count=st.integers(0, 40), length=st.integers(1, 9), rows=st.integers(1, 9), block=st.integers(1, 9))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_rows_come_back_in_order(
     tmp_path_factory: pytest.TempPathFactory, count: int, length: int, rows: int, block: int
 ) -> None:
@@ -173,7 +174,7 @@ def gone(folder: Path, *parts: Part) -> list[int]:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_withdrawals_add_up(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("withdrawn")
     rows, expected, parts = 0, set[int](), []

@@ -15,6 +15,7 @@ from hashscan.errors import ListTrustError, UsageError
 from hashscan.lists.publishing.keys import read_key
 from hashscan.lists.storage import trust
 from hashscan.lists.storage.signed_list import read_metadata
+from tests.examples import examples
 from tests.lists.builders import NOW, Owner, some_entries
 
 
@@ -118,7 +119,9 @@ def test_mix_and_match_is_refused(owner: Owner, role: str) -> None:
 
 
 @given(data=st.data())
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(120)
+)
 def test_any_change_of_any_byte_is_refused_with_the_one_kind_of_error(
     owner: Owner, data: st.DataObject
 ) -> None:
@@ -149,7 +152,9 @@ def test_any_change_of_any_byte_is_refused_with_the_one_kind_of_error(
     ),
     data=st.data(),
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150)
+)
 def test_metadata_of_any_shape_is_refused_with_the_one_kind_of_error(
     owner: Owner, changed: object, data: st.DataObject
 ) -> None:

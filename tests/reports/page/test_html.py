@@ -21,6 +21,7 @@ from hashscan.reports.records import line_of
 from hashscan.reports.report import Report, ReportContext
 from hashscan.text import path_fields
 from tests.browser import faults
+from tests.examples import examples
 from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
 
 
@@ -226,7 +227,9 @@ UNSHAPED = (
 """Keys that few records have; each may get a value of any type here."""
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(st.lists(st.dictionaries(st.sampled_from(UNSHAPED), JSON, max_size=6), min_size=3, max_size=3))
 def test_whatever_a_record_holds_makes_a_page(tmp_path: Path, odd: list[dict[str, Any]]) -> None:
     kept = {"schema": 1}

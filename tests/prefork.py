@@ -1,13 +1,14 @@
 """Fork commands from a process that has imported the program, as imports take longer than most commands.
 
-`Prefork.run` starts a process for each command, as `subprocess.run` does: with its own environment, current
-folder, standard streams and exit code. It differs from `python -m hashscan` only in that modules have been
-imported before. The same holds for the fork server of multiprocessing, from which a scan forks its workers:
-it is forked before the command begins, and has nothing of its state. Zygotes are forked as `forked_zygote`
-says. All other processes that the program starts are started as always.
+`Prefork.run` and `popen` start a process for each command, as those of `subprocess` do: with its own
+environment, current folder, standard streams and exit code. It differs from `python -m hashscan` only in
+that modules have been imported before. The same holds for the fork server of multiprocessing, from which a
+scan forks its workers: it is forked before the command begins, and has nothing of its state. Its resource
+tracker is forked, too; zygotes are as `forked_zygote` says. All other processes that the program starts are
+started as always.
 
-`python -m tests.prefork DESCRIPTOR` runs the process that commands are forked from. It accepts requests at
-the socket DESCRIPTOR until its standard input ends. A request has the three streams, and JSON.
+`python -m tests.prefork DESCRIPTOR [RARE]...` runs the process that commands are forked from. It accepts
+requests at the socket DESCRIPTOR until its standard input ends. A request has the three streams, and JSON.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import importlib
 import json
 import multiprocessing.util
 import os
+import runpy
+import select
 import selectors
 import signal
 import socket
@@ -30,18 +33,50 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
-INTERPRETER = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "OPENBLAS")
-"""Variables that begin so act when an interpreter starts: only as they are here can a command be forked."""
+INTERPRETER = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "OPENBLAS", "DASK_")
+"""Variables that begin so act when an interpreter starts or imports: only as they are here can a command be
+forked."""
 STREAMS = 3
 MESSAGE_BYTES = 1 << 20
+DESCRIPTORS = 100
+"""At most so many are passed to a process."""
 FLUSH_FAILED = 120
 """The interpreter's exit code where its streams can't be flushed at its end."""
 NOT_IMPORTED = ("hashscan.hashing.", "hashscan.sandbox.", "hashscan.scan.workers.die_with_scan")
 """The modules that only other processes import."""
+CLUSTER = "hashscan.scan.cluster."
+RARE = ("hashscan.lists.exchanges.", CLUSTER)
+"""Modules of large libraries that few commands use: the more memory a process has, the longer it takes to
+fork."""
+LATE = (
+    *("_strptime", "encodings.ascii", "multiprocessing.popen_forkserver", "rich.console", "rich.table"),
+    *("hashscan.lists.index._probe",),
+)
+"""Modules that many commands import when they use them first."""
+
+MODULES = ("hashscan", "tests.scan.hostile_node")
+"""The programs that can be forked."""
+FORKED_OPTIONS = {
+    "bufsize",
+    "cwd",
+    "encoding",
+    "env",
+    "start_new_session",
+    "stderr",
+    "stdin",
+    "stdout",
+    "text",
+}
+"""Options of `subprocess.Popen` with which a command can be forked."""
+
+NODE_PROCESSES = 4
+SPAWNED = "spawned"
+"""The name, as in `/proc/PID/comm`, of a process that multiprocessing has spawned, where it was forked."""
 
 PROGRAM = """#!{python} -IS
 import json, os, socket, sys
@@ -62,10 +97,13 @@ class Prefork:
     Args:
         prefix: words before the command that starts it.
         extra: variables that it has besides those of this process.
+        rare: those of `RARE` that it imports.
     """
 
-    def __init__(self, prefix: Sequence[str] = (), extra: Mapping[str, str] | None = None) -> None:
-        self._prefix, self._extra = prefix, extra or {}
+    def __init__(
+        self, prefix: Sequence[str] = (), extra: Mapping[str, str] | None = None, rare: Sequence[str] = ()
+    ) -> None:
+        self._prefix, self._extra, self._rare = prefix, extra or {}, rare
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         atexit.register(self.close)
@@ -138,6 +176,22 @@ class Prefork:
             err.text(),
         )
 
+    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a command as `subprocess.Popen` does; forked, if it is one of `MODULES` and can be.
+
+        Args:
+            command: the program and its arguments.
+            options: those of `subprocess.Popen`; with others than `FORKED_OPTIONS`, it is not forked.
+        """
+        if (
+            list(command[:2]) == [sys.executable, "-m"]
+            and command[2] in MODULES
+            and options.keys() <= FORKED_OPTIONS
+            and self.can_run(options.get("env") or os.environ)
+        ):
+            return _ForkedCommand(self._address(), command[2:], **options)
+        return subprocess.Popen(command, **options)
+
     def program(self) -> Path:
         """Return a program that does what `python -m hashscan` does, by a forked process.
 
@@ -163,7 +217,10 @@ class Prefork:
                 listening.bind(f"{self._folder.name}/socket")
                 listening.listen()
                 self._process = subprocess.Popen(
-                    [*self._prefix, sys.executable, "-m", "tests.prefork", str(listening.fileno())],
+                    [
+                        *(*self._prefix, sys.executable, "-m", "tests.prefork"),
+                        *(str(listening.fileno()), *self._rare),
+                    ],
                     env=os.environ | self._extra,
                     stdin=subprocess.PIPE,
                     pass_fds=[listening.fileno()],
@@ -172,7 +229,66 @@ class Prefork:
         return f"{self._folder.name}/socket"
 
 
+class _ForkedCommand(subprocess.Popen[Any]):
+    """A command that is forked by another process, which says when it has ended."""
+
+    def __init__(self, address: str, arguments: Sequence[str], **options: Any) -> None:
+        self._server = address
+        self._received = b""
+        super().__init__([*map(os.fspath, arguments)], **options)
+
+    def _execute_child(self, arguments: list[str], *more: Any) -> None:
+        cwd, env = more[4:6]
+        read, _, _, write, _, error = more[9:15]
+        order = {
+            "module": arguments[0],
+            "arguments": arguments[1:],
+            "env": dict(os.environ if env is None else env),
+            "cwd": os.fspath(cwd or os.getcwd()),
+            "code": "",
+            "umask": _umask(),
+            "session": bool(more[20]),
+        }
+        streams = [own if stream == -1 else stream for own, stream in enumerate((read, write, error))]
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(self._server)
+        socket.send_fds(self._connection, [b"."], streams)
+        self._connection.sendall(json.dumps(order).encode())
+        self._connection.shutdown(socket.SHUT_WR)
+        while not self._received.count(b"\n"):
+            self._receive()
+        self.pid = int(self._received.split()[0])
+        self._child_created = True
+        self._close_pipe_fds(*more[9:15])  # type: ignore[attr-defined]
+
+    def _receive(self) -> None:
+        data = self._connection.recv(4096)
+        assert data, "the process that commands are forked from has ended"
+        self._received += data
+
+    def _try_wait(self, flags: int) -> tuple[int, int]:
+        """Return the id and the status of the process once it has ended, as `os.waitpid` does."""
+        while self._received.count(b"\n") < 2:
+            if flags & os.WNOHANG and not select.select([self._connection], [], [], 0)[0]:
+                return 0, 0
+            self._receive()
+        self._connection.close()
+        return self.pid, int(self._received.split()[1])
+
+    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+        if self.returncode is None and self._waitpid_lock.acquire(False):  # type: ignore[attr-defined]
+            try:
+                process, status = self._try_wait(os.WNOHANG)
+                if process and self.returncode is None:
+                    self._handle_exitstatus(status)  # type: ignore[attr-defined]
+            finally:
+                self._waitpid_lock.release()  # type: ignore[attr-defined]
+        return self.returncode
+
+
 PREFORK = Prefork()
+CLUSTER_PREFORK = Prefork(extra={"DASK_LOGGING__DISTRIBUTED": "error"}, rare=[CLUSTER])
+"""Forks scans on a cluster, and its nodes. Dask reads how it logs when it is imported."""
 
 
 def _number(stream: int | IO[Any] | None) -> int:
@@ -229,10 +345,10 @@ class _Writer(_End):
             file.write(self._data)
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, rare: Sequence[str]) -> None:
     """Fork a process for each request and reply with its id and then its status, until the caller ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _import_all()
+    _import_all(tuple(name for name in RARE if name not in rare))
     gc.collect()
     gc.freeze()
     listening = socket.socket(fileno=descriptor)
@@ -284,43 +400,67 @@ def _become(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         os.closerange(STREAMS, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+        if order.get("session"):
+            os.setsid()
         os.umask(order["umask"])
         os.chdir(order["cwd"])
         preloaded = {name: value for name, value in os.environ.items() if name == "LD_PRELOAD"}
         os.environ.clear()
         os.environ.update(preloaded | order["env"])
         time.tzset()
+        module = order.get("module", "hashscan")
         program = importlib.import_module("hashscan.__main__")
         sys.argv = [str(program.__file__), *order["arguments"]]
         sys.modules["__main__"] = program
         _open_streams()
         importlib.import_module("tests.forked_zygote").fork_zygotes()
-        if "scan" in order["arguments"]:
-            _prepare_fork_server()
+        if module != "hashscan" or "worker" in order["arguments"]:
+            _prepare_processes(NODE_PROCESSES)
+        elif not {"scan", "selftest"}.isdisjoint(order["arguments"]):
+            _prepare_processes(1)
         exec(compile(order["code"], "sitecustomize", "exec"), {})
-        code = program.main()
+        if module == "hashscan":
+            code = program.main()
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0
     except BaseException:
         traceback.print_exc()
     finally:
         _end(code)
 
 
-def _prepare_fork_server() -> None:
-    """Fork the process that becomes multiprocessing's fork server; without one, it ends with the command."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    process = os.fork()
-    if process == 0:
-        ours.close()
-        _become_fork_server(theirs)
-    theirs.close()
+def _prepare_processes(number: int) -> None:
+    """Fork processes that become multiprocessing's fork server or those that it spawns.
+
+    They have nothing of the command's state, since they are forked before it begins, and end with it. More
+    than `number` are started as always.
+    """
+    ready: list[tuple[int, socket.socket]] = []
+    for _ in range(number):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = os.fork()
+        if process == 0:
+            for connection in (ours, *(other for _, other in ready)):
+                connection.close()
+            _become_prepared(theirs)
+        theirs.close()
+        ready.append((process, ours))
     start = multiprocessing.util.spawnv_passfds  # type: ignore[attr-defined]
 
     def forked(path: bytes, arguments: list[str], descriptors: list[int]) -> int:
-        if "multiprocessing.forkserver" not in arguments[-1] or ours.fileno() == -1:
+        code = arguments[arguments.index("-c") + 1]
+        if "multiprocessing.resource_tracker" in code:
+            return _fork_resource_tracker(code, descriptors)
+        if not ready or not ("multiprocessing.forkserver" in code or "multiprocessing.spawn" in code):
             number: int = start(path, arguments, descriptors)
             return number
+        process, ours = ready.pop()
+        descriptors = sorted(set(descriptors))
         order = {
-            "code": arguments[-1],
+            "code": code,
+            "arguments": arguments[arguments.index("-c") :][2:],
             "numbers": descriptors,
             "env": dict(os.environ),
             "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
@@ -332,29 +472,55 @@ def _prepare_fork_server() -> None:
     multiprocessing.util.spawnv_passfds = forked  # type: ignore[attr-defined]
 
 
-def _become_fork_server(connection: socket.socket) -> NoReturn:
+def _fork_resource_tracker(code: str, descriptors: list[int]) -> int:
+    """Fork the process in which multiprocessing keeps a list of what is to be removed in the end."""
+    process = os.fork()
+    if process == 0:
+        try:
+            signal.set_wakeup_fd(-1)
+            atexit._clear()
+            _close_all_but(descriptors)
+            exec(code, {})
+        finally:
+            os._exit(0)
+    return process
+
+
+def _close_all_but(descriptors: Sequence[int]) -> None:
+    last = max(map(int, os.listdir("/proc/self/fd")))
+    for before, after in pairwise([-1, *sorted(descriptors), last + 1]):
+        # `closerange(0, 0)` closes all.
+        if before + 1 < after:
+            os.closerange(before + 1, after)
+
+
+def _become_prepared(connection: socket.socket) -> NoReturn:
+    status = 0
     try:
-        data, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 8)
+        data, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
         if data:
             connection.close()
             order = json.loads(data)
             # Above all that are open, lest one take the place of another.
             above = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in descriptors]
-            for descriptor in descriptors:
-                os.close(descriptor)
+            _close_all_but([*range(STREAMS), *above])
             for descriptor, number in zip(above, order["numbers"], strict=True):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
             os.environ.clear()
             os.environ.update(order["env"])
             signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
+            if order["arguments"]:
+                Path("/proc/self/comm").write_text(SPAWNED)
+                sys.argv = ["-c", *order["arguments"]]
             exec(order["code"], {})
-    except SystemExit:
-        pass
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0
     except BaseException:
         traceback.print_exc()
+        status = 1
     finally:
-        _end(0)
+        _end(status)
 
 
 def _end(code: int) -> NoReturn:
@@ -382,7 +548,7 @@ def _open_streams() -> None:
         setattr(sys, f"__{name}__", stream)
 
 
-def _import_all() -> None:
+def _import_all(rare: tuple[str, ...]) -> None:
     import hashscan.cli.main as main
 
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -391,11 +557,14 @@ def _import_all() -> None:
     package = ROOT / "hashscan"
     for path in sorted(package.rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        if not name.startswith(NOT_IMPORTED):
+        if not name.startswith(NOT_IMPORTED + rare):
             with suppress(ImportError):
                 importlib.import_module(name)
+    for name in LATE:
+        with suppress(ImportError):
+            importlib.import_module(name)
     importlib.import_module("tests.forked_zygote").preload()
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), sys.argv[2:])

@@ -145,7 +145,7 @@ def test_misuse(run: Run, tmp_path: Path, uploads: Path) -> None:
 def test_as_names_come_and_stopped_while_none_does(state: Path, uploads: Path, tmp_path: Path) -> None:
     """From a queue that never ends: what was named is reported soon, and a signal ends it in good order."""
     report = tmp_path / "report.jsonl"
-    scan = subprocess.Popen(
+    scan = PREFORK.popen(
         [*COMMAND, "scan", "--files-from", "-", "--report", str(report), "--workers", "1"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ from PIL import Image
 
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
+from tests.prefork import PREFORK
 
 Records = list[dict[str, Any]]
 
@@ -225,7 +226,7 @@ class History:
     def killed(self, options: Sequence[str], targets: Sequence[Path]) -> None:
         """Let a scan begin."""
         self.log.append("killed")
-        scan = subprocess.Popen(
+        scan = PREFORK.popen(
             [*COMMAND, "scan", *map(str, targets), *options, "--report", str(self.folder / "killed.jsonl")],
             env=environment(self.state, self.env),
             stderr=subprocess.DEVNULL,

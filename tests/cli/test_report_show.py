@@ -12,6 +12,7 @@ import pytest
 
 from hashscan.reports.records import line_of
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.prefork import PREFORK
 from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
 
 
@@ -92,7 +93,7 @@ def test_no_name_reaches_the_terminal_as_a_command(tmp_path: Path, terminal: boo
         shown = subprocess.run(command, env=plain, capture_output=True, timeout=60, check=True).stdout
     else:
         ours, theirs = pty.openpty()
-        with subprocess.Popen(command, env=plain, stdout=theirs) as running:
+        with PREFORK.popen(command, env=plain, stdout=theirs) as running:
             os.close(theirs)
             shown = b""
             while piece := _read(ours):

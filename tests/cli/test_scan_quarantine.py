@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.cli.published import BAD, national, signed
+from tests.prefork import PREFORK
 
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 
@@ -236,7 +237,7 @@ def test_what_was_changed_since_it_was_found_is_moved_if_its_content_is_the_same
 ) -> None:
     report, path = tmp_path / "found.jsonl", www / "00"
     options = ("--limit-files", "10", "--workers", "1", "--report", str(report))
-    with subprocess.Popen(
+    with PREFORK.popen(
         [*COMMAND, "scan", str(www), "--quarantine", *TERMS, *options],
         env=environment(state),
         stderr=subprocess.PIPE,
@@ -275,7 +276,7 @@ def test_a_scan_that_is_stopped_moves_nothing(run: Run, www: Path, state: Path, 
         (www / f"folder{name}").mkdir()
         (www / f"{name:02}").rename(www / f"folder{name}" / "bad")
     options = ("--limit-files", "2", "--workers", "1", "--report", str(report))
-    with subprocess.Popen(
+    with PREFORK.popen(
         [*COMMAND, "scan", str(www), "--quarantine", *TERMS, *options],
         env=environment(state),
         stderr=subprocess.PIPE,

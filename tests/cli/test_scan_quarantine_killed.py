@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.conftest import COMMAND, environment, runner
 from tests.cli.published import BAD, THEME, national
+from tests.prefork import PREFORK
 
 __all__ = ["national"]  # a fixture
 
@@ -101,7 +102,7 @@ def test_at_any_moment(national: Path, tmp_path: Path) -> None:
     chance = random.Random(seed)
     for number in range(6):
         room = Room(national, tmp_path / f"{number}")
-        with subprocess.Popen(
+        with PREFORK.popen(
             [*COMMAND, *room.scan], env=environment(room.state), stderr=subprocess.DEVNULL
         ) as process:
             # Until the report is there nothing has begun, and how long that takes is the machine's affair.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from hashscan.scan.workers.batch_queues import LARGE_BYTES
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.prefork import PREFORK
 from tests.waiting import until
 
 ROOT = os.geteuid() == 0
@@ -99,7 +99,7 @@ def test_terminated_within_a_file(state: Path, uploads: Path, local_list: str, t
         sparse(uploads / "aa" / f"{number}")
     command: list[object] = [*COMMAND, "scan", uploads, "--max-sparse", "16T", "--workers", str(WORKERS)]
     report = tmp_path / "r.jsonl"
-    scanning = subprocess.Popen([*command, "--report", report, "--state", state], env=environment(state))
+    scanning = PREFORK.popen([*command, "--report", report, "--state", state], env=environment(state))
     partial = report.with_name("r.jsonl.partial")
     until(lambda: partial.exists() and b"listed.jpg" in partial.read_bytes())
     scanning.send_signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.prefork import PREFORK
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_without_a_state_all_say_so(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_reader_that_goes_away_is_our_output_failing(scanned: Path, state: Path) -> None:
-    with subprocess.Popen(
+    with PREFORK.popen(
         [sys.executable, "-m", "hashscan", "state", "export", "--state", state],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -25,6 +25,7 @@ from tests.cli.commands.test_state import Records, comparable, fresh
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.cli.opened import Opened, opened
 from tests.pictures import encoded, scene
+from tests.prefork import PREFORK
 
 FILES, KILLS, WORKERS = 20_000, 30, 2
 IN_FLIGHT = WORKERS * BATCHES_PER_WORKER * ListingOptions().batch_files
@@ -160,7 +161,7 @@ def reached(count: Opened, before: set[str], files: int) -> Callable[[], bool]:
 
 
 def start(state: Path, tree: Path, report: Path, errors: BinaryIO) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    return PREFORK.popen(
         [*COMMAND, "scan", str(tree), "--report", str(report), "--workers", str(WORKERS)],
         env=environment(state),
         stderr=errors,

@@ -20,6 +20,7 @@ from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.scan import ScanSettings
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Ran, Run, environment
+from tests.prefork import PREFORK
 
 Known = Callable[..., tuple[Ran, list[dict[str, Any]]]]
 
@@ -156,7 +157,7 @@ def test_asked_to_stop(run: Run, many: Path, state: Path, tmp_path: Path) -> Non
     assert run("lists", "import", entries, "--name", "others").code == 0
     command = [*COMMAND, "scan", "--known", "--list", "others", "--report", "-"]
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)):
-        with subprocess.Popen(
+        with PREFORK.popen(
             command, env=environment(state), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
         ) as process:
             assert process.stdout is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.prefork import PREFORK
 from tests.waiting import until
 
 PAGE = 4096
@@ -47,7 +48,7 @@ def test_between_its_record_in_the_state_and_the_first_file(
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PAGE)
     os.write(writing, b"\n" * PAGE)
     command = [*COMMAND, "scan", "--known" if known else str(uploads), "--report", "-"]
-    with subprocess.Popen(command, env=environment(state), stdout=writing, stderr=subprocess.PIPE) as scan:
+    with PREFORK.popen(command, env=environment(state), stdout=writing, stderr=subprocess.PIPE) as scan:
         os.close(writing)
         with open(reading, "rb") as report:
             until(lambda: scan.poll() is not None or len(accounts(state)) > before)

@@ -18,6 +18,7 @@ import pytest
 
 from tests.cli.conftest import Ran, Run, environment
 from tests.cli.test_ctime import on_loop
+from tests.prefork import PREFORK
 from tests.small_fuse import SmallFile, small_filesystem
 from tests.waiting import until
 
@@ -106,7 +107,7 @@ def scan(state: Path, target: Path, *arguments: object, limits: str = SOON) -> s
         "sys.exit(run(sys.argv[1:]))\n"
     )
     command = [sys.executable, "-c", code, "scan", target, "--workers", WORKERS, *arguments]
-    return subprocess.Popen(
+    return PREFORK.popen(
         [*map(str, command)],
         env=environment(state),
         stdout=subprocess.PIPE,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.certificates import Authority
+from tests.prefork import CLUSTER_PREFORK, SPAWNED
 
 START_SECONDS = 120.0
 NODE = [sys.executable, "-m", "hashscan", "worker"]
@@ -35,7 +36,7 @@ class Program:
             for key, value in os.environ.items()
             if not key.startswith(("HASHSCAN_", "DASK_")) or key in {"HASHSCAN_BACKGROUND", "HASHSCAN_REREAD"}
         }
-        self.process = subprocess.Popen(
+        self.process = CLUSTER_PREFORK.popen(
             command,
             cwd=folder,
             env={**kept, **(environment or {})},
@@ -210,7 +211,8 @@ def workers_of(node: Program) -> list[int]:
     for pid in children(node.process.pid):
         # One may be dying just now.
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            forked = Path(f"/proc/{pid}/comm").read_text().strip() == SPAWNED
+            if forked or b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
 

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.alerts.services import PATH_TOKEN, TOKEN, webhook
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.prefork import PREFORK
 from tests.waiting import until
 
 SECRETS = (TOKEN, *PATH_TOKEN.split("/")[-1:], "0perator")
@@ -199,7 +200,7 @@ def test_a_killed_scan_is_reported_by_the_next_command(
     for number in range(3000):
         (many / f"{number}.txt").write_text(str(number))
     limited = [*COMMAND, "scan", str(many), "--list", local_list, "--limit-files", "20", *options]
-    scan = subprocess.Popen(
+    scan = PREFORK.popen(
         limited, env=environment(state, {"HASHSCAN_WORKERS": "1"}), stderr=subprocess.DEVNULL
     )
     until(lambda: begun(state) == 2)
@@ -224,7 +225,7 @@ def test_a_terminated_scan_writes_its_figures(
         (many / f"{number}.txt").write_text(str(number))
     command = [*COMMAND, "scan", str(many), "--list", local_list, "--limit-files", "20", "--exec", program,
                "--metrics", str(metrics)]  # fmt: skip
-    scan = subprocess.Popen(
+    scan = PREFORK.popen(
         command, env=environment(state, {"HASHSCAN_WORKERS": "1"}), stderr=subprocess.DEVNULL
     )
     until(lambda: catches(scan.pid, signal.SIGTERM))
@@ -336,6 +337,6 @@ def test_two_commands_at_once_tell_once(
     program.chmod(0o755)
     assert run("scan", uploads, "--list", local_list).code == 1
     command = [*COMMAND, "alerts", "send", "--exec", str(program)]
-    both = [subprocess.Popen(command, env=environment(state), stderr=subprocess.DEVNULL) for _ in range(2)]
+    both = [PREFORK.popen(command, env=environment(state), stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [one.wait(120) for one in both] == [0, 0]
     assert len(given(got)) == 1

@@ -16,6 +16,7 @@ import pytest
 from hashscan.cli import main
 from tests.cases.world import World, result
 from tests.cli.conftest import COMMAND, Ran, Run, environment
+from tests.prefork import PREFORK
 
 HOSTILE = b"/www/<script>=1+1[bold]\x1b[31m\n\xff\xe2\x80\xae" + b"x" * 200 + b".jpg"
 
@@ -233,7 +234,7 @@ def test_a_ledger_is_nobody_elses(call: Run, world: World, state: Path) -> None:
 def test_many_commands_at_once_make_no_case_twice(world: World, state: Path) -> None:
     notices = "url,reference\n" + "".join(f"https://a.example/{n},r{n}\n" for n in range(200))
     commands = [
-        subprocess.Popen(
+        PREFORK.popen(
             [*COMMAND, "cases", "import", "-"],
             env=environment(state, {}),
             stdin=subprocess.PIPE,
@@ -258,7 +259,7 @@ def test_an_import_that_is_killed_goes_on_where_it_was(call: Run, world: World, 
     """Twice, at whatever point it was, then to its end."""
     lines = ["url,reference\n", *(f"https://a.example/{n},r{n}\n" for n in range(12_000))]
     for _ in range(2):
-        command = subprocess.Popen(
+        command = PREFORK.popen(
             [*COMMAND, "cases", "import", "-"], env=environment(state, {}), stdin=subprocess.PIPE
         )
         assert command.stdin is not None

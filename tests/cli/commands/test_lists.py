@@ -17,6 +17,7 @@ import pytest
 
 from hashscan.lists.pulling.assembly import AT_ONCE
 from tests.cli.conftest import COMMAND, Ran, Run, environment, runner
+from tests.prefork import PREFORK
 from tests.web import send, served, serving
 
 
@@ -336,7 +337,7 @@ def test_two_pulls_at_once(run: Run, published: Path, root: Path, state: Path) -
         run("lists", "add", "national", server.url, "--root", root)
         server.answers["timestamp.json"] = slow
         command = [*COMMAND, "lists", "pull", "national"]
-        with subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True) as first:
+        with PREFORK.popen(command, env=environment(state), stderr=subprocess.PIPE, text=True) as first:
             assert arrived.wait(120)
             ran = run("lists", "pull", "national")
             assert ran.code == 11
@@ -362,7 +363,7 @@ def test_a_pull_asked_to_stop(
         run("lists", "add", "national", server.url, "--root", root)
         server.answers[".npy"] = stuck
         command = [*COMMAND, "lists", "pull", "national"]
-        with subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True) as process:
+        with PREFORK.popen(command, env=environment(state), stderr=subprocess.PIPE, text=True) as process:
             for _ in range(AT_ONCE):
                 assert arrived.acquire(timeout=120)
             process.send_signal(number)

@@ -23,7 +23,7 @@ from hashscan.scan.selftest import make_test_picture
 from hashscan.sources.shards import shard_of
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
-from tests.prefork import Prefork
+from tests.prefork import PREFORK, Prefork
 from tests.scan.made_reports import clean, listed, many_findings
 
 SHARDS = 6
@@ -326,7 +326,7 @@ def test_killed_it_leaves_no_half_report(tmp_path: Path) -> None:
     parts = [many_findings(tmp_path / f"{index}", index, 60_000) for index in (1, 2)]
     output = tmp_path / "out"
     output.write_text("the one before")
-    joining = subprocess.Popen(
+    joining = PREFORK.popen(
         [*COMMAND, "report", "merge", *map(str, parts), "--output", str(output)], stderr=subprocess.DEVNULL
     )
     partial = tmp_path / "out.partial"

@@ -15,6 +15,7 @@ from hashscan.scan.selftest import make_test_picture
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
+from tests.prefork import PREFORK
 from tests.waiting import until
 
 ROOT = os.geteuid() == 0
@@ -380,7 +381,7 @@ def started(state: Path, report: Path, target: Path) -> subprocess.Popen[str]:
     """A scan that has begun to write its report, and takes its time."""
     options = ["--workers", "2", "--limit-files", "80"]
     command = [*COMMAND, "scan", str(target), "--report", str(report), *options]
-    process = subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True)
+    process = PREFORK.popen(command, env=environment(state), stderr=subprocess.PIPE, text=True)
     partial = report.with_name(report.name + ".partial")
     until(lambda: process.poll() is not None or lines_in(partial) > 20)
     assert process.poll() is None
@@ -473,7 +474,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_whole_group(
 ) -> None:
     report = tmp_path / "r.jsonl"
     command = [*COMMAND, "scan", str(everything_listed), "--report", str(report), "--limit-files", "80"]
-    process = subprocess.Popen(
+    process = PREFORK.popen(
         command, env=environment(state), stderr=subprocess.PIPE, text=True, process_group=0
     )
     until(lambda: lines_in(report.with_name(report.name + ".partial")) > 20)

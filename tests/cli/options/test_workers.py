@@ -18,6 +18,7 @@ import pytest
 
 from tests.cli.commands.test_scan import alive, descendants
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.prefork import PREFORK
 
 CONTENT = b"known"
 FOLDERS = 120
@@ -62,9 +63,9 @@ def scanning(
         *(*COMMAND, "scan", str(target), "--report", str(report), "--workers", "2"),
         *("--limit-files", "60", *options),
     ]
-    process = subprocess.Popen(
-        command, env=environment(state, env), text=True, **{"stderr": subprocess.PIPE, **how}
-    )
+    # A fork server that was forked before the command began has not the priority that the command sets.
+    start = subprocess.Popen if env else PREFORK.popen
+    process = start(command, env=environment(state, env), text=True, **{"stderr": subprocess.PIPE, **how})
     try:
         until(lambda: count(report) > 5, process)
         yield process
@@ -184,7 +185,7 @@ def test_a_busy_machine_is_waited_for(run: Run, state: Path, tmp_path: Path, kno
     with open("/proc/loadavg", "rb") as loadavg:
         if float(loadavg.read().split()[0]) <= 0.0001:
             pytest.skip("this machine has nothing to do")
-    process = subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True)
+    process = PREFORK.popen(command, env=environment(state), stderr=subprocess.PIPE, text=True)
     until(lambda: count(report) >= 1, process)
     time.sleep(1.5)
     before = count(report)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
 import termios
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hashscan.reports.summary import Summary
 from hashscan.text import human_bytes, printable
 from tests.cli.conftest import COMMAND, environment
 from tests.pictures import encoded, scene
+from tests.prefork import PREFORK
 
 
 def test_a_bar_on_a_terminal(tmp_path: Path, state: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_bar_on_a_terminal(tmp_path: Path, state: Path) -> None:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     command = [*COMMAND, "scan", "--list", "demo", "--no-state", "--report", str(tmp_path / "r"), str(folder)]
-    process = subprocess.Popen(command, env=environment(state), stdout=theirs, stderr=theirs)
+    process = PREFORK.popen(command, env=environment(state), stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
     while True:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from hashscan.cli.output import progress
 from hashscan.cli.output.progress import ComparisonProgress, PullProgress
 from tests.cli.commands.test_lists import published, released, root  # noqa: F401 - fixtures
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.prefork import PREFORK
 from tests.web import WebServer, serving
 
 
@@ -27,7 +27,7 @@ def test_a_bar_on_a_terminal(run: Run, server: WebServer, root: Path, state: Pat
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     command = [*COMMAND, "lists", "pull"]
-    process = subprocess.Popen(command, env=environment(state), stdout=theirs, stderr=theirs)
+    process = PREFORK.popen(command, env=environment(state), stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
     while True:

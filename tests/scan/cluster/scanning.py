@@ -15,7 +15,7 @@ from typing import Any
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry
 from tests.pictures import encoded, scene
-from tests.prefork import PREFORK
+from tests.prefork import CLUSTER_PREFORK
 from tests.scan.nodes import Program, records_of, until
 
 LISTED = 7
@@ -63,8 +63,9 @@ def run_scan(
     state: Path, target: Path | None, report: Path, *options: str, program: Sequence[str] = HASHSCAN
 ) -> tuple[int, str]:
     scan = command(state, target, report, *options, program=program)
-    if program is HASHSCAN and PREFORK.can_run(os.environ):
-        done = PREFORK.run(scan[len(HASHSCAN) :], env=os.environ, timeout=200)
+    if CLUSTER_PREFORK.can_run(os.environ):
+        code = program[2] if program[1] == "-c" else ""
+        done = CLUSTER_PREFORK.run(scan[len(program) :], env=os.environ, code=code, timeout=200)
     else:
         done = subprocess.run(scan, capture_output=True, text=True, timeout=200, check=False)
     assert not re.search("Traceback|Task was", done.stderr), done.stderr
@@ -86,7 +87,7 @@ def story(report: Path) -> tuple[Story, dict[str, Story], Story]:
 
 def killing(kill: Callable[[], None], scan: list[str], partial: Path) -> tuple[int, str]:
     """Run a scan, and do something to the cluster as soon as the first finding is written."""
-    running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    running = CLUSTER_PREFORK.popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
     kill()
     _, said = running.communicate(timeout=200)

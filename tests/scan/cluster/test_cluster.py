@@ -18,6 +18,7 @@ from hashscan.model import Entry
 from hashscan.reports.report import Report
 from hashscan.scan.baseline import matches_to_accept, write_baseline
 from tests.pictures import encoded, scene
+from tests.prefork import CLUSTER_PREFORK
 from tests.scan.cluster.scanning import (
     AFTER_ALL_ANSWERS,
     IMPATIENT,
@@ -365,7 +366,7 @@ def test_an_interrupted_scan_leaves_the_nodes_well(
     node = here.node(state, 2, environment=SLOW)
     report = tmp_path / "far.jsonl"
     scan = command(state, folder, report, *here.options)
-    running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    running = CLUSTER_PREFORK.popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     partial = tmp_path / "far.jsonl.partial"
     until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
     running.send_signal(signal.SIGTERM)

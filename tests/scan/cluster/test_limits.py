@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.prefork import CLUSTER_PREFORK
 from tests.scan.cluster.scanning import command, run_scan
 from tests.scan.nodes import Cluster, records_of, until
 
@@ -32,7 +33,7 @@ def test_the_node_of_a_busy_machine_waits(here: Cluster, pictures: tuple[Path, P
     node.wait_for("waiting")
     node.wait_for("are ready at")
     report = tmp_path / "r.jsonl"
-    begun = subprocess.Popen(command(state, folder, report, *here.options), stderr=subprocess.DEVNULL)
+    begun = CLUSTER_PREFORK.popen(command(state, folder, report, *here.options), stderr=subprocess.DEVNULL)
     partial = report.with_name(report.name + ".partial")
     until(lambda: partial.exists() and partial.stat().st_size > 0)
     with pytest.raises(subprocess.TimeoutExpired):

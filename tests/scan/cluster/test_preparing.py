@@ -13,6 +13,7 @@ pytest.importorskip("distributed")
 
 from hashscan.model import Entry
 from tests.pictures import encoded, scene
+from tests.prefork import CLUSTER_PREFORK
 from tests.scan.cluster.scanning import (
     AFTER_ALL_ANSWERS,
     command,
@@ -80,7 +81,7 @@ def test_a_scan_ends_when_workers_die_as_they_prepare_in_its_midst(
 
 
 def running(scan: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    return CLUSTER_PREFORK.popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
 def read_to(program: subprocess.Popen[str], message: str) -> str:

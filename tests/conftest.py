@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -69,6 +70,7 @@ LONGEST = (
 """Begun first, or the processes of a parallel run would wait for them at the end."""
 
 
+@cache
 def tier_of(path: Path) -> str:
     """Return the tier of the tests in a file."""
     folders = {path.relative_to(HERE).as_posix(), *map(Path.as_posix, path.relative_to(HERE).parents)}
@@ -119,8 +121,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = tier_of(item.path)
         if tier != "unit" or item.get_closest_marker("slow") is None:
             item.add_marker(tier)
-    place = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.relative_to(HERE).as_posix(), len(place)))
+    place = {HERE / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,8 @@ SYSTEM = (
 )
 INTEGRATION = (
     *("cases/statistics/test_charts.py", "cases/test_endings.py", "cases/test_sync.py"),
-    *("hashing/media/test_decoder.py", "hashing/test_fuzz_repairs.py", "lists/exchanges", "lists/formats"),
+    *("hashing/media/test_decoder.py", "hashing/media/test_large_pictures.py"),
+    *("hashing/test_fuzz_repairs.py", "lists/exchanges", "lists/formats"),
     *("lists/publishing", "lists/pulling", "lists/test_difference.py", "lists/test_exceptions.py"),
     *("lists/test_killed.py", "reports/test_csv_in_spreadsheet.py", "reports/page/test_html_in_browser.py"),
     *("reports/test_report_file.py", "state/test_vacuum.py"),

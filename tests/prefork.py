@@ -8,7 +8,9 @@ tracker is forked, too; zygotes are as `forked_zygote` says. All other processes
 started as always.
 
 `python -m tests.prefork DESCRIPTOR [RARE]...` runs the process that commands are forked from. It accepts
-requests at the socket DESCRIPTOR until its standard input ends. A request has the three streams, and JSON.
+requests at the socket DESCRIPTOR until its standard input ends. A request has the three streams, and a line
+of JSON. The process replies with its id once it has become the leader of its session, if it is to; then its
+status follows. Its id stays its own until the caller closes the connection.
 """
 
 from __future__ import annotations
@@ -84,9 +86,10 @@ with socket.socket(socket.AF_UNIX) as connection:
     connection.connect({address!r})
     socket.send_fds(connection, [b"."], [0, 1, 2])
     order = dict(arguments=sys.argv[1:], env=dict(os.environ), cwd=os.getcwd(), code="", umask={umask})
-    connection.sendall(json.dumps(order).encode())
-    connection.shutdown(socket.SHUT_WR)
-    process, status = map(int, connection.makefile("r"))
+    connection.sendall(json.dumps(order).encode() + b"\\n")
+    replies = connection.makefile("r")
+    replies.readline()
+    status = int(replies.readline())
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
@@ -159,8 +162,7 @@ class Prefork:
             for end in (out, err, writer):
                 if end is not None:
                     end.begin()
-            connection.sendall(json.dumps(order).encode())
-            connection.shutdown(socket.SHUT_WR)
+            connection.sendall(json.dumps(order).encode() + b"\n")
             connection.settimeout(timeout)
             with connection.makefile("r", encoding="ascii") as replies:
                 process = int(replies.readline())
@@ -253,8 +255,7 @@ class _ForkedCommand(subprocess.Popen[Any]):
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(self._server)
         socket.send_fds(self._connection, [b"."], streams)
-        self._connection.sendall(json.dumps(order).encode())
-        self._connection.shutdown(socket.SHUT_WR)
+        self._connection.sendall(json.dumps(order).encode() + b"\n")
         while not self._received.count(b"\n"):
             self._receive()
         self.pid = int(self._received.split()[0])
@@ -360,6 +361,8 @@ def serve(descriptor: int, rare: Sequence[str]) -> None:
     for file in (listening, woken, 0):
         selector.register(file, selectors.EVENT_READ)
     running: dict[int, socket.socket] = {}
+    left: set[int] = set()
+    """Processes for which no caller waits any more."""
     while True:
         for key, _ in selector.select():
             if key.fd == 0:
@@ -367,30 +370,40 @@ def serve(descriptor: int, rare: Sequence[str]) -> None:
             if key.fd == woken:
                 with suppress(BlockingIOError):
                     os.read(woken, 4096)
-                _reap(running)
-                continue
-            connection, _ = listening.accept()
-            _, streams, _, _ = socket.recv_fds(connection, 1, STREAMS)
-            with connection.makefile("rb") as file:
-                order = json.load(file)
-            process = os.fork()
-            if process == 0:
-                _become(order, streams)
-            running[process] = connection
-            connection.sendall(f"{process}\n".encode())
-            for stream in streams:
-                os.close(stream)
+                _report_ended(running)
+            elif key.fd != listening.fileno():
+                selector.unregister(key.fileobj)
+                left.add(key.data)
+                running.pop(key.data, None)
+                assert isinstance(key.fileobj, socket.socket)
+                key.fileobj.close()
+            else:
+                connection, _ = listening.accept()
+                _, streams, _, _ = socket.recv_fds(connection, 1, STREAMS)
+                with connection.makefile("rb") as file:
+                    order = json.loads(file.readline())
+                process = os.fork()
+                if process == 0:
+                    _become(order, streams, connection)
+                running[process] = connection
+                selector.register(connection, selectors.EVENT_READ, process)
+                for stream in streams:
+                    os.close(stream)
+        left -= {process for process in left if os.waitpid(process, os.WNOHANG)[0]}
 
 
-def _reap(running: dict[int, socket.socket]) -> None:
-    with suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            process, status = ended
-            with running.pop(process) as connection, suppress(OSError):
+def _report_ended(running: dict[int, socket.socket]) -> None:
+    """Tell the callers of processes that have ended; these keep their ids until the callers have closed."""
+    for process, connection in list(running.items()):
+        ended = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is not None:
+            status = ended.si_status << 8 if ended.si_code == os.CLD_EXITED else ended.si_status
+            del running[process]
+            with suppress(OSError):
                 connection.sendall(f"{status}\n".encode())
 
 
-def _become(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
+def _become(order: dict[str, Any], streams: Sequence[int], connection: socket.socket) -> NoReturn:
     """Run a command in the new process, and end it as the interpreter does."""
     code = 70
     try:
@@ -399,9 +412,10 @@ def _become(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
-        os.closerange(STREAMS, max(map(int, os.listdir("/proc/self/fd"))) + 1)
         if order.get("session"):
             os.setsid()
+        connection.sendall(f"{os.getpid()}\n".encode())
+        os.closerange(STREAMS, max(map(int, os.listdir("/proc/self/fd"))) + 1)
         os.umask(order["umask"])
         os.chdir(order["cwd"])
         preloaded = {name: value for name, value in os.environ.items() if name == "LD_PRELOAD"}

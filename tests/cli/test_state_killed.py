@@ -125,8 +125,10 @@ def test_killed_at_any_moment_nothing_is_lost_or_read_again(
             enough = reached(count, before, files)
             wait_until(enough, process)
             time.sleep(later)
-            # The parent alone, whose workers must end by themselves, or all of them at once.
-            (os.kill if chance.random() < 0.5 else os.killpg)(process.pid, signal.SIGKILL)
+            kill = os.kill if chance.random() < 0.5 else os.killpg
+            if process.poll() is None:
+                # The parent alone, whose workers must end by themselves, or all of them at once.
+                kill(process.pid, signal.SIGKILL)
             killed += process.wait() == -signal.SIGKILL
             wait_until_gone(process.pid)
             now = set(count.take())

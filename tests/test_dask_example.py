@@ -33,6 +33,7 @@ def settings_of(unit: str) -> dict[str, str]:
     return dict(word.split("=", 1) for line in lines for word in shlex.split(line) if "%" not in word)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_three_hosts_on_this_machine(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     hosts = ["scheduler.example.org", "node1.example.org", "node2.example.org", "admin.example.org"]

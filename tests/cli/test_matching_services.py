@@ -387,6 +387,7 @@ def listed_here(run: Run, tmp_path: Path, content: bytes) -> None:
     assert run("lists", "import", source, "--name", "here").code == 0
 
 
+@pytest.mark.slow
 def test_a_slow_service_does_not_keep_files_from_being_read(
     added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
 ) -> None:
@@ -404,6 +405,7 @@ def test_a_slow_service_does_not_keep_files_from_being_read(
     assert verdicts(records)["match"] == 1
 
 
+@pytest.mark.slow
 @root
 def test_one_owners_files_do_not_keep_the_service_from_others(
     added: Callable[..., None], run: Run, server: ServiceServer, tmp_path: Path, state: Path

@@ -89,6 +89,7 @@ def test_versions_of_which_the_current_is_harmless(run: Run, uploads: Path, loca
     assert (ran.code, found["version"]) == (1, version)
 
 
+@pytest.mark.slow
 def test_every_fault_is_counted_and_no_verdict_lost(run: Run, uploads: Path, local_list: str) -> None:
     groups = [f"{fault}/:2:30000" for fault in EXPECTED]
     with object_server(*groups, "fine/:300:1000", files={b"x": uploads / "other.jpg"}) as url:
@@ -183,6 +184,7 @@ def test_the_endpoint_by_variables(run: Run, uploads: Path, local_list: str) -> 
                 assert run("scan", "s3://bucket", "--report", "-", env=env).code == 1
 
 
+@pytest.mark.slow
 def test_the_secret_is_nowhere(state: Path, uploads: Path, local_list: str, tmp_path: Path) -> None:
     """Neither in reports, words, the state folder nor command lines; no decoder has it in its environment."""
     groups = [f"{fault}/:2:30000" for fault in EXPECTED]

@@ -149,6 +149,7 @@ def many(run: Run, local_list: str, uploads: Path) -> Path:
     return uploads
 
 
+@pytest.mark.slow
 def test_asked_to_stop(run: Run, many: Path, state: Path, tmp_path: Path) -> None:
     # What accuses files would be written at the end alone.
     entries = tmp_path / "others.csv"
@@ -174,6 +175,7 @@ def test_asked_to_stop(run: Run, many: Path, state: Path, tmp_path: Path) -> Non
     assert run("scan", "--known", "--list", "ours", "--report", "-").lines[-1]["files"] == 603
 
 
+@pytest.mark.slow
 def test_whoever_watches_is_shown_how_far_it_is(many: Path, state: Path) -> None:
     class Watching(Observer):
         def __init__(self) -> None:

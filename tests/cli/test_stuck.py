@@ -158,6 +158,7 @@ def test_an_owner_whose_files_are_stuck_is_given_up(
     assert 3 < sum(tried) < len(files)
 
 
+@pytest.mark.slow
 def test_to_ask_ext4_for_holes(state: Path, uploads: Path, local_list: str, tmp_path: Path) -> None:
     with on_loop(tmp_path, "ext4") as target:
         (target / "zz.jpg").write_bytes((uploads / "listed.jpg").read_bytes())
@@ -169,6 +170,7 @@ def test_to_ask_ext4_for_holes(state: Path, uploads: Path, local_list: str, tmp_
     assert ran.lines[-1]["reasons"]["unreadable"] == {STUCK: 1}
 
 
+@pytest.mark.slow
 def test_a_fuse_of_root(state: Path, uploads: Path, local_list: str, tmp_path: Path) -> None:
     """The administrator's own, which is read; a signal ends that."""
     (uploads / "aa").mkdir()

@@ -24,6 +24,7 @@ def attacks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_picture_that_is_shown_is_matched(run: Run, attacks: Path, tmp_path: Path) -> None:
     value, quality = PDQ().digest(grey(SHOWN))
     assert quality == 100

@@ -47,7 +47,7 @@ def command(mode: str, action: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("action", "least"),
     [
-        ("pull", 40),
+        pytest.param("pull", 40, marks=pytest.mark.slow),
         pytest.param("stage", 40, marks=pytest.mark.slow),
         ("activate", 4),
         ("import", 15),

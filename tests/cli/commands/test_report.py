@@ -450,6 +450,7 @@ def test_file_lists_of_one_length_but_other_names(tmp_path: Path, run: Run) -> N
         assert [w.split(": ")[-1] for w in ran.lines[-1]["incomplete"]] == expected
 
 
+@pytest.mark.slow
 def test_findings_that_stand_are_joined_too(tmp_path: Path, run: Run) -> None:
     """Most of a target is gone, and so may be what was found there: each shard says it from its own state."""
     tree = tmp_path / "tree"

@@ -429,6 +429,7 @@ def everything_listed(run: Run, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle(run: Run, state: Path, tmp_path: Path, everything_listed: Path) -> None:
     report = tmp_path / "r.jsonl"
     process = started(state, report, everything_listed)

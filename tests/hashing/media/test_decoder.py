@@ -118,6 +118,7 @@ def test_nothing_is_imported_or_opened_for_pdq_alone() -> None:
     assert answers("pdq")["noted"] == []
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_or_opened_after_loading(answered: dict) -> None:
     assert answered["noted"] == []
     assert answered["replies"] > 1000

@@ -99,6 +99,7 @@ def test_what_was_learnt_by_reading_is_reported_from_afar_too(
     stop([node])
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:
     folder, state = pictures
     draw(folder, 700)

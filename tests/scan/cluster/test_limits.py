@@ -27,6 +27,7 @@ def test_a_node_keeps_one_pace_for_all_its_processes(
     assert float(str(summary["seconds"])) >= 60 / 20 - 0.2
 
 
+@pytest.mark.slow
 def test_the_node_of_a_busy_machine_waits(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:
     folder, state = pictures
     node = here.start_node(state, 1, environment={"HASHSCAN_MAX_LOAD": "0.0001"})

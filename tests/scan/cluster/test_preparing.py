@@ -93,7 +93,8 @@ def read_to(program: subprocess.Popen[str], message: str) -> str:
     return said
 
 
-@pytest.mark.parametrize("idle_seconds", ["15", pytest.param("0", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("idle_seconds", ["15", "0"])
 def test_two_scans_where_there_is_room_for_one(
     idle_seconds: str, here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_a_node_that_can_start_no_decoder_is_refused(
     stop([node])
 
 
+@pytest.mark.slow
 def test_the_exit_code_when_the_scheduler_is_gone(pictures: tuple[Path, Path], tmp_path: Path) -> None:
     """Nothing on the list was met by then: incomplete, and the node says what it misses."""
     folder, _ = pictures

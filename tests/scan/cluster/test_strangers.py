@@ -88,6 +88,7 @@ def test_no_port_says_a_word_to_a_stranger(here: Cluster, node: Program, tmp_pat
     stop([node])
 
 
+@pytest.mark.slow
 def test_a_node_with_a_stranger_s_certificate_is_sent_away(here: Cluster, tmp_path: Path) -> None:
     cert, key = Authority(tmp_path / "stranger").issue("localhost")
     key.chmod(0o600)

@@ -18,7 +18,7 @@ from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import FileStat, Item, StoredContentData
 from hashscan.state.store.columns import AppendedColumn
 from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
-from hashscan.state.store.packing import NO_REPLY
+from hashscan.state.store.packing import NO_REPLY, Packed
 from hashscan.state.store.profile import Profile, profile_of
 from hashscan.state.store.stored_contents import (
     ABOUT_ROW,
@@ -105,6 +105,8 @@ class Contents(StoredContents):
                 self._waiting.setdefault(prefix_of(bytes(value)), []).append(start + place)
         self._latest: dict[StoredContentData, int] = {}
         """Rows of recent contents, since many equal files may follow each other."""
+        self._appended: dict[int, tuple[StoredContentData, int, int]] = {}
+        """Those of them that were appended: data, flags and time by row."""
         if self.rows > NONE:
             raise ValueError(f"there can't be {self.rows} contents")
         self._attention = np.zeros(max(1024, self.rows), np.uint8)
@@ -129,6 +131,20 @@ class Contents(StoredContents):
         if contents.size and not 0 <= int(contents.min()) <= int(contents.max()) < self.rows:
             raise ValueError("something has a content that isn't there")
         return self._attention[contents]
+
+    def load(self, row: int) -> Content:
+        """Return one content; a recent one is not read, as services are asked about each new content.
+
+        Raises:
+            ValueError: what is stored contradicts itself.
+        """
+        if row not in self._appended:
+            return super().load(row)
+        kept, flags, since = self._appended[row]
+        exact = dict(zip(self._wanted.exact_names, kept.exact, strict=True))
+        kind = FORMATS[kept.kind] if kept.kind >= 0 else None
+        packed = None if kept.packed is None else Packed(*kept.packed)
+        return Content(row, exact, kind, packed, self._profiles[self._profile], flags, since)
 
     def is_whole(self, row: int) -> bool:
         """Return False if a power cut has destroyed a content.
@@ -211,6 +227,7 @@ class Contents(StoredContents):
         row = self._add(kept, exact, flags, now)
         if len(self._latest) >= _LATEST_MAX:
             self._latest.clear()
+            self._appended.clear()
         self._latest[kept] = row
         return row
 
@@ -236,6 +253,7 @@ class Contents(StoredContents):
         if row >= len(self._attention):
             self._attention = np.concatenate((self._attention, np.zeros(len(self._attention), np.uint8)))
         self._attention[row] = flags
+        self._appended[row] = kept, flags, fields[3]
         return row
 
     def hit(self, row: int) -> None:

@@ -45,6 +45,11 @@ def test_what_was_put_in_comes_out(opened: tuple[sqlite3.Connection, Path]) -> N
     text = contents.add(kept(b"text"), 0, 5)
     said = reply(os.urandom(32))
     picture = contents.add(kept(b"picture", said, 0, confirmed=True), LOW | ODD, 6)
+    recent = contents.load(text), contents.load(picture)
+    contents.commit()
+    contents.close()
+    contents = Contents(*opened, PROFILE)
+    assert (contents.load(text), contents.load(picture)) == recent
     assert contents.load(text).exact["sha256"] == hashlib.sha256(b"text").digest()
     found = contents.load(picture)
     assert (found.reply, found.kind, found.since) == (said, FORMATS[0], 6)
@@ -78,6 +83,9 @@ def test_further_digests_are_kept(opened: tuple[sqlite3.Connection, Path]) -> No
     contents = Contents(*opened, more)
     exact = (*kept(b"a").exact, hashlib.sha512(b"a").digest())
     row = contents.add(StoredContentData(exact, -1, None, False), 0, 5)
+    contents.commit()
+    contents.close()
+    contents = Contents(*opened, more)
     assert contents.load(row).exact["sha512"] == hashlib.sha512(b"a").digest()
     contents.close()
 

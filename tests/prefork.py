@@ -90,6 +90,8 @@ with socket.socket(socket.AF_UNIX) as connection:
     replies = connection.makefile("r")
     replies.readline()
     status = int(replies.readline())
+    connection.shutdown(socket.SHUT_WR)
+    replies.read()
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
@@ -171,6 +173,7 @@ class Prefork:
                 except TimeoutError:
                     os.kill(process, signal.SIGKILL)
                     raise subprocess.TimeoutExpired(["hashscan", *arguments], timeout) from None
+            _let_go(connection)
         return subprocess.CompletedProcess(
             ["hashscan", *arguments],
             os.waitstatus_to_exitcode(status),
@@ -273,7 +276,7 @@ class _ForkedCommand(subprocess.Popen[Any]):
             if flags & os.WNOHANG and not select.select([self._connection], [], [], 0)[0]:
                 return 0, 0
             self._receive()
-        self._connection.close()
+        _let_go(self._connection)
         return self.pid, int(self._received.split()[1])
 
     def _internal_poll(self, *_: Any, **__: Any) -> int | None:
@@ -285,6 +288,14 @@ class _ForkedCommand(subprocess.Popen[Any]):
             finally:
                 self._waitpid_lock.release()  # type: ignore[attr-defined]
         return self.returncode
+
+
+def _let_go(connection: socket.socket) -> None:
+    """Wait until a process that has ended no longer has its id."""
+    connection.shutdown(socket.SHUT_WR)
+    while connection.recv(1):
+        pass
+    connection.close()
 
 
 PREFORK = Prefork()
@@ -373,8 +384,10 @@ def serve(descriptor: int, rare: Sequence[str]) -> None:
                 _report_ended(running)
             elif key.fd != listening.fileno():
                 selector.unregister(key.fileobj)
-                left.add(key.data)
-                running.pop(key.data, None)
+                if running.pop(key.data, None) is None:
+                    os.waitpid(key.data, 0)
+                else:
+                    left.add(key.data)
                 assert isinstance(key.fileobj, socket.socket)
                 key.fileobj.close()
             else:

@@ -87,7 +87,8 @@ def story(report: Path) -> tuple[Story, dict[str, Story], Story]:
 
 def killing(kill: Callable[[], None], scan: list[str], partial: Path) -> tuple[int, str]:
     """Run a scan, and do something to the cluster as soon as the first finding is written."""
-    running = CLUSTER_PREFORK.popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    # Not forked: Dask reads how much it logs when it is imported, and a scan has it log less than a node.
+    running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
     kill()
     _, said = running.communicate(timeout=200)

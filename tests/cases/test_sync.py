@@ -456,6 +456,14 @@ History = list[tuple[list[tuple[str, int]], str]]
         ([("prune", 0), ("restore", 1)], "end"),
     ]
 )
+@example(
+    [
+        ([("put", 1)], "end"),
+        ([("close", 1), ("move", 1)], "end"),
+        ([("put", 0)] * 2, "end"),
+        ([("prune", 0), ("restore", 1)], "end"),
+    ]
+)
 @settings(max_examples=12, deadline=None)
 def test_any_history_gives_the_cases_that_a_person_would_write_down(
     tmp_path_factory: pytest.TempPathFactory, history: History
@@ -549,6 +557,8 @@ class Model:
             mine = self.quarantined.pop(path, None)
             # Where another case of the path is open, that one goes on; else a pruned case has its path again.
             if mine is not None and not waits:
+                # A closed case covers one content, and that of a pruned case is no longer known.
+                mine.update(unknown=bool(mine["closed"]) and not mine["path"])
                 mine.update(path=path, removed=0, how="")
         elif move == "lose":
             self.remembered.clear()
@@ -569,7 +579,7 @@ class Model:
         for path in PATHS:
             case = self._latest(path)
             if path in self.there:
-                if case is None or case["removed"]:
+                if case is None or case["removed"] or case.get("unknown"):
                     case = {"path": path, "found": now, "told": 0, "removed": 0, "how": "", "closed": 0}
                     self.cases.append(case)
                 case["seen"] = now

@@ -377,8 +377,8 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
 
 
 _FORGEABLE = frozenset({"md5", "sha1"})
-"""Algorithms for which the customer of a removed file can have made another file with the same digest, to
-have somebody else accused. Real copies have the same sha256, which is known of every content."""
+"""Algorithms for which the customer of a removed file can have made another file with the same digest, so
+that another owner is accused. Real copies have the same sha256, which is known of every content."""
 
 
 def _stay_down_doubt(match: Match, subject: Subject, policy: Policy) -> str:

@@ -23,10 +23,7 @@ import requests
 from msgspec import Struct
 
 from hashscan.lists.exchanges.base import Exchange, Page, Record, Request
-from hashscan.lists.exchanges.transport import ASK_EXCHANGE, FetchError, Transport
-
-_EMPTY_MAX = 100
-"""Pages without a record that may follow each other."""
+from hashscan.lists.exchanges.transport import ASK_EXCHANGE, FetchError, PageGuard, Transport
 
 
 class _Changed(Struct):
@@ -63,7 +60,7 @@ class ExampleExchange(Exchange):
     def pages(self, request: Request, transport: Transport) -> Iterator[Page]:
         """Yield what has changed since the cursor, which is the whole checkpoint here."""
         cursor = "" if request.checkpoint is None else msgspec.json.decode(request.checkpoint, type=str)
-        begin, seen, empty = cursor, {cursor}, 0
+        begin, guard = cursor, PageGuard(transport.host, cursor)
         with transport.mount(requests.Session()) as session:
             session.auth = (request.credentials["member"], request.credentials["token"])
             while True:
@@ -80,16 +77,13 @@ class ExampleExchange(Exchange):
                     raise FetchError(
                         f"{transport.host} sends something else than JSON, or a part of it", ASK_EXCHANGE
                     ) from None
-                empty = 0 if answer.records else empty + 1
-                if answer.more and (answer.next in seen or empty > _EMPTY_MAX):
+                try:
+                    guard.check(answer.records, answer.next if answer.more else None)
+                except FetchError:
                     # Otherwise the next pull would go on where these pages led, and miss entries.
                     yield Page([], [], msgspec.json.encode(begin).decode())
-                    which = "names a page again that was fetched already"
-                    if answer.next not in seen:
-                        which = "sends page after page without an entry"
-                    raise FetchError(f"{transport.host} {which}", ASK_EXCHANGE)
+                    raise
                 cursor = answer.next
-                seen.add(cursor)
                 yield self._page(answer, cursor)
                 if not answer.more:
                     return

@@ -247,7 +247,7 @@ def _add(
             )
         if service and entry.id.startswith(NO_SINGLE_ENTRY):
             raise UsageError(
-                f"{entry.id!r} stands for all entries that {list_name} does not name",
+                f"{entry.id!r} is the id of all entries that {list_name} does not name",
                 advice="Except the content with --content.",
             )
     for list_name, entry, service in found:

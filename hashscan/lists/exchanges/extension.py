@@ -7,8 +7,8 @@ operator names, and are bounded as those of our own exchanges. It is code of thi
 it could send requests in another way, or read files, as any installed package could.
 
 How its answers become entries: each record is converted by the extension's own code, as the library does it.
-All entries are `other`, which is for review only. A digest about which nobody says anything but that it is a
-false positive is left out. Extensions that merge a record with its earlier form can't be used, since that
+All entries are `other`, which is for review only. A digest is left out if all opinions of it are that it is a
+false positive. Extensions that merge a record with its earlier form can't be used, since that
 form is not kept.
 """
 
@@ -36,7 +36,7 @@ from threatexchange.utils import dataclass_json
 
 from hashscan.errors import UsageError
 from hashscan.lists.exchanges.base import Exchange, Page, Record, Request
-from hashscan.lists.exchanges.transport import ASK_EXCHANGE, FetchError, Transport
+from hashscan.lists.exchanges.transport import FetchError, PageGuard, Transport
 from hashscan.plugins import check_place
 from hashscan.web_address import parse
 
@@ -49,8 +49,6 @@ _ALGORITHMS = {
     **{name: name for name in ("md5", "sha1", "sha256", "sha512")},
 }
 """Ours by names that leave no doubt: another picture hash could have the name of one of ours."""
-_EMPTY_MAX = 100
-"""Deltas without a record that may follow each other."""
 _TOGETHER = 1 << 12
 """Largest number of records on a page; a delta of the library has any number."""
 
@@ -125,11 +123,9 @@ class ExtensionExchange(Exchange):
             stored = None
         converter = _Converter(kind, settings, signal_types, whole=stored is None)
         text, afresh = request.checkpoint if stored else "", stored is None
-        empty = 0
+        guard = PageGuard(transport.host)
         for delta in api.fetch_iter(signal_types, stored):
-            empty = 0 if delta.updates else empty + 1
-            if empty > _EMPTY_MAX:
-                raise FetchError(f"{transport.host} sends page after page without an entry", ASK_EXCHANGE)
+            guard.check(delta.updates, None)
             if transport.skew is not None:
                 transport.check_clock()
             for records, removed in converter.converted(delta):
@@ -224,7 +220,7 @@ class _Converter:
             for kind, signals in by_kind.items()
         }
         if not any(algorithms.values()):
-            # Of a kind that nobody here knows.
+            # A digest of an unknown kind.
             yield Record(key, key, CATEGORY, {"unknown": "-"})
             return
         wanted = {
@@ -243,7 +239,7 @@ class _Converter:
 
 
 def _harmless(metadata: Any) -> bool:
-    """Return True if nobody says anything but that a digest is a false positive."""
+    """Return True if there are opinions, and all are that a digest is a false positive."""
     opinions = metadata.get_as_opinions()
     return bool(opinions) and (
         metadata.get_as_aggregate_opinion().category is AggregateSignalOpinionCategory.NEGATIVE_CLASS

@@ -18,7 +18,7 @@ from msgspec import Struct
 from threatexchange.exchanges.clients.stopncii import api
 
 from hashscan.lists.exchanges.base import Exchange, Page, Record, Request, Submitted
-from hashscan.lists.exchanges.transport import ASK_EXCHANGE, FetchError, Transport
+from hashscan.lists.exchanges.transport import ASK_EXCHANGE, FetchError, PageGuard, Transport
 from hashscan.lists.formats.base import derived_id
 
 CATEGORY = "ncii"
@@ -28,7 +28,6 @@ _STALE = 30 * 86_400
 """Seconds after which the library, too, fetches everything afresh."""
 _ALGORITHMS = {api.StopNCIISignalType.ImagePDQ: "pdq", api.StopNCIISignalType.VideoMD5: "md5"}
 _GONE = frozenset({api.StopNCIICaseStatus.Withdrawn, api.StopNCIICaseStatus.Deleted})
-_EMPTY_MAX = 100
 _OPINION_REFUSED = frozenset({400, 404, 409, 410, 422})
 """Statuses that refuse one opinion, and not all."""
 
@@ -71,19 +70,10 @@ class StopNciiExchange(Exchange):
         if stored is not None and not afresh:
             start = max(stored.start - OVERLAP, start)
         last = start
-        seen: set[str] = set()
-        empty = 0
+        guard = PageGuard(transport.host)
         for answer in client.fetch_hashes_iter(start):
             transport.check_clock()
-            token = answer.nextPageToken or ""
-            if answer.hasMoreRecords and (not token or token in seen):
-                raise FetchError(
-                    f"{transport.host} names a page again that was fetched already", ASK_EXCHANGE
-                )
-            seen.add(token)
-            empty = 0 if answer.hashRecords else empty + 1
-            if empty > _EMPTY_MAX:
-                raise FetchError(f"{transport.host} sends page after page without an entry", ASK_EXCHANGE)
+            guard.check(answer.hashRecords, answer.nextPageToken or "" if answer.hasMoreRecords else None)
             last = max(last, min(answer.nextSetTimestamp, now))
             # Pages need not be in the order of time: only the last one says from when on to ask next.
             place = _Checkpoint(start if answer.hasMoreRecords else last, now)

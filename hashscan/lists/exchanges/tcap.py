@@ -21,13 +21,17 @@ from msgspec import Struct
 from threatexchange.exchanges.clients.techagainstterrorism import api
 
 from hashscan.lists.exchanges.base import Exchange, Page, Record, Request
-from hashscan.lists.exchanges.transport import ASK_EXCHANGE, CHECK_CREDENTIALS, FetchError, Transport
+from hashscan.lists.exchanges.transport import (
+    ASK_EXCHANGE,
+    CHECK_CREDENTIALS,
+    FetchError,
+    PageGuard,
+    Transport,
+)
 
 CATEGORY = "terrorism"
 OVERLAP = 3600.0
 """Seconds by which a fetch starts before the end of the last one; an entry is always its newest state."""
-_EMPTY_MAX = 100
-"""Pages without an entry that may follow each other."""
 _BAD_REQUEST, _REFUSED = 400, 401
 
 _log = logging.getLogger(__name__)
@@ -73,22 +77,14 @@ class TcapExchange(Exchange):
         client.transport = transport
         stored = msgspec.json.decode(request.checkpoint, type=_Checkpoint) if request.checkpoint else None
         after = _earlier(stored.after) if stored and stored.complete else stored.after if stored else ""
-        seen = {after}
-        empty = 0
+        guard = PageGuard(transport.host, after)
         more = True
         while more:
             answer = client.fetch_hashes(after=after)
             transport.check_clock()
             more = bool(answer.next)
-            if more and answer.checkpoint in seen:
-                raise FetchError(
-                    f"{transport.host} names a page again that was fetched already", ASK_EXCHANGE
-                )
+            guard.check(answer.results, answer.checkpoint if more else None)
             after = answer.checkpoint or after
-            seen.add(after)
-            empty = 0 if answer.results else empty + 1
-            if empty > _EMPTY_MAX:
-                raise FetchError(f"{transport.host} sends page after page without an entry", ASK_EXCHANGE)
             yield _page(answer.results, _Checkpoint(after, not more))
 
 

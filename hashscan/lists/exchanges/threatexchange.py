@@ -30,7 +30,13 @@ from threatexchange.exchanges.fetch_state import AggregateSignalOpinionCategory
 from threatexchange.exchanges.impl.fb_threatexchange_api import FBThreatExchangeIndicatorRecord
 
 from hashscan.lists.exchanges.base import Exchange, Page, Record, Request
-from hashscan.lists.exchanges.transport import ASK_EXCHANGE, CHECK_CREDENTIALS, FetchError, Transport
+from hashscan.lists.exchanges.transport import (
+    ASK_EXCHANGE,
+    CHECK_CREDENTIALS,
+    FetchError,
+    PageGuard,
+    Transport,
+)
 
 CATEGORY = "other"
 OVERLAP = 3600
@@ -38,8 +44,6 @@ OVERLAP = 3600
 _STALE = 85 * 86_400
 """Seconds after which the library, too, fetches everything afresh: deletions are kept for 90 days."""
 _PAGE_SIZE = 100
-_EMPTY_MAX = 100
-"""Pages without an update that may follow each other."""
 _ALGORITHMS = {
     "HASH_MD5": "md5",
     "HASH_VIDEO_MD5": "md5",
@@ -109,21 +113,12 @@ class ThreatExchange(Exchange):
             fields=FBThreatExchangeIndicatorRecord.te_threat_updates_fields(),
             decode_fn=_decoded,
         )
-        seen: set[int] = set()
-        empty, newest, in_order = 0, start, True
+        guard = PageGuard(transport.host)
+        newest, in_order = start, True
         while not cursor.done:
             updates: list[ThreatUpdateJSON | None] = cursor.next()
             transport.check_clock()
-            if cursor.next_url is not None and (
-                not isinstance(cursor.next_url, str) or hash(cursor.next_url) in seen
-            ):
-                raise FetchError(
-                    f"{transport.host} names a page again that was fetched already", ASK_EXCHANGE
-                )
-            seen.add(hash(cursor.next_url))
-            empty = 0 if updates else empty + 1
-            if empty > _EMPTY_MAX:
-                raise FetchError(f"{transport.host} sends page after page without an entry", ASK_EXCHANGE)
+            guard.check(updates, cursor.next_url)
             times = [min(update.time, now) for update in updates if update is not None]
             in_order = in_order and times == sorted(times) and newest <= min(times, default=newest)
             newest = max([newest, *times])
@@ -216,6 +211,6 @@ def _page(
 
 
 def _harmless(opinions: FBThreatExchangeIndicatorRecord) -> bool:
-    """Return True if nobody in the group says anything but that this is a false positive."""
+    """Return True if all opinions of the group are that this is a false positive."""
     category = opinions.get_as_aggregate_opinion().category
     return category is AggregateSignalOpinionCategory.NEGATIVE_CLASS

@@ -13,7 +13,7 @@ here is asked to start again, since entries would stay in it unnoticed.
 
 How this could be used to hide a file: an entry that is withdrawn, or of category known-good or test, says by
 the library's opinion that it is a false positive; all that is signed by the list's owner. The state of the
-pulls protects from an older version of the list: whoever can write there, or empties it, can bring one back.
+pulls protects from an older version of the list: a user who can write there can bring one back.
 """
 
 # Not `from __future__ import annotations`: the library makes options of the types of fields.

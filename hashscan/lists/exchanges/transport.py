@@ -13,7 +13,7 @@ import io
 import signal
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -40,6 +40,8 @@ PAUSES_IN_ALL = 600.0
 """Longest waits in seconds for a busy server: at once, and in one pull."""
 CLOCKS_MAY_DIFFER = 300.0
 """Seconds. A fetch overlaps the one before by more."""
+EMPTY_PAGES_MAX = 100
+"""Pages without an entry that may follow each other."""
 _CHUNK = 1 << 16
 _TAKEN = frozenset({HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
 """Statuses of answers to what is sent, besides 200."""
@@ -89,7 +91,7 @@ class Transport:
         return session
 
     def mount_everywhere(self) -> None:
-        """Bound the requests of all sessions of this process from now on, whoever makes them."""
+        """Bound the requests of all sessions of this process, also of those that libraries make."""
         adapter, begin = _Adapter(self), requests.Session.__init__
 
         def begun(session: requests.Session, *args: Any, **options: Any) -> None:
@@ -231,6 +233,35 @@ def _deadline(host: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+class PageGuard:
+    """Ends a fetch whose pages lead back to an earlier one, or have no entries."""
+
+    def __init__(self, host: str, first: str | None = None) -> None:
+        """Begin before the first page, whose name is `first` if it has one."""
+        self._host = host
+        self._seen = set() if first is None else {hash(first)}
+        self._empty = 0
+
+    def check(self, entries: Sized, next_page: object) -> None:
+        """Check a page that was fetched.
+
+        Args:
+            entries: those of the page.
+            next_page: the name by which the server asks for the next page; None if this is the last one.
+
+        Raises:
+            FetchError: the next page was fetched already, or too many pages without an entry follow each
+                other.
+        """
+        if next_page is not None:
+            if not isinstance(next_page, str) or not next_page or hash(next_page) in self._seen:
+                raise FetchError(f"{self._host} names a page again that was fetched already", ASK_EXCHANGE)
+            self._seen.add(hash(next_page))
+        self._empty = 0 if entries else self._empty + 1
+        if self._empty > EMPTY_PAGES_MAX:
+            raise FetchError(f"{self._host} sends page after page without an entry", ASK_EXCHANGE)
 
 
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:

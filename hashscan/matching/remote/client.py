@@ -9,7 +9,6 @@ Importing this module imports urllib3, so other modules import it on first use.
 from __future__ import annotations
 
 import ssl
-import urllib.request
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -18,7 +17,7 @@ import urllib3
 from urllib3.connection import HTTPSConnection
 
 from hashscan.errors import UsageError
-from hashscan.lists.pulling.origin import checked_proxy, is_loopback, tls_context
+from hashscan.lists.pulling.origin import checked_proxy, environment_proxy, is_loopback, tls_context
 from hashscan.lists.services.settings import ServiceSettings
 from hashscan.web_address import parse, split_url
 from hashscan.web_transport import (
@@ -166,7 +165,9 @@ def _pools(settings: ServiceSettings) -> urllib3.PoolManager:
 
 
 def _manager(settings: ServiceSettings, context: ssl.SSLContext) -> urllib3.PoolManager:
-    proxy = _proxy(settings)
+    scheme, host, _ = parse(settings.url.encode()).endpoint
+    # No proxy for a service on this machine.
+    proxy = None if is_loopback(host) else settings.proxy or environment_proxy(scheme, host)
     if proxy is None:
         return urllib3.PoolManager(maxsize=settings.in_flight, ssl_context=context)
     try:
@@ -183,19 +184,6 @@ def _manager(settings: ServiceSettings, context: ssl.SSLContext) -> urllib3.Pool
         ssl_context=context,
         proxy_headers=urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None,
     )
-
-
-def _proxy(settings: ServiceSettings) -> str | None:
-    """Return the proxy for the service; None for one on this machine."""
-    scheme, host, _ = parse(settings.url.encode()).endpoint
-    if is_loopback(host):
-        return None
-    if settings.proxy:
-        return settings.proxy
-    if urllib.request.proxy_bypass(host):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(scheme) or proxies.get("all")
 
 
 def _has_wrong_certificate(error: BaseException | None) -> bool:

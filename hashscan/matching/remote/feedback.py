@@ -37,7 +37,7 @@ def feedback_identity(store: ListStore, name: str) -> str:
     """Return the identity by which the outbox knows a list; empty for a signed list.
 
     Raises:
-        UsageError: nobody takes feedback on its entries.
+        UsageError: the list has no owner who takes feedback.
         OutputError: the list's settings can't be read.
     """
     folder = store.folder(name)
@@ -52,7 +52,7 @@ def feedback_identity(store: ListStore, name: str) -> str:
             owner, taken = service.settings.adapter, _adapter(service).takes_feedback
         else:
             raise UsageError(
-                f"the list {name} is this machine's own: there is nobody to send feedback to",
+                f"the list {name} is this machine's own, so it has no owner to send feedback to",
                 advice="Import the list again without the entry, or except it with `hashscan lists except`.",
             )
         if not taken:

@@ -1,0 +1,80 @@
+"""Define the values that doors and the engine exchange about uploads: who asks, and how it is answered."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from hashscan.errors import HashscanError
+from hashscan.model import FileResult, Verdict
+
+
+class Outcome(StrEnum):
+    """What a door tells its client to do with an upload."""
+
+    ALLOW = "allow"
+    REFUSE = "refuse"
+    ERROR = "error"
+    """The upload could not be checked now; the client should try again later."""
+
+
+class Client(Struct, frozen=True):
+    """The client of one connection."""
+
+    door: str
+    """Name of the door's protocol: clamd, icap or http."""
+    address: str
+    """Its network address, or `uid=NUMBER` for a Unix socket; for logs and cases."""
+    connection: int
+    """Number of the connection, unique in this process."""
+    owner: str = ""
+    """Name of the uploads' owner, from a header or key that the door's settings trust. If empty, the
+    connection is an owner of its own: no decoder that has seen its files sees files of another."""
+
+
+class Upload(Struct, frozen=True):
+    """An upload's description, for the case of a refused one; the content travels beside it."""
+
+    client: Client
+    name: bytes = b""
+    """The name that the client gives it; untrusted."""
+
+
+class Answer(Struct, frozen=True):
+    """The engine's answer about one upload."""
+
+    outcome: Outcome
+    """By the door's settings, from the verdict."""
+    result: FileResult
+    """The verdict with matches, reason and digests. A door shows of it only what its settings allow."""
+    version: str
+    """Version of the lists that were matched; see `Engine.version`."""
+    reference: str = ""
+    """Reference of the case of a refused upload: `[0-9A-Z]{1,26}`; empty where it is not refused."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict."""
+        return self.result.verdict
+
+    @property
+    def threat(self) -> str:
+        """The name of what was found, as clients are shown it: without list, category and entry."""
+        return f"hashscan.Blocked-{self.reference}" if self.reference else ""
+
+
+class Overloaded(HashscanError):
+    """The error that an upload is not accepted now: too many bytes or uploads wait already."""
+
+
+class TooLarge(HashscanError):
+    """The error that an upload has more bytes than allowed."""
+
+
+class Unchecked(HashscanError):
+    """The error that an upload could not be checked at all: a defect, or no worker can be started."""
+
+
+class UnusableDescriptor(HashscanError):
+    """The error that a descriptor which a client passed can't be read as a file."""

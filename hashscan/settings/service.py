@@ -1,0 +1,101 @@
+"""The settings of `hashscan serve`, as validated dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from hashscan.settings.matching import (
+    DEFAULT_MATCHING,
+    NO_RULES,
+    DecodingLimits,
+    MatchingSettings,
+    PolicySettings,
+)
+from hashscan.state_dir import StateDir
+
+Protocol = Literal["clamd", "icap", "http"]
+AnswerTo = Literal["match", "held", "review", "undecoded", "trouble"]
+"""Verdicts, and `trouble`: the upload could not be checked (unreadable, overloaded, a defect)."""
+AnswerWith = Literal["allow", "refuse", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A Unix socket to listen at."""
+
+    path: Path
+    mode: int = 0o660
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A TCP address to listen at."""
+
+    host: str
+    """An IPv4 or IPv6 address; names are not resolved."""
+    port: int
+    """0 lets the system choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """One place to listen at."""
+
+    protocol: Protocol
+    address: UnixAddress | TcpAddress
+    answers: Mapping[AnswerTo, AnswerWith]
+    """The answer to each verdict; `clean` is allowed."""
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks beyond loopback whose clients may connect; without any, only a loopback address is listened at."""
+    owner_header: str = ""
+    """Name of the request header whose value is trusted as the owner; empty trusts none."""
+    one_owner: bool = False
+    """True if all clients of this door count as one owner."""
+    show_entries: bool = False
+    """True if clients are shown list, entry and category of what was found."""
+    connections_max: int = 1000
+    idle_seconds: float = 120.0
+    """Seconds for which a connection may send nothing."""
+    request_seconds: float = 300.0
+    """Seconds in which a request must have arrived in whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """The limits of the engine; what exceeds them is refused at once."""
+
+    workers: int
+    upload_bytes: int = 100 << 20
+    """Bytes of one upload."""
+    bytes_in_flight: int = 1 << 30
+    """Bytes of all uploads that arrive or are checked, in memory files."""
+    queue: int = 1000
+    """Uploads that wait for a worker."""
+    queue_seconds: float = 60.0
+    """Seconds for which an upload may wait for a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """All settings of `hashscan serve`."""
+
+    doors: tuple[DoorSettings, ...]
+    state: StateDir
+    lists: tuple[str, ...] | None
+    """The names of the lists; None is every list of the state folder."""
+    limits: EngineLimits
+    decoding: DecodingLimits
+    matching: MatchingSettings = DEFAULT_MATCHING
+    policy: PolicySettings = NO_RULES
+    clamd_root: Path | None = None
+    """Folder beneath which clients of a Unix socket may have files scanned by path."""
+    http_keys: Path | None = None
+    """File of the hashed keys of HTTP clients."""
+    tls: tuple[Path, Path] | None = None
+    """Certificate and key of the HTTP doors."""
+    keep_refused: Path | None = None
+    """File of the age recipients to which the content of refused uploads is encrypted; None keeps none."""

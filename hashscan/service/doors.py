@@ -43,7 +43,7 @@ class StreamDoor(Door):
 
     @abstractmethod
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: Client) -> None:
-        """Serve one connection until it ends; the caller closes it, and cancels this when the client leaves."""
+        """Serve one connection until it ends; cancelled when the client leaves, closed by the caller."""
 
     @abstractmethod
     def refusal(self, reason: str) -> bytes:

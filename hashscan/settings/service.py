@@ -50,7 +50,7 @@ class DoorSettings:
     answers: Mapping[AnswerTo, AnswerWith]
     """The answer to each verdict; `clean` is allowed."""
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Networks beyond loopback whose clients may connect; without any, only a loopback address is listened at."""
+    """Networks beyond loopback whose clients may connect; without any, the address must be of loopback."""
     owner_header: str = ""
     """Name of the request header whose value is trusted as the owner; empty trusts none."""
     one_owner: bool = False

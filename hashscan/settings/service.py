@@ -99,3 +99,9 @@ class ServeSettings:
     """Certificate and key of the HTTP doors."""
     keep_refused: Path | None = None
     """File of the age recipients to which the content of refused uploads is encrypted; None keeps none."""
+    keep_refused_bytes: int = 10 << 30
+    """Bytes of encrypted content that are kept in all."""
+    metrics: Path | None = None
+    """File for the service's metrics, for node_exporter's textfile collector."""
+    stop_seconds: float = 30.0
+    """Seconds for which requests in progress may go on after the signal to stop."""

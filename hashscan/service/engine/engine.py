@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from hashscan.model import ListInfo, Match
 from hashscan.service.engine.contents import Content, Receiving
+from hashscan.service.recorder import Recorder
 from hashscan.service.uploads import Answer, Client, Upload
 from hashscan.settings.service import DoorSettings, ServeSettings
 
@@ -21,7 +22,8 @@ class Engine:
     infos: tuple[ListInfo, ...]
     """The lists in use."""
 
-    def __init__(self, settings: ServeSettings) -> None: ...
+    def __init__(self, settings: ServeSettings, recorder: Recorder | None = None) -> None:
+        """Make an engine; without a recorder, its checks are recorded nowhere."""
 
     async def start(self) -> None:
         """Open the lists and start the workers; return when the first worker is ready.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hashscan.model import ListInfo, Match
+from hashscan.model import ListInfo, Match, Reason
 from hashscan.service.engine.contents import Content, Receiving
 from hashscan.service.recorder import Recorder
 from hashscan.service.uploads import Answer, Client, Upload
@@ -54,10 +54,26 @@ class Engine:
         """
         raise NotImplementedError
 
-    async def check(self, content: Content, upload: Upload, door: DoorSettings) -> Answer:
-        """Check one upload and close its content; a refused one has its case before this returns.
+    async def check(
+        self,
+        content: Content,
+        upload: Upload,
+        door: DoorSettings,
+        *,
+        unchecked: Reason | None = None,
+        keep: bool = False,
+    ) -> Answer:
+        """Check one upload; a refused one has its case before this returns.
 
         If the caller is cancelled, the work is given up.
+
+        Args:
+            content: it is closed in any case, unless it is kept.
+            upload: its description.
+            door: the settings of the door that asks.
+            unchecked: the reason why the content may show more than is checked here, such as a form that
+                could not be taken apart; with it, `undecoded` takes the place of `clean`.
+            keep: True if the caller closes the content, since he has to send it back.
 
         Raises:
             Overloaded: the queue is full, or the upload has waited too long.

@@ -1,15 +1,36 @@
-"""The base of all doors: listening sockets, who may connect, limits of connections, and their end."""
+"""The base of all doors: who may connect, limits of connections, clients that leave, and the orderly end."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
+import os
+import select
 import socket
 from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import ClassVar
 
 from hashscan.service.engine.engine import Engine
+from hashscan.service.listening import Listener, describe, may_connect, open_listener, peer
 from hashscan.service.uploads import Client
-from hashscan.settings.service import DoorSettings
+from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress
+
+READ_BYTES = 1 << 16
+"""Most bytes that one read of a connection returns; at most three times as many wait in its buffer."""
+
+_ACCEPTS = 64  # connections accepted before the loop does something else
+_RETRY_SECONDS = 1.0
+_WARN_SECONDS = 60.0
+_FLUSH_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+_DESCRIPTORS = 4  # most passed descriptors that wait; more in one message are closed by the kernel
+
+_log = logging.getLogger(__name__)
+_numbers = itertools.count(1)
 
 
 class Door(ABC):
@@ -34,17 +55,368 @@ class Door(ABC):
         """Accept no more connections, let requests in progress end, and close all after `seconds`."""
 
 
+class _Socket(socket.socket):
+    """A client's socket, of which asyncio reads at most READ_BYTES at a time."""
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Receive bytes, as the base class."""
+        return super().recv(min(size, READ_BYTES), flags)
+
+
+class _PassingSocket(_Socket):
+    """A client's Unix socket, which keeps the descriptors that the client passes, in their order.
+
+    asyncio's streams know nothing of descriptors, and drop them. Its transport calls this method.
+    """
+
+    def __init__(self, *, fileno: int) -> None:
+        super().__init__(fileno=fileno)
+        self.descriptors: deque[int] = deque()
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Receive bytes, and keep descriptors that come with them.
+
+        Raises:
+            ConnectionAbortedError: more descriptors wait than any honest client sends ahead.
+        """
+        data, descriptors, _, _ = socket.recv_fds(self, min(size, READ_BYTES), _DESCRIPTORS, flags)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        self.descriptors.extend(descriptors)
+        if len(self.descriptors) > _DESCRIPTORS:
+            raise ConnectionAbortedError("too many descriptors")
+        return data
+
+    def close(self) -> None:
+        """Close the socket, and the descriptors that nobody has taken."""
+        super().close()
+        while self.descriptors:
+            os.close(self.descriptors.popleft())
+
+
+class Connection:
+    """A client's connection: its streams, limits of time, and what is cancelled when the client leaves."""
+
+    def __init__(
+        self, door: StreamDoor, sock: socket.socket, client: Client, peer: tuple[int, int, int] | None
+    ) -> None:
+        self.client = client
+        self.peer = peer
+        """Process id, uid and gid of the client of a Unix socket, as of when it connected."""
+        self.socket = sock
+        self.reader = asyncio.StreamReader(READ_BYTES)
+        self.writer: asyncio.StreamWriter
+        self.left = False
+        """True if the client is known to have left, so that nobody waits for an answer."""
+        self._door = door
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._working: set[asyncio.Task[object]] = set()
+        self._requests = 0
+        self._deadline: float | None = None
+
+    async def read(self, size: int = READ_BYTES) -> bytes:
+        """Return the next bytes, at most `size`; empty at the end.
+
+        Raises:
+            TimeoutError: none came within the door's idle seconds, or before the end of the request's time.
+            ConnectionError: the client is gone.
+        """
+        async with asyncio.timeout_at(self.until()):
+            return await self.reader.read(size)
+
+    def until(self) -> float:
+        """Return the loop's time until which the next bytes must have arrived."""
+        idle = self._loop.time() + self._door.settings.idle_seconds
+        return idle if self._deadline is None else min(idle, self._deadline)
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes; if the client doesn't take what was sent before, wait for it.
+
+        Raises:
+            TimeoutError: it has taken nothing for the door's idle seconds.
+            ConnectionError: it is gone.
+        """
+        self.writer.write(data)
+        async with asyncio.timeout(self._door.settings.idle_seconds):
+            await self.writer.drain()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count the block as one request: it must arrive in time, and is not interrupted by an orderly end.
+
+        Requests of one connection may overlap; `arrived` ends the time limit of arrival.
+        """
+        self._requests += 1
+        deadline = self._deadline = self._loop.time() + self._door.settings.request_seconds
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if self._deadline == deadline:
+                self._deadline = None
+            self.end_if_idle()
+
+    def arrived(self) -> None:
+        """Note that the request has arrived in whole, so that its time limit no longer counts."""
+        self._deadline = None
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Cancel the current task if the client leaves during the block.
+
+        Raises:
+            ConnectionResetError: it has left already.
+        """
+        if self.left:
+            raise ConnectionResetError("the client has left")
+        task = asyncio.current_task()
+        assert task is not None
+        self._working.add(task)
+        try:
+            yield
+        finally:
+            self._working.discard(task)
+
+    async def drop_rest(self, seconds: float, size: int) -> bool:
+        """Read on and drop what comes, at most for `seconds` and `size` bytes; return True at the end.
+
+        A client that writes when its connection is closed may lose the answer that it was sent before.
+        """
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(seconds):
+                while size > 0:
+                    data = await self.reader.read(READ_BYTES)
+                    if not data:
+                        return True
+                    size -= len(data)
+        return False
+
+    def take_descriptor(self) -> int | None:
+        """Return the next descriptor that the client has passed, which is the caller's to close; or None."""
+        found = self.socket.descriptors if isinstance(self.socket, _PassingSocket) else None
+        return found.popleft() if found else None
+
+    def end_if_idle(self) -> None:
+        """End the connection if the door closes and no request is in progress."""
+        if self._door.closing and not self._requests and self._task is not None:
+            self._task.cancel()
+
+    def end(self) -> None:
+        """End the connection, whatever is in progress."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def lost(self) -> None:
+        """Note that the client has left: cancel what is done for it."""
+        self.left = True
+        for task in self._working:
+            task.cancel()
+
+    def ended_sending(self) -> None:
+        """Note that the client sends nothing more; it may wait for answers all the same."""
+        if not self._door.half_close:
+            self.lost()
+        elif self.peer is not None:
+            self._poll()
+
+    def _poll(self) -> None:
+        """Look again and again if the client of a Unix socket has closed it for both directions."""
+        if self.left or self.socket.fileno() < 0:
+            return
+        poll = select.poll()
+        poll.register(self.socket.fileno(), 0)
+        if poll.poll(0):
+            self.lost()
+        else:
+            self._loop.call_later(_POLL_SECONDS, self._poll)
+
+    async def run(self) -> None:
+        """Serve the connection until it ends."""
+        self._task = asyncio.current_task()
+        protocol = _Protocol(self)
+        transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, self.socket)
+        self.writer = asyncio.StreamWriter(transport, protocol, self.reader, self._loop)
+        try:
+            await self._door.serve(self)
+        finally:
+            await self._finish()
+
+    async def _finish(self) -> None:
+        """Send what is left to be sent, for some seconds, and close."""
+        self.writer.close()
+        try:
+            async with asyncio.timeout(min(_FLUSH_SECONDS, self._door.settings.idle_seconds)):
+                await self.writer.wait_closed()
+        except (TimeoutError, ConnectionError):
+            pass
+        finally:
+            self.writer.transport.abort()
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """The streams' protocol, which says when the client leaves."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.reader)
+        self._connection = connection
+
+    def eof_received(self) -> bool | None:
+        keep = super().eof_received()
+        self._connection.ended_sending()
+        return keep
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._connection.lost()
+
+
 class StreamDoor(Door):
     """A door whose protocol is served from an asyncio stream, one task for each connection.
 
     Connections beyond `connections_max`, and those from networks that are not allowed, are answered by
-    `refusal` and closed at once.
+    `refusal` and closed at once. If the process has no more descriptors, new clients wait.
     """
 
+    half_close: ClassVar[bool] = False
+    """True if clients may end their sending side and wait for an answer. Over TCP, such a client can't be
+    told from one that has left, until it answers by a reset."""
+    passes_descriptors: ClassVar[bool] = False
+    """True if clients of a Unix socket may pass descriptors; see `Connection.take_descriptor`."""
+
+    def __init__(self, engine: Engine, settings: DoorSettings) -> None:
+        super().__init__(engine, settings)
+        self.closing = False
+        self.refused = 0
+        """Connections that were refused."""
+        self._listener: Listener | None = None
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._resuming: asyncio.TimerHandle | None = None
+        self._warned: dict[str, float] = {}
+
     @abstractmethod
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: Client) -> None:
-        """Serve one connection until it ends; cancelled when the client leaves, closed by the caller."""
+    async def serve(self, connection: Connection) -> None:
+        """Serve one connection until it ends; the caller closes it.
+
+        TimeoutError and ConnectionError end it in silence. See the methods of Connection for limits of time,
+        for what is cancelled when the client leaves, and for the orderly end.
+        """
 
     @abstractmethod
     def refusal(self, reason: str) -> bytes:
         """Return the bytes that tell a client that it can't be served now."""
+
+    @property
+    def connections(self) -> int:
+        """The number of open connections."""
+        return len(self._connections)
+
+    @property
+    def address(self) -> UnixAddress | TcpAddress:
+        """The address at which it listens, or is to listen."""
+        return self._listener.address if self._listener else self.settings.address
+
+    async def open(self, inherited: socket.socket | None = None) -> None:
+        """Listen, as the base class says."""
+        self._listener = open_listener(self.settings, inherited)
+        self._resume()
+
+    async def close(self, seconds: float) -> None:
+        """Close, as the base class says."""
+        self.closing = True
+        if self._resuming is not None:
+            self._resuming.cancel()
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener.socket)
+            self._listener.close()
+            self._listener = None
+        for connection in list(self._connections):
+            connection.end_if_idle()
+        tasks = list(self._connections.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for connection in list(self._connections):
+            connection.end()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2 * _FLUSH_SECONDS)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener.socket, self._accept, self._listener.socket)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                accepted, name = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                # No descriptors or memory: the client stays in the queue, and the socket readable.
+                self._warn("accept", f"can't accept connections now: {error.strerror}; raise LimitNOFILE=")
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listening)
+                self._resuming = loop.call_later(_RETRY_SECONDS, self._resume)
+                return
+            self._admit(accepted, name)
+
+    def _admit(self, accepted: socket.socket, name: object) -> None:
+        """Start to serve a connection, or refuse it."""
+        credentials = None
+        try:
+            if accepted.family == socket.AF_UNIX:
+                credentials = peer(accepted)
+                host, address = "", f"uid={credentials[1]}"
+            else:
+                assert isinstance(name, tuple)
+                host = address = str(name[0])
+        except OSError:
+            accepted.close()
+            return
+        if credentials is None and not may_connect(host, self.settings.allow):
+            self._refuse(accepted, "network", f"{address} is in no allowed network")
+            return
+        if len(self._connections) >= self.settings.connections_max:
+            self._refuse(accepted, "connections", "too many connections")
+            return
+        owner = describe(self.settings.address) if self.settings.one_owner else ""
+        client = Client(self.protocol, address, next(_numbers), owner)
+        passing = credentials is not None and self.passes_descriptors
+        accepted.setblocking(False)
+        sock = (_PassingSocket if passing else _Socket)(fileno=accepted.detach())
+        connection = Connection(self, sock, client, credentials)
+        task = asyncio.get_running_loop().create_task(self._serve(connection))
+        self._connections[connection] = task
+        task.add_done_callback(lambda _: self._ended(connection))
+
+    def _refuse(self, accepted: socket.socket, kind: str, reason: str) -> None:
+        self.refused += 1
+        self._warn(kind, f"refuse connection: {reason}")
+        with accepted, suppress(OSError):
+            accepted.setblocking(False)
+            accepted.send(self.refusal(reason))
+            accepted.shutdown(socket.SHUT_WR)
+
+    async def _serve(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except asyncio.CancelledError:
+            pass  # by the client that has left, or the end of the door
+        except (TimeoutError, ConnectionError) as error:
+            _log.debug("%s: %s: %r", self.protocol, connection.client.address, error)
+        except Exception:
+            _log.exception("%s: defect while serving %s", self.protocol, connection.client.address)
+
+    def _ended(self, connection: Connection) -> None:
+        """Forget a connection whose task has ended, even if it was cancelled before it began."""
+        del self._connections[connection]
+        connection.socket.close()
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Log a warning, at most one of a kind in a minute."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._warned.get(kind, -_WARN_SECONDS) + _WARN_SECONDS:
+            self._warned[kind] = now
+            _log.warning("%s door at %s: %s", self.protocol, describe(self.settings.address), text)

@@ -196,7 +196,7 @@ def _found(new: NewCases, details: list[dict[str, Any]]) -> Alert:
     if set(new.categories) == {TEST_CATEGORY}:
         lines.append("By test entries only: this says nothing about real material.")
     if new.removed:
-        lines.append(f"{new.removed} of them gone or in quarantine already")
+        lines.append(f"{new.removed} of them refused at upload, gone or in quarantine already")
     if new.first_due is not None:
         lines.append(f"First deadline: {short_time(new.first_due)} UTC")
     return Alert(

@@ -111,6 +111,7 @@ def prune_cases(ledger: Ledger, before: int, now: int) -> int:
         for statement in (
             "UPDATE custody SET path=NULL, version='' WHERE id IN old",
             "UPDATE notices SET sender='', reference='', url='' WHERE id IN old",
+            "DELETE FROM refusals WHERE id IN old",
             "UPDATE events SET words='' WHERE id IN old AND kind NOT IN ('found', 'verdict')",
         ):
             database.execute(statement)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
-from hashscan.cases.queries import Case, Event
+from hashscan.cases.queries import Case, Event, RefusedContent
 from hashscan.reports.csv import cell
 from hashscan.text import path_fields
 from hashscan.timefmt import format_time
 
 _TIMES = ("found", "began", "seen", "noticed", "due", "told", "disputed", "removed", "closed")
+_TEXTS = (
+    "version", "host", "url", "customer", "because", "how", "why", "dispute", "etag", "door", "reference",
+)  # fmt: skip
 COLUMNS = (
     "case", "state", "overdue", "verdict", "categories", "customer", "path", "version", "url", "due", "found",
-    "noticed", "told", "disputed", "removed", "how", "closed", "why", "dispute", "hours", "because",
+    "noticed", "told", "disputed", "removed", "how", "closed", "why", "dispute", "hours", "because", "door",
+    "reference",
 )  # fmt: skip
 
 
@@ -25,7 +30,7 @@ def fields_of(case: Case, now: float) -> dict[str, Any]:
     fields: dict[str, Any] = {"case": case.id, "state": case.state, "verdict": case.verdict}
     if case.path is not None:
         fields |= path_fields(case.path)
-    for key in ("version", "host", "url", "customer", "because", "how", "why", "dispute", "etag"):
+    for key in _TEXTS:
         if getattr(case, key):
             fields[key] = getattr(case, key)
     fields["categories"] = list(case.categories)
@@ -42,11 +47,16 @@ def fields_of(case: Case, now: float) -> dict[str, Any]:
 
 
 def whole_fields(
-    case: Case, matches: Sequence[Mapping[str, Any]], events: Iterable[Event], now: float
+    case: Case,
+    matches: Sequence[Mapping[str, Any]],
+    events: Iterable[Event],
+    now: float,
+    upload: RefusedContent | None = None,
 ) -> dict[str, Any]:
-    """Return a case as JSON fields, with its matches and events."""
+    """Return a case as JSON fields, with its matches and events, and with its upload if it is of one."""
     return {
         **fields_of(case, now),
+        **({} if upload is None else {"upload": asdict(upload)}),
         "matches": matches,
         "events": [
             {

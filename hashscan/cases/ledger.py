@@ -19,7 +19,7 @@ from hashscan.state.store.database import means_damage
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
 
-FORMAT = 2
+FORMAT = 3
 """Version of the schema; raised whenever an older hashscan could misunderstand the stored data."""
 
 SCHEMA = """
@@ -45,8 +45,8 @@ CREATE INDEX sweeps_started ON sweeps (started);
 -- verdict: 'match', 'held', 'review', or 'notice' if only a notice reports the file.
 -- categories: names, sorted, separated by spaces. claimed: the categories that notices name.
 -- noticed: time of the first notice. stated: the deadline in the notice.
--- how: how the file was removed ('gone', 'changed', 'quarantined'), or 'cleared' if the case was closed
--- because no list matches the file any more.
+-- how: how the file was removed ('gone', 'changed', 'quarantined'), 'refused' for an upload that was never
+-- stored, or 'cleared' if the case was closed because no list matches the file any more.
 -- previous: the earlier case of the same path.
 -- began: start of the deadline if it is not the time of the finding: 'held' or 'review' became a match.
 -- host: the machine of the file, as a report names it; for an object, the endpoint of its service. Empty for
@@ -115,9 +115,29 @@ CREATE TABLE notices (
 CREATE INDEX notices_case ON notices (id);
 """
 
+_UPLOADS = """
+-- Refused uploads, one row for each case of one: content that one owner has sent to one door, however often.
+-- reference: the text that the uploader was shown. address: of the first client. name: as the client gave it,
+-- escaped. digests: JSON, hexadecimal by algorithm. number: how often it was refused. kept: name of the file
+-- with the encrypted content, if it is kept.
+CREATE TABLE refusals (
+  reference TEXT PRIMARY KEY, id INTEGER NOT NULL, door TEXT NOT NULL, address TEXT NOT NULL,
+  name TEXT NOT NULL, digests TEXT NOT NULL, number INTEGER NOT NULL, kept TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX refusals_case ON refusals (id);
 
-_UPGRADE = "ALTER TABLE custody ADD COLUMN host TEXT NOT NULL DEFAULT '';"
-"""From format 1 to 2."""
+-- Checks of uploads, counted. at: begin of a quarter of an hour, since the days of all time zones consist of
+-- such. verdict: 'unchecked' for an upload that could not be checked. outcome: 'allow', 'refuse' or 'error';
+-- 'asked' for digests, whose asker decides.
+CREATE TABLE checks (
+  at INTEGER NOT NULL, door TEXT NOT NULL, verdict TEXT NOT NULL, outcome TEXT NOT NULL,
+  number INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (at, door, verdict, outcome)
+) WITHOUT ROWID;
+"""
+_HOSTS = "ALTER TABLE custody ADD COLUMN host TEXT NOT NULL DEFAULT '';\n"
+
+_SCRIPTS = {0: SCHEMA + _UPLOADS, 1: _HOSTS + _UPLOADS, 2: _UPLOADS}
+"""The statements that bring a ledger to `FORMAT`, by its format; 0 is a new one."""
 
 MATCH_KEYS = ("list", "entry", "algorithm", "variant", "category", "distance")
 MATCHES_QUERY = f"SELECT {', '.join(MATCH_KEYS)} FROM matches WHERE id=?"  # noqa: S608 - our own names
@@ -187,7 +207,7 @@ class Ledger(ClosedOnExit):
         database.execute("PRAGMA cache_size = -32768")
         if self._version() < FORMAT:
             database.execute("BEGIN IMMEDIATE")
-            script = {0: SCHEMA, 1: _UPGRADE}.get(self._version(), "")
+            script = _SCRIPTS.get(self._version(), "")
             for statement in _statements(script):
                 database.execute(statement)
             if script:

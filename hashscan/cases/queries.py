@@ -9,6 +9,7 @@ from typing import Any
 
 from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY, Ledger
+from hashscan.cases.tracker import REFUSED
 
 _OPEN = "removed IS NULL AND closed IS NULL"
 
@@ -54,13 +55,17 @@ class Case:
     """Time at which the customer was notified."""
     removed: int | None
     how: str
-    """gone, changed or quarantined; cleared if no list matches it any more."""
+    """gone, changed, quarantined or refused; cleared if no list matches it any more."""
     closed: int | None
     why: str
     disputed: int | None
     dispute: str
     previous: int | None
     """The previous case of the same path."""
+    door: str = ""
+    """The door at which an upload was refused; empty for files, objects and notices."""
+    reference: str = ""
+    """The reference that was shown to the uploader; empty as well."""
 
     @property
     def open(self) -> bool:
@@ -69,7 +74,9 @@ class Case:
 
     @property
     def state(self) -> str:
-        """The state as one word: removed, closed, disputed, told or found."""
+        """The state as one word: refused, removed, closed, disputed, told or found."""
+        if self.how == REFUSED:
+            return REFUSED
         for word in ("removed", "closed", "disputed", "told"):
             if getattr(self, word) is not None:
                 return word
@@ -81,8 +88,10 @@ class Case:
 
     @property
     def hours(self) -> float | None:
-        """Hours from its start to its removal; None if it was not removed."""
-        return None if self.removed is None else max(0, self.removed - self.began) / 3600
+        """Hours from its start to its removal; None if it was not removed, or never stored."""
+        if self.removed is None or self.how == REFUSED:
+            return None
+        return max(0, self.removed - self.began) / 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,22 @@ class ScanRun:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedContent:
+    """The upload of a case, with the digests of its content."""
+
+    address: str
+    """Address of the first client that sent it."""
+    name: str
+    """Name that the client gave it, escaped."""
+    digests: Mapping[str, str]
+    """Hexadecimal digests by algorithm."""
+    number: int
+    """Number of refusals."""
+    kept: str
+    """File with the encrypted content; empty if it is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One event of a case; `at` in seconds since 1970."""
 
@@ -117,7 +142,8 @@ _CASE = (
     "SELECT id, path, version, host, url, verdict, because, categories || ' ' || claimed, customer, "  # noqa: S608
     "sha256, etag, uid, device, "
     f"inode, size, mtime, ctime, found, seen, coalesce(began, found), noticed, {DUE}, told, removed, how, "
-    "closed, why, disputed, dispute, previous FROM cases"
+    "closed, why, disputed, dispute, previous, coalesce(refusals.door, ''), coalesce(reference, '') "
+    "FROM cases LEFT JOIN refusals USING (id)"
 )
 
 
@@ -141,8 +167,8 @@ class Queries:
         return self._cases("ORDER BY id")
 
     def removed_cases(self) -> Iterator[Case]:
-        """Yield cases whose files were removed, in the order of removal."""
-        return self._cases("WHERE removed IS NOT NULL ORDER BY removed, id")
+        """Yield cases whose files were removed, in the order of removal; refused uploads never were files."""
+        return self._cases("WHERE removed IS NOT NULL AND how<>? ORDER BY removed, id", REFUSED)
 
     def open_cases(self) -> Iterator[Case]:
         """Yield open cases, ordered by deadline."""
@@ -166,6 +192,19 @@ class Queries:
         """Return the entries that match a case, with the fields of `MATCH_KEYS`, the nearest first."""
         query = f"{MATCHES_QUERY} ORDER BY distance, list, entry, algorithm, variant"
         return [dict(zip(MATCH_KEYS, row, strict=True)) for row in self._ledger.rows(query, case)]
+
+    def refused_content(self, case: int) -> RefusedContent | None:
+        """Return the upload of a case; None for any other case."""
+        row = self._ledger.one("SELECT address, name, digests, number, kept FROM refusals WHERE id=?", case)
+        if row is None:
+            return None
+        address, name, digests, number, kept = row
+        return RefusedContent(address, name, json.loads(digests), number, kept)
+
+    def number_of(self, reference: str) -> int | None:
+        """Return the number of the case of a reference; None if there is none."""
+        row = self._ledger.one("SELECT id FROM refusals WHERE reference=?", reference)
+        return None if row is None else int(row[0])
 
     def events(self, case: int) -> list[Event]:
         """Return the events of a case, in order."""

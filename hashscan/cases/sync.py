@@ -1,4 +1,4 @@
-"""Update the ledger from the scan state and from the quarantine (custody) log."""
+"""Update the ledger from the scan state, the quarantine (custody) log, and the journals of uploads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 
 from hashscan.cases.ledger import Ledger, LedgerError
 from hashscan.cases.tracker import CaseLocation, CaseTracker
+from hashscan.cases.uploads import follow_uploads
 from hashscan.errors import OutputError
 from hashscan.quarantine.items import Item, apply_line
 from hashscan.quarantine.log import EMPTY
@@ -25,7 +26,7 @@ class SyncResult:
 
     new: int
     troubles: tuple[OutputError, ...]
-    """Errors for which the state or the custody log was not read; the other part was."""
+    """Errors for which the state, the custody log or a journal was not read; the other parts were."""
 
 
 def sync(ledger: Ledger, state: StateDir) -> SyncResult:
@@ -36,7 +37,7 @@ def sync(ledger: Ledger, state: StateDir) -> SyncResult:
     """
     new, troubles = 0, []
     # Quarantine log first: a file restored from it is no new finding of the scan that meets it there.
-    for follow in (_follow_custody, _follow_state):
+    for follow in (_follow_custody, _follow_state, follow_uploads):
         try:
             new += follow(ledger, state)
         except LedgerError:

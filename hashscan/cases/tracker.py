@@ -29,6 +29,8 @@ from hashscan.state.findings.findings import CHANGED, CLEARED, GONE
 from hashscan.state.findings.history import FindingRecord
 
 QUARANTINED = "quarantined"
+REFUSED = "refused"
+"""The end of a refused upload's case, at once: nothing was stored."""
 NOTICE = "notice"
 """Used instead of a verdict if there is only a notice of a file."""
 _CLEARED_REASON = "no hash list matches it any more"
@@ -209,7 +211,7 @@ class CaseTracker:
                 found.etag, case.id,
             ),
         )  # fmt: skip
-        self._set_matches(case.id, matches)
+        self.set_matches(case.id, matches)
         if found.gone is None or case.removed is not None or self._was_restored(case.id, found.gone):
             return
         if found.ending != CLEARED:
@@ -228,7 +230,7 @@ class CaseTracker:
         self._database.execute(
             "UPDATE cases SET verdict=?, because='', categories='' WHERE id=?", (NOTICE, case.id)
         )
-        self._set_matches(case.id, [])
+        self.set_matches(case.id, [])
         self.add_event(case.id, at, "cleared", f"{_CLEARED_REASON}; a notice names it")
 
     def _was_restored(self, number: int, since: int) -> bool:
@@ -241,7 +243,8 @@ class CaseTracker:
         rows = self._database.execute(MATCHES_QUERY, (number,))
         return [dict(zip(MATCH_KEYS, row, strict=True)) for row in rows]
 
-    def _set_matches(self, number: int, matches: Sequence[MatchFields]) -> None:
+    def set_matches(self, number: int, matches: Sequence[MatchFields]) -> None:
+        """Replace the recorded matches of a case."""
         wanted = {
             (*(str(match.get(key, "")) for key in MATCH_KEYS[:-1]), match["distance"]) for match in matches
         }

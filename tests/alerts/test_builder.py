@@ -50,7 +50,7 @@ def test_new_cases_are_reported_once_in_one_alert(ledger: Ledger) -> None:
     assert alert["cases"] == [one, two, gone]
     assert alert["counts"] == {"cases": 3, "match": 2, "review": 1}
     assert "Categories: A1 2, B2 1" in alert["text"]
-    assert "1 of them gone or in quarantine already" in alert["text"]
+    assert "1 of them refused at upload, gone or in quarantine already" in alert["text"]
     assert "First deadline: 2027-01-16 08:00 UTC" in alert["text"]
     assert "alice" not in json.dumps(alert)
     assert new_alerts(ledger) == []

@@ -51,17 +51,22 @@ def test_a_newer_one_is_left_alone(tmp_path: Path) -> None:
         Ledger(StateDir(tmp_path))
 
 
-def test_an_older_one_is_brought_up_to_date(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_one_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     Ledger(StateDir(tmp_path)).close()
     with sqlite3.connect(StateDir(tmp_path).ledger) as database:
-        database.execute("ALTER TABLE custody DROP COLUMN host")
-        database.execute("INSERT INTO custody VALUES ('l', 1, 2, 'moved', 'i', x'61', '', NULL)")
-        database.execute("PRAGMA user_version = 1")
+        for table in ("refusals", "checks"):
+            database.execute(f"DROP TABLE {table}")
+        database.execute("INSERT INTO custody VALUES ('l', 1, 2, 'moved', 'i', x'61', '', NULL, '')")
+        if version == 1:
+            database.execute("ALTER TABLE custody DROP COLUMN host")
+        database.execute(f"PRAGMA user_version = {version}")
     database.close()
     for _ in range(2):
         with Ledger(StateDir(tmp_path)) as ledger:
             assert ledger.one("PRAGMA user_version") == (FORMAT,)
             assert ledger.one("SELECT path, host FROM custody") == (b"a", "")
+            assert ledger.one("SELECT count(*) FROM refusals, checks") == (0,)
 
 
 @pytest.mark.parametrize("content", [b"no database", b"\0" * 8192, b"SQLite format 3\0" + b"x" * 9000])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,6 +16,8 @@ from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import Case
 from hashscan.cases.statistics.periods import Period, period_index
+from hashscan.cases.tracker import REFUSED
+from hashscan.cases.uploads import ASKED, UNCHECKED
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_FOUND,
@@ -80,6 +82,20 @@ class Custody(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckFact:
+    """Checks of uploads or digests with one outcome, within a quarter of an hour."""
+
+    begun: int
+    door: str
+    verdict: str
+    """A verdict, or `UNCHECKED`."""
+    outcome: str
+    """allow, refuse or error; `ASKED` for digests."""
+    number: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """All facts; each iterable can be read once."""
 
@@ -89,6 +105,7 @@ class Facts:
     """Times and kinds of the events of the quarantine (custody) log."""
     notices: Iterable[int]
     """Times of receipt of all notices, including those about a file that has a case already."""
+    checks: Iterable[CheckFact] = ()
 
 
 _CUT_SHORT = frozenset(
@@ -125,6 +142,7 @@ def facts_of(ledger: Ledger, clock: DeadlineCalculator) -> Facts:
         _cases(ledger),
         ((at, _CUSTODY[kind]) for at, kind in events if kind in _CUSTODY),
         (received for (received,) in notices),
+        (CheckFact(*row) for row in ledger.rows("SELECT * FROM checks")),
     )
 
 
@@ -139,6 +157,7 @@ def begun(ledger: Ledger) -> int | None:
         ledger.one("SELECT min(found) FROM cases"),
         ledger.one("SELECT min(at) FROM custody"),
         ledger.one("SELECT min(received) FROM notices"),
+        ledger.one("SELECT min(at) FROM checks"),
     )
     return min((int(first) for (first,) in firsts if first is not None), default=None)
 
@@ -155,7 +174,8 @@ def _cases(ledger: Ledger) -> Iterator[CaseFact]:
     query = (
         "SELECT coalesce(began, found), verdict, "  # noqa: S608
         "(SELECT json_group_array(DISTINCT list) FROM matches WHERE id=cases.id), "
-        f"categories, {DUE}, removed, closed FROM cases"
+        # A refused upload was never stored, so no time until its removal counts.
+        f"categories, iif(how='{REFUSED}', NULL, {DUE}), removed, closed FROM cases"
     )
     for began, verdict, lists, categories, due, removed, closed in ledger.rows(query):
         what = next((found for found in FOUND if found == verdict), None)
@@ -206,6 +226,42 @@ class Removal:
 
 
 @dataclass(slots=True)
+class Uploads:
+    """The checks of `hashscan serve`."""
+
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    """Checked uploads by verdict."""
+    doors: Counter[str] = field(default_factory=Counter)
+    """Checked uploads by door."""
+    bytes: int = 0
+    refused: int = 0
+    unchecked: int = 0
+    """Uploads that could not be checked."""
+    digests: int = 0
+    """Digests that were asked about."""
+    digests_found: int = 0
+
+    @property
+    def checked(self) -> int:
+        """Number of checked uploads."""
+        return self.verdicts.total()
+
+    def add(self, fact: CheckFact) -> None:
+        """Count checks."""
+        if fact.outcome == ASKED:
+            self.digests += fact.number
+            self.digests_found += fact.number * (fact.verdict == Verdict.MATCH)
+            return
+        if fact.verdict == UNCHECKED:
+            self.unchecked += fact.number
+        else:
+            self.verdicts[Verdict(fact.verdict)] += fact.number
+            self.doors[fact.door] += fact.number
+            self.bytes += fact.bytes
+        self.refused += fact.number * (fact.outcome == "refuse")
+
+
+@dataclass(slots=True)
 class Figures:
     """All counts of a period."""
 
@@ -221,6 +277,13 @@ class Figures:
     notices: int = 0
     custody: Counter[Custody] = field(default_factory=Counter)
     removal: Removal = field(default_factory=Removal)
+    uploads: Uploads = field(default_factory=Uploads)
+
+    def add_scan(self, scan: ScanFact) -> None:
+        """Count a scan."""
+        self.scans[scan.outcome] += 1
+        self.files += scan.files
+        self.bytes += scan.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +305,11 @@ class Statistics:
         """The sorted categories with a match."""
         return sorted(self.totals.categories)
 
+    @property
+    def doors(self) -> Sequence[str]:
+        """The sorted names of the doors at which uploads were checked."""
+        return sorted(self.totals.uploads.doors)
+
 
 def count(facts: Facts, periods: Sequence[Period], now: int) -> Statistics:
     """Count all facts that are in one of the periods.
@@ -259,19 +327,24 @@ def count(facts: Facts, periods: Sequence[Period], now: int) -> Statistics:
 
     for scan in facts.scans:
         for figures in at(scan.begun):
-            figures.scans[scan.outcome] += 1
-            figures.files += scan.files
-            figures.bytes += scan.bytes
+            figures.add_scan(scan)
     for case in facts.cases:
         for figures in at(case.begun):
             _count_case(figures, case, now)
+    for checks in facts.checks:
+        for figures in at(checks.begun):
+            figures.uploads.add(checks)
+    _count_events(facts, at)
+    return Statistics(list(zip(periods, each, strict=True)), totals, now)
+
+
+def _count_events(facts: Facts, at: Callable[[int], Sequence[Figures]]) -> None:
     for moment, custody in facts.custody:
         for figures in at(moment):
             figures.custody[custody] += 1
-    for received in facts.notices:
-        for figures in at(received):
+    for moment in facts.notices:
+        for figures in at(moment):
             figures.notices += 1
-    return Statistics(list(zip(periods, each, strict=True)), totals, now)
 
 
 def _count_case(figures: Figures, case: CaseFact, now: int) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from hashscan.cases.statistics.counting import Custody, Figures, Outcome, Statistics
+from hashscan.cases.statistics.counting import Custody, Figures, Outcome, Statistics, Uploads
 from hashscan.cases.statistics.periods import Period, Unit
 from hashscan.cases.statistics.writer import hours
 from hashscan.model import Verdict
@@ -225,6 +225,18 @@ CHECKED = (
         ),
     ),
 )
+UPLOADS = ChartDefinition(
+    "uploads",
+    "Uploads checked",
+    (
+        Column("let through", lambda f: f.uploads.checked - f.uploads.refused, "checked"),
+        Column("refused", lambda f: f.uploads.refused, "accused"),
+        Column("not checked", lambda f: f.uploads.unchecked, "failed"),
+        Column("bytes", lambda f: f.uploads.bytes, form="bytes"),
+        Column("digests asked about", lambda f: f.uploads.digests),
+    ),
+)
+"""Drawn where uploads are checked."""
 FOUND = (
     ChartDefinition(
         "findings",
@@ -280,6 +292,7 @@ def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> I
     """Yield the page in UTF-8, in pieces; `name` is that of the time zone in which the periods begin."""
     first, last = statistics.periods[0][0], statistics.periods[-1][0]
     totals = statistics.totals
+    checked = CHECKED if totals.uploads == Uploads() else (*CHECKED, UPLOADS)
     page = Page(_TEMPLATES, "statistics.html", styles=("statistics.css",))
     return page.parts(
         title="hashscan: checks and detections",
@@ -293,7 +306,7 @@ def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> I
         unfinished=[period.label for period, _ in statistics.periods if period.end > statistics.now],
         found=Verdict,
         sections=[
-            ("checked", "Checked", [_chart(plan, statistics, unit) for plan in CHECKED]),
+            ("checked", "Checked", [_chart(plan, statistics, unit) for plan in checked]),
             ("found", "Found", [_chart(plan, statistics, unit) for plan in FOUND]),
             ("removed", "Removed", [_chart(plan, statistics, unit) for plan in REMOVED]),
             ("evidence", "Kept as evidence", [_chart(plan, statistics, unit) for plan in EVIDENCE]),

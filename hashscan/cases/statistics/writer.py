@@ -9,6 +9,7 @@ from typing import Any
 from hashscan.cases.export import csv_line
 from hashscan.cases.statistics.counting import FOUND, Custody, Figures, Outcome, Statistics
 from hashscan.cases.statistics.periods import Period, Unit
+from hashscan.model import Verdict
 from hashscan.timefmt import format_utc_seconds
 
 SCHEMA = 1
@@ -48,11 +49,20 @@ def csv_lines(statistics: Statistics) -> Iterator[str]:
 
 def numbers(figures: Figures, statistics: Statistics) -> Mapping[str, Any]:
     """Return the numbers of a period by their keys, with one for each list and category of all statistics."""
-    removal = figures.removal
+    removal, uploads = figures.removal, figures.uploads
     return {
         "sweeps": {outcome.value: figures.scans[outcome] for outcome in Outcome},
         "files": figures.files,
         "bytes": figures.bytes,
+        "uploads": {
+            "checked": uploads.checked,
+            "bytes": uploads.bytes,
+            "refused": uploads.refused,
+            "unchecked": uploads.unchecked,
+            **{verdict.value: uploads.verdicts[verdict] for verdict in Verdict},
+        },
+        "doors": {name: uploads.doors[name] for name in statistics.doors},
+        "digests": {"checked": uploads.digests, "match": uploads.digests_found},
         "findings": {found.value: figures.findings[found] for found in FOUND},
         "lists": {name: figures.lists[name] for name in statistics.lists},
         "categories": {name: figures.categories[name] for name in statistics.categories},

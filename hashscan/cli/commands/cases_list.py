@@ -22,13 +22,13 @@ from hashscan.cli.output.terminal import ROWS_SHOWN, print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
-from hashscan.text import printable
+from hashscan.text import plural, printable
 from hashscan.timefmt import short_time
 
 if TYPE_CHECKING:
-    from hashscan.cases.queries import Case, Event, Queries
+    from hashscan.cases.queries import Case, Event, Queries, RefusedContent
 
-_STATUSES = ("open", "found", "told", "disputed", "overdue", "removed", "closed", "all")
+_STATUSES = ("open", "found", "told", "disputed", "overdue", "removed", "refused", "closed", "all")
 cases_argument = click.argument(
     "cases",
     nargs=-1,
@@ -46,7 +46,8 @@ _format_option = format_option("table", "json", "csv", help="A table, JSON Lines
     type=click.Choice(_STATUSES),
     default="open",
     show_default=True,
-    help="Cases to list; open ones are neither removed nor closed.",
+    help="Cases to list; open ones are neither removed nor closed. Refused ones are of uploads to "
+    "`hashscan serve`.",
 )
 @click.option(
     "--customer",
@@ -124,6 +125,8 @@ def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
 
 
 def _where(case: Case) -> str:
+    if case.reference:
+        return f"upload {case.reference} ({case.door})"
     if case.path is None:
         return case.url or "-"
     return os.fsdecode(case.path) + (f" (version {case.version})" if case.version else "")
@@ -208,8 +211,9 @@ def show(cases: tuple[int, ...], format_name: str, state: StateDir, deadlines: C
         for number in cases:
             case = known_case(followed.queries, number)
             matches, events = followed.queries.matches(number), followed.queries.events(number)
+            upload = followed.queries.refused_content(number)
             if format_name == "json":
-                click.echo(json.dumps(whole_fields(case, matches, events, now)))
+                click.echo(json.dumps(whole_fields(case, matches, events, now, upload)))
                 continue
             click.echo(f"case {case.id}: {case.state}, {case.verdict}")
             for name, value in (
@@ -226,12 +230,24 @@ def show(cases: tuple[int, ...], format_name: str, state: StateDir, deadlines: C
             ):
                 if value:
                     click.echo(f"  {name:<10} {printable(value)}")
+            for name, value in () if upload is None else _upload_lines(upload):
+                click.echo(f"  {name:<10} {printable(value)}")
             for match in matches:
                 message = "{entry} ({category}) of list {list}: {algorithm}, distance {distance}"
                 click.echo(f"  {'entry':<10} {printable(message.format_map(match))}")
             for event in events:
                 _print_event(event)
         return followed.exit_code(EXIT_CLEAN)
+
+
+def _upload_lines(upload: RefusedContent) -> Iterator[tuple[str, str]]:
+    yield "client", upload.address
+    if upload.name:
+        yield "name", upload.name
+    yield "refused", plural(upload.number, "time")
+    yield from ((name, value) for name, value in upload.digests.items() if name != "sha256")
+    if upload.kept:
+        yield "content", upload.kept
 
 
 def known_case(queries: Queries, number: int) -> Case:

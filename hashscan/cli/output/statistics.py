@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from hashscan.cases.statistics.counting import FOUND, Custody, Figures, Outcome, Statistics
+from hashscan.cases.statistics.counting import FOUND, Custody, Figures, Outcome, Statistics, Uploads
 from hashscan.cases.statistics.periods import Unit
 from hashscan.text import human_bytes, printable
 
@@ -50,6 +50,20 @@ def show_statistics(statistics: Statistics, unit: Unit, zone: str, stream: TextI
         ("files",),
         lambda f: (f.files,),
     )
+    if statistics.totals.uploads != Uploads():
+        _table(
+            console,
+            "Uploads checked",
+            (unit.value, "checked", "refused", "unchecked", "read", "digests"),
+            statistics,
+            lambda f: (
+                *map(_count, (f.uploads.checked, f.uploads.refused, f.uploads.unchecked)),
+                human_bytes(f.uploads.bytes),
+                _count(f.uploads.digests),
+            ),
+            ("checked",),
+            lambda f: (f.uploads.checked,),
+        )
     verdicts = tuple(verdict.value for verdict in FOUND)
     _table(
         console,

@@ -14,11 +14,11 @@ from pathlib import Path
 from hashscan.errors import UsageError
 
 SECRET_MAX = 1 << 16
-"""The largest size of such a file in bytes."""
+"""The largest size of most such files in bytes."""
 
 
-def read_secret(path: Path, what: str) -> bytes:
-    """Return the content of a file of secrets; `what` names the secret in error messages.
+def read_secret(path: Path, what: str, most: int = SECRET_MAX) -> bytes:
+    """Return the content of a file of secrets, of at most so many bytes; `what` names it in error messages.
 
     Raises:
         UsageError: there is no such file, or it is accessible to others, too long or not readable.
@@ -36,13 +36,13 @@ def read_secret(path: Path, what: str) -> bytes:
                     advice=f"If it can still be trusted: chmod 600 {path} (640 if it is root's, for its "
                     "group; a filesystem without permissions can be mounted with umask=077)",
                 )
-            data = stream.read(SECRET_MAX + 1)
+            data = stream.read(most + 1)
     except OSError as error:
         raise UsageError(
             f"{what}: {path} can't be read: {error.strerror}", advice="Name a file this user may read."
         ) from error
-    if len(data) > SECRET_MAX:
-        raise UsageError(f"{what}: {path} is longer than {SECRET_MAX} bytes", advice="Name the right file.")
+    if len(data) > most:
+        raise UsageError(f"{what}: {path} is longer than {most} bytes", advice="Name the right file.")
     return data
 
 

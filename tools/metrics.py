@@ -84,6 +84,9 @@ LAYERS: tuple[frozenset[str], ...] = (
 """From top to bottom, as in ARCHITECTURE.md. A package imports from the layers below its own only; a module
 that is named here lies in another layer than its package."""
 
+_LOWER_MODULES = frozenset(name for layer in LAYERS for name in layer if "." in name)
+"""Modules in another layer than their package; imports of them say nothing about the package."""
+
 OPENING = re.compile(r"(What|Whether|Of|The same|How|Who|Whose|Where)\b")
 """How no docstring should begin: a function's docstring is imperative, any other names its subject."""
 
@@ -208,7 +211,7 @@ def mutual_imports(modules: Sequence[Module], *, depth: int) -> Iterator[str]:
     for module in modules:
         for line, imported in imports(module.tree):
             library, _, name = imported.partition(".")
-            if library != "hashscan" or not name:
+            if library != "hashscan" or not name or name in _LOWER_MODULES:
                 continue
             folder = folders.get(name, name.rpartition(".")[0])
             here, there = (".".join(part.split(".")[:depth]) for part in (module.folder, folder))

@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "alerts": "Send alerts to people and programs, and test the channels.",
     "customers": "Test the rules that map files to customers.",
     "stats": "Count checks and detections per day, week or month.",
+    "keys": "Add, list and revoke the keys of HTTP clients.",
     "worker": "Run a worker of a cluster that distributes scans.",
     "config": "Create, check and show the settings file and the effective settings.",
     "completion": "Print a script for bash, zsh or fish that completes commands.",
@@ -48,7 +49,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Find": ("scan", "check", "lookup", "hash"),
     "Hash lists": ("lists", "publish"),
     "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
-    "This machine": ("config", "state", "worker", "selftest", "completion", "manual"),
+    "This machine": ("config", "state", "keys", "worker", "selftest", "completion", "manual"),
 }
 
 COMMANDS_WITHOUT_SETTINGS = frozenset({"config", "completion", "manual"})

@@ -71,7 +71,7 @@ class PartEnd(Struct, frozen=True):
 
 
 Event = Part | bytes | PartEnd
-"""What is found in a body: the beginning of a part, some of its bytes, its end."""
+"""The finds in a body: the beginning of a part, some of its bytes, its end."""
 
 
 def boundary_of(content_type: str) -> bytes | None:

@@ -11,7 +11,7 @@ from hashscan.model import FileResult, Verdict
 
 
 class Outcome(StrEnum):
-    """What a door tells its client to do with an upload."""
+    """A door's instruction to its client about an upload."""
 
     ALLOW = "allow"
     REFUSE = "refuse"

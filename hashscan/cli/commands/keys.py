@@ -1,0 +1,133 @@
+"""`hashscan keys`: add, list and revoke the keys of HTTP clients of `hashscan serve`."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from hashscan.cli.options.base import ArgumentOption, HashscanGroup
+from hashscan.cli.options.output import format_option, write_json_line
+from hashscan.cli.output.terminal import print_message, print_table
+from hashscan.errors import UsageError
+from hashscan.service.http.keys import RIGHTS, Right, changing, make_key, read_keys
+from hashscan.settings.values import parse_future, service_group
+
+file_option = click.option(
+    "--http-keys",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of the hashed keys; a server that uses it follows each change at once.",
+)
+
+
+@click.group(cls=HashscanGroup)
+def command() -> None:
+    """Add, list and revoke the keys of HTTP clients of `hashscan serve`."""
+
+
+@command.command(exit_codes=(0, 2, 12, 70))
+@click.argument("name")
+@file_option
+@click.option(
+    "--right",
+    "rights",
+    cls=ArgumentOption,
+    multiple=True,
+    required=True,
+    type=click.Choice(RIGHTS),
+    help="What the key is for; repeatable. scan: uploads; check: digests; lists: their names, versions and "
+    "sizes; metrics.",
+)
+@click.option(
+    "--owner",
+    cls=ArgumentOption,
+    default="",
+    metavar="NAME",
+    help="Owner of all uploads with this key; without one, each connection is an owner of its own.",
+)
+@click.option(
+    "--rate",
+    cls=ArgumentOption,
+    type=click.FloatRange(0, 1_000_000, min_open=True),
+    help="Largest number of requests per second.",
+)
+@click.option(
+    "--until",
+    cls=ArgumentOption,
+    metavar="DATE",
+    help="Day or RFC 3339 time until which the key is valid. Default: until it is revoked.",
+)
+def add(
+    name: str, http_keys: Path, rights: tuple[Right, ...], owner: str, rate: float | None, until: str | None
+) -> None:
+    """Make a key, and print it; it is kept nowhere, so it can't be shown again.
+
+    The file is made if there is none, for this user alone; root's is readable for the group `hashscan`, too.
+    """
+    expires = None if until is None else parse_future(until, datetime.now(UTC))
+    secret, key = make_key(name, tuple(r for r in RIGHTS if r in rights), owner, rate or 0.0, expires)
+    with changing(http_keys, service_group() if os.geteuid() == 0 else None) as keys:
+        if any(each.name == name for each in keys):
+            raise UsageError(
+                f"there is a key {name} already", advice="Choose another name, or revoke that key first."
+            )
+        keys.append(key)
+    click.echo(secret)
+    print_message(f"added the key {name}; hand it over by a way that nobody else reads")
+
+
+@command.command("list", exit_codes=(0, 2, 12, 70))
+@file_option
+@format_option("table", "json", help="A table, or each key as JSON Lines.")
+def list_(http_keys: Path, format_name: str) -> None:
+    """List the keys: names, rights, owners, rates and expiry; never the keys themselves."""
+    keys = read_keys(http_keys)
+    now = datetime.now(UTC)
+    if format_name == "json":
+        for key in keys:
+            write_json_line(
+                {
+                    "name": key.name,
+                    "rights": key.rights,
+                    "owner": key.owner,
+                    "requests_per_second": key.requests_per_second,
+                    "expires": key.expires,
+                    "made": key.made,
+                    "expired": key.is_expired(now),
+                }
+            )
+        return
+    print_table(
+        ("name", "rights", "owner", "requests per second", "expires", "made"),
+        (
+            (
+                key.name,
+                ", ".join(key.rights),
+                key.owner or "-",
+                f"{key.requests_per_second:g}" if key.requests_per_second else "-",
+                (key.expires or "never") + (" (expired)" if key.is_expired(now) else ""),
+                key.made,
+            )
+            for key in keys
+        ),
+    )
+
+
+@command.command(exit_codes=(0, 2, 12, 70))
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@file_option
+def revoke(names: tuple[str, ...], http_keys: Path) -> None:
+    """Remove keys; a running server refuses them from its next request on."""
+    if not os.path.lexists(http_keys):
+        raise UsageError(f"there is no file {http_keys}", advice="Name the server's file of keys.")
+    with changing(http_keys) as keys:
+        unknown = set(names) - {key.name for key in keys}
+        if unknown:
+            raise UsageError(
+                f"there is no key {', '.join(sorted(unknown))}", advice="See `hashscan keys list`."
+            )
+        keys[:] = [key for key in keys if key.name not in names]
+    print_message(f"revoked {', '.join(names)}")

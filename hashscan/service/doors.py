@@ -271,18 +271,12 @@ class _Protocol(asyncio.StreamReaderProtocol):
         self._connection.lost()
 
 
-class StreamDoor(Door):
-    """A door whose protocol is served from an asyncio stream, one task for each connection.
+class ListeningDoor(Door):
+    """A door that admits the clients that connect to its socket.
 
     Connections beyond `connections_max`, and those from networks that are not allowed, are answered by
     `refusal` and closed at once. If the process has no more descriptors, new clients wait.
     """
-
-    half_close: ClassVar[bool] = False
-    """True if clients may end their sending side and wait for an answer. Over TCP, such a client can't be
-    told from one that has left, until it answers by a reset."""
-    passes_descriptors: ClassVar[bool] = False
-    """True if clients of a Unix socket may pass descriptors; see `Connection.take_descriptor`."""
 
     def __init__(self, engine: Engine, settings: DoorSettings) -> None:
         super().__init__(engine, settings)
@@ -290,16 +284,17 @@ class StreamDoor(Door):
         self.refused = 0
         """Connections that were refused."""
         self._listener: Listener | None = None
-        self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._resuming: asyncio.TimerHandle | None = None
         self._warned: dict[str, float] = {}
 
     @abstractmethod
-    async def serve(self, connection: Connection) -> None:
-        """Serve one connection until it ends; the caller closes it.
+    def begin(self, accepted: socket.socket, client: Client, peer: tuple[int, int, int] | None) -> None:
+        """Begin to serve an admitted connection, whose socket is the door's now.
 
-        TimeoutError and ConnectionError end it in silence. See the methods of Connection for limits of time,
-        for what is cancelled when the client leaves, and for the orderly end.
+        Args:
+            accepted: the client's socket; it does not block.
+            client: its description.
+            peer: process id, uid and gid of the client of a Unix socket, as of when it connected.
         """
 
     @abstractmethod
@@ -307,9 +302,9 @@ class StreamDoor(Door):
         """Return the bytes that tell a client that it can't be served now."""
 
     @property
+    @abstractmethod
     def connections(self) -> int:
         """The number of open connections."""
-        return len(self._connections)
 
     @property
     def address(self) -> UnixAddress | TcpAddress:
@@ -321,8 +316,8 @@ class StreamDoor(Door):
         self._listener = open_listener(self.settings, inherited)
         self._resume()
 
-    async def close(self, seconds: float) -> None:
-        """Close, as the base class says."""
+    def stop_listening(self) -> None:
+        """Accept no more connections."""
         self.closing = True
         if self._resuming is not None:
             self._resuming.cancel()
@@ -330,15 +325,6 @@ class StreamDoor(Door):
             asyncio.get_running_loop().remove_reader(self._listener.socket)
             self._listener.close()
             self._listener = None
-        for connection in list(self._connections):
-            connection.end_if_idle()
-        tasks = list(self._connections.values())
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
-        for connection in list(self._connections):
-            connection.end()
-        if tasks:
-            await asyncio.wait(tasks, timeout=2 * _FLUSH_SECONDS)
 
     def _resume(self) -> None:
         self._resuming = None
@@ -378,18 +364,13 @@ class StreamDoor(Door):
         if credentials is None and not may_connect(host, self.settings.allow):
             self._refuse(accepted, "network", f"{address} is in no allowed network")
             return
-        if len(self._connections) >= self.settings.connections_max:
+        if self.connections >= self.settings.connections_max:
             self._refuse(accepted, "connections", "too many connections")
             return
         owner = describe(self.settings.address) if self.settings.one_owner else ""
         client = Client(self.protocol, address, next(_numbers), owner)
-        passing = credentials is not None and self.passes_descriptors
         accepted.setblocking(False)
-        sock = (_PassingSocket if passing else _Socket)(fileno=accepted.detach())
-        connection = Connection(self, sock, client, credentials)
-        task = asyncio.get_running_loop().create_task(self._serve(connection))
-        self._connections[connection] = task
-        task.add_done_callback(lambda _: self._ended(connection))
+        self.begin(accepted, client, credentials)
 
     def _refuse(self, accepted: socket.socket, kind: str, reason: str) -> None:
         self.refused += 1
@@ -398,6 +379,62 @@ class StreamDoor(Door):
             accepted.setblocking(False)
             accepted.send(self.refusal(reason))
             accepted.shutdown(socket.SHUT_WR)
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Log a warning, at most one of a kind in a minute."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._warned.get(kind, -_WARN_SECONDS) + _WARN_SECONDS:
+            self._warned[kind] = now
+            _log.warning("%s door at %s: %s", self.protocol, describe(self.settings.address), text)
+
+
+class StreamDoor(ListeningDoor):
+    """A door whose protocol is served from an asyncio stream, one task for each connection."""
+
+    half_close: ClassVar[bool] = False
+    """True if clients may end their sending side and wait for an answer. Over TCP, such a client can't be
+    told from one that has left, until it answers by a reset."""
+    passes_descriptors: ClassVar[bool] = False
+    """True if clients of a Unix socket may pass descriptors; see `Connection.take_descriptor`."""
+
+    def __init__(self, engine: Engine, settings: DoorSettings) -> None:
+        super().__init__(engine, settings)
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+
+    @abstractmethod
+    async def serve(self, connection: Connection) -> None:
+        """Serve one connection until it ends; the caller closes it.
+
+        TimeoutError and ConnectionError end it in silence. See the methods of Connection for limits of time,
+        for what is cancelled when the client leaves, and for the orderly end.
+        """
+
+    @property
+    def connections(self) -> int:
+        """The number of open connections, as the base class says."""
+        return len(self._connections)
+
+    async def close(self, seconds: float) -> None:
+        """Close, as the base class says."""
+        self.stop_listening()
+        for connection in list(self._connections):
+            connection.end_if_idle()
+        tasks = list(self._connections.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for connection in list(self._connections):
+            connection.end()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2 * _FLUSH_SECONDS)
+
+    def begin(self, accepted: socket.socket, client: Client, peer: tuple[int, int, int] | None) -> None:
+        """Begin to serve a connection, as the base class says."""
+        passing = peer is not None and self.passes_descriptors
+        sock = (_PassingSocket if passing else _Socket)(fileno=accepted.detach())
+        connection = Connection(self, sock, client, peer)
+        task = asyncio.get_running_loop().create_task(self._serve(connection))
+        self._connections[connection] = task
+        task.add_done_callback(lambda _: self._ended(connection))
 
     async def _serve(self, connection: Connection) -> None:
         try:
@@ -413,10 +450,3 @@ class StreamDoor(Door):
         """Forget a connection whose task has ended, even if it was cancelled before it began."""
         del self._connections[connection]
         connection.socket.close()
-
-    def _warn(self, kind: str, text: str) -> None:
-        """Log a warning, at most one of a kind in a minute."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._warned.get(kind, -_WARN_SECONDS) + _WARN_SECONDS:
-            self._warned[kind] = now
-            _log.warning("%s door at %s: %s", self.protocol, describe(self.settings.address), text)

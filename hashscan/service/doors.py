@@ -27,7 +27,9 @@ _RETRY_SECONDS = 1.0
 _WARN_SECONDS = 60.0
 _FLUSH_SECONDS = 5.0
 _POLL_SECONDS = 0.1
-_DESCRIPTORS = 4  # most passed descriptors that wait; more in one message are closed by the kernel
+_DESCRIPTORS = 4  # most in one message; the kernel closes more
+_MESSAGES = 16  # messages with descriptors that may wait before no more is read
+_UNLIMITED = 1 << 40
 
 _log = logging.getLogger(__name__)
 _numbers = itertools.count(1)
@@ -71,27 +73,41 @@ class _PassingSocket(_Socket):
 
     def __init__(self, *, fileno: int) -> None:
         super().__init__(fileno=fileno)
-        self.descriptors: deque[int] = deque()
+        self._received = 0
+        self._messages: deque[tuple[int, int, list[int]]] = deque()
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Receive bytes, and keep descriptors that come with them.
-
-        Raises:
-            ConnectionAbortedError: more descriptors wait than any honest client sends ahead.
-        """
+        """Receive bytes, and keep descriptors that come with them."""
         data, descriptors, _, _ = socket.recv_fds(self, min(size, READ_BYTES), _DESCRIPTORS, flags)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
-        self.descriptors.extend(descriptors)
-        if len(self.descriptors) > _DESCRIPTORS:
-            raise ConnectionAbortedError("too many descriptors")
+        start = self._received
+        self._received += len(data)
+        if descriptors:
+            self._messages.append((start, self._received, descriptors))
         return data
+
+    def is_ahead(self, position: int) -> bool:
+        """Return True if enough has been received for a reader that has got so many bytes."""
+        return self._received - position > 2 * READ_BYTES or len(self._messages) >= _MESSAGES
+
+    def take(self, position: int) -> int | None:
+        """Return the one descriptor that came with a byte of the connection; close those before it."""
+        self.drop(position)
+        if self._messages and self._messages[0][0] <= position and len(self._messages[0][2]) == 1:
+            return self._messages.popleft()[2][0]
+        return None
+
+    def drop(self, position: int) -> None:
+        """Close the descriptors that came with bytes before this one."""
+        while self._messages and self._messages[0][1] <= position:
+            for descriptor in self._messages.popleft()[2]:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Close the socket, and the descriptors that nobody has taken."""
         super().close()
-        while self.descriptors:
-            os.close(self.descriptors.popleft())
+        self.drop(self._received)
 
 
 class Connection:
@@ -104,7 +120,11 @@ class Connection:
         self.peer = peer
         """Process id, uid and gid of the client of a Unix socket, as of when it connected."""
         self.socket = sock
-        self.reader = asyncio.StreamReader(READ_BYTES)
+        self.position = 0
+        """Bytes that `read` has returned."""
+        # Where descriptors are passed, they have to be counted too before more is received.
+        self._passing = sock if isinstance(sock, _PassingSocket) else None
+        self.reader = asyncio.StreamReader(_UNLIMITED if self._passing else READ_BYTES)
         self.writer: asyncio.StreamWriter
         self.left = False
         """True if the client is known to have left, so that nobody waits for an answer."""
@@ -122,8 +142,25 @@ class Connection:
             TimeoutError: none came within the door's idle seconds, or before the end of the request's time.
             ConnectionError: the client is gone.
         """
+        if self._passing is not None and self.position:
+            self._passing.drop(self.position)  # descriptors that came with bytes that expect none
+            self.pace()
         async with asyncio.timeout_at(self.until()):
-            return await self.reader.read(size)
+            data = await self.reader.read(size)
+        self.position += len(data)
+        self.pace()
+        return data
+
+    def pace(self) -> None:
+        """Receive no more while the client is far ahead of what is read."""
+        if self._passing is None:
+            return
+        transport = self.writer.transport
+        assert isinstance(transport, asyncio.ReadTransport)
+        if self._passing.is_ahead(self.position):
+            transport.pause_reading()
+        elif not transport.is_closing():
+            transport.resume_reading()
 
     def until(self) -> float:
         """Return the loop's time until which the next bytes must have arrived."""
@@ -142,18 +179,23 @@ class Connection:
             await self.writer.drain()
 
     @contextmanager
-    def request(self) -> Iterator[None]:
+    def request(self, *, arrived: bool = False) -> Iterator[None]:
         """Count the block as one request: it must arrive in time, and is not interrupted by an orderly end.
 
         Requests of one connection may overlap; `arrived` ends the time limit of arrival.
+
+        Args:
+            arrived: True if it has arrived in whole already.
         """
         self._requests += 1
-        deadline = self._deadline = self._loop.time() + self._door.settings.request_seconds
+        deadline = None
+        if not arrived:
+            deadline = self._deadline = self._loop.time() + self._door.settings.request_seconds
         try:
             yield
         finally:
             self._requests -= 1
-            if self._deadline == deadline:
+            if deadline is not None and self._deadline == deadline:
                 self._deadline = None
             self.end_if_idle()
 
@@ -192,10 +234,19 @@ class Connection:
                     size -= len(data)
         return False
 
-    def take_descriptor(self) -> int | None:
-        """Return the next descriptor that the client has passed, which is the caller's to close; or None."""
-        found = self.socket.descriptors if isinstance(self.socket, _PassingSocket) else None
-        return found.popleft() if found else None
+    def take_descriptor(self, position: int) -> int | None:
+        """Return the descriptor that the client has passed with a byte, which is the caller's to close.
+
+        None if none came with this byte, or several did. Descriptors that came before are closed.
+
+        Args:
+            position: number of the byte among all that the client has sent, from 0.
+        """
+        if self._passing is None:
+            return None
+        taken = self._passing.take(position)
+        self.pace()
+        return taken
 
     def end_if_idle(self) -> None:
         """End the connection if the door closes and no request is in progress."""
@@ -260,6 +311,10 @@ class _Protocol(asyncio.StreamReaderProtocol):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.reader)
         self._connection = connection
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._connection.pace()
 
     def eof_received(self) -> bool | None:
         keep = super().eof_received()
@@ -341,7 +396,7 @@ class ListeningDoor(Door):
                 continue
             except OSError as error:
                 # No descriptors or memory: the client stays in the queue, and the socket readable.
-                self._warn("accept", f"can't accept connections now: {error.strerror}; raise LimitNOFILE=")
+                self.warn("accept", f"can't accept connections now: {error.strerror}; raise LimitNOFILE=")
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listening)
                 self._resuming = loop.call_later(_RETRY_SECONDS, self._resume)
@@ -374,13 +429,13 @@ class ListeningDoor(Door):
 
     def _refuse(self, accepted: socket.socket, kind: str, reason: str) -> None:
         self.refused += 1
-        self._warn(kind, f"refuse connection: {reason}")
+        self.warn(kind, f"refuse connection: {reason}")
         with accepted, suppress(OSError):
             accepted.setblocking(False)
             accepted.send(self.refusal(reason))
             accepted.shutdown(socket.SHUT_WR)
 
-    def _warn(self, kind: str, text: str) -> None:
+    def warn(self, kind: str, text: str) -> None:
         """Log a warning, at most one of a kind in a minute."""
         now = asyncio.get_running_loop().time()
         if now >= self._warned.get(kind, -_WARN_SECONDS) + _WARN_SECONDS:

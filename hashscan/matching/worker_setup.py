@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hashscan.hashing.variants import VARIANTS, Kind
 from hashscan.lists.storage.columns import ListHandle
@@ -60,6 +60,17 @@ class WorkerSetup:
     def pictures(self) -> tuple[str, ...]:
         """The algorithms over pictures, in the order of a decoder's reply."""
         return tuple(name for name in self.algorithms if ALGORITHMS[name].of_picture)
+
+    def decodes_as(self, other: WorkerSetup) -> bool:
+        """Return True if the setups differ in nothing but lists, exceptions and policy."""
+        like_other = replace(
+            self,
+            lists=other.lists,
+            excepted=other.excepted,
+            policy=other.policy,
+            review_threshold=other.review_threshold,
+        )
+        return like_other == other
 
 
 def algorithms_to_compute(lists: Iterable[ListHandle]) -> tuple[str, ...]:

@@ -59,6 +59,10 @@ class OwnerBudget:
         losses, before = self._spent.get(owner, (0, 0.0))
         self._spent[owner] = losses + 1, before + seconds
 
+    def renew(self) -> None:
+        """Forget what every owner has spent."""
+        self._spent.clear()
+
     def is_exhausted(self, owner: int) -> bool:
         """Return True if no more files of an owner are to be decoded."""
         losses, seconds = self._spent.get(owner, (0, 0.0))
@@ -296,6 +300,11 @@ class Sandbox(ClosedOnExit):
         if self._under_way:
             self._under_way.clear()
             self.discard()
+
+    def renew_budgets(self) -> None:
+        """Give every owner the whole budget again, in a sandbox that is used without end."""
+        self._budget.renew()
+        self._large_budget.renew()
 
     def close(self) -> None:
         """End the decoder and the zygote; the sandbox can't be used afterwards."""

@@ -60,50 +60,28 @@ def command(
     check incomplete. Their answers are not stored.
     """
     from hashscan.cli.output.list_changes import print_exceptions
-    from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.storage.stored_version import VerificationLevel
-    from hashscan.lists.store import ListStore
-    from hashscan.matching.effective_policy import effective_policy, unused_lists
-    from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
-    from hashscan.quarantine.stay_down import refresh_stay_down
     from hashscan.reports.report_file import ReportFile
     from hashscan.reports.summary import Summary
+    from hashscan.scan.opened_matching import open_matching
     from hashscan.scan.workers.worker import Worker
 
     now = datetime.now(UTC)
-    if trouble := refresh_stay_down(state, now):
-        print_message(trouble)
-    opened = ListStore(state.lists).open(lists or None, now, VerificationLevel.SIZES)
-    for info in opened.infos:
-        if info.problem is not None:
-            print_message(f"list {info.name} is {info.state.value}: {info.problem}")
-    opened.require_usable(asking=True)
-    exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
-    print_exceptions(exceptions)
-    for message in unused_lists(policy.rules, opened.infos):
-        print_message(message)
-    effective = effective_policy(policy, opened.infos, state, exceptions.contents)
-    if effective.trouble:
-        print_message(f"{effective.trouble}. {effective.remedy}")
-    setup = WorkerSetup(
-        lists=opened.handles,
-        sandbox=sandbox_options(decoding),
-        algorithms=algorithms_to_compute(opened.handles),
-        max_pixels=decoding.max_pixels,
-        excepted=exceptions.in_force,
-        policy=effective.policy,
-        variants=matching.variants,
-        review_threshold=matching.review_threshold,
+    opened = open_matching(
+        state, lists or None, now, VerificationLevel.SIZES, decoding, matching, policy, print_message
     )
+    print_exceptions(opened.exceptions)
+    in_force, services = opened.exceptions.in_force, opened.lists.services
     summary = Summary()
-    incomplete = bool(effective.trouble)
+    incomplete = bool(opened.trouble)
     with ExitStack() as stack:
-        worker, asker = stack.enter_context(Worker(setup)), None
-        if opened.services:
+        stack.enter_context(opened)
+        worker, asker = stack.enter_context(Worker(opened.setup)), None
+        if services:
             # Only this needs what TLS does.
             from hashscan.matching.remote.single import SingleAsker
 
-            asker = stack.enter_context(SingleAsker(opened.services, exceptions.in_force))
+            asker = stack.enter_context(SingleAsker(services, in_force))
             worker.consult = asker.consult
         output = stack.enter_context(ReportFile(None))
         for item in items:
@@ -111,7 +89,7 @@ def command(
         for message in asker.shortcomings() if asker else ():
             print_message(message)
             incomplete = True
-    return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict, incomplete=incomplete)
+    return summary.exit_code(opened.lists.infos, fail_on=fail_on, strict=strict, incomplete=incomplete)
 
 
 def _check(worker: Worker, asker: SingleAsker | None, item: bytes, summary: Summary) -> Record:

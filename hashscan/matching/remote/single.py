@@ -125,6 +125,11 @@ class SingleAsker(ClosedOnExit):
         silent = [service.service.name for service in self._services if answers.get(service) is None]
         return list(closest_of_each(found)), silent
 
+    @property
+    def down(self) -> bool:
+        """True if a service is not asked any more, since it did not answer."""
+        return any(service.asker.down for service in self._services)
+
     def shortcomings(self) -> list[str]:
         """Return which services did not answer, and why."""
         return [

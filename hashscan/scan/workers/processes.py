@@ -32,14 +32,14 @@ from typing import Any
 from hashscan.errors import WorkersError
 from hashscan.scan.workers.watchdog import Progress, StuckLimits
 
-_FAILED_STARTS_ALLOWED = 8
+FAILED_STARTS_ALLOWED = 8
 """The number of processes in a row that may end before they are ready. If they can't start, they must not
 be replaced for ever."""
 
 _START_PAUSES = (0.2, 1.0)
 """Seconds between attempts to start a process; there is one attempt more."""
 
-_END_SECONDS = 2.0
+END_SECONDS = 2.0
 """The seconds in which a process must end that was asked to, or was killed, or whose pipe has ended."""
 
 _READY = b""
@@ -288,7 +288,7 @@ class Processes:
     def _seconds_to_look(self) -> float | None:
         """Return the longest time to wait for results."""
         if any(member.killed is not None for member in self._members):
-            return min(_END_SECONDS, self._limits.look_seconds)
+            return min(END_SECONDS, self._limits.look_seconds)
         busy = any(member.given for member in self._members)
         return self._limits.look_seconds if busy else None
 
@@ -296,7 +296,7 @@ class Processes:
         """Find the processes that are stuck, if the interval has passed, and end them."""
         now = time.monotonic()
         for member in list(self._members):
-            if member.killed is not None and now - member.killed >= _END_SECONDS:
+            if member.killed is not None and now - member.killed >= END_SECONDS:
                 self._remove_dead(member, 0.0)
         elapsed = now - self._looked
         if elapsed < self._limits.look_seconds:
@@ -312,7 +312,7 @@ class Processes:
             if member.progress.stalled_seconds >= max(member.given[0].patience(), self._limits.again_seconds):
                 member.killed = now
                 member.gone = True
-                _send(member.process, signal.SIGKILL)
+                send_signal(member.process, signal.SIGKILL)
             elif member.progress.stalled_seconds >= self._limits.stretch_seconds:
                 self._requeue_behind_stuck(member)
 
@@ -327,13 +327,13 @@ class Processes:
                 self._waiting.appendleft(task)
                 member.given[place] = _Task(task.payload, task.light, Future(), _no_patience)
 
-    def _remove_dead(self, member: _Process, seconds: float = _END_SECONDS) -> None:
+    def _remove_dead(self, member: _Process, seconds: float = END_SECONDS) -> None:
         self._members.remove(member)
         self._selector.unregister(member.answers)
         exit_code = _ended([member], seconds)[0]
         if not member.ready:
             self._failed_starts += 1
-            if self._failed_starts > _FAILED_STARTS_ALLOWED:
+            if self._failed_starts > FAILED_STARTS_ALLOWED:
                 raise WorkersError(f"workers end before they are ready: exit code {exit_code}")
         if member.given:
             task = member.given.popleft()
@@ -351,14 +351,15 @@ class Processes:
 
     def _end(self) -> None:
         for member in self._members:
-            _send(member.process, signal.SIGTERM)
-        _ended(self._members, _END_SECONDS)
+            send_signal(member.process, signal.SIGTERM)
+        _ended(self._members, END_SECONDS)
         self._members.clear()
         self._selector.close()
         os.close(self._heard)
 
 
-def _send(process: ForkServerProcess, number: signal.Signals) -> None:
+def send_signal(process: ForkServerProcess, number: signal.Signals) -> None:
+    """Send a signal to a process, unless it has ended."""
     if process.pid is not None and process.is_alive():
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, number)
@@ -382,11 +383,12 @@ def _ended(members: Sequence[_Process], seconds: float) -> list[int | None]:
             member.process.join(max(0.0, deadline - time.monotonic()))
         if number is not None:
             for member in members:
-                _send(member.process, number)
-    return [_release(member.process) for member in members]
+                send_signal(member.process, number)
+    return [release_process(member.process) for member in members]
 
 
-def _release(process: ForkServerProcess) -> int | None:
+def release_process(process: ForkServerProcess) -> int | None:
+    """Forget a process that was joined; return its exit code, or None if it has not ended."""
     exit_code = process.exitcode
     if exit_code is None:
         # When the interpreter exits, multiprocessing joins each of its processes without a time limit.
@@ -411,7 +413,7 @@ def _serve(
     # A terminal sends it to all processes; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start(*arguments)
-    _close_inherited()
+    close_inherited()
     # Both pipes end when the other side has ended.
     with contextlib.suppress(EOFError, BrokenPipeError):
         answers.send_bytes(_READY)
@@ -419,7 +421,7 @@ def _serve(
             answers.send_bytes(_done(function, tasks.recv_bytes()))
 
 
-def _close_inherited() -> None:
+def close_inherited() -> None:
     """Close the files whose end other processes wait for: a stuck process holds them as long as it is stuck.
 
     A program that reads the scan's output through a pipe waits for the pipe's end; so does cron. The resource

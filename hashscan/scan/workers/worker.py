@@ -9,7 +9,7 @@ import os
 import resource
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from hashscan.hashing.exact import ExactReader, FileGrewError
@@ -56,19 +56,26 @@ of a batch are read after that."""
 class Worker(ClosedOnExit):
     """A checker of batches, with the index and the sandbox."""
 
-    def __init__(self, setup: WorkerSetup, answers: DecodeCache | None = None) -> None:
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        answers: DecodeCache | None = None,
+        openers: Mapping[str, Opener] | None = None,
+    ) -> None:
         """Map the lists and start the sandbox.
 
         Args:
             answers: the decode cache that the scan's workers share; it is closed with the worker. If None,
                 the worker has a cache of its own.
+            openers: by name of a batch's source, objects that open its files, in addition to those of the
+                registry; they are closed with the worker.
         """
         self.setup = setup
         self.answers = DecodeCache() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
         self.consult: Callable[[Sequence[FileTask]], None] | None = None
         """Called with the matched files of each batch; may add matches, as of a matching service."""
-        self._openers: dict[str, Opener] = {}
+        self._openers: dict[str, Opener] = dict(openers or {})
         self._spend: Acquire = no_rate_limit
         self._spend_bytes: Callable[[int], None] | None = None
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
@@ -102,6 +109,20 @@ class Worker(ClosedOnExit):
         """Call the rate limiter before files are opened and bytes are read; set it before the first batch."""
         self._spend = spend
         self._spend_bytes = partial(spend, 0)
+
+    def use(self, setup: WorkerSetup) -> None:
+        """Match with other lists, exceptions and policy from the next batch on.
+
+        Args:
+            setup: differs from the present one in nothing else; see `decodes_as`.
+
+        Raises:
+            ColumnError, OSError: a list can't be mapped; the present ones stay in use.
+        """
+        if not setup.decodes_as(self.setup):
+            raise ValueError("a worker can't decode in another way")
+        self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
+        self.setup = setup
 
     def check(self, batch: Batch) -> BatchResult:
         """Check every file of a batch; return one result for each, in the batch's order."""

@@ -5,25 +5,85 @@ The engine belongs to one asyncio loop. Doors call it from that loop only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
-from hashscan.model import ListInfo, Match, Reason
-from hashscan.service.engine.contents import Content, Receiving
-from hashscan.service.recorder import Recorder
-from hashscan.service.uploads import Answer, Client, Upload
-from hashscan.settings.service import DoorSettings, ServeSettings
+from msgspec import msgpack, structs
+
+from hashscan.errors import HashscanError
+from hashscan.lists.storage.stored_version import VerificationLevel
+from hashscan.lists.store import fingerprinted
+from hashscan.model import (
+    USABLE_STATES,
+    FileResult,
+    FileStat,
+    ListInfo,
+    Match,
+    Reason,
+    SandboxLevel,
+    Verdict,
+)
+from hashscan.scan.opened_matching import OpenedMatching, open_matching
+from hashscan.service.engine.contents import Content, PassedDescriptors, Receiving, Room
+from hashscan.service.engine.messages import Check, Checked, Found, Lookup, Reply, encode
+from hashscan.service.engine.worker_process import EngineSetup
+from hashscan.service.engine.workers import LOST_MAX, Task, WorkerDied, WorkerPool, WorkerStuck
+from hashscan.service.recorder import NoRecorder, Recorder
+from hashscan.service.uploads import Answer, Client, Outcome, Overloaded, Unchecked, Upload
+from hashscan.settings.service import AnswerTo, DoorSettings, ServeSettings
+
+_log = logging.getLogger(__name__)
+
+DIGESTS_AT_A_TIME = 200
+"""Digests in one request to a worker, so that uploads needn't wait long for it."""
+
+TROUBLES = frozenset(
+    {Reason.STARVED, Reason.OVER_BUDGET, Reason.NO_ROOM, Reason.PENDING, Reason.WORKER_DIED, Reason.STUCK}
+)
+"""Reasons for which an upload that is not checked in full may be checked later; nobody may count on them to
+have an upload pass."""
 
 
 class Engine:
     """The checker of uploads and digests."""
 
-    version: str
-    """A text of `[0-9a-f]{16}` that changes with the lists, exceptions and policy in use."""
-    infos: tuple[ListInfo, ...]
-    """The lists in use."""
-
     def __init__(self, settings: ServeSettings, recorder: Recorder | None = None) -> None:
         """Make an engine; without a recorder, its checks are recorded nowhere."""
+        self.settings = settings
+        self.recorder = recorder or NoRecorder()
+        limits = settings.limits
+        self.room = Room(limits.upload_bytes, limits.bytes_in_flight)
+        self.infos: tuple[ListInfo, ...] = ()
+        """The lists in use."""
+        self._descriptors = PassedDescriptors(self.room)
+        self._opened: dict[str, OpenedMatching] = {}
+        """What was opened for each version that a worker may still use."""
+        self._pool: WorkerPool | None = None
+        self._reloading = asyncio.Lock()
+        # Nobody who knows a client's name knows its number.
+        self._secret = secrets.token_bytes(16)
+
+    @property
+    def version(self) -> str:
+        """A text of `[0-9a-f]{16}` that changes with the lists, exceptions and policy in use."""
+        return self.pool.setup.version
+
+    @property
+    def pool(self) -> WorkerPool:
+        """The workers; the engine must have been started."""
+        if self._pool is None:
+            raise RuntimeError("the engine is not started")
+        return self._pool
+
+    @property
+    def sandbox(self) -> SandboxLevel | None:
+        """The sandbox level of the workers."""
+        return self.pool.sandbox
 
     async def start(self) -> None:
         """Open the lists and start the workers; return when the first worker is ready.
@@ -31,7 +91,17 @@ class Engine:
         Raises:
             NoUsableListError, SandboxError, ZygoteError, WorkersError, OutputError: see `hashscan scan`.
         """
-        raise NotImplementedError
+        limits = self.settings.limits
+        setup, opened, infos = await asyncio.to_thread(self._open)
+        self._pool = WorkerPool(
+            setup, limits.workers, limits.queue, limits.queue_seconds, unused=self._close_unused
+        )
+        self._opened[setup.version], self.infos = opened, infos
+        try:
+            await self._pool.start()
+        except BaseException:
+            await self.close()
+            raise
 
     def receive(self, size: int = 0) -> Receiving:
         """Begin to receive an upload.
@@ -43,16 +113,20 @@ class Engine:
             TooLarge: it has announced too many.
             Overloaded: too many bytes or uploads are in flight.
         """
-        raise NotImplementedError
+        return Receiving(self.room, size)
 
     def passed(self, descriptor: int) -> Content:
-        """Take over a descriptor that a client passed, with an offset of our own; it is closed in any case.
+        """Take over a descriptor that a client passed; it is closed in any case.
 
         Raises:
             UnusableDescriptor: it is no regular file, or not open for reading.
             TooLarge, Overloaded: as for `receive`.
         """
-        raise NotImplementedError
+        content = self._descriptors.take(descriptor)
+        if self.pool.lost >= LOST_MAX:
+            content.close()
+            raise Overloaded("workers wait for files without end; no more files are read")
+        return content
 
     async def check(
         self,
@@ -65,7 +139,7 @@ class Engine:
     ) -> Answer:
         """Check one upload; a refused one has its case before this returns.
 
-        If the caller is cancelled, the work is given up.
+        If the caller is cancelled, the work is given up. A case that is begun is finished all the same.
 
         Args:
             content: it is closed in any case, unless it is kept.
@@ -79,11 +153,92 @@ class Engine:
             Overloaded: the queue is full, or the upload has waited too long.
             Unchecked: it could not be checked.
         """
-        raise NotImplementedError
+        begun, size = time.monotonic(), content.size
+        held = True
+        try:
+            try:
+                result, version = await self._result(content, upload.client)
+            except HashscanError as error:
+                self.recorder.failed(upload.client, error)
+                raise
+            if unchecked is not None and result.verdict is Verdict.CLEAN:
+                result = structs.replace(result, verdict=Verdict.UNDECODED, reason=unchecked)
+            outcome = outcome_of(result, door)
+            reference = ""
+            if outcome is Outcome.REFUSE:
+                recording = asyncio.ensure_future(self.recorder.refused(upload, result, content))
+                try:
+                    reference = await asyncio.shield(recording)
+                except asyncio.CancelledError:
+                    held = False
+                    recording.add_done_callback(lambda _: None if keep else content.close())
+                    raise
+            self.recorder.checked(upload.client, result.verdict, outcome, size, time.monotonic() - begun)
+            return Answer(outcome, result, version, reference)
+        finally:
+            if held and not keep:
+                content.close()
+
+    async def _result(self, content: Content, client: Client) -> tuple[FileResult, str]:
+        """Have a worker check a content; return the result and the version of the lists."""
+        owner = self._owner_of(client)
+        request = encode(Check(owner, content.size, content.sealed))
+        try:
+            reply, descriptor = await self._ask(self.pool.submit(owner, request, content.descriptor))
+        except (WorkerDied, WorkerStuck) as trouble:
+            reason = Reason.WORKER_DIED if isinstance(trouble, WorkerDied) else Reason.STUCK
+            stat = FileStat(0, 0, content.size, 0, 0, 1, owner)
+            return FileResult(b"", stat, Verdict.UNREADABLE, reason, str(trouble)), self.version
+        assert isinstance(reply, Checked)
+        if descriptor >= 0:
+            content.replace(descriptor, reply.size)
+        return reply.result, reply.version
+
+    async def _ask(self, task: Task) -> tuple[Reply, int]:
+        try:
+            return await task.future
+        except asyncio.CancelledError:
+            self.pool.leave(task)
+            raise
+
+    def _owner_of(self, client: Client) -> int:
+        """Return the number of an upload's owner, by which its decoder and cached replies go."""
+        name = f"{client.door} {client.owner}" if client.owner else str(client.connection)
+        kind = b"owner" if client.owner else b"connection"
+        code = hashlib.blake2b(name.encode(), digest_size=8, key=self._secret, person=kind).digest()
+        return int.from_bytes(code, "little") >> 1
 
     async def match(self, digests: Sequence[tuple[str, bytes]], client: Client) -> list[list[Match]]:
-        """Return the matches of each digest, closest first; exceptions are in `Match.excepted`."""
-        raise NotImplementedError
+        """Return the matches of each digest, closest first; exceptions are in `Match.excepted`.
+
+        Raises:
+            Overloaded: the queue is full, or the request has waited too long.
+            Unchecked: they could not be matched.
+        """
+        owner = self._owner_of(client)
+        found: list[list[Match]] = []
+        version = ""
+        try:
+            while len(found) < len(digests):
+                part = list(digests[len(found) : len(found) + DIGESTS_AT_A_TIME])
+                try:
+                    reply, _ = await self._ask(self.pool.submit(owner, encode(Lookup(part))))
+                except (WorkerDied, WorkerStuck) as trouble:
+                    raise Unchecked("workers end while they match digests") from trouble
+                assert isinstance(reply, Found)
+                if reply.silent:
+                    raise Unchecked(f"no answer from {' and '.join(reply.silent)}")
+                if found and reply.version != version:
+                    # All of a request is answered by one version.
+                    found, version = [], ""
+                    continue
+                version = reply.version
+                found += reply.matches
+        except HashscanError as error:
+            self.recorder.failed(client, error)
+            raise
+        self.recorder.matched(client, len(digests), sum(map(bool, found)))
+        return found
 
     async def reload(self) -> bool:
         """Use the lists, exceptions and policy as they are now; return True if any has changed.
@@ -91,8 +246,99 @@ class Engine:
         Requests in progress are answered by the lists they began with. If the new state can't be used, the
         old one stays, and the reason is logged.
         """
-        raise NotImplementedError
+        async with self._reloading:
+            try:
+                setup, opened, infos = await asyncio.to_thread(self._open)
+            except (HashscanError, OSError) as error:
+                _log.error("the lists can't be loaded again, the present ones stay in use: %s", error)
+                return False
+            if setup.version == self.version:
+                self.infos = infos
+                opened.close()
+                return False
+            if worse := _now_unusable(self.infos, infos):
+                _log.error("the present lists stay in use: %s", worse)
+                opened.close()
+                return False
+            former = self._opened.pop(setup.version, None)
+            self._opened[setup.version] = opened
+            if former is not None:
+                former.close()
+            if trouble := await self.pool.use(setup):
+                _log.error("the new lists can't be used, the present ones stay in use: %s", trouble)
+                return False
+            self.infos = infos
+            _log.info("lists of version %s are in use", setup.version)
+            return True
+
+    def _open(self) -> tuple[EngineSetup, OpenedMatching, tuple[ListInfo, ...]]:
+        """Open the lists, exceptions and policy as they are now."""
+        settings = self.settings
+        opened = open_matching(
+            settings.state,
+            settings.lists,
+            datetime.now(UTC),
+            VerificationLevel.CHECKSUMS,
+            settings.decoding,
+            settings.matching,
+            settings.policy,
+            _log.warning,
+        )
+        try:
+            infos = fingerprinted(opened.lists)
+        except BaseException:
+            opened.close()
+            raise
+        setup = EngineSetup(_version_of(opened, infos), opened.setup, opened.lists.services)
+        return setup, opened, infos
+
+    def _close_unused(self) -> None:
+        """Release the lists of versions that no worker uses any more."""
+        used = self.pool.versions
+        for version in [version for version in self._opened if version not in used]:
+            self._opened.pop(version).close()
 
     async def close(self) -> None:
         """Stop the workers; checks in progress raise Unchecked."""
-        raise NotImplementedError
+        if self._pool is not None:
+            await self._pool.close()
+        for opened in self._opened.values():
+            opened.close()
+        self._opened.clear()
+
+
+def _version_of(opened: OpenedMatching, infos: Iterable[ListInfo]) -> str:
+    """Return the version of lists, exceptions and policy: equal if all of them are."""
+    lists = [(info.name, info.fingerprint, info.state in USABLE_STATES) for info in infos]
+    setup = opened.setup
+    parts = lists, opened.lists.services, setup.excepted, setup.policy
+    document = msgpack.encode(parts, enc_hook=str, order="deterministic")
+    return hashlib.blake2b(document, digest_size=8).hexdigest()
+
+
+def _now_unusable(before: Iterable[ListInfo], now: Iterable[ListInfo]) -> str:
+    """Return which lists can't be used any more, with the reasons; empty if there are none.
+
+    A list that was removed is no longer named.
+    """
+    used = {info.name for info in before if info.state in USABLE_STATES}
+    return "; ".join(
+        f"list {info.name} is {info.state.value}: {info.problem}"
+        for info in now
+        if info.name in used and info.state not in USABLE_STATES
+    )
+
+
+def outcome_of(result: FileResult, door: DoorSettings) -> Outcome:
+    """Return what a door's settings answer to a result."""
+    if result.verdict is Verdict.CLEAN:
+        return Outcome.ALLOW
+    answers = door.answers
+    key: AnswerTo
+    if result.verdict in {Verdict.MATCH, Verdict.HELD, Verdict.REVIEW}:
+        key = result.verdict.value  # type: ignore[assignment]
+    elif result.verdict is Verdict.UNDECODED and result.reason not in TROUBLES:
+        key = "undecoded"
+    else:
+        key = "trouble"
+    return Outcome(answers[key])

@@ -86,6 +86,7 @@ _STATX = struct.Struct("=I24xHxxQ96xIIQ")
 """Layout of struct statx: mask, mode, inode, the two numbers of the device, and the mount number."""
 _MNT_ID = 0x1000
 _STATX_MASK = 0x101 | _MNT_ID  # STATX_TYPE, STATX_INO
+_STATX_SIZE, _SIZE_AT = 0x200, 40
 _STATX_FLAGS = 0x5000  # AT_EMPTY_PATH, AT_STATX_DONT_SYNC
 
 
@@ -94,6 +95,7 @@ class ForeignMountError(OSError):
 
     def __init__(self, user: int | None) -> None:
         """Store the user who mounted it, or None if unknown."""
+        self.user = user
         whose = "of an unknown user" if user is None else f"of user {user}"
         super().__init__(errno.EXDEV, f"a FUSE {whose} is mounted here")
 
@@ -133,6 +135,18 @@ identity: Callable[[int], tuple[int, int, int, int]] = identity_in_python
 """Returns the fields of `DescriptorInfo`, and raises OSError where the descriptor is not open."""
 with suppress(ImportError):
     from hashscan.sources._folder_listing import identify as identity
+
+
+def cached_size(descriptor: int) -> int:
+    """Return the size of an open file in bytes, without asking a server: it may be out of date then.
+
+    Raises:
+        OSError: it is not open.
+    """
+    buffer = ctypes.create_string_buffer(_STATX_BYTES)
+    if not hasattr(_libc, "statx") or _libc.statx(descriptor, b"", _STATX_FLAGS, _STATX_SIZE, buffer) != 0:
+        return os.fstat(descriptor).st_size
+    return int.from_bytes(buffer.raw[_SIZE_AT : _SIZE_AT + 8], sys.byteorder)
 
 
 def refuse_foreign_mount(descriptor: int, above: DescriptorInfo) -> DescriptorInfo:

@@ -295,13 +295,13 @@ def test_one_that_is_stopped_is_left_alone(fifo: str) -> None:
 
 def test_one_that_can_not_be_killed_is_given_up(fifo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spared: list[int] = []
-    send = processes_module._send
+    send = processes_module.send_signal
 
     def sparing(process: Any, number: signal.Signals) -> None:
         if process.pid not in spared:
             send(process, number)
 
-    monkeypatch.setattr(processes_module, "_send", sparing)
+    monkeypatch.setattr(processes_module, "send_signal", sparing)
     try:
         with processes(1, blocked, limits=SOON) as pool:
             spared.append(pool.submit("", light=True).result(60))

@@ -1,0 +1,89 @@
+"""Open everything that single files are matched with: lists, exceptions and policy, as a worker's setup.
+
+Checks of single files and the service use it; a scan opens the same parts between its own steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hashscan.lists.exceptions import Exceptions, exceptions_at
+from hashscan.lists.storage.stored_version import VerificationLevel
+from hashscan.lists.store import ListStore, OpenedLists
+from hashscan.locking import ClosedOnExit
+from hashscan.matching.effective_policy import effective_policy, unused_lists
+from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
+from hashscan.quarantine.stay_down import refresh_stay_down
+from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
+from hashscan.state_dir import StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedMatching(ClosedOnExit):
+    """Lists, exceptions and policy at one time.
+
+    Keep this object as long as a worker may map the lists: until it is closed, no pull removes their files.
+    """
+
+    lists: OpenedLists
+    exceptions: Exceptions
+    setup: WorkerSetup
+    trouble: str
+    """Reason why the content that was restored from quarantine is not known; empty if it is."""
+
+    def close(self) -> None:
+        """Release the lists."""
+        self.lists.close()
+
+
+def open_matching(
+    state: StateDir,
+    names: Sequence[str] | None,
+    now: datetime,
+    level: VerificationLevel,
+    decoding: DecodingLimits,
+    matching: MatchingSettings,
+    policy: PolicySettings,
+    tell: Callable[[str], None],
+) -> OpenedMatching:
+    """Verify and open the lists, and read exceptions and policy.
+
+    Args:
+        names: names of the lists; None for all stored lists.
+        tell: called with each message for the operator.
+
+    Raises:
+        NoUsableListError: there is no list to match against.
+        UsageError: a name is not valid.
+        OutputError: a list or the exceptions can't be read.
+    """
+    if trouble := refresh_stay_down(state, now):
+        tell(trouble)
+    opened = ListStore(state.lists).open(names, now, level)
+    try:
+        for info in opened.infos:
+            if info.problem is not None:
+                tell(f"list {info.name} is {info.state.value}: {info.problem}")
+        opened.require_usable(asking=True)
+        exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
+        for message in unused_lists(policy.rules, opened.infos):
+            tell(message)
+        effective = effective_policy(policy, opened.infos, state, exceptions.contents)
+        if effective.trouble:
+            tell(f"{effective.trouble}. {effective.remedy}")
+    except BaseException:
+        opened.close()
+        raise
+    setup = WorkerSetup(
+        lists=opened.handles,
+        sandbox=sandbox_options(decoding),
+        algorithms=algorithms_to_compute(opened.handles),
+        max_pixels=decoding.max_pixels,
+        excepted=exceptions.in_force,
+        policy=effective.policy,
+        variants=matching.variants,
+        review_threshold=matching.review_threshold,
+    )
+    return OpenedMatching(opened, exceptions, setup, effective.trouble)

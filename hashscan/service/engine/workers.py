@@ -1,0 +1,614 @@
+"""Keep the worker processes of the engine, and hand out requests to them, from an asyncio loop.
+
+Each worker has a socket of its own, which the loop reads itself: a thread in between would cost more than
+matching does. So it is always known which request a process died of, and there is no shared lock that it
+could leave locked. A request whose worker died is tried once more by another worker. A process that is stuck
+in the kernel (`scan.workers.watchdog`) is killed, and given up if it doesn't die.
+
+Owners take turns, so that many uploads of one owner don't delay those of others more than one another. A
+worker goes on with the owner that its decoder knows for a few requests, since a new decoder takes longer than
+a small picture. Uploads of an owner who holds workers for long don't get the last worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import signal
+import socket
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+from hashscan import errors
+from hashscan.errors import HashscanError, WorkersError
+from hashscan.model import SandboxLevel
+from hashscan.scan.workers.decode_cache import DecodeCache
+from hashscan.scan.workers.process_setup import warm_up
+from hashscan.scan.workers.processes import (
+    END_SECONDS,
+    FAILED_STARTS_ALLOWED,
+    release_process,
+    send_signal,
+)
+from hashscan.scan.workers.watchdog import Progress, StuckLimits
+from hashscan.service.engine.messages import (
+    Channel,
+    Failed,
+    GivenUp,
+    Ready,
+    Reply,
+    Unusable,
+    Use,
+    Used,
+    decode_reply,
+    encode,
+)
+from hashscan.service.engine.worker_process import GIVE_UP, EngineSetup, run
+from hashscan.service.uploads import Overloaded, Unchecked
+
+_log = logging.getLogger(__name__)
+
+LIMITS = StuckLimits(seconds=60.0, again_seconds=0.0)
+"""A read that takes longer than this has no end; a service does not wait as long as a scan does."""
+
+STREAK = 8
+"""Requests of one owner that a worker takes in a row while others wait."""
+
+LEAVE_SECONDS = 1.0
+"""Time that a request gets to end when its client has left."""
+GIVE_UP_SECONDS = 2.0
+"""Time that a worker gets to give it up; then it is ended."""
+
+SLOW_SECONDS = 1.0
+"""A request that runs longer is slow: its owner does not get the last worker meanwhile."""
+
+_START_PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0)
+"""Seconds before the next start, by the number of starts that have failed in a row."""
+
+LOST_MAX = 16
+"""Workers that were given up because they don't even die; with so many, no passed descriptor is read."""
+
+
+class WorkerDied(Exception):
+    """The error that two workers have died of a request."""
+
+
+class WorkerStuck(Exception):
+    """The error that a worker was stuck in a request."""
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A request and its future, which gets the reply and the descriptor that came with it."""
+
+    owner: int
+    message: bytes
+    descriptor: int
+    future: asyncio.Future[tuple[Reply, int]]
+    deaths: int = 0
+    timer: asyncio.TimerHandle | None = None
+    """Ends the waiting, or the running once the client has left."""
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """One worker process."""
+
+    process: ForkServerProcess
+    channel: Channel
+    setup: EngineSetup
+    progress: Progress
+    ready: bool = False
+    task: Task | None = None
+    """The request that it runs."""
+    begun: float = 0.0
+    uses: deque[tuple[EngineSetup, asyncio.Future[str] | None]] = field(default_factory=deque)
+    """Setups that it was told to use, and has not answered about yet."""
+    owner: int | None = None
+    """The owner of the last request."""
+    streak: int = 0
+    """Requests of this owner in a row."""
+    killed: float | None = None
+    """The time when it was killed (monotonic clock)."""
+    failure: HashscanError | None = None
+    """The error for which it can't be started."""
+
+
+class WorkerPool:
+    """The workers, and the requests that wait for one."""
+
+    def __init__(
+        self,
+        setup: EngineSetup,
+        workers: int,
+        queue_max: int,
+        queue_seconds: float,
+        limits: StuckLimits = LIMITS,
+        unused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare the fork server.
+
+        Args:
+            unused: called when a worker has ceased to use a setup; see `versions`.
+        """
+        self.setup = setup
+        self.sandbox: SandboxLevel | None = None
+        """The sandbox level of the worker that was started last."""
+        self.lost = 0
+        """Processes that were given up, since the kernel can't end them."""
+        self.deaths = 0
+        """Workers that died."""
+        self._number = workers
+        self._queue_max = queue_max
+        self._queue_seconds = queue_seconds
+        self._limits = limits
+        self._unused = unused
+        self._context: ForkServerContext = warm_up(["hashscan.service.engine.worker_process"])
+        self._answers = DecodeCache()
+        self._loop = asyncio.get_running_loop()
+        self._members: list[_Member] = []
+        self._queues: OrderedDict[int, deque[Task]] = OrderedDict()
+        """Waiting requests by owner; the owner whose turn it is comes first."""
+        self.queued = 0
+        """Requests that wait for a worker."""
+        self._candidate: tuple[EngineSetup, asyncio.Future[str]] | None = None
+        """The setup that the next idle worker tries first, before all others use it."""
+        self._failed_starts = 0
+        self._filling: asyncio.Task[None] | None = None
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._looking: asyncio.TimerHandle | None = None
+        self._looked = time.monotonic()
+        self._reaping: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @property
+    def running(self) -> int:
+        """Requests that a worker runs."""
+        return sum(member.task is not None for member in self._members)
+
+    @property
+    def versions(self) -> set[str]:
+        """Versions of the setups that workers use, or may begin to use."""
+        used = {member.setup.version for member in self._members}
+        used |= {setup.version for member in self._members for setup, _ in member.uses}
+        return used | {self.setup.version} | ({self._candidate[0].version} if self._candidate else set())
+
+    def pids(self) -> list[int]:
+        """Return the ids of the worker processes."""
+        return [pid for member in self._members if (pid := member.process.pid) is not None]
+
+    async def start(self) -> None:
+        """Start the workers; return when the first is ready.
+
+        Raises:
+            WorkersError, SandboxError, ZygoteError: none can be started.
+        """
+        self._fill()
+        self._look_later()
+        await self._ready
+
+    # Requests
+
+    def submit(self, owner: int, message: bytes, descriptor: int = -1) -> Task:
+        """Hand a request to a worker, or put it into the queue.
+
+        Args:
+            descriptor: sent with it; it must stay open until the future is done.
+
+        Returns:
+            The task. Its future gets the reply, or WorkerDied, WorkerStuck, Overloaded or Unchecked.
+
+        Raises:
+            Overloaded: the queue is full.
+            Unchecked: no worker can be started.
+        """
+        task = Task(owner, message, descriptor, self._loop.create_future())
+        if self._closing or (not self._members and self._failed_starts > FAILED_STARTS_ALLOWED):
+            raise Unchecked("there are no workers")
+        if not self._queues and (member := self._free_for(owner)) is not None:
+            self._give(member, task)
+        elif self.queued >= self._queue_max:
+            raise Overloaded(f"{self.queued} uploads wait already")
+        else:
+            task.timer = self._loop.call_later(self._queue_seconds, self._expire, task)
+            self._enqueue(task)
+            self._hand_out()
+        return task
+
+    def leave(self, task: Task) -> None:
+        """Give a request up, since its client has left: at once if it waits, else after a second."""
+        task.future.cancel()
+        if task.timer is not None:
+            task.timer.cancel()
+            task.timer = None
+        if (member := self._member_of(task)) is not None:
+            task.timer = self._loop.call_later(LEAVE_SECONDS, self._interrupt, task, member)
+        else:
+            self._dequeue(task)
+
+    def _enqueue(self, task: Task, *, first: bool = False) -> None:
+        waiting = self._queues.get(task.owner)
+        if waiting is None:
+            waiting = self._queues[task.owner] = deque()
+            if first:
+                self._queues.move_to_end(task.owner, last=False)
+        waiting.appendleft(task) if first else waiting.append(task)
+        self.queued += 1
+
+    def _dequeue(self, task: Task) -> None:
+        waiting = self._queues.get(task.owner)
+        if waiting is not None and task in waiting:
+            waiting.remove(task)
+            self.queued -= 1
+            if not waiting:
+                del self._queues[task.owner]
+
+    def _expire(self, task: Task) -> None:
+        self._dequeue(task)
+        if not task.future.done():
+            task.future.set_exception(Overloaded(f"no worker was free within {self._queue_seconds:g} s"))
+
+    def _member_of(self, task: Task) -> _Member | None:
+        return next((member for member in self._members if member.task is task), None)
+
+    def _idle(self) -> list[_Member]:
+        return [m for m in self._members if m.ready and m.task is None and m.killed is None]
+
+    def _free_for(self, owner: int) -> _Member | None:
+        """Return the idle worker that an owner gets: the last one that it had, or else the least used."""
+        idle = self._idle()
+        if not idle or (len(idle) == 1 and self._is_slow(owner)):
+            return None
+        return min(idle, key=lambda member: (member.owner != owner, member.begun))
+
+    def _is_slow(self, owner: int) -> bool:
+        """Return True if an owner holds workers for long, and so must leave the last one to others."""
+        if len(self._members) < 2:
+            return False
+        late = time.monotonic() - SLOW_SECONDS
+        return any(m.task is not None and m.task.owner == owner and m.begun < late for m in self._members)
+
+    def _hand_out(self) -> None:
+        """Give waiting requests to idle workers."""
+        while self._queues and (idle := self._idle()):
+            last = len(idle) == 1
+            member, owner = self._pair(idle, [o for o in self._queues if not (last and self._is_slow(o))])
+            if member is None:
+                return
+            waiting = self._queues[owner]
+            task = waiting.popleft()
+            self.queued -= 1
+            if waiting:
+                # The next turn is that of others.
+                self._queues.move_to_end(owner)
+            else:
+                del self._queues[owner]
+            if task.timer is not None:
+                task.timer.cancel()
+                task.timer = None
+            self._give(member, task)
+
+    def _pair(self, idle: list[_Member], owners: list[int]) -> tuple[_Member | None, int]:
+        """Return the worker and the owner that are next."""
+        if not owners:
+            return None, 0
+        for member in idle:
+            if member.owner in owners and (member.streak < STREAK or len(owners) == 1):
+                return member, member.owner
+        owner = owners[0]
+        return min(idle, key=lambda member: (member.owner != owner, member.begun)), owner
+
+    def _give(self, member: _Member, task: Task) -> None:
+        member.streak = member.streak + 1 if member.owner == task.owner else 1
+        member.owner, member.task, member.begun = task.owner, task, time.monotonic()
+        member.progress.begin()
+        try:
+            member.channel.send(task.message, task.descriptor)
+        except OSError as error:
+            # It has ended, or it will be; it never received this request.
+            _log.debug("a worker takes nothing: %s", error)
+            member.task = None
+            self._kill(member)
+            self._enqueue(task, first=True)
+
+    def _interrupt(self, task: Task, member: _Member) -> None:
+        """Have a worker give a request up; end it if it doesn't."""
+        task.timer = None
+        if member.task is task:
+            send_signal(member.process, GIVE_UP)
+            task.timer = self._loop.call_later(GIVE_UP_SECONDS, self._end_left, task, member)
+
+    def _end_left(self, task: Task, member: _Member) -> None:
+        task.timer = None
+        if member.task is task:
+            self._kill(member)
+
+    # Replies
+
+    def _receive(self, member: _Member) -> None:
+        try:
+            message, descriptor = member.channel.receive()
+        except BlockingIOError:
+            return
+        except (EOFError, OSError):
+            self._remove(member)
+            return
+        reply = decode_reply(message)
+        if isinstance(reply, Used):
+            self._note_used(member, reply)
+        elif isinstance(reply, Ready):
+            member.ready = True
+            self.sandbox = reply.sandbox
+            self._failed_starts = 0
+            if not self._ready.done():
+                self._ready.set_result(None)
+            self._settle_candidate(member)
+        elif isinstance(reply, Unusable):
+            member.failure = _error_of(reply)
+        else:
+            self._conclude(member, reply, descriptor)
+        if member.ready and member.task is None:
+            self._take_setup(member)
+            self._hand_out()
+
+    def _conclude(self, member: _Member, reply: Reply, descriptor: int) -> None:
+        task, member.task = member.task, None
+        assert task is not None
+        if task.timer is not None:
+            task.timer.cancel()
+            task.timer = None
+        if task.future.done():
+            if descriptor >= 0:
+                os.close(descriptor)
+        elif isinstance(reply, GivenUp):
+            # The signal came late, and met this request instead of the one before.
+            self._enqueue(task, first=True)
+        elif isinstance(reply, Failed):
+            _log.error("a worker met a defect:\n%s", reply.traceback)
+            task.future.set_exception(Unchecked("a defect was met; see the log"))
+        else:
+            task.future.set_result((reply, descriptor))
+
+    # Processes
+
+    def _fill(self) -> None:
+        """Start as many workers as are missing, in the background."""
+        if self._filling is None and not self._closing:
+            self._filling = self._loop.create_task(self._start_missing())
+
+    async def _start_missing(self) -> None:
+        try:
+            while not self._closing and len(self._members) < self._number:
+                pause = _START_PAUSES[min(self._failed_starts, len(_START_PAUSES) - 1)]
+                await asyncio.sleep(pause)
+                try:
+                    await self._start_one(self.setup)
+                except (OSError, EOFError) as error:
+                    # No descriptor, process or memory is left; or the fork server was killed.
+                    self._failed_starts += 1
+                    self._report_failure(WorkersError(f"no worker can be started: {error}"))
+        finally:
+            self._filling = None
+
+    async def _start_one(self, setup: EngineSetup) -> _Member:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            process = self._context.Process(
+                target=run, args=(theirs, setup, self._answers), name="worker", daemon=True
+            )
+            # Not in the loop: the fork server may be busy, and has to be started again if it was killed.
+            await asyncio.to_thread(process.start)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        member = _Member(process, Channel(ours), setup, Progress(self._limits))
+        self._members.append(member)
+        if self._closing:
+            self._remove(member)
+        else:
+            self._loop.add_reader(ours, self._receive, member)
+        return member
+
+    def _kill(self, member: _Member) -> None:
+        if member.killed is None:
+            member.killed = time.monotonic()
+            send_signal(member.process, signal.SIGKILL)
+            self._loop.call_later(END_SECONDS, self._give_up_on, member)
+
+    def _give_up_on(self, member: _Member) -> None:
+        """Let a process that doesn't die go."""
+        if member in self._members:
+            self.lost += 1
+            self._remove(member)
+
+    def _remove(self, member: _Member) -> None:
+        """Forget a worker that has ended, or is given up; its request is tried once more."""
+        self._members.remove(member)
+        self._loop.remove_reader(member.channel.socket)
+        member.channel.socket.close()
+        reaping = self._loop.create_task(asyncio.to_thread(_reap, member.process))
+        self._reaping.add(reaping)
+        reaping.add_done_callback(self._reaping.discard)
+        if self._closing:
+            return
+        self.deaths += 1
+        if not member.ready and self._is_candidate(member):
+            assert self._candidate is not None
+            if not self._candidate[1].done():
+                self._candidate[1].set_result(str(member.failure or "the worker ends before it is ready"))
+        elif not member.ready:
+            self._failed_starts += 1
+            self._report_failure(member.failure or WorkersError("workers end before they are ready"))
+        for setup, tried in member.uses:
+            if tried is not None and not tried.done():
+                tried.set_result(f"a worker ended while it opened the lists of version {setup.version}")
+        task, member.task = member.task, None
+        if task is not None:
+            self._try_again(task, member)
+        self._unused()
+        self._fill()
+        self._hand_out()
+
+    def _try_again(self, task: Task, member: _Member) -> None:
+        if task.timer is not None:
+            task.timer.cancel()
+            task.timer = None
+        if task.future.done():
+            return
+        if member.progress.stalled_seconds >= self._limits.seconds:
+            task.future.set_exception(WorkerStuck(f"no progress for {self._limits.seconds:g} s"))
+            return
+        # One that was to open lists before has not begun with the request.
+        task.deaths += not member.uses
+        if task.deaths >= 2:
+            task.future.set_exception(WorkerDied())
+        else:
+            self._enqueue(task, first=True)
+
+    def _report_failure(self, error: HashscanError) -> None:
+        if not self._ready.done() and (
+            not isinstance(error, WorkersError) or self._failed_starts > FAILED_STARTS_ALLOWED
+        ):
+            self._ready.set_exception(error)
+        elif self._failed_starts == FAILED_STARTS_ALLOWED + 1:
+            _log.error("%s. %s", error, error.remedy)
+            while self._queues:
+                for task in self._queues.popitem()[1]:
+                    self.queued -= 1
+                    if not task.future.done():
+                        task.future.set_exception(Unchecked(f"there are no workers: {error}"))
+
+    def _look_later(self) -> None:
+        self._looking = self._loop.call_later(self._limits.look_seconds, self._look)
+
+    def _look(self) -> None:
+        """Find the workers that are stuck, and end them."""
+        now = time.monotonic()
+        # If more time has passed, this process was stopped itself.
+        elapsed = min(now - self._looked, 2 * self._limits.look_seconds)
+        self._looked = now
+        for member in list(self._members):
+            if member.task is None or member.killed is not None or member.process.pid is None:
+                continue
+            member.progress.check(member.process.pid, elapsed)
+            if member.progress.stalled_seconds >= self._limits.seconds:
+                self._kill(member)
+        self._look_later()
+
+    # Setups
+
+    async def use(self, setup: EngineSetup) -> str:
+        """Use another setup for all requests that are handed out later.
+
+        One worker tries it first. If it can't use it, nothing changes.
+
+        Returns:
+            The reason why it can't be used; empty if it is used from now on.
+        """
+        tried: asyncio.Future[str] = self._loop.create_future()
+        self._candidate = setup, tried
+        if setup.replaces(self.setup):
+            for member in self._idle()[:1]:
+                self._take_setup(member)
+        else:
+            try:
+                await self._start_one(setup)
+            except (OSError, EOFError) as error:
+                tried.set_result(f"no worker can be started: {error}")
+        trouble = await tried
+        self._candidate = None
+        if not trouble:
+            self.setup = setup
+            for member in self._idle():
+                self._take_setup(member)
+        self._unused()
+        return trouble
+
+    def _take_setup(self, member: _Member) -> None:
+        """Have an idle worker use the setup that is next."""
+        newest = member.uses[-1][0] if member.uses else member.setup
+        if self._candidate is not None and not self._candidate[1].done():
+            setup, tried = self._candidate
+            trying = any(wanted is tried for other in self._members for _, wanted in other.uses)
+            if not trying and newest.version != setup.version and setup.replaces(newest):
+                self._send_setup(member, setup, tried)
+            return
+        if newest.version == self.setup.version:
+            return
+        if self.setup.replaces(newest):
+            self._send_setup(member, self.setup, None)
+        elif len([m for m in self._members if m.ready]) > 1:
+            # A worker with other decoders takes its place.
+            self._kill(member)
+
+    def _send_setup(self, member: _Member, setup: EngineSetup, tried: asyncio.Future[str] | None) -> None:
+        member.uses.append((setup, tried))
+        try:
+            member.channel.send(encode(Use(pickle.dumps(setup))))
+        except OSError:
+            self._kill(member)
+
+    def _note_used(self, member: _Member, reply: Used) -> None:
+        setup, tried = member.uses.popleft()
+        if not reply.trouble:
+            member.setup = setup
+        if tried is not None and not tried.done():
+            tried.set_result(reply.trouble)
+        elif reply.trouble:
+            _log.error("a worker can't use the lists of version %s: %s", setup.version, reply.trouble)
+            self._kill(member)
+        self._unused()
+
+    def _settle_candidate(self, member: _Member) -> None:
+        """Note that a worker that was started with the candidate is ready."""
+        if self._is_candidate(member):
+            assert self._candidate is not None
+            if not self._candidate[1].done():
+                self._candidate[1].set_result("")
+
+    def _is_candidate(self, member: _Member) -> bool:
+        return self._candidate is not None and member.setup is self._candidate[0]
+
+    async def close(self) -> None:
+        """End the workers at once; requests in progress raise Unchecked."""
+        self._closing = True
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._filling is not None:
+            await self._filling
+        for waiting in (*self._queues.values(), [m.task for m in self._members if m.task is not None]):
+            for task in waiting:
+                if task.timer is not None:
+                    task.timer.cancel()
+                if not task.future.done():
+                    task.future.set_exception(Unchecked("the service stops"))
+        self._queues.clear()
+        self.queued = 0
+        for member in list(self._members):
+            self._remove(member)
+        if self._reaping:
+            await asyncio.wait(self._reaping)
+        self._answers.close()
+
+
+def _reap(process: ForkServerProcess) -> None:
+    """Wait for a process whose socket is closed, and kill it if it doesn't end."""
+    for number in (signal.SIGKILL, None):
+        process.join(END_SECONDS)
+        if number is not None:
+            send_signal(process, number)
+    release_process(process)
+
+
+def _error_of(reply: Unusable) -> HashscanError:
+    kind = getattr(errors, reply.kind, WorkersError)
+    error: HashscanError = kind(reply.message, advice=reply.remedy)
+    return error

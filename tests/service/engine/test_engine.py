@@ -1,0 +1,78 @@
+"""The engine with real workers: answers, lists that change, clients that leave, limits."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from hashscan.model import Reason, Verdict
+from hashscan.service.uploads import Outcome
+from tests.service.engine.serving import (
+    check,
+    client,
+    entry_of,
+    picture,
+    run,
+    serving,
+    settings_of,
+    store_list,
+)
+
+
+def test_a_listed_upload_is_refused_and_others_pass(tmp_path: Path) -> None:
+    listed = picture(1)
+    store_list(tmp_path, entry_of(listed))
+
+    async def test() -> None:
+        async with serving(settings_of(tmp_path)) as engine:
+            found = await check(engine, listed)
+            assert (found.outcome, found.verdict, found.version) == (
+                Outcome.REFUSE,
+                Verdict.MATCH,
+                engine.version,
+            )
+            assert found.threat == f"hashscan.Blocked-{found.reference}"
+            assert [m.entry_id for m in found.result.matches] == ["e0"]
+            clean = await check(engine, picture(2))
+            assert (clean.outcome, clean.verdict, clean.reference) == (Outcome.ALLOW, Verdict.CLEAN, "")
+            cut = await check(engine, b"\xff\xd8\xff\xe0" + bytes(400))
+            assert (cut.outcome, cut.verdict) == (Outcome.ALLOW, Verdict.UNDECODED)
+            part = await check(engine, b"text", unchecked=Reason.PARTIAL)
+            assert (part.verdict, part.result.reason) == (Verdict.UNDECODED, Reason.PARTIAL)
+            assert (engine.room.taken, engine.room.contents) == (0, 0)
+
+    run(test)
+
+
+def test_digests_are_matched(tmp_path: Path) -> None:
+    listed = picture(1)
+    store_list(tmp_path, entry_of(listed))
+    digests = [("sha256", hashlib.sha256(b"%d" % number).digest()) for number in range(500)]
+    digests[321] = "sha256", hashlib.sha256(listed).digest()
+
+    async def test() -> None:
+        async with serving(settings_of(tmp_path)) as engine:
+            found = await engine.match(digests, client())
+            assert len(found) == 500
+            assert [place for place, matches in enumerate(found) if matches] == [321]
+
+    run(test)
+
+
+def test_new_lists_are_used_after_a_reload(tmp_path: Path) -> None:
+    first, second = picture(1), picture(2)
+    store_list(tmp_path, entry_of(first))
+
+    async def test() -> None:
+        async with serving(settings_of(tmp_path)) as engine:
+            before = engine.version
+            assert not await engine.reload()
+            store_list(tmp_path, entry_of(second))
+            assert await engine.reload()
+            assert engine.version != before
+            for _ in range(4):
+                answer = await check(engine, second)
+                assert (answer.verdict, answer.version) == (Verdict.MATCH, engine.version)
+            assert (await check(engine, first)).verdict is Verdict.CLEAN
+
+    run(test)

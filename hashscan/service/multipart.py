@@ -12,6 +12,8 @@ error, and none of it is sent by browsers or by common libraries:
    `Content-Encoding`, or a multipart of their own.
 
 Every part is a file here, with a name or without: applications store text fields, too.
+
+A caller that decodes encoded parts and takes apart inner multiparts himself can ask for them (`inner`).
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ _TYPE = re.compile(
     r"""(?:([\w'+.-]{1,70})|"([\w'()+,./:=?-]{1,70})")[ \t]*;?[ \t]*""",
     re.ASCII | re.IGNORECASE,
 )
+_PARAMETER = r"""[ \t]*;[ \t]*([\w!#$%&'*+.^`|~-]+)=(?:([\w!#$%&'*+.^`|~-]+)|"([^"\\\x00-\x1f\x7f]*)")"""
+_PARAMETERS = re.compile(_PARAMETER, re.ASCII)
+_ANY_TYPE = re.compile(rf"multipart/[a-z0-9.+-]+((?:{_PARAMETER})+)[ \t]*;?[ \t]*", re.ASCII | re.IGNORECASE)
+_BOUNDARY = re.compile(r"[\w'()+./:=?-]{1,70}", re.ASCII)
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
 _NAME = re.compile(rb';[ \t]*(filename|name)=(?:"((?:[^"\\]|\\.)*)"|([^";\s]+))', re.IGNORECASE)
 _PLAIN = frozenset({b"", b"7bit", b"8bit", b"binary", b"identity"})
@@ -64,6 +70,10 @@ class Part(Struct, frozen=True):
     """Name of the form's field; untrusted."""
     filename: bytes
     """Name of the file; untrusted, empty for a part without one."""
+    content_type: bytes = b""
+    """Its `Content-Type`, if it is a multipart itself."""
+    encoding: bytes = b""
+    """Its `Content-Transfer-Encoding` in lower case, if it is encoded."""
 
 
 class PartEnd(Struct, frozen=True):
@@ -88,12 +98,38 @@ def boundary_of(content_type: str) -> bytes | None:
     return (found[1] or found[2]).encode("ascii")
 
 
+def any_boundary_of(content_type: str) -> bytes | None:
+    """Return the boundary of a multipart of any kind; None where the `Content-Type` does not speak of one.
+
+    Raises:
+        MultipartError: the boundary is not clear.
+    """
+    if "multipart" not in content_type.lower():
+        return None
+    found = _ANY_TYPE.fullmatch(content_type.strip())
+    # PHP looks for this text anywhere, and takes the first one that it finds.
+    if found is None or content_type.lower().count("boundary") != 1:
+        raise MultipartError("the Content-Type is no multipart with one plain boundary")
+    for name, bare, quoted in _PARAMETERS.findall(found[1]):
+        if name.lower() == "boundary" and _BOUNDARY.fullmatch(bare or quoted):
+            return str(bare or quoted).encode("ascii")
+    raise MultipartError("the boundary is not plain")
+
+
 class MultipartParser:
     """A parser of one body, fed with bytes; it keeps less than a delimiter and one part's headers."""
 
-    def __init__(self, boundary: bytes, parts_max: int) -> None:
+    def __init__(self, boundary: bytes, parts_max: int, *, inner: bool = False) -> None:
+        """Begin to take a body apart.
+
+        Args:
+            boundary: as its `Content-Type` has it.
+            parts_max: parts that it may have.
+            inner: True if the caller decodes parts and takes inner multiparts apart.
+        """
         self._marker = b"--" + boundary
         self._parts_left = parts_max
+        self._inner = inner
         # As if a line had ended before the body: then its first delimiter is like all others.
         self._buffer = bytearray(b"\r\n")
         self._state = self._preamble
@@ -163,7 +199,7 @@ class MultipartParser:
             raise TooManyPartsError("the body has too many parts")
         self._parts_left -= 1
         self._state = self._content
-        yield _part(lines)
+        yield _part(lines, inner=self._inner)
 
     def _content(self) -> Iterator[Event]:
         found = self._buffer.find(self._marker)
@@ -189,7 +225,7 @@ class MultipartParser:
         yield from ()
 
 
-def _part(lines: bytes) -> Part:
+def _part(lines: bytes, *, inner: bool) -> Part:
     fields: dict[bytes, bytes] = {}
     for line in lines.split(b"\r\n") if lines else ():
         found = _FIELD.fullmatch(line)
@@ -199,13 +235,18 @@ def _part(lines: bytes) -> Part:
         if name in fields:
             raise MultipartError("a part has a header twice")
         fields[name] = found[2].strip(b" \t")
-    if fields.get(b"content-type", b"").lower().startswith(b"multipart/"):
+    content_type = fields.get(b"content-type", b"")
+    if b"multipart" not in content_type.lower():
+        content_type = b""
+    encoding = fields.get(b"content-transfer-encoding", b"").lower()
+    if encoding in _PLAIN:
+        encoding = b""
+    if content_type and not inner:
         raise EncodedPartError("a part is a multipart itself")
-    for name in (b"content-transfer-encoding", b"content-encoding"):
-        if fields.get(name, b"").lower() not in _PLAIN:
-            raise EncodedPartError("a part is encoded; send it as it is")
+    if (encoding and not inner) or fields.get(b"content-encoding", b"").lower() not in _PLAIN:
+        raise EncodedPartError("a part is encoded; send it as it is")
     names: dict[bytes, bytes] = {}
     for kind, quoted, bare in _NAME.findall(fields.get(b"content-disposition", b"")):
         value = re.sub(rb"\\(.)", rb"\1", quoted) if quoted else bare
         names.setdefault(kind.lower(), value[:NAME_MAX])
-    return Part(names.get(b"name", b""), names.get(b"filename", b""))
+    return Part(names.get(b"name", b""), names.get(b"filename", b""), content_type, encoding)

@@ -33,7 +33,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "obstore": frozenset({"sources.objects"}),
     "pillow_heif": frozenset({"hashing"}),
     "pillow_jxl": frozenset({"hashing"}),
-    "prometheus_client": frozenset({"alerts"}),
+    "prometheus_client": frozenset({"alerts", "service.metrics"}),
     "pyarrow": frozenset({"sources.objects"}),
     "pyrage": frozenset({"quarantine"}),
     "requests": frozenset({"lists.exchanges", "sources.objects"}),

@@ -173,8 +173,11 @@ class Ledger(ClosedOnExit):
         DamagedLedgerError: the ledger is damaged; it is not changed.
     """
 
-    def __init__(self, state: StateDir) -> None:
+    def __init__(self, state: StateDir, busy_ms: int = _BUSY_MS) -> None:
         """Open the ledger of a state folder, and create it if it doesn't exist.
+
+        Args:
+            busy_ms: the time for which a method waits while another process writes.
 
         Raises:
             NewerLedgerError: a newer version wrote the ledger, so it is not changed.
@@ -193,14 +196,14 @@ class Ledger(ClosedOnExit):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
             self._database = sqlite3.connect(self.path, isolation_level=None)
             try:
-                self._begin()
+                self._begin(busy_ms)
             except BaseException:
                 self._database.close()
                 raise
 
-    def _begin(self) -> None:
+    def _begin(self, busy_ms: int) -> None:
         database = self._database
-        database.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        database.execute(f"PRAGMA busy_timeout = {busy_ms}")
         database.execute("PRAGMA journal_mode = WAL")
         # The times of notifications must survive a power cut: they are stored nowhere else.
         database.execute("PRAGMA synchronous = FULL")

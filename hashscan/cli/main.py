@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "scan": "Scan folders and files against hash lists.",
     "check": "Check single files or digests against the lists.",
+    "serve": "Check uploads before they are stored, for clients of clamd, ICAP and HTTP.",
     "hash": "Print the digests that a scan would compute.",
     "lookup": "Look up files of earlier scans by digest or similarity.",
     "lists": "Add, pull, examine and export hash lists.",
@@ -46,7 +47,7 @@ COMMANDS: dict[str, str] = {
 """Help line of each command, which has a module of its name; kept here so that the help needs no import."""
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Find": ("scan", "check", "lookup", "hash"),
+    "Find": ("scan", "check", "serve", "lookup", "hash"),
     "Hash lists": ("lists", "publish"),
     "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
     "This machine": ("config", "state", "keys", "worker", "selftest", "completion", "manual"),

@@ -37,7 +37,7 @@ def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[s
         QuarantineSkipped: an item is missing or was altered; nothing was written.
         OutputError: the file or the log can't be written.
     """
-    keys = _keys(recipients)
+    keys = recipient_keys(recipients)
     lines = _lines_of(quarantine, items)
     try:
         with closing_descriptor(
@@ -94,15 +94,13 @@ def _encrypt(
     lines: Mapping[str, Sequence[Line]],
 ) -> None:
     """Encrypt the tar file while it is made, since plain content must not be written to a disk."""
-    import pyrage
-
     reader, writer = os.pipe()
     trouble: list[BaseException] = []
 
     def encrypt() -> None:
         try:
             with os.fdopen(reader, "rb") as clear:
-                pyrage.encrypt_io(clear, output, list(keys))
+                encrypt_to(keys, clear, output)
         except BaseException as error:  # passed to the thread that started this one
             trouble.append(error)
 
@@ -137,7 +135,19 @@ def _add(archive: tarfile.TarFile, item: Item, quarantine: Quarantine, lines: Se
         archive.addfile(kept, content)
 
 
-def _keys(recipients: Sequence[str]) -> list[Any]:
+def encrypt_to(keys: Sequence[Any], clear: BinaryIO, output: BinaryIO) -> None:
+    """Encrypt a stream to keys of `recipient_keys`."""
+    import pyrage
+
+    pyrage.encrypt_io(clear, output, list(keys))
+
+
+def recipient_keys(recipients: Sequence[str]) -> list[Any]:
+    """Return the public keys of age.
+
+    Raises:
+        UsageError: the extra is not installed, or a key is invalid.
+    """
     try:
         import pyrage
     except ImportError as error:

@@ -23,12 +23,34 @@ AnswerTo = Literal["match", "held", "review", "undecoded", "trouble"]
 AnswerWith = Literal["allow", "refuse", "error"]
 
 
+PROTOCOLS: tuple[Protocol, ...] = ("clamd", "icap", "http")
+DEFAULT_ANSWERS: Mapping[Protocol, Mapping[AnswerTo, AnswerWith]] = {
+    protocol: {
+        "match": "refuse",
+        "held": "allow",
+        "review": "allow",
+        "undecoded": "allow",
+        "trouble": "error",
+    }
+    for protocol in PROTOCOLS
+}
+"""The answers of each door by default.
+
+`held` and `review` are no accusation, and `undecoded` has no exact match: a service that refuses broken and
+unknown pictures is soon switched off. `trouble` is an error, which every client of these protocols can tell
+from a clean file, and for which most have a setting of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
     """A Unix socket to listen at."""
 
     path: Path
     mode: int = 0o660
+
+
+NO_ADDRESS = UnixAddress(Path())
+"""The address of a door that is opened only where the service manager hands over a socket."""
 
 
 @dataclass(frozen=True, slots=True)

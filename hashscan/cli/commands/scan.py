@@ -22,7 +22,7 @@ from hashscan.cli.options.base import (
     matching_options,
     positive,
     state_option,
-    worker_count,
+    workers_option,
 )
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.output import infer_format
@@ -50,7 +50,7 @@ from hashscan.scan.workers.process_setup import lower_priority, warm_up
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.settings.matching import QuarantineSettings
 from hashscan.settings.scan import DEFAULT_REREAD, ReportTarget, ScanSettings
-from hashscan.settings.values import MAX_SPARSE, default_workers, parse_shard, parse_share
+from hashscan.settings.values import MAX_SPARSE, parse_shard, parse_share
 from hashscan.sources.filesystem.ctime import TYPES_TRUSTED_BY_OPTION
 from hashscan.state_dir import StateDir
 from hashscan.text import human_bytes, plural
@@ -162,14 +162,7 @@ class ShardParam(ParsedParam[Shard]):
     "format: .csv, .html, .sarif, .xml (JUnit), .md (Markdown), .xarf.jsonl or .ncmec.tar; with any other "
     "suffix, it is JSON Lines. Without --report, the report is written to the state folder.",
 )
-@click.option(
-    "--workers",
-    type=int,
-    callback=worker_count,
-    default=default_workers,
-    show_default="one for each processor",
-    help="Number of processes that read and digest files.",
-)
+@workers_option
 @click.option(
     "--exclude",
     multiple=True,

@@ -17,7 +17,13 @@ from hashscan.cli.output.terminal import print_message
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, DecodingLimits, MatchingSettings
-from hashscan.settings.values import max_workers, parse_duration, parse_size, require_positive
+from hashscan.settings.values import (
+    default_workers,
+    max_workers,
+    parse_duration,
+    parse_size,
+    require_positive,
+)
 from hashscan.state_dir import StateDir, default_state
 
 if TYPE_CHECKING:
@@ -214,6 +220,16 @@ def worker_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
         option = max(param.opts, key=len)
         print_message(f"{option} {value} is more than this machine can run; {most} are used")
     return min(value, most)
+
+
+workers_option = click.option(
+    "--workers",
+    type=int,
+    callback=worker_count,
+    default=default_workers,
+    show_default="one for each processor",
+    help="Number of processes that read and digest files.",
+)
 
 
 def add_options(*options: Callable[[F], F]) -> Callable[[F], F]:

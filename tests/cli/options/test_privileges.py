@@ -57,6 +57,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "cases show": ["1"],
     "cases tell": ["1", "--recipient", "mail"],
     "cases times": [],
+    "serve": ["--clamd", "unix:/nowhere/clamd.sock"],
     "stats": [],
     "alerts drop": [],
     "alerts list": [],

@@ -1,0 +1,130 @@
+"""`hashscan serve`: make the settings of the service from the command line, and run it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hashscan.cli.options.base import (
+    DurationParam,
+    HashscanCommand,
+    SizeParam,
+    decoding_options,
+    list_option,
+    matching_options,
+    positive,
+    state_option,
+)
+from hashscan.cli.options.service import door_options, limit_options
+from hashscan.cli.options.tables import policy_options
+from hashscan.cli.output.terminal import print_line, print_message
+from hashscan.errors import UsageError
+from hashscan.settings.service import ServeSettings
+from hashscan.text import escape_lines
+
+_DEFAULTS = {field.name: field.default for field in ServeSettings.__dataclass_fields__.values()}
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_LEVELS = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"), (0, "<7>"))
+"""Levels of logging, and the prefixes by which the journal knows them (sd-daemon(3))."""
+
+
+@click.command(
+    cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70), meanings={0: "stopped by SIGTERM or SIGINT"}
+)
+@door_options
+@click.option(
+    "--clamd-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Let clients of a clamd Unix socket have files beneath this folder checked by path (SCAN), if their "
+    "user may read them.",
+)
+@click.option(
+    "--http-keys", type=_FILE, metavar="FILE", help="Hashed keys of HTTP clients, with their rights."
+)
+@click.option("--tls-cert", type=_FILE, metavar="FILE", help="Certificate of the HTTP doors (PEM).")
+@click.option("--tls-key", type=_FILE, metavar="FILE", help="Key of this certificate (PEM).")
+@list_option
+@matching_options
+@policy_options
+@decoding_options
+@limit_options
+@click.option(
+    "--keep-refused",
+    type=_FILE,
+    metavar="FILE",
+    help="Keep the content of refused matches in the state folder, encrypted to the age recipients that FILE "
+    "names, one on each line. Without it, the content is dropped.",
+)
+@click.option(
+    "--keep-refused-max",
+    "keep_refused_bytes",
+    type=SizeParam(),
+    callback=positive,
+    default=_DEFAULTS["keep_refused_bytes"],
+    show_default="10G",
+    help="Largest size of all kept contents together; content beyond it is not kept.",
+)
+@click.option(
+    "--service-metrics",
+    "metrics",
+    type=_FILE,
+    metavar="FILE",
+    help="File for the service's Prometheus metrics (textfile collector of node_exporter), such as "
+    "/var/lib/prometheus/node-exporter/hashscan-serve.prom.",
+)
+@click.option(
+    "--stop-time",
+    "stop_seconds",
+    type=DurationParam(),
+    callback=positive,
+    default=_DEFAULTS["stop_seconds"],
+    show_default="30s",
+    metavar="TIME",
+    help="Time for which requests in progress may go on after SIGTERM.",
+)
+@state_option
+def command(
+    lists: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    metrics: Path | None,
+    **others: Any,
+) -> int:
+    """Check uploads before they are stored: for clients of clamd and ICAP, and over HTTP.
+
+    It runs until SIGTERM or SIGINT. SIGHUP reads lists, exceptions and restored content again, which also
+    happens when they change. Sockets may come from systemd; see `hashscan-serve.socket` in the examples.
+    """
+    from hashscan.service.server import serve
+
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("--tls-cert and --tls-key belong together", advice="Give both, or none.")
+    if metrics is not None and metrics.suffix != ".prom":
+        raise UsageError(
+            "--service-metrics: node_exporter reads only files whose name ends with .prom",
+            advice="Name the file so.",
+        )
+    tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
+    settings = ServeSettings(lists=lists or None, tls=tls, metrics=metrics, **others)
+    log_to_standard_error()
+    return serve(settings, print_message)
+
+
+class _Messages(logging.Handler):
+    """Writes log records as messages; what comes from clients is escaped."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = next(prefix for least, prefix in _LEVELS if record.levelno >= least)
+        prefix = level if "JOURNAL_STREAM" in os.environ else ""
+        for line in escape_lines(self.format(record)).split("\n"):
+            print_line(f"{prefix}hashscan: {line}")
+
+
+def log_to_standard_error() -> None:
+    """Send log records of level INFO and above to standard error."""
+    logging.basicConfig(level=logging.INFO, handlers=[_Messages()], force=True)

@@ -1,0 +1,353 @@
+"""Options of `hashscan serve`: its doors, what they answer to whom, and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from hashscan.cli.options.base import (
+    DurationParam,
+    ParsedParam,
+    SizeParam,
+    gather_options,
+    positive,
+    workers_option,
+)
+from hashscan.errors import UsageError
+from hashscan.settings.service import (
+    DEFAULT_ANSWERS,
+    NO_ADDRESS,
+    PROTOCOLS,
+    AnswerTo,
+    AnswerWith,
+    DoorSettings,
+    EngineLimits,
+    Protocol,
+    TcpAddress,
+    UnixAddress,
+)
+
+_LIMITS = EngineLimits(workers=1)
+_DOOR = DoorSettings("clamd", NO_ADDRESS, {})
+_NAMES = ", ".join(PROTOCOLS)
+
+
+def parse_address(text: str) -> UnixAddress | TcpAddress:
+    """Return the address of `unix:PATH` or `tcp:HOST:PORT`.
+
+    Raises:
+        UsageError: the text is no address.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "unix" and rest:
+        if not rest.startswith("/"):
+            raise UsageError(
+                f"{text!r}: the path is not absolute", advice="Write unix:/run/hashscan/clamd.sock."
+            )
+        return UnixAddress(Path(rest))
+    host, separator, port = rest.rpartition(":")
+    if kind == "tcp" and separator and port.isascii() and port.isdigit() and int(port) < 1 << 16:
+        name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        try:
+            return TcpAddress(str(ip_address(name)), int(port))
+        except ValueError:
+            pass
+    raise UsageError(
+        f"{text!r} is no address",
+        advice="Write unix:PATH or tcp:HOST:PORT, where HOST is an IP address, in [] if it is of IPv6.",
+    )
+
+
+def _door_and_rest(text: str, separator: str, form: str) -> tuple[Protocol, str]:
+    name, found, rest = text.partition(separator)
+    for protocol in PROTOCOLS:
+        if name == protocol and found and rest:
+            return protocol, rest
+    raise UsageError(f"{text!r} is not of the form {form}", advice=f"DOOR is one of {_NAMES}.")
+
+
+def parse_allow(text: str) -> tuple[Protocol, IPv4Network | IPv6Network]:
+    """Return the door and the network of `DOOR=CIDR`.
+
+    Raises:
+        UsageError: the text is neither.
+    """
+    protocol, network = _door_and_rest(text, "=", "DOOR=CIDR")
+    try:
+        return protocol, ip_network(network)
+    except ValueError as error:
+        raise UsageError(f"{text!r}: {error}", advice="Write a network, such as 10.1.0.0/16.") from error
+
+
+def parse_answer(text: str) -> tuple[Protocol, AnswerTo, AnswerWith]:
+    """Return door, verdict and answer of `DOOR.VERDICT=ANSWER`.
+
+    Raises:
+        UsageError: one of them does not exist.
+    """
+    form = "DOOR.VERDICT=ANSWER"
+    protocol, rest = _door_and_rest(text, ".", form)
+    verdict, _, answer = rest.partition("=")
+    verdicts, answers = get_args(AnswerTo), get_args(AnswerWith)
+    if verdict not in verdicts or answer not in answers:
+        raise UsageError(
+            f"{text!r} is not of the form {form}",
+            advice=f"VERDICT is one of {', '.join(verdicts)}; ANSWER is one of {', '.join(answers)}.",
+        )
+    return protocol, verdict, answer  # type: ignore[return-value]
+
+
+def parse_owner(text: str) -> tuple[Protocol, str]:
+    """Return the door and the name of the header of `DOOR=HEADER`.
+
+    Raises:
+        UsageError: the door has no headers, or this is no name of one.
+    """
+    protocol, header = _door_and_rest(text, "=", "DOOR=HEADER")
+    if protocol == "clamd":
+        raise UsageError(
+            "clamd's protocol has no headers",
+            advice="Use --one-owner clamd, if all of its clients trust each other's files.",
+        )
+    if not header.isascii() or not header.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(f"{header!r} is no name of a header", advice="Write one such as X-Upload-Owner.")
+    return protocol, header
+
+
+class AddressParam(ParsedParam[UnixAddress | TcpAddress]):
+    """A parameter `unix:PATH` or `tcp:HOST:PORT`."""
+
+    name = "address"
+    parsed = UnixAddress | TcpAddress
+    parse = staticmethod(parse_address)
+
+
+class AllowParam(ParsedParam[tuple[Protocol, IPv4Network | IPv6Network]]):
+    """A parameter `DOOR=CIDR`."""
+
+    name = "allow"
+    parsed = tuple
+    parse = staticmethod(parse_allow)
+
+
+class AnswerParam(ParsedParam[tuple[Protocol, AnswerTo, AnswerWith]]):
+    """A parameter `DOOR.VERDICT=ANSWER`."""
+
+    name = "answer"
+    parsed = tuple
+    parse = staticmethod(parse_answer)
+
+
+class OwnerParam(ParsedParam[tuple[Protocol, str]]):
+    """A parameter `DOOR=HEADER`."""
+
+    name = "owner"
+    parsed = tuple
+    parse = staticmethod(parse_owner)
+
+
+class ModeParam(ParsedParam[int]):
+    """A parameter with the mode of a file, in octal digits."""
+
+    name = "mode"
+    parsed = int
+
+    @staticmethod
+    def parse(text: str) -> int:
+        """Return the mode of three octal digits, with or without a leading 0."""
+        digits = text.removeprefix("0")
+        if len(digits) != 3 or not set(digits) <= set("01234567"):
+            raise UsageError(f"{text!r} is no mode", advice="Write three octal digits, such as 660.")
+        return int(digits, 8)
+
+
+def _doors_of(
+    clamd: Iterable[UnixAddress | TcpAddress],
+    icap: Iterable[UnixAddress | TcpAddress],
+    http: Iterable[UnixAddress | TcpAddress],
+    socket_mode: int,
+    allowed: Iterable[tuple[Protocol, IPv4Network | IPv6Network]],
+    answers: Iterable[tuple[Protocol, AnswerTo, AnswerWith]],
+    headers: Iterable[tuple[Protocol, str]],
+    one_owner: Iterable[str],
+    show_entries: Iterable[str],
+    *limits: Any,
+) -> tuple[DoorSettings, ...]:
+    """Return the settings of all doors; those without an address wait for sockets of the service manager.
+
+    Raises:
+        UsageError: options contradict each other.
+    """
+    named: Mapping[Protocol, Iterable[UnixAddress | TcpAddress]] = {
+        "clamd": clamd,
+        "icap": icap,
+        "http": http,
+    }
+    networks, owner_headers = tuple(allowed), dict(headers)
+    ones, shown = set(one_owner), set(show_entries)
+    if both := sorted(ones & owner_headers.keys()):
+        raise UsageError(
+            f"--one-owner and --trust-owner contradict each other for {both[0]}", advice="Choose one of them."
+        )
+    chosen = {protocol: dict(DEFAULT_ANSWERS[protocol]) for protocol in PROTOCOLS}
+    for protocol, verdict, answer in answers:
+        chosen[protocol][verdict] = answer
+    return tuple(
+        DoorSettings(
+            protocol,
+            UnixAddress(address.path, socket_mode) if isinstance(address, UnixAddress) else address,
+            chosen[protocol],
+            tuple(network for door, network in networks if door == protocol),
+            owner_headers.get(protocol, ""),
+            protocol in ones,
+            protocol in shown,
+            *limits,
+        )
+        for protocol, addresses in named.items()
+        for address in (*addresses, NO_ADDRESS)
+    )
+
+
+def _address_option(name: str, text: str, example: str) -> Any:
+    return click.option(
+        name,
+        multiple=True,
+        type=AddressParam(),
+        metavar="ADDRESS",
+        help=f"Listen here for clients of {text}: unix:PATH or tcp:HOST:PORT, such as {example}; repeatable.",
+    )
+
+
+_which = click.Choice(PROTOCOLS)
+
+door_options = gather_options(
+    "doors",
+    _doors_of,
+    _address_option("--clamd", "ClamAV's clamd", "unix:/run/hashscan/clamd.sock"),
+    _address_option("--icap", "ICAP", "tcp:127.0.0.1:1344"),
+    _address_option("--http", "HTTP", "tcp:127.0.0.1:8323"),
+    click.option(
+        "--socket-mode",
+        type=ModeParam(),
+        default="660",
+        show_default=True,
+        metavar="MODE",
+        help="Mode of the Unix sockets: who may connect.",
+    ),
+    click.option(
+        "--allow",
+        "allowed",
+        multiple=True,
+        type=AllowParam(),
+        metavar="DOOR=CIDR",
+        help=f"Let clients of this network connect to a door ({_NAMES}), such as icap=10.1.0.0/16; "
+        "repeatable. Without it, a door listens at loopback and Unix sockets only. clamd's protocol and ICAP "
+        "have neither keys nor encryption.",
+    ),
+    click.option(
+        "--answer",
+        "answers",
+        multiple=True,
+        type=AnswerParam(),
+        metavar="DOOR.VERDICT=ANSWER",
+        help="Answer of a door to a verdict, such as icap.undecoded=refuse; repeatable. Verdicts: match, "
+        "held, review, undecoded, and trouble if the upload could not be checked. Answers: allow, refuse, or "
+        "error, after which the client decides. Default of all doors: match is refused, trouble is an error, "
+        "and the others are allowed.",
+    ),
+    click.option(
+        "--trust-owner",
+        "headers",
+        multiple=True,
+        type=OwnerParam(),
+        metavar="DOOR=HEADER",
+        help="Take the uploader's name from this request header, such as icap=X-Authenticated-User; "
+        "repeatable. Every client of the door must be trusted to set it. Without it, each connection is an "
+        "owner of its own, with a fresh decoder.",
+    ),
+    click.option(
+        "--one-owner",
+        multiple=True,
+        type=_which,
+        help="Treat all uploads to this door as those of one owner, which is faster; repeatable. DANGER: an "
+        "upload that takes over a decoder can change the verdict of another customer's.",
+    ),
+    click.option(
+        "--show-entries",
+        multiple=True,
+        type=_which,
+        help="Show clients of this door list, entry and category of a match, and not only a reference; "
+        "repeatable.",
+    ),
+    click.option(
+        "--max-connections",
+        type=int,
+        callback=positive,
+        default=_DOOR.connections_max,
+        show_default=True,
+        metavar="NUMBER",
+        help="Open connections of each door; others are refused.",
+    ),
+    click.option(
+        "--idle-time",
+        type=DurationParam(),
+        callback=positive,
+        default=_DOOR.idle_seconds,
+        show_default="2m",
+        metavar="TIME",
+        help="Time after which a connection that sends nothing is closed.",
+    ),
+    click.option(
+        "--request-time",
+        type=DurationParam(),
+        callback=positive,
+        default=_DOOR.request_seconds,
+        show_default="5m",
+        metavar="TIME",
+        help="Time in which a request must have arrived in whole.",
+    ),
+)
+
+limit_options = gather_options(
+    "limits",
+    EngineLimits,
+    workers_option,
+    click.option(
+        "--max-upload",
+        type=SizeParam(),
+        callback=positive,
+        default=_LIMITS.upload_bytes,
+        show_default="100M",
+        help="Largest upload; larger ones are not checked.",
+    ),
+    click.option(
+        "--max-in-flight",
+        type=SizeParam(),
+        callback=positive,
+        default=_LIMITS.bytes_in_flight,
+        show_default="1G",
+        help="Memory for all uploads that arrive or are checked; uploads beyond it are not checked.",
+    ),
+    click.option(
+        "--max-queue",
+        type=int,
+        callback=positive,
+        default=_LIMITS.queue,
+        show_default=True,
+        metavar="NUMBER",
+        help="Uploads that may wait for a worker; others are not checked.",
+    ),
+    click.option(
+        "--queue-time",
+        type=DurationParam(),
+        callback=positive,
+        default=_LIMITS.queue_seconds,
+        show_default="1m",
+        metavar="TIME",
+        help="Time for which an upload may wait for a worker; after it, it is not checked.",
+    ),
+)

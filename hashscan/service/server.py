@@ -1,0 +1,394 @@
+"""Run `hashscan serve`: one asyncio loop with the engine and the doors, from the start to the orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hashscan.errors import EXIT_CLEAN, HashscanError, OutputError, UsageError
+from hashscan.lists.storage.atomic_files import output_errors, replace_file
+from hashscan.service.doors import Door
+from hashscan.service.engine.engine import Engine
+from hashscan.service.journal import Journal
+from hashscan.service.listening import describe
+from hashscan.service.metrics import ServiceMetrics
+from hashscan.service.recording import PROBE, UploadRecorder
+from hashscan.service.service_manager import (
+    inherited_sockets,
+    notify,
+    notify_reloading,
+    watchdog_seconds,
+)
+from hashscan.service.uploads import Client, Overloaded, Upload
+from hashscan.settings.service import (
+    NO_ADDRESS,
+    DoorSettings,
+    Protocol,
+    ServeSettings,
+    TcpAddress,
+    UnixAddress,
+)
+from hashscan.state_dir import StateDir
+from hashscan.text import plural
+
+DOORS: dict[Protocol, str] = {
+    "clamd": "hashscan.service.clamd.door:ClamdDoor",
+    "icap": "hashscan.service.icap.door:IcapDoor",
+    "http": "hashscan.service.http.door:HttpDoor",
+}
+"""The class of each protocol's door, imported on first use."""
+
+_FLUSH_SECONDS = 5.0
+_LEDGER_SECONDS = 10.0
+_METRICS_SECONDS = 15.0
+_LOOK_SECONDS = 1.0
+_RELOAD_SECONDS = 600.0
+"""Seconds between reloads for what changes by time alone: exceptions and lists expire."""
+_RELOAD_PAUSES = 4
+"""Length of the pause after a reload, as a multiple of its time."""
+_PROBES = 4
+"""Probes in the time of the watchdog."""
+_PROBE_CONTENT = b"hashscan probes itself"
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """The service."""
+
+    def __init__(self, settings: ServeSettings, say: Callable[[str], None]) -> None:
+        """Make a service; `say` prints the messages of the start."""
+        self._settings = settings
+        self._say = say
+        self._journal = Journal(settings.state)
+        self._metrics = ServiceMetrics()
+        self._doors: list[Door] = []
+        self._stopping = asyncio.Event()
+        self._reloads = asyncio.Event()
+        self._engine: Engine
+        self._recorder: UploadRecorder
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; return the exit code.
+
+        Raises:
+            UsageError, OutputError, NoUsableListError, SandboxError, WorkersError: it can't be started.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reloads.set)
+        sockets = inherited_sockets(os.environ)
+        doors = with_inherited(self._settings.doors, sockets)
+        if not doors:
+            raise UsageError("no door is named", advice="Name some: --clamd, --icap, --http.")
+        self._settings = settings = replace(self._settings, doors=tuple(door for door, _ in doors))
+        with output_errors(f"can't write the state folder {settings.state}"):
+            self._recorder = UploadRecorder(settings, self._journal, self._metrics)
+        await self._journal.open()
+        self._engine = Engine(settings, self._recorder)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            seen = list_state(settings.state)
+            if not await self._started(self._engine.start()):
+                return EXIT_CLEAN
+            self._metrics.observe(self._engine, self._journal)
+            await self._open_doors(doors)
+            tasks = [asyncio.create_task(each) for each in self._background(seen)]
+            notify("READY=1", f"STATUS={plural(len(self._doors), 'door')} open")
+            self._say("ready")
+            await self._stopping.wait()
+            notify("STOPPING=1")
+            self._say("stopping")
+        finally:
+            await self._close(tasks)
+        return EXIT_CLEAN
+
+    def _stop(self) -> None:
+        self._stopping.set()
+
+    async def _started(self, starting: Coroutine[object, object, None]) -> bool:
+        """Wait until the engine is started; return False if it is stopped before."""
+        task = asyncio.ensure_future(starting)
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+            return False
+        task.result()
+        return True
+
+    async def _open_doors(self, doors: Iterable[tuple[DoorSettings, socket.socket | None]]) -> None:
+        for settings, inherited in doors:
+            options: dict[str, dict[str, Any]] = {
+                "clamd": {"root": self._settings.clamd_root},
+                "http": {
+                    "keys": self._settings.http_keys,
+                    "tls": self._settings.tls,
+                    "metrics": self._metrics.render,
+                },
+            }
+            door = door_class(settings.protocol)(self._engine, settings, **options.get(settings.protocol, {}))
+            self._doors.append(door)
+            await door.open(inherited)
+            self._say(describe_door(settings))
+
+    def _background(self, seen: object) -> Iterator[Coroutine[object, object, None]]:
+        yield self._reload_on_change(seen)
+        yield self._reload_on_request()
+        yield _repeat(_FLUSH_SECONDS, self._recorder.flush)
+        yield _repeat(_LEDGER_SECONDS, self._journal.sync_ledger)
+        if self._settings.metrics is not None:
+            yield _repeat(_METRICS_SECONDS, self._write_metrics)
+        if (seconds := watchdog_seconds(os.environ)) is not None:
+            yield self._feed_watchdog(seconds)
+
+    async def _reload_on_change(self, seen: object) -> None:
+        """Reload when a list, an exception or a restored item has changed, and now and then."""
+        wait = _LOOK_SECONDS
+        reloaded = time.monotonic()
+        while True:
+            await asyncio.sleep(wait)
+            now = await asyncio.to_thread(list_state, self._settings.state)
+            if now != seen or time.monotonic() - reloaded > _RELOAD_SECONDS:
+                seen, begun = now, time.monotonic()
+                await self._reload()
+                reloaded = time.monotonic()
+                # Large lists that change all the time must not keep a processor busy.
+                wait = max(_LOOK_SECONDS, _RELOAD_PAUSES * (reloaded - begun))
+
+    async def _reload_on_request(self) -> None:
+        while True:
+            await self._reloads.wait()
+            self._reloads.clear()
+            notify_reloading()
+            try:
+                await self._reload()
+            finally:
+                notify("READY=1")
+
+    async def _reload(self) -> None:
+        try:
+            await self._engine.reload()
+        except (HashscanError, OSError) as error:
+            _log.error("can't reload: %s", error)
+
+    async def _write_metrics(self) -> None:
+        path = self._settings.metrics
+        assert path is not None
+        try:
+            await asyncio.to_thread(write_public, path, self._metrics.render())
+        except OutputError as error:
+            _log.error("%s", error)
+
+    async def _feed_watchdog(self, seconds: float) -> None:
+        """Tell the service manager that the engine answers, as long as it does.
+
+        A worker answers a probe, or has answered an upload since the last time: under load a probe may find
+        no room, and decoders that are busy up to their limit delay it.
+        """
+        answered = self._recorder.answered
+        probe = asyncio.ensure_future(self._probe())
+        try:
+            while True:
+                done, _ = await asyncio.wait({probe}, timeout=seconds / _PROBES)
+                if self._recorder.answered != answered:
+                    answered = self._recorder.answered
+                    notify("WATCHDOG=1")
+                if done:
+                    await asyncio.sleep(seconds / _PROBES)
+                    probe = asyncio.ensure_future(self._probe())
+        finally:
+            probe.cancel()
+
+    async def _probe(self) -> None:
+        """Have a worker check a content of our own; a check that is answered is counted by the recorder."""
+        try:
+            with self._engine.receive() as receiving:
+                receiving.write(_PROBE_CONTENT)
+                content = receiving.finish()
+            await self._engine.check(content, Upload(Client(PROBE, "", 0, PROBE)), _PROBE_DOOR)
+        except Overloaded as error:
+            _log.debug("no room for a probe: %s", error)
+        except HashscanError as error:
+            _log.error("the engine answers no probe: %s", error)
+
+    async def _close(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """End requests in progress, record what is left, and close everything."""
+        seconds = self._settings.stop_seconds
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        closing = [asyncio.ensure_future(door.close(seconds)) for door in self._doors]
+        if closing:
+            await asyncio.wait(closing)
+        await self._engine.close()
+        await self._recorder.close(_FLUSH_SECONDS)
+        if self._settings.metrics is not None and tasks:
+            await self._write_metrics()
+        await self._journal.close(_FLUSH_SECONDS)
+
+
+async def _repeat(seconds: float, work: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Do the work again and again; a defect in it is logged, and does not end it."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception:
+            _log.exception("defect in the background")
+
+
+def door_class(protocol: Protocol) -> type[Door]:
+    """Return the class of a protocol's door.
+
+    Raises:
+        UsageError: its extra is not installed.
+    """
+    module, _, name = DOORS[protocol].partition(":")
+    try:
+        found: type[Door] = getattr(import_module(module), name)
+    except ImportError as error:
+        raise UsageError(
+            f"the door {protocol} needs a package that is not installed: {error.name}",
+            advice="Install the extra: pip install 'hashscan[serve]'.",
+        ) from error
+    return found
+
+
+def with_inherited(
+    doors: Sequence[DoorSettings], sockets: Iterable[tuple[str, socket.socket]]
+) -> list[tuple[DoorSettings, socket.socket | None]]:
+    """Return the doors, each with the socket that the service manager has opened for it, or None.
+
+    A socket belongs to the door with its address. If no door has that, its name is the protocol, and the door
+    has the settings of that protocol's doors.
+
+    Raises:
+        UsageError: a socket's name is no protocol.
+    """
+    given: dict[int, socket.socket] = {}
+    more: list[tuple[DoorSettings, socket.socket | None]] = []
+    for name, sock in sockets:
+        address = address_of(sock)
+        place = next(
+            (n for n, door in enumerate(doors) if _place(door.address) == _place(address) and n not in given),
+            None,
+        )
+        if place is not None:
+            given[place] = sock
+            continue
+        if name not in DOORS:
+            raise UsageError(
+                f"the service manager's socket {describe(address)} is named {name!r}",
+                advice=f"Name it in the socket unit, such as FileDescriptorName=clamd: {', '.join(DOORS)}.",
+            )
+        more.append((replace(_settings_of(name, doors), address=address), sock))
+    # Doors without an address are only there to give their settings to such sockets.
+    own = [(door, given.get(n)) for n, door in enumerate(doors) if _place(door.address) != _place(NO_ADDRESS)]
+    return [*own, *more]
+
+
+def _settings_of(protocol: str, doors: Iterable[DoorSettings]) -> DoorSettings:
+    return next(door for door in doors if door.protocol == protocol)
+
+
+def address_of(sock: socket.socket) -> UnixAddress | TcpAddress:
+    """Return the address at which a socket listens."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return UnixAddress(Path(os.fsdecode(name)))
+    return TcpAddress(name[0], name[1])
+
+
+def _place(address: UnixAddress | TcpAddress) -> object:
+    return address.path if isinstance(address, UnixAddress) else (address.host, address.port)
+
+
+def describe_door(settings: DoorSettings) -> str:
+    """Return the start's message about a door: its address, owners, and what it does with each verdict."""
+    answers = settings.answers
+    parts = []
+    for outcome, verb in (("refuse", "refuses"), ("error", "answers with an error to"), ("allow", "allows")):
+        if names := [name for name, answer in answers.items() if answer == outcome]:
+            parts.append(f"{verb} {', '.join(names)}")
+    open_for = [name for name in ("undecoded", "trouble") if answers[name] == "allow"]
+    if answers["match"] != "refuse":
+        open_for.insert(0, "match")
+    mode = f"fail-open for {' and '.join(open_for)}" if open_for else "fail-closed"
+    if answers["trouble"] == "error":
+        mode += "; after an error, the client decides"
+    owners = (
+        "all clients are one owner"
+        if settings.one_owner
+        else (
+            f"owners by {settings.owner_header}" if settings.owner_header else "each connection is an owner"
+        )
+    )
+    return f"{settings.protocol} at {describe(settings.address)}: {'; '.join(parts)} ({mode}); {owners}"
+
+
+_PROBE_DOOR = DoorSettings(
+    "clamd",
+    NO_ADDRESS,
+    dict.fromkeys(("match", "held", "review", "undecoded", "trouble"), "allow"),
+)
+
+
+def list_state(state: StateDir) -> object:
+    """Return a value that changes with what `Engine.reload` reads: lists, exceptions, restored content.
+
+    It looks at small files and links, which are replaced and never changed in place.
+    """
+    found = [_stamp(state.exceptions / "entries.json"), _stamp(state.stay_down / "entries.json")]
+    found.append(_stamp(state.quarantine_head))
+    try:
+        names = sorted(os.listdir(state.lists))
+    except OSError:
+        names = []
+    for name in names:
+        folder = state.lists / name
+        found += [_stamp(folder / part) for part in ("active", "service.json")]
+    return names, found
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def write_public(path: Path, data: bytes) -> None:
+    """Write a file that every user may read, such as one for node_exporter.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    with output_errors(f"can't write {path}"):
+        replace_file(path, data, 0o644)
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(path, 0o644)
+
+
+def serve(settings: ServeSettings, say: Callable[[str], None]) -> int:
+    """Run the service until it is stopped, and return the exit code; raises as `Server.run`."""
+
+    async def run() -> int:
+        return await Server(settings, say).run()
+
+    return asyncio.run(run())

@@ -24,7 +24,9 @@ OWNERS: dict[str, frozenset[str]] = {
     "dask": frozenset({"scan.cluster"}),
     "defusedxml": frozenset({"lists.exchanges", "lists.formats"}),
     "distributed": frozenset({"scan.cluster"}),
+    "fastapi": frozenset({"service.http"}),
     "google": frozenset({"sources.objects"}),
+    "h11": frozenset({"service.http"}),
     "ijson": frozenset({"lists.formats"}),
     "imagehash": frozenset({"hashing"}),
     "jinja2": frozenset({"reports.page"}),
@@ -40,12 +42,14 @@ OWNERS: dict[str, frozenset[str]] = {
     "rich": frozenset({"cli"}),
     "securesystemslib": frozenset({"lists"}),
     "sqlite3": frozenset({"cases", "lists.exchanges", "reports.ncmec", "scan.hard_links", "state"}),
+    "starlette": frozenset({"service.http"}),
     "threatexchange": frozenset({"lists.exchanges"}),
     "tqdm": frozenset({"cli.output"}),
     "tuf": frozenset({"lists"}),
     "urllib3": frozenset(
         {"lists.exchanges", "lists.pulling", "matching.remote.client", "sources.objects", "web_transport"}
     ),
+    "uvicorn": frozenset({"service.http"}),
     "xxhash": frozenset({"hashing", "lists", "sources"}),
 }
 """The packages or modules that may use a library; one that is not named here may be used nowhere."""

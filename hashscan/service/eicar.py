@@ -10,7 +10,7 @@ import os
 
 # In two parts, so that no scanner finds this module.
 _TEXT = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-" + rb"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-_LENGTH_MAX = 128
+LENGTH_MAX = 128
 _WHITE = b" \t\n\r\x1a"
 
 NAME = "Eicar-Test-Signature"
@@ -23,7 +23,7 @@ def is_eicar(descriptor: int, size: int) -> bool:
     Raises:
         OSError: as pread(2).
     """
-    if not len(_TEXT) <= size <= _LENGTH_MAX:
+    if not len(_TEXT) <= size <= LENGTH_MAX:
         return False
-    content = os.pread(descriptor, _LENGTH_MAX + 1, 0)
+    content = os.pread(descriptor, LENGTH_MAX + 1, 0)
     return len(content) == size and content.startswith(_TEXT) and not content[len(_TEXT) :].strip(_WHITE)

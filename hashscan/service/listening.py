@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
@@ -20,6 +21,8 @@ _CONNECT_SECONDS = 2.0
 _PEER = struct.Struct("=iII")
 _SO_PEERGROUPS = 59  # asm-generic/socket.h; on all architectures but Alpha, MIPS, PA-RISC and SPARC
 _GROUPS_MAX = 65536
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 Network = IPv4Network | IPv6Network
 
@@ -129,8 +132,14 @@ def peer_groups(sock: socket.socket) -> tuple[int, ...]:
     Raises:
         OSError: as getsockopt(2).
     """
-    found = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _GROUPS_MAX)
-    return struct.unpack(f"={len(found) // 4}I", found)
+    # The socket module returns at most 1,024 bytes.
+    groups = (ctypes.c_uint32 * _GROUPS_MAX)()
+    size = ctypes.c_uint32(ctypes.sizeof(groups))
+    arguments = (sock.fileno(), socket.SOL_SOCKET, _SO_PEERGROUPS, groups, ctypes.byref(size))
+    if _libc.getsockopt(*arguments) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return tuple(groups[: size.value // ctypes.sizeof(ctypes.c_uint32)])
 
 
 def _require_listening(sock: socket.socket, settings: DoorSettings) -> None:

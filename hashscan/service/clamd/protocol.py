@@ -183,12 +183,12 @@ class Parser:
         # One byte more than the limit shows that a command is too long.
         room = COMMAND_MAX + 1 - len(self._pending)
         taken = bytes(view[:room])
-        where = taken.find(end)
+        # Within a session, clamd waits until the end of time for a command that has no prefix.
+        where = taken.find(end) if prefixed or not self.session else -1
         if where >= 0:
             taken = taken[: where + 1]
         rest = self._skip(view, len(taken))
         self._pending += taken
-        # Within a session, clamd waits for what has no prefix to go on, for ever.
         if where < 0 and (prefixed or self.session):
             if len(self._pending) <= COMMAND_MAX:
                 return rest, None
@@ -205,7 +205,7 @@ class Parser:
         form = _COMMANDS.get(name)
         if self.session:
             self._number += 1
-        if form is None or form.argument != bool(space) or (old and (self.session or not form.old)):
+        if form is None or form.argument != bool(space) or (old and not form.old):
             return self._refused(b"UNKNOWN COMMAND", end)
         if self.session and not form.session:
             return self._refused(b"", end)

@@ -19,7 +19,6 @@ from hashscan.reports.records import FINDINGS, match_fields
 from hashscan.service.engine.contents import Content
 from hashscan.service.journal import Journal
 from hashscan.service.kept_content import KeptContents, NotKept
-from hashscan.service.listening import describe
 from hashscan.service.metrics import ServiceMetrics
 from hashscan.service.recorder import REFERENCE_ALPHABET, REFERENCE_LENGTH, Recorder
 from hashscan.service.uploads import Client, Outcome, Upload
@@ -51,8 +50,6 @@ class UploadRecorder(Recorder):
         self._kept = KeptContents(settings) if settings.keep_refused else None
         # One thread, so that the bytes in all are known.
         self._keeper = ThreadPoolExecutor(1, "keep-refused")
-        # A door's own name, where all of its clients count as one owner, is no customer.
-        self._doors = {describe(door.address) for door in settings.doors if door.one_owner}
         self._counts: defaultdict[tuple[int, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
         self._recording: set[asyncio.Task[None]] = set()
         self.answered = 0
@@ -61,8 +58,8 @@ class UploadRecorder(Recorder):
     async def refused(self, upload: Upload, result: FileResult, content: Content) -> str:
         """Record a refused upload before it is answered, and return its reference.
 
-        The same content of one owner at one door has one reference, which nobody else can compute, or
-        compare with another owner's.
+        The same content of one customer, or else of one address, has one reference at a door. Nobody else can
+        compute it, and it says nothing about content that another customer sends.
         """
         reference = self._reference_of(upload.client, result)
         # The caller closes the content when it is cancelled, but the record goes on.
@@ -80,7 +77,6 @@ class UploadRecorder(Recorder):
         self, reference: str, upload: Upload, result: FileResult, descriptor: int, size: int
     ) -> None:
         client = upload.client
-        owner = "" if client.owner in self._doors else printable(client.owner)
         digests: dict[str, str] = {}
         for digest in result.digests:
             digests.setdefault(digest.algorithm, digest.value.hex())
@@ -90,7 +86,7 @@ class UploadRecorder(Recorder):
             sha256 = bytes.fromhex(digests.get("sha256", ""))
             kept = await loop.run_in_executor(self._keeper, self._keep, reference, descriptor, size, sha256)
         refusal = Refusal(
-            reference, int(time.time()), client.door, client.address, owner,
+            reference, int(time.time()), client.door, client.address, printable(client.customer),
             shortened(printable(os.fsdecode(upload.name)), _NAME_MAX), result.verdict.value,
             result.because or str(result.reason or ""), size, digests,
             [match_fields(match) for match in result.matches], kept,
@@ -114,8 +110,8 @@ class UploadRecorder(Recorder):
         if sha256 is None:
             number = secrets.randbits(5 * REFERENCE_LENGTH)
         else:
-            owner = f"owner {client.owner}" if client.owner else f"address {client.address}"
-            text = b"\0".join((client.door.encode(), owner.encode("utf-8", "surrogatepass"), sha256))
+            who = f"customer {client.customer}" if client.customer else f"address {client.address}"
+            text = b"\0".join((client.door.encode(), who.encode("utf-8", "surrogatepass"), sha256))
             code = hashlib.blake2b(text, digest_size=5 * REFERENCE_LENGTH // 8, key=self._key).digest()
             number = int.from_bytes(code, "big")
         return "".join(REFERENCE_ALPHABET[number >> 5 * place & 31] for place in range(REFERENCE_LENGTH))

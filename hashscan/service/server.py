@@ -48,7 +48,9 @@ DOORS: dict[Protocol, str] = {
 }
 """The class of each protocol's door, imported on first use."""
 
-_FLUSH_SECONDS = 5.0
+_COUNT_SECONDS = 1.0
+"""Seconds of which the counts are lost if the process is killed."""
+_CLOSE_SECONDS = 5.0
 _LEDGER_SECONDS = 10.0
 _METRICS_SECONDS = 15.0
 _LOOK_SECONDS = 1.0
@@ -148,7 +150,7 @@ class Server:
     def _background(self, seen: object) -> Iterator[Coroutine[object, object, None]]:
         yield self._reload_on_change(seen)
         yield self._reload_on_request()
-        yield _repeat(_FLUSH_SECONDS, self._recorder.flush)
+        yield _repeat(_COUNT_SECONDS, self._recorder.flush)
         yield _repeat(_LEDGER_SECONDS, self._journal.sync_ledger)
         if self._settings.metrics is not None:
             yield _repeat(_METRICS_SECONDS, self._write_metrics)
@@ -236,10 +238,10 @@ class Server:
         if closing:
             await asyncio.wait(closing)
         await self._engine.close()
-        await self._recorder.close(_FLUSH_SECONDS)
+        await self._recorder.close(_CLOSE_SECONDS)
         if self._settings.metrics is not None and tasks:
             await self._write_metrics()
-        await self._journal.close(_FLUSH_SECONDS)
+        await self._journal.close(_CLOSE_SECONDS)
 
 
 async def _repeat(seconds: float, work: Callable[[], Coroutine[object, object, None]]) -> None:

@@ -31,6 +31,9 @@ class Client(Struct, frozen=True):
     owner: str = ""
     """Name of the uploads' owner, from a header or key that the door's settings trust. If empty, the
     connection is an owner of its own: no decoder that has seen its files sees files of another."""
+    customer: str = ""
+    """Name of the uploader as the operator knows it, from a trusted header or key; for cases. Empty if nobody
+    trusted has named one, however owners are told apart."""
 
 
 class Upload(Struct, frozen=True):

@@ -127,4 +127,4 @@ class _Messages(logging.Handler):
 
 def log_to_standard_error() -> None:
     """Send log records of level INFO and above to standard error."""
-    logging.basicConfig(level=logging.INFO, handlers=[_Messages()], force=True)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Messages()], force=True)

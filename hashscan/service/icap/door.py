@@ -293,7 +293,5 @@ class _Session:
         header = self._settings.owner_header.lower()
         values = request.values(header) if header else []
         if len(values) == 1 and 0 < len(values[0]) <= OWNER_MAX:
-            owner = f"name:{values[0]}"
-        else:
-            owner = client.owner or f"request:{next(_requests)}"
-        return structs.replace(client, owner=owner)
+            return structs.replace(client, owner=f"name:{values[0]}", customer=values[0])
+        return structs.replace(client, owner=client.owner or f"request:{next(_requests)}")

@@ -146,11 +146,19 @@ def prepare_confinement(mode: str, memory_bytes: int, cpu_seconds: int, library:
     return Confinement(mode, os.getpid(), memory_bytes, cpu_seconds, rights, program)
 
 
-def close_other_descriptors(descriptor: int) -> None:
-    """Duplicate `descriptor` to the number `DECODER_SOCKET`, and close all others."""
+def close_other_descriptors(descriptor: int, sample: int = -1) -> None:
+    """Duplicate `descriptor` to the number `DECODER_SOCKET`, and close all others.
+
+    Args:
+        sample: duplicated to the number after that, if there is one.
+    """
     os.dup2(descriptor, DECODER_SOCKET, inheritable=False)
+    last = DECODER_SOCKET
+    if sample >= 0:
+        last += 1
+        os.dup2(sample, last, inheritable=False)
     os.closerange(0, DECODER_SOCKET)
-    os.closerange(DECODER_SOCKET + 1, ZYGOTE_DESCRIPTORS)
+    os.closerange(last + 1, ZYGOTE_DESCRIPTORS)
 
 
 def confine(confinement: Confinement) -> ConfinementResult:

@@ -100,7 +100,9 @@ class Decoders:
         failure: DecoderLost | ZygoteError | ZygoteKilledError
         for pause in (*_PAUSES, 0.0):
             try:
-                connection, process = self._ready_zygote().spawn(memory_bytes)
+                zygote = self._ready_zygote()
+                spare = None if memory_bytes else zygote.promote()
+                connection, process = spare or zygote.spawn(memory_bytes)
                 link = DecoderLink(connection, self._config.reply_max, process)
             except ZygoteLost:
                 self._drop_zygote()
@@ -122,6 +124,18 @@ class Decoders:
                         link.close()
             time.sleep(pause)
         raise failure
+
+    def prepare(self, number: int) -> None:
+        """Have decoders forked for later, so that so many are ready; none where the system refuses it.
+
+        They confine themselves at once, and wait. Each is checked as any other, once its turn has come.
+        """
+        if self._zygote is None or self.link is None:
+            # It is started, and its start is waited for, when there is something to decode.
+            return
+        # A zygote that has died is replaced when the next decoder is needed.
+        with contextlib.suppress(ZygoteLost, OSError):
+            self._zygote.prepare(number)
 
     def _ready_zygote(self) -> ZygoteProcess:
         """Return the zygote after it has loaded the plug-in, with several tries.

@@ -13,11 +13,21 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from io import FileIO
 from pathlib import Path
 
 from hashscan.errors import ZygoteError
-from hashscan.sandbox.protocol import ANSWER, COMMAND, END, SPAWN, ZygoteConfig, wait_for_message
+from hashscan.sandbox.protocol import (
+    ANSWER,
+    COMMAND,
+    END,
+    PROMOTE,
+    SPARE,
+    SPAWN,
+    ZygoteConfig,
+    wait_for_message,
+)
 
 START_SECONDS = 120.0
 """Timeout for the plug-in's imports, which are slow on a cold and busy disk."""
@@ -76,6 +86,10 @@ class ZygoteProcess:
         self._poll = select.poll()
         self._poll.register(self._control, select.POLLIN)
         self._ready = self._asking = False
+        self._spares: deque[socket.socket] = deque()
+        """Sockets of spare decoders, the oldest first."""
+        self._unanswered = 0
+        """How many of the last of them the zygote has not answered about yet."""
         # A memory file instead of a pipe: a full pipe that nobody reads would block the zygote.
         memory = _above_stdio(os.memfd_create("zygote-stderr", os.MFD_CLOEXEC))
         self._stderr = FileIO(memory)
@@ -159,6 +173,59 @@ class ZygoteProcess:
         ours.setblocking(False)
         return ours, process
 
+    def prepare(self, number: int) -> None:
+        """Have decoders forked for later until there are `number`, without waiting for it.
+
+        Raises:
+            ZygoteLost: the zygote has died or doesn't answer.
+            OSError: the system has no descriptor left.
+        """
+        if self._asking:
+            raise ZygoteLost
+        while len(self._spares) < number:
+            ours, theirs = _pair()
+            self._asking = True
+            try:
+                self._send(COMMAND.pack(SPARE, 0), theirs)
+            except BaseException:
+                ours.close()
+                raise
+            finally:
+                theirs.close()
+            ours.setblocking(False)
+            self._spares.append(ours)
+            self._unanswered += 1
+            self._asking = False
+
+    def promote(self) -> tuple[socket.socket, int] | None:
+        """Put the oldest spare decoder in the place of the present one; return None if there is none.
+
+        Returns:
+            Its non-blocking socket, and its process id.
+
+        Raises:
+            ZygoteLost: the zygote has died or doesn't answer.
+        """
+        self._take_answers()
+        if not self._spares:
+            return None
+        _, process = self._ask(COMMAND.pack(PROMOTE, 0), ANSWER_SECONDS)
+        return self._spares.popleft(), process
+
+    def _take_answers(self) -> None:
+        """Receive what the zygote answers about spare decoders, and forget those that can't be forked."""
+        if self._asking:
+            raise ZygoteLost
+        self._asking = True
+        while self._unanswered:
+            refused, _ = ANSWER.unpack(self._receive(ANSWER_SECONDS))
+            if refused:
+                spare = self._spares[-self._unanswered]
+                self._spares.remove(spare)
+                spare.close()
+            self._unanswered -= 1
+        self._asking = False
+
     def end(self, patience: float) -> tuple[int, bool]:
         """End the decoder; kill it if it does not end by itself within `patience` seconds.
 
@@ -172,8 +239,8 @@ class ZygoteProcess:
         return status, bool(killed)
 
     def close(self) -> None:
-        """End the zygote and its decoder."""
-        self._control.close()
+        """End the zygote and its decoders."""
+        self._close_sockets()
         self._stderr.close()
         if self._ready and not self._asking:
             # Give it time to see the end of file and reap the decoder; not every init process (PID 1) does
@@ -185,16 +252,24 @@ class ZygoteProcess:
 
     def detach(self) -> None:
         """Close the connection in a process that was forked from the worker, not the zygote's parent."""
-        self._control.close()
+        self._close_sockets()
         self._stderr.close()
         self._process.returncode = 0
 
+    def _close_sockets(self) -> None:
+        self._control.close()
+        while self._spares:
+            self._spares.pop().close()
+
     def _ask(self, command: bytes, seconds: float, passed: socket.socket | None = None) -> tuple[int, int]:
-        if self._asking:
-            # Ctrl-C came between a command and its answer, which would now be read as the answer to this
-            # command.
-            raise ZygoteLost
+        self._take_answers()
         self._asking = True
+        self._send(command, passed)
+        value, flag = ANSWER.unpack(self._receive(seconds))
+        self._asking = False
+        return value, flag
+
+    def _send(self, command: bytes, passed: socket.socket | None = None) -> None:
         rights = []
         if passed is not None:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [passed.fileno()]))]
@@ -202,9 +277,6 @@ class ZygoteProcess:
             self._control.sendmsg([command], rights, socket.MSG_DONTWAIT)
         except OSError as error:
             raise ZygoteLost from error
-        value, flag = ANSWER.unpack(self._receive(seconds))
-        self._asking = False
-        return value, flag
 
     def _receive(self, seconds: float) -> bytes:
         if not wait_for_message(self._poll, time.monotonic() + seconds):

@@ -69,12 +69,13 @@ READY = b"ready"
 
 COMMAND = struct.Struct("<II")
 """The command, and a number. For SPAWN: the memory limit of the decoder in MiB, 0 for the configured one.
-For END: milliseconds to wait for the decoder to end by itself."""
-SPAWN, END = 1, 2
+For END: milliseconds to wait for the decoder to end by itself. SPARE forks a decoder for later, with the
+configured limit; PROMOTE puts the oldest of those in the place of the present decoder."""
+SPAWN, END, SPARE, PROMOTE = 1, 2, 3, 4
 
 ANSWER = struct.Struct("<iI")
-"""The answer to SPAWN: 0 or the errno of the failed fork, and the decoder's process id. The answer to END:
-the wait status, and 1 if the decoder had to be killed."""
+"""The answer to SPAWN and SPARE: 0 or the errno of the failed fork, and the decoder's process id. To PROMOTE:
+0, and the process id. To END: the wait status, and 1 if the decoder had to be killed."""
 
 ZYGOTE_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of the zygote. Decoders can't start threads, so libraries must be configured before they are

@@ -19,6 +19,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import NoReturn
 
 from msgspec import Struct, structs
@@ -39,8 +40,10 @@ from hashscan.sandbox.protocol import (
     EXIT_MEMORY,
     EXIT_NO_MEMORY,
     NONCE_BYTES,
+    PROMOTE,
     READY,
     REQUEST_MAX,
+    SPARE,
     SPAWN,
     ZYGOTE_ENVIRONMENT,
     ZygoteConfig,
@@ -50,17 +53,34 @@ Handle = Callable[[int, bytes], bytes]
 """The function that a plug-in provides: it takes a descriptor open for reading and a request, and returns a
 reply no longer than `reply_max`."""
 
+class _Sample(Struct, frozen=True):
+    """A file of the plug-in's own, which no stranger has seen."""
+
+    descriptor: int
+    request: bytes
+
+
 _ONE_DESCRIPTOR = socket.CMSG_SPACE(array.array("i").itemsize)
 
 
-def run_decoder(connection: int, confinement: Confinement, handle: Handle, reply_max: int) -> NoReturn:
-    """Run a decoder on the socket `connection`, in a process that was just forked; never return."""
+def run_decoder(
+    connection: int, confinement: Confinement, handle: Handle, reply_max: int, sample: _Sample | None = None
+) -> NoReturn:
+    """Run a decoder on the socket `connection`, in a process that was just forked; never return.
+
+    Args:
+        sample: a file to handle before any other; the pages of memory that this needs are copied then.
+    """
     status = EXIT_EXCEPTION
     try:
         try:
-            close_other_descriptors(connection)
+            close_other_descriptors(connection, -1 if sample is None else sample.descriptor)
             channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=DECODER_SOCKET)
-            channel.send(confine(confinement).pack())
+            result = confine(confinement)
+            if sample is not None:
+                handle(DECODER_SOCKET + 1, sample.request)
+                os.close(DECODER_SOCKET + 1)
+            channel.send(result.pack())
             status = _serve(channel, handle, reply_max)
         except MemoryError:
             status = EXIT_MEMORY
@@ -112,7 +132,8 @@ def main(worker: int, config_text: str) -> NoReturn:
         config.mode, config.memory_bytes, config.cpu_seconds, config.seccomp_library
     )
     module, _, function = config.target.partition(":")
-    handle: Handle = getattr(importlib.import_module(module), function)(*config.arguments)
+    plugin = importlib.import_module(module)
+    handle: Handle = getattr(plugin, function)(*config.arguments)
     # These objects will never be freed: a garbage collection in a decoder must not touch, and so copy, their
     # pages.
     gc.freeze()
@@ -120,12 +141,23 @@ def main(worker: int, config_text: str) -> NoReturn:
     _silence()
     try:
         control.send(READY)
-        _Zygote(control, watch, confinement, handle, config.reply_max).serve()
+        _Zygote(control, watch, confinement, handle, config.reply_max, plugin).serve()
     except (BrokenPipeError, ConnectionResetError):
         # The worker ended without reading its answer. When this process ends, its decoder does too: see
         # PR_SET_PDEATHSIG.
         pass
     os._exit(0)
+
+
+def _sample_of(plugin: ModuleType) -> _Sample | None:
+    """Return the sample file of a plug-in that has one, sealed, so that no decoder can change it."""
+    if not hasattr(plugin, "sample_file"):
+        return None
+    content, request = plugin.sample_file()
+    descriptor = os.memfd_create("sample", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.pwrite(descriptor, content, 0)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return _Sample(descriptor, request)
 
 
 def _take_over_stdin() -> socket.socket:
@@ -180,15 +212,20 @@ def _silence() -> None:
 
 
 class _Zygote(Struct):
-    """The command loop of a zygote, with one decoder at a time."""
+    """The command loop of a zygote, with one decoder at a time, and spare ones that have seen no file."""
 
     _control: socket.socket
     _watch: select.poll
     _confinement: Confinement
     _handle: Handle
     _reply_max: int
+    _plugin: ModuleType
+    _sample: _Sample | None = None
+    """The plug-in's sample file, once a spare decoder was asked for."""
     _child: int = 0
     """Process id of the decoder; 0 if there is none."""
+    _spares: list[int] = []
+    """Process ids of the spare decoders, the oldest first."""
 
     def serve(self) -> None:
         """Execute the worker's commands until the worker has gone."""
@@ -202,18 +239,48 @@ class _Zygote(Struct):
             if not message:
                 break
             command, number = COMMAND.unpack(message)
-            if command == SPAWN:
+            if command in {SPAWN, SPARE}:
                 ((_, _, passed),) = ancillary
                 (connection,) = array.array("i", passed)
-                self._spawn(connection, number << 20)
+                if command == SPAWN:
+                    self._spawn(connection, number << 20)
+                else:
+                    self._fork_spare(connection)
+            elif command == PROMOTE:
+                self._promote()
             else:
                 self._control.send(ANSWER.pack(*self._end(number)))
         self._end(0)
+        for spare in self._spares:
+            os.kill(spare, signal.SIGKILL)
 
     def _spawn(self, connection: int, memory_bytes: int) -> None:
         former, self._child = self._child, 0
         if former:
             os.kill(former, signal.SIGKILL)
+        self._child = self._fork(connection, memory_bytes)
+        if former:
+            # Wait only now: the kernel freed its memory while the new decoder started.
+            os.waitpid(former, 0)
+
+    def _fork_spare(self, connection: int) -> None:
+        if self._sample is None:
+            self._sample = _sample_of(self._plugin)
+        if child := self._fork(connection, 0, self._sample):
+            self._spares.append(child)
+
+    def _promote(self) -> None:
+        """Let the oldest spare decoder take the place of the present one, which is killed before."""
+        former, self._child = self._child, self._spares.pop(0)
+        if former:
+            os.kill(former, signal.SIGKILL)
+        self._control.send(ANSWER.pack(0, self._child))
+        if former:
+            os.waitpid(former, 0)
+
+    def _fork(self, connection: int, memory_bytes: int, sample: _Sample | None = None) -> int:
+        """Fork a decoder and answer the worker; return the process id, 0 if the system refused it."""
+        child = 0
         try:
             child = os.fork()
         except OSError as error:
@@ -224,13 +291,10 @@ class _Zygote(Struct):
                 if memory_bytes:
                     confinement = structs.replace(confinement, memory_bytes=memory_bytes)
                     _offer_to_oom_killer()
-                run_decoder(connection, confinement, self._handle, self._reply_max)
-            self._child = child
+                run_decoder(connection, confinement, self._handle, self._reply_max, sample)
             self._control.send(ANSWER.pack(0, child))
         os.close(connection)
-        if former:
-            # Wait only now: the kernel freed its memory while the new decoder started.
-            os.waitpid(former, 0)
+        return child
 
     def _end(self, patience: int) -> tuple[int, bool]:
         """End the decoder, by force after `patience` ms; return its status, and True if by force."""

@@ -326,6 +326,13 @@ def _try_to_take(size: int) -> None:
         raise MemoryError from error
 
 
+def sample_file() -> tuple[bytes, bytes]:
+    """Return a JPEG of the usual size and its request, for decoders that are forked ahead."""
+    from hashscan.hashing.media.samples import photograph
+
+    return photograph(), pack_request(FORMATS[0])
+
+
 def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:
     """Decode sample files of each format, since Pillow imports many of its modules on first use.
 

@@ -93,6 +93,13 @@ def multi_picture_samples() -> dict[str, bytes]:
 
 
 @cache
+def photograph() -> bytes:
+    """Return a JPEG of the size that uploads often have, so that decoding it touches the same memory."""
+    size = 640, 480
+    bands = [Image.radial_gradient("L"), Image.linear_gradient("L"), Image.linear_gradient("L").rotate(90)]
+    return _saved(Image.merge("RGB", [band.resize(size) for band in bands]), "JPEG", quality=80)
+
+
 def samples_of_colours() -> dict[str, bytes]:
     """Return samples with a profile that swaps tones; translucent if the format supports it."""
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE))

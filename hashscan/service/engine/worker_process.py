@@ -64,6 +64,9 @@ _ASK_AGAIN_SECONDS = 60.0
 
 _COPY_BYTES = 1 << 20
 
+SPARES = 2
+"""Decoders forked ahead: one for the next owner, and one to confirm a match at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSetup:
@@ -292,6 +295,7 @@ def run(connection: socket.socket, setup: EngineSetup, answers: DecodeCache) -> 
             checker = Checker(setup, answers)
             close_inherited()
             ready: Reply = Ready(checker.worker.sandbox.start())
+            checker.worker.sandbox.prepare(SPARES)
         except HashscanError as error:
             ready = Unusable(type(error).__name__, str(error), error.remedy)
         except (OSError, ValueError) as error:
@@ -319,3 +323,4 @@ def serve(channel: Channel, checker: Checker, interrupter: _Interrupter) -> NoRe
         finally:
             if passed >= 0:
                 os.close(passed)
+        checker.worker.sandbox.prepare(SPARES)

@@ -1,0 +1,160 @@
+"""Decoders that are forked ahead: they have seen no file, and end with all others."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hashscan.model import Reason
+from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.decoders import DEATHS_PER_ZYGOTE, DecoderLost
+from tests.sandbox.plugin import REPLY
+from tests.waiting import until
+
+PLUGIN = Plugin("tests.sandbox.plugin_with_sample:load", (), REPLY.size)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    path = tmp_path / "file"
+    path.write_bytes(b"*" * 1234)
+    descriptor = os.open(path, os.O_RDWR)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.fixture(params=["auto", "off"])
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    with Sandbox(PLUGIN, SandboxOptions(request.param, memory_bytes=1 << 28, seconds=100.0)) as made:
+        made.start()
+        yield made
+
+
+def ask(sandbox: Sandbox, file: int, deed: str, owner: int) -> int:
+    done, error, number = REPLY.unpack(sandbox.finish(sandbox.begin(file, deed.encode(), owner)))
+    assert (done, error) == (1, 0)
+    return int(number)
+
+
+def decoders_of(sandbox: Sandbox) -> set[int]:
+    """The living decoders: children of the zygote."""
+    zygote = sandbox._decoders._zygote
+    assert zygote is not None
+    pid = zygote._process.pid
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return {int(child) for child in text.split()}
+
+
+def prepared(sandbox: Sandbox, number: int) -> set[int]:
+    """Have spare decoders forked, and wait until they are."""
+    sandbox.prepare(number)
+    zygote = sandbox._decoders._zygote
+    assert zygote is not None
+    zygote._take_answers()
+    return decoders_of(sandbox)
+
+
+def test_one_that_was_forked_ahead_is_used_for_the_next_owner(sandbox: Sandbox, file: int) -> None:
+    first = ask(sandbox, file, "pid", 1)
+    spares = prepared(sandbox, 2) - {first}
+    assert len(spares) == 2
+    assert ask(sandbox, file, "pid", 1) == first
+    second = ask(sandbox, file, "pid", 2)
+    third = ask(sandbox, file, "pid", 3)
+    assert {second, third} == spares
+    until(lambda: decoders_of(sandbox) == {third})
+    assert ask(sandbox, file, "pid", 4) not in {first, second, third}
+
+
+def test_it_has_handled_nothing_but_the_sample(sandbox: Sandbox, file: int) -> None:
+    for owner in range(3):
+        prepared(sandbox, 2)
+        assert ask(sandbox, file, "samples", owner + 1) == (0 if owner == 0 else 1)
+        assert ask(sandbox, file, "others", owner + 1) == 2
+
+
+def test_it_has_no_descriptor_but_its_socket_and_the_file(sandbox: Sandbox, file: int) -> None:
+    ask(sandbox, file, "size", 1)
+    prepared(sandbox, 1)
+    assert ask(sandbox, file, "samples", 2) == 1
+    assert ask(sandbox, file, "descriptors", 2) == 2
+
+
+def test_no_decoder_can_change_the_sample_of_others(file: int) -> None:
+    """Not even without seccomp."""
+    with Sandbox(PLUGIN, SandboxOptions("off", seconds=100.0)) as sandbox:
+        ask(sandbox, file, "size", 1)
+        for owner in (2, 3):
+            prepared(sandbox, 1)
+            assert ask(sandbox, file, "samples", owner) == 1
+            assert ask(sandbox, file, "spoil", owner) == 0
+
+
+def test_one_that_was_killed_meanwhile_costs_no_file(sandbox: Sandbox, file: int) -> None:
+    first = ask(sandbox, file, "pid", 1)
+    spares = prepared(sandbox, 2) - {first}
+    for spare in spares:
+        os.kill(spare, signal.SIGKILL)
+    assert ask(sandbox, file, "pid", 2) not in {first, *spares}
+
+
+def test_a_lost_decoder_leaves_the_spare_ones(sandbox: Sandbox, file: int) -> None:
+    first = ask(sandbox, file, "pid", 1)
+    spares = prepared(sandbox, 1) - {first}
+    with pytest.raises(DecoderLost) as caught:
+        sandbox.finish(sandbox.begin(file, b"fault", 2))
+    assert caught.value.reason is Reason.DECODER_DIED
+    assert not spares & decoders_of(sandbox)
+    assert ask(sandbox, file, "size", 2) == 1234
+
+
+def test_they_end_with_their_zygote(sandbox: Sandbox, file: int) -> None:
+    ask(sandbox, file, "size", 1)
+    all_of_them = prepared(sandbox, 2)
+    assert len(all_of_them) == 3
+    zygote = sandbox._decoders._zygote
+    assert zygote is not None
+    os.kill(zygote._process.pid, signal.SIGKILL)
+    until(lambda: not any(map(alive, all_of_them)))
+    assert ask(sandbox, file, "size", 2) == 1234
+
+
+def test_they_end_with_the_sandbox(file: int) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with Sandbox(PLUGIN, SandboxOptions("auto", seconds=100.0)) as sandbox:
+        ask(sandbox, file, "size", 1)
+        all_of_them = prepared(sandbox, 2)
+    until(lambda: not any(map(alive, all_of_them)))
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_replaced_zygote_takes_its_spare_decoders_along(sandbox: Sandbox, file: int) -> None:
+    ask(sandbox, file, "size", 1)
+    spares = prepared(sandbox, 2)
+    for number in range(DEATHS_PER_ZYGOTE):
+        with pytest.raises(DecoderLost):
+            sandbox.finish(sandbox.begin(file, b"exit 7", number + 2))
+        sandbox.prepare(1)
+    until(lambda: not any(map(alive, spares)))
+    assert ask(sandbox, file, "size", 1) == 1234
+
+
+def test_a_large_picture_gets_one_of_its_own(sandbox: Sandbox, file: int) -> None:
+    first = ask(sandbox, file, "pid", 1)
+    spares = prepared(sandbox, 1) - {first}
+    begun = sandbox.begin(file, b"pid", 1, memory_bytes=1 << 29)
+    large = REPLY.unpack(sandbox.finish(begun))[2]
+    assert large not in {first, *spares}
+    assert {ask(sandbox, file, "pid", 1)} == spares
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; a zombie waits only for its parent or process 1."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -96,7 +96,7 @@ class Body(ClosedOnExit):
         if self._form is not None:
             self._form.finish()
             self.doubt = self.doubt or self._form.doubt
-        elif looks_like_form(self._begin):
+        elif not self._facts.of_response and looks_like_form(self._begin):
             self.doubt = self.doubt or Reason.AMBIGUOUS
         if self._facts.length not in {None, self._whole.size}:
             self.doubt = self.doubt or Reason.AMBIGUOUS

@@ -37,6 +37,7 @@ class BodyFacts(Struct, frozen=True):
     """Bytes, where they are announced."""
     name: bytes = b""
     """Last component of the URL's path; untrusted."""
+    of_response: bool = False
     doubt: Reason | None = None
     """Reason why the body can't be checked as it will be used."""
 
@@ -54,8 +55,9 @@ def body_facts(request_head: bytes, response_head: bytes, *, of_response: bool) 
             continue
         # CGI and its relatives don't tell these characters apart.
         fields.setdefault(found[1].lower().replace(b"_", b"-"), []).append(found[2].strip(b" \t"))
-    types = fields.get(b"content-type", [])
-    lengths = fields.get(b"content-length", [])
+    # Twice the same is clear to everybody.
+    types = list(dict.fromkeys(fields.get(b"content-type", [])))
+    lengths = list(dict.fromkeys(fields.get(b"content-length", [])))
     if len(types) > 1 or len(lengths) > 1 or not all(re.fullmatch(rb"[0-9]{1,15}", text) for text in lengths):
         doubt = Reason.AMBIGUOUS
     if _is_encoded(fields):
@@ -68,6 +70,7 @@ def body_facts(request_head: bytes, response_head: bytes, *, of_response: bool) 
         types[0].decode("latin-1") if len(types) == 1 else "",
         int(lengths[0]) if len(lengths) == 1 and doubt is not Reason.AMBIGUOUS else None,
         unquote_to_bytes(target[1].rpartition(b"/")[2])[:NAME_MAX] if target else b"",
+        of_response,
         doubt,
     )
 

@@ -363,7 +363,7 @@ HIDING: Mapping[str, tuple[bytes, bytes]] = {
     ),
     "a part with a header twice": (FORM_HEAD, form(b"b7", [b"x"], head=b"A: b\r\nA: c\r\n\r\n")),
     "too long for its length": (HEAD[:-2] % b"image/jpeg" + b"Content-Length: 10\r\n\r\n", clean()),
-    "two lengths": (HEAD[:-2] % b"x/y" + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\n", b"abc"),
+    "two lengths": (HEAD[:-2] % b"x/y" + b"Content-Length: 3\r\nContent-Length: 03\r\n\r\n", b"abc"),
     "a length that is none": (HEAD[:-2] % b"x/y" + b"Content-Length: +3\r\n\r\n", b"abc"),
     "gzip": (HEAD[:-2] % b"image/jpeg" + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(planted())),
     "brotli": (HEAD[:-2] % b"image/jpeg" + b"Content-Encoding: br\r\n\r\n", b"x"),
@@ -397,6 +397,14 @@ def test_a_part_of_a_download_is_not_clean(talk: Talk, cases: Cases, head: bytes
     before = len(cases.refusals)
     assert talk.ask(respmod(chunked([planted()[:500]]), ALLOW, head=head)).refused
     assert len(cases.refusals) == before + 1
+
+
+def test_headers_that_are_repeated_as_they_are(talk: Talk, cases: Cases) -> None:
+    """c-icap's client does so."""
+    head = FORM_HEAD[:-2] + b"Content-Length: %d\r\nContent-Length: %d\r\n\r\n"
+    for content, refused in ((clean(), False), (planted(), True)):
+        body = form(b"b7", [content])
+        assert verdict_of(talk, cases, body, head % (len(body), len(body)))[0] == refused
 
 
 def test_too_many_parts(talk: Talk, cases: Cases) -> None:

@@ -70,7 +70,7 @@ class Reason(StrEnum):
     TOO_MANY = "more pictures in it than the limit"
     COMPRESSED = "stored compressed, shown decompressed"
     PARTIAL = "a part of a larger file"
-    AMBIGUOUS = "a form or encoding that programs read differently"
+    AMBIGUOUS = "a form that programs read differently"
     NO_ROOM = "no room in TMPDIR to decode it"
     PENDING = "no answer from a matching service"
     # skipped: left out on purpose

@@ -53,6 +53,7 @@ Handle = Callable[[int, bytes], bytes]
 """The function that a plug-in provides: it takes a descriptor open for reading and a request, and returns a
 reply no longer than `reply_max`."""
 
+
 class _Sample(Struct, frozen=True):
     """A file of the plug-in's own, which no stranger has seen."""
 

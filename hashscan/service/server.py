@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hashscan.errors import EXIT_CLEAN, HashscanError, OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
@@ -32,6 +32,7 @@ from hashscan.service.service_manager import (
 from hashscan.service.uploads import Client, Overloaded, Upload
 from hashscan.settings.service import (
     NO_ADDRESS,
+    AnswerTo,
     DoorSettings,
     Protocol,
     ServeSettings,
@@ -327,7 +328,7 @@ def describe_door(settings: DoorSettings) -> str:
     for outcome, verb in (("refuse", "refuses"), ("error", "answers with an error to"), ("allow", "allows")):
         if names := [name for name, answer in answers.items() if answer == outcome]:
             parts.append(f"{verb} {', '.join(names)}")
-    open_for = [name for name in ("undecoded", "trouble") if answers[name] == "allow"]
+    open_for = [name for name in ("ambiguous", "undecoded", "trouble") if answers[name] == "allow"]
     if answers["match"] != "refuse":
         open_for.insert(0, "match")
     mode = f"fail-open for {' and '.join(open_for)}" if open_for else "fail-closed"
@@ -346,7 +347,7 @@ def describe_door(settings: DoorSettings) -> str:
 _PROBE_DOOR = DoorSettings(
     "clamd",
     NO_ADDRESS,
-    dict.fromkeys(("match", "held", "review", "undecoded", "trouble"), "allow"),
+    dict.fromkeys(get_args(AnswerTo), "allow"),
 )
 
 

@@ -18,8 +18,9 @@ from hashscan.settings.matching import (
 from hashscan.state_dir import StateDir
 
 Protocol = Literal["clamd", "icap", "http"]
-AnswerTo = Literal["match", "held", "review", "undecoded", "trouble"]
-"""Verdicts, and `trouble`: the upload could not be checked (unreadable, overloaded, a defect)."""
+AnswerTo = Literal["match", "held", "review", "ambiguous", "undecoded", "trouble"]
+"""Verdicts; `ambiguous`: undecoded, since programs may find other files in the upload than were checked; and
+`trouble`: the upload could not be checked (unreadable, overloaded, a defect)."""
 AnswerWith = Literal["allow", "refuse", "error"]
 
 
@@ -29,6 +30,7 @@ DEFAULT_ANSWERS: Mapping[Protocol, Mapping[AnswerTo, AnswerWith]] = {
         "match": "refuse",
         "held": "allow",
         "review": "allow",
+        "ambiguous": "refuse",
         "undecoded": "allow",
         "trouble": "error",
     }
@@ -37,8 +39,9 @@ DEFAULT_ANSWERS: Mapping[Protocol, Mapping[AnswerTo, AnswerWith]] = {
 """The answers of each door by default.
 
 `held` and `review` are no accusation, and `undecoded` has no exact match: a service that refuses broken and
-unknown pictures is soon switched off. `trouble` is an error, which every client of these protocols can tell
-from a clean file, and for which most have a setting of their own."""
+unknown pictures is soon switched off. `ambiguous` is never sent by browsers and common libraries; if it were
+allowed, a form with a fault would carry any file past the check. `trouble` is an error, which every client of
+these protocols can tell from a clean file, and for which most have a setting of their own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ STRICT: dict[Any, Any] = {
     "match": "refuse",
     "held": "allow",
     "review": "allow",
+    "ambiguous": "refuse",
     "undecoded": "refuse",
     "trouble": "error",
 }

@@ -255,9 +255,10 @@ door_options = gather_options(
         type=AnswerParam(),
         metavar="DOOR.VERDICT=ANSWER",
         help="Answer of a door to a verdict, such as icap.undecoded=refuse; repeatable. Verdicts: match, "
-        "held, review, undecoded, and trouble if the upload could not be checked. Answers: allow, refuse, or "
-        "error, after which the client decides. Default of all doors: match is refused, trouble is an error, "
-        "and the others are allowed.",
+        "held, review, undecoded; ambiguous, if programs may find other files in a form than were checked; "
+        "and trouble, if the upload could not be checked. Answers: allow, refuse, or error, after which the "
+        "client decides. Default of all doors: match and ambiguous are refused, trouble is an error, and the "
+        "others are allowed.",
     ),
     click.option(
         "--trust-owner",

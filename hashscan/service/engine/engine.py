@@ -337,6 +337,8 @@ def outcome_of(result: FileResult, door: DoorSettings) -> Outcome:
     key: AnswerTo
     if result.verdict in {Verdict.MATCH, Verdict.HELD, Verdict.REVIEW}:
         key = result.verdict.value  # type: ignore[assignment]
+    elif result.verdict is Verdict.UNDECODED and result.reason is Reason.AMBIGUOUS:
+        key = "ambiguous"
     elif result.verdict is Verdict.UNDECODED and result.reason not in TROUBLES:
         key = "undecoded"
     else:

@@ -56,8 +56,8 @@ class Body(ClosedOnExit):
         # that send nothing could take all of it.
         engine.receive(facts.length or 0).close()
         self._whole = engine.receive()
-        if facts.doubt is not Reason.COMPRESSED:
-            self._begin_form(facts.content_type)
+        # Even if the head says that it is encoded: some programs don't decode it.
+        self._begin_form(facts.content_type)
 
     def close(self) -> None:
         """Give up what is not complete, and drop the content."""
@@ -95,11 +95,12 @@ class Body(ClosedOnExit):
         """
         if self._form is not None:
             self._form.finish()
-            self.doubt = self.doubt or self._form.doubt
+            if not self._form.is_certain:
+                self.doubt = Reason.AMBIGUOUS
         elif not self._facts.of_response and looks_like_form(self._begin):
-            self.doubt = self.doubt or Reason.AMBIGUOUS
+            self.doubt = Reason.AMBIGUOUS
         if self._facts.length not in {None, self._whole.size}:
-            self.doubt = self.doubt or Reason.AMBIGUOUS
+            self.doubt = (self.doubt or Reason.PARTIAL) if self._facts.of_response else Reason.AMBIGUOUS
         if self._whole.size:
             content = self._whole.finish()
             if keep:
@@ -117,7 +118,7 @@ class Body(ClosedOnExit):
         try:
             boundary = any_boundary_of(content_type)
         except MultipartError:
-            self.doubt = self.doubt or Reason.AMBIGUOUS
+            self.doubt = Reason.AMBIGUOUS
         else:
             if boundary is not None:
                 self._form = Form(boundary, self._receive_file, self._check_file)

@@ -15,6 +15,7 @@ from typing import ClassVar
 from msgspec import Struct, structs
 
 from hashscan.errors import HashscanError
+from hashscan.model import Reason
 from hashscan.service.doors import Connection, StreamDoor
 from hashscan.service.engine.contents import Content
 from hashscan.service.icap import replies
@@ -250,7 +251,9 @@ class _Session:
             return _Decision(Outcome.ERROR)
         if arrival.body.doubt is not None:
             # Even if the body as a whole is found to be something else that passes.
-            return _Decision(Outcome(self._settings.answers["undecoded"]), replies.UNCHECKED)
+            ambiguous = arrival.body.doubt is Reason.AMBIGUOUS
+            answer = self._settings.answers["ambiguous" if ambiguous else "undecoded"]
+            return _Decision(Outcome(answer), replies.UNCHECKED)
         return _Decision(Outcome.ALLOW)
 
     async def _send(self, request: Request, arrival: _Arrival, decision: _Decision, *, closes: bool) -> bool:

@@ -1,8 +1,8 @@
 """Take a form apart as its bytes arrive: each file, inner multiparts, and parts in base64.
 
 A part in base64 is checked as it came and decoded, since applications differ in which of them they store; an
-inner multipart as it came and taken apart. Where the files can't be told for certain, the form has a doubt,
-and taking it apart goes on as far as possible.
+inner multipart as it came and taken apart. Where the files can't be told for certain, taking the form apart
+goes on as far as possible.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import binascii
 from collections.abc import Callable
 
 from hashscan.locking import ClosedOnExit
-from hashscan.model import Reason
 from hashscan.service.engine.contents import Receiving
 from hashscan.service.multipart import (
     MultipartError,
@@ -82,8 +81,8 @@ class Form(ClosedOnExit):
             check: takes over a complete file with its name.
             depth: 1 for a body, 2 for a multipart in it.
         """
-        self.doubt: Reason | None = None
-        """The reason why the files are not known for certain."""
+        self.is_certain = True
+        """True if all programs find the files that were handed over."""
         self._parser: MultipartParser | None = MultipartParser(boundary, FILES_MAX, inner=True)
         self._receive = receive
         self._check = check
@@ -116,25 +115,21 @@ class Form(ClosedOnExit):
                     case _:
                         assert self._file is not None
                         self._file.feed(event)
-        except MultipartError as error:
-            self._give_up(error)
+        except MultipartError:
+            self._give_up()
 
     def finish(self) -> None:
         """Note the end of the body."""
         if self._parser is not None:
             try:
                 self._parser.finish()
-            except MultipartError as error:
-                self._give_up(error)
+            except MultipartError:
+                self._give_up()
 
-    def _give_up(self, error: MultipartError) -> None:
-        self.note(error)
+    def _give_up(self) -> None:
+        self.is_certain = False
         self._parser = None
         self.close()
-
-    def note(self, error: MultipartError) -> None:
-        """Note that the files are not known for certain."""
-        self.doubt = Reason.TOO_MANY if isinstance(error, TooManyPartsError) else Reason.AMBIGUOUS
 
     def receive(self) -> Receiving:
         """Begin to receive a file."""
@@ -151,8 +146,8 @@ class Form(ClosedOnExit):
                 raise TooManyPartsError("multiparts lie too deep in one another")
             boundary = any_boundary_of(content_type.decode("latin-1"))
             assert boundary is not None
-        except MultipartError as error:
-            self.note(error)
+        except MultipartError:
+            self.is_certain = False
             return None
         return Form(boundary, self._receive, self._check, self._depth + 1)
 
@@ -172,7 +167,7 @@ class _File(ClosedOnExit):
                 self._decoder = Base64Decoder()
                 self._decoded = form.receive()
             elif part.encoding:
-                form.note(MultipartError("a part is encoded"))
+                form.is_certain = False
             elif part.content_type:
                 self._inner = form.inner(part.content_type)
         except BaseException:
@@ -193,26 +188,26 @@ class _File(ClosedOnExit):
         if self._decoder is not None and self._decoded is not None:
             try:
                 self._decoded.write(self._decoder.feed(data))
-            except MultipartError as error:
-                self._stop_decoding(error)
+            except MultipartError:
+                self._stop_decoding()
 
     def finish(self) -> None:
         """Hand over the part's files."""
         if self._inner is not None:
             self._inner.finish()
-            if self._inner.doubt is not None:
-                self._form.doubt = self._inner.doubt
+            if not self._inner.is_certain:
+                self._form.is_certain = False
         if self._decoder is not None and self._decoded is not None:
             try:
                 self._decoder.finish()
-            except MultipartError as error:
-                self._stop_decoding(error)
+            except MultipartError:
+                self._stop_decoding()
             else:
                 self._form.check(self._decoded, self._name)
         self._form.check(self._raw, self._name)
 
-    def _stop_decoding(self, error: MultipartError) -> None:
-        self._form.note(error)
+    def _stop_decoding(self) -> None:
+        self._form.is_certain = False
         if self._decoded is not None:
             self._decoded.close()
         self._decoder = None

@@ -25,6 +25,9 @@ _FORM = re.compile(
 )
 _TARGET = re.compile(rb"[^ ]+ ([^ ?#]*)")
 _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})\b")
+_LENGTH = re.compile(rb"[0-9]{1,15}")
+_DOUBTS = (Reason.AMBIGUOUS, Reason.COMPRESSED, Reason.PARTIAL)
+"""The doubts, the most serious one first: nobody may hide one behind another that is allowed."""
 _PARTS = frozenset({b"content-range", b"upload-offset"})
 """Headers of requests and responses whose body is a part of a file."""
 
@@ -46,32 +49,36 @@ def body_facts(request_head: bytes, response_head: bytes, *, of_response: bool) 
     """Return the facts about the body of a request or a response."""
     head = response_head if of_response else request_head
     fields: dict[bytes, list[bytes]] = {}
-    doubt = None
+    doubts = set()
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     for line in lines:
         found = _LINE.fullmatch(line)
         if found is None:
-            doubt = Reason.AMBIGUOUS
+            doubts.add(Reason.AMBIGUOUS)
             continue
-        # CGI and its relatives don't tell these characters apart.
-        fields.setdefault(found[1].lower().replace(b"_", b"-"), []).append(found[2].strip(b" \t"))
-    # Twice the same is clear to everybody.
-    types = list(dict.fromkeys(fields.get(b"content-type", [])))
-    lengths = list(dict.fromkeys(fields.get(b"content-length", [])))
-    if len(types) > 1 or len(lengths) > 1 or not all(re.fullmatch(rb"[0-9]{1,15}", text) for text in lengths):
-        doubt = Reason.AMBIGUOUS
+        # CGI and its relatives don't tell these characters apart. Twice the same is clear to everybody.
+        values = fields.setdefault(found[1].lower().replace(b"_", b"-"), [])
+        if (value := found[2].strip(b" \t")) not in values:
+            values.append(value)
+    types = fields.get(b"content-type", [])
+    lengths = fields.get(b"content-length", [])
+    if len(types) > 1 or len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        doubts.add(Reason.AMBIGUOUS)
+    if of_response and not any(b"multipart" in value.lower() for value in types):
+        # Browsers take no files out of other responses.
+        doubts.discard(Reason.AMBIGUOUS)
     if _is_encoded(fields):
-        doubt = Reason.COMPRESSED
+        doubts.add(Reason.COMPRESSED)
     status = _STATUS.match(first) if of_response else None
     if not _PARTS.isdisjoint(fields) or (status is not None and status[1] == b"206"):
-        doubt = Reason.PARTIAL
+        doubts.add(Reason.PARTIAL)
     target = _TARGET.match(request_head.split(b"\r\n", 1)[0])
     return BodyFacts(
         types[0].decode("latin-1") if len(types) == 1 else "",
-        int(lengths[0]) if len(lengths) == 1 and doubt is not Reason.AMBIGUOUS else None,
+        int(lengths[0]) if len(lengths) == 1 and _LENGTH.fullmatch(lengths[0]) else None,
         unquote_to_bytes(target[1].rpartition(b"/")[2])[:NAME_MAX] if target else b"",
         of_response,
-        doubt,
+        next((doubt for doubt in _DOUBTS if doubt in doubts), None),
     )
 
 

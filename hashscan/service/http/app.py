@@ -7,6 +7,7 @@ scan and read metrics, and ask about digests and lists if the door shows entries
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from functools import cached_property
@@ -72,6 +73,7 @@ OWNER_MAX = 200
 NAME_MAX = 1024
 
 _log = logging.getLogger(__name__)
+_requests = itertools.count(1)
 
 _SCAN_ERRORS = (
     ErrorCode.MULTIPART_INVALID,
@@ -383,14 +385,16 @@ class Application:
         if not is_printable_line(named, OWNER_MAX):
             text = f"the owner must be printable, and have at most {OWNER_MAX} characters"
             raise RequestError(ErrorCode.INVALID_REQUEST, text)
-        owner = client.owner
         if key is not None and (named or key.owner):
             # A key's owner is kept apart from all others, whatever a header says.
             whose = f"owner {key.owner}" if key.owner else f"key {key.name}"
-            owner = f"{whose}: {named}" if named else whose
+            owner, customer = (f"{whose}: {named}" if named else whose), named or key.owner
         elif named:
-            owner = named
-        return msgspec.structs.replace(client, owner=owner)
+            owner, customer = f"name: {named}", named
+        else:
+            # One connection of a web server carries the requests of many uploaders.
+            owner, customer = client.owner or f"request {next(_requests)}", client.customer
+        return msgspec.structs.replace(client, owner=owner, customer=customer)
 
     def _key(self, request: Request, right: Right) -> Key | None:
         if self._keys is None:

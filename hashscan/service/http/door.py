@@ -111,8 +111,11 @@ class HttpDoor(ListeningDoor):
         """Close, as the base class says."""
         self.application.stopping = True
         self.stop_listening()
-        for handshake in self._handshakes:
+        handshakes = list(self._handshakes)
+        for handshake in handshakes:
             handshake.cancel()
+        if handshakes:
+            await asyncio.wait(handshakes)
         if self._serving is not None:
             self._server.config.timeout_graceful_shutdown = max(1, int(seconds))
             self._server.should_exit = True
@@ -127,22 +130,27 @@ class HttpDoor(ListeningDoor):
         """Begin to serve a connection, as the base class says."""
         task = asyncio.get_running_loop().create_task(self._connect(accepted, client))
         self._handshakes.add(task)
-        task.add_done_callback(self._handshakes.discard)
+        task.add_done_callback(lambda _: self._connected(task, accepted))
 
     async def _connect(self, accepted: socket.socket, client: Client) -> None:
         """Do the TLS handshake, and hand the connection to its protocol."""
         context = None if self._tls is None else self._tls.context()
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.connect_accepted_socket(
-                lambda: _Protocol(self._server, client, self._open, self.settings.idle_seconds),
-                accepted,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
-            )
-        except (OSError, asyncio.CancelledError) as error:
-            _log.debug("http: %s: no connection: %r", client.address, error)
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: _Protocol(self._server, client, self._open, self.settings.idle_seconds),
+            accepted,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
+        )
+
+    def _connected(self, task: asyncio.Task[None], accepted: socket.socket) -> None:
+        """Close a connection that has failed, even if its task was cancelled before it began."""
+        self._handshakes.discard(task)
+        if task.cancelled():
             accepted.close()
+        elif (error := task.exception()) is not None:
+            accepted.close()
+            level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
+            _log.log(level, "http: a connection has failed: %r", error)
 
     def refusal(self, reason: str) -> bytes:
         """Return an answer of status 503; nothing before a TLS handshake."""

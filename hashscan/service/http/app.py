@@ -206,8 +206,13 @@ class Application:
         merged = error_responses(*errors, *_KEY_ERRORS)
         for status, described in responses.items():
             merged[status] = _either(described, merged[status]) if status in merged else described
-        needed = [Depends(HTTPBearer(auto_error=False, description=f"A key with the right `{right}`."))]
-        return {"responses": merged, "response_class": Response, "dependencies": needed}
+        needed = HTTPBearer(auto_error=False, description="A key; each path says which right it must have.")
+        return {
+            "responses": merged,
+            "response_class": Response,
+            "description": f"Needs the right `{right}`.",
+            "dependencies": [] if self._keys is None else [Depends(needed)],
+        }
 
     async def scan(
         self,
@@ -364,7 +369,7 @@ class Application:
             title="hashscan", version=__version__, routes=self.asgi.routes,
             description="Check uploads and digests against hash lists before they are stored.",
         )  # fmt: skip
-        document["components"]["schemas"] = components()
+        document.setdefault("components", {})["schemas"] = components()
         for path in document["paths"].values():
             for operation in path.values():
                 answers = operation["responses"]

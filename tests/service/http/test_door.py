@@ -162,7 +162,9 @@ def test_owners_come_from_keys_and_from_trusted_headers_alone(
         assert owner(site)[0].startswith("request ")
         for wrong in ("x" * 201, "a\tb"):
             assert site.ask("POST", "/v1/scan", b"abc", X_Owner=wrong).code == "invalid_request"
-        twice = b"POST /v1/scan HTTP/1.1\r\nX-Owner: a\r\nx-owner: b\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+        twice = (
+            b"POST /v1/scan HTTP/1.1\r\nX-Owner: a\r\nx-owner: b\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+        )
         assert site.send(twice).startswith(b"HTTP/1.1 400")
     with server.door(replace(DOOR, owner_header="X-Owner"), keys=keys) as site:
         owners = [

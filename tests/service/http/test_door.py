@@ -84,7 +84,7 @@ def test_a_new_certificate_is_used_at_once(server: HttpServer, tmp_path: Path) -
         assert not site.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP")
         old_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         old_tls.check_hostname, old_tls.verify_mode = False, ssl.CERT_NONE
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old_tls.minimum_version = old_tls.maximum_version = ssl.TLSVersion.TLSv1_1
         with site.connect() as plain, pytest.raises((ssl.SSLError, ConnectionError)):
             old_tls.wrap_socket(plain)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -78,8 +78,8 @@ class Server:
         self._doors: list[Door] = []
         self._stopping = asyncio.Event()
         self._reloads = asyncio.Event()
-        self._engine: Engine
         self._recorder: UploadRecorder
+        self._engine: Engine
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; return the exit code.
@@ -96,26 +96,34 @@ class Server:
         if not doors:
             raise UsageError("no door is named", advice="Name some: --clamd, --icap, --http.")
         self._settings = settings = replace(self._settings, doors=tuple(door for door, _ in doors))
-        with output_errors(f"can't write the state folder {settings.state}"):
-            self._recorder = UploadRecorder(settings, self._journal, self._metrics)
-        await self._journal.open()
-        self._engine = Engine(settings, self._recorder)
-        tasks: list[asyncio.Task[None]] = []
-        try:
-            seen = list_state(settings.state)
-            if not await self._started(self._engine.start()):
+        seen = list_state(settings.state)
+        async with AsyncExitStack() as opened:
+            if not await self._started(self._start(opened)):
                 return EXIT_CLEAN
-            self._metrics.observe(self._engine, self._journal)
+            opened.push_async_callback(self._close_doors)
             await self._open_doors(doors)
             tasks = [asyncio.create_task(each) for each in self._background(seen)]
+            opened.push_async_callback(_cancelled, tasks)
             notify("READY=1", f"STATUS={plural(len(self._doors), 'door')} open")
             self._say("ready")
             await self._stopping.wait()
             notify("STOPPING=1")
             self._say("stopping")
-        finally:
-            await self._close(tasks)
         return EXIT_CLEAN
+
+    async def _start(self, opened: AsyncExitStack) -> None:
+        """Open the journal and start the engine; `opened` closes them, and records what is left."""
+        settings = self._settings
+        with output_errors(f"can't write the state folder {settings.state}"):
+            self._recorder = UploadRecorder(settings, self._journal, self._metrics)
+        opened.push_async_callback(self._journal.close, _CLOSE_SECONDS)
+        await self._journal.open()
+        opened.push_async_callback(self._recorder.close, _CLOSE_SECONDS)
+        self._engine = Engine(settings, self._recorder)
+        opened.push_async_callback(self._engine.close)
+        await self._engine.start()
+        self._metrics.observe(self._engine, self._journal)
+        opened.push_async_callback(self._write_metrics)
 
     def _stop(self) -> None:
         self._stopping.set()
@@ -153,8 +161,7 @@ class Server:
         yield self._reload_on_request()
         yield _repeat(_COUNT_SECONDS, self._recorder.flush)
         yield _repeat(_LEDGER_SECONDS, self._journal.sync_ledger)
-        if self._settings.metrics is not None:
-            yield _repeat(_METRICS_SECONDS, self._write_metrics)
+        yield _repeat(_METRICS_SECONDS, self._write_metrics)
         if (seconds := watchdog_seconds(os.environ)) is not None:
             yield self._feed_watchdog(seconds)
 
@@ -190,7 +197,8 @@ class Server:
 
     async def _write_metrics(self) -> None:
         path = self._settings.metrics
-        assert path is not None
+        if path is None:
+            return
         try:
             await asyncio.to_thread(write_public, path, self._metrics.render())
         except OutputError as error:
@@ -228,21 +236,18 @@ class Server:
         except HashscanError as error:
             _log.error("the engine answers no probe: %s", error)
 
-    async def _close(self, tasks: Sequence[asyncio.Task[None]]) -> None:
-        """End requests in progress, record what is left, and close everything."""
-        seconds = self._settings.stop_seconds
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        closing = [asyncio.ensure_future(door.close(seconds)) for door in self._doors]
-        if closing:
-            await asyncio.wait(closing)
-        await self._engine.close()
-        await self._recorder.close(_CLOSE_SECONDS)
-        if self._settings.metrics is not None and tasks:
-            await self._write_metrics()
-        await self._journal.close(_CLOSE_SECONDS)
+    async def _close_doors(self) -> None:
+        """Accept nothing more, and let requests in progress end."""
+        if self._doors:
+            await asyncio.wait(
+                [asyncio.ensure_future(door.close(self._settings.stop_seconds)) for door in self._doors]
+            )
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 async def _repeat(seconds: float, work: Callable[[], Coroutine[object, object, None]]) -> None:
@@ -384,7 +389,7 @@ def write_public(path: Path, data: bytes) -> None:
     """
     with output_errors(f"can't write {path}"):
         replace_file(path, data, 0o644)
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.chmod(path, 0o644)
 
 

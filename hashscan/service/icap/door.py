@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+from contextlib import suppress
 from typing import ClassVar
 
 from msgspec import Struct, structs
@@ -144,7 +145,7 @@ class _Session:
 
     async def _linger(self) -> None:
         """End the connection so that a client that still writes can read what was sent."""
-        if self._connection.writer.can_write_eof():
+        with suppress(OSError):  # it has left already
             self._connection.writer.write_eof()
         await self._connection.drop_rest(_LINGER_SECONDS, _LINGER_BYTES)
 

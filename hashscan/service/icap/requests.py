@@ -185,7 +185,7 @@ class RequestParser:
         return line
 
     def _parse_head(self) -> _Step:
-        if self._buffer.startswith(b"\r\n"):
+        while self._buffer.startswith(b"\r\n"):
             # Some clients end a body with one too many.
             if self._blank_lines:
                 raise ProtocolError(400, "blank lines before a request")

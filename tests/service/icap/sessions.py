@@ -1,8 +1,12 @@
-"""ICAP requests as clients write them, for the tests."""
+"""ICAP requests as clients write them, and answers as they read them, for the tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import BinaryIO
+
+from hashscan.service.icap.requests import BodyEnd, PreviewEnd, ProtocolError, Request, RequestParser
 
 REQUEST_HEAD = b"POST /files/holiday.jpg HTTP/1.1\r\nHost: upload.example\r\n\r\n"
 RESPONSE_HEAD = b"HTTP/1.1 200 OK\r\nServer: origin\r\n\r\n"
@@ -59,3 +63,81 @@ def form(boundary: bytes, contents: Sequence[bytes], head: bytes = b"") -> bytes
         file = b'Content-Disposition: form-data; name="f"; filename="%d.jpg"\r\n\r\n' % number
         parts.append(b"--" + boundary + b"\r\n" + (head or file) + content + b"\r\n")
     return b"".join(parts) + b"--" + boundary + b"--\r\n"
+
+
+class Reply:
+    """One answer."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        head = read_head(stream)
+        assert head[0].startswith("ICAP/1.0 ")
+        self.status = int(head[0].split()[1])
+        self.first = head[0]
+        self.fields = [line.split(": ", 1) for line in head[1:] if not line.startswith("\t")]
+        self.http = b""
+        self.body: bytes | None = None
+        sections = dict(part.strip().split("=") for part in self.get("Encapsulated").split(",") if part)
+        if sections and (size := int(list(sections.values())[-1])):
+            self.http = stream.read(size)
+        if any(name.endswith("-body") and name != "null-body" for name in sections):
+            self.body = b"".join(read_chunks(stream))
+
+    def get(self, name: str) -> str:
+        return next((value for found, value in self.fields if found == name), "")
+
+    @property
+    def refused(self) -> bool:
+        return self.http.startswith(b"HTTP/1.1 403 ")
+
+
+def read_head(stream: BinaryIO) -> list[str]:
+    lines = []
+    while (line := stream.readline()) != b"\r\n":
+        if not line.endswith(b"\r\n"):
+            raise EOFError
+        lines.append(line[:-2].decode())
+    return lines
+
+
+def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
+    while size := int(read_line(stream), 16):
+        yield stream.read(size)
+        assert read_line(stream) == b""
+    assert read_line(stream) == b""
+
+
+def read_line(stream: BinaryIO) -> bytes:
+    line = stream.readline()
+    if not line.endswith(b"\r\n"):
+        raise EOFError
+    return line[:-2]
+
+
+Seen = list[Request | PreviewEnd | BodyEnd | bytes | int]
+
+
+def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
+    ends = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[a:b] for a, b in pairwise(ends)]
+
+
+def parse(pieces: Sequence[bytes], *, proceeds: bool = True) -> Seen:
+    """All events, with the pieces of a body joined; at last the status of an error, if there is one."""
+    parser = RequestParser()
+    seen: Seen = []
+    for piece in pieces:
+        parser.feed(piece)
+        try:
+            while (event := parser.next()) is not None:
+                if isinstance(event, bytes) and seen and isinstance(seen[-1], bytes):
+                    seen[-1] += event
+                else:
+                    seen.append(event)
+                if event == PreviewEnd(complete=False):
+                    if proceeds:
+                        parser.proceed()
+                    else:
+                        parser.finish()
+        except ProtocolError as error:
+            return [*seen, error.status]
+    return seen

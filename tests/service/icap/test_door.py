@@ -23,6 +23,7 @@ from tests.pictures import encoded, scene
 from tests.service.icap.sessions import (
     REQUEST_HEAD,
     RESPONSE_HEAD,
+    Reply,
     chunked,
     form,
     reqmod,
@@ -42,46 +43,6 @@ from tests.service.serving import (
     tcp_door,
 )
 from tests.waiting import until
-
-
-class Reply:
-    """One answer."""
-
-    def __init__(self, stream: Any) -> None:
-        head = read_head(stream)
-        self.status = int(head[0].split()[1])
-        self.first = head[0]
-        self.fields = [line.split(": ", 1) for line in head[1:] if not line.startswith("\t")]
-        self.http = b""
-        self.body: bytes | None = None
-        sections = dict(part.strip().split("=") for part in self.get("Encapsulated").split(",") if part)
-        if sections and (size := int(list(sections.values())[-1])):
-            self.http = stream.read(size)
-        if any(name.endswith("-body") and name != "null-body" for name in sections):
-            self.body = b"".join(read_chunks(stream))
-
-    def get(self, name: str) -> str:
-        return next((value for found, value in self.fields if found == name), "")
-
-    @property
-    def refused(self) -> bool:
-        return self.http.startswith(b"HTTP/1.1 403 ")
-
-
-def read_head(stream: Any) -> list[str]:
-    lines = []
-    while line := stream.readline().decode().rstrip("\r\n"):
-        lines.append(line)
-    if not lines:
-        raise EOFError
-    return lines
-
-
-def read_chunks(stream: Any) -> Iterator[bytes]:
-    while size := int(stream.readline(), 16):
-        yield stream.read(size)
-        assert stream.read(2) == b"\r\n"
-    assert stream.readline() == b"\r\n"
 
 
 class Talk:

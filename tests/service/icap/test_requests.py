@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,40 +13,18 @@ from hashscan.service.icap.requests import (
     HEAD_MAX,
     BodyEnd,
     PreviewEnd,
-    ProtocolError,
     Request,
-    RequestParser,
 )
-from tests.service.icap.sessions import REQUEST_HEAD, RESPONSE_HEAD, chunked, reqmod, request, respmod
-
-Seen = list[Request | PreviewEnd | BodyEnd | bytes | int]
-
-
-def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
-    ends = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[a:b] for a, b in pairwise(ends)]
-
-
-def parse(pieces: Sequence[bytes], *, proceeds: bool = True) -> Seen:
-    """All events, with the pieces of a body joined; at last the status of an error, if there is one."""
-    parser = RequestParser()
-    seen: Seen = []
-    for piece in pieces:
-        parser.feed(piece)
-        try:
-            while (event := parser.next()) is not None:
-                if isinstance(event, bytes) and seen and isinstance(seen[-1], bytes):
-                    seen[-1] += event
-                else:
-                    seen.append(event)
-                if event == PreviewEnd(complete=False):
-                    if proceeds:
-                        parser.proceed()
-                    else:
-                        parser.finish()
-        except ProtocolError as error:
-            return [*seen, error.status]
-    return seen
+from tests.service.icap.sessions import (
+    REQUEST_HEAD,
+    RESPONSE_HEAD,
+    chunked,
+    cut,
+    parse,
+    reqmod,
+    request,
+    respmod,
+)
 
 
 def error_of(data: bytes) -> int:
@@ -291,3 +268,4 @@ def test_a_message_without_a_body_has_no_preview() -> None:
 def test_one_line_end_too_many_between_requests() -> None:
     session = reqmod(chunked([b"abc"])) + b"\r\n" + request("OPTIONS", [])
     assert [type(event) for event in parse([session])] == [Request, bytes, BodyEnd, Request]
+    assert error_of(reqmod(chunked([b"abc"])) + b"\r\n\r\n") == 400

@@ -13,6 +13,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -246,3 +247,25 @@ def test_squid_and_bodies_that_are_not_checked(
 def test_squid_without_the_service(origin: ThreadingHTTPServer, bypass: str, status: int) -> None:
     with squid(free_port(), bypass) as port:
         assert through(port, origin, "PUT", "/a", planted())[0] == status
+
+
+def test_the_command_of_the_documentation(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
+    [command] = re.findall(r"^    hashscan (serve --icap .+)$", text, re.MULTILINE)
+    port = free_port()
+    arguments = command.replace("tcp:127.0.0.1:1344", f"tcp:127.0.0.1:{port}").split()
+    state = make_state(tmp_path / "state")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hashscan", *arguments, "--state", str(state.path)],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: process.poll() is not None or _accepts(port))
+        assert process.poll() is None
+        with IcapClient("127.0.0.1", port) as client:
+            assert client.scan_bytes(clean()).is_no_modification
+            assert not client.scan_bytes(planted()).is_no_modification
+    finally:
+        process.terminate()
+        code = process.wait(60)
+    assert code in {0, 143}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -128,3 +129,11 @@ def test_every_tier_has_tests_and_all_that_is_listed_exists() -> None:
     assert tiers == {"unit", "integration", "system"}
     assert conftest.tier_of(conftest.HERE / "lists" / "pulling" / "test_web.py") == "integration"
     assert conftest.tier_of(conftest.HERE / "lists" / "test_store.py") == "unit"
+
+
+def test_a_unit_test_that_starts_a_process_or_a_server_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conftest, "running_unit", "tests/test_any.py::test_it")
+    with pytest.raises(pytest.fail.Exception):
+        subprocess.run(["true"], check=False)
+    with socket.socket() as server, pytest.raises(pytest.fail.Exception):
+        server.bind(("127.0.0.1", 0))

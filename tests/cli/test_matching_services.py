@@ -346,6 +346,109 @@ def test_a_service_that_takes_none_of_the_digests_clears_nobody(
     assert verdicts(records) == {"undecoded": FILES}
 
 
+PENDING = "no answer from a matching service"
+PICTURES = FILES // 10
+
+
+def pending(records: Records) -> set[str]:
+    """Return the ends of the names of files that a service has not answered about."""
+    return {record["path"][-3:] for record in records if record.get("reason") == PENDING}
+
+
+def test_a_service_that_drops_an_algorithm_clears_no_new_file_with_such_a_digest(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    assert scan(tree)[0].code == 0
+    server.algorithms = ["sha256", "sha1", "md5"]
+    (tree / "new-901").write_bytes(encoded(scene(901)))
+    (tree / "new-902").write_bytes(b"new")
+    done, records = scan(tree)
+    # Earlier answers still hold, and what has no PDQ needs none.
+    assert pending(records) == {"901"}
+    assert verdicts(records) == {"clean": FILES, "review": 1, "undecoded": 1}
+    assert done.code == 3
+    assert "national does not take pdq" in done.err
+    assert any("national does not take pdq" in text for text in records[-1]["incomplete"])
+    status = run("lists", "status")
+    assert (status.code, "the service does not take pdq" in status.err) == (3, True)
+    done, records = scan("--known")
+    assert (done.code, pending(records)) == (3, {"901"})
+    server.algorithms.append("pdq")
+    done, records = scan(tree)
+    assert done.code == 0
+    assert verdicts(records) == {"clean": FILES + 1, "review": 1}
+    assert run("lists", "status").code == 0
+
+
+def test_a_service_that_drops_an_algorithm_of_the_bytes_clears_no_new_file(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    scan(tree)
+    server.algorithms = ["sha256", "sha1", "pdq"]
+    server.entries.append(Listed("n-new", "sha256", sha256(b"new")))
+    (tree / "new-901").write_bytes(b"new")
+    (tree / "new-902").write_bytes(b"newer")
+    _, records = scan(tree)
+    # The other digests are asked about all the same.
+    assert verdicts(records) == {"clean": FILES - 1, "review": 2, "undecoded": 1}
+    assert pending(records) == {"901", "902"}
+
+
+def test_pictures_wait_if_entries_changed_of_an_algorithm_that_the_service_has_dropped(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    scan(tree)
+    server.algorithms = ["sha256", "sha1", "md5"]
+    server.version, server.changes = "2", changed("2", algorithms=["pdq"])
+    _, records = scan(tree)
+    assert verdicts(records)["undecoded"] == PICTURES
+
+
+def test_a_dropped_algorithm_withdraws_no_finding(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    server.entries = [Listed("p-1", "pdq", pdq((tree / f"{NAME}-010").read_bytes(), tmp_path), reach=0)]
+    added()
+    assert verdicts(scan(tree)[1])["review"]
+    server.algorithms = ["sha256", "sha1", "md5"]
+    server.version = "2"
+    _, records = scan(tree)
+    assert verdicts(records)["undecoded"] == PICTURES - verdicts(records)["review"]
+    assert [r["matches"][0]["entry"] for r in records if r["type"] == "finding"] == ["p-1"] * verdicts(
+        records
+    )["review"]
+
+
+def test_digests_that_were_chosen_must_be_taken_from_the_start(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    server.algorithms = ["sha256"]
+    added("--digests", "sha256", "--digests", "pdq")
+    done, records = scan(tree)
+    assert done.code == 3
+    assert verdicts(records) == {"clean": FILES - PICTURES - 1, "review": 1, "undecoded": PICTURES}
+    picture, text = tree / f"{NAME}-010", tree / f"{NAME}-008"
+    done = run("check", picture, text)
+    assert [line["verdict"] for line in done.lines] == ["undecoded", "clean"]
+    assert (done.code, "national does not take pdq" in done.err) == (3, True)
+
+
+def test_a_service_may_take_few_of_the_default_digests(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    server.algorithms = ["sha256", "pdq"]
+    added()
+    done, records = scan(tree)
+    assert (done.code, verdicts(records)) == (0, {"clean": FILES - 1, "review": 1})
+    assert run("check", tree / f"{NAME}-010").code == 0
+    server.algorithms = ["sha256"]
+    done = run("check", tree / f"{NAME}-010")
+    assert (done.code, done.lines[0]["verdict"]) == (3, "undecoded")
+
+
 def test_files_beyond_those_in_memory_wait_on_disk(
     added: Callable[..., None],
     server: ServiceServer,
@@ -592,7 +695,7 @@ def test_the_answers_of_a_removed_service_leave_the_state(
 ) -> None:
     def stored() -> int:
         with closing(sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite")) as database:
-            tables = ("asked", "answers", "meta WHERE key LIKE 'service %'")
+            tables = ("asked", "answers", "meta WHERE key LIKE 'service %' OR key LIKE 'taken %'")
             return sum(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)
 
     added()

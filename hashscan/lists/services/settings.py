@@ -5,7 +5,7 @@ The path of the key's file is stored, not the key. The key is read for each scan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +57,8 @@ class ServiceSettings:
     patience: float = PATIENCE
     proxy: str | None = None
     ca_file: str | None = None
+    demanded: bool = False
+    """True if the operator has chosen the algorithms; else the service may leave some out from the start."""
 
     @property
     def host(self) -> str:
@@ -71,6 +73,18 @@ class StoredService(NamedTuple):
     identity: str
     """Distinguishes it from another service that gets its name later."""
     settings: ServiceSettings
+
+    def refused(self, takes: Collection[str], took: Collection[str]) -> tuple[str, ...]:
+        """Return the algorithms about which the service is to be asked, and can't be.
+
+        Args:
+            takes: algorithms that the service takes now.
+            took: those that it has ever taken.
+        """
+        wanted = self.settings.algorithms
+        return tuple(
+            name for name in wanted if name not in takes and (self.settings.demanded or name in took)
+        )
 
 
 def checked_settings(settings: ServiceSettings, adapter: type[MatchingService]) -> ServiceSettings:
@@ -110,6 +124,7 @@ def checked_settings(settings: ServiceSettings, adapter: type[MatchingService]) 
         settings.patience,
         checked_proxy(settings.proxy) if settings.proxy else None,
         _absolute(settings.ca_file),
+        settings.demanded,
     )
     if adapter.needs_key and checked.key_file is None:
         raise UsageError(

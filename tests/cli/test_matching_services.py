@@ -9,8 +9,9 @@ import os
 import re
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -488,6 +489,54 @@ def listed_here(run: Run, tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "here.csv"
     source.write_text(f"id,algorithm,value,category\nh-1,sha256,{sha256(content).hex()},A1\n")
     assert run("lists", "import", source, "--name", "here").code == 0
+
+
+def findings_in(state: Path) -> int:
+    """Return how many findings of a scan that is under way have been committed."""
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(f"file:{state}/sweep/state.sqlite?mode=ro", uri=True)) as database,
+    ):
+        (found,) = database.execute("SELECT count(*) FROM findings").fetchone()
+        return int(found)
+    return 0
+
+
+@pytest.mark.parametrize("asking", [False, True])
+def test_a_match_outlasts_a_kill_while_a_service_is_asked(
+    added: Callable[..., None],
+    run: Run,
+    server: ServiceServer,
+    tree: Path,
+    state: Path,
+    tmp_path: Path,
+    asking: bool,
+) -> None:
+    """Its owner deletes the file after the kill: the ledger has a case all the same, as without a service."""
+    listed_here(run, tmp_path, b"listed")
+    if asking:
+        added("--patience", "1h")
+    first = tmp_path / "first"
+    first.mkdir()
+    (first / "listed").write_bytes(b"listed")
+    answering = threading.Event()
+    server.on_request = lambda _: None if server.requests < 2 else answering.wait() and None
+    scanning = subprocess.Popen(
+        [*COMMAND, "scan", first, tree, "--report", tmp_path / "killed.jsonl", "--limit-files", "2"],
+        env=environment(state, {"HASHSCAN_WORKERS": "1"}),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: findings_in(state), 20)
+    finally:
+        scanning.kill()
+        assert scanning.wait() < 0
+        answering.set()
+    server.on_request = None
+    (first / "listed").unlink()
+    assert run("scan", first, tree, "--accept-shrink").code in {0, 3}
+    cases = run("cases", "list", "--status", "removed", "--format", "json").lines
+    assert [case["path"] for case in cases] == [str(first / "listed")]
 
 
 @pytest.mark.slow

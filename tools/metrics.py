@@ -51,6 +51,7 @@ LATE_IMPORTS: dict[str, int] = {
     "pyrage": 2,
     "resource": 1,
     "rich": 11,
+    "signal": 1,
     "tomllib": 1,
     "tqdm": 2,
     "traceback": 1,

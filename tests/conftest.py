@@ -36,12 +36,12 @@ for number in (signal.SIGHUP, signal.SIGQUIT):
 
 # On a busy machine any example may take long.
 hypothesis.settings.register_profile(
-    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "full", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.register_profile(
-    "quick", hypothesis.settings.get_profile("untimed"), max_examples=QUICK_EXAMPLES
+    "quick", hypothesis.settings.get_profile("full"), max_examples=QUICK_EXAMPLES
 )
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.load_profile("quick")
 
 HERE = Path(__file__).parent
 
@@ -89,13 +89,8 @@ def only_units(config: pytest.Config) -> bool:
     return config.option.markexpr.replace(" and not slow", "") == "unit"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Try fewer examples where the unit tests alone are asked for; other runs try all.
-
-    Refuse a temporary folder on which no scan takes a file for unchanged, as tests of the state expect.
-    """
-    if only_units(config):
-        hypothesis.settings.load_profile("quick")
+def pytest_configure() -> None:
+    """Refuse a temporary folder on which no scan takes a file for unchanged, as tests of the state expect."""
     folder = os.open(tempfile.gettempdir(), os.O_RDONLY | os.O_DIRECTORY)
     try:
         kind = filesystem_type(folder)
@@ -121,6 +116,13 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Look for garbage once: pytest does so five times at the end, among all that stays."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

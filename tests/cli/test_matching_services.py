@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -790,8 +791,11 @@ def test_a_service_is_not_asked_by_a_cluster(
     added: Callable[..., None], run: Run, tree: Path, server: ServiceServer
 ) -> None:
     added()
-    done = run("scan", tree, "--cluster", "tls://127.0.0.1:1", "--list", "national")
-    assert done.code == 2
+    for lists in ((), ("--list", "national"), ("--list", "national", "--list", "demo")):
+        done = run("scan", tree, "--cluster", "tcp://127.0.0.1:1", *lists)
+        assert done.code == 2
+        for word in ("--cluster", "national", "--list"):
+            assert word in done.err
     assert server.requests == 0
 
 
@@ -814,6 +818,128 @@ def test_two_services_are_both_asked(
     assert len(server.asked) == len(set(server.asked))
     pending = [r for r in records if r.get("reason") == "no answer from a matching service"]
     assert {r["detail"] for r in pending} == {"second"}
+
+
+def scan_shards(run: Run, tree: Path, folder: Path) -> list[Path]:
+    reports = [folder / f"{index}.jsonl" for index in (1, 2)]
+    for index, report in enumerate(reports, 1):
+        assert run("scan", tree, "--shard", f"{index}/2", "--report", report).code in {0, 3}
+    return reports
+
+
+def test_shards_ask_and_their_reports_add_up(
+    added: Callable[..., None], run: Run, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    added()
+    merged = tmp_path / "merged.jsonl"
+    done = run("report", "merge", *scan_shards(run, tree, tmp_path), "--output", merged)
+    records = [json.loads(line) for line in merged.read_text().splitlines()]
+    assert (done.code, verdicts(records)) == (0, {"clean": FILES - 1, "review": 1})
+    assert len(server.asked) == len(set(server.asked))
+    server.kill()
+    (tree / "new-901").write_bytes(b"new")
+    done = run("report", "merge", *scan_shards(run, tree, tmp_path), "--output", merged)
+    records = [json.loads(line) for line in merged.read_text().splitlines()]
+    assert (done.code, verdicts(records)) == (3, {"clean": FILES - 1, "review": 1, "undecoded": 1})
+    assert any("national" in text for text in records[-1]["incomplete"])
+
+
+@pytest.mark.parametrize("difference", ["address", "digests", "variants", "acts"])
+def test_shards_that_asked_in_another_way_are_not_of_one_scan(
+    added: Callable[..., None],
+    run: Run,
+    server: ServiceServer,
+    key: Path,
+    tree: Path,
+    tmp_path: Path,
+    difference: str,
+) -> None:
+    """Such as a machine on which another service has the name, which knows nothing."""
+    added()
+    reports = scan_shards(run, tree, tmp_path)
+    assert run("lists", "remove", "national").code == 0
+    if difference == "address":
+        with service_running() as other:
+            where = ("--service", other.url, "--key-file", key)
+            assert run("lists", "add", "national", *where).code == 0
+            run("scan", tree, "--shard", "2/2", "--report", reports[1])
+    else:
+        added(
+            *{"digests": ("--digests", "sha1"), "variants": ("--variants",), "acts": ("--accept-answers",)}[
+                difference
+            ]
+        )
+        run("scan", tree, "--shard", "2/2", "--report", reports[1])
+    done = run("report", "merge", *reports, "--output", tmp_path / "merged.jsonl")
+    assert (done.code, "national" in done.err) == (2, True)
+
+
+def restored(folder: Path, backup: Path) -> None:
+    shutil.rmtree(folder)
+    shutil.copytree(backup, folder)
+
+
+def test_a_state_from_a_backup_asks_again_what_has_changed_since(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, state: Path, tmp_path: Path
+) -> None:
+    added()
+    scan(tree)
+    backup = tmp_path / "backup"
+    shutil.copytree(state / "sweep", backup)
+    since: list[str] = []
+
+    def note(service: ServiceServer) -> None:
+        since.extend(re.findall(r"since=(\S*) HTTP", bytes(service.received).decode("latin-1")))
+
+    server.entries = [Listed("n-21", "sha256", sha256(b"21"))]
+    server.version = "2"
+    server.changes = changed("2", prefixes={"sha256": [sha256(b"21").hex()[:4]]}, entries=["n-7"])
+    scan(tree)
+    server.version = "3"
+    server.changes = changed("3")
+    scan(tree)
+    restored(state / "sweep", backup)
+    server.received.clear()
+    server.on_request = note
+    # From the version of the backup on.
+    server.changes = changed("3", prefixes={"sha256": [sha256(b"21").hex()[:4]]}, entries=["n-7"])
+    done, records = scan(tree)
+    assert since[-1] == "1"
+    assert done.code == 0
+    assert [r["path"][-3:] for r in records if r["type"] == "finding"] == ["021"]
+
+
+def test_a_database_from_a_backup_takes_no_answer_for_that_of_another_content(
+    added: Callable[..., None],
+    run: Run,
+    scan: Scan,
+    server: ServiceServer,
+    tree: Path,
+    state: Path,
+    tmp_path: Path,
+) -> None:
+    """Only the database is restored, beside columns of a later state that gives contents other numbers."""
+    added()
+    scan(tree)
+    backup = tmp_path / "backup"
+    shutil.copytree(state / "sweep", backup)
+    for number in range(60):
+        (tree / f"{NAME}-{number:03}").unlink()
+    scan(tree, "--accept-shrink")
+    assert run("state", "vacuum").code == 0
+    for number in range(60):
+        (tree / f"{NAME}-{number:03}").write_bytes(b"other %d" % number)
+    scan(tree)
+    for name in ("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"):
+        (state / "sweep" / name).unlink(missing_ok=True)
+        if (backup / name).exists():
+            shutil.copy(backup / name, state / "sweep" / name)
+    (tree / "new-901").write_bytes(b"7")
+    done, records = scan(tree)
+    if done.code == 12:
+        done, records = scan(tree)
+    found = [r["path"][-3:] for r in records if r["type"] == "finding"]
+    assert (found, sum(verdicts(records).values())) == (["901"], FILES + 1)
 
 
 def test_nothing_is_moved_on_a_services_word_alone(

@@ -5,6 +5,7 @@ The path of the key's file is stored, not the key. The key is read for each scan
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from hashscan.lists.pulling.origin import (
 from hashscan.lists.services.adapter import MatchingService
 from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.model import CATEGORIES, KNOWN_GOOD_CATEGORY
-from hashscan.schema import decode_file, encode_file
+from hashscan.schema import decode_file, encode_file, encode_json
 from hashscan.web_address import parse
 
 DEFAULT_ALGORITHMS = ("sha256", "sha1", "md5", "pdq")
@@ -64,6 +65,13 @@ class ServiceSettings:
     def host(self) -> str:
         """The host of the service."""
         return parse(self.url.encode()).endpoint[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits that differ where the same file may get another answer, or another verdict by it."""
+        asked = [self.url, self.adapter, sorted(self.algorithms), self.variants, self.demanded]
+        counted = [self.acts, sorted(self.categories.items())]
+        return hashlib.sha256(encode_json([asked, counted])).hexdigest()
 
 
 class StoredService(NamedTuple):

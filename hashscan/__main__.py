@@ -88,4 +88,7 @@ def _let_go_of_output() -> None:
 
 
 if __name__ == "__main__":
+    # With `python -m`, the first folder is the current one, which may be a customer's.
+    if not sys.flags.safe_path and sys.path[0] != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
+        del sys.path[0]
     sys.exit(main())

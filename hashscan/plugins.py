@@ -20,13 +20,18 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Literal
 
 from msgspec import Struct
 
 _GROUP = b"[hashscan.plugins]"
-_ENTRY_POINTS_MAX = 1 << 16
+_ENTRY_POINTS_MAX = 1 << 20
+_SHOWN_MAX = 100
+"""Most characters of a name that are kept."""
+_IMPORT_SECONDS = 10.0
+"""Longest time in which a plug-in may be imported; otherwise no command would ever begin."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}")
 _ALGORITHM_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,15}")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
@@ -115,15 +120,8 @@ def _found_entry_points(folders: Sequence[str]) -> Iterator[tuple[str, str, str,
         for name in names:
             if not name.endswith(".dist-info"):
                 continue
-            try:
-                file = os.open(f"{folder}/{name}/entry_points.txt", os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                continue
-            try:
-                text = os.read(file, _ENTRY_POINTS_MAX)
-            finally:
-                os.close(file)
-            _, group, after = text.partition(_GROUP)
+            package = name.removesuffix(".dist-info")[:_SHOWN_MAX]
+            _, group, after = _entry_points(f"{folder}/{name}/entry_points.txt").partition(_GROUP)
             if not group:
                 continue
             for line in after.decode("utf-8", "replace").splitlines()[1:]:
@@ -131,7 +129,22 @@ def _found_entry_points(folders: Sequence[str]) -> Iterator[tuple[str, str, str,
                     break
                 entry, equals, target = (part.strip() for part in line.partition("="))
                 if equals:
-                    yield entry, target, name.removesuffix(".dist-info"), folder
+                    yield entry[:_SHOWN_MAX], target, package, folder
+
+
+def _entry_points(path: str) -> bytes:
+    """Return the content of a file of entry points; empty if it can't be read."""
+    try:
+        # Non-blocking, because it may be a FIFO.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, _ENTRY_POINTS_MAX)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
 
 
 def _declared(target: str, folder: str) -> Plugin:
@@ -206,11 +219,40 @@ def _load(folders: Sequence[str]) -> list[InstalledPlugin]:
         try:
             if any(other.name == name for other in found):
                 raise ValueError("another plug-in has this name")
-            installed.plugin = _declared(target, folder)
-        except (Exception, SystemExit) as error:
+            with _time_limit():
+                installed.plugin = _declared(target, folder)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             installed.trouble = _reason(error)
         found.append(installed)
     return found
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    """Interrupt the body after some seconds; in the main thread only, as other threads can't be interrupted.
+
+    Raises:
+        TimeoutError: in the body.
+    """
+    import signal
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError(f"it takes more than {_IMPORT_SECONDS:.0f} s to be imported")
+
+    try:
+        before = signal.signal(signal.SIGALRM, interrupt)
+    except ValueError:
+        yield
+        return
+    try:
+        # Again each second, as the module may suppress the first one.
+        signal.setitimer(signal.ITIMER_REAL, _IMPORT_SECONDS, 1.0)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _reason(error: BaseException) -> str:

@@ -2,7 +2,10 @@
 
 One rule holds for all of them: nobody but its owner may read or write such a file, and the group of a file
 that belongs to root may read it, since a service must read what root has written for it (`root:hashscan`,
-mode 640; `root:ssl-cert` on Debian).
+mode 640; `root:ssl-cert` on Debian). The owner is root or the user who runs hashscan, as PostgreSQL demands
+it for its key: root reads no other user's file, which a customer could have put in its place.
+
+The open file is checked, so it does not matter if another one gets its name, or if a link leads to it.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ def read_secret(path: Path, what: str, most: int = SECRET_MAX) -> bytes:
     """Return the content of a file of secrets, of at most so many bytes; `what` names it in error messages.
 
     Raises:
-        UsageError: there is no such file, or it is accessible to others, too long or not readable.
+        UsageError: there is no such file, or it is accessible to others, another user's, too long or not
+            readable.
     """
     try:
         # Non-blocking, because it may be a FIFO.
@@ -30,6 +34,11 @@ def read_secret(path: Path, what: str, most: int = SECRET_MAX) -> bytes:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise UsageError(f"{what}: {path} is no file", advice="Name a file.")
+            if status.st_uid not in {0, os.geteuid()}:
+                raise UsageError(
+                    f"{what}: {path} belongs to another user, number {status.st_uid}",
+                    advice=f"If it can still be trusted: chown {os.geteuid()} {path}",
+                )
             if _is_exposed(status):
                 raise UsageError(
                     f"{what}: others than its owner may read or write {path}",

@@ -1,6 +1,7 @@
 """Programs that tests start are as quick as the tests and take signals as at a terminal; nothing is timed.
 
-Each test belongs to a tier, `unit`, `integration` or `system`, by the folder or file that it lies in.
+Each test belongs to a tier, `unit`, `integration` or `system`, by the folder or file that it lies in. A test
+of a unit file that starts a process or a server is marked `integration`; without the mark it fails.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import gc
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from functools import cache
@@ -34,12 +36,12 @@ for number in (signal.SIGHUP, signal.SIGQUIT):
 
 # On a busy machine any example may take long.
 hypothesis.settings.register_profile(
-    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "full", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.register_profile(
-    "quick", hypothesis.settings.get_profile("untimed"), max_examples=QUICK_EXAMPLES
+    "quick", hypothesis.settings.get_profile("full"), max_examples=QUICK_EXAMPLES
 )
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.load_profile("quick")
 
 HERE = Path(__file__).parent
 
@@ -57,7 +59,8 @@ INTEGRATION = (
     *("hashing/media/test_decoder.py", "hashing/media/test_large_pictures.py"),
     *("hashing/test_fuzz_repairs.py", "lists/exchanges", "lists/formats"),
     *("lists/publishing", "lists/pulling", "lists/test_difference.py", "lists/test_exceptions.py"),
-    *("lists/test_killed.py", "reports/test_csv_in_spreadsheet.py", "reports/page/test_html_in_browser.py"),
+    *("lists/test_killed.py", "matching/test_remote_adapters.py", "reports/test_csv_in_spreadsheet.py"),
+    "reports/page/test_html_in_browser.py",
     *("reports/test_report_file.py", "state/test_vacuum.py"),
 )
 """Those in the folders of unit tests that are not as quick; and all that is not listed."""
@@ -73,7 +76,7 @@ LONGEST = (
 
 @cache
 def tier_of(path: Path) -> str:
-    """Return the tier of the tests in a file."""
+    """Return the tier of those tests in a file that have no mark of another."""
     folders = {path.relative_to(HERE).as_posix(), *map(Path.as_posix, path.relative_to(HERE).parents)}
     for tier, names in (("integration", INTEGRATION), ("system", SYSTEM), ("unit", UNIT)):
         if not folders.isdisjoint(names):
@@ -81,13 +84,13 @@ def tier_of(path: Path) -> str:
     return "integration"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Try fewer examples where the unit tests alone are asked for; other runs try all.
+def only_units(config: pytest.Config) -> bool:
+    """Return whether a run asks for unit tests alone, as `-m unit` and `-m "unit and not slow"` do."""
+    return config.option.markexpr.replace(" and not slow", "") == "unit"
 
-    Refuse a temporary folder on which no scan takes a file for unchanged, as tests of the state expect.
-    """
-    if config.option.markexpr == "unit":
-        hypothesis.settings.load_profile("quick")
+
+def pytest_configure() -> None:
+    """Refuse a temporary folder on which no scan takes a file for unchanged, as tests of the state expect."""
     folder = os.open(tempfile.gettempdir(), os.O_RDONLY | os.O_DIRECTORY)
     try:
         kind = filesystem_type(folder)
@@ -101,7 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import no file of another tier where the unit tests alone are asked for."""
     other = collection_path.name.startswith("test_") and tier_of(collection_path) != "unit"
-    return True if config.option.markexpr == "unit" and other and collection_path.suffix == ".py" else None
+    return True if only_units(config) and other and collection_path.suffix == ".py" else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -115,15 +118,48 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Look for garbage once: pytest does so five times at the end, among all that stays."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its tier; slow ones are in none that is to be quick."""
     for item in items:
-        tier = tier_of(item.path)
+        tier = "integration" if item.get_closest_marker("integration") else tier_of(item.path)
         if tier != "unit" or item.get_closest_marker("slow") is None:
             item.add_marker(tier)
     place = {HERE / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+NO_UNIT = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "socket.bind", "subprocess.Popen"})
+"""Events of the interpreter that no unit test causes: processes and servers."""
+
+running_unit: str | None = None
+
+
+def refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
+    """Fail a unit test that starts a process or a server."""
+    if running_unit is not None and event in NO_UNIT:
+        pytest.fail(f"{running_unit} causes {event}, which no unit test may: mark it integration")
+
+
+sys.addaudithook(refuse_processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Know of each test whether it is a unit test."""
+    global running_unit
+    running_unit = item.nodeid if item.get_closest_marker("unit") else None
+    try:
+        return (yield)
+    finally:
+        running_unit = None
 
 
 @pytest.fixture(scope="module")

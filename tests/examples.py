@@ -1,4 +1,4 @@
-"""How many examples Hypothesis tries in a test; in the quick loop, a quarter (`tests/conftest.py`)."""
+"""Numbers of examples that Hypothesis tries: a quarter, but for the profile `full` (`tests/conftest.py`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def examples(number: int) -> int:
     """Return a test's number of examples, which is less where the profile in use has fewer than usual.
 
     Args:
-        number: how many there are outside of the quick loop.
+        number: how many there are in the profile `full`.
     """
     fewer = number * hypothesis.settings().max_examples // FULL_EXAMPLES
     return min(number, max(fewer, LEAST_EXAMPLES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,8 @@ def test_broken():
 def run_tests(project: Path, *options: str, record: Path | None = None) -> tuple[int, list[str]]:
     """Run the tests of a project by CI's rule; return the exit code and the lines of its output."""
     environment = {name: value for name, value in os.environ.items() if name != "CI_RECORD"}
+    # Plug-ins take longer to load than these tests.
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"}
     if record is not None:
         environment["CI_RECORD"] = str(record)
     command = [RUN_TESTS, sys.executable, "-m", "pytest", "-q", *options]
@@ -128,3 +131,11 @@ def test_every_tier_has_tests_and_all_that_is_listed_exists() -> None:
     assert tiers == {"unit", "integration", "system"}
     assert conftest.tier_of(conftest.HERE / "lists" / "pulling" / "test_web.py") == "integration"
     assert conftest.tier_of(conftest.HERE / "lists" / "test_store.py") == "unit"
+
+
+def test_a_unit_test_that_starts_a_process_or_a_server_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conftest, "running_unit", "tests/test_any.py::test_it")
+    with pytest.raises(pytest.fail.Exception):
+        subprocess.run(["true"], check=False)
+    with socket.socket() as server, pytest.raises(pytest.fail.Exception):
+        server.bind(("127.0.0.1", 0))

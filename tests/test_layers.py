@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import hashscan
-from tools.metrics import Module, imports, read_modules, upward_imports
+from tools.metrics import Module, imports, nodes, read_modules, upward_imports
 
 PACKAGE = Path(hashscan.__file__).parent
 
@@ -95,7 +95,7 @@ def library_violations(modules: Sequence[Module]) -> Iterator[str]:
 def private_uses(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield the lines in which a private name of a library is used, and the library."""
     imported: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             names = [(f"{node.module}.{alias.name}", alias.asname or alias.name) for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -108,7 +108,7 @@ def private_uses(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 imported[name] = library
                 if any(part.startswith("_") for part in parts):
                     yield node.lineno, library
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
             value: ast.expr = node.value
             while isinstance(value, ast.Attribute):

@@ -27,3 +27,14 @@ def test_nothing_in_the_current_folder_is_imported(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert not list(here.glob("*.sprung"))
+
+
+def test_the_current_folder_is_not_searched_with_the_option_m(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(
+        "import pathlib\npathlib.Path(__file__).with_suffix('.sprung').touch()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "hashscan", "--version"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("*.sprung"))

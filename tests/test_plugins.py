@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,8 @@ def test_a_plugin_is_found_by_its_entry_point(folder: Path) -> None:
         "import a_module_that_is_not_there",
         "raise RuntimeError('no')",
         "import sys; sys.exit(3)",
+        "raise GeneratorExit",
+        "class Other(BaseException): pass\nraise Other",
         "def broken(:",
         "PLUGIN = 7",
         "OTHER = 7",
@@ -89,6 +92,40 @@ def test_a_broken_plugin_is_named_and_left_out(folder: Path, declaration: str) -
     assert found["bad"].trouble
     assert found["bad"].plugin == plugins.Plugin()
     assert not found["good"].trouble
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        "import time; time.sleep(10_000)",
+        "while True: pass",
+        "import time\ntry: time.sleep(10_000)\nexcept Exception: time.sleep(10_000)",
+    ],
+)
+def test_a_plugin_that_hangs_does_not_keep_commands_from_starting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, declaration: str
+) -> None:
+    monkeypatch.setattr(plugins, "_IMPORT_SECONDS", 0.1)
+    before = signal.getsignal(signal.SIGALRM)
+    add(folder, "bad", declaration)
+    add(folder, "good", DECLARATION.format(""))
+    found = load(folder)
+    assert (bool(found["bad"].trouble), found["good"].trouble) == (True, "")
+    assert (signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)) == (before, (0.0, 0.0))
+
+
+def test_entry_points_that_are_no_file_or_very_long(folder: Path) -> None:
+    for name in ("a", "b", "c"):
+        (folder / f"{name}-1.0.dist-info").mkdir()
+    os.mkfifo(folder / "a-1.0.dist-info" / "entry_points.txt")
+    (folder / "b-1.0.dist-info" / "entry_points.txt").mkdir()
+    long = folder / "c-1.0.dist-info" / "entry_points.txt"
+    long.write_text(
+        "[console_scripts]\n" + "x = y:z\n" * 50_000 + f"[hashscan.plugins]\n{'n' * 9000} = a:B\n"
+    )
+    (found,) = plugins._load([str(folder)])
+    assert found.trouble
+    assert len(found.name) < 200
 
 
 def test_a_name_that_two_plugins_have_is_of_the_first(folder: Path) -> None:

@@ -127,6 +127,7 @@ def owner(tmp_path: Path) -> Iterator[Owner]:
         yield owner
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequest) -> None:
     here = tmp_path / "site"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,9 +31,65 @@ def test_a_group_may_read_the_files_of_root_only(tmp_path: Path) -> None:
     path = secret(tmp_path / "secret", b"hunter2", 0o640)
     if os.geteuid() == 0:
         assert read_secret(path, "the token") == b"hunter2"
-        os.chown(path, 54321, 0)
+        return
     with pytest.raises(UsageError, match="others than its owner"):
         read_secret(path, "the token")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file of another user: run as root")
+def test_root_reads_no_file_of_another_user(tmp_path: Path) -> None:
+    """A customer could put one in the place of root's."""
+    path = secret(tmp_path / "secret", b"hunter2")
+    assert read_secret(path, "the token") == b"hunter2"
+    os.chown(path, 54321, 0)
+    with pytest.raises(UsageError, match="54321"):
+        read_secret(path, "the token")
+
+
+def test_what_is_read_is_what_was_checked(tmp_path: Path) -> None:
+    """The name leads by turns to a private file, and to one that others may write."""
+    private = secret(tmp_path / "private", b"private")
+    exposed = secret(tmp_path / "exposed", b"exposed", 0o666)
+    name, link = tmp_path / "name", tmp_path / "link"
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            for target in (private, exposed):
+                link.symlink_to(target)
+                link.replace(name)
+
+    name.symlink_to(private)
+    thread = threading.Thread(target=swap)
+    thread.start()
+    found: Counter[bytes] = Counter()
+    try:
+        while found.total() < 2000 or len(found) < 2:
+            try:
+                found[read_secret(name, "the token")] += 1
+            except UsageError:
+                found[b"refused"] += 1
+    finally:
+        stop.set()
+        thread.join()
+    assert found.keys() == {b"private", b"refused"}
+
+
+def test_a_file_that_is_opened_to_others_while_it_is_read_is_still_the_one_that_was_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others can write only after the check, and only into another file if it is replaced."""
+    path = secret(tmp_path / "secret", b"hunter2")
+    check = os.fstat
+
+    def replaced(descriptor: int) -> os.stat_result:
+        status = check(descriptor)
+        path.unlink(missing_ok=True)
+        secret(path, b"another", 0o666)
+        return status
+
+    monkeypatch.setattr(os, "fstat", replaced)
+    assert read_secret(path, "the token") == b"hunter2"
 
 
 def test_nothing_but_a_file_of_a_secret_s_size_is_read(tmp_path: Path) -> None:

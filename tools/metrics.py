@@ -17,6 +17,7 @@ import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,6 +51,7 @@ LATE_IMPORTS: dict[str, int] = {
     "pyrage": 2,
     "resource": 1,
     "rich": 11,
+    "signal": 1,
     "tomllib": 1,
     "tqdm": 2,
     "traceback": 1,
@@ -146,9 +148,15 @@ def read_modules(root: Path, package: str = "hashscan") -> list[Module]:
     return found
 
 
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Return a node and all below it."""
+    return tuple(ast.walk(tree))
+
+
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Yield each import below a node: its line and the dotted name; a relative import begins with a dot."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -161,7 +169,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def functions(tree: ast.AST) -> Iterator[Function]:
     """Yield all functions and methods below a node."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, Function):
             yield node
 
@@ -241,7 +249,7 @@ def docstrings(module: Module, kind: str) -> Iterator[tuple[int, str]]:
         module: to read.
         kind: `function`, `class` (with the module's own) or `attribute`.
     """
-    for node in ast.walk(module.tree):
+    for node in nodes(module.tree):
         if not isinstance(node, Function | ast.ClassDef | ast.Module):
             continue
         if kind == "attribute":

@@ -219,7 +219,9 @@ class ListStore:
             state = TrustState.UNREADABLE if is_refusal(error) else TrustState.DAMAGED
             problem = f"its settings can't be read: {error}; remove it, and add it again"
             return ListInfo(name, state, problem=problem), None
-        return None if service is None else (ListInfo(name, TrustState.SERVICE), service)
+        if service is None:
+            return None
+        return ListInfo(name, TrustState.SERVICE, fingerprint=service.settings.fingerprint), service
 
     def add_service(self, name: str, settings: ServiceSettings) -> None:
         """Store a matching service as a list, with settings in their stored form.
@@ -464,4 +466,7 @@ def fingerprinted(opened: OpenedLists) -> tuple[ListInfo, ...]:
             fingerprints[handle.name] = content_fingerprint(handle)
         except (ColumnError, OSError) as error:
             raise OutputError(f"the list {handle.name} can't be read: {error}") from error
-    return tuple(structs.replace(info, fingerprint=fingerprints.get(info.name, "")) for info in opened.infos)
+    return tuple(
+        structs.replace(info, fingerprint=fingerprints.get(info.name, info.fingerprint))
+        for info in opened.infos
+    )

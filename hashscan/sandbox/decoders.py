@@ -30,7 +30,7 @@ Its memory is free by then."""
 _PAUSES = (0.05, 0.2)
 """Seconds between tries to start a decoder; there is one try more than pauses."""
 
-_ZYGOTE_PAUSES = (1.0, 4.0)
+ZYGOTE_PAUSES = (1.0, 4.0)
 """Seconds between tries to start the zygote; the system may lack memory or processes for a while."""
 
 
@@ -145,7 +145,7 @@ class Decoders:
             ZygoteKilledError: all tries failed: it can't be started, or is killed while it loads.
         """
         why: Exception | None = None
-        for pause in (*_ZYGOTE_PAUSES, 0.0):
+        for pause in (*ZYGOTE_PAUSES, 0.0):
             try:
                 if self._zygote is None:
                     self._zygote = ZygoteProcess(self._config)

@@ -5,7 +5,7 @@ Checks of single files and the service use it; a scan opens the same parts betwe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from hashscan.matching.effective_policy import effective_policy, unused_lists
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
 from hashscan.quarantine.stay_down import refresh_stay_down
 from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
+from hashscan.state.queries.overview import algorithms_taken
 from hashscan.state_dir import StateDir
 
 
@@ -32,6 +33,8 @@ class OpenedMatching(ClosedOnExit):
     setup: WorkerSetup
     trouble: str
     """Reason why the content that was restored from quarantine is not known; empty if it is."""
+    took: Mapping[str, Collection[str]]
+    """Algorithms that each matching service has ever taken, by the service's identity."""
 
     def close(self) -> None:
         """Release the lists."""
@@ -57,7 +60,7 @@ def open_matching(
     Raises:
         NoUsableListError: there is no list to match against.
         UsageError: a name is not valid.
-        OutputError: a list or the exceptions can't be read.
+        OutputError: a list, the exceptions or the state can't be read.
     """
     if trouble := refresh_stay_down(state, now):
         tell(trouble)
@@ -73,6 +76,7 @@ def open_matching(
         effective = effective_policy(policy, opened.infos, state, exceptions.contents)
         if effective.trouble:
             tell(f"{effective.trouble}. {effective.remedy}")
+        took = algorithms_taken(state, opened.services) if opened.services else {}
     except BaseException:
         opened.close()
         raise
@@ -86,4 +90,4 @@ def open_matching(
         variants=matching.variants,
         review_threshold=matching.review_threshold,
     )
-    return OpenedMatching(opened, exceptions, setup, effective.trouble)
+    return OpenedMatching(opened, exceptions, setup, effective.trouble, took)

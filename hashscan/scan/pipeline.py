@@ -17,6 +17,7 @@ from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.matching.evaluation import without_answer
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason, Verdict
 from hashscan.reports.records import (
+    FINDINGS,
     Record,
     folder_record,
     result_record,
@@ -433,18 +434,21 @@ class ScanPipeline:
 
     def _report_path(self, path: bytes, item: Item, result: FileResult) -> Iterator[Record]:
         """Store the result of a file that was counted, and yield its record unless it is clean."""
-        clean = result.verdict is Verdict.CLEAN
         if self._memory is not None:
-            uid = None if item.stat.of_object else item.stat.uid
-            # A clean file needs no customer. While findings are open, every file that is read gets to this
-            # line.
-            customer = "" if clean else self._customers.of(path, uid)
-            self._memory.store_finding(path, item, result, customer)
-        if not clean:
+            self._store(path, item, result)
+        if result.verdict is not Verdict.CLEAN:
             record = result_record(path, result, with_digests=self._with_digests, item=item)
             if self._moving:
                 record = with_sha256(record, result)
             yield self._accepting.apply(record, result, self.summary)
+
+    def _store(self, path: bytes, item: Item, result: FileResult) -> None:
+        """Store the result of a file as a finding, or the end of one."""
+        assert self._memory is not None
+        uid = None if item.stat.of_object else item.stat.uid
+        # A clean file needs no customer. While findings are open, every file that is read gets to this line.
+        customer = "" if result.verdict is Verdict.CLEAN else self._customers.of(path, uid)
+        self._memory.store_finding(path, item, result, customer)
 
     def _ask_about_known(self) -> None:
         """Let the matching services say what has changed, and ask them about what earlier scans have read.
@@ -475,6 +479,9 @@ class ScanPipeline:
             yield from self._report_answer(path, item, result)
             return
         self._services.ask(content, Owner(item.stat.of_object, item.stat.uid))
+        if result.verdict in FINDINGS:
+            # What a list accuses now must outlast a kill, though its file be gone by the next scan.
+            self._store(path, item, result)
         if self._unanswered_files < UNANSWERED_MAX:
             self._unanswered.setdefault(content, []).append((path, item, result))
             self._unanswered_files += 1

@@ -16,6 +16,7 @@ from hashscan.alerts.dispatcher import deliver
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.state_dir import StateDir
+from tests.examples import examples
 
 
 class Unreliable(Channel):
@@ -52,7 +53,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(STEPS)
 def test_every_alert_arrives(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]) -> None:
     folder = tmp_path_factory.mktemp("ledger")

@@ -49,6 +49,7 @@ from hashscan.settings.scan import ScanSettings
 from hashscan.sources.shards import shard_of
 from hashscan.state.store import listings
 from hashscan.state_dir import StateDir
+from tests.examples import examples
 from tests.pictures import encoded, scene
 
 LISTS = ("one", "two")
@@ -394,7 +395,7 @@ def test_a_case_ends_only_by_those_who_accuse(steps: tuple[Step, ...]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, min_size=4, max_size=14))
 def test_no_case_ends_whose_file_is_there_and_whose_accuser_was_not_in_use(steps: list[Step]) -> None:
     run((*BEGIN, *steps))

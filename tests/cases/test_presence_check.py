@@ -122,6 +122,7 @@ def test_no_path_is_too_odd_to_be_looked_at(path: bytes) -> None:
     assert PresenceChecker(SOURCES).check(case_of(path)).presence in {GONE, UNKNOWN}
 
 
+@pytest.mark.integration
 def test_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     with credentials() as environ:
         for key, value in environ.items():

@@ -24,6 +24,7 @@ from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state.findings.history import FindingRecord
 from hashscan.state_dir import StateDir
 from tests.cases.world import BEGIN, World, coverage, result
+from tests.examples import examples
 
 A, B = b"/www/a.jpg", b"/www/\xff<script>"
 DAY = 86_400
@@ -464,7 +465,7 @@ History = list[tuple[list[tuple[str, int]], str]]
         ([("prune", 0), ("restore", 1)], "end"),
     ]
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_any_history_gives_the_cases_that_a_person_would_write_down(
     tmp_path_factory: pytest.TempPathFactory, history: History
 ) -> None:
@@ -473,7 +474,7 @@ def test_any_history_gives_the_cases_that_a_person_would_write_down(
 
 @pytest.mark.slow
 @given(HISTORIES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_many_histories_do(tmp_path_factory: pytest.TempPathFactory, history: History) -> None:
     compare(tmp_path_factory.mktemp("world") / "state", history)
 

@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -346,6 +348,109 @@ def test_a_service_that_takes_none_of_the_digests_clears_nobody(
     assert verdicts(records) == {"undecoded": FILES}
 
 
+PENDING = "no answer from a matching service"
+PICTURES = FILES // 10
+
+
+def pending(records: Records) -> set[str]:
+    """Return the ends of the names of files that a service has not answered about."""
+    return {record["path"][-3:] for record in records if record.get("reason") == PENDING}
+
+
+def test_a_service_that_drops_an_algorithm_clears_no_new_file_with_such_a_digest(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    assert scan(tree)[0].code == 0
+    server.algorithms = ["sha256", "sha1", "md5"]
+    (tree / "new-901").write_bytes(encoded(scene(901)))
+    (tree / "new-902").write_bytes(b"new")
+    done, records = scan(tree)
+    # Earlier answers still hold, and what has no PDQ needs none.
+    assert pending(records) == {"901"}
+    assert verdicts(records) == {"clean": FILES, "review": 1, "undecoded": 1}
+    assert done.code == 3
+    assert "national does not take pdq" in done.err
+    assert any("national does not take pdq" in text for text in records[-1]["incomplete"])
+    status = run("lists", "status")
+    assert (status.code, "the service does not take pdq" in status.err) == (3, True)
+    done, records = scan("--known")
+    assert (done.code, pending(records)) == (3, {"901"})
+    server.algorithms.append("pdq")
+    done, records = scan(tree)
+    assert done.code == 0
+    assert verdicts(records) == {"clean": FILES + 1, "review": 1}
+    assert run("lists", "status").code == 0
+
+
+def test_a_service_that_drops_an_algorithm_of_the_bytes_clears_no_new_file(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    scan(tree)
+    server.algorithms = ["sha256", "sha1", "pdq"]
+    server.entries.append(Listed("n-new", "sha256", sha256(b"new")))
+    (tree / "new-901").write_bytes(b"new")
+    (tree / "new-902").write_bytes(b"newer")
+    _, records = scan(tree)
+    # The other digests are asked about all the same.
+    assert verdicts(records) == {"clean": FILES - 1, "review": 2, "undecoded": 1}
+    assert pending(records) == {"901", "902"}
+
+
+def test_pictures_wait_if_entries_changed_of_an_algorithm_that_the_service_has_dropped(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    added()
+    scan(tree)
+    server.algorithms = ["sha256", "sha1", "md5"]
+    server.version, server.changes = "2", changed("2", algorithms=["pdq"])
+    _, records = scan(tree)
+    assert verdicts(records)["undecoded"] == PICTURES
+
+
+def test_a_dropped_algorithm_withdraws_no_finding(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    server.entries = [Listed("p-1", "pdq", pdq((tree / f"{NAME}-010").read_bytes(), tmp_path), reach=0)]
+    added()
+    assert verdicts(scan(tree)[1])["review"]
+    server.algorithms = ["sha256", "sha1", "md5"]
+    server.version = "2"
+    _, records = scan(tree)
+    assert verdicts(records)["undecoded"] == PICTURES - verdicts(records)["review"]
+    assert [r["matches"][0]["entry"] for r in records if r["type"] == "finding"] == ["p-1"] * verdicts(
+        records
+    )["review"]
+
+
+def test_digests_that_were_chosen_must_be_taken_from_the_start(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    server.algorithms = ["sha256"]
+    added("--digests", "sha256", "--digests", "pdq")
+    done, records = scan(tree)
+    assert done.code == 3
+    assert verdicts(records) == {"clean": FILES - PICTURES - 1, "review": 1, "undecoded": PICTURES}
+    picture, text = tree / f"{NAME}-010", tree / f"{NAME}-008"
+    done = run("check", picture, text)
+    assert [line["verdict"] for line in done.lines] == ["undecoded", "clean"]
+    assert (done.code, "national does not take pdq" in done.err) == (3, True)
+
+
+def test_a_service_may_take_few_of_the_default_digests(
+    added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path
+) -> None:
+    server.algorithms = ["sha256", "pdq"]
+    added()
+    done, records = scan(tree)
+    assert (done.code, verdicts(records)) == (0, {"clean": FILES - 1, "review": 1})
+    assert run("check", tree / f"{NAME}-010").code == 0
+    server.algorithms = ["sha256"]
+    done = run("check", tree / f"{NAME}-010")
+    assert (done.code, done.lines[0]["verdict"]) == (3, "undecoded")
+
+
 def test_files_beyond_those_in_memory_wait_on_disk(
     added: Callable[..., None],
     server: ServiceServer,
@@ -385,6 +490,54 @@ def listed_here(run: Run, tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "here.csv"
     source.write_text(f"id,algorithm,value,category\nh-1,sha256,{sha256(content).hex()},A1\n")
     assert run("lists", "import", source, "--name", "here").code == 0
+
+
+def findings_in(state: Path) -> int:
+    """Return how many findings of a scan that is under way have been committed."""
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(f"file:{state}/sweep/state.sqlite?mode=ro", uri=True)) as database,
+    ):
+        (found,) = database.execute("SELECT count(*) FROM findings").fetchone()
+        return int(found)
+    return 0
+
+
+@pytest.mark.parametrize("asking", [False, True])
+def test_a_match_outlasts_a_kill_while_a_service_is_asked(
+    added: Callable[..., None],
+    run: Run,
+    server: ServiceServer,
+    tree: Path,
+    state: Path,
+    tmp_path: Path,
+    asking: bool,
+) -> None:
+    """Its owner deletes the file after the kill: the ledger has a case all the same, as without a service."""
+    listed_here(run, tmp_path, b"listed")
+    if asking:
+        added("--patience", "1h")
+    first = tmp_path / "first"
+    first.mkdir()
+    (first / "listed").write_bytes(b"listed")
+    answering = threading.Event()
+    server.on_request = lambda _: None if server.requests < 2 else answering.wait() and None
+    scanning = subprocess.Popen(
+        [*COMMAND, "scan", first, tree, "--report", tmp_path / "killed.jsonl", "--limit-files", "2"],
+        env=environment(state, {"HASHSCAN_WORKERS": "1"}),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: findings_in(state), 20)
+    finally:
+        scanning.kill()
+        assert scanning.wait() < 0
+        answering.set()
+    server.on_request = None
+    (first / "listed").unlink()
+    assert run("scan", first, tree, "--accept-shrink").code in {0, 3}
+    cases = run("cases", "list", "--status", "removed", "--format", "json").lines
+    assert [case["path"] for case in cases] == [str(first / "listed")]
 
 
 @pytest.mark.slow
@@ -592,7 +745,7 @@ def test_the_answers_of_a_removed_service_leave_the_state(
 ) -> None:
     def stored() -> int:
         with closing(sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite")) as database:
-            tables = ("asked", "answers", "meta WHERE key LIKE 'service %'")
+            tables = ("asked", "answers", "meta WHERE key LIKE 'service %' OR key LIKE 'taken %'")
             return sum(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)
 
     added()
@@ -638,8 +791,11 @@ def test_a_service_is_not_asked_by_a_cluster(
     added: Callable[..., None], run: Run, tree: Path, server: ServiceServer
 ) -> None:
     added()
-    done = run("scan", tree, "--cluster", "tls://127.0.0.1:1", "--list", "national")
-    assert done.code == 2
+    for lists in ((), ("--list", "national"), ("--list", "national", "--list", "demo")):
+        done = run("scan", tree, "--cluster", "tcp://127.0.0.1:1", *lists)
+        assert done.code == 2
+        for word in ("--cluster", "national", "--list"):
+            assert word in done.err
     assert server.requests == 0
 
 
@@ -662,6 +818,128 @@ def test_two_services_are_both_asked(
     assert len(server.asked) == len(set(server.asked))
     pending = [r for r in records if r.get("reason") == "no answer from a matching service"]
     assert {r["detail"] for r in pending} == {"second"}
+
+
+def scan_shards(run: Run, tree: Path, folder: Path) -> list[Path]:
+    reports = [folder / f"{index}.jsonl" for index in (1, 2)]
+    for index, report in enumerate(reports, 1):
+        assert run("scan", tree, "--shard", f"{index}/2", "--report", report).code in {0, 3}
+    return reports
+
+
+def test_shards_ask_and_their_reports_add_up(
+    added: Callable[..., None], run: Run, server: ServiceServer, tree: Path, tmp_path: Path
+) -> None:
+    added()
+    merged = tmp_path / "merged.jsonl"
+    done = run("report", "merge", *scan_shards(run, tree, tmp_path), "--output", merged)
+    records = [json.loads(line) for line in merged.read_text().splitlines()]
+    assert (done.code, verdicts(records)) == (0, {"clean": FILES - 1, "review": 1})
+    assert len(server.asked) == len(set(server.asked))
+    server.kill()
+    (tree / "new-901").write_bytes(b"new")
+    done = run("report", "merge", *scan_shards(run, tree, tmp_path), "--output", merged)
+    records = [json.loads(line) for line in merged.read_text().splitlines()]
+    assert (done.code, verdicts(records)) == (3, {"clean": FILES - 1, "review": 1, "undecoded": 1})
+    assert any("national" in text for text in records[-1]["incomplete"])
+
+
+@pytest.mark.parametrize("difference", ["address", "digests", "variants", "acts"])
+def test_shards_that_asked_in_another_way_are_not_of_one_scan(
+    added: Callable[..., None],
+    run: Run,
+    server: ServiceServer,
+    key: Path,
+    tree: Path,
+    tmp_path: Path,
+    difference: str,
+) -> None:
+    """Such as a machine on which another service has the name, which knows nothing."""
+    added()
+    reports = scan_shards(run, tree, tmp_path)
+    assert run("lists", "remove", "national").code == 0
+    if difference == "address":
+        with service_running() as other:
+            where = ("--service", other.url, "--key-file", key)
+            assert run("lists", "add", "national", *where).code == 0
+            run("scan", tree, "--shard", "2/2", "--report", reports[1])
+    else:
+        added(
+            *{"digests": ("--digests", "sha1"), "variants": ("--variants",), "acts": ("--accept-answers",)}[
+                difference
+            ]
+        )
+        run("scan", tree, "--shard", "2/2", "--report", reports[1])
+    done = run("report", "merge", *reports, "--output", tmp_path / "merged.jsonl")
+    assert (done.code, "national" in done.err) == (2, True)
+
+
+def restored(folder: Path, backup: Path) -> None:
+    shutil.rmtree(folder)
+    shutil.copytree(backup, folder)
+
+
+def test_a_state_from_a_backup_asks_again_what_has_changed_since(
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, state: Path, tmp_path: Path
+) -> None:
+    added()
+    scan(tree)
+    backup = tmp_path / "backup"
+    shutil.copytree(state / "sweep", backup)
+    since: list[str] = []
+
+    def note(service: ServiceServer) -> None:
+        since.extend(re.findall(r"since=(\S*) HTTP", bytes(service.received).decode("latin-1")))
+
+    server.entries = [Listed("n-21", "sha256", sha256(b"21"))]
+    server.version = "2"
+    server.changes = changed("2", prefixes={"sha256": [sha256(b"21").hex()[:4]]}, entries=["n-7"])
+    scan(tree)
+    server.version = "3"
+    server.changes = changed("3")
+    scan(tree)
+    restored(state / "sweep", backup)
+    server.received.clear()
+    server.on_request = note
+    # From the version of the backup on.
+    server.changes = changed("3", prefixes={"sha256": [sha256(b"21").hex()[:4]]}, entries=["n-7"])
+    done, records = scan(tree)
+    assert since[-1] == "1"
+    assert done.code == 0
+    assert [r["path"][-3:] for r in records if r["type"] == "finding"] == ["021"]
+
+
+def test_a_database_from_a_backup_takes_no_answer_for_that_of_another_content(
+    added: Callable[..., None],
+    run: Run,
+    scan: Scan,
+    server: ServiceServer,
+    tree: Path,
+    state: Path,
+    tmp_path: Path,
+) -> None:
+    """Only the database is restored, beside columns of a later state that gives contents other numbers."""
+    added()
+    scan(tree)
+    backup = tmp_path / "backup"
+    shutil.copytree(state / "sweep", backup)
+    for number in range(60):
+        (tree / f"{NAME}-{number:03}").unlink()
+    scan(tree, "--accept-shrink")
+    assert run("state", "vacuum").code == 0
+    for number in range(60):
+        (tree / f"{NAME}-{number:03}").write_bytes(b"other %d" % number)
+    scan(tree)
+    for name in ("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"):
+        (state / "sweep" / name).unlink(missing_ok=True)
+        if (backup / name).exists():
+            shutil.copy(backup / name, state / "sweep" / name)
+    (tree / "new-901").write_bytes(b"7")
+    done, records = scan(tree)
+    if done.code == 12:
+        done, records = scan(tree)
+    found = [r["path"][-3:] for r in records if r["type"] == "finding"]
+    assert (found, sum(verdicts(records).values())) == (["901"], FILES + 1)
 
 
 def test_nothing_is_moved_on_a_services_word_alone(

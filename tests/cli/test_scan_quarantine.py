@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.cli.published import BAD, national, signed
 from tests.prefork import PREFORK
+from tests.waiting import until
 
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 
@@ -231,11 +231,10 @@ def test_what_another_state_keeps_is_left_out_where_that_is_named(
         subprocess.run(["umount", top], check=True)
 
 
-@pytest.mark.parametrize("change", ["chmod", "touch", "link", "rename", "attribute", "copy"])
 def test_what_was_changed_since_it_was_found_is_moved_if_its_content_is_the_same(
-    change: str, www: Path, state: Path, tmp_path: Path
+    www: Path, state: Path, tmp_path: Path
 ) -> None:
-    report, path = tmp_path / "found.jsonl", www / "00"
+    report, changed = tmp_path / "found.jsonl", [www / f"{number:02}" for number in range(6)]
     options = ("--limit-files", "10", "--workers", "1", "--report", str(report))
     with PREFORK.popen(
         [*COMMAND, "scan", str(www), "--quarantine", *TERMS, *options],
@@ -244,23 +243,14 @@ def test_what_was_changed_since_it_was_found_is_moved_if_its_content_is_the_same
         text=True,
     ) as scan:
         partial = Path(f"{report}.partial")
-        until = time.monotonic() + 60
-        while not (partial.exists() and f'"{path}"'.encode() in partial.read_bytes()):
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        if change == "chmod":
-            path.chmod(0o604)
-        elif change == "touch":
-            path.touch()
-        elif change == "link":
-            (tmp_path / "other").hardlink_to(path)
-        elif change == "rename":
-            path.rename(www / "0000")
-        elif change == "attribute":
-            os.setxattr(path, "user.note", b"mine")
-        else:
-            (tmp_path / "copy").write_bytes(BAD)
-            (tmp_path / "copy").replace(path)
+        until(lambda: partial.exists() and all(f'"{path}"' in partial.read_text() for path in changed))
+        changed[0].chmod(0o604)
+        changed[1].touch()
+        (tmp_path / "other").hardlink_to(changed[2])
+        changed[3].rename(www / "0000")
+        os.setxattr(changed[4], "user.note", b"mine")
+        (tmp_path / "copy").write_bytes(BAD)
+        (tmp_path / "copy").replace(changed[5])
         _, err = scan.communicate(timeout=120)
     assert scan.returncode == 1, err
     assert "20 moved into quarantine, 0 left" in err
@@ -283,10 +273,7 @@ def test_a_scan_that_is_stopped_moves_nothing(run: Run, www: Path, state: Path, 
         text=True,
     ) as scan:
         partial = Path(f"{report}.partial")
-        until = time.monotonic() + 60
-        while not (partial.exists() and b'"finding"' in partial.read_bytes()):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        until(lambda: partial.exists() and b'"finding"' in partial.read_bytes())
         scan.send_signal(signal.SIGTERM)
         _, err = scan.communicate(timeout=60)
     assert scan.returncode == 143, err

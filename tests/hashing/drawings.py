@@ -14,8 +14,11 @@ def scatter(values: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Numbers from 0 to 255 that look random, one for each value (the mixing steps of splitmix64)."""
     mixed = values.astype(np.uint64) + np.uint64(seed * 0x9E3779B97F4A7C15 % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(56)).astype(np.int64)
+        mixed ^= mixed >> np.uint64(shift)
+        mixed *= np.uint64(factor)
+    # The last step mixes the lower half alone.
+    mixed >>= np.uint64(56)
+    return mixed.view(np.int64)
 
 
 def _axes(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -126,12 +129,10 @@ def _soft(height: int, width: int, spots: int, seed: int) -> NDArray[np.int64]:
     row, down = np.divmod(y * 256 * spots // height, 256)
     column, right = np.divmod(x * 256 * spots // width, 256)
 
-    def at(below: int, beside: int) -> NDArray[np.int64]:
-        return scatter((row + below) * (spots + 1) + column + beside, seed)
-
-    upper = at(0, 0) * (256 - right) + at(0, 1) * right
-    lower = at(1, 0) * (256 - right) + at(1, 1) * right
-    return (upper * (256 - down) + lower * down) >> 16
+    greys = scatter(np.arange((spots + 1) ** 2), seed).reshape(spots + 1, spots + 1)
+    across = (greys[:, column[0]] * (256 - right) + greys[:, column[0] + 1] * right).astype(np.int32)
+    upper, lower, weight = across[row[:, 0]], across[row[:, 0] + 1], down.astype(np.int32)
+    return upper + ((lower - upper) * weight >> 8) >> 8
 
 
 DRAWINGS: dict[str, Callable[[int, int], Luma]] = {

@@ -137,7 +137,7 @@ def test_length_is_as_in_the_model() -> None:
 def test_a_large_picture_is_never_copied_as_floats(
     way: Callable[[np.ndarray], np.ndarray], allowed: int
 ) -> None:
-    luma = noise(1, 1 << 20).reshape(512, 2048).repeat(24, axis=0)
+    luma = noise(1, 1 << 20).reshape(512, 2048).repeat(17, axis=0)
     way(luma[:600])
     tracemalloc.start()
     way(luma)
@@ -166,14 +166,14 @@ def bits_apart(first: bytes, second: bytes) -> int:
     return (int.from_bytes(first, "big") ^ int.from_bytes(second, "big")).bit_count()
 
 
-@pytest.mark.parametrize("factor", [2, 4, 8])
 @pytest.mark.parametrize("shape", [(2048, 2048), (1537, 2051), (3000, 600)])
-def test_a_reduced_picture_has_the_hash_of_the_stored_one(shape: tuple[int, int], factor: int) -> None:
+def test_a_reduced_picture_has_the_hash_of_the_stored_one(shape: tuple[int, int]) -> None:
     luma = scene(*shape)
     whole, quality = PDQ().digest(luma)
-    reduced, reduced_quality = PDQ().digest(block_means(luma, factor), shape)
-    assert bits_apart(whole, reduced) <= 8
-    assert abs(quality - reduced_quality) <= 2
+    for factor in (2, 4, 8):
+        reduced, reduced_quality = PDQ().digest(block_means(luma, factor), shape)
+        assert bits_apart(whole, reduced) <= 8, factor
+        assert abs(quality - reduced_quality) <= 2, factor
 
 
 def test_windows_stay_where_they_were() -> None:

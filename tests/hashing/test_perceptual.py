@@ -41,6 +41,7 @@ def test_wavelets_of_large_pictures_stay_close_to_the_librarys_own() -> None:
     assert np.bitwise_count(ours ^ theirs).sum() <= 2
 
 
+@pytest.mark.integration
 def test_the_library_is_imported_only_when_asked_for() -> None:
     program = (
         "import sys, hashscan.hashing.perceptual as hashes\n"

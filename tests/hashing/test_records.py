@@ -267,6 +267,7 @@ def test_any_reply_is_refused_or_makes_sense(
         assert digest.variant
 
 
+@pytest.mark.integration
 def test_a_worker_needs_no_decoder_for_this() -> None:
     program = (
         "import sys, hashscan.hashing.records, hashscan.hashing.formats\n"

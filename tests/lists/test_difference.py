@@ -15,6 +15,7 @@ from hashscan.lists.difference import activate, difference, discard
 from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
 from hashscan.model import ALGORITHMS, Entry
+from tests.examples import examples
 from tests.lists.builders import Owner, some_entries
 from tests.lists.parts import PartwiseOwner
 from tests.lists.pulling.test_activation import damage
@@ -142,7 +143,7 @@ def test_a_damaged_version(parts: PartwiseOwner, store: ListStore, which: str) -
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 def test_any_history(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("history")
     owner, store = Owner.begin(folder / "owner"), ListStore(folder / "lists")

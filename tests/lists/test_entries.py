@@ -66,6 +66,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.integration
 def test_memory_does_not_grow_with_the_list(tmp_path: Path) -> None:
     """To search 64 MB of ids takes a few blocks."""
     rows = 4_000_000

@@ -231,6 +231,7 @@ print([name for name in ("tuf", "securesystemslib", "cryptography", "urllib3") i
 """
 
 
+@pytest.mark.integration
 def test_a_worker_opens_a_handle_without_tuf(store: ListStore, owner: Owner) -> None:
     pulled(store, owner)
     with store.open(None, NOW) as opened:
@@ -241,6 +242,7 @@ def test_a_worker_opens_a_handle_without_tuf(store: ListStore, owner: Owner) -> 
     assert done.stdout == f"{9 + CANARIES} ['canary-4', 'e1', 'e4', 'e7']\n[]\n"
 
 
+@pytest.mark.integration
 def test_importing_the_room_imports_no_tuf() -> None:
     code = """
 import sys

@@ -400,6 +400,27 @@ def test_a_change_of_the_list_has_another_version(asker: Ask, server: ServiceSer
     assert told == (adapter != "arachnid")
 
 
+def test_a_change_at_the_end_of_a_long_version_of_hma_is_another_version(tmp_path: Path) -> None:
+    """Otherwise nothing would be asked again."""
+
+    def speak(service: ServiceServer, _: Handler, __: bytes) -> Any:
+        return {"pdq": {"shards": ["unchanged"] * 100}, "video_md5": {"z_built_to": service.version}}
+
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_text(SECRET)
+    versions = []
+    with service_running(speak) as server:
+        settings = ServiceSettings(server.url, "hma", str(key))
+        for server.version in ("1", "2", "2"):
+            one = Asker(StoredService("hma", "identity", settings), adapter_of("hma"))
+            wait_until(lambda one=one: one.introduction or one.refusal)
+            assert one.introduction is not None
+            versions.append(one.introduction.version)
+            one.close()
+    assert versions[0] != versions[1] == versions[2]
+
+
 def test_an_adapter_sends_feedback_or_says_that_it_does_not(
     server: ServiceServer, adapter: str, key_file: Path
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
 from hashscan.quarantine.log import EMPTY, BrokenLogError, LogHead, LogWriter, parse_head, read_log
+from tests.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert {os.stat(path).st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_any_changed_byte_is_named(written: tuple[Path, list[bytes]], data: st.DataObject) -> None:
     folder, lines = written

@@ -27,6 +27,7 @@ from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine, read_items
 from hashscan.quarantine.withdrawn_items import withdrawn_items
 from hashscan.state_dir import StateDir
+from tests.examples import examples
 from tests.lists.builders import Owner
 from tests.quarantine.dying import die_at
 from tests.quarantine.rooms import TERMS, Room
@@ -322,7 +323,9 @@ JSON = st.recursive(
         },
     )
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_whatever_a_report_said_is_survived(server: Server, accusation: dict[str, Any]) -> None:
     if not server.files:
         server.take(0)

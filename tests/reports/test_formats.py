@@ -115,6 +115,7 @@ def test_it_is_damaged_in_the_middle_and_nothing_is_written(name: str, tmp_path:
     assert sorted(tmp_path.iterdir()) == [output, path]
 
 
+@pytest.mark.integration
 @each_format
 def test_a_killed_writer_leaves_the_old_document_and_nothing_else(name: str, tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl", [finding(b"/srv/%d" % number) for number in range(200)])

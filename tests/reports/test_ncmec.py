@@ -219,6 +219,7 @@ except OutputError as error:
 """
 
 
+@pytest.mark.integration
 def test_too_little_room_to_sort_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     written(path, (finding(b"/srv/%d.jpg" % n) for n in range(4_000)))

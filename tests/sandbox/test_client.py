@@ -57,6 +57,12 @@ def impatient(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
         yield made
 
 
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try at once to start a zygote again."""
+    monkeypatch.setattr("hashscan.sandbox.decoders.ZYGOTE_PAUSES", (0.0, 0.0))
+
+
 @contextlib.contextmanager
 def started(
     mode: Literal["auto", "off"], seconds: float, wall_factor: float = WALL_FACTOR
@@ -131,8 +137,11 @@ def test_worker_reads_while_the_decoder_does(sandbox: Sandbox, file: int) -> Non
     ],
 )
 def test_misbehaviour_costs_one_file(
-    sandbox: Sandbox, file: int, deed: str, reason: Reason, detail: str
+    sandbox: Sandbox, file: int, deed: str, reason: Reason, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if deed == "deaf":
+        # It never ends by itself.
+        monkeypatch.setattr("hashscan.sandbox.client.DYING_SECONDS", 0.1)
     costs_one_file(sandbox, file, deed, reason, detail)
 
 
@@ -213,11 +222,11 @@ def test_file_over_its_time_in_a_used_decoder_is_tried_in_a_fresh_one(file: int)
 
 
 def test_processor_time_counts_from_the_answer_before(file: int) -> None:
-    """Ten files together use more than one may."""
+    """Five files together use more than one may."""
     with started("auto", SECONDS) as impatient:
         decoder = ask(impatient, file, "pid")
-        begun = [impatient.begin(file, b"size after a while", 1000) for _ in range(10)]
-        assert [REPLY.unpack(impatient.finish(one))[2] for one in begun] == [1234] * 10
+        begun = [impatient.begin(file, b"size after a while", 1000) for _ in range(5)]
+        assert [REPLY.unpack(impatient.finish(one))[2] for one in begun] == [1234] * 5
         assert ask(impatient, file, "pid") == decoder, "no other had to take over"
 
 
@@ -474,6 +483,7 @@ def test_plugin_that_can_t_be_loaded(target: str, message: str, file: int) -> No
     assert descriptors() == before
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_zygote_that_is_killed_while_it_loads_is_started_again(file: int, tmp_path: Path) -> None:
     plugin = Plugin("tests.sandbox.plugin:load_killed", ("2", str(tmp_path / "counted")), REPLY.size)
     with Sandbox(plugin, SandboxOptions("auto")) as sandbox:
@@ -481,6 +491,7 @@ def test_zygote_that_is_killed_while_it_loads_is_started_again(file: int, tmp_pa
     assert (tmp_path / "counted").read_bytes() == b"xxx"
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_zygote_that_is_killed_again_and_again_is_no_defect(file: int, tmp_path: Path) -> None:
     before = descriptors()
     plugin = Plugin("tests.sandbox.plugin:load_killed", ("99", str(tmp_path / "counted")), REPLY.size)
@@ -492,6 +503,7 @@ def test_zygote_that_is_killed_again_and_again_is_no_defect(file: int, tmp_path:
     assert descriptors() == before
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_zygote_for_which_there_is_no_descriptor(file: int) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))

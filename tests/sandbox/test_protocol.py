@@ -73,20 +73,16 @@ def test_what_is_ready_is_taken_even_late() -> None:
     os.close(writer)
 
 
-@pytest.mark.parametrize("stopped", [True, False])
-def test_a_stop_does_not_use_time_up(stopped: bool) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process:
-        assert process.stdout.readline() == b"waiting\n"
-        if stopped:
-            process.send_signal(signal.SIGSTOP)
+def test_a_stop_does_not_use_time_up() -> None:
+    command = [sys.executable, "-c", WAIT]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+    with subprocess.Popen(command, **pipes) as stopped, subprocess.Popen(command, **pipes) as other:
+        for process in (stopped, other):
+            assert process.stdout.readline() == b"waiting\n"
+        stopped.send_signal(signal.SIGSTOP)
         time.sleep(3.5)
-        process.send_signal(signal.SIGCONT)
+        stopped.send_signal(signal.SIGCONT)
         time.sleep(0.3)
-        if stopped:
-            process.stdin.write(b"x")
-        assert process.stdout.readline() == (b"True\n" if stopped else b"False\n")
+        stopped.stdin.write(b"x")
+        assert stopped.stdout.readline() == b"True\n"
+        assert other.stdout.readline() == b"False\n"

@@ -16,6 +16,7 @@ from hashscan.errors import UsageError
 from hashscan.model import Weak
 from hashscan.scan.quarantine_requests import QuarantineRequests
 from hashscan.settings.matching import BreakerLimits
+from tests.examples import examples
 from tests.reports import documents
 
 MATCH = {"list": "l", "entry": "e", "algorithm": "md5", "distance": 0, "threshold": 0, "category": "A1"}
@@ -61,7 +62,9 @@ def test_what_a_baseline_accepts_stays(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_whatever_somebody_writes(tmp_path: Path, data: st.DataObject) -> None:
     records = copy.deepcopy(REPORT)
     place: Any = records[data.draw(st.integers(0, 2), label="line")]

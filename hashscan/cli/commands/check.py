@@ -21,6 +21,7 @@ from hashscan.cli.options.base import (
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import policy_options
 from hashscan.cli.output.terminal import print_message
+from hashscan.model import MATCHES_MAX, Reason
 from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
 from hashscan.state_dir import StateDir
 
@@ -81,7 +82,7 @@ def command(
             # Only this needs what TLS does.
             from hashscan.matching.remote.single import SingleAsker
 
-            asker = stack.enter_context(SingleAsker(services, in_force))
+            asker = stack.enter_context(SingleAsker(services, in_force, opened.took))
             worker.consult = asker.consult
         output = stack.enter_context(ReportFile(None))
         for item in items:
@@ -96,7 +97,6 @@ def _check(worker: Worker, asker: SingleAsker | None, item: bytes, summary: Summ
     """Check one file or digest, and add its verdict to the summary."""
     from hashscan.matching.evaluation import without_answer
     from hashscan.matching.policy import NO_SUBJECT, explained, judge, sort_key
-    from hashscan.model import MATCHES_MAX, Reason
     from hashscan.reports.records import digest_record, result_record
     from hashscan.scan.single_checks import check_file, digests_named, is_named, match_digest
 

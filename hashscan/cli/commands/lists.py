@@ -72,17 +72,20 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
                 if (staged := difference.staged_info(store, info.name)) is not None:
                     _print_staged(info.name, staged)
                 _print_attempts(info.name, client.attempts_of(store, info.name))
-        for service in opened.services:
-            _print_service(service, state)
+        refused = [name for service in opened.services for name in _print_service(service, state)]
         print_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
         print_waiting(state)
         opened.require_usable(asking=True)
-        good = all(info.state.is_good for info in opened.infos)
+        good = not refused and all(info.state.is_good for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
 
 
-def _print_service(service: StoredService, state: StateDir) -> None:
-    """Print what a matching service is asked, and how far it has answered."""
+def _print_service(service: StoredService, state: StateDir) -> tuple[str, ...]:
+    """Print what a matching service is asked, and how far it has answered.
+
+    Returns:
+        The algorithms that it should take, and did not take in the last scan.
+    """
     from hashscan.state.queries.overview import progress_of
 
     settings = service.settings
@@ -98,6 +101,12 @@ def _print_service(service: StoredService, state: StateDir) -> None:
             f"list {service.name}: {progress.answered} of {plural(progress.contents, 'content')} answered, "
             f"{progress.contents - progress.answered} to be asked{wait}"
         )
+        for name in progress.refused:
+            print_message(
+                f"list {service.name}: the service does not take {name}: "
+                "files with such a digest are not clean"
+            )
+    return () if progress is None else progress.refused
 
 
 def _print_staged(name: str, staged: ListInfo) -> None:

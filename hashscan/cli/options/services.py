@@ -57,6 +57,7 @@ def _service(url: str | None, *values: Any) -> ServiceMaker | None:
             patience,
             proxy,
             str(ca_file) if ca_file else None,
+            bool(digests),
         )
 
     return make
@@ -88,6 +89,7 @@ service_options = gather_options(
         multiple=True,
         type=click.Choice(COMPUTED),
         help="Algorithm whose digests are sent; repeatable. "
+        "If the service does not take one, files with such a digest are not clean. "
         f"Default: {', '.join(DEFAULT_ALGORITHMS)}, as far as the service takes them.",
     ),
     click.option(

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Meta, Struct
 from threatexchange.exchanges.auth import SignalExchangeWithAuth
 from threatexchange.exchanges.collab_config import CollaborationConfigBase
-from threatexchange.exchanges.fetch_state import AggregateSignalOpinionCategory, FetchDeltaTyped
+from threatexchange.exchanges.fetch_state import FetchDeltaTyped
 from threatexchange.exchanges.signal_exchange_api import SignalExchangeAPI
 from threatexchange.extensions.manifest import ThreatExchangeExtensionManifest
 from threatexchange.signal_type.md5 import VideoMD5Signal
@@ -36,6 +36,7 @@ from threatexchange.utils import dataclass_json
 
 from hashscan.errors import UsageError
 from hashscan.lists.exchanges.base import Exchange, Page, Record, Request
+from hashscan.lists.exchanges.threatexchange import is_false_positive
 from hashscan.lists.exchanges.transport import FetchError, PageGuard, Transport
 from hashscan.plugins import check_place
 from hashscan.web_address import parse
@@ -224,7 +225,7 @@ class _Converter:
             yield Record(key, key, CATEGORY, {"unknown": "-"})
             return
         wanted = {
-            algorithm[:64]: [signal for signal, metadata in signals.items() if not _harmless(metadata)]
+            algorithm[:64]: [signal for signal, found in signals.items() if not is_false_positive(found)]
             for algorithm, signals in algorithms.items()
         }
         most = max(map(len, wanted.values()))
@@ -236,14 +237,6 @@ class _Converter:
             own = key if number == 0 else f"{key}-{number}"
             digests = {name: found[number][:4096] for name, found in wanted.items() if number < len(found)}
             yield Record(own, own, CATEGORY, digests)
-
-
-def _harmless(metadata: Any) -> bool:
-    """Return True if there are opinions, and all are that a digest is a false positive."""
-    opinions = metadata.get_as_opinions()
-    return bool(opinions) and (
-        metadata.get_as_aggregate_opinion().category is AggregateSignalOpinionCategory.NEGATIVE_CLASS
-    )
 
 
 def _key(place: Any) -> str:

@@ -26,7 +26,7 @@ import msgspec
 from msgspec import Struct
 from threatexchange.exchanges.clients.fb_threatexchange import api
 from threatexchange.exchanges.clients.fb_threatexchange.threat_updates import ThreatUpdateJSON
-from threatexchange.exchanges.fetch_state import AggregateSignalOpinionCategory
+from threatexchange.exchanges.fetch_state import AggregateSignalOpinionCategory, FetchedSignalMetadata
 from threatexchange.exchanges.impl.fb_threatexchange_api import FBThreatExchangeIndicatorRecord
 
 from hashscan.lists.exchanges.base import Exchange, Page, Record, Request
@@ -200,7 +200,7 @@ def _page(
         key = str(update.id)
         kept.pop(key, None)
         removed.pop(key, None)
-        if opinions is None or _harmless(opinions):
+        if opinions is None or is_false_positive(opinions):
             removed[key] = None
             continue
         kind = update.threat_type.upper()
@@ -210,7 +210,8 @@ def _page(
     return Page(list(kept.values()), list(removed), text, afresh=afresh)
 
 
-def _harmless(opinions: FBThreatExchangeIndicatorRecord) -> bool:
-    """Return True if all opinions of the group are that this is a false positive."""
-    category = opinions.get_as_aggregate_opinion().category
-    return category is AggregateSignalOpinionCategory.NEGATIVE_CLASS
+def is_false_positive(metadata: FetchedSignalMetadata) -> bool:
+    """Return True if there are opinions, and all are that a digest is a false positive."""
+    return bool(metadata.get_as_opinions()) and (
+        metadata.get_as_aggregate_opinion().category is AggregateSignalOpinionCategory.NEGATIVE_CLASS
+    )

@@ -5,7 +5,8 @@ The path of the key's file is stored, not the key. The key is read for each scan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from hashscan.lists.pulling.origin import (
 from hashscan.lists.services.adapter import MatchingService
 from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.model import CATEGORIES, KNOWN_GOOD_CATEGORY
-from hashscan.schema import decode_file, encode_file
+from hashscan.schema import decode_file, encode_file, encode_json
 from hashscan.web_address import parse
 
 DEFAULT_ALGORITHMS = ("sha256", "sha1", "md5", "pdq")
@@ -57,11 +58,20 @@ class ServiceSettings:
     patience: float = PATIENCE
     proxy: str | None = None
     ca_file: str | None = None
+    demanded: bool = False
+    """True if the operator has chosen the algorithms; else the service may leave some out from the start."""
 
     @property
     def host(self) -> str:
         """The host of the service."""
         return parse(self.url.encode()).endpoint[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits that differ where the same file may get another answer, or another verdict by it."""
+        asked = [self.url, self.adapter, sorted(self.algorithms), self.variants, self.demanded]
+        counted = [self.acts, sorted(self.categories.items())]
+        return hashlib.sha256(encode_json([asked, counted])).hexdigest()
 
 
 class StoredService(NamedTuple):
@@ -71,6 +81,18 @@ class StoredService(NamedTuple):
     identity: str
     """Distinguishes it from another service that gets its name later."""
     settings: ServiceSettings
+
+    def refused(self, takes: Collection[str], took: Collection[str]) -> tuple[str, ...]:
+        """Return the algorithms about which the service is to be asked, and can't be.
+
+        Args:
+            takes: algorithms that the service takes now.
+            took: those that it has ever taken.
+        """
+        wanted = self.settings.algorithms
+        return tuple(
+            name for name in wanted if name not in takes and (self.settings.demanded or name in took)
+        )
 
 
 def checked_settings(settings: ServiceSettings, adapter: type[MatchingService]) -> ServiceSettings:
@@ -110,6 +132,7 @@ def checked_settings(settings: ServiceSettings, adapter: type[MatchingService]) 
         settings.patience,
         checked_proxy(settings.proxy) if settings.proxy else None,
         _absolute(settings.ca_file),
+        settings.demanded,
     )
     if adapter.needs_key and checked.key_file is None:
         raise UsageError(

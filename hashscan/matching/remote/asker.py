@@ -140,6 +140,16 @@ class Asker(ClosedOnExit):
             return True
         return bool(self.trouble) and time.monotonic() - self._answered > self._settings.patience
 
+    def shortcomings(self, refused: Sequence[str]) -> list[str]:
+        """Return why contents may have no answer, for people.
+
+        Args:
+            refused: algorithms that the service should take, and does not.
+        """
+        why = [self.refusal or self.trouble]
+        why += [f"does not take {name}: files with such a digest are not clean" for name in refused]
+        return [f"matching service {self.name} {reason}" for reason in why if reason]
+
     @property
     def capacity(self) -> int:
         """The number of batches that may be outstanding, so that no thread waits for its next one."""

@@ -9,6 +9,8 @@ Source: hasher-matcher-actioner/src/OpenMediaMatch/blueprints/matching.py in fac
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -90,12 +92,12 @@ class Hma(MatchingService):
         return ServiceMatch(place, entry, self._category_of(bank), 0 if exact else bits)
 
     def version(self) -> str:
-        """Return when the indices were built, and how large they are."""
+        """Return a digest of the server's text on its indices: when each was built, and how large it is."""
         status: Any = decode_json(self._send("GET", "m/index/status"))
         if not isinstance(status, dict):
             raise ValueError("the status of its indices is none")
         known = {name: status[name] for name in sorted(_SIGNALS.values()) if name in status}
-        return repr(known)[:256]
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def _id_of(bank: str) -> str:

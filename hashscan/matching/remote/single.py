@@ -6,7 +6,8 @@ again in the same command, so that an upload handler with many files waits once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hashscan.errors import UsageError
@@ -29,7 +30,9 @@ _POLL_SECONDS = 0.1
 class _Service:
     """One service."""
 
-    def __init__(self, service: StoredService, excepted: Iterable[ExceptedEntry]) -> None:
+    def __init__(
+        self, service: StoredService, excepted: Iterable[ExceptedEntry], took: Collection[str]
+    ) -> None:
         adapter = service.settings.adapter
         if adapter not in MATCHING_SERVICES:
             raise UsageError(
@@ -39,7 +42,12 @@ class _Service:
         self.service = service
         self._excepted = excepted_of(service, excepted)
         self.asker = Asker(service, MATCHING_SERVICES[adapter])
+        self._took = took
         self._asked: list[Question] = []
+        self.refused: tuple[str, ...] = ()
+        """Algorithms that the service should take, and does not."""
+        self.partly = False
+        """True if the content has a digest that the service does not take."""
 
     def ask(self, exact: Mapping[str, bytes], runs: Sequence[DigestRun]) -> bool:
         """Send the digests of one content; return False if the service is down."""
@@ -49,6 +57,9 @@ class _Service:
             self.asker.collect(_POLL_SECONDS)
         settings = self.service.settings
         algorithms = [name for name in settings.algorithms if name in introduction.algorithms]
+        self.refused = self.service.refused(introduction.algorithms, self._took)
+        lacking = questions_about(0, exact, runs, self.refused, variants=settings.variants)
+        self.partly = any(True for _ in lacking)
         self._asked = list(questions_about(0, exact, runs, algorithms, variants=settings.variants))
         self.asker.submit(self._asked, [question.digest for question in self._asked])
         return True
@@ -83,8 +94,16 @@ class _Service:
 class SingleAsker(ClosedOnExit):
     """The matching services of one command that checks single contents."""
 
-    def __init__(self, services: Sequence[StoredService], excepted: Iterable[ExceptedEntry]) -> None:
+    def __init__(
+        self,
+        services: Sequence[StoredService],
+        excepted: Iterable[ExceptedEntry],
+        took: Mapping[str, Collection[str]] = MappingProxyType({}),
+    ) -> None:
         """Begin to ask.
+
+        Args:
+            took: the algorithms that a service has ever taken, by its identity.
 
         Raises:
             UsageError: a service's key can't be read, or its adapter is not installed.
@@ -94,7 +113,7 @@ class SingleAsker(ClosedOnExit):
         self._services: list[_Service] = []
         try:
             for service in services:
-                self._services.append(_Service(service, excepted))
+                self._services.append(_Service(service, excepted, took.get(service.identity, ())))
         except BaseException:
             self.close()
             raise
@@ -122,7 +141,11 @@ class SingleAsker(ClosedOnExit):
         asked = [service for service in self._services if not service.asker.down and service.ask(exact, runs)]
         answers = {service: service.answer(confirmed=confirmed) for service in asked}
         found = [match for matches in answers.values() for match in matches or ()]
-        silent = [service.service.name for service in self._services if answers.get(service) is None]
+        silent = [
+            service.service.name
+            for service in self._services
+            if answers.get(service) is None or service.partly
+        ]
         return list(closest_of_each(found)), silent
 
     @property
@@ -132,11 +155,7 @@ class SingleAsker(ClosedOnExit):
 
     def shortcomings(self) -> list[str]:
         """Return which services did not answer, and why."""
-        return [
-            f"matching service {service.service.name} {why}"
-            for service in self._services
-            if (why := service.asker.refusal or service.asker.trouble)
-        ]
+        return [text for service in self._services for text in service.asker.shortcomings(service.refused)]
 
     def close(self) -> None:
         """Stop asking."""

@@ -289,7 +289,7 @@ class Engine:
         except BaseException:
             opened.close()
             raise
-        setup = EngineSetup(_version_of(opened, infos), opened.setup, opened.lists.services)
+        setup = EngineSetup(_version_of(opened, infos), opened.setup, opened.lists.services, opened.took)
         return setup, opened, infos
 
     def _close_unused(self) -> None:

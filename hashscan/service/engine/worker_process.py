@@ -13,9 +13,9 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from hashscan.errors import HashscanError, OutputError
@@ -75,6 +75,8 @@ class EngineSetup:
     version: str
     worker: WorkerSetup
     services: tuple[StoredService, ...] = ()
+    took: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Algorithms that each matching service has ever taken, by the service's identity."""
 
     def replaces(self, other: EngineSetup) -> bool:
         """Return True if a worker with the other setup can use this one without being started again."""
@@ -201,7 +203,7 @@ class Checker(ClosedOnExit):
             # Only this needs what TLS does.
             from hashscan.matching.remote.single import SingleAsker
 
-            self._asker = SingleAsker(self._setup.services, self._setup.worker.excepted)
+            self._asker = SingleAsker(self._setup.services, self._setup.worker.excepted, self._setup.took)
             self.worker.consult = self._consult
 
     def _consult(self, files: Sequence[FileTask]) -> None:

@@ -5,6 +5,10 @@ change of its list may affect it. The table `asked` has ranges of contents with 
 later row replaces earlier ones, and a content without a row waits. An earlier match stays in `answers` until
 a new answer replaces it, so that a service that is down clears nobody.
 
+A service may stop to take an algorithm. A content that has such a digest is asked about without it, and still
+waits; what the service has named for such a digest before stays. `StoredService.refused` says which
+algorithms count: those that the operator has chosen, or that the service has ever taken.
+
 A digest is asked about as it is stored, so nothing that a file's owner does later changes what an answer is
 for. Owners take turns: the next contents are of the owner for whom the fewest digests were asked in this
 scan, so that a million files of one don't keep the service from the others. Those of an owner, and after them
@@ -23,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import UsageError
-from hashscan.lists.services.adapter import ServiceMatch
 from hashscan.lists.services.settings import StoredService
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import closest_of_each
@@ -33,6 +36,7 @@ from hashscan.matching.remote.questions import Question, excepted_of, match_of, 
 from hashscan.model import ALGORITHMS, ExceptedEntry, Match
 from hashscan.registry import MATCHING_SERVICES
 from hashscan.service.api import Changes
+from hashscan.state.queries.overview import remember_taken, taken_before
 from hashscan.state.store.contents import CONFIRMED, NOWHERE, OPAQUE, Contents, file_task_of
 from hashscan.state.store.profile import meaning_of
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS
@@ -40,6 +44,8 @@ from hashscan.state.store.stored_contents import COLUMN_DIGESTS
 _HOUR = 3600
 _ASKING = (1 << 32) - 1
 """Hour of contents that are being asked about."""
+_PARTLY = (1 << 32) - 2
+"""Hour of contents that were asked about in this scan without a digest that the service does not take."""
 _BLOCK = 1 << 16
 _CONTENTS_MAX = 10_000
 """Most contents in a batch; many may have no digest that the service takes."""
@@ -52,7 +58,12 @@ class _Batch(NamedTuple):
 
     contents: list[int]
     digests: list[Question]
+    partly: set[int]
+    """Those that have digests that the service does not take."""
     begun: float
+
+
+_NO_BATCH = _Batch([], [], set(), 0.0)
 
 
 class _ServiceAnswers(ClosedOnExit):
@@ -85,7 +96,8 @@ class _ServiceAnswers(ClosedOnExit):
             (f"service {service.identity} %", f"service {self._key}"),
         )
         self._hours = np.zeros(max(1024, contents.rows), np.uint32)
-        """Hour of the answer of each content; 0 for those that wait, `_ASKING` for those under way."""
+        """Hour of the answer of each content; 0 for those that wait, `_ASKING` for those under way, and
+        `_PARTLY`."""
         self._load()
         rows = database.execute("SELECT content FROM answers WHERE service=?", (self._key,))
         self.positive = {content for (content,) in rows}
@@ -104,10 +116,12 @@ class _ServiceAnswers(ClosedOnExit):
         self._answered, self._first_asked = 0, 0.0
         """Contents answered in this scan, and when the first batch was sent."""
         self._algorithms: tuple[str, ...] = ()
+        self._refused: tuple[str, ...] = ()
+        """Algorithms that the service should take, and does not."""
         self._next = 0
         """All contents before this one have answers, or are under way."""
         self._turns = OwnerTurns()
-        self._batch = _Batch([], [], 0.0)
+        self._batch = _NO_BATCH
 
     def _load(self) -> None:
         ranges = self._database.execute(
@@ -147,12 +161,12 @@ class _ServiceAnswers(ClosedOnExit):
         """Return which contents have no answer yet."""
         self._grow()
         hours = self._hours[contents]
-        waits: NDArray[np.bool_] = (hours == 0) | (hours == _ASKING)
+        waits: NDArray[np.bool_] = (hours == 0) | (hours >= _PARTLY)
         return waits
 
     def waits(self, content: int) -> bool:
         """Return True if a content has no answer yet."""
-        return content >= len(self._hours) or int(self._hours[content]) in {0, _ASKING}
+        return content >= len(self._hours) or int(self._hours[content]) in {0, _ASKING, _PARTLY}
 
     @property
     def worth_waiting(self) -> bool:
@@ -190,7 +204,7 @@ class _ServiceAnswers(ClosedOnExit):
                 break
             self._first_asked = self._first_asked or time.monotonic()
             self.asker.submit(self._batch, [asked.digest for asked in self._batch.digests])
-            self._batch = _Batch([], [], 0.0)
+            self._batch = _NO_BATCH
         return answered
 
     def _begin(self, found: Introduction) -> None:
@@ -198,11 +212,16 @@ class _ServiceAnswers(ClosedOnExit):
         self.begun = True
         self._algorithms = tuple(name for name in self._settings.algorithms if name in found.algorithms)
         self._limit = found.digests_max
+        taken = taken_before(self._database, self._service)
+        self._refused = self._service.refused(found.algorithms, taken)
+        if not taken.issuperset(self._algorithms):
+            remember_taken(self._database, self._service, taken.union(self._algorithms))
         known = {**self._known, "version": found.version, "algorithms": sorted(self._algorithms)}
         if known == self._known:
             return
         changes = found.changes
-        if self._known and self._known.get("algorithms") != known["algorithms"]:
+        # After the loss of an algorithm, earlier answers still hold.
+        if self._known and not set(self._algorithms).issubset(self._known.get("algorithms", ())):
             changes = Changes(found.version or "-", everything=True)
         if changes is not None:
             affected = self._affected(changes)
@@ -221,7 +240,7 @@ class _ServiceAnswers(ClosedOnExit):
         """Return which contents a change of the list may affect, shape (rows,) or larger."""
         rows, columns = self._contents.rows, self._contents.columns
         affected = np.zeros(len(self._hours), bool)
-        asked = set(self._algorithms)
+        asked = {*self._algorithms, *self._refused}
         whole = asked.intersection(changes.algorithms)
         prefixes = {name: found for name, found in changes.prefixes.items() if name in asked}
         # Only digests that are equal have equal beginnings, and only some have a column.
@@ -275,67 +294,64 @@ class _ServiceAnswers(ClosedOnExit):
 
     def _add(self, content: int) -> bool | None:
         """Add a content to the batch; return True if it is full now, and None if the content is too much."""
-        digests = list(self._digests(content))
+        digests = list(self._digests(content, self._algorithms))
         held = len(self._batch.digests)
         if held and held + len(digests) > self._limit:
             return None
         if not self._batch.contents:
-            self._batch = _Batch([], [], time.monotonic())
+            self._batch = _Batch([], [], set(), time.monotonic())
+        if self._refused and any(True for _ in self._digests(content, self._refused)):
+            self._batch.partly.add(content)
         self._hours[content] = _ASKING
         self._batch.contents.append(content)
         self._batch.digests.extend(digests)
         return len(self._batch.digests) >= self._limit or len(self._batch.contents) >= _CONTENTS_MAX
 
-    def _digests(self, content: int) -> Iterator[Question]:
-        """Yield the digests of a content that the service is asked about."""
+    def _digests(self, content: int, algorithms: Sequence[str]) -> Iterator[Question]:
+        """Yield the digests of a content that the service is asked about, of some algorithms."""
         if self._contents.attention[content] & OPAQUE:
             # It is lost, or was digested in a way that has no meaning now: its files are read again.
             return
         kept = self._contents.load(content)
         decoded = None
-        if any(ALGORITHMS[name].of_picture for name in self._algorithms):
+        if any(ALGORITHMS[name].of_picture for name in algorithms):
             decoded = file_task_of(kept, NOWHERE).decoded
         runs = () if decoded is None else decoded.runs
-        yield from questions_about(
-            content, kept.exact, runs, self._algorithms, variants=self._settings.variants
-        )
+        yield from questions_about(content, kept.exact, runs, algorithms, variants=self._settings.variants)
 
     def _store(self, answer: AskedBatch) -> list[int]:
         """Store the answer for a batch; return its contents if there is one."""
         batch = answer.key
         assert isinstance(batch, _Batch)
-        contents = np.sort(np.array(batch.contents, np.int64))
         if answer.matches is None:
-            self._hours[contents] = 0
+            self._hours[batch.contents] = 0
             self._next = min(self._next, *batch.contents)
             return []
         hour = int(time.time() // _HOUR)
-        self._hours[contents] = hour
-        for run in np.split(contents, np.flatnonzero(np.diff(contents) != 1) + 1):
-            self._store_range(int(run[0]), len(run), hour)
-        found: dict[int, list[tuple[Question, ServiceMatch]]] = {}
+        self._hours[batch.contents] = hour
+        self._hours[list(batch.partly)] = _PARTLY
+        whole = np.array(sorted(set(batch.contents) - batch.partly), np.int64)
+        for run in np.split(whole, np.flatnonzero(np.diff(whole) != 1) + 1):
+            if run.size:
+                self._store_range(int(run[0]), len(run), hour)
+        found: dict[int, list[list[Any]]] = {}
+        for content in batch.partly & self.positive:
+            if kept := [fields for fields in self._answer(content) if fields[0] in self._refused]:
+                found[content] = kept
         for match in answer.matches:
             asked = batch.digests[match.digest]
-            found.setdefault(asked.content, []).append((asked, match))
+            found.setdefault(asked.content, []).append(
+                [
+                    *(asked.digest.algorithm, asked.variant, asked.doubt),
+                    *(match.entry, match.category, match.distance),
+                ]
+            )
         for content in self.positive.intersection(batch.contents) - found.keys():
             self.positive.remove(content)
             self._database.execute("DELETE FROM answers WHERE service=? AND content=?", (self._key, content))
         for content, matches in found.items():
-            text = json.dumps(
-                [
-                    [
-                        asked.digest.algorithm,
-                        asked.variant,
-                        asked.doubt,
-                        match.entry,
-                        match.category,
-                        match.distance,
-                    ]
-                    for asked, match in matches
-                ]
-            )
             self._database.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (self._key, content, text)
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (self._key, content, json.dumps(matches))
             )
             self.positive.add(content)
             self._contents.hit(content)
@@ -350,19 +366,22 @@ class _ServiceAnswers(ClosedOnExit):
         """Return the entries that the service has named for a content."""
         if content not in self.positive:
             return []
-        row = self._database.execute(
-            "SELECT answer FROM answers WHERE service=? AND content=?", (self._key, content)
-        ).fetchone()
         confirmed = bool(self._contents.attention[content] & CONFIRMED)
         return [
             match_of(self._service, self._excepted, *fields, confirmed=confirmed)
-            for fields in json.loads(row[0])
+            for fields in self._answer(content)
         ]
 
-    def shortcoming(self) -> str:
-        """Return why contents have no answer; empty if there is no reason."""
-        why = self.asker.refusal or self.asker.trouble
-        return f"matching service {self.name} {why}" if why else ""
+    def _answer(self, content: int) -> list[Any]:
+        """Return the stored answer about a content for which the service has named entries."""
+        (text,) = self._database.execute(
+            "SELECT answer FROM answers WHERE service=? AND content=?", (self._key, content)
+        ).fetchone()
+        return list(json.loads(text))
+
+    def shortcomings(self) -> list[str]:
+        """Return why contents may have no answer."""
+        return self.asker.shortcomings(self._refused)
 
     def close(self) -> None:
         """Stop asking."""
@@ -451,7 +470,7 @@ class Answers(ClosedOnExit):
 
     def shortcomings(self) -> list[str]:
         """Return which services did not answer, and why."""
-        return [text for service in self._services if (text := service.shortcoming())]
+        return [text for service in self._services for text in service.shortcomings()]
 
     def close(self) -> None:
         """Stop asking."""

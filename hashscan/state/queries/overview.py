@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -132,6 +134,34 @@ class ServiceProgress(NamedTuple):
     """Those that have an answer, however old."""
     hours: float | None
     """Time that the others take at the pace of the last scan; None where that is not known."""
+    refused: tuple[str, ...]
+    """Algorithms that the service should take, and did not take in the last scan."""
+
+
+def taken_before(database: sqlite3.Connection, service: StoredService) -> frozenset[str]:
+    """Return the algorithms that a service has ever taken."""
+    key = f"taken {service.identity}"
+    row = database.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+    return frozenset() if row is None else frozenset(json.loads(row[0]))
+
+
+def remember_taken(database: sqlite3.Connection, service: StoredService, algorithms: Collection[str]) -> None:
+    """Store the algorithms that a service has ever taken."""
+    row = f"taken {service.identity}", json.dumps(sorted(algorithms))
+    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
+
+
+def algorithms_taken(state: StateDir, services: Sequence[StoredService]) -> dict[str, frozenset[str]]:
+    """Return the algorithms that services have ever taken, by identity; nothing before the first scan.
+
+    Raises:
+        OutputError: the state is damaged or can't be read.
+    """
+    try:
+        with StateReader(state) as reader:
+            return {service.identity: taken_before(reader.database, service) for service in services}
+    except (NoStateError, OldStateError):
+        return {}
 
 
 def progress_of(state: StateDir, service: StoredService) -> ServiceProgress | None:
@@ -151,11 +181,15 @@ def progress_of(state: StateDir, service: StoredService) -> ServiceProgress | No
             found = reader.database.execute(
                 "SELECT value FROM meta WHERE key LIKE ?", (f"service {mine}",)
             ).fetchone()
-            pace = None if found is None else json.loads(found[0]).get("pace")
+            known = {} if found is None else json.loads(found[0])
+            pace = known.get("pace")
+            refused: tuple[str, ...] = ()
+            if "algorithms" in known:
+                refused = service.refused(known["algorithms"], taken_before(reader.database, service))
     except (NoStateError, OldStateError):
         return None
     done = int(np.count_nonzero(answered))
-    return ServiceProgress(rows, done, (rows - done) / pace / 3600 if pace else None)
+    return ServiceProgress(rows, done, (rows - done) / pace / 3600 if pace else None, refused)
 
 
 class NamedEntry(NamedTuple):

@@ -380,3 +380,4 @@ def _forget_removed_services(database: sqlite3.Connection, state: StateDir) -> N
         for table in ("asked", "answers"):
             database.execute(f"DELETE FROM {table} WHERE service LIKE ?", (f"{identity} %",))  # noqa: S608
         database.execute("DELETE FROM meta WHERE key LIKE ?", (f"service {identity} %",))
+        database.execute("DELETE FROM meta WHERE key=?", (f"taken {identity}",))

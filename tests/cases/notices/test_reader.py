@@ -50,6 +50,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
         Notices(tmp_path / name)
 
 
+@pytest.mark.integration
 def test_standard_input_can_be_a_pipe() -> None:
     code = (
         "from pathlib import Path; from hashscan.cases.notices.reader import Notices\n"
@@ -61,6 +62,7 @@ def test_standard_input_can_be_a_pipe() -> None:
     assert json.loads(done.stdout.replace(b"'", b'"')) == [V4["report_id"]]
 
 
+@pytest.mark.integration
 def test_many_reports_take_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "reports"
     line = text({**V4, "evidence": [{"content_type": "text/plain", "payload": "A" * 100_000}]})

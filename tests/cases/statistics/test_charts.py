@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hashscan.cases.statistics import web_page
 from hashscan.cases.statistics.web_page import SHAPES, Series, guide_values, lay_out, short_number
 from hashscan.reports.page.frame import Page
+from tests.examples import examples
 
 HOSTILE = '</svg><script>alert(1)</script><img src=x onerror="alert(2)">&amp;'
 ELEMENTS = {"svg", "desc", "g", "rect", "path", "text", "title"}
@@ -61,7 +62,7 @@ def test_heights_are_as_the_values_and_zeros_have_no_bar() -> None:
         assert bars["c, match: 4"] == pytest.approx(2 * bars["a, match: 2"], rel=0.01)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     st.lists(st.tuples(*[st.one_of(st.none(), st.floats(0, 1e15))] * 3), min_size=1, max_size=400),
     st.booleans(),
@@ -113,7 +114,7 @@ def test_guides_are_few_round_and_reach_the_highest(highest: float) -> None:
     assert all(len(short_number(value)) <= 7 for value in values)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.integers(1, 400), st.sampled_from([7, 8, 10]))
 def test_labels_do_not_touch(count: int, length: int) -> None:
     labels = [f"{number:0{length}}" for number in range(count)]

@@ -71,6 +71,7 @@ def test_it_names_no_address_and_has_no_style_or_handler(kind: str) -> None:
     assert "script-src 'none'" in text.replace("&#39;", "'")
 
 
+@pytest.mark.integration
 def test_a_validator_finds_no_fault(tmp_path: Path) -> None:
     (tmp_path / "few.html").write_text(written(*all_kinds()["few"]))
     assert faults(tmp_path / "few.html") == []

@@ -20,6 +20,7 @@ from hashscan.cli.main import cli
 from hashscan.cli.options.base import HashscanCommand, settings_of
 from hashscan.settings.file import key_lines
 from tests.cli.conftest import Run
+from tests.examples import examples
 
 CATALOGUE = Catalogue.of(click.Context(cli))
 HOSTILE = "\x1b[31m[bold]\u202e"
@@ -110,7 +111,7 @@ some = st.dictionaries(names, anything | st.dictionaries(names, anything, max_si
 
 
 @given(some)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_nothing_that_a_file_holds_is_a_defect(values: dict[str, Any]) -> None:
     """Whoever wrote it, it is right or its mistakes are named; what is right can be shown."""
     file = SettingsFile(CATALOGUE, values)
@@ -128,7 +129,7 @@ every_option = [
 
 
 @given(st.sampled_from(every_option), anything)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_no_option_takes_a_value_badly(whose: tuple[Command, click.Option], value: Any) -> None:
     words, option = whose
     if wrong_kind(option, value) is None:

@@ -30,7 +30,7 @@ PROGRAM = """
 import json, os, sys
 from hashscan.hashing.media import decoder
 assert not {"numpy", "PIL"} & set(sys.modules)
-names = sys.argv[1:]
+parts, names = int(sys.argv[1]), sys.argv[2:]
 classes = {
     "pdq": "pdq:PDQ",
     **{name.lower(): "perceptual:" + name for name in ("PHash", "DHash", "AHash", "WHash")},
@@ -55,7 +55,7 @@ for side in (90, 700):
 for place, known in enumerate(FORMATS):
     whole = samples().get(known.pillow, b"no picture")
     contents[place, "whole"] = whole
-    for cut in range(1, len(whole), 1 + len(whole) // 40):
+    for cut in range(1, len(whole), 1 + len(whole) // parts):
         contents[place, f"cut {cut}"] = whole[:cut]
         several = multi_picture_samples().get(known.pillow, b"")
         contents[place, f"several cut {cut}"] = several[: -cut]
@@ -93,24 +93,30 @@ print(json.dumps({
 """
 
 
-def answers(*names: str) -> dict:
+PARTS = 40
+"""Places in each file at which it is cut and spoilt."""
+
+
+def answers(*names: str, parts: int = PARTS) -> dict:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, *names],
+        [sys.executable, "-W", "error", "-c", PROGRAM, str(parts), *names],
         # The zygote's environment is empty too.
         env={},
         cwd=Path(hashscan.__file__).parents[1],
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
 
+EVERY = ("pdq", "phash", "dhash", "ahash", "whash")
+
+
 @pytest.fixture(scope="module")
 def answered() -> dict:
-    return answers("pdq", "phash", "dhash", "ahash", "whash")
+    return answers(*EVERY, parts=1)
 
 
 def test_nothing_is_imported_or_opened_for_pdq_alone() -> None:
@@ -119,7 +125,8 @@ def test_nothing_is_imported_or_opened_for_pdq_alone() -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_imported_or_opened_after_loading(answered: dict) -> None:
+def test_nothing_is_imported_or_opened_after_loading() -> None:
+    answered = answers(*EVERY)
     assert answered["noted"] == []
     assert answered["replies"] > 1000
 

@@ -432,6 +432,7 @@ print(reason_for(content, max_pixels=10**9).value)
 """
 
 
+@pytest.mark.integration
 def test_memory_limit_is_a_reason() -> None:
     # In a process of its own: others may have freed as much memory before as the picture takes.
     done = subprocess.run([sys.executable, "-c", MEMORY_LIMIT], capture_output=True, text=True, check=True)

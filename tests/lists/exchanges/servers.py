@@ -8,18 +8,19 @@ import time
 import urllib.parse
 from abc import ABC, abstractmethod
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 from xml.sax.saxutils import escape
 
 from hashscan.registry import EXCHANGES
 from tests.certificates import Authority
-from tests.web import WebServer, proxying, refuse, send, serving
+from tests.web import Answer, WebServer, proxying, refuse, send, serving
 
 HOST = "report.cybertip.org"
 USER, PASSWORD = "jo.secret-user", "pass:word-secret"
@@ -618,14 +619,16 @@ class AllServed:
 
 
 @contextmanager
-def all_served(folder: Path) -> Iterator[AllServed]:
-    """Serve all interfaces at their own names."""
+def all_served(folder: Path, others: Mapping[str, Answer] = MappingProxyType({})) -> Iterator[AllServed]:
+    """Serve all interfaces at their own names, and what answers at other names."""
     folder.mkdir()
     authority = Authority(folder / "authority")
     contexts: dict[str, ssl.SSLContext] = {}
     interfaces = {name: kind() for name, kind in INTERFACES.items()}
     hosts = {interface.host: interface for interface in interfaces.values()}
-    for host in hosts:
+    answers: dict[str, Answer] = {host: interface.handle for host, interface in hosts.items()}
+    answers |= others
+    for host in answers:
         contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         contexts[host].load_cert_chain(*authority.issue(host))
 
@@ -641,5 +644,5 @@ def all_served(folder: Path) -> Iterator[AllServed]:
         path.write_text(f"{interface.credentials}\n")
 
     with serving(folder, first) as web, proxying(web) as (proxy, _, _):
-        web.handle = lambda request: hosts[request.headers["Host"]].handle(request)  # type: ignore[method-assign]
+        web.handle = lambda request: answers[request.headers["Host"]](request)  # type: ignore[method-assign]
         yield AllServed(interfaces, proxy, authority.file, credentials)

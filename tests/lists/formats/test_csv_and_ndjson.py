@@ -12,6 +12,7 @@ from hashscan.errors import ListFormatError
 from hashscan.lists.formats.csv_and_ndjson import CsvFormat
 from hashscan.lists.store import ListStore
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ListInfo
+from tests.examples import examples
 from tests.lists.builders import as_csv, some_entries
 from tests.lists.formats.reading import read
 
@@ -59,7 +60,7 @@ def entries(draw: st.DrawFn) -> list[Entry]:
     quote=st.sampled_from([stdlib_csv.QUOTE_ALL, stdlib_csv.QUOTE_MINIMAL]),
     blank=st.booleans(),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_reads_back_whatever_was_written(
     entries: list[Entry], columns: list[str], bom: bool, upper: bool, line_end: str, quote: int, blank: bool
 ) -> None:

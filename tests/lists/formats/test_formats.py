@@ -19,6 +19,7 @@ from hashscan.lists.store import ListStore
 from hashscan.matching.policy import judge
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, Match, Verdict
 from hashscan.registry import LIST_FORMATS, LIST_WRITERS
+from tests.examples import examples
 from tests.lists.builders import NOW, some_entries
 from tests.lists.formats.examples import EXAMPLES, IMAGE, MD5, MEDIUM, NCMEC, SHA256, VICS
 from tests.lists.formats.reading import new, read
@@ -69,7 +70,7 @@ def test_the_place_of_a_fault_is_reported_and_no_value(name: str, text: str, pla
 @given(data=st.data(), junk=st.binary(max_size=200))
 @example(data=None, junk=b"\0").via("a NUL")
 @example(data=None, junk=b"\xff\xfe").via("no UTF-8")
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_any_bytes_give_entries_or_the_one_kind_of_error(
     name: str, data: st.DataObject | None, junk: bytes
 ) -> None:

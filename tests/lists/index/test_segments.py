@@ -147,6 +147,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.integration
 def test_without_room_the_old_segment_stands(tmp_path: Path) -> None:
     compile_segment(tmp_path, "pdq", VALUES, "a 1")
     done = subprocess.run(
@@ -173,6 +174,7 @@ print(len(answers))
 """
 
 
+@pytest.mark.integration
 def test_two_open_while_a_third_replaces(tmp_path: Path) -> None:
     folder = tmp_path / "index"
     np.save(tmp_path / "values.npy", VALUES)

@@ -198,6 +198,7 @@ def test_a_root_file_must_be_a_root_that_signed_itself(owner: Owner) -> None:
         trust.check_root(json.dumps(document).encode())
 
 
+@pytest.mark.integration
 def test_verification_needs_no_cryptography_package(owner: Owner) -> None:
     owner.release(some_entries(3))
     code = """

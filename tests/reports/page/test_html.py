@@ -247,6 +247,7 @@ def test_whatever_a_record_holds_makes_a_page(tmp_path: Path, odd: list[dict[str
     assert len(rows_of(text)) == 1
 
 
+@pytest.mark.integration
 def test_a_validator_finds_no_fault(tmp_path: Path) -> None:
     some = [finding(path, customer="acme") for path in HOSTILE] + [unreadable(path) for path in HOSTILE]
     for name, records, whole in (("none", [], True), ("some", some, True), ("killed", some, False)):

@@ -19,6 +19,7 @@ from hashscan.model import Verdict
 from hashscan.reports.records import Record
 from hashscan.reports.report_file import ReportFile
 from hashscan.scan.reporting.shard_merging import MergeResult, merge_reports
+from tests.examples import examples
 from tests.scan.made_reports import clean, many_findings
 
 
@@ -237,7 +238,7 @@ anything = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_any_value_in_any_place(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing but our own errors comes of it, and what is written can be read again."""
@@ -258,7 +259,7 @@ def test_any_value_in_any_place(data: st.DataObject, tmp_path_factory: pytest.Te
     check(folder, one, two)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data())
 def test_any_bytes_in_any_place(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("reports")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from hashscan.locking import record_locked
 from hashscan.scan.workers.decode_cache import DecodeCache
+from tests.examples import examples
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_the_newest_answers_are_kept_in_little_memory() -> None:
         assert table.get(7, content(4999)) is not None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 20), st.binary(max_size=900)), max_size=60))
 def test_whatever_is_recalled_was_kept_last(steps: list[tuple[int, int, bytes]]) -> None:
     known: dict[tuple[int, int], bytes] = {}

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hashscan.sources.filesystem import folder_listing
 from hashscan.sources.filesystem.folder_listing import ItemColumns, ListingChunk, looks, looks_in_python
 from hashscan.sources.filesystem.regular_files import file_stat
+from tests.examples import examples
 from tests.sources.children import GETDENTS64, fail_call, in_child, needs_numbers, needs_root, own_mounts
 from tests.sources.trees import fill, temporary_tree, write
 
@@ -54,7 +55,7 @@ def columns_of(found: ListingChunk) -> ItemColumns:
 
 
 @needs_c
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.dictionaries(names, st.tuples(kinds, times, times), max_size=12), st.integers(1, 5))
 def test_both_see_what_lstat_says(things: dict[bytes, tuple[str, int, int]], most: int) -> None:
     with temporary_tree() as root:

@@ -11,6 +11,7 @@ from hashscan.model import Batch, FolderReason, Reason
 from hashscan.sources.base import Listing, ListingOptions, NonFileCounts, SkippedFile, UnlistedFolder
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
+from tests.examples import examples
 from tests.sources.children import in_child, mount, needs_root, own_mounts
 from tests.sources.listed import files, identity, others, passed, walked
 from tests.sources.trees import fill, make_chain, temporary_tree, write
@@ -65,7 +66,7 @@ def build(root: bytes, things: list[tuple[list[bytes], str]]) -> None:
             continue  # something else has the name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.tuples(paths, kinds), max_size=25), st.integers(1, 3), st.integers(1, 12), st.integers(2, 4)
 )

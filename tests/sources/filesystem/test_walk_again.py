@@ -14,6 +14,7 @@ from hashscan.model import Batch, FolderReason
 from hashscan.sources.base import Listing, ListingOptions, UnlistedFolder
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
+from tests.examples import examples
 from tests.sources.children import in_child
 from tests.sources.listed import files, others, passed, walked
 from tests.sources.trees import temporary_tree, write
@@ -36,7 +37,7 @@ def make(root: bytes, folders: list[bytes]) -> None:
         write(root + b"/" + folder + b"/f")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(paths, max_size=8), st.integers(1, 6), st.booleans())
 def test_every_folder_gets_its_turn(folders: list[bytes], number: int, two_targets: bool) -> None:
     with temporary_tree() as root:
@@ -56,7 +57,7 @@ def test_every_folder_gets_its_turn(folders: list[bytes], number: int, two_targe
         assert met == wanted
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(paths, max_size=8), st.lists(st.one_of(paths, st.just(b"")), max_size=6))
 def test_wherever_a_walk_begins_it_comes_by_everything_once(folders: list[bytes], first: list[bytes]) -> None:
     with temporary_tree() as root:

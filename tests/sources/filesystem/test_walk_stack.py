@@ -16,6 +16,7 @@ from hashscan.errors import OutputError
 from hashscan.model import Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.filesystem.walk_stack import PendingFolders, Trail
+from tests.examples import examples
 from tests.sources.children import in_child
 from tests.sources.trees import FOLDER, make_chain, temporary_tree
 
@@ -155,7 +156,7 @@ def path_to(depth: int) -> bytes:
     return b"/".join(b"d%d" % level for level in range(1, depth + 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=12))
 def test_up_and_down(long_chain: bytes, depths: list[int]) -> None:
     before = opened()

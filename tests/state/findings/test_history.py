@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hashscan.state.findings.history import History
 from hashscan.state.store.database import open_database
 from hashscan.state_dir import StateDir
@@ -26,6 +28,7 @@ def test_where_no_scan_was_there_is_nothing(tmp_path: Path) -> None:
         assert list(history.scans(0)) == list(history.findings(0)) == []
 
 
+@pytest.mark.integration
 def test_what_a_scan_finds_is_reported_once_it_has_ended_or_was_killed(tmp_path: Path) -> None:
     database = open_database(StateDir(tmp_path))[0]
     database.execute("INSERT INTO sweeps (id, started) VALUES (1, 5)")

@@ -20,6 +20,7 @@ from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state_dir import StateDir
 from tests.cases.world import coverage
+from tests.examples import examples
 from tests.state.store.test_contents import PROFILE, kept
 
 FILE = FileStat(7, 1 << 63, 5, 1 << 64, -3, 1, 1000)
@@ -101,7 +102,7 @@ def as_asked(record: Record) -> list[object]:
     number=st.integers(-(1 << 66), 1 << 66),
     text=st.text(max_size=5),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_of_what_is_not_as_the_record_has_it_nothing_is_known(
     three: tuple[Path, list[Record]], place: int, key: str, number: int, text: str
 ) -> None:

@@ -413,6 +413,8 @@ class ListeningDoor(Door):
             else:
                 assert isinstance(name, tuple)
                 host = address = str(name[0])
+                # asyncio leaves it unset for such sockets, and an answer in two pieces would wait.
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             accepted.close()
             return

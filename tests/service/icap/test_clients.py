@@ -1,12 +1,13 @@
 """Clients of others ask the real service: each of them finds the planted picture, and lets clean files pass.
 
-Tests with Debian's programs are skipped where these are not installed: c-icap (c-icap-client), squid.
+Tests with Debian's programs are skipped where these are not installed: c-icap (c-icap-client), squid, rspamd.
 """
 
 from __future__ import annotations
 
 import http.client
 import io
+import json
 import os
 import pwd
 import re
@@ -18,6 +19,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -33,7 +35,9 @@ from tests.waiting import until
 
 C_ICAP_CLIENT = shutil.which("c-icap-client")
 SQUID = shutil.which("squid", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-CONFIGURATION = Path(__file__).parents[3] / "examples" / "squid" / "hashscan.conf"
+RSPAMD = shutil.which("rspamd")
+EXAMPLES = Path(__file__).parents[3] / "examples"
+CONFIGURATION = EXAMPLES / "squid" / "hashscan.conf"
 
 needs_c_icap = pytest.mark.skipif(C_ICAP_CLIENT is None, reason="c-icap-client is not installed")
 needs_squid = pytest.mark.skipif(SQUID is None, reason="Squid is not installed")
@@ -269,3 +273,54 @@ def test_the_command_of_the_documentation(tmp_path: Path) -> None:
         process.terminate()
         code = process.wait(60)
     assert code in {0, 143}
+
+
+def mail(content: bytes) -> bytes:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@example.org", "b@example.org", "picture"
+    message["Message-ID"], message["Date"] = "<1@example.org>", "Sat, 28 Nov 2026 08:00:00 +0000"
+    message.set_content("text")
+    message.add_attachment(content, maintype="image", subtype="jpeg", filename="picture.jpg")
+    return bytes(message)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    RSPAMD is None or os.geteuid() != 0, reason="rspamd is not installed, or this is not root"
+)
+def test_rspamd(service: Service, tmp_path: Path) -> None:
+    port = free_port()
+    example = (EXAMPLES / "rspamd" / "external_services.conf").read_text()
+    assert example.count('"127.0.0.1:1344"') == 1
+    example = example.replace('"127.0.0.1:1344"', f'"127.0.0.1:{service.address.port}"')
+    configuration = tmp_path / "rspamd.conf"
+    configuration.write_text(
+        f"""
+        options {{ pidfile = "{tmp_path}/pid"; filters = ""; tempdir = "{tmp_path}";
+                   control_socket = "{tmp_path}/control mode=0600";
+                   dns {{ nameserver = ["127.0.0.1:53"]; timeout = 0.1s; }} }}
+        logging {{ type = "console"; level = "info"; }}
+        worker "normal" {{ bind_socket = "127.0.0.1:{port}"; count = 1; }}
+        modules {{ path = "/usr/share/rspamd/plugins/external_services.lua"; }}
+        metric {{ name = "default"; actions {{ reject = 15; }} }}
+        external_services {{ {example} }}
+        """
+    )
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [str(RSPAMD), "-i", "-f", "-c", configuration], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        until(lambda: process.poll() is not None or _accepts(port))
+        for content, action in ((planted(), "reject"), (clean(), "no action")):
+            asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            try:
+                asked.request("POST", "/checkv2", mail(content))
+                answer = json.loads(asked.getresponse().read())
+            finally:
+                asked.close()
+            assert answer["action"] == action, (answer, (tmp_path / "log").read_text())
+            assert ("HASHSCAN" in answer["symbols"]) == (action == "reject")
+    finally:
+        process.terminate()
+        process.wait(60)

@@ -18,6 +18,7 @@ import queue
 import stat
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from hashscan.locking import ClosedOnExit
 from hashscan.service.uploads import Overloaded, TooLarge, UnusableDescriptor
@@ -215,7 +216,9 @@ class PassedDescriptors:
 
     def _close_all(self) -> None:
         while True:
-            os.close(self._queue.get())
+            # A server may report an error only now; and the number may have been no descriptor.
+            with suppress(OSError):
+                os.close(self._queue.get())
             self._waiting -= 1
 
 

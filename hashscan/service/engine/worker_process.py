@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hashscan.errors import HashscanError, OutputError
 from hashscan.lists.services.settings import StoredService
+from hashscan.lists.storage.columns import ColumnError
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import FileTask, without_answer
 from hashscan.matching.worker_setup import WorkerSetup
@@ -188,8 +189,10 @@ class Checker(ClosedOnExit):
     def _use(self, setup: EngineSetup) -> Reply:
         try:
             self.worker.use(setup.worker)
-        except (OSError, ValueError) as error:
+        except (ColumnError, OSError) as error:
             return Used(self._setup.version, str(error))
+        except Exception:  # a defect; the engine reports it, and the present lists stay in use
+            return Used(self._setup.version, traceback.format_exc())
         self._setup = setup
         self._ask_services()
         return Used(setup.version, "")
@@ -300,7 +303,7 @@ def run(connection: socket.socket, setup: EngineSetup, answers: DecodeCache) -> 
             checker.worker.sandbox.prepare(SPARES)
         except HashscanError as error:
             ready = Unusable(type(error).__name__, str(error), error.remedy)
-        except (OSError, ValueError) as error:
+        except (ColumnError, OSError) as error:
             ready = Unusable("OutputError", f"a list can't be opened: {error}", OutputError.advice)
         channel.send(encode(ready))
         if isinstance(ready, Ready):

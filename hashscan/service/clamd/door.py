@@ -14,6 +14,7 @@ from hashscan import __version__
 from hashscan.errors import HashscanError
 from hashscan.service.clamd.peer_files import Peer, beneath, peer_files
 from hashscan.service.clamd.protocol import (
+    LENGTH_BYTES,
     PATH_COMMANDS,
     Chunk,
     Command,
@@ -47,21 +48,20 @@ _PAUSE_SECONDS = 2.0
 """Seconds without a byte after which the client of such a stream is answered."""
 _LINGER_SECONDS, _LINGER_BYTES = 2.0, 1 << 24
 
-_TRUNCATIONS = {
-    26_214_400: "Nextcloud's default av_stream_max_length, and clamd.conf's example of StreamMaxLength",
+_NEXTCLOUD_BYTES = 26_214_400
+"""Nextcloud's default av_stream_max_length. It begins another stream before the one that it sends, with the
+lengths of all chunks, would be longer."""
+_CUTS = {
+    _NEXTCLOUD_BYTES: "25 MiB, the example of StreamMaxLength in clamd.conf",
     10_485_760: "10 MiB",
-    100_000_000: "OpenCloud's default ANTIVIRUS_MAX_SCAN_SIZE",
+    100_000_000: "100 MB",
     104_857_600: "100 MiB, clamd's default StreamMaxLength",
 }
-"""Lengths at which clients are known to cut files."""
+"""Lengths at which clients are known to cut files; OpenCloud's default ANTIVIRUS_MAX_SCAN_SIZE is 100MB."""
 
 _TIMED_OUT = b"COMMAND READ TIMED OUT\n"
 _TOO_LONG = b"INSTREAM size limit exceeded. ERROR"
-_TROUBLE = {
-    "allow": b"OK",
-    "refuse": b"hashscan.Unchecked FOUND",
-    "error": b"Not checked, try again later ERROR",
-}
+_NOT_NOW = b"Not checked, try again later ERROR"
 _CASE_SECONDS = 60.0
 _EICAR = f": {NAME} FOUND".encode()
 
@@ -145,6 +145,19 @@ class _Stream:
         self.refusal = b""
         """The text that it will be answered by, since it is not taken; its bytes are dropped."""
         self.dropped = 0
+        self._chunks = self._longest = 0
+
+    def announced(self, length: int) -> None:
+        """Count a chunk."""
+        self._chunks += 1
+        self._longest = max(self._longest, length)
+
+    def cut(self, size: int) -> str:
+        """Return the limit at which the client seems to have cut a file; empty if it doesn't seem so."""
+        sent = size + LENGTH_BYTES * self._chunks
+        if sent <= _NEXTCLOUD_BYTES < sent + self._longest + LENGTH_BYTES:
+            return "Nextcloud's default av_stream_max_length"
+        return _CUTS.get(size, "")
 
     def refuse(self, text: bytes) -> None:
         """Drop what has arrived and what follows."""
@@ -323,6 +336,7 @@ class _Dialogue:
         """
         stream = self._stream
         assert stream is not None
+        stream.announced(length)
         if stream.refusal:
             return
         if stream.receiving is None:
@@ -332,7 +346,7 @@ class _Dialogue:
                 stream.refuse(self._trouble(b"stream", error))
                 return
         if stream.receiving.size + length > self._engine.room.upload_bytes:
-            stream.refuse(_TOO_LONG)
+            stream.refuse(self._too_long())
 
     def _received(self, data: memoryview) -> None:
         stream = self._stream
@@ -343,7 +357,7 @@ class _Dialogue:
         try:
             stream.receiving.write(data)
         except TooLarge:
-            stream.refuse(_TOO_LONG)
+            stream.refuse(self._too_long())
         except Overloaded as error:
             stream.refuse(self._trouble(b"stream", error))
 
@@ -351,17 +365,17 @@ class _Dialogue:
         stream = self._stream
         assert stream is not None
         if stream.receiving is None and not stream.refusal:
-            self._announced(0)
+            self._announced(0)  # it is empty
         self._stream = None
         if stream.receiving is None:
             await self._connection.send(stream.command.reply(stream.refusal))
             return
         content = stream.receiving.finish()
-        if content.size in _TRUNCATIONS:
+        if cut := stream.cut(content.size):
             self._door.warn(
-                f"length {content.size}",
-                f"{self._connection.client.address} has sent a stream of exactly {content.size} bytes "
-                f"({_TRUNCATIONS[content.size]}); if it cuts larger files, they are not checked in whole",
+                f"cut {cut}",
+                f"{self._connection.client.address} has sent a stream of {content.size} bytes, as a client "
+                f"that cuts files does ({cut}): larger ones are not checked in whole",
             )
         held = _Held(content)
         await self._start(stream.command, lambda: self._check(stream.command, b"stream", held), held)
@@ -388,14 +402,24 @@ class _Dialogue:
         except UnusableDescriptor:
             return label + b": Not a regular file ERROR"
         except TooLarge:
-            return label + b": Size limit exceeded ERROR"
+            return label + b": " + self._trouble_text(b"Size limit exceeded ERROR")
         except Overloaded as error:
             return self._trouble(label, error)
 
     def _trouble(self, label: bytes, error: HashscanError) -> bytes:
         """Return the line about an upload that is not checked now, by the door's settings."""
         _log.info("clamd: %s: not checked: %s", self._connection.client.address, error)
-        return label + b": " + _TROUBLE[self._door.settings.answers.get("trouble", "error")]
+        return label + b": " + self._trouble_text(_NOT_NOW)
+
+    def _too_long(self) -> bytes:
+        """Return the line about a stream that is too long, by the door's settings."""
+        text = self._trouble_text(_TOO_LONG)
+        return text if text is _TOO_LONG else b"stream: " + text
+
+    def _trouble_text(self, error: bytes) -> bytes:
+        """Return what is said of an upload that is not checked: by default, an error."""
+        answer = self._door.settings.answers.get("trouble", "error")
+        return {"allow": b"OK", "refuse": b"hashscan.Unchecked FOUND"}.get(answer, error)
 
     async def _check(self, command: Command, label: bytes, held: _Held) -> None:
         """Check a content and send the reply."""
@@ -425,7 +449,7 @@ class _Dialogue:
                 return label + _EICAR
         if answer.outcome is Outcome.REFUSE:
             return label + b": " + self._door.found_name(answer) + b" FOUND"
-        return label + b": " + (b"OK" if answer.outcome is Outcome.ALLOW else _TROUBLE["error"])
+        return label + b": " + (b"OK" if answer.outcome is Outcome.ALLOW else _NOT_NOW)
 
     async def _scan(self, command: Command, root: Path) -> None:
         """Check a file by path, or the files beneath a folder.

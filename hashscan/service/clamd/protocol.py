@@ -23,11 +23,12 @@ from msgspec import Struct
 COMMAND_MAX = 8192
 """Most bytes of a command with its argument, a path."""
 
-_LENGTH = 4
+LENGTH_BYTES = 4
+"""Bytes of the length before each chunk."""
 
 
 class _Form(Struct, frozen=True):
-    """How a command may be given."""
+    """The forms in which a command may be given."""
 
     argument: bool = False
     old: bool = False
@@ -142,10 +143,10 @@ class Parser:
                     self._state = _State.LENGTH
                 yield Data(piece)
             elif self._state is _State.LENGTH:
-                missing = _LENGTH - len(self._pending)
+                missing = LENGTH_BYTES - len(self._pending)
                 self._pending += view[:missing]
                 view = self._skip(view, missing)
-                if len(self._pending) == _LENGTH:
+                if len(self._pending) == LENGTH_BYTES:
                     yield self._length()
             elif self._state is _State.DESCRIPTOR:
                 position = self._position

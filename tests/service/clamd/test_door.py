@@ -120,6 +120,36 @@ def test_overload_is_answered_by_the_settings(tmp_path: Path, answer: str) -> No
     run(test)
 
 
+@pytest.mark.parametrize("answer", ["allow", "refuse", "error"])
+def test_too_large_is_answered_by_the_settings(tmp_path: Path, answer: str) -> None:
+    (tmp_path / "file").write_bytes(bytes(2000))
+
+    async def test() -> None:
+        async with clamd_door(tmp_path, PLANTED, upload_bytes=1000) as door:
+            answers = {**door.settings.answers, "trouble": answer}
+            door.settings = replace(door.settings, answers=answers)  # type: ignore[arg-type]
+            reply = await ask(door, b"zINSTREAM\0" + stream(bytes(2000)))
+            assert (
+                reply
+                == {
+                    "allow": b"stream: OK\0",
+                    "refuse": b"stream: hashscan.Unchecked FOUND\0",
+                    "error": b"INSTREAM size limit exceeded. ERROR\0",
+                }[answer]
+            )
+            passed = (b"\0", [(tmp_path / "file", os.O_RDONLY)])
+            reply = await asyncio.to_thread(talk, door.address, (b"zFILDES\0", passed))
+            assert reply.endswith(
+                {
+                    "allow": b": OK\0",
+                    "refuse": b": hashscan.Unchecked FOUND\0",
+                    "error": b": Size limit exceeded ERROR\0",
+                }[answer]
+            )
+
+    run(test)
+
+
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\r\n", b" " * 60, b"\t\x1a"])
 @pytest.mark.parametrize("way", ["stream", "descriptor"])
 def test_eicar_is_found(tmp_path: Path, tail: bytes, way: str) -> None:
@@ -265,14 +295,26 @@ def test_what_is_done_for_a_client_that_leaves_is_given_up(tmp_path: Path, sessi
     run(test)
 
 
-@pytest.mark.parametrize("length", [26_214_400, 26_214_399])
-def test_lengths_at_which_clients_cut_are_warned_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, length: int
+NEXTCLOUD = 26_214_400 // 8196
+
+
+@pytest.mark.parametrize(
+    ("data", "warned"),
+    [
+        (stream(bytes(26_214_400)), "25 MiB"),
+        (stream(bytes(26_214_399)), ""),
+        (chunk(bytes(8192)) * NEXTCLOUD + END, "Nextcloud"),
+        (chunk(bytes(8192)) * (NEXTCLOUD - 1) + END, ""),
+    ],
+)
+def test_streams_of_clients_that_cut_files_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, data: bytes, warned: str
 ) -> None:
     async def test() -> None:
         async with clamd_door(tmp_path, PLANTED) as door:
-            assert (await ask(door, b"zINSTREAM\0" + stream(bytes(length)))).startswith(b"stream: ")
-        assert ("Nextcloud" in caplog.text) == (length == 26_214_400)
+            assert (await ask(door, b"zINSTREAM\0" + data)).startswith(b"stream: ")
+        assert ("cuts files" in caplog.text) == bool(warned)
+        assert warned in caplog.text
 
     run(test)
 

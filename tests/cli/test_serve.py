@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -328,4 +329,24 @@ def test_without_a_list_it_does_not_start(state: Path, run: Run, tmp_path: Path)
 def test_it_can_be_stopped_while_it_starts(listed: bytes, state: Path) -> None:
     with service(state, ready=False) as running:
         until(lambda: StateDir(state).uploads.exists())
+        assert running.stop() == 0
+
+
+def shown_commands() -> list[str]:
+    """The commands that the page shows."""
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    return sorted({line.strip() for line in page.splitlines() if line.lstrip().startswith("hashscan serve")})
+
+
+def test_the_page_shows_commands() -> None:
+    assert len(shown_commands()) >= 3
+
+
+@pytest.mark.parametrize("shown", shown_commands())
+def test_every_command_of_the_page_runs(shown: str, listed: bytes, state: Path, tmp_path: Path) -> None:
+    pyrage = pytest.importorskip("pyrage")
+    (tmp_path / "recipients").write_text(str(pyrage.x25519.Identity.generate().to_public()))
+    placed = re.sub(r"tcp:[\d.]+:\d+", "tcp:127.0.0.1:0", shown)
+    placed = placed.replace("/run/hashscan", str(tmp_path)).replace("/etc/hashscan", str(tmp_path))
+    with service(state, doors=placed.split()[2:]) as running:
         assert running.stop() == 0

@@ -112,6 +112,18 @@ def test_no_command_lets_a_name_command_the_terminal(hostile: Path, state: Path,
         ("lookup", first),
         ("lookup", hashlib.sha256(b"content 0").hexdigest()),
         ("lookup", TEXT),
+        *(
+            ("serve", "--icap", f"unix:{missing}", option, value)
+            for option, value in (
+                ("--icap", TEXT),
+                ("--answer", TEXT),
+                ("--allow", TEXT),
+                ("--trust-owner", f"icap={TEXT}"),
+                ("--keep-refused", missing),
+                ("--socket-mode", TEXT),
+                ("--list", TEXT),
+            )
+        ),
         ("lists", "status"),
         ("lists", "status", TEXT),
         ("lists", "add", TEXT, TEXT),

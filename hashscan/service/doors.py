@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import ClassVar
 
 from hashscan.service.engine.engine import Engine
+from hashscan.service.engine.uploads import Client
 from hashscan.service.listening import Listener, describe, may_connect, open_listener, peer
-from hashscan.service.uploads import Client
 from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress
 
 READ_BYTES = 1 << 16

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from hashscan import __version__
 from hashscan.errors import HashscanError
 from hashscan.model import ListInfo, TrustState, Verdict
-from hashscan.service.uploads import Client, Outcome, Overloaded, TooLarge, UnusableDescriptor
+from hashscan.service.engine.uploads import Client, Outcome, Overloaded, TooLarge, UnusableDescriptor
 from hashscan.timefmt import parse_utc
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.model import FileResult, Verdict
 from hashscan.reports.records import FINDINGS, match_fields
 from hashscan.service.engine.contents import Content
+from hashscan.service.engine.recorder import REFERENCE_ALPHABET, REFERENCE_LENGTH, Recorder
+from hashscan.service.engine.uploads import Client, Outcome, Upload
 from hashscan.service.journal import Journal
 from hashscan.service.kept_content import KeptContents, NotKept
 from hashscan.service.metrics import ServiceMetrics
-from hashscan.service.recorder import REFERENCE_ALPHABET, REFERENCE_LENGTH, Recorder
-from hashscan.service.uploads import Client, Outcome, Upload
 from hashscan.settings.service import ServeSettings
 from hashscan.text import printable, shortened
 

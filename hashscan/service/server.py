@@ -19,6 +19,7 @@ from hashscan.errors import EXIT_CLEAN, HashscanError, OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.service.doors import Door
 from hashscan.service.engine.engine import Engine
+from hashscan.service.engine.uploads import Client, Overloaded, Upload
 from hashscan.service.journal import Journal
 from hashscan.service.listening import describe
 from hashscan.service.metrics import ServiceMetrics
@@ -29,7 +30,6 @@ from hashscan.service.service_manager import (
     notify_reloading,
     watchdog_seconds,
 )
-from hashscan.service.uploads import Client, Overloaded, Upload
 from hashscan.settings.service import (
     NO_ADDRESS,
     AnswerTo,

@@ -22,8 +22,8 @@ from hashscan.model import Entry, FileResult, Verdict
 from hashscan.service.doors import Door
 from hashscan.service.engine.contents import Content
 from hashscan.service.engine.engine import Engine
-from hashscan.service.recorder import NoRecorder, Recorder
-from hashscan.service.uploads import Client, Outcome, Upload
+from hashscan.service.engine.recorder import NoRecorder, Recorder
+from hashscan.service.engine.uploads import Client, Outcome, Upload
 from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.service import DoorSettings, EngineLimits, Protocol, ServeSettings, TcpAddress
 from hashscan.state_dir import StateDir

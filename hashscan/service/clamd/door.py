@@ -29,8 +29,8 @@ from hashscan.service.doors import Connection, StreamDoor
 from hashscan.service.eicar import LENGTH_MAX, NAME, is_eicar
 from hashscan.service.engine.contents import Content, Receiving
 from hashscan.service.engine.engine import Engine
+from hashscan.service.engine.uploads import Answer, Outcome, Overloaded, TooLarge, UnusableDescriptor, Upload
 from hashscan.service.listening import peer_groups
-from hashscan.service.uploads import Answer, Outcome, Overloaded, TooLarge, UnusableDescriptor, Upload
 from hashscan.settings.service import DoorSettings
 
 _MODEL = "1.4.0"

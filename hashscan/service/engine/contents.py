@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from hashscan.locking import ClosedOnExit
-from hashscan.service.uploads import Overloaded, TooLarge, UnusableDescriptor
+from hashscan.service.engine.uploads import Overloaded, TooLarge, UnusableDescriptor
 from hashscan.sources.filesystem.mounts import (
     DescriptorInfo,
     ForeignMountError,

@@ -31,10 +31,10 @@ from hashscan.model import (
 from hashscan.scan.opened_matching import OpenedMatching, open_matching
 from hashscan.service.engine.contents import Content, PassedDescriptors, Receiving, Room
 from hashscan.service.engine.messages import Check, Checked, Found, Lookup, Reply, encode
+from hashscan.service.engine.recorder import NoRecorder, Recorder
+from hashscan.service.engine.uploads import Answer, Client, Outcome, Overloaded, Unchecked, Upload
 from hashscan.service.engine.worker_process import EngineSetup
 from hashscan.service.engine.workers import LOST_MAX, Task, WorkerDied, WorkerPool, WorkerStuck
-from hashscan.service.recorder import NoRecorder, Recorder
-from hashscan.service.uploads import Answer, Client, Outcome, Overloaded, Unchecked, Upload
 from hashscan.settings.service import AnswerTo, DoorSettings, ServeSettings
 
 _log = logging.getLogger(__name__)

@@ -48,8 +48,8 @@ from hashscan.service.engine.messages import (
     decode_reply,
     encode,
 )
+from hashscan.service.engine.uploads import Overloaded, Unchecked
 from hashscan.service.engine.worker_process import GIVE_UP, EngineSetup, run
-from hashscan.service.uploads import Overloaded, Unchecked
 
 _log = logging.getLogger(__name__)
 

@@ -30,6 +30,7 @@ from hashscan.schema import InvalidDocumentError, decode_json, validated
 from hashscan.service.api import Changes, CheckAnswer, CheckMatch, CheckRequest, DigestFields, Info
 from hashscan.service.engine.contents import Content
 from hashscan.service.engine.engine import Engine
+from hashscan.service.engine.uploads import Client, Outcome, Overloaded, TooLarge, Unchecked, Upload
 from hashscan.service.http.bodies import (
     FORM_EXTRA_BYTES,
     Body,
@@ -59,7 +60,6 @@ from hashscan.service.multipart import (
     Part,
     TooManyPartsError,
 )
-from hashscan.service.uploads import Client, Outcome, Overloaded, TooLarge, Unchecked, Upload
 from hashscan.settings.service import DoorSettings
 from hashscan.text import is_printable_line
 

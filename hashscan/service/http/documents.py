@@ -15,7 +15,7 @@ from msgspec import Struct
 from hashscan.errors import HashscanError
 from hashscan.model import ListInfo, Match, TrustState, Verdict
 from hashscan.service.api import Changes, CheckAnswer, CheckRequest, Info
-from hashscan.service.uploads import Answer, Outcome
+from hashscan.service.engine.uploads import Answer, Outcome
 from hashscan.text import printable
 
 

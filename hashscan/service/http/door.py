@@ -25,11 +25,11 @@ from hashscan.errors import UsageError
 from hashscan.secret_files import read_secret
 from hashscan.service.doors import ListeningDoor
 from hashscan.service.engine.engine import Engine
+from hashscan.service.engine.uploads import Client
 from hashscan.service.http.app import Application
 from hashscan.service.http.documents import ErrorCode, RequestError
 from hashscan.service.http.keys import Keys
 from hashscan.service.listening import describe
-from hashscan.service.uploads import Client
 from hashscan.settings.service import DoorSettings, UnixAddress
 
 HEADER_BYTES = 32 << 10

@@ -12,10 +12,10 @@ from hashscan.locking import ClosedOnExit
 from hashscan.model import Reason
 from hashscan.service.engine.contents import Content, Receiving
 from hashscan.service.engine.engine import Engine
+from hashscan.service.engine.uploads import Answer, Client, Outcome, Upload
 from hashscan.service.icap.forms import FILES_MAX, Form
 from hashscan.service.icap.http_heads import SNIFF_BYTES, BodyFacts, looks_like_form
 from hashscan.service.multipart import MultipartError, TooManyPartsError, any_boundary_of
-from hashscan.service.uploads import Answer, Client, Outcome, Upload
 from hashscan.settings.service import DoorSettings
 
 CHECKS_MAX = 4

@@ -19,11 +19,11 @@ from hashscan.errors import HashscanError
 from hashscan.model import Reason
 from hashscan.service.doors import Connection, StreamDoor
 from hashscan.service.engine.contents import Content
+from hashscan.service.engine.uploads import Answer, Client, Outcome, Overloaded, TooLarge, Unchecked
 from hashscan.service.icap import replies
 from hashscan.service.icap.bodies import Body
 from hashscan.service.icap.http_heads import body_facts
 from hashscan.service.icap.requests import BodyEnd, Event, PreviewEnd, ProtocolError, Request, RequestParser
-from hashscan.service.uploads import Answer, Client, Outcome, Overloaded, TooLarge, Unchecked
 
 SERVICES: dict[str, tuple[str, ...]] = {
     "hashscan": ("REQMOD", "RESPMOD"),

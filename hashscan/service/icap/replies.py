@@ -8,8 +8,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from hashscan.service.engine.uploads import Answer
 from hashscan.service.icap.requests import PHRASES, Request
-from hashscan.service.uploads import Answer
 
 BLOCKED = "hashscan.Blocked"
 """The name of what was found, where there is no reference."""

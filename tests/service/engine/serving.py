@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry
 from hashscan.service.engine.engine import Engine
-from hashscan.service.recorder import Recorder
-from hashscan.service.uploads import Answer, Client, Upload
+from hashscan.service.engine.recorder import Recorder
+from hashscan.service.engine.uploads import Answer, Client, Upload
 from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.service import DoorSettings, EngineLimits, ServeSettings, UnixAddress
 from hashscan.state_dir import StateDir

@@ -16,8 +16,8 @@ from msgspec import structs
 from hashscan.model import Entry, Reason, Verdict
 from hashscan.service.engine import engine as engine_module
 from hashscan.service.engine.engine import Engine
+from hashscan.service.engine.uploads import Answer, Client, Outcome, Overloaded, Upload
 from hashscan.service.engine.workers import LEAVE_SECONDS
-from hashscan.service.uploads import Answer, Client, Outcome, Overloaded, Upload
 from tests.pictures import encoded, scene
 from tests.scan.hostile import LIE, MARKS
 from tests.service.engine.serving import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.service.engine.contents import Content, PassedDescriptors, Receiving, Room
-from hashscan.service.uploads import Overloaded, TooLarge, UnusableDescriptor
+from hashscan.service.engine.uploads import Overloaded, TooLarge, UnusableDescriptor
 from tests.waiting import until
 
 

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from hashscan.model import Reason, Verdict
-from hashscan.service.uploads import Outcome
+from hashscan.service.engine.uploads import Outcome
 from tests.service.engine.serving import (
     check,
     client,

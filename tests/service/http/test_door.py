@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import UsageError
+from hashscan.service.engine.uploads import Answer, Client, Upload
 from hashscan.service.http.door import HttpDoor
-from hashscan.service.uploads import Answer, Client, Upload
 from hashscan.settings.service import TcpAddress, UnixAddress
 from tests.certificates import Authority
 from tests.service.http.conftest import LISTED

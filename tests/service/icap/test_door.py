@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from hashscan.model import Reason
+from hashscan.service.engine.uploads import Overloaded, TooLarge
 from hashscan.service.icap.door import IcapDoor
 from hashscan.service.icap.requests import PHRASES
-from hashscan.service.uploads import Overloaded, TooLarge
 from hashscan.settings.service import DEFAULT_ANSWERS
 from hashscan.state_dir import StateDir
 from tests.pictures import encoded, scene

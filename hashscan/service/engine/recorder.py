@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from hashscan.errors import HashscanError
 from hashscan.model import FileResult, Verdict
 from hashscan.service.engine.contents import Content
-from hashscan.service.uploads import Client, Outcome, Upload
+from hashscan.service.engine.uploads import Client, Outcome, Upload
 
 REFERENCE_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Digits and letters of references (Crockford's base 32): none looks like another."""

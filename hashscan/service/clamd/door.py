@@ -1,4 +1,8 @@
-"""Serve clients of clamd: commands and sessions, streams, passed descriptors, files by path."""
+"""Serve clients of clamd: commands and sessions, streams, passed descriptors, files by path.
+
+The protocol names no owners. A connection may carry the uploads of many people, so each command of a session
+is an owner of its own, and so is each connection without one; files by path are their user's.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, aclosing, nullcontext, suppress
 from pathlib import Path
 from typing import ClassVar
+
+from msgspec import structs
 
 from hashscan import __version__
 from hashscan.errors import HashscanError
@@ -29,7 +35,15 @@ from hashscan.service.doors import Connection, StreamDoor
 from hashscan.service.eicar import LENGTH_MAX, NAME, is_eicar
 from hashscan.service.engine.contents import Content, Receiving
 from hashscan.service.engine.engine import Engine
-from hashscan.service.engine.uploads import Answer, Outcome, Overloaded, TooLarge, UnusableDescriptor, Upload
+from hashscan.service.engine.uploads import (
+    Answer,
+    Client,
+    Outcome,
+    Overloaded,
+    TooLarge,
+    UnusableDescriptor,
+    Upload,
+)
 from hashscan.service.listening import peer_groups
 from hashscan.settings.service import DoorSettings
 
@@ -423,16 +437,23 @@ class _Dialogue:
 
     async def _check(self, command: Command, label: bytes, held: _Held) -> None:
         """Check a content and send the reply."""
-        await self._connection.send(command.reply(await self._line(label, held.take(), b"")))
+        upload = Upload(self._client(f"command {command.number}" if command.number else ""))
+        await self._connection.send(command.reply(await self._line(label, held.take(), upload)))
 
-    async def _line(self, label: bytes, content: Content, name: bytes) -> bytes:
+    def _client(self, owner: str) -> Client:
+        """Return the client with the owner of an upload, unless the settings have one for all."""
+        client = self._connection.client
+        if client.owner or not owner:
+            return client
+        return structs.replace(client, owner=f"{client.connection} {owner}")
+
+    async def _line(self, label: bytes, content: Content, upload: Upload) -> bytes:
         """Check a content, close it, and return the line about it."""
         if content.sealed and is_eicar(content.descriptor, content.size):
             content.close()
             return label + _EICAR
         # What was passed is read by a worker only, since its file may be on a server that never answers.
         look = not content.sealed and content.size <= LENGTH_MAX
-        upload = Upload(self._connection.client, name)
         try:
             answer = await self._engine.check(content, upload, self._door.settings, keep=look)
         except HashscanError as error:
@@ -482,7 +503,8 @@ class _Dialogue:
                         lines = True
                         await connection.send(command.reply(content))
                         continue
-                    checks.add(self._check_one(command, label, content, file.path))
+                    upload = Upload(self._client(f"uid {file.uid}"), file.path)
+                    checks.add(self._check_one(command, label, content, upload))
                     if len(checks) >= together:
                         done, checks = await asyncio.wait(checks, return_when=asyncio.FIRST_COMPLETED)
                         found = found or any(task.result() for task in done)
@@ -495,13 +517,15 @@ class _Dialogue:
         if not (lines or found):
             await connection.send(command.reply(_shown(given) + b": OK"))
 
-    def _check_one(self, command: Command, label: bytes, content: Content, name: bytes) -> asyncio.Task[bool]:
+    def _check_one(
+        self, command: Command, label: bytes, content: Content, upload: Upload
+    ) -> asyncio.Task[bool]:
         """Begin to check one of several files; the task's result is True if a line was sent about it."""
 
         held = _Held(content)
 
         async def check() -> bool:
-            line = await self._line(label, held.take(), name)
+            line = await self._line(label, held.take(), upload)
             if line.endswith(b": OK"):
                 return False
             await self._connection.send(command.reply(line))

@@ -57,6 +57,8 @@ class PeerFile(Struct, frozen=True):
     path: bytes
     descriptor: int
     """Open for reading; -1 if it can't be opened."""
+    uid: int = -1
+    """User id of the file's owner; -1 if it can't be opened."""
     problem: str = ""
     """The reason why it can't be opened, in clamd's own words."""
 
@@ -118,7 +120,7 @@ class _Opener(threading.Thread):
         try:
             become(self._peer)
         except OSError as error:
-            self._put(PeerFile(self._path, -1, f"Can't take the client's rights: {error.strerror}."))
+            self._put(PeerFile(self._path, -1, problem=f"Can't take the client's rights: {error.strerror}."))
         else:
             for found in opened(self._path):
                 self._slots.acquire()
@@ -186,7 +188,7 @@ def opened(path: bytes) -> Iterator[PeerFile]:
     try:
         found = open_absolute(path, EXAMINE_FLAGS)
     except OSError as error:
-        yield PeerFile(path, -1, f"File path check failure: {os.strerror(error.errno or 0)}.")
+        yield PeerFile(path, -1, problem=f"File path check failure: {os.strerror(error.errno or 0)}.")
         return
     with closing_descriptor(found):
         yield from _opened(found, path, 0)
@@ -195,21 +197,22 @@ def opened(path: bytes) -> Iterator[PeerFile]:
 def _opened(found: int, path: bytes, depth: int) -> Iterator[PeerFile]:
     """Open what was found at a path."""
     try:
-        mode = os.fstat(found).st_mode
+        status = os.fstat(found)
+        mode = status.st_mode
         if stat.S_ISREG(mode):
-            yield PeerFile(path, reopen_for_reading(found))
+            yield PeerFile(path, reopen_for_reading(found), status.st_uid)
         elif not stat.S_ISDIR(mode):
             if not depth:
-                yield PeerFile(path, -1, "Not supported file type")
+                yield PeerFile(path, -1, problem="Not supported file type")
         elif depth >= _DEPTH_MAX:
-            yield PeerFile(path, -1, "Too many folders within each other.")
+            yield PeerFile(path, -1, problem="Too many folders within each other.")
         else:
             with closing_descriptor(reopen_for_reading(found)) as folder:
                 for name in sorted(os.fsencode(name) for name in os.listdir(folder)):
                     yield from _child(folder, name, path, depth)
     except OSError as error:
         denied = error.errno in (errno.EACCES, errno.EPERM)
-        yield PeerFile(path, -1, "Access denied." if denied else f"{os.strerror(error.errno or 0)}.")
+        yield PeerFile(path, -1, problem="Access denied." if denied else f"{os.strerror(error.errno or 0)}.")
 
 
 def _child(folder: int, name: bytes, path: bytes, depth: int) -> Iterator[PeerFile]:
@@ -219,12 +222,12 @@ def _child(folder: int, name: bytes, path: bytes, depth: int) -> Iterator[PeerFi
     except FileNotFoundError:
         return
     except OSError as error:
-        yield PeerFile(below, -1, f"File path check failure: {os.strerror(error.errno or 0)}.")
+        yield PeerFile(below, -1, problem=f"File path check failure: {os.strerror(error.errno or 0)}.")
         return
     with closing_descriptor(found):
         try:
             refuse_foreign_mount(found, seen(folder))
         except OSError:
-            yield PeerFile(below, -1, "Not supported file type")
+            yield PeerFile(below, -1, problem="Not supported file type")
             return
         yield from _opened(found, below, depth + 1)

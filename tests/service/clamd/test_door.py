@@ -6,15 +6,18 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hashscan.service.clamd.door import ClamdDoor
 from hashscan.service.clamd.peer_files import Peer, beneath, peer_files
+from hashscan.service.engine.contents import Content
+from hashscan.service.engine.uploads import Answer, Upload
 from tests.service.clamd.fuzz_sessions import fuzz
 from tests.service.clamd.talking import EICAR, END, chunk, clamd_door, connected, stream, talk
 from tests.service.engine.serving import picture, run
@@ -274,6 +277,31 @@ def test_sessions_at_the_same_time_get_their_own_answers(tmp_path: Path) -> None
                 assert bool(REFUSED.search(reply)) == bool(number % 2)
 
             await asyncio.gather(*map(one, range(20)))
+
+    run(test)
+
+
+def test_owners(tmp_path: Path) -> None:
+    """Nobody's upload is decoded where another's was, unless the settings say that all have one owner."""
+    owners: list[tuple[int, str]] = []
+    (tmp_path / "file").write_bytes(b"text")
+
+    async def test() -> None:
+        async with clamd_door(tmp_path, PLANTED, root=tmp_path / "file") as door:
+            check = door.engine.check
+
+            def noted(content: Content, upload: Upload, *rest: Any, **options: Any) -> Awaitable[Answer]:
+                owners.append((upload.client.connection, upload.client.owner))
+                return check(content, upload, *rest, **options)
+
+            door.engine.check = noted  # type: ignore[method-assign, assignment]
+            one = b"zINSTREAM\0" + stream(b"text")
+            for _ in range(2):
+                await ask(door, one)
+            await ask(door, b"zIDSESSION\0" + one + one + b"zEND\0")
+            await ask(door, f"zSCAN {tmp_path}/file\0".encode())
+        assert len(set(owners)) == len(owners) == 5
+        assert owners[-1][1].endswith(f" uid {os.getuid()}")
 
     run(test)
 

@@ -214,6 +214,9 @@ ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test"})
 TEST_CATEGORY = "test"
 KNOWN_GOOD_CATEGORY = "known-good"
 
+THREAT_PREFIX = "hashscan.Blocked-"
+"""Begin of the name that uploaders are shown of a refused upload; the reference of its case follows."""
+
 STAY_DOWN_LIST = "stay-down"
 """Name of the local list of removed and confirmed contents; no other list may have it."""
 

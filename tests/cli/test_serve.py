@@ -78,6 +78,10 @@ def test_a_refused_upload_has_its_case_after_a_kill_right_after_the_answer(
         running.kill()
     (case,) = cases(run)
     assert case["reference"] == reference
+    for named in (reference, f"hashscan.Blocked-{reference}", str(case["case"])):
+        assert json.loads(run("cases", "show", named, "--format", "json").out)["reference"] == reference
+    for named in (f"{reference}0", "x", "0", "9" * 30, "hashscan.Blocked-"):
+        assert run("cases", "show", named).code == 2
 
 
 @pytest.mark.slow

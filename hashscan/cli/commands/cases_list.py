@@ -20,6 +20,8 @@ from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.notifications import send_alerts
 from hashscan.cli.output.terminal import ROWS_SHOWN, print_message, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
+from hashscan.model import THREAT_PREFIX
+from hashscan.schema import NUMBER_MAX
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural, printable
@@ -198,18 +200,22 @@ def _count_overdue(cases: Iterable[Case], counts: Counter[bool], now: float) -> 
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
-@cases_argument
+@click.argument("cases", nargs=-1, required=True, metavar="CASE...", shell_complete=case_numbers)
 @format_option("text", "json", help="Text, or JSON Lines.")
 @deadline_options
 @state_option
-def show(cases: tuple[int, ...], format_name: str, state: StateDir, deadlines: CaseSettings) -> int:
-    """Show all that is known of cases: entries that match the file, and events."""
+def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: CaseSettings) -> int:
+    """Show all that is known of cases: entries that match the file, and events.
+
+    CASE is a number, or the reference that the uploader of a refused upload was shown.
+    """
     from hashscan.cases.export import whole_fields
 
     now = time.time()
     with synced_ledger(state, deadlines) as followed:
-        for number in cases:
-            case = known_case(followed.queries, number)
+        for named in cases:
+            case = known_case(followed.queries, _number_of(followed.queries, named))
+            number = case.id
             matches, events = followed.queries.matches(number), followed.queries.events(number)
             upload = followed.queries.refused_content(number)
             if format_name == "json":
@@ -238,6 +244,20 @@ def show(cases: tuple[int, ...], format_name: str, state: StateDir, deadlines: C
             for event in events:
                 _print_event(event)
         return followed.exit_code(EXIT_CLEAN)
+
+
+def _number_of(queries: Queries, named: str) -> int:
+    """Return the number of a case that is named by its number or by its reference.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    found = queries.number_of(named.removeprefix(THREAT_PREFIX))
+    if found is not None:
+        return found
+    if named.isascii() and named.isdigit() and 0 < int(named) <= NUMBER_MAX:
+        return int(named)
+    raise UsageError(f"there is no case {named[:100]}", advice="See `hashscan cases list --status all`.")
 
 
 def _upload_lines(upload: RefusedContent) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from hashscan.errors import HashscanError
-from hashscan.model import FileResult, Verdict
+from hashscan.model import THREAT_PREFIX, FileResult, Verdict
 
 
 class Outcome(StrEnum):
@@ -64,7 +64,7 @@ class Answer(Struct, frozen=True):
     @property
     def threat(self) -> str:
         """The name of what was found, as clients are shown it: without list, category and entry."""
-        return f"hashscan.Blocked-{self.reference}" if self.reference else ""
+        return f"{THREAT_PREFIX}{self.reference}" if self.reference else ""
 
 
 class Overloaded(HashscanError):

@@ -4,7 +4,8 @@ A body that a lenient reader behind us would divide otherwise could hide a file:
 one text would be two files for the application. So everything that readers are known to disagree about is an
 error, and none of it is sent by browsers or by common libraries:
 
- * a boundary given twice, or with characters beyond those of RFC 2046, without space;
+ * a type with other text around `multipart/form-data`, a boundary given twice, or with characters beyond
+   those of RFC 2046, without space;
  * text before the first delimiter or after the last one, and a body without a last one;
  * the boundary's text anywhere but in a delimiter, such as after a bare line feed, or with more behind it;
  * header lines that are folded, end in a bare line feed, hold a NUL, have no name, or come twice;
@@ -90,7 +91,7 @@ def boundary_of(content_type: str) -> bytes | None:
     Raises:
         MultipartError: it is another multipart than a form, or the boundary is not clear.
     """
-    if not content_type.strip().lower().startswith("multipart/"):
+    if "multipart" not in content_type.lower():
         return None
     found = _TYPE.fullmatch(content_type.strip())
     if found is None:

@@ -193,6 +193,8 @@ def test_boundaries(content_type: str, boundary: bytes | None) -> None:
         "multipart/form-data; boundary=" + "a" * 71,
         "multipart/form-data; boundary*0=a; boundary*1=b",
         "multipart/mixed; boundary=a",
+        "text/plain, multipart/form-data; boundary=a",
+        "x-multipart/form-data; boundary=a",
         "multipart/related; boundary=a",
     ],
 )

@@ -25,7 +25,7 @@ from starlette.responses import Response
 
 from hashscan import __version__
 from hashscan.errors import HashscanError, UsageError
-from hashscan.model import COMPUTED, KNOWN_GOOD_CATEGORY, Match
+from hashscan.model import COMPUTED, KNOWN_GOOD_CATEGORY, Match, Reason
 from hashscan.schema import InvalidDocumentError, decode_json, validated
 from hashscan.service.api import Changes, CheckAnswer, CheckMatch, CheckRequest, DigestFields, Info
 from hashscan.service.engine.contents import Content
@@ -59,6 +59,7 @@ from hashscan.service.multipart import (
     MultipartError,
     Part,
     TooManyPartsError,
+    boundary_of,
 )
 from hashscan.settings.service import DoorSettings
 from hashscan.text import is_printable_line
@@ -68,6 +69,8 @@ DIGESTS_MAX = 1000
 """Most digests of one request."""
 CHECK_BYTES = 1 << 20
 """Largest request about digests in bytes; 1,000 of the longest ones have 680,000."""
+NGINX_LOCATION = "@hashscan_allowed"
+"""The named location of nginx for uploads that are allowed; a fixed one, so that no client can choose."""
 OWNER_MAX = 200
 """Longest name of an owner in a header."""
 NAME_MAX = 1024
@@ -103,6 +106,8 @@ _CHECK_ERRORS = (
     ErrorCode.UNCHECKED,
 )
 _SCAN_STATUS = {Outcome.ALLOW: HTTPStatus.OK, Outcome.REFUSE: HTTPStatus.FORBIDDEN}
+_PARTIAL = frozenset({"content-range", "upload-offset"})
+"""Headers of requests that bring a part of a file; the application joins the parts later."""
 _SEVERITY = (Outcome.ALLOW, Outcome.ERROR, Outcome.REFUSE)
 
 _ERRORS: tuple[tuple[type[Exception], ErrorCode, str], ...] = (
@@ -155,13 +160,25 @@ class Application:
         self.asgi = self._make()
 
     def _make(self) -> FastAPI:
-        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+        app = FastAPI(
+            openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+            # Names and addresses of uploads go to no collector that happens to be set up.
+            telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        )  # fmt: skip
         route = app.add_api_route
         scan = {200: response(ScanAnswer, "Checked."), 403: response(ScanAnswer, "Refused; with `status`.")}
         checked = {200: response(CheckAnswer, "Compared.")}
         route(
             "/v1/scan", self.scan, methods=["POST"], openapi_extra=_SCAN_BODY,
             **self._described("scan", scan, *_SCAN_ERRORS),
+        )  # fmt: skip
+        passed = {
+            200: {"description": f"Allowed; `X-Accel-Redirect: {NGINX_LOCATION}`."},
+            403: response(ScanAnswer, "Refused."),
+        }
+        route(
+            "/v1/scan/nginx", self.scan_for_nginx, methods=["POST"], openapi_extra=_SCAN_BODY,
+            **self._described("scan", passed, *_SCAN_ERRORS),
         )  # fmt: skip
         route(
             "/v1/check", self.check, methods=["POST"], openapi_extra=_CHECK_BODY,
@@ -225,18 +242,31 @@ class Application:
     ) -> Response:
         """Check a file, or each part of a form, before it is stored."""
         body = Body(request, self._settings)
-        return await self._answered(self._scan(request, body, digests, status, name), body)
+        return await self._answered(
+            self._scan(request, body, digests=digests, status=status, name=name), body
+        )
 
-    async def _scan(self, request: Request, body: Body, digests: bool, status: bool, name: str) -> Response:
+    async def scan_for_nginx(self, request: Request) -> Response:
+        """Check an upload, and send nginx on with it to the named location for what is allowed."""
+        body = Body(request, self._settings)
+        answer = await self._answered(self._scan(request, body, status=True), body)
+        if answer.status_code != HTTPStatus.OK:
+            return answer
+        return Response(headers={"X-Accel-Redirect": NGINX_LOCATION})
+
+    async def _scan(
+        self, request: Request, body: Body, *, status: bool, digests: bool = False, name: str = ""
+    ) -> Response:
         client = await self._admitted(request, "scan")
         size_max = self._engine.settings.limits.upload_bytes
         content_type = _one_header(request, "content-type")
-        form = content_type.strip().lower().startswith("multipart/")
+        form = boundary_of(content_type) is not None
         body.accept(size_max + (FORM_EXTRA_BYTES if form else 0))
+        partial = Reason.PARTIAL if _PARTIAL & set(request.headers) else None
         files = await receive_files(body, content_type, self._engine.receive)
         if not form:
             files = [(Part(b"", name.encode("utf-8", "surrogateescape")), files[0][1])]
-        answers = await unless_left(request.receive, self._check_all(files, client, digests=digests))
+        answers = await unless_left(request.receive, self._check_all(files, client, partial, digests=digests))
         outcome = max((answer.outcome for answer in answers), key=_SEVERITY.index, default=Outcome.ALLOW)
         shown = self._engine.version if self._settings.show_entries else ""
         if status and outcome is Outcome.ERROR:
@@ -245,13 +275,13 @@ class Application:
         return _json(ScanAnswer(outcome, answers, shown), code)
 
     async def _check_all(
-        self, files: list[tuple[Part, Content]], client: Client, *, digests: bool
+        self, files: list[tuple[Part, Content]], client: Client, partial: Reason | None, *, digests: bool
     ) -> list[FileAnswer]:
         """Check files at the same time; their contents are closed in any case."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._check_file(part, content, client, digests=digests))
+                    group.create_task(self._check_file(part, content, client, partial, digests=digests))
                     for part, content in files
                 ]
         except BaseExceptionGroup as errors:
@@ -260,10 +290,13 @@ class Application:
             close_all(files)
         return [task.result() for task in tasks]
 
-    async def _check_file(self, part: Part, content: Content, client: Client, *, digests: bool) -> FileAnswer:
+    async def _check_file(
+        self, part: Part, content: Content, client: Client, partial: Reason | None, *, digests: bool
+    ) -> FileAnswer:
         name = part.filename or part.name
         try:
-            answer = await self._engine.check(content, Upload(client, name), self._settings)
+            upload = Upload(client, name)
+            answer = await self._engine.check(content, upload, self._settings, unchecked=partial)
         except (Overloaded, Unchecked) as error:
             outcome = Outcome(self._settings.answers["trouble"])
             if outcome is Outcome.ERROR:

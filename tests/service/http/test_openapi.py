@@ -28,6 +28,7 @@ PATHS = {
     ("/v1/info", "get"),
     ("/v1/lists", "get"),
     ("/v1/scan", "post"),
+    ("/v1/scan/nginx", "post"),
 }
 
 

@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hashscan.model import Reason
+from hashscan.service.http.app import NGINX_LOCATION
 from hashscan.service.http.bodies import PARTS_MAX
 from tests.service.engine.serving import picture
 from tests.service.http.conftest import GOOD, LISTED
@@ -79,6 +81,21 @@ def test_the_answer_is_a_setting_and_a_status_on_request(
             assert "retry-after" in asked.headers
         plain = site.ask("POST", "/v1/scan", LISTED)
         assert (plain.status, plain.document["outcome"]) == (200, answer)
+
+
+def test_a_part_of_a_file_is_not_called_clean(site: Site) -> None:
+    for header in ("Content_Range", "Upload_Offset"):
+        found = site.ask("POST", "/v1/scan", b"text", **{header: "bytes 0-3/1000"})
+        assert found.document["files"][0]["verdict"] == "undecoded"
+        assert found.document["files"][0]["reason"] == Reason.PARTIAL.value
+
+
+def test_nginx_is_sent_on_with_what_is_allowed(site: Site) -> None:
+    allowed = site.ask("POST", "/v1/scan/nginx?status=false&x", CLEAN)
+    assert (allowed.status, allowed.headers["x-accel-redirect"]) == (200, NGINX_LOCATION)
+    refused = site.ask("POST", "/v1/scan/nginx?status=false", LISTED)
+    assert (refused.status, refused.headers.get("x-accel-redirect")) == (403, None)
+    assert site.ask("POST", "/v1/scan/nginx", CLEAN, Content_Encoding="gzip").status == 415
 
 
 def test_a_body_that_a_reader_could_take_otherwise_is_refused(site: Site) -> None:

@@ -96,9 +96,9 @@ def test_a_unix_socket_names_the_client_s_user(server: HttpServer, tmp_path: Pat
     with pytest.MonkeyPatch.context() as patch:
         check = server.engine.check
 
-        async def spied(content: object, upload: Upload, *others: object) -> Answer:
+        async def spied(content: object, upload: Upload, *others: object, **more: object) -> Answer:
             seen.append(upload.client)
-            return await check(content, upload, *others)  # type: ignore[arg-type]
+            return await check(content, upload, *others, **more)  # type: ignore[arg-type]
 
         patch.setattr(server.engine, "check", spied)
 
@@ -128,9 +128,9 @@ def test_owners_come_from_keys_and_from_trusted_headers_alone(
     seen: list[Client] = []
     check = server.engine.check
 
-    async def spied(content: object, upload: Upload, *others: object) -> Answer:
+    async def spied(content: object, upload: Upload, *others: object, **more: object) -> Answer:
         seen.append(upload.client)
-        return await check(content, upload, *others)  # type: ignore[arg-type]
+        return await check(content, upload, *others, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(server.engine, "check", spied)
     keys = tmp_path / "keys"

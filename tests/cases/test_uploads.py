@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +21,11 @@ from hashscan.cases.outbox import Outbox
 from hashscan.cases.queries import Case, Queries, ledger_stats
 from hashscan.cases.statistics.counting import Statistics, count, facts_of, removal_by_month
 from hashscan.cases.statistics.periods import Unit, periods
+from hashscan.cases.statistics.web_page import html_parts
 from hashscan.cases.statistics.writer import numbers
 from hashscan.cases.sync import sync
 from hashscan.cases.uploads import ASKED, EVENTS_MAX, UNCHECKED, CheckCount, Checks, Refusal, encode_line
+from hashscan.cli.output.statistics import show_statistics
 from hashscan.model import Verdict
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES
 from hashscan.state_dir import StateDir
@@ -225,6 +228,19 @@ def test_statistics_count_uploads_and_no_removal(state: StateDir, ledger: Ledger
     # It was never stored, so it must not improve the share of files that are removed in time.
     assert figures["removal"]["cases"] == 0
     assert list(removal_by_month(Queries(ledger, CLOCK).removed_cases())) == []
+
+
+def test_only_those_who_check_uploads_see_their_table_and_chart(state: StateDir, ledger: Ledger) -> None:
+    shown = []
+    for _ in range(2):
+        statistics = counted(ledger)
+        page = b"".join(html_parts(statistics, Unit.DAY, UTC, "UTC")).decode()
+        text = io.StringIO()
+        show_statistics(statistics, Unit.DAY, "UTC", text)
+        shown.append(['id="uploads"' in page, "Uploads checked" in text.getvalue()])
+        journal(state, Checks(AT, [CheckCount("clamd", "clean", "allow", 7, 70)]))
+        sync(ledger, state)
+    assert shown == [[False, False], [True, True]]
 
 
 def test_an_alert_tells_of_it(state: StateDir, ledger: Ledger) -> None:

@@ -354,3 +354,15 @@ def test_every_command_of_the_page_runs(shown: str, listed: bytes, state: Path, 
     placed = placed.replace("/run/hashscan", str(tmp_path)).replace("/etc/hashscan", str(tmp_path))
     with service(state, doors=placed.split()[2:]) as running:
         assert running.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_of_its_processes_stops_it_in_order(
+    number: signal.Signals, listed: bytes, state: Path, run: Run
+) -> None:
+    with service(state) as running, running.connected() as idle:
+        reference = running.upload(listed)
+        os.killpg(running.process.pid, number)
+        assert running.process.wait(60) == 0
+        assert idle.recv(1) == b""
+    assert [case["reference"] for case in cases(run)] == [reference]

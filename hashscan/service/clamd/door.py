@@ -20,7 +20,6 @@ from hashscan import __version__
 from hashscan.errors import HashscanError
 from hashscan.service.clamd.peer_files import Peer, beneath, peer_files
 from hashscan.service.clamd.protocol import (
-    LENGTH_BYTES,
     PATH_COMMANDS,
     Chunk,
     Command,
@@ -31,9 +30,10 @@ from hashscan.service.clamd.protocol import (
     Refused,
     StreamEnd,
 )
+from hashscan.service.clamd.streams import Held, Stream
 from hashscan.service.doors import Connection, StreamDoor
 from hashscan.service.eicar import LENGTH_MAX, NAME, is_eicar
-from hashscan.service.engine.contents import Content, Receiving
+from hashscan.service.engine.contents import Content
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import (
     Answer,
@@ -61,17 +61,6 @@ _DROP_BYTES = 1 << 30
 _PAUSE_SECONDS = 2.0
 """Seconds without a byte after which the client of such a stream is answered."""
 _LINGER_SECONDS, _LINGER_BYTES = 2.0, 1 << 24
-
-_NEXTCLOUD_BYTES = 26_214_400
-"""Nextcloud's default av_stream_max_length. It begins another stream before the one that it sends, with the
-lengths of all chunks, would be longer."""
-_CUTS = {
-    _NEXTCLOUD_BYTES: "25 MiB, the example of StreamMaxLength in clamd.conf",
-    10_485_760: "10 MiB",
-    100_000_000: "100 MB",
-    104_857_600: "100 MiB, clamd's default StreamMaxLength",
-}
-"""Lengths at which clients are known to cut files; OpenCloud's default ANTIVIRUS_MAX_SCAN_SIZE is 100MB."""
 
 _TIMED_OUT = b"COMMAND READ TIMED OUT\n"
 _TOO_LONG = b"INSTREAM size limit exceeded. ERROR"
@@ -150,61 +139,6 @@ class ClamdDoor(StreamDoor):
         return "".join(c if "!" <= c <= "~" and c not in ":()" else "_" for c in name).encode()
 
 
-class _Stream:
-    """A stream that arrives."""
-
-    def __init__(self, command: Command) -> None:
-        self.command = command
-        self.receiving: Receiving | None = None
-        self.refusal = b""
-        """The text that it will be answered by, since it is not taken; its bytes are dropped."""
-        self.dropped = 0
-        self._chunks = self._longest = 0
-
-    def announced(self, length: int) -> None:
-        """Count a chunk."""
-        self._chunks += 1
-        self._longest = max(self._longest, length)
-
-    def cut(self, size: int) -> str:
-        """Return the limit at which the client seems to have cut a file; empty if it doesn't seem so."""
-        sent = size + LENGTH_BYTES * self._chunks
-        if sent <= _NEXTCLOUD_BYTES < sent + self._longest + LENGTH_BYTES:
-            return "Nextcloud's default av_stream_max_length"
-        return _CUTS.get(size, "")
-
-    def refuse(self, text: bytes) -> None:
-        """Drop what has arrived and what follows."""
-        if self.receiving is not None:
-            self.receiving.close()
-            self.receiving = None
-        self.refusal = text
-
-
-class _Held:
-    """A content until its check begins."""
-
-    def __init__(self, content: Content) -> None:
-        self._content: Content | None = content
-
-    def take(self) -> Content:
-        """Return the content, which is the caller's to close."""
-        content, self._content = self._content, None
-        assert content is not None
-        return content
-
-    def close(self) -> None:
-        """Close the content, unless it was taken."""
-        if self._content is not None:
-            self.take().close()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 class _Dialogue:
     """The dialogue with one client."""
 
@@ -214,7 +148,7 @@ class _Dialogue:
         self._connection = connection
         self._parser = Parser()
         self._local = connection.peer is not None
-        self._stream: _Stream | None = None
+        self._stream: Stream | None = None
         self._passing: Command | None = None
         self._arrival = ExitStack()
         self._arriving = False
@@ -299,7 +233,7 @@ class _Dialogue:
             case b"STATS":
                 text = self._door.stats()
             case b"INSTREAM":
-                self._stream = _Stream(command)
+                self._stream = Stream(command)
                 return
             case b"FILDES":
                 self._passing = command
@@ -315,7 +249,7 @@ class _Dialogue:
                 text = b"UNKNOWN COMMAND"
         await connection.send(command.reply(text))
 
-    async def _start(self, command: Command, work: Callable[[], Awaitable[None]], held: _Held | None) -> None:
+    async def _start(self, command: Command, work: Callable[[], Awaitable[None]], held: Held | None) -> None:
         """Do the work for a command; within a session, beside what follows.
 
         The work takes the content that is held; if the client leaves before it begins, it is closed.
@@ -329,7 +263,7 @@ class _Dialogue:
         self._tasks.add(task)
         task.add_done_callback(lambda task: self._done(task, held))
 
-    def _done(self, task: asyncio.Task[None], held: _Held | None) -> None:
+    def _done(self, task: asyncio.Task[None], held: Held | None) -> None:
         self._tasks.discard(task)
         self._slots.release()
         if held is not None:
@@ -391,7 +325,7 @@ class _Dialogue:
                 f"{self._connection.client.address} has sent a stream of {content.size} bytes, as a client "
                 f"that cuts files does ({cut}): larger ones are not checked in whole",
             )
-        held = _Held(content)
+        held = Held(content)
         await self._start(stream.command, lambda: self._check(stream.command, b"stream", held), held)
 
     async def _passed(self, position: int) -> None:
@@ -406,7 +340,7 @@ class _Dialogue:
         if isinstance(content, bytes):
             await self._connection.send(command.reply(content))
         else:
-            held = _Held(content)
+            held = Held(content)
             await self._start(command, lambda: self._check(command, label, held), held)
 
     def _content(self, label: bytes, descriptor: int) -> Content | bytes:
@@ -435,7 +369,7 @@ class _Dialogue:
         answer = self._door.settings.answers.get("trouble", "error")
         return {"allow": b"OK", "refuse": b"hashscan.Unchecked FOUND"}.get(answer, error)
 
-    async def _check(self, command: Command, label: bytes, held: _Held) -> None:
+    async def _check(self, command: Command, label: bytes, held: Held) -> None:
         """Check a content and send the reply."""
         upload = Upload(self._client(f"command {command.number}" if command.number else ""))
         await self._connection.send(command.reply(await self._line(label, held.take(), upload)))
@@ -522,7 +456,7 @@ class _Dialogue:
     ) -> asyncio.Task[bool]:
         """Begin to check one of several files; the task's result is True if a line was sent about it."""
 
-        held = _Held(content)
+        held = Held(content)
 
         async def check() -> bool:
             line = await self._line(label, held.take(), upload)

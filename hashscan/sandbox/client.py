@@ -103,6 +103,9 @@ class SandboxOptions(Struct, frozen=True):
     owner_large_seconds: float = 1800.0
     """Total time for which the large pictures of an owner may use such decoders."""
 
+    parked: int = 0
+    """Decoders that are set aside for their owners when files of others come, at most."""
+
     owner_losses: int = 1000
     owner_seconds: float = 600.0
     """Limits per owner: the number of decoders that the owner's files may cost, and the total time that the
@@ -248,7 +251,10 @@ class Sandbox(ClosedOnExit):
             while used_up and self._under_way:
                 self._settle()
             if used_up or (now.link is not None and not self._under_way and not now.link.idle()):
-                now.drop()
+                self._leave_decoder(owner)
+            if self._options.parked and now.link is None and not (self._under_way or fresh or memory_bytes):
+                now.resume(owner)
+            now.trim(self._options.parked)
             before = self._under_way[-1] if self._under_way else None
             # Add it before it is sent: an interruption must not leave a decoder whose next reply belongs to
             # no file.
@@ -325,6 +331,15 @@ class Sandbox(ClosedOnExit):
         if os.getpid() != self._process:
             # Two processes would read each other's replies.
             raise RuntimeError("a sandbox can't be used in a process forked after it was made")
+
+    def _leave_decoder(self, owner: int) -> None:
+        """End the current decoder, or set it aside if the next file is of another owner."""
+        now = self._decoders
+        of_other = now.owner != owner and not now.memory_bytes and now.files < self._options.files_per_decoder
+        if self._options.parked and of_other and now.link is not None and now.link.idle():
+            now.park()
+        else:
+            now.drop()
 
     def _has(self, begun: PendingFile) -> bool:
         """Return True if a file was sent to the current decoder."""

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import time
+from collections import OrderedDict
+from typing import NamedTuple
 
 from hashscan.errors import SandboxError, ZygoteError, ZygoteKilledError
 from hashscan.model import Reason, SandboxLevel
@@ -66,6 +68,17 @@ class DecoderLost(Exception):
         """A text for people; no part of it comes from the file."""
 
 
+PARKED_BYTES = 96 << 20
+"""Bytes of its own memory that a decoder may have to be set aside."""
+
+
+class _Parked(NamedTuple):
+    """A decoder that was set aside."""
+
+    link: DecoderLink
+    files: int
+
+
 class Decoders:
     """A zygote, and its current decoder."""
 
@@ -83,6 +96,8 @@ class Decoders:
         """Owner of these files."""
         self.memory_bytes = 0
         """Its memory limit, if it is not the configured one; else 0."""
+        self._parked: OrderedDict[int, _Parked] = OrderedDict()
+        """Decoders that were set aside, by owner, the least used first."""
         self._zygote: ZygoteProcess | None = None
         with contextlib.suppress(OSError):
             self._zygote = ZygoteProcess(config)
@@ -101,7 +116,7 @@ class Decoders:
         for pause in (*_PAUSES, 0.0):
             try:
                 zygote = self._ready_zygote()
-                spare = None if memory_bytes else zygote.promote()
+                spare = None if memory_bytes else zygote.promote_spare()
                 connection, process = spare or zygote.spawn(memory_bytes)
                 link = DecoderLink(connection, self._config.reply_max, process)
             except ZygoteLost:
@@ -124,6 +139,53 @@ class Decoders:
                         link.close()
             time.sleep(pause)
         raise failure
+
+    def park(self) -> None:
+        """Set the current decoder aside for its owner; end one that holds much memory.
+
+        It is stopped, so that one that was taken over can do nothing meanwhile.
+        """
+        link, owner = self.link, self.owner
+        zygote = self._zygote
+        if link is None or owner is None or zygote is None or _own_memory(link.process) > PARKED_BYTES:
+            self.drop()
+            return
+        with contextlib.suppress(ZygoteLost):
+            zygote.park()
+            self._end_parked(owner)
+            self._parked[owner] = _Parked(link, self.files)
+            self.link = None
+        self.drop()
+
+    def trim(self, number: int) -> None:
+        """End the least used of those that were set aside, until there are at most `number`."""
+        while len(self._parked) > number:
+            self._end_parked(next(iter(self._parked)))
+
+    def _end_parked(self, owner: int) -> None:
+        parked = self._parked.pop(owner, None)
+        if parked is not None and self._zygote is not None:
+            parked.link.close()
+            # A zygote that has died is replaced when the next decoder is needed.
+            with contextlib.suppress(ZygoteLost):
+                self._zygote.discard(parked.link.process)
+
+    def resume(self, owner: int) -> None:
+        """Use the decoder that was set aside for an owner, if there is one; there is no current one."""
+        parked = self._parked.pop(owner, None)
+        if parked is None:
+            return
+        assert self._zygote is not None
+        try:
+            self._zygote.promote(parked.link.process)
+        except ZygoteLost:
+            parked.link.close()
+            self._drop_zygote()
+            return
+        self.link, self.files, self.owner = parked.link, parked.files, owner
+        if not self.link.idle():
+            # It has ended, or sent something unasked.
+            self.drop()
 
     def prepare(self, number: int) -> None:
         """Have decoders forked for later, so that so many are ready; none where the system refuses it.
@@ -209,8 +271,20 @@ class Decoders:
     def _drop_zygote(self) -> None:
         zygote, self._zygote = self._zygote, None
         self._deaths = 0
+        while self._parked:
+            self._parked.popitem()[1].link.close()
         if zygote is not None:
             zygote.close()
+
+
+def _own_memory(process: int) -> int:
+    """Return the bytes of memory that a decoder has, without those of files; a large number if unknown."""
+    try:
+        with open(f"/proc/{process}/statm", "rb", buffering=0) as statm:
+            _, resident, shared, *_ = map(int, statm.read(128).split())
+    except (OSError, ValueError):
+        return PARKED_BYTES + 1
+    return (resident - shared) * os.sysconf("SC_PAGESIZE")
 
 
 def _describe_status(status: int, killed: bool) -> tuple[Reason, str]:

@@ -21,7 +21,9 @@ from hashscan.errors import ZygoteError
 from hashscan.sandbox.protocol import (
     ANSWER,
     COMMAND,
+    DISCARD,
     END,
+    PARK,
     PROMOTE,
     SPARE,
     SPAWN,
@@ -86,8 +88,8 @@ class ZygoteProcess:
         self._poll = select.poll()
         self._poll.register(self._control, select.POLLIN)
         self._ready = self._asking = False
-        self._spares: deque[socket.socket] = deque()
-        """Sockets of spare decoders, the oldest first."""
+        self._spares: deque[tuple[socket.socket, int]] = deque()
+        """Sockets and process ids of spare decoders, the oldest first."""
         self._unanswered = 0
         """How many of the last of them the zygote has not answered about yet."""
         # A memory file instead of a pipe: a full pipe that nobody reads would block the zygote.
@@ -193,11 +195,11 @@ class ZygoteProcess:
             finally:
                 theirs.close()
             ours.setblocking(False)
-            self._spares.append(ours)
+            self._spares.append((ours, 0))
             self._unanswered += 1
             self._asking = False
 
-    def promote(self) -> tuple[socket.socket, int] | None:
+    def promote_spare(self) -> tuple[socket.socket, int] | None:
         """Put the oldest spare decoder in the place of the present one; return None if there is none.
 
         Returns:
@@ -209,8 +211,32 @@ class ZygoteProcess:
         self._take_answers()
         if not self._spares:
             return None
-        _, process = self._ask(COMMAND.pack(PROMOTE, 0), ANSWER_SECONDS)
-        return self._spares.popleft(), process
+        self.promote(self._spares[0][1])
+        return self._spares.popleft()
+
+    def promote(self, process: int) -> None:
+        """Put a decoder that waits in the place of the present one.
+
+        Raises:
+            ZygoteLost: the zygote has died or doesn't answer.
+        """
+        self._ask(COMMAND.pack(PROMOTE, process), ANSWER_SECONDS)
+
+    def park(self) -> None:
+        """Stop the present decoder and set it aside; see `promote`.
+
+        Raises:
+            ZygoteLost: the zygote has died.
+        """
+        self._tell(COMMAND.pack(PARK, 0))
+
+    def discard(self, process: int) -> None:
+        """End a decoder that was set aside.
+
+        Raises:
+            ZygoteLost: the zygote has died.
+        """
+        self._tell(COMMAND.pack(DISCARD, process))
 
     def _take_answers(self) -> None:
         """Receive what the zygote answers about spare decoders, and forget those that can't be forked."""
@@ -218,11 +244,13 @@ class ZygoteProcess:
             raise ZygoteLost
         self._asking = True
         while self._unanswered:
-            refused, _ = ANSWER.unpack(self._receive(ANSWER_SECONDS))
+            refused, process = ANSWER.unpack(self._receive(ANSWER_SECONDS))
+            place = len(self._spares) - self._unanswered
             if refused:
-                spare = self._spares[-self._unanswered]
-                self._spares.remove(spare)
-                spare.close()
+                self._spares[place][0].close()
+                del self._spares[place]
+            else:
+                self._spares[place] = self._spares[place][0], process
             self._unanswered -= 1
         self._asking = False
 
@@ -259,7 +287,7 @@ class ZygoteProcess:
     def _close_sockets(self) -> None:
         self._control.close()
         while self._spares:
-            self._spares.pop().close()
+            self._spares.pop()[0].close()
 
     def _ask(self, command: bytes, seconds: float, passed: socket.socket | None = None) -> tuple[int, int]:
         self._take_answers()
@@ -268,6 +296,12 @@ class ZygoteProcess:
         value, flag = ANSWER.unpack(self._receive(seconds))
         self._asking = False
         return value, flag
+
+    def _tell(self, command: bytes) -> None:
+        """Send a command that has no answer."""
+        if self._asking:
+            raise ZygoteLost
+        self._send(command)
 
     def _send(self, command: bytes, passed: socket.socket | None = None) -> None:
         rights = []

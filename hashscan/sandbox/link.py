@@ -42,6 +42,7 @@ class DecoderLink:
             reply_max: maximum length of a reply in bytes; the minimum is 1.
             process: id of the decoder, which isn't reused until the process has been waited for.
         """
+        self.process = process
         # See MAKE_PROCESS_CPUCLOCK in the kernel's include/linux/posix-timers_types.h; every user may read
         # this clock.
         self._clock = (~process << 3) | 2

@@ -70,8 +70,10 @@ READY = b"ready"
 COMMAND = struct.Struct("<II")
 """The command, and a number. For SPAWN: the memory limit of the decoder in MiB, 0 for the configured one.
 For END: milliseconds to wait for the decoder to end by itself. SPARE forks a decoder for later, with the
-configured limit; PROMOTE puts the oldest of those in the place of the present decoder."""
-SPAWN, END, SPARE, PROMOTE = 1, 2, 3, 4
+configured limit. PROMOTE puts the one with a process id, a spare or parked one, in the place of the present
+decoder. PARK stops the present decoder and sets it aside, and DISCARD ends the parked one with a process id;
+these two have no answer."""
+SPAWN, END, SPARE, PROMOTE, PARK, DISCARD = range(1, 7)
 
 ANSWER = struct.Struct("<iI")
 """The answer to SPAWN and SPARE: 0 or the errno of the failed fork, and the decoder's process id. To PROMOTE:

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NoReturn
 
@@ -35,11 +35,14 @@ from hashscan.sandbox.protocol import (
     ANSWER,
     COMMAND,
     DECODER_SOCKET,
+    DISCARD,
+    END,
     EXIT_BAD_REPLY,
     EXIT_EXCEPTION,
     EXIT_MEMORY,
     EXIT_NO_MEMORY,
     NONCE_BYTES,
+    PARK,
     PROMOTE,
     READY,
     REQUEST_MAX,
@@ -213,7 +216,10 @@ def _silence() -> None:
 
 
 class _Zygote(Struct):
-    """The command loop of a zygote, with one decoder at a time, and spare ones that have seen no file."""
+    """The command loop of a zygote, with one decoder at a time, and others that wait.
+
+    Those that wait have seen no file (spare ones), or files of one owner (parked ones, which are stopped).
+    """
 
     _control: socket.socket
     _watch: select.poll
@@ -225,8 +231,8 @@ class _Zygote(Struct):
     """The plug-in's sample file, once a spare decoder was asked for."""
     _child: int = 0
     """Process id of the decoder; 0 if there is none."""
-    _spares: list[int] = []
-    """Process ids of the spare decoders, the oldest first."""
+    _waiting: set[int] = set()
+    """Process ids of the spare and parked decoders."""
 
     def serve(self) -> None:
         """Execute the worker's commands until the worker has gone."""
@@ -240,20 +246,29 @@ class _Zygote(Struct):
             if not message:
                 break
             command, number = COMMAND.unpack(message)
-            if command in {SPAWN, SPARE}:
-                ((_, _, passed),) = ancillary
-                (connection,) = array.array("i", passed)
-                if command == SPAWN:
-                    self._spawn(connection, number << 20)
-                else:
-                    self._fork_spare(connection)
-            elif command == PROMOTE:
-                self._promote()
-            else:
-                self._control.send(ANSWER.pack(*self._end(number)))
+            self._execute(command, number, ancillary)
         self._end(0)
-        for spare in self._spares:
-            os.kill(spare, signal.SIGKILL)
+        for other in self._waiting:
+            os.kill(other, signal.SIGKILL)
+
+    def _execute(self, command: int, number: int, ancillary: Sequence[tuple[int, int, bytes]]) -> None:
+        if command in {SPAWN, SPARE}:
+            ((_, _, passed),) = ancillary
+            (connection,) = array.array("i", passed)
+            if command == SPAWN:
+                self._spawn(connection, number << 20)
+            else:
+                self._fork_spare(connection)
+        elif command == PROMOTE:
+            self._promote(number)
+        elif command == PARK and self._child:
+            self._park()
+        elif command == DISCARD and number in self._waiting:
+            self._waiting.remove(number)
+            os.kill(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+        elif command == END:
+            self._control.send(ANSWER.pack(*self._end(number)))
 
     def _spawn(self, connection: int, memory_bytes: int) -> None:
         former, self._child = self._child, 0
@@ -268,16 +283,24 @@ class _Zygote(Struct):
         if self._sample is None:
             self._sample = _sample_of(self._plugin)
         if child := self._fork(connection, 0, self._sample):
-            self._spares.append(child)
+            self._waiting.add(child)
 
-    def _promote(self) -> None:
-        """Let the oldest spare decoder take the place of the present one, which is killed before."""
-        former, self._child = self._child, self._spares.pop(0)
+    def _promote(self, child: int) -> None:
+        """Let a decoder that waits take the place of the present one, which is killed before."""
+        former, self._child = self._child, child
+        self._waiting.discard(child)
         if former:
             os.kill(former, signal.SIGKILL)
-        self._control.send(ANSWER.pack(0, self._child))
+        os.kill(child, signal.SIGCONT)
+        self._control.send(ANSWER.pack(0, child))
         if former:
             os.waitpid(former, 0)
+
+    def _park(self) -> None:
+        """Stop the present decoder and set it aside; it can't use the processor meanwhile."""
+        child, self._child = self._child, 0
+        os.kill(child, signal.SIGSTOP)
+        self._waiting.add(child)
 
     def _fork(self, connection: int, memory_bytes: int, sample: _Sample | None = None) -> int:
         """Fork a decoder and answer the worker; return the process id, 0 if the system refused it."""

@@ -158,3 +158,81 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+@pytest.fixture(params=["auto", "off"])
+def parking(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    options = SandboxOptions(request.param, memory_bytes=1 << 28, seconds=100.0, parked=2)
+    with Sandbox(PLUGIN, options) as made:
+        made.start()
+        yield made
+
+
+def test_owners_get_their_decoders_back(parking: Sandbox, file: int) -> None:
+    first = {owner: ask(parking, file, "pid", owner) for owner in (1, 2, 3)}
+    assert len(set(first.values())) == 3
+    for owner in (1, 2, 3, 2, 1):
+        assert ask(parking, file, "pid", owner) == first[owner]
+    # A fourth takes the place of the one that was used least.
+    fourth = ask(parking, file, "pid", 4)
+    assert fourth not in first.values()
+    until(lambda: first[3] not in decoders_of(parking))
+    assert ask(parking, file, "pid", 1) == first[1]
+    assert ask(parking, file, "pid", 3) not in {*first.values(), fourth}
+
+
+def test_none_sees_files_of_two_owners(parking: Sandbox, file: int) -> None:
+    counts = dict.fromkeys(range(1, 6), 0)
+    before: dict[int, int] = {}
+    for owner in (1, 2, 3, 4, 5, 5, 4, 1, 2, 2, 1, 3, 5, 1) * 2:
+        pid = ask(parking, file, "pid", owner)
+        counts[owner] = counts[owner] + 2 if before.get(owner) == pid else 2
+        before[owner] = pid
+        assert ask(parking, file, "others", owner) == counts[owner]
+
+
+def test_one_that_is_set_aside_is_stopped(parking: Sandbox, file: int) -> None:
+    first = ask(parking, file, "pid", 1)
+    ask(parking, file, "size", 2)
+    until(lambda: state_of(first) == "T")
+    assert ask(parking, file, "pid", 1) == first
+
+
+def test_a_fresh_one_is_fresh_all_the_same(parking: Sandbox, file: int) -> None:
+    first = ask(parking, file, "pid", 1)
+    second = ask(parking, file, "pid", 2)
+    begun = parking.begin(file, b"pid", 1, fresh=True)
+    fresh = REPLY.unpack(parking.finish(begun))[2]
+    assert fresh not in {first, second}
+    assert ask(parking, file, "pid", 1) == fresh
+
+
+def test_one_that_dies_while_it_is_set_aside_costs_no_file(parking: Sandbox, file: int) -> None:
+    first = ask(parking, file, "pid", 1)
+    ask(parking, file, "size", 2)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: not alive(first))
+    assert ask(parking, file, "pid", 1) != first
+
+
+def test_one_that_says_something_unasked_is_ended(file: int) -> None:
+    with Sandbox(PLUGIN, SandboxOptions("off", seconds=100.0, parked=2)) as sandbox:
+        first = ask(sandbox, file, "pid", 1)
+        ask(sandbox, file, "twice a little later", 1)
+        ask(sandbox, file, "size", 2)
+        assert ask(sandbox, file, "size", 1) == 1234
+        assert first not in {ask(sandbox, file, "pid", 2)}
+
+
+def test_many_owners_leave_no_process_behind(parking: Sandbox, file: int) -> None:
+    for owner in range(30):
+        ask(parking, file, "size", owner)
+        if owner % 3 == 0:
+            with pytest.raises(DecoderLost):
+                parking.finish(parking.begin(file, b"fault", owner))
+        ask(parking, file, "size", owner % 4)
+    until(lambda: len(decoders_of(parking)) <= 3)
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

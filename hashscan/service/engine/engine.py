@@ -11,6 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from msgspec import msgpack, structs
@@ -34,7 +35,14 @@ from hashscan.service.engine.messages import Check, Checked, Found, Lookup, Repl
 from hashscan.service.engine.recorder import NoRecorder, Recorder
 from hashscan.service.engine.uploads import Answer, Client, Outcome, Overloaded, Unchecked, Upload
 from hashscan.service.engine.worker_process import EngineSetup
-from hashscan.service.engine.workers import LOST_MAX, Task, WorkerDied, WorkerPool, WorkerStuck
+from hashscan.service.engine.workers import (
+    LOST_MAX,
+    PARKED,
+    Task,
+    WorkerDied,
+    WorkerPool,
+    WorkerStuck,
+)
 from hashscan.settings.service import AnswerTo, DoorSettings, ServeSettings
 
 _log = logging.getLogger(__name__)
@@ -289,7 +297,9 @@ class Engine:
         except BaseException:
             opened.close()
             raise
-        setup = EngineSetup(_version_of(opened, infos), opened.setup, opened.lists.services, opened.took)
+        sandbox = structs.replace(opened.setup.sandbox, parked=PARKED)
+        worker = replace(opened.setup, sandbox=sandbox)
+        setup = EngineSetup(_version_of(opened, infos), worker, opened.lists.services, opened.took)
         return setup, opened, infos
 
     def _close_unused(self) -> None:

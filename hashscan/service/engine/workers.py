@@ -20,7 +20,7 @@ import signal
 import socket
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
@@ -58,6 +58,9 @@ LIMITS = StuckLimits(seconds=60.0, again_seconds=0.0)
 
 STREAK = 8
 """Requests of one owner that a worker takes in a row while others wait."""
+
+PARKED = 8
+"""Decoders that each worker keeps for owners besides the one that it serves."""
 
 LEAVE_SECONDS = 1.0
 """Time that a request gets to end when its client has left."""
@@ -111,6 +114,8 @@ class _Member:
     """Setups that it was told to use, and has not answered about yet."""
     owner: int | None = None
     """The owner of the last request."""
+    known: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """Owners for whom it may have a decoder, the last one at the end."""
     streak: int = 0
     """Requests of this owner in a row."""
     killed: float | None = None
@@ -264,7 +269,7 @@ class WorkerPool:
         idle = self._idle()
         if not idle or (len(idle) == 1 and self._is_slow(owner)):
             return None
-        return min(idle, key=lambda member: (member.owner != owner, member.begun))
+        return _best(idle, owner)
 
     def _is_slow(self, owner: int) -> bool:
         """Return True if an owner holds workers for long, and so must leave the last one to others."""
@@ -301,11 +306,15 @@ class WorkerPool:
             if member.owner in owners and (member.streak < STREAK or len(owners) == 1):
                 return member, member.owner
         owner = owners[0]
-        return min(idle, key=lambda member: (member.owner != owner, member.begun)), owner
+        return _best(idle, owner), owner
 
     def _give(self, member: _Member, task: Task) -> None:
         member.streak = member.streak + 1 if member.owner == task.owner else 1
         member.owner, member.task, member.begun = task.owner, task, time.monotonic()
+        member.known[task.owner] = None
+        member.known.move_to_end(task.owner)
+        if len(member.known) > PARKED + 1:
+            member.known.popitem(last=False)
         member.progress.begin()
         try:
             member.channel.send(task.message, task.descriptor)
@@ -597,6 +606,11 @@ class WorkerPool:
         if self._reaping:
             await asyncio.wait(self._reaping)
         self._answers.close()
+
+
+def _best(members: Iterable[_Member], owner: int) -> _Member:
+    """Return the worker whose decoder serves an owner, or that has one for him, or else the least used."""
+    return min(members, key=lambda m: (m.owner != owner, owner not in m.known, m.begun))
 
 
 def _reap(process: ForkServerProcess) -> None:

@@ -3,10 +3,11 @@
     python -m benchmarks.serve.uploads --rounds 5
 
 JPEGs of 30 kB are drawn; each is sent once, since both servers remember what they have checked. Both have a
-list of the same SHA-256 digests, hashscan also one of as many PDQ digests. clamd runs with its signatures of
-this list alone (`.hsb`), and once more with its hashing of pictures, which is on by default. hashscan runs
-with one owner for all uploads, and with each connection as an owner of its own. In a session one connection
-sends all of its uploads (IDSESSION); otherwise each upload has a connection.
+list of the same SHA-256 digests. clamd runs with its signatures of this list alone (`.hsb`), and once more
+with its hashing of pictures, which is on by default. hashscan runs with one owner for all uploads, without
+and with a list of as many PDQ digests, and with each connection as an owner of its own. It decodes pictures
+and computes their PDQ digests in all cases. In a session one connection sends all of its uploads (IDSESSION);
+otherwise each upload has a connection.
 
 Printed are, by server and kind, the median time of an upload, the rate, the server's processor time, and the
 medians over the rounds of the ratios to clamd with `.hsb`. The client is one process, with a thread for each
@@ -79,13 +80,19 @@ def write_lists(folder: Path, state: Path) -> None:
     database = folder / "database"
     database.mkdir()
     (database / "ours.hsb").write_text("".join(f"{one}:*:Ours-{n}:73\n" for n, one in enumerate(digests)))
-    entries = folder / "entries.csv"
-    with entries.open("w") as out:
-        out.write("id,algorithm,value,category\n")
-        out.writelines(f"s{n},sha256,{one},A1\n" for n, one in enumerate(digests))
-        out.writelines(f"p{n},pdq,{one.tobytes().hex()},A1\n" for n, one in enumerate(pictures))
-    command = [sys.executable, "-m", "hashscan", "lists", "import", str(entries), "--name", "ours"]
-    subprocess.run([*command, "--state", str(state)], check=True, capture_output=True, env=environment({}))
+    rows = {
+        "exact": (f"s{n},sha256,{one},A1\n" for n, one in enumerate(digests)),
+        "pictures": (f"p{n},pdq,{one.tobytes().hex()},A1\n" for n, one in enumerate(pictures)),
+    }
+    for name, lines in rows.items():
+        entries = folder / f"{name}.csv"
+        with entries.open("w") as out:
+            out.write("id,algorithm,value,category\n")
+            out.writelines(lines)
+        command = [sys.executable, "-m", "hashscan", "lists", "import", str(entries), "--name", name]
+        subprocess.run(
+            [*command, "--state", str(state)], check=True, capture_output=True, env=environment({})
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +259,11 @@ def main() -> None:
         servers = {
             BASE: stack.enter_context(clamd(folder, "clamd", pictures=False)),
             "clamd default": stack.enter_context(clamd(folder, "clamd-default", pictures=True)),
-            "one owner": stack.enter_context(hashscan(folder, "one", state, "--one-owner", "clamd")),
-            "owner a connection": stack.enter_context(hashscan(folder, "many", state)),
+            "one owner": stack.enter_context(
+                hashscan(folder, "one", state, "--one-owner", "clamd", "--list", "exact")
+            ),
+            "one owner, PDQ": stack.enter_context(hashscan(folder, "pdq", state, "--one-owner", "clamd")),
+            "owner a connection": stack.enter_context(hashscan(folder, "many", state, "--list", "exact")),
         }
         for _ in range(arguments.rounds):
             for session, connections in itertools.product((True, False), (1, 8)):

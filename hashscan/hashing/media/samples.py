@@ -92,14 +92,14 @@ def multi_picture_samples() -> dict[str, bytes]:
     return found
 
 
-@cache
 def photograph() -> bytes:
-    """Return a JPEG of the size that uploads often have, so that decoding it touches the same memory."""
-    size = 640, 480
-    bands = [Image.radial_gradient("L"), Image.linear_gradient("L"), Image.linear_gradient("L").rotate(90)]
-    return _saved(Image.merge("RGB", [band.resize(size) for band in bands]), "JPEG", quality=80)
+    """Return a JPEG of the size that uploads often have, which is hashed as a photograph is."""
+    coarse = np.random.default_rng(1).integers(0, 256, (12, 16, 3), np.uint8)
+    picture = Image.fromarray(coarse, "RGB").resize((640, 480), Image.Resampling.BICUBIC)
+    return _saved(picture, "JPEG", quality=80)
 
 
+@cache
 def samples_of_colours() -> dict[str, bytes]:
     """Return samples with a profile that swaps tones; translucent if the format supports it."""
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE))

@@ -40,6 +40,7 @@ _TYPE = re.compile(
 _PARAMETER = r"""[ \t]*;[ \t]*([\w!#$%&'*+.^`|~-]+)=(?:([\w!#$%&'*+.^`|~-]+)|"([^"\\\x00-\x1f\x7f]*)")"""
 _PARAMETERS = re.compile(_PARAMETER, re.ASCII)
 _ANY_TYPE = re.compile(rf"multipart/[a-z0-9.+-]+((?:{_PARAMETER})+)[ \t]*;?[ \t]*", re.ASCII | re.IGNORECASE)
+_BOUNDARY_IS = re.compile(r"boundary[ \t]*=", re.IGNORECASE)
 _BOUNDARY = re.compile(r"[\w'()+./:=?-]{1,70}", re.ASCII)
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
 _NAME = re.compile(rb';[ \t]*(filename|name)=(?:"((?:[^"\\]|\\.)*)"|([^";\s]+))', re.IGNORECASE)
@@ -108,13 +109,19 @@ def any_boundary_of(content_type: str) -> bytes | None:
     if "multipart" not in content_type.lower():
         return None
     found = _ANY_TYPE.fullmatch(content_type.strip())
-    # PHP looks for this text anywhere, and takes the first one that it finds.
-    if found is None or content_type.lower().count("boundary") != 1:
+    if found is None:
         raise MultipartError("the Content-Type is no multipart with one plain boundary")
+    values: dict[str, str] = {}
     for name, bare, quoted in _PARAMETERS.findall(found[1]):
-        if name.lower() == "boundary" and _BOUNDARY.fullmatch(bare or quoted):
-            return str(bare or quoted).encode("ascii")
-    raise MultipartError("the boundary is not plain")
+        # PHP looks for this text anywhere, and takes what follows the first one; others may take the last.
+        if "boundary" not in name.lower() and "boundary" in (bare + quoted).lower() and not values:
+            raise MultipartError("another parameter before the boundary looks like one")
+        if "boundary" in name.lower():
+            values[name.lower()] = bare or quoted
+    boundary = values.get("boundary", "")
+    if len(values) != 1 or len(_BOUNDARY_IS.findall(content_type)) != 1 or not _BOUNDARY.fullmatch(boundary):
+        raise MultipartError("the boundary is not plain, or not the only one")
+    return str(boundary).encode("ascii")
 
 
 class MultipartParser:

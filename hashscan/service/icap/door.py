@@ -7,6 +7,7 @@ settings say otherwise.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import os
@@ -103,36 +104,47 @@ class _Session:
         self._settings = door.settings
         self._connection = connection
         self._parser = RequestParser()
-        self._begun = False
 
     async def run(self) -> None:
         """Answer requests until the client leaves, or makes an error."""
         try:
             while await self._arrives():
                 with self._connection.request():
-                    self._begun = True
                     if not await self._answer_next():
                         break
-                    self._begun = False
         except ProtocolError as error:
             _log.debug("icap: %s: %s", self._connection.client.address, error)
             await self._end_by(error.status)
-        except TimeoutError:
-            if self._begun:
-                await self._end_by(408)
+        except (OSError, TimeoutError):
+            raise
+        except Exception:
+            # A defect: the client must not take silence for consent.
+            with suppress(OSError, TimeoutError):
+                await self._connection.send(replies.error(500, self._engine.version))
+            raise
 
     async def _arrives(self) -> bool:
         """Wait for the first bytes of a request; return False if the client ends the connection."""
         if self._parser.between_requests:
-            data = await self._connection.read()
+            try:
+                data = await self._connection.read()
+            except TimeoutError:
+                return False
             self._parser.feed(data)
             return bool(data)
         return True
 
     async def _event(self) -> Event | None:
-        """Return the parser's next event; None if the client ends the connection."""
+        """Return the parser's next event; None if the client ends the connection.
+
+        Raises:
+            ProtocolError: it makes an error, or is too slow.
+        """
         while (event := self._parser.next()) is None:
-            data = await self._connection.read()
+            try:
+                data = await self._connection.read()
+            except TimeoutError as error:
+                raise ProtocolError(408, "too slow") from error
             if not data:
                 return None
             self._parser.feed(data)
@@ -277,7 +289,9 @@ class _Session:
         else:
             await send(replies.returned(tag, request, closes=closes))
             if content is not None:
-                await self._send_back(content)
+                # A client that takes it slowly would keep its memory from others.
+                async with asyncio.timeout(self._settings.request_seconds):
+                    await self._send_back(content)
             if request.has_body:
                 await send(replies.END)
         if cut:

@@ -227,6 +227,15 @@ def verdict_of(talk: Talk, cases: Cases, body: bytes, head: bytes) -> tuple[bool
     return reply.refused, [result.reason for _, result in cases.refusals[before:]]
 
 
+@pytest.mark.parametrize(
+    "boundary", [b"----WebKitFormBoundary7MA4YWxkTrZu0gW", b"----geckoformboundary7e1b2a9d4f0c"]
+)
+def test_forms_of_browsers(talk: Talk, cases: Cases, boundary: bytes) -> None:
+    head = HEAD % (b"multipart/form-data; boundary=" + boundary)
+    assert verdict_of(talk, cases, form(boundary, [clean(), b"text"]), head) == (False, [])
+    assert verdict_of(talk, cases, form(boundary, [clean(), planted()]), head) == (True, [None])
+
+
 def test_each_file_of_a_form_is_checked(talk: Talk, cases: Cases) -> None:
     parts = [clean(), b"text", planted(), b""]
     assert verdict_of(talk, cases, form(b"b7", parts), FORM_HEAD) == (True, [None])
@@ -457,6 +466,29 @@ def test_clients_that_are_too_slow(state: StateDir) -> None:
                         break
                 except TimeoutError:
                     talk.socket.send(b"x")
+
+
+def test_a_client_that_does_not_take_the_message_back(state: StateDir) -> None:
+    door = tcp_door("icap", request_seconds=2.0)
+    limits = replace(SMALL_LIMITS, upload_bytes=64 << 20, bytes_in_flight=128 << 20)
+    body = b"x" * (48 << 20)
+    with served(state, IcapDoor, door, limits) as service, talking(service) as talk:
+        talk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        talk.socket.sendall(reqmod(chunked([body])))
+        until(lambda: service.engine.room.contents)
+        until(service.is_idle)
+        with pytest.raises((EOFError, ConnectionError)):
+            Reply(talk.stream)
+
+
+def test_a_defect_is_an_error(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    with served(state, IcapDoor, tcp_door("icap")) as service, talking(service) as talk:
+        monkeypatch.setattr(service.engine, "check", broken)
+        assert talk.ask(reqmod(chunked([clean()]), ALLOW)).status == 500
+        assert talk.at_end()
 
 
 def test_owners(state: StateDir) -> None:

@@ -298,7 +298,9 @@ class Engine:
             opened.close()
             raise
         sandbox = structs.replace(opened.setup.sandbox, parked=PARKED)
-        worker = replace(opened.setup, sandbox=sandbox)
+        # A door that shows entries shows digests, too.
+        shown = any(door.show_entries for door in settings.doors)
+        worker = replace(opened.setup, sandbox=sandbox, with_digests=shown)
         setup = EngineSetup(_version_of(opened, infos), worker, opened.lists.services, opened.took)
         return setup, opened, infos
 

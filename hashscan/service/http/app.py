@@ -258,21 +258,39 @@ class Application:
         self, request: Request, body: Body, *, status: bool, digests: bool = False, name: str = ""
     ) -> Response:
         client = await self._admitted(request, "scan")
-        size_max = self._engine.settings.limits.upload_bytes
-        content_type = _one_header(request, "content-type")
-        form = boundary_of(content_type) is not None
-        body.accept(size_max + (FORM_EXTRA_BYTES if form else 0))
-        partial = Reason.PARTIAL if _PARTIAL & set(request.headers) else None
-        files = await receive_files(body, content_type, self._engine.receive)
-        if not form:
-            files = [(Part(b"", name.encode("utf-8", "surrogateescape")), files[0][1])]
-        answers = await unless_left(request.receive, self._check_all(files, client, partial, digests=digests))
+        try:
+            answers = await self._check_body(request, body, client, digests=digests, name=name)
+        except (Overloaded, Unchecked) as error:
+            outcome = Outcome(self._settings.answers["trouble"])
+            if outcome is Outcome.ERROR:
+                raise
+            _log.warning("an upload from %s is not checked: %s", client.address, error)
+            await body.drop()
+            answers = [FileAnswer(outcome)]
         outcome = max((answer.outcome for answer in answers), key=_SEVERITY.index, default=Outcome.ALLOW)
         shown = self._engine.version if self._settings.show_entries else ""
         if status and outcome is Outcome.ERROR:
             raise RequestError(ErrorCode.UNCHECKED, "not everything could be checked; try again later")
         code = _SCAN_STATUS.get(outcome, HTTPStatus.OK) if status else HTTPStatus.OK
         return _json(ScanAnswer(outcome, answers, shown), code)
+
+    async def _check_body(
+        self, request: Request, body: Body, client: Client, *, digests: bool, name: str
+    ) -> list[FileAnswer]:
+        """Receive a body and check its files."""
+        content_type = _one_header(request, "content-type")
+        form = boundary_of(content_type) is not None
+        partial = Reason.PARTIAL if _PARTIAL & set(request.headers) else None
+        try:
+            most = self._engine.settings.limits.upload_bytes
+            body.accept(most + (FORM_EXTRA_BYTES if form else 0))
+            files = await receive_files(body, content_type, self._engine.receive)
+        except (TooLarge, Overloaded) as error:
+            self._engine.recorder.failed(client, error)
+            raise
+        if not form:
+            files = [(Part(b"", name.encode("utf-8", "surrogateescape")), files[0][1])]
+        return await unless_left(request.receive, self._check_all(files, client, partial, digests=digests))
 
     async def _check_all(
         self, files: list[tuple[Part, Content]], client: Client, partial: Reason | None, *, digests: bool
@@ -293,16 +311,8 @@ class Application:
     async def _check_file(
         self, part: Part, content: Content, client: Client, partial: Reason | None, *, digests: bool
     ) -> FileAnswer:
-        name = part.filename or part.name
-        try:
-            upload = Upload(client, name)
-            answer = await self._engine.check(content, upload, self._settings, unchecked=partial)
-        except (Overloaded, Unchecked) as error:
-            outcome = Outcome(self._settings.answers["trouble"])
-            if outcome is Outcome.ERROR:
-                raise
-            _log.warning("an upload from %s is not checked: %s", client.address, error)
-            return FileAnswer(outcome)
+        upload = Upload(client, part.filename or part.name)
+        answer = await self._engine.check(content, upload, self._settings, unchecked=partial)
         trusted = self._settings.show_entries
         return FileAnswer.of(answer, part.filename, part.name, trusted=trusted, digests=digests)
 
@@ -460,14 +470,17 @@ class Application:
     async def _answered(self, answer: Awaitable[Response], body: Body | None = None) -> Response:
         """Return the answer, or that of the error instead of it, after the rest of the body was dropped."""
         try:
-            return await answer
+            found = await answer
+            if body is not None and not body.complete:
+                found.headers["Connection"] = "close"
+            return found
         except ClientLeftError:
             return Response(status_code=HTTPStatus.BAD_REQUEST)  # it is sent to nobody
         except asyncio.CancelledError:
             # By the end of the server; uvicorn sends no answer of its own then.
             return _error(RequestError(ErrorCode.STOPPING, "the server stops"), close=True)
-        except (HashscanError, InvalidDocumentError) as found:
-            error = _request_error(found)
+        except (HashscanError, InvalidDocumentError) as trouble:
+            error = _request_error(trouble)
         if body is not None and error.error is not ErrorCode.TOO_SLOW:
             await body.drop()
         # Where the length is not clear, another server may take the next bytes for another request.

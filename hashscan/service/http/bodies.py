@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from hashscan.service.engine.contents import Content, Receiving
+from hashscan.service.engine.uploads import TooLarge
 from hashscan.service.http.documents import ErrorCode, RequestError
 from hashscan.service.multipart import MultipartParser, Part, PartEnd, boundary_of
 from hashscan.settings.service import DoorSettings
@@ -54,6 +55,7 @@ class Body:
 
         Raises:
             RequestError: the body's length or encoding is not accepted.
+            TooLarge: more bytes are announced.
         """
         lengths = self._headers.getlist("content-length")
         if lengths and "transfer-encoding" in self._headers:
@@ -65,13 +67,14 @@ class Body:
         self.announced = int(lengths[0]) if lengths else 0
         self._left = size_max
         if self.announced > size_max:
-            raise RequestError(ErrorCode.TOO_LARGE, f"the body has more than {size_max} bytes")
+            raise TooLarge(f"the body has more than {size_max} bytes")
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body's bytes as they come.
 
         Raises:
-            RequestError: it comes too slowly, or is too large.
+            RequestError: it comes too slowly.
+            TooLarge: it has too many bytes.
             ClientLeftError: the client has left.
         """
         loop = asyncio.get_running_loop()
@@ -87,7 +90,7 @@ class Body:
             self.complete = not message.get("more_body", False)
             self._left -= len(data)
             if self._left < 0:
-                raise RequestError(ErrorCode.TOO_LARGE, "the body is too large")
+                raise TooLarge("the body has more bytes than allowed")
             if data:
                 yield data
 
@@ -112,7 +115,7 @@ async def read_all(body: Body) -> bytes:
     """Return a body that is small enough to be held in one piece.
 
     Raises:
-        RequestError, ClientLeftError: see `Body.pieces`.
+        RequestError, TooLarge, ClientLeftError: see `Body.pieces`.
     """
     return b"".join([piece async for piece in body.pieces()])
 

@@ -129,7 +129,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 @contextmanager
 def http_server(state: Path, settings: ServeSettings | None = None, **limits: Any) -> Iterator[HttpServer]:
     """An engine on the lists of a state folder."""
-    chosen = settings or settings_of(state, **limits)
+    chosen = settings or replace(settings_of(state, **limits), doors=(DOOR,))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

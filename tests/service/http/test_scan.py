@@ -40,6 +40,9 @@ def test_a_file_is_checked(site: Site) -> None:
     assert found.document["version"] == site.server.engine.version
     clean = site.ask("POST", "/v1/scan", CLEAN, Content_Type="application/x-www-form-urlencoded")
     assert clean.document["files"] == [{"outcome": "allow", "verdict": "clean"}]
+    shown = site.ask("POST", "/v1/scan?digests=true", CLEAN).document["files"][0]["digests"]
+    assert shown["sha256"] == hashlib.sha256(CLEAN).hexdigest()
+    assert len(shown["pdq"]) == 64
     chunked = site.ask("POST", "/v1/scan", iter([LISTED[:9], LISTED[9:]]))
     assert chunked.document["outcome"] == "refuse"
     assert site.ask("POST", "/v1/scan", b"").document["outcome"] == "allow"
@@ -81,6 +84,23 @@ def test_the_answer_is_a_setting_and_a_status_on_request(
             assert "retry-after" in asked.headers
         plain = site.ask("POST", "/v1/scan", LISTED)
         assert (plain.status, plain.document["outcome"]) == (200, answer)
+
+
+@pytest.mark.parametrize(("answer", "status"), [("allow", 200), ("refuse", 403), ("error", 503)])
+def test_what_finds_no_room_is_answered_as_the_settings_say(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch, answer: str, status: int
+) -> None:
+    failed: list[object] = []
+    monkeypatch.setattr(server.engine.room, "bytes_in_flight", 10)
+    monkeypatch.setattr(server.engine.recorder, "failed", lambda client, error: failed.append(error))
+    with server.door(with_answers(trouble=answer)) as site:
+        found = site.ask("POST", "/v1/scan?status=true", LISTED)
+        assert found.status == status
+        if status == 503:
+            assert (found.code, found.headers["retry-after"]) == ("overloaded", "1")
+        else:
+            assert found.document["files"] == [{"outcome": answer}]
+    assert [type(error).__name__ for error in failed] == ["Overloaded"]
 
 
 def test_a_part_of_a_file_is_not_called_clean(site: Site) -> None:

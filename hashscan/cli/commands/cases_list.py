@@ -252,7 +252,8 @@ def _number_of(queries: Queries, named: str) -> int:
     Raises:
         UsageError: it is neither.
     """
-    found = queries.number_of(named.removeprefix(THREAT_PREFIX))
+    # The database takes no text with bytes that are not UTF-8, and no reference has other characters.
+    found = queries.number_of(named.removeprefix(THREAT_PREFIX)) if named.isascii() else None
     if found is not None:
         return found
     if named.isascii() and named.isdigit() and 0 < int(named) <= NUMBER_MAX:

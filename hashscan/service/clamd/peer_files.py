@@ -37,6 +37,8 @@ _AHEAD = 8  # files that are open and wait for their check
 _PATH_MAX = 4096
 _CAPABILITY_VERSION = 0x20080522  # linux/capability.h
 _UNCHANGED = 0xFFFFFFFF
+_UNKNOWN_USER = 65534
+"""Stands, within a user namespace, for every user whom it does not know; without one, it is `nobody`."""
 
 # linux/capability.h and asm/unistd.h: by machine, the numbers of setgroups, setfsgid, setfsuid and capset.
 _CALLS = {"x86_64": (116, 123, 122, 126), "aarch64": (159, 152, 151, 91), "riscv64": (159, 152, 151, 91)}
@@ -156,6 +158,8 @@ def become(peer: Peer) -> None:
     Raises:
         OSError: the system refuses it, or the machine is of an unknown kind.
     """
+    if peer.uid == _UNKNOWN_USER and not _knows_all_users():
+        raise OSError(errno.EPERM, "the client's user is not known in this service's user namespace")
     if peer.uid == 0:
         return
     groups = frozenset((peer.gid, *peer.groups))
@@ -172,6 +176,11 @@ def become(peer: Peer) -> None:
         if _libc.syscall(ctypes.c_long(number), ctypes.c_uint32(_UNCHANGED)) & _UNCHANGED != wanted:
             raise OSError(errno.EPERM, os.strerror(errno.EPERM))
     _call(capset, (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)())
+
+
+def _knows_all_users() -> bool:
+    """Return True if this process is in no user namespace with users of its own."""
+    return Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(_UNCHANGED)]
 
 
 def _call(number: int, *arguments: object) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -491,6 +493,65 @@ def test_only_what_the_client_may_read(tmp_path_factory: pytest.TempPathFactory)
         for path in sorted(folder.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         folder.rmdir()
+
+
+SERVICE = """
+import asyncio, os, sys
+from hashscan.service.clamd.peer_files import Peer, peer_files
+
+async def main(uid, path):
+    async for file in peer_files(Peer(uid, uid, ()), os.fsencode(path)):
+        print(file.problem or os.read(file.descriptor, 100).decode())
+
+asyncio.run(main(int(sys.argv[1]), sys.argv[2]))
+"""
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("capabilities", "own", "others"),
+    [
+        ("+setuid,+setgid", "own", "Access denied."),
+        ("+setuid,+setgid,+dac_read_search", "own", "Access denied."),
+        ("-all", "Can't take the client's rights: Operation not permitted.", None),
+    ],
+)
+def test_rights_of_a_service_that_is_not_root(
+    tmp_path: Path, capabilities: str, own: str, others: str | None
+) -> None:
+    folder = Path("/var/tmp") / f"hashscan-service-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    try:
+        for name, uid in (("own", USER), ("other", 4321)):
+            (folder / name).write_text(name)
+            os.chown(folder / name, uid, uid)
+            (folder / name).chmod(0o400)
+        for name, expected in (("own", own), ("other", others or own)):
+            command = [
+                "setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", f"--inh-caps={capabilities}",
+                f"--ambient-caps={capabilities}", sys.executable, "-c", SERVICE, str(USER),
+                str(folder / name),
+            ]  # fmt: skip
+            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            if "Permission denied" in ended.stderr or "Fatal Python error" in ended.stderr:
+                pytest.skip("another user can't start this interpreter")
+            assert ended.stdout.strip() == expected, ended.stderr
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+def test_users_who_are_not_known_here_get_nothing(tmp_path: Path) -> None:
+    """In a user namespace, all users whom it doesn't know have the number of `nobody`."""
+    (tmp_path / "file").write_text("text")
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", SERVICE, str(USER)]
+    ended = subprocess.run(
+        [*command, str(tmp_path / "file")], capture_output=True, text=True, check=False, timeout=60
+    )
+    if ended.stderr.startswith("unshare"):
+        pytest.skip("user namespaces are not allowed")
+    assert "not known" in ended.stdout, ended.stderr
 
 
 @needs_root

@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,10 +23,10 @@ from hashscan.errors import HashscanError, OutputError
 from hashscan.lists.services.settings import StoredService
 from hashscan.lists.storage.columns import ColumnError
 from hashscan.locking import ClosedOnExit
-from hashscan.matching.evaluation import FileTask, without_answer
+from hashscan.matching.evaluation import FileTask, Query, without_answer
+from hashscan.matching.policy import sort_key
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, FileResult, FileStat, Item, Match, Reason, Verdict
-from hashscan.scan.single_checks import match_digest
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.process_setup import die_with_parent
 from hashscan.scan.workers.processes import close_inherited
@@ -176,14 +177,21 @@ class Checker(ClosedOnExit):
 
     def _look_up(self, request: Lookup) -> Reply:
         self._renew()
-        found: list[list[Match]] = []
+        found: list[list[Match]] = [[] for _ in request.digests]
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, (algorithm, _) in enumerate(request.digests):
+            places[algorithm].append(place)
+        for algorithm, of_algorithm in places.items():
+            queries = [Query(request.digests[place][1]) for place in of_algorithm]
+            for row, match in self.worker.matcher.ask(algorithm, queries):
+                found[of_algorithm[row]].append(match)
         silent: list[str] = []
-        for algorithm, value in request.digests:
-            matches = match_digest(self.worker, algorithm, value)
-            if self._asker is not None:
-                matches += self._asker.matches({algorithm: value})
+        if self._asker is not None:
+            for place, (algorithm, value) in enumerate(request.digests):
+                found[place] += self._asker.matches({algorithm: value})
                 silent += [name for name in self._asker.silent if name not in silent]
-            found.append(matches)
+        for matches in found:
+            matches.sort(key=sort_key)
         return Found(self._setup.version, found, silent)
 
     def _use(self, setup: EngineSetup) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -460,3 +461,14 @@ def test_documents_are_timed_beside_their_peers(tmp_path: Path) -> None:
 )
 def test_others_come_to_figures(name: str, few: tuple[str, ...], line: str) -> None:
     assert any(each.startswith(line) for each in benchmark(name, *few).splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("clamd", path="/usr/sbin:/usr/bin") is None, reason="clamd (clamav-daemon) is not installed"
+)
+def test_uploads_are_timed_beside_clamd() -> None:
+    """All servers answer all uploads, in the four kinds of connections."""
+    shown = benchmark("serve.uploads", "--rounds", "1", "--uploads", "16", "--entries", "50")
+    assert len([line for line in shown.splitlines() if "clamd .hsb" in line]) == 4
+    assert len(shown.splitlines()) == 2 + 4 * 5

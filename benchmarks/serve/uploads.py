@@ -42,12 +42,9 @@ from PIL import Image
 
 from benchmarks.lib.measure import MeasureError, environment
 
-ENTRIES = 100_000
 PICTURES, WIDTH, HEIGHT = 64, 640, 480
 BYTES = 30_000
 START_SECONDS = 120.0
-UPLOADS = 400
-"""Uploads of one measurement."""
 BASE = "clamd .hsb"
 
 _numbers = itertools.count()
@@ -72,11 +69,11 @@ def numbered(content: bytes) -> bytes:
     return content[:2] + b"\xff\xfe\x00\x0a%08d" % next(_numbers) + content[2:]
 
 
-def write_lists(folder: Path, state: Path) -> None:
+def write_lists(folder: Path, state: Path, number: int) -> None:
     """Write the list for clamd, and import it for hashscan."""
     rng = np.random.default_rng(7)
-    digests = [hashlib.sha256(b"entry %d" % number).hexdigest() for number in range(ENTRIES)]
-    pictures = rng.integers(0, 256, (ENTRIES, 32), np.uint8)
+    digests = [hashlib.sha256(b"entry %d" % place).hexdigest() for place in range(number)]
+    pictures = rng.integers(0, 256, (number, 32), np.uint8)
     database = folder / "database"
     database.mkdir()
     (database / "ours.hsb").write_text("".join(f"{one}:*:Ours-{n}:73\n" for n, one in enumerate(digests)))
@@ -223,9 +220,11 @@ def send(path: Path, contents: Sequence[bytes], times: list[float], *, session: 
         connection.close()
 
 
-def measure(server: Server, pictures: Sequence[bytes], connections: int, *, session: bool) -> Measured:
+def measure(
+    server: Server, pictures: Sequence[bytes], uploads: int, connections: int, *, session: bool
+) -> Measured:
     """Send uploads to a server over some connections at a time."""
-    contents = [numbered(pictures[number % len(pictures)]) for number in range(UPLOADS)]
+    contents = [numbered(pictures[number % len(pictures)]) for number in range(uploads)]
     times: list[float] = []
     parts = [contents[number::connections] for number in range(connections)]
     threads = [
@@ -238,23 +237,25 @@ def measure(server: Server, pictures: Sequence[bytes], connections: int, *, sess
     for thread in threads:
         thread.join()
     wall = time.perf_counter() - begun
-    if len(times) != UPLOADS:
+    if len(times) != uploads:
         raise MeasureError("an upload was not answered")
     used = server.cpu() - before
-    return Measured(statistics.median(times) * 1000, UPLOADS / wall, used / UPLOADS * 1000)
+    return Measured(statistics.median(times) * 1000, uploads / wall, used / uploads * 1000)
 
 
 def main() -> None:
     """Run the rounds, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--uploads", type=int, default=400, help="uploads of one measurement")
+    parser.add_argument("--entries", type=int, default=100_000, help="entries of each list")
     parser.add_argument("--json", type=Path, help="write all values to this file")
     arguments = parser.parse_args()
     found: dict[str, dict[str, list[Measured]]] = defaultdict(lambda: defaultdict(list))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         state = folder / "state"
-        write_lists(folder, state)
+        write_lists(folder, state, arguments.entries)
         pictures = [draw(seed) for seed in range(PICTURES)]
         servers = {
             BASE: stack.enter_context(clamd(folder, "clamd", pictures=False)),
@@ -271,8 +272,9 @@ def main() -> None:
                     f"{connections} {'session' if session else 'connection'}{'s' if connections > 1 else ''}"
                 )
                 for name, server in servers.items():
-                    measure(server, pictures[:20], connections, session=session)
-                    found[kind][name].append(measure(server, pictures, connections, session=session))
+                    measure(server, pictures, arguments.uploads, connections, session=session)
+                    measured = measure(server, pictures, arguments.uploads, connections, session=session)
+                    found[kind][name].append(measured)
     sizes = [len(picture) for picture in pictures]
     print(f"{len(pictures)} pictures of {min(sizes)} to {max(sizes)} bytes, {arguments.rounds} rounds")
     print(f"{'':16} {'':20} {'p50 ms':>8} {'per s':>8} {'CPU ms':>8} {'p50 ratio':>10} {'rate ratio':>10}")

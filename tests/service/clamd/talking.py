@@ -126,8 +126,8 @@ def real_clamd(folder: Path, digests: str, **options: object) -> Iterator[UnixAd
     (database / "test.hsb").write_text(digests)
     path = folder / "clamd.sock"
     lines = {
-        "DatabaseDirectory": database, "LocalSocket": path, "Foreground": "yes", "ReadTimeout": 3,
-        "CommandReadTimeout": 3, "StreamMaxLength": "1M", "ConcurrentDatabaseReload": "no", "MaxThreads": 4,
+        "DatabaseDirectory": database, "LocalSocket": path, "Foreground": "yes", "ReadTimeout": 5,
+        "CommandReadTimeout": 5, "StreamMaxLength": "1M", "ConcurrentDatabaseReload": "no", "MaxThreads": 10,
     }  # fmt: skip
     configuration = folder / "clamd.conf"
     configuration.write_text("".join(f"{key} {value}\n" for key, value in (lines | options).items()))

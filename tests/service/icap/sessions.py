@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import BinaryIO
 
 from hashscan.service.icap.requests import BodyEnd, PreviewEnd, ProtocolError, Request, RequestParser
+from tests.service.serving import Service
 
 REQUEST_HEAD = b"POST /files/holiday.jpg HTTP/1.1\r\nHost: upload.example\r\n\r\n"
 RESPONSE_HEAD = b"HTTP/1.1 200 OK\r\nServer: origin\r\n\r\n"
@@ -141,3 +144,31 @@ def parse(pieces: Sequence[bytes], *, proceeds: bool = True) -> Seen:
         except ProtocolError as error:
             return [*seen, error.status]
     return seen
+
+
+class Talk:
+    """A client's connection."""
+
+    def __init__(self, service: Service) -> None:
+        self.socket = socket.create_connection((service.address.host, service.address.port), timeout=60)
+        self.stream = self.socket.makefile("rb")
+
+    def ask(self, *data: bytes) -> Reply:
+        self.socket.sendall(b"".join(data))
+        return Reply(self.stream)
+
+    def at_end(self) -> bool:
+        return not self.stream.read(1)
+
+    def close(self) -> None:
+        self.stream.close()
+        self.socket.close()
+
+
+@contextmanager
+def talking(service: Service) -> Iterator[Talk]:
+    talk = Talk(service)
+    try:
+        yield talk
+    finally:
+        talk.close()

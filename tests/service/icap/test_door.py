@@ -7,7 +7,6 @@ import re
 import socket
 from base64 import encodebytes
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -24,11 +23,13 @@ from tests.service.icap.sessions import (
     REQUEST_HEAD,
     RESPONSE_HEAD,
     Reply,
+    Talk,
     chunked,
     form,
     reqmod,
     request,
     respmod,
+    talking,
 )
 from tests.service.serving import (
     ENTRY,
@@ -43,34 +44,6 @@ from tests.service.serving import (
     tcp_door,
 )
 from tests.waiting import until
-
-
-class Talk:
-    """A client's connection."""
-
-    def __init__(self, service: Service) -> None:
-        self.socket = socket.create_connection((service.address.host, service.address.port), timeout=60)
-        self.stream = self.socket.makefile("rb")
-
-    def ask(self, *data: bytes) -> Reply:
-        self.socket.sendall(b"".join(data))
-        return Reply(self.stream)
-
-    def at_end(self) -> bool:
-        return not self.stream.read(1)
-
-    def close(self) -> None:
-        self.stream.close()
-        self.socket.close()
-
-
-@contextmanager
-def talking(service: Service) -> Iterator[Talk]:
-    talk = Talk(service)
-    try:
-        yield talk
-    finally:
-        talk.close()
 
 
 @pytest.fixture(scope="module")

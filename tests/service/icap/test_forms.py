@@ -9,11 +9,14 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from hashscan.service.icap.forms import Base64Decoder
 from hashscan.service.icap.http_heads import SNIFF_BYTES, body_facts, looks_like_form
-from hashscan.service.multipart import MultipartError, any_boundary_of
+from hashscan.service.multipart import MultipartError, MultipartParser, Part, any_boundary_of
 from tests.service.icap.sessions import REQUEST_HEAD, cut, form
+
+PIECES = [b"\r\n", b"\n", b"\r", b"--b7", b"--b7--", b"--", b" ", b"\r\n\r\n", b"b7", b";", b"\0", b"", b'"']
 
 
 def decoded(pieces: Sequence[bytes]) -> bytes | None:
@@ -125,3 +128,41 @@ def test_boundaries(content_type: str, boundary: bytes | None) -> None:
 def test_a_boundary_that_is_not_clear_is_refused(content_type: str) -> None:
     with pytest.raises(MultipartError):
         any_boundary_of(content_type)
+
+
+@given(
+    st.lists(st.sampled_from([b"x", b"\r\n", b"\n--b7", b"--b7", b"a" * 50]).map(bytes), max_size=4),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2), st.sampled_from(PIECES)), max_size=3),
+)
+def test_another_program_finds_the_same_files(
+    contents: list[bytes], changes: list[tuple[int, int, bytes]]
+) -> None:
+    """Werkzeug, which Flask uses, looks for the boundary in its own way."""
+    body = bytearray(form(b"b7", contents))
+    for place, removed, new in changes:
+        place %= len(body) + 1
+        body[place : place + removed] = new
+    parser = MultipartParser(b"b7", 100, inner=True)
+    ours: list[bytes] = []
+    try:
+        for event in parser.feed(bytes(body)):
+            if isinstance(event, Part):
+                ours.append(b"")
+            elif isinstance(event, bytes):
+                ours[-1] += event
+        parser.finish()
+    except MultipartError:
+        return
+    theirs: list[bytes] = []
+    decoder = MultipartDecoder(b"b7")
+    decoder.receive_data(bytes(body))
+    decoder.receive_data(None)
+    try:
+        while not isinstance(found := decoder.next_event(), Epilogue):
+            if isinstance(found, Field | File):
+                theirs.append(b"")
+            elif isinstance(found, Data):
+                theirs[-1] += found.data
+    except (ValueError, KeyError):
+        return  # it takes no file out of it
+    assert theirs == ours

@@ -192,8 +192,9 @@ class Server:
     async def _reload(self) -> None:
         try:
             await self._engine.reload()
-        except (HashscanError, OSError) as error:
-            _log.error("can't reload: %s", error)
+        except Exception:
+            # A defect must not end the task: then no later list would be used, in silence.
+            _log.exception("defect in a reload; the present lists stay in use")
 
     async def _write_metrics(self) -> None:
         path = self._settings.metrics

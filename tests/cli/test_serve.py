@@ -336,10 +336,11 @@ def test_it_can_be_stopped_while_it_starts(listed: bytes, state: Path) -> None:
         assert running.stop() == 0
 
 
-def shown_commands() -> list[str]:
-    """The commands that the page shows."""
+def shown_commands(begin: str = "hashscan serve") -> list[str]:
+    """The commands that the page shows, in its order."""
     page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
-    return sorted({line.strip() for line in page.splitlines() if line.lstrip().startswith("hashscan serve")})
+    lines = (line.strip() for line in page.splitlines())
+    return list(dict.fromkeys(line for line in lines if line.startswith(begin)))
 
 
 def test_the_page_shows_commands() -> None:
@@ -347,13 +348,24 @@ def test_the_page_shows_commands() -> None:
 
 
 @pytest.mark.parametrize("shown", shown_commands())
-def test_every_command_of_the_page_runs(shown: str, listed: bytes, state: Path, tmp_path: Path) -> None:
+def test_every_command_of_the_page_runs(
+    shown: str, listed: bytes, state: Path, run: Run, tmp_path: Path
+) -> None:
     pyrage = pytest.importorskip("pyrage")
     (tmp_path / "recipients").write_text(str(pyrage.x25519.Identity.generate().to_public()))
+    assert run("keys", "add", "shop", "--http-keys", tmp_path / "http-keys", "--right", "scan").code == 0
     placed = re.sub(r"tcp:[\d.]+:\d+", "tcp:127.0.0.1:0", shown)
     placed = placed.replace("/run/hashscan", str(tmp_path)).replace("/etc/hashscan", str(tmp_path))
     with service(state, doors=placed.split()[2:]) as running:
         assert running.stop() == 0
+
+
+def test_every_command_about_keys_of_the_page_runs(run: Run, tmp_path: Path) -> None:
+    shown = shown_commands("hashscan keys")
+    assert shown
+    for command in shown:
+        words = command.partition(" >")[0].replace("/etc/hashscan", str(tmp_path)).split()[1:]
+        assert run(*words).code == 0, command
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -592,7 +592,9 @@ class WorkerPool:
         if self._looking is not None:
             self._looking.cancel()
         if self._filling is not None:
-            await self._filling
+            # It may pause between two starts; a process that it has begun to start ends with its socket.
+            self._filling.cancel()
+            await asyncio.wait([self._filling])
         for waiting in (*self._queues.values(), [m.task for m in self._members if m.task is not None]):
             for task in waiting:
                 if task.timer is not None:

@@ -490,3 +490,19 @@ def test_an_engine_that_is_closed_leaves_nothing(tmp_path: Path) -> None:
     run(test)
     assert descriptors() == before
     assert not [pid for pid in found if os.path.exists(f"/proc/{pid}")]
+
+
+def test_closing_does_not_wait_for_workers_that_can_not_be_started(tmp_path: Path) -> None:
+    store_list(tmp_path, entry_of(b"listed"))
+
+    async def test() -> None:
+        async with serving(settings_of(tmp_path, workers=1)) as engine:
+            pool = engine.pool
+            # As after many starts that have failed; the next one is to come after a long pause.
+            pool._failed_starts = 7
+            os.kill(pool.pids()[0], signal.SIGKILL)
+            await until(lambda: pool._filling is not None and not pool._members)
+            await engine.close()
+            assert pool.pids() == []
+
+    run(test)

@@ -151,10 +151,12 @@ def test_sockets_of_the_service_manager_are_used(listed: bytes, state: Path, tmp
     with socket.socket(socket.AF_UNIX) as named, socket.create_server(("127.0.0.1", 0)) as by_name:
         named.bind(str(tmp_path / "icap.sock"))
         named.listen()
-        prefix, options = activated(named, by_name)
         # The first has the address of a door, the second the name of a protocol.
         env = {"LISTEN_FDNAMES": "anything:icap"}
-        with service(state, env=env, prefix=prefix, **options) as running:
+        with (
+            activated(named, by_name) as (prefix, options),
+            service(state, env=env, prefix=prefix, **options) as running,
+        ):
             assert running.upload(listed)
             with socket.create_connection(by_name.getsockname()) as connection:
                 connection.settimeout(60)
@@ -166,10 +168,12 @@ def test_sockets_of_the_service_manager_are_used(listed: bytes, state: Path, tmp
 
 
 def test_a_socket_without_a_protocol_is_refused(listed: bytes, state: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nameless:
-        prefix, options = activated(nameless)
-        with service(state, doors=(), prefix=prefix, ready=False, **options) as running:
-            assert running.process.wait(60) == 2
+    with (
+        socket.create_server(("127.0.0.1", 0)) as nameless,
+        activated(nameless) as (prefix, options),
+        service(state, doors=(), prefix=prefix, ready=False, **options) as running,
+    ):
+        assert running.process.wait(60) == 2
 
 
 @pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="needs systemd-socket-activate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -146,11 +147,16 @@ os.execv(arguments[0], arguments)
 """A service manager that hands over sockets: their number, their descriptors, and the command."""
 
 
-def activated(*sockets: socket.socket) -> tuple[list[object], dict[str, Any]]:
+@contextmanager
+def activated(*sockets: socket.socket) -> Iterator[tuple[list[object], dict[str, Any]]]:
     """The prefix of a command and the options of its process, with which it inherits sockets."""
-    # They must not lie where they are put.
-    high = [os.dup2(sock.fileno(), 20 + place) for place, sock in enumerate(sockets)]
-    return [sys.executable, "-c", ACTIVATE, len(high), *high], {"pass_fds": high}
+    # Not where they are to be put; where nothing else is.
+    high = [fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 20) for sock in sockets]
+    try:
+        yield [sys.executable, "-c", ACTIVATE, len(high), *high], {"pass_fds": high}
+    finally:
+        for descriptor in high:
+            os.close(descriptor)
 
 
 def cases(run: Any) -> list[dict[str, Any]]:

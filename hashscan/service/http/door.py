@@ -79,6 +79,8 @@ class HttpDoor(ListeningDoor):
         self._tls = None if tls is None or isinstance(settings.address, UnixAddress) else _Tls(*tls)
         self._open: set[_Protocol] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._numbers: set[int] = set()
+        """Numbers of the connections, from when they are accepted until they are closed."""
         self.application = Application(engine, settings, None if keys is None else Keys(keys), metrics)
         config = uvicorn.Config(
             self.application.asgi,
@@ -94,18 +96,18 @@ class HttpDoor(ListeningDoor):
             timeout_keep_alive=max(1, int(settings.idle_seconds)),
         )
         config.load()
-        self._server = _Server(config)
+        self.server = _Server(config)
         self._serving: asyncio.Task[None] | None = None
 
     @property
     def connections(self) -> int:
         """The number of open connections, as the base class says."""
-        return len(self._open) + len(self._handshakes)
+        return len(self._numbers)
 
     async def open(self, inherited: socket.socket | None = None) -> None:
         """Listen, as the base class says."""
         await super().open(inherited)
-        self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=[]))
+        self._serving = asyncio.get_running_loop().create_task(self.server.serve(sockets=[]))
 
     async def close(self, seconds: float) -> None:
         """Close, as the base class says."""
@@ -117,10 +119,10 @@ class HttpDoor(ListeningDoor):
         if handshakes:
             await asyncio.wait(handshakes)
         if self._serving is not None:
-            self._server.config.timeout_graceful_shutdown = max(1, int(seconds))
-            self._server.should_exit = True
+            self.server.config.timeout_graceful_shutdown = max(1, int(seconds))
+            self.server.should_exit = True
             await self._serving
-        tasks = list(self._server.server_state.tasks)
+        tasks = list(self.server.server_state.tasks)
         if tasks:
             await asyncio.wait(tasks, timeout=_END_SECONDS)
         for connection in list(self._open):
@@ -128,29 +130,40 @@ class HttpDoor(ListeningDoor):
 
     def begin(self, accepted: socket.socket, client: Client, peer: tuple[int, int, int] | None) -> None:
         """Begin to serve a connection, as the base class says."""
+        self._numbers.add(client.connection)
         task = asyncio.get_running_loop().create_task(self._connect(accepted, client))
         self._handshakes.add(task)
-        task.add_done_callback(lambda _: self._connected(task, accepted))
+        task.add_done_callback(lambda _: self._connected(task, accepted, client))
 
     async def _connect(self, accepted: socket.socket, client: Client) -> None:
         """Do the TLS handshake, and hand the connection to its protocol."""
         context = None if self._tls is None else self._tls.context()
         await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: _Protocol(self._server, client, self._open, self.settings.idle_seconds),
+            lambda: _Protocol(self, client),
             accepted,
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
         )
 
-    def _connected(self, task: asyncio.Task[None], accepted: socket.socket) -> None:
+    def _connected(self, task: asyncio.Task[None], accepted: socket.socket, client: Client) -> None:
         """Close a connection that has failed, even if its task was cancelled before it began."""
         self._handshakes.discard(task)
-        if task.cancelled():
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None:
+            self._numbers.discard(client.connection)
             accepted.close()
-        elif (error := task.exception()) is not None:
-            accepted.close()
+        if error is not None:
             level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
             _log.log(level, "http: a connection has failed: %r", error)
+
+    def made(self, connection: _Protocol) -> None:
+        """Note that a connection can be used."""
+        self._open.add(connection)
+
+    def lost(self, connection: _Protocol, number: int) -> None:
+        """Note that a connection is closed."""
+        self._open.discard(connection)
+        self._numbers.discard(number)
 
     def refusal(self, reason: str) -> bytes:
         """Return an answer of status 503; nothing before a TLS handshake."""
@@ -174,24 +187,23 @@ class _Server(uvicorn.Server):
 class _Protocol(H11Protocol):
     """uvicorn's protocol with limits of time, errors as JSON, and the client's description."""
 
-    def __init__(
-        self, server: uvicorn.Server, client: Client, opened: set[_Protocol], idle_seconds: float
-    ) -> None:
-        super().__init__(server.config, server.server_state, {"client": client})
-        self._opened = opened
-        self._idle_seconds = idle_seconds
+    def __init__(self, door: HttpDoor, client: Client) -> None:
+        super().__init__(door.server.config, door.server.server_state, {"client": client})
+        self._door = door
+        self._number = client.connection
+        self._idle_seconds = door.settings.idle_seconds
         self._header_begun = False
         self._header_timer: asyncio.TimerHandle | None = None
         self._writing_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._opened.add(self)
+        self._door.made(self)
         super().connection_made(transport)
         self._header_timer = self.loop.call_later(self._idle_seconds, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._opened.discard(self)
+        self._door.lost(self, self._number)
         self._unset_keepalive_if_required()
         for timer in (self._header_timer, self._writing_timer):
             if timer is not None:

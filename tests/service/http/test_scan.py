@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import select
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -253,6 +254,23 @@ def test_connections_are_bounded_and_refused_in_http(server: HttpServer) -> None
         for connection in held:
             connection.close()
     assert site.door.connections == 0
+
+
+def test_connections_are_counted_once_when_many_come_at_once(server: HttpServer) -> None:
+    with server.door(replace(DOOR, connections_max=250)) as site:
+
+        async def connect() -> list[socket.socket]:
+            """Connect while the loop can't accept."""
+            return [site.connect() for _ in range(250)]
+
+        held = server.call(connect())
+        for connection in held:
+            connection.sendall(request(target=b"/healthz", method=b"GET"))
+        assert all(connection.recv(1 << 16).startswith(b"HTTP/1.1 200") for connection in held)
+        assert site.door.connections == 250
+        for connection in held:
+            connection.close()
+    assert site.door.refused == 0
 
 
 def test_a_client_that_leaves_has_its_check_cancelled(

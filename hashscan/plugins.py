@@ -28,6 +28,7 @@ from msgspec import Struct
 
 _GROUP = b"[hashscan.plugins]"
 _ENTRY_POINTS_MAX = 1 << 20
+_PIECE = 1 << 16
 _SHOWN_MAX = 100
 """Most characters of a name that are kept."""
 _IMPORT_SECONDS = 10.0
@@ -140,7 +141,12 @@ def _entry_points(path: str) -> bytes:
     except OSError:
         return b""
     try:
-        return os.read(file, _ENTRY_POINTS_MAX)
+        # In pieces, since memory for the largest file takes ten times as long as reading the usual one.
+        text = piece = os.read(file, _PIECE)
+        while len(piece) == _PIECE and len(text) < _ENTRY_POINTS_MAX:
+            piece = os.read(file, _PIECE)
+            text += piece
+        return text
     except OSError:
         return b""
     finally:

@@ -349,7 +349,7 @@ def _pull(
             print_message(f"list {name}: {skipped}{problem}")
         print_message(
             f"list {name} version {done.info.version} ({_change(done)}): "
-            f"{done.info.entries} entries, {done.fetched} bytes fetched"
+            f"{plural(done.info.entries, 'entry', 'entries')}, {done.fetched} bytes fetched"
         )
         for message in check.messages:
             print_message(message)

@@ -187,9 +187,9 @@ def test_a_busy_machine_is_waited_for(run: Run, state: Path, tmp_path: Path, kno
             pytest.skip("this machine has nothing to do")
     process = PREFORK.popen(command, env=environment(state), stderr=subprocess.PIPE, text=True)
     until(lambda: count(report) >= 1, process)
-    time.sleep(1.5)
+    time.sleep(1)
     before = count(report)
-    time.sleep(1.5)
+    time.sleep(1)
     assert count(report) == before < 600
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
@@ -207,7 +207,7 @@ def test_paused_and_continued(state: Path, tmp_path: Path, known: Path) -> None:
         process.send_signal(signal.SIGTSTP)
         until(lambda: {stat(pid)[0] for pid in (process.pid, *workers)} == {"T"}, process)
         before = count(report)
-        time.sleep(1.5)
+        time.sleep(0.5)
         assert count(report) == before
         process.send_signal(signal.SIGCONT)
         until(lambda: count(report) > before, process)

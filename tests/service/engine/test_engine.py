@@ -20,8 +20,8 @@ from tests.service.engine.serving import (
 
 
 def test_a_listed_upload_is_refused_and_others_pass(tmp_path: Path) -> None:
-    listed = picture(1)
-    store_list(tmp_path, entry_of(listed))
+    listed, other = picture(1), picture(3)
+    store_list(tmp_path, entry_of(listed), entry_of(other, 1, "other"))
 
     async def test() -> None:
         async with serving(settings_of(tmp_path)) as engine:
@@ -35,6 +35,9 @@ def test_a_listed_upload_is_refused_and_others_pass(tmp_path: Path) -> None:
             assert [m.entry_id for m in found.result.matches] == ["e0"]
             clean = await check(engine, picture(2))
             assert (clean.outcome, clean.verdict, clean.reference) == (Outcome.ALLOW, Verdict.CLEAN, "")
+            # A category for review only.
+            unsure = await check(engine, other)
+            assert (unsure.outcome, unsure.verdict, unsure.reference) == (Outcome.ALLOW, Verdict.REVIEW, "")
             cut = await check(engine, b"\xff\xd8\xff\xe0" + bytes(400))
             assert (cut.outcome, cut.verdict) == (Outcome.ALLOW, Verdict.UNDECODED)
             part = await check(engine, b"text", unchecked=Reason.PARTIAL)

@@ -123,6 +123,7 @@ def test_pictures_stay_pictures_in_the_copies(tmp_path: Path) -> None:
     assert "sha256sum" in said
 
 
+@pytest.mark.slow
 def test_small_files_come_to_ratios_with_targets(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     few = ("--texts", "30", "--pictures", "20", "--runs", "1")

@@ -63,6 +63,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class TestUploads:
+    @pytest.mark.slow
     def test_drawing_again_gives_the_same_bytes(self, tmp_path: Path) -> None:
         draw(tmp_path / "a")
         draw(tmp_path / "b")
@@ -178,6 +179,7 @@ class TestCrontab:
         assert said.startswith("exit 1: ")
         assert "lighthouse.jpg" in said
 
+    @pytest.mark.slow
     def test_a_server_out_of_reach_is_no_news_while_the_list_is_good(
         self, state: Path, prepared: Path, tmp_path: Path
     ) -> None:
@@ -194,6 +196,7 @@ class TestCrontab:
         assert "pull: " in said
         assert "exit 10: " in said
 
+    @pytest.mark.slow
     def test_it_says_when_nothing_was_there_to_scan(self, state: Path, tmp_path: Path) -> None:
         (tmp_path / "www").mkdir()
         assert self.cron(state, tmp_path / "www").startswith("exit 3: ")
@@ -388,6 +391,7 @@ class TestUploadBucket:
         assert SECRET not in done.stdout + done.stderr
         return done.returncode
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("which", ["github-actions", "gitlab-ci"])
     def test_what_is_new_is_scanned(self, which: str, installed: dict[str, str], tmp_path: Path) -> None:
         here = tmp_path / "job"

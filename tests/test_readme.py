@@ -228,6 +228,7 @@ def example_of(name: str) -> str:
     return example
 
 
+@pytest.mark.slow
 def test_the_settings_example_is_accepted(tmp_path: Path) -> None:
     (example,) = re.findall(r"```toml\n(.*?)\n```", TEXT, re.DOTALL)
     config = tmp_path / "hashscan.toml"

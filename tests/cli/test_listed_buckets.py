@@ -62,6 +62,7 @@ def findings(lines: list[dict[str, Any]]) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_all_ways_find_the_same(state: Path, bucket: TestBucket, local_list: str, tmp_path: Path) -> None:
     url = bucket.url.decode()
     code, listed = scan(state, bucket, url)

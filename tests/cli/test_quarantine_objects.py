@@ -72,6 +72,7 @@ def bad(site: Site) -> list[bytes]:
     return [key for key in site.bucket.listed() if not key.startswith(b"good")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("site", "to"),
     [

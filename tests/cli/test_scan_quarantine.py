@@ -231,6 +231,7 @@ def test_what_another_state_keeps_is_left_out_where_that_is_named(
         subprocess.run(["umount", top], check=True)
 
 
+@pytest.mark.slow
 def test_what_was_changed_since_it_was_found_is_moved_if_its_content_is_the_same(
     www: Path, state: Path, tmp_path: Path
 ) -> None:

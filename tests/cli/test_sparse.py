@@ -78,6 +78,7 @@ def test_the_limit_is_an_option(run: Run, uploads: Path, local_list: str) -> Non
     assert run("scan", uploads, "--report", "-", "--max-sparse", "4M").code == 4
 
 
+@pytest.mark.slow
 def test_the_time_budget_ends_within_a_file(run: Run, uploads: Path, local_list: str) -> None:
     for number in range(2 * WORKERS):
         sparse(uploads / "aa" / f"{number}")

@@ -76,6 +76,7 @@ def test_a_second_scan_downloads_nothing_and_says_the_same(
     assert run("scan", "--known", f"s3://{bucket.name[:-1]}", "--list", local_list).code == 3
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_read(scan: Scan, bucket: TestBucket, uploads: Path) -> None:
     scan()
     bucket.put(b"text", b"WORDS")
@@ -93,6 +94,7 @@ def test_only_what_has_changed_is_read(scan: Scan, bucket: TestBucket, uploads: 
     assert not [record for record in scan("--known")[1] if record.get("path", "").endswith("a//b")]
 
 
+@pytest.mark.slow
 def test_objects_are_read_all_the_same_and_compared(scan: Scan, state: Path) -> None:
     scan()
     _, again = scan("--reread", "100%")
@@ -112,6 +114,7 @@ def test_objects_are_read_all_the_same_and_compared(scan: Scan, state: Path) -> 
     assert scan("--reread", "100%")[1][-1]["incomplete"] == []
 
 
+@pytest.mark.slow
 def test_what_is_known_of_objects_outlives_a_vacuum(scan: Scan, run: Run, bucket: TestBucket) -> None:
     _, first = scan()
     bucket.put(b"a//b", b"no picture any more")
@@ -130,6 +133,7 @@ def test_a_prefix_says_nothing_of_the_rest(scan: Scan) -> None:
     assert counts(scan()[1]) == (5, 5)
 
 
+@pytest.mark.slow
 def test_a_shard_says_nothing_of_the_others(scan: Scan) -> None:
     scan()
     shards = [counts(scan("--shard", f"{index}/2")[1]) for index in (1, 2)]

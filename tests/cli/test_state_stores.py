@@ -107,6 +107,7 @@ def scan(run: Run, store: Store, local_list: str, tmp_path: Path) -> Scan:
     return scan
 
 
+@pytest.mark.slow
 def test_objects_are_known(run: Run, scan: Scan, store: Store) -> None:
     assert scan()[0].code == 1
     ran, records = scan()

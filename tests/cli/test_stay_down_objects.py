@@ -78,6 +78,7 @@ def removed(buckets: Buckets, request: pytest.FixtureRequest, tmp_path: Path) ->
     return buckets
 
 
+@pytest.mark.slow
 def test_a_confirmed_object_is_found_again_until_it_is_restored(removed: Buckets) -> None:
     ran = removed("cases", "confirm", 1, *CONFIRMED)
     assert ran.code == 0, ran.err
@@ -108,6 +109,7 @@ def test_the_record_names_the_bucket_as_the_owner(removed: Buckets, state: Path)
     assert sorted(content["digests"]) == ["md5", "pdq", "sha1", "sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("removed", ["bucket"], indirect=True)
 @pytest.mark.parametrize("fault", ["altered", "gone", "refused"])
 def test_what_can_not_be_read_in_the_bucket_stays_down_by_bytes_alone(

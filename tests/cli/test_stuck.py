@@ -194,6 +194,7 @@ def test_the_time_budget(run: Run, target: Path, local_list: str, tmp_path: Path
         assert run("scan", target / "zz", "--report", "-").code == 1
 
 
+@pytest.mark.slow
 def test_terminated(state: Path, target: Path, local_list: str, tmp_path: Path) -> None:
     """After what lay behind the stuck file was read by another worker."""
     report = tmp_path / "r.jsonl"

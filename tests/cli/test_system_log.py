@@ -56,6 +56,7 @@ def listening(path: Path, kind: int) -> socket.socket:
 LINE = re.compile(rb"<85>hashscan\[\d+\]: quarantine: (\d) kept; head of the log: (\d+:[0-9a-f]{64})\0?")
 
 
+@pytest.mark.slow
 def test_each_command_that_adds_to_the_log_says_so(tmp_path: Path, run: Run) -> None:
     (tmp_path / "a").write_bytes(b"a")
     with listening(tmp_path, socket.SOCK_DGRAM) as listener:

@@ -330,6 +330,7 @@ def test_a_year(server: Simulation) -> None:
     assert server.stats(*asked)["periods"] == said["periods"]
 
 
+@pytest.mark.slow
 def test_a_few_nights(server: Simulation) -> None:
     """The beginning of that year."""
     story = {moment: act for moment, act in server.story().items() if moment < at(1, 11)}

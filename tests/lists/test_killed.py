@@ -44,6 +44,7 @@ def command(mode: str, action: str, folder: Path) -> list[str]:
     return [sys.executable, "-m", "tests.lists.dying", mode, action, str(folder)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "least"),
     [

@@ -173,6 +173,7 @@ def test_a_settled_report_is_still_locked(tmp_path: Path) -> None:
         writer.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nameless", [True, False])
 def test_killed_at_any_step_of_settling(tmp_path: Path, nameless: bool) -> None:
     """What was found is in the report, with its first words or its last, and nothing else stays for ever."""

@@ -150,6 +150,7 @@ def test_the_schema_takes_it(tmp_path: Path) -> None:
         assert not list(validator.iter_errors(json.loads(document(path))))
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_their_own_tool_finds_nothing_wrong_for_code_scanning(tmp_path: Path) -> None:
     tool = node_module("@microsoft/sarif-multitool-linux/Sarif.Multitool")

@@ -419,6 +419,7 @@ def test_what_a_decoder_has_is_given_to_another_when_it_is_discarded(sandbox: Sa
     assert not alive(first)
 
 
+@pytest.mark.slow
 def test_wall_clock_counts_from_the_answer_before(file: int) -> None:
     with started("auto", PATIENT, wall_factor=5 / PATIENT) as impatient:
         decoder = ask(impatient, file, "pid")

@@ -187,6 +187,7 @@ def test_a_decoder_that_is_broken_makes_a_scan_incomplete(run: Run, tmp_path: Pa
     assert run(*scan, "--no-state").code == 0
 
 
+@pytest.mark.slow
 def test_private_functions_that_have_changed_cost_no_match(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "www"
     folder.mkdir()

@@ -162,6 +162,7 @@ def test_every_file_of_a_scan_has_a_verdict(files: Path, large: bytes, tmp_path:
     assert summary["verdicts"]["clean"] >= 4
 
 
+@pytest.mark.slow
 def test_a_picture_over_the_limit_is_tried_again_with_another_limit(
     files: Path, large: bytes, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def animation(frames: int) -> bytes:
     return b"".join([*pieces, *[patch] * (frames - 2), b";"])
 
 
+@pytest.mark.slow
 def test_frames_beyond_the_limit_are_a_counted_reason_and_those_before_it_match(
     tmp_path: Path, files: Path
 ) -> None:

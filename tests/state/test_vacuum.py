@@ -175,6 +175,7 @@ def test_a_damaged_content_is_not_written_anew(state: Path) -> None:
         vacuum(StateDir(state))
 
 
+@pytest.mark.slow
 def test_a_reader_from_before_reads_on(state: Path) -> None:
     with StateReader(StateDir(state)) as reader:
         vacuum(StateDir(state))

@@ -67,6 +67,7 @@ def test_one_that_reads_nothing_and_floods_both_streams_is_well(tmp_path: Path) 
     )
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_killed_with_what_it_has_started(tmp_path: Path) -> None:
     child = tmp_path / "child"
     program = script(tmp_path, f"exec 2>&-; sleep 600 & echo $! > {child}; wait")

@@ -66,6 +66,7 @@ def assert_no_secret(state: Path, *texts: str) -> None:
         assert not any(secret in text for text in texts)
 
 
+@pytest.mark.slow
 def test_what_is_found_is_reported_once_and_kept_while_the_service_is_down(
     run: Run, state: Path, tmp_path: Path, uploads: Path, local_list: str, hook: tuple[str, Path]
 ) -> None:

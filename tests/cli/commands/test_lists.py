@@ -403,6 +403,7 @@ def later(folder: Path, **how: int) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.mark.slow
 def test_a_server_blocked_for_a_week(
     run: Run, url: str, root: Path, published: Path, uploads: Path, tmp_path: Path
 ) -> None:

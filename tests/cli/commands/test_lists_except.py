@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Ran, Run
 from tests.cli.later import days_later
 
@@ -112,6 +114,7 @@ def test_another_value_under_the_id_is_not_excepted(
     assert run("check", uploads / "other.jpg").lines[0]["verdict"] == "match"
 
 
+@pytest.mark.slow
 def test_an_exception_ends_and_that_is_said(run: Run, uploads: Path, local_list: str, tmp_path: Path) -> None:
     later = days_later(tmp_path / "later", 400_000)
     excepted(run, "e-pdq")

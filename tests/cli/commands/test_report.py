@@ -138,6 +138,7 @@ def facts(records: Records) -> Counter[str]:
     return Counter(json.dumps(record, sort_keys=True) for record in records[1:-1])
 
 
+@pytest.mark.slow
 def test_together_they_equal_one_scan(scanned: Path, reports: list[Path], tmp_path: Path, run: Run) -> None:
     whole = read(scanned / "reports" / "one")
     # In any order, and by names that sort otherwise than numbers.
@@ -350,6 +351,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_reports(tmp_path: Path) -> None:
     used = []
     for number in (10, 60_000):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from hashscan.lists.entries import canary_entries
 from hashscan.locking import ScanLock
 from hashscan.model import Entry
@@ -42,6 +44,7 @@ def test_a_list_that_was_never_pulled_is_no_defect(run: Run, tmp_path: Path) -> 
     )
 
 
+@pytest.mark.slow
 def test_every_list_is_asked(run: Run, tmp_path: Path, local_list: str) -> None:
     publish_exactly(tmp_path / "national", with_canary([BAD]))
     publish_exactly(tmp_path / "goods", with_canary([GOOD]))
@@ -58,6 +61,7 @@ def test_every_list_is_asked(run: Run, tmp_path: Path, local_list: str) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_each_list_that_can_not_prove_it_fails(run: Run, tmp_path: Path) -> None:
     others = [Entry(e.id, e.algorithm, bytes(len(e.value)), e.category) for e in canary_entries()]
     for name, entries in {

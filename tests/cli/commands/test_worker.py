@@ -16,6 +16,7 @@ from tests.scan.nodes import Cluster, cluster, workers_of
 pytest.importorskip("distributed")
 
 
+@pytest.mark.slow
 def test_a_node_starts_says_what_it_has_and_ends_by_a_signal(tmp_path: Path, state: Path) -> None:
     scratch = tmp_path / "scratch"
     # As a node leaves it that is killed.

@@ -220,6 +220,7 @@ def test_paused_and_continued(state: Path, tmp_path: Path, known: Path) -> None:
         wait_for_the_end_of(family)
 
 
+@pytest.mark.slow
 def test_a_pause_costs_no_verdict(state: Path, tmp_path: Path, known: Path) -> None:
     report = tmp_path / "r.jsonl"
     with scanning(state, report, known, "--limit-files", "300", "--decoder-seconds", "1") as process:

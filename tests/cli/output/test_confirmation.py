@@ -46,6 +46,7 @@ def files(tmp_path: Path, owner: Owner, run: Run) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_takes_a_word_to_accuse_very_many(run: Run, owner: Owner, files: Path) -> None:
     owner.release([entry("n-2", THEME)])
     for command in (("pull",), ("pull",), ("activate",), ("activate", "--confirm-share", "79.9")):

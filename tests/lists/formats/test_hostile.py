@@ -190,6 +190,7 @@ def test_a_list_without_entries_is_refused(store: ListStore, name: str, text: st
     assert store.names() == ()
 
 
+@pytest.mark.slow
 def test_one_bad_line_in_a_million_imports_nothing(store: ListStore) -> None:
     lines = [b"%064x,f" % number for number in range(1_000_000)]
     lines[876_543] = b"%063x,f" % 1

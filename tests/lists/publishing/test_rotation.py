@@ -246,6 +246,7 @@ def test_before_the_first_release_keys_change_too(owner: Owner) -> None:
     assert opened.info.state is TrustState.FRESH
 
 
+@pytest.mark.slow
 def test_a_subscriber_follows_as_many_roots_as_tuf_allows(owner: Owner, store: ListStore) -> None:
     owner.release(some_entries(3))
     client.add(store, "signed", str(owner.repository), owner.root)

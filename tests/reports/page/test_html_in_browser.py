@@ -130,6 +130,7 @@ def test_names_are_marked_as_the_server_marks_them(browser: Browser, tmp_path: P
     assert [html.unescape(text) for text in there] == [html.unescape(text) for text in expected]
 
 
+@pytest.mark.slow
 def test_every_column_sorts_both_ways(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["some"]) as page:
         page.select_option("#per", "500")

@@ -69,6 +69,7 @@ def test_a_cluster_finds_what_a_scan_here_finds(
         assert "Traceback" not in "".join(program.said)
 
 
+@pytest.mark.slow
 def test_what_was_learnt_by_reading_is_reported_from_afar_too(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from tests.scan.nodes import Cluster, records_of, until
 pytest.importorskip("distributed")
 
 
+@pytest.mark.slow
 def test_a_node_keeps_one_pace_for_all_its_processes(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def retire_all(cluster: Cluster) -> None:
         client.retire_workers(list(client.scheduler_info(n_workers=-1)["workers"]), close_workers=True)
 
 
+@pytest.mark.slow
 def test_a_node_whose_connection_breaks_joins_again_until_it_is_sent_away(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ class Clock:
         self._now += seconds
 
 
+@pytest.mark.slow
 def test_idle_scans_make_room_for_others(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

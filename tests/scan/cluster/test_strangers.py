@@ -70,6 +70,7 @@ def node(here: Cluster, tmp_path: Path) -> Program:
     return here.node(state)
 
 
+@pytest.mark.slow
 def test_no_port_says_a_word_to_a_stranger(here: Cluster, node: Program, tmp_path: Path) -> None:
     cert, key = Authority(tmp_path / "stranger").issue("localhost")
     (worker,) = workers_of(node)

@@ -55,6 +55,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_files_that_kill_cost_one_verdict_each(pictures: Path, tmp_path: Path) -> None:
     """A hundred pictures, of which three kill the decoder in three ways and one kills the worker."""
     marked = {"segfault": "010.jpg", "loop": "031.jpg", "memory": "052.jpg", "worker": "073.jpg"}

@@ -293,6 +293,7 @@ def test_one_that_is_stopped_is_left_alone(fifo: str) -> None:
         assert stopped.result(60) == pid
 
 
+@pytest.mark.slow
 def test_one_that_can_not_be_killed_is_given_up(fifo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spared: list[int] = []
     send = processes_module.send_signal

@@ -359,6 +359,7 @@ def begun(worker: Worker) -> int:
 NOTHING = Entry("nothing", "md5", bytes(16), "A1")
 
 
+@pytest.mark.slow
 def test_equal_pictures_are_decoded_once(tmp_path: Path, files: Path) -> None:
     """200 copies of four pictures, one of them cut short and one broken, get what a decoder would say."""
     whole = encoded(scene(3), "PNG")

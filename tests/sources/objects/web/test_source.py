@@ -472,6 +472,7 @@ def test_sizes_that_become_known_are_reported(objects: Objects) -> None:
     assert {path: record["size"] for path, record in found.items()} == {p: len(files[p]) for p in found}
 
 
+@pytest.mark.slow
 def test_faults_lose_no_verdict(objects: Objects) -> None:
     faults = {"/gone": 404, "/forbidden": 403, "/busy": 503}
     urls = [objects.put(target, b"content") for target in (*ODD, *faults)]
@@ -486,6 +487,7 @@ def test_faults_lose_no_verdict(objects: Objects) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_signature_is_nowhere_to_be_seen(objects: Objects) -> None:
     """Whatever becomes of its object; the command line alone has it, as it was given there."""
     secret = "SECRETsecret123"

@@ -185,7 +185,6 @@ class PassedDescriptors:
     def __init__(self, room: Room) -> None:
         self._room = room
         self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._waiting = 0
         self._thread: threading.Thread | None = None
 
     def take(self, descriptor: int) -> Content:
@@ -198,7 +197,7 @@ class PassedDescriptors:
         """
         try:
             size = _size_of(descriptor)
-            if self._waiting >= CLOSING_MAX:
+            if self._queue.qsize() >= CLOSING_MAX:
                 raise Overloaded("passed descriptors wait to be closed")
             self._room.take(0, size)
         except BaseException:
@@ -211,7 +210,6 @@ class PassedDescriptors:
             # A daemon thread is not waited for at the end, since it may wait without end itself.
             self._thread = threading.Thread(target=self._close_all, name="closing", daemon=True)
             self._thread.start()
-        self._waiting += 1
         self._queue.put(descriptor)
 
     def _close_all(self) -> None:
@@ -219,7 +217,6 @@ class PassedDescriptors:
             # A server may report an error only now; and the number may have been no descriptor.
             with suppress(OSError):
                 os.close(self._queue.get())
-            self._waiting -= 1
 
 
 def _size_of(descriptor: int) -> int:

@@ -21,6 +21,7 @@ import socket
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
@@ -164,6 +165,8 @@ class WorkerPool:
         self._candidate: tuple[EngineSetup, asyncio.Future[str]] | None = None
         """The setup that the next idle worker tries first, before all others use it."""
         self._failed_starts = 0
+        self._starting_works = asyncio.Event()
+        """Set when a worker is ready after the last failed start, or the pool closes: no pause is needed."""
         self._filling: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._looking: asyncio.TimerHandle | None = None
@@ -220,7 +223,6 @@ class WorkerPool:
         elif self.queued >= self._queue_max:
             raise Overloaded(f"{self.queued} uploads wait already")
         else:
-            task.timer = self._loop.call_later(self._queue_seconds, self._expire, task)
             self._enqueue(task)
             self._hand_out()
         return task
@@ -244,6 +246,8 @@ class WorkerPool:
                 self._queues.move_to_end(task.owner, last=False)
         waiting.appendleft(task) if first else waiting.append(task)
         self.queued += 1
+        # Also when it waits once more, since its worker has died: there may be no other for long.
+        task.timer = self._loop.call_later(self._queue_seconds, self._expire, task)
 
     def _dequeue(self, task: Task) -> None:
         waiting = self._queues.get(task.owner)
@@ -254,6 +258,7 @@ class WorkerPool:
                 del self._queues[task.owner]
 
     def _expire(self, task: Task) -> None:
+        task.timer = None
         self._dequeue(task)
         if not task.future.done():
             task.future.set_exception(Overloaded(f"no worker was free within {self._queue_seconds:g} s"))
@@ -354,6 +359,7 @@ class WorkerPool:
             member.ready = True
             self.sandbox = reply.sandbox
             self._failed_starts = 0
+            self._starting_works.set()
             if not self._ready.done():
                 self._ready.set_result(None)
             self._settle_candidate(member)
@@ -392,17 +398,21 @@ class WorkerPool:
 
     async def _start_missing(self) -> None:
         try:
-            while not self._closing and len(self._members) < self._number:
-                pause = _START_PAUSES[min(self._failed_starts, len(_START_PAUSES) - 1)]
-                await asyncio.sleep(pause)
+            while not self._closing and len(self._members) < self._number and await self._pause():
                 try:
                     await self._start_one(self.setup)
                 except (OSError, EOFError) as error:
                     # No descriptor, process or memory is left; or the fork server was killed.
-                    self._failed_starts += 1
-                    self._report_failure(WorkersError(f"no worker can be started: {error}"))
+                    self._count_failed_start(WorkersError(f"no worker can be started: {error}"))
         finally:
             self._filling = None
+
+    async def _pause(self) -> bool:
+        """Wait before the next start; return False if the pool is closed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_PAUSES[min(self._failed_starts, len(_START_PAUSES) - 1)]):
+                await self._starting_works.wait()
+        return not self._closing
 
     async def _start_one(self, setup: EngineSetup) -> _Member:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -454,8 +464,7 @@ class WorkerPool:
             if not self._candidate[1].done():
                 self._candidate[1].set_result(str(member.failure or "the worker ends before it is ready"))
         elif not member.ready:
-            self._failed_starts += 1
-            self._report_failure(member.failure or WorkersError("workers end before they are ready"))
+            self._count_failed_start(member.failure or WorkersError("workers end before they are ready"))
         for setup, tried in member.uses:
             if tried is not None and not tried.done():
                 tried.set_result(f"a worker ended while it opened the lists of version {setup.version}")
@@ -482,16 +491,22 @@ class WorkerPool:
         else:
             self._enqueue(task, first=True)
 
-    def _report_failure(self, error: HashscanError) -> None:
+    def _count_failed_start(self, error: HashscanError) -> None:
+        self._failed_starts += 1
+        self._starting_works.clear()
         if not self._ready.done() and (
             not isinstance(error, WorkersError) or self._failed_starts > FAILED_STARTS_ALLOWED
         ):
             self._ready.set_exception(error)
-        elif self._failed_starts == FAILED_STARTS_ALLOWED + 1:
-            _log.error("%s. %s", error, error.remedy)
-            while self._queues:
+        elif self._failed_starts > FAILED_STARTS_ALLOWED:
+            if self._failed_starts == FAILED_STARTS_ALLOWED + 1:
+                _log.error("%s. %s", error, error.remedy)
+            while self._queues and not any(member.ready for member in self._members):
                 for task in self._queues.popitem()[1]:
                     self.queued -= 1
+                    if task.timer is not None:
+                        task.timer.cancel()
+                        task.timer = None
                     if not task.future.done():
                         task.future.set_exception(Unchecked(f"there are no workers: {error}"))
 
@@ -591,10 +606,6 @@ class WorkerPool:
         self._closing = True
         if self._looking is not None:
             self._looking.cancel()
-        if self._filling is not None:
-            # It may pause between two starts; a process that it has begun to start ends with its socket.
-            self._filling.cancel()
-            await asyncio.wait([self._filling])
         for waiting in (*self._queues.values(), [m.task for m in self._members if m.task is not None]):
             for task in waiting:
                 if task.timer is not None:
@@ -603,6 +614,10 @@ class WorkerPool:
                     task.future.set_exception(Unchecked("the service stops"))
         self._queues.clear()
         self.queued = 0
+        self._starting_works.set()
+        if self._filling is not None:
+            # A process that it has begun to start is ended like the others.
+            await asyncio.wait([self._filling])
         for member in list(self._members):
             self._remove(member)
         if self._reaping:

@@ -5,27 +5,18 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from hashscan.service.engine.contents import Content, PassedDescriptors, Receiving, Room
 from hashscan.service.engine.uploads import Overloaded, TooLarge, UnusableDescriptor
+from tests.service.engine.serving import open_as
 from tests.waiting import until
 
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-def open_as(name: str) -> int:
-    """How many descriptors lead to something of that name."""
-    found = 0
-    for descriptor in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            found += name in os.readlink(f"/proc/self/fd/{descriptor}")
-    return found
 
 
 def test_what_arrives_is_held_and_nobody_can_change_it() -> None:
@@ -147,7 +138,7 @@ def test_what_is_no_file_to_read_is_refused(opened: Callable[[Path], int], tmp_p
 
 def test_a_number_that_is_not_open_is_refused() -> None:
     with pytest.raises(UnusableDescriptor):
-        PassedDescriptors(Room(100, 100)).take(os.dup(0) + 100)
+        PassedDescriptors(Room(100, 100)).take(1 << 30)
 
 
 def taken(room: Room, path: Path) -> Content:

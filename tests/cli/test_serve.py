@@ -212,6 +212,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_full_disk_changes_no_answer_and_loses_no_case(
     listed: bytes, state: Path, small_disk: Path

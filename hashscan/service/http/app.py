@@ -122,7 +122,9 @@ _ERRORS: tuple[tuple[type[Exception], ErrorCode, str], ...] = (
 """The answer to each error, the first that applies; with its own text where there is none."""
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {"schema": {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}}
+_PART = {"contentMediaType": "application/octet-stream"}
+_FORM = {"schema": {"type": "object", "additionalProperties": _PART}}
+"""Any form: a part of any name and any type is bytes on the wire, and checked as a file."""
 _SCAN_BODY = {
     "requestBody": {
         "description": "One file, or a form of which each part is a file. Any other type is taken as a file.",

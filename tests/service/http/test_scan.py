@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import select
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,17 +245,18 @@ def test_a_slow_header_ends_the_connection(server: HttpServer, monkeypatch: pyte
 
 
 def test_connections_are_bounded_and_refused_in_http(server: HttpServer) -> None:
-    with server.door(replace(DOOR, connections_max=2)) as site:
-        held = [site.connect() for _ in range(2)]
-        for connection in held:
+    with (
+        server.door(replace(DOOR, connections_max=2)) as site,
+        site.connect() as first,
+        site.connect() as second,
+    ):
+        for connection in (first, second):
             connection.sendall(request(target=b"/healthz", method=b"GET"))
             assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
         refused = site.send()
         assert refused.startswith(b"HTTP/1.1 503")
         assert b"Retry-After" in refused
         assert json.loads(refused.partition(b"\r\n\r\n")[2])["code"] == "overloaded"
-        for connection in held:
-            connection.close()
     assert site.door.connections == 0
 
 
@@ -261,15 +265,14 @@ def test_connections_are_counted_once_when_many_come_at_once(server: HttpServer)
 
         async def connect() -> list[socket.socket]:
             """Connect while the loop can't accept."""
-            return [site.connect() for _ in range(250)]
+            return [stack.enter_context(site.connect()) for _ in range(250)]
 
-        held = server.call(connect())
-        for connection in held:
-            connection.sendall(request(target=b"/healthz", method=b"GET"))
-        assert all(connection.recv(1 << 16).startswith(b"HTTP/1.1 200") for connection in held)
-        assert site.door.connections == 250
-        for connection in held:
-            connection.close()
+        with ExitStack() as stack:
+            held = server.call(connect())
+            for connection in held:
+                connection.sendall(request(target=b"/healthz", method=b"GET"))
+            assert all(connection.recv(1 << 16).startswith(b"HTTP/1.1 200") for connection in held)
+            assert site.door.connections == 250
     assert site.door.refused == 0
 
 
@@ -302,21 +305,20 @@ def test_a_client_that_leaves_has_its_check_cancelled(
 
 
 def test_an_orderly_end_answers_what_has_begun(server: HttpServer) -> None:
-    with server.door() as site:
-        waiting, idle = site.connect(), site.connect()
+    with server.door() as site, site.connect() as waiting, site.connect() as idle:
         idle.sendall(request(target=b"/healthz", method=b"GET"))
-        assert idle.recv(1 << 16)
+        answer = http.client.HTTPResponse(idle)
+        answer.begin()
+        assert answer.read() == b'{"status":"ok"}'
         waiting.sendall(request(LISTED[:10], b"Content-Length: %d" % len(LISTED)))
         ready = site.ask("GET", "/readyz")
         assert ready.status == 200
-        ended = threading.Thread(target=lambda: server.call(site.door.close(60)))
-        ended.start()
-        assert read_to_end(idle) == b""
-        waiting.sendall(LISTED[10:])
-        assert b'"refuse"' in read_to_end(waiting)
-        ended.join()
-        for connection in (waiting, idle):
-            connection.close()
+        with ThreadPoolExecutor(1) as thread:
+            ended = thread.submit(server.call, site.door.close(60))
+            assert read_to_end(idle) == b""
+            waiting.sendall(LISTED[10:])
+            assert b'"refuse"' in read_to_end(waiting)
+            ended.result()
 
 
 def test_keys_admit_by_right_at_once_and_not_too_often(server: HttpServer, tmp_path: Path) -> None:

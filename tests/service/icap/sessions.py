@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import BinaryIO
 
 from hashscan.service.icap.requests import BodyEnd, PreviewEnd, ProtocolError, Request, RequestParser
+from hashscan.settings.service import UnixAddress
 from tests.service.serving import Service
 
 REQUEST_HEAD = b"POST /files/holiday.jpg HTTP/1.1\r\nHost: upload.example\r\n\r\n"
@@ -150,7 +151,13 @@ class Talk:
     """A client's connection."""
 
     def __init__(self, service: Service) -> None:
-        self.socket = socket.create_connection((service.address.host, service.address.port), timeout=60)
+        address = service.address
+        if isinstance(address, UnixAddress):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(60)
+            self.socket.connect(str(address.path))
+        else:
+            self.socket = socket.create_connection((address.host, address.port), timeout=60)
         self.stream = self.socket.makefile("rb")
 
     def ask(self, *data: bytes) -> Reply:

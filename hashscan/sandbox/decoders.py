@@ -127,6 +127,9 @@ class Decoders:
             else:
                 try:
                     self._judge(link.receive_hello(time.monotonic() + HELLO_SECONDS))
+                    if spare and not link.idle():
+                        # It was killed after its hello. No file is lost with it.
+                        raise DecoderClosed
                     # Set it only now, in case of an interruption: no file may be sent to a decoder that has
                     # not been checked.
                     self.link, self.memory_bytes = link, memory_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,9 +98,12 @@ def test_no_decoder_can_change_the_sample_of_others(file: int) -> None:
 def test_one_that_was_killed_meanwhile_costs_no_file(sandbox: Sandbox, file: int) -> None:
     first = ask(sandbox, file, "pid", 1)
     spares = prepared(sandbox, 2) - {first}
+    zygote = sandbox._decoders._zygote
+    assert zygote is not None
+    # Each has said that it is ready.
+    until(lambda: all(select.select([connection], [], [], 0)[0] for connection, _ in zygote._spares))
     for spare in spares:
         os.kill(spare, signal.SIGKILL)
-    # One that ends with a file is not told from one that ends of it.
     until(lambda: not any(map(alive, spares)))
     assert ask(sandbox, file, "pid", 2) not in {first, *spares}
 

@@ -110,7 +110,7 @@ def dialogues(files: Path) -> dict[str, tuple[Piece, ...]]:
         "SCAN n": (b"nSCAN " + at + b"/eicar\n",),
         "SCAN bare": (b"SCAN " + at + b"/eicar",),
         "SCAN bare line": (b"SCAN " + at + b"/planted.jpg\n",),
-        "SCAN folder": (b"zSCAN " + at + b"\0",),
+        "SCAN folder": (b"zSCAN " + at + b"/sub\0",),
         "SCAN clean folder": (b"zSCAN " + at + b"/sub/deep\0",),
         "CONTSCAN clean folder with slash": (b"zCONTSCAN " + at + b"/sub/deep/\0",),
         "MULTISCAN clean folder": (b"nMULTISCAN " + at + b"/sub/deep\n",),

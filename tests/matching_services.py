@@ -17,8 +17,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from hashscan.matching_service_api import (
+    Changes,
+    CheckAnswer,
+    CheckMatch,
+    CheckRequest,
+    FeedbackRequest,
+    Info,
+)
 from hashscan.registry import MATCHING_SERVICES
-from hashscan.service.api import Changes, CheckAnswer, CheckMatch, CheckRequest, FeedbackRequest, Info
 
 SECRET = "a-key-that-nobody-may-see"
 LOGIN = "hoster:a-key-that-nobody-may-see"

@@ -77,7 +77,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"quarantine", "reports", "settings"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),
-    frozenset({"service.api"}),
+    frozenset({"matching_service_api"}),
     frozenset({"schema", "web_transport"}),
     frozenset({"locking", "secret_files", "system_log", "text", "timefmt", "web_address"}),
     frozenset({"model", "errors", "process", "bytecode", "state_dir"}),

@@ -31,7 +31,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from hashscan.service.api import CheckAnswer, CheckMatch, CheckRequest, Info
+from hashscan.matching_service_api import CheckAnswer, CheckMatch, CheckRequest, Info
 
 PICTURES, WIDTH, HEIGHT = 10_000, 320, 240
 PER_FOLDER = 500

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.matching_service_api import FeedbackRequest
 from hashscan.model import Entry
-from hashscan.service.api import FeedbackRequest
 from tests.cli.conftest import Ran, Run
 from tests.cli.published import publish, pull
 from tests.matching_services import LOGIN, SECRET, SPEAKERS, Listed, ServiceServer, service_running

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
+from hashscan.matching_service_api import Changes
 from hashscan.scan import pipeline
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.runner import run_scan
-from hashscan.service.api import Changes
 from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.scan import ReportTarget, ScanSettings
 from hashscan.state_dir import StateDir

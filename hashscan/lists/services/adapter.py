@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
+from hashscan.matching_service_api import Changes
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
 from hashscan.schema import decode_json, validated
-from hashscan.service.api import Changes
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from hashscan.lists.services.adapter import AskedDigest, MatchingService, Servic
 from hashscan.lists.services.settings import StoredService, key_headers
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
-from hashscan.service.api import Changes
+from hashscan.matching_service_api import Changes
 
 _T = TypeVar("_T")
 _PAUSE_FIRST, _PAUSE_MAX = 0.05, 60.0

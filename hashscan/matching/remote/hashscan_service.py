@@ -1,4 +1,4 @@
-"""The adapter for services with hashscan's own interface; see `service.api`."""
+"""The adapter for services with hashscan's own interface; see `matching_service_api`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from hashscan.lists.services.adapter import UNMAPPED, AskedDigest, MatchingService, ServiceMatch
-from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
-from hashscan.schema import encode_json
-from hashscan.service.api import (
+from hashscan.matching_service_api import (
     CHANGES,
     CHECK,
     FEEDBACK,
@@ -20,6 +18,8 @@ from hashscan.service.api import (
     Info,
     request_of,
 )
+from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
+from hashscan.schema import encode_json
 
 _ACCUSING = frozenset(CATEGORIES) - {KNOWN_GOOD_CATEGORY}
 

@@ -25,9 +25,9 @@ from starlette.responses import Response
 
 from hashscan import __version__
 from hashscan.errors import HashscanError, UsageError
+from hashscan.matching_service_api import Changes, CheckAnswer, CheckMatch, CheckRequest, DigestFields, Info
 from hashscan.model import COMPUTED, KNOWN_GOOD_CATEGORY, Match, Reason
 from hashscan.schema import InvalidDocumentError, decode_json, validated
-from hashscan.service.api import Changes, CheckAnswer, CheckMatch, CheckRequest, DigestFields, Info
 from hashscan.service.engine.contents import Content
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client, Outcome, Overloaded, TooLarge, Unchecked, Upload

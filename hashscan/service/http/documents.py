@@ -1,6 +1,7 @@
 """Define the documents of the HTTP interface, and the errors with their stable codes and statuses.
 
-Those about digests are in `service.api`, since another hashscan that uses this server reads them, too.
+Those about digests are in `matching_service_api`, since another hashscan that asks this server reads them,
+too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from hashscan.errors import HashscanError
+from hashscan.matching_service_api import Changes, CheckAnswer, CheckRequest, Info
 from hashscan.model import ListInfo, Match, TrustState, Verdict
-from hashscan.service.api import Changes, CheckAnswer, CheckRequest, Info
 from hashscan.service.engine.uploads import Answer, Outcome
 from hashscan.text import printable
 

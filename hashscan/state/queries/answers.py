@@ -33,9 +33,9 @@ from hashscan.matching.evaluation import closest_of_each
 from hashscan.matching.policy import sort_key
 from hashscan.matching.remote.asker import AskedBatch, Asker, Introduction, OwnerTurns
 from hashscan.matching.remote.questions import Question, excepted_of, match_of, questions_about
+from hashscan.matching_service_api import Changes
 from hashscan.model import ALGORITHMS, ExceptedEntry, Match
 from hashscan.registry import MATCHING_SERVICES
-from hashscan.service.api import Changes
 from hashscan.state.queries.overview import remember_taken, taken_before
 from hashscan.state.store.contents import CONFIRMED, NOWHERE, OPAQUE, Contents, file_task_of
 from hashscan.state.store.profile import meaning_of

@@ -20,7 +20,7 @@ import pytest
 
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import Run, runner
-from tests.service.running import activated, cases, service
+from tests.service.running import activated, cases, listens, service
 from tests.sources.children import needs_root
 from tests.waiting import until
 
@@ -182,7 +182,7 @@ def test_systemd_socket_activate_starts_it(listed: bytes, state: Path, tmp_path:
     passed = ["-E", "HASHSCAN_STATE", "-E", "HASHSCAN_WORKERS", "-E", "PATH", "-E", "NOTIFY_SOCKET"]
     prefix = ["systemd-socket-activate", f"--listen={path}", "--fdname=icap", *passed]
     with service(state, doors=(), prefix=prefix, ready=False, cwd=Path(__file__).parents[2]) as running:
-        until(path.exists)
+        until(lambda: listens(path))
         assert running.upload(listed)
 
 

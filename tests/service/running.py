@@ -60,7 +60,11 @@ class Service:
         """A connection to the ICAP door."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(PATIENCE_SECONDS)
-        connection.connect(str(self.socket))
+        try:
+            connection.connect(str(self.socket))
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def stop(self) -> int:
@@ -72,6 +76,12 @@ class Service:
         """Kill it."""
         self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
+
+
+def listens(path: Path) -> bool:
+    """Return True if a Unix socket accepts connections: its file is there before that; see proc(5)."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return any(line.split()[3] == "00010000" for line in lines if line.endswith(f" {path}"))
 
 
 def upload(connection: socket.socket, content: bytes, *headers: str) -> str | None:

@@ -17,13 +17,13 @@ from typing import Any, get_args
 
 from hashscan.errors import EXIT_CLEAN, HashscanError, OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
-from hashscan.service.doors import Door
+from hashscan.service.doors.base import Door
+from hashscan.service.doors.listening import describe
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client, Overloaded, Upload
-from hashscan.service.journal import Journal
-from hashscan.service.listening import describe
-from hashscan.service.metrics import ServiceMetrics
-from hashscan.service.recording import PROBE, UploadRecorder
+from hashscan.service.records.journal import Journal
+from hashscan.service.records.metrics import ServiceMetrics
+from hashscan.service.records.recording import PROBE, UploadRecorder
 from hashscan.service.service_manager import (
     inherited_sockets,
     notify,
@@ -43,9 +43,9 @@ from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 DOORS: dict[Protocol, str] = {
-    "clamd": "hashscan.service.clamd.door:ClamdDoor",
-    "icap": "hashscan.service.icap.door:IcapDoor",
-    "http": "hashscan.service.http.door:HttpDoor",
+    "clamd": "hashscan.service.doors.clamd.door:ClamdDoor",
+    "icap": "hashscan.service.doors.icap.door:IcapDoor",
+    "http": "hashscan.service.doors.http.door:HttpDoor",
 }
 """The class of each protocol's door, imported on first use."""
 

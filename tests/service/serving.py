@@ -19,7 +19,7 @@ from hashscan.errors import HashscanError
 from hashscan.hashing.pdq import PDQ
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, FileResult, Verdict
-from hashscan.service.doors import Door
+from hashscan.service.doors.base import Door
 from hashscan.service.engine.contents import Content
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.recorder import NoRecorder, Recorder

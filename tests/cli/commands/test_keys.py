@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hashscan.service.http.keys import Keys
+from hashscan.service.doors.http.keys import Keys
 from tests.cli.conftest import Run
 
 

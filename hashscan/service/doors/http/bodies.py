@@ -1,0 +1,206 @@
+"""Receive the bodies of requests: bounded in bytes and time, into memory files, never into files on a disk.
+
+A body's length must be clear to every server that it passes: one with a `Transfer-Encoding` and a
+`Content-Length` is refused, and h11, whose parser reads the requests, refuses lengths that differ, signs in
+lengths, other encodings than `chunked`, and folded or malformed headers. A compressed body
+(`Content-Encoding`) is refused, since the application behind may store what is in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from hashscan.service.doors.http.documents import ErrorCode, RequestError
+from hashscan.service.doors.multipart import MultipartParser, Part, PartEnd, boundary_of
+from hashscan.service.engine.contents import Content, Receiving
+from hashscan.service.engine.uploads import TooLarge
+from hashscan.settings.service import DoorSettings
+
+T = TypeVar("T")
+
+PARTS_MAX = 100
+"""Most parts of a form."""
+FORM_EXTRA_BYTES = 1 << 20
+"""Bytes that a form may have beyond the largest upload: headers and delimiters of its parts."""
+DROPPED_BYTES, DROPPED_SECONDS = 16 << 20, 10.0
+"""Bounds of what is read and dropped of a refused body; its client may not read an answer before it has sent
+all of it, and a connection that is closed before is reset."""
+
+
+class ClientLeftError(Exception):
+    """The client has left; nobody waits for an answer."""
+
+
+class Body:
+    """The body of one request."""
+
+    def __init__(self, request: Request, settings: DoorSettings) -> None:
+        """Note the headers; nothing is read yet."""
+        self._receive = request.receive
+        self._headers = request.headers
+        self._idle_seconds = settings.idle_seconds
+        self._until = asyncio.get_running_loop().time() + settings.request_seconds
+        self._left = 0
+        self.announced = 0
+        """Bytes that the client has announced; 0 if it has announced none."""
+        self.complete = not {"content-length", "transfer-encoding"} & set(request.headers)
+        """True if all of it was received, or there is none."""
+
+    def accept(self, size_max: int) -> None:
+        """Examine the headers, and accept a body of so many bytes.
+
+        Raises:
+            RequestError: the body's length or encoding is not accepted.
+            TooLarge: more bytes are announced.
+        """
+        lengths = self._headers.getlist("content-length")
+        if lengths and "transfer-encoding" in self._headers:
+            raise RequestError(
+                ErrorCode.INVALID_REQUEST, "the body has a Content-Length and a Transfer-Encoding"
+            )
+        if self._headers.getlist("content-encoding") not in ([], ["identity"]):
+            raise RequestError(ErrorCode.ENCODED, "send the body without a Content-Encoding")
+        self.announced = int(lengths[0]) if lengths else 0
+        self._left = size_max
+        if self.announced > size_max:
+            raise TooLarge(f"the body has more than {size_max} bytes")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body's bytes as they come.
+
+        Raises:
+            RequestError: it comes too slowly.
+            TooLarge: it has too many bytes.
+            ClientLeftError: the client has left.
+        """
+        loop = asyncio.get_running_loop()
+        while not self.complete:
+            try:
+                async with asyncio.timeout_at(min(self._until, loop.time() + self._idle_seconds)):
+                    message = await self._receive()
+            except TimeoutError:
+                raise RequestError(ErrorCode.TOO_SLOW, "the body comes too slowly") from None
+            if message["type"] != "http.request":
+                raise ClientLeftError
+            data: bytes = message.get("body", b"")
+            self.complete = not message.get("more_body", False)
+            self._left -= len(data)
+            if self._left < 0:
+                raise TooLarge("the body has more bytes than allowed")
+            if data:
+                yield data
+
+    async def drop(self) -> None:
+        """Read what is left of a refused body, up to a limit; nothing of one that waits to be asked for."""
+        if self.complete or self._headers.get("expect", "").lower() == "100-continue":
+            return
+        left = DROPPED_BYTES
+        try:
+            async with asyncio.timeout(DROPPED_SECONDS):
+                while left > 0:
+                    message = await self._receive()
+                    if message["type"] != "http.request" or not message.get("more_body", False):
+                        self.complete = message["type"] == "http.request"
+                        return
+                    left -= len(message.get("body", b""))
+        except TimeoutError:
+            return
+
+
+async def read_all(body: Body) -> bytes:
+    """Return a body that is small enough to be held in one piece.
+
+    Raises:
+        RequestError, TooLarge, ClientLeftError: see `Body.pieces`.
+    """
+    return b"".join([piece async for piece in body.pieces()])
+
+
+async def receive_files(
+    body: Body, content_type: str, receive: Callable[[int], Receiving]
+) -> list[tuple[Part, Content]]:
+    """Receive a body: a form's parts, or one file that is all of it. The caller closes the contents.
+
+    Args:
+        receive: `Engine.receive`.
+
+    Raises:
+        RequestError, ClientLeftError: see `Body.pieces`.
+        MultipartError, TooLarge, Overloaded: a form or a file is refused.
+    """
+    boundary = boundary_of(content_type)
+    files: list[tuple[Part, Content]] = []
+    try:
+        if boundary is None:
+            with receive(body.announced) as receiving:
+                async for piece in body.pieces():
+                    receiving.write(piece)
+                files.append((Part(b"", b""), receiving.finish()))
+        else:
+            await _receive_form(body, MultipartParser(boundary, PARTS_MAX), receive, files)
+    except BaseException:
+        close_all(files)
+        raise
+    return files
+
+
+async def _receive_form(
+    body: Body,
+    parser: MultipartParser,
+    receive: Callable[[int], Receiving],
+    files: list[tuple[Part, Content]],
+) -> None:
+    part, receiving = Part(b"", b""), None
+    try:
+        async for piece in body.pieces():
+            for event in parser.feed(piece):
+                match event:
+                    case Part():
+                        part, receiving = event, receive(0)
+                    case PartEnd():
+                        assert receiving is not None
+                        files.append((part, receiving.finish()))
+                        receiving = None
+                    case _:
+                        assert receiving is not None
+                        receiving.write(event)
+        parser.finish()
+    finally:
+        if receiving is not None:
+            receiving.close()
+
+
+def close_all(files: list[tuple[Part, Content]]) -> None:
+    """Close the contents of files."""
+    for _, content in files:
+        content.close()
+
+
+async def unless_left(receive: Callable[[], Awaitable[Any]], work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of work, which is cancelled if the client leaves; its body was received.
+
+    Raises:
+        ClientLeftError: it has left.
+    """
+    task = asyncio.ensure_future(work)
+    left = asyncio.ensure_future(_leaving(receive))
+    try:
+        await asyncio.wait((task, left), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientLeftError
+        return task.result()
+    finally:
+        for each in (task, left):
+            if not each.done():
+                each.cancel()
+        await asyncio.gather(task, left, return_exceptions=True)
+
+
+async def _leaving(receive: Callable[[], Awaitable[Any]]) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

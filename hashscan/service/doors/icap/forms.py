@@ -1,0 +1,213 @@
+"""Take a form apart as its bytes arrive: each file, inner multiparts, and parts in base64.
+
+A part in base64 is checked as it came and decoded, since applications differ in which of them they store; an
+inner multipart as it came and taken apart. Where the files can't be told for certain, taking the form apart
+goes on as far as possible.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+
+from hashscan.locking import ClosedOnExit
+from hashscan.service.doors.multipart import (
+    MultipartError,
+    MultipartParser,
+    Part,
+    PartEnd,
+    TooManyPartsError,
+    any_boundary_of,
+)
+from hashscan.service.engine.contents import Receiving
+
+FILES_MAX = 1000
+"""Files of a form, with those of inner multiparts and decoded ones. Django and PHP accept as many fields."""
+DEPTH_MAX = 3
+"""Multiparts that lie in one another."""
+
+
+class Base64Decoder:
+    """A decoder that accepts only what all decoders read alike: full lines or not, nothing behind the end."""
+
+    def __init__(self) -> None:
+        self._left = b""
+        self._padded = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the bytes that more text completes.
+
+        Raises:
+            MultipartError: it is not base64.
+        """
+        text = self._left + data.translate(None, b"\r\n")
+        whole = len(text) - len(text) % 4
+        self._left = text[whole:]
+        if not text[:whole]:
+            return b""
+        if self._padded:
+            raise MultipartError("there is text behind the end of base64")
+        self._padded = text[:whole].endswith(b"=")
+        try:
+            return binascii.a2b_base64(text[:whole], strict_mode=True)
+        except binascii.Error as error:
+            raise MultipartError(f"not base64: {error}") from error
+
+    def finish(self) -> None:
+        """Check that the text is complete.
+
+        Raises:
+            MultipartError: it ends within four characters.
+        """
+        if self._left:
+            raise MultipartError("base64 ends too early")
+
+
+class Form(ClosedOnExit):
+    """One multipart body, taken apart."""
+
+    def __init__(
+        self,
+        boundary: bytes,
+        receive: Callable[[], Receiving],
+        check: Callable[[Receiving, bytes], None],
+        depth: int = 1,
+    ) -> None:
+        """Begin to take a body apart.
+
+        Args:
+            boundary: as its `Content-Type` has it.
+            receive: begins to receive a file; may raise TooManyPartsError.
+            check: takes over a complete file with its name.
+            depth: 1 for a body, 2 for a multipart in it.
+        """
+        self.is_certain = True
+        """True if all programs find the files that were handed over."""
+        self._parser: MultipartParser | None = MultipartParser(boundary, FILES_MAX, inner=True)
+        self._receive = receive
+        self._check = check
+        self._depth = depth
+        self._file: _File | None = None
+
+    def close(self) -> None:
+        """Drop the file that is not complete."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def feed(self, data: bytes) -> None:
+        """Take more bytes apart.
+
+        Raises:
+            TooLarge, Overloaded: as `Receiving.write`.
+        """
+        if self._parser is None:
+            return
+        try:
+            for event in self._parser.feed(data):
+                match event:
+                    case Part():
+                        self._file = _File(self, event)
+                    case PartEnd():
+                        assert self._file is not None
+                        self._file.finish()
+                        self._file = None
+                    case _:
+                        assert self._file is not None
+                        self._file.feed(event)
+        except MultipartError:
+            self._give_up()
+
+    def finish(self) -> None:
+        """Note the end of the body."""
+        if self._parser is not None:
+            try:
+                self._parser.finish()
+            except MultipartError:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        self.is_certain = False
+        self._parser = None
+        self.close()
+
+    def receive(self) -> Receiving:
+        """Begin to receive a file."""
+        return self._receive()
+
+    def check(self, receiving: Receiving, name: bytes) -> None:
+        """Hand over a complete file."""
+        self._check(receiving, name)
+
+    def inner(self, content_type: bytes) -> Form | None:
+        """Begin to take an inner multipart apart; None if its parts can't be told."""
+        try:
+            if self._depth == DEPTH_MAX:
+                raise TooManyPartsError("multiparts lie too deep in one another")
+            boundary = any_boundary_of(content_type.decode("latin-1"))
+            assert boundary is not None
+        except MultipartError:
+            self.is_certain = False
+            return None
+        return Form(boundary, self._receive, self._check, self._depth + 1)
+
+
+class _File(ClosedOnExit):
+    """One part that arrives: as it came, and decoded or taken apart."""
+
+    def __init__(self, form: Form, part: Part) -> None:
+        self._form = form
+        self._name = part.filename
+        self._raw = form.receive()
+        self._decoder: Base64Decoder | None = None
+        self._decoded: Receiving | None = None
+        self._inner: Form | None = None
+        try:
+            if part.encoding == b"base64" and not part.content_type:
+                self._decoder = Base64Decoder()
+                self._decoded = form.receive()
+            elif part.encoding:
+                form.is_certain = False
+            elif part.content_type:
+                self._inner = form.inner(part.content_type)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop what has arrived."""
+        for open_one in (self._raw, self._decoded, self._inner):
+            if open_one is not None:
+                open_one.close()
+
+    def feed(self, data: bytes) -> None:
+        """Append bytes."""
+        self._raw.write(data)
+        if self._inner is not None:
+            self._inner.feed(data)
+        if self._decoder is not None and self._decoded is not None:
+            try:
+                self._decoded.write(self._decoder.feed(data))
+            except MultipartError:
+                self._stop_decoding()
+
+    def finish(self) -> None:
+        """Hand over the part's files."""
+        if self._inner is not None:
+            self._inner.finish()
+            if not self._inner.is_certain:
+                self._form.is_certain = False
+        if self._decoder is not None and self._decoded is not None:
+            try:
+                self._decoder.finish()
+            except MultipartError:
+                self._stop_decoding()
+            else:
+                self._form.check(self._decoded, self._name)
+        self._form.check(self._raw, self._name)
+
+    def _stop_decoding(self) -> None:
+        self._form.is_certain = False
+        if self._decoded is not None:
+            self._decoded.close()
+        self._decoder = None

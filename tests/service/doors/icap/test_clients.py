@@ -1,0 +1,326 @@
+"""Clients of others ask the real service: each of them finds the planted picture, and lets clean files pass.
+
+Tests with Debian's programs are skipped where these are not installed: c-icap (c-icap-client), squid, rspamd.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from icap import IcapClient
+
+from hashscan.service.doors.icap.door import IcapDoor
+from hashscan.state_dir import StateDir
+from tests.service.doors.icap.sessions import form
+from tests.service.serving import STRICT, Cases, Service, clean, make_state, planted, served, tcp_door
+from tests.waiting import until
+
+C_ICAP_CLIENT = shutil.which("c-icap-client")
+SQUID = shutil.which("squid", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+RSPAMD = shutil.which("rspamd")
+EXAMPLES = Path(__file__).parents[4] / "examples"
+CONFIGURATION = EXAMPLES / "squid" / "hashscan.conf"
+
+needs_c_icap = pytest.mark.skipif(C_ICAP_CLIENT is None, reason="c-icap-client is not installed")
+needs_squid = pytest.mark.skipif(SQUID is None, reason="Squid is not installed")
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> StateDir:
+    return make_state(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="module")
+def service(state: StateDir) -> Iterator[Service]:
+    with served(state, IcapDoor, tcp_door("icap")) as service:
+        yield service
+
+
+@needs_c_icap
+@pytest.mark.parametrize("method", [["REQMOD", "-req"], ["RESPMOD", "-resp"]])
+@pytest.mark.parametrize("options", [[], ["-no204"], ["-nopreview"], ["-w", "0"], ["-no204", "-nopreview"]])
+def test_c_icap_client(service: Service, tmp_path: Path, method: list[str], options: list[str]) -> None:
+    assert C_ICAP_CLIENT is not None
+    for content, refused in ((clean(), False), (planted(), True)):
+        file, out = tmp_path / "file", tmp_path / "out"
+        file.write_bytes(content)
+        out.unlink(missing_ok=True)
+        asked = subprocess.run(
+            [
+                *(C_ICAP_CLIENT, "-i", service.address.host, "-p", str(service.address.port)),
+                *("-s", "hashscan", "-method", *method, "http://upload.example/a.jpg"),
+                *("-f", file, "-o", out, "-v", *options),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said = asked.stdout + asked.stderr
+        if refused:
+            assert "403 Forbidden" in said
+            assert "X-Infection-Found: Type=0; Resolution=2; Threat=hashscan.Blocked-" in said
+        elif "-no204" in options:
+            assert out.read_bytes() == content
+        else:
+            assert "ICAP/1.0 204" in said
+
+
+def test_python_icap(service: Service) -> None:
+    with IcapClient(service.address.host, service.address.port) as client:
+        assert client.options("avscan").status_code == 200
+        for content, refused in ((clean(), False), (planted(), True), (clean(), False)):
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
+            asked = b"GET /a.jpg HTTP/1.1\r\nHost: h\r\n\r\n"
+            for answer in (
+                client.scan_bytes(content),
+                client.scan_bytes(content, service="hashscan", filename="a b.jpg"),
+                client.scan_stream(io.BytesIO(content), chunk_size=1000),
+                client.respmod("avscan", asked, head + content, preview=100),
+                client.respmod("avscan", asked, head + content, preview=10**6),
+            ):
+                assert answer.is_no_modification != refused
+                assert ("X-Virus-ID" in answer.headers) == refused
+
+
+class _Origin(BaseHTTPRequestHandler):
+    """A web server that stores uploads and sends files."""
+
+    protocol_version = "HTTP/1.1"
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self) -> None:
+        self._send(self.files[self.path])
+
+    def do_PUT(self) -> None:
+        self.files[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self._send(b"stored")
+
+    def _send(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Print nothing."""
+
+
+@pytest.fixture
+def origin() -> Iterator[ThreadingHTTPServer]:
+    _Origin.files = {}
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Origin) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextmanager
+def squid(icap_port: int, bypass: str = "off") -> Iterator[int]:
+    """Squid with the example's configuration; yield its port."""
+    assert SQUID is not None
+    folder = Path(tempfile.mkdtemp(prefix="squid-"))
+    try:
+        if os.geteuid() == 0:
+            # It drops its privileges, and writes its log then.
+            owner = pwd.getpwnam("proxy")
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+        example = CONFIGURATION.read_text()
+        assert example.count("127.0.0.1:1344/") == example.count("bypass=off\n") == 2
+        example = example.replace("127.0.0.1:1344/", f"127.0.0.1:{icap_port}/")
+        (folder / "hashscan.conf").write_text(example.replace("bypass=off\n", f"bypass={bypass}\n"))
+        port = free_port()
+        (folder / "squid.conf").write_text(
+            f"http_port 127.0.0.1:{port}\npid_filename none\naccess_log none\ncache_log {folder}/log\n"
+            "cache deny all\nhttp_access allow all\nshutdown_lifetime 0 seconds\nvisible_hostname squid\n"
+            f"coredump_dir {folder}\nicap_service_failure_limit -1\ninclude {folder}/hashscan.conf\n"
+        )
+        process = subprocess.Popen([SQUID, "-N", "-f", folder / "squid.conf"], stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: process.poll() is not None or _accepts(port))
+            assert process.poll() is None, (folder / "log").read_text()
+            yield port
+        finally:
+            process.terminate()
+            process.wait(60)
+        assert not re.search("FATAL|assertion failed", (folder / "log").read_text())
+    finally:
+        shutil.rmtree(folder)
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def through(
+    port: int, origin: ThreadingHTTPServer, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[int, bytes]:
+    """Status and body of a request by way of Squid."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    try:
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"http://127.0.0.1:{origin.server_port}{path}"
+        connection.request(method, url, body, fields)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@needs_squid
+def test_squid(state: StateDir, origin: ThreadingHTTPServer) -> None:
+    cases = Cases()
+    with (
+        served(state, IcapDoor, tcp_door("icap"), recorder=cases) as service,
+        squid(service.address.port) as port,
+    ):
+        large = clean() * 100
+        kind = "multipart/form-data; boundary=b7"
+        for content, headers in (
+            (clean(), {}),
+            (b"", {}),
+            (large, {}),
+            (form(b"b7", [clean(), b"text"]), {"Content_Type": kind}),
+        ):
+            assert through(port, origin, "PUT", "/a", content, **headers) == (200, b"stored")
+            assert _Origin.files["/a"] == content
+            assert through(port, origin, "GET", "/a") == (200, content)
+        for content, headers in (
+            (planted(), {}),
+            (form(b"b7", [clean(), planted()]), {"Content_Type": kind}),
+            (form(b"b7", [large, planted()]), {"Content_Type": kind}),
+            (clean(), {"Content_Encoding": "gzip"}),
+        ):
+            status, page = through(port, origin, "PUT", "/refused", content, **headers)
+            assert status == 403
+            assert b"hashscan.Blocked-" in page
+        assert "/refused" not in _Origin.files
+        _Origin.files["/there"] = planted()
+        assert through(port, origin, "GET", "/there")[0] == 403
+        # A part of a file is not asked for, since it could not be checked.
+        assert through(port, origin, "GET", "/a", Range="bytes=0-9") == (200, _Origin.files["/a"])
+    assert len(cases.refusals) == 5
+
+
+@needs_squid
+@pytest.mark.parametrize(
+    ("bypass", "large", "passes"),
+    [("off", False, False), ("off", True, False), ("on", False, True), ("on", True, False)],
+)
+def test_squid_and_bodies_that_are_not_checked(
+    state: StateDir, origin: ThreadingHTTPServer, bypass: str, large: bool, passes: bool
+) -> None:
+    """With `bypass=on`, Squid lets an upload pass after an ICAP error, as long as it has all of it."""
+    door = tcp_door("icap", answers={**STRICT, "undecoded": "error"})
+    body = bytes(10**6 if large else 1000)
+    with served(state, IcapDoor, door) as service, squid(service.address.port, bypass) as port:
+        status, _ = through(port, origin, "PUT", "/a", body, Content_Encoding="gzip")
+        assert status == (200 if passes else 500)
+        assert ("/a" in _Origin.files) == passes
+
+
+@needs_squid
+@pytest.mark.parametrize(("bypass", "status"), [("off", 500), ("on", 200)])
+def test_squid_without_the_service(origin: ThreadingHTTPServer, bypass: str, status: int) -> None:
+    with squid(free_port(), bypass) as port:
+        assert through(port, origin, "PUT", "/a", planted())[0] == status
+
+
+def test_the_command_of_the_documentation(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[4] / "docs" / "serve.md").read_text()
+    [command] = re.findall(r"^    hashscan (serve --icap .+)$", text, re.MULTILINE)
+    port = free_port()
+    arguments = command.replace("tcp:127.0.0.1:1344", f"tcp:127.0.0.1:{port}").split()
+    state = make_state(tmp_path / "state")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hashscan", *arguments, "--state", str(state.path)],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: process.poll() is not None or _accepts(port))
+        assert process.poll() is None
+        with IcapClient("127.0.0.1", port) as client:
+            assert client.scan_bytes(clean()).is_no_modification
+            assert not client.scan_bytes(planted()).is_no_modification
+    finally:
+        process.terminate()
+        code = process.wait(60)
+    assert code in {0, 143}
+
+
+def mail(content: bytes) -> bytes:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@example.org", "b@example.org", "picture"
+    message["Message-ID"], message["Date"] = "<1@example.org>", "Sat, 28 Nov 2026 08:00:00 +0000"
+    message.set_content("text")
+    message.add_attachment(content, maintype="image", subtype="jpeg", filename="picture.jpg")
+    return bytes(message)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    RSPAMD is None or os.geteuid() != 0, reason="rspamd is not installed, or this is not root"
+)
+def test_rspamd(service: Service, tmp_path: Path) -> None:
+    port = free_port()
+    example = (EXAMPLES / "rspamd" / "external_services.conf").read_text()
+    assert example.count('"127.0.0.1:1344"') == 1
+    example = example.replace('"127.0.0.1:1344"', f'"127.0.0.1:{service.address.port}"')
+    configuration = tmp_path / "rspamd.conf"
+    configuration.write_text(
+        f"""
+        options {{ pidfile = "{tmp_path}/pid"; filters = ""; tempdir = "{tmp_path}";
+                   control_socket = "{tmp_path}/control mode=0600";
+                   dns {{ nameserver = ["127.0.0.1:53"]; timeout = 0.1s; }} }}
+        logging {{ type = "console"; level = "info"; }}
+        worker "normal" {{ bind_socket = "127.0.0.1:{port}"; count = 1; }}
+        modules {{ path = "/usr/share/rspamd/plugins/external_services.lua"; }}
+        metric {{ name = "default"; actions {{ reject = 15; }} }}
+        external_services {{ {example} }}
+        """
+    )
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [str(RSPAMD), "-i", "-f", "-c", configuration], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        until(lambda: process.poll() is not None or _accepts(port))
+        for content, action in ((planted(), "reject"), (clean(), "no action")):
+            asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            try:
+                asked.request("POST", "/checkv2", mail(content))
+                answer = json.loads(asked.getresponse().read())
+            finally:
+                asked.close()
+            assert answer["action"] == action, (answer, (tmp_path / "log").read_text())
+            assert ("HASHSCAN" in answer["symbols"]) == (action == "reject")
+    finally:
+        process.terminate()
+        process.wait(60)

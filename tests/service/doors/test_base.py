@@ -1,0 +1,426 @@
+"""Checks the base of all doors with a door that answers each line, over Unix sockets and TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+import stat
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from hashscan.errors import UsageError
+from hashscan.service.doors.base import Connection, StreamDoor
+from hashscan.service.doors.listening import may_connect, open_listener
+from hashscan.service.engine.engine import Engine
+from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress
+
+TCP = DoorSettings("clamd", TcpAddress("127.0.0.1", 0), {})
+
+
+class LineDoor(StreamDoor):
+    """Answers each line by itself; `wait` is answered when `released` is set."""
+
+    protocol = "line"
+    half_close = True
+    passes_descriptors = True
+
+    def __init__(self, settings: DoorSettings) -> None:
+        super().__init__(cast("Engine", None), settings)
+        self.waiting = asyncio.Event()
+        self.released = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.clients: list[str] = []
+        self.writers: list[asyncio.StreamWriter] = []
+        """Of the test's own clients."""
+
+    async def serve(self, connection: Connection) -> None:
+        self.clients.append(connection.client.address)
+        pending = b""
+        while data := await connection.read():
+            pending += data
+            while b"\n" in pending:
+                line, _, pending = pending.partition(b"\n")
+                with connection.request():
+                    await connection.send(await self.answer(line, connection) + b"\n")
+
+    async def answer(self, line: bytes, connection: Connection) -> bytes:
+        """Return the answer to a line."""
+        if line == b"wait":
+            self.waiting.set()
+            try:
+                with connection.working():
+                    await self.released.wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+        if line == b"descriptor":
+            descriptor = connection.take_descriptor(0)
+            if descriptor is None:
+                return b"none"
+            with open(descriptor, "rb") as file:
+                return file.read()
+        if line == b"defect":
+            raise ZeroDivisionError
+        return line
+
+    def refusal(self, reason: str) -> bytes:
+        return f"refused: {reason}\n".encode()
+
+
+class PlainDoor(LineDoor):
+    """The same, for clients that don't close one side only."""
+
+    half_close = False
+
+
+@asynccontextmanager
+async def opened(
+    settings: DoorSettings, kind: Callable[[DoorSettings], LineDoor] = LineDoor
+) -> AsyncIterator[LineDoor]:
+    """Open a door, and close it at the end."""
+    door = kind(settings)
+    await door.open()
+    try:
+        yield door
+    finally:
+        await door.close(0)
+        await close_clients(door)
+
+
+async def close_clients(door: LineDoor) -> None:
+    """Close the clients of a door."""
+    for writer in door.writers:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def connect(door: LineDoor) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a door."""
+    address = door.address
+    if isinstance(address, UnixAddress):
+        reader, writer = await asyncio.open_unix_connection(address.path)
+    else:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+    door.writers.append(writer)
+    return reader, writer
+
+
+async def ask(door: LineDoor, line: bytes) -> bytes:
+    """Send a line over a connection of its own, and return all that comes back."""
+    reader, writer = await connect(door)
+    writer.write(line)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def write_for_ever(writer: asyncio.StreamWriter) -> None:
+    """Write lines until the door closes the connection."""
+    while True:
+        writer.write(b"x" * 1000 + b"\n")
+        await writer.drain()
+
+
+def unix(folder: Path, **settings: Any) -> DoorSettings:
+    """Return settings of a door at a Unix socket."""
+    return DoorSettings("clamd", UnixAddress(folder / "door.sock"), {}, **settings)
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> DoorSettings:
+    """Return the settings of each kind of door."""
+    return unix(tmp_path) if request.param == "unix" else TCP
+
+
+def test_lines_are_answered(settings: DoorSettings) -> None:
+    async def run() -> None:
+        async with opened(settings) as door:
+            assert await ask(door, b"one\ntwo\n") == b"one\ntwo\n"
+            is_unix = isinstance(settings.address, UnixAddress)
+            assert door.clients == [f"uid={os.getuid()}" if is_unix else "127.0.0.1"]
+            await until(lambda: not door.connections)
+
+    asyncio.run(run())
+
+
+def test_beyond_loopback_only_with_a_network(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1"):
+        with pytest.raises(UsageError, match="no network is allowed"):
+            open_listener(replace(TCP, address=TcpAddress(host, 0)))
+    with pytest.raises(UsageError, match="not an IP address"):
+        open_listener(replace(TCP, address=TcpAddress("localhost", 0)))
+    allowed = replace(TCP, address=TcpAddress("0.0.0.0", 0), allow=(ip_network("192.0.2.0/24"),))
+    open_listener(allowed).close()
+    with socket.socket() as inherited:
+        inherited.bind(("0.0.0.0", 0))
+        with pytest.raises(UsageError, match="does not listen"):
+            open_listener(TCP, inherited)
+        inherited.listen()
+        with pytest.raises(UsageError, match="no network is allowed"):
+            open_listener(TCP, inherited)
+        with pytest.raises(UsageError, match="another family"):
+            open_listener(unix(tmp_path), inherited)
+
+
+def test_networks() -> None:
+    allow = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+    for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "192.0.2.7", "::ffff:192.0.2.7", "2001:db8::7%eth0"):
+        assert may_connect(host, allow), host
+    for host in ("192.0.3.7", "::ffff:192.0.3.7", "2001:db9::7", "::", "0.0.0.0", "", "name"):
+        assert not may_connect(host, allow), host
+
+
+def test_mode_and_file_of_a_unix_socket(tmp_path: Path) -> None:
+    settings = unix(tmp_path)
+    assert isinstance(settings.address, UnixAddress)
+    path = settings.address.path
+    for mode in (0o600, 0o666):
+        listener = open_listener(replace(settings, address=UnixAddress(path, mode)))
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        listener.close()
+        assert not path.exists()
+
+
+def test_only_the_socket_of_an_ended_server_is_replaced(tmp_path: Path) -> None:
+    settings = unix(tmp_path)
+    path = tmp_path / "door.sock"
+    with socket.socket(socket.AF_UNIX) as ended:
+        ended.bind(str(path))
+    first = open_listener(settings)
+    with pytest.raises(UsageError, match="another process listens"):
+        open_listener(settings)
+    path.unlink()
+    second = open_listener(settings)
+    first.close()
+    assert path.is_socket(), "the second one's socket was removed"
+    second.close()
+    (tmp_path / "target").write_text("kept")
+    path.symlink_to("target")
+    with pytest.raises(UsageError, match="something else than a socket"):
+        open_listener(settings)
+    path.unlink()
+    path.write_text("kept")
+    with pytest.raises(UsageError, match="something else than a socket"):
+        open_listener(settings)
+    assert path.read_text() == "kept"
+    with pytest.raises(UsageError, match="can't listen"):
+        open_listener(unix(tmp_path / ("x" * 120)))
+
+
+def test_inherited_socket_stays(tmp_path: Path) -> None:
+    async def run() -> None:
+        settings = unix(tmp_path)
+        with socket.socket(socket.AF_UNIX) as inherited:
+            inherited.bind(str(tmp_path / "door.sock"))
+            inherited.listen()
+            door = LineDoor(settings)
+            await door.open(inherited)
+            assert await ask(door, b"one\n") == b"one\n"
+            await door.close(0)
+            await close_clients(door)
+        assert (tmp_path / "door.sock").is_socket(), "it is the service manager's"
+
+    asyncio.run(run())
+
+
+def test_connections_beyond_the_limit_are_refused(settings: DoorSettings) -> None:
+    async def run() -> None:
+        async with opened(replace(settings, connections_max=2)) as door:
+            first, second = await connect(door), await connect(door)
+            await until(lambda: door.connections == 2)
+            reader, writer = await connect(door)
+            assert await reader.read() == b"refused: too many connections\n"
+            assert door.refused == 1
+            for _, each in (first, second):
+                each.close()
+            writer.close()
+            await until(lambda: not door.connections)
+            assert await ask(door, b"one\n") == b"one\n"
+
+    asyncio.run(run())
+
+
+def test_idle_connections_and_slow_requests_end(settings: DoorSettings) -> None:
+    async def run() -> None:
+        async with opened(replace(settings, idle_seconds=0.1)) as door:
+            reader, writer = await connect(door)
+            assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(run())
+
+
+def leave(writer: asyncio.StreamWriter, *, reset: bool) -> None:
+    """Close a connection; with a reset, if it is of TCP."""
+    if reset:
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+    writer.close()
+
+
+@pytest.mark.parametrize("kind", [LineDoor, PlainDoor])
+def test_work_is_cancelled_if_the_client_leaves(settings: DoorSettings, kind: type[LineDoor]) -> None:
+    async def run() -> None:
+        async with opened(settings, kind) as door:
+            _, writer = await connect(door)
+            writer.write(b"wait\n")
+            await door.waiting.wait()
+            leave(writer, reset=kind.half_close)
+            async with asyncio.timeout(30):
+                await door.cancelled.wait()
+            await until(lambda: not door.connections)
+
+    asyncio.run(run())
+
+
+def test_client_that_has_closed_one_side_is_answered(settings: DoorSettings) -> None:
+    async def run() -> None:
+        async with opened(settings) as door:
+            asked = asyncio.create_task(ask(door, b"wait\n"))
+            await door.waiting.wait()
+            await asyncio.sleep(0.3)  # longer than the door takes to look for a client that has left
+            door.released.set()
+            assert await asked == b"wait\n"
+
+    asyncio.run(run())
+
+
+def test_descriptors_are_passed_and_never_leak(tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(b"content")
+
+    def send(client: socket.socket, line: bytes, count: int) -> None:
+        with content.open("rb") as file:
+            socket.send_fds(client, [line], [file.fileno()] * count)
+
+    def opened_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async def run() -> None:
+        async with opened(unix(tmp_path)) as door:
+            before = opened_files()
+            for count in (1, 3, 4, 50):
+                client = socket.socket(socket.AF_UNIX)
+                client.connect(str(tmp_path / "door.sock"))
+                client.setblocking(False)
+                send(client, b"descriptor\n", count)
+                loop = asyncio.get_running_loop()
+                assert await loop.sock_recv(client, 100) == (b"content\n" if count == 1 else b"none\n")
+                client.close()
+                await until(lambda: not door.connections)
+                assert opened_files() == before
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(str(tmp_path / "door.sock"))
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                for _ in range(5000):
+                    send(client, b"x", 1)
+            assert opened_files() < before + 50
+            await asyncio.sleep(0.2)
+            assert opened_files() < before + 50, "descriptors that nobody takes are not limited"
+            client.close()
+            await until(lambda: not door.connections)
+            assert opened_files() == before
+
+    asyncio.run(run())
+
+
+def test_used_up_descriptors_delay_clients(settings: DoorSettings, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        async with opened(settings) as door:
+            assert await ask(door, b"one\n") == b"one\n"
+            await until(lambda: not door.connections)
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            family = socket.AF_UNIX if isinstance(door.address, UnixAddress) else socket.AF_INET
+            client = socket.socket(family)
+            client.setblocking(False)
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+            try:
+                address = door.address
+                name: Any = (
+                    str(address.path) if isinstance(address, UnixAddress) else (address.host, address.port)
+                )
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(client, name)
+                await loop.sock_sendall(client, b"two\n")
+                await until(lambda: "LimitNOFILE" in caplog.text)
+                await asyncio.sleep(0.2)
+                assert len(caplog.records) == 1
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert await loop.sock_recv(client, 100) == b"two\n"
+            client.close()
+
+    asyncio.run(run())
+
+
+def test_close_lets_requests_end_and_ends_the_idle(settings: DoorSettings) -> None:
+    async def run() -> None:
+        door = LineDoor(settings)
+        await door.open()
+        idle, _ = await connect(door)
+        busy, writer = await connect(door)
+        writer.write(b"wait\n")
+        await door.waiting.wait()
+        closing = asyncio.create_task(door.close(30))
+        assert await idle.read() == b""
+        assert not closing.done()
+        door.released.set()
+        assert await busy.read() == b"wait\n"
+        await closing
+        await close_clients(door)
+
+        stuck = LineDoor(settings)
+        await stuck.open()
+        busy, writer = await connect(stuck)
+        writer.write(b"wait\n")
+        await stuck.waiting.wait()
+        await stuck.close(0.1)
+        assert await busy.read() == b""
+        await close_clients(stuck)
+
+    asyncio.run(run())
+
+
+def test_defect_ends_one_connection(settings: DoorSettings, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        async with opened(settings) as door:
+            assert await ask(door, b"defect\n") == b""
+            assert "defect while serving" in caplog.text
+            assert await ask(door, b"one\n") == b"one\n"
+
+    asyncio.run(run())
+
+
+def test_client_that_takes_no_answers_is_ended_and_its_memory_bounded(settings: DoorSettings) -> None:
+    async def run() -> None:
+        async with opened(replace(settings, idle_seconds=0.3)) as door:
+            reader, writer = await connect(door)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            with pytest.raises(ConnectionError):
+                await write_for_ever(writer)
+            del reader
+            await until(lambda: not door.connections)
+
+    asyncio.run(run())

@@ -34,11 +34,11 @@ from hashscan.service.engine.contents import Content, PassedDescriptors, Receivi
 from hashscan.service.engine.messages import Check, Checked, Found, Lookup, Reply, encode
 from hashscan.service.engine.recorder import NoRecorder, Recorder
 from hashscan.service.engine.uploads import Answer, Client, Outcome, Overloaded, Unchecked, Upload
+from hashscan.service.engine.waiting import Task
 from hashscan.service.engine.worker_process import EngineSetup
 from hashscan.service.engine.workers import (
     LOST_MAX,
     PARKED,
-    Task,
     WorkerDied,
     WorkerPool,
     WorkerStuck,
@@ -192,7 +192,9 @@ class Engine:
         owner = self._owner_of(client)
         request = encode(Check(owner, content.size, content.sealed))
         try:
-            reply, descriptor = await self._ask(self.pool.submit(owner, request, content.descriptor))
+            reply, descriptor = await self._ask(
+                self.pool.submit(client.turn, owner, request, content.descriptor)
+            )
         except (WorkerDied, WorkerStuck) as trouble:
             reason = Reason.WORKER_DIED if isinstance(trouble, WorkerDied) else Reason.STUCK
             stat = FileStat(0, 0, content.size, 0, 0, 1, owner)
@@ -230,7 +232,7 @@ class Engine:
             while len(found) < len(digests):
                 part = list(digests[len(found) : len(found) + DIGESTS_AT_A_TIME])
                 try:
-                    reply, _ = await self._ask(self.pool.submit(owner, encode(Lookup(part))))
+                    reply, _ = await self._ask(self.pool.submit(client.turn, owner, encode(Lookup(part))))
                 except (WorkerDied, WorkerStuck) as trouble:
                     raise Unchecked("workers end while they match digests") from trouble
                 assert isinstance(reply, Found)

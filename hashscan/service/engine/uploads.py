@@ -19,6 +19,10 @@ class Outcome(StrEnum):
     """The upload could not be checked now; the client should try again later."""
 
 
+Turn = tuple[str, str]
+"""The names of a client, and of a party of it, by which requests take turns."""
+
+
 class Client(Struct, frozen=True):
     """The client of one connection."""
 
@@ -34,6 +38,16 @@ class Client(Struct, frozen=True):
     customer: str = ""
     """Name of the uploader as the operator knows it, from a trusted header or key; for cases. Empty if nobody
     trusted has named one, however owners are told apart."""
+    account: str = ""
+    """Name of the key that it has shown; empty without."""
+
+    @property
+    def turn(self) -> Turn:
+        """The client, by its key or else its address; and its named uploader, or else its connection."""
+        return (
+            f"key {self.account}" if self.account else self.address,
+            f"name {self.customer}" if self.customer else str(self.connection),
+        )
 
 
 class Upload(Struct, frozen=True):

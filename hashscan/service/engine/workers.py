@@ -5,9 +5,11 @@ matching does. So it is always known which request a process died of, and there 
 could leave locked. A request whose worker died is tried once more by another worker. A process that is stuck
 in the kernel (`scan.workers.watchdog`) is killed, and given up if it doesn't die.
 
-Owners take turns, so that many uploads of one owner don't delay those of others more than one another. A
-worker goes on with the owner that its decoder knows for a few requests, since a new decoder takes longer than
-a small picture. Uploads of an owner who holds workers for long don't get the last worker.
+Clients take turns, and so do the parties of each (`waiting`). A worker goes on with the owner that its
+decoder knows for a few requests, since a new decoder takes longer than a small picture. A client or a party
+that holds workers for long doesn't get the last one.
+
+A worker that doesn't get ready, or doesn't open new lists, within `PREPARE_SECONDS` is killed.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import pickle
 import signal
 import socket
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -49,7 +51,8 @@ from hashscan.service.engine.messages import (
     decode_reply,
     encode,
 )
-from hashscan.service.engine.uploads import Overloaded, Unchecked
+from hashscan.service.engine.uploads import Overloaded, Turn, Unchecked
+from hashscan.service.engine.waiting import Task, WaitingTasks
 from hashscan.service.engine.worker_process import GIVE_UP, EngineSetup, run
 
 _log = logging.getLogger(__name__)
@@ -57,8 +60,8 @@ _log = logging.getLogger(__name__)
 LIMITS = StuckLimits(seconds=60.0, again_seconds=0.0)
 """A read that takes longer than this has no end; a service does not wait as long as a scan does."""
 
-STREAK = 8
-"""Requests of one owner that a worker takes in a row while others wait."""
+STREAK, STREAK_SECONDS = 8, 0.1
+"""Requests of one owner that a worker takes in a row while others wait, and the time in which they begin."""
 
 PARKED = 8
 """Decoders that each worker keeps for owners besides the one that it serves."""
@@ -69,7 +72,13 @@ GIVE_UP_SECONDS = 2.0
 """Time that a worker gets to give it up; then it is ended."""
 
 SLOW_SECONDS = 1.0
-"""A request that runs longer is slow: its owner does not get the last worker meanwhile."""
+"""A request that runs longer is slow: its party does not get the last worker meanwhile."""
+SLOW_ALLOWED, OTHERS_SECONDS = 1, 60.0
+"""Slow requests of one client with which it gets the last worker even if another client has asked lately, and
+how long that is."""
+
+PREPARE_SECONDS = 60.0
+"""Time that a worker gets until it is ready, and to open new lists."""
 
 _START_PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0)
 """Seconds before the next start, by the number of starts that have failed in a row."""
@@ -84,19 +93,6 @@ class WorkerDied(Exception):
 
 class WorkerStuck(Exception):
     """The error that a worker was stuck in a request."""
-
-
-@dataclass(slots=True, eq=False)
-class Task:
-    """A request and its future, which gets the reply and the descriptor that came with it."""
-
-    owner: int
-    message: bytes
-    descriptor: int
-    future: asyncio.Future[tuple[Reply, int]]
-    deaths: int = 0
-    timer: asyncio.TimerHandle | None = None
-    """Ends the waiting, or the running once the client has left."""
 
 
 @dataclass(slots=True, eq=False)
@@ -119,6 +115,9 @@ class _Member:
     """Owners for whom it may have a decoder, the last one at the end."""
     streak: int = 0
     """Requests of this owner in a row."""
+    streak_begun: float = 0.0
+    preparing: asyncio.TimerHandle | None = None
+    """Ends it if it takes too long to be ready, or to open lists."""
     killed: float | None = None
     """The time when it was killed (monotonic clock)."""
     failure: HashscanError | None = None
@@ -158,10 +157,9 @@ class WorkerPool:
         self._answers = DecodeCache()
         self._loop = asyncio.get_running_loop()
         self._members: list[_Member] = []
-        self._queues: OrderedDict[int, deque[Task]] = OrderedDict()
-        """Waiting requests by owner; the owner whose turn it is comes first."""
-        self.queued = 0
-        """Requests that wait for a worker."""
+        self._waiting = WaitingTasks()
+        self._asked: OrderedDict[str, float] = OrderedDict()
+        """The two clients that have asked last, and when."""
         self._candidate: tuple[EngineSetup, asyncio.Future[str]] | None = None
         """The setup that the next idle worker tries first, before all others use it."""
         self._failed_starts = 0
@@ -178,6 +176,11 @@ class WorkerPool:
     def running(self) -> int:
         """Requests that a worker runs."""
         return sum(member.task is not None for member in self._members)
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for a worker."""
+        return len(self._waiting)
 
     @property
     def versions(self) -> set[str]:
@@ -202,10 +205,14 @@ class WorkerPool:
 
     # Requests
 
-    def submit(self, owner: int, message: bytes, descriptor: int = -1) -> Task:
+    def submit(self, turn: Turn, owner: int, message: bytes, descriptor: int = -1) -> Task:
         """Hand a request to a worker, or put it into the queue.
 
+        If the queue is full, the client with the most requests in it loses one to a client with fewer.
+
         Args:
+            turn: who asks; see `Client.turn`.
+            owner: number of the owner by whom its decoder is chosen.
             descriptor: sent with it; it must stay open until the future is done.
 
         Returns:
@@ -215,51 +222,47 @@ class WorkerPool:
             Overloaded: the queue is full.
             Unchecked: no worker can be started.
         """
-        task = Task(owner, message, descriptor, self._loop.create_future())
+        task = Task(turn, owner, message, descriptor, self._loop.create_future())
         if self._closing or (not self._members and self._failed_starts > FAILED_STARTS_ALLOWED):
             raise Unchecked("there are no workers")
-        if not self._queues and (member := self._free_for(owner)) is not None:
-            self._give(member, task)
-        elif self.queued >= self._queue_max:
-            raise Overloaded(f"{self.queued} uploads wait already")
-        else:
-            self._enqueue(task)
-            self._hand_out()
+        self._note_asked(turn[0])
+        if self.queued >= self._queue_max:
+            self._make_room(turn[0])
+        self._enqueue(task)
+        self._hand_out()
         return task
 
     def leave(self, task: Task) -> None:
         """Give a request up, since its client has left: at once if it waits, else after a second."""
         task.future.cancel()
-        if task.timer is not None:
-            task.timer.cancel()
-            task.timer = None
+        _end_timer(task)
         if (member := self._member_of(task)) is not None:
             task.timer = self._loop.call_later(LEAVE_SECONDS, self._interrupt, task, member)
         else:
-            self._dequeue(task)
+            self._waiting.remove(task)
 
     def _enqueue(self, task: Task, *, first: bool = False) -> None:
-        waiting = self._queues.get(task.owner)
-        if waiting is None:
-            waiting = self._queues[task.owner] = deque()
-            if first:
-                self._queues.move_to_end(task.owner, last=False)
-        waiting.appendleft(task) if first else waiting.append(task)
-        self.queued += 1
+        self._waiting.add(task, first=first)
         # Also when it waits once more, since its worker has died: there may be no other for long.
         task.timer = self._loop.call_later(self._queue_seconds, self._expire, task)
 
-    def _dequeue(self, task: Task) -> None:
-        waiting = self._queues.get(task.owner)
-        if waiting is not None and task in waiting:
-            waiting.remove(task)
-            self.queued -= 1
-            if not waiting:
-                del self._queues[task.owner]
+    def _make_room(self, client: str) -> None:
+        """Take a request of another client out of a full queue.
+
+        Raises:
+            Overloaded: no other client has more requests in it.
+        """
+        full = Overloaded(f"{self.queued} uploads wait already")
+        if (task := self._waiting.too_many(client)) is None:
+            raise full
+        self._waiting.remove(task)
+        _end_timer(task)
+        if not task.future.done():
+            task.future.set_exception(full)
 
     def _expire(self, task: Task) -> None:
         task.timer = None
-        self._dequeue(task)
+        self._waiting.remove(task)
         if not task.future.done():
             task.future.set_exception(Overloaded(f"no worker was free within {self._queue_seconds:g} s"))
 
@@ -269,53 +272,51 @@ class WorkerPool:
     def _idle(self) -> list[_Member]:
         return [m for m in self._members if m.ready and m.task is None and m.killed is None]
 
-    def _free_for(self, owner: int) -> _Member | None:
-        """Return the idle worker that an owner gets: the last one that it had, or else the least used."""
-        idle = self._idle()
-        if not idle or (len(idle) == 1 and self._is_slow(owner)):
-            return None
-        return _best(idle, owner)
-
-    def _is_slow(self, owner: int) -> bool:
-        """Return True if an owner holds workers for long, and so must leave the last one to others."""
-        if len(self._members) < 2:
-            return False
-        late = time.monotonic() - SLOW_SECONDS
-        return any(m.task is not None and m.task.owner == owner and m.begun < late for m in self._members)
+    def _note_asked(self, client: str) -> None:
+        self._asked[client] = time.monotonic()
+        self._asked.move_to_end(client)
+        if len(self._asked) > 2:
+            self._asked.popitem(last=False)
 
     def _hand_out(self) -> None:
         """Give waiting requests to idle workers."""
-        while self._queues and (idle := self._idle()):
-            last = len(idle) == 1
-            member, owner = self._pair(idle, [o for o in self._queues if not (last and self._is_slow(o))])
-            if member is None:
+        while self._waiting and (idle := self._idle()):
+            slow = self._slow() if len(idle) == 1 and len(self._members) > 1 else frozenset()
+            member, task = self._pair(idle, slow)
+            if task is None:
                 return
-            waiting = self._queues[owner]
-            task = waiting.popleft()
-            self.queued -= 1
-            if waiting:
-                # The next turn is that of others.
-                self._queues.move_to_end(owner)
-            else:
-                del self._queues[owner]
-            if task.timer is not None:
-                task.timer.cancel()
-                task.timer = None
+            self._waiting.take(task)
+            _end_timer(task)
             self._give(member, task)
 
-    def _pair(self, idle: list[_Member], owners: list[int]) -> tuple[_Member | None, int]:
-        """Return the worker and the owner that are next."""
-        if not owners:
-            return None, 0
+    def _slow(self) -> frozenset[Turn | str]:
+        """Return the parties and the clients that hold workers for long, and so must leave the last one."""
+        now = time.monotonic()
+        slow = [m.task.turn for m in self._members if m.task is not None and m.begun < now - SLOW_SECONDS]
+        clients = {
+            client
+            for client, number in Counter(client for client, _ in slow).items()
+            if number > SLOW_ALLOWED
+            and any(who != client and now - at < OTHERS_SECONDS for who, at in self._asked.items())
+        }
+        return frozenset((*slow, *clients))
+
+    def _pair(self, idle: list[_Member], slow: Set[Turn | str]) -> tuple[_Member, Task | None]:
+        """Return the worker and the request that are next; nothing of `slow` is."""
+        late = time.monotonic() - STREAK_SECONDS
         for member in idle:
-            if member.owner in owners and (member.streak < STREAK or len(owners) == 1):
-                return member, member.owner
-        owner = owners[0]
-        return _best(idle, owner), owner
+            task = self._waiting.of_owner(member.owner)
+            goes_on = member.streak < STREAK and member.streak_begun > late
+            if goes_on and task is not None and slow.isdisjoint((task.turn, task.turn[0])):
+                return member, task
+        task = self._waiting.next(slow)
+        return (idle[0] if task is None else _best(idle, task.owner)), task
 
     def _give(self, member: _Member, task: Task) -> None:
-        member.streak = member.streak + 1 if member.owner == task.owner else 1
-        member.owner, member.task, member.begun = task.owner, task, time.monotonic()
+        member.owner, member.task, member.begun, before = task.owner, task, time.monotonic(), member.owner
+        member.streak = member.streak + 1 if before == task.owner else 1
+        if member.streak == 1:
+            member.streak_begun = member.begun
         member.known[task.owner] = None
         member.known.move_to_end(task.owner)
         if len(member.known) > PARKED + 1:
@@ -357,6 +358,7 @@ class WorkerPool:
             self._note_used(member, reply)
         elif isinstance(reply, Ready):
             member.ready = True
+            self._end_preparing(member)
             self.sandbox = reply.sandbox
             self._failed_starts = 0
             self._starting_works.set()
@@ -374,9 +376,7 @@ class WorkerPool:
     def _conclude(self, member: _Member, reply: Reply, descriptor: int) -> None:
         task, member.task = member.task, None
         assert task is not None
-        if task.timer is not None:
-            task.timer.cancel()
-            task.timer = None
+        _end_timer(task)
         if task.future.done():
             if descriptor >= 0:
                 os.close(descriptor)
@@ -430,11 +430,26 @@ class WorkerPool:
         ours.setblocking(False)
         member = _Member(process, Channel(ours), setup, Progress(self._limits))
         self._members.append(member)
+        self._begin_preparing(member)
         if self._closing:
             self._remove(member)
         else:
             self._loop.add_reader(ours, self._receive, member)
         return member
+
+    def _begin_preparing(self, member: _Member) -> None:
+        member.preparing = self._loop.call_later(PREPARE_SECONDS, self._end_unprepared, member)
+
+    def _end_preparing(self, member: _Member) -> None:
+        if member.preparing is not None:
+            member.preparing.cancel()
+            member.preparing = None
+
+    def _end_unprepared(self, member: _Member) -> None:
+        """End a worker that takes too long to be ready, or to open lists."""
+        member.failure = WorkersError(f"a worker is not ready within {PREPARE_SECONDS:g} s")
+        _log.warning("%s, and is ended", member.failure)
+        self._kill(member)
 
     def _kill(self, member: _Member) -> None:
         if member.killed is None:
@@ -451,6 +466,7 @@ class WorkerPool:
     def _remove(self, member: _Member) -> None:
         """Forget a worker that has ended, or is given up; its request is tried once more."""
         self._members.remove(member)
+        self._end_preparing(member)
         self._loop.remove_reader(member.channel.socket)
         member.channel.socket.close()
         reaping = self._loop.create_task(asyncio.to_thread(_reap, member.process))
@@ -476,9 +492,7 @@ class WorkerPool:
         self._hand_out()
 
     def _try_again(self, task: Task, member: _Member) -> None:
-        if task.timer is not None:
-            task.timer.cancel()
-            task.timer = None
+        _end_timer(task)
         if task.future.done():
             return
         if member.progress.stalled_seconds >= self._limits.seconds:
@@ -501,14 +515,14 @@ class WorkerPool:
         elif self._failed_starts > FAILED_STARTS_ALLOWED:
             if self._failed_starts == FAILED_STARTS_ALLOWED + 1:
                 _log.error("%s. %s", error, error.remedy)
-            while self._queues and not any(member.ready for member in self._members):
-                for task in self._queues.popitem()[1]:
-                    self.queued -= 1
-                    if task.timer is not None:
-                        task.timer.cancel()
-                        task.timer = None
-                    if not task.future.done():
-                        task.future.set_exception(Unchecked(f"there are no workers: {error}"))
+            if not any(member.ready for member in self._members):
+                self._fail(self._waiting.clear(), f"there are no workers: {error}")
+
+    def _fail(self, tasks: Iterable[Task], reason: str) -> None:
+        for task in tasks:
+            _end_timer(task)
+            if not task.future.done():
+                task.future.set_exception(Unchecked(reason))
 
     def _look_later(self) -> None:
         self._looking = self._loop.call_later(self._limits.look_seconds, self._look)
@@ -575,6 +589,8 @@ class WorkerPool:
 
     def _send_setup(self, member: _Member, setup: EngineSetup, tried: asyncio.Future[str] | None) -> None:
         member.uses.append((setup, tried))
+        if member.preparing is None:
+            self._begin_preparing(member)
         try:
             member.channel.send(encode(Use(pickle.dumps(setup))))
         except OSError:
@@ -582,6 +598,9 @@ class WorkerPool:
 
     def _note_used(self, member: _Member, reply: Used) -> None:
         setup, tried = member.uses.popleft()
+        self._end_preparing(member)
+        if member.uses:
+            self._begin_preparing(member)
         if not reply.trouble:
             member.setup = setup
         if tried is not None and not tried.done():
@@ -606,14 +625,8 @@ class WorkerPool:
         self._closing = True
         if self._looking is not None:
             self._looking.cancel()
-        for waiting in (*self._queues.values(), [m.task for m in self._members if m.task is not None]):
-            for task in waiting:
-                if task.timer is not None:
-                    task.timer.cancel()
-                if not task.future.done():
-                    task.future.set_exception(Unchecked("the service stops"))
-        self._queues.clear()
-        self.queued = 0
+        running = [m.task for m in self._members if m.task is not None]
+        self._fail([*self._waiting.clear(), *running], "the service stops")
         self._starting_works.set()
         if self._filling is not None:
             # A process that it has begun to start is ended like the others.
@@ -623,6 +636,12 @@ class WorkerPool:
         if self._reaping:
             await asyncio.wait(self._reaping)
         self._answers.close()
+
+
+def _end_timer(task: Task) -> None:
+    if task.timer is not None:
+        task.timer.cancel()
+        task.timer = None
 
 
 def _best(members: Iterable[_Member], owner: int) -> _Member:

@@ -546,27 +546,6 @@ def test_the_queue_is_bounded(tmp_path: Path) -> None:
     run(test)
 
 
-def test_owners_take_turns(tmp_path: Path) -> None:
-    """One with many uploads delays another by no more than a few."""
-    store_list(tmp_path, entry_of(b"listed"))
-
-    async def test() -> None:
-        async with serving(settings_of(tmp_path, workers=1)) as engine:
-            answered: list[str] = []
-
-            async def upload(owner: str, number: int) -> None:
-                await check(engine, b"%d" % number, client(1, owner))
-                answered.append(owner)
-
-            many = [asyncio.create_task(upload("many", number)) for number in range(200)]
-            await asyncio.sleep(0)
-            await upload("one", 0)
-            assert len(answered) < 30
-            await asyncio.gather(*many)
-
-    run(test)
-
-
 def test_nothing_is_leaked_by_many_uploads(tmp_path: Path) -> None:
     store_list(tmp_path, entry_of(b"listed"))
 

@@ -444,7 +444,8 @@ class Application:
         else:
             # One connection of a web server carries the requests of many uploaders.
             owner, customer = client.owner or f"request {next(_requests)}", client.customer
-        return msgspec.structs.replace(client, owner=owner, customer=customer)
+        account = "" if key is None else key.name
+        return msgspec.structs.replace(client, owner=owner, customer=customer, account=account)
 
     def _key(self, request: Request, right: Right) -> Key | None:
         if self._keys is None:

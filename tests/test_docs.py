@@ -36,7 +36,7 @@ def test_the_architecture_names_every_package() -> None:
     """To the second level; and no others."""
     folders = {path.parent.relative_to(PACKAGE) for path in PACKAGE.glob("*/**/__init__.py")}
     packages = {".".join(folder.parts) for folder in folders if len(folder.parts) <= 2}
-    assert set(re.findall(r"^ *- `([a-z_.]+)`:", ARCHITECTURE, re.MULTILINE)) == packages | {
+    assert set(re.findall(r"^(?:  )?- `([a-z_.]+)`:", ARCHITECTURE, re.MULTILINE)) == packages | {
         "registry",
         "plugins",
         "model",

@@ -57,10 +57,8 @@ class JournalFile(ClosedOnExit):
         """Create a new journal in a folder."""
         self.path = folder / f"{uuid.uuid4().hex}{JOURNAL_SUFFIX}"
         self.size = 0
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, 0o600)
+        self._descriptor = _create_locked(self.path)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             os.posix_fallocate(self._descriptor, 0, JOURNAL_BYTES)
             os.fsync(self._descriptor)
             sync_folder(folder)
@@ -84,6 +82,25 @@ class JournalFile(ClosedOnExit):
     def close(self) -> None:
         """Close it, which releases its lock."""
         os.close(self._descriptor)
+
+
+def _create_locked(path: Path) -> int:
+    """Create a journal and take its lock; return its descriptor.
+
+    Until it is locked, a process that brings the ledger up to date may remove it as one that has been read.
+    """
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        os.close(descriptor)
 
 
 class Journal:

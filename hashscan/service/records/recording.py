@@ -62,8 +62,13 @@ class UploadRecorder(Recorder):
         compute it, and it says nothing about content that another customer sends.
         """
         reference = self._reference_of(upload.client, result)
-        # The caller closes the content when it is cancelled, but the record goes on.
-        descriptor = os.dup(content.descriptor) if self._keeps(result) else -1
+        descriptor = -1
+        if self._keeps(result):
+            try:
+                # The caller closes the content when it is cancelled, but the record goes on.
+                descriptor = os.dup(content.descriptor)
+            except OSError as error:
+                _log.error("the content of %s is not kept: %s", reference, error)
         task = asyncio.ensure_future(self._record(reference, upload, result, descriptor, content.size))
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)

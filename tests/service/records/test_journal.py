@@ -211,6 +211,24 @@ def test_journals_of_processes_that_were_killed_are_read_and_removed(state: Stat
         assert alive.path.exists()
 
 
+def test_a_journal_that_is_removed_before_it_is_locked_is_created_again(
+    state: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.uploads.mkdir(parents=True)
+    lock = fcntl.flock
+
+    def remove(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        for path in files(state):
+            path.unlink()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove)
+    with JournalFile(state.uploads) as journal:
+        journal.append(b"{}\n")
+        assert journal_lines(journal.path, 0) == b"{}\n"
+
+
 def test_a_damaged_ledger_does_not_stop_the_service(state: StateDir) -> None:
     state.make()
     state.ledger.write_bytes(b"no database" * 100)

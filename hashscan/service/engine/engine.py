@@ -10,7 +10,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -51,10 +51,18 @@ DIGESTS_AT_A_TIME = 200
 """Digests in one request to a worker, so that uploads needn't wait long for it."""
 
 TROUBLES = frozenset(
-    {Reason.STARVED, Reason.OVER_BUDGET, Reason.NO_ROOM, Reason.PENDING, Reason.WORKER_DIED, Reason.STUCK}
-)
-"""Reasons for which an upload that is not checked in full may be checked later; nobody may count on them to
-have an upload pass."""
+    {
+        Reason.STARVED, Reason.OVER_BUDGET, Reason.NO_ROOM, Reason.PENDING, Reason.WORKER_DIED, Reason.STUCK,
+        Reason.UNCONFIRMED,
+    }
+)  # fmt: skip
+"""Reasons for which an upload that was not checked in full is answered as `trouble`: a later check may
+succeed, or, where decoders disagree, one of them has found a match."""
+
+_FINDINGS: Mapping[Verdict, AnswerTo] = {
+    Verdict.MATCH: "match", Verdict.HELD: "held", Verdict.REVIEW: "review",
+}  # fmt: skip
+_STRICTEST_LAST = (Outcome.ALLOW, Outcome.ERROR, Outcome.REFUSE)
 
 
 class Engine:
@@ -70,7 +78,7 @@ class Engine:
         """The lists in use."""
         self._descriptors = PassedDescriptors(self.room)
         self._opened: dict[str, OpenedMatching] = {}
-        """What was opened for each version that a worker may still use."""
+        """The opened lists of each version that a worker may still use."""
         self._pool: WorkerPool | None = None
         self._reloading = asyncio.Lock()
         # Nobody who knows a client's name knows its number.
@@ -171,7 +179,7 @@ class Engine:
                 raise
             if unchecked is not None and result.verdict is Verdict.CLEAN:
                 result = structs.replace(result, verdict=Verdict.UNDECODED, reason=unchecked)
-            outcome = outcome_of(result, door)
+            outcome = outcome_of(result, door, unchecked)
             reference = ""
             if outcome is Outcome.REFUSE:
                 recording = asyncio.ensure_future(self.recorder.refused(upload, result, content))
@@ -343,18 +351,27 @@ def _now_unusable(before: Iterable[ListInfo], now: Iterable[ListInfo]) -> str:
     )
 
 
-def outcome_of(result: FileResult, door: DoorSettings) -> Outcome:
-    """Return what a door's settings answer to a result."""
-    if result.verdict is Verdict.CLEAN:
-        return Outcome.ALLOW
-    answers = door.answers
-    key: AnswerTo
-    if result.verdict in {Verdict.MATCH, Verdict.HELD, Verdict.REVIEW}:
-        key = result.verdict.value  # type: ignore[assignment]
-    elif result.verdict is Verdict.UNDECODED and result.reason is Reason.AMBIGUOUS:
-        key = "ambiguous"
-    elif result.verdict is Verdict.UNDECODED and result.reason not in TROUBLES:
-        key = "undecoded"
-    else:
-        key = "trouble"
-    return Outcome(answers[key])
+def outcome_of(result: FileResult, door: DoorSettings, unchecked: Reason | None = None) -> Outcome:
+    """Return a door's answer to a result: the strictest of those to its verdict and to its reasons.
+
+    A near miss or a match that is withheld does not clear what could not be checked in the same upload.
+
+    Args:
+        result: verdict and reason.
+        door: the settings of the door.
+        unchecked: another reason why the content may show more than was checked.
+    """
+    keys: list[AnswerTo] = []
+    reason = result.reason
+    if result.verdict in _FINDINGS:
+        keys.append(_FINDINGS[result.verdict])
+    elif result.verdict not in {Verdict.CLEAN, Verdict.UNDECODED}:
+        keys.append("trouble")
+        reason = None
+    for doubt in (reason, unchecked):
+        if doubt is Reason.AMBIGUOUS:
+            keys.append("ambiguous")
+        elif doubt is not None:
+            keys.append("trouble" if doubt in TROUBLES else "undecoded")
+    outcomes = [Outcome(door.answers[key]) for key in keys]
+    return max(outcomes, key=_STRICTEST_LAST.index, default=Outcome.ALLOW)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
-from hashscan.model import Reason, Verdict
+import pytest
+
+from hashscan.model import FileResult, FileStat, Reason, Verdict
+from hashscan.service.engine.engine import outcome_of
 from hashscan.service.engine.uploads import Outcome
 from tests.service.engine.serving import (
+    DOOR,
     check,
     client,
     entry_of,
@@ -45,6 +50,35 @@ def test_a_listed_upload_is_refused_and_others_pass(tmp_path: Path) -> None:
             assert (engine.room.taken, engine.room.contents) == (0, 0)
 
     run(test)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.HELD, Verdict.REVIEW])
+@pytest.mark.parametrize(
+    ("reason", "unchecked", "outcome"),
+    [
+        (None, None, Outcome.ALLOW),
+        (Reason.TIMEOUT, None, Outcome.REFUSE),
+        (Reason.STARVED, None, Outcome.ERROR),
+        (Reason.PENDING, None, Outcome.ERROR),
+        (Reason.UNCONFIRMED, None, Outcome.ERROR),
+        (None, Reason.AMBIGUOUS, Outcome.REFUSE),
+        (None, Reason.PARTIAL, Outcome.REFUSE),
+        (Reason.STARVED, Reason.PARTIAL, Outcome.REFUSE),
+    ],
+)
+def test_what_passes_does_not_clear_what_was_not_checked(
+    verdict: Verdict, reason: Reason | None, unchecked: Reason | None, outcome: Outcome
+) -> None:
+    door = replace(DOOR, answers=DOOR.answers | {"ambiguous": "refuse", "undecoded": "refuse"})
+    result = FileResult(b"", FileStat(0, 0, 1, 0, 0, 1, 0), verdict, reason)
+    assert outcome_of(result, door, unchecked) is outcome
+
+
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.UNCONFIRMED])
+def test_a_match_that_is_not_confirmed_does_not_pass_as_undecoded(reason: Reason) -> None:
+    result = FileResult(b"", FileStat(0, 0, 1, 0, 0, 1, 0), Verdict.UNDECODED, reason)
+    expected = Outcome.ALLOW if reason is Reason.TIMEOUT else Outcome.ERROR
+    assert outcome_of(result, DOOR) is expected
 
 
 def test_digests_are_matched(tmp_path: Path) -> None:

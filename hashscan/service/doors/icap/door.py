@@ -270,7 +270,7 @@ class _Session:
         if any(answer.outcome is Outcome.ERROR for answer in answers):
             return _Decision(Outcome.ERROR)
         if arrival.body.doubt is not None:
-            # Even if the body as a whole is found to be something else that passes.
+            # A body without bytes has no check that takes the doubt into account.
             ambiguous = arrival.body.doubt is Reason.AMBIGUOUS
             answer = self._settings.answers["ambiguous" if ambiguous else "undecoded"]
             return _Decision(Outcome(answer), replies.UNCHECKED)

@@ -7,6 +7,7 @@ is too long for the socket. Both sides are processes of ours; no decoder has suc
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
 
@@ -143,13 +144,15 @@ class Channel:
 
         Raises:
             EOFError: the other side has ended.
-            OSError: see recvmsg(2).
+            OSError: see recvmsg(2); or this process has no descriptor left for the one that came.
         """
-        size, ancillary, _, _ = self.socket.recvmsg_into(
+        size, ancillary, flags, _ = self.socket.recvmsg_into(
             self._buffers, _ONE_DESCRIPTOR, socket.MSG_CMSG_CLOEXEC
         )
         if not size:
             raise EOFError
+        if flags & socket.MSG_CTRUNC:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         descriptor = -1
         if ancillary:
             ((_, _, passed),) = ancillary

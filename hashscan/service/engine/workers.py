@@ -234,7 +234,11 @@ class WorkerPool:
 
     def leave(self, task: Task) -> None:
         """Give a request up, since its client has left: at once if it waits, else after a second."""
-        task.future.cancel()
+        if not task.future.cancel() and not task.future.cancelled() and task.future.exception() is None:
+            # The client has left after the answer came, and before it was taken.
+            _, descriptor = task.future.result()
+            if descriptor >= 0:
+                os.close(descriptor)
         _end_timer(task)
         if (member := self._member_of(task)) is not None:
             task.timer = self._loop.call_later(LEAVE_SECONDS, self._interrupt, task, member)

@@ -6,13 +6,16 @@ import asyncio
 import errno
 import multiprocessing
 import os
+import resource
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -23,8 +26,10 @@ from hashscan.scan.workers.processes import FAILED_STARTS_ALLOWED
 from hashscan.service.engine import engine as engine_module
 from hashscan.service.engine import workers as workers_module
 from hashscan.service.engine.engine import Engine
+from hashscan.service.engine.messages import INLINE_MAX, Channel
 from hashscan.service.engine.uploads import Answer, Client, Outcome, Overloaded, Upload
 from hashscan.service.engine.worker_process import EngineSetup
+from hashscan.service.engine.workers import Task
 from tests.pictures import encoded, scene
 from tests.scan.hostile import LIE, MARKS
 from tests.service.engine.serving import (
@@ -346,6 +351,45 @@ def test_a_client_that_leaves_gives_its_work_up(tmp_path: Path, monkeypatch: pyt
 
     with decoding_by(monkeypatch, "tests.scan.hostile:load"):
         run(test)
+
+
+def test_a_client_that_leaves_when_its_answer_comes_leaves_no_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_list(tmp_path, entry_of(b"listed"))
+    path = tmp_path / "passed"
+    path.write_bytes(b"passed")
+
+    async def test() -> None:
+        async with serving(settings_of(tmp_path)) as engine:
+            submit = engine.pool.submit
+
+            def submitted(*arguments: Any) -> Task:
+                task = submit(*arguments)
+                task.future.add_done_callback(lambda _: checking.cancel())
+                return task
+
+            monkeypatch.setattr(engine.pool, "submit", submitted)
+            content = engine.passed(os.open(path, os.O_RDONLY))
+            checking = asyncio.ensure_future(engine.check(content, Upload(client()), DOOR))
+            await asyncio.wait({checking})
+            assert checking.cancelled()
+            assert not open_as("hashscan-upload")
+
+    run(test)
+
+
+def test_a_message_whose_descriptor_is_lost_is_an_error() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ours, theirs:
+        Channel(theirs).send(bytes(INLINE_MAX + 1))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with pytest.raises(OSError, check=lambda error: error.errno == errno.EMFILE):
+                Channel(ours).receive()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_worker_that_does_not_give_up_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

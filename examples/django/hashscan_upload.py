@@ -56,6 +56,8 @@ class HashscanUploadHandler(FileUploadHandler):
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
         """Send a piece of the file, and hand it to the next handler."""
+        if not raw_data:
+            return raw_data  # base64 of other characters alone; a chunk without bytes would end the file here
         try:
             self.connection.send(b"%x\r\n%b\r\n" % (len(raw_data), raw_data))
         except OSError as error:

@@ -155,8 +155,11 @@ def test_nginx_passes_on_what_is_allowed(server: HttpServer, tmp_path: Path) -> 
         listed = sha256(LISTED).hexdigest()
         assert ask(port, "GET", f"/by-digest/{listed}").status == 403
         assert behind.got == []
-        assert ask(port, "GET", f"/by-digest/{'0' * 64}").status == 201
-        behind.got.clear()
+        assert ask(port, "GET", f"/by-digest/{'0' * 64}", LISTED).status == 201
+        assert behind.got.pop() == ("GET", f"/by-digest/{'0' * 64}", b"")
+        for method in ("PUT", "POST"):
+            assert ask(port, method, f"/by-digest/{'0' * 64}", LISTED).status == 403
+        assert behind.got == []
         add_key(keys, "scan")  # the former one is revoked
         assert ask(port, "PUT", "/a", CLEAN).status == 401
         assert ask(port, "GET", f"/by-digest/{'0' * 64}").status == 401
@@ -167,6 +170,7 @@ def test_nginx_passes_on_what_is_allowed(server: HttpServer, tmp_path: Path) -> 
 
 
 DJANGO = """
+import base64
 import sys
 sys.path.insert(0, {examples!r})
 import django
@@ -189,6 +193,12 @@ def store(request):
     return HttpResponse(",".join(str(len(f.read())) for f in request.FILES.getlist("f")))
 
 urlpatterns = [path("store", store)]
+if len(sys.argv) == 1:
+    # The first piece that Django decodes has no bytes.
+    content = base64.b64encode(open({listed!r}, "rb").read())
+    head = b'Content-Disposition: form-data; name="f"; filename="a"\\r\\nContent-Transfer-Encoding: base64'
+    body = b"--x\\r\\n" + head + b"\\r\\n\\r\\n" + b"!" * (1 << 18) + content + b"\\r\\n--x--\\r\\n"
+    print(Client().post("/store", body, content_type="multipart/form-data; boundary=x").status_code)
 for names in sys.argv[1:]:
     files = [SimpleUploadedFile("a b.jpg", open(name, "rb").read()) for name in names.split(",")]
     try:
@@ -210,7 +220,10 @@ def test_django_refuses_what_is_refused(server: HttpServer, tmp_path: Path) -> N
         (tmp_path / name).write_bytes(content)
 
     def said(url: str, with_key: str, *names: str) -> list[str]:
-        script = DJANGO.format(examples=str(EXAMPLES / "django"), url=url, key=with_key, folder=str(folder))
+        script = DJANGO.format(
+            examples=str(EXAMPLES / "django"), url=url, key=with_key, folder=str(folder),
+            listed=str(tmp_path / "listed"),
+        )  # fmt: skip
         paths = [",".join(str(tmp_path / name) for name in each.split(",")) for each in names]
         done = subprocess.run(
             [sys.executable, "-c", script, *paths], capture_output=True, text=True, timeout=120, check=False
@@ -221,6 +234,7 @@ def test_django_refuses_what_is_refused(server: HttpServer, tmp_path: Path) -> N
     with server.door(replace(DOOR, show_entries=False), keys=keys) as site:
         found = said(site.url, key, "clean", "clean,large", "listed", "clean,listed")
         assert found == [f"200 {len(CLEAN)}", f"200 {len(CLEAN)},{len(large)}", "403", "403"]
+        assert said(site.url, key) == ["403"]
         assert said(site.url, "wrong", "clean") == ["UploadNotChecked"]
     assert said(site.url, key, "clean") == ["UploadNotChecked"]
     assert list(folder.iterdir()) == []

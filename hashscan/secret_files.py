@@ -69,6 +69,15 @@ def secret_lines(path: Path, what: str) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return numbers that change with a file's content, owner and rights; empty if it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def _is_exposed(status: os.stat_result) -> bool:
     allowed = stat.S_IRGRP if status.st_uid == 0 else 0
     return bool(status.st_mode & (stat.S_IRWXG | stat.S_IRWXO) & ~allowed)

@@ -24,6 +24,7 @@ def test_a_key_is_shown_once_listed_and_revoked(tmp_path: Path, run: Run) -> Non
     assert run("keys", "add", "older", *options, *rights, "--until", "2020-01-31").code == 2
     assert run("keys", "add", "bad name", *options, *rights).code == 2
     assert run("keys", "add", "none", *options).code == 2
+    assert run("keys", "add", "fast", *options, *rights, "--rate", "nan").code == 2
 
     listed = run("keys", "list", *options, "--format", "json")
     rows = [json.loads(line) for line in listed.out.splitlines()]

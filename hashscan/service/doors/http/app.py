@@ -1,7 +1,7 @@
 """Answer the requests of the HTTP interface.
 
 What a client may do follows from its key; where no keys are used (loopback and Unix sockets only), it may
-scan and read metrics, and ask about digests and lists if the door shows entries.
+scan, and if the door shows entries, it may do everything else.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hashscan import __version__
 from hashscan.errors import HashscanError, UsageError
@@ -214,6 +215,7 @@ class Application:
         app.add_exception_handler(HTTPException, self._answer_http)
         app.add_exception_handler(RequestValidationError, self._answer_invalid)
         app.add_exception_handler(Exception, self._answer_defect)
+        app.add_middleware(ClearLengths)
         return app
 
     def _described(
@@ -449,7 +451,7 @@ class Application:
 
     def _key(self, request: Request, right: Right) -> Key | None:
         if self._keys is None:
-            if right in ("check", "lists") and not self._settings.show_entries:
+            if right != "scan" and not self._settings.show_entries:
                 raise RequestError(
                     ErrorCode.RIGHT_MISSING, "this door shows no entries; use a key that has the right"
                 )
@@ -509,6 +511,21 @@ class Application:
 
     async def _answer_defect(self, request: Request, error: Exception) -> Response:
         return _error(RequestError(ErrorCode.DEFECT, "a defect of the server; see its log"), close=True)
+
+
+class ClearLengths:
+    """Refuses requests that have two lengths, whatever their path and key."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it and end its connection."""
+        answer: ASGIApp = self._app
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+            text = "the request has a Content-Length and a Transfer-Encoding"
+            answer = _error(RequestError(ErrorCode.INVALID_REQUEST, text), close=True)
+        await answer(scope, receive, send)
 
 
 def _request_error(error: Exception) -> RequestError:

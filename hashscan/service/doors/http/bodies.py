@@ -1,8 +1,8 @@
 """Receive the bodies of requests: bounded in bytes and time, into memory files, never into files on a disk.
 
-A body's length must be clear to every server that it passes: one with a `Transfer-Encoding` and a
-`Content-Length` is refused, and h11, whose parser reads the requests, refuses lengths that differ, signs in
-lengths, other encodings than `chunked`, and folded or malformed headers. A compressed body
+A body's length must be clear to every server that it passes: a request with a `Transfer-Encoding` and a
+`Content-Length` is refused (`ClearLengths`), and h11, whose parser reads the requests, refuses lengths that
+differ, signs in lengths, other encodings than `chunked`, and folded or malformed headers. A compressed body
 (`Content-Encoding`) is refused, since the application behind may store what is in it.
 """
 
@@ -54,17 +54,12 @@ class Body:
         """Examine the headers, and accept a body of so many bytes.
 
         Raises:
-            RequestError: the body's length or encoding is not accepted.
+            RequestError: the body's encoding is not accepted.
             TooLarge: more bytes are announced.
         """
-        lengths = self._headers.getlist("content-length")
-        if lengths and "transfer-encoding" in self._headers:
-            raise RequestError(
-                ErrorCode.INVALID_REQUEST, "the body has a Content-Length and a Transfer-Encoding"
-            )
         if self._headers.getlist("content-encoding") not in ([], ["identity"]):
             raise RequestError(ErrorCode.ENCODED, "send the body without a Content-Encoding")
-        self.announced = int(lengths[0]) if lengths else 0
+        self.announced = int(self._headers.get("content-length", 0))
         self._left = size_max
         if self.announced > size_max:
             raise TooLarge(f"the body has more than {size_max} bytes")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hashscan.errors import UsageError
-from hashscan.secret_files import read_secret
+from hashscan.secret_files import read_secret, stamp_of
 from hashscan.service.doors.base import ListeningDoor
 from hashscan.service.doors.http.app import Application
 from hashscan.service.doors.http.documents import ErrorCode, RequestError
@@ -270,12 +269,12 @@ class _Tls:
             UsageError: they can't be used, or others may read the key.
         """
         self._files = certificate, key
-        self._stamp = self._identity()
+        self._stamp = self._stamps()
         self._context = self._load()
 
     def context(self) -> ssl.SSLContext:
         """Return the settings for a new connection."""
-        stamp = self._identity()
+        stamp = self._stamps()
         if stamp != self._stamp:
             self._stamp = stamp
             try:
@@ -299,12 +298,5 @@ class _Tls:
         context.set_alpn_protocols(["http/1.1"])
         return context
 
-    def _identity(self) -> list[tuple[int, ...]]:
-        found: list[tuple[int, ...]] = []
-        for path in self._files:
-            try:
-                status = os.stat(path)
-                found.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
-            except OSError:
-                found.append(())
-        return found
+    def _stamps(self) -> list[tuple[int, ...]]:
+        return [stamp_of(path) for path in self._files]

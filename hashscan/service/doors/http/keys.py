@@ -27,7 +27,7 @@ from hashscan.errors import UsageError
 from hashscan.lists.storage.atomic_files import PRIVATE_FILE, output_errors, replacing
 from hashscan.locking import flock_file
 from hashscan.schema import InvalidDocumentError, decode_file, encode_file
-from hashscan.secret_files import read_secret
+from hashscan.secret_files import read_secret, stamp_of
 from hashscan.timefmt import format_utc, parse_utc, utc_now
 
 log = logging.getLogger(__name__)
@@ -131,8 +131,10 @@ def make_key(
     """Return a new key, to be shown once, and what is kept of it.
 
     Raises:
-        UsageError: a name is not valid.
+        UsageError: a name or the rate is not valid.
     """
+    if not 0 <= requests_per_second < math.inf:
+        raise UsageError("the rate is no number of requests per second", advice="Write one such as 2.5.")
     for text in (name, owner or name):
         if not NAME.fullmatch(text):
             raise UsageError(
@@ -180,7 +182,7 @@ class Keys:
         """
         self._path = path
         self._limits: dict[str, RateLimit] = {}
-        self._stamp = self._identity()
+        self._stamp = stamp_of(self._path)
         self._keys: dict[str, Key] = {key.sha256: key for key in read_keys(path)}
 
     def find(self, secret: str) -> Key | None:
@@ -208,18 +210,10 @@ class Keys:
 
     def _follow(self) -> None:
         """Read the file if it has changed; one that is unusable is tried again by every request."""
-        stamp = self._identity()
+        stamp = stamp_of(self._path)
         if stamp == self._stamp:
             return
         keys = {key.sha256: key for key in read_keys(self._path)}
         log.info("the file of keys has changed; %d keys", len(keys))
         self._keys, self._stamp = keys, stamp
         self._limits = {digest: limit for digest, limit in self._limits.items() if digest in keys}
-
-    def _identity(self) -> tuple[int, ...]:
-        """Return what changes with the file's content, before it is read."""
-        try:
-            status = os.stat(self._path)
-        except OSError:
-            return ()
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

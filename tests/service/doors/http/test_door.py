@@ -80,6 +80,12 @@ def test_a_new_certificate_is_used_at_once(server: HttpServer, tmp_path: Path) -
         assert second != first
         key.write_text("damaged")
         assert serial(site) == second
+        for old, new in zip((certificate, key), authority.issue("third"), strict=True):
+            old.write_bytes(new.read_bytes())
+        key.chmod(0o644)
+        assert serial(site) == second
+        key.chmod(0o600)
+        assert serial(site) not in (first, second)
         # No TLS, no answer.
         assert not site.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP")
         old_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -184,6 +184,34 @@ def test_no_request_is_smuggled_behind_a_length_that_is_not_clear(
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "invalid_request"
 
 
+@pytest.mark.parametrize("target", [b"/healthz", b"/v1/scan", b"/v1/check/sha256/00", b"/metrics"])
+def test_two_lengths_are_refused_before_key_and_path(
+    server: HttpServer, tmp_path: Path, target: bytes
+) -> None:
+    add_key(tmp_path / "keys", "scan")
+    lines = (b"Content-Length: 5", b"Transfer-Encoding: chunked")
+    inner = request(target=b"/healthz", method=b"GET")
+    with server.door(keys=tmp_path / "keys") as site:
+        for method in (b"GET", b"POST"):
+            answer = site.send(request(b"0\r\n\r\n" + inner, *lines, target=target, method=method))
+            assert answer.count(b"HTTP/1.1") == 1
+            assert answer.startswith(b"HTTP/1.1 400")
+
+
+def test_a_door_without_keys_shows_lists_and_metrics_only_by_a_setting(server: HttpServer) -> None:
+    with server.door(replace(DOOR, show_entries=False), metrics=lambda: b"m 1\n") as site:
+        for path in (
+            "/metrics",
+            "/v1/lists",
+            "/v1/info",
+            "/v1/changes?since=x",
+            f"/v1/check/sha256/{'0' * 64}",
+        ):
+            assert site.ask("GET", path).code == "right_missing"
+    with server.door(metrics=lambda: b"m 1\n") as site:
+        assert site.ask("GET", "/metrics").body == b"m 1\n"
+
+
 def test_pipelined_requests_are_answered_in_order(site: Site) -> None:
     one = request(LISTED, b"Content-Length: %d" % len(LISTED))
     two = request(CLEAN, b"Content-Length: %d" % len(CLEAN), b"Connection: close")

@@ -52,6 +52,8 @@ class Body(ClosedOnExit):
         self._files = 0
         self._slots = asyncio.Semaphore(CHECKS_MAX)
         self._checks: list[asyncio.Task[Answer]] = []
+        self._waiting: set[asyncio.Task[Answer]] = set()
+        """The checks that have not ended."""
         # What does not fit is refused at once. But no room is kept for what is only announced: a few clients
         # that send nothing could take all of it.
         engine.receive(facts.length or 0).close()
@@ -79,10 +81,9 @@ class Body(ClosedOnExit):
         if len(self._begin) < SNIFF_BYTES:
             self._begin += data[:SNIFF_BYTES]
         if self._form is not None:
-            self._form.feed(data)
-            waiting = [check for check in self._checks if not check.done()]
-            if len(waiting) > WAITING_MAX:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for _ in self._form.feed(data):
+                if len(self._waiting) > WAITING_MAX:
+                    await asyncio.wait(self._waiting, return_when=asyncio.FIRST_COMPLETED)
 
     async def check(self, *, keep: bool) -> list[Answer]:
         """Return the answers about the body as a whole, then about the files of a form.
@@ -146,11 +147,13 @@ class Body(ClosedOnExit):
                 )
 
         def end(ended: asyncio.Task[Answer]) -> None:
+            self._waiting.discard(ended)
             if not ended.cancelled():
                 ended.exception()  # so that asyncio does not log it
             if not keep:
                 content.close()
 
         task = asyncio.create_task(check())
+        self._waiting.add(task)
         task.add_done_callback(end)
         return task

@@ -8,7 +8,7 @@ goes on as far as possible.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hashscan.locking import ClosedOnExit
 from hashscan.service.doors.multipart import (
@@ -95,8 +95,8 @@ class Form(ClosedOnExit):
             self._file.close()
             self._file = None
 
-    def feed(self, data: bytes) -> None:
-        """Take more bytes apart.
+    def feed(self, data: bytes) -> Iterator[None]:
+        """Take more bytes apart; yield after each part, so that the caller can wait before the next one.
 
         Raises:
             TooLarge, Overloaded: as `Receiving.write`.
@@ -112,9 +112,10 @@ class Form(ClosedOnExit):
                         assert self._file is not None
                         self._file.finish()
                         self._file = None
+                        yield
                     case _:
                         assert self._file is not None
-                        self._file.feed(event)
+                        yield from self._file.feed(event)
         except MultipartError:
             self._give_up()
 
@@ -180,11 +181,11 @@ class _File(ClosedOnExit):
             if open_one is not None:
                 open_one.close()
 
-    def feed(self, data: bytes) -> None:
-        """Append bytes."""
+    def feed(self, data: bytes) -> Iterator[None]:
+        """Append bytes; yield after each part of an inner multipart."""
         self._raw.write(data)
         if self._inner is not None:
-            self._inner.feed(data)
+            yield from self._inner.feed(data)
         if self._decoder is not None and self._decoded is not None:
             try:
                 self._decoded.write(self._decoder.feed(data))

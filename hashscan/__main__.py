@@ -59,7 +59,9 @@ def _ended_by(error: BaseException) -> int:
         return error.code
     if isinstance(error, OSError):
         # Standard output may accept no more data, and the interpreter flushes it once more at its end.
-        _let_go_of_output()
+        from hashscan.process import let_go_of_output
+
+        let_go_of_output()
     if isinstance(error, BrokenPipeError):
         # The reader of our output has closed it.
         return _OUTPUT
@@ -76,15 +78,6 @@ def _ended_by(error: BaseException) -> int:
         "hashscan: a defect in hashscan or in a library it uses; nothing can be said of the files.\n"
     )
     return _DEFECT
-
-
-def _let_go_of_output() -> None:
-    """Redirect the data that still waits for standard output to a pipe that nobody reads."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _, write = os.pipe()
-        os.dup2(write, 1)
 
 
 if __name__ == "__main__":

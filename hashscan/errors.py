@@ -19,7 +19,7 @@ EXIT_TERMINATED = 143
 
 EXIT_MEANINGS: dict[int, str] = {
     EXIT_CLEAN: "complete, nothing found",
-    EXIT_FOUND: "a match or a held match",
+    EXIT_FOUND: "a match, or one that the circuit breaker holds",
     EXIT_USAGE: "usage or configuration",
     EXIT_INCOMPLETE: "nothing found, but incomplete",
     EXIT_FOUND_INCOMPLETE: "found, and incomplete",

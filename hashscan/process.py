@@ -109,6 +109,15 @@ class _Unfailing(io.FileIO):
         return memoryview(data).nbytes if written is None else written  # type: ignore[arg-type]
 
 
+def let_go_of_output() -> None:
+    """Redirect the data that still waits for standard output to a pipe that nobody reads."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _, write = os.pipe()
+        os.dup2(write, 1)
+
+
 def _open_useless(descriptor: int) -> None:
     """Open a descriptor that can be used for nothing: the wrong end of a pipe."""
     read, write = os.pipe()

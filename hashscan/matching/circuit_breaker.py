@@ -86,6 +86,7 @@ class CircuitBreaker:
             **finding,
             "verdict": Verdict.HELD.value,
             "action": Action.HELD.value,
+            "breaker": True,
             "because": f"{finding['because']}; but {messages[0]}{_too_much(len(messages))}",
         }
 

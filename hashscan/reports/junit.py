@@ -76,8 +76,10 @@ def _outcome_of(record: Record, scan: Record) -> str:
     if "accepted" in record:
         return _SKIPPED
     match verdict_of(record):
-        case Verdict.MATCH | Verdict.HELD:
+        case Verdict.MATCH:
             return _FAILURE
+        case Verdict.HELD:
+            return _FAILURE if record.get("breaker") else _SKIPPED
         case Verdict.REVIEW:
             return _FAILURE if scan["fail_on"] != "match" else _SKIPPED
         case Verdict.UNDECODED:

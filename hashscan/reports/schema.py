@@ -97,6 +97,7 @@ class PathRecord(PathFields, kw_only=True):
     was: str = ""
     because: str = ""
     action: str = ""
+    breaker: bool = False
     reason: str = ""
     detail: str = ""
     customer: str = ""

@@ -49,6 +49,8 @@ class Summary:
         self.test_findings = 0
         self.accepted: Counter[Verdict] = Counter()
         """Findings that a baseline accepts; they are also counted under their verdicts."""
+        self.breaker_held = 0
+        """Matches that the circuit breaker has changed to held, without those that a baseline accepts."""
         self.sandbox: SandboxLevel | None = None
         self.empty_targets = 0
 
@@ -90,8 +92,9 @@ class Summary:
         self.accepted[verdict] += 1
 
     def hold(self, records: Iterable[Record]) -> None:
-        """Move findings from match to held in the counts."""
+        """Move findings that the circuit breaker holds from match to held in the counts."""
         for record in records:
+            self.breaker_held += "accepted" not in record
             for counts in (self.verdicts, *((self.accepted,) if "accepted" in record else ())):
                 counts[Verdict.MATCH] -= 1
                 counts[Verdict.HELD] += 1
@@ -152,12 +155,16 @@ class Summary:
         return short
 
     def found(self, fail_on: FailOn) -> bool:
-        """Return True if there is a finding that the exit code must show."""
+        """Return True if there is a finding that the exit code must show.
+
+        A match that the operator withholds, by an exception, a rule or known-good content, is none. One that
+        the circuit breaker holds is: whoever makes many copies of a listed file must not hide it.
+        """
         if fail_on == "never":
             return False
         new = self.verdicts.copy()
         new.subtract(self.accepted)
-        acting = new[Verdict.MATCH] + new[Verdict.HELD]
+        acting = new[Verdict.MATCH] + self.breaker_held
         return acting > 0 or (fail_on == "review" and new[Verdict.REVIEW] > 0)
 
     def exit_code(

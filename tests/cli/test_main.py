@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
+import click
 import pytest
 
-from hashscan.cli.main import COMMANDS
+from hashscan.cli.config.settings_file import Catalogue
+from hashscan.cli.main import COMMANDS, cli
+from hashscan.cli.options.base import FIRST_OPTIONS, HELP_SECTIONS
 from tests.cli.conftest import COMMAND, Run
 
 PATHS = [
@@ -43,6 +48,41 @@ def test_the_lines_of_the_help_are_those_of_the_commands(run: Run) -> None:
     out = " ".join(run("--help").out.split())
     for name, text in COMMANDS.items():
         assert f"{name} {text}" in out
+
+
+CATALOGUE = Catalogue.of(click.Context(cli))
+
+
+@pytest.mark.parametrize("path", CATALOGUE.commands, ids=" ".join)
+def test_a_help_begins_with_few_options(path: tuple[str, ...]) -> None:
+    command = CATALOGUE.commands[path]
+    with click.Context(command, info_name=path[-1]) as ctx:
+        sections = _options_by_heading(command.get_help(ctx))
+        named = [max(p.opts, key=len) for p in command.get_params(ctx) if isinstance(p, click.Option)]
+    assert len(sections["Options"]) <= FIRST_OPTIONS + 1
+    assert sorted(chain.from_iterable(sections.values())) == sorted(named)
+
+
+def _options_by_heading(shown: str) -> dict[str, list[str]]:
+    sections: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        if line and not line.startswith(" ") and line.endswith(":"):
+            sections[line[:-1]] = []
+        elif sections and (found := re.match(r"  (?:-\w, )?(--[\w-]+)", line)):
+            sections[list(sections)[-1]].append(found[1])
+    return sections
+
+
+def test_each_option_with_a_heading_is_one_of_a_command() -> None:
+    known = {
+        max(option.opts, key=len)
+        for command in CATALOGUE.commands.values()
+        for option in command.params
+        if isinstance(option, click.Option)
+    }
+    named = list(chain.from_iterable(HELP_SECTIONS.values()))
+    assert len(named) == len(set(named))
+    assert set(named) <= known
 
 
 def test_help_imports_no_library_that_only_some_commands_need() -> None:

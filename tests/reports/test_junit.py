@@ -49,6 +49,7 @@ def suites(path: Path) -> dict[str, Element]:
 def test_a_suite_for_each_verdict_and_a_case_for_each_file(tmp_path: Path) -> None:
     records = [
         finding(b"/srv/a"), unreadable(b"/srv/b"), finding(b"/srv/c", "held"), finding(b"/srv/d", "review"),
+        finding(b"/srv/h", "held", breaker=True),
         other("skipped"), other("undecoded"), STANDING, finding(b"/srv/e", customer="ada", version="v7"),
         {"type": "folder", "schema": 1, "path": "/srv/f", "reason": "permission denied"},
         {"type": "silent-change", "schema": 1, "path": "/srv/g"},
@@ -60,9 +61,10 @@ def test_a_suite_for_each_verdict_and_a_case_for_each_file(tmp_path: Path) -> No
     ]  # fmt: skip
     outcomes = {name: [case[0].tag for case in suite if len(case)] for name, suite in found.items()}
     assert outcomes == {
-        "hashscan.sweep": [], "hashscan.match": ["failure", "failure"], "hashscan.held": ["failure"],
+        "hashscan.sweep": [], "hashscan.match": ["failure", "failure"],
+        "hashscan.held": ["skipped", "failure"],
         "hashscan.review": ["skipped"], "hashscan.unreadable": ["error"], "hashscan.undecoded": ["skipped"],
-        "hashscan.skipped": ["skipped"], "hashscan.standing": ["failure"],
+        "hashscan.skipped": ["skipped"], "hashscan.standing": ["skipped"],
         "hashscan.silent-change": ["error"], "hashscan.folder": ["error"],
     }  # fmt: skip
     first, second = found["hashscan.match"]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from hashscan.errors import EXIT_MEANINGS
 from hashscan.reports.markdown import FINDINGS_SHOWN, Markdown
 from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
@@ -62,7 +63,7 @@ def test_counts_findings_and_reasons(tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl", records)
     rows = page(path).rows
     assert document(path).startswith("## hashscan: 1 match, 1 held match\n")
-    assert "Exit code 1: a match or a held match." in document(path)
+    assert f"Exit code 1: {EXIT_MEANINGS[1]}." in document(path)
     for row in (["match", "1"], ["unreadable", "1"], ["clean", "10"], ["A1", "2"], ["ada", "1"],
                 ["(not known)", "1"], ["match", "A1", "ada", "/srv/a", "entry e-1 of national"],
                 ["unreadable", "permission denied", "1"]):  # fmt: skip

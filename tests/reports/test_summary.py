@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hashscan.model import (
@@ -31,7 +33,7 @@ def summary(*verdicts: Verdict) -> Summary:
         ((Verdict.CLEAN,), "match", False, 0),
         ((Verdict.SKIPPED,), "match", False, 0),
         ((Verdict.MATCH,), "match", False, 1),
-        ((Verdict.HELD,), "match", False, 1),
+        ((Verdict.HELD,), "match", False, 0),
         ((Verdict.REVIEW,), "match", False, 0),
         ((Verdict.REVIEW,), "review", False, 1),
         ((Verdict.MATCH,), "never", False, 0),
@@ -45,6 +47,16 @@ def summary(*verdicts: Verdict) -> Summary:
 )
 def test_exit_code(verdicts: tuple[Verdict, ...], fail_on: str, strict: bool, code: int) -> None:
     assert summary(*verdicts).exit_code([FRESH], fail_on=fail_on, strict=strict) == code  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("record", "code"), [({}, 1), ({"accepted": {"reason": "ours"}}, 0)])
+def test_what_the_circuit_breaker_holds_sets_the_exit_code(record: dict[str, Any], code: int) -> None:
+    counted = summary(Verdict.MATCH)
+    if record:
+        counted.accept(Verdict.MATCH)
+    counted.hold([record])
+    assert counted.verdicts[Verdict.HELD] == 1
+    assert counted.exit_code([FRESH], fail_on="match", strict=False) == code
 
 
 @pytest.mark.parametrize("state", [s for s in TrustState if not s.is_good])

@@ -71,7 +71,7 @@ def except_(
 
     ENTRY is the id of an entry, as in reports; --list is needed if several lists have it. Tell the list's
     owner too, with --feedback: an exception expires, and applies to this server only. A file that another
-    entry matches is still a match, and a held one is still reported and still makes the exit code 1.
+    entry matches is still a match, and a held one is still reported, but does not make the exit code 1.
 
     If a picture is hit by many entries, such as those of crops, --content excepts this one content, with its
     bytes as they are, for all entries of all lists, also of later versions. Copies that differ still match.

@@ -36,12 +36,7 @@ from hashscan.cli.options.tables import (
 )
 from hashscan.cli.options.workers import cluster_options, neighbour_options
 from hashscan.cli.output.notifications import ScanAlerts
-from hashscan.cli.output.terminal import (
-    print_message,
-    show_customers,
-    show_findings,
-    show_open_findings,
-)
+from hashscan.cli.output.terminal import print_message, show_customers
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS
 from hashscan.model import DIRECT, Access, CtimeTrust, Shard
 from hashscan.registry import REPORT_FORMATS
@@ -120,10 +115,7 @@ class ShardParam(ParsedParam[Shard]):
     "--files-from",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help=(
-        "Scan only the files that FILE names (- is standard input), separated by NUL or newlines;"
-        " with TARGET, they must lie beneath it."
-    ),
+    help=("Scan only the files that FILE names (- is standard input), separated by NUL or newlines."),
 )
 @click.option(
     "--inventory",
@@ -137,11 +129,7 @@ class ShardParam(ParsedParam[Shard]):
 @click.option(
     "--known",
     is_flag=True,
-    help=(
-        "Read no file; match the cached digests of earlier scans (beneath TARGET, if given) "
-        "against the current lists. Fast, for use after `lists pull`. A perceptual match that no "
-        "second decoder has confirmed yet is `review` until the next scan confirms it."
-    ),
+    help=("Read no file; match the digests that earlier scans have cached, after `lists pull`."),
 )
 @click.option(
     "--shard",
@@ -158,9 +146,8 @@ class ShardParam(ParsedParam[Shard]):
     multiple=True,
     type=ReportParam(),
     metavar="[FORMAT=]FILE",
-    help="Report to write; repeatable; - is standard output. Without FORMAT, the suffix of FILE gives the "
-    "format: .csv, .html, .sarif, .xml (JUnit), .md (Markdown), .xarf.jsonl or .ncmec.tar; with any other "
-    "suffix, it is JSON Lines. Without --report, the report is written to the state folder.",
+    help=f"Report to write; repeatable; - is standard output. FORMAT, or else the suffix of FILE: "
+    f"{', '.join(REPORT_FORMATS)}. Without --report, it is written to the state folder.",
 )
 @workers_option
 @click.option(
@@ -208,10 +195,7 @@ class ShardParam(ParsedParam[Shard]):
     "--time-budget",
     type=DurationParam(),
     callback=positive,
-    help=(
-        "End after this time, such as 6h, also within a file. The exit code is 3, and the next "
-        "scan continues there. With --quarantine, the last tenth of it is for moving files."
-    ),
+    help=("End after this time, such as 6h, with exit code 3; the next scan continues there."),
 )
 @click.option(
     "--accept-shrink",
@@ -293,8 +277,8 @@ class ShardParam(ParsedParam[Shard]):
     "--quarantine",
     is_flag=True,
     help=(
-        "At the end of the scan, move files with verdict `match` by fresh, signed lists into "
-        "quarantine; with --policy, only those that a rule permits."
+        "At the end, move files that match fresh, signed lists into quarantine; with --policy, only "
+        "those that a rule permits."
     ),
 )
 @click.option(
@@ -365,24 +349,27 @@ def _run_scan(settings: ScanSettings, alerts: ScanAlerts) -> int:
     if settings.cluster is None and not settings.known:
         # The workers' imports begin while this process imports the rest and verifies the lists.
         warm_up(source_modules(settings.targets if settings.inventory is None else (b"s3://",)))
-    from hashscan.cli.output.ledger_sync import sync_ledger
+    from hashscan.cli.output.ledger_sync import exit_code_without_output, sync_ledger
     from hashscan.cli.output.scan_observer import TerminalObserver
 
     run = _load_scan(known=settings.known)
     if settings.state is not None:
         # If this scan sets the state aside, this is the last time that its findings can be read.
         sync_ledger(settings.state)
-    with TerminalObserver() as watcher:
+    on_stdout = [report.path is None for report in settings.reports] or [settings.state is None]
+    with TerminalObserver(lines=not any(on_stdout)) as watcher:
         result = run(settings, watcher)
     alerts.ended(result)
-    show_findings(watcher.findings, result.summary.findings)
     show_customers(watcher.customers)
-    show_open_findings(watcher.standing)
     for message in _summary_messages(settings, result):
         print_message(message)
+    exit_code = result.exit_code
+    if watcher.lines is not None and (trouble := watcher.lines.trouble) is not None:
+        print_message(f"can't write findings to standard output: {trouble.strerror}; the report has them")
+        exit_code = exit_code_without_output(exit_code)
     if settings.state is None:
-        return result.exit_code
-    return _update_ledger(settings, settings.state, result, alerts)
+        return exit_code
+    return _update_ledger(settings, settings.state, result, exit_code, alerts)
 
 
 def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[str]:
@@ -414,10 +401,12 @@ def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[st
         yield f"report: {report}"
 
 
-def _update_ledger(settings: ScanSettings, state: StateDir, result: ScanResult, alerts: ScanAlerts) -> int:
+def _update_ledger(
+    settings: ScanSettings, state: StateDir, result: ScanResult, exit_code: int, alerts: ScanAlerts
+) -> int:
     """Add the findings to the ledger, and return the exit code."""
     from hashscan.cli.output.ledger_sync import (
-        exit_code_without_ledger,
+        exit_code_without_output,
         import_report_into_ledger,
         sync_ledger,
     )
@@ -427,7 +416,7 @@ def _update_ledger(settings: ScanSettings, state: StateDir, result: ScanResult, 
         # The state does not keep what nodes have read, so the ledger is updated from the report.
         alerts.followed = import_report_into_ledger(state, result.record)
         followed = followed and alerts.followed
-    return result.exit_code if followed else exit_code_without_ledger(result.exit_code)
+    return exit_code if followed else exit_code_without_output(exit_code)
 
 
 def _load_scan(*, known: bool) -> Callable[[ScanSettings, Observer], ScanResult]:

@@ -63,6 +63,106 @@ _NO_SETTINGS = frozenset({"help", "version", "config"})
 """Options that are given neither by a variable nor by the settings file."""
 
 
+HELP_SECTIONS: dict[str, tuple[str, ...]] = {
+    "Targets": (
+        "--inventory",
+        "--shard",
+        "--ignore-file",
+        "--one-file-system",
+        "--max-file-size",
+        "--max-sparse",
+    ),
+    "Buckets": ("--endpoint", "--anonymous", "--all-versions", "--concurrency"),
+    "Doors": (
+        "--socket-mode",
+        "--allow",
+        "--answer",
+        "--trust-owner",
+        "--one-owner",
+        "--show-entries",
+        "--clamd-root",
+        "--http-keys",
+        "--tls-cert",
+        "--tls-key",
+    ),
+    "Limits of doors": (
+        "--max-connections",
+        "--idle-time",
+        "--request-time",
+        "--max-upload",
+        "--max-in-flight",
+        "--max-queue",
+        "--queue-time",
+    ),
+    "Signed lists": ("--root", "--root-fingerprint", "--mirror"),
+    "Exchanges": ("--exchange", "--environment", "--credentials", "--stale-after"),
+    "Matching services": (
+        "--service",
+        "--adapter",
+        "--key-file",
+        "--digests",
+        "--variants",
+        "--accept-answers",
+        "--ask-again",
+        "--in-flight",
+        "--requests-per-second",
+        "--patience",
+        "--show-requests",
+    ),
+    "Access": (
+        "--proxy",
+        "--ca-file",
+        "--token-file",
+        "--token-variable",
+        "--login-file",
+        "--login-variable",
+        "--client-certificate",
+        "--client-key",
+    ),
+    "Load on this machine": ("--background", "--limit-rate", "--limit-files", "--max-load"),
+    "Unchanged files": ("--reread", "--trust-ctime", "--weak-change-check"),
+    "Matching": ("--skip-variant", "--review-threshold", "--policy", "--act-on"),
+    "Decoding of pictures": (
+        "--sandbox",
+        "--decoder-memory",
+        "--large-decoder-memory",
+        "--decoder-seconds",
+        "--max-pixels",
+        "--strict",
+    ),
+    "Findings": ("--baseline", "--accept-shrink", "--accept-cleared", "--with-digests"),
+    "Customers and authorities": ("--customers", "--customer", "--site", "--reporter"),
+    "Cluster": ("--cluster", "--cluster-ca", "--cluster-cert", "--cluster-key"),
+    "Quarantine": (
+        "--quarantine-state",
+        "--retain-min",
+        "--destroy-by",
+        "--quarantine-dir",
+        "--leave-note",
+        "--breaker-owners",
+        "--breaker-files",
+    ),
+    "Records of uploads": ("--keep-refused", "--keep-refused-max", "--service-metrics"),
+    "Alerts": ("--notify", "--exec", "--syslog", "--notify-on", "--notify-details", "--metrics"),
+    "Deadlines of cases": ("--deadline", "--category-deadline", "--review-deadline"),
+    "Keys of the list": (
+        "--root-keys",
+        "--root-count",
+        "--root-threshold",
+        "--root-days",
+        "--targets-days",
+        "--snapshot-days",
+        "--timestamp-days",
+        "--root-passphrase-file",
+        "--passphrase-file",
+        "--no-passphrase",
+    ),
+}
+"""The options that a command with many options shows under these headings, below all others."""
+FIRST_OPTIONS = 12
+"""Options that are shown without headings at most."""
+_SECTIONS = {option: title for title, options in HELP_SECTIONS.items() for option in options}
+
 _FOLDERS = {"state": "state folder", "work": "working folder"}
 """Options that name a folder of one user, each with the name of this kind of folder."""
 
@@ -102,8 +202,29 @@ class HashscanCommand(click.Command):
                 become_folder_owner(ctx.command_path, Path(folder), self.needs, kind)
         return super().invoke(ctx)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options; if there are many, the less common ones follow under headings."""
+        shown = [
+            (parameter, record)
+            for parameter in self.get_params(ctx)
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None
+        ]
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter, record in shown:
+            title = _SECTIONS.get(max(parameter.opts, key=len)) if len(shown) > FIRST_OPTIONS else None
+            sections.setdefault(title or "Options", []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the exit codes below the options."""
+        """Write below the options where else they are taken from, and the exit codes."""
+        if named := settings_of(self):
+            formatter.write_paragraph()
+            formatter.write_text(
+                f"Options are also taken from variables, such as {named[0].envvar}, and from the settings "
+                "file; `hashscan config show` prints their values."
+            )
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(code), self.meanings[code]) for code in self.exit_codes])
 
@@ -135,7 +256,6 @@ def name_variables(parameters: Iterable[click.Parameter]) -> None:
             continue
         if isinstance(parameter, click.Option):
             parameter.envvar = f"HASHSCAN_{option_key(parameter).upper()}"
-            parameter.show_envvar = True
 
 
 def settings_of(command: click.Command) -> list[click.Option]:

@@ -87,8 +87,8 @@ def _say_troubles(troubles: Iterable[HashscanError]) -> None:
         print_message(f"the ledger of cases is not up to date: {trouble}. {trouble.remedy}")
 
 
-def exit_code_without_ledger(code: int) -> int:
-    """Return the exit code of a scan whose findings are in its report but not in the ledger.
+def exit_code_without_output(code: int) -> int:
+    """Return the exit code of a scan whose findings are in its report, but not in the ledger or its output.
 
     The code must still show that something was found.
     """

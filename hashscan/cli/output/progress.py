@@ -56,9 +56,13 @@ class ScanProgress:
 
     def message(self, text: str) -> None:
         """Print a message in place of the bar, which appears again below it."""
+        self.clear()
+        print_message(text)
+
+    def clear(self) -> None:
+        """Make room for a line in place of the bar, which appears again below it."""
         if self._bar is not None:
             self._bar.clear()
-        print_message(text)
 
     def close(self) -> None:
         """Remove the bar."""

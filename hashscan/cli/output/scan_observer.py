@@ -1,24 +1,26 @@
-"""Observer of a scan from the command line: progress, messages, findings for a table, signals, pause."""
+"""Observer of a scan from the command line: progress, messages, lines of findings, signals, pause."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from hashscan.cli.output.list_changes import print_exceptions
 from hashscan.cli.output.progress import ScanProgress
-from hashscan.cli.output.terminal import ROWS_SHOWN, print_line, print_message
+from hashscan.cli.output.terminal import finding_line, print_line, print_message
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
-from hashscan.model import ListInfo, TrustState
-from hashscan.reports.records import Record, is_accusing
+from hashscan.model import ListInfo, TrustState, Verdict
+from hashscan.process import let_go_of_output
+from hashscan.reports.records import Record
 from hashscan.scan.reporting.observer import Observer, RunningScan
 
 
@@ -43,6 +45,9 @@ def _signal_processes(processes: Iterable[int], number: signal.Signals) -> None:
             os.kill(process, number)
 
 
+_COLOURS = {Verdict.MATCH.value: "31", Verdict.HELD.value: "33", Verdict.REVIEW.value: "36"}
+"""Colours of verdicts on a terminal, as SGR codes."""
+
 _CUSTOMERS_KEPT = 100_000
 """Customers that are counted at most; folders can have any names, and each one may be a customer."""
 
@@ -53,24 +58,56 @@ _OTHER_STOPS = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, 
 """Signals that would end the process without a report; a scan treats them as SIGTERM."""
 
 
-class TerminalObserver(Observer):
-    """An observer that shows progress, keeps the first findings, and stops the scan cleanly on a signal."""
+class FindingLines:
+    """The lines of findings on standard output. If they can't be written, the report still has them."""
 
     def __init__(self) -> None:
-        self._matches: list[Record] = []
-        self._others: list[Record] = []
-        self.standing: list[Record] = []
+        self.trouble: OSError | None = None
+        """The reason why lines are missing, unless their reader has ended."""
+        self._over = False
+        self._terminal = sys.stdout.isatty()
+        plain = not self._terminal or os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ
+        self._colours = {} if plain else _COLOURS
+
+    def write(self, finding: Record) -> None:
+        """Write the line of a finding."""
+        if not self._over:
+            with self._until_refused():
+                sys.stdout.write(finding_line(finding, self._colours) + "\n")
+                if self._terminal:
+                    sys.stdout.flush()
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        with self._until_refused():
+            sys.stdout.flush()
+
+    @contextlib.contextmanager
+    def _until_refused(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._over = True
+            if error.errno not in {errno.EPIPE, errno.EBADF}:
+                self.trouble = error
+            let_go_of_output()
+
+
+class TerminalObserver(Observer):
+    """An observer that shows progress, writes lines of findings, and stops the scan cleanly on a signal.
+
+    Args:
+        lines: whether standard output gets a line for each finding; it does not if a report goes there.
+    """
+
+    def __init__(self, *, lines: bool) -> None:
+        self.lines = FindingLines() if lines else None
         self.customers: Counter[str] = Counter()
         """Number of findings by customer; those of no customer have an empty name."""
         self._progress = ScanProgress()
         self._run: RunningScan | None = None
         self._exit_code: int | None = None
         self._handlers: dict[int, Any] = {}
-
-    @property
-    def findings(self) -> list[Record]:
-        """Return the first findings; matches, which may be acted on, come before all others."""
-        return (self._matches + self._others)[:ROWS_SHOWN]
 
     def lists_opened(self, lists: Sequence[ListInfo]) -> None:
         """Print the problems of lists, and which lists are local."""
@@ -121,7 +158,7 @@ class TerminalObserver(Observer):
         self._progress.tick()
 
     def record(self, record: Record) -> None:
-        """Keep the first findings, and count them by customer; print the date of an inventory."""
+        """Write the line of a finding, and count it by customer; print the date of an inventory."""
         if record["type"] == "sweep" and "inventory" in record:
             created = record["inventory"]["created"]
             print_message(f"the inventory is from {created}; later objects are not scanned")
@@ -129,11 +166,9 @@ class TerminalObserver(Observer):
             customer = str(record.get("customer", ""))
             if customer in self.customers or len(self.customers) < _CUSTOMERS_KEPT:
                 self.customers[customer] += 1
-            found = self._matches if is_accusing(record) else self._others
-            if len(found) < ROWS_SHOWN:
-                found.append(record)
-        if record["type"] == "standing" and len(self.standing) < ROWS_SHOWN:
-            self.standing.append(record)
+        if self.lines is not None and record["type"] in {"finding", "standing"}:
+            self._progress.clear()
+            self.lines.write(record)
 
     def stop_exit_code(self) -> int | None:
         """Return the exit code for the signal that stopped the scan; None if there was none."""
@@ -167,5 +202,7 @@ class TerminalObserver(Observer):
 
     def __exit__(self, *error: object) -> None:
         self._progress.close()
+        if self.lines is not None:
+            self.lines.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

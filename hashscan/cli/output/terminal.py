@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from hashscan.model import ListInfo
-from hashscan.text import plural, printable
+from hashscan.reports.records import Record, path_text
+from hashscan.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,30 +73,30 @@ def make_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequenc
     return table
 
 
-def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
-    """Draw the first findings of a scan."""
-    if not findings:
-        return
-    title = plural(total, "finding")
-    if total > len(findings):
-        title += f", the first {len(findings)} of them"
-    owned = any("customer" in f for f in findings)
-    show_table(
-        title,
-        ("verdict", *(("customer",) if owned else ()), "path", "because"),
-        (
-            (
-                verdict_text(f),
-                *((str(f.get("customer", "-")),) if owned else ()),
-                str(f["path"]),
-                str(f["because"]),
-            )
-            for f in findings
-        ),
-    )
+def finding_line(finding: Record, colours: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the line of a finding: `PATH: VERDICT LIST/ENTRY (CATEGORY), ALGORITHM DISTANCE`, escaped.
+
+    The number of other matches, the outcome of quarantine and the customer follow.
+
+    Args:
+        colours: SGR codes of verdicts.
+    """
+    verdict, _, remark = verdict_text(finding).partition(",")
+    matches = finding.get("matches", ())
+    because = "{list}/{entry} ({category}), {algorithm} {distance}".format_map(matches[0]) if matches else ""
+    about = [
+        because or str(finding["because"]),
+        f" and {len(matches) - 1} more" if len(matches) > 1 else "",
+        f";{remark}" if remark else "",
+        f"; customer {finding['customer']}" if "customer" in finding else "",
+    ]
+    shown = verdict.upper()
+    if verdict in colours:
+        shown = f"\x1b[1;{colours[verdict]}m{shown}\x1b[0m"
+    return f"{printable(path_text(finding))}: {shown} {printable(''.join(about))}"
 
 
-def verdict_text(finding: Mapping[str, Any]) -> str:
+def verdict_text(finding: Record) -> str:
     """Return the verdict; also if the finding is accepted or still open, or if the file was moved."""
     if finding.get("type") == "standing":
         return f"{finding['was']}, still open"
@@ -119,16 +121,6 @@ def show_customers(findings: Mapping[str, int]) -> None:
     show_table(
         title, ("customer", "findings"), ((name or "(no customer)", str(number)) for name, number in rows)
     )
-
-
-def show_open_findings(standing: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the first open findings of earlier scans whose files this scan did not check."""
-    if standing:
-        show_table(
-            "open findings of earlier scans that this scan did not reach",
-            ("verdict", "path", "because", "last found"),
-            ((str(f["was"]), str(f["path"]), str(f["because"]), str(f["last"])) for f in standing),
-        )
 
 
 def show_counts(info: ListInfo) -> None:

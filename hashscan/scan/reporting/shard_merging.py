@@ -236,6 +236,7 @@ def merge_reports(paths: Sequence[Path], sink: ReportFile) -> MergeResult:
             for record in report.records():
                 if not settlement.add(record) or sink.destination is not None:
                     sink.write(record)
+                total.breaker_held += "breaker" in record and "accepted" not in record
             total.add_fields(report.counted.fields() if report.summary is None else report.summary)
         settlement.finalize()
         total.hold(settlement.held_records())

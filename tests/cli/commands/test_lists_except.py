@@ -25,7 +25,7 @@ def test_a_match_becomes_held_in_the_next_check_and_scan(run: Run, uploads: Path
 
     ran = run("check", alike)
     (line,) = ran.lines
-    assert (ran.code, line["verdict"]) == (1, "held")
+    assert (ran.code, line["verdict"]) == (0, "held")
     assert line["because"].endswith(
         "but the entry is excepted here until 2999-02-01T00:00:00Z: a harmless lake"
     )
@@ -54,7 +54,8 @@ def test_a_match_becomes_held_in_the_next_check_and_scan(run: Run, uploads: Path
 
     assert excepted(run, "e-sha256").code == 0
     ran = run("scan", uploads, "--report", "-")
-    assert (ran.code, ran.lines[-1]["verdicts"]["held"]) == (1, 2)
+    # Cron would mail the same false accusation every night.
+    assert (ran.code, ran.lines[-1]["verdicts"]["held"]) == (0, 2)
     assert run("scan", uploads, "--report", "-", "--no-state", "--list", "demo").lines[0]["excepted"] == []
 
     ran = run("lists", "except", "--remove", "e-pdq")
@@ -66,7 +67,7 @@ def test_a_digest_is_held_too(run: Run, uploads: Path, local_list: str) -> None:
     (hashed,) = run("hash", uploads / "listed.jpg").lines
     assert excepted(run, "e-sha256").code == 0
     ran = run("check", f"sha256:{hashed['digests']['sha256']}")
-    assert (ran.code, ran.lines[0]["verdict"]) == (1, "held")
+    assert (ran.code, ran.lines[0]["verdict"]) == (0, "held")
 
 
 def test_shown_with_all_that_was_said(run: Run, local_list: str) -> None:
@@ -242,7 +243,7 @@ def test_a_content_is_named_by_its_digest_shown_and_removed(run: Run, uploads: P
     name = f"sha256:{hashed['digests']['sha256']}"
     assert excepted_content(run, name).code == 0
     ran = run("check", name)
-    assert (ran.code, ran.lines[0]["verdict"]) == (1, "held")
+    assert (ran.code, ran.lines[0]["verdict"]) == (0, "held")
     assert "excepted" in ran.lines[0]["matches"][0]
     assert "1 content is excepted here" in ran.err
     shown = run("lists", "except").err

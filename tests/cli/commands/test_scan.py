@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ def test_findings_and_the_report(run: Run, uploads: Path, local_list: str, tmp_p
     report = tmp_path / "report.jsonl"
     ran = run("scan", uploads, "--report", report)
     assert ran.code == 1
-    assert ran.out == ""
+    assert sorted(line.partition(": ")[2] for line in ran.out.splitlines()) == [
+        f"MATCH ours/e-pdq (A1), pdq {distance_of(report, 'alike.jpg')}",
+        "MATCH ours/e-sha256 (A1), sha256 0 and 1 more",
+    ]
     lines = records(report)
     assert [line["type"] for line in lines] == ["sweep", "finding", "finding", "summary"]
     assert report.stat().st_mode & 0o777 == 0o600
@@ -55,7 +59,34 @@ def test_findings_and_the_report(run: Run, uploads: Path, local_list: str, tmp_p
     assert summary["files"] == 3
     assert {"bytes", "seconds", "sandbox", "reasons"} <= set(summary)
     assert "signed" in ran.err
-    assert "e-pdq" in ran.err
+
+
+def distance_of(report: Path, name: str) -> int:
+    (found,) = (line for line in records(report) if os.path.basename(line.get("path", "")) == name)
+    return int(found["matches"][0]["distance"])
+
+
+@pytest.mark.parametrize(("target", "code"), [("/dev/full", 4), (None, 1)])
+def test_findings_that_nobody_reads_are_in_the_report(
+    state: Path, uploads: Path, local_list: str, tmp_path: Path, target: str | None, code: int
+) -> None:
+    report = tmp_path / "report.jsonl"
+    arguments = [PREFORK.program(), "scan", str(uploads), "--report", str(report)]
+    with ExitStack() as stack:
+        if target is None:
+            # As `| head` leaves it.
+            read, output = os.pipe()
+            os.close(read)
+        else:
+            output = os.open(target, os.O_WRONLY)
+        stack.callback(os.close, output)
+        ran = subprocess.run(
+            arguments, stdout=output, stderr=subprocess.PIPE, check=False, env=environment(state)
+        )
+    assert ran.returncode == code
+    assert (b"can't write" in ran.stderr) == (code == 4)
+    assert [line["type"] for line in records(report)] == ["sweep", "finding", "finding", "summary"]
+    assert records(report)[-1]["exit_code"] == 1
 
 
 def test_without_a_report_it_lies_in_the_state_folder(
@@ -130,9 +161,11 @@ def test_hostile_names_stay_in_their_place(
     ran = run("scan", folder, "--report", "-")
     assert ran.code == 1
     assert len(ran.lines) == len(names) + 2
-    assert "\x1b[31m" not in ran.err
-    assert "[bold]" in ran.err
     assert sum("path_b64" in line for line in ran.lines) == 1
+    ran = run("scan", folder, "--report", tmp_path / "report.jsonl")
+    assert len(ran.out.splitlines()) == len(names)
+    assert "\x1b" not in ran.out
+    assert f"{folder}/[bold]x: MATCH" in ran.out
 
 
 def test_bad_targets(run: Run, tmp_path: Path, local_list: str, state: Path) -> None:

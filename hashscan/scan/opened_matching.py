@@ -9,7 +9,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from hashscan.errors import OutputError
 from hashscan.lists.exceptions import Exceptions, exceptions_at
+from hashscan.lists.services.settings import StoredService
 from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.locking import ClosedOnExit
@@ -32,7 +34,7 @@ class OpenedMatching(ClosedOnExit):
     exceptions: Exceptions
     setup: WorkerSetup
     trouble: str
-    """Reason why the content that was restored from quarantine is not known; empty if it is."""
+    """Reason why the content that was restored from quarantine, or the state, can't be read; or empty."""
     took: Mapping[str, Collection[str]]
     """Algorithms that each matching service has ever taken, by the service's identity."""
 
@@ -60,7 +62,7 @@ def open_matching(
     Raises:
         NoUsableListError: there is no list to match against.
         UsageError: a name is not valid.
-        OutputError: a list, the exceptions or the state can't be read.
+        OutputError: a list or the exceptions can't be read.
     """
     if trouble := refresh_stay_down(state, now):
         tell(trouble)
@@ -76,7 +78,7 @@ def open_matching(
         effective = effective_policy(policy, opened.infos, state, exceptions.contents)
         if effective.trouble:
             tell(f"{effective.trouble}. {effective.remedy}")
-        took = algorithms_taken(state, opened.services) if opened.services else {}
+        took, trouble = _algorithms_taken(state, opened.services, tell)
     except BaseException:
         opened.close()
         raise
@@ -90,4 +92,20 @@ def open_matching(
         variants=matching.variants,
         review_threshold=matching.review_threshold,
     )
-    return OpenedMatching(opened, exceptions, setup, effective.trouble, took)
+    return OpenedMatching(opened, exceptions, setup, effective.trouble or trouble, took)
+
+
+def _algorithms_taken(
+    state: StateDir, services: Sequence[StoredService], tell: Callable[[str], None]
+) -> tuple[Mapping[str, Collection[str]], str]:
+    """Return the algorithms that services have ever taken; and the reason why that is not known, or nothing.
+
+    If it is not known, each service may have taken all that it is asked about.
+    """
+    if not services:
+        return {}, ""
+    try:
+        return algorithms_taken(state, services), ""
+    except OutputError as error:
+        tell(f"{error}. {error.advice}")
+        return {service.identity: service.settings.algorithms for service in services}, str(error)

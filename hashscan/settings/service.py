@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from hashscan.settings.matching import (
     DEFAULT_MATCHING,
@@ -24,7 +24,9 @@ AnswerTo = Literal["match", "held", "review", "ambiguous", "undecoded", "trouble
 AnswerWith = Literal["allow", "refuse", "error"]
 
 
-PROTOCOLS: tuple[Protocol, ...] = ("clamd", "icap", "http")
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+ANSWERS_TO: tuple[AnswerTo, ...] = get_args(AnswerTo)
+ANSWERS_WITH: tuple[AnswerWith, ...] = get_args(AnswerWith)
 DEFAULT_ANSWERS: Mapping[Protocol, Mapping[AnswerTo, AnswerWith]] = {
     protocol: {
         "match": "refuse",

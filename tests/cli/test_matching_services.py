@@ -740,6 +740,21 @@ def test_single_checks_without_an_answer_are_incomplete(
     assert run("check", tree / f"{NAME}-007", "--list", local_list).code == 0
 
 
+def test_single_checks_with_a_damaged_state_promise_nothing(
+    added: Callable[..., None], run: Run, server: ServiceServer, tree: Path, state: Path
+) -> None:
+    """The lists are compared; a service that takes less than it is to be asked about may have taken it."""
+    added("--accept-answers")
+    (state / "sweep").mkdir(parents=True, exist_ok=True)
+    (state / "sweep" / "state.sqlite").write_bytes(b"damaged")
+    done = run("check", tree / f"{NAME}-007", tree / f"{NAME}-008")
+    assert done.code == 4, done.err
+    assert [line["verdict"] for line in done.lines] == ["match", "clean"]
+    server.algorithms = ["sha256", "pdq"]
+    done = run("check", tree / f"{NAME}-008")
+    assert (done.code, [line["verdict"] for line in done.lines]) == (3, ["undecoded"])
+
+
 def test_the_answers_of_a_removed_service_leave_the_state(
     added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
 ) -> None:

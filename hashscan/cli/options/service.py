@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
@@ -19,6 +20,8 @@ from hashscan.cli.options.base import (
 )
 from hashscan.errors import UsageError
 from hashscan.settings.service import (
+    ANSWERS_TO,
+    ANSWERS_WITH,
     DEFAULT_ANSWERS,
     NO_ADDRESS,
     PROTOCOLS,
@@ -91,14 +94,13 @@ def parse_answer(text: str) -> tuple[Protocol, AnswerTo, AnswerWith]:
     """
     form = "DOOR.VERDICT=ANSWER"
     protocol, rest = _door_and_rest(text, ".", form)
-    verdict, _, answer = rest.partition("=")
-    verdicts, answers = get_args(AnswerTo), get_args(AnswerWith)
-    if verdict not in verdicts or answer not in answers:
-        raise UsageError(
-            f"{text!r} is not of the form {form}",
-            advice=f"VERDICT is one of {', '.join(verdicts)}; ANSWER is one of {', '.join(answers)}.",
-        )
-    return protocol, verdict, answer  # type: ignore[return-value]
+    for verdict, answer in product(ANSWERS_TO, ANSWERS_WITH):
+        if rest == f"{verdict}={answer}":
+            return protocol, verdict, answer
+    raise UsageError(
+        f"{text!r} is not of the form {form}",
+        advice=f"VERDICT is one of {', '.join(ANSWERS_TO)}; ANSWER is one of {', '.join(ANSWERS_WITH)}.",
+    )
 
 
 def parse_owner(text: str) -> tuple[Protocol, str]:
@@ -159,9 +161,9 @@ class ModeParam(ParsedParam[int]):
     @staticmethod
     def parse(text: str) -> int:
         """Return the mode of three octal digits, with or without a leading 0."""
-        digits = text.removeprefix("0")
+        digits = text[1:] if len(text) == 4 and text[0] == "0" else text
         if len(digits) != 3 or not set(digits) <= set("01234567"):
-            raise UsageError(f"{text!r} is no mode", advice="Write three octal digits, such as 660.")
+            raise UsageError(f"{text!r} is not a mode", advice="Write three octal digits, such as 660.")
         return int(digits, 8)
 
 

@@ -65,7 +65,6 @@ _LINGER_SECONDS, _LINGER_BYTES = 2.0, 1 << 24
 _TIMED_OUT = b"COMMAND READ TIMED OUT\n"
 _TOO_LONG = b"INSTREAM size limit exceeded. ERROR"
 _NOT_NOW = b"Not checked, try again later ERROR"
-_CASE_SECONDS = 60.0
 _EICAR = f": {NAME} FOUND".encode()
 
 _log = logging.getLogger(__name__)
@@ -287,14 +286,13 @@ class _Dialogue:
         stream.announced(length)
         if stream.refusal:
             return
-        if stream.receiving is None:
-            try:
+        try:
+            if stream.receiving is None:
                 stream.receiving = self._engine.receive()
-            except Overloaded as error:
-                stream.refuse(self._trouble(b"stream", error))
-                return
-        if stream.receiving.size + length > self._engine.room.upload_bytes:
-            stream.refuse(self._too_long())
+            if stream.receiving.size + length > self._engine.room.upload_bytes:
+                raise TooLarge(f"the stream has more than {self._engine.room.upload_bytes} bytes")
+        except (TooLarge, Overloaded) as error:
+            self._refuse(stream, error)
 
     def _received(self, data: memoryview) -> None:
         stream = self._stream
@@ -304,10 +302,13 @@ class _Dialogue:
             return
         try:
             stream.receiving.write(data)
-        except TooLarge:
-            stream.refuse(self._too_long())
-        except Overloaded as error:
-            stream.refuse(self._trouble(b"stream", error))
+        except (TooLarge, Overloaded) as error:
+            self._refuse(stream, error)
+
+    def _refuse(self, stream: Stream, error: TooLarge | Overloaded) -> None:
+        """Drop a stream that is not taken, and what follows of it."""
+        self._engine.recorder.failed(self._connection.client, error)
+        stream.refuse(self._too_long() if isinstance(error, TooLarge) else self._trouble(b"stream", error))
 
     async def _stream_ended(self) -> None:
         stream = self._stream
@@ -347,11 +348,12 @@ class _Dialogue:
         """Return the content behind a descriptor, or the line that says why it is not checked."""
         try:
             return self._engine.passed(descriptor)
-        except UnusableDescriptor:
-            return label + b": Not a regular file ERROR"
-        except TooLarge:
-            return label + b": " + self._trouble_text(b"Size limit exceeded ERROR")
-        except Overloaded as error:
+        except (UnusableDescriptor, TooLarge, Overloaded) as error:
+            self._engine.recorder.failed(self._connection.client, error)
+            if isinstance(error, UnusableDescriptor):
+                return label + b": Not a regular file ERROR"
+            if isinstance(error, TooLarge):
+                return label + b": " + self._trouble_text(b"Size limit exceeded ERROR")
             return self._trouble(label, error)
 
     def _trouble(self, label: bytes, error: HashscanError) -> bytes:
@@ -390,18 +392,13 @@ class _Dialogue:
         look = not content.sealed and content.size <= LENGTH_MAX
         try:
             answer = await self._engine.check(content, upload, self._door.settings, keep=look)
-        except HashscanError as error:
-            content.close()
-            return self._trouble(label, error)
-        except asyncio.CancelledError:
-            if look:  # a case of it may be written still
-                asyncio.get_running_loop().call_later(_CASE_SECONDS, content.close)
-            raise
-        if look:
-            eicar = content.sealed and is_eicar(content.descriptor, content.size)
-            content.close()
-            if eicar:
+            if look and content.sealed and is_eicar(content.descriptor, content.size):
                 return label + _EICAR
+        except HashscanError as error:
+            return self._trouble(label, error)
+        finally:
+            if look:
+                content.close()
         if answer.outcome is Outcome.REFUSE:
             return label + b": " + self._door.found_name(answer) + b" FOUND"
         return label + b": " + (b"OK" if answer.outcome is Outcome.ALLOW else _NOT_NOW)

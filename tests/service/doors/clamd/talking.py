@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.service.doors.clamd.door import ClamdDoor
+from hashscan.service.engine.recorder import Recorder
 from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress
 from tests.service.engine.serving import DOOR, entry_of, serving, settings_of, store_list
 
@@ -102,13 +103,18 @@ def settings(address: UnixAddress | TcpAddress, **changes: Any) -> DoorSettings:
 
 @asynccontextmanager
 async def clamd_door(
-    folder: Path, *listed: bytes, tcp: bool = False, root: Path | None = None, **changes: Any
+    folder: Path,
+    *listed: bytes,
+    tcp: bool = False,
+    root: Path | None = None,
+    recorder: Recorder | None = None,
+    **changes: Any,
 ) -> AsyncIterator[ClamdDoor]:
     """Open a clamd door with an engine whose list has the digests of some contents."""
     limits = {key: changes.pop(key) for key in ("upload_bytes", "bytes_in_flight", "queue") if key in changes}
     store_list(folder / "state", *(entry_of(content, number) for number, content in enumerate(listed)))
     address = TcpAddress("127.0.0.1", 0) if tcp else UnixAddress(folder / "door.sock")
-    async with serving(settings_of(folder / "state", **limits)) as engine:
+    async with serving(settings_of(folder / "state", **limits), recorder) as engine:
         door = ClamdDoor(engine, settings(address, **changes), root)
         await door.open()
         try:

@@ -16,13 +16,16 @@ from typing import Any
 
 import pytest
 
+from hashscan.errors import HashscanError
 from hashscan.service.doors.clamd.door import ClamdDoor
 from hashscan.service.doors.clamd.peer_files import Peer, beneath, peer_files
 from hashscan.service.engine.contents import Content
-from hashscan.service.engine.uploads import Answer, Upload
+from hashscan.service.engine.uploads import Answer, Overloaded, TooLarge, UnusableDescriptor, Upload
+from hashscan.settings.service import AnswerTo, AnswerWith
 from tests.service.doors.clamd.fuzz_sessions import fuzz
 from tests.service.doors.clamd.talking import EICAR, END, chunk, clamd_door, connected, stream, talk
 from tests.service.engine.serving import open_as, picture, run
+from tests.service.serving import Cases
 
 PLANTED = picture(1)
 CLEAN = picture(2)
@@ -33,6 +36,11 @@ USER = 65534
 async def ask(door: ClamdDoor, *pieces: bytes, half: bool = False, seconds: float = 60) -> bytes:
     """Talk to a door, in a thread of its own."""
     return await asyncio.to_thread(talk, door.address, pieces, half=half, seconds=seconds)
+
+
+def set_answer(door: ClamdDoor, kind: AnswerTo, answer: AnswerWith) -> None:
+    """Change one answer of a door."""
+    door.settings = replace(door.settings, answers={**door.settings.answers, kind: answer})
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -93,12 +101,11 @@ def test_uploaders_learn_nothing_of_the_list(tmp_path: Path) -> None:
     ],
 )
 def test_undecoded_is_answered_by_the_settings(
-    tmp_path: Path, answer: str, expected: bytes | re.Pattern[bytes]
+    tmp_path: Path, answer: AnswerWith, expected: bytes | re.Pattern[bytes]
 ) -> None:
     async def test() -> None:
         async with clamd_door(tmp_path, PLANTED) as door:
-            answers = {**door.settings.answers, "undecoded": answer}
-            door.settings = replace(door.settings, answers=answers)  # type: ignore[arg-type]
+            set_answer(door, "undecoded", answer)
             reply = await ask(door, b"zINSTREAM\0" + stream(b"\xff\xd8\xff\xe0" + bytes(400)))
             assert reply == expected if isinstance(expected, bytes) else expected.search(reply)
 
@@ -106,42 +113,41 @@ def test_undecoded_is_answered_by_the_settings(
 
 
 @pytest.mark.parametrize("answer", ["allow", "refuse", "error"])
-def test_overload_is_answered_by_the_settings(tmp_path: Path, answer: str) -> None:
+@pytest.mark.parametrize(
+    ("limit", "kind", "error"),
+    [
+        ("bytes_in_flight", Overloaded, b"stream: Not checked, try again later ERROR\0"),
+        ("upload_bytes", TooLarge, b"INSTREAM size limit exceeded. ERROR\0"),
+    ],
+)
+def test_streams_beyond_a_limit_are_counted_and_answered_by_the_settings(
+    tmp_path: Path, answer: AnswerWith, limit: str, kind: type[HashscanError], error: bytes
+) -> None:
+    expected = {"allow": b"stream: OK\0", "refuse": b"stream: hashscan.Unchecked FOUND\0"}
+    cases = Cases()
+
     async def test() -> None:
-        async with clamd_door(tmp_path, PLANTED, bytes_in_flight=1000) as door:
-            answers = {**door.settings.answers, "trouble": answer}
-            door.settings = replace(door.settings, answers=answers)  # type: ignore[arg-type]
-            reply = await ask(door, b"zINSTREAM\0" + stream(bytes(2000)))
-            assert (
-                reply
-                == {
-                    "allow": b"stream: OK\0",
-                    "refuse": b"stream: hashscan.Unchecked FOUND\0",
-                    "error": b"stream: Not checked, try again later ERROR\0",
-                }[answer]
-            )
+        async with clamd_door(tmp_path, PLANTED, recorder=cases, **{limit: 1000}) as door:
+            set_answer(door, "trouble", answer)
+            # The first is known to be too long when its length comes, the other one when its bytes do.
+            for content in (stream(bytes(2000)), b"".join(map(chunk, [bytes(600)] * 3)) + END):
+                assert await ask(door, b"zINSTREAM\0" + content) == expected.get(answer, error)
+            assert [type(failure) for failure in cases.failures] == [kind] * 2
             await until(lambda: is_idle(door))
 
     run(test)
 
 
 @pytest.mark.parametrize("answer", ["allow", "refuse", "error"])
-def test_too_large_is_answered_by_the_settings(tmp_path: Path, answer: str) -> None:
+def test_files_that_are_not_taken_are_counted_and_answered_by_the_settings(
+    tmp_path: Path, answer: AnswerWith
+) -> None:
     (tmp_path / "file").write_bytes(bytes(2000))
+    cases = Cases()
 
     async def test() -> None:
-        async with clamd_door(tmp_path, PLANTED, upload_bytes=1000) as door:
-            answers = {**door.settings.answers, "trouble": answer}
-            door.settings = replace(door.settings, answers=answers)  # type: ignore[arg-type]
-            reply = await ask(door, b"zINSTREAM\0" + stream(bytes(2000)))
-            assert (
-                reply
-                == {
-                    "allow": b"stream: OK\0",
-                    "refuse": b"stream: hashscan.Unchecked FOUND\0",
-                    "error": b"INSTREAM size limit exceeded. ERROR\0",
-                }[answer]
-            )
+        async with clamd_door(tmp_path, PLANTED, recorder=cases, upload_bytes=1000) as door:
+            set_answer(door, "trouble", answer)
             passed = (b"\0", [(tmp_path / "file", os.O_RDONLY)])
             reply = await asyncio.to_thread(talk, door.address, (b"zFILDES\0", passed))
             assert reply.endswith(
@@ -151,6 +157,10 @@ def test_too_large_is_answered_by_the_settings(tmp_path: Path, answer: str) -> N
                     "error": b": Size limit exceeded ERROR\0",
                 }[answer]
             )
+            folder = (b"\0", [(tmp_path, os.O_RDONLY)])
+            reply = await asyncio.to_thread(talk, door.address, (b"zFILDES\0", folder))
+            assert reply.endswith(b": Not a regular file ERROR\0")
+            assert [type(failure) for failure in cases.failures] == [TooLarge, UnusableDescriptor]
 
     run(test)
 

@@ -96,6 +96,19 @@ class WorkerStuck(Exception):
 
 
 @dataclass(slots=True, eq=False)
+class _Candidate:
+    """A setup that one worker tries before all others use it."""
+
+    setup: EngineSetup
+    tried: asyncio.Future[str]
+    """The reason why it can't be used; empty if it can."""
+    deaths: int = 0
+    """Workers that have died while they tried it."""
+    starting: bool = False
+    """True while a worker is started for it."""
+
+
+@dataclass(slots=True, eq=False)
 class _Member:
     """One worker process."""
 
@@ -107,7 +120,7 @@ class _Member:
     task: Task | None = None
     """The request that it runs."""
     begun: float = 0.0
-    uses: deque[tuple[EngineSetup, asyncio.Future[str] | None]] = field(default_factory=deque)
+    uses: deque[tuple[EngineSetup, _Candidate | None]] = field(default_factory=deque)
     """Setups that it was told to use, and has not answered about yet."""
     owner: int | None = None
     """The owner of the last request."""
@@ -160,8 +173,7 @@ class WorkerPool:
         self._waiting = WaitingTasks()
         self._asked: OrderedDict[str, float] = OrderedDict()
         """The two clients that have asked last, and when."""
-        self._candidate: tuple[EngineSetup, asyncio.Future[str]] | None = None
-        """The setup that the next idle worker tries first, before all others use it."""
+        self._candidate: _Candidate | None = None
         self._failed_starts = 0
         self._starting_works = asyncio.Event()
         """Set when a worker is ready after the last failed start, or the pool closes: no pause is needed."""
@@ -187,7 +199,7 @@ class WorkerPool:
         """Versions of the setups that workers use, or may begin to use."""
         used = {member.setup.version for member in self._members}
         used |= {setup.version for member in self._members for setup, _ in member.uses}
-        return used | {self.setup.version} | ({self._candidate[0].version} if self._candidate else set())
+        return used | {self.setup.version} | ({self._candidate.setup.version} if self._candidate else set())
 
     def pids(self) -> list[int]:
         """Return the ids of the worker processes."""
@@ -403,6 +415,8 @@ class WorkerPool:
     async def _start_missing(self) -> None:
         try:
             while not self._closing and len(self._members) < self._number and await self._pause():
+                if len(self._members) >= self._number:
+                    break  # One was started meanwhile to try other lists.
                 try:
                     await self._start_one(self.setup)
                 except (OSError, EOFError) as error:
@@ -479,21 +493,14 @@ class WorkerPool:
         if self._closing:
             return
         self.deaths += 1
-        if not member.ready and self._is_candidate(member):
-            assert self._candidate is not None
-            if not self._candidate[1].done():
-                self._candidate[1].set_result(str(member.failure or "the worker ends before it is ready"))
-        elif not member.ready:
-            self._count_failed_start(member.failure or WorkersError("workers end before they are ready"))
-        for setup, tried in member.uses:
-            if tried is not None and not tried.done():
-                tried.set_result(f"a worker ended while it opened the lists of version {setup.version}")
+        self._note_ended_try(member)
         task, member.task = member.task, None
         if task is not None:
             self._try_again(task, member)
         self._unused()
         self._fill()
         self._hand_out()
+        self._try_candidate()
 
     def _try_again(self, task: Task, member: _Member) -> None:
         _end_timer(task)
@@ -555,33 +562,79 @@ class WorkerPool:
         Returns:
             The reason why it can't be used; empty if it is used from now on.
         """
-        tried: asyncio.Future[str] = self._loop.create_future()
-        self._candidate = setup, tried
-        if setup.replaces(self.setup):
-            for member in self._idle()[:1]:
-                self._take_setup(member)
-        else:
-            try:
-                await self._start_one(setup)
-            except (OSError, EOFError) as error:
-                tried.set_result(f"no worker can be started: {error}")
-        trouble = await tried
+        candidate = self._candidate = _Candidate(setup, self._loop.create_future())
+        self._try_candidate()
+        trouble = await candidate.tried
         self._candidate = None
         if not trouble:
-            self.setup = setup
+            former = [m for m in self._members if m.task is None and m.setup is not setup]
+            for member in former[: max(0, len(self._members) - self._number)]:
+                # The worker that was started for it takes its place.
+                self._kill(member)
             for member in self._idle():
                 self._take_setup(member)
         self._unused()
         return trouble
 
+    def _try_candidate(self) -> None:
+        """Have an idle worker try the next setup; if none is ready, or none can, start one with it."""
+        candidate = self._candidate
+        if candidate is None or candidate.tried.done() or candidate.starting or self._tries(candidate):
+            return
+        ready = any(member.ready and member.killed is None for member in self._members)
+        if ready and candidate.setup.replaces(self.setup):
+            for member in self._idle()[:1]:
+                self._take_setup(member)
+        elif not self._closing:
+            candidate.starting = True
+            starting = self._loop.create_task(self._start_candidate(candidate))
+            self._reaping.add(starting)
+            starting.add_done_callback(self._reaping.discard)
+
+    async def _start_candidate(self, candidate: _Candidate) -> None:
+        try:
+            await self._start_one(candidate.setup)
+        except (OSError, EOFError) as error:
+            self._settle(candidate, f"no worker can be started: {error}")
+        finally:
+            candidate.starting = False
+
+    def _tries(self, candidate: _Candidate) -> bool:
+        """Return True if a worker tries a setup."""
+        return any(
+            member.setup is candidate.setup or any(tried is candidate for _, tried in member.uses)
+            for member in self._members
+        )
+
+    def _settle(self, candidate: _Candidate, trouble: str) -> None:
+        """Note if a setup can be used; if so, all requests that are handed out from now on use it."""
+        if not candidate.tried.done():
+            candidate.tried.set_result(trouble)
+            if not trouble:
+                self.setup = candidate.setup
+
+    def _note_ended_try(self, member: _Member) -> None:
+        """Note that a worker has ended, maybe before it was ready, or while it tried other lists."""
+        tried = next((candidate for _, candidate in member.uses if candidate is not None), None)
+        if not member.ready and self._is_candidate(member):
+            tried = self._candidate
+        elif not member.ready:
+            self._count_failed_start(member.failure or WorkersError("workers end before they are ready"))
+        if tried is not None:
+            # It may have been killed for another reason.
+            tried.deaths += 1
+            if member.failure is not None or tried.deaths >= 2:
+                reason = member.failure or f"workers end while they open version {tried.setup.version}"
+                self._settle(tried, str(reason))
+
     def _take_setup(self, member: _Member) -> None:
         """Have an idle worker use the setup that is next."""
         newest = member.uses[-1][0] if member.uses else member.setup
-        if self._candidate is not None and not self._candidate[1].done():
-            setup, tried = self._candidate
-            trying = any(wanted is tried for other in self._members for _, wanted in other.uses)
-            if not trying and newest.version != setup.version and setup.replaces(newest):
-                self._send_setup(member, setup, tried)
+        candidate = self._candidate
+        if candidate is not None and not candidate.tried.done():
+            other = newest.version != candidate.setup.version
+            if other and not self._tries(candidate) and candidate.setup.replaces(newest):
+                self._send_setup(member, candidate.setup, candidate)
             return
         if newest.version == self.setup.version:
             return
@@ -591,7 +644,7 @@ class WorkerPool:
             # A worker with other decoders takes its place.
             self._kill(member)
 
-    def _send_setup(self, member: _Member, setup: EngineSetup, tried: asyncio.Future[str] | None) -> None:
+    def _send_setup(self, member: _Member, setup: EngineSetup, tried: _Candidate | None) -> None:
         member.uses.append((setup, tried))
         if member.preparing is None:
             self._begin_preparing(member)
@@ -607,8 +660,8 @@ class WorkerPool:
             self._begin_preparing(member)
         if not reply.trouble:
             member.setup = setup
-        if tried is not None and not tried.done():
-            tried.set_result(reply.trouble)
+        if tried is not None and not tried.tried.done():
+            self._settle(tried, reply.trouble)
         elif reply.trouble:
             _log.error("a worker can't use the lists of version %s: %s", setup.version, reply.trouble)
             self._kill(member)
@@ -616,13 +669,11 @@ class WorkerPool:
 
     def _settle_candidate(self, member: _Member) -> None:
         """Note that a worker that was started with the candidate is ready."""
-        if self._is_candidate(member):
-            assert self._candidate is not None
-            if not self._candidate[1].done():
-                self._candidate[1].set_result("")
+        if self._candidate is not None and self._is_candidate(member):
+            self._settle(self._candidate, "")
 
     def _is_candidate(self, member: _Member) -> bool:
-        return self._candidate is not None and member.setup is self._candidate[0]
+        return self._candidate is not None and member.setup is self._candidate.setup
 
     async def close(self) -> None:
         """End the workers at once; requests in progress raise Unchecked."""

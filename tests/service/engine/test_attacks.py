@@ -307,6 +307,50 @@ def test_a_damaged_list_keeps_the_one_in_use(tmp_path: Path, caplog: pytest.LogC
     run(test)
 
 
+def test_lists_that_were_damaged_in_use_can_be_replaced(tmp_path: Path) -> None:
+    """No worker can be started with the lists in use any more."""
+    store_list(tmp_path, entry_of(b"old"))
+
+    async def test() -> None:
+        async with serving(settings_of(tmp_path, workers=1)) as engine:
+            for column in (tmp_path / "lists" / "ours").glob("versions/*/**/*.npy"):
+                os.truncate(column, 0)
+            (pid,) = engine.pool.pids()
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: not engine.pool._idle())
+            store_list(tmp_path, entry_of(b"old"), entry_of(b"new", 1))
+            assert await engine.reload()
+            for content in (b"old", b"new"):
+                assert (await check(engine, content)).verdict is Verdict.MATCH
+            assert len(engine.pool.pids()) == 1
+
+    run(test)
+
+
+def test_a_worker_that_is_killed_while_it_opens_lists_does_not_keep_them_from_use(tmp_path: Path) -> None:
+    store_list(tmp_path, entry_of(b"old"))
+
+    async def test() -> None:
+        async with serving(settings_of(tmp_path)) as engine:
+            await until(lambda: len(engine.pool._idle()) == 2)
+            for pid in engine.pool.pids():
+                os.kill(pid, signal.SIGSTOP)
+            store_list(tmp_path, entry_of(b"new"))
+            reloading = asyncio.create_task(engine.reload())
+            await until(lambda: any(member.uses for member in engine.pool._members))
+            (trying,) = (member.process.pid for member in engine.pool._members if member.uses)
+            assert trying is not None
+            os.kill(trying, signal.SIGKILL)
+            for pid in engine.pool.pids():
+                os.kill(pid, signal.SIGCONT)
+            assert await reloading
+            assert (await check(engine, b"new")).verdict is Verdict.MATCH
+            await until(lambda: len(engine.pool._idle()) == 2)
+            assert len(engine.pool.pids()) == 2
+
+    run(test)
+
+
 def test_new_algorithms_are_used_after_a_reload(tmp_path: Path) -> None:
     """They need other decoders, and so other workers."""
     store_list(tmp_path, entry_of(b"listed"))

@@ -16,7 +16,7 @@ from hashscan.cli.options.base import (
     decoding_options,
     list_option,
     matching_options,
-    positive,
+    positive_option,
     state_option,
 )
 from hashscan.cli.options.service import door_options, limit_options
@@ -60,14 +60,13 @@ _LEVELS = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>
     help="Keep the content of refused matches in the state folder, encrypted to the age recipients that FILE "
     "names, one on each line. Without it, the content is dropped.",
 )
-@click.option(
+@positive_option(
     "--keep-refused-max",
     "keep_refused_bytes",
-    type=SizeParam(),
-    callback=positive,
+    kind=SizeParam(),
     default=_DEFAULTS["keep_refused_bytes"],
-    show_default="10G",
-    help="Largest size of all kept contents together; content beyond it is not kept.",
+    shown="10G",
+    text="Largest size of all kept contents together; content beyond it is not kept.",
 )
 @click.option(
     "--service-metrics",
@@ -77,15 +76,13 @@ _LEVELS = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>
     help="File for the service's Prometheus metrics (textfile collector of node_exporter), such as "
     "/var/lib/prometheus/node-exporter/hashscan-serve.prom.",
 )
-@click.option(
+@positive_option(
     "--stop-time",
     "stop_seconds",
-    type=DurationParam(),
-    callback=positive,
+    kind=DurationParam(),
     default=_DEFAULTS["stop_seconds"],
-    show_default="30s",
-    metavar="TIME",
-    help="Time for which requests in progress may go on after SIGTERM.",
+    shown="30s",
+    text="Time for which requests in progress may go on after SIGTERM.",
 )
 @state_option
 def command(

@@ -363,6 +363,30 @@ def add_options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
+def positive_option(
+    *names: str, kind: type[int] | click.ParamType[Any], default: Any, text: str, shown: str | bool = True
+) -> Callable[[F], F]:
+    """Return an option for a number, a time or a size above 0.
+
+    Args:
+        names: as for `click.option`.
+        kind: its type.
+        default: its default.
+        text: the help.
+        shown: the default as the help shows it.
+    """
+    metavar = {int: "NUMBER", DurationParam: "TIME"}.get(kind if isinstance(kind, type) else type(kind))
+    return click.option(
+        *names,
+        type=kind,
+        callback=positive,
+        default=default,
+        show_default=shown,
+        metavar=metavar,
+        help=text,
+    )
+
+
 def gather_options(name: str, make: Callable[..., Any], *options: Callable[[F], F]) -> Callable[[F], F]:
     """Return a decorator that adds options, and passes their values to the command as one parameter.
 

@@ -15,7 +15,7 @@ from hashscan.cli.options.base import (
     ParsedParam,
     SizeParam,
     gather_options,
-    positive,
+    positive_option,
     workers_option,
 )
 from hashscan.errors import UsageError
@@ -286,32 +286,25 @@ door_options = gather_options(
         help="Show clients of this door list, entry and category of a match, and not only a reference; "
         "repeatable.",
     ),
-    click.option(
+    positive_option(
         "--max-connections",
-        type=int,
-        callback=positive,
+        kind=int,
         default=_DOOR.connections_max,
-        show_default=True,
-        metavar="NUMBER",
-        help="Open connections of each door; others are refused.",
+        text="Open connections of each door; others are refused.",
     ),
-    click.option(
+    positive_option(
         "--idle-time",
-        type=DurationParam(),
-        callback=positive,
+        kind=DurationParam(),
         default=_DOOR.idle_seconds,
-        show_default="2m",
-        metavar="TIME",
-        help="Time after which a connection that sends nothing is closed.",
+        shown="2m",
+        text="Time after which a connection that sends nothing is closed.",
     ),
-    click.option(
+    positive_option(
         "--request-time",
-        type=DurationParam(),
-        callback=positive,
+        kind=DurationParam(),
         default=_DOOR.request_seconds,
-        show_default="5m",
-        metavar="TIME",
-        help="Time in which a request must have arrived in whole.",
+        shown="5m",
+        text="Time in which a request must have arrived in whole.",
     ),
 )
 
@@ -319,38 +312,31 @@ limit_options = gather_options(
     "limits",
     EngineLimits,
     workers_option,
-    click.option(
+    positive_option(
         "--max-upload",
-        type=SizeParam(),
-        callback=positive,
+        kind=SizeParam(),
         default=_LIMITS.upload_bytes,
-        show_default="100M",
-        help="Largest upload; larger ones are not checked.",
+        shown="100M",
+        text="Largest upload; larger ones are not checked.",
     ),
-    click.option(
+    positive_option(
         "--max-in-flight",
-        type=SizeParam(),
-        callback=positive,
+        kind=SizeParam(),
         default=_LIMITS.bytes_in_flight,
-        show_default="1G",
-        help="Memory for all uploads that arrive or are checked; uploads beyond it are not checked.",
+        shown="1G",
+        text="Memory for all uploads that arrive or are checked; uploads beyond it are not checked.",
     ),
-    click.option(
+    positive_option(
         "--max-queue",
-        type=int,
-        callback=positive,
+        kind=int,
         default=_LIMITS.queue,
-        show_default=True,
-        metavar="NUMBER",
-        help="Uploads that may wait for a worker; others are not checked.",
+        text="Uploads that may wait for a worker; others are not checked.",
     ),
-    click.option(
+    positive_option(
         "--queue-time",
-        type=DurationParam(),
-        callback=positive,
+        kind=DurationParam(),
         default=_LIMITS.queue_seconds,
-        show_default="1m",
-        metavar="TIME",
-        help="Time for which an upload may wait for a worker; after it, it is not checked.",
+        shown="1m",
+        text="Time for which an upload may wait for a worker; after it, it is not checked.",
     ),
 )

@@ -78,7 +78,7 @@ encode_line = msgspec.json.Encoder().encode
 
 
 def follow_uploads(ledger: Ledger, state: StateDir) -> int:
-    """Add what journals have to the ledger, and return the number of new cases.
+    """Add the new lines of all journals to the ledger, and return the number of new cases.
 
     Raises:
         OutputError: a journal can't be read, or has a damaged line; the others are added all the same.

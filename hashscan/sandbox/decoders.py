@@ -193,7 +193,7 @@ class Decoders:
     def prepare(self, number: int) -> None:
         """Have decoders forked for later, so that so many are ready; none where the system refuses it.
 
-        They confine themselves at once, and wait. Each is checked as any other, once its turn has come.
+        They confine themselves at once, and wait. Each is checked as any other before it is used.
         """
         if self._zygote is None or self.link is None:
             # It is started, and its start is waited for, when there is something to decode.

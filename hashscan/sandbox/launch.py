@@ -91,7 +91,7 @@ class ZygoteProcess:
         self._spares: deque[tuple[socket.socket, int]] = deque()
         """Sockets and process ids of spare decoders, the oldest first."""
         self._unanswered = 0
-        """How many of the last of them the zygote has not answered about yet."""
+        """Number of those at the end about which the zygote has not answered yet."""
         # A memory file instead of a pipe: a full pipe that nobody reads would block the zygote.
         memory = _above_stdio(os.memfd_create("zygote-stderr", os.MFD_CLOEXEC))
         self._stderr = FileIO(memory)
@@ -239,7 +239,7 @@ class ZygoteProcess:
         self._tell(COMMAND.pack(DISCARD, process))
 
     def _take_answers(self) -> None:
-        """Receive what the zygote answers about spare decoders, and forget those that can't be forked."""
+        """Receive the zygote's answers about spare decoders, and forget those that can't be forked."""
         if self._asking:
             raise ZygoteLost
         self._asking = True

@@ -58,7 +58,7 @@ reply no longer than `reply_max`."""
 
 
 class _Sample(Struct, frozen=True):
-    """A file of the plug-in's own, which no stranger has seen."""
+    """A file that the plug-in has made itself, so that it is not hostile."""
 
     descriptor: int
     request: bytes

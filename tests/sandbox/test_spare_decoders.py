@@ -159,7 +159,7 @@ def test_a_large_picture_gets_one_of_its_own(sandbox: Sandbox, file: int) -> Non
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; a zombie waits only for its parent or process 1."""
+    """Return True if it runs; a zombie waits only for its parent or process 1."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

@@ -86,7 +86,7 @@ class Service:
 
     @property
     def address(self) -> Any:
-        """Where the door listens."""
+        """The address of the door."""
         return self.door.address  # type: ignore[attr-defined]
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -98,7 +98,7 @@ class Service:
         assert self.run(self.engine.reload())
 
     def is_idle(self) -> bool:
-        """Whether no upload is held."""
+        """Return True if no upload is held."""
         return not self.engine.room.contents and not self.engine.room.taken
 
 

@@ -38,7 +38,7 @@ def command() -> None:
     multiple=True,
     required=True,
     type=click.Choice(RIGHTS),
-    help="What the key is for; repeatable. scan: uploads; check: digests; lists: their names, versions and "
+    help="A right of the key; repeatable. scan: uploads; check: digests; lists: their names, versions and "
     "sizes; metrics.",
 )
 @click.option(
@@ -76,7 +76,7 @@ def add(
             )
         keys.append(key)
     click.echo(secret)
-    print_message(f"added the key {name}; hand it over by a way that nobody else reads")
+    print_message(f"added the key {name}; send it over a confidential channel")
 
 
 @command.command("list", exit_codes=(0, 2, 12, 70))

@@ -450,7 +450,7 @@ class StreamDoor(ListeningDoor):
 
     half_close: ClassVar[bool] = False
     """True if clients may end their sending side and wait for an answer. Over TCP, such a client can't be
-    told from one that has left, until it answers by a reset."""
+    distinguished from one that has left, until it answers by a reset."""
     passes_descriptors: ClassVar[bool] = False
     """True if clients of a Unix socket may pass descriptors; see `Connection.take_descriptor`."""
 

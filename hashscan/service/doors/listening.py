@@ -197,7 +197,7 @@ def _remove_stale(address: UnixAddress) -> None:
     """Remove the socket of a server that has ended; nothing else.
 
     Raises:
-        UsageError: it is no socket, or somebody listens at it.
+        UsageError: it is no socket, or another process listens at it.
         OSError: it can't be examined or removed.
     """
     path = os.fsencode(address.path)
@@ -219,7 +219,7 @@ def _remove_stale(address: UnixAddress) -> None:
                 os.unlink(path)
             return
         except TimeoutError:
-            pass  # its queue is full: somebody listens
+            pass  # its queue is full, so another process listens
     raise UsageError(
         f"can't listen at {where}: another process listens there",
         advice="Stop it, or give another path.",

@@ -1,8 +1,8 @@
 """Run one worker of the engine in a process of its own: check uploads and match digests, one after another.
 
 The content of an upload comes as a descriptor. What others may still change is copied first, so that all
-digests are of the same bytes. In a policy, an upload has neither a path nor a user: its name is whatever its
-sender likes. The owner's number that its decoder goes by takes the place of the user of a file.
+digests are of the same bytes. In a policy, an upload has neither a path nor a user: its sender
+chooses its name. The owner's number that its decoder goes by takes the place of the user of a file.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Uploads(Opener, OpenFolder):
 
 
 class Checker(ClosedOnExit):
-    """A worker, and what it matches with."""
+    """A worker with its lists, exceptions, policy and matching services."""
 
     def __init__(self, setup: EngineSetup, answers: DecodeCache | None = None) -> None:
         self._uploads = Uploads()
@@ -222,7 +222,7 @@ class Checker(ClosedOnExit):
         self._asker.consult(files)
 
     def _renew(self) -> None:
-        """Renew budgets and connections when their time has come."""
+        """Renew budgets and connections after their intervals."""
         now = time.monotonic()
         if now - self._renewed >= _BUDGET_SECONDS:
             self._renewed = now

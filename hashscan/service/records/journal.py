@@ -144,7 +144,7 @@ class Journal:
     async def write(self, record: Refusal | Checks) -> bool:
         """Append a record; return True when it is on disk, or False if it waits for that in memory.
 
-        While the journal can't be written, nobody waits for the next try.
+        While the journal can't be written, no caller waits for the next try.
         """
         if len(self._waiting) >= WAITING_MAX:
             self.lost += 1
@@ -202,7 +202,7 @@ class Journal:
                     done.set_result(None)
 
     def _settle(self, error: OSError) -> None:
-        """Let nobody wait for the next try."""
+        """Fail the callers that wait; their lines are kept for the next try."""
         for place, (line, done) in enumerate(self._waiting):
             if done is not None and not done.done():
                 done.set_exception(error)

@@ -40,7 +40,7 @@ class LineDoor(StreamDoor):
         self.cancelled = asyncio.Event()
         self.clients: list[str] = []
         self.writers: list[asyncio.StreamWriter] = []
-        """Of the test's own clients."""
+        """The streams of the test's own clients."""
 
     async def serve(self, connection: Connection) -> None:
         self.clients.append(connection.client.address)

@@ -1,10 +1,10 @@
 """Open the files that a local client names, with the client's own rights.
 
-The service may read files that its clients may not, and would tell them what is in these. So a thread of its
-own opens them, as the client: before it opens anything, it takes the client's groups and user id for access
-to files, and gives up its capabilities, by system calls that concern this thread alone; it never takes them
-back, and ends with the request. The kernel then decides, at the moment of opening, by modes, access lists and
-the folders above, so there is no check that a client could outrun by exchanging a file.
+The service may read files that its clients may not, and its answers would say what these contain. So a thread
+of its own opens them, as the client: before it opens anything, it takes the client's groups and user id for
+access to files, and gives up its capabilities, by system calls that concern this thread alone; it never takes
+them back, and ends with the request. The kernel then decides, at the moment of opening, by modes, access
+lists and the folders above, so there is no check that a client could outrun by exchanging a file.
 
 Paths are opened beneath one folder, as a scan does: no link is followed, no other user's FUSE is entered, and
 nothing but regular files and folders is opened at all.
@@ -38,7 +38,7 @@ _PATH_MAX = 4096
 _CAPABILITY_VERSION = 0x20080522  # linux/capability.h
 _UNCHANGED = 0xFFFFFFFF
 _UNKNOWN_USER = 65534
-"""Stands, within a user namespace, for every user whom it does not know; without one, it is `nobody`."""
+"""The number that a user namespace shows for each user whom it does not know; elsewhere, that of `nobody`."""
 
 # linux/capability.h and asm/unistd.h: by machine, the numbers of setgroups, setfsgid, setfsuid and capset.
 _CALLS = {"x86_64": (116, 123, 122, 126), "aarch64": (159, 152, 151, 91), "riscv64": (159, 152, 151, 91)}

@@ -1,6 +1,6 @@
 """Check one HTTP body: as a whole, and each file of a form.
 
-A form whose files can't be told for certain, an encoded body and a part of a larger file are checked as they
+A form that programs may divide differently, an encoded body and a part of a larger file are checked as they
 are, but are never clean: the engine makes them `undecoded`, which the door's settings answer.
 """
 

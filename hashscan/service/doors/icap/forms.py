@@ -1,7 +1,7 @@
 """Take a form apart as its bytes arrive: each file, inner multiparts, and parts in base64.
 
 A part in base64 is checked as it came and decoded, since applications differ in which of them they store; an
-inner multipart as it came and taken apart. Where the files can't be told for certain, taking the form apart
+inner multipart as it came and taken apart. Where programs may divide the form differently, taking it apart
 goes on as far as possible.
 """
 
@@ -141,7 +141,7 @@ class Form(ClosedOnExit):
         self._check(receiving, name)
 
     def inner(self, content_type: bytes) -> Form | None:
-        """Begin to take an inner multipart apart; None if its parts can't be told."""
+        """Begin to take an inner multipart apart; None if its boundary is not clear."""
         try:
             if self._depth == DEPTH_MAX:
                 raise TooManyPartsError("multiparts lie too deep in one another")

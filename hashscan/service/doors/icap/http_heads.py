@@ -1,4 +1,4 @@
-"""Read of an encapsulated HTTP head how its body is to be understood.
+"""Read from an encapsulated HTTP head how its body is to be interpreted.
 
 ICAP's client has parsed the head already, and passes on bytes of strangers. The application behind it may
 read them otherwise than we do: it may take the first of two headers or the last one, or see a header where we
@@ -27,7 +27,7 @@ _TARGET = re.compile(rb"[^ ]+ ([^ ?#]*)")
 _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})\b")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _DOUBTS = (Reason.AMBIGUOUS, Reason.COMPRESSED, Reason.PARTIAL)
-"""The doubts, the most serious one first: nobody may hide one behind another that is allowed."""
+"""The doubts, the most serious one first: a body with several has this one, not one that is allowed."""
 _PARTS = frozenset({b"content-range", b"upload-offset"})
 """Headers of requests and responses whose body is a part of a file."""
 
@@ -56,7 +56,7 @@ def body_facts(request_head: bytes, response_head: bytes, *, of_response: bool) 
         if found is None:
             doubts.add(Reason.AMBIGUOUS)
             continue
-        # CGI and its relatives don't tell these characters apart. Twice the same is clear to everybody.
+        # CGI and similar interfaces treat both characters alike. Equal values are not ambiguous.
         values = fields.setdefault(found[1].lower().replace(b"_", b"-"), [])
         if (value := found[2].strip(b" \t")) not in values:
             values.append(value)

@@ -23,7 +23,7 @@ CLAMD = shutil.which("clamd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-" + rb"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 END = bytes(4)
 OPEN = b"<open>"
-"""Stands for a connection that is open still."""
+"""The reply of a connection that is still open."""
 
 Piece = bytes | float | tuple[bytes, Sequence[tuple[Path, int]]]
 """Bytes to send; seconds to wait; bytes with the paths and open(2) flags of descriptors."""

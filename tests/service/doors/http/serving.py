@@ -116,7 +116,7 @@ class Site:
 
 
 def read_to_end(connection: socket.socket) -> bytes:
-    """What is sent until the connection is closed or reset."""
+    """The bytes that are sent until the connection is closed or reset."""
     found = b""
     try:
         while piece := connection.recv(1 << 16):

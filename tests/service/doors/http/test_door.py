@@ -1,4 +1,4 @@
-"""Where the door listens, to whom it speaks TLS, and whose uploads they are."""
+"""Addresses of the HTTP door, TLS, and owners of uploads."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def request(body: bytes = b"", *lines: bytes, target: bytes = b"/v1/scan", metho
 def test_no_request_is_smuggled_behind_a_length_that_is_not_clear(
     site: Site, lines: tuple[bytes, ...]
 ) -> None:
-    """What follows is never taken for a request: the connection is closed."""
+    """Bytes that follow are never taken for a request: the connection is closed."""
     inner = request(target=b"/healthz", method=b"GET")
     body = b"0\r\n\r\n" if b"chunked" in b"".join(lines) else b"12345"
     answer = site.send(request(body + inner, *lines))

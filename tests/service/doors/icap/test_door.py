@@ -197,7 +197,7 @@ FORM_HEAD = HEAD % b"multipart/form-data; boundary=b7"
 
 
 def verdict_of(talk: Talk, cases: Cases, body: bytes, head: bytes) -> tuple[bool, list[Reason | None]]:
-    """Whether a body is refused, and the reasons of the cases that this made."""
+    """Return True if a body is refused, and the reasons of the cases that this made."""
     before = len(cases.refusals)
     reply = talk.ask(reqmod(chunked([body]), ALLOW, head=head))
     return reply.refused, [result.reason for _, result in cases.refusals[before:]]

@@ -35,7 +35,7 @@ def error_of(data: bytes) -> int:
 
 
 def events(data: bytes, *, proceeds: bool = True) -> list[object]:
-    """What follows the beginning of the only request."""
+    """The events after the beginning of the only request."""
     seen = parse([data], proceeds=proceeds)
     assert isinstance(seen[0], Request)
     return list(seen[1:])

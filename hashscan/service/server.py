@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -54,6 +55,9 @@ _COUNT_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
 _LEDGER_SECONDS = 10.0
 _METRICS_SECONDS = 15.0
+_COLLECT_SECONDS = 10.0
+"""Seconds between collections of garbage: a transport of asyncio refers to itself, so that each connection
+leaves some, and the interpreter collects what is not young only when there is much of it."""
 _LOOK_SECONDS = 1.0
 _RELOAD_SECONDS = 600.0
 """Seconds between reloads for what changes by time alone: exceptions and lists expire."""
@@ -104,6 +108,9 @@ class Server:
             await self._open_doors(doors)
             tasks = [asyncio.create_task(each) for each in self._background(seen)]
             opened.push_async_callback(_cancelled, tasks)
+            # What lives as long as the service need not be looked at again.
+            gc.collect()
+            gc.freeze()
             notify("READY=1", f"STATUS={plural(len(self._doors), 'door')} open")
             self._say("ready")
             await self._stopping.wait()
@@ -162,6 +169,7 @@ class Server:
         yield _repeat(_COUNT_SECONDS, self._recorder.flush)
         yield _repeat(_LEDGER_SECONDS, self._journal.sync_ledger)
         yield _repeat(_METRICS_SECONDS, self._write_metrics)
+        yield _repeat(_COLLECT_SECONDS, _collect_garbage)
         if (seconds := watchdog_seconds(os.environ)) is not None:
             yield self._feed_watchdog(seconds)
 
@@ -249,6 +257,10 @@ async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+
+
+async def _collect_garbage() -> None:
+    gc.collect()
 
 
 async def _repeat(seconds: float, work: Callable[[], Coroutine[object, object, None]]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
+import weakref
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -28,7 +30,7 @@ from hashscan.settings.service import (
     UnixAddress,
 )
 from hashscan.state_dir import StateDir
-from tests.service.engine.serving import check, entry_of, run, settings_of, store_list
+from tests.service.engine.serving import check, entry_of, run, settings_of, store_list, until
 
 
 def door(protocol: Protocol, address: UnixAddress | TcpAddress = NO_ADDRESS) -> DoorSettings:
@@ -150,3 +152,29 @@ def test_the_watchdog_waits_for_an_answer_of_the_engine(
             assert (await check(server._engine, b"a")).reference
 
     run(test)
+
+
+def test_garbage_is_collected_without_much_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_list(tmp_path, entry_of(b"a"))
+    monkeypatch.setattr(servers, "_COLLECT_SECONDS", 0.01)
+
+    class Garbage:
+        itself: Garbage
+
+    async def test() -> None:
+        server = Server(settings_of(tmp_path), lambda _: None)
+        async with AsyncExitStack() as opened:
+            await server._start(opened)
+            tasks = [asyncio.ensure_future(each) for each in server._background(None)]
+            made = Garbage()
+            made.itself, freed = made, weakref.ref(made)
+            del made
+            await until(lambda: freed() is None)
+            for task in tasks:
+                task.cancel()
+
+    gc.disable()
+    try:
+        run(test)
+    finally:
+        gc.enable()

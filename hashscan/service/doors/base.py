@@ -293,6 +293,11 @@ class Connection:
         finally:
             await self._finish()
 
+    def release(self) -> None:
+        """Refer no more to what refers to this object: the garbage collector would free it late."""
+        self._task = None
+        self.__dict__.pop("writer", None)
+
     async def _finish(self) -> None:
         """Send what is left to be sent, for some seconds, and close."""
         self.writer.close()
@@ -507,3 +512,4 @@ class StreamDoor(ListeningDoor):
         """Forget a connection whose task has ended, even if it was cancelled before it began."""
         del self._connections[connection]
         connection.socket.close()
+        connection.release()

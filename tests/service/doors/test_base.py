@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import socket
 import stat
 import struct
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -411,6 +413,29 @@ def test_defect_ends_one_connection(settings: DoorSettings, caplog: pytest.LogCa
             assert await ask(door, b"one\n") == b"one\n"
 
     asyncio.run(run())
+
+
+def test_a_connection_is_freed_when_it_ends(settings: DoorSettings) -> None:
+    """Without the garbage collector, which would free its buffers much later."""
+    seen: list[weakref.ref[Connection]] = []
+
+    class Watched(LineDoor):
+        async def serve(self, connection: Connection) -> None:
+            seen.append(weakref.ref(connection))
+            await super().serve(connection)
+
+    async def run() -> None:
+        async with opened(settings, Watched) as door:
+            for line in (b"one\n", b"two\n"):
+                assert await ask(door, line) == line
+            await until(lambda: [of() for of in seen] == [None, None])
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(run())
+    finally:
+        gc.enable()
 
 
 def test_client_that_takes_no_answers_is_ended_and_its_memory_bounded(settings: DoorSettings) -> None:

@@ -74,7 +74,8 @@ class Worker(ClosedOnExit):
         self.answers = DecodeCache() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
         self.consult: Callable[[Sequence[FileTask]], None] | None = None
-        """Called with the matched files of each batch; may add matches, as of a matching service."""
+        """Called with matched files, and once more with those whose picture matches a second decoder has
+        confirmed; may add matches, as of a matching service."""
         self._openers: dict[str, Opener] = dict(openers or {})
         self._spend: Acquire = no_rate_limit
         self._spend_bytes: Callable[[int], None] | None = None
@@ -145,8 +146,7 @@ class Worker(ClosedOnExit):
             files = [FileTask(item) for item in batch.items]
             for file in files:
                 file.fail(trouble)
-        if self.consult is not None:
-            self.consult(files)
+            self._consult(files)
         return BatchResult(
             results=tuple(self._result(batch, file) for file in files),
             kept=tuple(to_keep(file, self._pictures) for file in files) if self.setup.keep else (),
@@ -244,10 +244,15 @@ class Worker(ClosedOnExit):
         """Match files that were read, confirm picture matches, and close the files."""
         self._receive_replies(0)
         match_files(self.matcher, self.setup.algorithms, files)
+        self._consult(files)
         for file in files:
             if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
                 self._confirm(file)
             file.close()
+
+    def _consult(self, files: Sequence[FileTask]) -> None:
+        if self.consult is not None and files:
+            self.consult(files)
 
     def _read(self, file: FileTask, opened: OpenFile) -> None:
         """Digest a file and have it decoded; if the decoder still has it, the result is taken later."""
@@ -420,8 +425,12 @@ class Worker(ClosedOnExit):
             # It replaces the first decoder's reply, which it may contradict.
             self.answers.put(file.opened.stat.uid, file.exact["sha256"], again.reply)
         match_files(self.matcher, self.setup.algorithms, [again])
-        if again.matches:
-            file.matches = sorted(exact + again.matches, key=sort_key)
+        if again.decoded is not None:
+            again.exact, again.confirmed = file.exact, True
+            self._consult([again])
+        found = [m for m in again.matches if ALGORITHMS[m.algorithm].of_picture]
+        if found:
+            file.matches = sorted(exact + found, key=sort_key)
             file.decoded = again.decoded
             # All cached data must be of one decoder, and of this one.
             file.reply, file.confirmed = again.reply, True

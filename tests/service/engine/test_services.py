@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from hashscan.hashing.pdq import PDQ
 from hashscan.lists.services.settings import ServiceSettings
 from hashscan.lists.store import ListStore
 from hashscan.model import Reason, Verdict
+from hashscan.scan.workers.worker import OPEN_BYTES_MAX
 from hashscan.service.engine.uploads import Outcome, Unchecked
 from hashscan.state_dir import StateDir
 from tests.matching_services import SECRET, Listed, ServiceServer, service_running
+from tests.pictures import encoded, scene
 from tests.service.engine.serving import (
     check,
     client,
@@ -49,6 +55,35 @@ def test_a_service_is_asked_with_each_check(tmp_path: Path) -> None:
                 assert (await check(engine, picture(3))).outcome is Outcome.ALLOW
                 digests = [("sha256", hashlib.sha256(content).digest()) for content in (there, b"other")]
                 assert [len(one) for one in await engine.match(digests, client())] == [1, 0]
+
+        run(test)
+
+
+def test_a_picture_that_a_service_names_is_confirmed_and_refused(tmp_path: Path) -> None:
+    original = picture(2)
+    value, _ = PDQ().digest(np.asarray(Image.open(BytesIO(original)).convert("L")))
+    with service_running(entries=[Listed("n-2", "pdq", value)]) as server:
+        add_service(tmp_path, server)
+
+        async def test() -> None:
+            async with serving(settings_of(tmp_path, workers=1)) as engine:
+                found = await check(engine, encoded(scene(2), quality=60))
+                assert (found.verdict, found.outcome) == (Verdict.MATCH, Outcome.REFUSE)
+                assert [m.entry_id for m in found.result.matches] == ["n-2"]
+                assert (await check(engine, picture(3))).verdict is Verdict.CLEAN
+
+        run(test)
+
+
+def test_a_silent_service_counts_for_large_uploads_too(tmp_path: Path) -> None:
+    with service_running() as server:
+        add_service(tmp_path, server)
+        server.kill()
+
+        async def test() -> None:
+            async with serving(settings_of(tmp_path, workers=1)) as engine:
+                silent = await check(engine, bytes(OPEN_BYTES_MAX))
+                assert (silent.result.reason, silent.outcome) == (Reason.PENDING, Outcome.ERROR)
 
         run(test)
 

@@ -51,8 +51,8 @@ class Room:
         self.contents = 0
         """Uploads whose bytes are held."""
 
-    def take(self, held: int, size: int) -> None:
-        """Take bytes for an upload that has taken `held` before.
+    def require(self, held: int, size: int) -> None:
+        """Check that an upload that has taken `held` bytes can take more.
 
         Raises:
             TooLarge: the upload gets larger than allowed.
@@ -62,6 +62,10 @@ class Room:
             raise TooLarge(f"the upload has more than {self.upload_bytes} bytes")
         if self.taken + size > self.bytes_in_flight:
             raise Overloaded(f"all uploads together have more than {self.bytes_in_flight} bytes")
+
+    def take(self, held: int, size: int) -> None:
+        """Take bytes for an upload; raises as `require`."""
+        self.require(held, size)
         self.taken += size
 
 
@@ -122,7 +126,8 @@ class Receiving(ClosedOnExit):
         """Make the memory file.
 
         Args:
-            announced: bytes that the client has announced; room for them is taken at once.
+            announced: bytes that the client has announced. They are refused at once if they do not fit, but
+                take no room before they arrive: a few clients that send nothing could take all of it.
 
         Raises:
             TooLarge: it has announced too many.
@@ -130,15 +135,11 @@ class Receiving(ClosedOnExit):
         """
         self.size = 0
         """Bytes so far."""
-        self._descriptor = -1
         self._room = room
-        self._reserved = 0
-        room.take(0, announced)
-        self._reserved = announced
+        room.require(0, announced)
         try:
             self._descriptor = memory_file()
         except OSError as error:
-            self.close()
             raise Overloaded(f"no memory file can be made: {error.strerror}") from error
         room.contents += 1
 
@@ -149,32 +150,27 @@ class Receiving(ClosedOnExit):
             TooLarge: the upload is larger than allowed.
             Overloaded: there is no room among the bytes in flight, or no memory left.
         """
-        more = self.size + len(data) - self._reserved
-        if more > 0:
-            self._room.take(self._reserved, more)
-            self._reserved += more
+        self._room.take(self.size, len(data))
+        self.size += len(data)
         view = memoryview(data)
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
             raise Overloaded(f"there is no memory for an upload: {error.strerror}") from error
-        self.size += len(data)
 
     def finish(self) -> Content:
         """Seal the memory file and return it; this object is closed with it."""
         seal(self._descriptor)
-        self._room.taken -= self._reserved - self.size
         self._room.contents -= 1
-        descriptor, self._descriptor, self._reserved = self._descriptor, -1, 0
+        descriptor, self._descriptor = self._descriptor, -1
         return Content(descriptor, self.size, self._room, sealed=True)
 
     def close(self) -> None:
         """Drop what has arrived, unless it was finished."""
         descriptor, self._descriptor = self._descriptor, -1
-        self._room.taken -= self._reserved
-        self._reserved = 0
         if descriptor >= 0:
+            self._room.taken -= self.size
             self._room.contents -= 1
             os.close(descriptor)
 

@@ -54,10 +54,7 @@ class Body(ClosedOnExit):
         self._checks: list[asyncio.Task[Answer]] = []
         self._waiting: set[asyncio.Task[Answer]] = set()
         """The checks that have not ended."""
-        # What does not fit is refused at once. But no room is kept for what is only announced: a few clients
-        # that send nothing could take all of it.
-        engine.receive(facts.length or 0).close()
-        self._whole = engine.receive()
+        self._whole = engine.receive(facts.length or 0)
         # Even if the head says that it is encoded: some programs don't decode it.
         self._begin_form(facts.content_type)
 

@@ -64,10 +64,11 @@ def record_locked(descriptor: int, place: int = 0, *, seconds: float = 0.0) -> I
         place: offset of the byte.
         seconds: time between tries; 0 to sleep until the lock is free.
     """
-    while seconds and not _try_record_lock(descriptor, place):
-        time.sleep(seconds)
-    fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, place)
     try:
+        # Within the block: a signal whose handler raises may come when the lock was just taken.
+        while seconds and not _try_record_lock(descriptor, place):
+            time.sleep(seconds)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, place)
         yield
     finally:
         fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, place)

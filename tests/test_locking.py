@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import subprocess
@@ -118,6 +119,26 @@ def test_a_record_lock_of_a_descriptor_ends_with_the_body(tmp_path: Path) -> Non
         raise KeyError
     with holder(path) as process:
         process.kill()
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+def test_a_signal_in_the_moment_of_the_lock_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    lock = fcntl.lockf
+
+    def interrupted(*arguments: int) -> None:
+        lock(*arguments)
+        if not arguments[1] & fcntl.LOCK_UN:
+            raise InterruptedError
+
+    descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    monkeypatch.setattr(fcntl, "lockf", interrupted)
+    with pytest.raises(InterruptedError), record_locked(descriptor, seconds=seconds):
+        pass
+    program = f"import fcntl, os; fcntl.lockf(os.open({os.fspath(tmp_path / 'lock')!r}, os.O_RDWR), 6, 1)"
+    subprocess.run([sys.executable, "-c", program], check=True)
     os.close(descriptor)
 
 

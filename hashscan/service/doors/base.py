@@ -78,9 +78,9 @@ class _PassingSocket(_Socket):
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Receive bytes, and keep descriptors that come with them."""
-        data, descriptors, _, _ = socket.recv_fds(self, min(size, READ_BYTES), _DESCRIPTORS, flags)
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
+        data, descriptors, _, _ = socket.recv_fds(
+            self, min(size, READ_BYTES), _DESCRIPTORS, flags | socket.MSG_CMSG_CLOEXEC
+        )
         start = self._received
         self._received += len(data)
         if descriptors:

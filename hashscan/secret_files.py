@@ -33,10 +33,10 @@ def read_secret(path: Path, what: str, most: int = SECRET_MAX) -> bytes:
         with os.fdopen(descriptor, "rb") as stream:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{what}: {path} is no file", advice="Name a file.")
+                raise UsageError(f"{what}: {path} is not a regular file", advice="Name a regular file.")
             if status.st_uid not in {0, os.geteuid()}:
                 raise UsageError(
-                    f"{what}: {path} belongs to another user, number {status.st_uid}",
+                    f"{what}: {path} belongs to another user (uid {status.st_uid})",
                     advice=f"If it can still be trusted: chown {os.geteuid()} {path}",
                 )
             if _is_exposed(status):
@@ -64,7 +64,7 @@ def secret_lines(path: Path, what: str) -> tuple[str, ...]:
     try:
         text = read_secret(path, what).decode("utf-8")
     except UnicodeDecodeError:
-        raise UsageError(f"{what}: {path} is no text", advice="Name the right file.") from None
+        raise UsageError(f"{what}: {path} is not a text file", advice="Name the right file.") from None
     lines = (line.strip() for line in text.splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))
 

@@ -104,5 +104,5 @@ def test_nothing_but_a_file_of_a_secret_s_size_is_read(tmp_path: Path) -> None:
 def test_lines_of_secrets(tmp_path: Path) -> None:
     path = secret(tmp_path / "urls", b"# mail\n\n mailto://a \r\njson://b")
     assert secret_lines(path, "--notify") == ("mailto://a", "json://b")
-    with pytest.raises(UsageError, match="no text"):
+    with pytest.raises(UsageError, match="not a text file"):
         secret_lines(secret(tmp_path / "binary", b"\xff"), "--notify")

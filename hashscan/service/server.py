@@ -352,13 +352,11 @@ def describe_door(settings: DoorSettings) -> str:
     mode = f"fail-open for {' and '.join(open_for)}" if open_for else "fail-closed"
     if answers["trouble"] == "error":
         mode += "; after an error, the client decides"
-    owners = (
-        "all clients are one owner"
-        if settings.one_owner
-        else (
-            f"owners by {settings.owner_header}" if settings.owner_header else "each connection is an owner"
-        )
-    )
+    owners = "each upload is an owner of its own"
+    if settings.owner_header:
+        owners = f"owners by {settings.owner_header}"
+    if settings.one_owner:
+        owners = "all clients are one owner"
     return f"{settings.protocol} at {describe(settings.address)}: {'; '.join(parts)} ({mode}); {owners}"
 
 

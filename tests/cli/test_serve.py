@@ -360,17 +360,56 @@ def test_every_command_of_the_page_runs(
     (tmp_path / "recipients").write_text(str(pyrage.x25519.Identity.generate().to_public()))
     assert run("keys", "add", "shop", "--http-keys", tmp_path / "http-keys", "--right", "scan").code == 0
     placed = re.sub(r"tcp:[\d.]+:\d+", "tcp:127.0.0.1:0", shown)
-    placed = placed.replace("/run/hashscan", str(tmp_path)).replace("/etc/hashscan", str(tmp_path))
+    placed = (
+        placed.replace("/tmp", "/run/hashscan")
+        .replace("/run/hashscan", str(tmp_path))
+        .replace("/etc/hashscan", str(tmp_path))
+    )
     with service(state, doors=placed.split()[2:]) as running:
         assert running.stop() == 0
 
 
 def test_every_command_about_keys_of_the_page_runs(run: Run, tmp_path: Path) -> None:
-    shown = shown_commands("hashscan keys")
+    shown = [*shown_commands("(umask 077; hashscan keys"), *shown_commands("hashscan keys")]
     assert shown
     for command in shown:
-        words = command.partition(" >")[0].replace("/etc/hashscan", str(tmp_path)).split()[1:]
+        words = (
+            command.removeprefix("(umask 077; ")
+            .partition(" >")[0]
+            .replace("/etc/hashscan", str(tmp_path))
+            .split()[1:]
+        )
         assert run(*words).code == 0, command
+
+
+@pytest.mark.skipif(shutil.which("clamdscan") is None, reason="clamdscan is not installed")
+def test_the_first_try_of_the_page(state: Path, run: Run, tmp_path: Path) -> None:
+    serve, write, scan = (
+        line.replace("/tmp", str(tmp_path))
+        for begin in ("hashscan serve --list demo", "echo", "clamdscan")
+        for line in shown_commands(begin)
+    )
+    uploads = Path(__file__).parents[2] / "examples" / "uploads"
+    with service(state, doors=serve.split()[2:]):
+        subprocess.run(["bash", "-c", write], cwd=tmp_path, check=True)
+        done = subprocess.run(
+            ["bash", "-c", scan.replace("examples/uploads", str(uploads))],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "hashscan.Blocked-" in done.stdout
+    assert run("cases", "list", "--status", "refused", "--format", "json").lines == []
+
+
+def test_every_command_about_cases_of_the_page_runs(listed: bytes, state: Path, run: Run) -> None:
+    with service(state) as running:
+        reference = running.upload(listed)
+    shown = shown_commands("hashscan cases")
+    assert shown
+    for command in shown:
+        ran = run(*command.replace("REFERENCE", reference).split()[1:])
+        assert ran.code == 0, command
+        assert reference in ran.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

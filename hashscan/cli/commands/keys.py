@@ -19,7 +19,7 @@ file_option = click.option(
     "--http-keys",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of the hashed keys; a server that uses it follows each change at once.",
+    help="File of the hashed keys; a running server uses each change at once.",
 )
 
 
@@ -38,21 +38,21 @@ def command() -> None:
     multiple=True,
     required=True,
     type=click.Choice(RIGHTS),
-    help="A right of the key; repeatable. scan: uploads; check: digests; lists: their names, versions and "
-    "sizes; metrics.",
+    help="A right of the key; repeatable. scan: have uploads checked; check: ask about digests; lists: see "
+    "names, versions and sizes of the lists; metrics: read metrics.",
 )
 @click.option(
     "--owner",
     cls=ArgumentOption,
     default="",
     metavar="NAME",
-    help="Owner of all uploads with this key; without one, each connection is an owner of its own.",
+    help="Owner of all uploads with this key; without one, each request is an owner of its own.",
 )
 @click.option(
     "--rate",
     cls=ArgumentOption,
     type=click.FloatRange(0, 1_000_000, min_open=True),
-    help="Largest number of requests per second.",
+    help="Largest number of requests per second. Default: no limit.",
 )
 @click.option(
     "--until",
@@ -63,20 +63,22 @@ def command() -> None:
 def add(
     name: str, http_keys: Path, rights: tuple[Right, ...], owner: str, rate: float | None, until: str | None
 ) -> None:
-    """Make a key, and print it; it is kept nowhere, so it can't be shown again.
+    """Make a key, and print it. Only its SHA-256 is stored, so it can't be shown again.
 
-    The file is made if there is none, for this user alone; root's is readable for the group `hashscan`, too.
+    If there is no file, it is made. Only its owner can read it, and the group `hashscan` if root makes it.
     """
     expires = None if until is None else parse_future(until, datetime.now(UTC))
     secret, key = make_key(name, tuple(r for r in RIGHTS if r in rights), owner, rate or 0.0, expires)
     with changing(http_keys, service_group() if os.geteuid() == 0 else None) as keys:
         if any(each.name == name for each in keys):
             raise UsageError(
-                f"there is a key {name} already", advice="Choose another name, or revoke that key first."
+                f"there already is a key {name}", advice="Choose another name, or revoke that key first."
             )
         keys.append(key)
     click.echo(secret)
-    print_message(f"added the key {name}; send it over a confidential channel")
+    print_message(
+        f"added the key {name}; it can't be shown again, so store it where only its user can read it"
+    )
 
 
 @command.command("list", exit_codes=(0, 2, 12, 70))

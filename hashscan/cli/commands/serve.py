@@ -94,8 +94,8 @@ def command(
 ) -> int:
     """Check uploads before they are stored: for clients of clamd and ICAP, and over HTTP.
 
-    It runs until SIGTERM or SIGINT. SIGHUP reads lists, exceptions and restored content again, which also
-    happens when they change. Sockets may come from systemd; see `hashscan-serve.socket` in the examples.
+    It runs until SIGTERM or SIGINT. Lists, exceptions and restored content are read again when they change,
+    and on SIGHUP. Sockets may come from systemd; see `hashscan-serve.socket` in the examples.
     """
     from hashscan.service.server import serve
 
@@ -104,7 +104,7 @@ def command(
     if metrics is not None and metrics.suffix != ".prom":
         raise UsageError(
             "--service-metrics: node_exporter reads only files whose name ends with .prom",
-            advice="Name the file so.",
+            advice="Give the file such a name.",
         )
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     settings = ServeSettings(lists=lists or None, tls=tls, metrics=metrics, **others)

@@ -60,8 +60,8 @@ def parse_address(text: str) -> UnixAddress | TcpAddress:
         except ValueError:
             pass
     raise UsageError(
-        f"{text!r} is no address",
-        advice="Write unix:PATH or tcp:HOST:PORT, where HOST is an IP address, in [] if it is of IPv6.",
+        f"{text!r} is not an address",
+        advice="Write unix:PATH or tcp:HOST:PORT; HOST is an IP address, in [] if it is IPv6.",
     )
 
 
@@ -70,7 +70,7 @@ def _door_and_rest(text: str, separator: str, form: str) -> tuple[Protocol, str]
     for protocol in PROTOCOLS:
         if name == protocol and found and rest:
             return protocol, rest
-    raise UsageError(f"{text!r} is not of the form {form}", advice=f"DOOR is one of {_NAMES}.")
+    raise UsageError(f"{text!r} does not have the form {form}", advice=f"DOOR is one of {_NAMES}.")
 
 
 def parse_allow(text: str) -> tuple[Protocol, IPv4Network | IPv6Network]:
@@ -98,7 +98,7 @@ def parse_answer(text: str) -> tuple[Protocol, AnswerTo, AnswerWith]:
         if rest == f"{verdict}={answer}":
             return protocol, verdict, answer
     raise UsageError(
-        f"{text!r} is not of the form {form}",
+        f"{text!r} does not have the form {form}",
         advice=f"VERDICT is one of {', '.join(ANSWERS_TO)}; ANSWER is one of {', '.join(ANSWERS_WITH)}.",
     )
 
@@ -116,7 +116,7 @@ def parse_owner(text: str) -> tuple[Protocol, str]:
             advice="Use --one-owner clamd, if all of its clients trust each other's files.",
         )
     if not header.isascii() or not header.replace("-", "").replace("_", "").isalnum():
-        raise UsageError(f"{header!r} is no name of a header", advice="Write one such as X-Upload-Owner.")
+        raise UsageError(f"{header!r} is not a name of a header", advice="Write one such as X-Upload-Owner.")
     return protocol, header
 
 
@@ -238,7 +238,7 @@ door_options = gather_options(
         default="660",
         show_default=True,
         metavar="MODE",
-        help="Mode of the Unix sockets: who may connect.",
+        help="Mode of the Unix sockets, which decides who may connect.",
     ),
     click.option(
         "--allow",
@@ -269,8 +269,8 @@ door_options = gather_options(
         type=OwnerParam(),
         metavar="DOOR=HEADER",
         help="Take the uploader's name from this request header, such as icap=X-Authenticated-User; "
-        "repeatable. Every client of the door must be trusted to set it. Without it, each connection is an "
-        "owner of its own, with a fresh decoder.",
+        "repeatable. Every client of the door must be trusted to set it. Without it, each connection (each "
+        "request of ICAP and HTTP) is an owner of its own, with a fresh decoder.",
     ),
     click.option(
         "--one-owner",
@@ -283,8 +283,8 @@ door_options = gather_options(
         "--show-entries",
         multiple=True,
         type=_which,
-        help="Show clients of this door list, entry and category of a match, and not only a reference; "
-        "repeatable.",
+        help="Show list, entry and category of a match to the clients of this door, and not only a "
+        "reference; repeatable. Without --http-keys, clients of http may then also read lists and metrics.",
     ),
     positive_option(
         "--max-connections",
@@ -304,7 +304,7 @@ door_options = gather_options(
         kind=DurationParam(),
         default=_DOOR.request_seconds,
         shown="5m",
-        text="Time in which a request must have arrived in whole.",
+        text="Time in which all of a request must have arrived.",
     ),
 )
 
@@ -337,6 +337,6 @@ limit_options = gather_options(
         kind=DurationParam(),
         default=_LIMITS.queue_seconds,
         shown="1m",
-        text="Time for which an upload may wait for a worker; after it, it is not checked.",
+        text="Longest time for which an upload waits for a worker; after that, it is not checked.",
     ),
 )

@@ -54,7 +54,7 @@ class Key(Struct, frozen=True):
     """SHA-256 of the key, in hex."""
     rights: tuple[Right, ...]
     owner: _NAME
-    """Owner of all that is sent with this key; if empty, each connection is an owner of its own."""
+    """Owner of all that is sent with this key; if empty, each request is an owner of its own."""
     requests_per_second: Annotated[float, Meta(ge=0)]
     """Largest rate of requests; 0 for any."""
     expires: str
@@ -134,11 +134,11 @@ def make_key(
         UsageError: a name or the rate is not valid.
     """
     if not 0 <= requests_per_second < math.inf:
-        raise UsageError("the rate is no number of requests per second", advice="Write one such as 2.5.")
+        raise UsageError("the rate is not a number of requests per second", advice="Write one such as 2.5.")
     for text in (name, owner or name):
         if not NAME.fullmatch(text):
             raise UsageError(
-                f"{text!r} is no name of a key or owner",
+                f"{text!r} is not a valid name of a key or owner",
                 advice="Use up to 64 letters, digits, dots, hyphens and underscores.",
             )
     secret = PREFIX + secrets.token_urlsafe(32)

@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[4] / "docs" / "serve.md"
 def commands() -> list[str]:
     """The commands of the section, in their order."""
     section = PAGE.read_text().split("\n## HTTP\n")[1].split("\n## ")[0]
-    return re.findall(r"^    ((?:hashscan|curl) .*)$", section, re.MULTILINE)
+    return re.findall(r"^    ((?:hashscan|curl|\(umask) .*)$", section, re.MULTILINE)
 
 
 @contextmanager
@@ -79,8 +79,9 @@ def test_every_command_of_the_page(tmp_path: Path) -> None:
         line.replace("/etc/hashscan/http-keys", "keys").replace("127.0.0.1:8086", f"127.0.0.1:{port}")
         for line in commands()
     ]
-    add, serve, one, form, listing, revoke, add_other, add_list = shown
+    add, serve, header, one, form, listing, revoke, add_other, add_list = shown
     run(add)
+    run(header)
     with running(serve, tmp_path, variables):
         found = json.loads(run(one))
         (file,) = found["files"]
@@ -90,7 +91,6 @@ def test_every_command_of_the_page(tmp_path: Path) -> None:
         run(revoke)
         assert json.loads(run(one))["code"] == "key_invalid"
         run(add_other)
-        (tmp_path / "hoster.key").chmod(0o600)
         run(add_list, "other")
         run("hashscan scan --report report.jsonl photo.jpg", "other", 0)
         assert "e0" in (tmp_path / "report.jsonl").read_text()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.settings.values import SERVICE_GROUP
 from tests.cli.conftest import runner
 from tests.service.running import cases, service
 
@@ -38,6 +39,14 @@ def test_the_sockets_of_the_unit_are_named_by_protocols() -> None:
     names = re.findall(r"^FileDescriptorName=(.*)$", UNIT.with_suffix(".socket").read_text(), re.MULTILINE)
     assert names
     assert set(names) <= set(DOORS)
+
+
+def test_clients_are_not_in_the_group_that_reads_secrets() -> None:
+    group = re.search(r"^SocketGroup=(.*)$", UNIT.with_suffix(".socket").read_text(), re.MULTILINE)
+    assert group is not None
+    assert group[1] not in (SERVICE_GROUP, "root")
+    assert f"\ng {group[1]} -\n" in (UNITS / "hashscan.sysusers").read_text()
+    assert f"usermod -a -G {group[1]} " in UNIT.read_text()
 
 
 @needs_systemd

@@ -299,24 +299,42 @@ class Application:
     async def _check_all(
         self, files: list[tuple[Part, Content]], client: Client, partial: Reason | None, *, digests: bool
     ) -> list[FileAnswer]:
-        """Check files at the same time; their contents are closed in any case."""
+        """Check files at the same time; their contents are closed in any case.
+
+        Raises:
+            Overloaded, Unchecked: one of them could not be checked, and none is refused.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._check_file(part, content, client, partial, digests=digests))
                     for part, content in files
                 ]
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
         finally:
             close_all(files)
-        return [task.result() for task in tasks]
+        found = [task.result() for task in tasks]
+        refused = any(isinstance(one, FileAnswer) and one.outcome is Outcome.REFUSE for one in found)
+        answers: list[FileAnswer] = []
+        for one in found:
+            if isinstance(one, FileAnswer):
+                answers.append(one)
+            elif refused:
+                answers.append(FileAnswer(Outcome(self._settings.answers["trouble"])))
+            else:
+                raise one
+        return answers
 
     async def _check_file(
         self, part: Part, content: Content, client: Client, partial: Reason | None, *, digests: bool
-    ) -> FileAnswer:
+    ) -> FileAnswer | Overloaded | Unchecked:
+        """Return the answer about a file, or the reason why it is not checked."""
         upload = Upload(client, part.filename or part.name)
-        answer = await self._engine.check(content, upload, self._settings, unchecked=partial)
+        try:
+            answer = await self._engine.check(content, upload, self._settings, unchecked=partial)
+        except (Overloaded, Unchecked) as error:
+            return error
         trusted = self._settings.show_entries
         return FileAnswer.of(answer, part.filename, part.name, trusted=trusted, digests=digests)
 

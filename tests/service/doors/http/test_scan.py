@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +22,8 @@ from hypothesis import strategies as st
 from hashscan.model import Reason
 from hashscan.service.doors.http.app import NGINX_LOCATION
 from hashscan.service.doors.http.bodies import PARTS_MAX
+from hashscan.service.engine.contents import Content
+from hashscan.service.engine.uploads import Answer, Unchecked
 from tests.service.doors.http.conftest import GOOD, LISTED
 from tests.service.doors.http.serving import DOOR, HttpServer, Site, add_key, form, read_to_end, with_answers
 from tests.service.engine.serving import picture
@@ -105,6 +108,26 @@ def test_what_finds_no_room_is_answered_as_the_settings_say(
         else:
             assert found.document["files"] == [{"outcome": answer}]
     assert [type(error).__name__ for error in failed] == ["Overloaded"]
+
+
+@pytest.mark.parametrize("trouble", ["allow", "error"])
+def test_a_part_that_is_not_checked_hides_no_other(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    check = server.engine.check
+
+    async def checked(content: Content, *arguments: Any, **options: Any) -> Answer:
+        if content.size == 1:
+            content.close()
+            raise Unchecked("a defect")
+        return await check(content, *arguments, **options)
+
+    monkeypatch.setattr(server.engine, "check", checked)
+    with server.door(with_answers(trouble=trouble)) as site:
+        body, kind = form(("a", b"x"), ("b.jpg", LISTED))
+        found = site.ask("POST", "/v1/scan?status=true", body, Content_Type=kind)
+        assert found.status == 403
+        assert [file["outcome"] for file in found.document["files"]] == [trouble, "refuse"]
 
 
 def test_a_part_of_a_file_is_not_called_clean(site: Site) -> None:

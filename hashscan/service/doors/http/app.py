@@ -15,16 +15,13 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import Depends, FastAPI, Query
+from fastapi import FastAPI, Query
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
-from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hashscan import __version__
 from hashscan.errors import HashscanError, UsageError
 from hashscan.matching_service_api import Changes, CheckAnswer, CheckMatch, CheckRequest, DigestFields, Info
 from hashscan.model import COMPUTED, KNOWN_GOOD_CATEGORY, Match, Reason
@@ -38,6 +35,16 @@ from hashscan.service.doors.http.bodies import (
     receive_files,
     unless_left,
 )
+from hashscan.service.doors.http.description import (
+    CHECK_BODY,
+    CHECK_ERRORS,
+    JSON,
+    SCAN_BODY,
+    SCAN_ERRORS,
+    described,
+    openapi_document,
+    response,
+)
 from hashscan.service.doors.http.documents import (
     ErrorAnswer,
     ErrorCode,
@@ -47,9 +54,6 @@ from hashscan.service.doors.http.documents import (
     ListsAnswer,
     RequestError,
     ScanAnswer,
-    components,
-    error_responses,
-    response,
 )
 from hashscan.service.doors.http.keys import Key, Keys, Right
 from hashscan.service.doors.multipart import (
@@ -65,7 +69,6 @@ from hashscan.service.engine.uploads import Client, Outcome, Overloaded, TooLarg
 from hashscan.settings.service import DoorSettings
 from hashscan.text import is_printable_line
 
-JSON = "application/json"
 DIGESTS_MAX = 1000
 """Most digests of one request."""
 CHECK_BYTES = 1 << 20
@@ -79,33 +82,6 @@ NAME_MAX = 1024
 _log = logging.getLogger(__name__)
 _requests = itertools.count(1)
 
-_SCAN_ERRORS = (
-    ErrorCode.MULTIPART_INVALID,
-    ErrorCode.TOO_SLOW,
-    ErrorCode.TOO_LARGE,
-    ErrorCode.MULTIPART_TOO_MANY,
-    ErrorCode.ENCODED,
-    ErrorCode.MULTIPART_ENCODED,
-    ErrorCode.INVALID_DOCUMENT,
-    ErrorCode.OVERLOADED,
-    ErrorCode.UNCHECKED,
-)
-_KEY_ERRORS = (
-    ErrorCode.KEY_MISSING,
-    ErrorCode.KEY_INVALID,
-    ErrorCode.RIGHT_MISSING,
-    ErrorCode.RATE_LIMITED,
-    ErrorCode.KEYS_UNAVAILABLE,
-)
-_CHECK_ERRORS = (
-    ErrorCode.TOO_SLOW,
-    ErrorCode.TOO_LARGE,
-    ErrorCode.TOO_MANY_DIGESTS,
-    ErrorCode.ENCODED,
-    ErrorCode.INVALID_DOCUMENT,
-    ErrorCode.OVERLOADED,
-    ErrorCode.UNCHECKED,
-)
 _SCAN_STATUS = {Outcome.ALLOW: HTTPStatus.OK, Outcome.REFUSE: HTTPStatus.FORBIDDEN}
 _PARTIAL = frozenset({"content-range", "upload-offset"})
 """Headers of requests that bring a part of a file; the application joins the parts later."""
@@ -121,23 +97,6 @@ _ERRORS: tuple[tuple[type[Exception], ErrorCode, str], ...] = (
     (Unchecked, ErrorCode.UNCHECKED, "it could not be checked; try again later"),
 )
 """The answer to each error, the first that applies; with its own text where there is none."""
-
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_PART = {"contentMediaType": "application/octet-stream"}
-_FORM = {"schema": {"type": "object", "additionalProperties": _PART}}
-"""Any form: a part of any name and any type is bytes on the wire, and checked as a file."""
-_SCAN_BODY = {
-    "requestBody": {
-        "description": "One file, or a form of which each part is a file. Any other type is taken as a file.",
-        "content": {"application/octet-stream": _BINARY, "multipart/form-data": _FORM},
-    }
-}
-_CHECK_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {JSON: {"schema": {"$ref": "#/components/schemas/CheckRequest"}}},
-    }
-}
 
 
 class Application:
@@ -172,68 +131,56 @@ class Application:
         scan = {200: response(ScanAnswer, "Checked."), 403: response(ScanAnswer, "Refused; with `status`.")}
         checked = {200: response(CheckAnswer, "Compared.")}
         route(
-            "/v1/scan", self.scan, methods=["POST"], openapi_extra=_SCAN_BODY,
-            **self._described("scan", scan, *_SCAN_ERRORS),
+            "/v1/scan", self.scan, methods=["POST"], openapi_extra=SCAN_BODY,
+            **self._route("scan", scan, *SCAN_ERRORS),
         )  # fmt: skip
         passed = {
             200: {"description": f"Allowed; `X-Accel-Redirect: {NGINX_LOCATION}`."},
             403: response(ScanAnswer, "Refused."),
         }
         route(
-            "/v1/scan/nginx", self.scan_for_nginx, methods=["POST"], openapi_extra=_SCAN_BODY,
-            **self._described("scan", passed, *_SCAN_ERRORS),
+            "/v1/scan/nginx", self.scan_for_nginx, methods=["POST"], openapi_extra=SCAN_BODY,
+            **self._route("scan", passed, *SCAN_ERRORS),
         )  # fmt: skip
         route(
-            "/v1/check", self.check, methods=["POST"], openapi_extra=_CHECK_BODY,
-            **self._described("check", checked, *_CHECK_ERRORS),
+            "/v1/check", self.check, methods=["POST"], openapi_extra=CHECK_BODY,
+            **self._route("check", checked, *CHECK_ERRORS),
         )  # fmt: skip
         found = {204: {"description": "No entry matches."}, 403: response(ErrorAnswer, "An entry matches.")}
         route(
             "/v1/check/{algorithm}/{value}", self.check_one, methods=["GET"], status_code=204,
-            **self._described("check", found, *_CHECK_ERRORS),
+            **self._route("check", found, *CHECK_ERRORS),
         )  # fmt: skip
         route(
             "/v1/info",
             self.info,
             methods=["GET"],
-            **self._described("check", {200: response(Info, "The service.")}),
+            **self._route("check", {200: response(Info, "The service.")}),
         )
         changed = {200: response(Changes, "Changes since a version of the lists.")}
         route(
             "/v1/changes", self.changes, methods=["GET"],
-            **self._described("check", changed, ErrorCode.INVALID_DOCUMENT),
+            **self._route("check", changed, ErrorCode.INVALID_DOCUMENT),
         )  # fmt: skip
         lists = {200: response(ListsAnswer, "The lists in use.")}
-        route("/v1/lists", self.lists, methods=["GET"], **self._described("lists", lists))
+        route("/v1/lists", self.lists, methods=["GET"], **self._route("lists", lists))
         text = {200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
-        route("/metrics", self.metrics, methods=["GET"], **self._described("metrics", text))
+        route("/metrics", self.metrics, methods=["GET"], **self._route("metrics", text))
         good = {200: response(Health, "Good.")}
-        route("/healthz", self.healthz, methods=["GET"], **self._described(None, good))
-        route("/readyz", self.readyz, methods=["GET"], **self._described(None, good))
+        route("/healthz", self.healthz, methods=["GET"], **self._route(None, good))
+        route("/readyz", self.readyz, methods=["GET"], **self._route(None, good))
         document = {200: {"description": "This document.", "content": {JSON: {"schema": {"type": "object"}}}}}
-        route("/openapi.json", self.openapi, methods=["GET"], **self._described(None, document))
+        route("/openapi.json", self.openapi, methods=["GET"], **self._route(None, document))
         app.add_exception_handler(HTTPException, self._answer_http)
         app.add_exception_handler(RequestValidationError, self._answer_invalid)
         app.add_exception_handler(Exception, self._answer_defect)
         app.add_middleware(ClearLengths)
         return app
 
-    def _described(
+    def _route(
         self, right: Right | None, responses: dict[int, dict[str, Any]], *errors: ErrorCode
     ) -> dict[str, Any]:
-        """Return the arguments of a route: what it needs, and what it answers."""
-        if right is None:
-            return {"responses": {**error_responses(), **responses}, "response_class": Response}
-        merged = error_responses(*errors, *_KEY_ERRORS)
-        for status, described in responses.items():
-            merged[status] = _either(described, merged[status]) if status in merged else described
-        needed = HTTPBearer(auto_error=False, description="A key; each path says which right it must have.")
-        return {
-            "responses": merged,
-            "response_class": Response,
-            "description": f"Needs the right `{right}`.",
-            "dependencies": [] if self._keys is None else [Depends(needed)],
-        }
+        return described(right, responses, *errors, keyed=self._keys is not None)
 
     async def scan(
         self,
@@ -430,17 +377,7 @@ class Application:
 
     @cached_property
     def _document(self) -> bytes:
-        document = get_openapi(
-            title="hashscan", version=__version__, routes=self.asgi.routes,
-            description="Check uploads and digests against hash lists before they are stored.",
-        )  # fmt: skip
-        document.setdefault("components", {})["schemas"] = components()
-        for path in document["paths"].values():
-            for operation in path.values():
-                answers = operation["responses"]
-                if "422" in answers and "HTTPValidationError" in str(answers["422"]):
-                    del answers["422"]
-        return msgspec.json.encode(document)
+        return openapi_document(self.asgi)
 
     async def _admitted(self, request: Request, right: Right) -> Client:
         """Return the client of a request that has a right; its owner follows from key and header.
@@ -561,13 +498,6 @@ def _accusing(matches: list[Match]) -> list[Match]:
     if any(match.category == KNOWN_GOOD_CATEGORY and not match.near_miss for match in matches):
         return []
     return [m for m in matches if not (m.excepted or m.withheld or m.near_miss)]
-
-
-def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return how OpenAPI describes an answer with one of two documents."""
-    schemas = [each["content"][JSON]["schema"] for each in (one, other)]
-    text = f"{one['description']} {other['description']}"
-    return {"description": text, "content": {JSON: {"schema": {"anyOf": schemas}}}}
 
 
 def _one_header(request: Request, name: str) -> str:

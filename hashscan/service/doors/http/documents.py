@@ -6,15 +6,12 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from hashscan.errors import HashscanError
-from hashscan.matching_service_api import Changes, CheckAnswer, CheckRequest, Info
 from hashscan.model import ListInfo, Match, TrustState, Verdict
 from hashscan.service.engine.uploads import Answer, Outcome
 from hashscan.text import printable
@@ -208,38 +205,3 @@ class Health(Struct, frozen=True):
 
     status: str
     """`ok`."""
-
-
-_DOCUMENTS = (
-    ErrorAnswer,
-    ScanAnswer,
-    ListsAnswer,
-    Health,
-    Info,
-    CheckRequest,
-    CheckAnswer,
-    Changes,
-)
-
-
-def components() -> Mapping[str, Any]:
-    """Return the JSON schemas of all documents, by name, for the `components` of OpenAPI."""
-    _, found = msgspec.json.schema_components(_DOCUMENTS, ref_template="#/components/schemas/{name}")
-    return found
-
-
-def response(document: type[Struct], description: str) -> dict[str, Any]:
-    """Return how OpenAPI describes an answer with this document."""
-    schema = {"$ref": f"#/components/schemas/{document.__name__}"}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def error_responses(*errors: ErrorCode) -> dict[int | str, dict[str, Any]]:
-    """Return how OpenAPI describes these errors, by status, and those of every request."""
-    by_status: dict[int, list[str]] = {}
-    for error in (ErrorCode.INVALID_REQUEST, *errors, ErrorCode.DEFECT, ErrorCode.STOPPING):
-        by_status.setdefault(error.status, []).append(error.code)
-    return {
-        status: response(ErrorAnswer, f"Codes: {', '.join(sorted(set(codes)))}.")
-        for status, codes in sorted(by_status.items())
-    }

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import time
@@ -54,6 +55,8 @@ _COUNT_SECONDS = 1.0
 """Seconds of which the counts are lost if the process is killed."""
 _CLOSE_SECONDS = 5.0
 _LEDGER_SECONDS = 10.0
+_DESCRIPTORS = 256
+"""Descriptors besides those of connections and their uploads; many more than are used."""
 _METRICS_SECONDS = 15.0
 _COLLECT_SECONDS = 10.0
 """Seconds between collections of garbage: a transport of asyncio refers to itself, so that each connection
@@ -100,6 +103,7 @@ class Server:
         if not doors:
             raise UsageError("no door is named", advice="Name some: --clamd, --icap, --http.")
         self._settings = settings = replace(self._settings, doors=tuple(door for door, _ in doors))
+        allow_descriptors(2 * sum(door.connections_max for door in settings.doors) + _DESCRIPTORS)
         seen = list_state(settings.state)
         async with AsyncExitStack() as opened:
             if not await self._started(self._start(opened)):
@@ -288,6 +292,14 @@ def door_class(protocol: Protocol) -> type[Door]:
             advice="Install the extra: pip install 'hashscan[serve]'.",
         ) from error
     return found
+
+
+def allow_descriptors(number: int) -> None:
+    """Let this process open so many descriptors, or as many as it may allow itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < number:
+        allowed = number if hard == resource.RLIM_INFINITY else min(hard, number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def with_inherited(

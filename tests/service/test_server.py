@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import socket
 import weakref
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from hashscan.errors import UsageError
 from hashscan.lists.exceptions import add_exception, made_exception
 from hashscan.lists.store import ListStore
 from hashscan.service import server as servers
-from hashscan.service.server import DOORS, Server, door_class, list_state, with_inherited
+from hashscan.service.server import DOORS, Server, allow_descriptors, door_class, list_state, with_inherited
 from hashscan.service.service_manager import inherited_sockets, notify, watchdog_seconds
 from hashscan.settings.service import (
     DEFAULT_ANSWERS,
@@ -178,3 +179,14 @@ def test_garbage_is_collected_without_much_of_it(tmp_path: Path, monkeypatch: py
         run(test)
     finally:
         gc.enable()
+
+
+def test_as_many_descriptors_are_allowed_as_connections_need() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+        for number, allowed in ((50, 100), (200, 200), (hard + 1, hard)):
+            allow_descriptors(number)
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (allowed, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

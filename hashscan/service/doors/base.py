@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
+import resource
 import select
 import socket
 from abc import ABC, abstractmethod
@@ -335,7 +336,8 @@ class ListeningDoor(Door):
     """A door that admits the clients that connect to its socket.
 
     Connections beyond `connections_max`, and those from networks that are not allowed, are answered by
-    `refusal` and closed at once. If the process has no more descriptors, new clients wait.
+    `refusal` and closed at once, as are those that would leave few descriptors for uploads. If the process
+    has none at all, new clients wait.
     """
 
     def __init__(self, engine: Engine, settings: DoorSettings) -> None:
@@ -426,6 +428,10 @@ class ListeningDoor(Door):
         if credentials is None and not may_connect(host, self.settings.allow):
             self._refuse(accepted, "network", f"{address} is in no allowed network")
             return
+        if few_descriptors(accepted.fileno()):
+            self.warn("descriptors", "the descriptors that are left are for uploads; raise LimitNOFILE=")
+            self._refuse(accepted, "connections", "too many connections")
+            return
         if self.connections >= self.settings.connections_max:
             self._refuse(accepted, "connections", "too many connections")
             return
@@ -448,6 +454,15 @@ class ListeningDoor(Door):
         if now >= self._warned.get(kind, -_WARN_SECONDS) + _WARN_SECONDS:
             self._warned[kind] = now
             _log.warning("%s door at %s: %s", self.protocol, describe(self.settings.address), text)
+
+
+def few_descriptors(descriptor: int) -> bool:
+    """Return True if a new descriptor is one of the last quarter that this process may open.
+
+    Idle connections must leave some to the uploads of others, to workers, lists and records.
+    """
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return allowed != resource.RLIM_INFINITY and descriptor >= allowed - allowed // 4
 
 
 class StreamDoor(ListeningDoor):

@@ -124,6 +124,8 @@ async def ask(door: LineDoor, line: bytes) -> bytes:
     writer.write_eof()
     answer = await reader.read()
     writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
     return answer
 
 
@@ -373,6 +375,29 @@ def test_used_up_descriptors_delay_clients(settings: DoorSettings, caplog: pytes
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             assert await loop.sock_recv(client, 100) == b"two\n"
             client.close()
+
+    asyncio.run(run())
+
+
+def test_connections_leave_descriptors_for_uploads(settings: DoorSettings) -> None:
+    async def run() -> None:
+        async with opened(settings) as door:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            lowest = os.dup(0)
+            os.close(lowest)
+            # A connection needs two descriptors here, of both sides.
+            resource.setrlimit(resource.RLIMIT_NOFILE, ((lowest + 8) * 4 // 3, hard))
+            try:
+                kept = [await connect(door) for _ in range(7)]
+                await until(lambda: door.refused > 0)
+                assert 0 < door.connections < len(kept)
+                os.close(os.memfd_create("upload"))
+                reader, writer = kept[0]
+                writer.write(b"one\n")
+                assert await reader.readline() == b"one\n"
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert await ask(door, b"two\n") == b"two\n"
 
     asyncio.run(run())
 

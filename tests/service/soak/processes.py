@@ -155,8 +155,9 @@ class Disturbance:
         activating.join()
 
     def _activate(self, stop: threading.Event) -> None:
+        due = time.monotonic()
         try:
-            while not stop.wait(ACTIVATION_SECONDS):
+            while not stop.wait(max(0.0, (due := due + ACTIVATION_SECONDS) - time.monotonic())):
                 self._versions.import_next()
                 number = len(self._versions.begun)
                 until(lambda number=number: len(self._versions.known) >= number)  # type: ignore[misc]

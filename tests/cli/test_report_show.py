@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.errors import EXIT_MEANINGS
 from hashscan.reports.records import line_of
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.prefork import PREFORK
@@ -26,7 +27,7 @@ def test_what_a_report_says(run: Run, tmp_path: Path) -> None:
     assert ran.err == ""
     for message in (
         "web1", "target        /srv", "2026-11-26 01:00:00 UTC", "list          national 7, fresh, 3 entries",
-        "exit          1 (a match or a held match)",
+        f"exit          1 ({EXIT_MEANINGS[1]})",
         "verdicts      1 match, 1 review, 1 unreadable, 10 clean",
         "unreadable    1 permission denied", "customers     (not known) 2, ada 1", "3 findings",
         "1 earlier finding",

@@ -38,7 +38,7 @@ from hashscan.cli.options.workers import cluster_options, neighbour_options
 from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.terminal import print_message, show_customers
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS
-from hashscan.model import DIRECT, Access, CtimeTrust, Shard
+from hashscan.model import DIRECT, Access, CtimeTrust, Shard, Verdict
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.target_sources import source_modules
 from hashscan.scan.workers.process_setup import lower_priority, warm_up
@@ -378,8 +378,9 @@ def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[st
     part = "" if shard is None else f"shard {shard.index}/{shard.count}: "
     unchanged = f" ({summary.recalled} of them unchanged)" if summary.recalled and not settings.known else ""
     meaning = EXIT_MEANINGS[result.exit_code]
-    if result.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and accepted:
-        meaning += ", except accepted findings"
+    withheld = summary.verdicts[Verdict.HELD] - summary.breaker_held
+    if result.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and accepted + withheld:
+        meaning += f", except {'accepted findings' if accepted else 'matches that are withheld here'}"
     yield (
         f"{part}{plural(summary.files, 'file')}{unchanged}, {human_bytes(summary.bytes_read)} in "
         f"{result.seconds:.1f} s: {summary.verdict_counts}; exit {result.exit_code} ({meaning})"

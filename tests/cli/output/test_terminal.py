@@ -28,6 +28,7 @@ def test_the_line_of_a_finding() -> None:
     assert finding_line({**FOUND, "matches": [MATCH, MATCH]}).endswith("pdq 8 and 1 more")
     assert finding_line({**FOUND, "quarantine": {"outcome": "done"}}).endswith("pdq 8; moved")
     assert finding_line({**FOUND, "quarantine": {"outcome": "raced"}}).endswith("; NOT moved: raced")
+    assert finding_line({**FOUND, "accepted": {}}).endswith("pdq 8; accepted")
     assert finding_line({**FOUND, "customer": "ada"}).endswith("; customer ada")
     assert finding_line({**FOUND, "type": "standing", "was": "held"}).startswith("/f: HELD national/n-1")
     assert finding_line({**FOUND, "matches": []}) == "/f: MATCH b"

@@ -231,7 +231,7 @@ door_options = gather_options(
     _doors_of,
     _address_option("--clamd", "ClamAV's clamd", "unix:/run/hashscan/clamd.sock"),
     _address_option("--icap", "ICAP", "tcp:127.0.0.1:1344"),
-    _address_option("--http", "HTTP", "tcp:127.0.0.1:8323"),
+    _address_option("--http", "HTTP", "tcp:127.0.0.1:8086"),
     click.option(
         "--socket-mode",
         type=ModeParam(),

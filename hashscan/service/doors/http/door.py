@@ -73,7 +73,7 @@ class HttpDoor(ListeningDoor):
             raise UsageError(
                 f"HTTP at {describe(settings.address)} is for other machines, so it needs "
                 f"{'a file of keys' if keys is None else 'TLS'}",
-                advice="Add --http-keys and --tls, or allow no network beyond loopback.",
+                advice="Add --http-keys, --tls-cert and --tls-key, or allow no network beyond loopback.",
             )
         self._tls = None if tls is None or isinstance(settings.address, UnixAddress) else _Tls(*tls)
         self._open: set[_Protocol] = set()

@@ -1,0 +1,48 @@
+"""The options that errors advise to use exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+import hashscan
+from hashscan.cli.main import COMMANDS
+
+FOREIGN = frozenset({"--clear"})
+"""Options of other programs: `threatexchange` has this one."""
+
+
+def options_of(command: click.Command) -> Iterator[str]:
+    for parameter in command.params:
+        yield from (*parameter.opts, *parameter.secondary_opts)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from options_of(found)
+
+
+def advised() -> Iterator[tuple[str, str]]:
+    """Yield each option in an advice, with the name of its module."""
+    for path in sorted(Path(hashscan.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "advice":
+                for part in ast.walk(node.value):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", part.value):
+                            yield option, path.name
+
+
+def test_every_option_in_an_advice_exists() -> None:
+    known = {"--help", "--version", *FOREIGN}
+    for name in COMMANDS:
+        known.update(options_of(import_module(f"hashscan.cli.commands.{name}").command))
+    found = set(advised())
+    assert found
+    assert {(option, module) for option, module in found if option not in known} == set()

@@ -11,6 +11,9 @@
 A refused file ends the request with 403; one that can't be checked raises `UploadNotChecked`, a 500, so that
 nothing is stored unchecked. Files are sent to hashscan while they arrive. Put the handler first: those behind
 it keep the file, in memory or in FILE_UPLOAD_TEMP_DIR, until it is checked.
+
+Only the files of forms are checked. A view that takes a file as the whole body (`request.body`), or in a text
+field, must ask hashscan itself.
 """
 
 from __future__ import annotations

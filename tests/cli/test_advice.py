@@ -31,7 +31,8 @@ def options_of(command: click.Command) -> Iterator[str]:
 def advised() -> Iterator[tuple[str, str]]:
     """Yield each option in an advice, with the name of its module."""
     for path in sorted(Path(hashscan.__file__).parent.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "advice=" in text else ():
             if isinstance(node, ast.keyword) and node.arg == "advice":
                 for part in ast.walk(node.value):
                     if isinstance(part, ast.Constant) and isinstance(part.value, str):

@@ -249,6 +249,10 @@ class _Protocol(H11Protocol):
         for event in answer:
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+        if self._is_answering():
+            # The request whose body is not valid has this answer; the application's own would be a defect.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

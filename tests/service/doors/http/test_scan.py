@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import logging
 import select
 import socket
 import threading
@@ -233,6 +234,17 @@ def test_a_door_without_keys_shows_lists_and_metrics_only_by_a_setting(server: H
             assert site.ask("GET", path).code == "right_missing"
     with server.door(metrics=lambda: b"m 1\n") as site:
         assert site.ask("GET", "/metrics").body == b"m 1\n"
+
+
+def test_a_body_that_is_not_valid_is_answered_once_and_is_no_defect(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application answers in the moment in which the first bytes of the body are found not to be valid."""
+    for target in (b"/nowhere", b"/v1/scan?digests=perhaps"):
+        answer = site.send(request(b"no length\r\n", b"Transfer-Encoding: chunked", target=target))
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert answer.count(b"HTTP/1.1") == 1
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_pipelined_requests_are_answered_in_order(site: Site) -> None:

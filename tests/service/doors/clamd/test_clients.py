@@ -12,12 +12,9 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +26,11 @@ from hashscan.service.doors.clamd.door import ClamdDoor
 from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress
 from hashscan.state_dir import StateDir
 from tests.service.doors.clamd.talking import EICAR
+from tests.service.doors.clients import EXAMPLES, ask_rspamd, free_port, needs_rspamd, running
 from tests.service.serving import STRICT, Service, clean, make_state, planted, served
 
-EXAMPLES = Path(__file__).parents[4] / "examples"
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
-CLAMDSCAN, RSPAMD, RSPAMC, PROFTPD, NODE = (
-    shutil.which(name, path=PATH) for name in ("clamdscan", "rspamd", "rspamc", "proftpd", "node")
-)
+CLAMDSCAN, PROFTPD, NODE = (shutil.which(name, path=PATH) for name in ("clamdscan", "proftpd", "node"))
 MOD_CLAMAV = Path("/usr/lib/proftpd/mod_clamav.so")
 NODE_MODULES = Path(os.environ.get("TEST_NODE_MODULES", "/nonexistent"))
 NAME = r"hashscan\.Blocked-[0-9A-Z]{16}"
@@ -182,77 +177,16 @@ def test_clamscan_of_npm(unix: Path, port: int, files: Path, tmp_path: Path, doo
     assert (bad, good) == (2, 2)
 
 
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running(command: list[str], port: int, log: Path) -> Iterator[None]:
-    """Run a server until it listens, and end it afterwards."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=10).close()
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def mail(content: bytes) -> bytes:
-    """Return a mail with a picture."""
-    message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = "a@example.org", "b@example.org", "picture"
-    message["Message-ID"], message["Date"] = "<1@example.org>", "Sat, 28 Nov 2026 08:00:00 +0000"
-    message.set_content("text")
-    message.add_attachment(content, maintype="image", subtype="jpeg", filename="picture.jpg")
-    return bytes(message)
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(
-    RSPAMD is None or os.geteuid() != 0, reason="rspamd is not installed, or this is not root"
-)
+@needs_rspamd
 def test_rspamd(port: int, tmp_path: Path) -> None:
-    listening = free_port()
-    example = (
-        (EXAMPLES / "rspamd" / "antivirus.conf").read_text().replace("127.0.0.1:3310", f"127.0.0.1:{port}")
-    )
-    configuration = tmp_path / "rspamd.conf"
-    configuration.write_text(
-        f"""
-        options {{ pidfile = "{tmp_path}/pid"; filters = ""; tempdir = "{tmp_path}";
-                   control_socket = "{tmp_path}/control mode=0600";
-                   dns {{ nameserver = ["127.0.0.1:53"]; timeout = 0.1s; }} }}
-        logging {{ type = "console"; level = "info"; }}
-        worker "normal" {{ bind_socket = "127.0.0.1:{listening}"; count = 1; }}
-        modules {{ path = "/usr/share/rspamd/plugins/antivirus.lua"; }}
-        metric {{ name = "default"; actions {{ reject = 15; }} }}
-        antivirus {{ {example} }}
-        """
-    )
-    command = [str(RSPAMD), "-i", "-f", "-c", str(configuration)]
-    with running(command, listening, tmp_path / "log"):
-        for content, action in ((planted(), "reject"), (clean(), "no action")):
-            ended = subprocess.run(
-                [str(RSPAMC), "-h", f"127.0.0.1:{listening}", "--json"],
-                input=mail(content), capture_output=True, timeout=60, check=True,
-            )  # fmt: skip
-            answer = json.loads(ended.stdout)
-            assert answer["action"] == action, answer
-            assert ("HASHSCAN" in answer["symbols"]) == (action == "reject")
+    example = (EXAMPLES / "rspamd" / "antivirus.conf").read_text()
+    assert "127.0.0.1:3310" in example
+    settings = example.replace("127.0.0.1:3310", f"127.0.0.1:{port}")
+    refused, passed = ask_rspamd(tmp_path, "antivirus", settings, planted(), clean())
+    assert (refused["action"], passed["action"]) == ("reject", "no action")
+    assert "HASHSCAN" in refused["symbols"]
+    assert "HASHSCAN" not in passed["symbols"]
 
 
 @pytest.mark.skipif(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -17,12 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.service.doors.clients import EXAMPLES, free_port, running
 from tests.service.doors.http.conftest import LISTED
 from tests.service.doors.http.serving import DOOR, Answered, HttpServer, Site, add_key, form
 from tests.service.engine.serving import picture
-from tests.waiting import until
 
-EXAMPLES = Path(__file__).parents[4] / "examples"
 CLEAN = picture(2)
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
 
@@ -63,12 +61,6 @@ def application() -> Iterator[Application]:
             thread.join()
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @contextmanager
 def nginx(folder: Path, hashscan: int, behind: int, key: str) -> Iterator[int]:
     """nginx with the example's configuration."""
@@ -93,19 +85,8 @@ def nginx(folder: Path, hashscan: int, behind: int, key: str) -> Iterator[int]:
         f"daemon off;\nerror_log {folder}/error.log;\npid {folder}/pid;\nuser root;\n"
         f"events {{}}\nhttp {{\naccess_log off;\n{temporary}{example}}}\n"
     )
-    process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE)
-
-    def listens() -> bool:
-        assert process.poll() is None, (process.stderr.read() if process.stderr else b"").decode()
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        until(listens)
+    with running([NGINX, "-p", folder, "-c", folder / "nginx.conf"], port, folder / "output"):
         yield port
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> Answered:

@@ -239,7 +239,7 @@ def test_a_door_without_keys_shows_lists_and_metrics_only_by_a_setting(server: H
 def test_a_body_that_is_not_valid_is_answered_once_and_is_no_defect(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The application answers in the moment in which the first bytes of the body are found not to be valid."""
+    """The application answers in the moment in which the body turns out not to be valid."""
     for target in (b"/nowhere", b"/v1/scan?digests=perhaps"):
         answer = site.send(request(b"no length\r\n", b"Transfer-Encoding: chunked", target=target))
         assert answer.startswith(b"HTTP/1.1 400")

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -29,14 +26,12 @@ from icap import IcapClient
 
 from hashscan.service.doors.icap.door import IcapDoor
 from hashscan.state_dir import StateDir
+from tests.service.doors.clients import EXAMPLES, ask_rspamd, free_port, needs_rspamd, running
 from tests.service.doors.icap.sessions import form
 from tests.service.serving import STRICT, Cases, Service, clean, make_state, planted, served, tcp_door
-from tests.waiting import until
 
 C_ICAP_CLIENT = shutil.which("c-icap-client")
 SQUID = shutil.which("squid", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-RSPAMD = shutil.which("rspamd")
-EXAMPLES = Path(__file__).parents[4] / "examples"
 CONFIGURATION = EXAMPLES / "squid" / "hashscan.conf"
 
 needs_c_icap = pytest.mark.skipif(C_ICAP_CLIENT is None, reason="c-icap-client is not installed")
@@ -134,13 +129,6 @@ def origin() -> Iterator[ThreadingHTTPServer]:
         thread.join()
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 @contextmanager
 def squid(icap_port: int, bypass: str = "off") -> Iterator[int]:
     """Squid with the example's configuration; yield its port."""
@@ -161,22 +149,11 @@ def squid(icap_port: int, bypass: str = "off") -> Iterator[int]:
             "cache deny all\nhttp_access allow all\nshutdown_lifetime 0 seconds\nvisible_hostname squid\n"
             f"coredump_dir {folder}\nicap_service_failure_limit -1\ninclude {folder}/hashscan.conf\n"
         )
-        process = subprocess.Popen([SQUID, "-N", "-f", folder / "squid.conf"], stderr=subprocess.DEVNULL)
-        try:
-            until(lambda: process.poll() is not None or _accepts(port))
-            assert process.poll() is None, (folder / "log").read_text()
+        with running([SQUID, "-N", "-f", folder / "squid.conf"], port, folder / "output"):
             yield port
-        finally:
-            process.terminate()
-            process.wait(60)
         assert not re.search("FATAL|assertion failed", (folder / "log").read_text())
     finally:
         shutil.rmtree(folder)
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def through(
@@ -259,68 +236,20 @@ def test_the_command_of_the_documentation(tmp_path: Path) -> None:
     port = free_port()
     arguments = command.replace("tcp:127.0.0.1:1344", f"tcp:127.0.0.1:{port}").split()
     state = make_state(tmp_path / "state")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hashscan", *arguments, "--state", str(state.path)],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until(lambda: process.poll() is not None or _accepts(port))
-        assert process.poll() is None
-        with IcapClient("127.0.0.1", port) as client:
-            assert client.scan_bytes(clean()).is_no_modification
-            assert not client.scan_bytes(planted()).is_no_modification
-    finally:
-        process.terminate()
-        code = process.wait(60)
-    assert code in {0, 143}
-
-
-def mail(content: bytes) -> bytes:
-    message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = "a@example.org", "b@example.org", "picture"
-    message["Message-ID"], message["Date"] = "<1@example.org>", "Sat, 28 Nov 2026 08:00:00 +0000"
-    message.set_content("text")
-    message.add_attachment(content, maintype="image", subtype="jpeg", filename="picture.jpg")
-    return bytes(message)
+    started = [sys.executable, "-m", "hashscan", *arguments, "--state", str(state.path)]
+    with running(started, port, tmp_path / "log") as process, IcapClient("127.0.0.1", port) as client:
+        assert client.scan_bytes(clean()).is_no_modification
+        assert not client.scan_bytes(planted()).is_no_modification
+    assert process.returncode in {0, 143}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    RSPAMD is None or os.geteuid() != 0, reason="rspamd is not installed, or this is not root"
-)
+@needs_rspamd
 def test_rspamd(service: Service, tmp_path: Path) -> None:
-    port = free_port()
     example = (EXAMPLES / "rspamd" / "external_services.conf").read_text()
     assert example.count('"127.0.0.1:1344"') == 1
-    example = example.replace('"127.0.0.1:1344"', f'"127.0.0.1:{service.address.port}"')
-    configuration = tmp_path / "rspamd.conf"
-    configuration.write_text(
-        f"""
-        options {{ pidfile = "{tmp_path}/pid"; filters = ""; tempdir = "{tmp_path}";
-                   control_socket = "{tmp_path}/control mode=0600";
-                   dns {{ nameserver = ["127.0.0.1:53"]; timeout = 0.1s; }} }}
-        logging {{ type = "console"; level = "info"; }}
-        worker "normal" {{ bind_socket = "127.0.0.1:{port}"; count = 1; }}
-        modules {{ path = "/usr/share/rspamd/plugins/external_services.lua"; }}
-        metric {{ name = "default"; actions {{ reject = 15; }} }}
-        external_services {{ {example} }}
-        """
-    )
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [str(RSPAMD), "-i", "-f", "-c", configuration], stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        until(lambda: process.poll() is not None or _accepts(port))
-        for content, action in ((planted(), "reject"), (clean(), "no action")):
-            asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            try:
-                asked.request("POST", "/checkv2", mail(content))
-                answer = json.loads(asked.getresponse().read())
-            finally:
-                asked.close()
-            assert answer["action"] == action, (answer, (tmp_path / "log").read_text())
-            assert ("HASHSCAN" in answer["symbols"]) == (action == "reject")
-    finally:
-        process.terminate()
-        process.wait(60)
+    settings = example.replace('"127.0.0.1:1344"', f'"127.0.0.1:{service.address.port}"')
+    refused, passed = ask_rspamd(tmp_path, "external_services", settings, planted(), clean())
+    assert (refused["action"], passed["action"]) == ("reject", "no action")
+    assert "HASHSCAN" in refused["symbols"]
+    assert "HASHSCAN" not in passed["symbols"]

@@ -8,13 +8,11 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hashscan.model import Verdict
-from hashscan.service.engine import worker_process
 from hashscan.service.engine import workers as workers_module
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client, Overloaded, Turn
@@ -172,31 +170,25 @@ def test_the_order_of_waiting_requests() -> None:
         loop.close()
 
 
-def hang_at_first(flag: Path, *arguments: object) -> None:
-    """Run a worker that stops before it is ready, unless one has done so before."""
-    if not flag.exists():
-        flag.touch()
-        while True:
-            time.sleep(1)
-    worker_process.run(*arguments)  # type: ignore[arg-type]
+def hang(*_: object) -> None:
+    """Take the place of a worker that is never ready."""
+    while True:
+        time.sleep(1)
 
 
 def test_a_worker_that_is_never_ready_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store_list(tmp_path / "state", entry_of(b"listed"))
-    flag = tmp_path / "flag"
-    monkeypatch.setattr(workers_module, "run", partial(hang_at_first, flag))
-    monkeypatch.setattr(workers_module, "PREPARE_SECONDS", 0.5)
+    store_list(tmp_path, entry_of(b"listed"))
 
     async def test() -> None:
-        engine = Engine(settings_of(tmp_path / "state", workers=1))
-        starting = asyncio.create_task(engine.start())
+        engine = Engine(settings_of(tmp_path, workers=1))
+        with monkeypatch.context() as patch:
+            patch.setattr(workers_module, "run", hang)
+            patch.setattr(workers_module, "PREPARE_SECONDS", 0.1)
+            starting = asyncio.create_task(engine.start())
+            await until(lambda: engine._pool is not None and engine.pool.deaths)
         try:
-            await until(flag.exists)
-            # The next one gets its time, however busy the machine is.
-            monkeypatch.setattr(workers_module, "PREPARE_SECONDS", 60.0)
             await starting
             assert (await check(engine, b"listed")).verdict is Verdict.MATCH
-            assert engine.pool.deaths >= 1
         finally:
             await engine.close()
 

@@ -289,6 +289,8 @@ class WorkerPool:
         return [m for m in self._members if m.ready and m.task is None and m.killed is None]
 
     def _note_asked(self, client: str) -> None:
+        if not client:
+            return  # a probe of the service itself
         self._asked[client] = time.monotonic()
         self._asked.move_to_end(client)
         if len(self._asked) > 2:

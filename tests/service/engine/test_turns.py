@@ -103,10 +103,25 @@ def test_a_client_with_slow_uploads_leaves_the_last_worker_to_others(
             for _ in range(3):
                 assert (await check(engine, b"listed", other)).verdict is Verdict.MATCH
             assert (pool.running, pool.queued) == (2, 6)
-            # A client that is alone gets all workers.
-            monkeypatch.setattr(workers_module, "OTHERS_SECONDS", 0.0)
-            heavy.append(asyncio.create_task(check(engine, looping, of("10.0.0.1", 8))))
-            await until(lambda: pool.running == 3)
+            for task in heavy:
+                task.cancel()
+
+    with decoding_by(monkeypatch, "tests.scan.hostile:load", seconds=1000.0):
+        run(test)
+
+
+def test_a_client_that_is_alone_gets_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes of the service itself are no client."""
+    store_list(tmp_path, entry_of(b"listed"))
+    monkeypatch.setattr(workers_module, "SLOW_SECONDS", 0.0)
+    looping = picture(1) + MARKS["loop"]
+
+    async def test() -> None:
+        async with serving(settings_of(tmp_path, workers=3)) as engine:
+            await until(lambda: len(engine.pool._idle()) == 3)
+            await check(engine, b"probe", Client("probe", "", 0, "probe"))
+            heavy = [asyncio.create_task(check(engine, looping, of("10.0.0.1", n))) for n in range(8)]
+            await until(lambda: (engine.pool.running, engine.pool.queued) == (3, 5))
             for task in heavy:
                 task.cancel()
 

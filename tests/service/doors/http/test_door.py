@@ -13,7 +13,7 @@ import pytest
 
 from hashscan.errors import UsageError
 from hashscan.service.doors.http.door import HttpDoor
-from hashscan.service.engine.uploads import Answer, Client, Upload
+from hashscan.service.engine.uploads import Answer, Client, Turn, Upload
 from hashscan.settings.service import TcpAddress, UnixAddress
 from tests.certificates import Authority
 from tests.service.doors.http.conftest import LISTED
@@ -184,3 +184,30 @@ def test_owners_come_from_keys_and_from_trusted_headers_alone(
         assert len(set(owners)) == len(owners)
         assert owner(site, again) == owner(site, alice) == ("owner alice", "alice")
         assert owner(site, again, X_Owner="bob")[0] == owners[3]
+
+
+def test_clients_take_turns_by_key(
+    server: HttpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Applications behind one proxy have one address."""
+    turns: list[Turn] = []
+    check = server.engine.check
+
+    async def spied(content: object, upload: Upload, *others: object, **more: object) -> Answer:
+        turns.append(upload.client.turn)
+        return await check(content, upload, *others, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(server.engine, "check", spied)
+    keys = [add_key(tmp_path / "keys", "scan", name=name) for name in ("one", "other")]
+    with server.door(replace(DOOR, owner_header="X-Owner"), keys=tmp_path / "keys") as site:
+        for key in keys:
+            for owner in ({}, {"X_Owner": "bob"}):
+                site.ask("POST", "/v1/scan", b"abc", key=key, **owner)
+    assert [client for client, _ in turns] == ["key one", "key one", "key other", "key other"]
+    assert [party for _, party in turns[1::2]] == ["name bob", "name bob"]
+    with server.door() as site:
+        site.ask("POST", "/v1/scan", b"abc")
+        site.ask("POST", "/v1/scan", b"abc")
+    (first, one), (second, two) = turns[4:]
+    assert first == second == "127.0.0.1"
+    assert one != two

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -14,15 +13,14 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import Run, runner
-from tests.service.running import activated, cases, listens, service, upload
-from tests.service.soak.processes import Family
+from tests.service.running import activated, cases, listens, service
 from tests.sources.children import needs_root
 from tests.waiting import until
 
@@ -141,28 +139,6 @@ def test_sighup_reloads(listed: bytes, state: Path) -> None:
         running.notified("RELOADING=1")
         running.notified("READY=1")
         assert running.upload(listed)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
-def test_idle_connections_use_up_no_descriptors(listed: bytes, state: Path, run: Run, entries: Path) -> None:
-    """Uploads over other connections are checked, workers start again, and new lists are used."""
-    with service(state, prefix=["prlimit", "--nofile=64:64"]) as running, ExitStack() as open_:
-        kept = open_.enter_context(running.connected())
-        assert upload(kept, listed)
-        for _ in range(100):
-            idle = open_.enter_context(socket.socket(socket.AF_UNIX))
-            idle.connect(str(running.socket))
-        until(lambda: "too many connections" in running.log)
-        for worker in Family(running.process.pid).workers:
-            os.kill(worker, signal.SIGKILL)
-        assert upload(kept, listed)
-        entries.write_text(
-            f"id,algorithm,value,category\nnew,sha256,{hashlib.sha256(b'new').hexdigest()},A1\n"
-        )
-        assert upload(kept, b"new") is None
-        assert run("lists", "import", entries, "--name", "other").code == 0
-        until(lambda: upload(kept, b"new"))
 
 
 def test_the_watchdog_is_fed(listed: bytes, state: Path) -> None:

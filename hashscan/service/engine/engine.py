@@ -77,8 +77,8 @@ class Engine:
         self.infos: tuple[ListInfo, ...] = ()
         """The lists in use."""
         self._descriptors = PassedDescriptors(self.room)
-        self._opened: dict[str, OpenedMatching] = {}
-        """The opened lists of each version that a worker may still use."""
+        self._opened: list[tuple[EngineSetup, OpenedMatching]] = []
+        """The opened lists of each setup that a worker may still use."""
         self._pool: WorkerPool | None = None
         self._reloading = asyncio.Lock()
         # Nobody who knows a client's name knows its number.
@@ -112,7 +112,8 @@ class Engine:
         self._pool = WorkerPool(
             setup, limits.workers, limits.queue, limits.queue_seconds, unused=self._close_unused
         )
-        self._opened[setup.version], self.infos = opened, infos
+        self._opened.append((setup, opened))
+        self.infos = infos
         try:
             await self._pool.start()
         except BaseException:
@@ -270,7 +271,7 @@ class Engine:
             except (HashscanError, OSError) as error:
                 _log.error("the lists can't be loaded again, the present ones stay in use: %s", error)
                 return False
-            if setup.version == self.version:
+            if setup.version == self.version and setup.has_files_of(self.pool.setup):
                 self.infos = infos
                 opened.close()
                 return False
@@ -278,10 +279,7 @@ class Engine:
                 _log.error("the present lists stay in use: %s", worse)
                 opened.close()
                 return False
-            former = self._opened.pop(setup.version, None)
-            self._opened[setup.version] = opened
-            if former is not None:
-                former.close()
+            self._opened.append((setup, opened))
             if trouble := await self.pool.use(setup):
                 _log.error("the new lists can't be used, the present ones stay in use: %s", trouble)
                 return False
@@ -316,15 +314,17 @@ class Engine:
 
     def _close_unused(self) -> None:
         """Release the lists of versions that no worker uses any more."""
-        used = self.pool.versions
-        for version in [version for version in self._opened if version not in used]:
-            self._opened.pop(version).close()
+        used = self.pool.setups()
+        for pair in list(self._opened):
+            if all(pair[0] is not setup for setup in used):
+                self._opened.remove(pair)
+                pair[1].close()
 
     async def close(self) -> None:
         """Stop the workers; checks in progress raise Unchecked."""
         if self._pool is not None:
             await self._pool.close()
-        for opened in self._opened.values():
+        for _, opened in self._opened:
             opened.close()
         self._opened.clear()
 

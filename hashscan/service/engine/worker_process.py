@@ -84,6 +84,10 @@ class EngineSetup:
         """Return True if a worker with the other setup can use this one without being started again."""
         return self.worker.decodes_as(other.worker)
 
+    def has_files_of(self, other: EngineSetup) -> bool:
+        """Return True if the lists of the other setup are in the same files."""
+        return [each.folder for each in self.worker.lists] == [each.folder for each in other.worker.lists]
+
 
 class _GivenUpError(BaseException):
     """The error that the request in progress is to be given up; nothing else catches it."""

@@ -152,7 +152,7 @@ class WorkerPool:
         """Prepare the fork server.
 
         Args:
-            unused: called when a worker has ceased to use a setup; see `versions`.
+            unused: called when a worker has ceased to use a setup; see `setups`.
         """
         self.setup = setup
         self.sandbox: SandboxLevel | None = None
@@ -194,12 +194,11 @@ class WorkerPool:
         """Requests that wait for a worker."""
         return len(self._waiting)
 
-    @property
-    def versions(self) -> set[str]:
-        """Versions of the setups that workers use, or may begin to use."""
-        used = {member.setup.version for member in self._members}
-        used |= {setup.version for member in self._members for setup, _ in member.uses}
-        return used | {self.setup.version} | ({self._candidate.setup.version} if self._candidate else set())
+    def setups(self) -> list[EngineSetup]:
+        """Return the setups that workers use, or may begin to use."""
+        used = [self.setup, *(member.setup for member in self._members)]
+        used += [setup for member in self._members for setup, _ in member.uses]
+        return used + ([self._candidate.setup] if self._candidate else [])
 
     def pids(self) -> list[int]:
         """Return the ids of the worker processes."""
@@ -634,11 +633,14 @@ class WorkerPool:
         newest = member.uses[-1][0] if member.uses else member.setup
         candidate = self._candidate
         if candidate is not None and not candidate.tried.done():
-            other = newest.version != candidate.setup.version
-            if other and not self._tries(candidate) and candidate.setup.replaces(newest):
+            if (
+                newest is not candidate.setup
+                and not self._tries(candidate)
+                and candidate.setup.replaces(newest)
+            ):
                 self._send_setup(member, candidate.setup, candidate)
             return
-        if newest.version == self.setup.version:
+        if newest is self.setup:
             return
         if self.setup.replaces(newest):
             self._send_setup(member, self.setup, None)

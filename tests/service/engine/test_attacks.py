@@ -307,7 +307,8 @@ def test_a_damaged_list_keeps_the_one_in_use(tmp_path: Path, caplog: pytest.LogC
     run(test)
 
 
-def test_lists_that_were_damaged_in_use_can_be_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), (entry_of(b"new", 1),)])
+def test_lists_that_were_damaged_in_use_can_be_replaced(tmp_path: Path, more: tuple[Entry, ...]) -> None:
     """No worker can be started with the lists in use any more."""
     store_list(tmp_path, entry_of(b"old"))
 
@@ -318,11 +319,15 @@ def test_lists_that_were_damaged_in_use_can_be_replaced(tmp_path: Path) -> None:
             (pid,) = engine.pool.pids()
             os.kill(pid, signal.SIGKILL)
             await until(lambda: not engine.pool._idle())
-            store_list(tmp_path, entry_of(b"old"), entry_of(b"new", 1))
+            version = engine.version
+            # Also if nothing is new but its files.
+            store_list(tmp_path, entry_of(b"old"), *more)
             assert await engine.reload()
-            for content in (b"old", b"new"):
+            assert (engine.version == version) is not bool(more)
+            for content in (b"old", *(b"new" for _ in more)):
                 assert (await check(engine, content)).verdict is Verdict.MATCH
             assert len(engine.pool.pids()) == 1
+            assert not await engine.reload()
 
     run(test)
 

@@ -13,8 +13,9 @@ door says of digests and entries must be of one version. A request without an an
 asks the client to try again is none of the two, and is counted apart.
 
 Printed are the counts, the memory of the main process, the proportional set size (PSS) of all processes, and
-the slope of both by least squares after a warm-up. Memory files are left out of the PSS: that of the decode
-cache fills up to a fixed size. The exit code is 1 if anything was lost, wrong or leaked.
+the slope of both by least squares after a warm-up, with its standard error. Memory files are left out of the
+PSS: that of the decode cache fills up to a fixed size. The exit code is 1 if anything was lost, wrong or
+leaked.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from tests.service.running import Service, activated, service
 from tests.service.soak.clients import Load, Places
 from tests.service.soak.contents import Pictures, Tally, Versions
 from tests.service.soak.processes import (
+    ROLES,
     Disturbance,
     Family,
     Measured,
@@ -59,6 +61,11 @@ END_SECONDS = 10.0
 """Time in which the other processes must have ended after the main one."""
 
 
+def grows(found: tuple[float, float], allowed: float) -> bool:
+    """Return True if a slope is larger than allowed by more than twice its standard error."""
+    return found[0] - 2 * found[1] > allowed
+
+
 def trouble(found: dict[str, Any], seconds: float) -> list[str]:
     """Return the reasons why a run is not good."""
     before, after = found["descriptors at the start"], found["descriptors at the end"]
@@ -70,8 +77,8 @@ def trouble(found: dict[str, Any], seconds: float) -> list[str]:
         "descriptors of the main process": after["main"] > before["main"],
         "descriptors of the fork server": after["servers"] > before["servers"],
         "descriptors of workers": max(after["workers"]) > max(before["workers"]) + DECODERS_MAX,
-        "the main process grows": judged and found["main kB per minute"] > MAIN_SLOPE_MAX,
-        "all processes grow": judged and found["PSS kB per minute"] > ALL_SLOPE_MAX,
+        "the main process grows": judged and grows(found["main kB per minute"], MAIN_SLOPE_MAX),
+        "all processes grow": judged and grows(found["PSS kB per minute"], ALL_SLOPE_MAX),
         "exit code": found["exit code"],
         "processes are left": found["processes left"],
         "defects": found["defects"],
@@ -149,9 +156,13 @@ class Run:
             "version failures": self.disturbance.failures,
             "killed": dict(self.disturbance.killed),
             "main kB": [samples[0].main, samples[-1].main],
-            "main kB per minute": round(slope(samples, lambda each: each.main), 1),
+            "main kB per minute": slope(samples, lambda each: each.main),
             "PSS kB": [samples[0].pss, samples[-1].pss],
-            "PSS kB per minute": round(slope(samples, lambda each: each.pss), 1),
+            "PSS kB per minute": slope(samples, lambda each: sum(each.pss.values())),
+            "PSS kB per minute by role": {
+                role: slope(samples, lambda each, role=role: each.pss[role])  # type: ignore[misc]
+                for role in ("main", *ROLES)
+            },
             "PSS in memory files kB": [samples[0].shared, samples[-1].shared],
             "descriptors at the start": self.before.descriptors,
             "descriptors at the end": self.after.descriptors,
@@ -206,7 +217,10 @@ def main() -> int:
         run = soak(Path(folder), arguments.seconds, arguments.workers, kill=not arguments.kill_nothing)
     if arguments.samples:
         samples = run.disturbance.samples
-        lines = [f"{each.at},{each.main},{each.pss},{each.shared},{each.processes}\n" for each in samples]
+        lines = [
+            f"{each.at},{each.main},{sum(each.pss.values())},{each.shared},{each.processes}\n"
+            for each in samples
+        ]
         arguments.samples.write_text("at,main,pss,shared,processes\n" + "".join(lines))
     found = run.figures()
     for name, value in found.items():

@@ -22,6 +22,8 @@ from tests.waiting import until
 ACTIVATION_SECONDS = 10.0
 SAMPLE_SECONDS = 2.0
 SETTLING_SECONDS = 60.0
+ROLES = ("servers", "workers", "zygotes", "decoders")
+"""Lists of a `Family`."""
 
 
 class Family:
@@ -54,8 +56,8 @@ class Measured:
     at: float
     main: int
     """Resident bytes of the main process."""
-    pss: int
-    """PSS of all processes, without memory files."""
+    pss: dict[str, int]
+    """PSS of the processes by their role, without memory files."""
     shared: int
     """PSS in memory files."""
     descriptors: dict[str, list[int]]
@@ -65,21 +67,26 @@ class Measured:
 def measured(main: int) -> Measured:
     """Measure the processes that there are now."""
     family = Family(main)
-    sizes = {pid: memory_of(pid) for pid in family.all}
-    roles = ("servers", "workers", "zygotes", "decoders")
-    descriptors = {"main": [open_files(main)]}
-    descriptors |= {role: sorted(map(open_files, getattr(family, role))) for role in roles}
+    roles = {"main": [main]} | {name: getattr(family, name) for name in ROLES}
+    sizes = {role: [memory_of(pid) for pid in pids] for role, pids in roles.items()}
     resident = next(
         int(line.split()[1])
         for line in Path(f"/proc/{main}/status").read_text().splitlines()
         if line.startswith("VmRSS:")
     )
     return Measured(
-        time.monotonic(), resident,
-        sum(size.get("Pss", 0) - size.get("Pss_Shmem", 0) for size in sizes.values()),
-        sum(size.get("Pss_Shmem", 0) for size in sizes.values()),
-        descriptors, len(sizes),
-    )  # fmt: skip
+        time.monotonic(),
+        resident,
+        {role: sum(own_memory(size) for size in each) for role, each in sizes.items()},
+        sum(size.get("Pss_Shmem", 0) for each in sizes.values() for size in each),
+        {role: sorted(map(open_files, pids)) for role, pids in roles.items()},
+        len(family.all),
+    )
+
+
+def own_memory(size: dict[str, int]) -> int:
+    """Return the PSS of a process without memory files."""
+    return size.get("Pss", 0) - size.get("Pss_Shmem", 0)
 
 
 def memory_of(pid: int) -> dict[str, int]:
@@ -115,12 +122,16 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def slope(samples: Sequence[Measured], of: Callable[[Measured], int]) -> float:
-    """Return the slope by least squares, in kB a minute."""
+def slope(samples: Sequence[Measured], of: Callable[[Measured], int]) -> tuple[float, float]:
+    """Return the slope by least squares and its standard error, in kB a minute."""
     if len(samples) < 3:
-        return 0.0
-    line = statistics.linear_regression([each.at / 60 for each in samples], [of(each) for each in samples])
-    return line.slope
+        return 0.0, 0.0
+    minutes, sizes = [each.at / 60 for each in samples], [of(each) for each in samples]
+    line = statistics.linear_regression(minutes, sizes)
+    rest = [size - line.intercept - line.slope * at for at, size in zip(minutes, sizes, strict=True)]
+    spread = statistics.pvariance(minutes) * len(samples)
+    error = (sum(each * each for each in rest) / (len(samples) - 2) / spread) ** 0.5
+    return round(line.slope, 1), round(error, 1)
 
 
 class Disturbance:

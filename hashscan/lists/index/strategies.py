@@ -20,6 +20,9 @@ _EXACT_KEY = 8
 _PER_BUCKET_BITS = 2
 """Binary logarithm of the average number of keys in a bucket."""
 _VERIFY_BLOCK = 1 << 16
+_FEW = 16
+"""Number of digests up to which each is looked up alone first: one that is not listed takes 2 µs. The search
+of all in step takes 100 µs for one."""
 
 
 class Exact(Strategy):
@@ -59,6 +62,8 @@ class _Exact(Segment):
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
         """Find the keys by binary search within their buckets, all keys in step."""
         wanted = _exact_keys(values)
+        if len(wanted) <= _FEW and not self._has_any(wanted):
+            return joined([])
         bucket = (wanted >> np.uint64(64 - _table_bits(len(self.values)))).astype(np.int64)
         first, end = self.starts[bucket].astype(np.int64), self.starts[bucket + 1].astype(np.int64)
         if (first > end).any() or (end > len(self.keys)).any():
@@ -83,6 +88,19 @@ class _Exact(Segment):
             same[some] = (self.values[rows[some]] == values[query_rows[some]]).all(axis=1)
         query_rows, rows = query_rows[same], rows[same]
         return query_rows, rows, np.zeros(len(rows), dtype=np.int64)
+
+    def _has_any(self, wanted: NDArray[np.uint64]) -> bool:
+        """Return True if any of the keys may be there, or the columns are damaged."""
+        shift = 64 - _table_bits(len(self.values))
+        for key in wanted:
+            bucket = int(key) >> shift
+            first, end = int(self.starts[bucket]), int(self.starts[bucket + 1])
+            if first > end or end > len(self.keys):
+                return True
+            place = first + int(self.keys[first:end].searchsorted(key))
+            if place < end and self.keys[place] == key:
+                return True
+        return False
 
 
 def _exact_keys(values: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -130,10 +130,14 @@ class Confinement(Struct, frozen=True):
 
 
 def prepare_confinement(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Confinement:
-    """Prepare in the zygote what decoders will use: with Landlock active, no library can be loaded."""
+    """Prepare in the zygote what decoders will use: with Landlock active, no library can be loaded.
+
+    The zygote's own capability bounding set is dropped, which decoders inherit: the zygote executes nothing.
+    """
     rights: LandlockRights | int = _SWITCHED_OFF
     program: bytes | int = _SWITCHED_OFF
     if mode != "off":
+        _errno(_drop_bounding_set)
         try:
             rights = supported_landlock_rights()
         except OSError as error:
@@ -177,7 +181,6 @@ def confine(confinement: Confinement) -> ConfinementResult:
     uid = dropped = _SWITCHED_OFF
     if on:
         held = capabilities()[0]
-        _errno(lambda: _drop_bounding_set(held))
         uid = _errno(lambda: _become_nobody(held))
         dropped = _errno(_drop_capabilities)
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -224,8 +227,8 @@ def _lower(limit: int, soft: int, hard: int | None = None) -> None:
     resource.setrlimit(limit, (min(soft, hard), hard))
 
 
-def _drop_bounding_set(held: int) -> None:
-    if not held & _CAP_SETPCAP:
+def _drop_bounding_set() -> None:
+    if not capabilities()[0] & _CAP_SETPCAP:
         # Without the right to drop it, PR_SET_NO_NEW_PRIVS alone ensures that the set is never used.
         return
     for capability in range(64):

@@ -254,7 +254,6 @@ class Sandbox(ClosedOnExit):
                 self._leave_decoder(owner)
             if self._options.parked and now.link is None and not (self._under_way or fresh or memory_bytes):
                 now.resume(owner)
-            now.trim(self._options.parked)
             before = self._under_way[-1] if self._under_way else None
             # Add it before it is sent: an interruption must not leave a decoder whose next reply belongs to
             # no file.
@@ -262,6 +261,8 @@ class Sandbox(ClosedOnExit):
             # Files are sent in order, so a file that couldn't be sent holds back those behind it.
             if before is None or self._has(before):
                 self._send(begun)
+            # Only now, so that the decoder need not wait for it.
+            now.trim(self._options.parked)
         except BaseException:
             self.give_up()
             raise

@@ -203,24 +203,32 @@ class ZygoteProcess:
         """Put the oldest spare decoder in the place of the present one; return None if there is none.
 
         Returns:
-            Its non-blocking socket, and its process id.
+            Its non-blocking socket, and its process id. Others may still be forked.
 
         Raises:
             ZygoteLost: the zygote has died or doesn't answer.
         """
-        self._take_answers()
+        while self._spares and len(self._spares) == self._unanswered:
+            self._take_answer()
         if not self._spares:
             return None
-        self.promote(self._spares[0][1])
-        return self._spares.popleft()
+        connection, process = self._spares.popleft()
+        try:
+            self.promote(process)
+        except BaseException:
+            connection.close()
+            raise
+        return connection, process
 
     def promote(self, process: int) -> None:
-        """Put a decoder that waits in the place of the present one.
+        """Put a decoder that waits in the place of the present one, without waiting for it.
+
+        Files may be sent to it at once. A parked one is continued only after the present one was killed.
 
         Raises:
-            ZygoteLost: the zygote has died or doesn't answer.
+            ZygoteLost: the zygote has died.
         """
-        self._ask(COMMAND.pack(PROMOTE, process), ANSWER_SECONDS)
+        self._tell(COMMAND.pack(PROMOTE, process))
 
     def park(self) -> None:
         """Stop the present decoder and set it aside; see `promote`.
@@ -239,19 +247,25 @@ class ZygoteProcess:
         self._tell(COMMAND.pack(DISCARD, process))
 
     def _take_answers(self) -> None:
-        """Receive the zygote's answers about spare decoders, and forget those that can't be forked."""
+        """Receive the zygote's answers about all spare decoders."""
+        if self._asking:
+            raise ZygoteLost
+        while self._unanswered:
+            self._take_answer()
+
+    def _take_answer(self) -> None:
+        """Receive the zygote's answer about one spare decoder, and forget it if it can't be forked."""
         if self._asking:
             raise ZygoteLost
         self._asking = True
-        while self._unanswered:
-            refused, process = ANSWER.unpack(self._receive(ANSWER_SECONDS))
-            place = len(self._spares) - self._unanswered
-            if refused:
-                self._spares[place][0].close()
-                del self._spares[place]
-            else:
-                self._spares[place] = self._spares[place][0], process
-            self._unanswered -= 1
+        refused, process = ANSWER.unpack(self._receive(ANSWER_SECONDS))
+        place = len(self._spares) - self._unanswered
+        if refused:
+            self._spares[place][0].close()
+            del self._spares[place]
+        else:
+            self._spares[place] = self._spares[place][0], process
+        self._unanswered -= 1
         self._asking = False
 
     def end(self, patience: float) -> tuple[int, bool]:

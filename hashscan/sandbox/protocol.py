@@ -71,13 +71,13 @@ COMMAND = struct.Struct("<II")
 """The command, and a number. For SPAWN: the memory limit of the decoder in MiB, 0 for the configured one.
 For END: milliseconds to wait for the decoder to end by itself. SPARE forks a decoder for later, with the
 configured limit. PROMOTE puts the one with a process id, a spare or parked one, in the place of the present
-decoder. PARK stops the present decoder and sets it aside, and DISCARD ends the parked one with a process id;
-these two have no answer."""
+decoder. PARK stops the present decoder and sets it aside, and DISCARD ends the parked one with a process id.
+These three have no answer."""
 SPAWN, END, SPARE, PROMOTE, PARK, DISCARD = range(1, 7)
 
 ANSWER = struct.Struct("<iI")
-"""The answer to SPAWN and SPARE: 0 or the errno of the failed fork, and the decoder's process id. To PROMOTE:
-0, and the process id. To END: the wait status, and 1 if the decoder had to be killed."""
+"""The answer to SPAWN and SPARE: 0 or the errno of the failed fork, and the decoder's process id. To END: the
+wait status, and 1 if the decoder had to be killed."""
 
 ZYGOTE_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of the zygote. Decoders can't start threads, so libraries must be configured before they are

@@ -64,6 +64,9 @@ class _Sample(Struct, frozen=True):
     request: bytes
 
 
+_REAP_MILLISECONDS = 10
+"""Time after which killed decoders are waited for, if there is no command before."""
+
 _ONE_DESCRIPTOR = socket.CMSG_SPACE(array.array("i").itemsize)
 
 
@@ -233,11 +236,16 @@ class _Zygote(Struct):
     """Process id of the decoder; 0 if there is none."""
     _waiting: set[int] = set()
     """Process ids of the spare and parked decoders."""
+    _killed: set[int] = set()
+    """Process ids of killed decoders that were not waited for yet."""
 
     def serve(self) -> None:
         """Execute the worker's commands until the worker has gone."""
         while True:
-            woken = self._watch.poll()
+            woken = self._watch.poll(_REAP_MILLISECONDS if self._killed else None)
+            self._reap()
+            if not woken:
+                continue
             if any(descriptor != self._control.fileno() for descriptor, _ in woken):
                 break
             message, ancillary, _, _ = self._control.recvmsg(
@@ -265,10 +273,19 @@ class _Zygote(Struct):
             self._park()
         elif command == DISCARD and number in self._waiting:
             self._waiting.remove(number)
-            os.kill(number, signal.SIGKILL)
-            os.waitpid(number, 0)
+            self._kill(number)
         elif command == END:
             self._control.send(ANSWER.pack(*self._end(number)))
+
+    def _reap(self) -> None:
+        for process in list(self._killed):
+            if os.waitpid(process, os.WNOHANG)[0]:
+                self._killed.remove(process)
+
+    def _kill(self, process: int) -> None:
+        """Kill a decoder without waiting for its end, since the kernel takes a while to free its memory."""
+        os.kill(process, signal.SIGKILL)
+        self._killed.add(process)
 
     def _spawn(self, connection: int, memory_bytes: int) -> None:
         former, self._child = self._child, 0
@@ -290,11 +307,8 @@ class _Zygote(Struct):
         former, self._child = self._child, child
         self._waiting.discard(child)
         if former:
-            os.kill(former, signal.SIGKILL)
+            self._kill(former)
         os.kill(child, signal.SIGCONT)
-        self._control.send(ANSWER.pack(0, child))
-        if former:
-            os.waitpid(former, 0)
 
     def _park(self) -> None:
         """Stop the present decoder and set it aside; it can't use the processor meanwhile."""

@@ -108,6 +108,22 @@ def test_one_that_was_killed_meanwhile_costs_no_file(sandbox: Sandbox, file: int
     assert ask(sandbox, file, "pid", 2) not in {first, *spares}
 
 
+def test_it_does_not_wait_for_the_zygote(sandbox: Sandbox, file: int) -> None:
+    """Forking others and waiting for killed ones takes the zygote longer than a small picture."""
+    first = ask(sandbox, file, "pid", 1)
+    spares = prepared(sandbox, 1) - {first}
+    zygote = sandbox._decoders._zygote
+    assert zygote is not None
+    os.kill(zygote._process.pid, signal.SIGSTOP)
+    sandbox.prepare(2)
+    try:
+        assert {ask(sandbox, file, "pid", 2)} == spares
+    finally:
+        os.kill(zygote._process.pid, signal.SIGCONT)
+    until(lambda: not alive(first))
+    assert ask(sandbox, file, "pid", 3) not in {first, *spares}
+
+
 def test_a_lost_decoder_leaves_the_spare_ones(sandbox: Sandbox, file: int) -> None:
     first = ask(sandbox, file, "pid", 1)
     spares = prepared(sandbox, 1) - {first}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -169,11 +170,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--format", choices=["deb", "rpm"], default="deb")
     parser.add_argument("--python", default="3.13", help="of the distribution: 3.11, 3.12 or 3.13")
     options = parser.parse_args(arguments)
-    prepare()
+    epoch = prepare()
     with tempfile.TemporaryDirectory() as folder:
         tree = Tree(Path(folder) / "root")
         add_environment(tree, options.wheel, options.python)
         add_system_files(tree, options.format)
+        for path in tree.root.rglob("*"):
+            os.utime(path, (epoch, epoch), follow_symlinks=False)
         file = Path(folder) / "nfpm.json"
         file.write_text(json.dumps(settings(tree, options.wheel, options.python)))
         run("nfpm", "package", "--config", file, "--packager", options.format, "--target", options.output)

@@ -22,12 +22,15 @@ import pytest
 from hashscan.sources.filesystem.ctime import TRUSTED_TYPES
 from hashscan.sources.filesystem.mounts import filesystem_type
 from tests.examples import QUICK_EXAMPLES
+from tests.quick_disk import sync_nothing
 
 # Without a terminal scans would step back behind whatever else runs here, and tests time out.
 os.environ["HASHSCAN_BACKGROUND"] = "no"
 
 # What is unchanged is chosen at random to be read again, and tests count.
 os.environ["HASHSCAN_REREAD"] = "0%"
+
+sync_nothing()
 
 # A shell ignores some signals in commands that it runs in the background, and their processes would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -590,6 +590,7 @@ def _import_all(rare: tuple[str, ...]) -> None:
     for name in LATE:
         with suppress(ImportError):
             importlib.import_module(name)
+    importlib.import_module("tests.quick_disk").sync_nothing()
     importlib.import_module("tests.forked_zygote").preload()
 
 

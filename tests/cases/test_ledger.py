@@ -19,6 +19,7 @@ from hashscan.cases.ledger import (
     waiting_cases,
 )
 from hashscan.state_dir import StateDir
+from tests.quick_disk import SYNCED_CONNECT
 
 
 def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
@@ -27,7 +28,8 @@ def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()} == {0o600}
 
 
-def test_what_is_written_survives_a_power_cut(tmp_path: Path) -> None:
+def test_what_is_written_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "connect", SYNCED_CONNECT)
     with Ledger(StateDir(tmp_path)) as ledger:
         assert ledger.one("PRAGMA synchronous") == (2,)
         assert ledger.one("PRAGMA journal_mode") == ("wal",)

@@ -30,6 +30,7 @@ from hashscan.lists.storage.signed_list import open_published
 from hashscan.lists.store import ListStore
 from hashscan.model import USABLE_STATES, ListInfo
 from tests.lists.builders import CANARIES, some_entries, tree
+from tests.quick_disk import sync_nothing
 
 CHANGES = frozenset(
     {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate"}
@@ -219,7 +220,7 @@ def anytime(action: str, folder: Path) -> None:
 
 def main() -> None:
     mode, action, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    os.fsync = lambda descriptor: None  # type: ignore[assignment]
+    sync_nothing()
     check(action, folder)  # imports what is imported on first use
     if mode == "everywhere":
         everywhere(action, folder)

@@ -32,6 +32,7 @@ from hashscan.lists.store import ListStore
 from hashscan.model import Entry, TrustState
 from tests.lists.builders import tree
 from tests.lists.dying import die_at, say
+from tests.quick_disk import sync_nothing
 
 NAME = "mine"
 
@@ -120,7 +121,7 @@ def anytime(folder: Path, times: int) -> None:
 
 def main() -> None:
     mode, folder = sys.argv[1], Path(sys.argv[2])
-    os.fsync = lambda descriptor: None  # type: ignore[assignment]
+    sync_nothing()
     segments.SMALL = 1
     is_new(folder)  # imports what is imported on first use
     if mode == "everywhere":

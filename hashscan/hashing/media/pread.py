@@ -31,8 +31,8 @@ class PictureFile(Protocol):
 class PreadFile(io.RawIOBase):
     """A read-only file object that reads with pread at a position of its own.
 
-    The descriptor was passed from another process, which reads from the same open file; an offset moved here
-    would move there. The descriptor is not exposed (`fileno` fails): libtiff would seek in it.
+    The descriptor was passed from another process, which reads from the same open file, so that they share its
+    offset. The descriptor is not exposed (`fileno` fails): libtiff would seek in it.
     """
 
     def __init__(self, descriptor: int, start: int = 0, length: int | None = None) -> None:
@@ -49,7 +49,9 @@ class PreadFile(io.RawIOBase):
         super().__init__()
         self._descriptor = descriptor
         self._start = start
-        size = max(0, os.fstat(descriptor).st_size - start)
+        # Not by fstat: glibc 2.33 to 2.38 call newfstatat for it, which the sandbox refuses. Nobody reads at
+        # the offset that this moves.
+        size = max(0, os.lseek(descriptor, 0, os.SEEK_END) - start)
         self.size = size if length is None else min(size, length)
         """Length in bytes."""
         self._position = 0

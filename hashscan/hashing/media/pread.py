@@ -31,8 +31,8 @@ class PictureFile(Protocol):
 class PreadFile(io.RawIOBase):
     """A read-only file object that reads with pread at a position of its own.
 
-    The descriptor was passed from another process, which reads from the same open file, so that they share its
-    offset. The descriptor is not exposed (`fileno` fails): libtiff would seek in it.
+    The descriptor was passed from another process, which reads from the same open file, so that both share
+    its offset. The descriptor is not exposed (`fileno` fails): libtiff would seek in it.
     """
 
     def __init__(self, descriptor: int, start: int = 0, length: int | None = None) -> None:

@@ -100,7 +100,7 @@ def test_one_of_several_passphrases_opens_a_key(tmp_path: Path) -> None:
     new_key(tmp_path / "2.pem", None)
     assert open_key(tmp_path / "2.pem", Passphrases((b"first",), ask))[1] is None
     os.mkfifo(tmp_path / "3.pem", 0o600)
-    with pytest.raises(UsageError, match="is no file"):
+    with pytest.raises(UsageError, match="is not a regular file"):
         open_key(tmp_path / "3.pem", Passphrases())
 
 

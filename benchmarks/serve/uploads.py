@@ -5,9 +5,9 @@
 JPEGs of 30 kB are drawn; each is sent once, since both servers remember what they have checked. Both have a
 list of the same SHA-256 digests. clamd runs with its signatures of this list alone (`.hsb`), and once more
 with its hashing of pictures, which is on by default. hashscan runs with one owner for all uploads, without
-and with a list of as many PDQ digests, and with each connection as an owner of its own. It decodes pictures
-and computes their PDQ digests in all cases. In a session one connection sends all of its uploads (IDSESSION);
-otherwise each upload has a connection.
+and with a list of as many PDQ digests, with each upload as an owner of its own, and over HTTP with one owner.
+It decodes pictures and computes their PDQ digests in all cases. In a session one connection sends all of its
+uploads (IDSESSION; HTTP keeps its connection); otherwise each upload has a connection.
 
 Printed are, by server and kind, the median time of an upload, the rate, the server's processor time, and the
 medians over the rounds of the ratios to clamd with `.hsb`. The client is one process, with a thread for each
@@ -46,6 +46,11 @@ PICTURES, WIDTH, HEIGHT = 64, 640, 480
 BYTES = 30_000
 START_SECONDS = 120.0
 BASE = "clamd .hsb"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = (
+    b"POST /v1/scan HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+    b"Content-Length: %d\r\n\r\n"
+)
 
 _numbers = itertools.count()
 
@@ -148,14 +153,20 @@ def running(command: Sequence[str], path: Path) -> Iterator[Server]:
 
 
 def answers(path: Path) -> bool:
-    """Whether a server answers PING."""
+    """Return whether a server answers; one of HTTP has a socket named so."""
+    question, answer = (HEALTH, b"HTTP/1.1 200") if is_http(path) else (b"zPING\0", b"PONG\0")
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))
-            connection.sendall(b"zPING\0")
-            return connection.recv(100) == b"PONG\0"
+            connection.sendall(question)
+            return connection.recv(100).startswith(answer)
     except OSError:
         return False
+
+
+def is_http(path: Path) -> bool:
+    """Return whether a socket is one of an HTTP server."""
+    return path.suffix == ".http"
 
 
 @contextmanager
@@ -181,12 +192,24 @@ def clamd(folder: Path, name: str, *, pictures: bool) -> Iterator[Server]:
 
 
 @contextmanager
-def hashscan(folder: Path, name: str, state: Path, *options: str) -> Iterator[Server]:
+def hashscan(folder: Path, name: str, state: Path, *options: str, door: str = "clamd") -> Iterator[Server]:
     """Run `hashscan serve`."""
-    path = folder / f"{name}.sock"
-    command = [sys.executable, "-m", "hashscan", "serve", "--clamd", f"unix:{path}", "--state", str(state)]
+    path = folder / f"{name}.{'http' if door == 'http' else 'sock'}"
+    command = [sys.executable, "-m", "hashscan", "serve", f"--{door}", f"unix:{path}", "--state", str(state)]
     with running([*command, *options], path) as server:
         yield server
+
+
+def post(connection: socket.socket, content: bytes) -> None:
+    """Send one upload over HTTP, and wait for the answer that it is clean."""
+    connection.sendall(POST % len(content) + content)
+    answer = b""
+    while not answer.endswith(b'{"outcome":"allow"}]}'):
+        if not (more := connection.recv(10_000)):
+            raise MeasureError(f"cut off after {answer!r}")
+        answer += more
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise MeasureError(f"answered {answer!r}")
 
 
 def exchange(connection: socket.socket, content: bytes) -> None:
@@ -204,14 +227,15 @@ def exchange(connection: socket.socket, content: bytes) -> None:
 def send(path: Path, contents: Sequence[bytes], times: list[float], *, session: bool) -> None:
     """Send uploads one after another, and note how long each took."""
     connection: socket.socket | None = None
+    http = is_http(path)
     for content in contents:
         begun = time.perf_counter()
         if connection is None:
             connection = socket.socket(socket.AF_UNIX)
             connection.connect(str(path))
-            if session:
+            if session and not http:
                 connection.sendall(b"zIDSESSION\0")
-        exchange(connection, content)
+        (post if http else exchange)(connection, content)
         if not session:
             connection.close()
             connection = None
@@ -264,7 +288,10 @@ def main() -> None:
                 hashscan(folder, "one", state, "--one-owner", "clamd", "--list", "exact")
             ),
             "one owner, PDQ": stack.enter_context(hashscan(folder, "pdq", state, "--one-owner", "clamd")),
-            "owner a connection": stack.enter_context(hashscan(folder, "many", state, "--list", "exact")),
+            "owner an upload": stack.enter_context(hashscan(folder, "many", state, "--list", "exact")),
+            "HTTP, one owner": stack.enter_context(
+                hashscan(folder, "one", state, "--one-owner", "http", "--list", "exact", door="http")
+            ),
         }
         for _ in range(arguments.rounds):
             for session, connections in itertools.product((True, False), (1, 8)):

@@ -41,7 +41,7 @@ def load(*arguments: str) -> Callable[[int, bytes], bytes]:
     poisoned: list[bool] = []
 
     def trapped(descriptor: int, request: bytes) -> bytes:
-        end = os.pread(descriptor, MARK_SIZE, max(0, os.fstat(descriptor).st_size - MARK_SIZE))
+        end = os.pread(descriptor, MARK_SIZE, max(0, os.lseek(descriptor, 0, os.SEEK_END) - MARK_SIZE))
         if end.endswith(MARKS["segfault"]):
             ctypes.string_at(0)
         if end.endswith(MARKS["loop"]):
@@ -119,7 +119,7 @@ def load_liar(*arguments: str) -> Callable[[int, bytes], bytes]:
         if stolen:
             return stolen[0]
         answer = decode(descriptor, request)
-        size = os.fstat(descriptor).st_size
+        size = os.lseek(descriptor, 0, os.SEEK_END)
         if os.pread(descriptor, len(LIE), max(0, size - len(LIE))) == LIE:
             stolen.append(answer)
         return answer

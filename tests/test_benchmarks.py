@@ -472,4 +472,4 @@ def test_uploads_are_timed_beside_clamd() -> None:
     """All servers answer all uploads, in the four kinds of connections."""
     shown = benchmark("serve.uploads", "--rounds", "1", "--uploads", "16", "--entries", "50")
     assert len([line for line in shown.splitlines() if "clamd .hsb" in line]) == 4
-    assert len(shown.splitlines()) == 2 + 4 * 5
+    assert len(shown.splitlines()) == 2 + 4 * 6

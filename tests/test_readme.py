@@ -186,6 +186,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     service.start()
     request.addfinalizer(service.kill)
     seen = set()
+    excepted = False
     lasting: list[Program] = []
     for command in COMMANDS:
         if "az://" in command and PROGRAM not in os.environ:
@@ -214,7 +215,10 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
         done = subprocess.run(
             ["bash", "-c", placed], cwd=here, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == (command in FOUND), f"{command}\n{done.stdout}{done.stderr}"
+        # From the first exception on, only the lookup finds the photo without a list.
+        found = command in FOUND and (not excepted or command.startswith("hashscan lookup"))
+        assert done.returncode == found, f"{command}\n{done.stdout}{done.stderr}"
+        excepted |= command.startswith("hashscan lists except n-1")
         seen.add(command)
     assert len(lasting) == len(LASTING)
     assert seen >= {*FOUND, STAGED}, "a command of the list above is not shown any more"

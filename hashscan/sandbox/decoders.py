@@ -250,10 +250,15 @@ class Decoders:
         except ZygoteLost:
             self._drop_zygote()
             return DecoderLost(Reason.STARVED, "the process it was forked from died")
+        loss = DecoderLost(reason, detail) if detail else DecoderLost(*_describe_status(status, killed))
         self._deaths += 1
         if self._deaths >= DEATHS_PER_ZYGOTE:
             self._drop_zygote()
-        return DecoderLost(reason, detail) if detail else DecoderLost(*_describe_status(status, killed))
+        elif loss.reason is Reason.STARVED:
+            # Whoever killed it may have killed the spare ones, too, and the file gets only one more.
+            with contextlib.suppress(ZygoteLost):
+                self._zygote.discard_spares()
+        return loss
 
     def drop(self) -> None:
         """Close the connection to the decoder."""

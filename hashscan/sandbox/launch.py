@@ -220,6 +220,18 @@ class ZygoteProcess:
             raise
         return connection, process
 
+    def discard_spares(self) -> None:
+        """End all spare decoders.
+
+        Raises:
+            ZygoteLost: the zygote has died or doesn't answer.
+        """
+        self._take_answers()
+        while self._spares:
+            connection, process = self._spares.popleft()
+            connection.close()
+            self.discard(process)
+
     def promote(self, process: int) -> None:
         """Put a decoder that waits in the place of the present one, without waiting for it.
 

@@ -108,6 +108,19 @@ def test_one_that_was_killed_meanwhile_costs_no_file(sandbox: Sandbox, file: int
     assert ask(sandbox, file, "pid", 2) not in {first, *spares}
 
 
+def test_those_end_that_may_have_been_killed_with_the_present_one(file: int) -> None:
+    """A file is tried twice at most, and the ends of those that were killed are not seen at once."""
+    # Confined decoders can't send the signal.
+    with Sandbox(PLUGIN, SandboxOptions("off", seconds=100.0)) as sandbox:
+        first = ask(sandbox, file, "pid", 1)
+        spares = prepared(sandbox, 2) - {first}
+        with pytest.raises(DecoderLost) as caught:
+            sandbox.finish(sandbox.begin(file, b"killed", 1))
+        assert caught.value.reason is Reason.STARVED
+        until(lambda: not spares & decoders_of(sandbox))
+        assert ask(sandbox, file, "pid", 2) not in {first, *spares}
+
+
 def test_it_does_not_wait_for_the_zygote(sandbox: Sandbox, file: int) -> None:
     """Forking others and waiting for killed ones takes the zygote longer than a small picture."""
     first = ask(sandbox, file, "pid", 1)

@@ -197,7 +197,8 @@ class ClusterPool(Pool):
             await asyncio.wait([self._watch])
             await self._dispatcher.close()
         if self._client is not None:
-            with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
+            # ValueError: from tornado, if the connection is lost while TLS begins once more.
+            with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.CancelledError):
                 # close() would wait for a scheduler that is lost.
                 await self._client._close(fast=True)
 

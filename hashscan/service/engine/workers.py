@@ -572,8 +572,6 @@ class WorkerPool:
             for member in former[: max(0, len(self._members) - self._number)]:
                 # The worker that was started for it takes its place.
                 self._kill(member)
-            for member in self._idle():
-                self._take_setup(member)
         self._unused()
         return trouble
 
@@ -613,6 +611,9 @@ class WorkerPool:
             candidate.tried.set_result(trouble)
             if not trouble:
                 self.setup = candidate.setup
+                # At once, since the next request may be handed out before `use` goes on.
+                for member in self._idle():
+                    self._take_setup(member)
 
     def _note_ended_try(self, member: _Member) -> None:
         """Note that a worker has ended, maybe before it was ready, or while it tried other lists."""
@@ -629,24 +630,27 @@ class WorkerPool:
                 self._settle(tried, str(reason))
 
     def _take_setup(self, member: _Member) -> None:
-        """Have an idle worker use the setup that is next."""
+        """Have an idle worker use the setup that is next.
+
+        That in use comes first, also while another is tried: a worker that was busy when it came into use
+        would else answer the next request by the lists before.
+        """
         newest = member.uses[-1][0] if member.uses else member.setup
         candidate = self._candidate
-        if candidate is not None and not candidate.tried.done():
-            if (
-                newest is not candidate.setup
-                and not self._tries(candidate)
-                and candidate.setup.replaces(newest)
-            ):
-                self._send_setup(member, candidate.setup, candidate)
+        if candidate is not None and candidate.tried.done():
+            candidate = None
+        if candidate is not None and newest is candidate.setup:
             return
-        if newest is self.setup:
-            return
-        if self.setup.replaces(newest):
-            self._send_setup(member, self.setup, None)
-        elif len([m for m in self._members if m.ready]) > 1:
-            # A worker with other decoders takes its place.
-            self._kill(member)
+        if newest is not self.setup:
+            if self.setup.replaces(newest):
+                self._send_setup(member, self.setup, None)
+                newest = self.setup
+            elif len([m for m in self._members if m.ready]) > 1:
+                # A worker with other decoders takes its place.
+                self._kill(member)
+                return
+        if candidate is not None and not self._tries(candidate) and candidate.setup.replaces(newest):
+            self._send_setup(member, candidate.setup, candidate)
 
     def _send_setup(self, member: _Member, setup: EngineSetup, tried: _Candidate | None) -> None:
         member.uses.append((setup, tried))

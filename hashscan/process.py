@@ -110,7 +110,7 @@ class _Unfailing(io.FileIO):
 
 
 def let_go_of_output() -> None:
-    """Redirect the data that still waits for standard output to a pipe that nobody reads."""
+    """Write what is buffered for standard output; if that fails, redirect it to a pipe without a reader."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -21,7 +21,7 @@ from pathlib import Path
 from tools.build_wheels import ROOT, module, prepare, run
 
 EXTRAS = ["alerts", "az", "export", "gs", "heif", "jxl", "publish", "s3", "serve"]
-"""What a package has; clusters, exchanges and Parquet need libraries that are large or must be compiled."""
+"""Extras in a package. Those of clusters, exchanges and Parquet are large or must be compiled."""
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 """The machines that wheels are for, and nfpm's names of them."""
@@ -39,7 +39,7 @@ if __name__ == "__main__":
 
 
 class Tree:
-    """The files of a package, below a folder that stands for the root."""
+    """Files of a package, in a folder that becomes the root."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -157,8 +157,8 @@ class Summary:
     def found(self, fail_on: FailOn) -> bool:
         """Return True if there is a finding that the exit code must show.
 
-        A match that the operator withholds, by an exception, a rule or known-good content, is none. One that
-        the circuit breaker holds is: whoever makes many copies of a listed file must not hide it.
+        A match that the operator withholds, by an exception, a rule or known-good content, does not count.
+        One that the circuit breaker holds counts, or many copies of a listed file would hide it.
         """
         if fail_on == "never":
             return False

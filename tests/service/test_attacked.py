@@ -1,4 +1,4 @@
-"""The real `hashscan serve` under what nobody should do to it: all uploads are answered as before."""
+"""The real `hashscan serve` under faults and attacks: all uploads are answered as before."""
 
 from __future__ import annotations
 

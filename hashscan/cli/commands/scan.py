@@ -115,7 +115,7 @@ class ShardParam(ParsedParam[Shard]):
     "--files-from",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help=("Scan only the files that FILE names (- is standard input), separated by NUL or newlines."),
+    help="Scan only the files that FILE names (- is standard input), separated by NUL or newlines.",
 )
 @click.option(
     "--inventory",
@@ -129,7 +129,7 @@ class ShardParam(ParsedParam[Shard]):
 @click.option(
     "--known",
     is_flag=True,
-    help=("Read no file; match the digests that earlier scans have cached, after `lists pull`."),
+    help="Read no file; match the digests that earlier scans have cached, after `lists pull`.",
 )
 @click.option(
     "--shard",
@@ -195,7 +195,7 @@ class ShardParam(ParsedParam[Shard]):
     "--time-budget",
     type=DurationParam(),
     callback=positive,
-    help=("End after this time, such as 6h, with exit code 3; the next scan continues there."),
+    help="End after this time, such as 6h, with exit code 3; the next scan continues there.",
 )
 @click.option(
     "--accept-shrink",

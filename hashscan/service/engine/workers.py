@@ -632,8 +632,8 @@ class WorkerPool:
     def _take_setup(self, member: _Member) -> None:
         """Have an idle worker use the setup that is next.
 
-        That in use comes first, also while another is tried: a worker that was busy when it came into use
-        would else answer the next request by the lists before.
+        The setup in use comes first, also while another is tried. Otherwise a worker that was busy when it
+        came into use would answer the next request by the former lists.
         """
         newest = member.uses[-1][0] if member.uses else member.setup
         candidate = self._candidate

@@ -25,7 +25,7 @@ needs_rspamd = pytest.mark.skipif(
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -38,7 +38,7 @@ _PATH_MAX = 4096
 _CAPABILITY_VERSION = 0x20080522  # linux/capability.h
 _UNCHANGED = 0xFFFFFFFF
 _UNKNOWN_USER = 65534
-"""The number that a user namespace shows for each user whom it does not know; elsewhere, that of `nobody`."""
+"""User id that a user namespace shows for ids without a mapping; elsewhere, that of `nobody`."""
 
 # linux/capability.h and asm/unistd.h: by machine, the numbers of setgroups, setfsgid, setfsuid and capset.
 _CALLS = {"x86_64": (116, 123, 122, 126), "aarch64": (159, 152, 151, 91), "riscv64": (159, 152, 151, 91)}

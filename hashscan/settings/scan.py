@@ -113,7 +113,11 @@ class ScanSettings:
         if self.quarantine is not None:
             self._check_quarantine()
         if not self.targets and self.files_from is None and self.inventory is None and not self.known:
-            raise UsageError("no target given", advice="Name at least one folder or file.")
+            raise UsageError(
+                "no target given",
+                advice="Name a folder, file or bucket, or set `targets` in the table [scan] of the settings "
+                'file, such as targets = ["/var/www"].',
+            )
         require_positive("--workers", self.workers)
         require_positive("--concurrency", self.access.concurrency)
         if self.access.endpoint is not None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from hashscan.cli.options.base import (
     ANY_PATH,
     DurationParam,
     HashscanCommand,
     ParsedParam,
+    SettingArgument,
     SizeParam,
     decoding_options,
     endpoint_option,
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
+_INSTEAD = ("files_from", "inventory", "known")
+"""Options with which a command line need not name targets, and does not mean those of the settings."""
 _COLLECT_AFTER = 10_000
 """New objects after which a scan looks for unreachable cycles."""
 
@@ -110,7 +114,12 @@ class ShardParam(ParsedParam[Shard]):
 
 
 @click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=RootRights.READING)
-@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=ANY_PATH)
+@click.argument(
+    "targets",
+    cls=SettingArgument,
+    metavar="[TARGET]...",
+    help="Folders, files and buckets to scan. Default: those of the settings file.",
+)
 @click.option(
     "--files-from",
     type=click.Path(path_type=Path, allow_dash=True),
@@ -298,17 +307,25 @@ class ShardParam(ParsedParam[Shard]):
     is_flag=True,
     help="Use only the list `demo`, store nothing, and write the report to standard output.",
 )
-def command(alerts: AlertSettings, deadlines: CaseSettings, **options: Any) -> int:
+@click.pass_context
+def command(ctx: click.Context, /, alerts: AlertSettings, deadlines: CaseSettings, **options: Any) -> int:
     """Scan folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
 
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
-    TARGET may be left out with --files-from, --inventory or --known.
+    Without TARGET, the key `targets` in the table [scan] of the settings file names what to scan, unless the
+    command line has --files-from, --inventory or --known.
     """
+    if any(_is_typed(ctx, name) for name in _INSTEAD) and not _is_typed(ctx, "targets"):
+        options["targets"] = ()
     settings = _settings_of(**options)
     with ScanAlerts(
         settings.state, alerts, deadlines, known=settings.known, followed=settings.cluster is None
     ) as scan_alerts:
         return scan_alerts.exits(_run_scan(settings, scan_alerts))
+
+
+def _is_typed(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _settings_of(

@@ -10,7 +10,7 @@ import click
 
 from hashscan.cli.config.settings_file import Catalogue, Command, SettingsFile
 from hashscan.cli.config.validation import context_of, refusal_of
-from hashscan.cli.options.base import TableOption, option_key, settings_of
+from hashscan.cli.options.base import Setting, TableOption, option_key, settings_of
 from hashscan.settings.file import KeyPath, line_of, plain_value, toml_key, toml_text
 from hashscan.text import plural
 
@@ -63,7 +63,7 @@ class ValueSources:
         for option in settings_of(self.catalogue.commands[words]):
             yield self._shown(ctx, words, option)
 
-    def _shown(self, ctx: click.Context, words: Command, option: click.Option) -> EffectiveValue:
+    def _shown(self, ctx: click.Context, words: Command, option: Setting) -> EffectiveValue:
         value = option.value_from_envvar(ctx)
         taken = self.file.taken.get(words, {}).get(option.name or "")
         if value is not None:
@@ -94,14 +94,14 @@ class ValueSources:
         return f"{numbered} [{table}]" if table else numbered
 
 
-def default_of(option: click.Option, ctx: click.Context) -> Any:
+def default_of(option: Setting, ctx: click.Context) -> Any:
     """Return the default of an option, or None if it has none."""
     value = option.get_default(ctx)
     # Click has a sentinel of its own for "no value".
     return None if "Sentinel" in type(value).__name__ else value
 
 
-def _typed(option: click.Option, value: Any) -> Any:
+def _typed(option: Setting, value: Any) -> Any:
     """Return numbers and booleans from variables as such; other values as they are."""
     kinds = (click.types.BoolParamType, click.types.IntParamType, click.types.FloatParamType)
     kind: click.ParamType[Any] = option.type
@@ -113,7 +113,7 @@ def _typed(option: click.Option, value: Any) -> Any:
     return value
 
 
-def _value_text(option: click.Option, value: Any) -> str:
+def _value_text(option: Setting, value: Any) -> str:
     if value is None or value == []:
         return f"({option.show_default})" if isinstance(option.show_default, str) else "-"
     if isinstance(value, list) and value and isinstance(value[0], dict):

@@ -12,7 +12,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from hashscan.cli.options.base import SETTINGS_FILE, TableOption, option_key, settings_of
+from hashscan.cli.options.base import (
+    SETTINGS_FILE,
+    Setting,
+    TableOption,
+    is_repeatable,
+    option_key,
+    settings_of,
+)
 from hashscan.cli.options.tables import TablesParam
 from hashscan.errors import UsageError
 from hashscan.settings.file import KeyPath, key_lines, line_of, read_file
@@ -27,9 +34,9 @@ class Catalogue:
     """The keys of every table of a settings file, and the options that each key sets."""
 
     commands: dict[Command, click.Command] = field(default_factory=dict)
-    tables: dict[str, dict[str, list[tuple[Command, click.Option]]]] = field(default_factory=dict)
+    tables: dict[str, dict[str, list[tuple[Command, Setting]]]] = field(default_factory=dict)
     """Tables of several commands: by table and key, the commands and their options."""
-    top: dict[str, list[tuple[Command, click.Option]]] = field(default_factory=dict)
+    top: dict[str, list[tuple[Command, Setting]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ctx: click.Context) -> Catalogue:
@@ -45,7 +52,7 @@ class Catalogue:
                 where.setdefault(option_key(option), []).append((words, option))
         return made
 
-    def own(self, words: Command) -> dict[str, click.Option]:
+    def own(self, words: Command) -> dict[str, Setting]:
         """Return the options of a command's own table, by key, without those of shared tables."""
         return {
             option_key(option): option
@@ -178,7 +185,7 @@ class SettingsFile:
 
     def _give(
         self,
-        options: list[tuple[Command, click.Option]],
+        options: list[tuple[Command, Setting]],
         value: object,
         place: KeyPath,
         table: Mapping[str, Any],
@@ -220,7 +227,7 @@ def _did_you_mean(found: str | None, otherwise: str) -> str:
     return otherwise if found is None else f"Did you mean {found!r}?"
 
 
-def wrong_kind(option: click.Option, value: object) -> tuple[str, str] | None:
+def wrong_kind(option: Setting, value: object) -> tuple[str, str] | None:
     """Return why a TOML value has a type that the option can't take, and advice; None if the type fits.
 
     The value itself is checked by the option's own parser.
@@ -228,9 +235,9 @@ def wrong_kind(option: click.Option, value: object) -> tuple[str, str] | None:
     key = option_key(option)
     if isinstance(option.type, TablesParam):
         return _no_tables(option.type.rows, key, value)
-    if option.multiple and not isinstance(value, list):
+    if is_repeatable(option) and not isinstance(value, list):
         return f"`{key}` takes several values", 'Write them in square brackets: ["one", "another"].'
-    for one in value if option.multiple and isinstance(value, list) else [value]:
+    for one in value if is_repeatable(option) and isinstance(value, list) else [value]:
         kind = _wanted(option.type, one)
         if kind is not None:
             shown = "" if option.hide_input else f": {repr(one)[:_SHOWN]}"

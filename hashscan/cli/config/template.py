@@ -12,7 +12,7 @@ import click
 from hashscan.cli.config.effective import default_of
 from hashscan.cli.config.settings_file import Catalogue, Command, wrong_kind
 from hashscan.cli.config.validation import context_of, refusal_of
-from hashscan.cli.options.base import option_key
+from hashscan.cli.options.base import Setting, is_repeatable, option_key
 from hashscan.cli.options.tables import TablesParam
 from hashscan.settings.file import plain_value, toml_key, toml_text
 
@@ -94,7 +94,7 @@ def _together(catalogue: Catalogue, table: str) -> Iterator[str]:
         yield from _setting(catalogue, *options[0], note=f"Of {users}.")
 
 
-def _setting(catalogue: Catalogue, words: Command, option: click.Option, note: str = "") -> Iterator[str]:
+def _setting(catalogue: Catalogue, words: Command, option: Setting, note: str = "") -> Iterator[str]:
     help_ = " ".join((option.help or "").split())
     if isinstance(option.show_default, str):
         note = f"{note} Default: {option.show_default}.".strip()
@@ -108,7 +108,7 @@ def _setting(catalogue: Catalogue, words: Command, option: click.Option, note: s
         yield f"#{toml_key(option_key(option))} = {toml_text(value)}"
 
 
-def _value(ctx: click.Context, option: click.Option) -> Any:
+def _value(ctx: click.Context, option: Setting) -> Any:
     """Return the default of an option, else an example; None if its parser accepts no candidate."""
     default = plain_value(default_of(option, ctx))
     kind = option.type
@@ -125,7 +125,7 @@ def _value(ctx: click.Context, option: click.Option) -> Any:
         candidates += [*map(int, filter(str.isdigit, _suggested(option))), 1]
     else:
         candidates += [*_suggested(option), *_EXAMPLES]
-    if option.multiple:
+    if is_repeatable(option):
         candidates = [*([default] if default is not None else []), [], *([one] for one in candidates)]
     for value in candidates:
         if wrong_kind(option, value) is None and refusal_of(ctx, option, value) is None:
@@ -133,7 +133,7 @@ def _value(ctx: click.Context, option: click.Option) -> Any:
     return None
 
 
-def _suggested(option: click.Option) -> list[str]:
+def _suggested(option: Setting) -> list[str]:
     return [one or other for one, other in _SUGGESTED.findall(option.help or "")]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hashscan.cli.config.settings_file import AssignedValue, Catalogue, Command, Mistake, SettingsFile
-from hashscan.cli.options.base import SETTINGS_FILE, option_key, settings_of
+from hashscan.cli.options.base import SETTINGS_FILE, Setting, option_key, settings_of
 from hashscan.cli.options.tables import TablesParam
 from hashscan.errors import HashscanError
 from hashscan.settings.file import CONFIG_VARIABLE, KeyPath, key_lines, line_of
@@ -41,9 +41,7 @@ def in_order(mistakes: list[Mistake], document: str) -> list[tuple[int | None, M
     return sorted(numbered, key=lambda pair: pair[0] or 0)
 
 
-def each_taken(
-    file: SettingsFile, catalogue: Catalogue
-) -> Iterator[tuple[Command, click.Option, AssignedValue]]:
+def each_taken(file: SettingsFile, catalogue: Catalogue) -> Iterator[tuple[Command, Setting, AssignedValue]]:
     """Yield every value of a file, once for each option that it sets."""
     for words, options in file.taken.items():
         for option in settings_of(catalogue.commands[words]):
@@ -58,7 +56,7 @@ def context_of(catalogue: Catalogue, words: Command, source: str) -> click.Conte
     return ctx
 
 
-def refusal_of(ctx: click.Context, option: click.Option, value: object) -> tuple[str, str] | None:
+def refusal_of(ctx: click.Context, option: Setting, value: object) -> tuple[str, str] | None:
     """Return why the option's parser refuses a value, and advice; None if it accepts the value."""
     try:
         option.process_value(ctx, value)
@@ -74,9 +72,7 @@ def refusal_of(ctx: click.Context, option: click.Option, value: object) -> tuple
     return message, advice
 
 
-def _refused(
-    ctx: click.Context, option: click.Option, taken: AssignedValue, source: str
-) -> Iterator[Mistake]:
+def _refused(ctx: click.Context, option: Setting, taken: AssignedValue, source: str) -> Iterator[Mistake]:
     key = option_key(option)
     if isinstance(option.type, TablesParam) and isinstance(taken.value, list):
         for number, problem in _refused_rows(ctx, option, taken.value):
@@ -100,7 +96,7 @@ def _key_named(row: Mapping[str, Any], message: str) -> KeyPath:
 
 
 def _refused_rows(
-    ctx: click.Context, option: click.Option, rows: list[Any]
+    ctx: click.Context, option: Setting, rows: list[Any]
 ) -> Iterator[tuple[int, tuple[str, str]]]:
     """Yield the number of every invalid row, counted from 0, with its problem.
 

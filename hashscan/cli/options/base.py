@@ -10,6 +10,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.privileges import RootRights, become_folder_owner
@@ -249,25 +250,59 @@ class ArgumentOption(click.Option):
     """
 
 
+class SettingArgument(click.Argument):
+    """An argument with any number of paths and URLs that variables and the settings file give, too.
+
+    There, they must be absolute, since commands are started in different folders.
+    """
+
+    hide_input = False
+    is_flag = False
+    show_default = False
+
+    def __init__(self, *args: Any, help: str, **kwargs: Any) -> None:  # noqa: A002 - click's name
+        super().__init__(*args, nargs=-1, type=ANY_PATH, callback=_require_absolute, **kwargs)
+        self.help = help
+
+
+def _require_absolute(ctx: click.Context, param: click.Parameter, value: tuple[bytes, ...]) -> Any:
+    if ctx.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE:
+        for path in value:
+            if not path.startswith(b"/") and b"://" not in path:
+                raise click.BadParameter(
+                    f"{os.fsdecode(path)!r} is neither an absolute path nor a URL.", ctx, param
+                )
+    return value
+
+
+Setting = click.Option | SettingArgument
+"""A parameter that variables and the settings file can give."""
+
+
 def name_variables(parameters: Iterable[click.Parameter]) -> None:
     """Give every option the variable of its name."""
     for parameter in parameters:
         if isinstance(parameter, ArgumentOption) or parameter.name in _NO_SETTINGS:
             continue
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, Setting):
             parameter.envvar = f"HASHSCAN_{option_key(parameter).upper()}"
 
 
-def settings_of(command: click.Command) -> list[click.Option]:
-    """Return the options of a command that variables and the settings file can give."""
+def settings_of(command: click.Command) -> list[Setting]:
+    """Return the options and arguments of a command that variables and the settings file can give."""
     return [
         parameter
         for parameter in command.params
-        if isinstance(parameter, click.Option) and parameter.envvar is not None
+        if isinstance(parameter, Setting) and parameter.envvar is not None
     ]
 
 
-def option_key(option: click.Option) -> str:
+def is_repeatable(option: Setting) -> bool:
+    """Return True if an option or argument takes several values, which a settings file gives as a list."""
+    return option.multiple or option.nargs == -1
+
+
+def option_key(option: Setting) -> str:
     """Return an option's name in variables and settings files: the long name, with underscores."""
     return max(option.opts, key=len).removeprefix("--").replace("-", "_")
 

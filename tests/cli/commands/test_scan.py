@@ -517,3 +517,35 @@ def test_ctrl_c_at_a_terminal_reaches_the_whole_group(
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert records(report)[-1]["exit_code"] == 130
+
+
+def test_targets_of_the_settings(run: Run, tmp_path: Path, local_list: str) -> None:
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "page.html").write_text(name)
+    file = tmp_path / "hashscan.toml"
+    file.write_text(f'[scan]\ntargets = ["{tmp_path}/first", "{tmp_path}/second"]\n')
+    (tmp_path / "names").write_text(f"{tmp_path}/third/page.html\n")
+
+    def scanned(*words: object, **variables: str) -> set[str]:
+        ran = run("--config", file, "scan", "--report", "-", *words, env=variables)
+        assert ran.code == 0, ran.err
+        return {Path(target["path"]).name for target in ran.lines[0]["targets"]}
+
+    assert scanned() == {"first", "second"}
+    assert scanned(HASHSCAN_TARGETS=str(tmp_path / "third")) == {"third"}
+    assert scanned(tmp_path / "second", HASHSCAN_TARGETS=str(tmp_path / "third")) == {"second"}
+    assert scanned("--files-from", tmp_path / "names") == set()
+    assert scanned("--known") == set()
+
+
+@pytest.mark.parametrize("targets", ['["www"]', '"/var/www"', "[1]", "[]", '[""]', '["~/www"]'])
+def test_bad_targets_of_the_settings(run: Run, tmp_path: Path, local_list: str, targets: str) -> None:
+    file = tmp_path / "hashscan.toml"
+    file.write_text(f"[scan]\ntargets = {targets}\n")
+    ran = run("--config", file, "scan")
+    assert ran.code == 2
+    assert "target" in ran.err.lower()
+    if targets != "[]":
+        assert str(file) in ran.err
+        assert run("config", "check", file).code == 2

@@ -15,9 +15,10 @@ import click
 
 from hashscan import __version__
 from hashscan.cli.options.base import HashscanGroup
+from hashscan.cli.output.logs import end_log, log_defect, print_error
 from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 from hashscan.plugins import INSTALLED
-from hashscan.text import escape_lines, printable
+from hashscan.text import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -170,12 +171,22 @@ def _say_origin(error: click.BadParameter) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command, report errors on standard error, and return the exit code."""
+    code = EXIT_CLEAN
+    try:
+        code = _run(arguments)
+    except BaseException as error:
+        log_defect(error)
+        raise
+    finally:
+        code = end_log(code)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         result: Any = cli.main(list(arguments), prog_name="hashscan", standalone_mode=False)
     except HashscanError as error:
-        sys.stderr.write(escape_lines(f"hashscan: {error}") + "\n")
-        if error.remedy:
-            sys.stderr.write(f"  {escape_lines(error.remedy)}\n")
+        print_error(error)
         return error.exit_code
     except click.exceptions.Exit as done:
         return done.exit_code

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import queue
 import time
 from collections import Counter, deque
@@ -48,6 +50,7 @@ from hashscan.sources.base import (
     full_path,
 )
 from hashscan.state.scan_state import ScanState
+from hashscan.text import plural, printable
 
 if TYPE_CHECKING:
     from hashscan.state.queries.answers import Answers
@@ -74,6 +77,9 @@ GRACE_SECONDS = 1.0
 
 _NAME_REASONS = frozenset({Reason.VANISHED, Reason.REPLACED, Reason.CHANGED})
 """Reasons that say nothing about the same file under another hard link."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class ScanPipeline:
@@ -188,6 +194,7 @@ class ScanPipeline:
                     break
             else:
                 self.listed = True
+                _log.info("all folders are listed")
                 for batch in self._later.batches():
                     self._make_ready(batch)
                     yield from self._advance(leave=self._capacity - 1)
@@ -227,6 +234,9 @@ class ScanPipeline:
         match listing:
             case Batch():
                 self.files_by_target[listing.target] += len(listing.items)
+                if _log.isEnabledFor(logging.INFO):
+                    folder = os.fsdecode(full_path(listing.target, listing.folder))
+                    _log.info("%s: %s", printable(folder), plural(len(listing.items), "file"))
                 yield from self._take_batch(listing)
             case SkippedFile(target, folder, item, reason):
                 self.files_by_target[target] += 1
@@ -370,6 +380,7 @@ class ScanPipeline:
         if [item.name for item in batch.items] != [result.name for result in answer.results]:
             raise AssertionError("a worker's answer does not cover its batch")
         self._answered += len(batch.items)
+        _log.debug("%s checked, %s outstanding", plural(len(batch.items), "file"), self._outstanding)
         if batch.max_sparse is not None:
             self._large.done(batch, answer.bytes_read, answer.hole_bytes)
         self.summary.bytes_read += answer.bytes_read

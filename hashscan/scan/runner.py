@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,6 +30,8 @@ from hashscan.sources.shards import ShardFilter
 from hashscan.state.scan_state import ScanOutcome, ScanState, open_scan_state
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
+
+_log = logging.getLogger(__name__)
 
 _MOVING_SHARE = 0.1
 """Share of the time budget that is reserved for moving findings to quarantine."""
@@ -155,6 +158,7 @@ class _Scan:
                     observer.request if settings.show_requests else None,
                 )
             )
+            _log.info("the state of earlier scans is open")
             unreached = self._memory.unreached_folders()
             for source in sources:
                 source.resume_with(unreached)
@@ -167,6 +171,7 @@ class _Scan:
         """Have the workers read the files, and write the first record and those of what is not clean."""
         settings, session, memory = self._settings, self._session, self._memory
         with _pool(settings, self._setup, session.infos, self._rate_limiter) as pool:
+            _log.info("%s: %s", plural(pool.workers, "worker"), ", ".join(map(str, pool.processes())))
             targets = self._targets
             self._begun = session.begin(
                 targets.paths, targets.patterns, inventory=targets.inventory, cluster=pool.fields()

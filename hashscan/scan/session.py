@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import socket
 import time
@@ -46,7 +47,9 @@ from hashscan.scan.reporting.report_paths import report_paths
 from hashscan.scan.reporting.report_writer import ScanResult, open_reports
 from hashscan.settings.scan import ScanSettings
 from hashscan.sources.patterns import Patterns
-from hashscan.text import path_fields
+from hashscan.text import path_fields, plural
+
+_log = logging.getLogger(__name__)
 
 _PATTERNS_SHOWN = 100
 """The number of patterns shown, because an ignore file may have very many."""
@@ -114,6 +117,14 @@ class ScanSession:
         store = ListStore(settings.state.lists if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, start.started))
         observer.lists_opened(opened.infos)
+        for info in opened.infos:
+            _log.info(
+                "list %s version %s, %s: %s",
+                info.name,
+                info.version or "-",
+                info.state.value,
+                plural(info.entries, "entry", "entries"),
+            )
         opened.require_usable(asking=True)
         self.services = opened.services
         """Matching services among the lists."""
@@ -144,6 +155,8 @@ class ScanSession:
         """The settings of a worker, without those that say how files are read."""
         paths = report_paths(settings.reports, settings.state, start.started, start.identity)
         observer.beginning()
+        for path in paths.records:
+            _log.info("report: %s", path or "standard output")
         self.reports = stack.enter_context(open_reports(settings, paths, observer, self.customers))
 
     def withdrawn_items(self) -> WithdrawnItems:

@@ -1,4 +1,4 @@
-"""The commands that docs/lists.md and docs/privacy.md show, in their order."""
+"""The commands that docs/lists.md, docs/privacy.md and docs/terminal.md show, in their order."""
 
 from __future__ import annotations
 
@@ -73,3 +73,12 @@ def test_the_commands_about_privacy(run: Run, tmp_path: Path, age: Callable[[], 
     assert [each.code for each in ran] == [0] * len(ran), [each.err for each in ran]
     assert SHA256.hexdigest() in ran[1].err
     assert SECRET not in ran[1].err
+
+
+def test_the_commands_about_the_terminal(
+    run: Run, uploads: Path, local_list: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = [run_shown(run, shown, {"/var/www": uploads}, lambda: None) for shown in commands_of("terminal.md")]
+    assert {each.code for each in ran} == {1}, [each.err for each in ran]
+    assert Path("scan.log").stat().st_size

@@ -16,7 +16,7 @@ import pytest
 from hashscan.cli.config.settings_file import Catalogue
 from hashscan.cli.main import cli
 from hashscan.cli.main import run as run_here
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import print_message
 from hashscan.settings.file import toml_text
 from tests.cli.conftest import Run, environment
 from tests.prefork import PREFORK

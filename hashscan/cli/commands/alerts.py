@@ -9,7 +9,8 @@ import click
 from hashscan.cli.options.base import HashscanGroup, state_option
 from hashscan.cli.options.cases_and_alerts import alert_options, channel_options, deadline_options
 from hashscan.cli.options.output import format_option, write_json_line
-from hashscan.cli.output.terminal import print_message, print_table
+from hashscan.cli.output.logs import ERROR, print_message
+from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
@@ -128,7 +129,7 @@ def test(alerts: AlertSettings) -> int:
             channel.deliver({**alert.document(host(), at), "id": 0}, DELIVERY_SECONDS)
         except DeliveryError as error:
             failed = True
-            print_message(f"{channel.label}: FAILED: {error}")
+            print_message(f"{channel.label}: FAILED: {error}", ERROR)
         else:
             print_message(f"{channel.label}: sent")
     return EXIT_UNREACHABLE if failed else EXIT_CLEAN

@@ -22,7 +22,7 @@ from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.stay_down import confirmation, stay_down_options
 from hashscan.cli.options.tables import customer_options, site_option
 from hashscan.cli.output.ledger_sync import synced_ledger
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import CustomerRule, SiteRule
 from hashscan.state_dir import StateDir

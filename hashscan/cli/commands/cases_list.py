@@ -17,8 +17,9 @@ from hashscan.cli.options.cases_and_alerts import alert_options, deadline_option
 from hashscan.cli.options.completion import case_numbers
 from hashscan.cli.options.output import format_option, write_output
 from hashscan.cli.output.ledger_sync import synced_ledger
+from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.notifications import send_alerts
-from hashscan.cli.output.terminal import ROWS_SHOWN, print_message, print_table
+from hashscan.cli.output.terminal import ROWS_SHOWN, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
 from hashscan.model import THREAT_PREFIX
 from hashscan.schema import NUMBER_MAX

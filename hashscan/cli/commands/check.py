@@ -20,7 +20,7 @@ from hashscan.cli.options.base import (
 )
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import policy_options
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.model import MATCHES_MAX, Reason
 from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
 from hashscan.state_dir import StateDir
@@ -88,7 +88,7 @@ def command(
         for item in items:
             output.write(_check(worker, asker, item, summary))
         for message in asker.shortcomings() if asker else ():
-            print_message(message)
+            print_message(message, ERROR)
             incomplete = True
     return summary.exit_code(opened.lists.infos, fail_on=fail_on, strict=strict, incomplete=incomplete)
 

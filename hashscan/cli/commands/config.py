@@ -12,7 +12,7 @@ import click
 from hashscan.cli.options.base import HashscanGroup
 from hashscan.cli.options.output import format_option
 from hashscan.cli.options.privileges import controlling_uid
-from hashscan.cli.output.terminal import print_line, print_message
+from hashscan.cli.output.logs import ERROR, print_line, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
 from hashscan.settings.file import chosen_file, read_file
 from hashscan.settings.values import SERVICE_GROUP, service_group
@@ -50,7 +50,7 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, format_name:
     sources, wrong = _sources(ctx, catalogue)
     shown = [one for name in chosen for one in sources.shown(name)]
     for where, problem in dict.fromkeys((one.where, one.problem) for one in shown if one.problem):
-        print_message(f"{where}: {problem}")
+        print_message(f"{where}: {problem}", ERROR)
         wrong = True
     shown = [one for one in shown if not changed or one.origin != "default"]
     if format_name == "json":
@@ -89,14 +89,14 @@ def check(ctx: click.Context, file: Path | None) -> int:
     strange = list(unknown_variables(catalogue, os.environ))
     for name, meant in strange:
         advice = f"did you mean {meant}?" if meant else "unset it."
-        print_message(f"no option has the variable {name}; {advice}")
+        print_message(f"no option has the variable {name}; {advice}", ERROR)
     if source is None:
         print_message(f"there is no settings file {chosen_file(None, {})[0]}, nothing to check")
         return EXIT_USAGE if strange else EXIT_CLEAN
     settings = SettingsFile(catalogue, values)
     mistakes = in_order(mistakes_in(settings, catalogue, str(source)), document)
     for line, mistake in mistakes:
-        print_line(f"{source}:{line}: {_mistake_text(mistake)}")
+        print_line(f"{source}:{line}: {_mistake_text(mistake)}", ERROR)
     secret = any(option.hide_input for _, option, _ in each_taken(settings, catalogue))
     for warning in warnings_about(source, secret=secret):
         print_message(f"warning: {source}: {warning}")
@@ -164,7 +164,7 @@ def _sources(ctx: click.Context, catalogue: Catalogue) -> tuple[ValueSources, bo
     file = SettingsFile(catalogue, values)
     lines = key_lines(document)
     for mistake in file.mistakes:
-        print_line(f"{name}:{line_of(lines, mistake.place)}: {_mistake_text(mistake)}")
+        print_line(f"{name}:{line_of(lines, mistake.place)}: {_mistake_text(mistake)}", ERROR)
     return ValueSources(catalogue, file, name, lines), bool(file.mistakes)
 
 

@@ -10,7 +10,8 @@ import click
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.options.tables import customer_options, site_option
-from hashscan.cli.output.terminal import print_message, show_table
+from hashscan.cli.output.logs import print_message
+from hashscan.cli.output.terminal import show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import CustomerRule, SiteRule
 from hashscan.text import printable

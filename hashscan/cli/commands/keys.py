@@ -10,7 +10,8 @@ import click
 
 from hashscan.cli.options.base import ArgumentOption, HashscanGroup
 from hashscan.cli.options.output import format_option, write_json_line
-from hashscan.cli.output.terminal import print_message, print_table
+from hashscan.cli.output.logs import print_message
+from hashscan.cli.output.terminal import print_table
 from hashscan.errors import UsageError
 from hashscan.service.doors.http.keys import RIGHTS, Right, changing, make_key, read_keys
 from hashscan.settings.values import parse_future, service_group

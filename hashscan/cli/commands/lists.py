@@ -24,7 +24,8 @@ from hashscan.cli.options.entry_files import (
 from hashscan.cli.options.output import choose_format, output_format_option, output_option
 from hashscan.cli.output.feedback import print_waiting
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
-from hashscan.cli.output.terminal import print_message, show_counts, show_lists
+from hashscan.cli.output.logs import print_message
+from hashscan.cli.output.terminal import show_counts, show_lists
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError, UsageError
 from hashscan.model import STAY_DOWN_LIST, ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS

@@ -12,7 +12,8 @@ import click
 from hashscan.cli.options.base import ANY_PATH, ArgumentOption, HashscanCommand, list_option, state_option
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.feedback import give_feedback
-from hashscan.cli.output.terminal import print_message, show_table
+from hashscan.cli.output.logs import print_message
+from hashscan.cli.output.terminal import show_table
 from hashscan.errors import EXIT_CLEAN, NoUsableListError, UsageError
 from hashscan.lists.services.adapter import NO_SINGLE_ENTRY
 from hashscan.model import KNOWN_GOOD_CATEGORY

@@ -12,7 +12,8 @@ from hashscan.cli.commands.lists_except import find_listed_entry
 from hashscan.cli.options.base import ArgumentOption, HashscanCommand, list_option, state_option
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.feedback import give_feedback, send_waiting
-from hashscan.cli.output.terminal import print_line, print_message, show_table
+from hashscan.cli.output.logs import print_line, print_message
+from hashscan.cli.output.terminal import show_table
 from hashscan.errors import EXIT_CLEAN, UsageError
 from hashscan.state_dir import StateDir
 from hashscan.text import plural

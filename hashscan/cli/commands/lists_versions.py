@@ -27,8 +27,9 @@ from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.services import ServiceMaker, service_options
 from hashscan.cli.output.feedback import send_waiting
 from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
+from hashscan.cli.output.logs import print_error, print_message
 from hashscan.cli.output.notifications import send_pull_alerts
-from hashscan.cli.output.terminal import print_line, print_message, show_table
+from hashscan.cli.output.terminal import show_table
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_DEFECT,
@@ -298,8 +299,7 @@ def _send_feedback(state: StateDir, lists: tuple[str, ...]) -> None:
     try:
         send_waiting(state, lists or None)
     except HashscanError as error:
-        print_message(f"feedback: {error}")
-        print_line(f"  {error.remedy}")
+        print_error(error, "feedback")
 
 
 def _pull(
@@ -340,8 +340,7 @@ def _pull(
             if len(chosen) == 1:
                 raise
             # An error with one list must not keep the others from being pulled.
-            print_message(f"list {name}: {error}")
-            print_line(f"  {error.remedy}")
+            print_error(error, f"list {name}")
             codes.append(error.exit_code)
             continue
         skipped = "skipped, another source was used: " if signed else ""

@@ -13,7 +13,7 @@ from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_option
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import customer_options
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_FOUND,
@@ -84,7 +84,7 @@ def command(
             sought, trouble = maker.digests_of(item)
             if trouble:
                 complete = False
-                print_message(f"{os.fsdecode(item)}: {trouble}")
+                print_message(f"{os.fsdecode(item)}: {trouble}", ERROR)
             with reader.reading():
                 nearest: dict[int, ContentMatch] = {}
                 for near in find_contents(reader, sought, every_variant=every_variant):

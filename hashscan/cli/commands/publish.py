@@ -33,7 +33,8 @@ from hashscan.cli.options.passphrases import (
     root_passphrase_option,
     root_passphrases,
 )
-from hashscan.cli.output.terminal import print_line, print_message, show_table
+from hashscan.cli.output.logs import print_line, print_message
+from hashscan.cli.output.terminal import show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry, ListInfo
 from hashscan.settings.matching import DecodingLimits

@@ -37,7 +37,8 @@ from hashscan.cli.options.stay_down import (
 )
 from hashscan.cli.options.tables import act_on_option
 from hashscan.cli.output.list_changes import print_withdrawn_items
-from hashscan.cli.output.terminal import ROWS_SHOWN, print_line, print_message, show_table
+from hashscan.cli.output.logs import ERROR, print_line, print_message
+from hashscan.cli.output.terminal import ROWS_SHOWN, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT, UsageError
 from hashscan.model import Weak
 from hashscan.settings.matching import BreakerLimits, QuarantineSettings
@@ -128,7 +129,7 @@ def add(
             else:
                 left += 1
                 path = os.fsdecode(result.path)
-                print_message(f"not moved: {path}: {result.outcome.value}: {result.detail}")
+                print_message(f"not moved: {path}: {result.outcome.value}: {result.detail}", ERROR)
         # An entry may have been withdrawn after the report was written.
         print_withdrawn_items(state, quarantine)
         print_message(f"{moved} moved, {left} left; head of the log: {quarantine.head}")
@@ -276,7 +277,7 @@ def verify(repair: bool, head: str | None, state: StateDir) -> int:
             pass  # This repairs it.
     found, kept, troubles = verify_all(state, known, open_stores())
     for trouble in troubles:
-        print_message(trouble)
+        print_message(trouble, ERROR)
     print_message(f"{kept} in quarantine, {plural(len(troubles), 'problem')}; head of the log: {found}")
     return EXIT_OUTPUT if troubles else EXIT_CLEAN
 
@@ -312,7 +313,7 @@ def export(
         try:
             digest = write(quarantine, chosen, recipients, output)
         except QuarantineSkipped as error:
-            print_message(f"nothing was written: {error}")
+            print_message(f"nothing was written: {error}", ERROR)
             return EXIT_INCOMPLETE
         click.echo(f"{digest}\t{printable(str(output))}")
         print_message(f"{len(chosen)} exported; head of the log: {quarantine.head}")

@@ -16,7 +16,8 @@ from hashscan.cli.commands.lists_except import invoking_user
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.options.output import choose_format, dash_to_none, output_format_option, output_option
 from hashscan.cli.options.tables import reporter_option, site_option
-from hashscan.cli.output.terminal import ROWS_SHOWN, make_table, print_message, verdict_text
+from hashscan.cli.output.logs import print_message
+from hashscan.cli.output.terminal import ROWS_SHOWN, make_table, verdict_text
 from hashscan.errors import EXIT_MEANINGS, HashscanError, UsageError
 from hashscan.model import Reporter, SiteRule, Verdict
 from hashscan.registry import REPORT_FORMATS

@@ -37,8 +37,9 @@ from hashscan.cli.options.tables import (
     site_option,
 )
 from hashscan.cli.options.workers import cluster_options, neighbour_options
+from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.cli.output.notifications import ScanAlerts
-from hashscan.cli.output.terminal import print_message, show_customers
+from hashscan.cli.output.terminal import show_customers
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS
 from hashscan.model import DIRECT, Access, CtimeTrust, Shard, Verdict
 from hashscan.registry import REPORT_FORMATS
@@ -380,9 +381,13 @@ def _run_scan(settings: ScanSettings, alerts: ScanAlerts) -> int:
     show_customers(watcher.customers)
     for message in _summary_messages(settings, result):
         print_message(message)
+    if result.shortcomings:
+        print_message(f"incomplete: {', '.join(result.shortcomings)}", ERROR)
     exit_code = result.exit_code
     if watcher.lines is not None and (trouble := watcher.lines.trouble) is not None:
-        print_message(f"can't write findings to standard output: {trouble.strerror}; the report has them")
+        print_message(
+            f"can't write findings to standard output: {trouble.strerror}; the report has them", ERROR
+        )
         exit_code = exit_code_without_output(exit_code)
     if settings.state is None:
         return exit_code
@@ -409,8 +414,6 @@ def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[st
         yield f"--files-from named no file{' of this shard' if shard else ''}; nothing was checked"
     if settings.known:
         yield "no file was read; the verdicts are for the cached digests of earlier scans"
-    if result.shortcomings:
-        yield f"incomplete: {', '.join(result.shortcomings)}"
     if result.only_test:
         yield "only test entries matched; this says nothing about real material"
     elif tests := summary.test_findings:

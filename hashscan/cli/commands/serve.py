@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,19 @@ from hashscan.cli.options.base import (
 )
 from hashscan.cli.options.service import door_options, limit_options
 from hashscan.cli.options.tables import policy_options
-from hashscan.cli.output.terminal import print_line, print_message
+from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
 from hashscan.settings.service import ServeSettings
-from hashscan.text import escape_lines
 
 _DEFAULTS = {field.name: field.default for field in ServeSettings.__dataclass_fields__.values()}
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_LEVELS = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"), (0, "<7>"))
-"""Levels of logging, and the prefixes by which the journal knows them (sd-daemon(3))."""
 
 
 @click.command(
-    cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70), meanings={0: "stopped by SIGTERM or SIGINT"}
+    cls=HashscanCommand,
+    exit_codes=(0, 2, 10, 12, 70),
+    meanings={0: "stopped by SIGTERM or SIGINT"},
+    level=logging.INFO,
 )
 @door_options
 @click.option(
@@ -108,20 +107,4 @@ def command(
         )
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     settings = ServeSettings(lists=lists or None, tls=tls, metrics=metrics, **others)
-    log_to_standard_error()
     return serve(settings, print_message)
-
-
-class _Messages(logging.Handler):
-    """Writes log records as messages; what comes from clients is escaped."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = next(prefix for least, prefix in _LEVELS if record.levelno >= least)
-        prefix = level if "JOURNAL_STREAM" in os.environ else ""
-        for line in escape_lines(self.format(record)).split("\n"):
-            print_line(f"{prefix}hashscan: {line}")
-
-
-def log_to_standard_error() -> None:
-    """Send log records of level INFO and above to standard error."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Messages()], force=True)

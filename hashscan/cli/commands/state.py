@@ -9,7 +9,8 @@ import click
 
 from hashscan.cli.options.base import HashscanGroup, state_option
 from hashscan.cli.options.output import choose_format, output_format_option, output_option, write_output
-from hashscan.cli.output.terminal import print_message, show_table
+from hashscan.cli.output.logs import ERROR, print_message
+from hashscan.cli.output.terminal import show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT
 from hashscan.state_dir import StateDir
 from hashscan.text import human_bytes, plural
@@ -96,7 +97,7 @@ def check(state: StateDir) -> int:
         for damage in find_damage(reader):
             count += 1
             if count <= _DAMAGES_SHOWN:
-                print_message(damage)
+                print_message(damage, ERROR)
         if count:
             reader.mark_damaged()
             print_message(

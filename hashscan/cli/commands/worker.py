@@ -7,7 +7,7 @@ import click
 from hashscan.cli.options.base import HashscanCommand, state_option, worker_count
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.workers import cluster_options, neighbour_options
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import print_message
 from hashscan.scan.workers.process_setup import lower_priority
 from hashscan.settings.resources import ClusterSettings, PrioritySettings
 from hashscan.settings.values import default_workers

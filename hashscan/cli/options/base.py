@@ -13,8 +13,9 @@ import click
 from click.core import ParameterSource
 
 from hashscan.cli.options.completion import list_names
+from hashscan.cli.options.messages import MessageSettings, message_options
 from hashscan.cli.options.privileges import RootRights, become_folder_owner
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import NOTICE, print_message
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, DecodingLimits, MatchingSettings
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 SETTINGS_FILE = "hashscan.settings_file"
 """Key of the settings file's path in a context; absent without a settings file."""
+_WARNINGS = "hashscan.warnings"
+"""Key of the messages about options."""
 
 
 class AnyPathParam(click.ParamType[bytes]):
@@ -64,6 +67,8 @@ _NO_SETTINGS = frozenset({"help", "version", "config"})
 """Options that are given neither by a variable nor by the settings file."""
 
 
+MESSAGES = "Messages"
+"""Heading of the options that every command has."""
 HELP_SECTIONS: dict[str, tuple[str, ...]] = {
     "Targets": (
         "--inventory",
@@ -158,8 +163,10 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--passphrase-file",
         "--no-passphrase",
     ),
+    MESSAGES: ("--quiet", "--verbose", "--log-file", "--log-format"),
 }
-"""The options that a command with many options shows under these headings, below all others."""
+"""The options that a command with many options shows under these headings, below all others. Those of
+messages have theirs in every command."""
 FIRST_OPTIONS = 12
 """Options that are shown without headings at most."""
 _SECTIONS = {option: title for title, options in HELP_SECTIONS.items() for option in options}
@@ -178,6 +185,7 @@ class HashscanCommand(click.Command):
         meanings: Mapping[int, str] | None = None,
         settings: bool = True,
         needs: RootRights = RootRights.NOTHING,
+        level: int = NOTICE,
         **kwargs: Any,
     ) -> None:
         """Make a command; the other arguments are those of `click.Command`.
@@ -187,8 +195,11 @@ class HashscanCommand(click.Command):
             meanings: meanings of codes that differ from those of other commands.
             settings: whether variables and the settings file also give its options.
             needs: root's rights that it needs if the state folder belongs to another user.
+            level: level of the messages that it shows without -v.
         """
         super().__init__(*args, **kwargs)
+        self.params += message_options()
+        self.level = level
         self.exit_codes = tuple(exit_codes)
         self.needs = needs
         self.meanings = {**EXIT_MEANINGS, **(meanings or {})}
@@ -197,10 +208,16 @@ class HashscanCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, as the owner of its state or working folder if root calls it."""
+        messages = MessageSettings.take(ctx)
+        messages.apply(self.level)
         for name, kind in _FOLDERS.items():
             folder = ctx.params.get(name)
             if isinstance(folder, Path | StateDir) and not ctx.params.get("no_state"):
                 become_folder_owner(ctx.command_path, Path(folder), self.needs, kind)
+        # Only now, so that the log file belongs to the owner of the folder.
+        messages.open_file()
+        for text in ctx.meta.pop(_WARNINGS, ()):
+            print_message(text)
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -212,7 +229,9 @@ class HashscanCommand(click.Command):
         ]
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter, record in shown:
-            title = _SECTIONS.get(max(parameter.opts, key=len)) if len(shown) > FIRST_OPTIONS else None
+            title = _SECTIONS.get(max(parameter.opts, key=len))
+            if len(shown) <= FIRST_OPTIONS + len(HELP_SECTIONS[MESSAGES]) and title != MESSAGES:
+                title = None
             sections.setdefault(title or "Options", []).append(record)
         for title, records in sections.items():
             with formatter.section(title):
@@ -373,7 +392,10 @@ def worker_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     most = max_workers()
     if value > most:
         option = max(param.opts, key=len)
-        print_message(f"{option} {value} is more than this machine can run; {most} are used")
+        # It is not known yet which messages are shown, and where.
+        ctx.meta.setdefault(_WARNINGS, []).append(
+            f"{option} {value} is more than this machine can run; {most} are used"
+        )
     return min(value, most)
 
 

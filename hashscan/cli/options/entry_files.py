@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import ArgumentOption, HashscanCommand
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
 from hashscan.model import ALGORITHMS, CATEGORIES
 from hashscan.registry import LIST_FORMATS

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import print_message
 from hashscan.errors import OutputError, UsageError
 
 _LINKS_MAX = 40
@@ -72,6 +73,15 @@ def controlling_uid(path: Path) -> int:
     It is the owner of the first folder or symlink on the path that does not belong to root. Root creates what
     is missing, so the result is 0 then. Users that don't exist in this user namespace are ignored.
     """
+    owners = (status.st_uid for _, status in path_steps(path))
+    return next((uid for uid in owners if uid != 0 and _is_mapped(uid)), 0)
+
+
+def path_steps(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield each folder, symlink and file that a path leads through, with its status.
+
+    It ends at what is missing or can't be used; the code that opens the path reports that.
+    """
     todo = os.path.join(os.getcwd(), path).split("/")[::-1]
     here, links = "/", 0
     while todo:
@@ -84,20 +94,17 @@ def controlling_uid(path: Path) -> int:
         try:
             status = os.lstat(there)
         except OSError:
-            # The path is missing or can't be used; the code that opens it reports that.
-            return 0
-        if status.st_uid != 0 and _is_mapped(status.st_uid):
-            return status.st_uid
+            return
+        yield there, status
         if not stat.S_ISLNK(status.st_mode):
             here = there
             continue
         links += 1
         if links > _LINKS_MAX:
-            return 0
+            return
         target = os.readlink(there)
         here = "/" if target.startswith("/") else here
         todo += target.split("/")[::-1]
-    return 0
 
 
 def _is_mapped(uid: int) -> bool:

@@ -15,7 +15,7 @@ import click
 
 from hashscan.cli.options.base import DurationParam, TableOption, add_options, gather_options, positive
 from hashscan.cli.output.list_changes import print_withdrawn_items
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.settings.matching import DEFAULT_BREAKER_LIMITS, BreakerLimits, QuarantineSettings
 from hashscan.state_dir import StateDir
@@ -125,7 +125,7 @@ def opened_quarantine(
 
     with Quarantine(state, places, print_message, stores or open_stores()) as quarantine:
         for trouble in repair(quarantine):
-            print_message(trouble)
+            print_message(trouble, ERROR)
         print_withdrawn_items(state, quarantine)
         yield quarantine
 
@@ -167,7 +167,7 @@ def print_outcomes(
     for item, error in answers:
         if error is not None:
             left += 1
-            print_message(f"item {item.id} stays: {error}")
+            print_message(f"item {item.id} stays: {error}", ERROR)
         else:
             done += 1
             click.echo(f"{item.id}\t{printable(os.fsdecode(item.path))}")

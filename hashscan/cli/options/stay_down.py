@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import ArgumentOption, add_options
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import ERROR, print_error, print_message
 from hashscan.errors import UsageError
 from hashscan.model import ACTING_CATEGORIES, STAY_DOWN_LIST
 from hashscan.settings.values import parse_future
@@ -81,7 +81,7 @@ def keep_items_down(
             try:
                 contents.append(maker.of_item(quarantine, quarantine.item(item), confirmed))
             except UsageError as error:
-                print_message(f"{error}. {error.remedy}")
+                print_error(error)
                 complete = False
     if contents:
         add_stay_down(state, contents)
@@ -144,4 +144,4 @@ def take_back_restored(state: StateDir) -> None:
     from hashscan.quarantine.stay_down import refresh_stay_down
 
     if trouble := refresh_stay_down(state, datetime.now(UTC)):
-        print_message(trouble)
+        print_message(trouble, ERROR)

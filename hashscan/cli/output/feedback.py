@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from hashscan.cli.output.terminal import print_line, print_message
+from hashscan.cli.output.logs import print_line, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE
 from hashscan.text import plural
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.errors import EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_OUTPUT, HashscanError, OutputError
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
 from hashscan.state_dir import StateDir
@@ -84,7 +84,7 @@ def synced_ledger(state: StateDir, deadlines: CaseSettings = DEFAULT_DEADLINES) 
 
 def _say_troubles(troubles: Iterable[HashscanError]) -> None:
     for trouble in troubles:
-        print_message(f"the ledger of cases is not up to date: {trouble}. {trouble.remedy}")
+        print_message(f"the ledger of cases is not up to date: {trouble}. {trouble.remedy}", ERROR)
 
 
 def exit_code_without_output(code: int) -> int:

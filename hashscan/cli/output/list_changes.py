@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.progress import ComparisonProgress
-from hashscan.cli.output.terminal import print_message
 from hashscan.errors import OutputError
 from hashscan.state_dir import StateDir
 from hashscan.text import plural

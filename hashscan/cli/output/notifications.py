@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from hashscan.cli.output.terminal import print_line, print_message
+from hashscan.cli.output.logs import ERROR, print_error, print_message
 from hashscan.errors import (
     EXIT_DEFECT,
     EXIT_INTERRUPTED,
@@ -92,7 +92,7 @@ def send_alerts_or_raise(
     lists = collect_list_metrics(state, datetime.now(UTC), seen)
     with Ledger(state) as ledger:
         for trouble in sync(ledger, state).troubles:
-            print_message(f"the ledger of cases is not up to date: {trouble}")
+            print_message(f"the ledger of cases is not up to date: {trouble}", ERROR)
         try:
             if alerts.any_channel:
                 delivered = notifier.notify(ledger, state, lists, others, at_once=at_once)
@@ -107,8 +107,7 @@ def send_alerts_or_raise(
 
 
 def _print_error(error: HashscanError) -> None:
-    print_message(f"alerts and metrics: {error}")
-    print_line(f"  {error.remedy}")
+    print_error(error, "alerts and metrics")
 
 
 def send_pull_alerts(
@@ -160,7 +159,7 @@ def _send_without_ledger(
     try:
         if others and notifier.channels:
             for failure in notifier.notify_without_state(others).failures:
-                print_message(f"an alert was not delivered and is not stored: {failure}")
+                print_message(f"an alert was not delivered and is not stored: {failure}", ERROR)
         if alerts.metrics is not None:
             write_metrics(alerts.metrics, Metrics().with_run(run))
     except HashscanError as error:
@@ -170,7 +169,7 @@ def _send_without_ledger(
 def print_failed_deliveries(delivered: DeliveryResult) -> None:
     """Print which deliveries failed, and how many alerts wait."""
     for failure in delivered.failures:
-        print_message(f"an alert was not delivered by {failure}")
+        print_message(f"an alert was not delivered by {failure}", ERROR)
     if delivered.waiting:
         print_message(
             f"{plural(delivered.waiting, 'alert waits', 'alerts wait')} for another attempt; "

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, Self
 
-from hashscan.cli.output.terminal import print_message
+from hashscan.cli.output.logs import STANDARD_ERROR, print_message
 from hashscan.reports.summary import Summary
 from hashscan.text import human_bytes, printable
 
@@ -21,11 +21,11 @@ class ScanProgress:
         self._summary: Summary | None = None
         self._started = self._shown = time.monotonic()
         self._bar: Any = None
-        if sys.stderr.isatty():
+        if STANDARD_ERROR.is_for_people:
             from tqdm import tqdm
 
             # The number of files is not known until the last folder is listed, so there is no total.
-            self._bar = tqdm(
+            self._bar = STANDARD_ERROR.bar = tqdm(
                 unit=" files", file=sys.stderr, dynamic_ncols=True, mininterval=_BAR_SECONDS, leave=False
             )
 
@@ -56,7 +56,6 @@ class ScanProgress:
 
     def message(self, text: str) -> None:
         """Print a message in place of the bar, which appears again below it."""
-        self.clear()
         print_message(text)
 
     def clear(self) -> None:
@@ -68,6 +67,7 @@ class ScanProgress:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
+            STANDARD_ERROR.bar = None
 
 
 class _ListProgress:
@@ -77,10 +77,10 @@ class _ListProgress:
         self._name = name
         self._shown = time.monotonic()
         self._bar: Any = None
-        if sys.stderr.isatty():
+        if STANDARD_ERROR.is_for_people:
             from tqdm import tqdm
 
-            self._bar = tqdm(
+            self._bar = STANDARD_ERROR.bar = tqdm(
                 desc=about, unit=unit, unit_scale=True, file=sys.stderr, dynamic_ncols=True, leave=False
             )
 
@@ -98,6 +98,7 @@ class _ListProgress:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
+            STANDARD_ERROR.bar = None
 
 
 class PullProgress(_ListProgress):

@@ -14,8 +14,9 @@ from types import FrameType
 from typing import Any
 
 from hashscan.cli.output.list_changes import print_exceptions
+from hashscan.cli.output.logs import ERROR, print_line, print_message
 from hashscan.cli.output.progress import ScanProgress
-from hashscan.cli.output.terminal import finding_line, print_line, print_message
+from hashscan.cli.output.terminal import finding_line
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState, Verdict
@@ -113,7 +114,7 @@ class TerminalObserver(Observer):
         """Print the problems of lists, and which lists are local."""
         for info in lists:
             if info.problem is not None:
-                print_message(f"list {info.name} is {info.state.value}: {info.problem}")
+                print_message(f"list {info.name} is {info.state.value}: {info.problem}", ERROR)
             elif info.state is TrustState.LOCAL:
                 print_message(f"list {info.name} is local and not signed")
             elif info.state is TrustState.EXCHANGE:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from hashscan.cli.output.logs import print_message
 from hashscan.model import ListInfo
 from hashscan.reports.records import Record, path_text
 from hashscan.text import printable
@@ -22,17 +23,6 @@ CUSTOMERS_SHOWN = 20
 
 _LONGEST = 100_000
 """Width of tables on standard output that is no terminal; no cell is wrapped, since programs read it."""
-
-
-def print_message(text: str) -> None:
-    """Write a message to standard error: one line that begins with the program's name, escaped."""
-    print_line(f"hashscan: {text}")
-
-
-def print_line(text: str) -> None:
-    """Write a line to standard error, escaped."""
-    sys.stderr.write(printable(text) + "\n")
-    sys.stderr.flush()
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -50,9 +50,13 @@ def test_the_architecture_shows_the_layers_that_are_checked() -> None:
 
 
 def test_the_index_lists_every_page_once() -> None:
+    """The site's navigation is made of it."""
     text = (DOCS / "index.md").read_text(encoding="utf-8")
     listed = re.findall(r"^- \[[^\]]+\]\(([a-z-]+\.md)\)", text, re.MULTILINE)
-    assert sorted(listed) == sorted(path.name for path in DOCS.glob("*.md") if path.name != "index.md")
+    pages = {path.name for path in DOCS.glob("*.md")} - {"index.md"}
+    missing = sorted(pages - set(listed))
+    assert not missing, f"docs/index.md has no line, and the site no navigation, for {missing}"
+    assert sorted(listed) == sorted(pages)
 
 
 def test_the_glossary_explains_each_term_once() -> None:

@@ -32,6 +32,7 @@ from tests.web import served
 
 ROOT = Path(__file__).parent.parent
 NAMES = (
+    "scan",
     "matching",
     "lists",
     "privacy",
@@ -51,6 +52,7 @@ NAMES = (
     "settings",
     "alerts",
     "speed",
+    "compare",
     "glossary",
     "index",
 )
@@ -62,9 +64,9 @@ OTHERS = [
 ]
 """Their commands are run by tests of their own or by CI: they need the extra `exchange`, or don't end."""
 
-TEXT = PAGES[0].read_text(encoding="utf-8")
 ALL = "".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"```sh\n(.*?)\n```", ALL, re.DOTALL)
+README_LINES = 150
 SETUP = 3
 """How many of the first blocks are the set-up, which `.ci/readme` runs as it stands."""
 
@@ -237,9 +239,8 @@ def example_of(name: str) -> str:
 
 @pytest.mark.slow
 def test_the_settings_example_is_accepted(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)\n```", TEXT, re.DOTALL)
     config = tmp_path / "hashscan.toml"
-    config.write_text(example.replace("/var/lib/hashscan", str(tmp_path / "state")))
+    config.write_text(example_of("settings").replace("/var/lib/hashscan", str(tmp_path / "state")))
     target = tmp_path / "files"
     target.mkdir()
     (target / "file").write_bytes(b"x")
@@ -262,10 +263,16 @@ def test_the_settings_example_is_accepted(tmp_path: Path) -> None:
 
 
 def test_exit_codes_and_verdicts_are_all_explained() -> None:
+    readme, scan = (page.read_text(encoding="utf-8") for page in PAGES[:2])
     for code in EXIT_MEANINGS:
-        assert re.search(rf"^\| (\d+, )?{code}(, \d+)? \|", TEXT, re.MULTILINE), code
+        assert re.search(rf"^\| (\d+, )?{code}(, \d+)? \|", scan, re.MULTILINE), code
     for verdict in Verdict:
-        assert f"| {verdict.value} |" in TEXT
+        assert f"| {verdict.value} |" in readme
+        assert f"| {verdict.value} |" in scan
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) <= README_LINES
 
 
 def test_pages_are_all_here_and_point_at_what_exists() -> None:

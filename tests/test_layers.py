@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import hashscan
@@ -55,15 +56,30 @@ OWNERS: dict[str, frozenset[str]] = {
 """The packages or modules that may use a library; one that is not named here may be used nowhere."""
 
 PRIVATE: dict[str, tuple[str, frozenset[str]]] = {
-    "PIL": ("pillow", frozenset({"hashing.media.jpeg_pixels", "hashing.webp_scaled"})),
+    "PIL": ("pillow", frozenset({"hashing.pillow_internals"})),
     "threatexchange": (
         "threatexchange",
         frozenset({"lists.exchanges.ncmec", "lists.exchanges.threatexchange"}),
     ),
-    "tuf": ("tuf", frozenset({"lists.storage.tuf_api"})),
 }
 """Libraries whose private names are used: their projects, and the modules that may. Any release may change
 these names, so pyproject.toml must have an upper bound."""
+
+UNDOCUMENTED = frozenset(
+    (
+        "DibImageFile",
+        "IcoFile",
+        "applist",
+        "fp",
+        "im",
+        "layer",
+        "load_end",
+        "load_prepare",
+        "resources",
+        "tile",
+    )
+)
+"""Names of Pillow that are not private by their spelling, but in no page of its documentation."""
 
 STANDARD = frozenset(sys.stdlib_module_names)
 EVERYWHERE = frozenset({"", "hashscan", "msgspec"})
@@ -125,6 +141,17 @@ def private_violations(modules: Sequence[Module]) -> Iterator[str]:
                 yield f"{module.place(line)}: uses private names of {library}"
 
 
+def undocumented_uses(modules: Sequence[Module]) -> Iterator[str]:
+    """Yield a line for each use of an undocumented name of Pillow outside of the module that may."""
+    for module in modules:
+        if is_in(module.name, OWNERS["PIL"]) and module.name not in PRIVATE["PIL"][1]:
+            uses = (node for node in nodes(module.tree) if isinstance(node, ast.Attribute))
+            for node in uses:
+                # numpy has a function of the same name.
+                if node.attr in UNDOCUMENTED and ast.unparse(node) != "np.tile":
+                    yield f"{module.place(node.lineno)}: uses {node.attr}"
+
+
 def idle_owners(modules: Sequence[Module]) -> Iterator[str]:
     """Yield each entry of a table that nothing needs any more, so that the tables only shrink."""
     used = {
@@ -162,7 +189,8 @@ def test_imports_go_down_the_layers() -> None:
 
 def test_libraries_and_private_names_are_used_by_their_owners() -> None:
     modules = read_package()
-    assert not [*library_violations(modules), *private_violations(modules), *idle_owners(modules)]
+    found = library_violations(modules), private_violations(modules), undocumented_uses(modules)
+    assert not [*chain.from_iterable(found), *idle_owners(modules)]
     project = PACKAGE.parent / "pyproject.toml"
     if project.exists():  # not where an installed package is tested
         wanted = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
@@ -179,7 +207,7 @@ def test_each_kind_of_violation_is_found(tmp_path: Path) -> None:
         "reports/beside.py": "import hashscan.quarantine.log\nfrom .csv import Csv\n",
         "stray.py": "import PIL.Image\n",
         "hashing/private.py": "from PIL import Image, _imaging\nimport tuf._x.y\nImage.core._z()\n"
-        "Image.__doc__\nself._w\n",
+        "Image.__doc__\nself._w\nimage.applist\nnp.tile\n",
     }.items():
         path = tmp_path / "hashscan" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -200,8 +228,10 @@ def test_each_kind_of_violation_is_found(tmp_path: Path) -> None:
         "hashscan/hashing/private.py:2: uses private names of tuf",
         "hashscan/hashing/private.py:3: uses private names of PIL",
     ]
+    assert list(undocumented_uses(modules)) == ["hashscan/hashing/private.py:6: uses applist"]
     idle = list(idle_owners(modules))
     assert "hashing does not use PIL" not in idle
     assert "cli does not use click" in idle
-    assert "lists.storage.tuf_api uses no private name of tuf" in idle
-    assert list(unbounded(["pillow>=11", "tuf>=6,<8", "click>=8"])) == ["pillow>=11 has no upper bound"]
+    assert "hashing.pillow_internals uses no private name of PIL" in idle
+    bounded = ["threatexchange>=1,<2", "click>=8"]
+    assert list(unbounded(["pillow>=11", *bounded])) == ["pillow>=11 has no upper bound"]

@@ -15,10 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-try:
-    from PIL import _webp
-except ImportError:
-    _webp = None  # type: ignore[assignment]
+from hashscan.hashing.pillow_internals import webp_library
 
 _INTERFACE = 0x0209
 _RGB, _RGBA = 0, 1
@@ -69,10 +66,11 @@ class _Config(Structure):
 
 def _loaded() -> Any:
     """Return libwebp as Pillow has loaded it; None if it can't be used."""
-    if _webp is None or ctypes.sizeof(c_void_p) != 8:
+    file = webp_library()
+    if file is None or ctypes.sizeof(c_void_p) != 8:
         return None
     try:
-        library = ctypes.CDLL(_webp.__file__)
+        library = ctypes.CDLL(file)
         library.WebPInitDecoderConfigInternal.argtypes = [POINTER(_Config), c_int]
         library.WebPGetFeaturesInternal.argtypes = [c_void_p, c_size_t, POINTER(_Features), c_int]
         library.WebPDecode.argtypes = [c_void_p, c_size_t, POINTER(_Config)]

@@ -296,7 +296,7 @@ class _Scan:
         if self._settings.cluster is not None or run.summary.sandbox is None:
             return []
         # It loads Pillow's C module.
-        from hashscan.hashing.media.jpeg_pixels import private_decoder_works
+        from hashscan.hashing.pillow_internals import private_decoder_works
 
         return [] if private_decoder_works() else ["JPEG"]
 

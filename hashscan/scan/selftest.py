@@ -152,12 +152,10 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
 
     The common formats are those that nearly all pictures have.
     """
-    from hashscan.hashing.media import jpeg_pixels
     from hashscan.hashing.media.samples import encodings
+    from hashscan.hashing.pillow_internals import private_decoder_works
 
-    functions = (
-        "private functions decode" if jpeg_pixels.private_decoder_works() else "public functions decode all"
-    )
+    functions = "private functions decode" if private_decoder_works() else "public functions decode all"
     yield Step(True, f"Pillow's {functions} JPEGs")
     with ListStore(None).open([DEMO], datetime.now(UTC)) as opened:
         setup = _setup(opened, limits)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashscan.hashing.media import jpeg_header, jpeg_pixels
+from hashscan.hashing import pillow_internals
+from hashscan.hashing.media import jpeg_header
 from hashscan.model import FileResult, FileStat, Reason, StoredContentData, Verdict
 from hashscan.scan.decoder_check import DecodingCount
 from tests.cli.conftest import Run, runner
@@ -87,9 +88,9 @@ class Changed:
 
 @pytest.fixture
 def untried() -> Iterator[None]:
-    jpeg_pixels.private_decoder_works.cache_clear()
+    pillow_internals.private_decoder_works.cache_clear()
     yield
-    jpeg_pixels.private_decoder_works.cache_clear()
+    pillow_internals.private_decoder_works.cache_clear()
 
 
 @pytest.mark.usefixtures("untried")
@@ -97,20 +98,20 @@ def untried() -> Iterator[None]:
 def test_private_functions_that_have_changed_are_left_alone(
     monkeypatch: pytest.MonkeyPatch, module: object
 ) -> None:
-    monkeypatch.setattr(jpeg_pixels, "_imaging", module)
-    assert not jpeg_pixels.private_decoder_works()
+    monkeypatch.setattr(pillow_internals, "_imaging", module)
+    assert not pillow_internals.private_decoder_works()
     content = encoded(scene(5))
     header = jpeg_header.read_header(content)
     assert header is not None
-    assert jpeg_pixels.decode(content, header.size, 1) is None
+    assert pillow_internals.decode_jpeg(content, header.size, 1) is None
 
 
 @pytest.mark.usefixtures("untried")
 def test_private_functions_that_give_other_pixels_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert jpeg_pixels.private_decoder_works()
-    jpeg_pixels.private_decoder_works.cache_clear()
-    monkeypatch.setattr(jpeg_pixels, "_decode", lambda *_: np.zeros((8, 8), np.uint8))
-    assert not jpeg_pixels.private_decoder_works()
+    assert pillow_internals.private_decoder_works()
+    pillow_internals.private_decoder_works.cache_clear()
+    monkeypatch.setattr(pillow_internals, "_decode", lambda *_: np.zeros((8, 8), np.uint8))
+    assert not pillow_internals.private_decoder_works()
 
 
 def other_pillow(folder: Path, module: str, more: str) -> dict[str, str]:

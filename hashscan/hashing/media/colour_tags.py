@@ -27,6 +27,7 @@ from hashscan.hashing.media.icc_profiles import (
 )
 from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.media.profile_conversion import PQ, PROFILE_MAX
+from hashscan.hashing.pillow_internals import jpeg_application_data
 
 Floats = NDArray[np.float64]
 
@@ -124,9 +125,7 @@ def tags_of_picture(image: Image.Image, file: PictureFile, pillow_format: str) -
     found = ColourInfo()
     match pillow_format:
         case "JPEG":
-            for profile in jpeg_profiles(
-                [data for name, data in getattr(image, "applist", ()) if name == "APP2"]
-            ):
+            for profile in jpeg_profiles(jpeg_application_data(image)):
                 found.add(profile)
             return found
         case "PNG":

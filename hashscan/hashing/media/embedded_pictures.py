@@ -146,6 +146,8 @@ def _directory(read: ReadAt, order: str, offset: int) -> tuple[_Values, int]:
 _EXIF_HEADER = b"Exif\0\0"
 _PHOTOSHOP_THUMBNAIL = 1036
 _PHOTOSHOP_HEADER = 28
+_PHOTOSHOP_COLOURS = 26
+"""Offset of the section with the colours, which comes before that with the resources."""
 
 
 class HasInfo(Protocol):
@@ -185,13 +187,26 @@ def previews_of(image: HasInfo, file: PreadFile, pillow_format: str) -> list[Pre
         found = read_directories(_reader(file))
         return [file.subfile(start, length) for start, length in found.previews]
     if pillow_format == "PSD":
-        resources = getattr(image, "resources", ())
-        return [
-            MemoryFile(data[_PHOTOSHOP_HEADER:])
-            for name, _, data in resources
-            if name == _PHOTOSHOP_THUMBNAIL
-        ]
+        return list(_photoshop_thumbnails(file))
     return []
+
+
+def _photoshop_thumbnails(file: PreadFile) -> Iterator[PreadFile]:
+    """Yield the thumbnails in the resources of a PSD ("Adobe Photoshop File Formats", Image Resources)."""
+    file.seek(_PHOTOSHOP_COLOURS)
+    file.seek(_PHOTOSHOP_COLOURS + 4 + int.from_bytes(file.read(4)))
+    length = int.from_bytes(file.read(4))
+    place = file.tell()
+    end = min(place + length, file.size)
+    while place < end:
+        file.seek(place)
+        kind, name = struct.unpack(">4xHB", file.read(7).ljust(7, b"\0"))
+        # Names and contents are padded to an even length, a name with the byte of its length.
+        file.seek(place + 7 + name + (name + 1) % 2)
+        length, first = int.from_bytes(file.read(4)), file.tell()
+        if kind == _PHOTOSHOP_THUMBNAIL:
+            yield file.subfile(first + _PHOTOSHOP_HEADER, max(0, length - _PHOTOSHOP_HEADER))
+        place = first + length + length % 2
 
 
 def pictures_beside(image: HasInfo, file: PreadFile) -> list[PreadFile]:

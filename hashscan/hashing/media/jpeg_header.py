@@ -2,8 +2,8 @@
 
 Nearly all JPEGs are of this kind. Pillow reads the header field by field, which takes longer than decoding
 the pixels of a thumbnail. This module skips most of the header; Pillow's decoder still decodes the pixels,
-directly into the target array (`jpeg_pixels`). Any unusual file is left to Pillow, so that the result is the
-same.
+directly into the target array (`pillow_internals`). Any unusual file is left to Pillow, so that the result is
+the same.
 """
 
 from __future__ import annotations

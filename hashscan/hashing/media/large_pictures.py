@@ -30,6 +30,7 @@ from hashscan.hashing.media.picture_opening import DRAFT_SIDE, UndecodedError, c
 from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.media.profile_conversion import inverted_cmyk
 from hashscan.hashing.media.views import View, over_backgrounds
+from hashscan.hashing.pillow_internals import free_webp_decoder
 from hashscan.hashing.variants import ALPHA, APERTURE, INVERTED_CMYK
 from hashscan.hashing.webp_scaled import available, decode_scaled
 from hashscan.model import Reason
@@ -114,8 +115,7 @@ def load_webp(image: Image.Image, file: PictureFile, scale: int, max_pixels: int
     needed = image.width * image.height * _WEBP_BYTES[image.mode != "RGB"] + file.size
     # A number of bytes, which `check_pixels` takes as pixels in brightness only.
     check_pixels(needed, max_pixels)
-    # Frees two whole pictures.
-    image._decoder = None  # type: ignore[attr-defined]
+    free_webp_decoder(image)
     file.seek(0)
     found = decode_scaled(file.read(file.size), scale)
     if found is None:

@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image
 
 from hashscan.hashing.media.embedded_pictures import png_chunks
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
-from hashscan.hashing.media.picture_opening import UndecodedError, check_size, open_picture
+from hashscan.hashing.media.picture_opening import check_size, open_picture
 from hashscan.hashing.media.pread import PictureFile
+from hashscan.hashing.pillow_internals import load_over
 
 Plane = NDArray[np.uint8]
 
@@ -104,16 +105,7 @@ def _loaded(
         return None
     each = 3 * 4 * image.width * image.height
     check_size(image, pillow_format, file.size, max_pixels, more=each + opened.coefficients)
-    bands = len(image.getbands())
-    image.im = Image.new(image.mode, image.size, (filling,) * bands if bands > 1 else filling).im
-    try:
-        image.load()
-    except (MemoryError, UndecodedError):
-        raise
-    except Exception:
-        if isinstance(image, ImageFile.ImageFile):
-            image.tile = []
-    return image, opened.stored
+    return (image, opened.stored) if load_over(image, filling) else None
 
 
 def has_whole_scan(file: PictureFile) -> bool:

@@ -30,7 +30,6 @@ from hashscan.hashing.media.embedded_pictures import (
 )
 from hashscan.hashing.media.faulty_animations import has_frames, read_faulty
 from hashscan.hashing.media.jpeg_header import LARGEST_FILE, PlainHeader, read_header, scale_of
-from hashscan.hashing.media.jpeg_pixels import decode
 from hashscan.hashing.media.jpeg_xl import read_jxl_header
 from hashscan.hashing.media.low_contrast import coloured_frames
 from hashscan.hashing.media.luma_alpha import luma_of, may_be_translucent
@@ -58,7 +57,7 @@ from hashscan.hashing.media.picture_opening import (
     open_picture,
     set_pixel_limit,
 )
-from hashscan.hashing.media.png_data import end_of_data, ending_at, may_end_early, note_end
+from hashscan.hashing.media.png_data import end_of_data, ending_at, may_end_early
 from hashscan.hashing.media.pread import PictureFile, PreadFile
 from hashscan.hashing.media.repairs import patched, repaired_files, repairs_of
 from hashscan.hashing.media.views import (
@@ -68,6 +67,7 @@ from hashscan.hashing.media.views import (
     views_of,
 )
 from hashscan.hashing.media.windows_bitmaps import icons_of
+from hashscan.hashing.pillow_internals import decode_jpeg, note_end
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 
@@ -252,7 +252,7 @@ class _Reader:
             check_pixels(
                 2 * (header.size[0] // scale + 1) * (header.size[1] // scale + 1), self._limits.max_pixels
             )
-            luma = decode(content, header.size, scale)
+            luma = decode_jpeg(content, header.size, scale)
         except (OSError, MemoryError, UndecodedError):
             # Pillow fails in the same way later, when it is known what else can be decoded of the file.
             return None

@@ -19,6 +19,7 @@ from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlug
 
 from hashscan.hashing.media.jpeg_xl import jxl_available, open_jxl, read_jxl_header
 from hashscan.hashing.media.pread import PictureFile
+from hashscan.hashing.pillow_internals import jpeg_sampling, uses_libtiff
 from hashscan.hashing.variants import WHOLE, Part
 from hashscan.model import Reason
 
@@ -285,7 +286,7 @@ def check_size(
     else:
         each = max(each, _FRAME_BYTES.get(pillow_format, _LIBRARY_BYTES.get(pillow_format, 0)))
     pixels = image.width * image.height * each + more
-    whole = pillow_format in _READ_WHOLE or any(tile[0] == "libtiff" for tile in getattr(image, "tile", ()))
+    whole = pillow_format in _READ_WHOLE or uses_libtiff(image)
     allowed = max_pixels * BYTES_PER_PIXEL
     if pixels > allowed:
         raise UndecodedError(Reason.TOO_LARGE)
@@ -305,14 +306,13 @@ def check_pixels(pixels: int, max_pixels: int) -> None:
 
 def _coefficients(image: JpegImagePlugin.JpegImageFile, file: PictureFile) -> int:
     """Return the memory in bytes for the coefficients of a JPEG with several scans; 0 for other JPEGs."""
-    layers = image.layer
-    if not image.info.get("progressive") and _components_of_scan(file) == len(layers):
+    sampling = jpeg_sampling(image)
+    if not image.info.get("progressive") and _components_of_scan(file) == len(sampling):
         return 0
-    across = max(layer[1] for layer in layers)
-    down = max(layer[2] for layer in layers)
+    most_across, most_down = (max(each) for each in zip(*sampling, strict=True))
     # Two bytes for each coefficient; there are as many as samples.
     width, height = image.size
-    return sum(2 * width * layer[1] * height * layer[2] // (across * down) for layer in layers)
+    return sum(2 * width * across * height * down // (most_across * most_down) for across, down in sampling)
 
 
 def _components_of_scan(file: PictureFile) -> int:

@@ -13,13 +13,10 @@ then decoded as if it was cut there. `tests/hashing/media/test_png_data.py` trie
 from __future__ import annotations
 
 import struct
-import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
-
-from PIL import Image, ImageFile
 
 from hashscan.hashing.media.embedded_pictures import png_chunks
 from hashscan.hashing.media.pread import PictureFile
@@ -121,23 +118,6 @@ def may_end_early(file: PictureFile, read_to: int) -> bool:
             return True
         end = start + len(content)
     return read_to < end
-
-
-def note_end(image: Image.Image) -> list[int]:
-    """Return a list, to which loading an opened PNG adds the offset up to which its data were read."""
-    places: list[int] = []
-    if isinstance(image, ImageFile.ImageFile):
-        # A strong reference would keep the pixels in memory until the next garbage collection.
-        opened = weakref.ref(image)
-
-        def load_end() -> None:
-            loaded = opened()
-            if loaded is not None and loaded.fp is not None:
-                places.append(loaded.fp.tell())
-                type(loaded).load_end(loaded)
-
-        image.load_end = load_end  # type: ignore[method-assign]
-    return places
 
 
 @contextmanager

@@ -10,7 +10,6 @@ find the transparency mask. Browsers ignore both values.
 
 from __future__ import annotations
 
-import io
 import struct
 import time
 from collections.abc import Callable, Iterable
@@ -18,12 +17,13 @@ from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, IcoImagePlugin, Image
+from PIL import Image
 
 from hashscan.hashing.formats import BITMAP_HEADERS
 from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE
 from hashscan.hashing.media.picture_opening import check_pixels
 from hashscan.hashing.media.pread import PictureFile
+from hashscan.hashing.pillow_internals import IconEntry, bitmap_pixels, icon_entries
 from hashscan.model import Reason
 
 _HEADER_SIZES = BITMAP_HEADERS - {12}
@@ -308,31 +308,22 @@ def icons_of(file: PictureFile) -> list[tuple[int, Callable[[], Image.Image] | N
     (number,) = struct.unpack("<4xH", file.read(_ICON_HEADER_BYTES))
     # The directory of a cursor has the same layout as that of an icon.
     head = struct.pack("<3H", 0, 1, number)
-    icons = IcoImagePlugin.IcoFile(io.BytesIO(head + file.read(_ICON_ENTRY_BYTES * number)))
-    icons.buf = cast("IO[bytes]", file)
     directory = _ICON_HEADER_BYTES + _ICON_ENTRY_BYTES * number
-    # The depth of a cursor's entry is the vertical position of its hot spot.
-    icons.entry.sort(key=lambda entry: (entry.square, entry.bpp), reverse=True)
-    found = {entry.offset: place for place, entry in reversed(list(enumerate(icons.entry)))}
+    found: dict[int, IconEntry] = {}
+    for entry in icon_entries(head + file.read(_ICON_ENTRY_BYTES * number), cast("IO[bytes]", file)):
+        found.setdefault(entry.offset, entry)
 
-    def opener(place: int) -> Callable[[], Image.Image] | None:
-        file.seek(icons.entry[place].offset)
+    def opener(entry: IconEntry) -> Callable[[], Image.Image] | None:
+        file.seek(entry.offset)
         if file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE:
             return None
+        return lambda: entry.open_as(*_depth_and_length(file, entry.offset))
 
-        def load() -> Image.Image:
-            entry = icons.entry[place]
-            depth, length = _depth_and_length(file, entry.offset)
-            icons.entry[place] = entry._replace(bpp=depth, size=length)
-            return icons.frame(place)
-
-        return load
-
-    kept = [(offset, place) for offset, place in found.items() if directory <= offset]
-    if any(offset < file.size for offset, _ in kept):
+    kept = [entry for offset, entry in found.items() if directory <= offset]
+    if any(entry.offset < file.size for entry in kept):
         # Nothing can be shown of an entry that begins behind the end of the file.
-        kept = [(offset, place) for offset, place in kept if offset < file.size]
-    return [(offset, opener(place)) for offset, place in sorted(kept, key=lambda i: i[1])]
+        kept = [entry for entry in kept if entry.offset < file.size]
+    return [(entry.offset, opener(entry)) for entry in kept]
 
 
 def _depth_and_length(file: PictureFile, offset: int) -> tuple[int, int]:
@@ -341,9 +332,9 @@ def _depth_and_length(file: PictureFile, offset: int) -> tuple[int, int]:
     head = file.read(_ICON_BITMAP.size)
     _, width, height, _, depth = _ICON_BITMAP.unpack(head)
     file.seek(offset)
-    bitmap = BmpImagePlugin.DibImageFile(cast("IO[bytes]", file))
+    start = bitmap_pixels(cast("IO[bytes]", file))
     row, mask = ((bits * width + 31) // 32 * 4 for bits in (depth, 1))
-    start, pixels = bitmap.tile[0].offset, abs(height) // 2 * row
+    pixels = abs(height) // 2 * row
     length = start - offset + pixels + abs(height) // 2 * mask
     if depth == _DEPTH_WITH_OPACITY:
         file.seek(start)

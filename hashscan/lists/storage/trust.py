@@ -8,6 +8,9 @@ The rules, after https://theupdateframework.github.io/specification/latest/#deta
  * Expiry makes a list stale, not unusable. So signatures are checked as if no time passed, and the
    earliest expiry is compared with the clock afterwards.
 
+All of it uses the documented part of tuf. tuf's own client checks the same in a class that is private, and
+compares expiry with the clock; `tests/lists/storage/test_tuf_agreement.py` compares the two.
+
 Importing this module imports tuf, so other modules import it on first use.
 """
 
@@ -16,22 +19,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import BinaryIO
+from datetime import datetime
+from typing import BinaryIO, TypeVar
 
-from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
+from tuf.api.exceptions import BadVersionNumberError, LengthOrHashMismatchError, RepositoryError
 
 from hashscan.errors import ListTrustError, UsageError
 from hashscan.lists.storage.tuf_api import (
-    EnvelopeType,
     Metadata,
+    MetaFile,
     Root,
     Snapshot,
     TargetFile,
     Targets,
-    TrustedMetadataSet,
+    Timestamp,
     UpdaterConfig,
 )
+
+Signed = TypeVar("Signed", Root, Timestamp, Snapshot, Targets)
 
 ReadMetadata = Callable[[str], bytes | None]
 """Returns the bytes of a metadata file by its name, such as `3.snapshot.json`; None if it does not exist."""
@@ -41,7 +46,6 @@ LIMITS = UpdaterConfig()
 """Limits on the amount of metadata that is read, online and offline."""
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_BEFORE_ANY_EXPIRY = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def check_root(trusted_root: bytes) -> None:
             "the list is published without consistent snapshots, which hashscan needs", advice=advice
         )
     try:
-        TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
+        _self_signed(trusted_root)
     except RepositoryError as error:
         raise ListTrustError(f"the root file's own signatures don't hold: {error}", advice=advice) from error
 
@@ -133,21 +137,22 @@ def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
 
     try:
         past: set[str] = set()
-        trusted = _with_last_root(trusted_root, read, names, past)
-        trusted.update_timestamp(needed(TIMESTAMP_NAME))
-        trusted.update_snapshot(needed(f"{trusted.timestamp.snapshot_meta.version}.{Snapshot.type}.json"))
-        targets_meta = trusted.snapshot.meta.get(f"{Targets.type}.json")
-        if targets_meta is None:
+        root = _last_root(trusted_root, read, names, past)
+        timestamp = _signed_by(root, Timestamp, needed(TIMESTAMP_NAME))
+        expected = timestamp.snapshot_meta
+        snapshot = _as_named(root, Snapshot, expected, needed(f"{expected.version}.{Snapshot.type}.json"))
+        named = snapshot.meta.get(f"{Targets.type}.json")
+        if named is None:
             raise ListTrustError("the snapshot doesn't name the targets")
-        trusted.update_targets(needed(f"{targets_meta.version}.{Targets.type}.json"))
+        targets = _as_named(root, Targets, named, needed(f"{named.version}.{Targets.type}.json"))
     except RepositoryError as error:
         raise ListTrustError(f"the list's signatures don't hold: {error}") from error
-    roles = (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
+    roles = (root, timestamp, snapshot, targets)
     return VerifiedMetadata(
-        targets=_signed_targets(trusted.targets),
+        targets=_signed_targets(targets),
         metadata_names=tuple(names),
         versions={role.type: role.version for role in roles},
-        key_ids=tuple(sorted(trusted.root.roles[Targets.type].keyids)),
+        key_ids=tuple(sorted(root.roles[Targets.type].keyids)),
         past_key_ids=frozenset(past),
         expiries={role.type: role.expires for role in roles},
     )
@@ -160,27 +165,71 @@ def last_root(trusted_root: bytes, read: ReadMetadata) -> Root:
         ListTrustError: a root is not signed by enough keys of the root before it, or of its own.
     """
     try:
-        return _with_last_root(trusted_root, read, [], set()).root
+        return _last_root(trusted_root, read, [], set())
     except RepositoryError as error:
         raise ListTrustError(f"the list's roots don't hold: {error}") from error
 
 
-def _with_last_root(
-    trusted_root: bytes, read: ReadMetadata, names: list[str], key_ids: set[str]
-) -> TrustedMetadataSet:
-    """Verify the roots up to the last one and no other role; add their names and key ids to the arguments."""
-    trusted = TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
-    trusted.reference_time = _BEFORE_ANY_EXPIRY
-    key_ids.update(trusted.root.roles[Targets.type].keyids)
+def _last_root(trusted_root: bytes, read: ReadMetadata, names: list[str], key_ids: set[str]) -> Root:
+    """Verify the roots up to the last one; add the names and key ids of all to the arguments."""
+    root = _self_signed(trusted_root)
+    key_ids.update(root.roles[Targets.type].keyids)
     for _ in range(LIMITS.max_root_rotations):
-        name = f"{trusted.root.version + 1}.{Root.type}.json"
-        later_root = read(name)
-        if later_root is None:
+        name = f"{root.version + 1}.{Root.type}.json"
+        content = read(name)
+        if content is None:
             break
-        trusted.update_root(later_root)
-        key_ids.update(trusted.root.roles[Targets.type].keyids)
+        later = _signed_by(root, Root, content)
+        _check_version(Root.type, root.version + 1, later.version)
+        root = _self_signed(content)
+        key_ids.update(root.roles[Targets.type].keyids)
         names.append(name)
-    return trusted
+    return root
+
+
+def _self_signed(content: bytes) -> Root:
+    """Return a root that is signed by enough of its own keys, whatever signed it besides.
+
+    Raises:
+        RepositoryError: it is not.
+    """
+    root = _read(Root, content).signed
+    return _signed_by(root, Root, content)
+
+
+def _signed_by(root: Root, role: type[Signed], content: bytes) -> Signed:
+    """Return metadata of a role that enough of a root's keys for the role have signed.
+
+    Raises:
+        RepositoryError: it is not metadata of this role, or not signed by enough keys.
+    """
+    metadata = _read(role, content)
+    root.verify_delegate(role.type, metadata.signed_bytes, metadata.signatures)
+    return metadata.signed
+
+
+def _as_named(root: Root, role: type[Signed], named: MetaFile, content: bytes) -> Signed:
+    """Return signed metadata of a role that is also the one that the role before it names.
+
+    Raises:
+        RepositoryError: it is not signed, or has another length, hash or version.
+    """
+    named.verify_length_and_hashes(content)
+    signed = _signed_by(root, role, content)
+    _check_version(role.type, named.version, signed.version)
+    return signed
+
+
+def _read(role: type[Signed], content: bytes) -> Metadata[Signed]:
+    metadata = Metadata[Signed].from_bytes(content)
+    if metadata.signed.type != role.type:
+        raise RepositoryError(f"expected metadata of {role.type}, got {metadata.signed.type}")
+    return metadata
+
+
+def _check_version(name: str, expected: int, found: int) -> None:
+    if found != expected:
+        raise BadVersionNumberError(f"expected version {expected} of {name}, got {found}")
 
 
 def _signed_targets(targets: Targets) -> dict[str, SignedTarget]:

@@ -37,8 +37,7 @@ with _without_clouds():
     from securesystemslib.signer import CryptoSigner, SSlibKey
     from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
     from tuf.api.serialization import DeserializationError
-    from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
-    from tuf.ngclient.config import EnvelopeType, UpdaterConfig
+    from tuf.ngclient.config import UpdaterConfig
     from tuf.ngclient.fetcher import FetcherInterface
     from tuf.ngclient.updater import Updater
 
@@ -46,7 +45,6 @@ __all__ = [
     "CryptoSigner",
     "DeserializationError",
     "Envelope",
-    "EnvelopeType",
     "FetcherInterface",
     "MetaFile",
     "Metadata",
@@ -56,7 +54,6 @@ __all__ = [
     "TargetFile",
     "Targets",
     "Timestamp",
-    "TrustedMetadataSet",
     "Updater",
     "UpdaterConfig",
     "VerificationError",

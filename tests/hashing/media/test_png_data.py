@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hashscan.hashing import pillow_internals
 from hashscan.hashing.media import png_data
 from hashscan.hashing.media.embedded_pictures import MemoryFile
 from hashscan.hashing.media.png_data import end_of_data
@@ -207,7 +208,7 @@ def test_a_picture_is_freed_at_once() -> None:
     for end in (len(content), len(content) // 2):
         image = Image.open(MemoryFile(content[:end]))
         gone = weakref.ref(image)
-        places = png_data.note_end(image)
+        places = pillow_internals.note_end(image)
         with suppress(OSError):
             image.load()
         assert places == ([end - len(END) - 4] if end == len(content) else [])

@@ -7,7 +7,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from hashscan.cli.main import cli
 from tools.metrics import LAYERS
 
 ROOT = Path(__file__).parent.parent
@@ -59,11 +61,18 @@ def test_the_index_lists_every_page_once() -> None:
     assert sorted(listed) == sorted(pages)
 
 
-def test_the_glossary_explains_each_term_once() -> None:
+def test_the_glossary_explains_each_term_once_and_no_term_that_is_not_used() -> None:
+    """Used in the help of a command, or on another page."""
     text = (DOCS / "glossary.md").read_text(encoding="utf-8")
     terms = re.findall(r"^\*\*([^*]+)\*\*: ", text, re.MULTILINE)
     assert len(terms) > 60
     assert len(set(terms)) == len(terms)
+    manual = CliRunner().invoke(cli, ["manual"]).output.replace("\\-", "-")
+    pages = [page.read_text(encoding="utf-8") for page in DOCS.glob("*.md") if page.name != "glossary.md"]
+    used = re.sub(r"\s+", " ", " ".join([manual, *pages])).lower()
+    names = [name for term in terms for name in re.sub(r" \(.*?\)", "", term).lower().split(", ")]
+    forms = {name: name.removesuffix("y") for name in names}
+    assert [name for name, stem in forms.items() if not re.search(rf"\b{re.escape(stem)}", used)] == []
 
 
 @pytest.mark.parametrize("name", NEW_STYLE)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
+
+SYSTEM_STATE = Path("/var/lib/hashscan")
+"""The state folder of root and of the service user."""
+SERVICE_USER = "hashscan"
+"""The user of the systemd units and of the packages, who scans with the right to read all files."""
 
 
 class StateDir:
@@ -65,9 +71,17 @@ class StateDir:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+def service_uid() -> int | None:
+    """Return the uid of the service user; None if there is no such user."""
+    try:
+        return pwd.getpwnam(SERVICE_USER).pw_uid
+    except KeyError:
+        return None
+
+
 def default_state() -> StateDir:
-    """Return the default state folder: the system's for root, else the user's own (XDG)."""
-    if os.geteuid() == 0:
-        return StateDir("/var/lib/hashscan")
+    """Return the default state folder: the system's for root and the service user, else a user's own."""
+    if os.geteuid() in (0, service_uid()):
+        return StateDir(SYSTEM_STATE)
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return StateDir(Path(base) / "hashscan")

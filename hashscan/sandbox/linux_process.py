@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from collections.abc import Iterable
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
@@ -87,6 +88,30 @@ def clear_capabilities() -> None:
     """
     header, halves = _CapabilityHeader(_VERSION_3, 0), (_CapabilitySet * 2)()
     _checked(_libc.capset(ctypes.byref(header), halves))
+
+
+_PR_SET_KEEPCAPS = 8
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+
+
+def become_with_capabilities(uid: int, numbers: Iterable[int]) -> None:
+    """Change to another user for good, and keep these capabilities alone, for started programs, too.
+
+    To be called by a process with one thread, as capabilities belong to threads.
+
+    Raises:
+        OSError: this process lacks the right to, or one of the capabilities.
+    """
+    kept = list(numbers)
+    mask = sum(1 << number for number in kept)
+    prctl(_PR_SET_KEEPCAPS, 1)
+    os.setresuid(uid, uid, uid)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    halves = (_CapabilitySet * 2)(_CapabilitySet(low, low, low), _CapabilitySet(high, high, high))
+    header = _CapabilityHeader(_VERSION_3, 0)
+    _checked(_libc.capset(ctypes.byref(header), halves))
+    for number in kept:
+        prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)
 
 
 _GROUP = "/proc/self/autogroup"

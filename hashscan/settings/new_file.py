@@ -20,11 +20,16 @@ _KEPT_MAX = 1000
 _GROUP_FILE = 0o640
 
 
-def write_new(path: Path, data: bytes, *, force: bool, group: int | None = None) -> Path | None:
+def write_new(
+    path: Path, data: bytes, *, force: bool, group: int | None = None, trusted: bool = False
+) -> Path | None:
     """Write a new file atomically, for its owner alone, or readable for a group; `force` backs an old one up.
 
-    The folder is created if only that is missing. With a group, it must be under the control of this user
-    alone. Returns the name of the backup, if any.
+    The folder is created if only that is missing. Returns the name of the backup, if any.
+
+    Args:
+        group: the group that may read the file; only with `trusted`.
+        trusted: whether this user alone controls the path. All users may then enter a folder that is created.
 
     Raises:
         UsageError: there is a file already.
@@ -33,7 +38,7 @@ def write_new(path: Path, data: bytes, *, force: bool, group: int | None = None)
     with output_errors(f"{path} can't be written"):
         if not path.parent.exists():
             path.parent.mkdir(mode=0o755)
-            if group is not None:
+            if trusted:
                 # The umask may have removed permissions.
                 path.parent.chmod(0o755)
         aside = temporary_name(path)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 
 from hashscan.errors import UsageError
 from hashscan.model import Shard
+from hashscan.state_dir import SERVICE_USER
 
 MAX_SPARSE = 16 << 30
 """The default number of hole bytes up to which a file is read."""
@@ -141,7 +142,7 @@ def _folded(word: str) -> str:
     return word.casefold().replace("-", "_")
 
 
-SERVICE_GROUP = "hashscan"
+SERVICE_GROUP = SERVICE_USER
 """The group of the user that runs the systemd units; see examples/systemd."""
 
 

@@ -126,7 +126,7 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> None:
     path = file or chosen_file(ctx.find_root().params["config"], os.environ)[0]
     root = os.geteuid() == 0 and controlling_uid(path) == 0
     group = service_group() if root else None
-    kept = write_new(path, text.encode(), force=force, group=group)
+    kept = write_new(path, text.encode(), force=force, group=group, trusted=root)
     if kept is not None:
         print_message(f"the earlier file is kept as {kept}")
     print_message(f"{path} is created; it sets nothing yet")

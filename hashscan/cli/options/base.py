@@ -213,7 +213,8 @@ class HashscanCommand(click.Command):
         for name, kind in _FOLDERS.items():
             folder = ctx.params.get(name)
             if isinstance(folder, Path | StateDir) and not ctx.params.get("no_state"):
-                become_folder_owner(ctx.command_path, Path(folder), self.needs, kind)
+                needs = RootRights.CHANGING if ctx.params.get("quarantine") else self.needs
+                become_folder_owner(ctx.command_path, Path(folder), needs, kind)
         # Only now, so that the log file belongs to the owner of the folder.
         messages.open_file()
         for text in ctx.meta.pop(_WARNINGS, ()):
@@ -481,7 +482,7 @@ state_option = click.option(
     "--state",
     type=click.Path(path_type=StateDir, file_okay=False, readable=False),
     default=default_state,
-    show_default="/var/lib/hashscan for root, else ~/.local/state/hashscan",
+    show_default="/var/lib/hashscan for root and the user hashscan, else ~/.local/state/hashscan",
     help="State folder: lists, reports and cached results of scans.",
 )
 list_option = click.option(

@@ -1,6 +1,8 @@
 """Privileges: a command that root starts continues as the owner of its state or working folder.
 
 Root must leave no files there that the owner can't read, and must not follow symlinks that the owner made.
+Commands that read files of all users keep the right to, if the owner is the service user: its timer starts
+them with this right, too.
 """
 
 from __future__ import annotations
@@ -8,14 +10,21 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import OutputError, UsageError
+from hashscan.sandbox.linux_process import become_with_capabilities, capabilities
+from hashscan.state_dir import SYSTEM_STATE, service_uid
 
 _LINKS_MAX = 40
+_CAP_DAC_READ_SEARCH, _CAP_LEASE = 2, 28
+_READING = (_CAP_DAC_READ_SEARCH, _CAP_LEASE)
+"""The capabilities of the unit that scans."""
+_OPTIONS_FOR_READING = " --inh-caps=+dac_read_search,+lease --ambient-caps=+dac_read_search,+lease"
 
 
 class RootRights(Enum):
@@ -24,7 +33,8 @@ class RootRights(Enum):
     NOTHING = "nothing"
     """None: the command continues as the owner."""
     READING = "reading"
-    """Read files of all users: root is refused, with advice how to run the command with this right alone."""
+    """Read files of all users: the command continues as the service user, with this right; in a folder of
+    another user, root is refused, with advice how to run the command with this right alone."""
     CHANGING = "changing"
     """Move files of all users: root is refused, since only a state folder of root's may say which files."""
 
@@ -41,22 +51,27 @@ def become_folder_owner(command: str, state: Path, needs: RootRights, kind: str 
     if os.geteuid() != 0:
         _require_access(command, state, kind)
         return
+    service = service_uid()
+    if state == SYSTEM_STATE and service:
+        _make_for_service(service)
     owner = controlling_uid(state)
     if owner == 0:
         return
     name = _name_of(owner)
-    if needs is not RootRights.NOTHING:
+    keeps = _READING if needs is RootRights.READING and owner == service else ()
+    if needs is not RootRights.NOTHING and not keeps:
         raise UsageError(
             f"the {kind} {state} is controlled by {name}, so root must not use it for `{command}`",
             advice=_advice(command, owner, needs),
         )
     try:
-        _become(owner, state)
+        _become(owner, state, keeps)
     except OSError as error:
         raise UsageError(
             f"the {kind} {state} is controlled by {name}, and this process can't become that "
             f"user: {error.strerror}",
-            advice=f"Run `{_as_user(owner)} -- {command} ...`, or name a folder of root's.",
+            advice=f"Run `{_as_user(owner)}{_OPTIONS_FOR_READING if keeps else ''} -- {command} ...`, "
+            "or name a folder of root's.",
         ) from error
     for folder in (os.path.dirname(os.__file__), os.path.dirname(__file__)):
         if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
@@ -117,8 +132,24 @@ def _is_mapped(uid: int) -> bool:
     return any(first <= uid < first + count for first, _, count in ranges)
 
 
-def _become(uid: int, state: Path) -> None:
-    """Change to another user for good, and drop root's rights and groups; `OSError` without the right to."""
+def _make_for_service(uid: int) -> None:
+    """Give the state folder to the service user if it is missing, or root's and empty (a killed command).
+
+    Nobody but root can change the folders on its path.
+    """
+    with suppress(FileExistsError):
+        SYSTEM_STATE.mkdir(mode=0o700)
+    status = SYSTEM_STATE.lstat()
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == 0 and not os.listdir(SYSTEM_STATE):
+        os.chown(SYSTEM_STATE, uid, pwd.getpwuid(uid).pw_gid, follow_symlinks=False)
+
+
+def _become(uid: int, state: Path, keeps: Iterable[int]) -> None:
+    """Change to another user for good, and drop root's rights and groups, except for some capabilities.
+
+    Raises:
+        OSError: this process has no right to.
+    """
     try:
         user = pwd.getpwuid(uid)
     except KeyError:
@@ -131,7 +162,12 @@ def _become(uid: int, state: Path) -> None:
         os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
     os.setgroups(groups)
     os.setresgid(group, group, group)
-    os.setresuid(uid, uid, uid)
+    if keeps:
+        # Containers often lack the second one; the scan then says what it can't prove.
+        had = capabilities()[1]
+        become_with_capabilities(uid, [one for one in keeps if one != _CAP_LEASE or had >> one & 1])
+    else:
+        os.setresuid(uid, uid, uid)
 
 
 def _name_of(uid: int) -> str:
@@ -146,7 +182,7 @@ def _advice(command: str, owner: int, needs: RootRights) -> str:
         return "Name a --state folder that root made, such as /var/lib/hashscan-quarantine."
     return (
         "Run it as that user, with the right to read all files: "
-        f"`{_as_user(owner)} --inh-caps=+dac_read_search --ambient-caps=+dac_read_search -- {command} ...`; "
+        f"`{_as_user(owner)}{_OPTIONS_FOR_READING} -- {command} ...`; "
         "or name a --state folder of root's."
     )
 

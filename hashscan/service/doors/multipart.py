@@ -191,10 +191,9 @@ class MultipartParser:
 
     def _headers(self) -> Iterator[Event]:
         if self._buffer.startswith(b"\r\n"):
-            end, behind = 0, 2
-        else:
-            end = self._buffer.find(b"\r\n\r\n", 0, HEADERS_MAX)
-            behind = end + 4
+            # Some programs end the headers here, others skip the line and read headers behind it.
+            raise MultipartError("a part has no headers")
+        end = self._buffer.find(b"\r\n\r\n", 0, HEADERS_MAX)
         if end < 0:
             if len(self._buffer) >= HEADERS_MAX:
                 raise MultipartError(f"a part's headers are longer than {HEADERS_MAX} bytes")
@@ -202,7 +201,7 @@ class MultipartParser:
         lines = bytes(self._buffer[:end])
         if self._marker in lines:
             raise MultipartError("the boundary's text is found in a part's headers")
-        del self._buffer[:behind]
+        del self._buffer[: end + 4]
         if not self._parts_left:
             raise TooManyPartsError("the body has too many parts")
         self._parts_left -= 1
@@ -235,7 +234,7 @@ class MultipartParser:
 
 def _part(lines: bytes, *, inner: bool) -> Part:
     fields: dict[bytes, bytes] = {}
-    for line in lines.split(b"\r\n") if lines else ():
+    for line in lines.split(b"\r\n"):
         found = _FIELD.fullmatch(line)
         if found is None:
             raise MultipartError("a part has a header line that is not valid")

@@ -126,6 +126,8 @@ def test_a_standard_reader_sees_no_other_files(parts: list[bytes], changes: list
         form(b"x", head=b"A: b\nB: c\r\n\r\n"),
         form(b"x", head=b"A: b\0c\r\n\r\n"),
         form(b"x", head=b"A\r\n\r\n"),
+        form(b"x", head=b"\r\n"),
+        form(b"x", head=b"\r\n" + HEAD),
         form(b"x", head=b": b\r\n\r\n"),
         form(b"x", head=b"A : b\r\n\r\n"),
         form(b"x", head=b"A: b\r\na: b\r\n\r\n"),
@@ -162,7 +164,7 @@ def test_parts_are_counted() -> None:
 def test_names_are_taken_as_they_come() -> None:
     head = b'Content-Disposition: form-data; name=f; filename="a\\"\xff;name=x.jpg"\r\n\r\n'
     assert files([form(b"", head=head)]) == [(Part(b"f", b'a"\xff;name=x.jpg'), b"")]
-    assert files([form(b"x", head=b"\r\n")]) == [(Part(b"", b""), b"x")]
+    assert files([form(b"x", head=b"A: b\r\n\r\n")]) == [(Part(b"", b""), b"x")]
     assert files([b"\r\n" + form(b"x")]) == files([form(b"x")])
 
 

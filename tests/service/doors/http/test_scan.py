@@ -63,7 +63,7 @@ def test_each_part_of_a_form_is_checked(site: Site) -> None:
     assert [(f["name"], f["field"], f["outcome"]) for f in found.document["files"]] == [
         ("a\\x7f.jpg", "f", "allow"), ("b.jpg", "f", "refuse"), ("c", "f", "allow"),
     ]  # fmt: skip
-    unnamed = b"--x0x\r\n\r\n" + LISTED + b"\r\n--x0x--\r\n"
+    unnamed = b"--x0x\r\nA: b\r\n\r\n" + LISTED + b"\r\n--x0x--\r\n"
     assert site.ask("POST", "/v1/scan", unnamed, Content_Type=kind).document["outcome"] == "refuse"
     empty = site.ask("POST", "/v1/scan", b"--x0x--\r\n", Content_Type=kind)
     assert empty.document == {"outcome": "allow", "files": [], "version": site.server.engine.version}

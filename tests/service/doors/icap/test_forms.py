@@ -137,6 +137,7 @@ def test_a_boundary_that_is_not_clear_is_refused(content_type: str) -> None:
     st.lists(st.sampled_from([b"x", b"\r\n", b"\n--b7", b"--b7", b"a" * 50]).map(bytes), max_size=4),
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2), st.sampled_from(PIECES)), max_size=3),
 )
+@example([b"x"], [(4, 0, b"\r\n")])
 def test_another_program_finds_the_same_files(
     contents: list[bytes], changes: list[tuple[int, int, bytes]]
 ) -> None:

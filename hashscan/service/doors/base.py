@@ -5,32 +5,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import resource
-import select
 import socket
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import ClassVar
 
+from hashscan.service.doors.connection import FLUSH_SECONDS, Connection, ConnectionOwner
 from hashscan.service.doors.listening import Listener, describe, may_connect, open_listener, peer
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client
 from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress
 
-READ_BYTES = 1 << 16
-"""Most bytes that one read of a connection returns; at most three times as many wait in its buffer."""
-
 _ACCEPTS = 64  # connections accepted before the loop does something else
 _RETRY_SECONDS = 1.0
 _WARN_SECONDS = 60.0
-_FLUSH_SECONDS = 5.0
-_POLL_SECONDS = 0.1
-_DESCRIPTORS = 4  # most in one message; the kernel closes more
-_MESSAGES = 16  # messages with descriptors that may wait before no more is read
-_UNLIMITED = 1 << 40
 
 _log = logging.getLogger(__name__)
 _numbers = itertools.count(1)
@@ -56,280 +45,6 @@ class Door(ABC):
     @abstractmethod
     async def close(self, seconds: float) -> None:
         """Accept no more connections, let requests in progress end, and close all after `seconds`."""
-
-
-class _Socket(socket.socket):
-    """A client's socket, of which asyncio reads at most READ_BYTES at a time."""
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Receive bytes, as the base class."""
-        return super().recv(min(size, READ_BYTES), flags)
-
-
-class _PassingSocket(_Socket):
-    """A client's Unix socket, which keeps the descriptors that the client passes, in their order.
-
-    asyncio's streams know nothing of descriptors, and drop them. Its transport calls this method.
-    """
-
-    def __init__(self, *, fileno: int) -> None:
-        super().__init__(fileno=fileno)
-        self._received = 0
-        self._messages: deque[tuple[int, int, list[int]]] = deque()
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Receive bytes, and keep descriptors that come with them."""
-        data, descriptors, _, _ = socket.recv_fds(
-            self, min(size, READ_BYTES), _DESCRIPTORS, flags | socket.MSG_CMSG_CLOEXEC
-        )
-        start = self._received
-        self._received += len(data)
-        if descriptors:
-            self._messages.append((start, self._received, descriptors))
-        return data
-
-    def is_ahead(self, position: int) -> bool:
-        """Return True if enough has been received for a reader that has got so many bytes."""
-        return self._received - position > 2 * READ_BYTES or len(self._messages) >= _MESSAGES
-
-    def take(self, position: int) -> int | None:
-        """Return the one descriptor that came with a byte of the connection; close those before it."""
-        self.drop(position)
-        if self._messages and self._messages[0][0] <= position and len(self._messages[0][2]) == 1:
-            return self._messages.popleft()[2][0]
-        return None
-
-    def drop(self, position: int) -> None:
-        """Close the descriptors that came with bytes before this one."""
-        while self._messages and self._messages[0][1] <= position:
-            for descriptor in self._messages.popleft()[2]:
-                os.close(descriptor)
-
-    def close(self) -> None:
-        """Close the socket, and the descriptors that nobody has taken."""
-        super().close()
-        self.drop(self._received)
-
-
-class Connection:
-    """A client's connection: its streams, limits of time, and what is cancelled when the client leaves."""
-
-    def __init__(
-        self, door: StreamDoor, sock: socket.socket, client: Client, peer: tuple[int, int, int] | None
-    ) -> None:
-        self.client = client
-        self.peer = peer
-        """Process id, uid and gid of the client of a Unix socket, as of when it connected."""
-        self.socket = sock
-        self.position = 0
-        """Bytes that `read` has returned."""
-        # Where descriptors are passed, they have to be counted too before more is received.
-        self._passing = sock if isinstance(sock, _PassingSocket) else None
-        self.reader = asyncio.StreamReader(_UNLIMITED if self._passing else READ_BYTES)
-        self.writer: asyncio.StreamWriter
-        self.left = False
-        """True if the client is known to have left, so that nobody waits for an answer."""
-        self._door = door
-        self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None
-        self._working: set[asyncio.Task[object]] = set()
-        self._requests = 0
-        self._deadline: float | None = None
-
-    async def read(self, size: int = READ_BYTES) -> bytes:
-        """Return the next bytes, at most `size`; empty at the end.
-
-        Raises:
-            TimeoutError: none came within the door's idle seconds, or before the end of the request's time.
-            ConnectionError: the client is gone.
-        """
-        if self._passing is not None and self.position:
-            self._passing.drop(self.position)  # descriptors that came with bytes that expect none
-            self.pace()
-        async with asyncio.timeout_at(self.until()):
-            data = await self.reader.read(size)
-        self.position += len(data)
-        self.pace()
-        return data
-
-    def pace(self) -> None:
-        """Receive no more while the client is far ahead of what is read."""
-        if self._passing is None:
-            return
-        transport = self.writer.transport
-        assert isinstance(transport, asyncio.ReadTransport)
-        if self._passing.is_ahead(self.position):
-            transport.pause_reading()
-        elif not transport.is_closing():
-            transport.resume_reading()
-
-    def until(self) -> float:
-        """Return the loop's time until which the next bytes must have arrived."""
-        idle = self._loop.time() + self._door.settings.idle_seconds
-        return idle if self._deadline is None else min(idle, self._deadline)
-
-    async def send(self, data: bytes) -> None:
-        """Send bytes; if the client doesn't take what was sent before, wait for it.
-
-        Raises:
-            TimeoutError: it has taken nothing for the door's idle seconds.
-            ConnectionError: it is gone.
-        """
-        self.writer.write(data)
-        async with asyncio.timeout(self._door.settings.idle_seconds):
-            await self.writer.drain()
-
-    @contextmanager
-    def request(self, *, arrived: bool = False) -> Iterator[None]:
-        """Count the block as one request: it must arrive in time, and is not interrupted by an orderly end.
-
-        Requests of one connection may overlap; `arrived` ends the time limit of arrival.
-
-        Args:
-            arrived: True if it has arrived in whole already.
-        """
-        self._requests += 1
-        deadline = None
-        if not arrived:
-            deadline = self._deadline = self._loop.time() + self._door.settings.request_seconds
-        try:
-            yield
-        finally:
-            self._requests -= 1
-            if deadline is not None and self._deadline == deadline:
-                self._deadline = None
-            self.end_if_idle()
-
-    def arrived(self) -> None:
-        """Note that the request has arrived in whole, so that its time limit no longer counts."""
-        self._deadline = None
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Cancel the current task if the client leaves during the block.
-
-        Raises:
-            ConnectionResetError: it has left already.
-        """
-        if self.left:
-            raise ConnectionResetError("the client has left")
-        task = asyncio.current_task()
-        assert task is not None
-        self._working.add(task)
-        try:
-            yield
-        finally:
-            self._working.discard(task)
-
-    async def drop_rest(self, seconds: float, size: int) -> bool:
-        """Read on and drop what comes, at most for `seconds` and `size` bytes; return True at the end.
-
-        A client that writes when its connection is closed may lose the answer that it was sent before.
-        """
-        with suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(seconds):
-                while size > 0:
-                    data = await self.reader.read(READ_BYTES)
-                    if not data:
-                        return True
-                    size -= len(data)
-        return False
-
-    def take_descriptor(self, position: int) -> int | None:
-        """Return the descriptor that the client has passed with a byte, which is the caller's to close.
-
-        None if none came with this byte, or several did. Descriptors that came before are closed.
-
-        Args:
-            position: number of the byte among all that the client has sent, from 0.
-        """
-        if self._passing is None:
-            return None
-        taken = self._passing.take(position)
-        self.pace()
-        return taken
-
-    def end_if_idle(self) -> None:
-        """End the connection if the door closes and no request is in progress."""
-        if self._door.closing and not self._requests and self._task is not None:
-            self._task.cancel()
-
-    def end(self) -> None:
-        """End the connection, whatever is in progress."""
-        if self._task is not None:
-            self._task.cancel()
-
-    def lost(self) -> None:
-        """Note that the client has left: cancel what is done for it."""
-        self.left = True
-        for task in self._working:
-            task.cancel()
-
-    def ended_sending(self) -> None:
-        """Note that the client sends nothing more; it may wait for answers all the same."""
-        if not self._door.half_close:
-            self.lost()
-        elif self.peer is not None:
-            self._poll()
-
-    def _poll(self) -> None:
-        """Look again and again if the client of a Unix socket has closed it for both directions."""
-        if self.left or self.socket.fileno() < 0:
-            return
-        poll = select.poll()
-        poll.register(self.socket.fileno(), 0)
-        if poll.poll(0):
-            self.lost()
-        else:
-            self._loop.call_later(_POLL_SECONDS, self._poll)
-
-    async def run(self) -> None:
-        """Serve the connection until it ends."""
-        self._task = asyncio.current_task()
-        protocol = _Protocol(self)
-        transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, self.socket)
-        self.writer = asyncio.StreamWriter(transport, protocol, self.reader, self._loop)
-        try:
-            await self._door.serve(self)
-        finally:
-            await self._finish()
-
-    def release(self) -> None:
-        """Refer no more to what refers to this object: the garbage collector would free it late."""
-        self._task = None
-        self.__dict__.pop("writer", None)
-
-    async def _finish(self) -> None:
-        """Send what is left to be sent, for some seconds, and close."""
-        self.writer.close()
-        try:
-            async with asyncio.timeout(min(_FLUSH_SECONDS, self._door.settings.idle_seconds)):
-                await self.writer.wait_closed()
-        except (TimeoutError, ConnectionError):
-            pass
-        finally:
-            self.writer.transport.abort()
-
-
-class _Protocol(asyncio.StreamReaderProtocol):
-    """The streams' protocol, which says when the client leaves."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection.reader)
-        self._connection = connection
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._connection.pace()
-
-    def eof_received(self) -> bool | None:
-        keep = super().eof_received()
-        self._connection.ended_sending()
-        return keep
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._connection.lost()
 
 
 class ListeningDoor(Door):
@@ -465,26 +180,12 @@ def few_descriptors(descriptor: int) -> bool:
     return allowed != resource.RLIM_INFINITY and descriptor >= allowed - allowed // 4
 
 
-class StreamDoor(ListeningDoor):
-    """A door whose protocol is served from an asyncio stream, one task for each connection."""
-
-    half_close: ClassVar[bool] = False
-    """True if clients may end their sending side and wait for an answer. Over TCP, such a client can't be
-    distinguished from one that has left, until it answers by a reset."""
-    passes_descriptors: ClassVar[bool] = False
-    """True if clients of a Unix socket may pass descriptors; see `Connection.take_descriptor`."""
+class StreamDoor(ListeningDoor, ConnectionOwner):
+    """A door whose protocol is served by one task for each connection."""
 
     def __init__(self, engine: Engine, settings: DoorSettings) -> None:
         super().__init__(engine, settings)
         self._connections: dict[Connection, asyncio.Task[None]] = {}
-
-    @abstractmethod
-    async def serve(self, connection: Connection) -> None:
-        """Serve one connection until it ends; the caller closes it.
-
-        TimeoutError and ConnectionError end it in silence. See the methods of Connection for limits of time,
-        for what is cancelled when the client leaves, and for the orderly end.
-        """
 
     @property
     def connections(self) -> int:
@@ -502,13 +203,11 @@ class StreamDoor(ListeningDoor):
         for connection in list(self._connections):
             connection.end()
         if tasks:
-            await asyncio.wait(tasks, timeout=2 * _FLUSH_SECONDS)
+            await asyncio.wait(tasks, timeout=2 * FLUSH_SECONDS)
 
     def begin(self, accepted: socket.socket, client: Client, peer: tuple[int, int, int] | None) -> None:
         """Begin to serve a connection, as the base class says."""
-        passing = peer is not None and self.passes_descriptors
-        sock = (_PassingSocket if passing else _Socket)(fileno=accepted.detach())
-        connection = Connection(self, sock, client, peer)
+        connection = Connection(self, accepted, client, peer)
         task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._connections[connection] = task
         task.add_done_callback(lambda _: self._ended(connection))
@@ -526,5 +225,4 @@ class StreamDoor(ListeningDoor):
     def _ended(self, connection: Connection) -> None:
         """Forget a connection whose task has ended, even if it was cancelled before it began."""
         del self._connections[connection]
-        connection.socket.close()
-        connection.release()
+        connection.close()

@@ -20,7 +20,8 @@ from typing import Any, cast
 import pytest
 
 from hashscan.errors import UsageError
-from hashscan.service.doors.base import Connection, StreamDoor
+from hashscan.service.doors.base import StreamDoor
+from hashscan.service.doors.connection import Connection
 from hashscan.service.doors.listening import may_connect, open_listener
 from hashscan.service.engine.engine import Engine
 from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, aclosing, nullcontext, suppress
+from contextlib import ExitStack, aclosing, nullcontext
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from msgspec import structs
 
 from hashscan import __version__
 from hashscan.errors import HashscanError
-from hashscan.service.doors.base import Connection, StreamDoor
+from hashscan.service.doors.base import StreamDoor
 from hashscan.service.doors.clamd.peer_files import Peer, beneath, peer_files
 from hashscan.service.doors.clamd.protocol import (
     PATH_COMMANDS,
@@ -32,6 +32,7 @@ from hashscan.service.doors.clamd.protocol import (
     StreamEnd,
 )
 from hashscan.service.doors.clamd.streams import Held, Stream
+from hashscan.service.doors.connection import Connection
 from hashscan.service.doors.eicar import LENGTH_MAX, NAME, is_eicar
 from hashscan.service.doors.listening import peer_groups
 from hashscan.service.engine.contents import Content
@@ -174,8 +175,7 @@ class _Dialogue:
                 await self._end(stream.command.reply(stream.refusal))
                 return
             try:
-                async with asyncio.timeout(_PAUSE_SECONDS if stream is not None else None):
-                    data = await self._connection.read()
+                data = await self._connection.read(_PAUSE_SECONDS if stream is not None else None)
             except TimeoutError:
                 await self._end(_TIMED_OUT if stream is None else stream.command.reply(stream.refusal))
                 return
@@ -192,8 +192,7 @@ class _Dialogue:
         await self._connection.send(reply)
         if self._tasks:
             await asyncio.wait(self._tasks)
-        with suppress(OSError):
-            self._connection.writer.write_eof()
+        await self._connection.end_sending()
         await self._connection.drop_rest(_LINGER_SECONDS, _LINGER_BYTES)
 
     def _time_arrival(self, *, begun: bool) -> None:

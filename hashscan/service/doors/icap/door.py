@@ -18,7 +18,8 @@ from msgspec import Struct, structs
 
 from hashscan.errors import HashscanError
 from hashscan.model import Reason
-from hashscan.service.doors.base import Connection, StreamDoor
+from hashscan.service.doors.base import StreamDoor
+from hashscan.service.doors.connection import Connection
 from hashscan.service.doors.icap import replies
 from hashscan.service.doors.icap.bodies import Body
 from hashscan.service.doors.icap.http_heads import body_facts
@@ -164,8 +165,7 @@ class _Session:
 
     async def _linger(self) -> None:
         """End the connection so that a client that still writes can read what was sent."""
-        with suppress(OSError):  # it has left already
-            self._connection.writer.write_eof()
+        await self._connection.end_sending()
         await self._connection.drop_rest(_LINGER_SECONDS, _LINGER_BYTES)
 
     async def _answer_next(self) -> bool:

@@ -76,7 +76,7 @@ class _PassedDescriptors:
 
 
 class ConnectionOwner(ABC):
-    """What a connection needs of its door."""
+    """The part of a door that its connections use."""
 
     half_close: ClassVar[bool] = False
     """True if clients may end their sending side and wait for an answer. Over TCP, such a client can't be

@@ -6,7 +6,7 @@ of one key come from one hoster; who that is, the owner learns by the key's fing
 tells by another channel. The payload has the list's name, the hoster's name, and of each entry its id, the
 opinion and the reason; no time, no digest, and nothing of the machine or its files.
 
-Nothing happens on the word of such a file: the owner reads it, and withdraws entries by hand.
+Such a file changes no list: the owner reads it, and withdraws entries by hand.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ def holes_exceed(descriptor: int, size: int, limit: int) -> bool:
 
     `st_blocks` alone does not tell: file systems that compress (ZFS, bcachefs) count what they store. One
     that knows no holes says that all is data. The answer only decides whether to read a file, never what is
-    in it: a FUSE that lies makes its own file unreadable, or is read. To ask takes the file's lock, which its
-    owner can hold (see `hashscan/scan/workers/watchdog.py`), so files of which `st_blocks` says less are
-    never asked.
+    in it: a FUSE that answers wrongly makes its own file unreadable, or is read. To ask takes the file's
+    lock, which its owner can hold (see `hashscan/scan/workers/watchdog.py`), so files of which `st_blocks`
+    says less are never asked.
 
     Args:
         descriptor: open for reading, of a regular file; its offset is moved. By its `st_blocks` the file has

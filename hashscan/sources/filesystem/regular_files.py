@@ -180,7 +180,7 @@ def open_regular(
     first only looked up, which opens nothing; if the result is a regular file, it is opened through /proc.
 
     Args:
-        patient: wait for a lease as long as an honest holder needs to release it.
+        patient: wait for a lease as long as a cooperative holder needs to release it.
 
     Raises:
         FileError: it can't be opened, or is not the file that was listed. LEASED if somebody holds a write

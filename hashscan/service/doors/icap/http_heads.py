@@ -1,6 +1,6 @@
 """Read from an encapsulated HTTP head how its body is to be interpreted.
 
-ICAP's client has parsed the head already, and passes on bytes of strangers. The application behind it may
+ICAP's client has parsed the head already, and passes on bytes of uploaders. The application behind it may
 read them otherwise than we do: it may take the first of two headers or the last one, or see a header where we
 see none. So each doubt is a reason not to call the body clean. No doubt is an error, since a client may let
 pass a body for which it gets one.

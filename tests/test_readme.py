@@ -60,7 +60,7 @@ PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 """In the order in which their commands are run, on one and the same state."""
 OTHERS = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("getting-lists", "install", "serve", "terminal", "threatexchange")
+    for name in ("getting-lists", "install", "serve", "terminal", "threatexchange", "verify")
 ]
 """Their commands are run by tests of their own or by CI: they need the extra `exchange`, or don't end."""
 

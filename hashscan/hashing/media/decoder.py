@@ -327,7 +327,7 @@ def _try_to_take(size: int) -> None:
 
 
 def sample_file() -> tuple[bytes, bytes]:
-    """Return a JPEG of the usual size and its request, for decoders that are forked ahead."""
+    """Return a small JPEG and its request, for decoders that are forked ahead."""
     from hashscan.hashing.media.samples import photograph
 
     return photograph(), pack_request(FORMATS[0])

@@ -79,6 +79,7 @@ def test_the_commands_about_the_terminal(
     run: Run, uploads: Path, local_list: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ran = [run_shown(run, shown, {"/var/www": uploads}, lambda: None) for shown in commands_of("terminal.md")]
+    replaced = {"/var/www": uploads, "/var/www/listed.jpg": uploads / "listed.jpg"}
+    ran = [run_shown(run, shown, replaced, lambda: None) for shown in commands_of("terminal.md")]
     assert {each.code for each in ran} == {1}, [each.err for each in ran]
     assert Path("scan.log").stat().st_size

@@ -98,7 +98,7 @@ def test_feedback_is_kept_until_the_service_is_back(run: Run, answered: ServiceS
     ran = run("lists", "feedback", "n-7", "--right", "--reason", "seen")
     assert ran.code == 13
     assert "feedback on 1 entry waits" in run("lists", "status").err
-    assert "n-7" in run("lists", "feedback").err
+    assert "n-7" in run("lists", "feedback").out
     assert run("lists", "feedback", "--send").code == 13
     answered.start()
     assert run("lists", "feedback", "--send").code == 0

@@ -41,7 +41,7 @@ def test_published_pulled_and_heeded(
     pull(run, tmp_path / "goods")
     held = {"listed.jpg": "match", "alike.jpg": "held"}
     assert verdicts(run, uploads) == (1, held, ["fresh", "local"])
-    ran = run("check", uploads / "alike.jpg")
+    ran = run("check", "--format", "json", uploads / "alike.jpg")
     assert (ran.code, ran.lines[0]["verdict"]) == (0, "held")
     assert ran.lines[0]["because"].endswith(
         "but its content is known to be good: sha256 equal: entry good-sha256 (known-good) of list goods"

@@ -373,7 +373,7 @@ def test_a_service_that_drops_an_algorithm_clears_no_new_file_with_such_a_digest
     assert "national does not take pdq" in done.err
     assert any("national does not take pdq" in text for text in records[-1]["incomplete"])
     status = run("lists", "status")
-    assert (status.code, "the service does not take pdq" in status.err) == (3, True)
+    assert (status.code, "the service does not take pdq" in status.out) == (3, True)
     done, records = scan("--known")
     assert (done.code, pending(records)) == (3, {"901"})
     server.algorithms.append("pdq")
@@ -433,7 +433,7 @@ def test_digests_that_were_chosen_must_be_taken_from_the_start(
     assert done.code == 3
     assert verdicts(records) == {"clean": FILES - PICTURES - 1, "review": 1, "undecoded": PICTURES}
     picture, text = tree / f"{NAME}-010", tree / f"{NAME}-008"
-    done = run("check", picture, text)
+    done = run("check", "--format", "json", picture, text)
     assert [line["verdict"] for line in done.lines] == ["undecoded", "clean"]
     assert (done.code, "national does not take pdq" in done.err) == (3, True)
 
@@ -445,9 +445,9 @@ def test_a_service_may_take_few_of_the_default_digests(
     added()
     done, records = scan(tree)
     assert (done.code, verdicts(records)) == (0, {"clean": FILES - 1, "review": 1})
-    assert run("check", tree / f"{NAME}-010").code == 0
+    assert run("check", "--format", "json", tree / f"{NAME}-010").code == 0
     server.algorithms = ["sha256"]
-    done = run("check", tree / f"{NAME}-010")
+    done = run("check", "--format", "json", tree / f"{NAME}-010")
     assert (done.code, done.lines[0]["verdict"]) == (3, "undecoded")
 
 
@@ -695,10 +695,10 @@ def test_the_status_names_the_service_and_what_is_still_to_be_asked(
     server.kill()
     scan(tree)
     waiting = run("lists", "status")
-    assert f"0 of {FILES} contents answered, {FILES} to be asked" in waiting.err
+    assert f"0 of {FILES} contents answered, {FILES} to be asked" in waiting.out
     server.start()
     scan(tree)
-    assert f"{FILES} of {FILES} contents answered, 0 to be asked" in run("lists", "status").err
+    assert f"{FILES} of {FILES} contents answered, 0 to be asked" in run("lists", "status").out
     assert run("lists", "verify").code in {0, 10}
     assert run("lists", "export", "national", "--format", "csv").code == 10
     assert run("lists", "remove", "national").code == 0
@@ -712,7 +712,16 @@ def test_single_checks_ask(
     server.entries.append(Listed("p-1", "pdq", pdq(picture.read_bytes(), tmp_path), category="B1"))
     added("--accept-answers")
     digest = f"sha256:{sha256(b'7').hex()}"
-    done = run("check", tree / f"{NAME}-007", tree / f"{NAME}-008", picture, digest, "md5:" + "0" * 32)
+    done = run(
+        "check",
+        "--format",
+        "json",
+        tree / f"{NAME}-007",
+        tree / f"{NAME}-008",
+        picture,
+        digest,
+        "md5:" + "0" * 32,
+    )
     assert done.code == 1, done.err
     assert [line["verdict"] for line in done.lines] == ["match", "clean", "match", "match", "clean"]
     assert [line["matches"][0]["entry"] for line in done.lines if "matches" in line] == ["n-7", "p-1", "n-7"]
@@ -726,18 +735,18 @@ def test_single_checks_without_an_answer_are_incomplete(
     added()
     listed = tree.parent / "uploads" / "listed.jpg"
     server.kill()
-    done = run("check", tree / f"{NAME}-007", f"sha256:{'0' * 64}", listed)
+    done = run("check", "--format", "json", tree / f"{NAME}-007", f"sha256:{'0' * 64}", listed)
     assert done.code == 4
     assert [line["verdict"] for line in done.lines] == ["undecoded", "undecoded", "match"]
     assert done.lines[0]["reason"] == "no answer from a matching service"
     assert "national" in done.err
-    done = run("check", tree / f"{NAME}-008")
+    done = run("check", "--format", "json", tree / f"{NAME}-008")
     assert done.code == 3
     server.start()
     server.fault = lambda request: request.send(b"<html>log in</html>")
-    done = run("check", tree / f"{NAME}-007")
+    done = run("check", "--format", "json", tree / f"{NAME}-007")
     assert (done.code, [line["verdict"] for line in done.lines]) == (3, ["undecoded"])
-    assert run("check", tree / f"{NAME}-007", "--list", local_list).code == 0
+    assert run("check", "--format", "json", tree / f"{NAME}-007", "--list", local_list).code == 0
 
 
 def test_single_checks_with_a_damaged_state_promise_nothing(
@@ -747,11 +756,11 @@ def test_single_checks_with_a_damaged_state_promise_nothing(
     added("--accept-answers")
     (state / "sweep").mkdir(parents=True, exist_ok=True)
     (state / "sweep" / "state.sqlite").write_bytes(b"damaged")
-    done = run("check", tree / f"{NAME}-007", tree / f"{NAME}-008")
+    done = run("check", "--format", "json", tree / f"{NAME}-007", tree / f"{NAME}-008")
     assert done.code == 4, done.err
     assert [line["verdict"] for line in done.lines] == ["match", "clean"]
     server.algorithms = ["sha256", "pdq"]
-    done = run("check", tree / f"{NAME}-008")
+    done = run("check", "--format", "json", tree / f"{NAME}-008")
     assert (done.code, [line["verdict"] for line in done.lines]) == (3, ["undecoded"])
 
 

@@ -121,7 +121,8 @@ action = "review"
     read = run("--config", config, "scan", files, "--report", "-", env=fresh)
     assert (reported(read), because(read)) == (expected, because(ran))
     ran = run(
-        "--config", config, "check", files / "ann" / "bad", files / "bob" / "bad", files / "bob" / "good"
+        *("--config", config, "check", "--format", "json"),
+        *(files / "ann" / "bad", files / "bob" / "bad", files / "bob" / "good"),
     )
     assert (reported(ran), ran.code) == (expected, 1)
     # Whose a file is, is not known where nobody looks at it.
@@ -134,7 +135,7 @@ action = "review"
 
 def test_a_digest_is_of_no_file(run: Run, national: None, tmp_path: Path) -> None:
     file = policy(tmp_path, '[[policy]]\npath = "/srv/"\nlist = ["national", "natoinal"]\naction = "held"\n')
-    ran = run("check", f"sha256:{hashlib.sha256(BAD).hexdigest()}", "--policy", file)
+    ran = run("check", "--format", "json", f"sha256:{hashlib.sha256(BAD).hexdigest()}", "--policy", file)
     (line,) = ran.lines
     assert (line["verdict"], line["action"]) == ("match", "report")
     assert line["because"].endswith("rule 1 asks for its path, which is not known; no rule fits")
@@ -214,11 +215,14 @@ def test_what_was_put_back_is_held_until_another_entry_accuses_it(
         assert all("but its content was put back on 20" in r["because"] for r in found)
         assert all(r["because"].endswith(" by alice") for r in found)
     assert run("quarantine", "add", report, *TERMS).out == ""
-    for command in (("scan", "--known", files, "--report", "-"), ("check", files / "ann" / "bad")):
+    for command in (
+        ("scan", "--known", files, "--report", "-"),
+        ("check", "--format", "json", files / "ann" / "bad"),
+    ):
         ran = run(*command, "--policy", move)
         assert reported(ran).items() <= held.items()
         assert "ann/bad" in reported(ran)
-    (line,) = run("check", f"sha256:{hashlib.sha256(BAD).hexdigest()}").lines
+    (line,) = run("check", "--format", "json", f"sha256:{hashlib.sha256(BAD).hexdigest()}").lines
     assert line["verdict"] == "held"
     imported(run, tmp_path, "second", entry("s-1", BAD))
     moving = ("--policy", move, "--act-on", "local", "--quarantine", *TERMS)
@@ -288,7 +292,7 @@ def test_bad_tables_are_refused_before_anything_is_scanned(
         assert str(file) in ran.err
         assert named in ran.err
         assert ran.out == ""
-    assert run("check", files / "ann" / "bad", "--policy", file).code == 2
+    assert run("check", "--format", "json", files / "ann" / "bad", "--policy", file).code == 2
     assert not state.exists()
 
 

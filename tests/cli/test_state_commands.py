@@ -27,9 +27,9 @@ def scanned(run: Run, local_list: str, uploads: Path) -> Path:
 def test_status_and_check(run: Run, scanned: Path, state: Path) -> None:
     ran = run("state", "status")
     assert ran.code == 0
-    assert "5 files, 5 contents, 3 pictures" in ran.err
-    assert "2 open findings, 0 ended" in ran.err
-    assert str(scanned)[:40] in ran.err
+    assert "5 files, 5 contents, 3 pictures" in ran.out
+    assert "2 open findings, 0 ended" in ran.out
+    assert str(scanned)[:40] in ran.out
     ran = run("state", "check")
     assert (ran.code, "5 contents, no damage" in ran.err) == (0, True)
     with (state / "sweep" / "md5").open("r+b") as file:

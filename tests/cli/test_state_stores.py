@@ -131,8 +131,8 @@ def test_objects_are_known(run: Run, scan: Scan, store: Store) -> None:
     table = list(csv.DictReader(io.StringIO(run("state", "export", "--format", "csv").out)))
     assert [row["path"] for row in table] == [line["path"] for line in exported]
     ran = run("state", "status")
-    assert "0 files, 4 objects, 3 contents" in ran.err
-    assert store.url in ran.err
+    assert "0 files, 4 objects, 3 contents" in ran.out
+    assert store.url in ran.out
     assert "3 contents, no damage" in run("state", "check").err
 
     store.put("b/text", b"other words")
@@ -144,7 +144,7 @@ def test_objects_are_known(run: Run, scan: Scan, store: Store) -> None:
     store.remove("a/listed.jpg")
     ran, records = scan()
     assert (ran.code, [record["type"] for record in records]) == (0, ["sweep", "summary"])
-    assert "0 open findings, 1 ended" in run("state", "status").err
+    assert "0 open findings, 1 ended" in run("state", "status").out
 
 
 def test_versions_are_distinguished(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> None:

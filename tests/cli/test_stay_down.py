@@ -131,7 +131,7 @@ def test_a_restore_that_was_killed_before_the_list_is_made_up_for(run: Run, www:
     entries.write_bytes(before)
     shutil.rmtree(stay_down)
     (state / "kept").rename(stay_down)
-    assert run("check", www / "a.jpg").lines[0]["verdict"] == "clean"
+    assert run("check", "--format", "json", www / "a.jpg").lines[0]["verdict"] == "clean"
 
 
 def test_a_list_that_was_not_made_is_made(run: Run, www: Path, state: Path) -> None:
@@ -141,16 +141,16 @@ def test_a_list_that_was_not_made_is_made(run: Run, www: Path, state: Path) -> N
     document = json.loads(entries.read_bytes())
     entries.write_text(json.dumps({**document, "listed": False}))
     put(www / "b.jpg", PICTURE, SAME)
-    (line,) = run("check", www / "b.jpg").lines
+    (line,) = run("check", "--format", "json", www / "b.jpg").lines
     assert line["verdict"] == "match"
 
 
 def test_it_ends(run: Run, www: Path, state: Path, tmp_path: Path) -> None:
     moved(run, put(www / "a.jpg", PICTURE, SAME), "--stay-down", "--category", "A1", "--until", "2999-01-31")
     put(www / "b.jpg", PICTURE, SAME)
-    assert run("check", www / "b.jpg").lines[0]["verdict"] == "match"
+    assert run("check", "--format", "json", www / "b.jpg").lines[0]["verdict"] == "match"
     later = days_later(tmp_path / "later", 400_000)
-    assert run("check", www / "b.jpg", env=later).lines[0]["verdict"] == "clean"
+    assert run("check", "--format", "json", www / "b.jpg", env=later).lines[0]["verdict"] == "clean"
 
 
 def test_pictures_that_likeness_can_not_tell_apart_stay_down_by_bytes_alone(
@@ -190,7 +190,7 @@ def test_cases_that_can_not_be_confirmed(run: Run, www: Path, removed: Ran, tmp_
         (1, "--take-back", *CONFIRMED),
     ):
         assert run("cases", "confirm", *arguments).code == 2, arguments
-    assert "stay-down" not in run("lists", "status").err
+    assert "stay-down" not in run("lists", "status").out
     assert run("lists", "import", tmp_path / "entries.csv", "--name", "stay-down").code == 2
 
 
@@ -214,8 +214,8 @@ def test_taken_back_and_a_file_that_is_gone(run: Run, www: Path, removed: Ran, t
     assert run("cases", "confirm", 2, *CONFIRMED).code == 0
     assert run("lists", "remove", "ours").code == 0
     put(www / "b.jpg", PICTURE, OTHER)
-    (line,) = run("check", www / "b.jpg").lines
+    (line,) = run("check", "--format", "json", www / "b.jpg").lines
     assert {match["algorithm"] for match in line["matches"]} == {"sha256"}
     ran = run("cases", "confirm", 2, "--take-back")
     assert ran.code == 0
-    assert run("check", www / "b.jpg").lines[0]["verdict"] == "clean"
+    assert run("check", "--format", "json", www / "b.jpg").lines[0]["verdict"] == "clean"

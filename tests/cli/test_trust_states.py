@@ -83,6 +83,6 @@ def test_beside_a_good_list_and_alone(
     if not usable:
         assert alone.out == ""
         assert f"no usable hash list: {NAME} is {state_word.value}" in alone.err
-    ran = run("check", uploads / "other.jpg", env=env)
+    ran = run("check", "--format", "json", uploads / "other.jpg", env=env)
     # A single question compares sizes only: a changed bit is for scans and `lists verify` to find.
     assert ran.code == (0 if good or state_word is TrustState.DAMAGED else 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,11 @@ from hashscan.cli.options.base import (
     matching_options,
     state_option,
 )
+from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import policy_options
 from hashscan.cli.output.logs import ERROR, print_message
+from hashscan.cli.output.terminal import verdict_colours, verdict_line
 from hashscan.model import MATCHES_MAX, Reason
 from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
 from hashscan.state_dir import StateDir
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 @click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=ANY_PATH)
 @list_option
 @fail_on_option
+@format_option("text", "json", help="A line for each ITEM, or its record as JSON Lines.")
 @click.option("--strict", is_flag=True, help="A picture that can't be decoded makes the check incomplete.")
 @matching_options
 @policy_options
@@ -45,13 +49,14 @@ def command(
     items: tuple[bytes, ...],
     lists: tuple[str, ...],
     fail_on: Any,
+    format_name: str,
     strict: bool,
     state: StateDir,
     decoding: DecodingLimits,
     matching: MatchingSettings,
     policy: PolicySettings,
 ) -> int:
-    """Check single files or digests against the lists, without a scan; write one JSON line for each.
+    """Check single files or digests against the lists, without a scan; write a line for each.
 
     An ITEM is a file, or a digest in hexadecimal. A digest may have its algorithm as a prefix (`sha256:…`);
     without it, all algorithms with digests of that length are tried. If a file of that name exists, the file
@@ -62,7 +67,6 @@ def command(
     """
     from hashscan.cli.output.list_changes import print_exceptions
     from hashscan.lists.storage.stored_version import VerificationLevel
-    from hashscan.reports.report_file import ReportFile
     from hashscan.reports.summary import Summary
     from hashscan.scan.opened_matching import open_matching
     from hashscan.scan.workers.worker import Worker
@@ -84,9 +88,13 @@ def command(
 
             asker = stack.enter_context(SingleAsker(services, in_force, opened.took))
             worker.consult = asker.consult
-        output = stack.enter_context(ReportFile(None))
+        colours = verdict_colours(sys.stdout)
         for item in items:
-            output.write(_check(worker, asker, item, summary))
+            record = _check(worker, asker, item, summary)
+            if format_name == "json":
+                write_json_line(record)
+            else:
+                write_stdout(verdict_line(record, colours))
         for message in asker.shortcomings() if asker else ():
             print_message(message, ERROR)
             incomplete = True

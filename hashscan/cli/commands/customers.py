@@ -11,7 +11,7 @@ from hashscan.cli.options.base import ANY_PATH, HashscanCommand
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.options.tables import customer_options, site_option
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import show_table
+from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import CustomerRule, SiteRule
 from hashscan.text import printable
@@ -100,8 +100,7 @@ def _show(rules: tuple[CustomerRule, ...], sites: tuple[SiteRule, ...]) -> None:
     from hashscan.attribution.hosting_panels import PANELS
 
     if rules:
-        show_table(
-            "rules for customers; the first that matches applies",
+        print_table(
             ("rule", "paths", "users", "customer"),
             (
                 (
@@ -112,17 +111,18 @@ def _show(rules: tuple[CustomerRule, ...], sites: tuple[SiteRule, ...]) -> None:
                 )
                 for rule in rules
             ),
+            "rules for customers; the first that matches applies",
         )
     else:
         print_message("there are no rules for customers")
     if sites:
-        show_table(
-            "rules for web addresses",
+        print_table(
             ("rule", "address", "folder"),
             ((site.origin, site.url, site.path) for site in sites),
+            "rules for web addresses",
         )
-    show_table(
-        "hosting panels for --customers",
+    print_table(
         ("name", "of", "paths"),
         ((name, panel.summary, ", ".join((*panel.within, *panel.paths))) for name, panel in PANELS.items()),
+        "hosting panels for --customers",
     )

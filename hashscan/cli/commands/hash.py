@@ -5,9 +5,12 @@ from __future__ import annotations
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options
+from hashscan.cli.options.output import format_option, write_json_line, write_stdout
+from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import ALWAYS_COMPUTED, COMPUTED
 from hashscan.settings.matching import DecodingLimits
+from hashscan.text import printable
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 70))
@@ -19,16 +22,18 @@ from hashscan.settings.matching import DecodingLimits
     type=click.Choice(COMPUTED),
     help="Algorithm to compute; repeatable. Default: the algorithms that every scan computes.",
 )
+@format_option("json", "text", help="JSON Lines, or a line `ALGORITHM:DIGEST PATH` for each digest.")
 @decoding_options
-def command(files: tuple[bytes, ...], algorithms: tuple[str, ...], decoding: DecodingLimits) -> int:
-    """Print the digests of files; write one JSON line for each.
+def command(
+    files: tuple[bytes, ...], algorithms: tuple[str, ...], format_name: str, decoding: DecodingLimits
+) -> int:
+    """Print the digests of files.
 
     Pictures are decoded in the sandbox, as in a scan. If a file can't be read or a picture can't be decoded,
     the line gives the reason.
     """
     from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
-    from hashscan.reports.records import result_record
-    from hashscan.reports.report_file import ReportFile
+    from hashscan.reports.records import path_text, result_record
     from hashscan.scan.single_checks import check_file
     from hashscan.scan.workers.worker import Worker
 
@@ -42,9 +47,17 @@ def command(files: tuple[bytes, ...], algorithms: tuple[str, ...], decoding: Dec
         with_digests=True,
     )
     complete = True
-    with ReportFile(None) as output, Worker(setup) as worker:
+    with Worker(setup) as worker:
         for path in files:
             result = check_file(worker, path)
             complete = complete and result.reason is None
-            output.write(result_record(path, result, with_digests=True))
+            record = result_record(path, result, with_digests=True)
+            if format_name == "json":
+                write_json_line(record)
+                continue
+            named = path_text(record)
+            if result.reason is not None:
+                print_message(f"{named}: {result.reason.value} {result.detail}".rstrip(), ERROR)
+            for algorithm, digest in record.get("digests", {}).items():
+                write_stdout(printable(f"{algorithm}:{digest} {named}"))
     return EXIT_CLEAN if complete else EXIT_INCOMPLETE

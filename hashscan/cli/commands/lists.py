@@ -21,11 +21,11 @@ from hashscan.cli.options.entry_files import (
     open_entries,
     print_left_out,
 )
-from hashscan.cli.options.output import choose_format, output_format_option, output_option
+from hashscan.cli.options.output import choose_format, output_format_option, output_option, print_result
 from hashscan.cli.output.feedback import print_waiting
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import show_counts, show_lists
+from hashscan.cli.output.terminal import counts_lines, show_lists
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError, UsageError
 from hashscan.model import STAY_DOWN_LIST, ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
@@ -64,17 +64,19 @@ def status(names: tuple[str, ...], state: StateDir) -> int:
     now = datetime.now(UTC)
     store = ListStore(state.lists)
     with store.open(names or None, now) as opened:
+        exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
         show_lists(opened.infos)
         for info in opened.infos:
-            show_counts(info)
+            for line in counts_lines(info):
+                print_result(line)
             if info.name != DEMO and store.folder(info.name).is_pulled:
                 for reason, count in pulling.unused_digests(store, info.name).items():
-                    print_message(f"list {info.name}: {count} digests {reason} are kept, but not used")
+                    print_result(f"list {info.name}: {count} digests {reason} are kept, but not used")
                 if (staged := difference.staged_info(store, info.name)) is not None:
                     _print_staged(info.name, staged)
                 _print_attempts(info.name, client.attempts_of(store, info.name))
         refused = [name for service in opened.services for name in _print_service(service, state)]
-        print_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
+        print_exceptions(exceptions)
         print_waiting(state)
         opened.require_usable(asking=True)
         good = not refused and all(info.state.is_good for info in opened.infos)
@@ -92,18 +94,18 @@ def _print_service(service: StoredService, state: StateDir) -> tuple[str, ...]:
     settings = service.settings
     asked = ", ".join(settings.algorithms) + (" of all variants" if settings.variants else "")
     acts = "make matches" if settings.acts else "are for review"
-    print_message(
+    print_result(
         f"list {service.name}: {settings.adapter} at {settings.host} is asked about {asked}; answers {acts}"
     )
     progress = progress_of(state, service)
     if progress is not None:
         wait = "" if progress.hours is None else f", about {progress.hours:.1f} hours at the pace so far"
-        print_message(
+        print_result(
             f"list {service.name}: {progress.answered} of {plural(progress.contents, 'content')} answered, "
             f"{progress.contents - progress.answered} to be asked{wait}"
         )
         for name in progress.refused:
-            print_message(
+            print_result(
                 f"list {service.name}: the service does not take {name}: "
                 "files with such a digest are not clean"
             )
@@ -112,7 +114,7 @@ def _print_service(service: StoredService, state: StateDir) -> tuple[str, ...]:
 
 def _print_staged(name: str, staged: ListInfo) -> None:
     state = staged.problem or f"{staged.entries} entries, expires {staged.expires}"
-    print_message(
+    print_result(
         f"list {name}: version {staged.version} is staged and NOT active, {staged.state.value}: {state}; "
         f"see `hashscan lists diff {name}` and `hashscan lists activate {name}`"
     )
@@ -120,11 +122,11 @@ def _print_staged(name: str, staged: ListInfo) -> None:
 
 def _print_attempts(name: str, attempts: PullRecord) -> None:
     """Print when a list was last pulled, and the error of the last attempt if it failed."""
-    print_message(f"list {name}: last pulled {attempts.succeeded or 'never'}")
+    print_result(f"list {name}: last pulled {attempts.succeeded or 'never'}")
     if attempts.error:
-        print_message(f"list {name}: the last attempt, {attempts.tried}, failed: {attempts.error}")
+        print_result(f"list {name}: the last attempt, {attempts.tried}, failed: {attempts.error}")
     for problem in attempts.problems:
-        print_message(f"list {name}: skipped then: {problem}")
+        print_result(f"list {name}: skipped then: {problem}")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
@@ -144,7 +146,7 @@ def verify(names: tuple[str, ...], state: StateDir) -> int:
                 print_message(f"list {info.name} is a matching service: nothing of it is stored here")
                 continue
             result = info.problem or f"version {info.version}: all {info.entries} entries are valid"
-            print_message(f"list {info.name} is {info.state.value}: {result}")
+            print_result(f"list {info.name} is {info.state.value}: {result}")
         if not opened.handles:
             return EXIT_NO_LIST
         sound = all(info.problem is None for info in opened.infos)

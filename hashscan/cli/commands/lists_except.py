@@ -13,7 +13,7 @@ from hashscan.cli.options.base import ANY_PATH, ArgumentOption, HashscanCommand,
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.feedback import give_feedback
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import show_table
+from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, NoUsableListError, UsageError
 from hashscan.lists.services.adapter import NO_SINGLE_ENTRY
 from hashscan.model import KNOWN_GOOD_CATEGORY
@@ -126,8 +126,7 @@ def _show(lists: tuple[str, ...], state: StateDir) -> None:
     else:
         _show_entries(kept, now)
     if contents:
-        show_table(
-            "excepted contents",
+        print_table(
             ("sha256", "until", "", "reason", "by", "since"),
             (
                 (
@@ -140,14 +139,14 @@ def _show(lists: tuple[str, ...], state: StateDir) -> None:
                 )
                 for content in contents
             ),
+            "excepted contents",
         )
 
 
 def _show_entries(kept: Iterable[ExceptedEntry], now: datetime) -> None:
     from hashscan.lists.exceptions import in_force
 
-    show_table(
-        "excepted entries",
+    print_table(
         ("entry", "list", "algorithm", "category", "until", "", "reason", "by", "since"),
         (
             (
@@ -163,6 +162,7 @@ def _show_entries(kept: Iterable[ExceptedEntry], now: datetime) -> None:
             )
             for e in kept
         ),
+        "excepted entries",
     )
 
 

@@ -13,7 +13,7 @@ from hashscan.cli.options.base import ArgumentOption, HashscanCommand, list_opti
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.feedback import give_feedback, send_waiting
 from hashscan.cli.output.logs import print_line, print_message
-from hashscan.cli.output.terminal import show_table
+from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, UsageError
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -104,8 +104,7 @@ def _show(lists: tuple[str, ...], state: StateDir) -> None:
     if not waiting:
         print_message("no feedback waits")
         return
-    show_table(
-        "feedback that waits",
+    print_table(
         ("entry", "list", "opinion", "reason", "since", "last try"),
         (
             (
@@ -118,6 +117,7 @@ def _show(lists: tuple[str, ...], state: StateDir) -> None:
             )
             for each in waiting
         ),
+        "feedback that waits",
     )
 
 

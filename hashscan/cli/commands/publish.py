@@ -25,7 +25,7 @@ from hashscan.cli.options.entry_files import (
     entry_format_option,
     open_entries,
 )
-from hashscan.cli.options.output import choose_format, output_format_option, output_option
+from hashscan.cli.options.output import choose_format, output_format_option, output_option, print_result
 from hashscan.cli.options.passphrases import (
     online_passphrase,
     passphrase_options,
@@ -34,7 +34,7 @@ from hashscan.cli.options.passphrases import (
     root_passphrases,
 )
 from hashscan.cli.output.logs import print_line, print_message
-from hashscan.cli.output.terminal import show_table
+from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry, ListInfo
 from hashscan.settings.matching import DecodingLimits
@@ -415,24 +415,23 @@ def status(work: Path) -> None:
 
     found = Publisher(work).status()
     if found.published is None:
-        print_message(f"list {found.state.name} is not released yet")
+        print_result(f"list {found.state.name} is not released yet")
     else:
-        print_message(
+        print_result(
             f"list {found.state.name} version {found.published.version}: "
             f"{found.published.entries} entries, the base and {found.increments} increments, "
             f"{found.rows - found.published.entries} withdrawn rows"
         )
-        show_table(
-            "entries",
+        print_table(
             ("algorithm", "category", "entries"),
             ((algorithm, category, str(n)) for algorithm, category, n in found.published.counts),
+            "entries",
         )
     waiting, withdrawing = found.state.waiting, found.state.withdrawing
-    print_line(f"  {waiting} entries wait to be released, {withdrawing} to be withdrawn")
+    print_result(f"{waiting} entries wait to be released, {withdrawing} to be withdrawn")
     if found.compaction_pays:
-        print_line("  `hashscan publish compact` would make it smaller, and the first pull faster")
-    show_table(
-        "signatures",
+        print_result("`hashscan publish compact` would make it smaller, and the first pull faster")
+    print_table(
         ("role", "expires", "must sign", "keys"),
         (
             (
@@ -443,6 +442,7 @@ def status(work: Path) -> None:
             )
             for role in ROLES
         ),
+        "signatures",
     )
     _print_running_out(found.running_out)
 

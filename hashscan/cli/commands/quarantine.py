@@ -38,7 +38,7 @@ from hashscan.cli.options.stay_down import (
 from hashscan.cli.options.tables import act_on_option
 from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.logs import ERROR, print_line, print_message
-from hashscan.cli.output.terminal import ROWS_SHOWN, show_table
+from hashscan.cli.output.terminal import ROWS_SHOWN, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT, UsageError
 from hashscan.model import Weak
 from hashscan.settings.matching import BreakerLimits, QuarantineSettings
@@ -238,8 +238,7 @@ def list_(
             }
             write_json_line({**item.record, **derived})
         return
-    show_table(
-        f"{len(shown)} in quarantine",
+    print_table(
         ("item", "since", "owner", "category", "path", "destroy by", "withdrawn"),
         (
             (
@@ -253,6 +252,7 @@ def list_(
             )
             for item in shown
         ),
+        f"{len(shown)} in quarantine",
     )
 
 

@@ -41,6 +41,7 @@ from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.terminal import show_customers
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS
+from hashscan.lists.storage.layout import DEMO
 from hashscan.model import DIRECT, Access, CtimeTrust, Shard, Verdict
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.target_sources import source_modules
@@ -306,7 +307,7 @@ class ShardParam(ParsedParam[Shard]):
 @click.option(
     "--no-state",
     is_flag=True,
-    help="Use only the list `demo`, store nothing, and write the report to standard output.",
+    help="Use the list `demo`, store nothing, and write the report to standard output.",
 )
 @click.pass_context
 def command(ctx: click.Context, /, alerts: AlertSettings, deadlines: CaseSettings, **options: Any) -> int:
@@ -350,7 +351,8 @@ def _settings_of(
     if reread is None:
         reread = 0.0 if others["known"] else DEFAULT_REREAD
     return ScanSettings(
-        lists=lists or None,
+        # Without a state folder there is no other list.
+        lists=lists or ((DEMO,) if no_state else None),
         reread=reread,
         access=Access(endpoint, anonymous, concurrency),
         quarantine=terms() if quarantine else None,

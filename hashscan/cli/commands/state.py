@@ -8,9 +8,15 @@ from pathlib import Path
 import click
 
 from hashscan.cli.options.base import HashscanGroup, state_option
-from hashscan.cli.options.output import choose_format, output_format_option, output_option, write_output
+from hashscan.cli.options.output import (
+    choose_format,
+    output_format_option,
+    output_option,
+    print_result,
+    write_output,
+)
 from hashscan.cli.output.logs import ERROR, print_message
-from hashscan.cli.output.terminal import show_table
+from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT
 from hashscan.state_dir import StateDir
 from hashscan.text import human_bytes, plural
@@ -35,17 +41,16 @@ def status(state: StateDir) -> None:
     with StateReader(state) as reader, reader.reading():
         found = overview_of(reader)
         size = size_of(reader.folder)
-    show_table(
-        "filesystems",
+    print_table(
         ("filesystem", "folders", "files", "size"),
         (
             (os.fsdecode(each.name), str(each.folders), str(each.files), human_bytes(each.bytes))
             for each in found.filesystems
         ),
+        "filesystems",
     )
     if found.stores:
-        show_table(
-            "buckets",
+        print_table(
             ("bucket", "service", "objects", "size"),
             (
                 (
@@ -56,9 +61,9 @@ def status(state: StateDir) -> None:
                 )
                 for each in found.stores
             ),
+            "buckets",
         )
-    show_table(
-        "targets",
+    print_table(
         ("target", "shard", "files", "last complete scan"),
         (
             (
@@ -69,17 +74,18 @@ def status(state: StateDir) -> None:
             )
             for each in found.targets
         ),
+        "targets",
     )
     known = found.files + found.objects
     each = f", {size / known:.0f} bytes per file" if known else ""
     objects = f"{plural(found.objects, 'object')}, " if found.objects else ""
-    print_message(
+    print_result(
         f"{plural(found.files, 'file')}, {objects}{plural(found.contents, 'content')}, "
         f"{plural(found.pictures, 'picture')}; "
         f"{human_bytes(size)} on the disk{each}"
     )
     begun = "never" if found.last_begun is None else format_time(found.last_begun)
-    print_message(f"{plural(found.findings, 'open finding')}, {found.gone} ended; last scan started: {begun}")
+    print_result(f"{plural(found.findings, 'open finding')}, {found.gone} ended; last scan started: {begun}")
 
 
 @command.command(exit_codes=(0, 2, 12, 70))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PUBLIC_MODE = 0o644
 """File mode of the output; counts are meant to be published."""
-_FORMATS = ("terminal", "csv", "json", "html")
+_FORMATS = ("table", "csv", "json", "html")
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
@@ -51,7 +51,7 @@ _FORMATS = ("terminal", "csv", "json", "html")
 )  # fmt: skip
 @output_format_option(
     _FORMATS,
-    "terminal",
+    "table",
     "Tables with bars, CSV, JSON, or a page with charts.",
 )
 @output_option("may be read by everybody")
@@ -78,7 +78,7 @@ def command(
     from hashscan.cli.output.ledger_sync import synced_ledger
     from hashscan.reports.report_file import require_destination
 
-    chosen = choose_format(format_name, output, _FORMATS, "terminal")
+    chosen = choose_format(format_name, output, _FORMATS, "table")
     unit, where, now = Unit(by), zone_of(zone), int(time.time())
     if output is not None:
         require_destination(output)
@@ -86,7 +86,7 @@ def command(
         raise OutputError(f"there is no state folder {state}", advice="Scan first, or name its --state.")
     with synced_ledger(state, deadlines) as followed:
         counted = _count(followed.ledger, DeadlineCalculator(deadlines), unit, since, until, where, now)
-        if chosen == "terminal":
+        if chosen == "table":
             _show(counted, unit, zone, output)
         else:
             write_output(output, _document(chosen, counted, unit, where, zone), _PUBLIC_MODE)

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.messages import MessageSettings, message_options
+from hashscan.cli.options.output import RESULT_FILE, written_results
 from hashscan.cli.options.privileges import RootRights, become_folder_owner
 from hashscan.cli.output.logs import NOTICE, print_message
 from hashscan.errors import EXIT_MEANINGS, UsageError
@@ -63,7 +64,7 @@ class AnyPathParam(click.ParamType[bytes]):
 ANY_PATH = AnyPathParam()
 """The shared parameter type; reading is tried later, since a capability may permit it."""
 
-_NO_SETTINGS = frozenset({"help", "version", "config"})
+_NO_SETTINGS = frozenset({"help", "version", "config", RESULT_FILE})
 """Options that are given neither by a variable nor by the settings file."""
 
 
@@ -219,6 +220,9 @@ class HashscanCommand(click.Command):
         messages.open_file()
         for text in ctx.meta.pop(_WARNINGS, ()):
             print_message(text)
+        if RESULT_FILE in ctx.params:
+            with written_results(ctx):
+                return super().invoke(ctx)
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,19 +1,29 @@
-"""Options --format and --output, and the choice of a format by the suffix of the output file."""
+"""Options --format and --output, and the choice of a format by the suffix of the output file.
+
+Commands that print results have both by `format_option`; their functions write to standard output, and get
+the format only. Commands that write documents have both by `output_format_option` and `output_option`."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from hashscan.errors import UsageError
+from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.atomic_files import PRIVATE_FILE, output_errors, replace_stream
+from hashscan.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+RESULT_FILE = "result_file"
+"""Name of the parameter --output of commands that print results."""
 
 _SUFFIXES = {
     ".ndjson": ("ndjson", "jsonl", "json"),
@@ -21,6 +31,7 @@ _SUFFIXES = {
     ".htm": ("html",),
     ".xml": ("junit",),
     ".md": ("markdown",),
+    ".txt": ("text", "table"),
     ".sarif.json": ("sarif",),
     ".xarf.jsonl": ("xarf",),
     ".ncmec.tar": ("ncmec",),
@@ -64,15 +75,54 @@ def choose_format(
 
 
 def format_option(*formats: str, help: str) -> Callable[[F], F]:  # noqa: A002
-    """Return a decorator that adds --format; the first format is the default."""
-    return click.option(
-        "--format",
-        "format_name",
-        type=click.Choice(formats),
-        default=formats[0],
-        show_default=True,
-        help=help,
-    )
+    """Return a decorator that adds --format, whose default is the first format, and --output."""
+
+    def add(command: F) -> F:
+        command = click.option(
+            "--output",
+            RESULT_FILE,
+            type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
+            callback=dash_to_none,
+            default=Path("-"),
+            show_default=True,
+            metavar="FILE",
+            help="File to write, readable by you alone; - is standard output.",
+        )(command)
+        return click.option(
+            "--format",
+            "format_name",
+            type=click.Choice(formats),
+            default=formats[0],
+            show_default=f"the suffix of --output, else {formats[0]}",
+            help=help,
+        )(command)
+
+    return add
+
+
+@contextmanager
+def written_results(ctx: click.Context) -> Iterator[None]:
+    """Take --output out of the parameters of a command, choose the format, and write the file at the end.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    path: Path | None = ctx.params.pop(RESULT_FILE, None)
+    if path is None:
+        yield
+        return
+    if ctx.get_parameter_source("format_name") is ParameterSource.DEFAULT:
+        option = next(option for option in ctx.command.params if option.name == "format_name")
+        assert isinstance(option.type, click.Choice)
+        ctx.params["format_name"] = infer_format(path, option.type.choices) or ctx.params["format_name"]
+    from hashscan.reports.report_file import require_destination
+
+    require_destination(path)
+    data = BytesIO()
+    with redirect_stdout(TextIOWrapper(data, "utf-8", "backslashreplace", "\n", write_through=True)):
+        yield
+        written = data.getvalue()
+    write_output(path, (written,))
 
 
 def output_format_option(
@@ -114,12 +164,29 @@ def write_output(output: Path | None, pieces: Iterable[bytes], mode: int = PRIVA
     Raises:
         OutputError: the data can't be written.
     """
-    with output_errors(f"can't write {output or 'to standard output'}"):
-        if output is None:
+    if output is None:
+        with stdout_errors():
             sys.stdout.buffer.writelines(pieces)
             sys.stdout.buffer.flush()
-        else:
+    else:
+        with output_errors(f"can't write {output}"):
             replace_stream(output, pieces, mode)
+
+
+@contextmanager
+def stdout_errors() -> Iterator[None]:
+    """Explain errors of standard output; a reader that has ended is none, and ends the command in silence.
+
+    Raises:
+        OutputError: it can't be written.
+        BrokenPipeError: its reader has ended.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"can't write to standard output: {error.strerror}") from error
 
 
 def write_stdout(line: str) -> None:
@@ -128,8 +195,18 @@ def write_stdout(line: str) -> None:
     Raises:
         OutputError: it can't be written.
     """
-    with output_errors("can't write to standard output"):
+    with stdout_errors():
         sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def print_result(text: str) -> None:
+    """Write a line of text to standard output, escaped.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    write_stdout(printable(text))
 
 
 def write_json_line(record: Mapping[str, Any]) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 from hashscan.cli.output.list_changes import print_exceptions
 from hashscan.cli.output.logs import ERROR, print_line, print_message
 from hashscan.cli.output.progress import ScanProgress
-from hashscan.cli.output.terminal import finding_line
+from hashscan.cli.output.terminal import finding_line, verdict_colours
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
-from hashscan.model import ListInfo, TrustState, Verdict
+from hashscan.model import ListInfo, TrustState
 from hashscan.process import let_go_of_output
 from hashscan.reports.records import Record
 from hashscan.scan.reporting.observer import Observer, RunningScan
@@ -46,9 +46,6 @@ def _signal_processes(processes: Iterable[int], number: signal.Signals) -> None:
             os.kill(process, number)
 
 
-_COLOURS = {Verdict.MATCH.value: "31", Verdict.HELD.value: "33", Verdict.REVIEW.value: "36"}
-"""Colours of verdicts on a terminal, as SGR codes."""
-
 _CUSTOMERS_KEPT = 100_000
 """Customers that are counted at most; folders can have any names, and each one may be a customer."""
 
@@ -67,8 +64,7 @@ class FindingLines:
         """The reason why lines are missing, unless their reader has ended."""
         self._over = False
         self._terminal = sys.stdout.isatty()
-        plain = not self._terminal or os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ
-        self._colours = {} if plain else _COLOURS
+        self._colours = verdict_colours(sys.stdout)
 
     def write(self, finding: Record) -> None:
         """Write the line of a finding."""

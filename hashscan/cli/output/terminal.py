@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from hashscan.cli.output.logs import print_message
 from hashscan.model import ListInfo
 from hashscan.reports.records import Record, path_text
 from hashscan.text import printable
@@ -31,9 +31,9 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
     _draw_table(title, columns, rows, stderr=True, width=None if sys.stderr.isatty() else 200)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     """Draw a table on standard output, for data that the user asked for."""
-    _draw_table(None, columns, rows, stderr=False, width=None if sys.stdout.isatty() else _LONGEST)
+    _draw_table(title, columns, rows, stderr=False, width=None if sys.stdout.isatty() else _LONGEST)
 
 
 def _draw_table(
@@ -63,6 +63,25 @@ def make_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequenc
     return table
 
 
+_COLOURS = MappingProxyType({"match": "31", "held": "33", "review": "36"})
+"""Colours of verdicts, as SGR codes."""
+
+
+def verdict_colours(stream: TextIO) -> Mapping[str, str]:
+    """Return the SGR codes of verdicts; none if a stream is no terminal, or the user wants no colours."""
+    plain = not stream.isatty() or os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ
+    return {} if plain else _COLOURS
+
+
+def verdict_line(record: Record, colours: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the line of a file or digest that was asked for, escaped: like a finding, or with a reason."""
+    if "because" in record:
+        return finding_line(record, colours)
+    reason = " ".join(str(record[key]) for key in ("reason", "detail") if key in record)
+    named = record["digest"] if "digest" in record else path_text(record)
+    return printable(f"{named}: {record['verdict'].upper()}{reason and ', '}{reason}")
+
+
 def finding_line(finding: Record, colours: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the line of a finding: `PATH: VERDICT LIST/ENTRY (CATEGORY), ALGORITHM DISTANCE`, escaped.
 
@@ -83,7 +102,8 @@ def finding_line(finding: Record, colours: Mapping[str, str] = MappingProxyType(
     shown = verdict.upper()
     if verdict in colours:
         shown = f"\x1b[1;{colours[verdict]}m{shown}\x1b[0m"
-    return f"{printable(path_text(finding))}: {shown} {printable(''.join(about))}"
+    named = finding["digest"] if "digest" in finding else path_text(finding)
+    return f"{printable(named)}: {shown} {printable(''.join(about))}"
 
 
 def verdict_text(finding: Record) -> str:
@@ -113,19 +133,18 @@ def show_customers(findings: Mapping[str, int]) -> None:
     )
 
 
-def show_counts(info: ListInfo) -> None:
-    """Print how many entries a list has of each algorithm and category."""
+def counts_lines(info: ListInfo) -> Iterator[str]:
+    """Yield how many entries a list has of each algorithm and category."""
     by_algorithm: dict[str, list[str]] = {}
     for algorithm, category, count in info.counts:
         by_algorithm.setdefault(algorithm, []).append(f"{count} {category}")
     for algorithm, counts in by_algorithm.items():
-        print_message(f"list {info.name}: {algorithm}: {', '.join(counts)}")
+        yield f"list {info.name}: {algorithm}: {', '.join(counts)}"
 
 
 def show_lists(infos: Sequence[ListInfo]) -> None:
     """Draw a table of the states of hash lists."""
-    show_table(
-        "hash lists",
+    print_table(
         ("name", "state", "version", "entries", "expires", "keys", "remark"),
         (
             (
@@ -139,4 +158,5 @@ def show_lists(infos: Sequence[ListInfo]) -> None:
             )
             for info in infos
         ),
+        "hash lists",
     )

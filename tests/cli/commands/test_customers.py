@@ -129,7 +129,7 @@ def test_rules_and_layouts_are_shown(run: Run, settings: Path) -> None:
     ran = run("--config", settings, "customers")
     assert ran.code == 0
     for message in ("customer rule 1", "layout cpanel", "https://{customer}.example/", "directadmin"):
-        assert message in ran.err
+        assert message in ran.out
     assert "there are no rules for customers" in run("customers").err
 
 

@@ -69,7 +69,7 @@ def test_from_the_owner_to_a_finding(run: Run, url: str, root: Path, uploads: Pa
     assert run("lists", "add", "national", url, "--root", root).code == 0
     ran = run("lists", "status")
     assert ran.code == 10
-    assert "never pulled" in ran.err
+    assert "never pulled" in ran.out
     assert run("scan", uploads).code == 10
     ran = run("lists", "pull", "national")
     assert ran.code == 0
@@ -77,7 +77,7 @@ def test_from_the_owner_to_a_finding(run: Run, url: str, root: Path, uploads: Pa
     assert "up to date" in run("lists", "pull").err
     ran = run("lists", "status")
     assert ran.code == 0
-    assert "fresh" in ran.err
+    assert "fresh" in ran.out
     ran = run("scan", uploads, "--report", "-")
     assert ran.code == 1
     info = ran.lines[0]["lists"][0]
@@ -229,7 +229,7 @@ def test_a_secret_is_in_no_word_and_no_file(run: Run, published: Path, root: Pat
         ran = run("lists", "pull", "national")
         assert ran.code == 13
         assert "credentials" in ran.err
-        said += ran.err + run("lists", "status").err
+        said += ran.err + run("lists", "status").out
         ran = run("lists", "add", "bad", f"https://me:{secret}@lists.example/", "--root", root)
         assert ran.code == 2
         said += ran.err
@@ -251,22 +251,22 @@ def test_a_mirror_helps_and_what_was_wrong_is_said(run: Run, url: str, root: Pat
         assert ran.code == 0
         assert f"skipped, another source was used: what {url}/ offers can't be trusted" in ran.err
         assert "http://127.0.0.1:9/ gives no usable answer" in ran.err
-        assert "skipped then: what" in run("lists", "status").err
+        assert "skipped then: what" in run("lists", "status").out
 
 
 def test_status_tells_how_pulls_went(run: Run, url: str, root: Path, published: Path) -> None:
     run("lists", "add", "national", url, "--root", root)
-    assert "last pulled never" in run("lists", "status").err
+    assert "last pulled never" in run("lists", "status").out
     run("lists", "pull")
     ran = run("lists", "status")
-    assert re.search(r"last pulled 20\d\d-", ran.err)
-    assert "failed" not in ran.err
+    assert re.search(r"last pulled 20\d\d-", ran.out)
+    assert "failed" not in ran.out
     forge(published)
     run("lists", "pull")
     ran = run("lists", "status")
     assert ran.code == 0
-    assert re.search(r"last pulled 20\d\d-", ran.err)
-    assert re.search(r"the last attempt, 20\d\d-.*, failed: what http.* offers can't be trusted", ran.err)
+    assert re.search(r"last pulled 20\d\d-", ran.out)
+    assert re.search(r"the last attempt, 20\d\d-.*, failed: what http.* offers can't be trusted", ran.out)
 
 
 def test_a_new_version_is_looked_at_before_it_is_used(
@@ -294,8 +294,8 @@ def test_a_new_version_is_looked_at_before_it_is_used(
     assert "version 2 (staged; 1 is active): 7 entries" in run("lists", "pull", "--stage").err
     ran = run("lists", "status")
     assert ran.code == 0
-    assert "list national: version 2 is staged and NOT active, fresh: 7 entries" in ran.err
-    assert "list national: sha256: 1 A1, 1 test" in ran.err
+    assert "list national: version 2 is staged and NOT active, fresh: 7 entries" in ran.out
+    assert "list national: sha256: 1 A1, 1 test" in ran.out
     ran = run("lists", "diff", "--entries")
     assert ran.code == 0
     assert "from version 1 to version 2: 2 entries added, 1 removed" in ran.err
@@ -307,15 +307,15 @@ def test_a_new_version_is_looked_at_before_it_is_used(
     assert re.search(r"md5\W+B1\W+1\W+0\W", ran.err)
     assert re.search(r"sha256\W+A1\W+0\W+1\W", ran.err)
     assert run("lists", "diff").out == ""
-    assert run("check", "0" * 32).lines[0]["verdict"] == "clean"
+    assert run("check", "--format", "json", "0" * 32).lines[0]["verdict"] == "clean"
     ran = run("lists", "activate", "--discard")
     assert ran.code == 0
     assert "deleted" in ran.err
-    assert "staged" not in run("lists", "status").err
+    assert "staged" not in run("lists", "status").out
     assert run("lists", "activate", "national").code == 2
     assert run("lists", "pull", "--stage").code == 0
     assert run("lists", "activate").code == 0
-    assert run("check", "0" * 32).lines[0]["verdict"] == "match"
+    assert run("check", "--format", "json", "0" * 32).lines[0]["verdict"] == "match"
 
 
 def test_jitter_waits_before_it_asks(run: Run, url: str, root: Path) -> None:
@@ -416,7 +416,7 @@ def test_a_server_blocked_for_a_week(
     assert "404" in ran.err
     ran = run("lists", "status", env=week)
     assert ran.code == 3
-    assert "stale" in ran.err
+    assert "stale" in ran.out
     before = sorted(path.name for path in uploads.iterdir())
     ran = run("scan", uploads, "--report", "-", env=week)
     assert ran.code == 4
@@ -444,7 +444,7 @@ def test_a_wrong_line_is_named_and_nothing_is_imported(run: Run, tmp_path: Path,
     ran = run("lists", "import", wrong, "--name", local_list)
     assert ran.code == 2
     assert "line 3" in ran.err
-    assert "1 sha256" in run("lists", "status").err
+    assert "1 sha256" in run("lists", "status").out
     assert run("lists", "import", tmp_path / "none.csv", "--name", "x").code == 2
     ran = run("lists", "import", wrong, "--name", "../escape")
     assert ran.code == 2
@@ -467,9 +467,9 @@ def test_a_format_without_categories_demands_one(run: Run, uploads: Path, tmp_pa
     assert run("lists", "import", sums, "--name", "sums", "--category", "A1").code == 2
     named = ("--name", "sums", "--format", "checksums", "--category")
     assert run("lists", "import", sums, *named, "other").code == 0
-    assert run("check", uploads / "listed.jpg").lines[0]["verdict"] == "review"
+    assert run("check", "--format", "json", uploads / "listed.jpg").lines[0]["verdict"] == "review"
     assert run("lists", "import", sums, *named, "A1").code == 0
-    assert run("check", uploads / "listed.jpg").lines[0]["verdict"] == "match"
+    assert run("check", "--format", "json", uploads / "listed.jpg").lines[0]["verdict"] == "match"
 
 
 def test_bare_digests_of_one_algorithm_or_recognized_by_length(
@@ -487,11 +487,11 @@ def test_bare_digests_of_one_algorithm_or_recognized_by_length(
     assert run("lists", "status").code == 10, "nothing was imported"
     file.write_text(file.read_text().splitlines()[1])
     assert run("lists", "import", file, *named, "--algorithm", "sha256").code == 0
-    (line,) = run("check", uploads / "listed.jpg").lines
+    (line,) = run("check", "--format", "json", uploads / "listed.jpg").lines
     assert (line["verdict"], line["matches"][0]["algorithm"]) == ("match", "sha256")
     file.write_text(f"{hashlib.sha1(listed).hexdigest()}\n")
     assert run("lists", "import", file, *named).code == 0
-    (line,) = run("check", uploads / "listed.jpg").lines
+    (line,) = run("check", "--format", "json", uploads / "listed.jpg").lines
     assert (line["verdict"], line["matches"][0]["algorithm"]) == ("match", "sha1")
     named = ("--name", "ours", "--format", "checksums", "--category", "A1", "--algorithm", "sha1")
     assert run("lists", "import", file, *named).code == 2
@@ -501,7 +501,7 @@ def test_photodna_is_kept_counted_and_not_scanned_for(run: Run, uploads: Path, t
     file = tmp_path / "x.csv"
     file.write_text(f"id,algorithm,value,category\na,photodna,{'07' * 144},A1\nb,md5,{'0' * 32},A1\n")
     assert run("lists", "import", file, "--name", "x").code == 0
-    assert "1 photodna" in run("lists", "status").err
+    assert "1 photodna" in run("lists", "status").out
     ran = run("scan", uploads, "--report", "-")
     assert ran.code == 0, ran.err
     assert "photodna" not in ran.lines[0]["algorithms"]
@@ -530,7 +530,7 @@ def test_remove(run: Run, local_list: str) -> None:
 def test_demo_can_be_looked_at(run: Run) -> None:
     ran = run("lists", "status", "demo")
     assert ran.code == 0
-    assert "fresh" in ran.err
+    assert "fresh" in ran.out
 
 
 # Keys with a passphrase.
@@ -561,12 +561,12 @@ def test_verify_finds_what_a_check_does_not_look_at(run: Run, url: str, root: Pa
     assert run("lists", "pull").code == 0
     ran = run("lists", "verify")
     assert ran.code == 0
-    assert "all 6 entries are valid" in ran.err
+    assert "all 6 entries are valid" in ran.out
     (column,) = state.glob("lists/national/versions/*/columns/base.sha256.value.npy")
     data = column.read_bytes()
     column.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert run("check", "00" * 32).code == 0
+    assert run("check", "--format", "json", "00" * 32).code == 0
     ran = run("lists", "verify", "national")
     assert ran.code == 10
-    assert "damaged" in ran.err
+    assert "damaged" in ran.out
     assert run("lists", "status").code == 10

@@ -18,12 +18,12 @@ def excepted(run: Run, entry: str, *options: object) -> Ran:
 
 def test_a_match_becomes_held_in_the_next_check_and_scan(run: Run, uploads: Path, local_list: str) -> None:
     alike = uploads / "alike.jpg"
-    assert run("check", alike).lines[0]["verdict"] == "match"
+    assert run("check", "--format", "json", alike).lines[0]["verdict"] == "match"
     ran = excepted(run, "e-pdq")
     assert ran.code == 0, ran.err
     assert "entry e-pdq (pdq, A1) of list ours is excepted until 2999-02-01T00:00:00Z" in ran.err
 
-    ran = run("check", alike)
+    ran = run("check", "--format", "json", alike)
     (line,) = ran.lines
     assert (ran.code, line["verdict"]) == (0, "held")
     assert line["because"].endswith(
@@ -60,13 +60,13 @@ def test_a_match_becomes_held_in_the_next_check_and_scan(run: Run, uploads: Path
 
     ran = run("lists", "except", "--remove", "e-pdq")
     assert ran.code == 0, ran.err
-    assert run("check", alike).lines[0]["verdict"] == "match"
+    assert run("check", "--format", "json", alike).lines[0]["verdict"] == "match"
 
 
 def test_a_digest_is_held_too(run: Run, uploads: Path, local_list: str) -> None:
     (hashed,) = run("hash", uploads / "listed.jpg").lines
     assert excepted(run, "e-sha256").code == 0
-    ran = run("check", f"sha256:{hashed['digests']['sha256']}")
+    ran = run("check", "--format", "json", f"sha256:{hashed['digests']['sha256']}")
     assert (ran.code, ran.lines[0]["verdict"]) == (0, "held")
 
 
@@ -76,7 +76,7 @@ def test_shown_with_all_that_was_said(run: Run, local_list: str) -> None:
     ran = run("lists", "except")
     assert ran.code == 0
     for said in ("e-pdq", "ours", "A1", "2999-02-01T00:00:00Z", "in force", "a harmless lake"):
-        assert said in ran.err
+        assert said in ran.out
     assert "no entry is excepted" in run("lists", "except", "--list", "theirs").err
 
 
@@ -85,7 +85,7 @@ def test_several_at_once_or_none(run: Run, local_list: str) -> None:
     assert (ran.code, "'e-sha265'" in ran.err) == (2, True)
     assert "no entry is excepted" in run("lists", "except").err
     assert excepted(run, "e-pdq", "e-sha256").code == 0
-    shown = run("lists", "except").err
+    shown = run("lists", "except").out
     assert "e-pdq" in shown
     assert "e-sha256" in shown
     assert run("lists", "except", "--remove", "e-pdq", "e-sha256").code == 0
@@ -97,12 +97,14 @@ def test_neither_import_nor_removal_of_the_list_loses_it(
 ) -> None:
     excepted(run, "e-pdq")
     run("lists", "import", entries, "--name", local_list)
-    assert run("check", uploads / "alike.jpg").lines[0]["verdict"] == "held"
+    assert run("check", "--format", "json", uploads / "alike.jpg").lines[0]["verdict"] == "held"
     run("lists", "remove", local_list)
     run("lists", "import", entries, "--name", local_list)
-    assert run("check", uploads / "alike.jpg").lines[0]["verdict"] == "held"
+    assert run("check", "--format", "json", uploads / "alike.jpg").lines[0]["verdict"] == "held"
     run("lists", "import", entries, "--name", "again")
-    assert run("check", uploads / "alike.jpg").lines[0]["verdict"] == "match", "of another list"
+    assert run("check", "--format", "json", uploads / "alike.jpg").lines[0]["verdict"] == "match", (
+        "of another list"
+    )
 
 
 def test_another_value_under_the_id_is_not_excepted(
@@ -112,7 +114,7 @@ def test_another_value_under_the_id_is_not_excepted(
     (other,) = run("hash", uploads / "other.jpg").lines
     entries.write_text(f"id,algorithm,value,category\ne-pdq,pdq,{other['digests']['pdq']},A1\n")
     assert run("lists", "import", entries, "--name", local_list).code == 0
-    assert run("check", uploads / "other.jpg").lines[0]["verdict"] == "match"
+    assert run("check", "--format", "json", uploads / "other.jpg").lines[0]["verdict"] == "match"
 
 
 @pytest.mark.slow
@@ -123,10 +125,10 @@ def test_an_exception_ends_and_that_is_said(run: Run, uploads: Path, local_list:
     assert (ran.code, ran.lines[1]["verdict"], ran.lines[0]["excepted"]) == (1, "match", [])
     message = "exception of entry e-pdq of list ours ended 2999-02-01T00:00:00Z, and it matches again"
     assert message in ran.err
-    assert message in run("check", uploads / "alike.jpg", env=later).err
+    assert message in run("check", "--format", "json", uploads / "alike.jpg", env=later).err
     ran = run("lists", "status", env=later)
     assert (ran.code, message in ran.err) == (0, True)
-    assert "ended" in run("lists", "except", env=later).err
+    assert "ended" in run("lists", "except", env=later).out
     run("lists", "except", "--remove", "e-pdq")
     assert message not in run("lists", "status", env=later).err
 
@@ -141,9 +143,9 @@ def test_the_lists_that_have_the_entry(run: Run, entries: Path, local_list: str,
     assert "again and ours" in ran.err
     assert "--list" in ran.err
     assert excepted(run, "e-pdq", "--list", "again").code == 0
-    assert run("check", uploads / "alike.jpg").lines[0]["verdict"] == "match"
+    assert run("check", "--format", "json", uploads / "alike.jpg").lines[0]["verdict"] == "match"
     assert excepted(run, "e-pdq", "--list", "ours").code == 0
-    assert run("check", uploads / "alike.jpg").lines[0]["verdict"] == "held"
+    assert run("check", "--format", "json", uploads / "alike.jpg").lines[0]["verdict"] == "held"
     assert run("lists", "except", "--remove", "e-pdq").code == 2
     assert run("lists", "except", "--remove", "e-pdq", "--list", "ours").code == 0
     assert run("lists", "except", "--remove", "e-pdq", "--list", "ours").code == 2
@@ -214,7 +216,7 @@ def test_all_entries_of_one_content_are_held_and_a_near_copy_is_not(
     same.write_bytes(listed.read_bytes())
     ran = excepted_content(run, listed)
     assert ran.code == 0, ran.err
-    (line,) = run("check", listed).lines
+    (line,) = run("check", "--format", "json", listed).lines
     assert line["verdict"] == "held"
     assert {match["entry"] for match in line["matches"]} == {"e-sha256", "e-pdq"}
     for match in line["matches"]:
@@ -242,21 +244,21 @@ def test_a_content_is_named_by_its_digest_shown_and_removed(run: Run, uploads: P
     (hashed,) = run("hash", listed).lines
     name = f"sha256:{hashed['digests']['sha256']}"
     assert excepted_content(run, name).code == 0
-    ran = run("check", name)
+    ran = run("check", "--format", "json", name)
     assert (ran.code, ran.lines[0]["verdict"]) == (0, "held")
     assert "excepted" in ran.lines[0]["matches"][0]
     assert "1 content is excepted here" in ran.err
-    shown = run("lists", "except").err
+    shown = run("lists", "except").out
     assert "a harmless lake" in shown
     assert run("lists", "except", "--remove", "--content", listed).code == 0
-    assert run("check", listed).lines[0]["verdict"] == "match"
+    assert run("check", "--format", "json", listed).lines[0]["verdict"] == "match"
     assert run("lists", "except", "--remove", "--content", name).code == 2
 
 
 def test_an_exception_of_a_content_ends(run: Run, uploads: Path, local_list: str, tmp_path: Path) -> None:
     later = days_later(tmp_path / "later", 400_000)
     assert excepted_content(run, uploads / "listed.jpg").code == 0
-    ran = run("check", uploads / "listed.jpg", env=later)
+    ran = run("check", "--format", "json", uploads / "listed.jpg", env=later)
     assert ran.lines[0]["verdict"] == "match"
     assert "1 exception of a content has ended" in ran.err
 
@@ -274,4 +276,4 @@ def test_contents_that_can_not_be_meant(run: Run, uploads: Path, local_list: str
         ("--content", uploads / "listed.jpg", "--content", uploads / "absent.jpg", *given),
     ):
         assert run("lists", "except", *arguments).code == 2, arguments
-    assert "excepted contents" not in run("lists", "except").err
+    assert "excepted contents" not in run("lists", "except").out

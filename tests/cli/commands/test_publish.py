@@ -69,8 +69,8 @@ def test_a_rotation_says_where_keys_are_and_is_followed(run: Run, released: Path
 def test_status_and_refresh(run: Run, released: Path, entries: Path) -> None:
     ran = run("publish", "status", "--work", released)
     assert ran.code == 0
-    assert "list national version 1" in ran.err
-    assert "2 of 3" in ran.err
+    assert "list national version 1" in ran.out
+    assert "2 of 3" in ran.out
     ran = run("publish", "refresh", "--work", released, env=SECRETS)
     assert ran.code == 0
     assert "signed again: timestamp until" in ran.err
@@ -91,16 +91,16 @@ def test_withdrawing_by_name_and_by_file(run: Run, released: Path, entries: Path
     file.write_bytes(first.encode() + b"\r\n\n")
     assert run(*publish["withdraw"], "--from", file).code == 0
     assert run(*publish["withdraw"], first).code == 2
-    assert "2 to be withdrawn" not in run(*publish["status"]).err
+    assert "2 to be withdrawn" not in run(*publish["status"]).out
     assert run(*publish["withdraw"], "--from", "-", input=second).code == 0
-    assert "0 entries wait to be released, 2 to be withdrawn" in run(*publish["status"]).err
+    assert "0 entries wait to be released, 2 to be withdrawn" in run(*publish["status"]).out
     assert run(*publish["release"], env=SECRETS).code == 0
     ran = run(*publish["status"])
-    assert "4 entries, the base and 1 increments, 2 withdrawn rows" in ran.err
-    assert "`hashscan publish compact`" in ran.err
+    assert "4 entries, the base and 1 increments, 2 withdrawn rows" in ran.out
+    assert "`hashscan publish compact`" in ran.out
     assert run(*publish["compact"], env=SECRETS).code == 0
     ran = run(*publish["status"])
-    assert "version 3: 4 entries, the base and 0 increments, 0 withdrawn rows" in ran.err
+    assert "version 3: 4 entries, the base and 0 increments, 0 withdrawn rows" in ran.out
     assert run(*publish["compact"], env=SECRETS).code == 2
     # A withdrawn id can be given again.
     assert run(*publish["add"], entries).code == 0

@@ -57,7 +57,7 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
     assert path == f"{report.parent}/files/bad"
     head = heads(ran.err)[-1]
 
-    assert item in run("quarantine", "list").err
+    assert item in run("quarantine", "list").out
     (record,) = run(
         "quarantine", "list", "--format", "json", "--category", "A1", "--owner", str(os.geteuid())
     ).lines

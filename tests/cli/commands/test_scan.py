@@ -258,7 +258,12 @@ def test_no_list_at_all(run: Run, uploads: Path) -> None:
     assert ran.code == 10
     assert "docs/getting-lists.md" in ran.err
     assert run("scan", uploads, "--list", "nowhere").code == 10
-    assert run("scan", uploads, "--no-state").code == 10
+
+
+def test_without_state_the_demonstration_list_is_used(run: Run, uploads: Path, state: Path) -> None:
+    ran = run("scan", uploads, "--no-state")
+    assert (ran.code, [info["name"] for info in ran.lines[0]["lists"]]) == (0, ["demo"])
+    assert not state.exists()
 
 
 def test_one_missing_list_of_two_is_incomplete(run: Run, uploads: Path, local_list: str) -> None:

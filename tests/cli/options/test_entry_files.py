@@ -76,11 +76,11 @@ def test_one_digest_in_two_categories_is_two_entries_and_the_graver_acts(
     file.write_text(f"{HEADER}a,md5,{md5},other\nb,md5,{md5},B2\nc,md5,{md5},known-good\n")
     ran = run("lists", "import", file, "--name", "x")
     assert "3 entries" in ran.err
-    assert run("check", uploads / "listed.jpg").lines[0]["verdict"] == "match"
+    assert run("check", "--format", "json", uploads / "listed.jpg").lines[0]["verdict"] == "match"
     # Only the digest that identifies content clears it, and then what accuses it is held.
     file.write_text(f"{HEADER}a,md5,{md5},A1\nb,sha256,{sha256},A1\nc,sha256,{sha256},known-good\n")
     assert run("lists", "import", file, "--name", "x").code == 0
-    assert run("check", uploads / "listed.jpg").lines[0]["verdict"] == "held"
+    assert run("check", "--format", "json", uploads / "listed.jpg").lines[0]["verdict"] == "held"
 
 
 def test_help_tells_what_each_format_is(run: Run) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import stat
 from pathlib import Path
 
+import click
 import pytest
 
+from hashscan.cli.config.settings_file import Catalogue
+from hashscan.cli.main import cli
 from hashscan.cli.options.output import choose_format, infer_format
 from hashscan.errors import UsageError
 from hashscan.registry import REPORT_FORMATS
@@ -57,3 +63,50 @@ def test_commands_take_the_format_from_the_file_name(run: Run, uploads: Path, tm
     assert (tmp_path / "found.xml").read_bytes().startswith(b"<?xml")
     assert run("report", "convert", found).code == 2
     assert run("stats", "--output", tmp_path / "stats.html").code in {0, 12}
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def test_formats_and_files_are_chosen_by_the_same_options_everywhere() -> None:
+    for words, command in Catalogue.of(click.Context(cli)).commands.items():
+        named = options_of(command)
+        # The files of `lists import` and `publish add` are read.
+        assert "--format" not in named or "--output" in named or words[-1] in {"import", "add"}, words
+        assert not named & {"--json", "--csv", "--out", "-o"}, words
+
+
+def test_results_go_to_a_file_in_the_format_of_its_suffix(run: Run, uploads: Path, tmp_path: Path) -> None:
+    table, lines = tmp_path / "digests.txt", tmp_path / "digests.jsonl"
+    os.umask(0o022)
+    for file in (table, lines):
+        ran = run("hash", uploads / "listed.jpg", "--output", file)
+        assert (ran.code, ran.out) == (0, "")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    sha256 = json.loads(lines.read_text())["digests"]["sha256"]
+    assert f"sha256:{sha256} {uploads / 'listed.jpg'}" in table.read_text().splitlines()
+    assert run("hash", uploads / "listed.jpg", "--output", lines, "--format", "text").code == 0
+    assert lines.read_bytes() == table.read_bytes()
+    assert run("hash", uploads / "listed.jpg", "--output", "-").lines[0]["digests"]["sha256"] == sha256
+
+
+def test_a_file_of_results_stays_where_the_command_fails(run: Run, uploads: Path, tmp_path: Path) -> None:
+    file = tmp_path / "known.csv"
+    file.write_text("before")
+    assert run("lookup", uploads / "none", "--output", file).code == 12
+    assert file.read_text() == "before"
+    assert run("hash", uploads / "listed.jpg", "--output", "/dev/null").code == 2
+    assert Path("/dev/null").is_char_device()
+    assert run("hash", uploads / "listed.jpg", "--output", tmp_path / "none" / "file").code == 12
+
+
+def test_a_check_answers_in_a_line(run: Run, uploads: Path, local_list: str, tmp_path: Path) -> None:
+    hostile = tmp_path / "\x1b[2J\nx"
+    hostile.write_bytes(b"x")
+    ran = run("check", uploads / "listed.jpg", hostile, "sha256:" + "0" * 64)
+    assert ran.code == 1
+    listed, clean, digest = ran.out.splitlines()
+    assert listed.startswith(f"{uploads / 'listed.jpg'}: MATCH {local_list}/e-")
+    assert clean == f"{tmp_path}/\\x1b[2J\\x0ax: CLEAN"
+    assert digest == f"sha256:{'0' * 64}: CLEAN"

@@ -54,9 +54,9 @@ def test_it_takes_a_word_to_accuse_very_many(run: Run, owner: Owner, files: Path
         assert ran.code == 3, ran.err
         assert f"1 of its new entries would hit {MANY} of {MANY + 30} known files" in ran.err
         assert "lists activate national --confirm --only 2" in ran.err
-    assert "version 2 is staged" in run("lists", "status").err
+    assert "version 2 is staged" in run("lists", "status").out
     assert run("scan", files).code == 0
-    assert "NOT active" in run("lists", "status").err
+    assert "NOT active" in run("lists", "status").out
     owner.release([entry("n-3", b"of nobody either")])
     assert run("lists", "pull").code == 3
     # Somebody has looked at version 2, and that is not the one which waits by now.

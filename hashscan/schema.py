@@ -30,6 +30,8 @@ Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 """A number without a maximum: check it in `__post_init__`, since JSON may contain thousands of digits."""
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""A time as RFC 3339 writes it; the format is not checked."""
 
 
 class InvalidDocumentError(ValueError):

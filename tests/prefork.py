@@ -576,11 +576,13 @@ def _open_streams() -> None:
 
 
 def _import_all(rare: tuple[str, ...]) -> None:
+    import click
+
     import hashscan.cli.main as main
 
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for name in main.COMMANDS:
-        importlib.import_module(f"hashscan.cli.commands.{name}")
+        main.cli.get_command(click.Context(main.cli), name)
     package = ROOT / "hashscan"
     for path in sorted(package.rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -50,6 +50,7 @@ NAMES = (
     "quarantine",
     "statistics",
     "settings",
+    "schema",
     "alerts",
     "speed",
     "compare",

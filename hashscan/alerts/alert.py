@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType, structs, to_builtins
 
 from hashscan.alerts.channels.base import one_line
+from hashscan.schema import Time
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 """The version of the document; increased when a hook for the older version could misunderstand the newer
 one."""
 CASES_NAMED = 1000
@@ -48,6 +51,47 @@ FOUND_KINDS = frozenset({Kind.FOUND, Kind.OVERDUE})
 """The kinds that are sent to those who want alerts about findings only."""
 
 
+class AlertDetail(Struct, kw_only=True):
+    """The data of a case that a person needs to act."""
+
+    case: int
+    verdict: str
+    categories: str = ""
+    customer: str = ""
+    path: str | UnsetType = UNSET
+    path_b64: str | UnsetType = UNSET
+    url: str = ""
+    entries: str = ""
+
+
+class AlertDocument(Struct, kw_only=True):
+    """An alert."""
+
+    schema: Literal[1]
+    kind: Kind
+    severity: str
+    host: str
+    at: Time
+    subject: str
+    text: str
+    counts: dict[str, int]
+    cases: list[int]
+    details: list[AlertDetail]
+
+
+class SentAlert(AlertDocument, kw_only=True):
+    """An alert as channels get it, with its number: 0 for a test."""
+
+    id: int
+
+
+class ListedAlert(SentAlert, kw_only=True):
+    """An alert, with the kinds of channels that it waits for, and those that have delivered it."""
+
+    waits: list[str]
+    sent: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert as it is built, before it has a number."""
@@ -61,7 +105,7 @@ class Alert:
     """The ids of the first `CASES_NAMED` cases."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """The number of cases under `cases`, and numbers by kind."""
-    details: Sequence[Mapping[str, Any]] = ()
+    details: Sequence[AlertDetail] = ()
     """For each case the data that a person needs to act; empty unless details were asked for."""
 
     def document(self, host: str, at: str) -> dict[str, Any]:
@@ -72,21 +116,23 @@ class Alert:
             more = max(len(self.cases), self.counts.get("cases", 0)) - CASES_IN_TEXT
             ids = ", ".join(map(str, self.cases[:CASES_IN_TEXT])) + (f" and {more} more" if more > 0 else "")
             lines.append(f"Cases: {ids}. See: hashscan cases list")
-        lines += [_detail_line(detail) for detail in self.details[:DETAILS_MAX]]
+        lines += map(_detail_line, self.details[:DETAILS_MAX])
         if len(self.details) > DETAILS_MAX:
             lines.append(f"and {len(self.details) - DETAILS_MAX} more")
-        return {
-            "schema": SCHEMA,
-            "kind": self.kind.value,
-            "severity": SEVERITIES[self.kind],
-            "host": one_line(host),
-            "at": at,
-            "subject": one_line(named),
-            "text": "\n".join(one_line(line) for line in lines),
-            "counts": dict(self.counts),
-            "cases": list(self.cases[:CASES_NAMED]),
-            "details": [dict(detail) for detail in self.details[:DETAILS_MAX]],
-        }
+        document = AlertDocument(
+            schema=SCHEMA,
+            kind=self.kind,
+            severity=SEVERITIES[self.kind],
+            host=one_line(host),
+            at=at,
+            subject=one_line(named),
+            text="\n".join(one_line(line) for line in lines),
+            counts=dict(self.counts),
+            cases=list(self.cases[:CASES_NAMED]),
+            details=list(self.details[:DETAILS_MAX]),
+        )
+        made: dict[str, Any] = to_builtins(document)
+        return made
 
 
 def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -118,5 +164,5 @@ def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 _SEVERITY_ORDER = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 
-def _detail_line(detail: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in detail.items() if value not in (None, ""))
+def _detail_line(detail: AlertDetail) -> str:
+    return ", ".join(f"{key} {value}" for key, value in structs.asdict(detail).items() if value)

@@ -6,9 +6,9 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, FOUND_KINDS, Alert, Kind
+from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, FOUND_KINDS, Alert, AlertDetail, Kind
 from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
@@ -116,9 +116,9 @@ class AlertBuilder:
                 counts={"items": len(keys)},
             )
 
-    def _details_of(self, ids: Sequence[int]) -> list[dict[str, Any]]:
+    def _details_of(self, ids: Sequence[int]) -> list[AlertDetail]:
         """Return the details of the first cases, if details were asked for."""
-        found: list[dict[str, Any]] = []
+        found: list[AlertDetail] = []
         if not self._details:
             return found
         queries = Queries(self._ledger, self._clock)
@@ -129,15 +129,15 @@ class AlertBuilder:
                 continue
             entries = [f"{match['list']}/{match['entry']}" for match in queries.matches(number)]
             found.append(
-                {
-                    "case": number,
-                    "verdict": case.verdict,
-                    "categories": " ".join(case.categories),
-                    "customer": case.customer,
+                AlertDetail(
+                    case=number,
+                    verdict=case.verdict,
+                    categories=" ".join(case.categories),
+                    customer=case.customer,
                     **({} if case.path is None else path_fields(case.path)),
-                    "url": case.url,
-                    "entries": " ".join(entries[:5]),
-                }
+                    url=case.url,
+                    entries=" ".join(entries[:5]),
+                )
             )
         return found
 
@@ -188,7 +188,7 @@ def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator
         )
 
 
-def _found(new: NewCases, details: list[dict[str, Any]]) -> Alert:
+def _found(new: NewCases, details: list[AlertDetail]) -> Alert:
     verdicts = _listed(new.verdicts)
     lines = []
     if new.categories:
@@ -210,7 +210,7 @@ def _found(new: NewCases, details: list[dict[str, Any]]) -> Alert:
     )
 
 
-def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Alert:
+def _overdue(cases: Sequence[OverdueCase], details: list[AlertDetail]) -> Alert:
     customers = len({case.customer for case in cases if case.customer})
     of = f" of {plural(customers, 'customer')}" if customers else ""
     return Alert(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
-from hashscan.cases.queries import Case, Event, RefusedContent
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from hashscan.cases.queries import Case, CaseState, CaseVerdict, Event, RefusedContent
 from hashscan.reports.csv import cell
+from hashscan.schema import Time, encode_json
 from hashscan.text import path_fields
 from hashscan.timefmt import format_time
 
@@ -18,6 +19,7 @@ _TIMES = ("found", "began", "seen", "noticed", "due", "told", "disputed", "remov
 _TEXTS = (
     "version", "host", "url", "customer", "because", "how", "why", "dispute", "etag", "door", "reference",
 )  # fmt: skip
+_NUMBERS = ("size", "uid", "previous")
 COLUMNS = (
     "case", "state", "overdue", "verdict", "categories", "customer", "path", "version", "url", "due", "found",
     "noticed", "told", "disputed", "removed", "how", "closed", "why", "dispute", "hours", "because", "door",
@@ -25,64 +27,119 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def fields_of(case: Case, now: float) -> dict[str, Any]:
-    """Return a case as JSON fields at a time in seconds since 1970; unknown values are left out."""
-    fields: dict[str, Any] = {"case": case.id, "state": case.state, "verdict": case.verdict}
-    if case.path is not None:
-        fields |= path_fields(case.path)
-    for key in _TEXTS:
-        if getattr(case, key):
-            fields[key] = getattr(case, key)
-    fields["categories"] = list(case.categories)
-    fields["overdue"] = case.overdue(now)
-    for key in _TIMES:
-        if (at := getattr(case, key)) is not None:
-            fields[key] = format_time(at)
-    if case.hours is not None:
-        fields["hours"] = round(case.hours, 3)
-    for key in ("size", "uid", "previous"):
-        if getattr(case, key) is not None:
-            fields[key] = getattr(case, key)
-    return fields
+class CaseDocument(Struct, kw_only=True):
+    """A case; unknown values are left out."""
+
+    case: int
+    state: CaseState
+    verdict: CaseVerdict
+    path: str | UnsetType = UNSET
+    path_b64: str | UnsetType = UNSET
+    version: str | UnsetType = UNSET
+    host: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    customer: str | UnsetType = UNSET
+    because: str | UnsetType = UNSET
+    how: str | UnsetType = UNSET
+    why: str | UnsetType = UNSET
+    dispute: str | UnsetType = UNSET
+    etag: str | UnsetType = UNSET
+    door: str | UnsetType = UNSET
+    reference: str | UnsetType = UNSET
+    categories: Sequence[str]
+    overdue: bool
+    found: Time | UnsetType = UNSET
+    began: Time | UnsetType = UNSET
+    seen: Time | UnsetType = UNSET
+    noticed: Time | UnsetType = UNSET
+    due: Time | UnsetType = UNSET
+    told: Time | UnsetType = UNSET
+    disputed: Time | UnsetType = UNSET
+    removed: Time | UnsetType = UNSET
+    closed: Time | UnsetType = UNSET
+    hours: float | UnsetType = UNSET
+    size: int | UnsetType = UNSET
+    uid: int | UnsetType = UNSET
+    previous: int | UnsetType = UNSET
 
 
-def whole_fields(
+class CaseMatch(Struct):
+    """An entry that matches the file of a case."""
+
+    list: str
+    entry: str
+    algorithm: str
+    variant: str
+    category: str
+    distance: int
+
+
+class CaseEvent(Struct):
+    """An event of a case."""
+
+    at: Time
+    kind: str
+    words: str | UnsetType = UNSET
+    who: str | UnsetType = UNSET
+
+
+class WholeCase(CaseDocument, kw_only=True):
+    """A case with all that is known of it."""
+
+    upload: RefusedContent | UnsetType = UNSET
+    matches: Sequence[CaseMatch]
+    events: Sequence[CaseEvent]
+
+
+def document_of(case: Case, now: float) -> CaseDocument:
+    """Return a case as a JSON document at a time in seconds since 1970."""
+    known: dict[str, Any] = {} if case.path is None else path_fields(case.path)
+    known |= {key: text for key in _TEXTS if (text := getattr(case, key))}
+    known |= {key: format_time(at) for key in _TIMES if (at := getattr(case, key)) is not None}
+    known |= {key: number for key in _NUMBERS if (number := getattr(case, key)) is not None}
+    return CaseDocument(
+        case=case.id,
+        state=case.state,
+        verdict=case.verdict,
+        categories=case.categories,
+        overdue=case.overdue(now),
+        hours=UNSET if case.hours is None else round(case.hours, 3),
+        **known,
+    )
+
+
+def whole_document(
     case: Case,
-    matches: Sequence[Mapping[str, Any]],
+    matches: Iterable[Mapping[str, Any]],
     events: Iterable[Event],
     now: float,
     upload: RefusedContent | None = None,
-) -> dict[str, Any]:
-    """Return a case as JSON fields, with its matches and events, and with its upload if it is of one."""
-    return {
-        **fields_of(case, now),
-        **({} if upload is None else {"upload": asdict(upload)}),
-        "matches": matches,
-        "events": [
-            {
-                "at": format_time(event.at),
-                "kind": event.kind,
-                **({"words": event.words} if event.words else {}),
-                **({"who": event.who} if event.who else {}),
-            }
+) -> WholeCase:
+    """Return a case as a JSON document with its matches and events, and with its upload if it is of one."""
+    return WholeCase(
+        **structs.asdict(document_of(case, now)),
+        upload=upload or UNSET,
+        matches=[CaseMatch(**match) for match in matches],
+        events=[
+            CaseEvent(format_time(event.at), event.kind, event.words or UNSET, event.who or UNSET)
             for event in events
         ],
-    }
+    )
 
 
 def json_lines(cases: Iterable[Case], now: float) -> Iterator[str]:
     """Yield a JSON line for each case."""
     for case in cases:
-        yield json.dumps(fields_of(case, now)) + "\n"
+        yield encode_json(document_of(case, now)).decode() + "\n"
 
 
 def csv_lines(cases: Iterable[Case], now: float) -> Iterator[str]:
     """Yield a CSV header and a row for each case; no cell begins a spreadsheet formula."""
     yield ",".join(COLUMNS) + "\r\n"
     for case in cases:
-        fields = fields_of(case, now)
-        fields["categories"] = " ".join(case.categories)
-        yield csv_line((fields.get(key, "") for key in COLUMNS), quoting=csv.QUOTE_NONNUMERIC)
+        fields = {**structs.asdict(document_of(case, now)), "categories": " ".join(case.categories)}
+        known = ("" if fields[key] is UNSET else fields[key] for key in COLUMNS)
+        yield csv_line(known, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def csv_line(values: Iterable[object], **form: Any) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY, Ledger
 from hashscan.cases.tracker import REFUSED
 
 _OPEN = "removed IS NULL AND closed IS NULL"
+
+CaseState = Literal["found", "told", "disputed", "removed", "refused", "closed"]
+CaseVerdict = Literal["match", "held", "review", "notice"]
+_LATER_STATES: tuple[CaseState, ...] = ("removed", "closed", "disputed", "told")
+"""The states that are named as the time at which they began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,8 @@ class Case:
     """The machine on which the file lies; empty for this one."""
     url: str
     """URL by which a notice names it."""
-    verdict: str
-    """match, held, review; notice if there is only a notice."""
+    verdict: CaseVerdict
+    """notice if there is only a notice."""
     because: str
     categories: tuple[str, ...]
     """Categories of matching entries, and those that notices name."""
@@ -73,11 +78,11 @@ class Case:
         return self.removed is None and self.closed is None
 
     @property
-    def state(self) -> str:
-        """The state as one word: refused, removed, closed, disputed, told or found."""
+    def state(self) -> CaseState:
+        """The state as one word."""
         if self.how == REFUSED:
-            return REFUSED
-        for word in ("removed", "closed", "disputed", "told"):
+            return "refused"
+        for word in _LATER_STATES:
             if getattr(self, word) is not None:
                 return word
         return "found"

@@ -41,20 +41,23 @@ COMMANDS: dict[str, str] = {
     "keys": "Add, list and revoke the keys of HTTP clients.",
     "worker": "Run a worker of a cluster that distributes scans.",
     "config": "Create, check and show the settings file and the effective settings.",
+    "schema": "Print the JSON Schema of what a command writes.",
     "completion": "Print a script for bash, zsh or fish that completes commands.",
     "manual": "Print the manual page, hashscan(1).",
     "selftest": "Scan a harmless test picture and show which parts work.",
 }
-"""Help line of each command, which has a module of its name; kept here so that the help needs no import."""
+"""Help line of each command; kept here so that the help needs no import."""
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Find": ("scan", "check", "serve", "lookup", "hash"),
     "Hash lists": ("lists", "publish"),
     "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
-    "This machine": ("config", "state", "keys", "worker", "selftest", "completion", "manual"),
+    "This machine": ("config", "state", "keys", "worker", "selftest", "schema", "completion", "manual"),
 }
 
-COMMANDS_WITHOUT_SETTINGS = frozenset({"config", "completion", "manual"})
+COMMANDS_ABOUT = frozenset({"schema", "completion", "manual"})
+"""Commands that share a module; each of the others has one of its name."""
+COMMANDS_WITHOUT_SETTINGS = COMMANDS_ABOUT | {"config"}
 """Commands that take no value from the settings file, and that must also work if the file is invalid."""
 
 
@@ -69,6 +72,9 @@ class RootGroup(HashscanGroup):
         """Import a command; return None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in COMMANDS_ABOUT:
+            about: click.Command = import_module("hashscan.cli.commands.about").COMMANDS[cmd_name]
+            return about
         command: click.Command = import_module(f"hashscan.cli.commands.{cmd_name}").command
         return command
 

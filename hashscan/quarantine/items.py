@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType
 
 from hashscan.quarantine.log import Line
+from hashscan.schema import Time
 from hashscan.sources.filesystem.quarantined_files import QuarantinedFile
+from hashscan.sources.objects.changeable_store import ObjectDescription
 
 
 class State(StrEnum):
@@ -139,6 +143,54 @@ class Item:
     def sha256(self) -> str:
         """sha256 of its content, in hex."""
         return str(self.record["digests"]["sha256"])
+
+
+class Operator(Struct):
+    """The user of a process, the user behind sudo, and the number of the user who logged in."""
+
+    uid: int
+    user: str | UnsetType = UNSET
+    sudo: str | UnsetType = UNSET
+    login: int | UnsetType = UNSET
+
+
+class Place(Struct):
+    """A path or URL; with its bytes in base64 if they are not UTF-8."""
+
+    path: str
+    path_b64: str | UnsetType = UNSET
+
+
+class Withdrawal(Struct):
+    """The entries of a list that matched an item and are gone, and the version in which they are."""
+
+    list: str
+    version: int
+    entries: tuple[str, ...]
+
+
+class ListedItem(Place, kw_only=True):
+    """An item: its record in the log, the last line that set its state, and what became of its entries."""
+
+    type: Literal["moving"]
+    item: str
+    time: Time
+    host: str
+    version: str
+    operator: Operator
+    way: Literal["rename", "copy", "object"]
+    place: Place
+    file: dict[str, Any] | UnsetType = UNSET
+    endpoint: str | UnsetType | None = UNSET
+    object: ObjectDescription | UnsetType = UNSET
+    digests: dict[str, str]
+    accusation: dict[str, Any]
+    retain_min: Time
+    destroy_by: Time
+    state: State
+    latest: dict[str, Any]
+    withdrawn: bool
+    withdrawals: Sequence[Withdrawal]
 
 
 def items_of(lines: Iterable[Line]) -> dict[str, Item]:

@@ -26,6 +26,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST = 1 << 96
 """Limit for sizes, times and ids of a file: none is larger, and a much larger one does not fit a float."""
 
+Version = Literal[1]
 SandboxMode = Literal["off", "auto", "required"]
 """The modes, the weakest first."""
 SandboxLevel = Literal["off", "partial", "full"]
@@ -88,11 +89,14 @@ class QuarantineFields(Struct, gc=False):
     detail: str = ""
     other_names: Count = 0
     place: PathFields | UnsetType = UNSET
+    writers: list[str] = []
+    no_note: str = ""
 
 
 class PathRecord(PathFields, kw_only=True):
     """A record about a file, object or folder; subclasses require what their type always has."""
 
+    schema: Version
     verdict: str = ""
     was: str = ""
     because: str = ""
@@ -118,6 +122,7 @@ class PathRecord(PathFields, kw_only=True):
     accepted: ReasonFields | UnsetType = UNSET
     quarantine: QuarantineFields | UnsetType = UNSET
     digests: dict[str, str] = {}
+    quality: dict[Text, Count] = {}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,23 +133,41 @@ class PathRecord(PathFields, kw_only=True):
             raise ValueError("sha256 is not 64 hexadecimal digits in lower case")
 
 
-class FindingRecord(PathRecord, kw_only=True):
+class FindingRecord(PathRecord, kw_only=True, tag_field="type", tag="finding"):
     """A file with a match or near match."""
 
     verdict: Finding
     because: str
 
 
-class FolderRecord(PathRecord, kw_only=True):
+class FolderRecord(PathRecord, kw_only=True, tag_field="type", tag="folder"):
     """A folder that could not be entered."""
 
     reason: str
 
 
-class StandingRecord(PathRecord, kw_only=True):
+class StandingRecord(PathRecord, kw_only=True, tag_field="type", tag="standing"):
     """An earlier finding that is still open, and that this scan did not reach."""
 
     was: Finding
+
+
+class SilentChangeRecord(PathRecord, kw_only=True, tag_field="type", tag="silent-change"):
+    """A file that seemed unchanged, was read again, and has another content than before."""
+
+    before: dict[str, str] = {}
+
+
+class DigestRecord(Struct, kw_only=True):
+    """A digest that was asked for; in no report."""
+
+    type: Literal["finding", "unreadable", "clean"]
+    schema: Version
+    digest: str
+    verdict: Literal["match", "held", "review", "unreadable", "clean"]
+    because: str = ""
+    action: str = ""
+    matches: list[MatchFields] = []
 
 
 class ListFields(Struct, kw_only=True):
@@ -159,6 +182,7 @@ class ListFields(Struct, kw_only=True):
     expires: Text = ""
     categories: list[Text] = []
     key_ids: list[Text] = []
+    by_algorithm: dict[Text, Count] = {}
 
     def __post_init__(self) -> None:
         if not LIST_NAME.fullmatch(self.name):
@@ -176,6 +200,7 @@ class ExceptedFields(Struct, gc=False):
     until: Text
     by: Text
     since: Text
+    shards: tuple[Count, ...] = ()
 
 
 class ExceptedContentFields(Struct, gc=False):
@@ -185,6 +210,7 @@ class ExceptedContentFields(Struct, gc=False):
     until: Text
     by: Text
     since: Text
+    shards: tuple[Count, ...] = ()
 
 
 class ShardFields(Struct, gc=False):
@@ -215,6 +241,11 @@ class SandboxLevelFields(SandboxFields, kw_only=True, gc=False):
     """The sandbox that the decoders had; it is known when the scan has ended."""
 
     level: SandboxLevel
+    landlock: Count = 0
+    seccomp: bool = False
+    uid_dropped: bool = False
+    capabilities_dropped: bool = False
+    limits: bool = False
 
 
 class MergedPart(Struct, kw_only=True, gc=False):
@@ -222,17 +253,60 @@ class MergedPart(Struct, kw_only=True, gc=False):
 
     uuid: Text
     host: Text = ""
+    shard: Count = 0
+    version: Text = ""
+    started: Text = ""
 
 
 class MergedFields(Struct, kw_only=True):
     """The scans whose reports were merged."""
 
     parts: list[MergedPart] = field(name="from", default_factory=list)
+    shards: Count = 0
 
 
-class ScanRecord(Struct, kw_only=True):
+class InventoryFields(PathFields, kw_only=True):
+    """The manifest of the inventory that lists the targets."""
+
+    created: str
+
+
+class BaselineFields(Struct, gc=False):
+    """The matches that are accepted, those whose acceptance has ended, and a fingerprint of all."""
+
+    accepted: Count
+    expired: Count
+    fingerprint: Text
+
+
+class NodeFields(Struct, gc=False):
+    """The workers of one machine of a cluster."""
+
+    host: str
+    version: str
+    workers: Count
+
+
+class RefusedNode(Struct, gc=False):
+    """A machine of a cluster that was not used."""
+
+    host: str
+    why: str
+
+
+class ClusterFields(Struct):
+    """The scheduler and the nodes of a cluster."""
+
+    scheduler: str
+    nodes: list[NodeFields] = []
+    refused: list[RefusedNode] = []
+    workers_lost: Count = 0
+
+
+class ScanRecord(Struct, kw_only=True, tag_field="type", tag="sweep"):
     """The first record: arguments, lists and settings of the scan."""
 
+    schema: Version
     uuid: Text
     version: Text
     host: Text
@@ -248,6 +322,10 @@ class ScanRecord(Struct, kw_only=True):
     known: bool = False
     shard: ShardFields | UnsetType = UNSET
     merged: MergedFields | UnsetType = UNSET
+    files_from: PathFields | UnsetType = UNSET
+    inventory: InventoryFields | UnsetType = UNSET
+    baseline: BaselineFields | UnsetType = UNSET
+    cluster: ClusterFields | UnsetType = UNSET
     algorithms: list[Text] = []
     thresholds: dict[str, Count] = {}
     review_threshold: Count = 0
@@ -273,9 +351,16 @@ class PassedFields(Struct, gc=False):
 
 
 class MovedFields(Struct, gc=False):
-    """The counts of findings that were to be moved into quarantine."""
+    """The counts of findings that were to be moved into quarantine, and the checkpoint of its log."""
 
     moved: Count = 0
+    raced: Count = 0
+    changed: Count = 0
+    gone: Count = 0
+    refused: Count = 0
+    head: Text = ""
+    items: Count = 0
+    trouble: str = ""
 
 
 class TrippedEntry(Struct, gc=False):
@@ -290,11 +375,13 @@ class TrippedFields(Struct):
 
     entries: Count
     first: list[TrippedEntry] = []
+    held: Count = 0
 
 
-class SummaryRecord(Struct, kw_only=True):
+class SummaryRecord(Struct, kw_only=True, tag_field="type", tag="summary"):
     """The last record: counts by verdict and reason, and the reasons why the scan is incomplete."""
 
+    schema: Version
     verdicts: dict[Text, Count]
     reasons: dict[Text, dict[Text, Count]]
     folders_not_entered: dict[Text, Count]
@@ -318,6 +405,9 @@ class SummaryRecord(Struct, kw_only=True):
     quarantine: MovedFields | UnsetType = UNSET
     breaker: TrippedFields | UnsetType = UNSET
     withdrawn: list[Any] = []
+    cluster: ClusterFields | UnsetType = UNSET
+    public_decoders: list[Text] = []
+    merged: Text = ""
 
     def __post_init__(self) -> None:
         if self.ended is not UNSET and parse_zoned(self.ended) is None:
@@ -336,10 +426,19 @@ _SHAPES: dict[str, type[Struct]] = {
     "folder": FolderRecord,
     "standing": StandingRecord,
     **{
-        name: defstruct(name, [("verdict", Literal[name])], bases=(PathRecord,), kw_only=True)
+        name: defstruct(
+            name, [("verdict", Literal[name])], bases=(PathRecord,), kw_only=True, tag_field="type", tag=name
+        )
         for name in NO_FINDING
     },
+    "silent-change": SilentChangeRecord,
 }
+RECORDS = tuple(_SHAPES.values())
+"""The types of all records of a report."""
+FILE_RECORDS = (FindingRecord, *(_SHAPES[name] for name in NO_FINDING))
+"""The types of the records of files."""
+CHECK_RECORDS = (*FILE_RECORDS, DigestRecord)
+"""The types of the records of files and digests that are checked without a scan."""
 
 
 def require_record(record: dict[str, Any]) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, SEVERITIES, Alert, Kind, merge_documents
+from hashscan.alerts.alert import (
+    CASES_NAMED,
+    DETAILS_MAX,
+    SEVERITIES,
+    Alert,
+    AlertDetail,
+    Kind,
+    merge_documents,
+)
 
 
 def document(number: int, kind: Kind = Kind.FOUND, **options: Any) -> dict[str, Any]:
@@ -30,7 +38,7 @@ def test_the_page_explains_every_kind() -> None:
 
 
 def test_it_is_bounded_and_says_what_is_left_out() -> None:
-    details = [{"case": n, "path": f"/www/{n}"} for n in range(50)]
+    details = [AlertDetail(case=n, verdict="match", path=f"/www/{n}") for n in range(50)]
     made = Alert(Kind.FOUND, ("k",), "x" * 5000, cases=tuple(range(5000)), details=details).document("h", "t")
     assert len(made["subject"]) <= 300
     assert len(made["cases"]) == CASES_NAMED
@@ -43,7 +51,8 @@ def test_it_is_bounded_and_says_what_is_left_out() -> None:
 
 @given(st.text(), st.lists(st.text(), max_size=3), st.text(), st.text())
 def test_lines_stay_lines(subject: str, lines: list[str], path: str, host: str) -> None:
-    made = Alert(Kind.FOUND, ("k",), subject, tuple(lines), details=[{"path": path}]).document(host, "t")
+    details = [AlertDetail(case=1, verdict="match", path=path)]
+    made = Alert(Kind.FOUND, ("k",), subject, tuple(lines), details=details).document(host, "t")
     assert made["subject"].isprintable()
     assert len(made["text"].split("\n")) == len(lines) + 1
     assert all(line.isprintable() for line in made["text"].split("\n"))

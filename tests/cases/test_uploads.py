@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from hashscan.alerts.builder import AlertBuilder
 from hashscan.cases.actions import prune_cases
@@ -217,7 +218,7 @@ def test_statistics_count_uploads_and_no_removal(state: StateDir, ledger: Ledger
     journal(state, refusal(), Checks(AT, rows))
     sync(ledger, state)
     statistics = counted(ledger)
-    figures = numbers(statistics.totals, statistics)
+    figures = to_builtins(numbers(statistics.totals, statistics))
     assert figures["uploads"] == {
         "checked": 95, "bytes": 9320, "refused": 3, "unchecked": 4,
         **{verdict.value: 0 for verdict in Verdict}, "clean": 90, "match": 3, "review": 2,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import click
 
 import hashscan
-from hashscan.cli.main import COMMANDS
+from hashscan.cli.main import COMMANDS, cli
 
 FOREIGN = frozenset({"--clear"})
 """Options of other programs: `threatexchange` has this one."""
@@ -43,7 +42,9 @@ def advised() -> Iterator[tuple[str, str]]:
 def test_every_option_in_an_advice_exists() -> None:
     known = {"--help", "--version", *FOREIGN}
     for name in COMMANDS:
-        known.update(options_of(import_module(f"hashscan.cli.commands.{name}").command))
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        known.update(options_of(command))
     found = set(advised())
     assert found
     assert {(option, module) for option, module in found if option not in known} == set()

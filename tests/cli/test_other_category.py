@@ -185,7 +185,7 @@ def test_nothing_moves_it(run: Run, tmp_path: Path, upload: Path) -> None:
 
 def test_every_command_that_gives_verdicts_is_tried() -> None:
     """One that is new belongs above; `serve` has a test of its own, in `service.engine`."""
-    assert set(COMMANDS) - set(SCANNING) - {"completion", "manual"} == {
+    assert set(COMMANDS) - set(SCANNING) - {"completion", "manual", "schema"} == {
         "alerts",
         "cases",
         "config",

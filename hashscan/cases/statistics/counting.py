@@ -12,6 +12,8 @@ from enum import StrEnum
 from itertools import groupby
 from statistics import median
 
+from msgspec import Struct
+
 from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import Case
@@ -373,20 +375,19 @@ def percentile(values: Sequence[float], share: int) -> float:
     return float(ordered[math.ceil(len(ordered) * share / 100) - 1])
 
 
-@dataclass(frozen=True, slots=True)
-class RemovalMonth:
+class RemovalMonth(Struct, frozen=True):
     """The cases whose files were removed in one month (UTC)."""
 
-    name: str
+    month: str
     """YYYY-MM."""
     removed: int
     in_time: int
     """Number removed by their deadline; cases without a deadline are not counted."""
     late: int
-    median: float
-    """Median of the hours from the start of a case to the removal of its file."""
-    ninetieth: float
-    """90th percentile of these hours."""
+    median_hours: float
+    """Median of the hours from the start of a case to the removal of its file, rounded to a thousandth."""
+    p90_hours: float
+    """90th percentile of these hours, rounded as well."""
 
 
 def removal_by_month(cases: Iterable[Case]) -> Iterator[RemovalMonth]:
@@ -401,7 +402,8 @@ def removal_by_month(cases: Iterable[Case]) -> Iterator[RemovalMonth]:
             if case.due is not None:
                 in_time += case.removed <= case.due
                 late += case.removed > case.due
-        yield RemovalMonth(name, len(hours), in_time, late, median(hours), percentile(hours, 90))
+        middle, high = round(median(hours), 3), round(percentile(hours, 90), 3)
+        yield RemovalMonth(name, len(hours), in_time, late, middle, high)
 
 
 def _month_of_removal(case: Case) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
@@ -15,7 +14,7 @@ import click
 from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanCommand, state_option
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import case_numbers
-from hashscan.cli.options.output import format_option, write_output
+from hashscan.cli.options.output import format_option, write_json_line, write_output
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.notifications import send_alerts
@@ -210,7 +209,7 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
 
     CASE is a number, or the reference that the uploader of a refused upload was shown.
     """
-    from hashscan.cases.export import whole_fields
+    from hashscan.cases.export import whole_document
 
     now = time.time()
     with synced_ledger(state, deadlines) as followed:
@@ -220,7 +219,7 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
             matches, events = followed.queries.matches(number), followed.queries.events(number)
             upload = followed.queries.refused_content(number)
             if format_name == "json":
-                click.echo(json.dumps(whole_fields(case, matches, events, now, upload)))
+                write_json_line(whole_document(case, matches, events, now, upload))
                 continue
             click.echo(f"case {case.id}: {case.state}, {case.verdict}")
             for name, value in (
@@ -306,12 +305,15 @@ def times(format_name: str, state: StateDir, deadlines: CaseSettings) -> int:
         columns = ("month", "removed", "in time", "late", "median hours", "90 % within hours")
         if format_name == "json":
             for m in found:
-                hours = {"median_hours": round(m.median, 3), "p90_hours": round(m.ninetieth, 3)}
-                counts = {"month": m.name, "removed": m.removed, "in_time": m.in_time, "late": m.late}
-                click.echo(json.dumps(counts | hours))
+                write_json_line(m)
             return followed.exit_code(EXIT_CLEAN)
         rows = [
-            (m.name, str(m.removed), str(m.in_time), str(m.late), f"{m.median:.1f}", f"{m.ninetieth:.1f}")
+            (
+                m.month,
+                *map(str, (m.removed, m.in_time, m.late)),
+                f"{m.median_hours:.1f}",
+                f"{m.p90_hours:.1f}",
+            )
             for m in found
         ]
         if format_name == "csv":

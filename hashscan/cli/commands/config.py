@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from hashscan.cli.options.base import HashscanGroup
 from hashscan.cli.options.output import format_option
@@ -43,6 +44,7 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, format_name:
     Secrets are not shown. The exit code is 2 if a value, a key or a variable is wrong; all valid values are
     still shown.
     """
+    from hashscan.cli.config.effective import SettingsDocument, as_toml
     from hashscan.cli.config.settings_file import Catalogue
 
     catalogue = Catalogue.of(ctx.find_root())
@@ -54,13 +56,11 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, format_name:
         wrong = True
     shown = [one for one in shown if not changed or one.origin != "default"]
     if format_name == "json":
-        commands: dict[str, dict[str, Any]] = {}
+        document = SettingsDocument(sources.name or None, {})
         for one in shown:
-            commands.setdefault(" ".join(one.command), {})[one.key] = one.document()
-        click.echo(json.dumps({"file": sources.name or None, "commands": commands}, indent=2))
+            document.commands.setdefault(" ".join(one.command), {})[one.key] = one.document()
+        click.echo(json.dumps(msgspec.to_builtins(document), indent=2))
     elif format_name == "toml":
-        from hashscan.cli.config.effective import as_toml
-
         click.echo(as_toml(shown, catalogue), nl=False)
     else:
         _draw(shown, one_command=bool(words))

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import click
+from msgspec import UNSET, Struct, UnsetType
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
@@ -47,7 +48,18 @@ def command(
     answers = [answer for item in items for answer in lookup.about(item)]
     for answer in answers:
         _write(answer, as_json=format_name == "json")
-    return EXIT_CLEAN if all(answer["customer"] for answer in answers) else EXIT_INCOMPLETE
+    return EXIT_CLEAN if all(answer.customer for answer in answers) else EXIT_INCOMPLETE
+
+
+class Answer(Struct, kw_only=True):
+    """A file that an item may be, with its customer: empty if no rule gives one."""
+
+    item: str
+    path: str | UnsetType = UNSET
+    path_b64: str | UnsetType = UNSET
+    customer: str
+    rule: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
 
 
 class CustomerLookup:
@@ -57,26 +69,26 @@ class CustomerLookup:
         self._customers = customers
         self._sites = sites
 
-    def about(self, item: bytes) -> list[dict[str, Any]]:
-        """Return the files that an item may be, with their customers; one record without a path if none."""
+    def about(self, item: bytes) -> list[Answer]:
+        """Return the files that an item may be, with their customers; one answer without a path if none."""
         text = os.fsdecode(item)
         if text.startswith(("https://", "http://")):
-            found = [self._file(path) for path in self._sites.paths_of(text)]
-            return [{"item": text, **file} for file in found] or [{"item": text, "customer": ""}]
+            found = [self._file(text, path) for path in self._sites.paths_of(text)]
+            return found or [Answer(item=text, customer="")]
         path = item if b"://" in item else os.path.abspath(item)
-        return [{"item": text, **self._file(path)}]
+        return [self._file(text, path)]
 
-    def _file(self, path: bytes) -> dict[str, Any]:
+    def _file(self, text: str, path: bytes) -> Answer:
         from hashscan.text import path_fields
 
         customer, rule = self._customers.answer(path, _user_of(path))
-        url = self._sites.url_of(path)
-        return {
+        return Answer(
+            item=text,
             **path_fields(path),
-            "customer": customer,
-            **({} if rule is None else {"rule": rule.origin}),
-            **({"url": url} if url else {}),
-        }
+            customer=customer,
+            rule=UNSET if rule is None else rule.origin,
+            url=self._sites.url_of(path) or UNSET,
+        )
 
 
 def _user_of(path: bytes) -> int | None:
@@ -88,12 +100,14 @@ def _user_of(path: bytes) -> int | None:
         return None  # The file need not exist.
 
 
-def _write(answer: dict[str, Any], *, as_json: bool) -> None:
+def _write(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         write_json_line(answer)
         return
-    fields = [answer["customer"] or "-", answer.get("rule", "no rule"), answer.get("path", answer["item"])]
-    write_stdout("\t".join(map(printable, fields + ([answer["url"]] if "url" in answer else []))))
+    rule = "no rule" if answer.rule is UNSET else answer.rule
+    path = answer.item if answer.path is UNSET else answer.path
+    fields = (answer.customer or "-", rule, path, *([] if answer.url is UNSET else [answer.url]))
+    write_stdout("\t".join(map(printable, fields)))
 
 
 def _show(rules: tuple[CustomerRule, ...], sites: tuple[SiteRule, ...]) -> None:

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from msgspec import Struct
 
 from hashscan.cli.options.base import ArgumentOption, HashscanGroup
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import UsageError
+from hashscan.schema import Time
 from hashscan.service.doors.http.keys import RIGHTS, Right, changing, make_key, read_keys
 from hashscan.settings.values import parse_future, service_group
 
@@ -82,6 +84,19 @@ def add(
     )
 
 
+class ListedKey(Struct):
+    """A key of an HTTP client, without the key itself."""
+
+    name: str
+    rights: tuple[Right, ...]
+    owner: str
+    requests_per_second: float
+    expires: str
+    """RFC 3339; empty if it is valid until it is revoked."""
+    made: Time
+    expired: bool
+
+
 @command.command("list", exit_codes=(0, 2, 12, 70))
 @file_option
 @format_option("table", "json", help="A table, or each key as JSON Lines.")
@@ -92,15 +107,15 @@ def list_(http_keys: Path, format_name: str) -> None:
     if format_name == "json":
         for key in keys:
             write_json_line(
-                {
-                    "name": key.name,
-                    "rights": key.rights,
-                    "owner": key.owner,
-                    "requests_per_second": key.requests_per_second,
-                    "expires": key.expires,
-                    "made": key.made,
-                    "expired": key.is_expired(now),
-                }
+                ListedKey(
+                    key.name,
+                    key.rights,
+                    key.owner,
+                    key.requests_per_second,
+                    key.expires,
+                    key.made,
+                    key.is_expired(now),
+                )
             )
         return
     print_table(

@@ -4,16 +4,15 @@ exchange, compare them and put them in use.
 
 from __future__ import annotations
 
-import json
 import random
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from msgspec import Struct
 
 from hashscan.cli.options.base import (
     ArgumentOption,
@@ -24,6 +23,7 @@ from hashscan.cli.options.base import (
 )
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import list_names
+from hashscan.cli.options.output import write_json_line
 from hashscan.cli.options.services import ServiceMaker, service_options
 from hashscan.cli.output.feedback import send_waiting
 from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
@@ -482,10 +482,20 @@ def _staged(store: ListStore) -> tuple[str, ...]:
     return names
 
 
+class ChangedEntry(Struct):
+    """An entry that came into a list or went out of it."""
+
+    list: str
+    change: Literal["came", "went"]
+    algorithm: str
+    category: str
+    entry: str
+
+
 def _show(name: str, compared: Difference, *, write_entries: bool) -> None:
     counts: dict[str, Counter[tuple[str, str]]] = {"came": Counter(), "went": Counter()}
     for change in compared.changes():
-        word = "came" if change.came else "went"
+        word: Literal["came", "went"] = "came" if change.came else "went"
         counts[word][change.algorithm, change.category] += len(change)
         if write_entries:
             _write(name, word, change)
@@ -502,7 +512,6 @@ def _show(name: str, compared: Difference, *, write_entries: bool) -> None:
     print_message(f"{title}: {plural(came, 'entry', 'entries')} added, {went} removed")
 
 
-def _write(name: str, word: str, change: EntryChange) -> None:
-    kind = {"list": name, "change": word, "algorithm": change.algorithm, "category": change.category}
+def _write(name: str, word: Literal["came", "went"], change: EntryChange) -> None:
     for entry in change.ids:
-        sys.stdout.write(json.dumps({**kind, "entry": entry}) + "\n")
+        write_json_line(ChangedEntry(name, word, change.algorithm, change.category, entry))

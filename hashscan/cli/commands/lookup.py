@@ -25,9 +25,10 @@ from hashscan.state_dir import StateDir
 from hashscan.text import plural, printable
 
 if TYPE_CHECKING:
+    from hashscan.attribution.customers import Customers
     from hashscan.model import CustomerRule
-    from hashscan.reports.records import Record
     from hashscan.state.queries.digest_lookup import ContentMatch, DigestQuery
+    from hashscan.state.queries.export import KnownRecord
     from hashscan.state.store.reading import StateReader
 
 _MAX_DISTANCE = 90
@@ -90,9 +91,9 @@ def command(
                 for near in find_contents(reader, sought, every_variant=every_variant):
                     nearest.setdefault(near.content, near)
                 count = 0
-                for record in _records(reader, item, nearest):
+                for record in _records(reader, item, nearest, rules):
                     count += 1
-                    _write(rules.named(record), as_json=format_name == "json")
+                    _write(record, as_json=format_name == "json")
             known = known or count > 0
             print_message(f"{os.fsdecode(item)}: {plural(count, 'known file')}")
     if known:
@@ -147,7 +148,9 @@ class _DigestMaker:
         return sought_of_file(kept, setup.exact, setup.pictures, self._distance), trouble
 
 
-def _records(reader: StateReader, item: bytes, nearest: dict[int, ContentMatch]) -> Iterator[Record]:
+def _records(
+    reader: StateReader, item: bytes, nearest: dict[int, ContentMatch], rules: Customers
+) -> Iterator[KnownRecord]:
     from hashscan.state.queries.digest_lookup import load_content
     from hashscan.state.queries.export import known_record
     from hashscan.state.queries.known_files import KnownFiles
@@ -156,20 +159,21 @@ def _records(reader: StateReader, item: bytes, nearest: dict[int, ContentMatch])
     for file in KnownFiles(reader).having(list(nearest)):
         content = loaded[file.content]
         if content is not None:
-            yield known_record(os.fsdecode(item), nearest[file.content], content, file)
+            customer = rules.of(file.path, None)
+            yield known_record(os.fsdecode(item), nearest[file.content], content, file, customer)
 
 
-def _write(record: Record, *, as_json: bool) -> None:
+def _write(record: KnownRecord, *, as_json: bool) -> None:
     if as_json:
         write_json_line(record)
         return
     fields = (
-        record["presence"],
-        f"{record['algorithm']} {record['distance']}",
-        record["first_read"],
-        record.get("last_seen", "-"),
-        record.get("verdict", "-"),
-        record["path"],
-        *([record["customer"]] if "customer" in record else []),
+        record.presence,
+        f"{record.algorithm} {record.distance}",
+        record.first_read,
+        record.last_seen or "-",
+        record.verdict or "-",
+        record.path,
+        *([record.customer] if record.customer else []),
     )
     write_stdout("\t".join(map(printable, fields)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import click
+from msgspec import UNSET, Struct, UnsetType, field
 
 from hashscan.cli.config.settings_file import Catalogue, Command, SettingsFile
 from hashscan.cli.config.validation import context_of, refusal_of
@@ -14,7 +15,25 @@ from hashscan.cli.options.base import Setting, TableOption, option_key, settings
 from hashscan.settings.file import KeyPath, line_of, plain_value, toml_key, toml_text
 from hashscan.text import plural
 
+Origin = Literal["default", "file", "variable"]
 MASK = "(secret, not shown)"
+
+
+class ValueDocument(Struct):
+    """The value of an option, and where it comes from."""
+
+    value: Any
+    origin: Origin = field(name="from")
+    where: str
+    secret: bool | UnsetType = UNSET
+    problem: str | UnsetType = UNSET
+
+
+class SettingsDocument(Struct):
+    """The values of all options by command and key, and the settings file."""
+
+    file: str | None
+    commands: dict[str, dict[str, ValueDocument]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +46,7 @@ class EffectiveValue:
     """Value as JSON can hold it; None if it is not set."""
     text: str
     """Value as it is shown to a person."""
-    origin: str
-    """`default`, `file` or `variable`."""
+    origin: Origin
     where: str
     """Origin for a person, with the table and line in the file, or the variable's name."""
     secret: bool
@@ -37,15 +55,11 @@ class EffectiveValue:
     problem: str | None
     """Reason why the command refuses this value, if it does."""
 
-    def document(self) -> dict[str, Any]:
-        """Return the value and its origin as a JSON object."""
-        return {
-            "value": self.value,
-            "from": self.origin,
-            "where": self.where,
-            **({"secret": True} if self.secret else {}),
-            **({"problem": self.problem} if self.problem else {}),
-        }
+    def document(self) -> ValueDocument:
+        """Return the value and its origin as a JSON document."""
+        return ValueDocument(
+            self.value, self.origin, self.where, secret=self.secret or UNSET, problem=self.problem or UNSET
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,7 @@ class ValueSources:
     def _shown(self, ctx: click.Context, words: Command, option: Setting) -> EffectiveValue:
         value = option.value_from_envvar(ctx)
         taken = self.file.taken.get(words, {}).get(option.name or "")
+        origin: Origin
         if value is not None:
             origin, where = "variable", str(option.envvar)
         elif taken is not None:

@@ -5,9 +5,8 @@ the format only. Commands that write documents have both by `output_format_optio
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -18,6 +17,7 @@ from click.core import ParameterSource
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.atomic_files import PRIVATE_FILE, output_errors, replace_stream
+from hashscan.schema import encode_json
 from hashscan.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -209,10 +209,10 @@ def print_result(text: str) -> None:
     write_stdout(printable(text))
 
 
-def write_json_line(record: Mapping[str, Any]) -> None:
-    """Write a record as a line of JSON to standard output.
+def write_json_line(record: object) -> None:
+    """Write a record, a struct or a mapping, as a line of JSON to standard output.
 
     Raises:
         OutputError: it can't be written.
     """
-    write_stdout(json.dumps(record, separators=(",", ":")))
+    write_stdout(encode_json(record).decode("ascii"))

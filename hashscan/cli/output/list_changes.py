@@ -4,7 +4,6 @@ quarantine items whose entries were withdrawn, and excepted entries.
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import click
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.progress import ComparisonProgress
 from hashscan.errors import OutputError
+from hashscan.schema import encode_json
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
@@ -40,8 +40,8 @@ def print_hits(name: str, compared: Difference, state: StateDir) -> None:
         for file in files_hit(reader, hits):
             count += 1
             if count <= _FILES_SHOWN:
-                record = {"list": name, **hit_record(hits.nearest[file.content], file)}
-                sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
+                record = hit_record(name, hits.nearest[file.content], file)
+                sys.stdout.write(encode_json(record).decode("ascii") + "\n")
     for algorithm, entries in sorted(hits.left_out.items()):
         print_message(f"list {name}: {entries} new entries of {algorithm} were not compared")
     shown = f", the first {_FILES_SHOWN} of them shown" if count > _FILES_SHOWN else ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 import time
 from typing import IO, Any
 
+from msgspec import UNSET, Struct, UnsetType
+
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT, HashscanError
+from hashscan.schema import Time, encode_json
 from hashscan.text import escape_lines, printable
 
 NOTICE = 25
@@ -64,22 +66,32 @@ class FileFormatter(TextFormatter):
         return f"{_time_text(record)} {record.process} {record.levelname} {record.name}: "
 
 
+class LogLine(Struct):
+    """A message."""
+
+    time: Time
+    level: str
+    logger: str
+    process: int | None
+    message: str
+    advice: str | UnsetType = UNSET
+
+
 class JsonFormatter(logging.Formatter):
     """The form for programs: a JSON object in a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
         advice = getattr(record, "advice", "")
-        return json.dumps(
-            {
-                "time": _time_text(record),
-                "level": record.levelname.lower(),
-                "logger": record.name,
-                "process": record.process,
-                "message": printable(super().format(record), keep="\n"),
-                **({"advice": printable(advice, keep="\n")} if advice else {}),
-            }
+        line = LogLine(
+            _time_text(record),
+            record.levelname.lower(),
+            record.name,
+            record.process,
+            printable(super().format(record), keep="\n"),
+            printable(advice, keep="\n") or UNSET,
         )
+        return encode_json(line).decode("ascii")
 
 
 def _time_text(record: logging.LogRecord) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET, Struct, UnsetType, structs
 from numpy.typing import NDArray
 
+from hashscan.schema import Time, encode_json
 from hashscan.state.queries.checksums import digests_hold, rows_of
 from hashscan.state.queries.digest_lookup import ContentMatch, load_content
-from hashscan.state.queries.known_files import KnownFile, KnownFiles, KnownFinding
+from hashscan.state.queries.known_files import KnownFile, KnownFiles, KnownFinding, Presence
 from hashscan.state.queries.would_hit import Hit
 from hashscan.state.store.reading import StateReader
 from hashscan.state.store.stored_contents import COLUMN_DIGESTS, Content
@@ -22,39 +23,94 @@ from hashscan.text import path_fields
 from hashscan.timefmt import format_time
 
 
-def known_record(item: str, near: ContentMatch, content: Content, file: KnownFile) -> dict[str, Any]:
+class _FileFields(Struct, kw_only=True):
+    path: str
+    path_b64: str | UnsetType = UNSET
+    version: str | UnsetType = UNSET
+    endpoint: str | UnsetType = UNSET
+
+
+class _KnownFields(_FileFields, kw_only=True):
+    size: int | UnsetType = UNSET
+    mtime_ns: int | UnsetType = UNSET
+    etag: str | UnsetType = UNSET
+    first_read: Time
+    last_seen: Time | UnsetType = UNSET
+    verdict: str | UnsetType = UNSET
+    because: str | UnsetType = UNSET
+    first_found: Time | UnsetType = UNSET
+    last_found: Time | UnsetType = UNSET
+    gone: Time | UnsetType = UNSET
+
+
+class KnownRecord(_KnownFields, kw_only=True, tag_field="type", tag="known"):
+    """A file or an object that has what was asked for."""
+
+    item: str
+    algorithm: str
+    distance: int
+    threshold: int
+    variant: str
+    of: str
+    presence: Presence
+    sha256: str
+    customer: str | UnsetType = UNSET
+
+
+class HitRecord(_FileFields, kw_only=True, tag_field="type", tag="would-hit"):
+    """A file or an object that a new entry of a list matches."""
+
+    list: str
+    entry: str
+    algorithm: str
+    category: str
+    distance: int
+    presence: Presence
+
+
+class ExportRecord(_KnownFields, kw_only=True):
+    """A file or an object of the state."""
+
+    sha256: str | UnsetType = UNSET
+    md5: str | UnsetType = UNSET
+    sha1: str | UnsetType = UNSET
+
+
+def known_record(
+    item: str, near: ContentMatch, content: Content, file: KnownFile, customer: str
+) -> KnownRecord:
     """Return the record of a file or an object that has what was asked for."""
-    return {
-        "type": "known",
-        "item": item,
-        "algorithm": near.sought.algorithm,
-        "distance": near.distance,
-        "threshold": near.sought.distance,
-        "variant": near.sought.variant,
-        "of": near.variant,
+    return KnownRecord(
+        item=item,
+        algorithm=near.sought.algorithm,
+        distance=near.distance,
+        threshold=near.sought.distance,
+        variant=near.sought.variant,
+        of=near.variant,
+        presence=file.presence,
+        sha256=content.exact["sha256"].hex(),
+        customer=customer or UNSET,
+        first_read=format_time(content.since),
         **address_fields(file),
-        "presence": file.presence,
-        "sha256": content.exact["sha256"].hex(),
-        "first_read": format_time(content.since),
         **identity_fields(file),
         **seen_fields(file),
-    }
+    )
 
 
-def hit_record(hit: Hit, file: KnownFile) -> dict[str, Any]:
-    """Return the record of a file or an object that a new entry of a list matches."""
-    return {
-        "type": "would-hit",
-        "entry": hit.entry_id,
-        "algorithm": hit.algorithm,
-        "category": hit.category,
-        "distance": hit.distance,
+def hit_record(name: str, hit: Hit, file: KnownFile) -> HitRecord:
+    """Return the record of a file or an object that a new entry of the list `name` matches."""
+    return HitRecord(
+        list=name,
+        entry=hit.entry_id,
+        algorithm=hit.algorithm,
+        category=hit.category,
+        distance=hit.distance,
+        presence=file.presence,
         **address_fields(file),
-        "presence": file.presence,
-    }
+    )
 
 
-def address_fields(file: KnownFile) -> dict[str, str]:
+def address_fields(file: KnownFile) -> dict[str, Any]:
     """Return the fields for the path of a file, or the URL, version and service of an object."""
     rest = {"version": file.version, "endpoint": file.endpoint}
     return {**path_fields(file.path), **{key: value for key, value in rest.items() if value}}
@@ -100,9 +156,8 @@ def ndjson(reader: StateReader, *, with_digests: bool) -> Iterator[str]:
     Raises:
         ValueError: the state is damaged.
     """
-    encode = json.JSONEncoder(separators=(",", ":")).encode
     for record in _records(reader, with_digests=with_digests):
-        yield encode(record) + "\n"
+        yield encode_json(record).decode("ascii") + "\n"
 
 
 def comma_separated(reader: StateReader, *, with_digests: bool) -> Iterator[str]:
@@ -118,7 +173,8 @@ def comma_separated(reader: StateReader, *, with_digests: bool) -> Iterator[str]
     yield ",".join(fields) + "\r\n"
     for record in _records(reader, with_digests=with_digests):
         line = io.StringIO()
-        csv.writer(line).writerow(_safe(record.get(name, "")) for name in fields)
+        known = structs.asdict(record)
+        csv.writer(line).writerow(_safe("" if known[name] is UNSET else known[name]) for name in fields)
         yield line.getvalue()
 
 
@@ -126,25 +182,25 @@ FORMATS: dict[str, Callable[..., Iterator[str]]] = {"ndjson": ndjson, "csv": com
 """Writers by the names that commands use."""
 
 
-def _records(reader: StateReader, *, with_digests: bool) -> Iterator[dict[str, Any]]:
+def _records(reader: StateReader, *, with_digests: bool) -> Iterator[ExportRecord]:
     for files in _in_blocks(KnownFiles(reader).all()):
         contents = np.array([file.content for file in files], np.int64)
         about = rows_of(reader.columns["about"], contents)
         read = map(format_time, about["since"].tolist())
-        digests: Iterable[dict[str, str] | None] = (
+        digests: Iterable[dict[str, Any] | None] = (
             _digests(reader, contents, about) if with_digests else [{}] * len(files)
         )
         for file, first, values in zip(files, read, digests, strict=True):
             # A power cut has destroyed it; the next scan reads the file again.
             if values is None:
                 continue
-            yield {
+            yield ExportRecord(
+                first_read=first,
                 **address_fields(file),
                 **identity_fields(file),
                 **values,
-                "first_read": first,
                 **seen_fields(file),
-            }
+            )
 
 
 def _digests(

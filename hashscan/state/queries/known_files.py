@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from hashscan.sources.base import full_path
 from hashscan.sources.filesystem.safe_open import stat_absolute
@@ -13,7 +13,7 @@ from hashscan.state.findings.findings import Place
 from hashscan.state.store.listings import Listing, from_bytes, joined, wrapped
 from hashscan.state.store.reading import StateReader
 
-THERE, CHANGED, GONE, UNKNOWN = "there", "changed", "gone", "unknown"
+Presence = Literal["there", "changed", "gone", "unknown"]
 """Today's state of a path: the same file, another one, nothing, or not known."""
 
 
@@ -53,20 +53,20 @@ class KnownFile:
         return Place(self.path, self.version, self.endpoint)
 
     @property
-    def presence(self) -> str:
+    def presence(self) -> Presence:
         """Today's state of its path."""
         if not self.path.startswith(b"/"):
-            return UNKNOWN
+            return "unknown"
         try:
             found = stat_absolute(self.path)
         except (FileNotFoundError, NotADirectoryError):
-            return GONE
+            return "gone"
         except (OSError, ValueError):
-            return UNKNOWN
+            return "unknown"
         if self.identity is None:
-            return UNKNOWN
+            return "unknown"
         today = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-        return THERE if tuple(map(wrapped, today)) == self.identity else CHANGED
+        return "there" if tuple(map(wrapped, today)) == self.identity else "changed"
 
 
 _FINDING = "SELECT path, version, endpoint, content, verdict, because, first, last, gone FROM findings"

@@ -14,7 +14,7 @@ import pytest
 from click.shell_completion import BashComplete
 
 from hashscan.cases.ledger import Ledger
-from hashscan.cli.commands.completion import SHELLS
+from hashscan.cli.commands.about import SHELLS
 from hashscan.cli.main import COMMANDS, cli
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Run, environment
@@ -33,7 +33,7 @@ def completed(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("sc",), ["scan"]),
+        (("sca",), ["scan"]),
         (("lists", "pu"), ["pull"]),
         (("scan", "--max-p"), ["--max-pixels"]),
         (("scan", "--sandbox", "re"), ["required"]),

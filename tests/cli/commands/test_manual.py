@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from hashscan.cli.commands.manual import manual
 from hashscan.cli.config.settings_file import Catalogue
 from hashscan.cli.main import COMMANDS, SECTIONS, cli
+from hashscan.cli.manual_page import manual
 from hashscan.cli.options.base import HashscanCommand
 from tests.cli.conftest import Run
 

@@ -8,7 +8,7 @@ import pytest
 
 from hashscan.model import Batch, FileStat, Item
 from hashscan.state.queries.export import hit_record
-from hashscan.state.queries.known_files import GONE, UNKNOWN, KnownFiles
+from hashscan.state.queries.known_files import KnownFiles
 from hashscan.state.queries.would_hit import Hit
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
@@ -46,15 +46,15 @@ def test_versions_and_what_only_findings_are_left_of(state: Path) -> None:
         (one,) = KnownFiles(reader).having([0])
         assert (one.path, one.version, one.etag, one.seen, one.finding) == (URL, "one", "etag", 9, None)
         two, gone, there = KnownFiles(reader).having([1])
-        assert (two.path, two.version, two.presence) == (URL, "two", UNKNOWN)
+        assert (two.path, two.version, two.presence) == (URL, "two", "unknown")
         assert all(file.finding is not None for file in (two, gone, there))
         # Whether it is the same can't be told of one that no scan has read to its end since.
-        assert (gone.presence, there.presence, there.identity) == (GONE, UNKNOWN, None)
+        assert (gone.presence, there.presence, there.identity) == ("gone", "unknown", None)
         assert [file.version for file in KnownFiles(reader).all()] == ["one", "two"]
 
 
 def test_the_record_of_an_object_that_would_be_hit(state: Path) -> None:
     with StateReader(StateDir(state)) as reader:
         (one,) = KnownFiles(reader).having([0])
-    record = hit_record(Hit(0, "md5", "A1", "e"), one)
-    assert (record["path"], record["version"], record["presence"]) == (URL.decode(), "one", UNKNOWN)
+    record = hit_record("ours", Hit(0, "md5", "A1", "e"), one)
+    assert (record.path, record.version, record.presence) == (URL.decode(), "one", "unknown")

@@ -13,7 +13,7 @@ import pytest
 from hashscan.errors import OutputError
 from hashscan.model import FileStat, Item
 from hashscan.state.queries.digest_lookup import DigestQuery, find_contents, load_content
-from hashscan.state.queries.known_files import CHANGED, GONE, THERE, UNKNOWN, KnownFile, KnownFiles
+from hashscan.state.queries.known_files import KnownFile, KnownFiles
 from hashscan.state.store.contents import LOW, Contents
 from hashscan.state.store.database import MARK, NewerStateError, open_database
 from hashscan.state.store.folder_rows import FolderRows
@@ -119,7 +119,7 @@ def test_a_place_that_leads_nowhere_any_more_is_no_file(tmp_path: Path, written:
     put_finding(database, b"/f/x", first, because="it is", first=3, last=4, gone=9)
     with StateReader(StateDir(tmp_path)) as reader:
         (file,) = KnownFiles(reader).having([first])
-    assert (file.path, file.presence) == (b"/f/x", GONE)
+    assert (file.path, file.presence) == (b"/f/x", "gone")
     assert file.finding is not None
     assert (file.finding.verdict, file.finding.gone) == ("match", 9)
 
@@ -129,10 +129,10 @@ def test_presence_is_what_is_there_today(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     found = os.stat(path)
     identity = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    assert KnownFile(path, 0, identity, None).presence == THERE
-    assert KnownFile(path, 0, (*identity[:3], 0), None).presence == CHANGED
-    assert KnownFile(path + b"/below", 0, identity, None).presence == GONE
-    assert KnownFile(b"s3://bucket/key", 0, identity, None).presence == UNKNOWN
+    assert KnownFile(path, 0, identity, None).presence == "there"
+    assert KnownFile(path, 0, (*identity[:3], 0), None).presence == "changed"
+    assert KnownFile(path + b"/below", 0, identity, None).presence == "gone"
+    assert KnownFile(b"s3://bucket/key", 0, identity, None).presence == "unknown"
 
 
 def test_what_a_power_cut_took_is_no_damage_and_all_else_is(tmp_path: Path, written: Written) -> None:

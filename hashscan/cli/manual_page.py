@@ -1,4 +1,4 @@
-"""`hashscan manual`: print the manual page, in the format of man(7), made from the commands.
+"""The manual page, in the format of man(7), made from the commands.
 
 click-man 0.6 doesn't replace this: it finds no commands that are loaded on use, writes a page for each
 command, groups nothing, leaves out exit codes, environment and files, and mandoc's lint warns of its output.
@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 import click
 
 from hashscan import __version__
-from hashscan.cli.commands.completion import PROGRAM
 from hashscan.cli.config.settings_file import Catalogue, Command
 from hashscan.cli.main import SECTIONS
 from hashscan.cli.options.base import HashscanCommand
 from hashscan.errors import EXIT_MEANINGS
 
+PROGRAM = "hashscan"
 _DATE = "2026-11-27"
 """Date of the sentences below; text made from the commands has no date."""
 _CODE = re.compile(r"`([^`]+)`")
@@ -189,14 +189,3 @@ def _escaped(text: str) -> str:
 def _safe(line: str) -> str:
     """Return a line, escaped if roff would take it for a request."""
     return rf"\&{line}" if line.startswith((".", "'")) else line
-
-
-@click.command(cls=HashscanCommand, settings=False, exit_codes=(0, 12, 70))
-@click.pass_context
-def command(ctx: click.Context) -> None:
-    """Print the manual page hashscan(1), with every command, option, variable and exit code.
-
-    To read it: `hashscan manual | man -l -`. To install it, write it to /usr/local/share/man/man1/hashscan.1.
-    """
-    root = ctx.find_root()
-    click.echo(manual(Catalogue.of(root), root.command), nl=False)

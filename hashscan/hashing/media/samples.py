@@ -95,8 +95,8 @@ def multi_picture_samples() -> dict[str, bytes]:
 def photograph() -> bytes:
     """Return a small JPEG that is hashed as a photograph is.
 
-    A decoder that has hashed it hashes a photograph of 640x480 pixels in 110 % of the time that it takes after
-    one of this size, which would take eight times as long itself.
+    A decoder that has hashed it hashes a photograph of 640x480 pixels in 110 % of the time that it takes
+    after one of this size, which would take eight times as long itself.
     """
     # Not by numpy.random: every decoder would have a copy of the pages of its libraries.
     coarse = bytes((place * place * 40503 >> 7) % 256 for place in range(16 * 12 * 3))

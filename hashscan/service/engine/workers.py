@@ -17,15 +17,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import pickle
 import signal
 import socket
 import time
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Set
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Coroutine, Iterable, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerContext
 
 from hashscan import errors
 from hashscan.errors import HashscanError, WorkersError
@@ -35,7 +33,6 @@ from hashscan.scan.workers.process_setup import warm_up
 from hashscan.scan.workers.processes import (
     END_SECONDS,
     FAILED_STARTS_ALLOWED,
-    release_process,
     send_signal,
 )
 from hashscan.scan.workers.watchdog import Progress, StuckLimits
@@ -46,13 +43,13 @@ from hashscan.service.engine.messages import (
     Ready,
     Reply,
     Unusable,
-    Use,
     Used,
     decode_reply,
-    encode,
 )
+from hashscan.service.engine.setup_changes import SetupChanges
 from hashscan.service.engine.uploads import Overloaded, Turn, Unchecked
 from hashscan.service.engine.waiting import Task, WaitingTasks
+from hashscan.service.engine.worker_handle import WorkerHandle, best_of, reap
 from hashscan.service.engine.worker_process import GIVE_UP, EngineSetup, run
 
 _log = logging.getLogger(__name__)
@@ -95,48 +92,6 @@ class WorkerStuck(Exception):
     """The error that a worker was stuck in a request."""
 
 
-@dataclass(slots=True, eq=False)
-class _Candidate:
-    """A setup that one worker tries before all others use it."""
-
-    setup: EngineSetup
-    tried: asyncio.Future[str]
-    """The reason why it can't be used; empty if it can."""
-    deaths: int = 0
-    """Workers that have died while they tried it."""
-    starting: bool = False
-    """True while a worker is started for it."""
-
-
-@dataclass(slots=True, eq=False)
-class _Member:
-    """One worker process."""
-
-    process: ForkServerProcess
-    channel: Channel
-    setup: EngineSetup
-    progress: Progress
-    ready: bool = False
-    task: Task | None = None
-    """The request that it runs."""
-    begun: float = 0.0
-    uses: deque[tuple[EngineSetup, _Candidate | None]] = field(default_factory=deque)
-    """Setups that it was told to use, and has not answered about yet."""
-    owner: int | None = None
-    """The owner of the last request."""
-    known: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    """Owners for whom it may have a decoder, the last one at the end."""
-    streak: int = 0
-    """Requests of this owner in a row."""
-    streak_begun: float = 0.0
-    preparing: asyncio.TimerHandle | None = None
-    """Ends it if it takes too long to be ready, or to open lists."""
-    killed: float | None = None
-    """The time when it was killed (monotonic clock)."""
-    failure: HashscanError | None = None
-    """The error for which it can't be started."""
-
-
 class WorkerPool:
     """The workers, and the requests that wait for one."""
 
@@ -154,26 +109,25 @@ class WorkerPool:
         Args:
             unused: called when a worker has ceased to use a setup; see `setups`.
         """
-        self.setup = setup
         self.sandbox: SandboxLevel | None = None
         """The sandbox level of the worker that was started last."""
         self.lost = 0
         """Processes that were given up, since the kernel can't end them."""
         self.deaths = 0
         """Workers that died."""
-        self._number = workers
+        self.number = workers
         self._queue_max = queue_max
         self._queue_seconds = queue_seconds
         self._limits = limits
         self._unused = unused
+        self._setups = SetupChanges(setup, self, unused)
         self._context: ForkServerContext = warm_up(["hashscan.service.engine.worker_process"])
         self._answers = DecodeCache()
         self._loop = asyncio.get_running_loop()
-        self._members: list[_Member] = []
+        self.members: list[WorkerHandle] = []
         self._waiting = WaitingTasks()
         self._asked: OrderedDict[str, float] = OrderedDict()
         """The two clients that have asked last, and when."""
-        self._candidate: _Candidate | None = None
         self._failed_starts = 0
         self._starting_works = asyncio.Event()
         """Set when a worker is ready after the last failed start, or the pool closes: no pause is needed."""
@@ -181,28 +135,35 @@ class WorkerPool:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._looking: asyncio.TimerHandle | None = None
         self._looked = time.monotonic()
-        self._reaping: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._background: set[asyncio.Task[None]] = set()
+        self.closing = False
 
     @property
     def running(self) -> int:
         """Requests that a worker runs."""
-        return sum(member.task is not None for member in self._members)
+        return sum(member.task is not None for member in self.members)
 
     @property
     def queued(self) -> int:
         """Requests that wait for a worker."""
         return len(self._waiting)
 
+    @property
+    def setup(self) -> EngineSetup:
+        """The setup by which requests that are handed out now are answered."""
+        return self._setups.current
+
     def setups(self) -> list[EngineSetup]:
         """Return the setups that workers use, or may begin to use."""
-        used = [self.setup, *(member.setup for member in self._members)]
-        used += [setup for member in self._members for setup, _ in member.uses]
-        return used + ([self._candidate.setup] if self._candidate else [])
+        return self._setups.in_use()
+
+    async def use(self, setup: EngineSetup) -> str:
+        """Use another setup; see `SetupChanges.use`."""
+        return await self._setups.use(setup)
 
     def pids(self) -> list[int]:
         """Return the ids of the worker processes."""
-        return [pid for member in self._members if (pid := member.process.pid) is not None]
+        return [pid for member in self.members if (pid := member.process.pid) is not None]
 
     async def start(self) -> None:
         """Start the workers; return when the first is ready.
@@ -234,7 +195,7 @@ class WorkerPool:
             Unchecked: no worker can be started.
         """
         task = Task(turn, owner, message, descriptor, self._loop.create_future())
-        if self._closing or (not self._members and self._failed_starts > FAILED_STARTS_ALLOWED):
+        if self.closing or (not self.members and self._failed_starts > FAILED_STARTS_ALLOWED):
             raise Unchecked("there are no workers")
         self._note_asked(turn[0])
         if self.queued >= self._queue_max:
@@ -281,11 +242,12 @@ class WorkerPool:
         if not task.future.done():
             task.future.set_exception(Overloaded(f"no worker was free within {self._queue_seconds:g} s"))
 
-    def _member_of(self, task: Task) -> _Member | None:
-        return next((member for member in self._members if member.task is task), None)
+    def _member_of(self, task: Task) -> WorkerHandle | None:
+        return next((member for member in self.members if member.task is task), None)
 
-    def _idle(self) -> list[_Member]:
-        return [m for m in self._members if m.ready and m.task is None and m.killed is None]
+    def idle(self) -> list[WorkerHandle]:
+        """Return the workers that can take a request now."""
+        return [m for m in self.members if m.ready and m.task is None and m.killed is None]
 
     def _note_asked(self, client: str) -> None:
         if not client:
@@ -297,8 +259,8 @@ class WorkerPool:
 
     def _hand_out(self) -> None:
         """Give waiting requests to idle workers."""
-        while self._waiting and (idle := self._idle()):
-            slow = self._slow() if len(idle) == 1 and len(self._members) > 1 else frozenset()
+        while self._waiting and (idle := self.idle()):
+            slow = self._slow() if len(idle) == 1 and len(self.members) > 1 else frozenset()
             member, task = self._pair(idle, slow)
             if task is None:
                 return
@@ -309,7 +271,7 @@ class WorkerPool:
     def _slow(self) -> frozenset[Turn | str]:
         """Return the parties and the clients that hold workers for long, and so must leave the last one."""
         now = time.monotonic()
-        slow = [m.task.turn for m in self._members if m.task is not None and m.begun < now - SLOW_SECONDS]
+        slow = [m.task.turn for m in self.members if m.task is not None and m.begun < now - SLOW_SECONDS]
         clients = {
             client
             for client, number in Counter(client for client, _ in slow).items()
@@ -318,7 +280,7 @@ class WorkerPool:
         }
         return frozenset((*slow, *clients))
 
-    def _pair(self, idle: list[_Member], slow: Set[Turn | str]) -> tuple[_Member, Task | None]:
+    def _pair(self, idle: list[WorkerHandle], slow: Set[Turn | str]) -> tuple[WorkerHandle, Task | None]:
         """Return the worker and the request that are next; nothing of `slow` is."""
         late = time.monotonic() - STREAK_SECONDS
         for member in idle:
@@ -327,9 +289,9 @@ class WorkerPool:
             if goes_on and task is not None and slow.isdisjoint((task.turn, task.turn[0])):
                 return member, task
         task = self._waiting.next(slow)
-        return (idle[0] if task is None else _best(idle, task.owner)), task
+        return (idle[0] if task is None else best_of(idle, task.owner)), task
 
-    def _give(self, member: _Member, task: Task) -> None:
+    def _give(self, member: WorkerHandle, task: Task) -> None:
         member.owner, member.task, member.begun, before = task.owner, task, time.monotonic(), member.owner
         member.streak = member.streak + 1 if before == task.owner else 1
         if member.streak == 1:
@@ -345,24 +307,24 @@ class WorkerPool:
             # It has ended, or it will be; it never received this request.
             _log.debug("a worker takes nothing: %s", error)
             member.task = None
-            self._kill(member)
+            self.kill(member)
             self._enqueue(task, first=True)
 
-    def _interrupt(self, task: Task, member: _Member) -> None:
+    def _interrupt(self, task: Task, member: WorkerHandle) -> None:
         """Have a worker give a request up; end it if it doesn't."""
         task.timer = None
         if member.task is task:
             send_signal(member.process, GIVE_UP)
             task.timer = self._loop.call_later(GIVE_UP_SECONDS, self._end_left, task, member)
 
-    def _end_left(self, task: Task, member: _Member) -> None:
+    def _end_left(self, task: Task, member: WorkerHandle) -> None:
         task.timer = None
         if member.task is task:
-            self._kill(member)
+            self.kill(member)
 
     # Replies
 
-    def _receive(self, member: _Member) -> None:
+    def _receive(self, member: WorkerHandle) -> None:
         try:
             message, descriptor = member.channel.receive()
         except BlockingIOError:
@@ -372,25 +334,25 @@ class WorkerPool:
             return
         reply = decode_reply(message)
         if isinstance(reply, Used):
-            self._note_used(member, reply)
+            self._setups.note_used(member, reply)
         elif isinstance(reply, Ready):
             member.ready = True
-            self._end_preparing(member)
+            self.end_preparing(member)
             self.sandbox = reply.sandbox
             self._failed_starts = 0
             self._starting_works.set()
             if not self._ready.done():
                 self._ready.set_result(None)
-            self._settle_candidate(member)
+            self._setups.note_ready(member)
         elif isinstance(reply, Unusable):
             member.failure = _error_of(reply)
         else:
             self._conclude(member, reply, descriptor)
         if member.ready and member.task is None:
-            self._take_setup(member)
+            self._setups.take(member)
             self._hand_out()
 
-    def _conclude(self, member: _Member, reply: Reply, descriptor: int) -> None:
+    def _conclude(self, member: WorkerHandle, reply: Reply, descriptor: int) -> None:
         task, member.task = member.task, None
         assert task is not None
         _end_timer(task)
@@ -410,19 +372,19 @@ class WorkerPool:
 
     def _fill(self) -> None:
         """Start as many workers as are missing, in the background."""
-        if self._filling is None and not self._closing:
+        if self._filling is None and not self.closing:
             self._filling = self._loop.create_task(self._start_missing())
 
     async def _start_missing(self) -> None:
         try:
-            while not self._closing and len(self._members) < self._number and await self._pause():
-                if len(self._members) >= self._number:
+            while not self.closing and len(self.members) < self.number and await self._pause():
+                if len(self.members) >= self.number:
                     break  # One was started meanwhile to try other lists.
                 try:
-                    await self._start_one(self.setup)
+                    await self.start_one(self.setup)
                 except (OSError, EOFError) as error:
                     # No descriptor, process or memory is left; or the fork server was killed.
-                    self._count_failed_start(WorkersError(f"no worker can be started: {error}"))
+                    self.count_failed_start(WorkersError(f"no worker can be started: {error}"))
         finally:
             self._filling = None
 
@@ -431,9 +393,14 @@ class WorkerPool:
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_PAUSES[min(self._failed_starts, len(_START_PAUSES) - 1)]):
                 await self._starting_works.wait()
-        return not self._closing
+        return not self.closing
 
-    async def _start_one(self, setup: EngineSetup) -> _Member:
+    async def start_one(self, setup: EngineSetup) -> WorkerHandle:
+        """Start a worker with a setup.
+
+        Raises:
+            OSError, EOFError: the system refuses it, or the fork server was killed.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             process = self._context.Process(
@@ -447,63 +414,70 @@ class WorkerPool:
         finally:
             theirs.close()
         ours.setblocking(False)
-        member = _Member(process, Channel(ours), setup, Progress(self._limits))
-        self._members.append(member)
-        self._begin_preparing(member)
-        if self._closing:
+        member = WorkerHandle(process, Channel(ours), setup, Progress(self._limits))
+        self.members.append(member)
+        self.begin_preparing(member)
+        if self.closing:
             self._remove(member)
         else:
             self._loop.add_reader(ours, self._receive, member)
         return member
 
-    def _begin_preparing(self, member: _Member) -> None:
+    def begin_preparing(self, member: WorkerHandle) -> None:
+        """Limit the time until a worker is ready, or has opened new lists."""
         member.preparing = self._loop.call_later(PREPARE_SECONDS, self._end_unprepared, member)
 
-    def _end_preparing(self, member: _Member) -> None:
+    def end_preparing(self, member: WorkerHandle) -> None:
+        """Note that it is ready, or has opened them."""
         if member.preparing is not None:
             member.preparing.cancel()
             member.preparing = None
 
-    def _end_unprepared(self, member: _Member) -> None:
+    def _end_unprepared(self, member: WorkerHandle) -> None:
         """End a worker that takes too long to be ready, or to open lists."""
         member.failure = WorkersError(f"a worker is not ready within {PREPARE_SECONDS:g} s")
         _log.warning("%s, and is ended", member.failure)
-        self._kill(member)
+        self.kill(member)
 
-    def _kill(self, member: _Member) -> None:
+    def kill(self, member: WorkerHandle) -> None:
+        """End a worker; another is started in its place if one is missing."""
         if member.killed is None:
             member.killed = time.monotonic()
             send_signal(member.process, signal.SIGKILL)
             self._loop.call_later(END_SECONDS, self._give_up_on, member)
 
-    def _give_up_on(self, member: _Member) -> None:
+    def in_background(self, work: Coroutine[object, object, None]) -> None:
+        """Do work beside the requests; `close` waits for it."""
+        task = self._loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _give_up_on(self, member: WorkerHandle) -> None:
         """Let a process that doesn't die go."""
-        if member in self._members:
+        if member in self.members:
             self.lost += 1
             self._remove(member)
 
-    def _remove(self, member: _Member) -> None:
+    def _remove(self, member: WorkerHandle) -> None:
         """Forget a worker that has ended, or is given up; its request is tried once more."""
-        self._members.remove(member)
-        self._end_preparing(member)
+        self.members.remove(member)
+        self.end_preparing(member)
         self._loop.remove_reader(member.channel.socket)
         member.channel.socket.close()
-        reaping = self._loop.create_task(asyncio.to_thread(_reap, member.process))
-        self._reaping.add(reaping)
-        reaping.add_done_callback(self._reaping.discard)
-        if self._closing:
+        self.in_background(asyncio.to_thread(reap, member.process))
+        if self.closing:
             return
         self.deaths += 1
-        self._note_ended_try(member)
+        self._setups.note_ended(member)
         task, member.task = member.task, None
         if task is not None:
             self._try_again(task, member)
         self._unused()
         self._fill()
         self._hand_out()
-        self._try_candidate()
+        self._setups.try_candidate()
 
-    def _try_again(self, task: Task, member: _Member) -> None:
+    def _try_again(self, task: Task, member: WorkerHandle) -> None:
         _end_timer(task)
         if task.future.done():
             return
@@ -517,7 +491,8 @@ class WorkerPool:
         else:
             self._enqueue(task, first=True)
 
-    def _count_failed_start(self, error: HashscanError) -> None:
+    def count_failed_start(self, error: HashscanError) -> None:
+        """Note that a worker could not be started with the setup in use."""
         self._failed_starts += 1
         self._starting_works.clear()
         if not self._ready.done() and (
@@ -527,7 +502,7 @@ class WorkerPool:
         elif self._failed_starts > FAILED_STARTS_ALLOWED:
             if self._failed_starts == FAILED_STARTS_ALLOWED + 1:
                 _log.error("%s. %s", error, error.remedy)
-            if not any(member.ready for member in self._members):
+            if not any(member.ready for member in self.members):
                 self._fail(self._waiting.clear(), f"there are no workers: {error}")
 
     def _fail(self, tasks: Iterable[Task], reason: str) -> None:
@@ -545,159 +520,29 @@ class WorkerPool:
         # If more time has passed, this process was stopped itself.
         elapsed = min(now - self._looked, 2 * self._limits.look_seconds)
         self._looked = now
-        for member in list(self._members):
+        for member in list(self.members):
             if member.task is None or member.killed is not None or member.process.pid is None:
                 continue
             member.progress.check(member.process.pid, elapsed)
             if member.progress.stalled_seconds >= self._limits.seconds:
-                self._kill(member)
+                self.kill(member)
         self._look_later()
-
-    # Setups
-
-    async def use(self, setup: EngineSetup) -> str:
-        """Use another setup for all requests that are handed out later.
-
-        One worker tries it first. If it can't use it, nothing changes.
-
-        Returns:
-            The reason why it can't be used; empty if it is used from now on.
-        """
-        candidate = self._candidate = _Candidate(setup, self._loop.create_future())
-        self._try_candidate()
-        trouble = await candidate.tried
-        self._candidate = None
-        if not trouble:
-            former = [m for m in self._members if m.task is None and m.setup is not setup]
-            for member in former[: max(0, len(self._members) - self._number)]:
-                # The worker that was started for it takes its place.
-                self._kill(member)
-        self._unused()
-        return trouble
-
-    def _try_candidate(self) -> None:
-        """Have an idle worker try the next setup; if none is ready, or none can, start one with it."""
-        candidate = self._candidate
-        if candidate is None or candidate.tried.done() or candidate.starting or self._tries(candidate):
-            return
-        ready = any(member.ready and member.killed is None for member in self._members)
-        if ready and candidate.setup.replaces(self.setup):
-            for member in self._idle()[:1]:
-                self._take_setup(member)
-        elif not self._closing:
-            candidate.starting = True
-            starting = self._loop.create_task(self._start_candidate(candidate))
-            self._reaping.add(starting)
-            starting.add_done_callback(self._reaping.discard)
-
-    async def _start_candidate(self, candidate: _Candidate) -> None:
-        try:
-            await self._start_one(candidate.setup)
-        except (OSError, EOFError) as error:
-            self._settle(candidate, f"no worker can be started: {error}")
-        finally:
-            candidate.starting = False
-
-    def _tries(self, candidate: _Candidate) -> bool:
-        """Return True if a worker tries a setup."""
-        return any(
-            member.setup is candidate.setup or any(tried is candidate for _, tried in member.uses)
-            for member in self._members
-        )
-
-    def _settle(self, candidate: _Candidate, trouble: str) -> None:
-        """Note if a setup can be used; if so, all requests that are handed out from now on use it."""
-        if not candidate.tried.done():
-            candidate.tried.set_result(trouble)
-            if not trouble:
-                self.setup = candidate.setup
-                # At once, since the next request may be handed out before `use` goes on.
-                for member in self._idle():
-                    self._take_setup(member)
-
-    def _note_ended_try(self, member: _Member) -> None:
-        """Note that a worker has ended, maybe before it was ready, or while it tried other lists."""
-        tried = next((candidate for _, candidate in member.uses if candidate is not None), None)
-        if not member.ready and self._is_candidate(member):
-            tried = self._candidate
-        elif not member.ready:
-            self._count_failed_start(member.failure or WorkersError("workers end before they are ready"))
-        if tried is not None:
-            # It may have been killed for another reason.
-            tried.deaths += 1
-            if member.failure is not None or tried.deaths >= 2:
-                reason = member.failure or f"workers end while they open version {tried.setup.version}"
-                self._settle(tried, str(reason))
-
-    def _take_setup(self, member: _Member) -> None:
-        """Have an idle worker use the setup that is next.
-
-        The setup in use comes first, also while another is tried. Otherwise a worker that was busy when it
-        came into use would answer the next request by the former lists.
-        """
-        newest = member.uses[-1][0] if member.uses else member.setup
-        candidate = self._candidate
-        if candidate is not None and candidate.tried.done():
-            candidate = None
-        if candidate is not None and newest is candidate.setup:
-            return
-        if newest is not self.setup:
-            if self.setup.replaces(newest):
-                self._send_setup(member, self.setup, None)
-                newest = self.setup
-            elif len([m for m in self._members if m.ready]) > 1:
-                # A worker with other decoders takes its place.
-                self._kill(member)
-                return
-        if candidate is not None and not self._tries(candidate) and candidate.setup.replaces(newest):
-            self._send_setup(member, candidate.setup, candidate)
-
-    def _send_setup(self, member: _Member, setup: EngineSetup, tried: _Candidate | None) -> None:
-        member.uses.append((setup, tried))
-        if member.preparing is None:
-            self._begin_preparing(member)
-        try:
-            member.channel.send(encode(Use(pickle.dumps(setup))))
-        except OSError:
-            self._kill(member)
-
-    def _note_used(self, member: _Member, reply: Used) -> None:
-        setup, tried = member.uses.popleft()
-        self._end_preparing(member)
-        if member.uses:
-            self._begin_preparing(member)
-        if not reply.trouble:
-            member.setup = setup
-        if tried is not None and not tried.tried.done():
-            self._settle(tried, reply.trouble)
-        elif reply.trouble:
-            _log.error("a worker can't use the lists of version %s: %s", setup.version, reply.trouble)
-            self._kill(member)
-        self._unused()
-
-    def _settle_candidate(self, member: _Member) -> None:
-        """Note that a worker that was started with the candidate is ready."""
-        if self._candidate is not None and self._is_candidate(member):
-            self._settle(self._candidate, "")
-
-    def _is_candidate(self, member: _Member) -> bool:
-        return self._candidate is not None and member.setup is self._candidate.setup
 
     async def close(self) -> None:
         """End the workers at once; requests in progress raise Unchecked."""
-        self._closing = True
+        self.closing = True
         if self._looking is not None:
             self._looking.cancel()
-        running = [m.task for m in self._members if m.task is not None]
+        running = [m.task for m in self.members if m.task is not None]
         self._fail([*self._waiting.clear(), *running], "the service stops")
         self._starting_works.set()
         if self._filling is not None:
             # A process that it has begun to start is ended like the others.
             await asyncio.wait([self._filling])
-        for member in list(self._members):
+        for member in list(self.members):
             self._remove(member)
-        if self._reaping:
-            await asyncio.wait(self._reaping)
+        if self._background:
+            await asyncio.wait(self._background)
         self._answers.close()
 
 
@@ -705,20 +550,6 @@ def _end_timer(task: Task) -> None:
     if task.timer is not None:
         task.timer.cancel()
         task.timer = None
-
-
-def _best(members: Iterable[_Member], owner: int) -> _Member:
-    """Return the worker whose decoder serves an owner, or that has one for him, or else the least used."""
-    return min(members, key=lambda m: (m.owner != owner, owner not in m.known, m.begun))
-
-
-def _reap(process: ForkServerProcess) -> None:
-    """Wait for a process whose socket is closed, and kill it if it doesn't end."""
-    for number in (signal.SIGKILL, None):
-        process.join(END_SECONDS)
-        if number is not None:
-            send_signal(process, number)
-    release_process(process)
 
 
 def _error_of(reply: Unusable) -> HashscanError:

@@ -85,7 +85,7 @@ def test_workers_that_are_killed_lose_no_upload(tmp_path: Path) -> None:
 
             def kill() -> None:
                 """End a worker while it runs an upload."""
-                running = [m.process.pid for m in engine.pool._members if m.task is not None]
+                running = [m.process.pid for m in engine.pool.members if m.task is not None]
                 for pid in [pid for pid in (*running, *engine.pool.pids()) if pid not in killed][:1]:
                     assert pid is not None
                     os.kill(pid, signal.SIGKILL)
@@ -120,18 +120,18 @@ def test_an_upload_that_kills_workers_costs_two(tmp_path: Path, monkeypatch: pyt
 
     async def test() -> None:
         async with serving(settings_of(tmp_path)) as engine:
-            await until(lambda: len(engine.pool._idle()) == 2)
+            await until(lambda: len(engine.pool.idle()) == 2)
             stopped = engine.pool.pids()
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
             deadly = asyncio.create_task(check(engine, b"deadly"))
             await asyncio.sleep(0)
             for _ in range(2):
-                await until(lambda: any(member.task is not None for member in engine.pool._members))
-                (member,) = (m for m in engine.pool._members if m.task is not None)
+                await until(lambda: any(member.task is not None for member in engine.pool.members))
+                (member,) = (m for m in engine.pool.members if m.task is not None)
                 assert member.process.pid is not None
                 os.kill(member.process.pid, signal.SIGKILL)
-                await until(lambda gone=member: gone not in engine.pool._members)
+                await until(lambda gone=member: gone not in engine.pool.members)
             answer = await deadly
             assert (answer.verdict, answer.result.reason) == (Verdict.UNREADABLE, Reason.WORKER_DIED)
             assert answer.outcome is Outcome.ERROR
@@ -166,7 +166,7 @@ def test_starts_that_fail_cost_nothing_while_a_worker_is_left(
     async def test() -> None:
         async with serving(settings_of(tmp_path)) as engine:
             pool = engine.pool
-            await until(lambda: len(pool._idle()) == 2)
+            await until(lambda: len(pool.idle()) == 2)
             refuse_starts(engine, monkeypatch)
             left, lost = pool.pids()
             os.kill(lost, signal.SIGKILL)
@@ -210,7 +210,7 @@ def refuse_starts(engine: Engine, monkeypatch: pytest.MonkeyPatch, pause: float 
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr(workers_module, "_START_PAUSES", (pause,))
-    monkeypatch.setattr(engine.pool, "_start_one", refused)
+    monkeypatch.setattr(engine.pool, "start_one", refused)
 
 
 def test_a_pause_between_starts_ends_when_a_worker_is_ready(
@@ -221,22 +221,22 @@ def test_a_pause_between_starts_ends_when_a_worker_is_ready(
     async def test() -> None:
         async with serving(settings_of(tmp_path)) as engine:
             pool = engine.pool
-            await until(lambda: len(pool._idle()) == 2)
+            await until(lambda: len(pool.idle()) == 2)
             # The second start comes after a failed one.
             monkeypatch.setattr(workers_module, "_START_PAUSES", (0.0, 3600.0))
-            started = pool._start_one
+            started = pool.start_one
 
             async def failing_later(setup: EngineSetup) -> object:
                 member = await started(setup)
-                pool._count_failed_start(WorkersError("a test"))
+                pool.count_failed_start(WorkersError("a test"))
                 return member
 
             with monkeypatch.context() as patch:
-                patch.setattr(pool, "_start_one", failing_later)
+                patch.setattr(pool, "start_one", failing_later)
                 for pid in pool.pids():
                     os.kill(pid, signal.SIGKILL)
                 await until(lambda: pool._failed_starts)
-            await until(lambda: len(pool._idle()) == 2)
+            await until(lambda: len(pool.idle()) == 2)
 
     run(test)
 
@@ -318,7 +318,7 @@ def test_lists_that_were_damaged_in_use_can_be_replaced(tmp_path: Path, more: tu
                 os.truncate(column, 0)
             (pid,) = engine.pool.pids()
             os.kill(pid, signal.SIGKILL)
-            await until(lambda: not engine.pool._idle())
+            await until(lambda: not engine.pool.idle())
             version = engine.version
             # Also if nothing is new but its files.
             store_list(tmp_path, entry_of(b"old"), *more)
@@ -337,13 +337,13 @@ def test_a_worker_that_is_killed_while_it_opens_lists_does_not_keep_them_from_us
 
     async def test() -> None:
         async with serving(settings_of(tmp_path)) as engine:
-            await until(lambda: len(engine.pool._idle()) == 2)
+            await until(lambda: len(engine.pool.idle()) == 2)
             for pid in engine.pool.pids():
                 os.kill(pid, signal.SIGSTOP)
             store_list(tmp_path, entry_of(b"new"))
             reloading = asyncio.create_task(engine.reload())
-            await until(lambda: any(member.uses for member in engine.pool._members))
-            (trying,) = (member.process.pid for member in engine.pool._members if member.uses)
+            await until(lambda: any(member.uses for member in engine.pool.members))
+            (trying,) = (member.process.pid for member in engine.pool.members if member.uses)
             assert trying is not None
             os.kill(trying, signal.SIGKILL)
             for pid in engine.pool.pids():
@@ -351,7 +351,7 @@ def test_a_worker_that_is_killed_while_it_opens_lists_does_not_keep_them_from_us
                     os.kill(pid, signal.SIGCONT)
             assert await reloading
             assert (await check(engine, b"new")).verdict is Verdict.MATCH
-            await until(lambda: len(engine.pool._idle()) == 2)
+            await until(lambda: len(engine.pool.idle()) == 2)
             assert len(engine.pool.pids()) == 2
 
     run(test)
@@ -369,7 +369,7 @@ def test_new_algorithms_are_used_after_a_reload(tmp_path: Path) -> None:
             assert {answer.verdict for answer in await asyncio.gather(*uploads)} == {Verdict.MATCH}
             answer = await check(engine, b"listed")
             assert (answer.verdict, answer.version) == (Verdict.MATCH, engine.version)
-            await until(lambda: {m.setup.version for m in engine.pool._members} == {engine.version})
+            await until(lambda: {m.setup.version for m in engine.pool.members} == {engine.version})
 
     run(test)
 
@@ -646,7 +646,7 @@ def test_nothing_is_leaked_by_many_uploads(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(settings_of(tmp_path)) as engine:
             await check(engine, picture(1))
-            await until(lambda: len(engine.pool._idle()) == 2)
+            await until(lambda: len(engine.pool.idle()) == 2)
 
             def held() -> list[int]:
                 return [len(os.listdir(f"/proc/{pid}/fd")) for pid in ("self", *engine.pool.pids())]
@@ -692,7 +692,7 @@ def test_closing_while_a_worker_is_started_leaves_nothing(
     async def test() -> None:
         async with serving(settings_of(tmp_path)) as engine:
             pool = engine.pool
-            await until(lambda: len(pool._idle()) == 2)
+            await until(lambda: len(pool.idle()) == 2)
             before, waiting, closing = descriptors(), threading.Event(), threading.Event()
             start = ForkServerProcess.start
 
@@ -725,7 +725,7 @@ def test_closing_does_not_wait_for_workers_that_can_not_be_started(tmp_path: Pat
             pool._failed_starts = 7
             pool._starting_works.clear()
             os.kill(pool.pids()[0], signal.SIGKILL)
-            await until(lambda: pool._filling is not None and not pool._members)
+            await until(lambda: pool._filling is not None and not pool.members)
             await engine.close()
             assert pool.pids() == []
 

@@ -95,7 +95,7 @@ def test_a_client_with_slow_uploads_leaves_the_last_worker_to_others(
     async def test() -> None:
         async with serving(settings_of(tmp_path, workers=3)) as engine:
             pool = engine.pool
-            await until(lambda: len(pool._idle()) == 3)
+            await until(lambda: len(pool.idle()) == 3)
             other = of("10.0.0.2", 9)
             assert (await check(engine, b"listed", other)).verdict is Verdict.MATCH
             heavy = [asyncio.create_task(check(engine, looping, of("10.0.0.1", n))) for n in range(8)]
@@ -118,7 +118,7 @@ def test_a_client_that_is_alone_gets_all_workers(tmp_path: Path, monkeypatch: py
 
     async def test() -> None:
         async with serving(settings_of(tmp_path, workers=3)) as engine:
-            await until(lambda: len(engine.pool._idle()) == 3)
+            await until(lambda: len(engine.pool.idle()) == 3)
             await check(engine, b"probe", Client("probe", "", 0, "probe"))
             heavy = [asyncio.create_task(check(engine, looping, of("10.0.0.1", n))) for n in range(8)]
             await until(lambda: (engine.pool.running, engine.pool.queued) == (3, 5))

@@ -1,0 +1,200 @@
+"""Change the lists and settings of the workers while they serve: one worker tries them before all do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from collections.abc import Callable, Coroutine
+from typing import Protocol
+
+from hashscan.errors import HashscanError, WorkersError
+from hashscan.service.engine.messages import Use, Used, encode
+from hashscan.service.engine.worker_handle import Candidate, WorkerHandle
+from hashscan.service.engine.worker_process import EngineSetup
+
+_log = logging.getLogger(__name__)
+
+
+class Workers(Protocol):
+    """The part of the worker pool that a change of setups uses."""
+
+    members: list[WorkerHandle]
+    number: int
+    """Workers that there should be."""
+    closing: bool
+
+    def idle(self) -> list[WorkerHandle]:
+        """Return the workers that can take a request now."""
+
+    def kill(self, member: WorkerHandle) -> None:
+        """End a worker; another is started in its place if one is missing."""
+
+    async def start_one(self, setup: EngineSetup) -> WorkerHandle:
+        """Start a worker with a setup.
+
+        Raises:
+            OSError, EOFError: the system refuses it.
+        """
+
+    def begin_preparing(self, member: WorkerHandle) -> None:
+        """Limit the time until a worker is ready, or has opened new lists."""
+
+    def end_preparing(self, member: WorkerHandle) -> None:
+        """Note that it is ready, or has opened them."""
+
+    def count_failed_start(self, error: HashscanError) -> None:
+        """Note that a worker could not be started with the setup in use."""
+
+    def in_background(self, work: Coroutine[object, object, None]) -> None:
+        """Do work beside the requests; the pool is not closed before it is done."""
+
+
+class SetupChanges:
+    """The setup that is in use, and the one that is tried."""
+
+    def __init__(self, setup: EngineSetup, workers: Workers, unused: Callable[[], None]) -> None:
+        """Begin with a setup.
+
+        Args:
+            unused: called when a worker has ceased to use a setup.
+        """
+        self.current = setup
+        self._workers = workers
+        self._unused = unused
+        self._candidate: Candidate | None = None
+
+    def in_use(self) -> list[EngineSetup]:
+        """Return the setups that workers use, or may begin to use."""
+        used = [self.current, *(member.setup for member in self._workers.members)]
+        used += [setup for member in self._workers.members for setup, _ in member.uses]
+        return used + ([self._candidate.setup] if self._candidate else [])
+
+    async def use(self, setup: EngineSetup) -> str:
+        """Use another setup for all requests that are handed out later.
+
+        One worker tries it first. If it can't use it, nothing changes.
+
+        Returns:
+            The reason why it can't be used; empty if it is used from now on.
+        """
+        candidate = self._candidate = Candidate(setup, asyncio.get_running_loop().create_future())
+        self.try_candidate()
+        trouble = await candidate.tried
+        self._candidate = None
+        if not trouble:
+            former = [m for m in self._workers.members if m.task is None and m.setup is not setup]
+            for member in former[: max(0, len(self._workers.members) - self._workers.number)]:
+                # The worker that was started for it takes its place.
+                self._workers.kill(member)
+        self._unused()
+        return trouble
+
+    def try_candidate(self) -> None:
+        """Have an idle worker try the next setup; if none is ready, or none can, start one with it."""
+        candidate = self._candidate
+        if candidate is None or candidate.tried.done() or candidate.starting or self._tries(candidate):
+            return
+        ready = any(member.ready and member.killed is None for member in self._workers.members)
+        if ready and candidate.setup.replaces(self.current):
+            for member in self._workers.idle()[:1]:
+                self.take(member)
+        elif not self._workers.closing:
+            candidate.starting = True
+            self._workers.in_background(self._start_candidate(candidate))
+
+    async def _start_candidate(self, candidate: Candidate) -> None:
+        try:
+            await self._workers.start_one(candidate.setup)
+        except (OSError, EOFError) as error:
+            self._settle(candidate, f"no worker can be started: {error}")
+        finally:
+            candidate.starting = False
+
+    def _tries(self, candidate: Candidate) -> bool:
+        """Return True if a worker tries a setup."""
+        return any(
+            member.setup is candidate.setup or any(tried is candidate for _, tried in member.uses)
+            for member in self._workers.members
+        )
+
+    def _settle(self, candidate: Candidate, trouble: str) -> None:
+        """Note if a setup can be used; if so, all requests that are handed out from now on use it."""
+        if not candidate.tried.done():
+            candidate.tried.set_result(trouble)
+            if not trouble:
+                self.current = candidate.setup
+                # At once, since the next request may be handed out before `use` goes on.
+                for member in self._workers.idle():
+                    self.take(member)
+
+    def note_ended(self, member: WorkerHandle) -> None:
+        """Note that a worker has ended, maybe before it was ready, or while it tried other lists."""
+        tried = next((candidate for _, candidate in member.uses if candidate is not None), None)
+        if not member.ready and self._is_candidate(member):
+            tried = self._candidate
+        elif not member.ready:
+            self._workers.count_failed_start(
+                member.failure or WorkersError("workers end before they are ready")
+            )
+        if tried is not None:
+            # It may have been killed for another reason.
+            tried.deaths += 1
+            if member.failure is not None or tried.deaths >= 2:
+                reason = member.failure or f"workers end while they open version {tried.setup.version}"
+                self._settle(tried, str(reason))
+
+    def take(self, member: WorkerHandle) -> None:
+        """Have an idle worker use the setup that is next.
+
+        The setup in use comes first, also while another is tried. Otherwise a worker that was busy when it
+        came into use would answer the next request by the former lists.
+        """
+        newest = member.uses[-1][0] if member.uses else member.setup
+        candidate = self._candidate
+        if candidate is not None and candidate.tried.done():
+            candidate = None
+        if candidate is not None and newest is candidate.setup:
+            return
+        if newest is not self.current:
+            if self.current.replaces(newest):
+                self._send_setup(member, self.current, None)
+                newest = self.current
+            elif len([m for m in self._workers.members if m.ready]) > 1:
+                # A worker with other decoders takes its place.
+                self._workers.kill(member)
+                return
+        if candidate is not None and not self._tries(candidate) and candidate.setup.replaces(newest):
+            self._send_setup(member, candidate.setup, candidate)
+
+    def _send_setup(self, member: WorkerHandle, setup: EngineSetup, tried: Candidate | None) -> None:
+        member.uses.append((setup, tried))
+        if member.preparing is None:
+            self._workers.begin_preparing(member)
+        try:
+            member.channel.send(encode(Use(pickle.dumps(setup))))
+        except OSError:
+            self._workers.kill(member)
+
+    def note_used(self, member: WorkerHandle, reply: Used) -> None:
+        """Note a worker's answer to the setup that it was told to use."""
+        setup, tried = member.uses.popleft()
+        self._workers.end_preparing(member)
+        if member.uses:
+            self._workers.begin_preparing(member)
+        if not reply.trouble:
+            member.setup = setup
+        if tried is not None and not tried.tried.done():
+            self._settle(tried, reply.trouble)
+        elif reply.trouble:
+            _log.error("a worker can't use the lists of version %s: %s", setup.version, reply.trouble)
+            self._workers.kill(member)
+        self._unused()
+
+    def note_ready(self, member: WorkerHandle) -> None:
+        """Note that a worker that was started with the candidate is ready."""
+        if self._candidate is not None and self._is_candidate(member):
+            self._settle(self._candidate, "")
+
+    def _is_candidate(self, member: WorkerHandle) -> bool:
+        return self._candidate is not None and member.setup is self._candidate.setup

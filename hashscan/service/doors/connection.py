@@ -355,6 +355,7 @@ class Connection:
         A client that writes when its connection is closed may lose the answer that it was sent before.
         """
         end = self._loop.time() + seconds
+        self._deadline = None
         with suppress(TimeoutError, ConnectionError):
             while size > 0 and (left := end - self._loop.time()) > 0:
                 data = await self.read(left)

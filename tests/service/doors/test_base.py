@@ -85,6 +85,17 @@ class PlainDoor(LineDoor):
     half_close = False
 
 
+class DroppingDoor(LineDoor):
+    """Drops all that is sent after the time for the request has passed."""
+
+    async def serve(self, connection: Connection) -> None:
+        with connection.request():
+            await asyncio.sleep(2 * self.settings.request_seconds)
+            self.waiting.set()
+            if await connection.drop_rest(30, 1 << 20):
+                self.released.set()
+
+
 @asynccontextmanager
 async def opened(
     settings: DoorSettings, kind: Callable[[DoorSettings], LineDoor] = LineDoor
@@ -269,6 +280,19 @@ def test_idle_connections_and_slow_requests_end(settings: DoorSettings) -> None:
             reader, writer = await connect(door)
             assert await reader.read() == b""
             writer.close()
+
+    asyncio.run(run())
+
+
+def test_the_rest_is_dropped_after_the_time_for_a_request(settings: DoorSettings) -> None:
+    async def run() -> None:
+        async with opened(replace(settings, request_seconds=0.01), DroppingDoor) as door:
+            _, writer = await connect(door)
+            await door.waiting.wait()
+            writer.write(b"late")
+            writer.write_eof()
+            async with asyncio.timeout(30):
+                await door.released.wait()
 
     asyncio.run(run())
 

@@ -13,6 +13,14 @@ esac
 
 test "$1" = purge || exit 0
 
+# Files of `hashscan setup` elsewhere.
+for made in /etc/systemd/system/hashscan*.d/setup.conf /etc/cron.d/hashscan; do
+  if grep -q "\"$made\"" /etc/hashscan/setup.json 2>/dev/null; then
+    rm -f "$made"
+    case $made in */setup.conf) rmdir --ignore-fail-on-non-empty "${made%/*}" ;; esac
+  fi
+done
+
 rm -rf /etc/hashscan /var/log/hashscan /var/cache/hashscan
 
 # What lies in quarantine may be evidence that must be kept, and only its log says where each file belongs.

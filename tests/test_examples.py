@@ -146,7 +146,7 @@ class TestCrontab:
         jobs: list[str] = []
         for line in (EXAMPLES / "crontab").read_text().splitlines():
             if match := re.fullmatch(r"(\w+)=(.*)", line):
-                variables[match[1]] = match[2]
+                variables[match[1]] = match[2].strip('"')
             elif line and not line.startswith("#"):
                 jobs.append(line)
         (job,) = jobs
@@ -156,7 +156,7 @@ class TestCrontab:
         assert "%" not in command
         # What the sandbox can do on this machine is not the question here.
         command = command.replace("--sandbox required", "--sandbox auto")
-        variables |= {"HASHSCAN": str(PREFORK.program()), "TARGETS": str(target)}
+        variables |= {"HASHSCAN": str(PREFORK.program()), "HASHSCAN_TARGETS": str(target)}
         variables |= {"HASHSCAN_STATE": str(state), "PATH": os.environ["PATH"]}
         done = subprocess.run(
             [variables["SHELL"], "-c", command],

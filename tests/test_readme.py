@@ -61,9 +61,9 @@ PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 """In the order in which their commands are run, on one and the same state."""
 OTHERS = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("getting-lists", "install", "serve", "terminal", "threatexchange", "verify")
+    for name in ("getting-lists", "install", "serve", "setup", "terminal", "threatexchange", "verify")
 ]
-"""Their commands are run by tests of their own or by CI: they need the extra `exchange`, or don't end."""
+"""Their commands are run by tests of their own or by CI: they need root or an extra, or don't end."""
 
 ALL = "".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"```sh\n(.*?)\n```", ALL, re.DOTALL)

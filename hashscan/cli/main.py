@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "stats": "Count checks and detections per day, week or month.",
     "keys": "Add, list and revoke the keys of HTTP clients.",
     "worker": "Run a worker of a cluster that distributes scans.",
+    "setup": "Set this machine up for nightly scans, or undo that.",
     "config": "Create, check and show the settings file and the effective settings.",
     "schema": "Print the JSON Schema of what a command writes.",
     "completion": "Print a script for bash, zsh or fish that completes commands.",
@@ -52,12 +53,22 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Find": ("scan", "check", "serve", "lookup", "hash"),
     "Hash lists": ("lists", "publish"),
     "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
-    "This machine": ("config", "state", "keys", "worker", "selftest", "schema", "completion", "manual"),
+    "This machine": (
+        "setup",
+        "config",
+        "state",
+        "keys",
+        "worker",
+        "selftest",
+        "schema",
+        "completion",
+        "manual",
+    ),
 }
 
 COMMANDS_ABOUT = frozenset({"schema", "completion", "manual"})
 """Commands that share a module; each of the others has one of its name."""
-COMMANDS_WITHOUT_SETTINGS = COMMANDS_ABOUT | {"config"}
+COMMANDS_WITHOUT_SETTINGS = COMMANDS_ABOUT | {"config", "setup"}
 """Commands that take no value from the settings file, and that must also work if the file is invalid."""
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,8 +15,10 @@ import pytest
 
 from hashscan.model import Entry
 from tests.cli.conftest import Ran, Run
+from tests.cli.options.test_privileges import readable_to_all
 from tests.cli.published import publish
 from tests.matching_services import SECRET, Listed, service_running
+from tests.sources.children import needs_root
 from tests.web import served
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -83,3 +88,32 @@ def test_the_commands_about_the_terminal(
     ran = [run_shown(run, shown, replaced, lambda: None) for shown in commands_of("terminal.md")]
     assert {each.code for each in ran} == {1}, [each.err for each in ran]
     assert Path("scan.log").stat().st_size
+
+
+@needs_root
+@pytest.mark.slow
+def test_the_commands_about_setup(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an image; lists are added by another user, who must be able to read this program."""
+    image = tmp_path / "image"
+    for name in ("etc/cron.d", "var/www", "var/lib", "home"):
+        (image / name).mkdir(parents=True)
+    (image / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (image / "etc/group").write_text("root:x:0:\n")
+    monkeypatch.chdir(tmp_path)
+    publish(run, tmp_path / "national", [Entry("n-0", "sha256", bytes(32), "A1")])
+    shutil.copy("national/work/root.json", "national-root.json")
+    Path("addresses.txt").write_text("json://localhost\n")
+    for folder in (*image.parents, image):
+        if folder.is_relative_to(tmp_path.parent.parent.parent):
+            folder.chmod(0o755)
+    for shown in commands_of("setup.md"):
+        _, *words = shlex.split(shown)
+        done = subprocess.run(
+            [*readable_to_all(), sys.executable, "-m", "hashscan", *words, "--root", image],
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == 0, (shown, done.stderr)
+        if "--list" in words:
+            assert (image / "var/lib/hashscan/lists/national").is_dir()
+    assert not (image / "etc/cron.d/hashscan").exists()
+    assert (image / "var/lib/hashscan/lists/national").is_dir()

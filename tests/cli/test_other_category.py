@@ -199,6 +199,7 @@ def test_every_command_that_gives_verdicts_is_tried() -> None:
         "report",
         "selftest",
         "serve",
+        "setup",
         "state",
         "stats",
         "worker",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hashscan.cli.commands.feedback import feedback
 from hashscan.cli.commands.lists_except import except_
-from hashscan.cli.commands.lists_feedback import feedback
 from hashscan.cli.commands.lists_versions import activate, add, diff, pull
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.options.completion import list_names

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.commands.publish_feedback import feedback
+from hashscan.cli.commands.feedback import publish_feedback
 from hashscan.cli.options.base import (
     ANY_PATH,
     HashscanCommand,
@@ -168,7 +168,7 @@ def command() -> None:
 
 
 command.add_command(hash_command)
-command.add_command(feedback)
+command.add_command(publish_feedback)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))

@@ -1,0 +1,404 @@
+"""`hashscan setup` on images of systems: it makes nothing twice, and a removal leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import stat
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hashscan.cli.setup.choices import Choices, Terms
+from hashscan.cli.setup.files import planned_files
+from hashscan.cli.setup.machine import Machine
+from hashscan.cli.setup.steps import Setup, read_record, run_steps, write_record
+from tests.cli.conftest import Run, environment
+from tests.prefork import PREFORK
+from tests.sources.children import needs_root
+
+pytestmark = needs_root
+
+needs_systemctl = pytest.mark.skipif(shutil.which("systemctl") is None, reason="systemctl is not installed")
+TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
+SETTINGS = "etc/hashscan/hashscan.toml"
+PROGRAM = "/opt/hashscan/bin/hashscan"
+CHOICES = Choices(
+    targets=("/var/www",), demo=True, quarantine=Terms("90d", "365d"), alerts=True, scheduler="cron"
+)
+
+Tree = dict[str, tuple[object, ...]]
+
+
+def make_image(folder: Path, *more: str) -> Path:
+    for name in ("etc/cron.d", "var/www", "var/lib", "home", *more):
+        (folder / name).mkdir(parents=True)
+    (folder / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (folder / "etc/group").write_text("root:x:0:\n")
+    return folder
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A system with cron, and without systemd."""
+    return make_image(tmp_path / "image")
+
+
+@pytest.fixture
+def with_systemd(tmp_path: Path) -> Path:
+    return make_image(tmp_path / "image", "usr/lib/systemd/system", "etc/systemd/system")
+
+
+def tree(folder: Path, *, times: bool = False) -> Tree:
+    """All paths, with owners, modes and contents, but without the copies that useradd makes."""
+    found: Tree = {}
+    for path in sorted(folder.rglob("*")):
+        if re.fullmatch(r"(passwd|group|shadow|gshadow|subuid|subgid)-?", path.name):
+            continue
+        s = path.lstat()
+        what = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        moment = (s.st_mtime_ns, s.st_ino) if times else ()
+        found[str(path.relative_to(folder))] = (s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode), what, *moment)
+    return found
+
+
+def ids(image: Path) -> tuple[int, int]:
+    (user,) = [line for line in (image / "etc/passwd").read_text().splitlines() if line[:9] == "hashscan:"]
+    return int(user.split(":")[2]), int(user.split(":")[3])
+
+
+def test_a_dry_run_shows_files_and_commands_and_changes_nothing(run: Run, image: Path) -> None:
+    before = tree(image, times=True)
+    ran = run(
+        "setup", "--root", image, "/var/www", "--demo", *TERMS, "--notify", "json://secret", "--dry-run"
+    )
+    assert ran.code == 0, ran.err
+    assert tree(image, times=True) == before
+    assert f"write {image}/{SETTINGS}" in ran.out
+    assert 'targets = ["/var/www"]' in ran.out
+    assert "run: useradd" in ran.out
+    assert "secret" not in ran.out
+    assert run("setup", "--root", image, "--remove", "--dry-run").code == 0
+    assert tree(image, times=True) == before
+
+
+def test_cron_starts_scans_where_there_is_no_systemd(run: Run, image: Path) -> None:
+    options = ("--demo", "--schedule", "3:05", "--notify", "json://secret", *TERMS, "--yes")
+    ran = run("setup", "--root", image, "/var/www", *options)
+    assert ran.code == 0, ran.err
+    uid, gid = ids(image)
+    made = tree(image)
+    assert made["var/lib/hashscan"][:3] == (uid, gid, 0o700)
+    assert made["var/lib/hashscan-quarantine"][:3] == (0, 0, 0o700)
+    assert made["var/lib/hashscan-quarantine/lists"][3] == "/var/lib/hashscan/lists"
+    assert made["etc/hashscan"][:3] == (0, gid, 0o750)
+    assert made[SETTINGS][:3] == (0, gid, 0o640)
+    assert made["etc/hashscan/notify"] == (0, gid, 0o640, b"json://secret\n")
+    assert made["etc/hashscan/setup.json"][:3] == (0, 0, 0o600)
+    assert made["etc/cron.d/hashscan"][:3] == (0, 0, 0o644)
+    assert tomllib.loads((image / SETTINGS).read_text()) == {
+        "scan": {"targets": ["/var/www"], "list": ["demo"]},
+        "quarantine": {"retain-min": "90d", "destroy-by": "365d"},
+    }
+    assert run("config", "check", image / SETTINGS).code == 0
+    lines = [x for x in (image / "etc/cron.d/hashscan").read_text().splitlines() if x and x[0] != "#"]
+    assert [x for x in lines if x.startswith("5 3 * * * root ")]
+    assert [x for x in lines if x.startswith("*/15 * * * * root ")]
+    assert [x for x in lines if x.startswith('AFTER_FINDINGS="/')]
+    assert not [x for x in lines if x.startswith("HASHSCAN_TARGETS=")]
+    assert "secret" not in (image / "etc/hashscan/setup.json").read_text()
+
+
+@needs_systemctl
+def test_units_and_timers(run: Run, with_systemd: Path) -> None:
+    image = with_systemd
+    ran = run("setup", "--root", image, "/var/www", "/home", "--demo", "--schedule", "04:30", *TERMS, "--yes")
+    assert ran.code == 0, ran.err
+    units = image / "etc/systemd/system"
+    assert "OnCalendar=*-*-* 04:30:00\n" in (units / "hashscan.timer.d/setup.conf").read_text()
+    assert 'ReadWritePaths="/home"\n' in (units / "hashscan-quarantine.service.d/setup.conf").read_text()
+    (started,) = re.findall(r"^ExecStart=(\S+) scan", (units / "hashscan.service").read_text(), re.MULTILINE)
+    assert started != PROGRAM
+    wanted = {path.name for path in (units / "timers.target.wants").iterdir()}
+    assert wanted == {"hashscan.timer", "hashscan-pull.timer"}
+    assert not (image / "etc/cron.d/hashscan").exists()
+    if shutil.which("systemd-analyze"):
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", *map(str, units.glob("hashscan*.*[!d]"))],
+            env=os.environ | {"SYSTEMD_UNIT_PATH": f"{units}:"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert [line for line in done.stderr.splitlines() if "hashscan" in line] == []
+
+    before = tree(image)
+    assert run("setup", "--root", image, "--no-quarantine", "--notify", "json://x", "--yes").code == 0
+    gone = {path for path in before.keys() - tree(image).keys() if "wants" not in path}
+    assert gone == {
+        f"etc/systemd/system/{name}"
+        for name in ("hashscan-quarantine.path", "hashscan-quarantine.service",
+                     "hashscan-quarantine.service.d/setup.conf", "hashscan.service.d/setup.conf")
+    }  # fmt: skip
+    wanted = {path.name for path in (units / "timers.target.wants").iterdir()}
+    assert wanted == {"hashscan.timer", "hashscan-pull.timer", "hashscan-alerts.timer"}
+
+
+@needs_systemctl
+def test_units_of_a_package_are_used_as_they_are(run: Run, with_systemd: Path) -> None:
+    packaged = with_systemd / "usr/lib/systemd/system"
+    for name in ("hashscan.service", "hashscan.timer", "hashscan-pull.service", "hashscan-pull.timer"):
+        text = (Path(__file__).parents[3] / "examples/systemd" / name).read_text()
+        (packaged / name).write_text(text.replace(PROGRAM, "/usr/bin/hashscan"))
+    assert run("setup", "--root", with_systemd, "/var/www", "--demo", "--yes").code == 0
+    made = [path.name for path in (with_systemd / "etc/systemd/system").iterdir()]
+    assert sorted(made) == ["hashscan.timer.d", "timers.target.wants"]
+    assert run("setup", "--root", with_systemd, "--remove", "--yes").code == 0
+    assert list((with_systemd / "etc/systemd/system").rglob("hashscan*")) == []
+    assert len(list(packaged.iterdir())) == 4
+
+
+@pytest.mark.parametrize("kind", ["image", pytest.param("with_systemd", marks=needs_systemctl)])
+def test_a_second_run_changes_nothing_and_a_removal_leaves_nothing(
+    run: Run, kind: str, request: pytest.FixtureRequest
+) -> None:
+    image: Path = request.getfixturevalue(kind)
+    before = tree(image)
+    options = ("--root", image, "/var/www", "--demo", "--notify", "json://x", *TERMS)
+    assert run("setup", *options, "--yes").code == 0
+    made = tree(image, times=True)
+    for words in (options, ("--root", image)):
+        again = run("setup", *words, "--yes")
+        assert (again.code, again.out) == (0, "")
+        assert tree(image, times=True) == made
+    assert run("setup", "--root", image, "--remove", "--yes").code == 0
+    left = {path: what for path, what in tree(image).items() if "target.wants" not in path}
+    assert left == before
+    assert "hashscan" not in (image / "etc/passwd").read_text() + (image / "etc/group").read_text()
+    again = run("setup", "--root", image, "--remove", "--yes")
+    assert (again.code, again.out) == (0, "")
+
+
+def test_a_removal_leaves_the_state_and_its_user_and_what_was_changed(run: Run, image: Path) -> None:
+    assert run("setup", "--root", image, "/var/www", "--demo", *TERMS, "--yes").code == 0
+    (image / "var/lib/hashscan/reports").mkdir()
+    (image / "var/lib/hashscan-quarantine/quarantine").mkdir()
+    with (image / SETTINGS).open("a") as file:
+        file.write("# mine\n")
+    ran = run("setup", "--root", image, "--remove", "--yes")
+    assert ran.code == 0, ran.err
+    for stays in ("var/lib/hashscan ", "var/lib/hashscan-quarantine ", SETTINGS, "the user hashscan"):
+        assert stays in ran.err
+    assert (image / "var/lib/hashscan/reports").is_dir()
+    assert (image / "var/lib/hashscan-quarantine/quarantine").is_dir()
+    assert (image / SETTINGS).read_text().endswith("# mine\n")
+    assert ids(image)
+    assert not (image / "etc/cron.d/hashscan").exists()
+    assert not (image / "etc/hashscan/setup.json").exists()
+
+
+def test_files_that_are_not_setups_own_are_replaced_only_by_force(run: Run, image: Path) -> None:
+    (image / "etc/hashscan").mkdir()
+    (image / SETTINGS).write_text("workers = 2\n")
+    before = tree(image, times=True)
+    command = ("setup", "--root", image, "/var/www", "--demo", "--yes")
+    ran = run(*command)
+    assert ran.code == 2
+    assert str(image / SETTINGS) in ran.err
+    assert tree(image, times=True) == before
+    assert run(*command, "--force").code == 0
+    assert (image / f"{SETTINGS}.bak").read_text() == "workers = 2\n"
+    with (image / SETTINGS).open("a") as file:
+        file.write("# mine\n")
+    assert run("setup", "--root", image, "--schedule", "04:00", "--yes").code == 0
+    assert (image / SETTINGS).read_text().endswith("# mine\n")
+    ran = run("setup", "--root", image, "/home", "--yes")
+    assert ran.code == 2, ran.err
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ("www",),
+        ("/missing",),
+        ("/var/www", "/var/www/alice"),
+        ("/var/www", "/var/www/"),
+        ("/srv/link", "/var/www"),
+        ("/var/lib/hashscan/reports",),
+        ("s3://bucket/x",),
+        (os.fsdecode(b"/srv/\xff"),),
+        ("/srv/pipe",),
+        (),
+    ],
+)
+def test_bad_targets(run: Run, image: Path, targets: tuple[str, ...]) -> None:
+    for name in ("var/www/alice", "var/lib/hashscan/reports"):
+        (image / name).mkdir(parents=True)
+    (image / "srv").mkdir()
+    (image / "srv" / os.fsdecode(b"\xff")).mkdir()
+    (image / "srv/link").symlink_to("../var/www")
+    os.mkfifo(image / "srv/pipe")
+    before = tree(image, times=True)
+    ran = run("setup", "--root", image, *targets, "--demo", "--yes")
+    assert ran.code == 2, ran.err
+    assert tree(image, times=True) == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--schedule", "25:00"),
+        ("--schedule", "noon"),
+        ("--retain-min", "90d"),
+        ("--retain-min", "9y", "--destroy-by", "10y"),
+        ("--retain-min", "90d", "--destroy-by", "1d"),
+        (*TERMS, "--no-quarantine"),
+        ("--notify", "@/missing"),
+        ("--notify", "json://x", "--no-notify"),
+        ("--list", "national", "https://lists.example.org", "/missing"),
+        ("--list", "../x", "https://lists.example.org", "/etc/passwd"),
+    ],
+)
+def test_bad_options(run: Run, image: Path, options: tuple[str, ...]) -> None:
+    before = tree(image, times=True)
+    ran = run("setup", "--root", image, "/var/www", *options, "--yes")
+    assert ran.code == 2, ran.err
+    assert tree(image, times=True) == before
+
+
+def test_a_target_may_contain_the_state_folder(run: Run, image: Path) -> None:
+    ran = run("setup", "--root", image, "/", "--demo", "--yes")
+    assert ran.code == 0, ran.err
+    assert "/var/lib/hashscan lies in the target /" in ran.err
+
+
+def test_without_consent_nothing_is_done(run: Run, image: Path) -> None:
+    before = tree(image, times=True)
+    assert run("setup", "--root", image, "/var/www", "--demo", stdin=subprocess.DEVNULL).code == 2
+    assert tree(image, times=True) == before
+
+
+@pytest.mark.parametrize("folder", ["etc", "etc/hashscan", "var/lib"])
+def test_folders_of_others_and_links_out_of_the_image_are_refused(
+    run: Run, image: Path, tmp_path: Path, folder: str
+) -> None:
+    """Whoever controls such a folder could have root write and remove anything."""
+    (image / folder).mkdir(exist_ok=True)
+    os.chown(image / folder, 33333, 33333)
+    ran = run("setup", "--root", image, "/var/www", "--demo", "--yes")
+    assert ran.code == 2, ran.err
+    os.chown(image / folder, 0, 0)
+    (image / folder).rename(tmp_path / "away")
+    (image / folder).symlink_to(tmp_path / "away")
+    before = tree(tmp_path, times=True)
+    assert run("setup", "--root", image, "/var/www", "--demo", "--yes").code == 2
+    assert tree(tmp_path, times=True) == before
+
+
+def test_a_state_that_root_has_begun_is_given_to_the_user(run: Run, image: Path, tmp_path: Path) -> None:
+    """But not files that have another name elsewhere, nor what symlinks lead to."""
+    state, victim = image / "var/lib/hashscan", tmp_path / "victim"
+    victim.write_text("root's")
+    (state / "lists/national").mkdir(parents=True)
+    (state / "lists/national/pin").write_text("x")
+    (state / "link").symlink_to(victim)
+    (state / "hard").hardlink_to(victim)
+    assert run("setup", "--root", image, "/var/www", "--demo", "--yes").code == 0
+    uid, gid = ids(image)
+    for path in (
+        state,
+        state / "lists",
+        state / "lists/national",
+        state / "lists/national/pin",
+        state / "link",
+    ):
+        assert (path.lstat().st_uid, path.lstat().st_gid) == (uid, gid), path
+    assert victim.stat().st_uid == 0
+    assert run("setup", "--root", image, "--yes").out == ""
+
+
+def test_a_killed_setup_is_continued_and_a_killed_removal_too(run: Run, tmp_path: Path) -> None:
+    def wanted(folder: Path) -> Setup:
+        machine = Machine(folder)
+        files = list(planned_files(CHOICES, PROGRAM, packaged=False, lists=(), notify=b"json://x\n"))
+        return Setup(machine, CHOICES, files, (), read_record(machine), force=False)
+
+    def finish(setup: Setup, done: int) -> int:
+        """Do some of the steps."""
+        steps = setup.steps()
+        begun = setup.begun()
+        write_record(setup.machine, begun)
+        run_steps(steps[:done])
+        if done >= len(steps):
+            write_record(setup.machine, setup.ended(begun))
+        return len(steps)
+
+    whole = make_image(tmp_path / "whole")
+    number = finish(wanted(whole), 99)
+    for done in range(number):
+        image = make_image(tmp_path / f"image-{done}")
+        before = tree(image)
+        finish(wanted(image), done)
+        if done % 2:
+            finish(wanted(image), 99)
+            assert tree(image) == tree(whole)
+            assert wanted(image).steps() == []
+        assert run("setup", "--root", image, "--remove", "--yes").code == 0
+        assert tree(image) == before
+
+
+def test_a_damaged_record_is_named(run: Run, image: Path) -> None:
+    assert run("setup", "--root", image, "/var/www", "--demo", "--yes").code == 0
+    record = image / "etc/hashscan/setup.json"
+    for damage in (b"", b"{}", record.read_bytes()[:-20], json.dumps({"schema": 2}).encode()):
+        record.write_bytes(damage)
+        for words in ((), ("--remove",)):
+            ran = run("setup", "--root", image, *words, "--yes")
+            assert ran.code == 2
+            assert str(record) in ran.err
+
+
+def test_two_at_once(run: Run, image: Path) -> None:
+    import fcntl
+
+    descriptor = os.open(image / "etc", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert run("setup", "--root", image, "/var/www", "--demo", "--yes").code == 11
+    os.close(descriptor)
+
+
+def test_no_machine(run: Run, tmp_path: Path) -> None:
+    assert run("setup", "--root", tmp_path, "/var/www", "--demo", "--yes").code == 2
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "www").mkdir()
+    assert run("setup", "--root", tmp_path, "/www", "--demo", "--yes").code == 2
+    assert run("setup", "--root", tmp_path, "/www", "--demo", "--dry-run", "--scheduler", "none").code == 0
+
+
+def test_questions_on_a_terminal(image: Path, state: Path) -> None:
+    answers = ("/var/www", "demo", "noon", "3:15", "none", "90d", "90d 365d", "y")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [PREFORK.program(), "setup", "--root", image],
+        stdin=slave, stdout=slave, stderr=slave, env=environment(state, {"TERM": "dumb"}),
+    )  # fmt: skip
+    os.close(slave)
+    os.write(master, "".join(f"{answer}\n" for answer in answers).encode())
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    assert process.wait(timeout=60) == 0, shown.decode()
+    record = json.loads((image / "etc/hashscan/setup.json").read_bytes())
+    assert record["choices"] == {
+        "targets": ["/var/www"], "lists": [], "demo": True, "schedule": "03:15", "alerts": False,
+        "quarantine": {"retain_min": "90d", "destroy_by": "365d"}, "scheduler": "cron",
+    }  # fmt: skip

@@ -30,7 +30,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "h11": frozenset({"service.doors.http"}),
     "ijson": frozenset({"lists.formats"}),
     "imagehash": frozenset({"hashing"}),
-    "jinja2": frozenset({"reports.page"}),
+    "jinja2": frozenset({"cases.letters", "reports.page"}),
     "markupsafe": frozenset({"reports.page"}),
     "numpy": frozenset({"hashing", "lists", "matching", "state"}),
     "obstore": frozenset({"sources.objects"}),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +13,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType, structs, to_builtins
 
 from hashscan.alerts.channels.base import one_line
+from hashscan.alerts.channels.mail import mail_domain, new_message_id
 from hashscan.schema import Time
 
 SCHEMA: Literal[1] = 1
@@ -32,6 +36,8 @@ class Kind(StrEnum):
     LIST = "list"
     WITHDRAWN = "withdrawn"
     DONE = "done"
+    DIGEST = "digest"
+    LETTER = "letter"
     TEST = "test"
 
 
@@ -43,12 +49,17 @@ SEVERITIES: Mapping[Kind, str] = {
     Kind.LIST: "warning",
     Kind.WITHDRAWN: "warning",
     Kind.DONE: "info",
+    Kind.DIGEST: "info",
+    Kind.LETTER: "info",
     Kind.TEST: "notice",
 }
 """The severity of each kind, as a syslog level."""
 
 FOUND_KINDS = frozenset({Kind.FOUND, Kind.OVERDUE})
 """The kinds that are sent to those who want alerts about findings only."""
+
+WHOLE_KINDS = frozenset({Kind.DIGEST, Kind.LETTER})
+"""The kinds that are sent as they are, however many alerts have waited."""
 
 
 class AlertDetail(Struct, kw_only=True):
@@ -72,11 +83,17 @@ class AlertDocument(Struct, kw_only=True):
     severity: str
     host: str
     at: Time
+    message_id: str | UnsetType = UNSET
+    """`Message-ID` of the alert's mail; those of versions before have none."""
     subject: str
     text: str
     counts: dict[str, int]
     cases: list[int]
     details: list[AlertDetail]
+    to: str | UnsetType = UNSET
+    """Address of a letter."""
+    who: str | UnsetType = UNSET
+    """User who has sent the letter."""
 
 
 class SentAlert(AlertDocument, kw_only=True):
@@ -112,7 +129,7 @@ class Alert:
         """Return the document for channels, as JSON values; `at` is the time when it was built, RFC 3339."""
         named = f"hashscan on {host}: {self.subject}"
         lines = list(self.lines)
-        if self.cases:
+        if self.cases and self.kind is not Kind.DIGEST:
             more = max(len(self.cases), self.counts.get("cases", 0)) - CASES_IN_TEXT
             ids = ", ".join(map(str, self.cases[:CASES_IN_TEXT])) + (f" and {more} more" if more > 0 else "")
             lines.append(f"Cases: {ids}. See: hashscan cases list")
@@ -125,6 +142,7 @@ class Alert:
             severity=SEVERITIES[self.kind],
             host=one_line(host),
             at=at,
+            message_id=new_message_id(self.kind, host),
             subject=one_line(named),
             text="\n".join(one_line(line) for line in lines),
             counts=dict(self.counts),
@@ -147,8 +165,11 @@ def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for document in documents:
         for name, number in document["counts"].items():
             counts[name] = counts.get(name, 0) + number
+    # The same alerts give the same message, so that a reader recognises it if it is sent twice.
+    merged = hashlib.sha256(json.dumps(list(documents)).encode()).hexdigest()[:32]
     return {
         **last,
+        "message_id": f"<merged.{merged}@{mail_domain(last['host'])}>",
         "kind": gravest["kind"],
         "severity": gravest["severity"],
         "subject": one_line(
@@ -161,6 +182,14 @@ def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def without_paths(reason: str) -> str:
+    """Return a reason without the path that it may name."""
+    if shrunken := _SHRUNKEN.search(reason):
+        return f"a target{shrunken[0]}"
+    return "The reason is in the report, or in the messages of the command." if "/" in reason else reason
+
+
+_SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/:]*\Z")
 _SEVERITY_ORDER = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, FOUND_KINDS, Alert, AlertDetail, Kind
+from hashscan.alerts.alert import (
+    CASES_NAMED,
+    DETAILS_MAX,
+    FOUND_KINDS,
+    Alert,
+    AlertDetail,
+    Kind,
+    without_paths,
+)
+from hashscan.alerts.digest import KILLED, digest_alert, digest_key
 from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.deadlines import DeadlineCalculator
+from hashscan.cases.digest import digest_figures
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import NewCases, Outbox, OverdueCase, UnreportedEvents
 from hashscan.cases.queries import Queries, ScanRun
@@ -23,7 +34,6 @@ from hashscan.timefmt import format_time, short_time
 if TYPE_CHECKING:
     from hashscan.scan.reporting.report_writer import ScanResult
 
-_SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/:]*\Z")
 _LIST_SHORTCOMING = re.compile(r"list \S+ is [\w-]+")
 """A scan's shortcomings that a list's own alert describes better."""
 
@@ -51,16 +61,20 @@ class AlertBuilder:
         lists: Sequence[ListMetrics] = (),
         withdrawn: Iterable[str] = (),
         others: Iterable[Alert] = (),
+        *,
+        digest: bool = False,
     ) -> int:
         """Put all new alerts into the outbox, for these kinds of channels; return the number of alerts.
 
         This is one transaction: after a kill, the next run builds the alerts. `now` is in seconds since 1970.
+        With `digest`, the digest of this day is built too, unless it was built before.
 
         Raises:
             LedgerError: the ledger can't be written.
         """
         made = 0
         at = format_time(int(now))
+        withdrawn = tuple(withdrawn)
         with self._outbox.transaction():
             self._outbox.adopt(kinds)
             for alert in (*others, *self._alerts(now, lists, withdrawn)):
@@ -68,7 +82,42 @@ class AlertBuilder:
                     continue
                 document = alert.document(self._host, at)
                 made += self._outbox.add(alert.keys, int(now), document, kinds) is not None
+            if digest and self._outbox.unreported([digest_key(now)]):
+                alert, marks = self._digest(now, lists, withdrawn)
+                self._outbox.add(alert.keys, int(now), alert.document(self._host, at), kinds)
+                for name, number in marks.items():
+                    self._outbox.set_mark(name, number)
+                made += 1
         return made
+
+    def preview_digest(
+        self, now: float, lists: Sequence[ListMetrics] = (), withdrawn: Iterable[str] = ()
+    ) -> dict[str, Any]:
+        """Return the document of the digest that would be built at `now` (seconds since 1970).
+
+        Raises:
+            LedgerError: the ledger can't be read.
+        """
+        with self._ledger.reading():
+            alert, _ = self._digest(now, lists, tuple(withdrawn))
+        return alert.document(self._host, format_time(int(now)))
+
+    def _digest(
+        self, now: float, lists: Sequence[ListMetrics], withdrawn: Sequence[str]
+    ) -> tuple[Alert, Mapping[str, int]]:
+        """Return the digest, and the marks to set when it is stored."""
+        figures = digest_figures(self._ledger, self._outbox, self._clock, now, CASES_NAMED)
+        failed = [alert.document for alert in self._outbox.made_since(figures.since)]
+        alert = digest_alert(
+            figures,
+            lists,
+            self._outbox.all_failing(),
+            [str(one["subject"]) for one in failed if one["kind"] == Kind.FAILED],
+            len(withdrawn),
+            details=self._details,
+        )
+        shown = [*figures.overdue.ids, *figures.reviews.ids, *figures.new.ids]
+        return replace(alert, details=self._details_of(list(dict.fromkeys(shown)))), figures.marks
 
     def store(self, now: float, alerts: Iterable[Alert]) -> None:
         """Store alerts without delivering them, for the channels of a later command.
@@ -230,7 +279,7 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
         yield Alert(
             Kind.FAILED,
             (f"killed:{scan.uuid}",),
-            "scan FAILED: it was killed",
+            KILLED,
             (f"It began {began}, and what it found is in its unfinished report.",),
         )
         return
@@ -257,13 +306,6 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
             (f"It began {began}; {EXIT_MEANINGS.get(scan.exit_code or 0, '')}.",),
             counts={"files": scan.files},
         )
-
-
-def without_paths(reason: str) -> str:
-    """Return a reason without the path that it may name."""
-    if shrunken := _SHRUNKEN.search(reason):
-        return f"a target{shrunken[0]}"
-    return "The reason is in the report, or in the messages of the command." if "/" in reason else reason
 
 
 def _listed(numbers: Mapping[str, int]) -> str:

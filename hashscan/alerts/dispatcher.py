@@ -10,15 +10,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from hashscan.alerts.alert import Alert, merge_documents
+from hashscan.alerts.alert import WHOLE_KINDS, Alert, Kind, merge_documents
 from hashscan.alerts.builder import AlertBuilder
-from hashscan.alerts.channels.apprise import AppriseChannel
+from hashscan.alerts.channels.apprise import AppriseChannel, LetterChannel
 from hashscan.alerts.channels.base import Channel, DeliveryError
 from hashscan.alerts.channels.local import HookChannel, SyslogChannel
 from hashscan.alerts.metrics import ListMetrics
+from hashscan.cases.actions import record_letter
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox, QueuedAlert
+from hashscan.errors import UsageError
 from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.locking import LockFile
 from hashscan.quarantine.withdrawn_items import last_known
@@ -32,6 +34,8 @@ DELIVERY_RUN_SECONDS = 60.0
 _SINGLE_MESSAGES_MAX = 5
 """The largest number of alerts that a channel gets one by one; if more have waited, one message reports
 all."""
+
+_MAIL_SCHEMES = ("mailto:", "mailtos:")
 
 Now = Callable[[], float]
 
@@ -59,8 +63,9 @@ class _ChannelQueue:
 
     def take(self) -> tuple[list[int], dict[str, Any]]:
         """Remove the next delivery, and return the ids of its alerts and its document."""
-        if len(self.alerts) > _SINGLE_MESSAGES_MAX:
-            taken, self.alerts = self.alerts, []
+        merged = [one for one in self.alerts if one.document["kind"] not in WHOLE_KINDS]
+        if len(merged) > _SINGLE_MESSAGES_MAX:
+            taken, self.alerts = merged, [one for one in self.alerts if one not in merged]
             return [one.id for one in taken], merge_documents(
                 [{**one.document, "id": one.id} for one in taken]
             )
@@ -102,19 +107,19 @@ def deliver(
     lines, postponed = _queues(outbox, channels, now, at_once=at_once)
     sent, failures = 0, []
     with ThreadPoolExecutor(max(1, len(lines))) as threads:
-        running: dict[Future[None], tuple[_ChannelQueue, list[int]]] = {}
+        running: dict[Future[None], tuple[_ChannelQueue, list[int], dict[str, Any]]] = {}
 
         def begin(line: _ChannelQueue) -> None:
             if line.alerts and time.monotonic() < until:
                 alerts, document = line.take()
-                running[threads.submit(line.channel.deliver, document, seconds)] = line, alerts
+                running[threads.submit(line.channel.deliver, document, seconds)] = line, alerts, document
 
         for line in lines:
             begin(line)
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                line, alerts = running.pop(future)
+                line, alerts, document = running.pop(future)
                 channel = line.channel
                 try:
                     future.result()
@@ -122,7 +127,12 @@ def deliver(
                     outbox.failed(channel.id, channel.label, str(error), int(now()))
                     failures.append(f"{channel.label}: {error}")
                     continue
-                outbox.sent(alerts, channel.id, channel.label, int(now()))
+                with outbox.transaction() as database:
+                    outbox.sent(alerts, channel.id, channel.label, int(now()))
+                    if document["kind"] == Kind.LETTER:
+                        record_letter(
+                            database, document["cases"], document["to"], document["who"], int(now())
+                        )
                 sent += 1
                 begin(line)
     for kind in {channel.kind for channel in channels}:
@@ -143,6 +153,10 @@ class Notifier:
             *((SyslogChannel(),) if settings.syslog else ()),
         )
 
+        mail = next((url for url in settings.urls if url.lower().startswith(_MAIL_SCHEMES)), None)
+        self.letters: tuple[Channel, ...] = () if mail is None else (LetterChannel(mail),)
+        """The channel of letters to customers: the first URL of mail; none without such a URL."""
+
     def check(self) -> None:
         """Check that the channels can be used; nothing is sent.
 
@@ -150,6 +164,20 @@ class Notifier:
             UsageError: a channel can't be used.
         """
         for channel in self.channels:
+            channel.check()
+
+    def check_letters(self) -> None:
+        """Check that letters can be sent; nothing is sent.
+
+        Raises:
+            UsageError: there is no URL of mail, or it can't be used.
+        """
+        if not self.letters:
+            raise UsageError(
+                "no mail server is configured for letters",
+                advice="Name one by --notify, such as mailto://user:password@mail.example.org, in a file.",
+            )
+        for channel in self.letters:
             channel.check()
 
     def notify(
@@ -160,21 +188,42 @@ class Notifier:
         others: Iterable[Alert] = (),
         *,
         at_once: bool = False,
+        digest: bool = False,
     ) -> DeliveryResult:
         """Build alerts from the new events of a ledger that is up to date, and deliver all waiting alerts.
+
+        With `digest`, this day's digest is one of them.
 
         Raises:
             LedgerError: the ledger can't be written.
             LockedError: another process delivers, and takes long.
             OutputError: the state folder can't be written.
         """
-        self._builder(ledger).build_all(
-            self._now(), {channel.kind for channel in self.channels}, lists, last_known(state), others
-        )
+        kinds = {channel.kind for channel in self.channels}
+        self.builder(ledger).build_all(self._now(), kinds, lists, last_known(state), others, digest=digest)
+        return self.deliver(ledger, state, at_once=at_once)
+
+    def deliver(self, ledger: Ledger, state: StateDir, *, at_once: bool = False) -> DeliveryResult:
+        """Deliver all waiting alerts and letters.
+
+        Raises:
+            LedgerError: the ledger can't be written.
+            LockedError: another process delivers, and takes long.
+            OutputError: the state folder can't be written.
+        """
+        return self._deliver(ledger, state, (*self.channels, *self.letters), at_once=at_once)
+
+    def deliver_letters(self, ledger: Ledger, state: StateDir) -> DeliveryResult:
+        """Deliver all waiting letters, whenever they failed before; see `deliver`."""
+        return self._deliver(ledger, state, self.letters, at_once=True)
+
+    def _deliver(
+        self, ledger: Ledger, state: StateDir, channels: Sequence[Channel], *, at_once: bool
+    ) -> DeliveryResult:
         with _delivery_lock(state, DELIVERY_RUN_SECONDS):
             outbox = Outbox(ledger)
             outbox.prune(int(self._now()))
-            return deliver(outbox, self.channels, self._now, at_once=at_once)
+            return deliver(outbox, channels, self._now, at_once=at_once)
 
     def store(self, ledger: Ledger, alerts: Iterable[Alert]) -> None:
         """Store alerts for the channels of a later command.
@@ -182,16 +231,17 @@ class Notifier:
         Raises:
             LedgerError: the ledger can't be written.
         """
-        self._builder(ledger).store(self._now(), alerts)
+        self.builder(ledger).store(self._now(), alerts)
 
     def notify_without_state(self, others: Iterable[Alert]) -> DeliveryResult:
         """Deliver alerts if there is no state folder to store them in."""
         with tempfile.TemporaryDirectory(prefix="hashscan-") as folder, Ledger(StateDir(folder)) as ledger:
             kinds = {channel.kind for channel in self.channels}
-            self._builder(ledger).build_all(self._now(), kinds, others=others)
+            self.builder(ledger).build_all(self._now(), kinds, others=others)
             return deliver(Outbox(ledger), self.channels, self._now)
 
-    def _builder(self, ledger: Ledger) -> AlertBuilder:
+    def builder(self, ledger: Ledger) -> AlertBuilder:
+        """Return a builder of alerts from a ledger."""
         return AlertBuilder(
             ledger,
             self._clock,

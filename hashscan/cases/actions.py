@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import sqlite3
 from collections.abc import Iterable
 
 from hashscan.cases.ledger import Ledger
@@ -72,6 +73,19 @@ def record_action(
             tracker.add_event(number, now, kind, reason, who)
             changed.append(number)
     return changed
+
+
+def record_letter(database: sqlite3.Connection, numbers: Iterable[int], to: str, who: str, now: int) -> None:
+    """Record in a transaction of the ledger that a letter about cases was sent; they are then told.
+
+    Args:
+        to: the address of the letter.
+        now: seconds since 1970.
+    """
+    tracker = CaseTracker(database)
+    for number in numbers:
+        database.execute(f"UPDATE cases SET {_SET[TOLD]} WHERE id=:number", {"now": now, "number": number})  # noqa: S608
+        tracker.add_event(number, now, TOLD, f"letter by mail to {to}", who)
 
 
 def operator() -> str:

@@ -134,6 +134,11 @@ CREATE TABLE checks (
   number INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (at, door, verdict, outcome)
 ) WITHOUT ROWID;
 """
+REASONS_TABLE = """
+-- Number of files of a scan by verdict and reason, as in its report: JSON. Created when it is first needed,
+-- since older versions can ignore it.
+CREATE TABLE IF NOT EXISTS reasons (uuid TEXT PRIMARY KEY, counts TEXT NOT NULL) WITHOUT ROWID
+"""
 _HOSTS = "ALTER TABLE custody ADD COLUMN host TEXT NOT NULL DEFAULT '';\n"
 
 _SCRIPTS = {0: SCHEMA + _UPLOADS, 1: _HOSTS + _UPLOADS, 2: _UPLOADS}

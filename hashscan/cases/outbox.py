@@ -170,6 +170,10 @@ class Outbox:
             (limit,),
         )
 
+    def made_since(self, made: int) -> list[QueuedAlert]:
+        """Return the alerts that were created from a time on (seconds since 1970), oldest first."""
+        return self._queued("WHERE made >= ? ORDER BY id", (made,))
+
     def sent(self, alerts: Sequence[int], channel: str, label: str, at: int) -> None:
         """Record that a channel has delivered alerts, and so works."""
         with self.transaction() as database:

@@ -213,4 +213,5 @@ def _scan_record(scan: Record, summary: Record, started: int) -> ScanRecord:
         incomplete=json.dumps(summary.get("incomplete", [])),
         files=summary.get("files", 0),
         bytes=summary.get("bytes", 0),
+        reasons=json.dumps(summary.get("reasons", {})),
     )

@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 
-from hashscan.cases.ledger import Ledger, LedgerError
+from hashscan.cases.ledger import REASONS_TABLE, Ledger, LedgerError
 from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.cases.uploads import follow_uploads
 from hashscan.errors import OutputError
@@ -94,6 +94,9 @@ def store_scan(database: sqlite3.Connection, scan: ScanRecord, *, keep_id: bool)
             scan.files, scan.bytes, scan.verdicts, scan.lists, scan.targets, scan.incomplete, keep_id,
         ),
     )  # fmt: skip
+    if scan.reasons != "{}":
+        database.execute(REASONS_TABLE)
+        database.execute("INSERT OR REPLACE INTO reasons VALUES (?, ?)", (scan.uuid, scan.reasons))
 
 
 def _follow_custody(ledger: Ledger, state: StateDir) -> int:

@@ -107,6 +107,19 @@ def reporter_of(table: object, source: str) -> Reporter:
     return Reporter(**found)
 
 
+def email_address(text: str, source: str) -> str:
+    """Return a mail address, checked.
+
+    Raises:
+        UsageError: it is none; names the source.
+    """
+    if not _EMAIL.fullmatch(text):
+        raise UsageError(
+            f"{source}: {text!r} is no e-mail address", advice="Write one such as abuse@example.org."
+        )
+    return text
+
+
 def _organisation(value: object) -> str:
     found = printable_line(value, _TEXT_MAX)
     if not found:

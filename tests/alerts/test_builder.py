@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from hashscan.alerts.builder import AlertBuilder, failure_alert, list_failure_alert, without_paths
+from hashscan.alerts.alert import without_paths
+from hashscan.alerts.builder import AlertBuilder, failure_alert, list_failure_alert
 from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox

@@ -104,7 +104,9 @@ class World:
                     book.end_as_gone(one, number)
             if ends:
                 database.execute("UPDATE sweeps SET ended=? WHERE id=?", (self.now, number))
-                counts = {"verdicts": {"match": len(seen)}, "files": 100, "bytes": 1000}
+                counts = {
+                    "verdicts": {"match": len(seen)}, "reasons": {}, "files": 100, "bytes": 1000,
+                }  # fmt: skip
                 conclude_account(database, number, counts, 1 if seen else 0, ())
 
     def lose_state(self) -> None:

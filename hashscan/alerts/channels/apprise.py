@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from hashscan.alerts.channels.apprise_process import NO_APPRISE, NO_URL, SENT
+from hashscan.alerts.channels.apprise_process import NO_APPRISE, NO_MAIL, NO_URL, SENT
 from hashscan.alerts.channels.base import Channel, DeliveryError, Document, ProgramResult, run_bounded
+from hashscan.alerts.channels.mail import LETTER
 from hashscan.errors import UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")
@@ -27,6 +29,8 @@ class AppriseChannel(Channel):
     """A channel with one Apprise URL."""
 
     kind = "notify"
+    mail_only: ClassVar[bool] = False
+    """True if only mail may be sent by the URL, and to other recipients than it names."""
 
     def __init__(self, url: str) -> None:
         scheme = _SCHEME.match(url)
@@ -40,7 +44,12 @@ class AppriseChannel(Channel):
         Raises:
             UsageError: Apprise does not accept it, or is not installed.
         """
-        ended = self._run({"url": self._url}, _LOOK_SECONDS)
+        ended = self._run({"url": self._url, "mail_only": self.mail_only}, _LOOK_SECONDS)
+        if ended.code == NO_MAIL:
+            raise UsageError(
+                f"--notify {self.label} can't send letters: it is no mail server, or it encrypts mails",
+                advice="Put a URL such as mailto://user:password@mail.example.org first.",
+            )
         if ended.code == NO_APPRISE:
             raise UsageError(
                 "--notify needs Apprise, which is not installed", advice="pip install 'hashscan[alerts]'"
@@ -55,9 +64,8 @@ class AppriseChannel(Channel):
         """Send a message."""
         task = {
             "url": self._url,
-            "title": document["subject"],
-            # Some services reject a message without a body.
-            "body": document["text"] or document["subject"],
+            "document": dict(document),
+            "mail_only": self.mail_only,
             "type": _TYPES.get(document["severity"], "info"),
         }
         ended = self._run(task, seconds)
@@ -65,10 +73,14 @@ class AppriseChannel(Channel):
             return
         if ended.code is None:
             raise DeliveryError(f"no answer within {seconds:.0f} s")
-        why = {NO_APPRISE: "Apprise is not installed", NO_URL: "Apprise can't use the URL"}
+        why = {
+            NO_APPRISE: "Apprise is not installed",
+            NO_URL: "Apprise can't use the URL",
+            NO_MAIL: "it is no mail server, or it encrypts mails",
+        }
         raise DeliveryError(why.get(ended.code, "not taken") + self._reason_suffix(ended))
 
-    def _run(self, task: dict[str, str], seconds: float) -> ProgramResult:
+    def _run(self, task: dict[str, Any], seconds: float) -> ProgramResult:
         # -P: files in the working folder must not be imported as modules.
         command = [sys.executable, "-P", "-m", "hashscan.alerts.channels.apprise_process"]
         try:
@@ -80,6 +92,13 @@ class AppriseChannel(Channel):
         # Cut afterwards: half a secret would not be recognised.
         message = redact(_ANY_URL.sub("***", " ".join(ended.stderr.split())), self._secrets)[-_MESSAGE_MAX:]
         return f": {message}" if message else ""
+
+
+class LetterChannel(AppriseChannel):
+    """A channel for letters to customers, by the mail server of an Apprise URL."""
+
+    kind = LETTER
+    mail_only = True
 
 
 def secrets_of(url: str) -> tuple[str, ...]:

@@ -2,18 +2,31 @@
 
     python -m hashscan.alerts.channels.apprise_process
 
-reads a JSON document from standard input (`url`, and to send a message also `title`, `body` and `type`;
-without them, the URL is only checked) and exits with one of the codes below.
+reads a JSON document from standard input (`url`; to send an alert also `document`, see `Alert.document`, and
+`type`, without which the URL is only checked) and exits with one of the codes below.
+
+Mails are made by `alerts.channels.mail`, so that a mail which is sent again has the id and the time of the
+first. Apprise reads from the URL where and how they are sent.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import smtplib
+import ssl
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from email.headerregistry import Address
+from email.message import EmailMessage
 from typing import Any
 
-SENT, NOT_SENT, NO_URL, NO_APPRISE = 0, 1, 2, 3
+from hashscan.alerts.channels.mail import mail_of
+
+SENT, NOT_SENT, NO_URL, NO_APPRISE, NO_MAIL = range(5)
+_CONNECT_SECONDS = 15
+_MAIL = "mailto"
+"""Apprise's name of the service that sends mail by SMTP."""
 
 
 def main() -> int:
@@ -32,15 +45,97 @@ def main() -> int:
     sender = apprise.Apprise(asset=asset)
     if not sender.add(task["url"]):
         return NO_URL
-    if "body" not in task:
+    servers: Sequence[Any] = list(sender)
+    if task.get("mail_only") and not (len(servers) == 1 and _takes_mail(servers[0])):
+        return NO_MAIL
+    if "document" not in task:
         return SENT
-    sent = sender.notify(
-        body=task["body"],
-        title=task["title"],
-        notify_type=apprise.NotifyType(task["type"]),
-        body_format=apprise.NotifyFormat.TEXT,
-    )
-    return SENT if sent else NOT_SENT
+    document = task["document"]
+    # Mails come last: a service that refuses the alert must not have them sent again.
+    for server in sorted(servers, key=_takes_mail):
+        if _takes_mail(server):
+            if not _send_mail(server, document):
+                return NOT_SENT
+        elif not server.notify(
+            # Some services reject a message without a body.
+            body=document["text"] or document["subject"],
+            title=document["subject"],
+            notify_type=apprise.NotifyType(task["type"]),
+            body_format=apprise.NotifyFormat.TEXT,
+        ):
+            return NOT_SENT
+    return SENT
+
+
+def _takes_mail(server: Any) -> bool:
+    """Return True for a server of mail without encryption for its readers, which only Apprise can do."""
+    return getattr(server, "protocol", None) == _MAIL and getattr(server, "pgp_mode", "no") == "no"
+
+
+def _send_mail(server: Any, document: Mapping[str, Any]) -> bool:
+    """Send the mail of a document, to its own recipient if it names one; return whether it was accepted."""
+    if recipient := document.get("to"):
+        to, cc, bcc = [Address(addr_spec=recipient)], [], []
+    else:
+        to = [_address(name, address) for name, address in server.targets]
+        cc, bcc = (_addresses(server, found) for found in (server.cc, server.bcc))
+    message = mail_of(document, _address(*server.from_addr), to, cc, _addresses(server, server.reply_to))
+    for name, value in server.headers.items():
+        if name not in message:
+            message[name] = value
+    try:
+        _submit(server, message, [address.addr_spec for address in (*to, *cc, *bcc)])
+    except (OSError, smtplib.SMTPException) as error:
+        logging.getLogger(__name__).warning("%s", error)
+        return False
+    return True
+
+
+def _address(name: object, address: str) -> Address:
+    return Address(display_name=name if isinstance(name, str) else "", addr_spec=address)
+
+
+def _addresses(server: Any, found: Iterable[str]) -> list[Address]:
+    return [_address(server.names.get(address), address) for address in sorted(found)]
+
+
+def _submit(server: Any, message: EmailMessage, recipients: Iterable[str]) -> None:
+    """Submit a message to all recipients or to none, so that nobody gets it twice when it is tried again.
+
+    Raises:
+        OSError, SMTPException: it was not accepted, as far as is known.
+    """
+    context = ssl.create_default_context()
+    if not server.verify_certificate:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    place = (server.smtp_host, server.port)
+    accepted = False
+    try:
+        with (
+            smtplib.SMTP_SSL(*place, timeout=_CONNECT_SECONDS, context=context)
+            if server.secure_mode == "ssl"
+            else smtplib.SMTP(*place, timeout=_CONNECT_SECONDS)
+        ) as smtp:
+            if server.secure_mode == "starttls":
+                smtp.starttls(context=context)
+            smtp.ehlo_or_helo_if_needed()
+            if server.user and server.password:
+                smtp.login(server.user, server.password)
+            _expect(smtp.mail(server.from_addr[1]))
+            for recipient in recipients:
+                _expect(smtp.rcpt(recipient))
+            _expect(smtp.data(message.as_bytes()))
+            accepted = True
+    except (OSError, smtplib.SMTPException):
+        # A connection that breaks after the server has accepted the message changes nothing.
+        if not accepted:
+            raise
+
+
+def _expect(reply: tuple[int, bytes]) -> None:
+    if reply[0] not in (250, 251):
+        raise smtplib.SMTPResponseException(*reply)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,12 +11,16 @@ from hashscan.cli.options.base import HashscanGroup, state_option
 from hashscan.cli.options.cases_and_alerts import alert_options, channel_options, deadline_options
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import ERROR, print_message
+from hashscan.cli.output.notifications import send_alerts_or_raise
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 from hashscan.timefmt import format_utc_seconds
+
+if TYPE_CHECKING:
+    from hashscan.alerts.dispatcher import DeliveryResult
 
 _SHOWN = 20
 """Latest alerts that are listed, even if every channel has delivered them."""
@@ -73,21 +78,50 @@ def send(at_once: bool, state: StateDir, alerts: AlertSettings, deadlines: CaseS
     Alerts are made from the scans, cases and lists of the state folder, so a scan without network access
     needs no channel of its own. The exit code is 13 if an alert still waits.
     """
-    from hashscan.cli.output.notifications import send_alerts_or_raise
-
     if not alerts.wanted:
-        raise UsageError(
-            "no alert channel is configured",
-            advice="Name a channel, or add one to the table `alerts` of the settings file.",
-        )
+        raise _no_channel()
     delivered = send_alerts_or_raise(state, alerts, deadlines, at_once=at_once)
-    if delivered is None:
-        return EXIT_CLEAN
+    return EXIT_CLEAN if delivered is None else _delivered(delivered)
+
+
+def _no_channel() -> UsageError:
+    return UsageError(
+        "no alert channel is configured",
+        advice="Name a channel, or add one to the table `alerts` of the settings file.",
+    )
+
+
+def _delivered(delivered: DeliveryResult) -> int:
+    """Print what was delivered, and return the exit code."""
     for label in delivered.postponed:
         print_message(f"{label} has failed and is not tried yet; --now tries it at once")
     if delivered.sent:
         print_message(f"{plural(delivered.sent, 'alert')} delivered")
     return EXIT_UNREACHABLE if delivered.waiting else EXIT_CLEAN
+
+
+@command.command(exit_codes=(0, 2, 11, 12, 13, 70))
+@click.option("--dry-run", is_flag=True, help="Print the digest as a mail; store and send nothing.")
+@alert_options
+@deadline_options
+@state_option
+def digest(dry_run: bool, state: StateDir, alerts: AlertSettings, deadlines: CaseSettings) -> int:
+    """Send the digest of the day: scans, cases, deadlines, what was not checked, lists and trouble.
+
+    It reports everything since the digest before, once a day at most. It goes through the same channels as
+    alerts, and like these it is kept and tried again if it can't be delivered; the exit code is then 13.
+    """
+    if dry_run:
+        from hashscan.cli.output.mails import print_digest
+
+        return print_digest(state, alerts, deadlines)
+    if not alerts.any_channel:
+        raise _no_channel()
+    delivered = send_alerts_or_raise(state, alerts, deadlines, digest=True)
+    assert delivered is not None
+    if not (delivered.sent or delivered.waiting):
+        print_message("the digest of this day was sent before")
+    return _delivered(delivered)
 
 
 @command.command(exit_codes=(0, 2, 12, 70))

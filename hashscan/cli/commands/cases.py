@@ -18,13 +18,16 @@ from hashscan.cli.options.base import (
     endpoint_option,
     state_option,
 )
+from hashscan.cli.options.cases_and_alerts import deadline_options, notify_option
+from hashscan.cli.options.completion import case_numbers
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.stay_down import confirmation, stay_down_options
-from hashscan.cli.options.tables import customer_options, site_option
+from hashscan.cli.options.tables import customer_options, reporter_option, site_option
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
-from hashscan.model import CustomerRule, SiteRule
+from hashscan.model import CustomerRule, Reporter, SiteRule
+from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings, email_address
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
@@ -317,6 +320,81 @@ def prune(older_than: float, state: StateDir) -> int:
         return followed.exit_code(EXIT_CLEAN)
 
 
+@click.command(
+    cls=HashscanCommand,
+    exit_codes=(0, 2, 11, 12, 13, 70),
+    meanings={0: "the letter was printed or sent, or there is nothing to write about"},
+)
+@click.argument(
+    "cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...", shell_complete=case_numbers
+)
+@click.option(
+    "--customer",
+    cls=ArgumentOption,
+    metavar="CUSTOMER",
+    help="Write about all open matches and notices of this customer.",
+)
+@click.option(
+    "--language",
+    default="en",
+    show_default=True,
+    metavar="LANGUAGE",
+    help="Language of the template: de, en, nl, or another one of --templates.",
+)
+@click.option(
+    "--templates",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="FOLDER",
+    help="Folder with own templates, letter.LANGUAGE.txt; they replace those of hashscan.",
+)
+@click.option("--with-paths", is_flag=True, help="Name the files, by path and web address.")
+@click.option(
+    "--to",
+    cls=ArgumentOption,
+    metavar="ADDRESS",
+    help="Send the letter to this mail address, by the first --notify URL of mail. Default: print it.",
+)
+@click.option(
+    "--again", cls=ArgumentOption, is_flag=True, help="Send it although these cases were in a letter before."
+)
+@click.option("--dry-run", is_flag=True, help="Print the mail; send and store nothing.")
+@reporter_option
+@notify_option
+@deadline_options
+@state_option
+def letter(
+    cases: tuple[int, ...],
+    customer: str | None,
+    language: str,
+    templates: Path | None,
+    with_paths: bool,
+    to: str | None,
+    again: bool,
+    dry_run: bool,
+    reporter: Reporter | None,
+    state: StateDir,
+    alerts: AlertSettings,
+    deadlines: CaseSettings,
+) -> int:
+    """Write the letter to a customer: the cases, their deadlines, and what to do.
+
+    A letter is about the open matches and notices of one customer. With --to, it is kept until the mail
+    server has accepted it, and its cases are then marked as told; `hashscan alerts send` tries again.
+    """
+    if not cases and not customer:
+        raise UsageError("no case and no customer is named", advice="Name cases, or use --customer.")
+    if reporter is None:
+        raise UsageError(
+            "nobody is named who writes the letter",
+            advice="Add a table [reporter] to the settings, or name a file by --reporter.",
+        )
+    from hashscan.cli.output.mails import LetterOptions, letter_of
+
+    address = "" if to is None else email_address(to, "--to")
+    options = LetterOptions(cases, customer, language, templates, with_paths, address, again, dry_run)
+    return letter_of(options, reporter, state, alerts, deadlines)
+
+
 @click.group(cls=HashscanGroup)
 def command() -> None:
     """Track findings and notices until the files are gone: deadlines, notifications, times until removal.
@@ -326,5 +404,19 @@ def command() -> None:
     """
 
 
-for _command in (list_, due, show, check, tell, dispute, close, reopen, confirm, import_, times, prune):
+for _command in (
+    list_,
+    due,
+    show,
+    letter,
+    check,
+    tell,
+    dispute,
+    close,
+    reopen,
+    confirm,
+    import_,
+    times,
+    prune,
+):
     command.add_command(_command)

@@ -90,18 +90,19 @@ def _alert_settings(
     return AlertSettings(notify, tuple(dict.fromkeys(hooks)), syslog, on, details, metrics)
 
 
-_channels = add_options(
-    _option(
-        "--notify",
-        multiple=True,
-        type=NotifyParam(),
-        hide_input=True,
-        metavar="URL|@FILE",
-        help=(
-            "Send alerts to this Apprise URL (mailto://, slack://, json://…), or to each URL in FILE,"
-            " which `ps` doesn't show; repeatable."
-        ),
+_notify = _option(
+    "--notify",
+    multiple=True,
+    type=NotifyParam(),
+    hide_input=True,
+    metavar="URL|@FILE",
+    help=(
+        "Send alerts to this Apprise URL (mailto://, slack://, json://…), or to each URL in FILE,"
+        " which `ps` doesn't show; repeatable."
     ),
+)
+_channels = add_options(
+    _notify,
     _option(
         "--exec",
         "hooks",
@@ -116,6 +117,7 @@ _channels = add_options(
     ),
     _option("--syslog", is_flag=True, help="Write alerts to the system log (syslog, journal)."),
 )
+notify_option = gather_options("alerts", lambda urls: _alert_settings(urls, (), False), _notify)
 channel_options = gather_options("alerts", _alert_settings, _channels)
 
 alert_options = gather_options(

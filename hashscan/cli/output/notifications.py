@@ -72,10 +72,12 @@ def send_alerts_or_raise(
     others: Sequence[Alert] = (),
     run: ScanMetrics | None = None,
     at_once: bool = False,
+    digest: bool = False,
 ) -> DeliveryResult | None:
     """Send the alerts that are due, and write the metrics; return the results of deliveries, if any.
 
-    For the arguments, see `send_alerts`; `at_once` also tries channels that failed recently.
+    For the arguments, see `send_alerts`; `at_once` also tries channels that failed recently, and `digest`
+    also sends the digest of this day.
 
     Raises:
         LockedError: another process delivers alerts, and takes long; the alerts are kept.
@@ -95,7 +97,7 @@ def send_alerts_or_raise(
             print_message(f"the ledger of cases is not up to date: {trouble}", ERROR)
         try:
             if alerts.any_channel:
-                delivered = notifier.notify(ledger, state, lists, others, at_once=at_once)
+                delivered = notifier.notify(ledger, state, lists, others, at_once=at_once, digest=digest)
                 print_failed_deliveries(delivered)
             elif others:
                 notifier.store(ledger, others)

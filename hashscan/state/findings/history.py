@@ -53,6 +53,9 @@ def conclude_account(
             scan,
         ),
     )
+    # Beside the row of the scan, so that the format stays one that older versions can use.
+    reasons = json.dumps(summary["reasons"])
+    database.execute("INSERT OR REPLACE INTO meta VALUES ('reasons ' || ?, ?)", (scan, reasons))
 
 
 _FLOCK = "hhqqi"
@@ -80,6 +83,8 @@ class ScanRecord(NamedTuple):
     incomplete: str
     files: int
     bytes: int
+    reasons: str = "{}"
+    """JSON: the number of files by verdict and reason, with the terms of reports."""
 
 
 class FindingRecord(NamedTuple):
@@ -197,7 +202,8 @@ class History(ClosedOnExit):
             with self._explained():
                 for row in self._database.execute(
                     "SELECT id, uuid, known, shard, started, ended, exit_code, targets, lists, verdicts, "
-                    "incomplete, files, bytes FROM sweeps WHERE id>=? AND id<>? ORDER BY id",
+                    "incomplete, files, bytes, coalesce(value, '{}') FROM sweeps "
+                    "LEFT JOIN meta ON key='reasons ' || id WHERE id>=? AND id<>? ORDER BY id",
                     (since, self._running),
                 ):
                     yield ScanRecord(*row)

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import re
-import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.alerts.alert import Alert, Kind
-from hashscan.alerts.channels.apprise import AppriseChannel, redact, secrets_of
+from hashscan.alerts.channels.apprise import AppriseChannel, LetterChannel, redact, secrets_of
 from hashscan.alerts.channels.base import DeliveryError, ProgramResult
 from hashscan.errors import UsageError
+from tests.alerts.mailbox import mailbox
 from tests.alerts.services import PATH_TOKEN, TOKEN, webhook
 
 HOSTILE = "a\r\nBcc: all@example.com\n\n<script>alert(1)</script>\x1b[31m[bold]"
 DOCUMENT = {
     **Alert(Kind.FOUND, ("k",), f"2 new cases {HOSTILE}", (f"list {HOSTILE}",), (7, 8)).document(
-        "web1", "now"
+        "web1", "2027-01-01T12:00:00+00:00"
     ),
     "id": 1,
 }
@@ -78,39 +74,65 @@ def test_a_good_url_is_looked_at_and_nothing_sent() -> None:
 
 
 def test_a_mail_has_one_subject_and_no_header_of_strangers() -> None:
-    taken: list[Any] = []
-
-    class Mailbox:
-        async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:  # noqa: N802
-            taken.append(envelope)
-            return "250 OK"
-
-    class AtAnyPort(Controller):
-        def _create_server(self) -> Any:
-            listener = socket.create_server(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
-            return self.loop.create_server(self._factory_invoker, sock=listener)
-
-    controller = AtAnyPort(Mailbox(), hostname="127.0.0.1")
-    controller.start()
-    try:
-        channel = AppriseChannel(
-            f"mailto://127.0.0.1:{controller.port}/?mode=insecure&from=scan@example.com&to=abuse@example.com"
-        )
+    with mailbox() as box:
+        channel = AppriseChannel(box.url + "&cc=boss@example.com&bcc=log@example.com&+X-Team=abuse")
         channel.check()
         channel.deliver(DOCUMENT, 30)
-    finally:
-        controller.stop()
-    (envelope,) = taken
-    assert envelope.rcpt_tos == ["abuse@example.com"]
-    message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-    assert message["Bcc"] is None
-    assert message["Subject"].startswith("hashscan on web1: 2 new cases a\\x0d\\x0aBcc: all@example.com")
-    texts = [part for part in message.walk() if part.get_content_maintype() == "text"]
-    assert texts
-    assert all(
-        "<script>" not in part.get_content() for part in texts if part.get_content_subtype() != "plain"
-    )
+        channel.deliver(DOCUMENT, 30)
+    assert box.recipients == [["abuse@example.com", "boss@example.com", "log@example.com"]] * 2
+    first, again = box.mails
+    assert first.as_bytes() == again.as_bytes()
+    assert first["Subject"].startswith("hashscan on web1: 2 new cases a\\x0d\\x0aBcc: all@example.com")
+    for name, value in {
+        "Bcc": None,
+        "From": "scan@example.com",
+        "To": "abuse@example.com",
+        "Cc": "boss@example.com",
+        "X-Team": "abuse",
+        "Auto-Submitted": "auto-generated",
+        "Message-ID": DOCUMENT["message_id"],
+        "Date": "Fri, 01 Jan 2027 12:00:00 +0000",
+        "List-Id": "hashscan <alerts.hashscan.web1>",
+        "Content-Type": 'text/plain; charset="utf-8"',
+    }.items():
+        assert first.get_all(name) == (None if value is None else [value]), name
+    assert first.get_content().replace("\r\n", "\n") == f"{DOCUMENT['text']}\n"
+
+
+def test_a_mail_goes_to_all_recipients_or_to_none() -> None:
+    with mailbox() as box:
+        channel = AppriseChannel(box.url + ",gone@example.com")
+        box.refused = {"gone@example.com"}
+        with pytest.raises(DeliveryError):
+            channel.deliver(DOCUMENT, 30)
+        box.refused = set()
+        box.reply = "451 later"
+        with pytest.raises(DeliveryError):
+            channel.deliver(DOCUMENT, 30)
+        assert not box.raw
+        box.reply = "250 OK"
+        channel.deliver(DOCUMENT, 30)
+        assert box.recipients == [["abuse@example.com", "gone@example.com"]]
+
+
+def test_a_letter_goes_to_its_own_recipient_and_only_by_mail() -> None:
+    letter = {**DOCUMENT, "kind": "letter", "to": "customer@example.net"}
+    with mailbox() as box:
+        LetterChannel(box.url + "&cc=boss@example.com").deliver(letter, 30)
+        for url in (f"{box.url}&pgp=encrypt", "json://127.0.0.1:1/"):
+            with pytest.raises(UsageError):
+                LetterChannel(url).check()
+            with pytest.raises(DeliveryError):
+                LetterChannel(url).deliver(letter, 30)
+    assert box.recipients == [["customer@example.net"]]
+    assert box.mails[0]["List-Id"] is None
+
+
+def test_a_server_that_goes_after_it_has_accepted_a_mail_has_it() -> None:
+    with mailbox() as box:
+        box.reply = "250 OK\r\n221 bye"
+        AppriseChannel(box.url).deliver(DOCUMENT, 30)
+        assert len(box.raw) == 1
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z0-9%!$._~()-]{3,30}", fullmatch=True), min_size=1, max_size=4))

@@ -211,6 +211,13 @@ class Queries:
         row = self._ledger.one("SELECT id FROM refusals WHERE reference=?", reference)
         return None if row is None else int(row[0])
 
+    def is_test(self, reference: str) -> bool:
+        """Return True if a reference is one of the last of which only test entries match: it has no case."""
+        if self._ledger.one("SELECT 1 FROM sqlite_master WHERE name='test_refusals'") is None:
+            return False
+        query = "SELECT 1 FROM test_refusals WHERE reference=?"
+        return self._ledger.one(query, reference) is not None
+
     def events(self, case: int) -> list[Event]:
         """Return the events of a case, in order."""
         query = "SELECT at, kind, words, who FROM events WHERE id=? ORDER BY at, number"

@@ -23,6 +23,8 @@ from hashscan.state.findings.coverage import only_test
 from hashscan.state_dir import StateDir
 
 JOURNAL_SUFFIX = ".jsonl"
+_TESTS_KEPT = 1000
+"""References of refusals by test entries that are remembered."""
 EVENTS_MAX = 100
 """Refusals of one case that have an event of their own; all are counted."""
 PERIOD = 900
@@ -161,6 +163,7 @@ def _source(path: Path) -> str:
 def _take_refusal(database: sqlite3.Connection, tracker: CaseTracker, refusal: Refusal) -> None:
     """Create the case of a refused upload, or count another refusal of the same content."""
     if only_test(refusal.matches):
+        _take_test(database, refusal.reference)
         return
     row = database.execute("SELECT id FROM refusals WHERE reference=?", (refusal.reference,)).fetchone()
     if row is None:
@@ -203,6 +206,20 @@ def _take_refusal(database: sqlite3.Connection, tracker: CaseTracker, refusal: R
         (refusal.verdict, refusal.because, categories, refusal.at, number),
     )
     tracker.set_matches(number, matches)
+
+
+def _take_test(database: sqlite3.Connection, reference: str) -> None:
+    """Remember the last references of refusals by test entries, which make no case."""
+    # Created when it is first needed, since older versions can ignore it.
+    database.execute(
+        "CREATE TABLE IF NOT EXISTS test_refusals "
+        "(number INTEGER PRIMARY KEY, reference TEXT NOT NULL UNIQUE)"
+    )
+    database.execute("INSERT OR REPLACE INTO test_refusals (reference) VALUES (?)", (reference,))
+    database.execute(
+        "DELETE FROM test_refusals WHERE number <= (SELECT max(number) FROM test_refusals) - ?",
+        (_TESTS_KEPT,),
+    )
 
 
 def _client(refusal: Refusal) -> str:

@@ -124,8 +124,17 @@ def test_another_verdict_by_newer_lists_is_an_event(state: StateDir, ledger: Led
 
 def test_test_entries_alone_make_no_case(state: StateDir, ledger: Ledger) -> None:
     journal(state, refusal(matches=[{**MATCH, "category": "test"}]))
+    queries = Queries(ledger, CLOCK)
+    assert not queries.is_test("0123456789ABCDEF")
     assert sync(ledger, state).new == 0
-    assert not list(Queries(ledger, CLOCK).all_cases())
+    assert not list(queries.all_cases())
+    assert queries.is_test("0123456789ABCDEF")
+    others = [refusal(reference=f"{n:016}", matches=[{**MATCH, "category": "test"}]) for n in range(1005)]
+    journal(state, *others, name="more")
+    assert sync(ledger, state).new == 0
+    assert not queries.is_test("0123456789ABCDEF")
+    assert queries.is_test(f"{1004:016}")
+    assert ledger.one("SELECT count(*) FROM test_refusals")[0] <= 1001
 
 
 def test_a_refusal_without_a_match_is_a_case_too(state: StateDir, ledger: Ledger) -> None:

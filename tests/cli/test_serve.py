@@ -401,6 +401,31 @@ def test_the_first_try_of_the_page(state: Path, run: Run, tmp_path: Path) -> Non
     assert run("cases", "list", "--status", "refused", "--format", "json").lines == []
 
 
+def test_a_list_that_a_service_uses_is_not_removed(listed: bytes, state: Path, run: Run) -> None:
+    with service(state) as running:
+        assert run("lists", "remove", "ours", "--force").code == 11
+        assert running.upload(listed) is not None
+        running.kill()
+    # A killed one leaves no lock.
+    assert run("lists", "remove", "ours").code == 0
+
+
+def test_a_reference_of_a_test_entry_is_no_case_and_known_as_such(state: Path, run: Run) -> None:
+    uploads = Path(__file__).parents[2] / "examples" / "uploads"
+    with service(state, "--list", "demo") as running:
+        references = {running.upload(file.read_bytes()) for file in uploads.rglob("*") if file.is_file()}
+    references.discard(None)
+    assert references
+    for reference in references:
+        for named in (reference, f"hashscan.Blocked-{reference}"):
+            ran = run("cases", "show", named)
+            assert ran.code == 2
+            assert "test entries" in ran.err
+    ran = run("cases", "show", "0" * 16)
+    assert ran.code == 2
+    assert "test entries" not in ran.err
+
+
 def test_every_command_about_cases_of_the_page_runs(listed: bytes, state: Path, run: Run) -> None:
     with service(state) as running:
         reference = running.upload(listed)

@@ -253,9 +253,15 @@ def _number_of(queries: Queries, named: str) -> int:
         UsageError: it is neither.
     """
     # The database takes no text with bytes that are not UTF-8, and no reference has other characters.
-    found = queries.number_of(named.removeprefix(THREAT_PREFIX)) if named.isascii() else None
+    reference = named.removeprefix(THREAT_PREFIX) if named.isascii() else ""
+    found = queries.number_of(reference)
     if found is not None:
         return found
+    if queries.is_test(reference):
+        raise UsageError(
+            f"{reference} is no case: only test entries match the upload, such as those of the list demo",
+            advice="The door works. Uploads that an entry of another category matches become cases.",
+        )
     if named.isascii() and named.isdigit() and 0 < int(named) <= NUMBER_MAX:
         return int(named)
     raise UsageError(f"there is no case {named[:100]}", advice="See `hashscan cases list --status all`.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import json
@@ -10,6 +11,7 @@ import select
 import socket
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -170,6 +172,31 @@ def test_a_body_that_a_reader_could_take_otherwise_is_refused(site: Site) -> Non
         assert (found.status, found.code) == (status, code)
     assert site.server.engine.room.taken == 0
     assert site.server.engine.room.contents == 0
+
+
+@pytest.mark.parametrize(
+    "coding", ["gzip", "x-gzip", "GZIP", "deflate", "br", "zstd", "gzip, identity", "identity, identity", "x"]
+)
+def test_a_picture_hidden_in_a_coded_body_is_never_let_through(site: Site, coding: str) -> None:
+    """An application behind, or a browser, would decode what the door sees as bytes of no picture."""
+    coded = zlib.compress(LISTED) if coding == "deflate" else gzip.compress(LISTED)
+    bomb = gzip.compress(bytes(1 << 24))
+    form_of, kind = form(("a.jpg", coded))
+    for target in ("/v1/scan", "/v1/scan?status=true", "/v1/scan/nginx"):
+        for body, headers in ((coded, {}), (bomb, {}), (form_of, {"Content_Type": kind})):
+            found = site.ask("POST", target, body, Content_Encoding=coding, **headers)
+            assert (found.status, found.code) == (415, "encoded")
+            assert "x-accel-redirect" not in found.headers
+    inner = (
+        b"--x0x\r\nContent-Disposition: form-data; name=a; filename=a.jpg\r\nContent-Encoding: "
+        + coding.encode()
+        + b"\r\n\r\n"
+        + coded
+        + b"\r\n--x0x--\r\n"
+    )
+    found = site.ask("POST", "/v1/scan", inner, Content_Type="multipart/form-data; boundary=x0x")
+    assert (found.status, found.code) == (415, "multipart_encoded")
+    assert site.server.engine.room.taken == 0
 
 
 def request(body: bytes = b"", *lines: bytes, target: bytes = b"/v1/scan", method: bytes = b"POST") -> bytes:

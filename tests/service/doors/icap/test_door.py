@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import socket
+import zlib
 from base64 import encodebytes
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -313,6 +314,15 @@ HIDING: Mapping[str, tuple[bytes, bytes]] = {
     "two lengths": (HEAD[:-2] % b"x/y" + b"Content-Length: 3\r\nContent-Length: 03\r\n\r\n", b"abc"),
     "a length that is none": (HEAD[:-2] % b"x/y" + b"Content-Length: +3\r\n\r\n", b"abc"),
     "gzip": (HEAD[:-2] % b"image/jpeg" + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(planted())),
+    "upper case": (
+        HEAD[:-2] % b"image/jpeg" + b"CONTENT-ENCODING: X-GZIP\r\n\r\n",
+        gzip.compress(planted()),
+    ),
+    "deflate": (
+        HEAD[:-2] % b"image/jpeg" + b"Content-Encoding: deflate\r\n\r\n",
+        zlib.compress(planted()),
+    ),
+    "a bomb": (HEAD[:-2] % b"image/jpeg" + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(bytes(1 << 24))),
     "brotli": (HEAD[:-2] % b"image/jpeg" + b"Content-Encoding: br\r\n\r\n", b"x"),
     "two encodings": (
         HEAD[:-2] % b"image/jpeg" + b"Content-Encoding: identity\r\nContent-Encoding: x\r\n\r\n",

@@ -40,7 +40,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 3,
-    "hashscan": 343,
+    "hashscan": 344,
     "imagehash": 1,
     "importlib": 1,
     "mmap": 1,

@@ -297,7 +297,10 @@ class ListStore:
             for version in folder.finished_versions():
                 with claimed_for_removal(version) as unused:
                     if not unused:
-                        raise LockedError(f"a scan is using the list {name!r}")
+                        raise LockedError(
+                            f"a scan or a service is using the list {name!r}",
+                            advice="Wait for the end of the scan, or stop `hashscan serve`.",
+                        )
             folder.remove()
 
     def folder(self, name: str) -> ListFolder:

@@ -207,7 +207,7 @@ def test_removal_leaves_nothing_of_the_list(store: ListStore, owner: Owner) -> N
 def test_an_open_list_is_neither_removed_nor_cleaned_up(store: ListStore, owner: Owner) -> None:
     pulled(store, owner)
     opened = store.open(None, NOW)
-    with pytest.raises(LockedError, match="a scan is using"):
+    with pytest.raises(LockedError, match="a scan or a service is using"):
         store.remove("signed")
     owner.release(some_entries(3, start=9))
     client.pull(store, "signed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,8 @@ import click
 from hashscan.cli.commands.feedback import feedback
 from hashscan.cli.commands.lists_except import except_
 from hashscan.cli.commands.lists_versions import activate, add, diff, pull
-from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
+from hashscan.cli.config.settings_file import uses_of_list
+from hashscan.cli.options.base import ArgumentOption, HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
@@ -26,7 +29,14 @@ from hashscan.cli.output.feedback import print_waiting
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import counts_lines, show_lists
-from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError, UsageError
+from hashscan.errors import (
+    EXIT_CLEAN,
+    EXIT_INCOMPLETE,
+    EXIT_NO_LIST,
+    NoUsableListError,
+    OutputError,
+    UsageError,
+)
 from hashscan.model import STAY_DOWN_LIST, ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
 from hashscan.state_dir import StateDir
@@ -189,13 +199,38 @@ def import_(
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
 @click.argument("name", shell_complete=list_names)
+@click.option(
+    "--force", cls=ArgumentOption, is_flag=True, help="Remove it although the settings or a variable name it."
+)
 @state_option
-def remove(name: str, state: StateDir) -> None:
-    """Remove a list and everything that is stored of it."""
-    from hashscan.lists.store import ListStore
+@click.pass_context
+def remove(ctx: click.Context, name: str, force: bool, state: StateDir) -> None:
+    """Remove a list and everything that is stored of it.
 
-    ListStore(state.lists).remove(name)
+    A list that the settings name, or that a scan or service uses, is not removed.
+    """
+    from hashscan.lists.store import ListStore
+    from hashscan.state.findings.history import History
+
+    store = ListStore(state.lists)
+    if store.folder(name).path.exists() and (uses := uses_of_list(ctx, name)):
+        if not force:
+            raise UsageError(
+                f"list {name} is named by {'; '.join(uses)}: commands that read this would fail without it",
+                advice="Take its name out there, or use --force.",
+            )
+        print_message(f"list {name} is still named by {'; '.join(uses)}")
+    store.remove(name)
     print_message(f"list {name} is removed")
+    last = []
+    # The list is removed, whatever state scans have left.
+    with suppress(OutputError), History(state) as history:
+        last = [scan for scan in history.scans(history.last) if scan.exit_code is None]
+    if any(used["name"] == name for scan in last for used in json.loads(scan.lists)):
+        print_message(
+            "the last scan was stopped before its end, and used this list: files that it had not reached are "
+            "not compared with the list any more"
+        )
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70))

@@ -4,6 +4,7 @@ values that it gives to them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +103,7 @@ def commands_beneath(
 
 _ASSIGNED_KEY = "hashscan.places"
 """Context key of the file's text and of the values that commands have taken from it."""
+_LIST_VARIABLE = "HASHSCAN_LIST"
 _SHOWN = 60
 """Characters of a value that a message shows at most."""
 
@@ -311,6 +313,33 @@ def origin_of(error: click.BadParameter) -> str | None:
     document, taken = error.ctx.meta[_ASSIGNED_KEY]
     place = taken[_words_of(error.ctx)][error.param.name].place
     return f"It is in {error.ctx.meta[SETTINGS_FILE]}, line {line_of(key_lines(document), place)}."
+
+
+def uses_of_list(ctx: click.Context, name: str) -> list[str]:
+    """Return the places of the settings, and the variable, that name a hash list."""
+    places: list[str] = []
+    if _ASSIGNED_KEY in ctx.meta:
+        document, taken = ctx.meta[_ASSIGNED_KEY]
+        found = [
+            value.place
+            for options in taken.values()
+            for value in options.values()
+            if _names_list(value.place[-1], value.value, name)
+        ]
+        lines = key_lines(document)
+        places = [
+            f"{ctx.meta[SETTINGS_FILE]}, line {line_of(lines, place)}" for place in dict.fromkeys(found)
+        ]
+    if name in os.environ.get(_LIST_VARIABLE, "").split():
+        places.append(f"the variable {_LIST_VARIABLE}")
+    return places
+
+
+def _names_list(key: int | str, value: object, name: str) -> bool:
+    """Return True if the value of a key, or a table in it, names a list."""
+    if isinstance(value, list) and any(isinstance(row, dict) for row in value):
+        return any(_names_list(k, v, name) for row in value for k, v in row.items())
+    return key == "list" and (value == name or (isinstance(value, list) and name in value))
 
 
 def _words_of(ctx: click.Context) -> Command:

@@ -8,9 +8,11 @@ import re
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -525,6 +527,54 @@ def test_remove(run: Run, local_list: str) -> None:
     assert run("lists", "remove", local_list).code == 0
     assert run("lists", "remove", local_list).code == 2
     assert run("lists", "status").code == 10
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        'list = ["ours"]\n',
+        '[scan]\nlist = ["demo", "ours"]\n',
+        '[[policy]]\nlist = "ours"\naction = "report"\n',
+        '[[policy]]\nlist = ["ours", "other"]\naction = "report"\n',
+    ],
+)
+def test_a_list_that_the_settings_name_is_removed_by_force_only(
+    run: Run, tmp_path: Path, local_list: str, settings: str
+) -> None:
+    file = tmp_path / "hashscan.toml"
+    file.write_text(settings)
+    ran = run("--config", file, "lists", "remove", local_list)
+    assert ran.code == 2
+    line = next(n for n, text in enumerate(settings.splitlines(), 1) if "list" in text or "policy" in text)
+    assert f"{file}, line {line}" in ran.err
+    assert run("lists", "status", local_list).code == 0
+    assert run("--config", file, "lists", "remove", local_list, "--force").code == 0
+    assert run("--config", file, "lists", "remove", local_list).code == 2
+    assert "--force" not in run("--config", file, "lists", "remove", local_list).err
+
+
+def test_other_settings_and_the_variable(run: Run, tmp_path: Path, local_list: str) -> None:
+    file = tmp_path / "hashscan.toml"
+    file.write_text('[scan]\nlist = ["oursandmore"]\nbaseline = "ours"\n[reporter]\norganisation = "ours"\n')
+    ran = run("--config", file, "lists", "remove", local_list, env={"HASHSCAN_LIST": "demo ours"})
+    assert ran.code == 2
+    assert "HASHSCAN_LIST" in ran.err
+    assert "line" not in ran.err
+    assert run("--config", file, "lists", "remove", local_list).code == 0
+
+
+def test_a_list_of_a_scan_that_was_killed(run: Run, state: Path, uploads: Path, local_list: str) -> None:
+    """Its findings stay open, as nothing says that the files are gone or harmless."""
+    assert run("scan", uploads, "--list", local_list).code == 1
+    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database, database:
+        # As a scan leaves it that was killed at its end.
+        database.execute("UPDATE sweeps SET ended=NULL, exit_code=NULL")
+    ran = run("lists", "remove", local_list)
+    assert ran.code == 0
+    assert "stopped before its end" in ran.err
+    run("scan", uploads, "--list", "demo")
+    opened = run("cases", "list", "--format", "json").lines
+    assert len(opened) == 2
 
 
 def test_demo_can_be_looked_at(run: Run) -> None:

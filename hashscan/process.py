@@ -28,7 +28,7 @@ is loaded.
 _FILE_SIZE_MIN = 1024
 """Minimum allowed size of files in bytes; decoders are tested with pictures in memory files, too."""
 
-_REMEDIES = {
+REMEDIES = {
     errno.EACCES: "Run it as the user to whom this belongs, or give this user the right to it.",
     errno.EPERM: "Run it as the user to whom this belongs, or give this user the right to it.",
     errno.EMFILE: "Raise the limit on open files (ulimit -n, or LimitNOFILE= of the unit) to 1024 or more.",
@@ -150,19 +150,19 @@ def check_surroundings() -> None:
     if 0 <= files < _OPEN_FILES_MIN:
         raise EnvironmentProblem(
             f"a limit of {files} open files is too low; at least {_OPEN_FILES_MIN} are needed",
-            _REMEDIES[errno.EMFILE],
+            REMEDIES[errno.EMFILE],
         )
     size, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if 0 <= size < _FILE_SIZE_MIN:
         raise EnvironmentProblem(
-            f"a limit of {size} bytes for the size of files is too low", _REMEDIES[errno.EFBIG]
+            f"a limit of {size} bytes for the size of files is too low", REMEDIES[errno.EFBIG]
         )
     try:
         # The memory is never used, so that this costs none.
         mmap.mmap(-1, _MEMORY_MIN, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError as error:
         raise EnvironmentProblem(
-            f"{_MEMORY_MIN >> 20} MiB of memory can't be had: {error.strerror}", _REMEDIES[errno.ENOMEM]
+            f"{_MEMORY_MIN >> 20} MiB of memory can't be had: {error.strerror}", REMEDIES[errno.ENOMEM]
         ) from error
     try:
         os.getcwd()
@@ -190,7 +190,7 @@ def explain_shortage(error: BaseException) -> tuple[str, str] | None:
             return f"{damaged} is damaged: {one}", "Remove it: the interpreter compiles that module anew."
         number = _number_of(one)
         if number is not None:
-            return str(one) or os.strerror(number), _REMEDIES[number]
+            return str(one) or os.strerror(number), REMEDIES[number]
         one = one.__cause__
     return None
 
@@ -212,7 +212,7 @@ def _number_of(error: BaseException) -> int | None:
     """Return the system's error number of a shortage; None where it is none."""
     if isinstance(error, MemoryError):
         return errno.ENOMEM
-    if isinstance(error, OSError) and error.errno in _REMEDIES:
+    if isinstance(error, OSError) and error.errno in REMEDIES:
         return error.errno
     text = str(error)
     if isinstance(error, RuntimeError) and "can't start new thread" in text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -69,3 +70,27 @@ def path_fields(path: bytes) -> dict[str, str]:
         return {"path": path.decode("utf-8")}
     except UnicodeDecodeError:
         return {"path": path.decode("utf-8", errors="replace"), "path_b64": base64.b64encode(path).decode()}
+
+
+_MIN_SIMILARITY = 0.6
+"""The lowest similarity by difflib's measure; below it, short words are similar to everything."""
+
+
+def closest_match(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most similar to another, if any; `-` and `_` are equal."""
+    # Imported late, because most commands need no suggestion.
+    import difflib
+
+    plain = {_folded(one): one for one in known}
+    found = difflib.get_close_matches(_folded(word), plain, n=1, cutoff=_MIN_SIMILARITY)
+    return plain[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a question that names the most similar known word; the other text if none is similar."""
+    found = closest_match(word, known)
+    return otherwise if found is None else f"Did you mean {found!r}?"
+
+
+def _folded(word: str) -> str:
+    return word.casefold().replace("-", "_")

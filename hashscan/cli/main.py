@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan import __version__
-from hashscan.cli.options.base import HashscanGroup
+from hashscan.cli.options.base import VARIABLE_CHECK, HashscanGroup
 from hashscan.cli.output.logs import end_log, log_defect, print_error
 from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 from hashscan.plugins import INSTALLED
@@ -89,18 +88,6 @@ class RootGroup(HashscanGroup):
         command: click.Command = import_module(f"hashscan.cli.commands.{cmd_name}").command
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; if there is none of this name, fail and suggest a similar one."""
-        if args[0] not in COMMANDS and not ctx.resilient_parsing:
-            from hashscan.settings.values import closest_match
-
-            meant = closest_match(args[0], COMMANDS)
-            if meant is not None:
-                ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}?")
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         width = max(map(len, COMMANDS))
@@ -136,8 +123,10 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """Find known child-abuse material by hash, without looking at a picture."""
     if ctx.invoked_subcommand not in COMMANDS_WITHOUT_SETTINGS:
         from hashscan.cli.config.settings_file import apply_settings_file
+        from hashscan.cli.config.validation import misspelt_variables
 
         apply_settings_file(ctx, config, os.environ)
+        ctx.meta[VARIABLE_CHECK] = partial(misspelt_variables, ctx)
 
 
 def _show_version(ctx: click.Context) -> None:
@@ -175,17 +164,6 @@ def _plugin_lines() -> Iterator[str]:
         yield f"plug-in {installed.name} ({installed.package}): {', '.join(added) or 'nothing'}{trouble}"
 
 
-def _say_origin(error: click.BadParameter) -> None:
-    """Print where an invalid value comes from, and the plug-ins that are left out and may have had it."""
-    from hashscan.cli.config.settings_file import origin_of
-
-    if origin := origin_of(error):
-        sys.stderr.write(f"  {printable(origin)}\n")
-    for installed in INSTALLED:
-        if installed.trouble:
-            sys.stderr.write(f"  {printable(f'plug-in {installed.name} is left out: {installed.trouble}')}\n")
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command, report errors on standard error, and return the exit code."""
     code = EXIT_CLEAN
@@ -217,11 +195,8 @@ def _run(arguments: Sequence[str]) -> int:
         # click exits with code 1, which would mean that something was found.
         return EXIT_OUTPUT if end.code else EXIT_CLEAN
     except click.ClickException as error:
-        with io.StringIO() as shown:
-            error.show(file=shown)
-            # Not indented, since click formats its own lines. Arguments are shown as the user gave them.
-            sys.stderr.write("".join(f"{printable(line)}\n" for line in shown.getvalue().splitlines()))
-        if isinstance(error, click.BadParameter):
-            _say_origin(error)
+        from hashscan.cli.config.usage_errors import explained
+
+        print_error(explained(error))
         return EXIT_USAGE
     return result if isinstance(result, int) else 0

@@ -45,6 +45,7 @@ from hashscan.lists.storage.stored_version import (
 )
 from hashscan.locking import ClosedOnExit, LockFile, ReadLock, claimed_for_removal
 from hashscan.model import Entry, ListInfo, TrustState
+from hashscan.text import did_you_mean
 
 if TYPE_CHECKING:
     from hashscan.lists.services.settings import ServiceSettings, StoredService
@@ -123,6 +124,10 @@ class ListStore:
         Without a folder there is only the list that comes with the program.
         """
         self._folder = folder
+
+    def advice_for(self, name: str, otherwise: str) -> str:
+        """Return advice where there is no list of a name: a similar one, else another text."""
+        return did_you_mean(name, (*self.names(), DEMO), otherwise)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all stored lists, sorted; `demo` is never among them.
@@ -293,7 +298,9 @@ class ListStore:
         with self.writing(name) as folder:
             folder.remove_removed()
             if not folder.path.exists():
-                raise UsageError(f"there is no list {name!r}", advice="See `hashscan lists status`.")
+                raise UsageError(
+                    f"there is no list {name!r}", advice=self.advice_for(name, "See `hashscan lists status`.")
+                )
             for version in folder.finished_versions():
                 with claimed_for_removal(version) as unused:
                     if not unused:
@@ -376,7 +383,8 @@ class ListStore:
                 problem = (
                     f"never pulled: run `hashscan lists pull {name}`"
                     if folder.is_pulled
-                    else "there is no such list: add it with `hashscan lists add` or `hashscan lists import`"
+                    else "there is no such list: "
+                    + self.advice_for(name, "add it with `hashscan lists add` or `hashscan lists import`")
                 )
                 return unusable(missing, problem), None, None
             version, hold = held

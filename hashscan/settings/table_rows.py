@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from hashscan.errors import UsageError
-from hashscan.settings.values import closest_match
-from hashscan.text import is_printable_line
+from hashscan.text import closest_match, is_printable_line
 
 ROWS_MAX = 1000
 

@@ -6,7 +6,6 @@ import grp
 import math
 import os
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
@@ -122,24 +121,6 @@ def parse_future(text: str, now: datetime) -> datetime:
     if end <= now:
         raise UsageError(f"{text} is in the past", advice="Name a time in the future.")
     return end
-
-
-_MIN_SIMILARITY = 0.6
-"""The lowest similarity by difflib's measure; below it, short words are similar to everything."""
-
-
-def closest_match(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most similar to another, if any; `-` and `_` are equal."""
-    # Imported late, because most commands need no suggestion.
-    import difflib
-
-    plain = {_folded(one): one for one in known}
-    found = difflib.get_close_matches(_folded(word), plain, n=1, cutoff=_MIN_SIMILARITY)
-    return plain[found[0]] if found else None
-
-
-def _folded(word: str) -> str:
-    return word.casefold().replace("-", "_")
 
 
 SERVICE_GROUP = SERVICE_USER

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.cli.options.base import worker_count
+from hashscan.cli.options.base import WARNINGS, worker_count
 from hashscan.errors import UsageError
 from hashscan.settings import values
-from hashscan.settings.values import closest_match, parse_size, parse_until
+from hashscan.settings.values import parse_size, parse_until
+from hashscan.text import closest_match
 
 
 @pytest.mark.parametrize(
@@ -126,14 +127,13 @@ def test_workers_are_bounded_by_processors_and_memory(
     assert values.max_workers() == expected
 
 
-def test_a_number_of_workers_that_is_too_large_is_lowered_with_a_message(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_number_of_workers_that_is_too_large_is_lowered_with_a_message() -> None:
     option = click.Option(["--workers"])
     context = click.Context(click.Command("scan"))
     assert worker_count(context, option, 1) == 1
-    assert not capsys.readouterr().err
+    assert WARNINGS not in context.meta
     assert worker_count(context, option, 10**6) == values.max_workers() < 10**6
-    assert "--workers 1000000" in capsys.readouterr().err
+    (message,) = context.meta[WARNINGS]
+    assert "--workers 1000000" in message
     with pytest.raises(UsageError):
         worker_count(context, option, 0)

@@ -17,7 +17,7 @@ from hashscan.cli.output.logs import ERROR, print_line, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
 from hashscan.settings.file import chosen_file, read_file
 from hashscan.settings.values import SERVICE_GROUP, service_group
-from hashscan.text import plural
+from hashscan.text import did_you_mean, plural
 
 if TYPE_CHECKING:
     from hashscan.cli.config.effective import EffectiveValue, ValueSources
@@ -139,16 +139,14 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> None:
 
 def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
     """Return the commands that the words name, or all for no words; `UsageError` if there is none."""
-    from hashscan.settings.values import closest_match
-
     found = [
         name
         for name, command in catalogue.commands.items()
         if name[: len(words)] == words and not isinstance(command, click.Group)
     ]
     if not found:
-        meant = closest_match(" ".join(words), (" ".join(name) for name in catalogue.commands))
-        advice = f"Did you mean {meant!r}?" if meant else "See `hashscan --help`."
+        known = (" ".join(name) for name in catalogue.commands)
+        advice = did_you_mean(" ".join(words), known, "See `hashscan --help`.")
         raise UsageError(f"there is no command {' '.join(words)!r}", advice=advice)
     return found
 

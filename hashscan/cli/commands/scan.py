@@ -52,7 +52,7 @@ from hashscan.settings.scan import DEFAULT_REREAD, ReportTarget, ScanSettings
 from hashscan.settings.values import MAX_SPARSE, parse_shard, parse_share
 from hashscan.sources.filesystem.ctime import TYPES_TRUSTED_BY_OPTION
 from hashscan.state_dir import StateDir
-from hashscan.text import human_bytes, plural
+from hashscan.text import did_you_mean, human_bytes, plural
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -82,9 +82,9 @@ class ReportParam(click.ParamType[ReportTarget]):
             path = str(value)
             format_name = infer_format(Path(path), REPORT_FORMATS) or "jsonl"
         if format_name not in REPORT_FORMATS:
-            self.fail(
-                f"there is no format {format_name!r}; formats: {', '.join(REPORT_FORMATS)}.", param, ctx
-            )
+            formats = f"formats: {', '.join(REPORT_FORMATS)}."
+            meant = did_you_mean(format_name, REPORT_FORMATS, formats)
+            self.fail(f"there is no format {format_name!r}. {meant}", param, ctx)
         if not path:
             self.fail("no file is named.", param, ctx)
         return ReportTarget(format_name, None if path == "-" else Path(path))

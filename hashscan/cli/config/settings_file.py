@@ -24,7 +24,7 @@ from hashscan.cli.options.base import (
 from hashscan.cli.options.tables import TablesParam
 from hashscan.errors import UsageError
 from hashscan.settings.file import KeyPath, key_lines, line_of, read_file
-from hashscan.settings.values import closest_match
+from hashscan.text import did_you_mean
 
 Command = tuple[str, ...]
 """The words that call a command, such as `("lists", "pull")`."""
@@ -208,7 +208,7 @@ class SettingsFile:
         if homes:
             named = homes[0] if len(homes) == 1 else f"{', '.join(homes[:-1])} or {homes[-1]}"
             return f"{words_for_it} {key!r} here", f"It belongs to {named}."
-        return f"{words_for_it} {key!r}", _did_you_mean(closest_match(key, known), "Mend or remove the key.")
+        return f"{words_for_it} {key!r}", did_you_mean(key, known, "Mend or remove the key.")
 
     def _mistake(self, place: KeyPath, message: str, advice: str) -> None:
         self.mistakes.append(Mistake(place, message, advice))
@@ -221,12 +221,7 @@ def _no_table(catalogue: Catalogue, key: str) -> tuple[str, str]:
         return f"there is no command {key!r} by itself", f"Write {' or '.join(homes)}."
     known = {words[0] for words in catalogue.commands} | set(catalogue.tables)
     rows = {name for name, options in catalogue.top.items() if isinstance(options[0][1].type, TablesParam)}
-    found = closest_match(key, known | rows)
-    return f"there is no command {key!r}", _did_you_mean(found, "Mend the name of the table.")
-
-
-def _did_you_mean(found: str | None, otherwise: str) -> str:
-    return otherwise if found is None else f"Did you mean {found!r}?"
+    return f"there is no command {key!r}", did_you_mean(key, known | rows, "Mend the name of the table.")
 
 
 def wrong_kind(option: Setting, value: object) -> tuple[str, str] | None:

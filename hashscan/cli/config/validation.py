@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from hashscan.cli.options.base import SETTINGS_FILE, Setting, option_key, settin
 from hashscan.cli.options.tables import TablesParam
 from hashscan.errors import HashscanError
 from hashscan.settings.file import CONFIG_VARIABLE, KeyPath, key_lines, line_of
-from hashscan.settings.values import closest_match, service_group
+from hashscan.settings.values import service_group
+from hashscan.text import closest_match
 
 VARIABLE_PREFIX = "HASHSCAN_"
 OTHER_VARIABLES = (CONFIG_VARIABLE, "HASHSCAN_PASSPHRASE", "HASHSCAN_ROOT_PASSPHRASE")
@@ -125,7 +126,7 @@ def _refused_rows(
         rows[last] = good
 
 
-def unknown_variables(catalogue: Catalogue, environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+def unknown_variables(catalogue: Catalogue, environ: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """Yield variables that begin with HASHSCAN_ and that nothing reads, each with a similar known one."""
     known = {
         option.envvar: None
@@ -133,10 +134,21 @@ def unknown_variables(catalogue: Catalogue, environ: Mapping[str, str]) -> Itera
         for option in settings_of(command)
         if isinstance(option.envvar, str)
     }
-    every = [*known, *OTHER_VARIABLES]
+    every = [name.removeprefix(VARIABLE_PREFIX) for name in (*known, *OTHER_VARIABLES)]
     for name in environ:
-        if name.startswith(VARIABLE_PREFIX) and name not in every:
-            yield name, closest_match(name, every)
+        word = name.removeprefix(VARIABLE_PREFIX)
+        if word != name and word not in every:
+            meant = closest_match(word, every)
+            yield name, None if meant is None else VARIABLE_PREFIX + meant
+
+
+def misspelt_variables(ctx: click.Context, names: Iterable[str]) -> Iterator[str]:
+    """Yield a message for each of some variables that nothing reads, but that is similar to a known one."""
+    strange = dict.fromkeys(name for name in names if name not in OTHER_VARIABLES)
+    if strange:
+        for name, meant in unknown_variables(Catalogue.of(ctx.find_root()), strange):
+            if meant is not None:
+                yield f"the variable {name} sets nothing; did you mean {meant}?"
 
 
 def warnings_about(path: Path, *, secret: bool) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
+from itertools import chain
+from logging import WARNING
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -37,7 +39,9 @@ T = TypeVar("T")
 
 SETTINGS_FILE = "hashscan.settings_file"
 """Key of the settings file's path in a context; absent without a settings file."""
-_WARNINGS = "hashscan.warnings"
+VARIABLE_CHECK = "hashscan.variable_check"
+"""Key of the function that yields messages about variables that a command does not know."""
+WARNINGS = "hashscan.warnings"
 """Key of the messages about options."""
 
 
@@ -218,12 +222,18 @@ class HashscanCommand(click.Command):
                 become_folder_owner(ctx.command_path, Path(folder), needs, kind)
         # Only now, so that the log file belongs to the owner of the folder.
         messages.open_file()
-        for text in ctx.meta.pop(_WARNINGS, ()):
-            print_message(text)
+        for text in chain(ctx.meta.pop(WARNINGS, ()), self._variable_warnings(ctx)):
+            print_message(text, WARNING)
         if RESULT_FILE in ctx.params:
             with written_results(ctx):
                 return super().invoke(ctx)
         return super().invoke(ctx)
+
+    def _variable_warnings(self, ctx: click.Context) -> Iterator[str]:
+        known = {option.envvar for option in settings_of(self)}
+        strange = [name for name in os.environ if name.startswith("HASHSCAN_") and name not in known]
+        if strange and VARIABLE_CHECK in ctx.meta:
+            yield from ctx.meta[VARIABLE_CHECK](strange)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options; if there are many, the less common ones follow under headings."""
@@ -398,7 +408,7 @@ def worker_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     if value > most:
         option = max(param.opts, key=len)
         # It is not known yet which messages are shown, and where.
-        ctx.meta.setdefault(_WARNINGS, []).append(
+        ctx.meta.setdefault(WARNINGS, []).append(
             f"{option} {value} is more than this machine can run; {most} are used"
         )
     return min(value, most)

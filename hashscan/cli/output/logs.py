@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -10,7 +11,8 @@ from typing import IO, Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT, HashscanError
+from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT, HashscanError, OutputError
+from hashscan.process import REMEDIES
 from hashscan.schema import Time, encode_json
 from hashscan.text import escape_lines, printable
 
@@ -22,6 +24,13 @@ LEVELS = (NOTICE, logging.INFO, logging.DEBUG)
 
 _JOURNAL_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (NOTICE, 5), (logging.INFO, 6), (0, 7))
 """Levels, and the priorities by which the journal knows them (sd-daemon(3))."""
+
+_HINTS = {
+    errno.ENOENT: "Create the folder first, or name another place.",
+    errno.ENOTDIR: "Name a place in a folder.",
+    errno.EISDIR: "Name a file, not a folder.",
+}
+"""Advice by error number, where our own output can't be written or read."""
 
 _log = logging.getLogger("hashscan")
 
@@ -39,7 +48,11 @@ def print_line(text: str, level: int = NOTICE) -> None:
 def print_error(error: HashscanError, about: str = "") -> None:
     """Print an error and its advice; `about` says what was done."""
     text = f"{about}: {error}" if about else str(error)
-    _log.error("%s", text, extra={"advice": error.remedy} if error.remedy else None)
+    remedy = error.remedy
+    if remedy == OutputError.advice and isinstance(cause := error.__cause__, OSError):
+        # More fitting than what holds for all failures to read or write.
+        remedy = _HINTS.get(cause.errno or 0) or REMEDIES.get(cause.errno or 0) or remedy
+    _log.error("%s", text, extra={"advice": remedy} if remedy else None)
     _log.debug("traceback", exc_info=error)
 
 

@@ -190,7 +190,8 @@ def pull(
     origin = origin_of(store, name)
     if origin is None:
         raise UsageError(
-            f"there is no signed list {name!r} to pull", advice="Add it first with `hashscan lists add`."
+            f"there is no signed list {name!r} to pull",
+            advice=store.advice_for(name, "Add it first with `hashscan lists add`."),
         )
     with store.writing(name) as folder:
         folder.make()

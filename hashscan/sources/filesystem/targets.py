@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from hashscan.sources.filesystem.safe_open import (
 )
 from hashscan.sources.patterns import Patterns
 
+_BUCKET = re.compile(rb"(s3|gs|az|https?):/", re.IGNORECASE)
+"""The beginning of a URL whose second slash may be missing."""
 _LINKS_MAX = 40
 """Maximum number of symlinks in one path, as in the kernel."""
 
@@ -133,7 +136,11 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
         return Target(os.path.abspath(given), None, ())
     except OSError as error:
         if error.errno == errno.ENOENT:
-            raise TargetError(f"the target {shown} does not exist") from error
+            bucket = _BUCKET.match(given)
+            raise TargetError(
+                f"the target {shown} does not exist",
+                advice=f"Write it as {bucket[1].decode()}://, with two slashes." if bucket else None,
+            ) from error
         raise TargetError(f"the target {shown} can't be opened: {error.strerror}") from error
     except FileError as error:
         if error.reason is Reason.FUSE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -141,6 +142,11 @@ def _set_up(
     program = packaged or own_program()
     if choices.scheduler != "none" and not machine.is_image:
         check_program(program)
+    if choices.alerts and not machine.is_image and find_spec("apprise") is None:
+        raise UsageError(
+            "alerts need Apprise, which is not installed",
+            advice="Install it: pip install 'hashscan[alerts]'.",
+        )
     added = list(new_lists(given))
     files = planned_files(
         choices,

@@ -292,8 +292,10 @@ class Removal:
             yield _command(machine, machine.systemctl("daemon-reload"))
         yield Step(
             "remove the folders that setup has made and that are empty, and its user if no state is left",
-            self._remove_empty,
+            self._remove_folders_and_user,
         )
+        # Last: if anything before fails, the next removal continues there.
+        yield Step(f"remove {machine.place(RECORD)}", self._remove_record)
 
     def staying(self) -> Iterator[str]:
         """Yield what a removal leaves."""
@@ -314,23 +316,28 @@ class Removal:
         if record.user and _has_state(machine):
             yield f"the user {SERVICE_USER} stays, because it owns the state folder"
 
-    def _remove_empty(self) -> None:
+    def _remove_folders_and_user(self) -> None:
         machine, record = self.machine, self.record
-        machine.place(RECORD).unlink(missing_ok=True)
         link = machine.place(QUARANTINE_STATE) / "lists"
         if link.is_symlink() and not _content(link.parent):
             link.unlink()
-        for folder in sorted(record.folders, key=len, reverse=True):
-            place = machine.place(Path(folder))
+        self._remove_empty_folders()
+        if not _has_state(machine):
+            if record.user and machine.uid() is not None:
+                machine.run(machine.removal_command("user"))
+            # userdel removes the group with the user on most systems.
+            if record.group and machine.gid() is not None:
+                machine.run(machine.removal_command("group"))
+
+    def _remove_record(self) -> None:
+        self.machine.place(RECORD).unlink()
+        self._remove_empty_folders()
+
+    def _remove_empty_folders(self) -> None:
+        for folder in sorted(self.record.folders, key=len, reverse=True):
+            place = self.machine.place(Path(folder))
             if place.is_dir() and not os.listdir(place):
                 place.rmdir()
-        if not _has_state(machine):
-            for kind, made, number in (
-                ("user", record.user, machine.uid),
-                ("group", record.group, machine.gid),
-            ):
-                if made and number() is not None:
-                    machine.run(machine.removal_command(kind))
 
 
 def _content(folder: Path) -> list[str]:

@@ -9,7 +9,10 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
+import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,8 @@ from hashscan.cli.setup.choices import Choices, Terms
 from hashscan.cli.setup.files import planned_files
 from hashscan.cli.setup.machine import Machine
 from hashscan.cli.setup.steps import Setup, read_record, run_steps, write_record
-from tests.cli.conftest import Run, environment
+from tests.cli.conftest import Ran, Run, environment
+from tests.cli.options.test_privileges import owners, readable_to_all
 from tests.prefork import PREFORK
 from tests.sources.children import needs_root
 
@@ -319,6 +323,7 @@ def test_a_state_that_root_has_begun_is_given_to_the_user(run: Run, image: Path,
     assert run("setup", "--root", image, "--yes").out == ""
 
 
+@pytest.mark.slow
 def test_a_killed_setup_is_continued_and_a_killed_removal_too(run: Run, tmp_path: Path) -> None:
     def wanted(folder: Path) -> Setup:
         machine = Machine(folder)
@@ -402,3 +407,106 @@ def test_questions_on_a_terminal(image: Path, state: Path) -> None:
         "targets": ["/var/www"], "lists": [], "demo": True, "schedule": "03:15", "alerts": False,
         "quarantine": {"retain_min": "90d", "destroy_by": "365d"}, "scheduler": "cron",
     }  # fmt: skip
+
+
+@pytest.fixture
+def machine() -> Iterator[Path]:
+    """A folder with an `etc` and a `lib` to be mounted at /etc and /var/lib, readable for all users."""
+    made = Path(tempfile.mkdtemp(prefix="hashscan-machine-"))
+    try:
+        made.chmod(0o755)
+        (made / "lib").mkdir(mode=0o755)
+        subprocess.run(["cp", "-a", "/etc", made / "etc"], check=True)
+        for name in ("passwd", "group", "shadow", "gshadow"):
+            file = made / "etc" / name
+            if file.exists():
+                lines = file.read_text().splitlines(keepends=True)
+                file.write_text("".join(line for line in lines if not line.startswith("hashscan:")))
+        shutil.rmtree(made / "etc/hashscan", ignore_errors=True)
+        (made / "etc/cron.d").mkdir(exist_ok=True)
+        (made / "etc/cron.d/hashscan").unlink(missing_ok=True)
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+def run_on(machine: Path, *words: object, become: tuple[str, ...] = (), systemd: bool = False) -> Ran:
+    """Run a command with the folders of the machine; `systemd` puts a fake one in place of another."""
+    script = f"mount --bind {machine}/etc /etc && mount --bind {machine}/lib /var/lib"
+    variables = environment(machine, {"HASHSCAN_WORKERS": "1", "HOME": "/root"})
+    del variables["HASHSCAN_STATE"]
+    if systemd:
+        script += " && mount -t tmpfs none /run && mkdir -p /run/systemd/system"
+        variables["PATH"] = f"{machine}/commands:{variables['PATH']}"
+    done = subprocess.run(
+        [*readable_to_all(), "unshare", "--pid", "--fork", "--mount-proc",
+         "bash", "-c", f'{script} && exec "$@"', "bash", *become,
+         sys.executable, "-m", "hashscan", *map(str, words)],
+        cwd=machine, env=variables, capture_output=True, text=True, timeout=120, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+SYSTEMCTL = """\
+#!/bin/bash
+cd "${0%/*}"
+case $1 in
+  is-enabled|is-active) test -e "on/$2" ; exit ;;
+  show) echo no ; exit ;;
+esac
+echo "$*" >> log
+case $1 in
+  enable) for unit in "${@:3}"; do touch "on/$unit"; done ;;
+  disable) for unit in "${@:3}"; do rm "on/$unit"; done ;;
+esac
+"""
+
+
+@pytest.mark.slow
+def test_a_running_systemd_reads_units_again_and_starts_timers(machine: Path) -> None:
+    (machine / "commands/on").mkdir(parents=True)
+    program, log = machine / "commands/systemctl", machine / "commands/log"
+    program.write_text(SYSTEMCTL)
+    program.chmod(0o755)
+    (machine / "www").mkdir()
+    timers = "hashscan.timer hashscan-pull.timer"
+    for words, commands in (
+        ((machine / "www", "--demo"), ["daemon-reload", f"enable --now {timers}"]),
+        ((), []),
+        (("--schedule", "04:00"), ["daemon-reload", f"restart {timers}"]),
+        (TERMS, ["daemon-reload", "enable --now hashscan-quarantine.path", f"restart {timers}"]),
+        (("--remove",), [f"disable --now {timers} hashscan-quarantine.path", "daemon-reload"]),
+    ):
+        log.write_text("")
+        ran = run_on(machine, "setup", *words, "--yes", systemd=True)
+        assert ran.code == 0, ran.err
+        assert log.read_text().splitlines() == commands
+
+
+@pytest.mark.slow
+def test_a_scan_without_any_option_is_the_nightly_one(machine: Path) -> None:
+    """On the machine of the test, with other folders at /etc and /var/lib."""
+    uploads = Path(__file__).parents[3] / "examples/uploads"
+    shutil.copytree(uploads, machine / "www")
+    os.chown(machine / "www/carol", 33333, 33333)
+    (machine / "www/carol").chmod(0o700)
+
+    before = tree(machine)
+    made = run_on(machine, "setup", machine / "www", "--demo", "--scheduler", "cron", "--yes")
+    assert made.code == 0, made.err
+    (line,) = [x for x in (machine / "etc/passwd").read_text().splitlines() if x.startswith("hashscan:")]
+    uid, gid = line.split(":")[2:4]
+    service = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--init-groups")
+    timer = (*service, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    for become in ((), timer):
+        scanned = run_on(machine, "scan", become=become)
+        assert scanned.code == 1, scanned.err
+        assert f"{machine}/www/carol/blog/village.webp" in scanned.out
+    assert set(owners(machine / "lib/hashscan").values()) == {int(uid)}
+    assert run_on(machine, "setup", "--yes").out == ""
+    shutil.rmtree(machine / "lib/hashscan")
+    removed = run_on(machine, "setup", "--remove", "--yes")
+    assert removed.code == 0, removed.err
+    assert tree(machine) == before
+    assert "hashscan:" not in (machine / "etc/passwd").read_text()

@@ -15,7 +15,9 @@ import click
 from hashscan import __version__
 from hashscan.cli.config.settings_file import Catalogue, Command
 from hashscan.cli.main import SECTIONS
-from hashscan.cli.options.base import HashscanCommand
+from hashscan.cli.options.base import HELP_SECTIONS, MESSAGES, HashscanCommand
+from hashscan.cli.options.help_texts import EXAMPLES
+from hashscan.cli.options.messages import message_options
 from hashscan.errors import EXIT_MEANINGS
 
 PROGRAM = "hashscan"
@@ -67,6 +69,7 @@ their origin."""
 def manual(catalogue: Catalogue, root: click.Command) -> str:
     """Return the manual page."""
     ctx = click.Context(root, info_name=PROGRAM, **root.context_settings)
+    messages = click.Command(None, params=list(message_options()))
     lines = [
         f'.TH HASHSCAN 1 {_DATE} "hashscan {__version__}" "User Commands"',
         ".SH NAME",
@@ -77,6 +80,8 @@ def manual(catalogue: Catalogue, root: click.Command) -> str:
         *_prose(_DESCRIPTION),
         ".SH OPTIONS",
         *_options(root, ctx),
+        ".SH OPTIONS OF EVERY COMMAND",
+        *_options(messages, click.Context(messages)),
     ]
     for title, names in SECTIONS.items():
         chosen = {words: one for words, one in catalogue.commands.items() if words[0] in names}
@@ -108,11 +113,15 @@ def _command(words: Command, command: click.Command) -> Iterator[str]:
         yield ".PP"
         codes = [str(code) for code in command.exit_codes]
         yield _text(f"Exit status: {', '.join(codes[:-1])} or {codes[-1]}.")
+        yield from (".PP", "Examples:", ".PP", ".RS 4", ".nf")
+        yield from map(_text, EXAMPLES.get(" ".join(words), ()))
+        yield from (".fi", ".RE")
 
 
 def _options(command: click.Command, ctx: click.Context) -> Iterator[str]:
     for option in command.params if ctx.info_name != PROGRAM else command.get_params(ctx):
-        if isinstance(option, click.Option) and not option.hidden:
+        common = max(option.opts, key=len) in HELP_SECTIONS[MESSAGES]
+        if isinstance(option, click.Option) and not option.hidden and (not common or not ctx.info_name):
             yield ".TP"
             yield _signature(option, ctx)
             extra = option.get_help_extra(ctx)

@@ -15,11 +15,12 @@ import click
 from click.core import ParameterSource
 
 from hashscan.cli.options.completion import list_names
+from hashscan.cli.options.help_texts import EXAMPLES, MEANINGS, NO_SEARCH
 from hashscan.cli.options.messages import MessageSettings, message_options
 from hashscan.cli.options.output import RESULT_FILE, written_results
 from hashscan.cli.options.privileges import RootRights, become_folder_owner
 from hashscan.cli.output.logs import NOTICE, print_message
-from hashscan.errors import EXIT_MEANINGS, UsageError
+from hashscan.errors import EXIT_FOUND, EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, DecodingLimits, MatchingSettings
 from hashscan.settings.values import (
@@ -207,7 +208,7 @@ class HashscanCommand(click.Command):
         self.level = level
         self.exit_codes = tuple(exit_codes)
         self.needs = needs
-        self.meanings = {**EXIT_MEANINGS, **(meanings or {})}
+        self._meanings = meanings or {}
         if settings:
             name_variables(self.params)
 
@@ -252,6 +253,21 @@ class HashscanCommand(click.Command):
             with formatter.section(title):
                 formatter.write_dl(records)
 
+    def meanings(self, words: str) -> dict[int, str]:
+        """Return the meanings of the exit codes of the command that some words call."""
+        usual = EXIT_MEANINGS if EXIT_FOUND in self.exit_codes else {**EXIT_MEANINGS, **NO_SEARCH}
+        own = {**usual, **MEANINGS.get(words, {}), **self._meanings}
+        return {code: own[code] for code in self.exit_codes}
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the command does, and examples."""
+        super().format_help_text(ctx, formatter)
+        if examples := EXAMPLES.get(words_of(ctx)):
+            with formatter.section("Examples"):
+                for example in examples:
+                    # In one line, so that it can be copied.
+                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write below the options where else they are taken from, and the exit codes."""
         if named := settings_of(self):
@@ -261,7 +277,13 @@ class HashscanCommand(click.Command):
                 "file; `hashscan config show` prints their values."
             )
         with formatter.section("Exit codes"):
-            formatter.write_dl([(str(code), self.meanings[code]) for code in self.exit_codes])
+            meanings = self.meanings(words_of(ctx))
+            formatter.write_dl([(str(code), text) for code, text in meanings.items()])
+
+
+def words_of(ctx: click.Context) -> str:
+    """Return the words that call a context's command, without the program."""
+    return " ".join(ctx.command_path.split(" ")[1:])
 
 
 class HashscanGroup(click.Group):

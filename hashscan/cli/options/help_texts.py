@@ -1,0 +1,238 @@
+"""Examples and exit codes that the help of each command shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "scan": (
+        "hashscan scan /var/www",
+        "hashscan scan /home --exclude '*.log' --report /root/found.html",
+        "hashscan scan s3://uploads/2026 --list national",
+    ),
+    "check": (
+        "hashscan check photo.jpg",
+        "hashscan check sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "hashscan check uploads/*.jpg --format json",
+    ),
+    "serve": (
+        "hashscan serve --clamd unix:/run/hashscan/clamd.sock",
+        "hashscan serve --icap tcp:127.0.0.1:1344 --http unix:/run/hashscan/http.sock",
+    ),
+    "lookup": ("hashscan lookup photo.jpg", "hashscan lookup --distance 20 photo.jpg --format json"),
+    "hash": ("hashscan hash photo.jpg", "hashscan hash photo.jpg --algorithm sha256 --format text"),
+    "lists activate": ("hashscan lists activate national", "hashscan lists activate national --discard"),
+    "lists add": (
+        "hashscan lists add national https://lists.example.org/national --root root.json",
+        "hashscan lists add ncmec --exchange ncmec --credentials ncmec.toml",
+    ),
+    "lists diff": ("hashscan lists diff national", "hashscan lists diff national --would-hit"),
+    "lists except": (
+        "hashscan lists except",
+        "hashscan lists except n-1234 --reason 'company logo' --until 2099-01-31",
+        "hashscan lists except n-1234 --remove",
+    ),
+    "lists export": (
+        "hashscan lists export national --output national.csv",
+        "hashscan lists export national --format ndjson",
+    ),
+    "lists feedback": (
+        "hashscan lists feedback n-1234 --wrong --reason 'company logo'",
+        "hashscan lists feedback --list national --output feedback.json",
+    ),
+    "lists import": (
+        "hashscan lists import hashes.csv --name ours",
+        "hashscan lists import md5.txt --name police --category A1",
+    ),
+    "lists pull": ("hashscan lists pull", "hashscan lists pull national --stage"),
+    "lists remove": ("hashscan lists remove national", "hashscan lists remove ours"),
+    "lists status": ("hashscan lists status", "hashscan lists status national"),
+    "lists verify": ("hashscan lists verify", "hashscan lists verify national"),
+    "publish add": (
+        "hashscan publish add hashes.csv --work national",
+        "hashscan publish add md5.txt --work national --category A1",
+    ),
+    "publish compact": (
+        "hashscan publish compact --work national",
+        "hashscan publish compact --work national --passphrase-file passphrase",
+    ),
+    "publish feedback": (
+        "hashscan publish feedback feedback.json --work national",
+        "hashscan publish feedback *.json --work national",
+    ),
+    "publish hash": (
+        "hashscan publish hash pictures --category A1 --output hashes.csv",
+        "hashscan publish hash pictures --category A1 --augment crop --output hashes.csv",
+    ),
+    "publish init": (
+        "hashscan publish init national --work national --repository /srv/lists/national",
+        "hashscan publish init national --work national --repository out --root-keys /media/a/keys "
+        "--root-keys /media/b/keys --root-threshold 2",
+    ),
+    "publish refresh": (
+        "hashscan publish refresh --work national",
+        "hashscan publish refresh --work national --all",
+    ),
+    "publish release": (
+        "hashscan publish release --work national",
+        "hashscan publish release --work national --passphrase-file passphrase",
+    ),
+    "publish rotate": (
+        "hashscan publish rotate timestamp --work national",
+        "hashscan publish rotate --work national --root-keys /media/a/keys",
+    ),
+    "publish status": (
+        "hashscan publish status --work national",
+        "hashscan publish status --work /srv/national",
+    ),
+    "publish withdraw": (
+        "hashscan publish withdraw n-1234 --work national",
+        "hashscan publish withdraw --from ids.txt --work national",
+    ),
+    "report accept": (
+        "hashscan report accept found.jsonl --reason 'test files' --until 2099-01-31 --output accepted.json",
+        "hashscan report accept found.jsonl --entry n-1234 --reason logo --until 2099-01-31 "
+        "--output accepted.json",
+    ),
+    "report convert": (
+        "hashscan report convert found.jsonl --output found.html",
+        "hashscan report convert found.jsonl --format csv",
+    ),
+    "report merge": (
+        "hashscan report merge shard-*.jsonl --output found.jsonl",
+        "hashscan report merge 1.jsonl 2.jsonl --output -",
+    ),
+    "report show": ("hashscan report show", "hashscan report show found.jsonl --limit 0"),
+    "quarantine add": (
+        "hashscan quarantine add found.jsonl --retain-min 90d --destroy-by 365d --dry-run",
+        "hashscan quarantine add /var/www/a.jpg --reason notice --retain-min 90d --destroy-by 365d",
+    ),
+    "quarantine destroy": (
+        "hashscan quarantine destroy",
+        "hashscan quarantine destroy ITEM --override --reason 'order of a court'",
+    ),
+    "quarantine export": (
+        "hashscan quarantine export --all --recipient age1... --output evidence.age",
+        "hashscan quarantine export ITEM --recipient age1... --output evidence.age",
+    ),
+    "quarantine list": (
+        "hashscan quarantine list",
+        "hashscan quarantine list --older-than 90d --format json",
+    ),
+    "quarantine restore": (
+        "hashscan quarantine restore ITEM",
+        "hashscan quarantine restore --withdrawn",
+    ),
+    "quarantine verify": ("hashscan quarantine verify", "hashscan quarantine verify --repair"),
+    "cases check": ("hashscan cases check", "hashscan cases check 12 13"),
+    "cases close": (
+        "hashscan cases close 12 --reason 'not illegal'",
+        "hashscan cases close 12 13 --reason 'customer left'",
+    ),
+    "cases confirm": (
+        "hashscan cases confirm 12 --reason 'seen by the abuse desk'",
+        "hashscan cases confirm 12 --take-back",
+    ),
+    "cases dispute": (
+        "hashscan cases dispute 12 --reason 'customer objects'",
+        "hashscan cases dispute 12 13 --reason 'under review'",
+    ),
+    "cases due": ("hashscan cases due", "hashscan cases due --within 6h --format json"),
+    "cases import": (
+        "hashscan cases import notices.csv",
+        "hashscan cases import notice.json --customers home",
+    ),
+    "cases letter": ("hashscan cases letter 12", "hashscan cases letter 12 --with-paths --dry-run"),
+    "cases list": (
+        "hashscan cases list",
+        "hashscan cases list --status overdue",
+        "hashscan cases list --status all --output cases.csv",
+    ),
+    "cases prune": ("hashscan cases prune --older-than 365d", "hashscan cases prune --older-than 730d"),
+    "cases reopen": (
+        "hashscan cases reopen 12 --reason 'uploaded again'",
+        "hashscan cases reopen 12 13 --reason mistake",
+    ),
+    "cases show": ("hashscan cases show 12", "hashscan cases show 12 13 --format json"),
+    "cases tell": (
+        "hashscan cases tell 12 --recipient customer",
+        "hashscan cases tell 12 13 --recipient police",
+    ),
+    "cases times": ("hashscan cases times", "hashscan cases times --output times.csv"),
+    "stats": (
+        "hashscan stats",
+        "hashscan stats --by week --since 2026-01 --output statistics.html",
+    ),
+    "customers": (
+        "hashscan customers /var/www/clients/client1/a.jpg --customers ispconfig",
+        "hashscan customers https://www.example.org/a.jpg --format json",
+    ),
+    "alerts digest": ("hashscan alerts digest --dry-run", "hashscan alerts digest"),
+    "alerts drop": ("hashscan alerts drop 7", "hashscan alerts drop --all"),
+    "alerts list": ("hashscan alerts list", "hashscan alerts list --format json"),
+    "alerts send": ("hashscan alerts send", "hashscan alerts send --now"),
+    "alerts test": ("hashscan alerts test", "hashscan alerts test --syslog"),
+    "setup": ("hashscan setup /var/www --dry-run", "hashscan setup", "hashscan setup --remove"),
+    "config check": ("hashscan config check", "hashscan config check hashscan.toml"),
+    "config init": ("hashscan config init", "hashscan config init -"),
+    "config show": ("hashscan config show --changed", "hashscan config show lists pull"),
+    "state check": ("hashscan state check", "hashscan state check --state /var/lib/hashscan"),
+    "state export": ("hashscan state export --output known.csv", "hashscan state export --format ndjson"),
+    "state status": ("hashscan state status", "hashscan state status --state /var/lib/hashscan"),
+    "state vacuum": ("hashscan state vacuum", "hashscan state vacuum --state /var/lib/hashscan"),
+    "keys add": (
+        "hashscan keys add webmail --http-keys keys --right scan",
+        "hashscan keys add monitor --http-keys keys --right metrics --until 2099-01-31",
+    ),
+    "keys list": (
+        "hashscan keys list --http-keys keys",
+        "hashscan keys list --http-keys keys --format json",
+    ),
+    "keys revoke": (
+        "hashscan keys revoke webmail --http-keys keys",
+        "hashscan keys revoke webmail monitor --http-keys keys",
+    ),
+    "worker": (
+        "hashscan worker --scheduler tls://scheduler:8786 --cluster-ca ca.pem --cluster-cert host.pem "
+        "--cluster-key host.key",
+        "hashscan worker --scheduler tls://scheduler:8786 --processes 4 --cluster-ca ca.pem "
+        "--cluster-cert host.pem --cluster-key host.key",
+    ),
+    "selftest": ("hashscan selftest", "hashscan selftest --sandbox required"),
+    "schema": ("hashscan schema", "hashscan schema report"),
+    "completion": (
+        "hashscan completion bash > /etc/bash_completion.d/hashscan",
+        "hashscan completion zsh > ~/.zfunc/_hashscan",
+    ),
+    "manual": (
+        "hashscan manual | man -l -",
+        "hashscan manual > /usr/local/share/man/man1/hashscan.1",
+    ),
+}
+"""Examples by the words of the command, without comments: two or three, which exist as they are shown."""
+
+NO_SEARCH: Mapping[int, str] = {
+    0: "done",
+    3: "done in part; the messages say what is left",
+    11: "another process holds the lock",
+}
+"""Meanings of exit codes where a command searches for nothing."""
+
+MEANINGS: Mapping[str, Mapping[int, str]] = {
+    "check": {3: "nothing found, but not everything could be checked"},
+    "lookup": {0: "no file is known", 1: "a file is known", 3: "none is known, but not everything was read"},
+    "hash": {3: "a file could not be read or decoded"},
+    "lists status": {0: "all lists are good", 3: "a list is stale, damaged or not pulled"},
+    "lists verify": {0: "all entries are valid", 3: "a list is not good, others are"},
+    "lists pull": {3: "a version is staged and waits for `lists activate --confirm`"},
+    "lists activate": {3: "a version stays staged, as it would match too many known files"},
+    "config check": {0: "valid", 2: "a mistake in the file or in a variable"},
+    "customers": {0: "every item has a customer", 3: "an item has no customer"},
+    "quarantine verify": {0: "the log and all items are as they were", 12: "something is changed or missing"},
+    "state check": {0: "no damage", 12: "damage, or the state can't be read"},
+    "alerts send": {13: "an alert could not be delivered; it waits"},
+    "alerts test": {0: "all channels work", 13: "a channel does not work"},
+    "worker": {2: "usage or configuration", 13: "the scheduler can't be reached"},
+    "selftest": {0: "all parts work", 3: "a part does not work"},
+}
+"""Meanings of exit codes that are a command's own."""

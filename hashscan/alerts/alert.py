@@ -92,6 +92,8 @@ class AlertDocument(Struct, kw_only=True):
     details: list[AlertDetail]
     to: str | UnsetType = UNSET
     """Address of a letter."""
+    reply_to: str | UnsetType = UNSET
+    """Address for answers to the letter."""
     who: str | UnsetType = UNSET
     """User who has sent the letter."""
 

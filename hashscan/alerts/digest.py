@@ -135,7 +135,7 @@ def _cases(figures: DigestFigures) -> Iterator[str]:
         categories = sorted(figures.categories.items())
         yield f"  Categories: {', '.join(f'{name} {number}' for name, number in categories)}"
     yield _group("Overdue", figures.overdue)
-    yield _group("Overdue within a day", figures.due_soon)
+    yield _group("Due within a day", figures.due_soon)
     yield _group("Reviews waiting", figures.reviews)
     yield f"Open: {figures.open}"
     for kind in ("told", "disputed", "removed", "closed", "reopened"):

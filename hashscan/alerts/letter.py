@@ -16,12 +16,15 @@ from hashscan.cases.outbox import Outbox
 from hashscan.timefmt import format_time
 
 
-def letter_document(letter: Letter, to: str, host: str, now: float, who: str) -> dict[str, Any]:
+def letter_document(
+    letter: Letter, to: str, reply_to: str, host: str, now: float, who: str
+) -> dict[str, Any]:
     """Return the document of a letter, with the keys of `Alert.document`.
 
     Args:
         letter: the letter.
         to: the mail address of the customer.
+        reply_to: the mail address for answers.
         host: this machine.
         now: seconds since 1970.
         who: the user who sends it.
@@ -39,6 +42,7 @@ def letter_document(letter: Letter, to: str, host: str, now: float, who: str) ->
         cases=list(letter.cases[:CASES_NAMED]),
         details=[],
         to=to,
+        reply_to=reply_to,
         who=who,
     )
     made: dict[str, Any] = to_builtins(document)

@@ -76,10 +76,12 @@ def _send_mail(server: Any, document: Mapping[str, Any]) -> bool:
     """Send the mail of a document, to its own recipient if it names one; return whether it was accepted."""
     if recipient := document.get("to"):
         to, cc, bcc = [Address(addr_spec=recipient)], [], []
+        reply_to = [Address(addr_spec=document["reply_to"])]
     else:
         to = [_address(name, address) for name, address in server.targets]
         cc, bcc = (_addresses(server, found) for found in (server.cc, server.bcc))
-    message = mail_of(document, _address(*server.from_addr), to, cc, _addresses(server, server.reply_to))
+        reply_to = _addresses(server, server.reply_to)
+    message = mail_of(document, _address(*server.from_addr), to, cc, reply_to)
     for name, value in server.headers.items():
         if name not in message:
             message[name] = value

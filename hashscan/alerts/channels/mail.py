@@ -59,8 +59,10 @@ def mail_of(
 
 def mail_text(document: Mapping[str, Any]) -> str:
     """Return the mail of a document as a person reads it: its headers, and its text without coding."""
-    to = [Address(addr_spec=document["to"])] if "to" in document else []
-    message = mail_of(document, to=to)
+    to, reply_to = (
+        [Address(addr_spec=document[name])] if name in document else [] for name in ("to", "reply_to")
+    )
+    message = mail_of(document, to=to, reply_to=reply_to)
     headers = [f"{name}: {value}" for name, value in message.items() if not name.startswith("Content-")]
     return "\n".join((*headers, "", document["text"], ""))
 

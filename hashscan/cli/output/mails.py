@@ -86,7 +86,7 @@ def letter_of(
         if not options.to:
             click.echo(f"Subject: {letter.subject}\n\n{letter.text}")
             return followed.exit_code(EXIT_CLEAN)
-        document = letter_document(letter, options.to, host(), now, operator())
+        document = letter_document(letter, options.to, reporter.email, host(), now, operator())
         if options.dry_run:
             click.echo(mail_text(document), nl=False)
             return followed.exit_code(EXIT_CLEAN)

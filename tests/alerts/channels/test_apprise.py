@@ -116,7 +116,7 @@ def test_a_mail_goes_to_all_recipients_or_to_none() -> None:
 
 
 def test_a_letter_goes_to_its_own_recipient_and_only_by_mail() -> None:
-    letter = {**DOCUMENT, "kind": "letter", "to": "customer@example.net"}
+    letter = {**DOCUMENT, "kind": "letter", "to": "customer@example.net", "reply_to": "a@example.org"}
     with mailbox() as box:
         LetterChannel(box.url + "&cc=boss@example.com").deliver(letter, 30)
         for url in (f"{box.url}&pgp=encrypt", "json://127.0.0.1:1/"):
@@ -125,7 +125,8 @@ def test_a_letter_goes_to_its_own_recipient_and_only_by_mail() -> None:
             with pytest.raises(DeliveryError):
                 LetterChannel(url).deliver(letter, 30)
     assert box.recipients == [["customer@example.net"]]
-    assert box.mails[0]["List-Id"] is None
+    (mail,) = box.mails
+    assert (mail["Reply-To"], mail["List-Id"]) == ("a@example.org", None)
 
 
 def test_a_server_that_goes_after_it_has_accepted_a_mail_has_it() -> None:

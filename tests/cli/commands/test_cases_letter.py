@@ -49,7 +49,9 @@ def test_a_letter_is_printed_and_nothing_is_sent(run: Run, settings: Path, uploa
     assert str(uploads / "listed.jpg") in letter(run, settings, "--with-paths").out
     with mailbox() as box:
         shown = send(run, settings, box, "--dry-run")
-        assert shown.out.startswith(f"To: {CUSTOMER}\nSubject: 1 file to remove by ")
+        assert shown.out.startswith(
+            f"To: {CUSTOMER}\nReply-To: abuse@example.org\nSubject: 1 file to remove by "
+        )
         assert "Auto-Submitted: auto-generated\n" in shown.out
         assert not box.raw
     assert events(run) == []

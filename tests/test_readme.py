@@ -51,6 +51,7 @@ NAMES = (
     "statistics",
     "settings",
     "schema",
+    "gdpr",
     "alerts",
     "speed",
     "compare",

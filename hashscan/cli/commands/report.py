@@ -1,10 +1,12 @@
-"""`hashscan report`: show reports, convert them, merge those of shards, accept findings in a baseline."""
+"""`hashscan report`: show, convert, merge and prune reports, accept findings in a baseline."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import TextIOWrapper
 from itertools import product
 from pathlib import Path
@@ -13,15 +15,30 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.commands.lists_except import invoking_user
-from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
-from hashscan.cli.options.output import choose_format, dash_to_none, output_format_option, output_option
+from hashscan.cli.options.base import DurationParam, HashscanCommand, HashscanGroup, positive, state_option
+from hashscan.cli.options.output import (
+    choose_format,
+    dash_to_none,
+    output_format_option,
+    output_option,
+    write_stdout,
+)
 from hashscan.cli.options.tables import reporter_option, site_option
-from hashscan.cli.output.logs import print_message
+from hashscan.cli.output.ledger_sync import synced_ledger
+from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.cli.output.terminal import ROWS_SHOWN, make_table, verdict_text
-from hashscan.errors import EXIT_MEANINGS, HashscanError, UsageError
+from hashscan.errors import (
+    EXIT_CLEAN,
+    EXIT_INCOMPLETE,
+    EXIT_MEANINGS,
+    HashscanError,
+    OutputError,
+    UsageError,
+)
+from hashscan.locking import ScanLock
 from hashscan.model import Reporter, SiteRule, Verdict
 from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.records import Record
+from hashscan.reports.records import Record, path_text
 from hashscan.settings.values import parse_future
 from hashscan.state_dir import StateDir
 from hashscan.text import human_bytes, plural, printable
@@ -174,7 +191,6 @@ def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
 
 
 def _scan_lines(scan: Record) -> Iterator[tuple[str, str]]:
-    from hashscan.reports.records import path_text
     from hashscan.timefmt import readable_time
 
     yield "scan", f"{scan['uuid']} on {scan['host']}, hashscan {scan['version']}"
@@ -200,7 +216,6 @@ def _findings(console: Console, seen: Overview) -> None:
     from rich.text import Text
 
     from hashscan.reports.common import reason_of
-    from hashscan.reports.records import path_text
 
     title = plural(seen.total, "finding")
     if seen.total > len(seen.findings):
@@ -229,7 +244,7 @@ def _line(console: Console, name: str, text: str) -> None:
 
 @click.group(cls=HashscanGroup)
 def command() -> None:
-    """Show, convert, accept and merge reports."""
+    """Show, convert, accept, merge and prune reports."""
 
 
 command.add_command(show)
@@ -329,6 +344,59 @@ def merge(reports: tuple[Path, ...], output: Path | None) -> int:
     if output is not None:
         print_message(f"report: {output}")
     return merged.exit_code
+
+
+@command.command(
+    exit_codes=(0, 2, 3, 11, 12, 70),
+    meanings={
+        0: "every report is removed, or kept rightly",
+        3: "the age of a file can't be told: it was left",
+    },
+)
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.option(
+    "--keep",
+    type=DurationParam(),
+    callback=positive,
+    required=True,
+    metavar="TIME",
+    help="Age of the oldest reports that are kept, such as 90d.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show which reports would be removed.")
+@state_option
+def prune(paths: tuple[Path, ...], keep: float, dry_run: bool, state: StateDir) -> int:
+    """Remove reports of scans that ended longer ago than --keep, and write their paths.
+
+    PATH is a report in JSON Lines, or a folder of them. Default: the state folder's reports. A report that
+    names the file of an open case is kept. The age is that of the end in the report, never that of the file:
+    what has no end, such as the report of a killed scan, is named and left, and so are symlinks.
+    """
+    from hashscan.cases.report_pruning import Decision, prune_reports
+
+    if not state.path.is_dir():
+        raise UsageError(
+            f"there is no state folder {state}, so it is not known which cases are open",
+            advice="Name the state folder of the scans with --state.",
+        )
+    before = datetime.now(UTC) - timedelta(seconds=keep)
+    counts: Counter[Decision] = Counter()
+    with ScanLock(state), synced_ledger(state) as followed:
+        if not followed.whole:
+            raise OutputError(
+                "not all cases are known, so no report is removed", advice="See the message above."
+            )
+        for result in prune_reports(followed.ledger, state.reports, paths, before, dry_run=dry_run):
+            counts[result.decision] += 1
+            if result.decision is Decision.REMOVED:
+                write_stdout(printable(os.fsdecode(result.path)))
+            elif result.decision is Decision.REFUSED:
+                print_message(f"left: {result.path}: {result.reason}", ERROR)
+    removed = f"{plural(counts[Decision.REMOVED], 'report')} {'would be removed' if dry_run else 'removed'}"
+    print_message(
+        f"{removed}; kept: {counts[Decision.RECENT]} recent, {counts[Decision.CASE]} with open cases, "
+        f"{counts[Decision.REFUSED]} of unknown age"
+    )
+    return EXIT_INCOMPLETE if counts[Decision.REFUSED] else EXIT_CLEAN
 
 
 def _require_other(report: Path, output: Path, message: str) -> None:

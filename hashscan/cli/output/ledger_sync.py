@@ -57,11 +57,12 @@ class SyncedLedger:
     def __init__(self, ledger: Ledger, queries: Queries, *, whole: bool) -> None:
         self.ledger = ledger
         self.queries = queries
-        self._whole = whole
+        self.whole = whole
+        """True if nothing is missing in the ledger."""
 
     def exit_code(self, code: int) -> int:
         """Return a command's exit code; if the ledger may be incomplete, never one for success."""
-        return code if self._whole or code == EXIT_FOUND else EXIT_OUTPUT
+        return code if self.whole or code == EXIT_FOUND else EXIT_OUTPUT
 
 
 @contextmanager

@@ -38,6 +38,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "lists verify": [],
     "report accept": ["report.jsonl", "--output", "state/b", "--reason", "known", "--until", "2099-01-01"],
     "report convert": ["report.jsonl", "--format", "csv"],
+    "report prune": ["--keep", "90d"],
     "report show": ["report.jsonl"],
     "quarantine add": ["report.jsonl", "--retain-min", "1d", "--destroy-by", "2d"],
     "quarantine export": ["--all", "--recipient", "age1x", "--output", "state/out"],

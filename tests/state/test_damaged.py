@@ -94,7 +94,7 @@ def look_up(state: StateDir) -> None:
             for file in KnownFiles(reader).having(list(near)):
                 content = loaded[file.content]
                 if content is not None:
-                    known_record("x", near[file.content], content, file)
+                    known_record("x", near[file.content], content, file, "")
 
 
 def would_hit(state: StateDir) -> None:
@@ -103,7 +103,7 @@ def would_hit(state: StateDir) -> None:
         changes = [EntryChange(True, "pdq", "A1", ids, np.frombuffer(PDQ, np.uint8).reshape(1, -1))]
         hits = hits_of(reader, changes)
         for file in KnownFiles(reader).having(list(hits.nearest)):
-            hit_record(hits.nearest[file.content], file)
+            hit_record("x", hits.nearest[file.content], file)
 
 
 def status(state: StateDir) -> None:

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from hashscan.cli.options.base import (
     SETTINGS_FILE,
+    WARNINGS,
     Setting,
     TableOption,
     is_repeatable,
@@ -123,6 +124,9 @@ class Mistake:
     place: KeyPath
     message: str
     advice: str
+    unknown: bool = False
+    """True for the name of a key or table that is not known there. A newer version may know it, so commands
+    ignore it with a warning."""
 
     def at(self, line: int | None) -> str:
         """Return the message with the line number in the file."""
@@ -162,11 +166,11 @@ class SettingsFile:
         if options:
             self._give(options, value, (key,), self._values)
         elif isinstance(value, dict):
-            self._mistake((key,), *_no_table(self._catalogue, key))
+            self._unknown((key,), *_no_table(self._catalogue, key))
         elif self._catalogue.is_table(key):
             self._mistake((key,), f"{key!r} is a table, not a value", f"Begin it with [{key}].")
         else:
-            self._mistake((key,), *self._no_key(key, self._catalogue.top, "no command has an option"))
+            self._unknown((key,), *self._no_key(key, self._catalogue.top, "no command has an option"))
 
     def _take_table(self, words: Command, table: Mapping[str, Any], place: KeyPath) -> None:
         catalogue = self._catalogue
@@ -183,7 +187,7 @@ class SettingsFile:
                 self._give([(words, own[option])], value, (*place, key), table)
             else:
                 known = [*own, *shared, *below]
-                self._mistake((*place, key), *self._no_key(key, known, f"{' '.join(words)} has no option"))
+                self._unknown((*place, key), *self._no_key(key, known, f"{' '.join(words)} has no option"))
 
     def _give(
         self,
@@ -212,6 +216,9 @@ class SettingsFile:
 
     def _mistake(self, place: KeyPath, message: str, advice: str) -> None:
         self.mistakes.append(Mistake(place, message, advice))
+
+    def _unknown(self, place: KeyPath, message: str, advice: str) -> None:
+        self.mistakes.append(Mistake(place, message, advice, unknown=True))
 
 
 def _no_table(catalogue: Catalogue, key: str) -> tuple[str, str]:
@@ -275,22 +282,30 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
     A key at the top of the file holds for every command that has the option; a table named after a command
     holds for that command. A `TableOption` is set in its table only.
 
+    Names of keys and tables that are not known are warnings, so that the file of a newer version can be used.
+
     Raises:
-        UsageError: the file can't be read, or has a key or table that no command has.
+        UsageError: the file can't be read, or a value has a wrong type.
     """
     source, document, values = read_file(path, environ)
     if source is None:
         return
     file = SettingsFile(Catalogue.of(ctx), values)
-    if file.mistakes:
-        first = file.mistakes[0]
+    lines = key_lines(document) if file.mistakes else {}
+    errors = [mistake for mistake in file.mistakes if not mistake.unknown]
+    if errors:
+        first = errors[0]
         others = len(file.mistakes) - 1
         raise UsageError(
-            f"{source}, {first.at(line_of(key_lines(document), first.place))}",
+            f"{source}, {first.at(line_of(lines, first.place))}",
             advice=f"{first.advice} `hashscan config check` names all {others + 1} mistakes."
             if others
             else first.advice,
         )
+    ctx.meta.setdefault(WARNINGS, []).extend(
+        f"{source}, {mistake.at(line_of(lines, mistake.place))}; ignored. {mistake.advice}"
+        for mistake in file.mistakes
+    )
     ctx.default_map = file.default_map()
     ctx.meta[SETTINGS_FILE] = str(source)
     ctx.meta[_ASSIGNED_KEY] = (document, file.taken)

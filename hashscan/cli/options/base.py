@@ -43,6 +43,7 @@ SETTINGS_FILE = "hashscan.settings_file"
 VARIABLE_CHECK = "hashscan.variable_check"
 """Key of the function that yields messages about variables that a command does not know."""
 WARNINGS = "hashscan.warnings"
+"""Context key of the warnings that a command prints when it is known which messages are shown, and where."""
 """Key of the messages about options."""
 
 
@@ -429,7 +430,6 @@ def worker_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
     most = max_workers()
     if value > most:
         option = max(param.opts, key=len)
-        # It is not known yet which messages are shown, and where.
         ctx.meta.setdefault(WARNINGS, []).append(
             f"{option} {value} is more than this machine can run; {most} are used"
         )

@@ -276,6 +276,26 @@ def test_show_of_a_wrong_file_shows_what_is_right(run: Run, tmp_path: Path) -> N
     assert "\u202e" not in ran.out + ran.err
 
 
+def test_settings_of_a_newer_version_do_not_stop_a_command(run: Run, tmp_path: Path) -> None:
+    """Names that are not known are warnings; values that are not are errors, and so are names in rules."""
+    file = tmp_path / "hashscan.toml"
+    newer = f"colour = 1\n[lists.pull]\nexclud = 1\n[{json.dumps(HOSTILE)}]\n[telepathy]\nx = 1\n"
+    file.write_text(newer)
+    ran = run("--config", file, "lists", "status", "demo")
+    assert ran.code == 0, ran.err
+    warnings = [line for line in ran.err.splitlines() if str(file) in line]
+    assert sorted(line.partition("line ")[2][:2] for line in warnings) == ["1:", "3:", "4:", "5:"]
+    assert "\x1b" not in ran.err
+    assert str(file) not in run("--config", file, "lists", "status", "demo", "-q").err
+    record, *_ = run("--config", file, "lists", "status", "demo", "--log-format", "json").err.splitlines()
+    assert json.loads(record)["level"] == "warning"
+    for value in ("max-pixels = 'many'", "max-pixels = []", "sandbox = 'some'"):
+        file.write_text(f"{newer}[scan]\n{value}\n")
+        assert run("--config", file, "scan", tmp_path, "--list", "demo").code == 2
+    file.write_text(f"{newer}[[policy]]\ncategory = 'A1'\nhost = 'web1'\naction = 'report'\n")
+    assert run("--config", file, "scan", tmp_path, "--list", "demo").code == 2
+
+
 def test_show_of_no_command(run: Run) -> None:
     ran = run("config", "show", "lists", "pul")
     assert ran.code == 2

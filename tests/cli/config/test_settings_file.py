@@ -62,6 +62,15 @@ def test_all_mistakes_are_found() -> None:
     assert places == {("a1",), ("scan", "b2"), ("scan", "workers"), ("c3",), ("lists", "pull", "d4")}
 
 
+def test_only_unknown_names_may_be_of_a_newer_version() -> None:
+    values = {"a1": 1, "scan": {"b2": 1, "workers": [1], "retain-min": "1d"}, "c3": {}, "policy": {}}
+    unknown = {mistake.place: mistake.unknown for mistake in SettingsFile(CATALOGUE, values).mistakes}
+    assert unknown == {
+        ("a1",): True, ("scan", "b2"): True, ("scan", "retain-min"): True, ("c3",): True,
+        ("scan", "workers"): False, ("policy",): False,
+    }  # fmt: skip
+
+
 def test_a_commands_own_table_comes_before_the_top() -> None:
     values = {"state": "/a", "lists": {"pull": {"state": "/b"}}, "quarantine": {"quarantine_dir": ["/c"]}}
     file = SettingsFile(CATALOGUE, values)

@@ -109,7 +109,7 @@ def test_the_commands_about_setup(run: Run, tmp_path: Path, monkeypatch: pytest.
     for shown in commands_of("setup.md"):
         _, *words = shlex.split(shown)
         done = subprocess.run(
-            [*readable_to_all(), sys.executable, "-m", "hashscan", *words, "--root", image],
+            [*readable_to_all(), sys.executable, "-m", "hashscan", *words, "--image", image],
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, (shown, done.stderr)

@@ -57,7 +57,8 @@ _SCHEDULERS = ("systemd", "cron", "none")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @click.option(
-    "--root",
+    "--image",
+    "root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     default="/",
     metavar="DIR",
@@ -85,13 +86,6 @@ def command(
 
     On a terminal, it asks for what no option says. It shows all files and commands before it does anything. A
     second run changes only what other options ask for; --remove undoes it.
-
-    \b
-    Examples:
-      hashscan setup
-      hashscan setup /var/www /home --demo --yes
-      hashscan setup --schedule 03:30 --retain-min 90d --destroy-by 365d
-      hashscan setup --remove --dry-run
     """
     if os.geteuid() != 0 and not dry_run:
         raise UsageError("only root can set a machine up", advice="Use sudo, or --dry-run to see the steps.")

@@ -79,7 +79,7 @@ def ids(image: Path) -> tuple[int, int]:
 def test_a_dry_run_shows_files_and_commands_and_changes_nothing(run: Run, image: Path) -> None:
     before = tree(image, times=True)
     ran = run(
-        "setup", "--root", image, "/var/www", "--demo", *TERMS, "--notify", "json://secret", "--dry-run"
+        "setup", "--image", image, "/var/www", "--demo", *TERMS, "--notify", "json://secret", "--dry-run"
     )
     assert ran.code == 0, ran.err
     assert tree(image, times=True) == before
@@ -87,13 +87,13 @@ def test_a_dry_run_shows_files_and_commands_and_changes_nothing(run: Run, image:
     assert 'targets = ["/var/www"]' in ran.out
     assert "run: useradd" in ran.out
     assert "secret" not in ran.out
-    assert run("setup", "--root", image, "--remove", "--dry-run").code == 0
+    assert run("setup", "--image", image, "--remove", "--dry-run").code == 0
     assert tree(image, times=True) == before
 
 
 def test_cron_starts_scans_where_there_is_no_systemd(run: Run, image: Path) -> None:
     options = ("--demo", "--schedule", "3:05", "--notify", "json://secret", *TERMS, "--yes")
-    ran = run("setup", "--root", image, "/var/www", *options)
+    ran = run("setup", "--image", image, "/var/www", *options)
     assert ran.code == 0, ran.err
     uid, gid = ids(image)
     made = tree(image)
@@ -121,7 +121,9 @@ def test_cron_starts_scans_where_there_is_no_systemd(run: Run, image: Path) -> N
 @needs_systemctl
 def test_units_and_timers(run: Run, with_systemd: Path) -> None:
     image = with_systemd
-    ran = run("setup", "--root", image, "/var/www", "/home", "--demo", "--schedule", "04:30", *TERMS, "--yes")
+    ran = run(
+        "setup", "--image", image, "/var/www", "/home", "--demo", "--schedule", "04:30", *TERMS, "--yes"
+    )
     assert ran.code == 0, ran.err
     units = image / "etc/systemd/system"
     assert "OnCalendar=*-*-* 04:30:00\n" in (units / "hashscan.timer.d/setup.conf").read_text()
@@ -139,7 +141,7 @@ def test_units_and_timers(run: Run, with_systemd: Path) -> None:
         assert [line for line in done.stderr.splitlines() if "hashscan" in line] == []
 
     before = tree(image)
-    assert run("setup", "--root", image, "--no-quarantine", "--notify", "json://x", "--yes").code == 0
+    assert run("setup", "--image", image, "--no-quarantine", "--notify", "json://x", "--yes").code == 0
     gone = {path for path in before.keys() - tree(image).keys() if "wants" not in path}
     assert gone == {
         f"etc/systemd/system/{name}"
@@ -156,10 +158,10 @@ def test_units_of_a_package_are_used_as_they_are(run: Run, with_systemd: Path) -
     for name in ("hashscan.service", "hashscan.timer", "hashscan-pull.service", "hashscan-pull.timer"):
         text = (Path(__file__).parents[3] / "examples/systemd" / name).read_text()
         (packaged / name).write_text(text.replace(PROGRAM, "/usr/bin/hashscan"))
-    assert run("setup", "--root", with_systemd, "/var/www", "--demo", "--yes").code == 0
+    assert run("setup", "--image", with_systemd, "/var/www", "--demo", "--yes").code == 0
     made = [path.name for path in (with_systemd / "etc/systemd/system").iterdir()]
     assert sorted(made) == ["hashscan.timer.d", "timers.target.wants"]
-    assert run("setup", "--root", with_systemd, "--remove", "--yes").code == 0
+    assert run("setup", "--image", with_systemd, "--remove", "--yes").code == 0
     assert list((with_systemd / "etc/systemd/system").rglob("hashscan*")) == []
     assert len(list(packaged.iterdir())) == 4
 
@@ -170,28 +172,28 @@ def test_a_second_run_changes_nothing_and_a_removal_leaves_nothing(
 ) -> None:
     image: Path = request.getfixturevalue(kind)
     before = tree(image)
-    options = ("--root", image, "/var/www", "--demo", "--notify", "json://x", *TERMS)
+    options = ("--image", image, "/var/www", "--demo", "--notify", "json://x", *TERMS)
     assert run("setup", *options, "--yes").code == 0
     made = tree(image, times=True)
-    for words in (options, ("--root", image)):
+    for words in (options, ("--image", image)):
         again = run("setup", *words, "--yes")
         assert (again.code, again.out) == (0, "")
         assert tree(image, times=True) == made
-    assert run("setup", "--root", image, "--remove", "--yes").code == 0
+    assert run("setup", "--image", image, "--remove", "--yes").code == 0
     left = {path: what for path, what in tree(image).items() if "target.wants" not in path}
     assert left == before
     assert "hashscan" not in (image / "etc/passwd").read_text() + (image / "etc/group").read_text()
-    again = run("setup", "--root", image, "--remove", "--yes")
+    again = run("setup", "--image", image, "--remove", "--yes")
     assert (again.code, again.out) == (0, "")
 
 
 def test_a_removal_leaves_the_state_and_its_user_and_what_was_changed(run: Run, image: Path) -> None:
-    assert run("setup", "--root", image, "/var/www", "--demo", *TERMS, "--yes").code == 0
+    assert run("setup", "--image", image, "/var/www", "--demo", *TERMS, "--yes").code == 0
     (image / "var/lib/hashscan/reports").mkdir()
     (image / "var/lib/hashscan-quarantine/quarantine").mkdir()
     with (image / SETTINGS).open("a") as file:
         file.write("# mine\n")
-    ran = run("setup", "--root", image, "--remove", "--yes")
+    ran = run("setup", "--image", image, "--remove", "--yes")
     assert ran.code == 0, ran.err
     for stays in ("var/lib/hashscan ", "var/lib/hashscan-quarantine ", SETTINGS, "the user hashscan"):
         assert stays in ran.err
@@ -207,7 +209,7 @@ def test_files_that_are_not_setups_own_are_replaced_only_by_force(run: Run, imag
     (image / "etc/hashscan").mkdir()
     (image / SETTINGS).write_text("workers = 2\n")
     before = tree(image, times=True)
-    command = ("setup", "--root", image, "/var/www", "--demo", "--yes")
+    command = ("setup", "--image", image, "/var/www", "--demo", "--yes")
     ran = run(*command)
     assert ran.code == 2
     assert str(image / SETTINGS) in ran.err
@@ -216,9 +218,9 @@ def test_files_that_are_not_setups_own_are_replaced_only_by_force(run: Run, imag
     assert (image / f"{SETTINGS}.bak").read_text() == "workers = 2\n"
     with (image / SETTINGS).open("a") as file:
         file.write("# mine\n")
-    assert run("setup", "--root", image, "--schedule", "04:00", "--yes").code == 0
+    assert run("setup", "--image", image, "--schedule", "04:00", "--yes").code == 0
     assert (image / SETTINGS).read_text().endswith("# mine\n")
-    ran = run("setup", "--root", image, "/home", "--yes")
+    ran = run("setup", "--image", image, "/home", "--yes")
     assert ran.code == 2, ran.err
 
 
@@ -245,7 +247,7 @@ def test_bad_targets(run: Run, image: Path, targets: tuple[str, ...]) -> None:
     (image / "srv/link").symlink_to("../var/www")
     os.mkfifo(image / "srv/pipe")
     before = tree(image, times=True)
-    ran = run("setup", "--root", image, *targets, "--demo", "--yes")
+    ran = run("setup", "--image", image, *targets, "--demo", "--yes")
     assert ran.code == 2, ran.err
     assert tree(image, times=True) == before
 
@@ -267,20 +269,20 @@ def test_bad_targets(run: Run, image: Path, targets: tuple[str, ...]) -> None:
 )
 def test_bad_options(run: Run, image: Path, options: tuple[str, ...]) -> None:
     before = tree(image, times=True)
-    ran = run("setup", "--root", image, "/var/www", *options, "--yes")
+    ran = run("setup", "--image", image, "/var/www", *options, "--yes")
     assert ran.code == 2, ran.err
     assert tree(image, times=True) == before
 
 
 def test_a_target_may_contain_the_state_folder(run: Run, image: Path) -> None:
-    ran = run("setup", "--root", image, "/", "--demo", "--yes")
+    ran = run("setup", "--image", image, "/", "--demo", "--yes")
     assert ran.code == 0, ran.err
     assert "/var/lib/hashscan lies in the target /" in ran.err
 
 
 def test_without_consent_nothing_is_done(run: Run, image: Path) -> None:
     before = tree(image, times=True)
-    assert run("setup", "--root", image, "/var/www", "--demo", stdin=subprocess.DEVNULL).code == 2
+    assert run("setup", "--image", image, "/var/www", "--demo", stdin=subprocess.DEVNULL).code == 2
     assert tree(image, times=True) == before
 
 
@@ -291,13 +293,13 @@ def test_folders_of_others_and_links_out_of_the_image_are_refused(
     """Whoever controls such a folder could have root write and remove anything."""
     (image / folder).mkdir(exist_ok=True)
     os.chown(image / folder, 33333, 33333)
-    ran = run("setup", "--root", image, "/var/www", "--demo", "--yes")
+    ran = run("setup", "--image", image, "/var/www", "--demo", "--yes")
     assert ran.code == 2, ran.err
     os.chown(image / folder, 0, 0)
     (image / folder).rename(tmp_path / "away")
     (image / folder).symlink_to(tmp_path / "away")
     before = tree(tmp_path, times=True)
-    assert run("setup", "--root", image, "/var/www", "--demo", "--yes").code == 2
+    assert run("setup", "--image", image, "/var/www", "--demo", "--yes").code == 2
     assert tree(tmp_path, times=True) == before
 
 
@@ -309,7 +311,7 @@ def test_a_state_that_root_has_begun_is_given_to_the_user(run: Run, image: Path,
     (state / "lists/national/pin").write_text("x")
     (state / "link").symlink_to(victim)
     (state / "hard").hardlink_to(victim)
-    assert run("setup", "--root", image, "/var/www", "--demo", "--yes").code == 0
+    assert run("setup", "--image", image, "/var/www", "--demo", "--yes").code == 0
     uid, gid = ids(image)
     for path in (
         state,
@@ -320,7 +322,7 @@ def test_a_state_that_root_has_begun_is_given_to_the_user(run: Run, image: Path,
     ):
         assert (path.lstat().st_uid, path.lstat().st_gid) == (uid, gid), path
     assert victim.stat().st_uid == 0
-    assert run("setup", "--root", image, "--yes").out == ""
+    assert run("setup", "--image", image, "--yes").out == ""
 
 
 @pytest.mark.slow
@@ -350,17 +352,17 @@ def test_a_killed_setup_is_continued_and_a_killed_removal_too(run: Run, tmp_path
             finish(wanted(image), 99)
             assert tree(image) == tree(whole)
             assert wanted(image).steps() == []
-        assert run("setup", "--root", image, "--remove", "--yes").code == 0
+        assert run("setup", "--image", image, "--remove", "--yes").code == 0
         assert tree(image) == before
 
 
 def test_a_damaged_record_is_named(run: Run, image: Path) -> None:
-    assert run("setup", "--root", image, "/var/www", "--demo", "--yes").code == 0
+    assert run("setup", "--image", image, "/var/www", "--demo", "--yes").code == 0
     record = image / "etc/hashscan/setup.json"
     for damage in (b"", b"{}", record.read_bytes()[:-20], json.dumps({"schema": 2}).encode()):
         record.write_bytes(damage)
         for words in ((), ("--remove",)):
-            ran = run("setup", "--root", image, *words, "--yes")
+            ran = run("setup", "--image", image, *words, "--yes")
             assert ran.code == 2
             assert str(record) in ran.err
 
@@ -370,23 +372,23 @@ def test_two_at_once(run: Run, image: Path) -> None:
 
     descriptor = os.open(image / "etc", os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    assert run("setup", "--root", image, "/var/www", "--demo", "--yes").code == 11
+    assert run("setup", "--image", image, "/var/www", "--demo", "--yes").code == 11
     os.close(descriptor)
 
 
 def test_no_machine(run: Run, tmp_path: Path) -> None:
-    assert run("setup", "--root", tmp_path, "/var/www", "--demo", "--yes").code == 2
+    assert run("setup", "--image", tmp_path, "/var/www", "--demo", "--yes").code == 2
     (tmp_path / "etc").mkdir()
     (tmp_path / "www").mkdir()
-    assert run("setup", "--root", tmp_path, "/www", "--demo", "--yes").code == 2
-    assert run("setup", "--root", tmp_path, "/www", "--demo", "--dry-run", "--scheduler", "none").code == 0
+    assert run("setup", "--image", tmp_path, "/www", "--demo", "--yes").code == 2
+    assert run("setup", "--image", tmp_path, "/www", "--demo", "--dry-run", "--scheduler", "none").code == 0
 
 
 def test_questions_on_a_terminal(image: Path, state: Path) -> None:
     answers = ("/var/www", "demo", "noon", "3:15", "none", "90d", "90d 365d", "y")
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [PREFORK.program(), "setup", "--root", image],
+        [PREFORK.program(), "setup", "--image", image],
         stdin=slave, stdout=slave, stderr=slave, env=environment(state, {"TERM": "dumb"}),
     )  # fmt: skip
     os.close(slave)

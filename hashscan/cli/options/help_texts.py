@@ -142,7 +142,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases import notices.csv",
         "hashscan cases import notice.json --customers home",
     ),
-    "cases letter": ("hashscan cases letter 12", "hashscan cases letter 12 --with-paths --dry-run"),
+    "cases letter": (
+        "hashscan cases letter --customer alice",
+        "hashscan cases letter 12 13 --language de --with-paths",
+        "hashscan cases letter --customer alice --to alice@example.net",
+    ),
     "cases list": (
         "hashscan cases list",
         "hashscan cases list --status overdue",
@@ -230,6 +234,7 @@ MEANINGS: Mapping[str, Mapping[int, str]] = {
     "customers": {0: "every item has a customer", 3: "an item has no customer"},
     "quarantine verify": {0: "the log and all items are as they were", 12: "something is changed or missing"},
     "state check": {0: "no damage", 12: "damage, or the state can't be read"},
+    "alerts digest": {13: "the digest, or another alert, could not be delivered; it waits"},
     "alerts send": {13: "an alert could not be delivered; it waits"},
     "alerts test": {0: "all channels work", 13: "a channel does not work"},
     "worker": {2: "usage or configuration", 13: "the scheduler can't be reached"},

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from hashscan.service.doors.connection import FLUSH_SECONDS, Connection, ConnectionOwner
 from hashscan.service.doors.listening import Listener, describe, may_connect, open_listener, peer
+from hashscan.service.engine.contents import DescriptorCloser
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client
 from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress
@@ -185,6 +186,7 @@ class StreamDoor(ListeningDoor, ConnectionOwner):
 
     def __init__(self, engine: Engine, settings: DoorSettings) -> None:
         super().__init__(engine, settings)
+        self.closer = DescriptorCloser()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
 
     @property

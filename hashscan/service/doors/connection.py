@@ -7,7 +7,6 @@ the loop for each request, which takes longer than parsing it.
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import socket
 from abc import ABC, abstractmethod
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import ClassVar
 
+from hashscan.service.engine.contents import DescriptorCloser
 from hashscan.service.engine.uploads import Client
 from hashscan.settings.service import DoorSettings
 
@@ -27,24 +27,26 @@ FLUSH_SECONDS = 5.0
 """Time that a client gets at the end to take what is left to be sent."""
 _POLL_SECONDS = 0.1
 _UNSENT_BYTES = 1 << 16
-_DESCRIPTORS = 4  # most in one message; the kernel closes more
+_DESCRIPTORS = 253  # most in one message; the kernel would close more itself, and may wait for that
 _DESCRIPTORS_BYTES = socket.CMSG_SPACE(_DESCRIPTORS * array("i").itemsize)
 _MESSAGES = 16  # messages with descriptors that may wait before no more is read
+_WAITING = 64  # descriptors that may wait before no more is read
 
 
 class _PassedDescriptors:
     """The descriptors that a client passes, in their order, until the byte that each came with is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, closer: DescriptorCloser) -> None:
         self.received = 0
         """Bytes that were received with them and without."""
+        self._closer = closer
         self._messages: deque[tuple[int, int, array[int]]] = deque()
 
     def receive(self, sock: socket.socket) -> bytes:
         """Receive bytes, and keep descriptors that come with them.
 
         Raises:
-            OSError: see recvmsg(2).
+            OSError: see recvmsg(2); or descriptors came while too many wait to be closed.
         """
         data, ancillary, _, _ = sock.recvmsg(READ_BYTES, _DESCRIPTORS_BYTES, socket.MSG_CMSG_CLOEXEC)
         start = self.received
@@ -54,12 +56,15 @@ class _PassedDescriptors:
                 descriptors = array("i")
                 descriptors.frombytes(passed[: len(passed) - len(passed) % descriptors.itemsize])
                 self._messages.append((start, self.received, descriptors))
+                if self._closer.full:
+                    raise ConnectionAbortedError("passed descriptors wait to be closed")
         return data
 
     @property
     def full(self) -> bool:
         """True if so many messages wait that no more may be received."""
-        return len(self._messages) >= _MESSAGES
+        waiting = sum(len(descriptors) for _, _, descriptors in self._messages)
+        return len(self._messages) >= _MESSAGES or waiting >= _WAITING
 
     def take(self, position: int) -> int | None:
         """Return the one descriptor that came with a byte of the connection; close those before it."""
@@ -72,7 +77,7 @@ class _PassedDescriptors:
         """Close the descriptors that came with bytes before this one."""
         while self._messages and self._messages[0][1] <= position:
             for descriptor in self._messages.popleft()[2]:
-                os.close(descriptor)
+                self._closer.close(descriptor)
 
 
 class ConnectionOwner(ABC):
@@ -85,6 +90,8 @@ class ConnectionOwner(ABC):
     """True if clients of a Unix socket may pass descriptors; see `Connection.take_descriptor`."""
     settings: DoorSettings
     closing: bool
+    closer: DescriptorCloser
+    """Closes what clients have passed and no command expects."""
 
     @abstractmethod
     async def serve(self, connection: Connection) -> None:
@@ -116,7 +123,9 @@ class Connection:
         self._working: set[asyncio.Task[object]] = set()
         self._requests = 0
         self._deadline: float | None = None
-        self._passed = _PassedDescriptors() if peer is not None and door.passes_descriptors else None
+        self._passed: _PassedDescriptors | None = None
+        if peer is not None and door.passes_descriptors:
+            self._passed = _PassedDescriptors(door.closer)
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
         self._receiving = False

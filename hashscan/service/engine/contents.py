@@ -6,8 +6,7 @@ A client keeps the descriptor that it passes, and may change the file, or move t
 any moment: one part could be digested and another one decoded. So a worker first copies the file into a
 memory file, by pread, and checks only the copy. Only calls that need no server are made here, since the file
 may be on a FUSE that never answers (see `sources.filesystem.mounts`); reading, which may wait without end, is
-done by a worker that a watchdog ends. For the same reason a passed descriptor is closed by a thread of its
-own: closing can wait for the server, too.
+done by a worker that a watchdog ends. For the same reason `DescriptorCloser` closes it.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from hashscan.sources.filesystem.regular_files import describe_file_type
 
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
+CLOSING_MAX = 64
+"""Descriptors that may wait to be closed; beyond that none should be taken any more."""
+
 _NO_FOLDER = DescriptorInfo(-1, -1, 0, -1)
 """The folder of a passed descriptor is not known, so its mount is always looked up."""
-
-CLOSING_MAX = 64
-"""Passed descriptors that may wait to be closed; beyond that none is taken any more."""
 
 
 class Room:
@@ -175,33 +174,24 @@ class Receiving(ClosedOnExit):
             os.close(descriptor)
 
 
-class PassedDescriptors:
-    """The taking over of descriptors that clients pass, and the thread that closes them."""
+class DescriptorCloser:
+    """The thread that closes what clients have passed, started with the first.
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    A client chooses what it passes: a file of its own FUSE, whose server never answers, or a TCP socket that
+    lingers until the other side has taken all data. One that waits holds up the others behind it.
+    """
+
+    def __init__(self) -> None:
         self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def take(self, descriptor: int) -> Content:
-        """Take over a descriptor; it is closed in any case.
+    @property
+    def full(self) -> bool:
+        """True if so many wait to be closed that no more may be taken."""
+        return self._queue.qsize() >= CLOSING_MAX
 
-        Raises:
-            UnusableDescriptor: it is no regular file, not open for reading, or on another user's FUSE.
-            TooLarge: the file is larger than allowed.
-            Overloaded: there is no room, or too many descriptors can't be closed.
-        """
-        try:
-            size = _size_of(descriptor)
-            if self._queue.qsize() >= CLOSING_MAX:
-                raise Overloaded("passed descriptors wait to be closed")
-            self._room.take(0, size)
-        except BaseException:
-            self._close(descriptor)
-            raise
-        return Content(descriptor, size, self._room, self._close, sealed=False)
-
-    def _close(self, descriptor: int) -> None:
+    def close(self, descriptor: int) -> None:
+        """Have a descriptor closed soon, and return at once."""
         if self._thread is None:
             # A daemon thread is not waited for at the end, since it may wait without end itself.
             self._thread = threading.Thread(target=self._close_all, name="closing", daemon=True)
@@ -213,6 +203,32 @@ class PassedDescriptors:
             # A server may report an error only now; and the number may have been no descriptor.
             with suppress(OSError):
                 os.close(self._queue.get())
+
+
+class PassedDescriptors:
+    """The taking over of descriptors that clients pass."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._closer = DescriptorCloser()
+
+    def take(self, descriptor: int) -> Content:
+        """Take over a descriptor; it is closed in any case.
+
+        Raises:
+            UnusableDescriptor: it is no regular file, not open for reading, or on another user's FUSE.
+            TooLarge: the file is larger than allowed.
+            Overloaded: there is no room, or too many descriptors can't be closed.
+        """
+        try:
+            size = _size_of(descriptor)
+            if self._closer.full:
+                raise Overloaded("passed descriptors wait to be closed")
+            self._room.take(0, size)
+        except BaseException:
+            self._closer.close(descriptor)
+            raise
+        return Content(descriptor, size, self._room, self._closer.close, sealed=False)
 
 
 def _size_of(descriptor: int) -> int:

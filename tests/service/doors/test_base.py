@@ -373,6 +373,40 @@ def test_descriptors_are_passed_and_never_leak(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def lingering() -> tuple[socket.socket, socket.socket]:
+    """Return a socket whose closing waits, since the other one takes nothing of what was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 600))
+    one.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            one.send(bytes(1 << 16))
+    return one, other
+
+
+@pytest.mark.parametrize("number", [1, 3, 5, 253])
+def test_descriptors_whose_closing_waits_keep_nobody_waiting(tmp_path: Path, number: int) -> None:
+    async def run() -> None:
+        async with opened(unix(tmp_path)) as door:
+            one, other = lingering()
+            with other, socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(tmp_path / "door.sock"))
+                # Before the door can receive them; then the door has the last reference.
+                with one:
+                    socket.send_fds(client, [b"x\n"], [one.fileno()] * number)
+                await until(lambda: door.clients)
+                assert await asyncio.to_thread(client.recv, 100) == b"x\n"
+                client.close()
+                async with asyncio.timeout(30):
+                    assert await ask(door, b"one\n") == b"one\n"
+                    await until(lambda: not door.connections)
+            # A reset by the other side ends the wait.
+
+    asyncio.run(run())
+
+
 def test_used_up_descriptors_delay_clients(settings: DoorSettings, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         async with opened(settings) as door:

@@ -48,6 +48,11 @@ _SCHEDULERS = ("systemd", "cron", "none")
 @click.option("--destroy-by", metavar="TIME", help="End of the time in quarantine, such as 365d.")
 @click.option("--no-quarantine", is_flag=True, help="Move nothing.")
 @click.option(
+    "--keep-reports",
+    metavar="TIME",
+    help="Remove reports that are older after each scan, such as 90d; `all` removes none.",
+)
+@click.option(
     "--scheduler",
     type=click.Choice(_SCHEDULERS),
     help="Program that starts scans; systemd if it runs here, else cron.",
@@ -75,6 +80,7 @@ def command(
     retain_min: str | None,
     destroy_by: str | None,
     no_quarantine: bool,
+    keep_reports: str | None,
     scheduler: str | None,
     force: bool,
     remove: bool,
@@ -103,6 +109,7 @@ def command(
         notify=() if no_notify else notify or None,
         quarantine=Terms(retain_min, destroy_by) if retain_min and destroy_by else None,
         quarantine_off=no_quarantine,
+        keep_reports=keep_reports,
     )
     machine = Machine(root)
     asks = sys.stdin.isatty() and not yes

@@ -15,7 +15,7 @@ import msgspec
 
 from hashscan.errors import UsageError
 from hashscan.lists.storage.manifest import LIST_NAME
-from hashscan.settings.values import parse_duration
+from hashscan.settings.values import parse_duration, require_positive
 from hashscan.sources.filesystem.targets import real_path
 from hashscan.state_dir import SYSTEM_STATE
 
@@ -55,6 +55,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     alerts: bool = False
     quarantine: Terms | None = None
     """None moves nothing."""
+    keep_reports: str | None = None
+    """Age at which reports are removed; None removes none."""
     scheduler: str = "systemd"
     """`systemd`, `cron` or `none`."""
 
@@ -87,6 +89,8 @@ class Given:
     """Addresses of alerts, or names of files with such, after an @."""
     quarantine: Terms | None
     quarantine_off: bool
+    keep_reports: str | None
+    """`all`, or a time."""
 
 
 def chosen(given: Given, before: Choices | None, scheduler: str) -> Choices:
@@ -109,8 +113,21 @@ def chosen(given: Given, before: Choices | None, scheduler: str) -> Choices:
         schedule=parse_time(given.schedule or base.schedule),
         alerts=base.alerts if given.notify is None else bool(given.notify),
         quarantine=quarantine,
+        keep_reports=base.keep_reports if given.keep_reports is None else _age(given.keep_reports),
         scheduler=scheduler,
     )
+
+
+def _age(text: str) -> str | None:
+    """Return an age of reports; None for `all`.
+
+    Raises:
+        UsageError: it is no time above 0.
+    """
+    if text == "all":
+        return None
+    require_positive("--keep-reports", parse_duration(text))
+    return text
 
 
 def parse_time(text: str) -> str:
@@ -145,6 +162,10 @@ def ask(given: Given, before: Choices | None) -> None:
         text = "Move matches into quarantine: keep at least, destroy after (such as 90d 365d), or off"
         given.quarantine = _ask(text, default, _terms)
         given.quarantine_off = given.quarantine is None
+    if given.keep_reports is None:
+        default = (before.keep_reports if before else "90d") or "all"
+        text = "Keep reports for (such as 90d), or all"
+        given.keep_reports = _ask(text, default, lambda answer: _age(answer) or "all")
 
 
 def _ask(text: str, default: str, parse: Callable[[str], T]) -> T:

@@ -107,6 +107,8 @@ def _settings(choices: Choices) -> str:
             f"retain-min = {toml_text(terms.retain_min)}",
             f"destroy-by = {toml_text(terms.destroy_by)}",
         ]
+    if choices.keep_reports is not None:
+        lines += ["", '["report prune"]', f"keep = {toml_text(choices.keep_reports)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -121,10 +123,16 @@ def _units(choices: Choices) -> list[str]:
 def _drop_ins(choices: Choices, program: str) -> Iterator[tuple[str, str]]:
     hour, minute = choices.hour_and_minute
     yield "hashscan.timer", f"[Timer]\nOnCalendar=\nOnCalendar=*-*-* {hour:02}:{minute:02}:00\n"
+    scan = ""
+    if choices.quarantine:
+        scan += f"ExecStart=\nExecStart={program} scan --sandbox required {_options_of_quarantine()}\n"
+    if choices.keep_reports:
+        # A report that can't be removed is in the journal, and does not make the scan fail.
+        scan += f"ExecStopPost=-{program} report prune\n"
+    if scan:
+        yield "hashscan.service", f"[Service]\n{scan}"
     if not choices.quarantine:
         return
-    command = f"{program} scan --sandbox required {_options_of_quarantine()}"
-    yield "hashscan.service", f"[Service]\nExecStart=\nExecStart={command}\n"
     for target in choices.targets:
         if _UNSAFE_IN_UNITS.search(target):
             raise UsageError(
@@ -152,6 +160,8 @@ def _crontab(choices: Choices, program: str) -> str:
     if choices.quarantine:
         values["SCAN_OPTIONS"] = f'"{_options_of_quarantine()}"'
         values["AFTER_FINDINGS"] = f'"{program} quarantine add {_FOUND} --state {QUARANTINE_STATE}"'
+    if choices.keep_reports:
+        values["AFTER_SCAN"] = f'"{program} report prune"'
     lines = [_with_value(line, values) for line in text.splitlines(keepends=True)]
     text = re.sub(r"^17 2 ", f"{minute} {hour} ", "".join(lines), flags=re.MULTILINE)
     return re.sub(r"^#(?=\*/15 )", "", text, flags=re.MULTILINE) if choices.alerts else text

@@ -92,8 +92,8 @@ def test_a_dry_run_shows_files_and_commands_and_changes_nothing(run: Run, image:
 
 
 def test_cron_starts_scans_where_there_is_no_systemd(run: Run, image: Path) -> None:
-    options = ("--demo", "--schedule", "3:05", "--notify", "json://secret", *TERMS, "--yes")
-    ran = run("setup", "--image", image, "/var/www", *options)
+    options = ("--demo", "--schedule", "3:05", "--notify", "json://secret", *TERMS, "--keep-reports", "90d")
+    ran = run("setup", "--image", image, "/var/www", *options, "--yes")
     assert ran.code == 0, ran.err
     uid, gid = ids(image)
     made = tree(image)
@@ -108,12 +108,14 @@ def test_cron_starts_scans_where_there_is_no_systemd(run: Run, image: Path) -> N
     assert tomllib.loads((image / SETTINGS).read_text()) == {
         "scan": {"targets": ["/var/www"], "list": ["demo"]},
         "quarantine": {"retain-min": "90d", "destroy-by": "365d"},
+        "report prune": {"keep": "90d"},
     }
     assert run("config", "check", image / SETTINGS).code == 0
     lines = [x for x in (image / "etc/cron.d/hashscan").read_text().splitlines() if x and x[0] != "#"]
     assert [x for x in lines if x.startswith("5 3 * * * root ")]
     assert [x for x in lines if x.startswith("*/15 * * * * root ")]
     assert [x for x in lines if x.startswith('AFTER_FINDINGS="/')]
+    assert [x for x in lines if x.startswith('AFTER_SCAN="/')]
     assert not [x for x in lines if x.startswith("HASHSCAN_TARGETS=")]
     assert "secret" not in (image / "etc/hashscan/setup.json").read_text()
 
@@ -121,12 +123,12 @@ def test_cron_starts_scans_where_there_is_no_systemd(run: Run, image: Path) -> N
 @needs_systemctl
 def test_units_and_timers(run: Run, with_systemd: Path) -> None:
     image = with_systemd
-    ran = run(
-        "setup", "--image", image, "/var/www", "/home", "--demo", "--schedule", "04:30", *TERMS, "--yes"
-    )
+    options = ("--demo", "--schedule", "04:30", *TERMS, "--keep-reports", "90d", "--yes")
+    ran = run("setup", "--image", image, "/var/www", "/home", *options)
     assert ran.code == 0, ran.err
     units = image / "etc/systemd/system"
     assert "OnCalendar=*-*-* 04:30:00\n" in (units / "hashscan.timer.d/setup.conf").read_text()
+    assert "ExecStopPost=-/" in (units / "hashscan.service.d/setup.conf").read_text()
     assert 'ReadWritePaths="/home"\n' in (units / "hashscan-quarantine.service.d/setup.conf").read_text()
     (started,) = re.findall(r"^ExecStart=(\S+) scan", (units / "hashscan.service").read_text(), re.MULTILINE)
     assert started != PROGRAM
@@ -141,7 +143,8 @@ def test_units_and_timers(run: Run, with_systemd: Path) -> None:
         assert [line for line in done.stderr.splitlines() if "hashscan" in line] == []
 
     before = tree(image)
-    assert run("setup", "--image", image, "--no-quarantine", "--notify", "json://x", "--yes").code == 0
+    changed = ("--no-quarantine", "--notify", "json://x", "--keep-reports", "all")
+    assert run("setup", "--image", image, *changed, "--yes").code == 0
     gone = {path for path in before.keys() - tree(image).keys() if "wants" not in path}
     assert gone == {
         f"etc/systemd/system/{name}"
@@ -262,6 +265,8 @@ def test_bad_targets(run: Run, image: Path, targets: tuple[str, ...]) -> None:
         ("--retain-min", "90d", "--destroy-by", "1d"),
         (*TERMS, "--no-quarantine"),
         ("--notify", "@/missing"),
+        ("--keep-reports", "0d"),
+        ("--keep-reports", "long"),
         ("--notify", "json://x", "--no-notify"),
         ("--list", "national", "https://lists.example.org", "/missing"),
         ("--list", "../x", "https://lists.example.org", "/etc/passwd"),
@@ -385,7 +390,7 @@ def test_no_machine(run: Run, tmp_path: Path) -> None:
 
 
 def test_questions_on_a_terminal(image: Path, state: Path) -> None:
-    answers = ("/var/www", "demo", "noon", "3:15", "none", "90d", "90d 365d", "y")
+    answers = ("/var/www", "demo", "noon", "3:15", "none", "90d", "90d 365d", "30d", "y")
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [PREFORK.program(), "setup", "--image", image],
@@ -407,7 +412,8 @@ def test_questions_on_a_terminal(image: Path, state: Path) -> None:
     record = json.loads((image / "etc/hashscan/setup.json").read_bytes())
     assert record["choices"] == {
         "targets": ["/var/www"], "lists": [], "demo": True, "schedule": "03:15", "alerts": False,
-        "quarantine": {"retain_min": "90d", "destroy_by": "365d"}, "scheduler": "cron",
+        "quarantine": {"retain_min": "90d", "destroy_by": "365d"}, "keep_reports": "30d",
+        "scheduler": "cron",
     }  # fmt: skip
 
 

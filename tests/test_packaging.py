@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools import build_packages
+from tools.try_container import read_steps
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "packaging").glob("*.sh"))
@@ -88,3 +89,22 @@ def test_a_package_depends_on_the_interpreter_that_it_is_for(tmp_path: Path) -> 
     overrides = settings["overrides"]
     assert isinstance(overrides, dict)
     assert all("python3.12" in part["depends"] for part in overrides.values())
+
+
+def test_an_upgrade_keeps_changed_settings(tmp_path: Path) -> None:
+    wheel = tmp_path / "hashscan-0.1.0-cp311-abi3-manylinux_2_28_x86_64.whl"
+    contents = build_packages.settings(build_packages.Tree(tmp_path), wheel, "3.13")["contents"]
+    assert isinstance(contents, list)
+    kept = {one["dst"] for one in contents if one["type"] == "config|noreplace"}
+    assert kept == {"/etc/logrotate.d/hashscan"}
+
+
+def test_the_container_has_an_unprivileged_user_by_number_and_a_health_check() -> None:
+    """Kubernetes takes no name for `runAsNonRoot`; without a shell around them, signals reach the command."""
+    steps = read_steps((ROOT / "Containerfile").read_text())
+    assert steps.user == "10001:10001"
+    assert steps.entry == ["hashscan"]
+    assert steps.env == {"HASHSCAN_STATE": "/var/lib/hashscan"}
+    assert "selftest" in steps.health[-1]
+    assert subprocess.run(["sh", "-n", "-c", steps.health[-1]], check=False).returncode == 0
+    assert all(subprocess.run(["sh", "-n", "-c", step], check=False).returncode == 0 for step in steps.run)

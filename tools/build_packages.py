@@ -119,7 +119,6 @@ def add_system_files(tree: Tree, kind: str) -> None:
         ("fish", "usr/share/fish/vendor_completions.d/hashscan.fish"),
     ):
         tree.write(place, module("hashscan", "completion", shell, cwd=ROOT))
-    tree.write("etc/logrotate.d/hashscan", (ROOT / "packaging/logrotate").read_text())
     tree.write("usr/share/doc/hashscan/copyright", (ROOT / "LICENSE").read_text())
     for name in run("git", "ls-files", "-z", "examples", cwd=ROOT).split("\0"):
         if name:
@@ -149,7 +148,16 @@ def settings(tree: Tree, wheel: Path, python: str) -> dict[str, object]:
         "maintainer": "hashscan maintainers <security@hashscan.example>",
         "description": "Find known child-abuse material by hash, without looking at a picture",
         "license": "Apache-2.0",
-        "contents": [{"src": f"{tree.root}/", "dst": "/", "type": "tree"}],
+        "contents": [
+            {"src": f"{tree.root}/", "dst": "/", "type": "tree"},
+            # An upgrade keeps the administrator's changes, which it does not in a tree.
+            {
+                "src": str(ROOT / "packaging/logrotate"),
+                "dst": "/etc/logrotate.d/hashscan",
+                "type": "config|noreplace",
+                "file_info": {"mode": 0o644},
+            },
+        ],
         "scripts": {
             "postinstall": str(ROOT / "packaging/postinstall.sh"),
             "preremove": str(ROOT / "packaging/preremove.sh"),

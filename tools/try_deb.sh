@@ -3,7 +3,7 @@
 #
 #     tools/try_deb.sh PACKAGE.deb [SUITE]
 #
-# Needs root and debootstrap.
+# Needs root and debootstrap, and ubuntu-keyring for a suite of Ubuntu.
 set -eu
 
 package=$1 suite=${2:-trixie}
@@ -26,7 +26,8 @@ quiet() {
 }
 
 step "a fresh root of $suite"
-quiet debootstrap --variant=minbase "$suite" "$root"
+case $suite in jammy | noble) components=main,universe ;; *) components=main ;; esac
+quiet debootstrap --variant=minbase --components="$components" "$suite" "$root"
 cp /etc/resolv.conf "$root/etc/"
 mount --bind /dev "$root/dev"
 mount -t proc proc "$root/proc"
@@ -61,8 +62,10 @@ quiet unshare --mount sh -c "
   exec chroot '$root' setpriv --reuid hashscan --regid hashscan --clear-groups --no-new-privs --bounding-set -all \
     env -i PATH=/usr/bin HASHSCAN_STATE=/var/lib/hashscan/state hashscan selftest"
 
-step "upgrade"
+step "upgrade, with a changed file of settings"
+echo "# ours" >>"$root/etc/logrotate.d/hashscan"
 quiet inside dpkg -i /tmp/newer.deb
+grep -q "# ours" "$root/etc/logrotate.d/hashscan"
 test -z "$(find "$root/usr/lib/hashscan" -name 'timefmt*')"
 test -n "$(ls -A "$root/var/lib/hashscan")"
 

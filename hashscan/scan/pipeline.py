@@ -117,6 +117,9 @@ class ScanPipeline:
         self.listed = False
         self.files_by_target: Counter[bytes] = Counter()
         self.summary = Summary()
+        self.expected = None if memory is None else memory.files_before()
+        """The number of files that the last complete scans of the targets met; None if it is not known."""
+        self._listing: Batch | None = None
         self.decoding = DecodingCount()
         self._listings = listings
         self._pool = pool
@@ -156,6 +159,11 @@ class ScanPipeline:
         The results of batches that are done by then are used; other files get no verdict in this scan.
         """
         self._stopping = True
+
+    @property
+    def folder(self) -> bytes:
+        """The folder that was listed last; empty before the first."""
+        return b"" if self._listing is None else full_path(self._listing.target, self._listing.folder)
 
     def processes(self) -> list[int]:
         """Return the ids of the processes on this machine that read files for the scan."""
@@ -234,9 +242,11 @@ class ScanPipeline:
         match listing:
             case Batch():
                 self.files_by_target[listing.target] += len(listing.items)
+                self._listing = listing
                 if _log.isEnabledFor(logging.INFO):
-                    folder = os.fsdecode(full_path(listing.target, listing.folder))
-                    _log.info("%s: %s", printable(folder), plural(len(listing.items), "file"))
+                    _log.info(
+                        "%s: %s", printable(os.fsdecode(self.folder)), plural(len(listing.items), "file")
+                    )
                 yield from self._take_batch(listing)
             case SkippedFile(target, folder, item, reason):
                 self.files_by_target[target] += 1

@@ -32,6 +32,8 @@ class _KnownFilesRun:
         with_digests: bool,
     ) -> None:
         self.summary = Summary()
+        self.expected: int | None = None
+        self.folder = b""
         self.standing = 0
         """The number of earlier findings about which nothing else is known, or that these lists can't
         clear."""

@@ -136,6 +136,11 @@ class ScanState(WritableState):
         with errors_explained(self._folder):
             return self._contents.decoded(name)
 
+    def files_before(self) -> int | None:
+        """Return the number of files that the scan will probably meet; None if it is not known."""
+        with errors_explained(self._folder):
+            return self._scopes.files_before()
+
     def unreached_folders(self) -> Mapping[bytes, Sequence[bytes]]:
         """Return by target the folders beneath it that the last scan did not reach."""
         with errors_explained(self._folder):

@@ -174,6 +174,17 @@ class Scopes:
         self.rebooted = before is not None and before[0] != boot
         database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
 
+    def files_before(self) -> int | None:
+        """Return the number of files in all targets by their last complete scans; None if it is not known."""
+        assert self._database is not None
+        if self._named or self._lone or not self._numbers:
+            return None
+        counts = [
+            self._database.execute("SELECT files FROM scopes WHERE id=?", (number,)).fetchone()[0]
+            for number, _ in self._numbers.values()
+        ]
+        return None if None in counts else sum(counts)
+
     def left(self) -> dict[bytes, list[bytes]]:
         """Return by target the folders beneath it that the last scan did not reach."""
         assert self._database is not None

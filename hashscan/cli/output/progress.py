@@ -1,58 +1,66 @@
-"""Progress of a scan or a pull: a bar on a terminal, else a line a minute."""
+"""Progress of a scan, a pull or a comparison: a bar on a terminal, else a record a minute for -v."""
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import time
 from typing import Any, Self
 
 from hashscan.cli.output.logs import STANDARD_ERROR, print_message
-from hashscan.reports.summary import Summary
-from hashscan.text import human_bytes, printable
+from hashscan.scan.reporting.observer import RunningScan
+from hashscan.text import human_bytes, plural, printable, shortened
 
 LINE_SECONDS = 60.0
 _BAR_SECONDS = 0.2
+_FOLDER_MAX = 40
+"""Characters of the folder that are shown."""
+_log = logging.getLogger(__name__)
 
 
 class ScanProgress:
-    """The display of a scan's totals on standard error while it runs."""
+    """The display of a scan's totals while it runs: a bar on a terminal, else nothing without -v."""
 
     def __init__(self) -> None:
-        self._summary: Summary | None = None
+        self._run: RunningScan | None = None
         self._started = self._shown = time.monotonic()
         self._bar: Any = None
+
+    def watch(self, run: RunningScan) -> None:
+        """Set the scan to show, and draw the bar."""
+        self._run = run
         if STANDARD_ERROR.is_for_people:
             from tqdm import tqdm
 
-            # The number of files is not known until the last folder is listed, so there is no total.
+            # The total is that of the last scans. Without one, there is no share and no time left.
             self._bar = STANDARD_ERROR.bar = tqdm(
-                unit=" files", file=sys.stderr, dynamic_ncols=True, mininterval=_BAR_SECONDS, leave=False
+                total=run.expected or None,
+                unit=" files",
+                file=sys.stderr,
+                dynamic_ncols=True,
+                mininterval=_BAR_SECONDS,
+                leave=False,
             )
-
-    def watch(self, summary: Summary) -> None:
-        """Set the totals to show."""
-        self._summary = summary
 
     def tick(self) -> None:
         """Show the totals if it is time; cheap enough to be called for every listing."""
-        if self._summary is None:
+        if self._run is None:
             return
         now = time.monotonic()
         if now - self._shown < (_BAR_SECONDS if self._bar is not None else LINE_SECONDS):
             return
         self._shown = now
-        summary = self._summary
+        summary, folder = self._run.summary, printable(os.fsdecode(self._run.folder))
+        found = f"{human_bytes(summary.bytes_read)}, {plural(summary.findings, 'finding')}"
         if self._bar is not None:
-            self._bar.set_postfix_str(
-                f"{human_bytes(summary.bytes_read)}, {summary.findings} findings", refresh=False
-            )
+            if self._bar.total is not None and summary.files > self._bar.total:
+                self._bar.total = None
+            self._bar.set_postfix_str(f"{found}, {shortened(folder, _FOLDER_MAX)}", refresh=False)
             self._bar.update(summary.files - self._bar.n)
             return
         seconds = max(now - self._started, 1e-9)
-        print_message(
-            f"{summary.files} files, {human_bytes(summary.bytes_read)}, "
-            f"{summary.findings} findings, {summary.files / seconds:.0f} files/s"
-        )
+        _log.info("%s, %s, %.0f files/s", plural(summary.files, "file"), found, summary.files / seconds)
 
     def message(self, text: str) -> None:
         """Print a message in place of the bar, which appears again below it."""
@@ -89,7 +97,7 @@ class _ListProgress:
         now = time.monotonic()
         if now - self._shown >= LINE_SECONDS:
             self._shown = now
-            print_message(f"list {self._name}: {message}")
+            _log.info("list %s: %s", printable(self._name), message)
 
     def __enter__(self) -> Self:
         return self

@@ -146,7 +146,7 @@ class TerminalObserver(Observer):
     def started(self, run: RunningScan) -> None:
         """Start to show progress; stop the scan if a signal has arrived before."""
         self._run = run
-        self._progress.watch(run.summary)
+        self._progress.watch(run)
         if self._exit_code is not None:
             run.stop()
 

@@ -16,6 +16,12 @@ class RunningScan(Protocol):
     """The interface of a running scan, or of a substitute for one, that an observer may use."""
 
     summary: Summary
+    expected: int | None
+    """The number of files that it will probably check; None if it is not known."""
+
+    @property
+    def folder(self) -> bytes:
+        """The folder that it reads; empty if it is not known."""
 
     def stop(self) -> None:
         """End soon; safe to call from a signal handler."""

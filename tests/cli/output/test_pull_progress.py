@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import pty
 import termios
@@ -45,30 +46,32 @@ def test_a_bar_on_a_terminal(run: Run, server: WebServer, root: Path, state: Pat
     assert b"version 1" in shown
 
 
-def test_a_line_now_and_then_elsewhere(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_record_now_and_then_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "hashscan")
     with PullProgress("national") as transfer:
         transfer.received(500)
-        assert capsys.readouterr().err == ""
+        assert not caplog.messages
         monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
         transfer.received(1000)
         transfer.expect(2_000_000)
         transfer.received(1_000_000)
-    assert capsys.readouterr().err.splitlines() == [
-        "hashscan: list national: 1.5 kB downloaded",
-        "hashscan: list national: 1.0 MB of 2.0 MB downloaded",
+    assert caplog.messages == [
+        "list national: 1.5 kB downloaded",
+        "list national: 1.0 MB of 2.0 MB downloaded",
     ]
+    assert capsys.readouterr().out == ""
 
 
-def test_lines_while_entries_are_compared(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_records_while_entries_are_compared(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "hashscan")
     with ComparisonProgress("national") as compared:
         compared.watch(0, 3_000_000)
-        assert capsys.readouterr().err == ""
+        assert not caplog.messages
         monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
         compared.watch(1_000_000, 3_000_000)
-    shown = capsys.readouterr()
-    assert (shown.out, len(shown.err.splitlines())) == ("", 1)
-    assert "1000000 of 3000000" in shown.err
+    (message,) = caplog.messages
+    assert "1000000 of 3000000" in message

@@ -102,6 +102,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan report merge shard-*.jsonl --output found.jsonl",
         "hashscan report merge 1.jsonl 2.jsonl --output -",
     ),
+    "report prune": ("hashscan report prune --keep 90d --dry-run", "hashscan report prune --keep 90d"),
     "report show": ("hashscan report show", "hashscan report show found.jsonl --limit 0"),
     "quarantine add": (
         "hashscan quarantine add found.jsonl --retain-min 90d --destroy-by 365d --dry-run",

@@ -333,4 +333,4 @@ def test_one_table_of_settings(run: Run, www: Path, tmp_path: Path) -> None:
     ):
         config.write_text(wrong)
         ran = run("--config", config, "scan", www)
-        assert (ran.code, message in ran.err) == (2, True), ran.err
+        assert (ran.code, message in ran.err) == (1, True), ran.err

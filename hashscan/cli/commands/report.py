@@ -349,7 +349,7 @@ def merge(reports: tuple[Path, ...], output: Path | None) -> int:
 @command.command(
     exit_codes=(0, 2, 3, 11, 12, 70),
     meanings={
-        0: "every report is removed, or kept rightly",
+        0: "every old report without an open case is removed",
         3: "the age of a file can't be told: it was left",
     },
 )

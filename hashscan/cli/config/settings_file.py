@@ -164,13 +164,24 @@ class SettingsFile:
     def _take_at_top(self, key: str, value: object) -> None:
         options = self._catalogue.top.get(key.replace("-", "_"))
         if options:
-            self._give(options, value, (key,), self._values)
+            self._give(options, self._with_known_keys(options[0][1], key, value), (key,), self._values)
         elif isinstance(value, dict):
             self._unknown((key,), *_no_table(self._catalogue, key))
         elif self._catalogue.is_table(key):
             self._mistake((key,), f"{key!r} is a table, not a value", f"Begin it with [{key}].")
         else:
             self._unknown((key,), *self._no_key(key, self._catalogue.top, "no command has an option"))
+
+    def _with_known_keys(self, option: Setting, table: str, value: object) -> object:
+        """Return an option's value; if it is a table that is no rule, without keys that are not known."""
+        if not (isinstance(option.type, TablesParam) and option.type.keys and isinstance(value, dict)):
+            return value
+        known = option.type.keys
+        for key in value:
+            if key not in known:
+                advice = did_you_mean(key, known, "Mend or remove the key.")
+                self._unknown((table, key), f"[{table}] has no key {key!r}", advice)
+        return {key: inner for key, inner in value.items() if key in known}
 
     def _take_table(self, words: Command, table: Mapping[str, Any], place: KeyPath) -> None:
         catalogue = self._catalogue

@@ -25,6 +25,8 @@ class TablesParam(click.ParamType[T]):
 
     rows: ClassVar[bool] = True
     """True if there may be several tables, each begun by [[name]]; False for one, begun by [name]."""
+    keys: ClassVar[tuple[str, ...]] = ()
+    """The keys of a table that is no rule: others are ignored with a warning."""
     example: ClassVar[str] = ""
     """Lines of an example table, for the settings file template that shows all options."""
 
@@ -90,6 +92,7 @@ class ReporterParam(TablesParam[Reporter]):
 
     name = "reporter"
     rows = False
+    keys = Reporter.__struct_fields__
     example = 'organisation = "Example Hosting"\nemail = "abuse@example.org"'
 
     def read(self, tables: object, source: str) -> Reporter:

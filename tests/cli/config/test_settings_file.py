@@ -40,6 +40,11 @@ def option(**kind: Any) -> click.Option:
             "It belongs to [scan].",
         ),
         (
+            {"reporter": {"organisation": "A", "email": "a@b.example", "emial": 1}},
+            "[reporter] has no key 'emial'",
+            "Did you mean 'email'?",
+        ),
+        (
             {"lists": {"pul": {}}},
             "lists has no option 'pul'",
             "Did you mean 'pull'?",

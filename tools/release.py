@@ -3,10 +3,10 @@
     python -m tools.release dist --gpg KEY           or --minisign FILE, or --sigstore
     python -m tools.release dist manylinux_2_28_x86_64 --without-audit
 
-The folder has the source archive, the wheels, the packages of the wheels for glibc, a bill of materials
-(CycloneDX), and SHA256SUMS with a signature. It is made beside its place and renamed at the end, so that
-there is all of it or nothing. Needs the extra `release`, a network for the audit, and gpg, minisign or
-sigstore to sign. docs/verify.md says how others check it.
+The folder has the source archive, the wheels, the packages of the wheels for glibc, requirements.lock, a
+bill of materials (CycloneDX), and SHA256SUMS with a signature. It is made beside its place and renamed at
+the end, so that there is all of it or nothing. Needs the extra `release`, a network for the audit, and gpg,
+minisign or sigstore to sign. docs/verify.md says how others check it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import filecmp
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -189,6 +190,7 @@ def main(arguments: list[str]) -> None:
         (archive,) = first.glob("*.tar.gz")
         name = archive.name.removesuffix(".tar.gz")
         write_bill(first / f"{name}.cdx.json", name.rpartition("-")[2])
+        shutil.copyfile(LOCK, first / LOCK.name)
         sign(write_sums(first), gpg=options.gpg, minisign=options.minisign, sigstore=options.sigstore)
         first.rename(options.output)
     print(options.output)

@@ -116,7 +116,7 @@ def test_files_that_are_named(run: Run, local_list: str, tmp_path: Path, mounts:
     (tmp_path / "link").symlink_to(folder / "x.jpg")
     for path in (folder, folder / "x.jpg", file, tmp_path / "link"):
         for command in ("check", "hash"):
-            ran = run(command, path)
+            ran = run(command, "--format", "json", path)
             (line,) = ran.lines
             assert (ran.code, line["verdict"]) == (3, "unreadable"), ran.err
             assert line["reason"] == FUSE or path.name in {"link", "a.jpg"}

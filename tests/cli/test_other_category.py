@@ -48,6 +48,10 @@ LEFT_OUT = {
     "--notify": "it says who is told",
     "--exec": "it says who is told",
     "--category-deadline": "it says by when somebody must act",
+    "--format": "the test reads JSON",
+    "--output": "the test reads standard output",
+    "--verbose": "it says which messages are shown",
+    "--log-file": "it says where messages go",
 }
 MOVE_ALL = '[[policy]]\naction = "quarantine"\n'
 
@@ -162,7 +166,8 @@ def test_no_option_variable_or_settings_key_makes_it_act(
         settings = {option: values[turn % len(values)] for option, values in possible.items()}
         given = way(settings, command, tmp_path)
         target = upload if command == "scan" else upload / "file"
-        ran = run(*given.get("before", ()), command, target, *given.get("after", ()), env=given.get("env"))
+        words = (command,) if command == "scan" else (command, "--format", "json")
+        ran = run(*given.get("before", ()), *words, target, *given.get("after", ()), env=given.get("env"))
         report = tmp_path / "report.jsonl"
         written = report.read_text() if command == "scan" and report.exists() else ran.out
         lines = [json.loads(line) for line in written.splitlines()]

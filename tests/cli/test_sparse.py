@@ -109,7 +109,7 @@ def test_terminated_within_a_file(state: Path, uploads: Path, local_list: str, t
 
 @pytest.mark.parametrize("command", ["check", "hash"])
 def test_single_files(run: Run, tmp_path: Path, local_list: str, command: str) -> None:
-    ran = run(command, sparse(tmp_path / "one" / "f"))
+    ran = run(command, "--format", "json", sparse(tmp_path / "one" / "f"))
     assert ran.code == 3
     assert ran.lines[0]["reason"] == "sparse beyond the limit"
 

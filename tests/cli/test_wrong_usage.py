@@ -28,7 +28,7 @@ USAGES: list[tuple[tuple[str, ...], int, str]] = [
     (("scan", "www", "--no-state", "--report", "none/x.jsonl"), EXIT_OUTPUT, "Create the folder"),
     (("scan", "www", "--log-file", "none/x.log"), EXIT_USAGE, "--log-file"),
     (("scan", "www", "--list", "nationel"), EXIT_NO_LIST, "'national'"),
-    (("--config", "settings.toml", "scan", "www"), EXIT_USAGE, "'workers'"),
+    (("--config", "settings.toml", "scan", "www"), EXIT_NO_LIST, "'workers'"),
     (("--config", "none.toml", "scan", "www"), EXIT_USAGE, "none.toml"),
     (("check", "www", "--list", "demo"), EXIT_USAGE, "`hashscan scan`"),
     (("check", "none", "--list", "demo"), EXIT_USAGE, "sha256:"),

@@ -154,6 +154,8 @@ def _fields(case: Case, now: float, *, with_paths: bool) -> dict[str, Any]:
 def _template(language: str, templates: Path | None) -> tuple[str, Path]:
     """Return the text of a template, and where it is."""
     name = f"letter.{language}.txt"
+    if templates is not None and not templates.is_dir():
+        raise UsageError(f"{templates} is no folder", advice="--templates names the folder of the templates.")
     for folder in (templates, _FOLDER):
         if folder is None or not language.isalnum():
             continue

@@ -343,7 +343,7 @@ def prune(older_than: float, state: StateDir) -> int:
 )
 @click.option(
     "--templates",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
     help="Folder with own templates, letter.LANGUAGE.txt; they replace those of hashscan.",
 )

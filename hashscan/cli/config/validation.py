@@ -11,14 +11,13 @@ from typing import Any
 import click
 
 from hashscan.cli.config.settings_file import AssignedValue, Catalogue, Command, Mistake, SettingsFile
-from hashscan.cli.options.base import SETTINGS_FILE, Setting, option_key, settings_of
+from hashscan.cli.options.base import SETTINGS_FILE, VARIABLE_PREFIX, Setting, option_key, settings_of
 from hashscan.cli.options.tables import TablesParam
 from hashscan.errors import HashscanError
 from hashscan.settings.file import CONFIG_VARIABLE, KeyPath, key_lines, line_of
 from hashscan.settings.values import service_group
 from hashscan.text import closest_match
 
-VARIABLE_PREFIX = "HASHSCAN_"
 OTHER_VARIABLES = (CONFIG_VARIABLE, "HASHSCAN_PASSPHRASE", "HASHSCAN_ROOT_PASSPHRASE")
 """Variables that belong to no option."""
 

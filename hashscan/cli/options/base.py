@@ -31,6 +31,7 @@ from hashscan.settings.values import (
     require_positive,
 )
 from hashscan.state_dir import StateDir, default_state
+from hashscan.text import closest_match
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -40,6 +41,7 @@ T = TypeVar("T")
 
 SETTINGS_FILE = "hashscan.settings_file"
 """Key of the settings file's path in a context; absent without a settings file."""
+VARIABLE_PREFIX = "HASHSCAN_"
 VARIABLE_CHECK = "hashscan.variable_check"
 """Key of the function that yields messages about variables that a command does not know."""
 WARNINGS = "hashscan.warnings"
@@ -232,10 +234,14 @@ class HashscanCommand(click.Command):
         return super().invoke(ctx)
 
     def _variable_warnings(self, ctx: click.Context) -> Iterator[str]:
-        known = {option.envvar for option in settings_of(self)}
-        strange = [name for name in os.environ if name.startswith("HASHSCAN_") and name not in known]
-        if strange and VARIABLE_CHECK in ctx.meta:
-            yield from ctx.meta[VARIABLE_CHECK](strange)
+        """Yield a message for each variable that nothing reads, and that is similar to one of ours."""
+        own = {str(option.envvar).removeprefix(VARIABLE_PREFIX) for option in settings_of(self)}
+        set_ = (name for name in os.environ if name.startswith(VARIABLE_PREFIX))
+        others = {name.removeprefix(VARIABLE_PREFIX) for name in set_} - own
+        # Each may be another command's; to find out, all commands are imported.
+        similar = [VARIABLE_PREFIX + name for name in others if closest_match(name, own) is not None]
+        if similar and VARIABLE_CHECK in ctx.meta:
+            yield from ctx.meta[VARIABLE_CHECK](sorted(similar))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options; if there are many, the less common ones follow under headings."""

@@ -221,7 +221,7 @@ import os, sys
 # All that is needed, while the interpreter's own folder can still be read.
 import hashscan.cli.commands.quarantine, hashscan.quarantine.selection, hashscan.quarantine.moving
 import hashscan.quarantine.repair, hashscan.quarantine.repair, hashscan.quarantine.withdrawal_check
-import hashscan.registry
+import difflib, hashscan.registry
 from hashscan.cli.main import run
 os.setgroups([]); os.setgid(12345); os.setuid(12345)
 sys.exit(run(sys.argv[1:]))

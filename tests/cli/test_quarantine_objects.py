@@ -110,7 +110,7 @@ def test_from_a_report_and_back(site: Site, to: str, state: Path, tmp_path: Path
     }
     assert records[0]["object"]["properties"]["Tags"] == [["case", "4711"]]
     assert site("quarantine", "list", "--format", "json", "--owner", "root").lines == []
-    assert "plain.jpg" in site("quarantine", "list").err
+    assert "plain.jpg" in site("quarantine", "list").out
     assert site("quarantine", "verify").code == 0
 
     pyrage = pytest.importorskip("pyrage")

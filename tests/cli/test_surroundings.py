@@ -27,9 +27,9 @@ CONDITIONS: dict[str, tuple[str, dict[str, int]]] = {
     "standard error without a reader": ('"$@" 2> >(exec 2>&- <&-)', AS_EVER),
     "standard input closed": (f"{RUN} <&-", AS_EVER),
     # A scan's findings are in its report, too.
-    "standard output closed": (f"{RUN} >&-", {**AS_EVER, ASKS: 12, TESTS: 12}),
-    "standard output full": (f"{RUN} >/dev/full", {**AS_EVER, FINDS: 4, ASKS: 12, TESTS: 12}),
-    "all three closed": (f"{RUN} <&- >&- 2>&-", {**AS_EVER, ASKS: 12, TESTS: 12}),
+    "standard output closed": (f"{RUN} >&-", {**AS_EVER, LISTS: 12, ASKS: 12, TESTS: 12}),
+    "standard output full": (f"{RUN} >/dev/full", {**AS_EVER, FINDS: 4, LISTS: 12, ASKS: 12, TESTS: 12}),
+    "all three closed": (f"{RUN} <&- >&- 2>&-", {**AS_EVER, LISTS: 12, ASKS: 12, TESTS: 12}),
     "60 MB of addresses": (f"ulimit -v 61440; {RUN}", REFUSED),
     "100 MB of addresses, with which OpenBLAS exits 1": (f"ulimit -v 102400; {RUN}", REFUSED),
     "150 MB of addresses": (f"ulimit -v 153600; {RUN}", REFUSED),

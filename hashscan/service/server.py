@@ -205,7 +205,7 @@ class Server:
         try:
             await self._engine.reload()
         except Exception:
-            # A defect must not end the task: then no later list would be used, in silence.
+            # A defect must not end the task: then no later list would be used, without a message.
             _log.exception("defect in a reload; the present lists stay in use")
 
     async def _write_metrics(self) -> None:

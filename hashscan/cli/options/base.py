@@ -42,11 +42,11 @@ T = TypeVar("T")
 SETTINGS_FILE = "hashscan.settings_file"
 """Key of the settings file's path in a context; absent without a settings file."""
 VARIABLE_PREFIX = "HASHSCAN_"
+"""Beginning of the names of all variables that give options."""
 VARIABLE_CHECK = "hashscan.variable_check"
 """Key of the function that yields messages about variables that a command does not know."""
 WARNINGS = "hashscan.warnings"
 """Context key of the warnings that a command prints when it is known which messages are shown, and where."""
-"""Key of the messages about options."""
 
 
 class AnyPathParam(click.ParamType[bytes]):

@@ -175,7 +175,7 @@ def write_output(output: Path | None, pieces: Iterable[bytes], mode: int = PRIVA
 
 @contextmanager
 def stdout_errors() -> Iterator[None]:
-    """Explain errors of standard output; a reader that has ended is none, and ends the command in silence.
+    """Explain errors of standard output; if its reader has ended, the command ends without a message.
 
     Raises:
         OutputError: it can't be written.

@@ -97,8 +97,8 @@ class ConnectionOwner(ABC):
     async def serve(self, connection: Connection) -> None:
         """Serve one connection until it ends; the caller closes it.
 
-        TimeoutError and ConnectionError end it in silence. See the methods of Connection for limits of time,
-        for what is cancelled when the client leaves, and for the orderly end.
+        TimeoutError and ConnectionError end it without a warning. See the methods of Connection for limits of
+        time, for what is cancelled when the client leaves, and for the orderly end.
         """
 
 
@@ -176,7 +176,7 @@ class Connection:
     async def _wait(self, until: float) -> None:
         """Wait until there is something to read.
 
-        One timer serves many waits, since it is only set anew if it would ring too late or has rung: most
+        One timer serves many waits, since it is only set anew if it would end too late or has ended: most
         waits end early.
 
         Raises:
@@ -193,9 +193,9 @@ class Connection:
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._until, self._ring)
+        self._timer = self._loop.call_at(self._until, self._end_wait)
 
-    def _ring(self) -> None:
+    def _end_wait(self) -> None:
         self._timer = None
         if self._waiting is None or self._waiting.done():
             return
@@ -428,12 +428,8 @@ class Connection:
         try:
             await self._door.serve(self)
         finally:
-            await self._finish()
-
-    async def _finish(self) -> None:
-        """Send what is left to be sent, for some seconds."""
-        with suppress(TimeoutError, ConnectionError):
-            await self._flushed(min(FLUSH_SECONDS, self._door.settings.idle_seconds))
+            with suppress(TimeoutError, ConnectionError):
+                await self._flushed(min(FLUSH_SECONDS, self._door.settings.idle_seconds))
 
     def close(self) -> None:
         """Close the socket, and the descriptors that nobody has taken."""

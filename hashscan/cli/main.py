@@ -14,6 +14,7 @@ import click
 
 from hashscan import __version__
 from hashscan.cli.options.base import VARIABLE_CHECK, HashscanGroup
+from hashscan.cli.options.help_texts import SECTIONS
 from hashscan.cli.output.logs import end_log, log_defect, print_error
 from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 from hashscan.plugins import INSTALLED
@@ -47,23 +48,6 @@ COMMANDS: dict[str, str] = {
     "selftest": "Scan a harmless test picture and show which parts work.",
 }
 """Help line of each command; kept here so that the help needs no import."""
-
-SECTIONS: dict[str, tuple[str, ...]] = {
-    "Find": ("scan", "check", "serve", "lookup", "hash"),
-    "Hash lists": ("lists", "publish"),
-    "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
-    "This machine": (
-        "setup",
-        "config",
-        "state",
-        "keys",
-        "worker",
-        "selftest",
-        "schema",
-        "completion",
-        "manual",
-    ),
-}
 
 COMMANDS_ABOUT = frozenset({"schema", "completion", "manual"})
 """Commands that share a module; each of the others has one of its name."""

@@ -14,9 +14,8 @@ import click
 
 from hashscan import __version__
 from hashscan.cli.config.settings_file import Catalogue, Command
-from hashscan.cli.main import SECTIONS
 from hashscan.cli.options.base import HELP_SECTIONS, MESSAGES, HashscanCommand
-from hashscan.cli.options.help_texts import EXAMPLES
+from hashscan.cli.options.help_texts import EXAMPLES, SECTIONS
 from hashscan.cli.options.messages import message_options
 from hashscan.errors import EXIT_MEANINGS
 

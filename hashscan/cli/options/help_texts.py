@@ -1,8 +1,26 @@
-"""Examples and exit codes that the help of each command shows."""
+"""Sections of the list of commands, and the examples and exit codes that each command's help shows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Find": ("scan", "check", "serve", "lookup", "hash"),
+    "Hash lists": ("lists", "publish"),
+    "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
+    "This machine": (
+        "setup",
+        "config",
+        "state",
+        "keys",
+        "worker",
+        "selftest",
+        "schema",
+        "completion",
+        "manual",
+    ),
+}
+"""Commands by the headings of the help, in their order."""
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "scan": (

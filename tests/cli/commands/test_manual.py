@@ -9,9 +9,10 @@ import click
 import pytest
 
 from hashscan.cli.config.settings_file import Catalogue
-from hashscan.cli.main import COMMANDS, SECTIONS, cli
+from hashscan.cli.main import COMMANDS, cli
 from hashscan.cli.manual_page import manual
 from hashscan.cli.options.base import HashscanCommand
+from hashscan.cli.options.help_texts import SECTIONS
 from tests.cli.conftest import Run
 
 CATALOGUE = Catalogue.of(click.Context(cli))

@@ -248,6 +248,11 @@ def wrong_kind(option: Setting, value: object) -> tuple[str, str] | None:
     The value itself is checked by the option's own parser.
     """
     key = option_key(option)
+    if _contains_nul(value):
+        return (
+            f"`{key}` contains a NUL character",
+            "Remove it: neither names of files nor other values can have one.",
+        )
     if isinstance(option.type, TablesParam):
         return _no_tables(option.type.rows, key, value)
     if is_repeatable(option) and not isinstance(value, list):
@@ -258,6 +263,18 @@ def wrong_kind(option: Setting, value: object) -> tuple[str, str] | None:
             shown = "" if option.hide_input else f": {repr(one)[:_SHOWN]}"
             return f"`{key}` has a value of the wrong type{shown}", f"Write {kind}."
     return None
+
+
+def _contains_nul(value: object) -> bool:
+    """Return True if a text within a TOML value has a NUL, which only this file can pass to an option."""
+    match value:
+        case str():
+            return "\0" in value
+        case list():
+            return any(map(_contains_nul, value))
+        case dict():
+            return any(map(_contains_nul, (*value, *value.values())))
+    return False
 
 
 def _no_tables(rows: bool, key: str, value: object) -> tuple[str, str] | None:

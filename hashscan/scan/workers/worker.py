@@ -97,12 +97,11 @@ class Worker(ClosedOnExit):
             REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
-        # Pictures that stay open until they are matched must leave descriptors for the rest.
-        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._large_memory = usable_memory(setup.sandbox.large_memory_bytes)
         self._defer = False
         """True if large pictures of this batch are decoded later."""
-        self._held_files = sys.maxsize if allowed == resource.RLIM_INFINITY else max(1, allowed // 3)
+        # Pictures that stay open until they are matched must leave descriptors for the rest.
+        self._held_files = max(1, _free_descriptors() // 3)
         self._waiting: deque[FileTask] = deque()
         """The files that the decoder has, in the order in which it got them."""
 
@@ -449,3 +448,14 @@ class Worker(ClosedOnExit):
             opener.close()
         self.sandbox.close()
         self.answers.close()
+
+
+def _free_descriptors() -> int:
+    """Return how many files this process can still open; where there is no /proc, as if it had none open."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed == resource.RLIM_INFINITY:
+        return sys.maxsize
+    try:
+        return allowed - len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return allowed

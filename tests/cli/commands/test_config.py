@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hashscan.cli.config.effective import MASK, ValueSources, as_toml
@@ -129,6 +129,8 @@ every_option = [
 
 
 @given(st.sampled_from(every_option), anything)
+@example(next(row for row in every_option if row[1].name == "files_from"), "\0")
+@example(next(row for row in every_option if row[1].name == "exclude"), ["a", "b\0"])
 @settings(max_examples=examples(300))
 def test_no_option_takes_a_value_badly(whose: tuple[Command, click.Option], value: Any) -> None:
     words, option = whose
@@ -138,8 +140,8 @@ def test_no_option_takes_a_value_badly(whose: tuple[Command, click.Option], valu
 
 def test_the_example_of_the_page_is_right() -> None:
     page = Path(__file__).parents[3] / "docs" / "settings.md"
-    for example in re.findall(r"```toml\n(.*?)\n```", page.read_text(encoding="utf-8"), re.DOTALL):
-        assert mistakes(example) == []
+    for text in re.findall(r"```toml\n(.*?)\n```", page.read_text(encoding="utf-8"), re.DOTALL):
+        assert mistakes(text) == []
 
 
 def test_rows_are_checked_each_by_itself() -> None:

@@ -317,10 +317,12 @@ def test_cutting_a_picture_short_does_not_hide_it(tmp_path: Path, files: Path) -
     assert (found["other.jpg"].verdict, found["other.jpg"].reason) == (Verdict.CLEAN, None)
 
 
-def test_few_descriptors_cost_no_verdict(files: Path) -> None:
+@pytest.mark.parametrize("others", [0, 250])
+def test_few_descriptors_cost_no_verdict(files: Path, others: int) -> None:
     for number in range(150):
         (files / f"{number}.png").write_bytes(encoded(scene(number, 64, 64), "PNG"))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_others = [os.open("/", os.O_PATH) for _ in range(others)]
     # So many more than this process has open already.
     open_now = [int(name) for name in os.listdir("/proc/self/fd")]
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(max(open_now) + 1, len(open_now) + 100), limits[1]))
@@ -329,6 +331,8 @@ def test_few_descriptors_cost_no_verdict(files: Path) -> None:
             found = check(worker, files)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in open_others:
+            os.close(descriptor)
     assert {(result.verdict, result.reason) for result in found.values()} == {(Verdict.CLEAN, None)}
 
 

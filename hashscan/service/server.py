@@ -23,6 +23,7 @@ from hashscan.service.doors.base import Door
 from hashscan.service.doors.listening import describe
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client, Overloaded, Upload
+from hashscan.service.memory import release_memory, use_one_heap
 from hashscan.service.records.journal import Journal
 from hashscan.service.records.metrics import ServiceMetrics
 from hashscan.service.records.recording import PROBE, UploadRecorder
@@ -54,13 +55,13 @@ DOORS: dict[Protocol, str] = {
 _COUNT_SECONDS = 1.0
 """Seconds of which the counts are lost if the process is killed."""
 _CLOSE_SECONDS = 5.0
-_LEDGER_SECONDS = 10.0
+_TIDY_SECONDS = 10.0
+"""Seconds between updates of the ledger, each followed by a collection of garbage: a transport of asyncio
+refers to itself, so that each connection leaves some, and the interpreter collects what is not young only
+when there is much of it."""
 _DESCRIPTORS = 256
 """Descriptors besides those of connections and their uploads; many more than are used."""
 _METRICS_SECONDS = 15.0
-_COLLECT_SECONDS = 10.0
-"""Seconds between collections of garbage: a transport of asyncio refers to itself, so that each connection
-leaves some, and the interpreter collects what is not young only when there is much of it."""
 _LOOK_SECONDS = 1.0
 _RELOAD_SECONDS = 600.0
 """Seconds between reloads for what changes by time alone: exceptions and lists expire."""
@@ -94,6 +95,7 @@ class Server:
         Raises:
             UsageError, OutputError, NoUsableListError, SandboxError, WorkersError: it can't be started.
         """
+        use_one_heap()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -171,9 +173,8 @@ class Server:
         yield self._reload_on_change(seen)
         yield self._reload_on_request()
         yield _repeat(_COUNT_SECONDS, self._recorder.flush)
-        yield _repeat(_LEDGER_SECONDS, self._journal.sync_ledger)
+        yield _repeat(_TIDY_SECONDS, self._tidy)
         yield _repeat(_METRICS_SECONDS, self._write_metrics)
-        yield _repeat(_COLLECT_SECONDS, _collect_garbage)
         if (seconds := watchdog_seconds(os.environ)) is not None:
             yield self._feed_watchdog(seconds)
 
@@ -207,6 +208,11 @@ class Server:
         except Exception:
             # A defect must not end the task: then no later list would be used, without a message.
             _log.exception("defect in a reload; the present lists stay in use")
+
+    async def _tidy(self) -> None:
+        """Bring the ledger up to date, and release the memory that this and the last requests needed."""
+        await self._journal.sync_ledger()
+        release_memory()
 
     async def _write_metrics(self) -> None:
         path = self._settings.metrics
@@ -261,10 +267,6 @@ async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-
-
-async def _collect_garbage() -> None:
-    gc.collect()
 
 
 async def _repeat(seconds: float, work: Callable[[], Coroutine[object, object, None]]) -> None:

@@ -157,7 +157,7 @@ def test_the_watchdog_waits_for_an_answer_of_the_engine(
 
 def test_garbage_is_collected_without_much_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store_list(tmp_path, entry_of(b"a"))
-    monkeypatch.setattr(servers, "_COLLECT_SECONDS", 0.01)
+    monkeypatch.setattr(servers, "_TIDY_SECONDS", 0.01)
 
     class Garbage:
         itself: Garbage

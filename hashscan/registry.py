@@ -147,6 +147,12 @@ LIST_FORMATS: Registry[ListFormat] = Registry(
         "hash,file or hash,quality,file; --category names the category",
     ),
     Row(
+        "vpdq",
+        "hashscan.lists.formats.vpdq:VpdqFormat",
+        "frame,quality,hash,seconds, the output of vpdq-hash-video for one or more videos; --category names "
+        "the category",
+    ),
+    Row(
         "threatexchange",
         "hashscan.lists.formats.hash_tools:ThreatExchangeFormat",
         "type hash; --category names the category",

@@ -146,6 +146,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     csv = "id,algorithm,value,category\nours-1,md5,d41d8cd98f00b204e9800998ecf8427e,A1\n"
     (here / "ours.csv").write_text(csv)
     (here / "hashes.txt").write_text(f"{'0' * 64}\n")
+    (here / "videos.txt").write_text(f"0,100,{'5a' * 32},0.000\n")
     (here / "theme.jpg").write_bytes(encoded(scene(14)))
     (here / "more.csv").write_text(csv.replace("ours", "more"))
     (here / "notices.csv").write_text(f"path,reference\n{www / 'upload.jpg'},4711\n")

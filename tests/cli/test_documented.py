@@ -53,6 +53,7 @@ def test_the_commands_about_lists(
         Path(name).write_text(f"id,algorithm,value,category\n{row}")
     Path("theme.jpg").write_bytes(THEME)
     Path("hashes.txt").write_text(f"{SHA256.hexdigest()}\n")
+    Path("videos.txt").write_text(f"0,100,{'5a' * 32},0.000\n")
     Path("reporting.toml").write_text('[reporter]\norganisation = "Example"\nemail = "abuse@example.org"\n')
     later = {"2027-01-31": "2099-01-31"}
     with served(national / "published") as url:

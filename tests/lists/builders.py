@@ -31,12 +31,13 @@ def some_entries(
     algorithms: Sequence[str] = ("md5", "pdq", "sha256"),
     categories: Sequence[str] = ("A1", "B2"),
 ) -> list[Entry]:
-    """Entries e<start>, e<start+1> and so on; the same arguments give the same entries."""
+    """Entries e<start>, e<start+1> and so on, with the ids of frames for vpdq; always the same."""
     made = []
     for number in range(start, start + count):
         algorithm = algorithms[number % len(algorithms)]
         value = random.Random(number).randbytes(ALGORITHMS[algorithm].size)
-        made.append(Entry(f"e{number}", algorithm, value, categories[number % len(categories)]))
+        entry_id = f"e{number}@0/1" if algorithm == "vpdq" else f"e{number}"
+        made.append(Entry(entry_id, algorithm, value, categories[number % len(categories)]))
     return made
 
 
@@ -91,7 +92,7 @@ class Owner:
                 for block in blocks
                 for entry_id, category, value in zip(*block, strict=True)
             ),
-            key=lambda entry: int(entry.id[1:]),
+            key=lambda entry: int(entry.id[1:].partition("@")[0]),
         )
 
     def release(self, entries: Sequence[Entry], *, now: datetime | None = None) -> None:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from hashscan.lists.formats.text import LineError, RawEntry, shown
 from hashscan.lists.storage.columns import EntryBlock
+from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
+from hashscan.lists.storage.video_frames import parse_id
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
 
 _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}
@@ -75,6 +77,7 @@ class RawColumns:
             or min(lengths) < 1
             or max(lengths) > ENTRY_ID_MAX
             or not (together.isascii() and together.isprintable())
+            or (name == VPDQ and None in map(parse_id, ids))
         ):
             return None
         id_column: NDArray[np.bytes_] = np.array(ids, dtype=f"S{max(lengths)}")
@@ -122,6 +125,12 @@ def _problem(raw: RawEntry) -> LineError | None:
             line,
             f"{shown(entry_id)} can't be an id",
             f"Use 1 to {ENTRY_ID_MAX} printable ASCII characters without a space at either end",
+        )
+    if name == VPDQ and parse_id(entry_id) is None:
+        return LineError(
+            line,
+            f"{shown(entry_id)} can't be the id of a frame of a video",
+            "Write VIDEO@FRAME/FRAMES: id of the video, number of the frame, number of entries of the video",
         )
     if len(value) != 2 * algorithm.size:
         return LineError(

@@ -155,7 +155,8 @@ class HashesFormat(ListFormat):
 
 def _no_algorithm(number: int, value: str) -> LineError:
     """Return the error of a line whose algorithm is not known; without a value, it has an unknown prefix."""
-    if alike := [algorithm.name for algorithm in ALGORITHMS.values() if 2 * algorithm.size == len(value)]:
+    # A frame of a video alone is no entry of vpdq.
+    if alike := [a.name for a in ALGORITHMS.values() if 2 * a.size == len(value) and a.name != "vpdq"]:
         return LineError(
             number,
             f"a digest of {len(value)} digits is of {' or '.join(alike)}",

@@ -509,6 +509,20 @@ def test_photodna_is_kept_counted_and_not_scanned_for(run: Run, uploads: Path, t
     assert "photodna" not in ran.lines[0]["algorithms"]
 
 
+def test_vpdq_is_kept_counted_and_not_scanned_for(run: Run, uploads: Path, tmp_path: Path) -> None:
+    file = tmp_path / "videos.txt"
+    file.write_text("".join(f"{25 * n},{50 + n},{n:064x},{n}.000\n" for n in (0, 1, 2, 0, 5)))
+    named = ("--name", "videos", "--format", "vpdq", "--category", "A1")
+    assert run("lists", "import", file, *named).code == 0
+    assert "5 vpdq" in run("lists", "status").out
+    ids = [line["id"].partition("@") for line in run("lists", "export", "videos", "--format", "ndjson").lines]
+    assert sorted(place for _, _, place in ids) == ["0/2", "0/3", "125/2", "25/3", "50/3"]
+    assert len({video for video, _, _ in ids}) == 2
+    ran = run("scan", uploads, "--report", "-")
+    assert ran.code == 0, ran.err
+    assert "vpdq" not in ran.lines[0]["algorithms"]
+
+
 def test_export(run: Run, local_list: str, tmp_path: Path) -> None:
     ran = run("lists", "export", local_list, "--format", "ndjson")
     assert ran.code == 0

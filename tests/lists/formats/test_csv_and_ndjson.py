@@ -47,6 +47,8 @@ def entries(draw: st.DrawFn) -> list[Entry]:
         algorithm = draw(st.sampled_from(sorted(ALGORITHMS)))
         size = ALGORITHMS[algorithm].size
         value = draw(st.binary(min_size=size, max_size=size))
+        if algorithm == "vpdq":
+            entry_id = f"{entry_id[:40]}@{len(made)}/12"
         made.append(Entry(entry_id, algorithm, value, draw(st.sampled_from(CATEGORIES))))
     return made
 

@@ -10,6 +10,7 @@ from hashscan.model import ALGORITHMS, CATEGORIES
 
 MD5, SHA1 = "ab" * 16, "CD" * 20
 GOOD = [("a", "md5", MD5, "A1"), ("b c", "sha1", SHA1, "known-good"), ("~" * 64, "md5", MD5, "other")]
+GOOD += [("a@b@7/12", "vpdq", MD5 * 2, "B1")]
 BAD = [
     (("", "md5", MD5, "A1"), "can't be an id"),
     ((" a", "md5", MD5, "A1"), "can't be an id"),
@@ -17,6 +18,10 @@ BAD = [
     (("a\0", "md5", MD5, "A1"), "can't be an id"),
     (("\u0661", "md5", MD5, "A1"), "can't be an id"),
     (("a" * 65, "md5", MD5, "A1"), "can't be an id"),
+    (("a", "vpdq", MD5 * 2, "A1"), "can't be the id of a frame of a video"),
+    (("@0/1", "vpdq", MD5 * 2, "A1"), "can't be the id of a frame of a video"),
+    (("a@1", "vpdq", MD5 * 2, "A1"), "can't be the id of a frame of a video"),
+    (("a@0/0", "vpdq", MD5 * 2, "A1"), "can't be the id of a frame of a video"),
     (("a", "md6", MD5, "A1"), "unknown algorithm 'md6'"),
     (("a", "", MD5, "A1"), "unknown algorithm ''"),
     (("a", "md5", MD5, "a1"), "unknown category 'a1'"),

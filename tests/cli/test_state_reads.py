@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_INCOMPLETE
 from tests.cli.commands.test_state import Records, comparable, fresh
 from tests.cli.conftest import Run
 from tests.cli.opened import opened
@@ -36,6 +37,7 @@ def scan(run: Run, listed: None, tmp_path: Path) -> Scan:
     def scan(*arguments: object) -> tuple[int, Records]:
         report = tmp_path / "report.jsonl"
         ran = run("scan", *arguments, "--list", "ours", "--report", report)
+        assert ran.code in {EXIT_CLEAN, EXIT_FOUND, EXIT_INCOMPLETE}, ran.err
         return ran.code, [json.loads(line) for line in report.read_text().splitlines()]
 
     return scan
@@ -118,6 +120,16 @@ def mount(device: str, at: Path) -> int:
     return at.stat().st_dev
 
 
+def unmount(top: Path) -> None:
+    """Unmount it, with all that was written on its device.
+
+    Tests beside this one make mount namespaces, and each of them keeps what is mounted at that time. Until
+    it ends, unmounting here writes nothing back: the next device would show the filesystem as it was made.
+    """
+    subprocess.run(["mount", "-o", "remount,ro", top], check=True)
+    subprocess.run(["umount", top], check=True)
+
+
 @needs_root
 @pytest.mark.slow
 def test_a_filesystem_is_known_again_under_another_device_number(
@@ -129,7 +141,7 @@ def test_a_filesystem_is_known_again_under_another_device_number(
     fill(top / "tree")
     code, first = scan(top / "tree")
     assert code == 1
-    subprocess.run(["umount", top], check=True)
+    unmount(top)
     # The first device stays taken, so that the next one is another.
     other = attach(image)
     assert mount(other, top) != before

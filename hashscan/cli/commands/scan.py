@@ -417,7 +417,7 @@ def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[st
     if settings.known:
         yield "no file was read; the verdicts are for the cached digests of earlier scans"
     if result.only_test:
-        yield "only test entries matched; this says nothing about real material"
+        yield "the lists have only test entries; this says nothing about real material"
     elif tests := summary.test_findings:
         yield f"findings by test entries only: {tests} of {summary.findings}; they are not real material"
     for report in result.reports:

@@ -290,7 +290,9 @@ def test_demo_says_that_it_is_a_test(run: Run, uploads: Path) -> None:
     ran = run("scan", uploads, "--list", "demo", "--report", "-")
     assert ran.code == 0
     assert "only test entries" in ran.err
-    assert ran.lines[-1]["only_test_entries"] is True
+    # Nothing matched, and the message does not say so.
+    assert "matched" not in ran.err
+    assert (ran.lines[-1]["only_test_entries"], ran.lines[-1]["test_findings"]) == (True, 0)
 
 
 def test_findings_of_test_entries_are_distinguished_from_others(

@@ -4,33 +4,14 @@
 #     tools/try_deb.sh PACKAGE.deb [SUITE]
 #
 # Needs root and debootstrap, and ubuntu-keyring for a suite of Ubuntu.
-set -eu
+. "$(dirname "$0")/fresh_root.sh"
 
 package=$1 suite=${2:-trixie}
-work=$(mktemp -d)
-root=$work/root
-finish() {
-  umount -l "$root/proc" "$root/dev" 2>/dev/null || true
-  rm -rf --one-file-system "$work"
-}
-trap finish EXIT
-begun=$(date +%s)
-step() { echo "== $(($(date +%s) - begun)) s: $*"; }
-inside() {
-  chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
-}
-# Run a command quietly, unless it fails or warns.
-quiet() {
-  "$@" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-  ! grep "so not removed" "$work/log"
-}
 
 step "a fresh root of $suite"
 case $suite in jammy | noble) components=main,universe ;; *) components=main ;; esac
-quiet debootstrap --variant=minbase --components="$components" "$suite" "$root"
+fresh_root --components="$components" "$suite"
 cp /etc/resolv.conf "$root/etc/"
-mount --bind /dev "$root/dev"
-mount -t proc proc "$root/proc"
 cp "$package" "$root/tmp/old.deb"
 # The same with another version and one module less.
 dpkg-deb -R "$package" "$work/newer"
@@ -42,17 +23,7 @@ quiet inside apt-get update
 begun=$(date +%s)
 step "install"
 quiet inside apt-get -y --no-install-recommends install /tmp/old.deb
-inside hashscan --version | tee "$work/version"
-grep -qx "matching: C" "$work/version"
-grep -qx "hashing: C" "$work/version"
-code=0
-inside hashscan scan --list demo --no-state /usr/share/hashscan/examples/uploads >"$work/log" 2>&1 || code=$?
-test "$code" = 1 || { cat "$work/log"; exit 1; }
-step "found: exit code 1"
-
-step "as the user of the units"
-test "$(stat -c %a "$root/var/lib/hashscan")" = 700
-quiet inside runuser -u hashscan -- hashscan selftest --state /var/lib/hashscan
+use_it
 
 step "as in a container: a root that can't be written, no capabilities"
 quiet unshare --mount sh -c "

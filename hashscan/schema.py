@@ -8,6 +8,8 @@ of the whole document, never left out.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from math import isfinite
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -25,6 +27,8 @@ NEST_MAX = 16
 """Maximum nesting of objects and lists; none of our documents has more than eight levels."""
 _MESSAGE_MAX = 200
 """Maximum length of each part of an error message; it may contain a value from the document."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
@@ -81,12 +85,27 @@ def validated(value: Any, shape: type[T]) -> T:
     try:
         return msgspec.convert(value, shape)
     except UnicodeEncodeError:
-        raise InvalidDocumentError("a text has a lone surrogate") from None
+        place = next(_places_of_surrogates(value), "")[:_MESSAGE_MAX]
+        raise InvalidDocumentError(f"{printable(place).lstrip('.')}: not Unicode, a lone surrogate") from None
     except msgspec.ValidationError as error:
         # The reason may repeat a value or an unknown key, which may contain the separator, too.
         reason, _, place = str(error).replace("`", "").partition(" - at $")
         reason, place = (printable(text[:_MESSAGE_MAX])[:_MESSAGE_MAX] for text in (reason, place))
         raise InvalidDocumentError(f"{place.removeprefix('.')}: {reason}" if place else reason) from None
+
+
+def _places_of_surrogates(value: Any, place: str = "") -> Iterator[str]:
+    """Yield the places of texts with lone surrogates in a decoded JSON value."""
+    if isinstance(value, str):
+        if _SURROGATE.search(value):
+            yield place
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _places_of_surrogates(key, f"{place}, a key")
+            yield from _places_of_surrogates(inner, f"{place}.{key}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _places_of_surrogates(inner, f"{place}[{number}]")
 
 
 def decode_file(data: bytes, shape: type[T], schema: int = 1) -> T:

@@ -47,7 +47,9 @@ def read_report(path: Path) -> Iterator[Record]:
                     raise _damaged(path, number)
                 yield record
             if not number:
-                raise _damaged(path, 1)
+                raise UsageError(
+                    f"the report {path} is empty", advice="Name a report that a scan has written."
+                )
     except OSError as error:
         raise OutputError(f"can't read the report {path}: {error.strerror}") from error
 
@@ -87,7 +89,7 @@ def _open(path: Path) -> BinaryIO:
     except OSError as error:
         raise UsageError(
             f"can't open the report {path}: {error.strerror}",
-            advice="Name reports that this user may read.",
+            advice="Name an existing report that this user may read; a scan prints where its own is.",
         ) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -107,11 +109,13 @@ def _parse(path: Path, number: int, line: bytes) -> Record | None:
         if not whole and len(line) < _LONGEST and number != 1:
             return None
         raise _damaged(path, number) from error
-    if not isinstance(record, dict) or not isinstance(record.get("type"), str):
+    if not isinstance(record, dict):
         raise _damaged(path, number)
+    if not isinstance(record.get("type"), str):
+        raise _not_ours(path, number, "type: it should be a text")
     schema = record.get("schema")
     if type(schema) is not int or schema < 1:
-        raise _damaged(path, number)
+        raise _not_ours(path, number, "schema: it should be a number of 1 or more")
     if schema > SCHEMA:
         raise UsageError(
             f"a newer hashscan wrote the report {path}: its schema is {schema}, and this one knows {SCHEMA}",
@@ -120,11 +124,16 @@ def _parse(path: Path, number: int, line: bytes) -> Record | None:
     try:
         require_record(record)
     except InvalidDocumentError as error:
-        raise UsageError(
-            f"{path}, {_place(number)}: this record can't be understood: {error}",
-            advice="Name reports as scans write them; scan again if this one is damaged.",
-        ) from error
+        raise _not_ours(path, number, str(error)) from error
     return record
+
+
+def _not_ours(path: Path, number: int, reason: str) -> UsageError:
+    """Return the error for a record in a form that no version writes; the reason names the field."""
+    return UsageError(
+        f"{path}, {_place(number)}: this record can't be understood: {reason}",
+        advice="Name the report as a scan has written it, which no other program has changed; or scan again.",
+    )
 
 
 def _place(number: int) -> str:

@@ -128,7 +128,9 @@ class PathRecord(PathFields, kw_only=True):
         super().__post_init__()
         numbers = (self.mtime_ns, self.ctime_ns, self.size, self.inode, self.device, self.uid, self.links)
         if max(numbers) > _LARGEST or min(numbers) < -_LARGEST:
-            raise ValueError("a number is larger than any of a file")
+            names = ("mtime_ns", "ctime_ns", "size", "inode", "device", "uid", "links")
+            large = next(name for name, n in zip(names, numbers, strict=True) if abs(n) > _LARGEST)
+            raise ValueError(f"{large}: the number is larger than any of a file")
         if "sha256" in self.digests and not _SHA256.fullmatch(self.digests["sha256"]):
             raise ValueError("sha256 is not 64 hexadecimal digits in lower case")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,49 @@ def test_a_summary_in_another_shape_is_refused(changes: dict[str, Any], tmp_path
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(UsageError, match="can't be understood"):
         _ = Report(path).summary
+
+
+LINES: tuple[dict[str, Any], ...] = (SCAN, finding(b"/srv/a"), summary([finding(b"/srv/a")]))
+
+
+def places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The keys and numbers that lead to each value inside another one."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ())
+    for key, inner in inside:
+        yield (*place, key)
+        yield from places(inner, (*place, key))
+
+
+HOSTILE_VALUES = JSON_VALUES | st.sampled_from(
+    ["\ud800", "\x1b[31m", "x" * 5000, 1e308, -0.5, 2**63, 2**97, {"\ud800": 1}, ["\ud800"], [[[]]] * 3]
+)
+
+
+@given(st.data(), st.integers(0, len(LINES) - 1), HOSTILE_VALUES)
+def test_a_value_of_another_type_is_named(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, number: int, value: Any
+) -> None:
+    """A report that another version or program wrote: taken, or refused with its file, line and field."""
+    lines = json.loads(json.dumps(LINES))
+    *way, last = data.draw(st.sampled_from(list(places(lines[number]))))
+    inner = lines[number]
+    for key in way:
+        inner = inner[key]
+    inner[last] = value
+    path = tmp_path_factory.mktemp("odd") / "r.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused: list[UsageError] = []
+    try:
+        list(Report(path).records())
+    except UsageError as error:
+        refused.append(error)
+    for error in refused:
+        message = str(error)
+        assert message.startswith(f"{path}, line {number + 1}: ")
+        assert message.isprintable()
+        # With another type of record, other fields are missing; a first record has to be that of a scan.
+        assert str([*way, last][0]) in message or [*way, last] == ["type"]
+        assert error.remedy
 
 
 @given(

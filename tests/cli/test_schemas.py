@@ -196,10 +196,12 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "hash": ("files/alice/torn.jpg", "entries.csv"),
     "keys list": ("--http-keys", "keys"),
     "lists diff": ("--entries", "--would-hit"),
+    "lists status": (),
     "lookup": (hashlib.sha256(BAD).hexdigest(),),
     "quarantine list": (),
     "report convert": ("first.jsonl",),
     "state export": ("--with-digests",),
+    "state status": (),
     "stats": (),
 }
 

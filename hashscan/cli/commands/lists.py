@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -24,11 +24,17 @@ from hashscan.cli.options.entry_files import (
     open_entries,
     print_left_out,
 )
-from hashscan.cli.options.output import choose_format, output_format_option, output_option, print_result
+from hashscan.cli.options.output import (
+    choose_format,
+    format_option,
+    output_format_option,
+    output_option,
+    print_result,
+    write_json_line,
+)
 from hashscan.cli.output.feedback import print_waiting
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import counts_lines, show_lists
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_INCOMPLETE,
@@ -37,14 +43,10 @@ from hashscan.errors import (
     OutputError,
     UsageError,
 )
-from hashscan.model import STAY_DOWN_LIST, ListInfo, TrustState
+from hashscan.model import STAY_DOWN_LIST, TrustState
 from hashscan.registry import LIST_WRITERS
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
-
-if TYPE_CHECKING:
-    from hashscan.lists.pulling.origin import PullRecord
-    from hashscan.lists.services.settings import StoredService
 
 
 @click.group(cls=HashscanGroup)
@@ -56,87 +58,36 @@ for _command in (add, pull, diff, activate, except_, feedback):
     command.add_command(_command)
 
 
-@command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
+@format_option("table", "json", help="A table with lines below, or each list as JSON Lines.")
 @state_option
-def status(names: tuple[str, ...], state: StateDir) -> int:
+def status(names: tuple[str, ...], format_name: str, state: StateDir) -> int:
     """Verify lists, and show their entries and the results of their last pulls; default: all.
 
     The exit code is 10 if a scan would have no usable list.
     """
-    from hashscan.lists import difference
+    from hashscan.cli.output.list_status import print_statuses, statuses_of
     from hashscan.lists.exceptions import exceptions_at
-    from hashscan.lists.exchanges import pulling
-    from hashscan.lists.pulling import client
-    from hashscan.lists.storage.layout import DEMO
     from hashscan.lists.store import ListStore
 
     now = datetime.now(UTC)
     store = ListStore(state.lists)
     with store.open(names or None, now) as opened:
         exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
-        show_lists(opened.infos)
-        for info in opened.infos:
-            for line in counts_lines(info):
-                print_result(line)
-            if info.name != DEMO and store.folder(info.name).is_pulled:
-                for reason, count in pulling.unused_digests(store, info.name).items():
-                    print_result(f"list {info.name}: {count} digests {reason} are kept, but not used")
-                if (staged := difference.staged_info(store, info.name)) is not None:
-                    _print_staged(info.name, staged)
-                _print_attempts(info.name, client.attempts_of(store, info.name))
-        refused = [name for service in opened.services for name in _print_service(service, state)]
+        excepted = Counter(entry.list_name for entry in exceptions.in_force)
+        statuses = list(statuses_of(opened, store, state, excepted))
+        if format_name == "json":
+            for each in statuses:
+                write_json_line(each)
+        else:
+            print_statuses(opened.infos, statuses)
         print_exceptions(exceptions)
         print_waiting(state)
         opened.require_usable(asking=True)
+        refused = any(each.service is not None and each.service.refused for each in statuses)
         good = not refused and all(info.state.is_good for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
-
-
-def _print_service(service: StoredService, state: StateDir) -> tuple[str, ...]:
-    """Print what a matching service is asked, and how far it has answered.
-
-    Returns:
-        The algorithms that it should take, and did not take in the last scan.
-    """
-    from hashscan.state.queries.overview import progress_of
-
-    settings = service.settings
-    asked = ", ".join(settings.algorithms) + (" of all variants" if settings.variants else "")
-    acts = "make matches" if settings.acts else "are for review"
-    print_result(
-        f"list {service.name}: {settings.adapter} at {settings.host} is asked about {asked}; answers {acts}"
-    )
-    progress = progress_of(state, service)
-    if progress is not None:
-        wait = "" if progress.hours is None else f", about {progress.hours:.1f} hours at the pace so far"
-        print_result(
-            f"list {service.name}: {progress.answered} of {plural(progress.contents, 'content')} answered, "
-            f"{progress.contents - progress.answered} to be asked{wait}"
-        )
-        for name in progress.refused:
-            print_result(
-                f"list {service.name}: the service does not take {name}: "
-                "files with such a digest are not clean"
-            )
-    return () if progress is None else progress.refused
-
-
-def _print_staged(name: str, staged: ListInfo) -> None:
-    state = staged.problem or f"{staged.entries} entries, expires {staged.expires}"
-    print_result(
-        f"list {name}: version {staged.version} is staged and NOT active, {staged.state.value}: {state}; "
-        f"see `hashscan lists diff {name}` and `hashscan lists activate {name}`"
-    )
-
-
-def _print_attempts(name: str, attempts: PullRecord) -> None:
-    """Print when a list was last pulled, and the error of the last attempt if it failed."""
-    print_result(f"list {name}: last pulled {attempts.succeeded or 'never'}")
-    if attempts.error:
-        print_result(f"list {name}: the last attempt, {attempts.tried}, failed: {attempts.error}")
-    for problem in attempts.problems:
-        print_result(f"list {name}: skipped then: {problem}")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from hashscan.cli.options.base import HashscanGroup, state_option
 from hashscan.cli.options.output import (
     choose_format,
+    format_option,
     output_format_option,
     output_option,
     print_result,
+    write_json_line,
     write_output,
 )
 from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT
+from hashscan.reports.records import path_text
+from hashscan.schema import Time
 from hashscan.state_dir import StateDir
-from hashscan.text import human_bytes, plural
+from hashscan.text import human_bytes, path_fields, plural
+
+if TYPE_CHECKING:
+    from hashscan.state.queries.overview import Overview
 
 _DAMAGES_SHOWN = 20
 
@@ -29,37 +37,118 @@ def command() -> None:
     """Show, check, export and vacuum the cached results of scans."""
 
 
+class FilesystemStatus(Struct):
+    """The counts of a filesystem."""
+
+    name: str
+    folders: int
+    files: int
+    bytes: int
+
+
+class BucketStatus(Struct):
+    """The counts of a bucket or a web server; `service` is empty for the provider's own."""
+
+    name: str
+    service: str
+    objects: int
+    bytes: int
+
+
+class TargetStatus(Struct):
+    """A target with a shard and a set of exclusions; null as long as no scan of it was complete."""
+
+    path: str
+    shard: str
+    files: int | None
+    completed: Time | None
+    path_b64: str | UnsetType = UNSET
+
+
+class StateStatus(Struct):
+    """The counts of the cache of scans."""
+
+    files: int
+    objects: int
+    contents: int
+    pictures: int
+    open_findings: int
+    ended_findings: int
+    bytes_on_disk: int
+    last_started: Time | None
+    filesystems: list[FilesystemStatus]
+    buckets: list[BucketStatus]
+    targets: list[TargetStatus]
+
+
 @command.command(exit_codes=(0, 2, 12, 70))
+@format_option("table", "json", help="Tables, or a JSON document.")
 @state_option
-def status(state: StateDir) -> None:
+def status(format_name: str, state: StateDir) -> None:
     """Show the number of known files and contents, their filesystems, and the last scan of each target."""
     from hashscan.state.queries.overview import overview_of
     from hashscan.state.store.reading import StateReader
     from hashscan.state.vacuum import size_of
-    from hashscan.timefmt import format_time
 
     with StateReader(state) as reader, reader.reading():
-        found = overview_of(reader)
-        size = size_of(reader.folder)
+        status = _status_of(overview_of(reader), size_of(reader.folder))
+    if format_name == "json":
+        write_json_line(status)
+    else:
+        _print_status(status)
+
+
+def _status_of(found: Overview, size: int) -> StateStatus:
+    from hashscan.timefmt import format_time
+
+    return StateStatus(
+        files=found.files,
+        objects=found.objects,
+        contents=found.contents,
+        pictures=found.pictures,
+        open_findings=found.findings,
+        ended_findings=found.gone,
+        bytes_on_disk=size,
+        last_started=None if found.last_begun is None else format_time(found.last_begun),
+        filesystems=[
+            FilesystemStatus(_text(each.name), each.folders, each.files, each.bytes)
+            for each in found.filesystems
+        ],
+        buckets=[
+            BucketStatus(_text(each.container), each.endpoint, each.objects, each.bytes)
+            for each in found.stores
+        ],
+        targets=[
+            TargetStatus(
+                **path_fields(each.target),
+                shard=each.shard,
+                files=each.files,
+                completed=None if each.complete is None else format_time(each.complete),
+            )
+            for each in found.targets
+        ],
+    )
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
+
+
+def _print_status(status: StateStatus) -> None:
     print_table(
         ("filesystem", "folders", "files", "size"),
         (
-            (os.fsdecode(each.name), str(each.folders), str(each.files), human_bytes(each.bytes))
-            for each in found.filesystems
+            (each.name, str(each.folders), str(each.files), human_bytes(each.bytes))
+            for each in status.filesystems
         ),
         "filesystems",
     )
-    if found.stores:
+    if status.buckets:
         print_table(
             ("bucket", "service", "objects", "size"),
             (
-                (
-                    os.fsdecode(each.container),
-                    each.endpoint or "-",
-                    str(each.objects),
-                    human_bytes(each.bytes),
-                )
-                for each in found.stores
+                (each.name, each.service or "-", str(each.objects), human_bytes(each.bytes))
+                for each in status.buckets
             ),
             "buckets",
         )
@@ -67,25 +156,27 @@ def status(state: StateDir) -> None:
         ("target", "shard", "files", "last complete scan"),
         (
             (
-                os.fsdecode(each.target),
+                path_text(to_builtins(each)),
                 each.shard or "-",
                 "-" if each.files is None else str(each.files),
-                "never" if each.complete is None else format_time(each.complete),
+                each.completed or "never",
             )
-            for each in found.targets
+            for each in status.targets
         ),
         "targets",
     )
-    known = found.files + found.objects
-    each = f", {size / known:.0f} bytes per file" if known else ""
-    objects = f"{plural(found.objects, 'object')}, " if found.objects else ""
+    known = status.files + status.objects
+    each_file = f", {status.bytes_on_disk / known:.0f} bytes per file" if known else ""
+    objects = f"{plural(status.objects, 'object')}, " if status.objects else ""
     print_result(
-        f"{plural(found.files, 'file')}, {objects}{plural(found.contents, 'content')}, "
-        f"{plural(found.pictures, 'picture')}; "
-        f"{human_bytes(size)} on the disk{each}"
+        f"{plural(status.files, 'file')}, {objects}{plural(status.contents, 'content')}, "
+        f"{plural(status.pictures, 'picture')}; "
+        f"{human_bytes(status.bytes_on_disk)} on the disk{each_file}"
     )
-    begun = "never" if found.last_begun is None else format_time(found.last_begun)
-    print_result(f"{plural(found.findings, 'open finding')}, {found.gone} ended; last scan started: {begun}")
+    print_result(
+        f"{plural(status.open_findings, 'open finding')}, {status.ended_findings} ended; "
+        f"last scan started: {status.last_started or 'never'}"
+    )
 
 
 @command.command(exit_codes=(0, 2, 12, 70))

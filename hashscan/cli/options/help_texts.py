@@ -64,7 +64,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "lists pull": ("hashscan lists pull", "hashscan lists pull national --stage"),
     "lists remove": ("hashscan lists remove national", "hashscan lists remove ours"),
-    "lists status": ("hashscan lists status", "hashscan lists status national"),
+    "lists status": ("hashscan lists status", "hashscan lists status national --format json"),
     "lists verify": ("hashscan lists verify", "hashscan lists verify national"),
     "publish add": (
         "hashscan publish add hashes.csv --work national",
@@ -201,7 +201,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "config show": ("hashscan config show --changed", "hashscan config show lists pull"),
     "state check": ("hashscan state check", "hashscan state check --state /var/lib/hashscan"),
     "state export": ("hashscan state export --output known.csv", "hashscan state export --format ndjson"),
-    "state status": ("hashscan state status", "hashscan state status --state /var/lib/hashscan"),
+    "state status": ("hashscan state status", "hashscan state status --format json"),
     "state vacuum": ("hashscan state vacuum", "hashscan state vacuum --state /var/lib/hashscan"),
     "keys add": (
         "hashscan keys add webmail --http-keys keys --right scan",

@@ -49,11 +49,13 @@ SCHEMAS: Mapping[str, Schema] = {
         "a line of `lists diff`",
         ("hashscan.cli.commands.lists_versions:ChangedEntry", "hashscan.state.queries.export:HitRecord"),
     ),
+    "lists-status": Schema("a line of `lists status`", ("hashscan.cli.output.list_status:ListStatus",)),
     "log": Schema("a line of --log-format json", ("hashscan.cli.output.logs:LogLine",)),
     "lookup": Schema("a line of `lookup`", ("hashscan.state.queries.export:KnownRecord",)),
     "quarantine-list": Schema("a line of `quarantine list`", ("hashscan.quarantine.items:ListedItem",)),
     "report": Schema("a line of a report", ("hashscan.reports.schema:RECORDS",)),
     "state-export": Schema("a line of `state export`", ("hashscan.state.queries.export:ExportRecord",)),
+    "state-status": Schema("the output of `state status`", ("hashscan.cli.commands.state:StateStatus",)),
     "stats": Schema("the output of `stats`", ("hashscan.cases.statistics.writer:StatisticsDocument",)),
 }
 """By name: the words of a command joined by hyphens, or the name of another document."""

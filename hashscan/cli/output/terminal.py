@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TextIO
 
@@ -131,15 +131,6 @@ def show_customers(findings: Mapping[str, int]) -> None:
     show_table(
         title, ("customer", "findings"), ((name or "(no customer)", str(number)) for name, number in rows)
     )
-
-
-def counts_lines(info: ListInfo) -> Iterator[str]:
-    """Yield how many entries a list has of each algorithm and category."""
-    by_algorithm: dict[str, list[str]] = {}
-    for algorithm, category, count in info.counts:
-        by_algorithm.setdefault(algorithm, []).append(f"{count} {category}")
-    for algorithm, counts in by_algorithm.items():
-        yield f"list {info.name}: {algorithm}: {', '.join(counts)}"
 
 
 def show_lists(infos: Sequence[ListInfo]) -> None:

@@ -1,0 +1,211 @@
+"""The status of hash lists, as `lists status` prints it: a table with lines below, or JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hashscan.cli.options.output import print_result
+from hashscan.cli.output.terminal import show_lists
+from hashscan.model import ListInfo, TrustState
+from hashscan.schema import Time
+from hashscan.state_dir import StateDir
+from hashscan.text import plural
+
+if TYPE_CHECKING:
+    from hashscan.lists.services.settings import StoredService
+    from hashscan.lists.store import ListStore, OpenedLists
+
+
+class EntryCount(Struct):
+    """The active entries of an algorithm and a category."""
+
+    algorithm: str
+    category: str
+    entries: int
+
+
+class StagedVersion(Struct):
+    """A version that waits for `lists activate`."""
+
+    version: int
+    state: TrustState
+    entries: int
+    expires: Time | None
+    problem: str | None
+
+
+class PullStatus(Struct):
+    """The last pulls of a list."""
+
+    succeeded: Time | None
+    """Time of the last pull that completed; None if there was none."""
+    tried: Time | None
+    error: str | None
+    skipped: tuple[str, ...]
+    """The errors of sources that the last pull left out."""
+
+
+class ServiceStatus(Struct):
+    """What a matching service is asked, and how far it has answered."""
+
+    adapter: str
+    host: str
+    algorithms: tuple[str, ...]
+    variants: bool
+    acts: bool
+    contents: int | None
+    """Contents in the state; None before the first scan."""
+    answered: int | None
+    hours: float | None
+    """Time that the other contents take at the pace of the last scan; None where that is not known."""
+    refused: tuple[str, ...]
+
+
+class ListStatus(Struct):
+    """The status of a hash list."""
+
+    name: str
+    state: TrustState
+    version: int | None
+    entries: int
+    counts: list[EntryCount]
+    keys: tuple[str, ...]
+    expires: Time | None
+    problem: str | None
+    unused: dict[str, int]
+    """Digests that are kept, but not used, by reason."""
+    staged: StagedVersion | None
+    pulls: PullStatus | None
+    """None for a list that is not pulled."""
+    service: ServiceStatus | None
+    """None for a list that is no matching service."""
+    excepted: int
+    """Entries that are excepted here."""
+    feedback: int
+    """Entries about which feedback waits to be sent."""
+
+
+def statuses_of(
+    opened: OpenedLists, store: ListStore, state: StateDir, excepted: Counter[str]
+) -> Iterator[ListStatus]:
+    """Yield the status of each opened list.
+
+    Args:
+        opened: the lists.
+        store: where they are stored.
+        state: the state folder.
+        excepted: numbers of excepted entries by list.
+
+    Raises:
+        OutputError: a list, the state or the outbox can't be read.
+    """
+    from hashscan.lists.feedback import read_feedback
+
+    feedback = Counter(each.list_name for each in read_feedback(state))
+    services = {service.name: service for service in opened.services}
+    for info in opened.infos:
+        service = services.get(info.name)
+        yield ListStatus(
+            name=info.name,
+            state=info.state,
+            version=info.version or None,
+            entries=info.entries,
+            counts=[EntryCount(*count) for count in info.counts],
+            keys=info.key_ids,
+            expires=info.expires,
+            problem=info.problem,
+            **_of_pulls(info, store),
+            service=None if service is None else _of_service(service, state),
+            excepted=excepted[info.name],
+            feedback=feedback[info.name],
+        )
+
+
+def _of_pulls(info: ListInfo, store: ListStore) -> dict[str, object]:
+    """Return the fields about pulls; those of a list that is not pulled are empty."""
+    from hashscan.lists import difference
+    from hashscan.lists.exchanges import pulling
+    from hashscan.lists.pulling import client
+    from hashscan.lists.storage.layout import DEMO
+
+    if info.name == DEMO or not store.folder(info.name).is_pulled:
+        return {"unused": {}, "staged": None, "pulls": None}
+    last = client.attempts_of(store, info.name)
+    staged = difference.staged_info(store, info.name)
+    return {
+        "unused": pulling.unused_digests(store, info.name),
+        "staged": staged
+        and StagedVersion(staged.version, staged.state, staged.entries, staged.expires, staged.problem),
+        "pulls": PullStatus(last.succeeded, last.tried, last.error, last.problems),
+    }
+
+
+def _of_service(service: StoredService, state: StateDir) -> ServiceStatus:
+    from hashscan.state.queries.overview import progress_of
+
+    settings, progress = service.settings, progress_of(state, service)
+    return ServiceStatus(
+        settings.adapter,
+        settings.host,
+        settings.algorithms,
+        settings.variants,
+        settings.acts,
+        None if progress is None else progress.contents,
+        None if progress is None else progress.answered,
+        None if progress is None else progress.hours,
+        () if progress is None else progress.refused,
+    )
+
+
+def print_statuses(infos: tuple[ListInfo, ...], statuses: list[ListStatus]) -> None:
+    """Print a table of lists, and lines about each.
+
+    Raises:
+        OutputError: standard output can't be written.
+    """
+    show_lists(infos)
+    for each in statuses:
+        for line in _lines(each):
+            print_result(f"list {each.name}: {line}")
+
+
+def _lines(status: ListStatus) -> Iterator[str]:
+    by_algorithm: dict[str, list[str]] = {}
+    for count in status.counts:
+        by_algorithm.setdefault(count.algorithm, []).append(f"{count.entries} {count.category}")
+    for algorithm, counts in by_algorithm.items():
+        yield f"{algorithm}: {', '.join(counts)}"
+    for reason, number in status.unused.items():
+        yield f"{number} digests {reason} are kept, but not used"
+    if (staged := status.staged) is not None:
+        problem = staged.problem or f"{staged.entries} entries, expires {staged.expires}"
+        yield (
+            f"version {staged.version} is staged and NOT active, {staged.state.value}: {problem}; "
+            f"see `hashscan lists diff {status.name}` and `hashscan lists activate {status.name}`"
+        )
+    if (pulls := status.pulls) is not None:
+        yield f"last pulled {pulls.succeeded or 'never'}"
+        if pulls.error:
+            yield f"the last attempt, {pulls.tried}, failed: {pulls.error}"
+        for skipped in pulls.skipped:
+            yield f"skipped then: {skipped}"
+    if status.service is not None:
+        yield from _service_lines(status.service)
+
+
+def _service_lines(service: ServiceStatus) -> Iterator[str]:
+    asked = ", ".join(service.algorithms) + (" of all variants" if service.variants else "")
+    acts = "make matches" if service.acts else "are for review"
+    yield f"{service.adapter} at {service.host} is asked about {asked}; answers {acts}"
+    if service.contents is not None and service.answered is not None:
+        wait = "" if service.hours is None else f", about {service.hours:.1f} hours at the pace so far"
+        yield (
+            f"{service.answered} of {plural(service.contents, 'content')} answered, "
+            f"{service.contents - service.answered} to be asked{wait}"
+        )
+    for name in service.refused:
+        yield f"the service does not take {name}: files with such a digest are not clean"

@@ -45,7 +45,7 @@ from hashscan.lists.storage.stored_version import (
 )
 from hashscan.locking import ClosedOnExit, LockFile, ReadLock, claimed_for_removal
 from hashscan.model import Entry, ListInfo, TrustState
-from hashscan.text import did_you_mean
+from hashscan.text import closest_match
 
 if TYPE_CHECKING:
     from hashscan.lists.services.settings import ServiceSettings, StoredService
@@ -66,6 +66,8 @@ class OpenedLists(ClosedOnExit):
     temporary: tuple[TemporaryIndex, ...] = ()
     services: tuple[StoredService, ...] = ()
     """Matching services among the requested lists."""
+    folder: Path | None = None
+    """The folder of all lists, if there is one."""
 
     def require_usable(self, *, asking: bool = False) -> None:
         """Raise an error if no list can be matched against.
@@ -89,7 +91,7 @@ class OpenedLists(ClosedOnExit):
             return
         if not self.infos:
             raise NoUsableListError(
-                "there is no hash list",
+                f"there is no hash list{f' in {self.folder}' if self.folder else ''}",
                 advice="docs/getting-lists.md says who has lists, and how to get one; `--list demo` tries "
                 "hashscan without one.",
             )
@@ -127,7 +129,23 @@ class ListStore:
 
     def advice_for(self, name: str, otherwise: str) -> str:
         """Return advice where there is no list of a name: a similar one, else another text."""
-        return did_you_mean(name, (*self.names(), DEMO), otherwise)
+        meant = self.similar_to(name)
+        return otherwise if meant is None else f"Did you mean {meant!r}?"
+
+    def similar_to(self, name: str) -> str | None:
+        """Return the name of the most similar list, if any."""
+        return closest_match(name, (*self.names(), DEMO))
+
+    def require(self, name: str) -> None:
+        """Raise an error unless there is a list of a name, even if it was never pulled.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if name not in self.names():
+            raise UsageError(
+                f"there is no list {name!r}", advice=self.advice_for(name, "See `hashscan lists status`.")
+            )
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all stored lists, sorted; `demo` is never among them.
@@ -195,7 +213,9 @@ class ListStore:
                 holds += [hold] if hold else []
             elif hold is not None:
                 hold.close()
-        return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary), tuple(services))
+        return OpenedLists(
+            tuple(infos), tuple(handles), tuple(holds), tuple(temporary), tuple(services), self._folder
+        )
 
     def service(self, name: str) -> StoredService | None:
         """Return the matching service of that name; None if the name is that of a list, or not used.
@@ -380,12 +400,12 @@ class ListStore:
         try:
             held = folder.hold_active()
             if held is None:
-                problem = (
-                    f"never pulled: run `hashscan lists pull {name}`"
-                    if folder.is_pulled
-                    else "there is no such list: "
-                    + self.advice_for(name, "add it with `hashscan lists add` or `hashscan lists import`")
-                )
+                if folder.is_pulled:
+                    problem = f"never pulled: run `hashscan lists pull {name}`"
+                else:
+                    meant = self.similar_to(name)
+                    advice = f"did you mean {meant!r}?" if meant else "add one with `hashscan lists add`"
+                    problem = f"there is no such list; {advice}"
                 return unusable(missing, problem), None, None
             version, hold = held
             return open_version(name, folder, version, now, thoroughness), hold, version

@@ -41,7 +41,7 @@ def require_destination(path: Path) -> None:
 
 
 def _unwritable(path: Path, number: int) -> OutputError:
-    error = OutputError(f"can't write the report {path}: {os.strerror(number)}")
+    error = OutputError(f"can't write {path}: {os.strerror(number)}")
     error.__cause__ = OSError(number, os.strerror(number))
     return error
 

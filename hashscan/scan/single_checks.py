@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import string
 
 from hashscan.errors import TargetError, UsageError
 from hashscan.matching.evaluation import Query
@@ -24,6 +25,7 @@ from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.filesystem.targets import leads_somewhere, real_path
 from hashscan.sources.patterns import Patterns
+from hashscan.text import plural
 
 _NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
 
@@ -97,6 +99,13 @@ def digests_named(text: str) -> dict[str, bytes]:
         found = {n: value for n in names if n in COMPUTED and ALGORITHMS[n].size == len(value)}
         if found:
             return found
+    if digits and not digits.strip(string.hexdigits):
+        lengths = ", ".join(f"{name} {2 * ALGORITHMS[name].size}" for name in COMPUTED)
+        raise UsageError(
+            f"{text!r} is neither a file nor a digest that can be checked: it has "
+            f"{plural(len(digits), 'digit')}",
+            advice=f"Digits of a digest: {lengths}.",
+        )
     raise UsageError(
         f"{text!r} is neither a file nor a digest",
         advice="Name an existing file, or a digest in hexadecimal, such as sha256:… or pdq:….",

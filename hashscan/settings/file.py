@@ -36,15 +36,24 @@ def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | Non
     except FileNotFoundError:
         if not named:
             return None, "", {}
-        raise UsageError(f"there is no settings file {chosen}", advice="Name an existing file.") from None
+        raise UsageError(
+            f"there is no settings file {chosen}",
+            advice="Name an existing file, or make one with `hashscan config init`.",
+        ) from None
     except OSError as error:
         raise UsageError(
             f"can't read the settings file {chosen}: {error.strerror}",
             advice="Make it readable for this user.",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            f"the settings file {chosen} is no valid TOML: {error}", advice="Mend it."
+            f"the settings file {chosen} is not UTF-8 in line {line}", advice="Save it in UTF-8."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"the settings file {chosen} is no valid TOML: {error}",
+            advice="Mend that line; `hashscan config init` shows the form of each value.",
         ) from error
 
 

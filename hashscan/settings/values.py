@@ -31,7 +31,7 @@ def require_positive(option: str, value: float) -> None:
         UsageError: names the option.
     """
     if not 0 < value < math.inf:
-        raise UsageError(f"{option} must be more than 0, not {value}")
+        raise UsageError(f"{option} must be more than 0, not {value}", advice="Give a number above 0.")
 
 
 def parse_size(text: str) -> int:

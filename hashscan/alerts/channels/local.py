@@ -30,12 +30,17 @@ class HookChannel(Channel):
         Raises:
             UsageError: it does not exist.
         """
-        if shutil.which(self._command[0], path=PATH) is None or (
-            "/" in self._command[0] and not os.path.isabs(self._command[0])
-        ):
+        program = self._command[0]
+        if shutil.which(program, path=PATH) is None or ("/" in program and not os.path.isabs(program)):
+            if os.path.isabs(program) and os.path.exists(program):
+                raise UsageError(
+                    f"--exec: {one_line(program)} is no program that this user may run",
+                    advice=f"Make it executable: chmod a+x {one_line(program)}",
+                )
             raise UsageError(
-                f"--exec: there is no program {one_line(self._command[0])}",
-                advice="Give its whole path, or the name of one in the system's own folders.",
+                f"--exec: there is no program {one_line(program)}",
+                advice=f"Give its whole path, such as /usr/local/bin/{one_line(os.path.basename(program))}, "
+                "or the name of one in the system's own folders.",
             )
 
     def deliver(self, document: Document, seconds: float) -> None:

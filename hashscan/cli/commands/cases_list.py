@@ -15,7 +15,7 @@ from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanCom
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import case_numbers
 from hashscan.cli.options.output import format_option, write_json_line, write_output
-from hashscan.cli.output.ledger_sync import synced_ledger
+from hashscan.cli.output.ledger_sync import require_state, synced_ledger
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.notifications import send_alerts
 from hashscan.cli.output.terminal import ROWS_SHOWN, print_table
@@ -80,6 +80,7 @@ def list_(
 ) -> int:
     """List cases, those with the earliest deadline first."""
     now = time.time()
+    require_state(state)
     with synced_ledger(state, deadlines) as followed:
         queries = followed.queries
         waits = status in {"open", "found", "told", "disputed", "overdue"}
@@ -179,6 +180,7 @@ def due(
     """
     now = time.time()
     send_alerts(state, alerts, deadlines)
+    require_state(state)
     with synced_ledger(state, deadlines) as followed:
         counts: Counter[bool] = Counter()
         found = _count_overdue(followed.queries.due_by_customer(now + within), counts, now)
@@ -212,6 +214,7 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
     from hashscan.cases.export import whole_document
 
     now = time.time()
+    require_state(state)
     with synced_ledger(state, deadlines) as followed:
         for named in cases:
             case = known_case(followed.queries, _number_of(followed.queries, named))
@@ -306,6 +309,7 @@ def times(format_name: str, state: StateDir, deadlines: CaseSettings) -> int:
     """
     from hashscan.cases.statistics.counting import removal_by_month
 
+    require_state(state)
     with synced_ledger(state, deadlines) as followed:
         found = list(removal_by_month(followed.queries.removed_cases()))
         columns = ("month", "removed", "in time", "late", "median hours", "90 % within hours")

@@ -35,6 +35,7 @@ from hashscan.cli.options.output import (
 from hashscan.cli.output.feedback import print_waiting
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.logs import print_message
+from hashscan.cli.output.terminal import show_lists
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_INCOMPLETE,
@@ -67,7 +68,7 @@ def status(names: tuple[str, ...], format_name: str, state: StateDir) -> int:
 
     The exit code is 10 if a scan would have no usable list.
     """
-    from hashscan.cli.output.list_status import print_statuses, statuses_of
+    from hashscan.cli.output.list_status import status_lines, statuses_of
     from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.store import ListStore
 
@@ -81,7 +82,10 @@ def status(names: tuple[str, ...], format_name: str, state: StateDir) -> int:
             for each in statuses:
                 write_json_line(each)
         else:
-            print_statuses(opened.infos, statuses)
+            show_lists(opened.infos)
+            for each in statuses:
+                for line in status_lines(each):
+                    print_result(f"list {each.name}: {line}")
         print_exceptions(exceptions)
         print_waiting(state)
         opened.require_usable(asking=True)

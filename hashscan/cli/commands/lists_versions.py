@@ -413,6 +413,8 @@ def activate(
     store = ListStore(state.lists)
     if version is not None and (drop or len(names) != 1):
         raise UsageError("--only applies to one list", advice="Name one list, without --discard.")
+    for name in names:
+        store.require(name)
     code = EXIT_CLEAN
     for name in names or _staged(store):
         if drop:
@@ -463,6 +465,8 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: StateDir
     from hashscan.lists.store import ListStore
 
     store = ListStore(state.lists)
+    for name in names:
+        store.require(name)
     for name in names or _staged(store):
         with difference(store, name) as compared:
             _show(name, compared, write_entries=entries)

@@ -36,6 +36,7 @@ from hashscan.cli.options.stay_down import (
     take_back_restored,
 )
 from hashscan.cli.options.tables import act_on_option
+from hashscan.cli.output.ledger_sync import require_state
 from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.logs import ERROR, print_line, print_message
 from hashscan.cli.output.terminal import ROWS_SHOWN, print_table
@@ -217,6 +218,7 @@ def list_(
     from hashscan.quarantine.items import KEPT
     from hashscan.quarantine.store import read_items
 
+    require_state(state)
     print_withdrawn_items(state)
     before = datetime.now(UTC) - timedelta(seconds=older_than or 0)
     shown = [

@@ -373,7 +373,7 @@ def _run_scan(settings: ScanSettings, alerts: ScanAlerts) -> int:
     from hashscan.cli.output.scan_observer import TerminalObserver
 
     run = _load_scan(known=settings.known)
-    if settings.state is not None:
+    if settings.state is not None and settings.state.path.exists():
         # If this scan sets the state aside, this is the last time that its findings can be read.
         sync_ledger(settings.state)
     on_stdout = [report.path is None for report in settings.reports] or [settings.state is None]

@@ -15,7 +15,7 @@ import click
 from hashscan.cli.options.base import HashscanCommand, state_option
 from hashscan.cli.options.cases_and_alerts import deadline_options
 from hashscan.cli.options.output import choose_format, output_format_option, output_option, write_output
-from hashscan.errors import EXIT_CLEAN, OutputError
+from hashscan.errors import EXIT_CLEAN
 from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
@@ -74,16 +74,17 @@ def command(
     events are included.
     """
     from hashscan.cases.deadlines import DeadlineCalculator
-    from hashscan.cases.statistics.periods import Unit, zone_of
-    from hashscan.cli.output.ledger_sync import synced_ledger
+    from hashscan.cases.statistics.periods import Unit, days_of, zone_of
+    from hashscan.cli.output.ledger_sync import require_state, synced_ledger
     from hashscan.reports.report_file import require_destination
 
     chosen = choose_format(format_name, output, _FORMATS, "table")
     unit, where, now = Unit(by), zone_of(zone), int(time.time())
+    for day in filter(None, (since, until)):
+        days_of(day)
     if output is not None:
         require_destination(output)
-    if not state.path.is_dir():
-        raise OutputError(f"there is no state folder {state}", advice="Scan first, or name its --state.")
+    require_state(state)
     with synced_ledger(state, deadlines) as followed:
         counted = _count(followed.ledger, DeadlineCalculator(deadlines), unit, since, until, where, now)
         if chosen == "table":

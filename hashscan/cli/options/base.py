@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from itertools import chain
 from logging import WARNING
@@ -215,8 +216,17 @@ class HashscanCommand(click.Command):
         if settings:
             name_variables(self.params)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; errors have the context, whose command has the help that they name."""
+        with _naming_command(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, as the owner of its state or working folder if root calls it."""
+        with _naming_command(ctx):
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         messages = MessageSettings.take(ctx)
         messages.apply(self.level)
         for name, kind in _FOLDERS.items():
@@ -286,6 +296,20 @@ class HashscanCommand(click.Command):
         with formatter.section("Exit codes"):
             meanings = self.meanings(words_of(ctx))
             formatter.write_dl([(str(code), text) for code, text in meanings.items()])
+
+
+@contextmanager
+def _naming_command(ctx: click.Context) -> Iterator[None]:
+    """Have errors of usage name the command."""
+    try:
+        yield
+    except click.UsageError as error:
+        error.ctx = error.ctx or ctx
+        raise
+    except UsageError as error:
+        if error.remedy == UsageError.advice:
+            error.remedy = f"See `{ctx.command_path} --help`."
+        raise
 
 
 def words_of(ctx: click.Context) -> str:
@@ -520,9 +544,20 @@ work_option = click.option(
     ),
 )
 
+
+class StateParam(click.Path):
+    """A parameter with a state folder; never the current folder because a variable of the shell is unset."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the folder as a `StateDir`."""
+        if value == "":
+            self.fail("no folder is named; a variable of the shell in the command may be unset", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 state_option = click.option(
     "--state",
-    type=click.Path(path_type=StateDir, file_okay=False, readable=False),
+    type=StateParam(path_type=StateDir, file_okay=False, readable=False),
     default=default_state,
     show_default="/var/lib/hashscan for root and the user hashscan, else ~/.local/state/hashscan",
     help="State folder: lists, reports and cached results of scans.",

@@ -51,6 +51,16 @@ def import_report_into_ledger(state: StateDir, record: Path | None) -> bool:
     return True
 
 
+def require_state(state: StateDir) -> None:
+    """Refuse a state folder that does not exist, so that a misspelt one does not look like one without cases.
+
+    Raises:
+        OutputError: there is no such folder.
+    """
+    if not state.path.is_dir():
+        raise OutputError(f"there is no state folder {state}", advice="Scan first, or name its --state.")
+
+
 class SyncedLedger:
     """A ledger that is up to date, as far as that was possible."""
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from hashscan.cli.options.output import print_result
-from hashscan.cli.output.terminal import show_lists
 from hashscan.model import ListInfo, TrustState
 from hashscan.schema import Time
 from hashscan.state_dir import StateDir
@@ -50,7 +48,7 @@ class PullStatus(Struct):
 
 
 class ServiceStatus(Struct):
-    """What a matching service is asked, and how far it has answered."""
+    """The questions to a matching service, and how far it has answered."""
 
     adapter: str
     host: str
@@ -125,7 +123,7 @@ def statuses_of(
         )
 
 
-def _of_pulls(info: ListInfo, store: ListStore) -> dict[str, object]:
+def _of_pulls(info: ListInfo, store: ListStore) -> dict[str, Any]:
     """Return the fields about pulls; those of a list that is not pulled are empty."""
     from hashscan.lists import difference
     from hashscan.lists.exchanges import pulling
@@ -161,19 +159,8 @@ def _of_service(service: StoredService, state: StateDir) -> ServiceStatus:
     )
 
 
-def print_statuses(infos: tuple[ListInfo, ...], statuses: list[ListStatus]) -> None:
-    """Print a table of lists, and lines about each.
-
-    Raises:
-        OutputError: standard output can't be written.
-    """
-    show_lists(infos)
-    for each in statuses:
-        for line in _lines(each):
-            print_result(f"list {each.name}: {line}")
-
-
-def _lines(status: ListStatus) -> Iterator[str]:
+def status_lines(status: ListStatus) -> Iterator[str]:
+    """Yield what the table of lists does not say of a list."""
     by_algorithm: dict[str, list[str]] = {}
     for count in status.counts:
         by_algorithm.setdefault(count.algorithm, []).append(f"{count.entries} {count.category}")

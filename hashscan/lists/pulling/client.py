@@ -189,8 +189,13 @@ def pull(
     """
     origin = origin_of(store, name)
     if origin is None:
+        if name in store.names():
+            raise UsageError(
+                f"list {name} was imported, and is not pulled",
+                advice=f"Import its new version with `hashscan lists import FILE --name {name}`.",
+            )
         raise UsageError(
-            f"there is no signed list {name!r} to pull",
+            f"there is no list {name!r} to pull",
             advice=store.advice_for(name, "Add it first with `hashscan lists add`."),
         )
     with store.writing(name) as folder:

@@ -244,5 +244,7 @@ def own_name(name: str) -> str:
         UsageError: the name is not valid, or is reserved.
     """
     if checked_name(name) == DEMO:
-        raise UsageError(f"{DEMO!r} is the list that comes with hashscan", advice="Choose another name.")
+        raise UsageError(
+            f"{DEMO!r} is the list that comes with hashscan, and stays as it is", advice="Name another list."
+        )
     return name

@@ -126,7 +126,12 @@ def resolve(
 
 def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
     shown = repr(os.fsdecode(given))
-    if not given or b"\0" in given:
+    if not given:
+        raise TargetError(
+            "a target is empty",
+            advice="Name a folder or file; a variable of the shell in the command may be unset.",
+        )
+    if b"\0" in given:
         raise TargetError(f"{shown} is not a path")
     try:
         # Symlinks in the path are the administrator's own; they are followed here, once, and never again.
@@ -137,8 +142,9 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
     except OSError as error:
         if error.errno == errno.ENOENT:
             bucket = _BUCKET.match(given)
+            here = "" if given.startswith(b"/") or bucket else _current_folder()
             raise TargetError(
-                f"the target {shown} does not exist",
+                f"the target {shown} does not exist{here}",
                 advice=f"Write it as {bucket[1].decode()}://, with two slashes." if bucket else None,
             ) from error
         raise TargetError(f"the target {shown} can't be opened: {error.strerror}") from error
@@ -152,6 +158,14 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
             advice="Name other targets; hashscan's own state, lists and reports are never scanned.",
         )
     return Target(folder, name, way)
+
+
+def _current_folder() -> str:
+    """Return the end of a message with the folder that a relative path begins in; empty if it was removed."""
+    try:
+        return f" in {os.fsdecode(os.getcwdb())!r}"
+    except OSError:
+        return ""
 
 
 def leads_somewhere(path: bytes) -> bool:

@@ -132,7 +132,7 @@ def test_no_target_at_all(tree: bytes) -> None:
         (tree + b"/loop", "can't be opened: Too many levels"),
         (tree + b"/f/g", "can't be opened: Not a directory"),
         (tree + b"/" + b"x" * 300, "can't be opened: File name too long"),
-        (b"", "is not a path"),
+        (b"", "is empty"),
         (tree + b"/a\0b", "is not a path"),
     ):
         with pytest.raises(TargetError, match=why) as caught:

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     UNSUPPORTED = "picture format not supported"
     UNCONFIRMED = "decoders disagree"
     TOO_MANY = "more pictures in it than the limit"
+    CONTAINER = "container not opened"
     COMPRESSED = "stored compressed, shown decompressed"
     PARTIAL = "a part of a larger file"
     AMBIGUOUS = "a form that programs read differently"

@@ -1,4 +1,4 @@
-"""Recognise picture formats by a file's first bytes (magic numbers), and texts that contain pictures.
+"""Recognise a file's format by its content: pictures, containers, and texts that contain pictures.
 
 A page, a drawing (SVG) or a style sheet can contain pictures as `data:` URLs. They are searched for in the
 first bytes that the caller has, up to 256 KiB, and only in files that begin like text. A picture that begins
@@ -8,11 +8,11 @@ later, or whose URL is written with escapes or in UTF-16 without a mark of the b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 
-from msgspec import Struct
+from hashscan.hashing.containers import CONTAINERS, container_of
+from hashscan.hashing.format_signatures import FileFormat, at, number
 
 PREFIX_SIZE = 272
 """Number of a file's first bytes in which the format is recognised. They include the brands of an ISO base
@@ -42,63 +42,21 @@ except ImportError:
 _MODULES = {"heif": ("pillow_heif", "hashscan.hashing._heif_threads"), "jxl": ("pillow_jxl",)}
 """By extra, the modules that it needs."""
 
-Signature = tuple[tuple[int, bytes], ...]
-
-
-class PictureFormat(Struct, frozen=True):
-    """One picture format."""
-
-    name: str
-
-    pillow: str | None
-    """Pillow's name for it; None if it is recognised but not decoded."""
-
-    signatures: tuple[Signature, ...] = ()
-    """Alternative signatures, each of bytes with their offsets; the file must match one of them."""
-
-    check: Callable[[bytes], bool] | None = None
-    """A further test of the first bytes, if the signature alone would match ordinary files too."""
-
-    extra: str = ""
-    """The extra of this package that decodes it, if the package alone doesn't."""
-
-    def recognises(self, prefix: bytes) -> bool:
-        """Return True if a file with these first bytes is of this format."""
-        # Plain loops: this runs for every scanned file, and generators take three times as long.
-        for signature in self.signatures:
-            for offset, magic in signature:
-                if not prefix.startswith(magic, offset):
-                    break
-            else:
-                return self.check is None or self.check(prefix)
-        return False
-
-
-def _at(*parts: bytes | tuple[int, bytes]) -> Signature:
-    """Return a signature; bytes without an offset are at the start of the file."""
-    return tuple((0, part) if isinstance(part, bytes) else part for part in parts)
-
-
-def _number(prefix: bytes, offset: int, size: int) -> int:
-    """Return a little-endian number; bytes beyond the end count as zero."""
-    return int.from_bytes(prefix[offset : offset + size], "little")
-
-
 BITMAP_HEADERS = frozenset({12, *range(16, 65, 4), 42, 46, 108, 124})
 """Sizes in bytes of a bitmap's second header. Browsers also show OS/2 headers truncated after any field."""
 
 
 def _is_bitmap(prefix: bytes) -> bool:
     # "BM" is also the start of many texts; the size of the second header has one of few values.
-    return _number(prefix, 14, 4) in BITMAP_HEADERS
+    return number(prefix, 14, 4) in BITMAP_HEADERS
 
 
 def _is_icon(prefix: bytes) -> bool:
     # Many binaries and some Targa pictures start with these four bytes, too. Browsers ignore the stated
     # length of an icon, and some of them entries without a picture.
-    count = _number(prefix, 4, 2)
+    count = number(prefix, 4, 2)
     places = range(18, min(6 + 16 * count, len(prefix)), 16)
-    return any(_number(prefix, place, 4) >= 6 + 16 * count for place in places)
+    return any(number(prefix, place, 4) >= 6 + 16 * count for place in places)
 
 
 def _is_mac_icon(prefix: bytes) -> bool:
@@ -108,7 +66,7 @@ def _is_mac_icon(prefix: bytes) -> bool:
 
 def _is_paintbrush(prefix: bytes) -> bool:
     # Run-length coded, a known depth, and a rectangle with ordered corners.
-    left, top, right, bottom = (_number(prefix, offset, 2) for offset in (4, 6, 8, 10))
+    left, top, right, bottom = (number(prefix, offset, 2) for offset in (4, 6, 8, 10))
     return (
         len(prefix) >= _FIXED_SIZE
         and prefix[1] in {0, 2, 3, 4, 5}
@@ -135,7 +93,7 @@ def _is_quite_ok(prefix: bytes) -> bool:
 
 
 def _is_flic(prefix: bytes) -> bool:
-    return _number(prefix, 12, 2) == 8 and _number(prefix, 14, 2) in {0, 3}
+    return number(prefix, 12, 2) == 8 and number(prefix, 14, 2) in {0, 3}
 
 
 # "P1 costs 20 euros" is no picture: width and height must follow, perhaps after comments. The last comment
@@ -181,104 +139,103 @@ def _is_heif(prefix: bytes) -> bool:
     return bool(_brands(prefix) & _HEIF)
 
 
-FORMATS: tuple[PictureFormat, ...] = (
+FORMATS: tuple[FileFormat, ...] = (
     # Decoded. Only formats that Pillow decodes by itself or with a plug-in, without another program. JPEG
     # includes MPO, several JPEGs one after another; PNG includes APNG.
-    PictureFormat("JPEG", "JPEG", (_at(b"\xff\xd8\xff"),)),
-    PictureFormat("PNG", "PNG", (_at(b"\x89PNG\r\n\x1a\n"),)),
-    PictureFormat("GIF", "GIF", (_at(b"GIF87a"), _at(b"GIF89a"))),
-    PictureFormat("WebP", "WEBP", (_at(b"RIFF", (8, b"WEBP")),)),
-    PictureFormat("AVIF", "AVIF", (_at((4, b"ftyp")),), _is_avif),
-    PictureFormat("BMP", "BMP", (_at(b"BM"),), _is_bitmap),
-    PictureFormat(
+    FileFormat("JPEG", "JPEG", (at(b"\xff\xd8\xff"),)),
+    FileFormat("PNG", "PNG", (at(b"\x89PNG\r\n\x1a\n"),)),
+    FileFormat("GIF", "GIF", (at(b"GIF87a"), at(b"GIF89a"))),
+    FileFormat("WebP", "WEBP", (at(b"RIFF", (8, b"WEBP")),)),
+    FileFormat("AVIF", "AVIF", (at((4, b"ftyp")),), _is_avif),
+    FileFormat("BMP", "BMP", (at(b"BM"),), _is_bitmap),
+    FileFormat(
         "TIFF",
         "TIFF",
         (
-            _at(b"II*\0"),
-            _at(b"MM\0*"),
+            at(b"II*\0"),
+            at(b"MM\0*"),
             # BigTIFF, with offsets of 64 bits.
-            _at(b"II+\0"),
-            _at(b"MM\0+"),
+            at(b"II+\0"),
+            at(b"MM\0+"),
         ),
     ),
-    PictureFormat("ICO", "ICO", (_at(b"\0\0\1\0"),), _is_icon),
-    PictureFormat("CUR", "CUR", (_at(b"\0\0\2\0"),), _is_icon),
-    PictureFormat("ICNS", "ICNS", (_at(b"icns"),), _is_mac_icon),
-    PictureFormat("JPEG 2000", "JPEG2000", (_at(b"\0\0\0\x0cjP  \r\n\x87\n"), _at(b"\xff\x4f\xff\x51"))),
-    PictureFormat(
+    FileFormat("ICO", "ICO", (at(b"\0\0\1\0"),), _is_icon),
+    FileFormat("CUR", "CUR", (at(b"\0\0\2\0"),), _is_icon),
+    FileFormat("ICNS", "ICNS", (at(b"icns"),), _is_mac_icon),
+    FileFormat("JPEG 2000", "JPEG2000", (at(b"\0\0\0\x0cjP  \r\n\x87\n"), at(b"\xff\x4f\xff\x51"))),
+    FileFormat(
         "PNM",
         "PPM",
-        tuple(_at(b"P" + kind) for kind in (b"1", b"2", b"3", b"4", b"5", b"6", b"f")),
+        tuple(at(b"P" + kind) for kind in (b"1", b"2", b"3", b"4", b"5", b"6", b"f")),
         _is_portable,
     ),
-    PictureFormat("PSD", "PSD", (_at(b"8BPS\0\1"),)),
-    PictureFormat("SGI", "SGI", (_at(b"\x01\xda"),), _is_silicon_graphics),
-    PictureFormat("PCX", "PCX", (_at(b"\n"),), _is_paintbrush),
-    PictureFormat("DCX", "DCX", (_at(b"\xb1\x68\xde\x3a"),)),
-    PictureFormat("QOI", "QOI", (_at(b"qoif"),), _is_quite_ok),
-    PictureFormat("DDS", "DDS", (_at(b"DDS \x7c\0\0\0"),)),
-    PictureFormat("Sun raster", "SUN", (_at(b"\x59\xa6\x6a\x95"),)),
-    PictureFormat("XPM", "XPM", (_at(b"/* XPM */"),)),
-    PictureFormat("FLIC", "FLI", (_at((4, b"\x11\xaf")), _at((4, b"\x12\xaf"))), _is_flic),
-    PictureFormat("HEIF", "HEIF", (_at((4, b"ftyp")),), _is_heif, extra="heif"),
-    PictureFormat("JPEG XL", "JXL", (_at(b"\xff\x0a"), _at(b"\0\0\0\x0cJXL \r\n\x87\n")), extra="jxl"),
+    FileFormat("PSD", "PSD", (at(b"8BPS\0\1"),)),
+    FileFormat("SGI", "SGI", (at(b"\x01\xda"),), _is_silicon_graphics),
+    FileFormat("PCX", "PCX", (at(b"\n"),), _is_paintbrush),
+    FileFormat("DCX", "DCX", (at(b"\xb1\x68\xde\x3a"),)),
+    FileFormat("QOI", "QOI", (at(b"qoif"),), _is_quite_ok),
+    FileFormat("DDS", "DDS", (at(b"DDS \x7c\0\0\0"),)),
+    FileFormat("Sun raster", "SUN", (at(b"\x59\xa6\x6a\x95"),)),
+    FileFormat("XPM", "XPM", (at(b"/* XPM */"),)),
+    FileFormat("FLIC", "FLI", (at((4, b"\x11\xaf")), at((4, b"\x12\xaf"))), _is_flic),
+    FileFormat("HEIF", "HEIF", (at((4, b"ftyp")),), _is_heif, extra="heif"),
+    FileFormat("JPEG XL", "JXL", (at(b"\xff\x0a"), at(b"\0\0\0\x0cJXL \r\n\x87\n")), extra="jxl"),
     # Recognised but not decoded: viewers show them, so skipping them silently would mean to miss pictures.
-    PictureFormat("JPEG XR", None, (_at(b"II\xbc\x01"),)),
-    PictureFormat("MNG", None, (_at(b"\x8aMNG\r\n\x1a\n"), _at(b"\x8bJNG\r\n\x1a\n"))),
-    PictureFormat("PAM", None, (_at(b"P7\nWIDTH "), _at(b"P7\n#"), _at(b"PF\n"))),
-    PictureFormat("PSB", None, (_at(b"8BPS\0\2"),)),
-    PictureFormat("XCF", None, (_at(b"gimp xcf "),)),
-    PictureFormat(
+    FileFormat("JPEG XR", None, (at(b"II\xbc\x01"),)),
+    FileFormat("MNG", None, (at(b"\x8aMNG\r\n\x1a\n"), at(b"\x8bJNG\r\n\x1a\n"))),
+    FileFormat("PAM", None, (at(b"P7\nWIDTH "), at(b"P7\n#"), at(b"PF\n"))),
+    FileFormat("PSB", None, (at(b"8BPS\0\2"),)),
+    FileFormat("XCF", None, (at(b"gimp xcf "),)),
+    FileFormat(
         "EPS",
         None,
-        (_at(b"\xc5\xd0\xd3\xc6"), _at(b"%!PS-Adobe-", (14, b" EPSF"))),
+        (at(b"\xc5\xd0\xd3\xc6"), at(b"%!PS-Adobe-", (14, b" EPSF"))),
     ),
-    PictureFormat(
+    FileFormat(
         "Windows metafile",
         None,
-        (_at(b"\1\0\0\0", (40, b" EMF")), _at(b"\xd7\xcd\xc6\x9a"), _at(b"\1\0\x09\0\0\3")),
+        (at(b"\1\0\0\0", (40, b" EMF")), at(b"\xd7\xcd\xc6\x9a"), at(b"\1\0\x09\0\0\3")),
     ),
-    PictureFormat("animated cursor", None, (_at(b"RIFF", (8, b"ACON")),)),
-    PictureFormat("ILBM", None, (_at(b"FORM", (8, b"ILBM")), _at(b"FORM", (8, b"PBM ")))),
-    PictureFormat("OpenEXR", None, (_at(b"\x76\x2f\x31\x01"),)),
-    PictureFormat("Radiance HDR", None, (_at(b"#?RADIANCE\n"), _at(b"#?RGBE\n"))),
-    PictureFormat("BPG", None, (_at(b"BPG\xfb"),)),
-    PictureFormat("FLIF", None, (_at(b"FLIF"),)),
-    PictureFormat(
+    FileFormat("animated cursor", None, (at(b"RIFF", (8, b"ACON")),)),
+    FileFormat("ILBM", None, (at(b"FORM", (8, b"ILBM")), at(b"FORM", (8, b"PBM ")))),
+    FileFormat("OpenEXR", None, (at(b"\x76\x2f\x31\x01"),)),
+    FileFormat("Radiance HDR", None, (at(b"#?RADIANCE\n"), at(b"#?RGBE\n"))),
+    FileFormat("BPG", None, (at(b"BPG\xfb"),)),
+    FileFormat("FLIF", None, (at(b"FLIF"),)),
+    FileFormat(
         # Only the camera formats that aren't TIFF files.
         "camera raw",
         None,
         (
-            _at(b"FUJIFILMCCD-RAW "),
-            _at(b"IIU\0"),
-            _at(b"IIRO"),
-            _at(b"IIRS"),
-            _at(b"MMOR"),
-            _at(b"FOVb"),
-            _at(b"\0MRM"),
-            _at((6, b"HEAPCCDR")),
-            _at((4, b"ftypcrx ")),
+            at(b"FUJIFILMCCD-RAW "),
+            at(b"IIU\0"),
+            at(b"IIRO"),
+            at(b"IIRS"),
+            at(b"MMOR"),
+            at(b"FOVb"),
+            at(b"\0MRM"),
+            at((6, b"HEAPCCDR")),
+            at((4, b"ftypcrx ")),
         ),
     ),
 )
 """All formats; a file has the first one that recognises it. Requests and replies use the index in this tuple.
 
 Not included, since nothing at their start distinguishes them from other files: Targa, plain sensor data,
-Alias, MacPaint, X bitmaps (C source). Also not included: documents that may contain pictures (PDF, SVG,
-PostScript, DjVu, OLE compound files such as FlashPix), textures of single games (BLP, FTEX, WAL), scientific
-arrays (FITS, HDF, GRIB), videos.
+Alias, MacPaint, X bitmaps (C source). Also not included: textures of single games (BLP, FTEX, WAL),
+scientific arrays (FITS, HDF, GRIB).
 """
 
 
-def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
-    """Return a picture's format by its content; the file's name is not used.
+def sniff(prefix: bytes | memoryview) -> FileFormat | None:
+    """Return a file's format by its content; the file's name is not used.
 
     Args:
         prefix: the file's first bytes, at least `PREFIX_SIZE`, or the whole file if it is shorter. All that
-            are given are searched for pictures within a text.
+            are given are searched for pictures within a text; containers need `containers.SEARCHED` bytes.
 
     Returns:
-        The format, or None if the file is not a known picture.
+        The format, or None if the file is neither a known picture nor a known container.
     """
     start = bytes(prefix[:PREFIX_SIZE])
     if not start:
@@ -287,6 +244,9 @@ def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
         for picture_format in _candidates(start[0]):
             if picture_format.recognises(start):
                 return picture_format
+    container = container_of(prefix)
+    if container is not None:
+        return container
     if start.startswith(_WIDE):
         # UTF-16: the characters of a URL have a byte 0 each.
         prefix = bytes(prefix[2:]).replace(b"\0", b"") or b" "
@@ -299,9 +259,9 @@ def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
     return TEXT if has_data_url(prefix, first == _MARKUP) else None
 
 
-TEXT = PictureFormat("text with pictures", None)
+TEXT = FileFormat("text with pictures", None)
 """Pages, drawings (SVG) and style sheets that contain pictures."""
-FORMATS = (*FORMATS, TEXT)
+FORMATS = (*FORMATS, TEXT, *CONTAINERS)
 
 _BINARY = frozenset({*range(9), *range(14, 32), 127})
 """Bytes that no text begins with."""
@@ -311,7 +271,7 @@ _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _MARKUP = ord("<")
 
 
-def install_hint(picture_format: PictureFormat) -> str:
+def install_hint(picture_format: FileFormat) -> str:
     """Return a text on how to get a format decoded, to append to its name; empty if there is no way."""
     if not picture_format.extra:
         return ""
@@ -324,7 +284,7 @@ def install_hint(picture_format: PictureFormat) -> str:
 
 # Every scanned file is sniffed, and most are no pictures. Cached on demand: a short command sees few values.
 @cache
-def _candidates(first_byte: int) -> tuple[PictureFormat, ...]:
+def _candidates(first_byte: int) -> tuple[FileFormat, ...]:
     """Return the formats possible for a file that starts with this byte."""
     return tuple(
         picture_format

@@ -42,7 +42,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from hashscan.hashing.formats import FORMATS, PictureFormat
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.variants import (
     RENDERINGS,
     SIMILARITY_DOUBTS,
@@ -64,9 +65,10 @@ DECODE_REASONS: tuple[Reason, ...] = (
     Reason.TOO_MANY,
     Reason.TIMEOUT,
     Reason.DECODER_DIED,
+    Reason.CONTAINER,
 )
-"""Reasons why a picture was decoded in part or not at all. The last one is for a decoder that died without a
-reply."""
+"""Reasons why a picture was decoded in part or not at all. That of a decoder that died is for no reply; the
+last one is for a picture that was decoded, and is a container, too."""
 
 
 DIGESTS_MAX = 1024
@@ -126,7 +128,7 @@ class DecodedPicture(Struct, frozen=True):
         return any(run.quality < least and run.algorithm == algorithm and run.plain for run in self.runs)
 
 
-def pack_request(picture_format: PictureFormat, *, patient: bool = False, memory_bytes: int = 0) -> bytes:
+def pack_request(picture_format: FileFormat, *, patient: bool = False, memory_bytes: int = 0) -> bytes:
     """Pack a request to decode a file as a picture of this format and no other."""
     return _REQUEST.pack(FORMATS.index(picture_format), patient, memory_bytes >> 20)
 
@@ -134,7 +136,7 @@ def pack_request(picture_format: PictureFormat, *, patient: bool = False, memory
 class Request(NamedTuple):
     """A request to a decoder."""
 
-    picture_format: PictureFormat
+    picture_format: FileFormat
     patient: bool
     """True if the decoder may take more time."""
     memory_bytes: int
@@ -148,7 +150,7 @@ def unpack_request(request: bytes) -> Request:
 
 
 def pack_picture(
-    picture_format: PictureFormat,
+    picture_format: FileFormat,
     width: int,
     height: int,
     algorithms: Sequence[str],
@@ -198,7 +200,7 @@ def pack_failure(reason: Reason) -> bytes:
 
 
 def unpack_reply(
-    reply: bytes, picture_format: PictureFormat, algorithms: Sequence[str]
+    reply: bytes, picture_format: FileFormat, algorithms: Sequence[str]
 ) -> DecodedPicture | Reason:
     """Check and unpack a reply.
 

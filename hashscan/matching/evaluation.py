@@ -17,7 +17,8 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from hashscan.hashing.formats import PictureFormat, install_hint
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import install_hint
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.hashing.variants import SIMILARITY_DOUBTS, DigestRun, Kind, is_shown, is_trimmed
 from hashscan.lists.exceptions import fingerprint
@@ -214,7 +215,7 @@ class FileTask:
 
     item: Item
     opened: OpenFile | None = None
-    kind: PictureFormat | None = None
+    kind: FileFormat | None = None
     exact: dict[str, bytes] = field(default_factory=dict)
     decoded: DecodedPicture | None = None
     """The decoder's data of the picture, once validated."""
@@ -284,7 +285,8 @@ def store_reply(file: FileTask, reply: bytes, pictures: Sequence[str]) -> bool:
         file.decoded = answer
         if answer.damage is not None:
             file.reason = answer.damage
-            file.detail = f"{file.kind.name}, matched by what was decoded of it"
+            what = "the picture" if answer.damage is Reason.CONTAINER else "what was decoded of it"
+            file.detail = f"{file.kind.name}, matched by {what}"
             if answer.left_out:
                 file.detail += f"; {answer.left_out} digests beyond the limit were not matched"
     else:
@@ -301,9 +303,10 @@ LIMIT_REASONS = frozenset({Reason.TOO_LARGE, Reason.MEMORY, Reason.TIMEOUT, Reas
 
 
 def take_undecodable(file: FileTask) -> None:
-    """Store that the file is a picture of a format that can't be decoded here."""
+    """Store that the file is a container, or a picture of a format that can't be decoded here."""
     assert file.kind is not None
-    file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
+    file.reason = Reason.CONTAINER if file.kind.container else Reason.UNSUPPORTED
+    file.detail = file.kind.name
 
 
 def match_files(matcher: Matcher, algorithms: Sequence[str], files: Sequence[FileTask]) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
-from hashscan.model import Verdict
+from hashscan.model import Reason, Verdict
 from hashscan.reports.common import (
     FOLDER,
     OPEN_EARLIER,
@@ -83,7 +83,8 @@ def _outcome_of(record: Record, scan: Record) -> str:
         case Verdict.REVIEW:
             return _FAILURE if scan["fail_on"] != "match" else _SKIPPED
         case Verdict.UNDECODED:
-            return _ERROR if scan["strict"] else _SKIPPED
+            of_picture = record.get("reason") != Reason.CONTAINER
+            return _ERROR if scan["strict"] and of_picture else _SKIPPED
         case Verdict.SKIPPED:
             return _SKIPPED
     return _ERROR

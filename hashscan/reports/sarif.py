@@ -111,7 +111,7 @@ NOTICES = [
         ("incomplete", "The scan did not check everything."),
         ("unreadable", "A file whose bytes could not be read."),
         ("folder", "A folder that could not be entered."),
-        ("undecoded", "A picture that was checked by its bytes only."),
+        ("undecoded", "A picture or a container that was checked by its bytes only."),
         ("skipped", "A file that was left out on purpose."),
         ("silent-change", "A file whose content changed though it seemed unchanged."),
     )

@@ -149,7 +149,8 @@ class Summary:
             for reason, number in again.items()
             if number
         )
-        if strict and (undecoded := self.verdicts[Verdict.UNDECODED]):
+        undecoded = self.verdicts[Verdict.UNDECODED] - self.reasons[Verdict.UNDECODED, Reason.CONTAINER]
+        if strict and undecoded:
             short.append(f"{undecoded} undecoded pictures")
         short.extend(f"list {info.name} is {info.state.value}" for info in lists if not info.state.is_good)
         return short

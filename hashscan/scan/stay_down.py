@@ -141,7 +141,7 @@ class StayDownMaker(ClosedOnExit):
             ValueError: it is a picture that can't be decoded.
         """
         kind = sniff(memoryview(os.pread(file, PREFIX_SIZE, 0)))
-        if kind is None:
+        if kind is None or kind.container:
             return None
         if kind.pillow is None:
             raise ValueError(Reason.UNSUPPORTED.value)

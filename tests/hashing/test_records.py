@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hashscan.hashing.formats import FORMATS, PictureFormat
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import (
     DECODE_REASONS,
     DIGESTS_MAX,
@@ -76,7 +77,7 @@ def any_variant(algorithms: list[str]) -> st.SearchStrategy[PictureDigest]:
 
 
 @given(some_format)
-def test_requests_come_back(picture_format: PictureFormat) -> None:
+def test_requests_come_back(picture_format: FileFormat) -> None:
     assert unpack_request(pack_request(picture_format)) == (picture_format, False, 0)
     assert unpack_request(pack_request(picture_format, patient=True)) == (picture_format, True, 0)
     request = pack_request(picture_format, memory_bytes=3 << 30)
@@ -85,7 +86,7 @@ def test_requests_come_back(picture_format: PictureFormat) -> None:
 
 @given(some_algorithms, some_format, st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1), st.data())
 def test_pictures_come_back(
-    algorithms: list[str], picture_format: PictureFormat, width: int, height: int, data: st.DataObject
+    algorithms: list[str], picture_format: FileFormat, width: int, height: int, data: st.DataObject
 ) -> None:
     digests = [stored(name) for name in algorithms]
     if algorithms:
@@ -247,7 +248,7 @@ def test_replies_that_our_decoder_never_gives(reply: bytes) -> None:
     some_format,
 )
 def test_any_reply_is_refused_or_makes_sense(
-    algorithms: list[str], reply: bytes, picture_format: PictureFormat
+    algorithms: list[str], reply: bytes, picture_format: FileFormat
 ) -> None:
     try:
         found = unpack_reply(reply, picture_format, algorithms)

@@ -93,6 +93,13 @@ def test_what_fails_is_what_the_exit_code_speaks_of(
     assert [found[f"hashscan.{verdict}"][0][0].tag for verdict in ("review", "undecoded")] == outcomes
 
 
+def test_a_container_that_is_not_opened_is_no_error(tmp_path: Path) -> None:
+    records = [other("undecoded") | {"reason": "container not opened"}]
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"".join(map(line_of, [SCAN | {"strict": True}, *records, summary(records)])))
+    assert suites(path)["hashscan.undecoded"][0][0].tag == "skipped"
+
+
 def test_the_scan_itself_is_a_case(tmp_path: Path) -> None:
     whole = suites(written(tmp_path / "n.jsonl", []))
     assert list(whole) == ["hashscan.sweep"]

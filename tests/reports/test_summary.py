@@ -96,3 +96,12 @@ def test_fields_count_every_file_once() -> None:
     assert fields["reasons"] == {"undecoded": {"broken picture": 2}}
     assert fields["low_quality_pictures"] == 1
     assert fields["passed"] == {"folders": 2, "links": 1, "specials": 3, "excluded_folders": 0}
+
+
+def test_containers_are_counted_by_themselves_and_do_not_set_the_exit_code() -> None:
+    found = Summary()
+    found.count(Verdict.UNDECODED, Reason.CONTAINER)
+    assert found.exit_code([FRESH], fail_on="match", strict=True) == 0
+    assert found.fields()["reasons"] == {"undecoded": {"container not opened": 1}}
+    found.count(Verdict.UNDECODED, Reason.BROKEN)
+    assert found.exit_code([FRESH], fail_on="match", strict=True) == 3

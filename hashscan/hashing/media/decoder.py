@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, structs
 
-from hashscan.hashing.formats import FORMATS, PictureFormat
+from hashscan.hashing.containers import START_SIZE, TAIL_SIZE, container_behind, container_beside
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
 from hashscan.hashing.variants import (
     LONG_SECONDS,
@@ -220,6 +222,8 @@ def _decoder(
             shortfall = error.reason
         except MemoryError:
             shortfall = Reason.MEMORY
+        if shortfall is None and _is_container(descriptor):
+            shortfall = Reason.CONTAINER
         if shortfall is Reason.MEMORY and memory:
             # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.
             _try_to_take((large or memory) // 4)
@@ -228,6 +232,16 @@ def _decoder(
         return pack_picture(picture_format, *found.size, names, found.all_runs(), shortfall)
 
     return decode
+
+
+def _is_container(descriptor: int) -> bool:
+    """Return True if a picture is a container for other programs, too."""
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    start = os.pread(descriptor, TAIL_SIZE, 0)
+    if container_beside(start[:START_SIZE], start) is not None:
+        return True
+    tail = start if size <= TAIL_SIZE else os.pread(descriptor, TAIL_SIZE, size - TAIL_SIZE)
+    return container_behind(tail) is not None
 
 
 class _DigestCollector:
@@ -333,7 +347,7 @@ def sample_file() -> tuple[bytes, bytes]:
     return photograph(), pack_request(FORMATS[0])
 
 
-def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:
+def _warm_up(decode: Decode, formats: Sequence[FileFormat]) -> None:
     """Decode sample files of each format, since Pillow imports many of its modules on first use.
 
     They are an intact file, one of several pictures, and one with a profile; for the first format also a

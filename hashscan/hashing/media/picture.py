@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 from msgspec import structs
 from PIL import Image
 
-from hashscan.hashing.formats import PictureFormat
+from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.media import animation, large_pictures
 from hashscan.hashing.media.colour_tags import ColourInfo, tags_of_picture
 from hashscan.hashing.media.embedded_pictures import (
@@ -88,7 +88,7 @@ _HEIF_PREVIEW_SIDE = 32
 
 
 def decode_frames(
-    file: PreadFile, picture_format: PictureFormat, limits: Limits | None = None
+    file: PreadFile, picture_format: FileFormat, limits: Limits | None = None
 ) -> Iterator[Frame]:
     """Decode the pictures of a file one after another: its first, its previews, then its further ones.
 

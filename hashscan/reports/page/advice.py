@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hashscan.errors import EXIT_MEANINGS
-from hashscan.model import TrustState, Verdict
+from hashscan.model import Reason, TrustState, Verdict
 from hashscan.reports.page.frame import number
 from hashscan.reports.records import Record
 
@@ -175,10 +175,18 @@ def _of_the_rest(summary: Record | None, counts: Mapping[str, int | None]) -> It
             "folders are in the table.",
         )
     elif undecoded := counts[Verdict.UNDECODED]:
-        yield Step(
-            f"Note that {_files(undecoded)} could not be decoded completely",
-            "Their exact digests were compared, and the part of a picture that could be decoded.",
-        )
+        containers = summary.get("reasons", {}).get(Verdict.UNDECODED, {}).get(Reason.CONTAINER, 0)
+        if pictures := undecoded - containers:
+            yield Step(
+                f"Note that {_files(pictures)} could not be decoded completely",
+                "Their exact digests were compared, and the part of a picture that could be decoded.",
+            )
+        if containers:
+            yield Step(
+                f"Note that {number(containers)} containers were not opened",
+                "They are archives, documents, mails and videos. Their exact digests were compared; pictures "
+                "in them were not.",
+            )
 
 
 def _files(count: int) -> str:

@@ -9,9 +9,10 @@ import os
 import resource
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
+from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
@@ -203,7 +204,7 @@ class Worker(ClosedOnExit):
                 self._check_cost(file, opened, batch)
             try:
                 self._read(file, opened)
-                if opened.compressed and file.reason is None:
+                if opened.compressed and file.reason in {None, Reason.CONTAINER}:
                     # Exact digests are of the stored bytes; the content that viewers show was not checked.
                     file.reason, file.detail = Reason.COMPRESSED, opened.compressed
             finally:
@@ -272,7 +273,7 @@ class Worker(ClosedOnExit):
             waiting = decoding and self._seen_before(opened, first)
             if decoding and not waiting:
                 self._send_to_decoder(file, opened)
-            file.exact, file.bytes_read = self._reader.finish()
+            self._digest(file, opened, first)
         except FileGrewError as error:
             raise FileError(Reason.CHANGED, "it is much longer than it was") from error
         except OSError as error:
@@ -282,19 +283,33 @@ class Worker(ClosedOnExit):
             self._receive_replies(0)
             if not self._use_cached_reply(file, opened):
                 self._send_to_decoder(file, opened)
-        if file.kind is not None and file.kind.pillow is None:
-            take_undecodable(file)
         if file.begun is None:
             opened.check_unchanged()
 
+    def _digest(self, file: FileTask, opened: OpenFile, first: memoryview) -> None:
+        """Read a file to its end, and store its digests and whether it is a container.
+
+        Raises:
+            OSError: it can't be read, or became much longer.
+        """
+        file.exact, file.bytes_read = self._reader.finish()
+        if file.kind is None:
+            # Only where nothing else was recognised: the decoder looks behind a picture.
+            file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
+        if file.kind is not None and file.kind.pillow is None:
+            take_undecodable(file)
+
     def _read_stream(self, file: FileTask, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:
         """Digest content that can't be stored; a decoder would need all of it."""
-        file.kind = sniff(self._reader.begin_pieces(pieces))
+        tail = bytearray()
+        file.kind = sniff(self._reader.begin_pieces(_with_tail(pieces, tail)))
         file.exact, file.bytes_read = self._reader.finish()
         opened.check_unchanged()
-        if file.kind is not None:
-            file.reason = Reason.UNSUPPORTED if file.kind.pillow is None else Reason.NO_ROOM
-            file.detail = file.kind.name
+        file.kind = file.kind or container_behind(bytes(tail))
+        if file.kind is not None and file.kind.pillow is None:
+            take_undecodable(file)
+        elif file.kind is not None:
+            file.reason, file.detail = Reason.NO_ROOM, file.kind.name
         file.close()
 
     def _send_to_decoder(self, file: FileTask, opened: OpenFile) -> None:
@@ -459,3 +474,26 @@ def _free_descriptors() -> int:
         return allowed - len(os.listdir("/proc/self/fd"))
     except OSError:
         return allowed
+
+
+def _last_bytes(opened: OpenFile, first: memoryview, length: int) -> bytes:
+    """Return the bytes in which the end of an archive is recognised, of a file that was read to its end.
+
+    Args:
+        first: its first bytes, in the reader's buffer.
+        length: its length in bytes.
+    """
+    if opened.content is not None:
+        return bytes(opened.content[-TAIL_SIZE:])
+    if length == len(first):
+        # Nothing was read after them.
+        return bytes(first[-TAIL_SIZE:])
+    return os.pread(opened.descriptor, TAIL_SIZE, max(0, length - TAIL_SIZE))
+
+
+def _with_tail(pieces: Iterable[bytes | memoryview], tail: bytearray) -> Iterator[bytes | memoryview]:
+    """Yield all pieces, and keep the last bytes of them."""
+    for piece in pieces:
+        tail += piece[-TAIL_SIZE:]
+        del tail[:-TAIL_SIZE]
+        yield piece

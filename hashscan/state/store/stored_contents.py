@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.formats import FORMATS, PictureFormat
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import FORMATS
 from hashscan.state.store.packing import Packed, unpack
 from hashscan.state.store.profile import Profile, from_text
 
@@ -67,7 +68,7 @@ class Content:
 
     row: int
     exact: dict[str, bytes]
-    kind: PictureFormat | None
+    kind: FileFormat | None
     packed: Packed | None
     profile: Profile
     flags: int

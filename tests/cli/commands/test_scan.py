@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import subprocess
+import zipfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,25 @@ def test_undecoded_with_and_without_strict(run: Run, tmp_path: Path, local_list:
     code, lines = scan(run, folder)
     assert (code, lines[1]["verdict"], lines[1]["reason"]) == (0, "undecoded", "truncated picture")
     assert scan(run, folder, "--strict")[0] == 3
+
+
+def test_containers_are_undecoded_also_when_they_are_not_read_again(
+    run: Run, tmp_path: Path, local_list: str, age: Callable[[], None]
+) -> None:
+    folder = tmp_path / "containers"
+    folder.mkdir()
+    for name, before in (("archive.zip", b""), ("both.png", encoded(scene(9), "PNG"))):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("a.txt", b"text")
+        (folder / name).write_bytes(before + (folder / name).read_bytes())
+    age()
+    for unchanged in (0, 2):
+        code, lines = scan(run, folder, "--strict", "--reread", "0%")
+        assert code == 0
+        assert {line["verdict"] for line in lines[1:-1]} == {"undecoded"}
+        assert lines[-1]["reasons"] == {"undecoded": {"container not opened": 2}}
+        assert lines[-1]["unchanged"] == unchanged
+    assert scan(run, "--known")[1][-1]["reasons"] == {"undecoded": {"container not opened": 2}}
 
 
 def test_hostile_names_stay_in_their_place(

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from hashscan.hashing.formats import FORMATS, PictureFormat, sniff
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import FORMATS, sniff
 from hashscan.hashing.media.luma_alpha import luma_of
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import DRAFT_SIDE, MISSING, Frame, Limits, UndecodedError
@@ -43,7 +44,7 @@ class Decoded(NamedTuple):
         return self.frames[0].width, self.frames[0].height
 
 
-def decode(content: bytes, picture_format: PictureFormat | None = None, **limits: int) -> Decoded:
+def decode(content: bytes, picture_format: FileFormat | None = None, **limits: int) -> Decoded:
     descriptor = os.memfd_create("picture")
     os.pwrite(descriptor, content, 0)
     found = picture_format or sniff(content)
@@ -62,7 +63,7 @@ def decode(content: bytes, picture_format: PictureFormat | None = None, **limits
     return Decoded(frames, damage)
 
 
-def reason_for(content: bytes, picture_format: PictureFormat | None = None, **limits: int) -> Reason:
+def reason_for(content: bytes, picture_format: FileFormat | None = None, **limits: int) -> Reason:
     """Why a picture was not decoded, or not in full."""
     try:
         decoded = decode(content, picture_format, **limits)
@@ -405,7 +406,7 @@ def test_broken() -> None:
 
 
 @pytest.mark.parametrize("picture_format", [known for known in FORMATS if known.pillow is None])
-def test_formats_that_are_only_recognised(picture_format: PictureFormat) -> None:
+def test_formats_that_are_only_recognised(picture_format: FileFormat) -> None:
     assert reason_for(b"", picture_format) is Reason.UNSUPPORTED
 
 

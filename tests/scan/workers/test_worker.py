@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import subprocess
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,6 +44,17 @@ SETUP = WorkerSetup(
     max_pixels=10**7,
     with_digests=True,
 )
+
+
+LARGE = 300_000
+"""More bytes than a worker reads at once."""
+
+
+def zip_of(content: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("member"), content)
+    return made.getvalue()
 
 
 def batches(folder: Path) -> list[Batch]:
@@ -281,6 +294,36 @@ def test_what_is_recognised_but_not_decoded_is_said(files: Path) -> None:
         Reason.UNSUPPORTED,
         "OpenEXR",
     )
+
+
+def test_a_container_is_not_clean_wherever_it_begins(files: Path) -> None:
+    picture, archive = encoded(scene(1), "PNG"), zip_of(encoded(scene(2), "PNG"))
+    (files / "archive").write_bytes(archive)
+    (files / "program").write_bytes(b"\x7fELF" + bytes(LARGE) + archive)
+    (files / "both.png").write_bytes(picture + archive)
+    (files / "picture.png").write_bytes(picture)
+    with Worker(SETUP) as worker:
+        found = check(worker, files)
+    assert found.pop("picture.png").verdict is Verdict.CLEAN
+    assert {(r.verdict, r.reason) for r in found.values()} == {(Verdict.UNDECODED, Reason.CONTAINER)}
+    assert found["both.png"].picture is not None
+    assert found["archive"].detail == found["program"].detail == "ZIP"
+
+
+def test_a_listed_container_and_a_listed_picture_before_one_are_matches(tmp_path: Path, files: Path) -> None:
+    archive, both = zip_of(b"text"), encoded(scene(1), "PNG") + zip_of(b"text")
+    (files / "archive").write_bytes(archive)
+    (files / "both.png").write_bytes(both)
+    entries = (
+        Entry("whole", "sha256", digest_of(archive, "sha256", tmp_path), "A1"),
+        Entry("picture", "pdq", digest_of(both, "pdq", tmp_path), "A1"),
+    )
+    with worker_with(tmp_path, *entries) as worker:
+        found = check(worker, files)
+    assert {name: (r.verdict, r.matches[0].entry_id) for name, r in found.items()} == {
+        "archive": (Verdict.MATCH, "whole"),
+        "both.png": (Verdict.MATCH, "picture"),
+    }
 
 
 def test_the_type_is_decided_by_content(files: Path) -> None:

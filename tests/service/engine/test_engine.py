@@ -74,10 +74,10 @@ def test_what_passes_does_not_clear_what_was_not_checked(
     assert outcome_of(result, door, unchecked) is outcome
 
 
-@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.UNCONFIRMED])
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.CONTAINER, Reason.UNCONFIRMED])
 def test_a_match_that_is_not_confirmed_does_not_pass_as_undecoded(reason: Reason) -> None:
     result = FileResult(b"", FileStat(0, 0, 1, 0, 0, 1, 0), Verdict.UNDECODED, reason)
-    expected = Outcome.ALLOW if reason is Reason.TIMEOUT else Outcome.ERROR
+    expected = Outcome.ERROR if reason is Reason.UNCONFIRMED else Outcome.ALLOW
     assert outcome_of(result, DOOR) is expected
 
 

@@ -1,0 +1,353 @@
+"""Recognise containers by their content: archives, compressed files, documents, mails, videos, disk images.
+
+Their bytes are digested, and they are not opened, so that a picture in one is not seen. Programs open some of
+them although they begin with something else, and these are recognised there, too: a ZIP archive is found by
+the record at its end, whatever it is appended to; a RAR archive by its last block; a PDF document within the
+first kilobyte. So a file may be a picture and a container at once.
+
+Not recognised: formats without a signature (Brotli, raw Deflate, encrypted volumes, the video formats of
+single cameras); an archive that is neither at the start of a file nor a ZIP or RAR archive at its end, except
+within the first bytes of a program; mails whose headers come after other text.
+
+The signatures are from the specifications of the formats, and from the lists of file(1) and of PRONOM.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from msgspec import structs
+
+from hashscan.hashing.format_signatures import FileFormat, at, contains, number
+
+SEARCHED = 256 * 1024
+"""Number of a file's first bytes that are searched, at most."""
+
+START_SIZE = 4096
+"""Number of first bytes that signatures lie in, except those of CDs."""
+
+TAIL_SIZE = 65_557
+"""Number of a file's last bytes in which the record at the end of a ZIP archive begins: it has 22 bytes, and
+up to 65,535 of a comment follow (APPNOTE.TXT of PKWARE, 4.3.16)."""
+
+_PROGRAM_PARTS = (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"MSCF\0\0\0\0")
+_SCRIPT_PARTS = (b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"BZh91AY&SY", b"\x28\xb5\x2f\xfd", *_PROGRAM_PARTS)
+
+
+def _is_self_extracting(prefix: bytes) -> bool:
+    return any(contains(prefix, part) for part in _PROGRAM_PARTS)
+
+
+def _is_self_extracting_script(prefix: bytes) -> bool:
+    return any(contains(prefix, part) for part in _SCRIPT_PARTS)
+
+
+def _is_lzma(prefix: bytes) -> bool:
+    # The size of the dictionary is a power of two or three halves of one; the length is unknown or sensible.
+    dictionary, length = number(prefix, 1, 4), number(prefix, 5, 8)
+    return dictionary.bit_count() in {1, 2} and (length == (1 << 64) - 1 or length < 1 << 38)
+
+
+def _is_compress(prefix: bytes) -> bool:
+    return len(prefix) > 2 and 9 <= prefix[2] & 0x1F <= 16
+
+
+def _is_bzip2(prefix: bytes) -> bool:
+    return prefix[4:10] in {b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"}
+
+
+def _is_arj(prefix: bytes) -> bool:
+    return 20 <= number(prefix, 2, 2) <= 2600
+
+
+def _is_binary_cpio(prefix: bytes) -> bool:
+    # The types of files, and a name of sensible length.
+    mode, name = (
+        number(prefix, place, 2) if prefix[0] == 0xC7 else int.from_bytes(prefix[place : place + 2], "big")
+        for place in (6, 20)
+    )
+    return mode >> 12 in {1, 2, 4, 6, 8, 10, 12} and 0 < name <= 4096
+
+
+def _is_transport_stream(prefix: bytes) -> bool:
+    # Packets of 188 bytes, each perhaps after a time stamp of four.
+    return any(
+        all(prefix[place : place + 1] == b"G" for place in range(first, first + 5 * step, step))
+        for first, step in ((0, 188), (4, 192))
+    )
+
+
+def _has_cover(prefix: bytes) -> bool:
+    return b"APIC" in prefix or (prefix[3:4] == b"\2" and b"PIC" in prefix)
+
+
+def _is_flash(prefix: bytes) -> bool:
+    return 0 < number(prefix, 3, 1) < 60
+
+
+_FIRST_UNITS = (b"\x67", b"\x27", b"\x09\x10", b"\x09\xf0", b"\x40\1")
+"""Begin of the first unit of an H.264 or H.265 stream: parameters, or a delimiter."""
+
+_HEADER_MAX = 64 * 1024
+_FIRST_HEADER = re.compile(rb"(?:From [^\n]+\n)?(?:[!-9;-~]{1,80}:[^\n]*\n(?:[ \t][^\n]*\n)*)+")
+_CONTENT_TYPE = re.compile(rb"^content-type:\s*([^\s;]*)", re.IGNORECASE | re.MULTILINE)
+_UUENCODED = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} \S", re.MULTILINE)
+
+
+def _is_mail(prefix: bytes) -> bool:
+    # A mail of text alone shows no picture; nor does anything else that begins with "Name: value".
+    header = _FIRST_HEADER.match(prefix[:_HEADER_MAX])
+    if header is None:
+        return False
+    kinds = _CONTENT_TYPE.findall(header[0])
+    return any(not kind.lower().startswith(b"text/") for kind in kinds) or (
+        (bool(kinds) or header[0].count(b"\n") > 2) and _UUENCODED.search(prefix, header.end()) is not None
+    )
+
+
+def _is_mailbox(prefix: bytes) -> bool:
+    # A line of the envelope, and then at least two headers.
+    header = _FIRST_HEADER.match(prefix[:_HEADER_MAX])
+    return header is not None and header[0].count(b"\n") > 2
+
+
+def _is_uuencoded(prefix: bytes) -> bool:
+    return _UUENCODED.match(prefix) is not None
+
+
+def _is_card_with_photo(prefix: bytes) -> bool:
+    return b"\nPHOTO" in prefix
+
+
+_ZIP = FileFormat("ZIP", None, (at(b"PK\3\4"), at(b"PK\5\6"), at(b"PK\7\x08PK\3\4"), at(b"PK00PK\3\4")))
+_TAR = FileFormat("tar", None)
+_RAR = FileFormat("RAR", None, (at(b"Rar!\x1a\x07"), at(b"RE~^")))
+_LHA = FileFormat("LHA", None)
+_DISK_IMAGE = FileFormat(
+    "disk image",
+    None,
+    tuple(
+        at(magic)
+        for magic in (
+            *(b"KDMV", b"COWD", b"QFI\xfb", b"vhdxfile", b"conectix", b"hsqs", b"sqsh", b"XFSB"),
+            *(b"-rom1fs-", b"\x45\x3d\xcd\x28"),
+        )
+    ),
+)
+_CD_IMAGE = FileFormat("CD or DVD image", None)
+_PDF = FileFormat("PDF", None)
+_MAIL = FileFormat("mail", None)
+_FILM = FileFormat("MP4 or QuickTime", None, (at((4, b"ftyp")),))
+_MP3 = FileFormat("music with a picture", None, (at(b"ID3"),), _has_cover)
+_FLAC = FileFormat("FLAC", None, (at(b"fLaC"),))
+
+CONTAINERS: tuple[FileFormat, ...] = tuple(
+    structs.replace(known, container=True)
+    for known in (
+        _ZIP,
+        _TAR,
+        FileFormat("gzip", None, (at(b"\x1f\x8b\x08"),)),
+        FileFormat("bzip2", None, (at(b"BZh"),), _is_bzip2),
+        FileFormat("xz", None, (at(b"\xfd7zXZ\0"),)),
+        FileFormat(
+            "Zstandard",
+            None,
+            tuple(at(bytes((n,)) + b"\xb5\x2f\xfd") for n in range(0x22, 0x29))
+            + tuple(at(bytes((n,)) + b"\x2a\x4d\x18") for n in range(0x50, 0x60)),
+        ),
+        FileFormat("LZMA", None, (at(b"\x5d\0\0"),), _is_lzma),
+        FileFormat("compress", None, (at(b"\x1f\x9d"),), _is_compress),
+        FileFormat(
+            "other compressed file",
+            None,
+            (
+                *(at(b"LZIP"), at(b"\x04\x22\x4d\x18"), at(b"\x02\x21\x4c\x18"), at(b"LRZI")),
+                *(at(b"\x89LZO\0\r\n\x1a\n"), at(b"\xff\6\0\0sNaPpY")),
+            ),
+        ),
+        FileFormat("7z", None, (at(b"7z\xbc\xaf\x27\x1c"),)),
+        _RAR,
+        FileFormat("CAB", None, (at(b"MSCF\0\0\0\0"), at(b"ISc("))),
+        FileFormat("cpio", None, (at(b"070701"), at(b"070702"), at(b"070707"))),
+        FileFormat("binary cpio", None, (at(b"\xc7\x71"), at(b"\x71\xc7")), _is_binary_cpio),
+        FileFormat("ar", None, (at(b"!<arch>\n"), at(b"!<thin>\n"))),
+        FileFormat("RPM", None, (at(b"\xed\xab\xee\xdb"),)),
+        _LHA,
+        FileFormat("ARJ", None, (at(b"\x60\xea"),), _is_arj),
+        FileFormat(
+            "other archive",
+            None,
+            (
+                *(at((7, b"**ACE**")), at((20, b"\xdc\xa7\xc4\xfd")), at(b"xar!"), at(b"MSWIM\0\0\0")),
+                *(at(b"SIT!\0"), at(b"StuffIt (c)1997"), at(b"StuffIt!\r"), at(b"EGGA\0\1"), at(b"ALZ\1")),
+                *(at(b"ITSF\3\0\0\0"), at(b"(This file must be converted with BinHex")),
+            ),
+        ),
+        FileFormat("self-extracting program", None, (at(b"MZ"), at(b"\x7fELF")), _is_self_extracting),
+        FileFormat("self-extracting script", None, (at(b"#!"),), _is_self_extracting_script),
+        _DISK_IMAGE,
+        _CD_IMAGE,
+        _PDF,
+        FileFormat("PostScript", None, (at(b"%!PS"), at(b"\x04%!PS"), at(b"\x1b%-12345X"))),
+        FileFormat("DjVu", None, (at(b"AT&TFORM"),)),
+        FileFormat("compound file", None, (at(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),)),
+        FileFormat("RTF", None, (at(b"{\\rt"),)),
+        FileFormat(
+            "other document",
+            None,
+            (at((60, b"BOOKMOBI")), at(b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d"), at(b"\x78\x9f\x3e\x22")),
+        ),
+        FileFormat("mailbox", None, (at(b"From "),), _is_mailbox),
+        _MAIL,
+        FileFormat("uuencoded file", None, (at(b"begin "), at(b"begin-base64 ")), _is_uuencoded),
+        FileFormat("contact with a photo", None, (at(b"BEGIN:VCARD"),), _is_card_with_photo),
+        FileFormat("thumbnails", None, (at(b"CMMM"), at(b"IMMM"))),
+        _FILM,
+        FileFormat("Matroska or WebM", None, (at(b"\x1a\x45\xdf\xa3"),)),
+        FileFormat("AVI", None, (at(b"RIFF", (8, b"AVI ")), at(b"RIFX", (8, b"AVI ")))),
+        FileFormat("MPEG", None, (at(b"\0\0\1\xba"), at(b"\0\0\1\xb3"))),
+        FileFormat("MPEG transport stream", None, (at(b"G"), at((4, b"G"))), _is_transport_stream),
+        FileFormat("Flash video", None, (at(b"FLV\1"),)),
+        FileFormat("Flash", None, (at(b"FWS"), at(b"CWS"), at(b"ZWS")), _is_flash),
+        FileFormat("Windows Media", None, (at(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),)),
+        FileFormat("Ogg", None, (at(b"OggS\0"),)),
+        FileFormat(
+            "other video",
+            None,
+            (
+                *(at(b".RMF\0\0\0"), at(b"\6\x0e\x2b\x34\2\5\1\1"), at(b"DKIF\0\0"), at(b"YUV4MPEG2 ")),
+                *(at(b"\0\0\0\1" + unit) for unit in _FIRST_UNITS),
+                *(at(b"\0\0\1" + unit) for unit in _FIRST_UNITS),
+                *(at(b"\x1f\7\0"), at(b"BBCD\0"), at(b"nut/multimedia container"), at(b"\x12\0\x0a\x0a")),
+            ),
+        ),
+        _MP3,
+        _FLAC,
+    )
+)
+"""All containers; a file is the first that recognises it. Those without a signature are recognised by
+`container_beside`, `container_behind` or `container_of` itself."""
+
+_BY_NAME = {known.name: known for known in CONTAINERS}
+
+
+@cache
+def _candidates(first_byte: int) -> tuple[FileFormat, ...]:
+    """Return the containers possible for a file that starts with this byte."""
+    return tuple(
+        known
+        for known in CONTAINERS
+        if any(
+            all(magic[0] == first_byte for offset, magic in signature if offset == 0)
+            for signature in known.signatures
+        )
+    )
+
+
+_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp", b"sidx"})
+_OCTAL = re.compile(rb"[ 0]*[0-7]+[ \0]+")
+_HEADER_LINE = re.compile(rb"[!-9;-~]{1,80}:")
+
+
+def container_of(prefix: bytes | memoryview) -> FileFormat | None:
+    """Return a container by a file's first bytes, or None.
+
+    Args:
+        prefix: the first `SEARCHED` bytes, or the whole file if it is shorter; at least one byte.
+    """
+    start = bytes(prefix[:START_SIZE])
+    for known in _candidates(start[0]):
+        if known.has_signature(start) and (known.check is None or known.check(bytes(prefix))):
+            return known
+    if start[4:8] in _BOXES and 8 <= int.from_bytes(start[:4], "big") < 1 << 29:
+        return _BY_NAME["MP4 or QuickTime"]
+    if start[2:5] in {b"-lh", b"-lz"} and start[6:7] == b"-":
+        return _BY_NAME["LHA"]
+    if _HEADER_LINE.match(start) is not None and _is_mail(bytes(prefix)):
+        return _BY_NAME["mail"]
+    return container_beside(start, prefix)
+
+
+def container_beside(start: bytes, prefix: bytes | memoryview) -> FileFormat | None:
+    """Return a container that may begin with anything, such as a picture, by a file's first bytes.
+
+    Args:
+        start: the first 4,096 bytes.
+        prefix: the first 37,000 bytes or more.
+    """
+    if b"%PDF-" in start[:1024]:
+        return _BY_NAME["PDF"]
+    if start.startswith(b"ustar", 257) or _is_old_tar(start):
+        return _BY_NAME["tar"]
+    # ISO 9660 and UDF: the volume descriptors begin at the 16th sector.
+    if bytes(prefix[32769:32774]) in {b"CD001", b"BEA01", b"CDW02", b"NSR02", b"NSR03"}:
+        return _BY_NAME["CD or DVD image"]
+    if _is_disk(start):
+        return _BY_NAME["disk image"]
+    return None
+
+
+def _is_old_tar(start: bytes) -> bool:
+    """Return True for the header of a tar archive before POSIX, which has a checksum and no signature."""
+    field = start[148:156]
+    if len(start) < 512 or _OCTAL.fullmatch(field) is None:
+        return False
+    others = start[:148] + start[156:512]
+    return int(field.strip(b" \0"), 8) - 8 * 32 in {
+        sum(others),
+        sum(byte - 256 if byte > 127 else byte for byte in others),
+    }
+
+
+def _is_disk(start: bytes) -> bool:
+    if start[510:512] == b"\x55\xaa" and (
+        start[0] in {0xEB, 0xE9}
+        or (
+            all(start[place] in {0, 0x80} for place in range(446, 510, 16))
+            and any(start[place] for place in range(450, 510, 16))
+        )
+    ):
+        return True
+    if start[1080:1082] == b"\x53\xef":
+        # ext2 to ext4: the size of its blocks, how it acts on errors, its revision.
+        block, errors, revision = number(start, 1048, 4), number(start, 1084, 2), number(start, 1100, 4)
+        return block <= 6 and 1 <= errors <= 3 and revision <= 1
+    return start[1024:1028] in {b"H+\0\4", b"HX\0\5"} or start[64:68] == b"\x7f\x10\xda\xbe"
+
+
+_RAR_ENDS = (b"\xc4\x3d\x7b\0\x40\7\0", b"\x1d\x77\x56\x51\3\5\4\0")
+_RAR_SEARCHED = 256
+
+
+def container_behind(tail: bytes) -> FileFormat | None:
+    """Return a container that may lie behind anything, such as a picture, by a file's last bytes.
+
+    Args:
+        tail: the last `TAIL_SIZE` bytes, or the whole file if it is shorter.
+    """
+    if contains(tail, b"PK\5\6") and _has_zip(tail):
+        return _BY_NAME["ZIP"]
+    last = tail[-_RAR_SEARCHED:]
+    if any(end in last for end in _RAR_ENDS):
+        return _BY_NAME["RAR"]
+    if tail[-512:-508] == b"koly" or tail[-512:-504] == b"conectix":
+        return _BY_NAME["disk image"]
+    return None
+
+
+def _has_zip(tail: bytes) -> bool:
+    """Return True if one of the records at the end of a ZIP archive is plausible.
+
+    In random bytes its signature alone occurs in one of 65,000 files. Programs differ in which field they
+    ignore, so that one sign is enough: numbers that agree, or a header of a member before it.
+    """
+    if contains(tail, b"PK\1\2"):
+        return True
+    place = tail.rfind(b"PK\5\6", 0, len(tail) - 18)
+    while place >= 0:
+        here, start, on_this, all_of_them = (number(tail, place + at, 2) for at in (4, 6, 8, 10))
+        if here == start and on_this == all_of_them:
+            return True
+        place = tail.rfind(b"PK\5\6", 0, place)
+    return False

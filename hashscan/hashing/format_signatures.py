@@ -61,8 +61,6 @@ def search_in_python(data: bytes, sought: bytes, /) -> bool:
 
 
 try:
-    from hashscan.hashing import _text
+    from hashscan.hashing._text import contains as contains
 except ImportError:
     contains = search_in_python
-else:
-    contains = _text.contains

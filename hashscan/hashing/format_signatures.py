@@ -61,6 +61,6 @@ def search_in_python(data: bytes, sought: bytes, /) -> bool:
 
 
 try:
-    from hashscan.hashing._text import contains as contains
+    from hashscan.hashing._text import contains as contains  # noqa: PLC0414 - exported
 except ImportError:
     contains = search_in_python

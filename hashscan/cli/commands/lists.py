@@ -34,7 +34,7 @@ from hashscan.cli.options.output import (
 )
 from hashscan.cli.output.feedback import print_waiting
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
-from hashscan.cli.output.logs import print_message
+from hashscan.cli.output.logs import print_error, print_message
 from hashscan.cli.output.terminal import show_lists
 from hashscan.errors import (
     EXIT_CLEAN,
@@ -88,7 +88,12 @@ def status(names: tuple[str, ...], format_name: str, state: StateDir) -> int:
                     print_result(f"list {each.name}: {line}")
         print_exceptions(exceptions)
         print_waiting(state)
-        opened.require_usable(asking=True)
+        try:
+            opened.require_usable(asking=True)
+        except NoUsableListError as error:
+            # The status stays, also that in a file.
+            print_error(error)
+            return error.exit_code
         refused = any(each.service is not None and each.service.refused for each in statuses)
         good = not refused and all(info.state.is_good for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE

@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from io import BytesIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE, output_errors, replace_stream
+from hashscan.lists.storage.atomic_files import PRIVATE_FILE, output_errors, replace_stream, replacing
 from hashscan.schema import encode_json
 from hashscan.text import printable
 
@@ -102,7 +102,9 @@ def format_option(*formats: str, help: str) -> Callable[[F], F]:  # noqa: A002
 
 @contextmanager
 def written_results(ctx: click.Context) -> Iterator[None]:
-    """Take --output out of the parameters of a command, choose the format, and write the file at the end.
+    """Take --output out of the parameters of a command, choose the format, and redirect standard output.
+
+    The file grows beside its name as results come, and gets it at the end, unless the command fails.
 
     Raises:
         OutputError: the file can't be written.
@@ -118,11 +120,45 @@ def written_results(ctx: click.Context) -> Iterator[None]:
     from hashscan.reports.report_file import require_destination
 
     require_destination(path)
-    data = BytesIO()
-    with redirect_stdout(TextIOWrapper(data, "utf-8", "backslashreplace", "\n", write_through=True)):
-        yield
-        written = data.getvalue()
-    write_output(path, (written,))
+    failure: BaseException | None = None
+    try:
+        with replacing(path) as stream:
+            results = _ResultStream(stream, path)
+            try:
+                with redirect_stdout(results):
+                    yield
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                # Or its end would close the stream.
+                results.detach()
+    except OSError as error:
+        if failure is not None:
+            raise failure from None
+        raise OutputError(f"can't write {path}: {error.strerror}") from error
+
+
+class _ResultStream(TextIOWrapper):
+    """Standard output that is a file: flushed in blocks, and its errors name it.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        super().__init__(stream, "utf-8", "backslashreplace", "\n", write_through=True)
+        self.path = path
+
+    def write(self, text: str) -> int:
+        """Write text into the buffer of the file."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise OutputError(f"can't write {self.path}: {error.strerror}") from error
+
+    def flush(self) -> None:
+        """Do nothing: results are flushed by the block, and at the end."""
 
 
 def output_format_option(
@@ -186,7 +222,8 @@ def stdout_errors() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"can't write to standard output: {error.strerror}") from error
+        where = sys.stdout.path if isinstance(sys.stdout, _ResultStream) else "to standard output"
+        raise OutputError(f"can't write {where}: {error.strerror}") from error
 
 
 def write_stdout(line: str) -> None:

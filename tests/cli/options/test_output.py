@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -12,10 +14,10 @@ import pytest
 
 from hashscan.cli.config.settings_file import Catalogue
 from hashscan.cli.main import cli
-from hashscan.cli.options.output import choose_format, infer_format
-from hashscan.errors import UsageError
+from hashscan.cli.options.output import choose_format, format_option, infer_format, written_results
+from hashscan.errors import EXIT_OUTPUT, UsageError
 from hashscan.registry import REPORT_FORMATS
-from tests.cli.conftest import Run
+from tests.cli.conftest import COMMAND, Run, environment
 
 LISTS = ("csv", "ndjson", "hsb")
 
@@ -99,6 +101,52 @@ def test_a_file_of_results_stays_where_the_command_fails(run: Run, uploads: Path
     assert run("hash", uploads / "listed.jpg", "--output", "/dev/null").code == 2
     assert Path("/dev/null").is_char_device()
     assert run("hash", uploads / "listed.jpg", "--output", tmp_path / "none" / "file").code == 12
+
+
+def test_results_are_written_as_they_come(tmp_path: Path) -> None:
+    file = tmp_path / "results"
+    file.write_text("before")
+
+    @click.command()
+    @format_option("json", help="")
+    @click.pass_context
+    def command(ctx: click.Context, **_: object) -> None:
+        with written_results(ctx):
+            for _number in range(1000):
+                sys.stdout.write("x" * 999 + "\n")
+                sys.stdout.flush()
+            sys.stdout.buffer.write(b"end\n")
+            assert os.fstat(sys.stdout.buffer.fileno()).st_size > 900_000
+            assert file.read_text() == "before"
+
+    command.main(["--output", str(file)], standalone_mode=False)
+    assert file.stat().st_size == 1_000_004
+    assert file.read_bytes().endswith(b"x\nend\n")
+    assert os.listdir(tmp_path) == ["results"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_file_without_space_is_named(state: Path, tmp_path: Path, form: str) -> None:
+    """As large as a process may make it; the rest of the disk is as it was."""
+    files = [tmp_path / f"{number:0200}" for number in range(60)]
+    for each in files:
+        each.write_bytes(b"x")
+    results = tmp_path / "results"
+    results.write_text("before")
+    before = sorted(os.listdir(tmp_path))
+    limited = ("sh", "-c", 'ulimit -f 16 && exec "$@"', "sh", *COMMAND, "hash", *map(str, files))
+    ran = subprocess.run(
+        [*limited, "--format", form, "--output", results],
+        env=environment(state),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == EXIT_OUTPUT, ran.stderr
+    assert str(results) in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert sorted(os.listdir(tmp_path)) == before
+    assert results.read_text() == "before"
 
 
 def test_a_check_answers_in_a_line(run: Run, uploads: Path, local_list: str, tmp_path: Path) -> None:

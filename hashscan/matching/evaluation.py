@@ -57,6 +57,9 @@ whose contrast was raised. A query costs a tenth of one at 31, and these are mos
 `benchmarks/recall/recall.py` for what it finds.
 """
 
+_FEW = 16
+"""Number of queries up to which it is worthwhile to ask first if none can have a match."""
+
 
 def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
     """Return the largest distance of a match by algorithm, given the number of the lists' entries."""
@@ -119,14 +122,11 @@ class Matcher:
             many: True if so many digests will be looked up that small lists are worth an index, too.
         """
         self._index = CompiledIndex.open(lists, many=many)
+        self.algorithms = self._index.algorithms
+        """The algorithms for which the lists have entries."""
         self.thresholds = thresholds_of_lists(lists) if thresholds is None else thresholds
         self._review_threshold = review_threshold
         self._excepted = {(entry.list_name, entry.entry_id): entry for entry in excepted}
-
-    @property
-    def algorithms(self) -> frozenset[str]:
-        """The algorithms for which the lists have entries."""
-        return self._index.algorithms
 
     def ask(self, name: str, queries: Sequence[Query]) -> Iterator[tuple[int, Match]]:
         """Look up digests of one algorithm in the index, all at once.
@@ -135,7 +135,9 @@ class Matcher:
             The index of a query and an entry near it, for every such pair. An entry farther away than the
             match's threshold is a near miss.
         """
-        if name not in self._index.algorithms or not queries:
+        if name not in self.algorithms or not queries:
+            return
+        if len(queries) <= _FEW and self._index.lacks(name, [query.values for query in queries]):
             return
         full = self.thresholds[name]
         tight = min(full, TIGHT_THRESHOLD)

@@ -33,6 +33,10 @@ class Segment(ABC):
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
         """Search like `CompiledIndex.query`; `values` is contiguous, rows count from the segment's first."""
 
+    def lacks(self, value: bytes) -> bool:
+        """Return True if it is known without a search that no entry is near a value."""
+        return False
+
 
 class Strategy(ABC):
     """The way in which one metric is compiled and searched: one subclass for each metric."""

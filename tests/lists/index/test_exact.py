@@ -32,7 +32,11 @@ def test_finds_what_brute_force_finds(
     )
     asked[queries : queries + 1, :8] = 255
     limits = np.full(len(asked), 99)
-    assert tuples(Exact().plain(values).query(asked, limits)) == brute_force(values, asked, limits * 0)
+    segment = Exact().plain(values)
+    assert tuples(segment.query(asked, limits)) == brute_force(values, asked, limits * 0)
+    keys = {value.tobytes()[:8] for value in values}
+    for value in asked:
+        assert segment.lacks(value.tobytes()) == (value.tobytes()[:8] not in keys)
 
 
 def test_tables_that_contradict_themselves_are_refused() -> None:
@@ -42,3 +46,5 @@ def test_tables_that_contradict_themselves_are_refused() -> None:
         wrong = np.full_like(columns[name], 2**32 - 1)
         with pytest.raises(DamagedIndexError):
             Exact().open(values, {**columns, name: wrong}).query(values[:9], np.zeros(9, dtype=np.int64))
+        # So they are found out by a single digest, too.
+        assert not Exact().open(values, {**columns, name: wrong}).lacks(values[0].tobytes())

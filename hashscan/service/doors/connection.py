@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from array import array
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import ClassVar
 
 from hashscan.service.engine.contents import DescriptorCloser
@@ -63,6 +63,8 @@ class _PassedDescriptors:
     @property
     def full(self) -> bool:
         """True if so many messages wait that no more may be received."""
+        if not self._messages:
+            return False
         waiting = sum(len(descriptors) for _, _, descriptors in self._messages)
         return len(self._messages) >= _MESSAGES or waiting >= _WAITING
 
@@ -100,6 +102,24 @@ class ConnectionOwner(ABC):
         TimeoutError and ConnectionError end it without a warning. See the methods of Connection for limits of
         time, for what is cancelled when the client leaves, and for the orderly end.
         """
+
+
+class _Working:
+    """The block of `Connection.working`; not made of a generator, which takes longer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        if self._connection.left:
+            raise ConnectionResetError("the client has left")
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._connection.begin_work(task)
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.end_work(self._task)
 
 
 class Connection:
@@ -317,23 +337,18 @@ class Connection:
             self.socket.shutdown(socket.SHUT_WR)
 
     @contextmanager
-    def request(self, *, arrived: bool = False) -> Iterator[None]:
+    def request(self) -> Iterator[None]:
         """Count the block as one request: it must arrive in time, and is not interrupted by an orderly end.
 
         Requests of one connection may overlap; `arrived` ends the time limit of arrival.
-
-        Args:
-            arrived: True if it has arrived in whole already.
         """
         self._requests += 1
-        deadline = None
-        if not arrived:
-            deadline = self._deadline = self._loop.time() + self._door.settings.request_seconds
+        deadline = self._deadline = self._loop.time() + self._door.settings.request_seconds
         try:
             yield
         finally:
             self._requests -= 1
-            if deadline is not None and self._deadline == deadline:
+            if self._deadline == deadline:
                 self._deadline = None
             self.end_if_idle()
 
@@ -341,22 +356,24 @@ class Connection:
         """Note that the request has arrived in whole, so that its time limit no longer counts."""
         self._deadline = None
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Cancel the current task if the client leaves during the block.
+    def working(self) -> AbstractContextManager[None]:
+        """Cancel the current task if the client leaves during the block, but not at an orderly end.
 
         Raises:
             ConnectionResetError: it has left already.
         """
-        if self.left:
-            raise ConnectionResetError("the client has left")
-        task = asyncio.current_task()
-        assert task is not None
+        return _Working(self)
+
+    def begin_work(self, task: asyncio.Task[object]) -> None:
+        """Note that a task does work for the client; see `working`."""
+        self._requests += 1
         self._working.add(task)
-        try:
-            yield
-        finally:
-            self._working.discard(task)
+
+    def end_work(self, task: asyncio.Task[object]) -> None:
+        """Note that it does no more."""
+        self._working.discard(task)
+        self._requests -= 1
+        self.end_if_idle()
 
     async def drop_rest(self, seconds: float, size: int) -> bool:
         """Read on and drop what comes, at most for `seconds` and `size` bytes; return True at the end.

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from msgspec import msgpack, structs
 
@@ -222,10 +223,9 @@ class Engine:
 
     def _owner_of(self, client: Client) -> int:
         """Return the number of an upload's owner, by which its decoder and cached replies go."""
-        name = f"{client.door} {client.owner}" if client.owner else str(client.connection)
-        kind = b"owner" if client.owner else b"connection"
-        code = hashlib.blake2b(name.encode(), digest_size=8, key=self._secret, person=kind).digest()
-        return int.from_bytes(code, "little") >> 1
+        if client.owner:
+            return _owner_number(self._secret, b"owner", f"{client.door} {client.owner}")
+        return _owner_number(self._secret, b"connection", str(client.connection))
 
     async def match(self, digests: Sequence[tuple[str, bytes]], client: Client) -> list[list[Match]]:
         """Return the matches of each digest, closest first; exceptions are in `Match.excepted`.
@@ -329,6 +329,12 @@ class Engine:
         self._opened.clear()
 
 
+@lru_cache(maxsize=256)
+def _owner_number(secret: bytes, kind: bytes, name: str) -> int:
+    code = hashlib.blake2b(name.encode(), digest_size=8, key=secret, person=kind).digest()
+    return int.from_bytes(code, "little") >> 1
+
+
 def _version_of(opened: OpenedMatching, infos: Iterable[ListInfo]) -> str:
     """Return the version of lists, exceptions and policy: equal if all of them are."""
     lists = [(info.name, info.fingerprint, info.state in USABLE_STATES) for info in infos]
@@ -361,8 +367,10 @@ def outcome_of(result: FileResult, door: DoorSettings, unchecked: Reason | None 
         door: the settings of the door.
         unchecked: another reason why the content may show more than was checked.
     """
-    keys: list[AnswerTo] = []
     reason = result.reason
+    if result.verdict is Verdict.CLEAN and reason is unchecked is None:
+        return Outcome.ALLOW
+    keys: list[AnswerTo] = []
     if result.verdict in _FINDINGS:
         keys.append(_FINDINGS[result.verdict])
     elif result.verdict not in {Verdict.CLEAN, Verdict.UNDECODED}:

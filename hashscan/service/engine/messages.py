@@ -20,6 +20,8 @@ INLINE_MAX = 32 << 10
 
 _ONE_DESCRIPTOR = socket.CMSG_SPACE(array.array("i").itemsize)
 _INLINE, _IN_FILE = b"i", b"f"
+# An integer: comparing the flag's own type takes longer.
+_DESCRIPTORS_CUT = int(socket.MSG_CTRUNC)
 
 
 class Check(Struct, frozen=True, array_like=True, tag=1):
@@ -151,7 +153,7 @@ class Channel:
         )
         if not size:
             raise EOFError
-        if flags & socket.MSG_CTRUNC:
+        if flags & _DESCRIPTORS_CUT:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         descriptor = -1
         if ancillary:

@@ -21,7 +21,7 @@ import signal
 import socket
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Set
+from collections.abc import Callable, Coroutine, Iterable, Sequence, Set
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 
@@ -198,6 +198,10 @@ class WorkerPool:
         if self.closing or (not self.members and self._failed_starts > FAILED_STARTS_ALLOWED):
             raise Unchecked("there are no workers")
         self._note_asked(turn[0])
+        idle = self.idle() if not self._waiting else ()
+        if idle and self._held_back(idle).isdisjoint((turn, turn[0])):
+            self._give(best_of(idle, owner), task)
+            return task
         if self.queued >= self._queue_max:
             self._make_room(turn[0])
         self._enqueue(task)
@@ -260,16 +264,17 @@ class WorkerPool:
     def _hand_out(self) -> None:
         """Give waiting requests to idle workers."""
         while self._waiting and (idle := self.idle()):
-            slow = self._slow() if len(idle) == 1 and len(self.members) > 1 else frozenset()
-            member, task = self._pair(idle, slow)
+            member, task = self._pair(idle, self._held_back(idle))
             if task is None:
                 return
             self._waiting.take(task)
             _end_timer(task)
             self._give(member, task)
 
-    def _slow(self) -> frozenset[Turn | str]:
+    def _held_back(self, idle: Sequence[WorkerHandle]) -> frozenset[Turn | str]:
         """Return the parties and the clients that hold workers for long, and so must leave the last one."""
+        if len(idle) > 1 or len(self.members) == 1:
+            return frozenset()
         now = time.monotonic()
         slow = [m.task.turn for m in self.members if m.task is not None and m.begun < now - SLOW_SECONDS]
         clients = {

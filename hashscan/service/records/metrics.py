@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from hashscan import __version__
 from hashscan.errors import HashscanError
-from hashscan.model import ListInfo, TrustState, Verdict
-from hashscan.service.engine.uploads import Client, Outcome, Overloaded, TooLarge, UnusableDescriptor
+from hashscan.model import ListInfo, TrustState
+from hashscan.service.engine.uploads import Client, Overloaded, TooLarge, UnusableDescriptor
 from hashscan.timefmt import parse_utc
 
 if TYPE_CHECKING:
@@ -32,15 +35,8 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._uploads = Counter(
-            "hashscan_serve_uploads",
-            "Checked uploads.",
-            ("door", "verdict", "answer"),
-            registry=self._registry,
-        )
-        self._bytes = Counter(
-            "hashscan_serve_upload_bytes", "Bytes of checked uploads.", ("door",), registry=self._registry
-        )
+        self._checks = _CheckCollector()
+        self._registry.register(self._checks)
         self._unchecked = Counter(
             "hashscan_serve_unchecked",
             "Uploads that were not checked.",
@@ -53,27 +49,10 @@ class ServiceMetrics:
             ("door", "found"),
             registry=self._registry,
         )
-        self._seconds = Histogram(
-            "hashscan_serve_check_seconds", "Time from an upload's last byte to its answer.", ("door",),
-            buckets=_SECONDS, registry=self._registry,
-        )  # fmt: skip
-        self._children: dict[tuple[str, Verdict, Outcome], tuple[Counter, Counter, Histogram]] = {}
 
-    def checked(self, door: str, verdict: Verdict, outcome: Outcome, size: int, seconds: float) -> None:
+    def checked(self, door: str, verdict: str, outcome: str, size: int, seconds: float) -> None:
         """Count a checked upload of `size` bytes."""
-        key = (door, verdict, outcome)
-        found = self._children.get(key)
-        if found is None:
-            found = (
-                self._uploads.labels(door, verdict.value, outcome.value),
-                self._bytes.labels(door),
-                self._seconds.labels(door),
-            )
-            self._children[key] = found
-        uploads, size_in_all, latency = found
-        uploads.inc()
-        size_in_all.inc(size)
-        latency.observe(seconds)
+        self._checks.count(door, verdict, outcome, size, seconds)
 
     def matched(self, door: str, digests: int, found: int) -> None:
         """Count digests that were asked about, and how many of them match."""
@@ -91,6 +70,52 @@ class ServiceMetrics:
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _DoorChecks:
+    """The checked uploads of one door."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(_SECONDS) + 1)
+        """Uploads by the time that each took; in the last one those that took longer than all bounds."""
+
+
+class _CheckCollector(Collector):
+    """The checked uploads: the library's own counters take as long as matching does."""
+
+    def __init__(self) -> None:
+        self._uploads: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._doors: defaultdict[str, _DoorChecks] = defaultdict(_DoorChecks)
+
+    def count(self, door: str, verdict: str, outcome: str, size: int, seconds: float) -> None:
+        """Count an upload."""
+        self._uploads[door, verdict, outcome] += 1
+        checks = self._doors[door]
+        checks.bytes += size
+        checks.seconds += seconds
+        checks.buckets[bisect_left(_SECONDS, seconds)] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counts so far."""
+        uploads = CounterMetricFamily(
+            "hashscan_serve_uploads", "Checked uploads.", labels=("door", "verdict", "answer")
+        )
+        for key, number in self._uploads.items():
+            uploads.add_metric(key, number)
+        size = CounterMetricFamily(
+            "hashscan_serve_upload_bytes", "Bytes of checked uploads.", labels=("door",)
+        )
+        latency = HistogramMetricFamily(
+            "hashscan_serve_check_seconds", "Time from an upload's last byte to its answer.", labels=("door",)
+        )
+        bounds = [*(str(float(bound)) for bound in _SECONDS), "+Inf"]
+        for door, checks in self._doors.items():
+            size.add_metric((door,), checks.bytes)
+            buckets = list(zip(bounds, accumulate(checks.buckets), strict=True))
+            latency.add_metric((door,), buckets, checks.seconds)
+        yield from (uploads, size, latency)
 
 
 class _StateCollector(Collector):

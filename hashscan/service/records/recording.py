@@ -126,8 +126,9 @@ class UploadRecorder(Recorder):
         self.answered += 1
         if client.door == PROBE:
             return
-        self._metrics.checked(client.door, verdict, outcome, size, seconds)
-        self._count(client.door, verdict.value, outcome.value, 1, size)
+        found, answer = verdict.value, outcome.value
+        self._metrics.checked(client.door, found, answer, size, seconds)
+        self._count(client.door, found, answer, 1, size)
 
     def matched(self, client: Client, digests: int, found: int) -> None:
         """Count a request about digests."""

@@ -26,7 +26,6 @@ from hashscan.service.doors.clamd.protocol import (
     Command,
     Data,
     Descriptor,
-    Event,
     Parser,
     Refused,
     StreamEnd,
@@ -153,7 +152,6 @@ class _Dialogue:
         self._arrival = ExitStack()
         self._arriving = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(_IN_PROGRESS_MAX)
 
     async def run(self) -> None:
         """Answer commands until the connection ends."""
@@ -182,8 +180,12 @@ class _Dialogue:
             if not data:
                 return
             for event in self._parser.feed(data):
-                await self._handle(event)
-                if not isinstance(event, Chunk | Data):
+                if isinstance(event, Data):
+                    self._received(event.data)
+                elif isinstance(event, Chunk):
+                    self._announced(event.length)
+                else:
+                    await self._handle(event)
                     self._time_arrival(begun=False)
             self._time_arrival(begun=not self._parser.between and not self._parser.ended)
 
@@ -197,19 +199,16 @@ class _Dialogue:
 
     def _time_arrival(self, *, begun: bool) -> None:
         """Limit the time in which a command that has begun must arrive in whole."""
-        if not begun:
-            self._arrival.close()
-            self._arriving = False
-        elif not self._arriving:
+        if begun == self._arriving:
+            return
+        self._arriving = begun
+        if begun:
             self._arrival.enter_context(self._connection.request())
-            self._arriving = True
+        else:
+            self._arrival.close()
 
-    async def _handle(self, event: Event) -> None:
+    async def _handle(self, event: Command | StreamEnd | Descriptor | Refused) -> None:
         match event:
-            case Chunk():
-                self._announced(event.length)
-            case Data():
-                self._received(event.data)
             case StreamEnd():
                 await self._stream_ended()
             case Command():
@@ -256,14 +255,19 @@ class _Dialogue:
             with held or nullcontext():
                 await self._work(work)
             return
-        await self._slots.acquire()
+        try:
+            while len(self._tasks) >= _IN_PROGRESS_MAX:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if held is not None:
+                held.close()
+            raise
         task = asyncio.get_running_loop().create_task(self._work(work))
         self._tasks.add(task)
         task.add_done_callback(lambda task: self._done(task, held))
 
     def _done(self, task: asyncio.Task[None], held: Held | None) -> None:
         self._tasks.discard(task)
-        self._slots.release()
         if held is not None:
             held.close()
         error = None if task.cancelled() else task.exception()
@@ -272,7 +276,7 @@ class _Dialogue:
             self._connection.end()
 
     async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
-        with self._connection.request(arrived=True), self._connection.working():
+        with self._connection.working():
             await work()
 
     def _announced(self, length: int) -> None:

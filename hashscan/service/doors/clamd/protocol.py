@@ -120,7 +120,8 @@ class Parser:
         self._state = _State.COMMAND
         self._pending = bytearray()
         self._left = 0
-        self._position = 0
+        self._fed = 0
+        """Bytes that were fed before."""
 
     @property
     def ended(self) -> bool:
@@ -135,9 +136,9 @@ class Parser:
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that these bytes complete; the iterator must be used up before the next call."""
         view = memoryview(data)
-        while view and not self.ended:
+        while view and self._state is not _State.ENDED:
             if self._state is _State.CHUNK:
-                piece, view = view[: self._left], self._skip(view, self._left)
+                piece, view = view[: self._left], view[self._left :]
                 self._left -= len(piece)
                 if not self._left:
                     self._state = _State.LENGTH
@@ -145,23 +146,19 @@ class Parser:
             elif self._state is _State.LENGTH:
                 missing = LENGTH_BYTES - len(self._pending)
                 self._pending += view[:missing]
-                view = self._skip(view, missing)
+                view = view[missing:]
                 if len(self._pending) == LENGTH_BYTES:
                     yield self._length()
             elif self._state is _State.DESCRIPTOR:
-                position = self._position
-                view = self._skip(view, 1)
+                position = self._fed + len(data) - len(view)
+                view = view[1:]
                 self._next()
                 yield Descriptor(position)
             else:
                 view, event = self._command(view)
                 if event is not None:
                     yield event
-
-    def _skip(self, view: memoryview, count: int) -> memoryview:
-        rest = view[count:]
-        self._position += len(view) - len(rest)
-        return rest
+        self._fed += len(data)
 
     def _next(self) -> None:
         """Go on after a command: within a session with the next, else not at all."""
@@ -188,7 +185,7 @@ class Parser:
         where = taken.find(end) if prefixed or not self.session else -1
         if where >= 0:
             taken = taken[: where + 1]
-        rest = self._skip(view, len(taken))
+        rest = view[len(taken) :]
         self._pending += taken
         if where < 0 and (prefixed or self.session):
             if len(self._pending) <= COMMAND_MAX:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -329,6 +330,24 @@ def test_what_is_done_for_a_client_that_leaves_is_given_up(tmp_path: Path, sessi
                 await until(lambda: is_idle(door))
             await until(lambda: not open_as("memfd:hashscan-upload"))
             assert REFUSED.search(await ask(door, b"zINSTREAM\0" + stream(PLANTED)))
+
+    run(test)
+
+
+def test_a_session_that_is_ended_while_it_is_full_holds_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with clamd_door(tmp_path, PLANTED) as door:
+            workers = door.engine.pool.pids()
+            for worker in workers:
+                os.kill(worker, signal.SIGSTOP)
+            with connected(door.address) as client:
+                client.sendall(b"zIDSESSION\0" + (b"zINSTREAM\0" + stream(b"text")) * 50)
+                # The last one waits for a place among those that are answered at the same time.
+                await until(lambda: door.engine.room.contents == 33)
+                await door.close(0.0)
+            for worker in workers:
+                os.kill(worker, signal.SIGCONT)
+            await until(lambda: is_idle(door))
 
     run(test)
 

@@ -43,6 +43,13 @@ REMEDIES = {
     errno.EROFS: "Name a place that can be written to, or mount it writable.",
 }
 """Remedies by error number, for shortages and missing rights, which are neither a finding nor a defect."""
+
+
+def explain_missing_rights(remedy: str) -> None:
+    """Set the remedy for missing rights, as that of a process that continues as another user."""
+    REMEDIES.update({errno.EACCES: remedy, errno.EPERM: remedy})
+
+
 _CLOSED_OUTPUT = "Don't close standard input and output; redirect to /dev/null what isn't wanted."
 _NO_CURRENT_FOLDER = "Change to a folder that exists, such as with `cd /`, and try again."
 _NO_DEVICES = "Mount /dev where hashscan runs: in a chroot, such as with `mount --bind /dev DIR/dev`."

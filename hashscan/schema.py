@@ -108,8 +108,11 @@ def _places_of_surrogates(value: Any, place: str = "") -> Iterator[str]:
             yield from _places_of_surrogates(inner, f"{place}[{number}]")
 
 
-def decode_file(data: bytes, shape: type[T], schema: int = 1) -> T:
+def decode_file(data: bytes, shape: type[T], schema: int = 1, *, exact: bool = True) -> T:
     """Return the content of one of our own files, whose member `schema` is the version of its form.
+
+    Without `exact`, members with a default may be missing and others are ignored, so that older and newer
+    versions read each other's files.
 
     Raises:
         InvalidDocumentError: the data is not JSON, not valid, or of another version; or it lacks members, or
@@ -119,7 +122,7 @@ def decode_file(data: bytes, shape: type[T], schema: int = 1) -> T:
     if not isinstance(document, dict) or document.pop("schema", None) != schema:
         raise InvalidDocumentError("another version of hashscan wrote it")
     content = validated(document, shape)
-    if _sorted(msgspec.to_builtins(content)) != _sorted(document):
+    if exact and _sorted(msgspec.to_builtins(content)) != _sorted(document):
         raise InvalidDocumentError("it has not exactly the members that it needs")
     return content
 

@@ -95,6 +95,7 @@ _HEAD = 1 << 16
     "import",
     cls=HashscanCommand,
     exit_codes=(0, 2, 3, 12, 70),
+    needs=RootRights.FILES,
     meanings={0: "everything is imported", 3: "imported, but no rule maps some web addresses to paths"},
 )
 @click.argument(

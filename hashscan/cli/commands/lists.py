@@ -32,6 +32,7 @@ from hashscan.cli.options.output import (
     print_result,
     write_json_line,
 )
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.output.feedback import print_waiting
 from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
 from hashscan.cli.output.logs import print_error, print_message
@@ -123,7 +124,7 @@ def verify(names: tuple[str, ...], state: StateDir) -> int:
         return EXIT_CLEAN if sound else EXIT_INCOMPLETE
 
 
-@command.command("import", cls=EntriesCommand, exit_codes=(0, 2, 11, 12, 70))
+@command.command("import", cls=EntriesCommand, exit_codes=(0, 2, 11, 12, 70), needs=RootRights.FILES)
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--name", required=True, help="Name of the list.")
 @entry_format_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import ANY_PATH, ArgumentOption, HashscanCommand, list_option, state_option
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.feedback import give_feedback
 from hashscan.cli.output.logs import print_message
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from hashscan.model import ExceptedEntry, Reporter
 
 
-@click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
+@click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70), needs=RootRights.FILES)
 @click.argument("entries", nargs=-1, metavar="[ENTRY]...")
 @click.option("--reason", metavar="TEXT", help="Reason why the entry is wrong; included in every report.")
 @click.option(

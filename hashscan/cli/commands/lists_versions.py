@@ -148,10 +148,23 @@ def _add_exchange(
     pulling.add(store, name, source)
 
 
+def _read(ctx: click.Context, param: click.Parameter, root: Path | None) -> bytes | None:
+    """Return the content of the root file; read here, it may also be one of root's."""
+    try:
+        return None if root is None else root.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"can't read the root file {root}: {error.strerror}",
+            advice="Name the root file of the list's owner.",
+        ) from error
+
+
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
 @click.argument("name")
 @click.argument("source", metavar="[URL|FOLDER]", required=False)
-@click.option("--root", type=_file, help="Root file of the list, as you got it from the owner.")
+@click.option(
+    "--root", type=_file, callback=_read, help="Root file of the list, as you got it from the owner."
+)
 @click.option(
     "--root-fingerprint",
     metavar="SHA256",
@@ -180,7 +193,7 @@ def _add_exchange(
 def add(
     name: str,
     source: str | None,
-    root: Path | None,
+    root: bytes | None,
     root_fingerprint: str | None,
     mirrors: tuple[str, ...],
     proxy: str | None,
@@ -234,7 +247,7 @@ def add(
         )
     sources = CredentialSources(*credentials)
     origin = checked_origin(source, mirrors, proxy=proxy, ca_file=ca_file, credentials=sources)
-    trusted = _read(root) if root else client.fetch_first_root(origin, root_fingerprint or "")
+    trusted = root or client.fetch_first_root(origin, root_fingerprint or "")
     client.add(ListStore(state.lists), name, origin, trusted)
     print_message(f"list {name} is added; fetch it with `hashscan lists pull {name}`")
 
@@ -362,16 +375,6 @@ def _change(done: Pulled) -> str:
     if done.staged:
         return f"staged; {done.previous or 'none'} is active"
     return f"before: {done.previous or 'none'}" if done.changed else "is up to date"
-
-
-def _read(root: Path) -> bytes:
-    try:
-        return root.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"can't read the root file {root}: {error.strerror}",
-            advice="Name the root file of the list's owner.",
-        ) from error
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 70))

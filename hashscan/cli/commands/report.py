@@ -23,6 +23,7 @@ from hashscan.cli.options.output import (
     output_option,
     write_stdout,
 )
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import reporter_option, site_option
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.logs import ERROR, print_message
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from hashscan.reports.report import Report
 
 
-@click.command("accept", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
+@click.command("accept", cls=HashscanCommand, exit_codes=(0, 2, 12, 70), needs=RootRights.FILES)
 @click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--reason", required=True, metavar="TEXT", help="Reason; included in every later report.")
 @click.option(
@@ -126,7 +127,7 @@ _COUNTED = 10
 _STYLES = {Verdict.MATCH.value: "bold red", Verdict.HELD.value: "yellow", Verdict.REVIEW.value: "cyan"}
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70), needs=RootRights.FILES)
 @click.argument("report", required=False, metavar="[REPORT]", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--limit",
@@ -260,7 +261,7 @@ class _ConvertCommand(HashscanCommand):
         super().format_epilog(ctx, formatter)
 
 
-@command.command(cls=_ConvertCommand, exit_codes=(0, 2, 12, 70))
+@command.command(cls=_ConvertCommand, exit_codes=(0, 2, 12, 70), needs=RootRights.FILES)
 @click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
 @output_format_option(REPORT_FORMATS, None, "Format of the document.")
 @output_option()

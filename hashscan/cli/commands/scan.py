@@ -295,7 +295,7 @@ class ShardParam(ParsedParam[Shard]):
 @click.option(
     "--quarantine-state",
     "quarantine_states",
-    type=click.Path(path_type=StateDir, file_okay=False),
+    type=click.Path(path_type=StateDir, file_okay=False, readable=False),
     multiple=True,
     metavar="FOLDER",
     help="State folder of another quarantine; files in it are not scanned. Repeatable.",

@@ -43,6 +43,11 @@ _SCHEDULERS = ("systemd", "cron", "none")
 )
 @click.option("--no-notify", is_flag=True, help="Send no alerts.")
 @click.option(
+    "--digest",
+    metavar="HH:MM",
+    help="Time of the digest of each day, which the same addresses get; 07:00 by default; `off` sends none.",
+)
+@click.option(
     "--retain-min", metavar="TIME", help="Move matches into quarantine, and keep them so long, such as 90d."
 )
 @click.option("--destroy-by", metavar="TIME", help="End of the time in quarantine, such as 365d.")
@@ -77,6 +82,7 @@ def command(
     schedule: str | None,
     notify: tuple[str, ...],
     no_notify: bool,
+    digest: str | None,
     retain_min: str | None,
     destroy_by: str | None,
     no_quarantine: bool,
@@ -107,6 +113,7 @@ def command(
         demo=demo,
         schedule=schedule,
         notify=() if no_notify else notify or None,
+        digest=digest,
         quarantine=Terms(retain_min, destroy_by) if retain_min and destroy_by else None,
         quarantine_off=no_quarantine,
         keep_reports=keep_reports,
@@ -136,7 +143,7 @@ def _set_up(
     before = read_record(machine)
     earlier = before.choices if before else None
     if asks:
-        ask(given, earlier)
+        ask(given, earlier, machine.root)
     choices = chosen(given, earlier, _scheduler(machine, scheduler, earlier))
     notes = list(check_targets(choices.targets, machine.root))
     packaged = machine.packaged_program()
@@ -173,7 +180,8 @@ def _set_up(
     write_record(machine, begun)
     run_steps(steps)
     write_record(machine, setup.ended(begun))
-    print_message(f"done; the next scan is at {choices.schedule}, and `hashscan scan` starts one now")
+    pulled = "`hashscan lists pull` fetches the lists, and then " if added else ""
+    print_message(f"done; the next scan is at {choices.schedule}; {pulled}`hashscan scan` starts one now")
     return EXIT_CLEAN
 
 

@@ -25,7 +25,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "scan": (
         "hashscan scan /var/www",
-        "hashscan scan /home --exclude '*.log' --report /root/found.html",
+        "hashscan scan /home --exclude '*.log' --report /var/lib/hashscan/found.html",
         "hashscan scan s3://uploads/2026 --list national",
     ),
     "check": (

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import OutputError, UsageError
+from hashscan.process import explain_missing_rights
 from hashscan.sandbox.linux_process import become_with_capabilities, capabilities
 from hashscan.state_dir import SYSTEM_STATE, service_uid
 
@@ -32,6 +33,9 @@ class RootRights(Enum):
 
     NOTHING = "nothing"
     """None: the command continues as the owner."""
+    FILES = "files"
+    """Read files that the command line names, also in root's home: the command continues as the owner, and
+    the service user keeps the right to read all files, unless root itself lacks it."""
     READING = "reading"
     """Read files of all users: the command continues as the service user, with this right; in a folder of
     another user, root is refused, with advice how to run the command with this right alone."""
@@ -58,8 +62,8 @@ def become_folder_owner(command: str, state: Path, needs: RootRights, kind: str 
     if owner == 0:
         return
     name = _name_of(owner)
-    keeps = _READING if needs is RootRights.READING and owner == service else ()
-    if needs is not RootRights.NOTHING and not keeps:
+    keeps = _kept_by_service(needs) if owner == service else ()
+    if needs in (RootRights.READING, RootRights.CHANGING) and not keeps:
         raise UsageError(
             f"the {kind} {state} is controlled by {name}, so root must not use it for `{command}`",
             advice=_advice(command, owner, needs),
@@ -79,7 +83,21 @@ def become_folder_owner(command: str, state: Path, needs: RootRights, kind: str 
                 f"{name}, who controls the {kind} {state}, can't read the installation in {folder}",
                 advice="Install hashscan where all users can read it, such as in /opt/hashscan.",
             )
+    if needs is RootRights.NOTHING and not os.access(".", os.X_OK, effective_ids=True):
+        # Processes are started in the current folder, which this user can't enter.
+        os.chdir("/")
     print_message(f"continues as {name}, who controls the {kind} {state}")
+    explain_missing_rights(
+        f"This command continues as {name}: name a place that this user may use, such as in {state}."
+    )
+
+
+def _kept_by_service(needs: RootRights) -> tuple[int, ...]:
+    """Return the capabilities of root's that a command keeps as the service user."""
+    if needs is RootRights.READING:
+        return _READING
+    can_read = needs is RootRights.FILES and capabilities()[1] >> _CAP_DAC_READ_SEARCH & 1
+    return (_CAP_DAC_READ_SEARCH,) if can_read else ()
 
 
 def controlling_uid(path: Path) -> int:

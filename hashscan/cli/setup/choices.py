@@ -53,6 +53,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     schedule: str = "02:17"
     """Hour and minute of the nightly scan."""
     alerts: bool = False
+    digest: str | None = "07:00"
+    """Hour and minute of the digest of each day, if there are alerts; None sends none."""
     quarantine: Terms | None = None
     """None moves nothing."""
     keep_reports: str | None = None
@@ -61,10 +63,9 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     """`systemd`, `cron` or `none`."""
 
     @property
-    def hour_and_minute(self) -> tuple[int, int]:
-        """The hour and the minute of the scan."""
-        hour, minute = self.schedule.split(":")
-        return int(hour), int(minute)
+    def digest_at(self) -> str | None:
+        """Hour and minute of the digest; None if none is to be sent."""
+        return self.digest if self.alerts else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class Given:
     schedule: str | None
     notify: tuple[str, ...] | None
     """Addresses of alerts, or names of files with such, after an @."""
+    digest: str | None
+    """`off`, or a time of day."""
     quarantine: Terms | None
     quarantine_off: bool
     keep_reports: str | None
@@ -97,7 +100,7 @@ def chosen(given: Given, before: Choices | None, scheduler: str) -> Choices:
     """Return the choices that the options and the setup before make.
 
     Raises:
-        UsageError: no target is named.
+        UsageError: no target is named, or a digest and no address.
     """
     base = before or Choices(targets=())
     targets = base.targets if given.targets is None else given.targets
@@ -106,12 +109,17 @@ def chosen(given: Given, before: Choices | None, scheduler: str) -> Choices:
     added = tuple(name for name, _, _ in given.lists if name not in base.lists)
     demo = base.demo and not given.lists if given.demo is None else given.demo
     quarantine = None if given.quarantine_off else given.quarantine or base.quarantine
+    alerts = base.alerts if given.notify is None else bool(given.notify)
+    digest = base.digest if given.digest is None else _digest_time(given.digest)
+    if given.digest is not None and digest and not alerts:
+        raise UsageError("a digest needs an address", advice="Name one by --notify.")
     return Choices(
         targets=targets,
         lists=base.lists + added,
         demo=demo,
         schedule=parse_time(given.schedule or base.schedule),
-        alerts=base.alerts if given.notify is None else bool(given.notify),
+        alerts=alerts,
+        digest=digest,
         quarantine=quarantine,
         keep_reports=base.keep_reports if given.keep_reports is None else _age(given.keep_reports),
         scheduler=scheduler,
@@ -130,6 +138,10 @@ def _age(text: str) -> str | None:
     return text
 
 
+def _digest_time(text: str) -> str | None:
+    return None if text == "off" else parse_time(text)
+
+
 def parse_time(text: str) -> str:
     """Return a time of day in the form HH:MM.
 
@@ -141,11 +153,20 @@ def parse_time(text: str) -> str:
     return f"{int(found[1]):02}:{found[2]}"
 
 
-def ask(given: Given, before: Choices | None) -> None:
-    """Ask on the terminal for what no option gives; a wrong answer is asked for again."""
+def ask(given: Given, before: Choices | None, root: Path) -> None:
+    """Ask on the terminal for what no option gives; a wrong answer is asked for again.
+
+    The files of the machine lie below `root`.
+    """
+
+    def targets(answer: str) -> tuple[str, ...]:
+        words = _words(answer)
+        list(check_targets(words, root))
+        return words
+
     if given.targets is None:
         usual = before.targets if before else [path for path in _USUAL_TARGETS if os.path.isdir(path)]
-        given.targets = _ask("Folders to scan, separated by spaces", " ".join(usual), _words)
+        given.targets = _ask("Folders to scan, separated by spaces", " ".join(usual), targets)
     if not given.lists and given.demo is None and not (before and (before.lists or before.demo)):
         text = "Hash list: NAME ADDRESS ROOTFILE, or demo for the harmless test list, or none"
         answer = _ask(text, "demo", _list_words)
@@ -154,8 +175,12 @@ def ask(given: Given, before: Choices | None) -> None:
     if given.schedule is None:
         given.schedule = _ask("Time of the nightly scan", before.schedule if before else "02:17", parse_time)
     if given.notify is None and not (before and before.alerts):
-        text = "Addresses for alerts (URLs of Apprise, such as mailto://...), separated by spaces, or none"
-        given.notify = _ask(text, "none", lambda answer: () if answer == "none" else _words(answer))
+        text = "Addresses for alerts (URLs of Apprise, such as mailto://..., or @FILE with such), or none"
+        given.notify = _ask(text, "none", _addresses)
+    if given.digest is None and (given.notify or (given.notify is None and before and before.alerts)):
+        default = (before.digest if before else Choices(targets=()).digest) or "off"
+        text = "Time of the digest of each day, to the same addresses, or off"
+        given.digest = _ask(text, default, lambda answer: _digest_time(answer) or "off")
     if given.quarantine is None and not given.quarantine_off:
         old = before.quarantine if before else None
         default = f"{old.retain_min} {old.destroy_by}" if old else "off"
@@ -181,10 +206,18 @@ def _words(answer: str) -> tuple[str, ...]:
     return tuple(answer.split())
 
 
+def _addresses(answer: str) -> tuple[str, ...]:
+    words = () if answer == "none" else _words(answer)
+    addresses(words)
+    return words
+
+
 def _list_words(answer: str) -> tuple[str, ...]:
     words = () if answer == "none" else _words(answer)
     if words not in ((), ("demo",)) and len(words) != 3:
         raise UsageError(f"{answer!r} is not understood", advice="Write three words, or demo, or none.")
+    if len(words) == 3:
+        _new_list(*words)
     return words
 
 
@@ -266,20 +299,24 @@ def new_lists(given: Given) -> Iterator[NewList]:
     Raises:
         UsageError: a name is not valid, or a root file can't be read.
     """
-    for name, source, root in given.lists:
-        if not LIST_NAME.fullmatch(name):
-            raise UsageError(
-                f"{name!r} is no name of a list", advice="Use lower-case letters, digits and hyphens."
-            )
-        try:
-            with open(root, "rb") as file:
-                content = file.read(_ROOT_MAX)
-        except OSError as error:
-            raise UsageError(
-                f"the root file {root} of the list {name} can't be read: {error.strerror}",
-                advice="Get it from the list's owner, by another way than the list.",
-            ) from error
-        yield NewList(name, os.path.abspath(source) if os.path.isdir(source) else source, content)
+    for words in given.lists:
+        yield _new_list(*words)
+
+
+def _new_list(name: str, source: str, root: str) -> NewList:
+    if not LIST_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name of a list", advice="Use lower-case letters, digits and hyphens."
+        )
+    try:
+        with open(root, "rb") as file:
+            content = file.read(_ROOT_MAX)
+    except OSError as error:
+        raise UsageError(
+            f"the root file {root} of the list {name} can't be read: {error.strerror}",
+            advice="Get it from the list's owner, by another way than the list.",
+        ) from error
+    return NewList(name, os.path.abspath(source) if os.path.isdir(source) else source, content)
 
 
 def addresses(notify: tuple[str, ...]) -> bytes:

@@ -18,10 +18,14 @@ _NOTIFY = CONFIG_FOLDER / "notify"
 _CRON = Path("/etc/cron.d/hashscan")
 _FOUND = SYSTEM_STATE / "found.jsonl"
 """The report of each scan that the quarantine reads."""
+_QUARANTINE_COMMANDS = ("add", "destroy", "export", "list", "restore", "verify")
 _SOURCES = Path(__file__).parent
 _INSTALLED = "/opt/hashscan/bin/hashscan"
 """The program in the units and the crontab of the repository."""
 _DEFAULT_TARGETS = re.compile(r"^HASHSCAN_TARGETS=.*\n", re.MULTILINE)
+_CRON_SCAN = re.compile(r"^17 2 ", re.MULTILINE)
+_CRON_ALERTS = re.compile(r"^#(?=\*/15 )", re.MULTILINE)
+_CRON_DIGEST = re.compile(r"^#0 7 ", re.MULTILINE)
 _UNSAFE_IN_UNITS = re.compile(r"[\"'\\\x00-\x1f\x7f]")
 
 
@@ -87,6 +91,7 @@ def enabled_units(choices: Choices) -> list[str]:
         "hashscan.timer",
         "hashscan-pull.timer",
         *(["hashscan-alerts.timer"] if choices.alerts else []),
+        *(["hashscan-digest.timer"] if choices.digest_at else []),
         *(["hashscan-quarantine.path"] if choices.quarantine else []),
     ]
 
@@ -107,6 +112,8 @@ def _settings(choices: Choices) -> str:
             f"retain-min = {toml_text(terms.retain_min)}",
             f"destroy-by = {toml_text(terms.destroy_by)}",
         ]
+        for command in _QUARANTINE_COMMANDS:
+            lines += ["", f"[quarantine.{command}]", f"state = {toml_text(str(QUARANTINE_STATE))}"]
     if choices.keep_reports is not None:
         lines += ["", '["report prune"]', f"keep = {toml_text(choices.keep_reports)}"]
     return "\n".join(lines) + "\n"
@@ -115,14 +122,17 @@ def _settings(choices: Choices) -> str:
 def _units(choices: Choices) -> list[str]:
     names = ["hashscan", "hashscan-pull", "hashscan-alerts"]
     units = [f"{name}.{kind}" for name in names for kind in ("service", "timer")]
+    if choices.digest_at:
+        units += ["hashscan-digest.service", "hashscan-digest.timer"]
     if choices.quarantine:
-        units += ["hashscan-quarantine.service", "hashscan-quarantine.path"]
+        units += ["hashscan-quarantine.service", "hashscan-quarantine.path", "hashscan-cases.service"]
     return units
 
 
 def _drop_ins(choices: Choices, program: str) -> Iterator[tuple[str, str]]:
-    hour, minute = choices.hour_and_minute
-    yield "hashscan.timer", f"[Timer]\nOnCalendar=\nOnCalendar=*-*-* {hour:02}:{minute:02}:00\n"
+    for timer, at in (("hashscan.timer", choices.schedule), ("hashscan-digest.timer", choices.digest_at)):
+        if at:
+            yield timer, f"[Timer]\nOnCalendar=\nOnCalendar=*-*-* {at}:00\n"
     scan = ""
     if choices.quarantine:
         scan += f"ExecStart=\nExecStart={program} scan --sandbox required {_options_of_quarantine()}\n"
@@ -154,7 +164,6 @@ def _options_of_quarantine() -> str:
 
 
 def _crontab(choices: Choices, program: str) -> str:
-    hour, minute = choices.hour_and_minute
     text = _DEFAULT_TARGETS.sub("", (_SOURCES / "crontab").read_text(encoding="utf-8"))
     values = {"MAILTO": "root", "HASHSCAN": program}
     if choices.quarantine:
@@ -163,5 +172,13 @@ def _crontab(choices: Choices, program: str) -> str:
     if choices.keep_reports:
         values["AFTER_SCAN"] = f'"{program} report prune"'
     lines = [_with_value(line, values) for line in text.splitlines(keepends=True)]
-    text = re.sub(r"^17 2 ", f"{minute} {hour} ", "".join(lines), flags=re.MULTILINE)
-    return re.sub(r"^#(?=\*/15 )", "", text, flags=re.MULTILINE) if choices.alerts else text
+    text = _CRON_SCAN.sub(_at(choices.schedule), "".join(lines))
+    if choices.alerts:
+        text = _CRON_ALERTS.sub("", text)
+    return _CRON_DIGEST.sub(_at(choices.digest_at), text) if choices.digest_at else text
+
+
+def _at(time: str) -> str:
+    """Return a time of day as cron has it."""
+    hour, minute = time.split(":")
+    return f"{int(minute)} {int(hour)} "

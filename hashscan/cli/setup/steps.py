@@ -57,7 +57,7 @@ def read_record(machine: Machine) -> Record | None:
     """
     place = machine.place(RECORD)
     try:
-        return decode_file(place.read_bytes(), Record)
+        return decode_file(place.read_bytes(), Record, exact=False)
     except FileNotFoundError:
         return None
     except OSError as error:

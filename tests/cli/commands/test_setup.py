@@ -30,6 +30,7 @@ pytestmark = needs_root
 
 needs_systemctl = pytest.mark.skipif(shutil.which("systemctl") is None, reason="systemctl is not installed")
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
+QUARANTINE = "/var/lib/hashscan-quarantine"
 SETTINGS = "etc/hashscan/hashscan.toml"
 PROGRAM = "/opt/hashscan/bin/hashscan"
 CHOICES = Choices(
@@ -92,7 +93,18 @@ def test_a_dry_run_shows_files_and_commands_and_changes_nothing(run: Run, image:
 
 
 def test_cron_starts_scans_where_there_is_no_systemd(run: Run, image: Path) -> None:
-    options = ("--demo", "--schedule", "3:05", "--notify", "json://secret", *TERMS, "--keep-reports", "90d")
+    options = (
+        "--demo",
+        "--schedule",
+        "3:05",
+        "--notify",
+        "json://secret",
+        *TERMS,
+        "--keep-reports",
+        "90d",
+        "--digest",
+        "08:05",
+    )
     ran = run("setup", "--image", image, "/var/www", *options, "--yes")
     assert ran.code == 0, ran.err
     uid, gid = ids(image)
@@ -107,17 +119,25 @@ def test_cron_starts_scans_where_there_is_no_systemd(run: Run, image: Path) -> N
     assert made["etc/cron.d/hashscan"][:3] == (0, 0, 0o644)
     assert tomllib.loads((image / SETTINGS).read_text()) == {
         "scan": {"targets": ["/var/www"], "list": ["demo"]},
-        "quarantine": {"retain-min": "90d", "destroy-by": "365d"},
+        "quarantine": {
+            "retain-min": "90d",
+            "destroy-by": "365d",
+            **{x: {"state": QUARANTINE} for x in ("add", "destroy", "export", "list", "restore", "verify")},
+        },
         "report prune": {"keep": "90d"},
     }
     assert run("config", "check", image / SETTINGS).code == 0
     lines = [x for x in (image / "etc/cron.d/hashscan").read_text().splitlines() if x and x[0] != "#"]
     assert [x for x in lines if x.startswith("5 3 * * * root ")]
     assert [x for x in lines if x.startswith("*/15 * * * * root ")]
+    assert [x for x in lines if x.startswith("5 8 * * * root ") and "alerts digest" in x]
     assert [x for x in lines if x.startswith('AFTER_FINDINGS="/')]
     assert [x for x in lines if x.startswith('AFTER_SCAN="/')]
     assert not [x for x in lines if x.startswith("HASHSCAN_TARGETS=")]
     assert "secret" not in (image / "etc/hashscan/setup.json").read_text()
+    for words in (("--digest", "off"), ("--no-notify",)):
+        assert run("setup", "--image", image, *words, "--yes").code == 0
+        assert "\n5 8 * * * root " not in (image / "etc/cron.d/hashscan").read_text()
 
 
 @needs_systemctl
@@ -149,10 +169,20 @@ def test_units_and_timers(run: Run, with_systemd: Path) -> None:
     assert gone == {
         f"etc/systemd/system/{name}"
         for name in ("hashscan-quarantine.path", "hashscan-quarantine.service",
-                     "hashscan-quarantine.service.d/setup.conf", "hashscan.service.d/setup.conf")
+                     "hashscan-quarantine.service.d/setup.conf", "hashscan.service.d/setup.conf",
+                     "hashscan-cases.service")
     }  # fmt: skip
     wanted = {path.name for path in (units / "timers.target.wants").iterdir()}
-    assert wanted == {"hashscan.timer", "hashscan-pull.timer", "hashscan-alerts.timer"}
+    assert wanted == {
+        "hashscan.timer",
+        "hashscan-pull.timer",
+        "hashscan-alerts.timer",
+        "hashscan-digest.timer",
+    }
+    assert run("setup", "--image", image, "--digest", "23:00", "--yes").code == 0
+    assert "OnCalendar=*-*-* 23:00:00\n" in (units / "hashscan-digest.timer.d/setup.conf").read_text()
+    assert run("setup", "--image", image, "--digest", "off", "--yes").code == 0
+    assert not [path for path in units.rglob("hashscan-digest*") if not path.is_dir()]
 
 
 @needs_systemctl
@@ -266,6 +296,8 @@ def test_bad_targets(run: Run, image: Path, targets: tuple[str, ...]) -> None:
         (*TERMS, "--no-quarantine"),
         ("--notify", "@/missing"),
         ("--keep-reports", "0d"),
+        ("--notify", "json://x", "--digest", "24:00"),
+        ("--digest", "08:00"),
         ("--keep-reports", "long"),
         ("--notify", "json://x", "--no-notify"),
         ("--list", "national", "https://lists.example.org", "/missing"),
@@ -372,6 +404,18 @@ def test_a_damaged_record_is_named(run: Run, image: Path) -> None:
             assert str(record) in ran.err
 
 
+def test_the_record_of_another_version_is_read(run: Run, image: Path) -> None:
+    """An older one lacks choices, a newer one has more."""
+    assert run("setup", "--image", image, "/var/www", "--demo", "--yes").code == 0
+    record = image / "etc/hashscan/setup.json"
+    document = json.loads(record.read_bytes())
+    del document["choices"]["digest"]
+    document["choices"]["later"] = 1
+    record.write_text(json.dumps(document))
+    assert run("setup", "--image", image, "--yes").code == 0
+    assert json.loads(record.read_bytes())["choices"]["digest"] == "07:00"
+
+
 def test_two_at_once(run: Run, image: Path) -> None:
     import fcntl
 
@@ -390,7 +434,12 @@ def test_no_machine(run: Run, tmp_path: Path) -> None:
 
 
 def test_questions_on_a_terminal(image: Path, state: Path) -> None:
-    answers = ("/var/www", "demo", "noon", "3:15", "none", "90d", "90d 365d", "30d", "y")
+    root = f"national https://lists.example.org {image}/"
+    answers = (
+        *("/missing", "www", "/var/www"), *(f"{root}missing", f"X {root}", "two words", "demo"),
+        *("noon", "3:15"), *("@/missing", "json://localhost"), *("24:00", "6:30"),
+        *("90d", "90d 365d"), "30d", "y",
+    )  # fmt: skip
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [PREFORK.program(), "setup", "--image", image],
@@ -411,7 +460,8 @@ def test_questions_on_a_terminal(image: Path, state: Path) -> None:
     assert process.wait(timeout=60) == 0, shown.decode()
     record = json.loads((image / "etc/hashscan/setup.json").read_bytes())
     assert record["choices"] == {
-        "targets": ["/var/www"], "lists": [], "demo": True, "schedule": "03:15", "alerts": False,
+        "targets": ["/var/www"], "lists": [], "demo": True, "schedule": "03:15", "alerts": True,
+        "digest": "06:30",
         "quarantine": {"retain_min": "90d", "destroy_by": "365d"}, "keep_reports": "30d",
         "scheduler": "cron",
     }  # fmt: skip
@@ -501,16 +551,31 @@ def test_a_scan_without_any_option_is_the_nightly_one(machine: Path) -> None:
     (machine / "www/carol").chmod(0o700)
 
     before = tree(machine)
-    made = run_on(machine, "setup", machine / "www", "--demo", "--scheduler", "cron", "--yes")
+    made = run_on(machine, "setup", machine / "www", "--demo", *TERMS, "--scheduler", "cron", "--yes")
     assert made.code == 0, made.err
     (line,) = [x for x in (machine / "etc/passwd").read_text().splitlines() if x.startswith("hashscan:")]
     uid, gid = line.split(":")[2:4]
     service = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--init-groups")
     timer = (*service, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
     for become in ((), timer):
-        scanned = run_on(machine, "scan", become=become)
+        # Only root may enter the folder of the quarantine.
+        scanned = run_on(machine, "scan", "--quarantine-state", QUARANTINE, become=become)
         assert scanned.code == 1, scanned.err
         assert f"{machine}/www/carol/blog/village.webp" in scanned.out
+    (machine / "root").mkdir(mode=0o700)
+    (machine / "root/ours.csv").write_text(f"id,algorithm,value,category\nx,sha256,{1:064},A1\n")
+    at_home = ("bash", "-c", f'cd {machine}/root && exec "$@"', "bash")
+    for words in (
+        ("selftest",),
+        ("lists", "import", "ours.csv", "--name", "ours"),
+        ("lists", "remove", "ours"),
+    ):
+        tried = run_on(machine, *words, become=at_home)
+        assert tried.code == 0, tried.err
+    refused = run_on(machine, "scan", "--report", "found.html", become=at_home)
+    assert refused.code == 12
+    assert "continues as hashscan: name a place" in refused.err
+    shutil.rmtree(machine / "root")
     assert set(owners(machine / "lib/hashscan").values()) == {int(uid)}
     assert run_on(machine, "setup", "--yes").out == ""
     shutil.rmtree(machine / "lib/hashscan")

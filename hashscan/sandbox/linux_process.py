@@ -1,4 +1,4 @@
-"""Control this process by Linux interfaces that Python lacks: prctl, capabilities, autogroups.
+"""Control this process by interfaces that Python lacks: prctl, capabilities, autogroups, the heap.
 
 With autogrouping, which most distributions switch on, the kernel distributes processor time between sessions,
 and niceness decides only within each session. A decoder is a session of its own; however nice, it would get
@@ -8,6 +8,7 @@ as much as a whole web server.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import time
 from collections.abc import Iterable
@@ -142,3 +143,24 @@ def set_autogroup_niceness() -> None:
             return
         else:
             return
+
+
+_M_ARENA_MAX = -8
+"""From glibc's malloc.h."""
+
+
+def use_one_heap() -> None:
+    """Have all threads that are started later allocate from one heap, with C libraries that can do so.
+
+    A heap keeps what is freed. With a heap for each thread, the work of several threads takes as much as the
+    most that each of them ever needed, and a process that runs for months seems to grow.
+    """
+    if (mallopt := getattr(_libc, "mallopt", None)) is not None:
+        mallopt(_M_ARENA_MAX, 1)
+
+
+def release_memory() -> None:
+    """Collect garbage, and give the pages that are free to the kernel, which takes about a millisecond."""
+    gc.collect()
+    if (malloc_trim := getattr(_libc, "malloc_trim", None)) is not None:
+        malloc_trim(0)

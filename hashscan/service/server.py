@@ -19,11 +19,11 @@ from typing import Any, get_args
 
 from hashscan.errors import EXIT_CLEAN, HashscanError, OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
+from hashscan.sandbox.linux_process import release_memory, use_one_heap
 from hashscan.service.doors.base import Door
 from hashscan.service.doors.listening import describe
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client, Overloaded, Upload
-from hashscan.service.memory import release_memory, use_one_heap
 from hashscan.service.records.journal import Journal
 from hashscan.service.records.metrics import ServiceMetrics
 from hashscan.service.records.recording import PROBE, UploadRecorder

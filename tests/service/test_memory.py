@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import itertools
 import platform
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hashscan.service.memory import release_memory
+from hashscan.sandbox.linux_process import release_memory
 from tests.service.running import service
+from tests.service.serving import memory
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the heaps are those of glibc")
 
 HEAP_BYTES = 64 << 20
 """Addresses that glibc reserves for the heap of a thread, and their alignment, on 64 bits."""
-
-
-def resident() -> int:
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) << 10
 
 
 def heaps_of_threads(pid: int) -> Iterator[int]:
@@ -39,10 +33,10 @@ def heaps_of_threads(pid: int) -> Iterator[int]:
 def test_free_pages_between_used_ones_are_given_back() -> None:
     made = [bytes(2000) for _ in range(40_000)]
     used = made[::1000]
-    full = resident()
+    full = memory()
     del made
     release_memory()
-    assert full - resident() > 60_000_000
+    assert full - memory() > 60_000_000
     assert len(used) == 40
 
 

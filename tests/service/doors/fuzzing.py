@@ -24,6 +24,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hashscan.sandbox.linux_process import release_memory, use_one_heap
 from hashscan.service.doors.base import ListeningDoor
 from hashscan.service.engine.engine import Engine
 from hashscan.settings.service import UnixAddress
@@ -225,11 +226,13 @@ async def send_all(sessions: Sessions, number: int, seed: int) -> Counter[str]:
     try:
         # What is opened once for all sessions is open after the first ones.
         await all_of(range(number // 5))
+        release_memory()
         before = memory(), descriptors(), len(asyncio.all_tasks())
         await all_of(range(number // 5, number))
         # Less is well: a thread that opens files for a client may close one after the client has left.
         await _until_equal(lambda: descriptors() - before[1], Counter())
         await _until_equal(lambda: len(asyncio.all_tasks()), before[2])
+        release_memory()
         counts["(kilobytes more)"] = (memory() - before[0]) // 1024
     finally:
         logging.getLogger().removeHandler(defects)
@@ -240,6 +243,7 @@ async def send_all(sessions: Sessions, number: int, seed: int) -> Counter[str]:
 
 def main(fuzz: Fuzz) -> None:
     """Run a fuzzer from the command line."""
+    use_one_heap()
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     with tempfile.TemporaryDirectory() as folder:

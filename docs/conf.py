@@ -7,6 +7,7 @@ file here and where the repository is shown. The navigation is made of the lists
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -45,6 +46,33 @@ def add_navigation(app: Sphinx, name: str, text: list[str]) -> None:
             text[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{pages}\n```\n"
 
 
+BARRIERS = {
+    '<p class="caption" role="heading">': '<p class="caption" role="heading" aria-level="2">',
+    '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="Pages and search">',
+    '<aside class="toc-drawer">': '<aside class="toc-drawer" aria-label="On this page">',
+    '<aside class="toc-drawer no-toc">': '<aside class="toc-drawer no-toc" aria-label="On this page">',
+    # Both scroll sideways on a phone, and so must be reached by the keyboard.
+    "<pre>": '<pre tabindex="0">',
+    '<div class="table-wrapper colwidths-auto docutils container">': (
+        '<div class="table-wrapper colwidths-auto docutils container" tabindex="0">'
+    ),
+    '<th class="head"><p></p></th>': "<td></td>",
+    '<div id="search-results"></div>': '<h1>Search</h1><div id="search-results" tabindex="-1"></div>',
+}
+"""HTML of Sphinx and of the theme that keeps people from using a page, and what it is replaced by."""
+
+
+def remove_barriers(app: Sphinx, failure: Exception | None) -> None:
+    """Replace HTML of the theme, which has no setting for it, in all pages that were made."""
+    for page in Path(app.outdir).rglob("*.html"):
+        before = after = page.read_text(encoding="utf-8")
+        for old, new in BARRIERS.items():
+            after = after.replace(old, new)
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> None:
     """Register what this page adds to Sphinx."""
     app.connect("source-read", add_navigation)
+    app.connect("build-finished", remove_barriers)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import chromium
+from tests.browser import barriers, chromium
 
 pytest.importorskip("furo", reason="of the extra docs")
 pytest.importorskip("myst_parser", reason="of the extra docs")
@@ -108,6 +108,16 @@ def test_pages_fit_a_phone_and_the_search_finds_them(site: Path) -> None:
         page.press("input[name=q]", "Enter")
         page.wait_for_selector("#search-results li a[href*='docs/quarantine.html']")
         assert not [url for url in requests if not url.startswith(("file:", "data:"))]
+        context.close()
+
+
+def test_nothing_keeps_people_from_using_a_page(site: Path) -> None:
+    with chromium() as browser:
+        context = browser.new_context(viewport={"width": PHONE, "height": 640})
+        page = context.new_page()
+        for path in pages(site):
+            page.goto(path.as_uri())
+            assert barriers(page) == [], path
         context.close()
 
 

@@ -22,6 +22,8 @@ for made in /etc/systemd/system/hashscan*.d/setup.conf /etc/cron.d/hashscan; do
 done
 
 rm -rf /etc/hashscan /var/log/hashscan /var/cache/hashscan
+# When timers last ran, which systemd keeps.
+rm -f /var/lib/systemd/timers/stamp-hashscan*.timer
 
 # What lies in quarantine may be evidence that must be kept, and only its log says where each file belongs.
 kept=

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -160,13 +161,16 @@ def ask(given: Given, before: Choices | None, root: Path) -> None:
     """
 
     def targets(answer: str) -> tuple[str, ...]:
-        words = _words(answer)
+        try:
+            words = tuple(shlex.split(answer))
+        except ValueError as error:
+            raise UsageError(f"{answer!r} is not understood: {error}", advice="Close the quotes.") from error
         list(check_targets(words, root))
         return words
 
     if given.targets is None:
         usual = before.targets if before else [path for path in _USUAL_TARGETS if os.path.isdir(path)]
-        given.targets = _ask("Folders to scan, separated by spaces", " ".join(usual), targets)
+        given.targets = _ask("Folders to scan, separated by spaces", shlex.join(usual), targets)
     if not given.lists and given.demo is None and not (before and (before.lists or before.demo)):
         text = "Hash list: NAME ADDRESS ROOTFILE, or demo for the harmless test list, or none"
         answer = _ask(text, "demo", _list_words)
@@ -241,6 +245,8 @@ def check_targets(targets: tuple[str, ...], root: Path) -> Iterator[str]:
         found[target] = _real_target(target, root)
     own = {path: _real(str(path), root) for path in (SYSTEM_STATE, QUARANTINE_STATE)}
     for target, path in found.items():
+        if path != Path(os.path.normpath(f"{root}/{target}")):
+            yield f"the target {target} is, or lies behind, a link: {path} is scanned"
         for other, outer in found.items():
             if other != target and path.is_relative_to(outer):
                 raise UsageError(

@@ -311,6 +311,15 @@ def test_bad_options(run: Run, image: Path, options: tuple[str, ...]) -> None:
     assert tree(image, times=True) == before
 
 
+def test_a_link_as_target_is_mentioned(run: Run, image: Path) -> None:
+    (image / "srv").mkdir()
+    (image / "srv/link").symlink_to("/etc")
+    ran = run("setup", "--image", image, "/srv/link", "/var/www/", "--demo", "--dry-run")
+    assert ran.code == 0
+    assert "the target /srv/link is, or lies behind, a link: " in ran.err
+    assert "the target /var/www/" not in ran.err
+
+
 def test_a_target_may_contain_the_state_folder(run: Run, image: Path) -> None:
     ran = run("setup", "--image", image, "/", "--demo", "--yes")
     assert ran.code == 0, ran.err
@@ -436,7 +445,7 @@ def test_no_machine(run: Run, tmp_path: Path) -> None:
 def test_questions_on_a_terminal(image: Path, state: Path) -> None:
     root = f"national https://lists.example.org {image}/"
     answers = (
-        *("/missing", "www", "/var/www"), *(f"{root}missing", f"X {root}", "two words", "demo"),
+        *("/missing", "www", "'/var", "'/var/www'"), *(f"{root}missing", f"X {root}", "two words", "demo"),
         *("noon", "3:15"), *("@/missing", "json://localhost"), *("24:00", "6:30"),
         *("90d", "90d 365d"), "30d", "y",
     )  # fmt: skip

@@ -308,6 +308,15 @@ class Sandbox(ClosedOnExit):
             self._under_way.clear()
             self.discard()
 
+    def leave(self) -> None:
+        """End the decoder, since its owner has no more files; it is not set aside.
+
+        Call it while there is no file to decode. One that has seen no file is kept.
+        """
+        self._check_use()
+        if self._decoders.files and not self._under_way:
+            self._decoders.drop()
+
     def prepare(self, number: int) -> None:
         """Have decoders forked ahead, so that the next owner or the next confirmation needn't wait for one.
 

@@ -259,6 +259,26 @@ def test_one_that_says_something_unasked_is_ended(file: int) -> None:
         assert first not in {ask(sandbox, file, "pid", 2)}
 
 
+@pytest.mark.parametrize("ends_by_itself", [True, False])
+def test_one_whose_owner_has_no_more_files_is_ended(
+    parking: Sandbox, file: int, ends_by_itself: bool
+) -> None:
+    first = ask(parking, file, "pid", 1)
+    prepared(parking, 1)
+    if not ends_by_itself:
+        os.kill(first, signal.SIGSTOP)  # as one that was taken over, and goes on
+    parking.leave()
+    parking.leave()
+    second = ask(parking, file, "pid", 2)
+    assert second != first
+    until(lambda: not alive(first))
+    parking.leave()
+    parking.start()
+    unused = prepared(parking, 1)
+    parking.leave()
+    assert ask(parking, file, "pid", 1) in unused - {first, second}
+
+
 def test_many_owners_leave_no_process_behind(parking: Sandbox, file: int) -> None:
     for owner in range(30):
         ask(parking, file, "size", owner)

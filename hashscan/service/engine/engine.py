@@ -200,7 +200,7 @@ class Engine:
     async def _result(self, content: Content, client: Client) -> tuple[FileResult, str]:
         """Have a worker check a content; return the result and the version of the lists."""
         owner = self._owner_of(client)
-        request = encode(Check(owner, content.size, content.sealed))
+        request = encode(Check(owner, content.size, content.sealed, client.once))
         try:
             reply, descriptor = await self._ask(
                 self.pool.submit(client.turn, owner, request, content.descriptor)

@@ -32,6 +32,8 @@ class Check(Struct, frozen=True, array_like=True, tag=1):
     """Bytes."""
     sealed: bool
     """True if nobody can change it; otherwise a sealed copy is made, and comes back with the answer."""
+    once: bool
+    """True if the owner has no other upload."""
 
 
 class Lookup(Struct, frozen=True, array_like=True, tag=2):

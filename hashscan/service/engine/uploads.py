@@ -40,6 +40,8 @@ class Client(Struct, frozen=True):
     trusted has named one, however owners are told apart."""
     account: str = ""
     """Name of the key that it has shown; empty without."""
+    once: bool = False
+    """True if the owner has no other upload, so that his decoder is not kept for him."""
 
     @property
     def turn(self) -> Turn:

@@ -330,8 +330,9 @@ def serve(channel: Channel, checker: Checker, interrupter: _Interrupter) -> NoRe
     """
     while True:
         message, descriptor = channel.receive()
+        request = decode_request(message)
         try:
-            answer, passed = interrupter.answer(checker, decode_request(message), descriptor)
+            answer, passed = interrupter.answer(checker, request, descriptor)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -341,3 +342,5 @@ def serve(channel: Channel, checker: Checker, interrupter: _Interrupter) -> NoRe
             if passed >= 0:
                 os.close(passed)
         checker.worker.sandbox.prepare(SPARES)
+        if isinstance(request, Check) and request.once:
+            checker.worker.sandbox.leave()

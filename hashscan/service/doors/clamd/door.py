@@ -376,15 +376,20 @@ class _Dialogue:
 
     async def _check(self, command: Command, label: bytes, held: Held) -> None:
         """Check a content and send the reply."""
-        upload = Upload(self._client(f"command {command.number}" if command.number else ""))
+        upload = Upload(self._client(f"command {command.number}" if command.number else "", once=True))
         await self._connection.send(command.reply(await self._line(label, held.take(), upload)))
 
-    def _client(self, owner: str) -> Client:
-        """Return the client with the owner of an upload, unless the settings have one for all."""
+    def _client(self, owner: str, *, once: bool = False) -> Client:
+        """Return the client with the owner of an upload, unless the settings have one for all.
+
+        Args:
+            owner: name within the connection; empty if the connection has no other upload.
+            once: True if the owner has no other one.
+        """
         client = self._connection.client
-        if client.owner or not owner:
+        if client.owner:
             return client
-        return structs.replace(client, owner=f"{client.connection} {owner}")
+        return structs.replace(client, owner=f"{client.connection} {owner}" if owner else "", once=once)
 
     async def _line(self, label: bytes, content: Content, upload: Upload) -> bytes:
         """Check a content, close it, and return the line about it."""

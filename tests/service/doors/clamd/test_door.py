@@ -296,6 +296,7 @@ def test_sessions_at_the_same_time_get_their_own_answers(tmp_path: Path) -> None
 def test_owners(tmp_path: Path) -> None:
     """Nobody's upload is decoded where another's was, unless the settings say that all have one owner."""
     owners: list[tuple[int, str]] = []
+    once: list[bool] = []
     (tmp_path / "file").write_bytes(b"text")
 
     async def test() -> None:
@@ -304,6 +305,7 @@ def test_owners(tmp_path: Path) -> None:
 
             def noted(content: Content, upload: Upload, *rest: Any, **options: Any) -> Awaitable[Answer]:
                 owners.append((upload.client.connection, upload.client.owner))
+                once.append(upload.client.once)
                 return check(content, upload, *rest, **options)
 
             door.engine.check = noted  # type: ignore[method-assign, assignment]
@@ -314,6 +316,8 @@ def test_owners(tmp_path: Path) -> None:
             await ask(door, f"zSCAN {tmp_path}/file\0".encode())
         assert len(set(owners)) == len(owners) == 5
         assert owners[-1][1].endswith(f" uid {os.getuid()}")
+        # Another file of this user may follow.
+        assert once == [True] * 4 + [False]
 
     run(test)
 

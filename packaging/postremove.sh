@@ -29,7 +29,7 @@ rm -f /var/lib/systemd/timers/stamp-hashscan*.timer
 kept=
 for state in /var/lib/hashscan /var/lib/hashscan-quarantine; do
   if [ -n "$(ls -A "$state/quarantine" 2>/dev/null)" ]; then
-    echo "hashscan: $state is kept, because its quarantine is not empty; so is the user hashscan" >&2
+    echo "hashscan: $state is kept, because its quarantine has files or their log, which may be evidence; so is the user hashscan" >&2
     kept=yes
   else
     rm -rf "$state"

@@ -185,7 +185,7 @@ _OWN_ALGORITHMS = {
         # Its authors license it to few; lists have many entries of it.
         Algorithm("photodna", 1152, "none", of_picture=True),
         # PDQ of a video's frames. Scans don't open videos yet.
-        Algorithm("vpdq", 256, "none", of_picture=True, threshold=31, min_quality=50),
+        Algorithm("vpdq", 256, "video", of_picture=True, threshold=31, min_quality=50),
     )
 }
 ALGORITHMS: dict[str, Algorithm] = with_algorithms(_OWN_ALGORITHMS)

@@ -39,7 +39,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 _BITS_MAX = 1 << 13
 _REASON_MAX = 300
 
-Metric = Literal["exact", "hamming", "none"]
+Metric = Literal["exact", "hamming", "video", "none"]
 
 
 class Algorithm(Struct, frozen=True):
@@ -52,7 +52,11 @@ class Algorithm(Struct, frozen=True):
     """Length of a digest in bits; always a multiple of eight."""
 
     metric: Metric
-    """The way two digests are compared; entries of metric none are only stored and counted."""
+    """The way two digests are compared; entries of metric none are only stored and counted.
+
+    With video, a digest is of one frame of a video: frames are compared by Hamming distance, and videos by
+    how many of their frames are alike.
+    """
 
     of_picture: bool
     """True if the digest is of the decoded picture, False if it is of the bytes."""
@@ -77,7 +81,12 @@ class Algorithm(Struct, frozen=True):
 
     @property
     def matched(self) -> bool:
-        """True if scans compute it and match it with lists."""
+        """True if scans compute it and match each digest with lists."""
+        return self.metric in {"exact", "hamming"}
+
+    @property
+    def indexed(self) -> bool:
+        """True if lists are searched for it."""
         return self.metric != "none"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hashscan.lists.index.base import Hits, Segment, joined
 from hashscan.lists.index.segments import segment_of
 from hashscan.lists.storage.columns import ColumnFiles, Columns, ListHandle, open_columns
-from hashscan.model import ALGORITHMS
+from hashscan.model import ALGORITHMS, COMPUTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,16 @@ class CompiledIndex:
         """Algorithms that have entries."""
 
     @classmethod
-    def open(cls, handles: Sequence[ListHandle], *, many: bool = False) -> CompiledIndex:
+    def open(
+        cls, handles: Sequence[ListHandle], *, many: bool = False, algorithms: Collection[str] = COMPUTED
+    ) -> CompiledIndex:
         """Map the lists of the handles, which were verified and compiled before.
 
         Segments that are small, or whose compiled files can't be used, are built in memory.
 
         Args:
             many: True if so many queries will follow that small segments are worth an index of their own.
+            algorithms: those that will be asked for.
 
         Raises:
             ColumnError: a file is not as its handle describes it.
@@ -55,7 +58,7 @@ class CompiledIndex:
         parts: dict[str, list[_Part]] = {}
         for handle in handles:
             for files in handle.columns:
-                if not ALGORITHMS[files.algorithm].matched:
+                if files.algorithm not in algorithms:
                     continue
                 of_algorithm = parts.setdefault(files.algorithm, [])
                 start = of_algorithm[-1].end if of_algorithm else 0

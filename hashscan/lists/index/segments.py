@@ -230,7 +230,7 @@ _LEAST_INDEXED = 256
 def compiled_columns(handle: ListHandle) -> tuple[ColumnFiles, ...]:
     """Return the columns of a list that have enough entries to be compiled to files."""
     return tuple(
-        files for files in handle.columns if files.entries >= SMALL and ALGORITHMS[files.algorithm].matched
+        files for files in handle.columns if files.entries >= SMALL and ALGORITHMS[files.algorithm].indexed
     )
 
 

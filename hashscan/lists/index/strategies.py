@@ -242,7 +242,7 @@ def _order(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return low
 
 
-STRATEGIES: dict[Metric, Callable[[], Strategy]] = {"exact": Exact, "hamming": Hamming}
+STRATEGIES: dict[Metric, Callable[[], Strategy]] = {"exact": Exact, "hamming": Hamming, "video": Hamming}
 """Returns the strategy of a metric."""
 
 

@@ -18,6 +18,7 @@ PACKAGE = Path(hashscan.__file__).parent
 OWNERS: dict[str, frozenset[str]] = {
     "PIL": frozenset({"hashing"}),
     "apprise": frozenset({"alerts.channels"}),
+    "av": frozenset({"hashing.video"}),
     "azure": frozenset({"sources.objects"}),
     "botocore": frozenset({"sources.objects"}),
     "click": frozenset({"cli"}),

@@ -1,0 +1,33 @@
+"""Videos are decoded as well in the sandbox as outside."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from hashscan.hashing.video.frames import Sampling
+from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from tests.hashing.video.drawn import read
+from tests.hashing.video.test_frames import FILES, of_codec
+
+PLUGIN = Plugin("tests.hashing.video.plugin:load", (), 4096)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("sampling", Sampling)
+def test_confined_decoders_find_the_same(sampling: Sampling) -> None:
+    with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox:
+        for file in (
+            *FILES,
+            ("avi", "rawvideo", "bgr24"),
+            ("mov", "qtrle", "rgb24"),
+            ("nut", "ffv1", "bgr0"),
+        ):
+            content = of_codec(*file)
+            descriptor = os.memfd_create("video")
+            os.write(descriptor, content)
+            reply = sandbox.finish(sandbox.begin(descriptor, sampling.encode(), owner=1))
+            os.close(descriptor)
+            found, _ = read(content, sampling)
+            assert reply == b"".join(frame.runs[0].values[:32] for frame in found) + b"None", file

@@ -63,6 +63,8 @@ succeed, or, where decoders disagree, one of them has found a match."""
 _FINDINGS: Mapping[Verdict, AnswerTo] = {
     Verdict.MATCH: "match", Verdict.HELD: "held", Verdict.REVIEW: "review",
 }  # fmt: skip
+_LESS_THAN_DOUBT = {(Verdict.CLEAN, None), (Verdict.UNDECODED, Reason.CONTAINER)}
+"""Verdicts and reasons that say less of an upload than a doubt of its door does."""
 _STRICTEST_LAST = (Outcome.ALLOW, Outcome.ERROR, Outcome.REFUSE)
 
 
@@ -179,7 +181,7 @@ class Engine:
             except HashscanError as error:
                 self.recorder.failed(upload.client, error)
                 raise
-            if unchecked is not None and result.verdict is Verdict.CLEAN:
+            if unchecked is not None and (result.verdict, result.reason) in _LESS_THAN_DOUBT:
                 result = structs.replace(result, verdict=Verdict.UNDECODED, reason=unchecked)
             outcome = outcome_of(result, door, unchecked)
             reference = ""

@@ -62,7 +62,16 @@ PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 """In the order in which their commands are run, on one and the same state."""
 OTHERS = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("getting-lists", "install", "serve", "setup", "terminal", "threatexchange", "verify")
+    for name in (
+        "first-case",
+        "getting-lists",
+        "install",
+        "serve",
+        "setup",
+        "terminal",
+        "threatexchange",
+        "verify",
+    )
 ]
 """Their commands are run by tests of their own or by CI: they need root or an extra, or don't end."""
 

@@ -261,6 +261,7 @@ def sniff(prefix: bytes | memoryview) -> FileFormat | None:
 
 TEXT = FileFormat("text with pictures", None)
 """Pages, drawings (SVG) and style sheets that contain pictures."""
+_PICTURES = FORMATS
 FORMATS = (*FORMATS, TEXT, *CONTAINERS)
 
 _BINARY = frozenset({*range(9), *range(14, 32), 127})
@@ -288,7 +289,7 @@ def _candidates(first_byte: int) -> tuple[FileFormat, ...]:
     """Return the formats possible for a file that starts with this byte."""
     return tuple(
         picture_format
-        for picture_format in FORMATS
+        for picture_format in _PICTURES
         if any(
             all(magic[0] == first_byte for offset, magic in signature if offset == 0)
             for signature in picture_format.signatures
@@ -298,7 +299,7 @@ def _candidates(first_byte: int) -> tuple[FileFormat, ...]:
 
 _LATE_SIGNATURES = tuple(
     signature
-    for picture_format in FORMATS
+    for picture_format in _PICTURES
     for signature in picture_format.signatures
     if all(offset for offset, _ in signature)
 )
@@ -310,7 +311,7 @@ _LATE = re.compile(
 )
 _BEGINS_LIKE_NONE = frozenset(range(256)) - {
     magic[0]
-    for picture_format in FORMATS
+    for picture_format in _PICTURES
     for signature in picture_format.signatures
     for offset, magic in signature
     if offset == 0

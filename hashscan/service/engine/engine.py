@@ -181,9 +181,10 @@ class Engine:
             except HashscanError as error:
                 self.recorder.failed(upload.client, error)
                 raise
+            # Of both reasons, also where only one is named.
+            outcome = outcome_of(result, door, unchecked)
             if unchecked is not None and (result.verdict, result.reason) in _LESS_THAN_DOUBT:
                 result = structs.replace(result, verdict=Verdict.UNDECODED, reason=unchecked)
-            outcome = outcome_of(result, door, unchecked)
             reference = ""
             if outcome is Outcome.REFUSE:
                 recording = asyncio.ensure_future(self.recorder.refused(upload, result, content))

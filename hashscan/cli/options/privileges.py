@@ -7,6 +7,7 @@ them with this right, too.
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import stat
@@ -86,7 +87,7 @@ def become_folder_owner(command: str, state: Path, needs: RootRights, kind: str 
     if needs is RootRights.NOTHING and not os.access(".", os.X_OK, effective_ids=True):
         # Processes are started in the current folder, which this user can't enter.
         os.chdir("/")
-    print_message(f"continues as {name}, who controls the {kind} {state}")
+    print_message(f"continues as {name}, who controls the {kind} {state}", logging.INFO)
     explain_missing_rights(
         f"This command continues as {name}: name a place that this user may use, such as in {state}."
     )

@@ -307,7 +307,7 @@ class ShardParam(ParsedParam[Shard]):
 @click.option(
     "--no-state",
     is_flag=True,
-    help="Use the list `demo`, store nothing, and write the report to standard output.",
+    help="Use the list `demo` if no other is named, and store nothing, no report either.",
 )
 @click.pass_context
 def command(ctx: click.Context, /, alerts: AlertSettings, deadlines: CaseSettings, **options: Any) -> int:
@@ -376,8 +376,7 @@ def _run_scan(settings: ScanSettings, alerts: ScanAlerts) -> int:
     if settings.state is not None and settings.state.path.exists():
         # If this scan sets the state aside, this is the last time that its findings can be read.
         sync_ledger(settings.state)
-    on_stdout = [report.path is None for report in settings.reports] or [settings.state is None]
-    with TerminalObserver(lines=not any(on_stdout)) as watcher:
+    with TerminalObserver(lines=all(report.path for report in settings.reports)) as watcher:
         result = run(settings, watcher)
     alerts.ended(result)
     show_customers(watcher.customers)
@@ -387,9 +386,8 @@ def _run_scan(settings: ScanSettings, alerts: ScanAlerts) -> int:
         print_message(f"incomplete: {', '.join(result.shortcomings)}", ERROR)
     exit_code = result.exit_code
     if watcher.lines is not None and (trouble := watcher.lines.trouble) is not None:
-        print_message(
-            f"can't write findings to standard output: {trouble.strerror}; the report has them", ERROR
-        )
+        kept = "; the report has them" if result.reports else ""
+        print_message(f"can't write findings to standard output: {trouble.strerror}{kept}", ERROR)
         exit_code = exit_code_without_output(exit_code)
     if settings.state is None:
         return exit_code
@@ -422,6 +420,8 @@ def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[st
         yield f"findings by test entries only: {tests} of {summary.findings}; they are not real material"
     for report in result.reports:
         yield f"report: {report}"
+    if not settings.reports and settings.state is None and summary.files > summary.verdicts[Verdict.CLEAN]:
+        yield "no report was written; --report FILE names every file that is not clean"
 
 
 def _update_ledger(

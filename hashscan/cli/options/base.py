@@ -153,13 +153,17 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--quarantine-state",
         "--retain-min",
         "--destroy-by",
+        "--no-quarantine",
         "--quarantine-dir",
         "--leave-note",
         "--breaker-owners",
         "--breaker-files",
     ),
     "Records of uploads": ("--keep-refused", "--keep-refused-max", "--service-metrics"),
-    "Alerts": ("--notify", "--exec", "--syslog", "--notify-on", "--notify-details", "--metrics"),
+    "Alerts": (
+        *("--notify", "--no-notify", "--digest"),
+        *("--exec", "--syslog", "--notify-on", "--notify-details", "--metrics"),
+    ),
     "Deadlines of cases": ("--deadline", "--category-deadline", "--review-deadline"),
     "Keys of the list": (
         "--root-keys",

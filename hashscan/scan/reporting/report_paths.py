@@ -57,7 +57,7 @@ def report_paths(
     if state is not None:
         return ReportPaths((*records, default_report(state, started, identity)), made)
     if not made:
-        return ReportPaths((None,))
+        return ReportPaths(())
     beside = next((report.path for report in made if report.path is not None), None)
     if beside is None:
         passing = Path(tempfile.gettempdir()) / f"hashscan-{identity}{RECORD_SUFFIX}"

@@ -234,7 +234,7 @@ def test_an_unprivileged_scan(tmp_path_factory: pytest.TempPathFactory, uploads:
         parent.chmod(parent.stat().st_mode | 0o055)
     try:
         done = subprocess.run(
-            [*COMMAND, "scan", "--list", "demo", "--no-state", str(uploads)],
+            [*COMMAND, "scan", "--list", "demo", "--no-state", "--report", "-", str(uploads)],
             env=environment(Path("/nonexistent")),
             cwd="/",
             capture_output=True,
@@ -282,9 +282,17 @@ def test_no_list_at_all(run: Run, uploads: Path) -> None:
 
 
 def test_without_state_the_demonstration_list_is_used(run: Run, uploads: Path, state: Path) -> None:
-    ran = run("scan", uploads, "--no-state")
+    ran = run("scan", uploads, "--no-state", "--report", "-")
     assert (ran.code, [info["name"] for info in ran.lines[0]["lists"]]) == (0, ["demo"])
     assert not state.exists()
+
+
+def test_without_state_and_report_findings_are_lines(run: Run) -> None:
+    examples = Path(__file__).parents[3] / "examples" / "uploads"
+    ran = run("scan", examples, "--no-state")
+    assert (ran.code, len(ran.out.splitlines())) == (1, 5)
+    assert all(line.partition(": ")[2].startswith("MATCH demo/") for line in ran.out.splitlines())
+    assert "--report FILE" in ran.err
 
 
 def test_one_missing_list_of_two_is_incomplete(run: Run, uploads: Path, local_list: str) -> None:

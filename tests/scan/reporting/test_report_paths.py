@@ -17,7 +17,7 @@ def places(*reports: ReportTarget, state: Path | None = None) -> ReportPaths:
 
 
 def test_nobody_says(tmp_path: Path) -> None:
-    assert places() == ReportPaths((None,))
+    assert places() == ReportPaths(())
     kept = places(state=tmp_path).kept
     assert kept == (tmp_path / "reports" / "20261126T010203Z-01234567.jsonl",)
 

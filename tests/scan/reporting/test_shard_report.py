@@ -133,7 +133,7 @@ def record(**fields: Any) -> Callable[[bytes], bytes]:
             lambda content: content.replace(b'"bytes": 7', b'"bytes": ' + b"9" * 4000),
             "can't be understood: bytes",
         ),
-        (lambda content: b"", "line 1"),
+        (lambda content: b"", "is empty"),
         (lambda content: b"\0" * 100, "line 1"),
         (lambda content: b"\xff\xfe" + content, "line 1"),
         (lambda content: content.decode().encode("utf-16"), "line 1"),

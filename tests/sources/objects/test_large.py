@@ -45,6 +45,8 @@ def scanned(url: str, *options: str) -> tuple[dict[str, Any], int, list[dict[str
             "--list",
             "demo",
             "--no-state",
+            "--report",
+            "-",
             *options,
         ]
         scan = subprocess.Popen(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -50,6 +52,16 @@ def _scene(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     return scene
 
 
+@contextmanager
+def unchanged_scheduling() -> Iterator[None]:
+    """Undo that SVT-AV1 gives root's process real-time priority, which starves all others."""
+    policy, values = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, values)
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """The way in which frames are encoded."""
@@ -62,7 +74,7 @@ class Encoding:
 
     def write(self, path: Path, frames: Iterable[Image.Image]) -> None:
         """Encode frames to a file."""
-        with av.open(str(path), "w") as container:
+        with unchanged_scheduling(), av.open(str(path), "w") as container:
             stream: av.VideoStream | None = None
             for picture in frames:
                 if stream is None:

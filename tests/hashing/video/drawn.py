@@ -10,6 +10,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from benchmarks.video.drawn import unchanged_scheduling
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.video.frames import Sampling, VideoEnd, VideoFrame, VideoLimits, hash_video
 from tests.pictures import scene
@@ -43,7 +44,7 @@ def video(
         full_range: True for brightness from 0 to 255 instead of 16 to 235.
     """
     output = io.BytesIO()
-    with av.open(output, "w", format=form) as container:
+    with unchanged_scheduling(), av.open(output, "w", format=form) as container:
         streams = []
         for _ in range(tracks):
             stream = container.add_stream(codec, rate=RATE, options=dict(options))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -58,6 +59,12 @@ def test_key_frames_are_hashed_with_their_times(form: str, codec: str, pixels: s
         assert near
         assert min(abs(frame.seconds - number) for frame in near) <= 0.5
     assert all(any(nearest(frame, scene(n, 160, 120)) <= NEAR for n in range(3)) for frame in found)
+
+
+def test_encoding_leaves_the_priority_of_the_process_as_it_is() -> None:
+    before = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
+    of_codec("mp4", "libsvtav1", "yuv420p", range(1))
+    assert (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)) == before
 
 
 @pytest.mark.parametrize(("form", "codec", "pixels"), FILES)

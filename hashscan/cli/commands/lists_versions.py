@@ -24,6 +24,7 @@ from hashscan.cli.options.base import (
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.output import write_json_line
+from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.services import ServiceMaker, service_options
 from hashscan.cli.output.feedback import send_waiting
 from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
@@ -148,10 +149,9 @@ def _add_exchange(
     pulling.add(store, name, source)
 
 
-def _read(ctx: click.Context, param: click.Parameter, root: Path | None) -> bytes | None:
-    """Return the content of the root file; read here, it may also be one of root's."""
+def _read(root: Path) -> bytes:
     try:
-        return None if root is None else root.read_bytes()
+        return root.read_bytes()
     except OSError as error:
         raise UsageError(
             f"can't read the root file {root}: {error.strerror}",
@@ -159,12 +159,10 @@ def _read(ctx: click.Context, param: click.Parameter, root: Path | None) -> byte
         ) from error
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70), needs=RootRights.FILES)
 @click.argument("name")
 @click.argument("source", metavar="[URL|FOLDER]", required=False)
-@click.option(
-    "--root", type=_file, callback=_read, help="Root file of the list, as you got it from the owner."
-)
+@click.option("--root", type=_file, help="Root file of the list, as you got it from the owner.")
 @click.option(
     "--root-fingerprint",
     metavar="SHA256",
@@ -193,7 +191,7 @@ def _read(ctx: click.Context, param: click.Parameter, root: Path | None) -> byte
 def add(
     name: str,
     source: str | None,
-    root: bytes | None,
+    root: Path | None,
     root_fingerprint: str | None,
     mirrors: tuple[str, ...],
     proxy: str | None,
@@ -247,7 +245,7 @@ def add(
         )
     sources = CredentialSources(*credentials)
     origin = checked_origin(source, mirrors, proxy=proxy, ca_file=ca_file, credentials=sources)
-    trusted = root or client.fetch_first_root(origin, root_fingerprint or "")
+    trusted = _read(root) if root else client.fetch_first_root(origin, root_fingerprint or "")
     client.add(ListStore(state.lists), name, origin, trusted)
     print_message(f"list {name} is added; fetch it with `hashscan lists pull {name}`")
 

@@ -289,7 +289,8 @@ def _no_tables(rows: bool, key: str, value: object) -> tuple[str, str] | None:
 
 def _wanted(kind: click.ParamType[Any], value: object) -> str | None:
     """Return the type to write in place of a value of the wrong type; None if it fits. Text always fits."""
-    if isinstance(value, str) or not type(kind).__module__.startswith("click"):
+    of_click = type(kind).__module__.startswith("click") or isinstance(kind, click.Path)
+    if isinstance(value, str) or not of_click:
         # Types of our own, unlike click's, don't convert whatever value they get.
         return None
     match kind:

@@ -95,13 +95,14 @@ def test_every_file_has_a_verdict(run: Run, held: Path) -> None:
     assert ran.code == 3
     said = ran.err.splitlines()
     assert said[-1] == (
-        "hashscan: 7 files: 3 hashed, 3 hashed in part, 1 with the content of another, 0 not hashed; "
+        "hashscan: 7 files: 2 hashed, 4 hashed in part, 1 with the content of another, 0 not hashed; "
         "0 folders not entered"
     )
     named = {line.split(": ")[1].rpartition("/")[2]: line for line in said[:-1]}
-    assert set(named) == {"flat.png", "cut.tiff", "odd\\x1b[31m.exr"}
+    assert set(named) == {"flat.png", "cut.tiff", "odd\\x1b[31m.exr", "film.mp4"}
     assert "no pdq entry: quality" in named["flat.png"]
     assert "exact entries only: truncated picture" in named["cut.tiff"]
+    assert "exact entries only: container not opened" in named["film.mp4"]
     assert "picture format not supported" in named["odd\\x1b[31m.exr"]
     algorithms = [row["algorithm"] for row in rows(ran.out)]
     assert (algorithms.count("sha256"), algorithms.count("pdq")) == (6, 2)

@@ -137,7 +137,10 @@ class Matcher:
         """
         if name not in self.algorithms or not queries:
             return
-        if len(queries) <= _FEW and self._index.lacks(name, [query.values for query in queries]):
+        size = ALGORITHMS[name].size
+        # Of a picture, a query has the digests of several variants.
+        few = len(queries) <= _FEW and all(len(query.values) == size for query in queries)
+        if few and self._index.lacks(name, [query.values for query in queries]):
             return
         full = self.thresholds[name]
         tight = min(full, TIGHT_THRESHOLD)

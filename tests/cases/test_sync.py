@@ -465,6 +465,15 @@ History = list[tuple[list[tuple[str, int]], str]]
         ([("prune", 0), ("restore", 1)], "end"),
     ]
 )
+@example(
+    [
+        ([("put", 1)], "end"),
+        ([("move", 1), ("put", 0)], "end"),
+        ([], "end"),
+        ([], "end"),
+        ([("prune", 0), ("restore", 1), ("close", 1)], "end"),
+    ]
+)
 @settings(max_examples=examples(12), deadline=None)
 def test_any_history_gives_the_cases_that_a_person_would_write_down(
     tmp_path_factory: pytest.TempPathFactory, history: History
@@ -558,8 +567,8 @@ class Model:
             mine = self.quarantined.pop(path, None)
             # Where another case of the path is open, that one goes on; else a pruned case has its path again.
             if mine is not None and not waits:
-                # A closed case covers one content, and that of a pruned case is no longer known.
-                mine.update(unknown=bool(mine["closed"]) and not mine["path"])
+                # A closed case covers one content; that of a pruned case is not known until it is seen again.
+                mine.update(unknown=not mine["path"])
                 mine.update(path=path, removed=0, how="")
         elif move == "lose":
             self.remembered.clear()
@@ -580,10 +589,10 @@ class Model:
         for path in PATHS:
             case = self._latest(path)
             if path in self.there:
-                if case is None or case["removed"] or case.get("unknown"):
+                if case is None or case["removed"] or (case["closed"] and case.get("unknown")):
                     case = {"path": path, "found": now, "told": 0, "removed": 0, "how": "", "closed": 0}
                     self.cases.append(case)
-                case["seen"] = now
+                case |= {"seen": now, "unknown": False}
                 self.remembered.add(path)
             elif path in self.remembered:
                 self.remembered.remove(path)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hashscan.lists.index.base import Hits, Segment, joined
 from hashscan.lists.index.segments import segment_of
 from hashscan.lists.storage.columns import ColumnFiles, Columns, ListHandle, open_columns
-from hashscan.model import ALGORITHMS, COMPUTED
+from hashscan.model import ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class CompiledIndex:
 
     @classmethod
     def open(
-        cls, handles: Sequence[ListHandle], *, many: bool = False, algorithms: Collection[str] = COMPUTED
+        cls, handles: Sequence[ListHandle], *, many: bool = False, algorithms: Collection[str] | None = None
     ) -> CompiledIndex:
         """Map the lists of the handles, which were verified and compiled before.
 
@@ -49,16 +49,17 @@ class CompiledIndex:
 
         Args:
             many: True if so many queries will follow that small segments are worth an index of their own.
-            algorithms: those that will be asked for.
+            algorithms: those that will be asked for; None for all that scans compute.
 
         Raises:
             ColumnError: a file is not as its handle describes it.
             OSError: a column can't be opened.
         """
         parts: dict[str, list[_Part]] = {}
+        wanted = {name for name, a in ALGORITHMS.items() if a.matched} if algorithms is None else algorithms
         for handle in handles:
             for files in handle.columns:
-                if files.algorithm not in algorithms:
+                if files.algorithm not in wanted:
                     continue
                 of_algorithm = parts.setdefault(files.algorithm, [])
                 start = of_algorithm[-1].end if of_algorithm else 0

@@ -59,7 +59,7 @@ BARRIERS = {
     '<th class="head"><p></p></th>': "<td></td>",
     '<div id="search-results"></div>': '<h1>Search</h1><div id="search-results" tabindex="-1"></div>',
 }
-"""HTML of Sphinx and of the theme that keeps people from using a page, and what it is replaced by."""
+"""HTML of Sphinx and of the theme that axe-core reports as a violation, and its replacement."""
 
 
 def remove_barriers(app: Sphinx, failure: Exception | None) -> None:

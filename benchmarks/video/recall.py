@@ -119,7 +119,7 @@ def shares_of(
     both: list[Shares] = [{path: dict.fromkeys(listed, (0.0, 0.0)) for path in scanned} for _ in range(2)]
     with store.open(["videos"], datetime.now(UTC)) as opened:
         index = VideoIndex(CompiledIndex.open(opened.handles, algorithms=["vpdq"]))
-        # Each listed video is found by itself, which tells its id.
+        # The id of each listed video in the index: that of its best match.
         path_of = {matches(index, *next(sequences(ours[path])))[0].video: path for path in listed}
         for path in scanned:
             for sequence in sequences(ours[path]):

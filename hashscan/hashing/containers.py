@@ -19,7 +19,7 @@ from functools import cache
 
 from msgspec import structs
 
-from hashscan.hashing.format_signatures import FileFormat, at, contains, number
+from hashscan.hashing.format_signatures import FileFormat, at, contains, number, starting_with
 
 SEARCHED = 256 * 1024
 """Number of a file's first bytes that are searched, at most."""
@@ -120,33 +120,11 @@ def _is_card_with_photo(prefix: bytes) -> bool:
     return b"\nPHOTO" in prefix
 
 
-_ZIP = FileFormat("ZIP", None, (at(b"PK\3\4"), at(b"PK\5\6"), at(b"PK\7\x08PK\3\4"), at(b"PK00PK\3\4")))
-_TAR = FileFormat("tar", None)
-_RAR = FileFormat("RAR", None, (at(b"Rar!\x1a\x07"), at(b"RE~^")))
-_LHA = FileFormat("LHA", None)
-_DISK_IMAGE = FileFormat(
-    "disk image",
-    None,
-    tuple(
-        at(magic)
-        for magic in (
-            *(b"KDMV", b"COWD", b"QFI\xfb", b"vhdxfile", b"conectix", b"hsqs", b"sqsh", b"XFSB"),
-            *(b"-rom1fs-", b"\x45\x3d\xcd\x28"),
-        )
-    ),
-)
-_CD_IMAGE = FileFormat("CD or DVD image", None)
-_PDF = FileFormat("PDF", None)
-_MAIL = FileFormat("mail", None)
-_FILM = FileFormat("MP4 or QuickTime", None)
-_MP3 = FileFormat("music with a picture", None, (at(b"ID3"),), _has_cover)
-_FLAC = FileFormat("FLAC", None, (at(b"fLaC"),))
-
 CONTAINERS: tuple[FileFormat, ...] = tuple(
     structs.replace(known, container=True)
     for known in (
-        _ZIP,
-        _TAR,
+        FileFormat("ZIP", None, (at(b"PK\3\4"), at(b"PK\5\6"), at(b"PK\7\x08PK\3\4"), at(b"PK00PK\3\4"))),
+        FileFormat("tar", None),
         FileFormat("gzip", None, (at(b"\x1f\x8b\x08"),)),
         FileFormat("bzip2", None, (at(b"BZh"),), _is_bzip2),
         FileFormat("xz", None, (at(b"\xfd7zXZ\0"),)),
@@ -162,13 +140,13 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
             ),
         ),
         FileFormat("7z", None, (at(b"7z\xbc\xaf\x27\x1c"),)),
-        _RAR,
+        FileFormat("RAR", None, (at(b"Rar!\x1a\x07"), at(b"RE~^"))),
         FileFormat("CAB", None, (at(b"MSCF\0\0\0\0"), at(b"ISc("))),
         FileFormat("cpio", None, (at(b"070701"), at(b"070702"), at(b"070707"))),
         FileFormat("binary cpio", None, (at(b"\xc7\x71"), at(b"\x71\xc7")), _is_binary_cpio),
         FileFormat("ar", None, (at(b"!<arch>\n"), at(b"!<thin>\n"))),
         FileFormat("RPM", None, (at(b"\xed\xab\xee\xdb"),)),
-        _LHA,
+        FileFormat("LHA", None),
         FileFormat("ARJ", None, (at(b"\x60\xea"),), _is_arj),
         FileFormat(
             "other archive",
@@ -181,9 +159,16 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
         ),
         FileFormat("self-extracting program", None, (at(b"MZ"), at(b"\x7fELF")), _is_self_extracting),
         FileFormat("self-extracting script", None, (at(b"#!"),), _is_self_extracting_script),
-        _DISK_IMAGE,
-        _CD_IMAGE,
-        _PDF,
+        FileFormat(
+            "disk image",
+            None,
+            (
+                *(at(b"KDMV"), at(b"COWD"), at(b"QFI\xfb"), at(b"vhdxfile"), at(b"conectix"), at(b"hsqs")),
+                *(at(b"sqsh"), at(b"XFSB"), at(b"-rom1fs-"), at(b"\x45\x3d\xcd\x28")),
+            ),
+        ),
+        FileFormat("CD or DVD image", None),
+        FileFormat("PDF", None),
         FileFormat("PostScript", None, (at(b"%!PS"), at(b"\x04%!PS"), at(b"\x1b%-12345X"))),
         FileFormat("DjVu", None, (at(b"AT&TFORM"),)),
         FileFormat("compound file", None, (at(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),)),
@@ -194,11 +179,11 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
             (at(b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d"), at(b"\x78\x9f\x3e\x22")),
         ),
         FileFormat("mailbox", None, (at(b"From "),), _is_mailbox),
-        _MAIL,
+        FileFormat("mail", None),
         FileFormat("uuencoded file", None, (at(b"begin "), at(b"begin-base64 ")), _is_uuencoded),
         FileFormat("contact with a photo", None, (at(b"BEGIN:VCARD"),), _is_card_with_photo),
         FileFormat("thumbnails", None, (at(b"CMMM"), at(b"IMMM"))),
-        _FILM,
+        FileFormat("MP4 or QuickTime", None),
         FileFormat("Matroska or WebM", None, (at(b"\x1a\x45\xdf\xa3"),)),
         FileFormat("AVI", None, (at(b"RIFF", (8, b"AVI ")), at(b"RIFX", (8, b"AVI ")))),
         FileFormat("MPEG", None, (at(b"\0\0\1\xba"), at(b"\0\0\1\xb3"))),
@@ -217,8 +202,8 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
                 *(at(b"\x1f\7\0"), at(b"BBCD\0"), at(b"nut/multimedia container"), at(b"\x12\0\x0a\x0a")),
             ),
         ),
-        _MP3,
-        _FLAC,
+        FileFormat("music with a picture", None, (at(b"ID3"),), _has_cover),
+        FileFormat("FLAC", None, (at(b"fLaC"),)),
     )
 )
 """All containers; a file is the first that recognises it. Those without a signature are recognised by
@@ -230,15 +215,7 @@ _BY_NAME = {known.name: known for known in CONTAINERS}
 @cache
 def _candidates(first_byte: int) -> tuple[FileFormat, ...]:
     """Return the containers possible for a file that starts with this byte."""
-    return tuple(
-        known
-        for known in CONTAINERS
-        if any(
-            offset == 0 and magic[0] == first_byte
-            for signature in known.signatures
-            for offset, magic in signature[:1]
-        )
-    )
+    return starting_with(CONTAINERS, first_byte)
 
 
 _LATE = {

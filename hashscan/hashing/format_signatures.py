@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -27,7 +27,7 @@ class FileFormat(Struct, frozen=True):
     """The extra of this package that decodes it, if the package alone doesn't."""
 
     container: bool = False
-    """True if it may contain pictures and is not opened: an archive, a document, a mail, a film."""
+    """True if it may contain pictures and is not opened: an archive, a document, a mail, a video."""
 
     def recognises(self, prefix: bytes) -> bool:
         """Return True if a file with these first bytes is of this format."""
@@ -43,6 +43,18 @@ class FileFormat(Struct, frozen=True):
             else:
                 return True
         return False
+
+
+def starting_with(formats: Iterable[FileFormat], first_byte: int) -> tuple[FileFormat, ...]:
+    """Return the formats that have a signature possible for a file that starts with this byte."""
+    return tuple(
+        known
+        for known in formats
+        if any(
+            all(magic[0] == first_byte for offset, magic in signature if offset == 0)
+            for signature in known.signatures
+        )
+    )
 
 
 def at(*parts: bytes | tuple[int, bytes]) -> Signature:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 
 from hashscan.hashing.containers import CONTAINERS, container_of
-from hashscan.hashing.format_signatures import FileFormat, at, number
+from hashscan.hashing.format_signatures import FileFormat, at, number, starting_with
 
 PREFIX_SIZE = 272
 """Number of a file's first bytes in which the format is recognised. They include the brands of an ISO base
@@ -287,14 +287,7 @@ def install_hint(picture_format: FileFormat) -> str:
 @cache
 def _candidates(first_byte: int) -> tuple[FileFormat, ...]:
     """Return the formats possible for a file that starts with this byte."""
-    return tuple(
-        picture_format
-        for picture_format in _PICTURES
-        if any(
-            all(magic[0] == first_byte for offset, magic in signature if offset == 0)
-            for signature in picture_format.signatures
-        )
-    )
+    return starting_with(_PICTURES, first_byte)
 
 
 _LATE_SIGNATURES = tuple(

@@ -211,8 +211,10 @@ class Server:
 
     async def _tidy(self) -> None:
         """Bring the ledger up to date, and release the memory that this and the last requests needed."""
-        await self._journal.sync_ledger()
-        release_memory()
+        try:
+            await self._journal.sync_ledger()
+        finally:
+            release_memory()
 
     async def _write_metrics(self) -> None:
         path = self._settings.metrics

@@ -40,6 +40,17 @@ def matcher(tmp_path: Path, review_threshold: int | None = None) -> Iterator[Mat
         yield Matcher(opened.handles, review_threshold)
 
 
+def test_each_of_several_exact_digests_of_a_picture_is_looked_up(tmp_path: Path) -> None:
+    """As of an algorithm that a plug-in adds."""
+    listed = bytes([7]) * 32
+    store = ListStore(tmp_path / "lists")
+    store.import_entries("ours", [Entry("e", "sha256", listed, "A1")], "test")
+    run = DigestRun(WHOLE, 0, (0, 1), 0, "sha256", bytes(32) + listed, 100, 0)
+    with store.open(["ours"], datetime.now(UTC)) as opened:
+        found = list(Matcher(opened.handles, None).ask("sha256", [Query(run.values, run)]))
+    assert [match.entry_id for _, match in found] == ["e"]
+
+
 @pytest.mark.parametrize(
     ("found", "threshold", "variant"),
     [

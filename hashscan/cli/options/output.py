@@ -135,6 +135,7 @@ def written_results(ctx: click.Context) -> Iterator[None]:
                 results.detach()
     except OSError as error:
         if failure is not None:
+            # What was buffered could not be written either; the first error names the cause.
             raise failure from None
         raise OutputError(f"can't write {path}: {error.strerror}") from error
 

@@ -177,7 +177,7 @@ class _Stream:
     """The state of one video stream."""
 
     def __init__(self, stream: VideoStream, sampling: Sampling, start: float) -> None:
-        """Begin before the first packet.
+        """Describe a stream of which no packet was read yet.
 
         Args:
             start: time in seconds, as the file counts, at which the video begins.
@@ -271,7 +271,7 @@ class _Video:
         self._sampling = sampling
         self._limits = limits
         self._variants = variants
-        self._end_of_time = time.process_time() + limits.seconds
+        self._processor_deadline = time.process_time() + limits.seconds
         self._fault: Fault | None = None
         self._streams: dict[int, _Stream] = {}
         self._hashed = 0
@@ -320,7 +320,7 @@ class _Video:
         chosen = self._chosen(container)
         self._prepare(container, chosen)
         for packet in container.demux(chosen) if chosen else ():
-            if time.process_time() > self._end_of_time:
+            if time.process_time() > self._processor_deadline:
                 self._note(Fault.TIMEOUT)
                 raise _Ended
             seen = self._streams[packet.stream.index]
@@ -362,8 +362,8 @@ class _Video:
         if len(small) < len(known):
             self._note(Fault.TOO_LARGE)
         if self._sampling is Sampling.VPDQ:
-            films = [stream for stream in small if not stream.disposition & Disposition.attached_pic]
-            return (films or small)[:1]
+            moving = [stream for stream in small if not stream.disposition & Disposition.attached_pic]
+            return (moving or small)[:1]
         if len(small) > self._limits.streams:
             self._note(Fault.TOO_MANY)
         return small[: self._limits.streams]

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from msgspec import msgpack, structs
 
@@ -226,9 +225,10 @@ class Engine:
 
     def _owner_of(self, client: Client) -> int:
         """Return the number of an upload's owner, by which its decoder and cached replies go."""
-        if client.owner:
-            return _owner_number(self._secret, b"owner", f"{client.door} {client.owner}")
-        return _owner_number(self._secret, b"connection", str(client.connection))
+        name = f"{client.door} {client.owner}" if client.owner else str(client.connection)
+        kind = b"owner" if client.owner else b"connection"
+        code = hashlib.blake2b(name.encode(), digest_size=8, key=self._secret, person=kind).digest()
+        return int.from_bytes(code, "little") >> 1
 
     async def match(self, digests: Sequence[tuple[str, bytes]], client: Client) -> list[list[Match]]:
         """Return the matches of each digest, closest first; exceptions are in `Match.excepted`.
@@ -330,12 +330,6 @@ class Engine:
         for _, opened in self._opened:
             opened.close()
         self._opened.clear()
-
-
-@lru_cache(maxsize=256)
-def _owner_number(secret: bytes, kind: bytes, name: str) -> int:
-    code = hashlib.blake2b(name.encode(), digest_size=8, key=secret, person=kind).digest()
-    return int.from_bytes(code, "little") >> 1
 
 
 def _version_of(opened: OpenedMatching, infos: Iterable[ListInfo]) -> str:

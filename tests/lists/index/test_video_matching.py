@@ -54,7 +54,7 @@ def share(of: Sequence[bytes], other: Sequence[bytes], distance: int) -> float:
 
 
 def plainly(listed: dict[str, Video], scanned: Video, rule: VideoRule) -> list[VideoMatch]:
-    """What python-threatexchange's comparison of two videos says of each."""
+    """Compare each listed video with the scanned one as python-threatexchange does."""
     query = kept(scanned, rule.quality)
     found = []
     for name, video in listed.items():
@@ -65,7 +65,7 @@ def plainly(listed: dict[str, Video], scanned: Video, rule: VideoRule) -> list[V
             enough = (
                 match.listed_percent >= rule.listed_percent and match.scanned_percent >= rule.scanned_percent
             )
-            # A video without any near frame is found by no index; nobody asks for a share of 0 of both.
+            # The index names no video without a near frame, so a rule of 0 % for both is left out.
             if enough and match.listed_percent:
                 found.append(match)
     return sorted(found, key=lambda match: (-match.listed_percent, -match.scanned_percent, *match[:3]))

@@ -37,12 +37,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(number, signal.SIG_DFL)
 
-# On a busy machine any example may take long.
+# On a busy machine any example may take long. Examples are the same in each run, so that a change is judged
+# by what it changed; "search" looks for others.
 hypothesis.settings.register_profile(
-    "full", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "full",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=True,
+    database=None,
 )
 hypothesis.settings.register_profile(
     "quick", hypothesis.settings.get_profile("full"), max_examples=QUICK_EXAMPLES
+)
+hypothesis.settings.register_profile(
+    "search", hypothesis.settings.get_profile("full"), derandomize=False, max_examples=1000
 )
 hypothesis.settings.load_profile("quick")
 

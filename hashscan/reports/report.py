@@ -118,7 +118,8 @@ def _parse(path: Path, number: int, line: bytes) -> Record | None:
         raise _not_ours(path, number, "schema: it should be a number of 1 or more")
     if schema > SCHEMA:
         raise UsageError(
-            f"a newer hashscan wrote the report {path}: its schema is {schema}, and this one knows {SCHEMA}",
+            f"{path}, {_place(number)}: a newer hashscan wrote this report: its schema is {schema}, "
+            f"and this one knows {SCHEMA}",
             advice="Use the version that wrote it, or a newer one.",
         )
     try:

@@ -1,0 +1,199 @@
+"""Pack and check the records that a decoder sends about what is in a container: one for each member.
+
+A member is a file in an archive, a part of a mail, a picture in a document or a frame of a video. Everything
+that opens containers has this form, and knows nothing of the sandbox:
+
+    def members(file: PreadFile, limits: MemberLimits) -> Iterator[Member]
+
+It yields one `Member` at a time and holds no more than that in memory. Whoever iterates sends the record, and
+does not ask for the next one before the socket has room: this is the back-pressure. Trouble with one member
+is the member's `reason`, trouble with the rest of the container ends the iteration by `ContainerError`; it
+raises nothing else but MemoryError. A container within a container is opened by whoever iterates, with the
+member's bytes as its file.
+
+The decoder's answer about a container is a sequence of messages, each of one record: any number of members,
+and an end with the totals. The worker takes one message after another and checks each field, since the
+container may have taken control of the decoder. It stops the decoder after too many records, and where the
+totals of the end differ from what was received. All numbers are little-endian.
+
+A member's record:
+
+| bytes | content |
+| --- | --- |
+| 1 | 1 |
+| 1 | 0, or 1 plus the index in `MEMBER_REASONS` of the reason why it was not checked in full |
+| 1 | 0, or 1 plus the index of its picture's format in `formats.FORMATS` |
+| 1 | 1 if exact digests follow, else 0: a frame has none |
+| 2, 4 | lengths of its place and of its picture's reply |
+| 8 | its length in bytes; 0 for a frame |
+| | exact digests, in the order of the requested algorithms |
+| | its place |
+| | the reply for its picture, as in `records`; empty where there is none |
+
+The record at the end:
+
+| bytes | content |
+| --- | --- |
+| 1 | 2 |
+| 1 | 0, or 1 plus the index in `MEMBER_REASONS` of the reason why the rest of the container was not read |
+| 8, 8 | members, and their bytes together |
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.records import DECODE_REASONS, REPLY_MAX, DecodedPicture, unpack_reply
+from hashscan.model import ALGORITHMS, Reason
+
+PLACE_MAX = 4096
+"""Maximum length of a place in bytes; a longer name is cut, so that a record has a bounded length."""
+
+MEMBER_REASONS: tuple[Reason, ...] = DECODE_REASONS
+"""Reasons why a member, or the rest of a container, was not checked in full."""
+
+_MEMBER, _END = 1, 2
+_MEMBER_HEAD = struct.Struct("<BBBBHIQ")
+_END_HEAD = struct.Struct("<BBQQ")
+
+RECORD_MAX = _MEMBER_HEAD.size + 256 + PLACE_MAX + REPLY_MAX
+"""Maximum length of a record in bytes; exact digests have 256 at most."""
+
+
+class MemberLimits(Struct, frozen=True):
+    """Limits for one container, with all containers in it."""
+
+    members: int
+    bytes: int
+    """Unpacked, of all members together."""
+    ratio: int
+    """Unpacked bytes for each byte of the container, once a megabyte was unpacked."""
+    depth: int
+    """Containers within each other, the outermost included."""
+    seconds: float
+    """Processor time."""
+
+
+class Member(Struct, frozen=True):
+    """The data of one member."""
+
+    place: bytes
+    """Its place in the container, of any bytes: `dir/pic.jpg`, `inner.zip!pic.jpg`, `00:01:07`."""
+    size: int = 0
+    exact: tuple[bytes, ...] = ()
+    """Digests of its bytes in the order of the requested algorithms; empty where there are none."""
+    kind: FileFormat | None = None
+    """The format of its picture."""
+    reply: bytes = b""
+    """The reply for its picture, as `records.pack_picture` makes it."""
+    reason: Reason | None = None
+    """The reason why it was not checked in full."""
+
+    def decoded(self, pictures: Sequence[str]) -> DecodedPicture | Reason | None:
+        """Return its picture, or the reason why it has no digests; None if it is no picture.
+
+        Raises:
+            ValueError: our decoder could not have sent this reply.
+        """
+        if self.kind is None or not self.reply:
+            return None
+        return unpack_reply(self.reply, self.kind, pictures)
+
+
+class ContainerEnd(Struct, frozen=True):
+    """The totals of a container."""
+
+    members: int
+    size: int
+    """Bytes of all members together."""
+    reason: Reason | None = None
+    """The reason why the rest was not read."""
+
+
+class ContainerError(Exception):
+    """The error that the rest of a container can't be read."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+def pack_member(member: Member) -> bytes:
+    """Pack the record of a member; a place that is too long is cut."""
+    place = member.place[:PLACE_MAX]
+    head = _MEMBER_HEAD.pack(
+        _MEMBER,
+        _status(member.reason),
+        0 if member.kind is None else 1 + FORMATS.index(member.kind),
+        bool(member.exact),
+        len(place),
+        len(member.reply),
+        member.size,
+    )
+    return b"".join((head, *member.exact, place, member.reply))
+
+
+def pack_end(end: ContainerEnd) -> bytes:
+    """Pack the record at the end of a container."""
+    return _END_HEAD.pack(_END, _status(end.reason), end.members, end.size)
+
+
+def unpack_record(record: bytes, exact: Sequence[str], pictures: Sequence[str]) -> Member | ContainerEnd:
+    """Check and unpack a record, with the reply for a picture.
+
+    Args:
+        record: the untrusted bytes from the decoder.
+        exact: names of the algorithms over bytes, in the decoder's order.
+        pictures: names of the algorithms over pictures, in the decoder's order.
+
+    Raises:
+        ValueError: our decoder could not have sent this record.
+    """
+    if record[:1] == bytes((_END,)) and len(record) == _END_HEAD.size:
+        _, status, members, size = _END_HEAD.unpack(record)
+        return ContainerEnd(members, size, _reason(status))
+    if record[:1] != bytes((_MEMBER,)) or len(record) < _MEMBER_HEAD.size:
+        raise ValueError("record of an unknown type")
+    _, status, kind, has_exact, place_length, reply_length, size = _MEMBER_HEAD.unpack_from(record)
+    sizes = [ALGORITHMS[name].size for name in exact] if has_exact else []
+    if has_exact > 1 or kind > len(FORMATS) or place_length > PLACE_MAX:
+        raise ValueError("record with an impossible number")
+    at = _MEMBER_HEAD.size
+    if len(record) != at + sum(sizes) + place_length + reply_length:
+        raise ValueError("record of wrong length")
+    digests = []
+    for length in sizes:
+        digests.append(record[at : at + length])
+        at += length
+    member = Member(
+        record[at : at + place_length],
+        size,
+        tuple(digests),
+        FORMATS[kind - 1] if kind else None,
+        record[at + place_length :],
+        _reason(status),
+    )
+    if member.reply and (member.kind is None or member.kind.pillow is None):
+        raise ValueError("record with a picture of no format")
+    member.decoded(pictures)
+    return member
+
+
+def digests_of(member: Member, exact: Sequence[str]) -> Mapping[str, bytes]:
+    """Return the digests of a member's bytes by algorithm; empty for a frame."""
+    return dict(zip(exact, member.exact, strict=True)) if member.exact else {}
+
+
+def _status(reason: Reason | None) -> int:
+    return 0 if reason is None else 1 + MEMBER_REASONS.index(reason)
+
+
+def _reason(status: int) -> Reason | None:
+    if status > len(MEMBER_REASONS):
+        raise ValueError("record with an unknown reason")
+    return MEMBER_REASONS[status - 1] if status else None

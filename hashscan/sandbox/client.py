@@ -20,6 +20,7 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -296,6 +297,59 @@ class Sandbox(ClosedOnExit):
             raise begun.outcome
         return begun.outcome
 
+    def parts(
+        self, descriptor: int, request: bytes, owner: int, *, seconds: float, parts_max: int
+    ) -> Iterator[bytes]:
+        """Have a fresh decoder reply to one file in parts, and yield each; it is ended after the last.
+
+        The decoder waits while parts are not taken. Close the iterator to end the decoder earlier; use the
+        sandbox for nothing else before that. Files in progress are finished first.
+
+        Args:
+            descriptor, request, owner: see `begin`.
+            seconds: processor time limit for the file. All times of waiting together are limited by
+                `wall_factor` times this.
+            parts_max: a decoder that sends more parts than this is lost.
+
+        Raises:
+            DecoderLost: the decoder has ended before the last part; there is no second try, since earlier
+                parts were taken.
+            SandboxError, ZygoteError: see `begin`.
+        """
+        self._check_use()
+        while self._under_way:
+            self._settle()
+        if self._budget.is_exhausted(owner):
+            raise _over_budget()
+        self._decoders.drop()
+        since = time.monotonic()
+        try:
+            link = self._decoders.replace()
+            yield from self._received_parts(link, descriptor, request, seconds, parts_max)
+        except DecoderLost:
+            self._budget.charge(owner, time.monotonic() - since)
+            raise
+        finally:
+            # Also where the iterator is closed or an exception comes from outside: none may live on.
+            self.discard()
+
+    def _received_parts(
+        self, link: DecoderLink, descriptor: int, request: bytes, seconds: float, parts_max: int
+    ) -> Iterator[bytes]:
+        left = seconds * self._options.wall_factor
+        try:
+            link.send(request, descriptor)
+            for _ in range(parts_max):
+                begun = time.monotonic()
+                part, last = link.receive_part(begun + left, seconds)
+                left -= time.monotonic() - begun
+                yield part
+                if last:
+                    return
+        except (DecoderOverTime, DecoderTimeout, DecoderMisbehaved, DecoderClosed) as error:
+            raise self._lost_by(error, seconds) from None
+        raise self._lost_by(DecoderMisbehaved("it replied in too many parts"), seconds)
+
     def discard(self) -> None:
         """End the decoder, for example after an invalid reply; files in progress are sent to another one."""
         self._check_use()
@@ -425,17 +479,21 @@ class Sandbox(ClosedOnExit):
     def _outcome(self, since: float, seconds: float) -> bytes | DecoderLost:
         assert self._decoders.link is not None
         wall_seconds = seconds * self._options.wall_factor
-        deadline = since + wall_seconds
         try:
-            return self._decoders.link.receive(deadline, seconds)
-        except DecoderOverTime:
+            return self._decoders.link.receive(since + wall_seconds, seconds)
+        except (DecoderOverTime, DecoderTimeout, DecoderMisbehaved, DecoderClosed) as error:
+            return self._lost_by(error, seconds)
+
+    def _lost_by(self, error: Exception, seconds: float) -> DecoderLost:
+        """End the decoder after an error of its link, and return the loss."""
+        if isinstance(error, DecoderOverTime):
             return self._decoders.lost(Reason.TIMEOUT, f"over {seconds:g} s of processor time", 0)
-        except DecoderTimeout:
+        if isinstance(error, DecoderTimeout):
+            wall_seconds = seconds * self._options.wall_factor
             return self._decoders.lost(Reason.STARVED, f"no answer within {wall_seconds:g} s", 0)
-        except DecoderMisbehaved as misbehaved:
-            return self._decoders.lost(Reason.DECODER_DIED, str(misbehaved), 0)
-        except DecoderClosed:
-            return self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
+        if isinstance(error, DecoderMisbehaved):
+            return self._decoders.lost(Reason.DECODER_DIED, str(error), 0)
+        return self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
 
 
 def _over_budget() -> DecoderLost:

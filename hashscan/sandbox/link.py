@@ -10,7 +10,15 @@ import socket
 import time
 from collections import deque
 
-from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, ConfinementResult, wait_for_message
+from hashscan.sandbox.protocol import (
+    HELLO_BYTES,
+    LAST,
+    MORE,
+    NONCE_BYTES,
+    REPLY_HEAD_BYTES,
+    ConfinementResult,
+    wait_for_message,
+)
 
 # An integer: comparing the flag's own type takes longer than receiving the reply.
 _DESCRIPTORS_CUT = int(socket.MSG_CTRUNC)
@@ -51,7 +59,7 @@ class DecoderLink:
         self._socket = connection
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
-        self._message_max = NONCE_BYTES + reply_max
+        self._message_max = REPLY_HEAD_BYTES + reply_max
         # One byte more than allowed, so that a message that is too long is detected.
         self._buffer = bytearray(max(self._message_max, HELLO_BYTES) + 1)
         self._buffers = [self._buffer]
@@ -88,15 +96,30 @@ class DecoderLink:
             return 0.0
 
     def receive(self, deadline: float, processor_seconds: float = math.inf) -> bytes:
-        """Wait for the reply to the first request in progress, until the deadline.
+        """Wait for the reply to the first request in progress, which is one message; see `receive_part`.
+
+        Raises:
+            DecoderMisbehaved: the message is not a valid reply, or more follow.
+        """
+        part, last = self.receive_part(deadline, processor_seconds)
+        if not last:
+            raise DecoderMisbehaved("it replied in parts")
+        return part
+
+    def receive_part(self, deadline: float, processor_seconds: float = math.inf) -> tuple[bytes, bool]:
+        """Wait for the next message of the reply to the first request in progress, until the deadline.
 
         Time in which this process was stopped doesn't count. A reply that came in time is accepted even if it
         is read late.
 
         Args:
             deadline: by time.monotonic().
-            processor_seconds: maximum processor time for this request, checked every half second. A decoder
-                that was taken over can't manipulate this check, as it could manipulate a timer of its own.
+            processor_seconds: maximum processor time for this request, all messages together, checked every
+                half second while waiting and after each. A decoder that was taken over can't manipulate this
+                check, as it could manipulate a timer of its own.
+
+        Returns:
+            The bytes of the message, and True if it is the last of the reply.
 
         Raises:
             DecoderTimeout: no reply before the deadline.
@@ -105,16 +128,25 @@ class DecoderLink:
             DecoderMisbehaved: the message is not a valid reply.
         """
         size = self._take(deadline, self._used_before + processor_seconds)
-        self._used_before = self._used()
-        if not NONCE_BYTES < size <= self._message_max:
+        if not REPLY_HEAD_BYTES < size <= self._message_max:
             raise DecoderMisbehaved("its reply has the wrong size")
-        if self._buffer[:NONCE_BYTES] != self._nonces.popleft():
+        if self._buffer[:NONCE_BYTES] != self._nonces[0]:
             raise DecoderMisbehaved("it replied to something it wasn't asked")
+        mark = bytes(self._buffer[NONCE_BYTES:REPLY_HEAD_BYTES])
+        part = bytes(memoryview(self._buffer)[REPLY_HEAD_BYTES:size])
+        if mark == MORE:
+            if self._used() - self._used_before >= processor_seconds:
+                raise DecoderOverTime
+            return part, False
+        if mark != LAST:
+            raise DecoderMisbehaved("its reply has an unknown mark")
+        self._nonces.popleft()
+        self._used_before = self._used()
         # If more requests are in progress, the next message is checked by the next nonce. If the decoder has
         # died since, that doesn't matter: it replied first, and gets no more requests.
         if not self._nonces and not self.idle() and self._socket.recv(1, socket.MSG_PEEK):
             raise DecoderMisbehaved("it replied twice")
-        return bytes(memoryview(self._buffer)[NONCE_BYTES:size])
+        return part, True
 
     def receive_hello(self, deadline: float) -> ConfinementResult:
         """Wait for the hello message of a new decoder, before it has seen any file.

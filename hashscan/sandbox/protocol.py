@@ -2,8 +2,9 @@
 
 All three sockets are of type SOCK_SEQPACKET, so a message is complete or absent. Worker and zygote exchange
 `COMMAND` and `ANSWER`. A decoder sends one `ConfinementResult`, and then replies to each request. A request
-is a nonce and the caller's bytes, with one descriptor; the reply is the same nonce and at most `reply_max`
-bytes.
+is a nonce and the caller's bytes, with one descriptor; the reply is one message, or several where the plug-in
+answers in parts. Each has the same nonce, `MORE` or `LAST`, and one to `reply_max` bytes. The decoder waits
+while the worker has not taken earlier parts and the socket is full.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ REQUEST_MAX = 4096
 REPLY_MAX = 65536
 """Maximum length of a reply in bytes; well under what a socket accepts without waiting."""
 NONCE_BYTES = 8
+LAST, MORE = b"\0", b"\1"
+"""The byte after the nonce of a reply: whether it is the last message of the reply."""
+REPLY_HEAD_BYTES = NONCE_BYTES + len(LAST)
 
 READY = b"ready"
 """The zygote's first message: the plug-in is loaded."""

@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import NoReturn
 
@@ -42,6 +42,8 @@ from hashscan.sandbox.protocol import (
     EXIT_EXCEPTION,
     EXIT_MEMORY,
     EXIT_NO_MEMORY,
+    LAST,
+    MORE,
     NONCE_BYTES,
     PARK,
     PROMOTE,
@@ -53,9 +55,10 @@ from hashscan.sandbox.protocol import (
     ZygoteConfig,
 )
 
-Handle = Callable[[int, bytes], bytes]
+Handle = Callable[[int, bytes], bytes | Iterator[bytes]]
 """The function that a plug-in provides: it takes a descriptor open for reading and a request, and returns a
-reply no longer than `reply_max`."""
+reply no longer than `reply_max`, or an iterator of such parts, which has one at least. It is asked for the
+next part when the earlier ones fit into the socket."""
 
 
 class _Sample(Struct, frozen=True):
@@ -106,7 +109,7 @@ def run_decoder(
             channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=DECODER_SOCKET)
             result = confine(confinement)
             if sample is not None:
-                handle(DECODER_SOCKET + 1, sample.request)
+                _exhaust(handle(DECODER_SOCKET + 1, sample.request))
                 os.close(DECODER_SOCKET + 1)
             channel.send(result.pack())
             status = _serve(channel, handle, reply_max)
@@ -119,6 +122,13 @@ def run_decoder(
         # Whatever was raised: the callers on the stack belong to the zygote, and none of its handlers may run
         # here.
         os._exit(status)
+
+
+def _exhaust(reply: bytes | Iterator[bytes]) -> None:
+    """Have the plug-in compute all parts of a reply."""
+    if not isinstance(reply, bytes):
+        for _ in reply:
+            pass
 
 
 def _can_map(size: int) -> bool:
@@ -140,11 +150,18 @@ def _serve(channel: socket.socket, handle: Handle, reply_max: int) -> int:
             return 0
         ((_, _, passed),) = ancillary
         (descriptor,) = array.array("i", passed)
+        nonce = bytes(buffer[:NONCE_BYTES])
         reply = handle(descriptor, bytes(memoryview(buffer)[NONCE_BYTES:size]))
-        os.close(descriptor)
-        if not 0 < len(reply) <= reply_max:
-            return EXIT_BAD_REPLY
-        channel.send(buffer[:NONCE_BYTES] + reply)
+        parts = iter((reply,)) if isinstance(reply, bytes) else reply
+        part: bytes | None = next(parts, b"")
+        while part is not None:
+            following = next(parts, None)
+            if not 0 < len(part) <= reply_max:
+                return EXIT_BAD_REPLY
+            if following is None:
+                os.close(descriptor)
+            channel.send(nonce + (LAST if following is None else MORE) + part)
+            part = following
 
 
 def main(worker: int, config_text: str) -> NoReturn:

@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from hashscan.sandbox.protocol import DECODER_SOCKET, NONCE_BYTES
+from hashscan.sandbox.protocol import DECODER_SOCKET, LAST, NONCE_BYTES
 from tests.sandbox import attempts
 from tests.sandbox.attempts import ATTEMPTS, libc
 
@@ -82,12 +82,12 @@ def _leave(fd: int) -> bytes:
 
 
 def _twice(fd: int) -> bytes:
-    taken_over_socket().send(nonce() + reply(3))
+    taken_over_socket().send(nonce() + LAST + reply(3))
     return reply(3)
 
 
 def _twice_a_little_later(fd: int) -> bytes:
-    prepared = nonce() + reply(666)
+    prepared = nonce() + LAST + reply(666)
     channel = taken_over_socket()
     signal.signal(signal.SIGALRM, lambda number, frame: channel.send(prepared) and None)
     signal.setitimer(signal.ITIMER_REAL, 0.2)
@@ -97,7 +97,7 @@ def _twice_a_little_later(fd: int) -> bytes:
 def _flood(fd: int) -> bytes:
     channel = taken_over_socket()
     while True:
-        channel.send(nonce() + reply(3))
+        channel.send(nonce() + LAST + reply(3))
 
 
 def _send(make: Callable[[], bytes]) -> Callable[[int], bytes]:
@@ -111,7 +111,7 @@ def _send(make: Callable[[], bytes]) -> Callable[[int], bytes]:
 
 def _with_descriptor(fd: int) -> bytes:
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd] * 5))]
-    taken_over_socket().sendmsg([nonce() + reply(4)], rights)
+    taken_over_socket().sendmsg([nonce() + LAST + reply(4)], rights)
     signal.pause()
     return b""
 
@@ -156,7 +156,30 @@ def _print(fd: int) -> bytes:
     return reply(5)
 
 
-DEEDS: dict[str, Callable[[int], bytes]] = {
+def _parts(
+    number: float, then: Callable[[int], object] = lambda fd: None
+) -> Callable[[int], Iterator[bytes]]:
+    """Reply in so many parts, and then act."""
+
+    def act(fd: int) -> Iterator[bytes]:
+        for place in itertools.count():
+            if place >= number:
+                break
+            yield reply(place)
+        then(fd)
+
+    return act
+
+
+DEEDS: dict[str, Callable[[int], bytes | Iterator[bytes]]] = {
+    "three parts": _parts(3),
+    "parts without end": _parts(float("inf")),
+    "no part": _parts(0),
+    "two parts and spin": _parts(2, _spin),
+    "two parts and raise": _parts(2, _raise),
+    "two parts and a fault": _parts(2, lambda fd: ctypes.string_at(0)),
+    "a long part": lambda fd: iter((reply(), bytes(REPLY.size + 1))),
+    "send an unknown mark": _send(lambda: nonce() + b"\2" + reply()),
     "pid": lambda fd: reply(os.getpid()),
     "size": lambda fd: reply(os.lseek(fd, 0, os.SEEK_END)),
     "size after a while": _size_after_a_while,
@@ -179,9 +202,9 @@ DEEDS: dict[str, Callable[[int], bytes]] = {
     "flood": _flood,
     "send nothing": _send(lambda: b""),
     "send a nonce alone": _send(nonce),
-    "send a long one": _send(lambda: nonce() + reply() + b"x"),
+    "send a long one": _send(lambda: nonce() + LAST + reply() + b"x"),
     "send a huge one": _send(lambda: nonce() + bytes(100_000)),
-    "send another nonce": _send(lambda: bytes(NONCE_BYTES) + reply()),
+    "send another nonce": _send(lambda: bytes(NONCE_BYTES) + LAST + reply()),
     "with a descriptor": _with_descriptor,
     "deaf": _deaf,
     "stop": _stop,
@@ -193,10 +216,10 @@ DEEDS: dict[str, Callable[[int], bytes]] = {
 }
 
 
-def load(listener: str = "", *arguments: str) -> Callable[[int, bytes], bytes]:
+def load(listener: str = "", *arguments: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
     attempts.listener = listener
 
-    def handle(fd: int, request: bytes) -> bytes:
+    def handle(fd: int, request: bytes) -> bytes | Iterator[bytes]:
         name = request.decode()
         if name not in ATTEMPTS:
             return DEEDS[name](fd)
@@ -209,11 +232,11 @@ def load(listener: str = "", *arguments: str) -> Callable[[int, bytes], bytes]:
     return handle
 
 
-def load_broken(*arguments: str) -> Callable[[int, bytes], bytes]:
+def load_broken(*arguments: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
     raise RuntimeError("this plug-in was never any good")
 
 
-def load_killed(times: str, counted: str) -> Callable[[int, bytes], bytes]:
+def load_killed(times: str, counted: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
     """Be killed while loading, so many times; a file has a byte for each."""
     with open(counted, "ab") as file:
         file.write(b"x")
@@ -223,5 +246,5 @@ def load_killed(times: str, counted: str) -> Callable[[int, bytes], bytes]:
     return load()
 
 
-def load_ending(*arguments: str) -> Callable[[int, bytes], bytes]:
+def load_ending(*arguments: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
     os._exit(9)

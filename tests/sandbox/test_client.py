@@ -133,6 +133,8 @@ def test_worker_reads_while_the_decoder_does(sandbox: Sandbox, file: int) -> Non
         ("send a long one", Reason.DECODER_DIED, "its reply has the wrong size"),
         ("send a huge one", Reason.DECODER_DIED, "its reply has the wrong size"),
         ("send another nonce", Reason.DECODER_DIED, "it replied to something it wasn't asked"),
+        ("send an unknown mark", Reason.DECODER_DIED, "its reply has an unknown mark"),
+        ("three parts", Reason.DECODER_DIED, "it replied in parts"),
         ("deaf", Reason.DECODER_DIED, "it closed its socket"),
     ],
 )
@@ -594,3 +596,69 @@ def test_an_owner_has_a_budget_for_decoders_with_more_memory(file: int) -> None:
         ]
         assert found == [None, Reason.OVER_BUDGET, None]
         assert ask(sandbox, file, "size", owner=1) == 1234
+
+
+def parts_of(sandbox: Sandbox, file: int, deed: str, owner: int = 1000, most: int = 100) -> Iterator[int]:
+    for part in sandbox.parts(file, deed.encode(), owner, seconds=PATIENT, parts_max=most):
+        yield REPLY.unpack(part)[2]
+
+
+def test_a_reply_in_parts(sandbox: Sandbox, file: int) -> None:
+    before = sandbox.begin(file, b"pid", 1000)
+    assert list(parts_of(sandbox, file, "three parts")) == [0, 1, 2]
+    assert list(parts_of(sandbox, file, "size")) == [1234]
+    # The decoder of parts is a fresh one, and ends with them.
+    first = REPLY.unpack(sandbox.finish(before))[2]
+    (second,) = parts_of(sandbox, file, "pid")
+    assert first != second
+    assert not alive(first)
+    assert not alive(second)
+
+
+@pytest.mark.parametrize(
+    ("deed", "received", "reason", "detail"),
+    [
+        ("no part", 0, Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
+        ("a long part", 1, Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
+        # A part is sent when it is known whether it is the last.
+        ("two parts and raise", 1, Reason.DECODER_DIED, "an exception escaped the plug-in"),
+        ("two parts and a fault", 1, Reason.DECODER_DIED, "signal SIGSEGV"),
+        ("parts without end", 100, Reason.DECODER_DIED, "it replied in too many parts"),
+    ],
+)
+def test_a_decoder_that_is_lost_between_parts(
+    sandbox: Sandbox, file: int, deed: str, received: int, reason: Reason, detail: str
+) -> None:
+    found: list[int] = []
+    with pytest.raises(DecoderLost) as caught:
+        found.extend(parts_of(sandbox, file, deed))
+    assert (found, caught.value.reason, caught.value.detail) == (list(range(received)), reason, detail)
+    assert ask(sandbox, file, "size") == 1234
+
+
+def test_all_parts_share_the_processor_time(impatient: Sandbox, file: int) -> None:
+    with pytest.raises(DecoderLost) as caught:
+        list(impatient.parts(file, b"two parts and spin", 1000, seconds=0.2, parts_max=100))
+    assert caught.value.reason is Reason.TIMEOUT
+
+
+def test_parts_that_nobody_takes_cost_no_memory_and_no_decoder_lives_on(sandbox: Sandbox, file: int) -> None:
+    taken = parts_of(sandbox, file, "parts without end")
+    assert next(taken) == 0
+    link = sandbox._decoders.link
+    assert link is not None
+    # It waits for room in the socket, asleep.
+    until(lambda: Path(f"/proc/{link.process}/stat").read_text().rpartition(")")[2].split()[0] == "S")
+    taken.close()
+    assert not alive(link.process)
+    assert ask(sandbox, file, "size") == 1234
+
+
+def test_an_owner_without_a_budget_gets_no_parts(file: int) -> None:
+    with Sandbox(PLUGIN, SandboxOptions("auto", seconds=PATIENT, owner_losses=1)) as sandbox:
+        with pytest.raises(DecoderLost):
+            list(parts_of(sandbox, file, "two parts and raise"))
+        with pytest.raises(DecoderLost) as caught:
+            list(parts_of(sandbox, file, "three parts"))
+        assert caught.value.reason is Reason.OVER_BUDGET
+        assert list(parts_of(sandbox, file, "three parts", owner=1)) == [0, 1, 2]

@@ -10,11 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderMisbehaved, DecoderTimeout
-from hashscan.sandbox.protocol import NONCE_BYTES, ConfinementResult
+from hashscan.sandbox.protocol import LAST, MORE, NONCE_BYTES, REPLY_HEAD_BYTES, ConfinementResult
 
 REPLY_MAX = 4
 
-PARTS = st.one_of(st.just("nonce"), st.binary(max_size=40), st.binary(min_size=1, max_size=REPLY_MAX))
+PARTS = st.one_of(
+    st.just("nonce"),
+    st.sampled_from((LAST, MORE)),
+    st.binary(max_size=40),
+    st.binary(min_size=1, max_size=REPLY_MAX),
+)
 MESSAGES = st.lists(st.tuples(st.lists(PARTS, max_size=3), st.integers(0, 2)), max_size=5)
 
 
@@ -49,12 +54,12 @@ def test_only_one_whole_reply_with_the_nonce_is_taken(
     if closes:
         decoder.close()
     right = bool(sent) and (
-        NONCE_BYTES < len(sent[0][0]) <= NONCE_BYTES + REPLY_MAX
-        and sent[0][0].startswith(nonce)
+        REPLY_HEAD_BYTES < len(sent[0][0]) <= REPLY_HEAD_BYTES + REPLY_MAX
+        and sent[0][0].startswith(nonce + LAST)
         and not sent[0][1]
     )
     if right and not any(message for message, _ in sent[1:2]):
-        assert link.receive(time.monotonic()) == sent[0][0][NONCE_BYTES:]
+        assert link.receive(time.monotonic()) == sent[0][0][REPLY_HEAD_BYTES:]
     elif not sent and not closes:
         with pytest.raises(DecoderTimeout):
             link.receive(time.monotonic())
@@ -75,12 +80,35 @@ def test_replies_come_in_the_order_of_the_requests() -> None:
         os.close(array.array("i", passed)[0])
         nonces.append(message[:NONCE_BYTES])
     for nonce, reply in zip(nonces, (b"a", b"b"), strict=False):
-        decoder.send(nonce + reply)
+        decoder.send(nonce + LAST + reply)
     assert link.receive(time.monotonic()) == b"a"
     assert link.receive(time.monotonic()) == b"b"
-    decoder.send(nonces[1] + b"b")
+    decoder.send(nonces[1] + LAST + b"b")
     with pytest.raises(DecoderMisbehaved, match="wasn't asked"):
         link.receive(time.monotonic())
+    link.close()
+    decoder.close()
+
+
+def test_parts_of_a_reply_have_its_nonce_until_the_last() -> None:
+    link, decoder = pair()
+    nonces = []
+    for _ in range(2):
+        link.send(b"", 0)
+        message, [(_, _, passed)], _, _ = decoder.recvmsg(100, 100)
+        os.close(array.array("i", passed)[0])
+        nonces.append(message[:NONCE_BYTES])
+    for nonce, mark in ((0, MORE), (0, LAST), (1, MORE), (1, MORE), (0, LAST)):
+        decoder.send(nonces[nonce] + mark + b"x")
+    assert [link.receive_part(time.monotonic()) for _ in range(3)] == [
+        (b"x", False),
+        (b"x", True),
+        (b"x", False),
+    ]
+    with pytest.raises(DecoderMisbehaved, match="in parts"):
+        link.receive(time.monotonic())
+    with pytest.raises(DecoderMisbehaved, match="wasn't asked"):
+        link.receive_part(time.monotonic())
     link.close()
     decoder.close()
 

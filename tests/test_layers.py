@@ -28,6 +28,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "distributed": frozenset({"scan.cluster"}),
     "fastapi": frozenset({"service.doors.http"}),
     "google": frozenset({"sources.objects"}),
+    "libarchive": frozenset({"hashing"}),
     "h11": frozenset({"service.doors.http"}),
     "ijson": frozenset({"lists.formats"}),
     "imagehash": frozenset({"hashing"}),

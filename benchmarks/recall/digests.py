@@ -37,7 +37,10 @@ def hashscan() -> Way:
             known = sniff(os.pread(descriptor, PREFIX_SIZE, 0))
             if known is None:
                 return []
-            answer = unpack_reply(decode(descriptor, pack_request(known)), known, ["pdq"])
+            reply = decode(descriptor, pack_request(known))
+            # Containers are not opened without arguments that say so.
+            assert isinstance(reply, bytes)
+            answer = unpack_reply(reply, known, ["pdq"])
         finally:
             os.close(descriptor)
         if not isinstance(answer, DecodedPicture):

@@ -54,7 +54,16 @@ from hashscan.model import ALGORITHMS, Reason
 PLACE_MAX = 4096
 """Maximum length of a place in bytes; a longer name is cut, so that a record has a bounded length."""
 
-MEMBER_REASONS: tuple[Reason, ...] = DECODE_REASONS
+MEMBER_REASONS: tuple[Reason, ...] = (
+    *DECODE_REASONS,
+    Reason.ENCRYPTED,
+    Reason.METHOD,
+    Reason.CONTAINER_BROKEN,
+    Reason.CONTAINER_BYTES,
+    Reason.CONTAINER_RATIO,
+    Reason.CONTAINER_MEMBERS,
+    Reason.CONTAINER_DEPTH,
+)
 """Reasons why a member, or the rest of a container, was not checked in full."""
 
 _MEMBER, _END = 1, 2
@@ -141,6 +150,11 @@ def pack_member(member: Member) -> bytes:
 def pack_end(end: ContainerEnd) -> bytes:
     """Pack the record at the end of a container."""
     return _END_HEAD.pack(_END, _status(end.reason), end.members, end.size)
+
+
+def pack_record(record: Member | ContainerEnd) -> bytes:
+    """Pack any record."""
+    return pack_member(record) if isinstance(record, Member) else pack_end(record)
 
 
 def unpack_record(record: bytes, exact: Sequence[str], pictures: Sequence[str]) -> Member | ContainerEnd:

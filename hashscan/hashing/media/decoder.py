@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import mmap
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from hashscan.hashing.containers import START_SIZE, TAIL_SIZE, container_behind, container_beside
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.member_records import MemberLimits, pack_record
 from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
 from hashscan.hashing.variants import (
     LONG_SECONDS,
@@ -30,8 +31,9 @@ from hashscan.hashing.variants import (
 from hashscan.model import ALGORITHMS, Reason
 
 if TYPE_CHECKING:
-    from hashscan.hashing.hash_algorithms import PictureHash
+    from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
     from hashscan.hashing.media.picture_opening import Frame, Limits
+    from hashscan.hashing.media.pread import PreadFile
 
 
 _SHARES = {Kind.PREVIEW: 2}
@@ -122,7 +124,8 @@ def _within(values: tuple[int, ...], others: tuple[int, ...], limits: tuple[int,
 
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
 
-Decode = Callable[[int, bytes], bytes]
+Decode = Callable[[int, bytes], bytes | Iterator[bytes]]
+DecodePicture = Callable[["int | PreadFile", bytes], bytes]
 
 
 _CLEAR = 100
@@ -149,10 +152,12 @@ def load(*arguments: str) -> Decode:
         arguments: dotted paths of picture hashes (`hashscan.hashing.pdq:PDQ`) in the order of the reply's
             digests. Optional: `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes the
             decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
-            compute the digests of crops, too.
+            compute the digests of crops, too. To have containers opened: `exact=PATH,PATH` (dotted paths of
+            exact hashes) and `container=MEMBERS,BYTES,RATIO,DEPTH,SECONDS` (see `MemberLimits`).
 
     Returns:
-        A function from an open descriptor and a request to a reply (see `records`). No content of the file
+        A function from an open descriptor and a request to a reply (see `records`), or for a container to
+        its records one by one (see `member_records`). No content of the file
         makes it raise an exception; it raises MemoryError if the system has no memory left.
     """
     # A second thread of the linear algebra library would not survive the fork, and the sandbox forbids it.
@@ -183,7 +188,38 @@ def load(*arguments: str) -> Decode:
     # The steps after decoding are the same for all formats.
     _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True), FORMATS[:1])
     memory = int(options.get("memory", 0))
-    return _decoder(hashes, limits, wanted, augmented=options.get("augment") == "crop", memory=memory)
+    decode = _decoder(hashes, limits, wanted, augmented=options.get("augment") == "crop", memory=memory)
+    if "container" not in options:
+        return decode
+    members, size, ratio, depth, seconds = options["container"].split(",")
+    within = MemberLimits(int(members), int(size), int(ratio), int(depth), float(seconds))
+    return _container_decoder(decode, options["exact"].split(","), within)
+
+
+def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: MemberLimits) -> Decode:
+    """Return a function that opens containers, and decodes pictures by another one."""
+    from hashscan.hashing.media.archives import ArchiveLibrary
+    from hashscan.hashing.media.container_members import MemberReader
+    from hashscan.hashing.media.pread import PreadFile
+
+    library = ArchiveLibrary()
+    hashes: list[ExactHash] = []
+    for target in targets:
+        module, _, name = target.partition(":")
+        hashes.append(getattr(importlib.import_module(module), name)())
+
+    def decode_member(file: PreadFile, picture_format: FileFormat) -> bytes:
+        return decode(file, pack_request(picture_format))
+
+    def handle(descriptor: int, request: bytes) -> bytes | Iterator[bytes]:
+        kind = unpack_request(request).picture_format
+        if not kind.container:
+            return decode(descriptor, request)
+        file = PreadFile(descriptor)
+        records = MemberReader(library, file.size, hashes, decode_member, limits).records(file, kind)
+        return map(pack_record, records)
+
+    return handle
 
 
 def _decoder(
@@ -193,7 +229,7 @@ def _decoder(
     *,
     augmented: bool,
     memory: int = 0,
-) -> Decode:
+) -> DecodePicture:
     from hashscan.hashing.media.picture import decode_frames
     from hashscan.hashing.media.picture_opening import BYTES_PER_PIXEL, UndecodedError
     from hashscan.hashing.media.pread import PreadFile
@@ -201,7 +237,7 @@ def _decoder(
     names = [algorithm.name for algorithm in hashes]
     more = structs.replace(limits, seconds=limits.seconds * _PATIENT_TIME_FACTOR)
 
-    def decode(descriptor: int, request: bytes) -> bytes:
+    def decode(source: int | PreadFile, request: bytes) -> bytes:
         picture_format, patient, large = unpack_request(request)
         within = more if patient else limits
         if large:
@@ -214,7 +250,8 @@ def _decoder(
         found = _DigestCollector(hashes, wanted, augmented=augmented)
         shortfall = None
         try:
-            for frame in decode_frames(PreadFile(descriptor), picture_format, within):
+            file = PreadFile(source) if isinstance(source, int) else source
+            for frame in decode_frames(file, picture_format, within):
                 found.take(frame)
                 if found.digests > found.most:
                     break
@@ -222,7 +259,7 @@ def _decoder(
             shortfall = error.reason
         except MemoryError:
             shortfall = Reason.MEMORY
-        if shortfall is None and _is_container(descriptor):
+        if shortfall is None and _is_container(PreadFile(*file.place)):
             shortfall = Reason.CONTAINER
         if shortfall is Reason.MEMORY and memory:
             # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.
@@ -234,14 +271,13 @@ def _decoder(
     return decode
 
 
-def _is_container(descriptor: int) -> bool:
+def _is_container(file: PreadFile) -> bool:
     """Return True if a picture is a container for other programs, too."""
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    start = os.pread(descriptor, TAIL_SIZE, 0)
+    start = file.read(TAIL_SIZE)
     if container_beside(start[:START_SIZE], start) is not None:
         return True
-    tail = start if size <= TAIL_SIZE else os.pread(descriptor, TAIL_SIZE, size - TAIL_SIZE)
-    return container_behind(tail) is not None
+    file.seek(max(0, file.size - TAIL_SIZE))
+    return container_behind(start if file.size <= TAIL_SIZE else file.read(TAIL_SIZE)) is not None
 
 
 class _DigestCollector:
@@ -347,7 +383,7 @@ def sample_file() -> tuple[bytes, bytes]:
     return photograph(), pack_request(FORMATS[0])
 
 
-def _warm_up(decode: Decode, formats: Sequence[FileFormat]) -> None:
+def _warm_up(decode: DecodePicture, formats: Sequence[FileFormat]) -> None:
     """Decode sample files of each format, since Pillow imports many of its modules on first use.
 
     They are an intact file, one of several pictures, and one with a profile; for the first format also a

@@ -35,11 +35,11 @@ class PreadFile(io.RawIOBase):
     its offset. The descriptor is not exposed (`fileno` fails): libtiff would seek in it.
     """
 
-    def __init__(self, descriptor: int, start: int = 0, length: int | None = None) -> None:
+    def __init__(self, source: int | bytes, start: int = 0, length: int | None = None) -> None:
         """Begin at the file's first byte. The file may grow or shrink; its end is fixed at its present size.
 
         Args:
-            descriptor: an open descriptor of the file.
+            source: an open descriptor of the file, or its bytes, as those of a member of an archive.
             start: offset of the first byte in the file, for an embedded file.
             length: maximum length in bytes of an embedded file; None for all bytes that follow.
 
@@ -47,11 +47,12 @@ class PreadFile(io.RawIOBase):
             OSError: the descriptor is not open.
         """
         super().__init__()
-        self._descriptor = descriptor
+        self._source = source
         self._start = start
         # Not by fstat: glibc 2.33 to 2.38 call newfstatat for it, which the sandbox refuses. Nobody reads at
         # the offset that this moves.
-        size = max(0, os.lseek(descriptor, 0, os.SEEK_END) - start)
+        whole = len(source) if isinstance(source, bytes) else os.lseek(source, 0, os.SEEK_END)
+        size = max(0, whole - start)
         self.size = size if length is None else min(size, length)
         """Length in bytes."""
         self._position = 0
@@ -61,9 +62,9 @@ class PreadFile(io.RawIOBase):
         """True if a read of a given size found no more bytes."""
 
     @property
-    def place(self) -> tuple[int, int, int]:
-        """Return the descriptor, the offset of the first byte in the file, and the length in bytes."""
-        return self._descriptor, self._start, self.size
+    def place(self) -> tuple[int | bytes, int, int]:
+        """Return the descriptor or the bytes, the offset of the first byte, and the length in bytes."""
+        return self._source, self._start, self.size
 
     def readable(self) -> bool:
         """Return True."""
@@ -84,20 +85,27 @@ class PreadFile(io.RawIOBase):
         if 0 < wanted < _BLOCK_SIZE:
             offset = self._position - self._block_start
             if not 0 <= offset <= len(self._block) - wanted:
-                self._block = os.pread(self._descriptor, min(_BLOCK_SIZE, left), self._start + self._position)
+                self._block = self._pread(min(_BLOCK_SIZE, left))
                 self._block_start, offset = self._position, 0
             if len(self._block) - offset >= wanted:
                 self._position += wanted
                 return self._block[offset : offset + wanted]
         # pread returns at most 2 GiB at once.
         pieces = []
-        while wanted and (piece := os.pread(self._descriptor, wanted, self._start + self._position)):
+        while wanted and (piece := self._pread(wanted)):
             pieces.append(piece)
             self._position += len(piece)
             wanted -= len(piece)
         if not pieces and size is not None and size > 0:
             self.ran_out = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _pread(self, size: int) -> bytes:
+        """Read at the position, without moving it."""
+        place = self._start + self._position
+        if isinstance(self._source, bytes):
+            return self._source[place : place + size]
+        return os.pread(self._source, size, place)
 
     def readall(self) -> bytes:
         """Read all bytes up to the end."""
@@ -106,7 +114,7 @@ class PreadFile(io.RawIOBase):
     def subfile(self, start: int, length: int | None = None) -> PreadFile:
         """Return a file object for a file embedded in this one at offset `start`."""
         left = max(0, self.size - start)
-        return PreadFile(self._descriptor, self._start + start, left if length is None else min(left, length))
+        return PreadFile(self._source, self._start + start, left if length is None else min(left, length))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Move to a position, which may be beyond the end.

@@ -1,0 +1,174 @@
+"""Digest the members of a container one after another, nested containers too, within limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from hashscan.hashing.containers import SEARCHED, container_behind
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import sniff
+from hashscan.hashing.hash_algorithms import ExactHash
+from hashscan.hashing.media.archives import ArchiveLibrary, MemberError
+from hashscan.hashing.media.pread import PreadFile
+from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member, MemberLimits
+from hashscan.model import Reason
+
+Decode = Callable[[PreadFile, FileFormat], bytes]
+"""Decodes a picture, and returns the reply as `records.pack_picture` makes it."""
+
+SEPARATOR = b"!"
+"""Stands in a place between a container and its member."""
+
+KEPT_MAX = 64 << 20
+"""Bytes of a member that are kept in memory, to decode or open it; a larger one is only digested."""
+
+_RATIO_FROM = 10 << 20
+"""Unpacked bytes from which their ratio to the container's is checked: small ones are harmless, and an empty
+page of text has a high ratio, too."""
+
+ARCHIVES = frozenset(
+    {"ZIP", "tar", "7z", "RAR", "CAB", "cpio", "binary cpio", "ar", "RPM", "LHA", "CD or DVD image"}
+)
+COMPRESSED = frozenset({"gzip", "bzip2", "xz", "LZMA", "Zstandard", "compress", "other compressed file"})
+"""Names of the containers that are opened; those of the second kind need not be archives when unpacked."""
+
+
+def is_opened(kind: FileFormat) -> bool:
+    """Return True if containers of this kind are opened."""
+    return kind.name in ARCHIVES or kind.name in COMPRESSED
+
+
+class MemberReader:
+    """The state of reading one container with all containers in it."""
+
+    def __init__(
+        self,
+        library: ArchiveLibrary,
+        size: int,
+        hashes: Sequence[ExactHash],
+        decode: Decode | None,
+        limits: MemberLimits,
+    ) -> None:
+        """Set the limits.
+
+        Args:
+            size: length of the outermost container in bytes.
+            decode: None to digest bytes alone.
+        """
+        self._library, self._size, self._hashes = library, size, hashes
+        self._decode, self._limits = decode, limits
+        self._members = self._bytes = self._reported = self._reported_bytes = 0
+        self._deadline = time.process_time() + limits.seconds
+
+    def records(self, file: PreadFile, kind: FileFormat) -> Iterator[Member | ContainerEnd]:
+        """Yield all members, and the end."""
+        reason = None
+        try:
+            for member in self._members_of(file, kind, b"", 1):
+                self._reported += 1
+                self._reported_bytes += member.size
+                yield member
+        except ContainerError as error:
+            reason = error.reason
+        except MemoryError:
+            reason = Reason.MEMORY
+        yield ContainerEnd(self._reported, self._reported_bytes, reason)
+
+    def _members_of(self, file: PreadFile, kind: FileFormat, before: bytes, depth: int) -> Iterator[Member]:
+        found = False
+        for member in self._library.members(file, compressed=kind.name in COMPRESSED):
+            self._count()
+            found = True
+            if member.regular:
+                yield from self._digested(before + member.name, member.pieces, depth)
+
+        if not found:
+            # The library passes over what it does not understand.
+            raise ContainerError(Reason.CONTAINER_BROKEN)
+
+    def _count(self) -> None:
+        self._members += 1
+        if self._members > self._limits.members:
+            raise ContainerError(Reason.CONTAINER_MEMBERS)
+        if time.process_time() > self._deadline:
+            raise ContainerError(Reason.TIMEOUT)
+
+    def _take(self, length: int) -> None:
+        self._bytes += length
+        if self._bytes > self._limits.bytes:
+            raise ContainerError(Reason.CONTAINER_BYTES)
+        if self._bytes > max(_RATIO_FROM, self._limits.ratio * self._size):
+            raise ContainerError(Reason.CONTAINER_RATIO)
+        if time.process_time() > self._deadline:
+            raise ContainerError(Reason.TIMEOUT)
+
+    def _digested(self, place: bytes, pieces: Iterator[bytes], depth: int) -> Iterator[Member]:
+        running = [algorithm.new() for algorithm in self._hashes]
+        kept, size, kind = bytearray(), 0, None
+        try:
+            for piece in pieces:
+                self._take(len(piece))
+                for hasher in running:
+                    hasher.update(memoryview(piece))
+                size += len(piece)
+                if size <= SEARCHED or (kind is not None and size <= KEPT_MAX):
+                    kept += piece
+                if kind is None and kept:
+                    kind = sniff(bytes(kept))
+        except (MemberError, ContainerError) as error:
+            # Programs unpack what they can, and viewers show the part of a picture.
+            yield self._cut(place, size, kind, bytes(kept), error.reason)
+            if isinstance(error, ContainerError):
+                raise
+            return
+        if kind is None:
+            kind = container_behind(bytes(kept))
+        content = bytes(kept) if len(kept) == size else b""
+        member = Member(place, size, tuple(hasher.digest() for hasher in running))
+        yield from self._looked_into(member, kind, content, depth)
+
+    def _cut(
+        self, place: bytes, size: int, kind: FileFormat | None, content: bytes, reason: Reason
+    ) -> Member:
+        """Return a member whose bytes end early; if it is a picture, with its part."""
+        if kind is None or kind.pillow is None or self._decode is None or len(content) != size:
+            return Member(place, size, reason=reason)
+        return Member(place, size, (), kind, self._decode(PreadFile(content), kind), reason)
+
+    def _looked_into(
+        self, member: Member, kind: FileFormat | None, content: bytes, depth: int
+    ) -> Iterator[Member]:
+        """Yield a member whose bytes were digested, decoded if it is a picture; then what is in it."""
+        if kind is None:
+            yield member
+        elif kind.pillow is not None and self._decode is not None:
+            if content:
+                yield Member(
+                    member.place, member.size, member.exact, kind, self._decode(PreadFile(content), kind)
+                )
+            else:
+                yield Member(member.place, member.size, member.exact, reason=Reason.TOO_LARGE)
+        elif not kind.container:
+            yield Member(member.place, member.size, member.exact, reason=Reason.UNSUPPORTED)
+        elif not is_opened(kind):
+            yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
+        elif depth >= self._limits.depth or not content:
+            reason = Reason.CONTAINER_DEPTH if depth >= self._limits.depth else Reason.CONTAINER_BYTES
+            yield Member(member.place, member.size, member.exact, reason=reason)
+        else:
+            yield from self._nested(member, kind, content, depth)
+
+    def _nested(self, member: Member, kind: FileFormat, content: bytes, depth: int) -> Iterator[Member]:
+        yield member
+        try:
+            yield from self._members_of(PreadFile(content), kind, member.place + SEPARATOR, depth + 1)
+        except ContainerError as error:
+            if error.reason not in _OF_ONE:
+                raise
+            # The rest of the outer container can still be read.
+            yield Member(member.place + SEPARATOR, reason=error.reason)
+
+
+_OF_ONE = frozenset({Reason.CONTAINER_BROKEN, Reason.ENCRYPTED, Reason.METHOD})
+"""Reasons that concern one container, and not the limits of all of them together."""

@@ -1,0 +1,285 @@
+"""Opening archives in a confined decoder: their members, hostile ones, and limits."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hashscan.hashing.containers import TAIL_SIZE, container_behind
+from hashscan.hashing.formats import sniff
+from hashscan.hashing.media.container_members import KEPT_MAX
+from hashscan.hashing.member_records import (
+    PLACE_MAX,
+    RECORD_MAX,
+    ContainerEnd,
+    Member,
+    unpack_record,
+)
+from hashscan.hashing.records import DecodedPicture, pack_request
+from hashscan.model import Reason
+from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.protocol import REPLY_MAX
+from tests.pictures import encoded, scene
+
+pytest.importorskip("libarchive")
+pytestmark = pytest.mark.integration
+
+EXACT = ("md5", "sha1", "sha256")
+LIMITS = {"members": 5000, "bytes": 256 << 20, "ratio": 200, "depth": 3, "seconds": 60}
+Opened = tuple[list[Member], ContainerEnd]
+Open = Callable[[bytes], Opened]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    arguments = (
+        "hashscan.hashing.pdq:PDQ",
+        "exact=" + ",".join(f"hashscan.hashing.exact:{name.upper()}" for name in EXACT),
+        "container=" + ",".join(map(str, LIMITS.values())),
+        f"memory={1 << 29}",
+    )
+    plugin = Plugin("hashscan.hashing.media.decoder:load", arguments, REPLY_MAX)
+    with Sandbox(plugin, SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def opened(sandbox: Sandbox, tmp_path: Path) -> Open:
+    """Opens a container by a decoder, and checks every record."""
+
+    def opened(content: bytes) -> Opened:
+        (tmp_path / "container").write_bytes(content)
+        kind = sniff(content[: 256 * 1024]) or container_behind(content[-TAIL_SIZE:])
+        assert kind is not None
+        if not kind.container:
+            kind = container_behind(content[-TAIL_SIZE:])
+            assert kind is not None
+        descriptor = os.open(tmp_path / "container", os.O_RDONLY)
+        try:
+            parts = sandbox.parts(descriptor, pack_request(kind), 1000, seconds=60.0, parts_max=10_000)
+            records = [unpack_record(part, EXACT, ("pdq",)) for part in parts]
+        finally:
+            os.close(descriptor)
+        *members, end = records
+        assert isinstance(end, ContainerEnd)
+        found = [member for member in members if isinstance(member, Member)]
+        assert (end.members, end.size) == (len(members), sum(member.size for member in found))
+        return found, end
+
+    return opened
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return made.getvalue()
+
+
+def tarred(name: str, content: bytes, mode: str = "w") -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode=mode) as archive:  # type: ignore[call-overload]
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+        folder = tarfile.TarInfo("folder")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    return made.getvalue()
+
+
+PICTURE = encoded(scene(1), "PNG")
+
+
+def is_picture(member: Member) -> bool:
+    """Whether it is the picture, with its exact digests and its PDQ."""
+    found = member.decoded(("pdq",))
+    return (
+        member.exact == tuple(hashlib.new(name, PICTURE).digest() for name in EXACT)
+        and isinstance(found, DecodedPicture)
+        and bool(found.runs)
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "content"),
+    [
+        (["a/b.png"], zipped({"a/b.png": PICTURE})),
+        (["b.png"], zipped({"b.png": PICTURE}, zipfile.ZIP_STORED)),
+        (["b.png"], zipped({"b.png": PICTURE}, zipfile.ZIP_BZIP2)),
+        (["b.png"], zipped({"b.png": PICTURE}, zipfile.ZIP_LZMA)),
+        (["b.png"], b"MZ" + bytes(100_000) + zipped({"b.png": PICTURE})),
+        (["b.png"], encoded(scene(2), "PNG") + zipped({"b.png": PICTURE})),
+        (["b.png"], tarred("b.png", PICTURE)),
+        (["b.png"], tarred("b.png", PICTURE, "w:gz")),
+        (["b.png"], tarred("b.png", PICTURE, "w:bz2")),
+        (["b.png"], tarred("b.png", PICTURE, "w:xz")),
+        (["data"], gzip.compress(PICTURE, mtime=0)),
+        (["data"], bz2.compress(PICTURE)),
+        (["data"], lzma.compress(PICTURE)),
+        (["x.zip", "x.zip!b.png"], zipped({"x.zip": zipped({"b.png": PICTURE})})),
+        (
+            ["x.tgz", "x.tgz!y.zip", "x.tgz!y.zip!b.png"],
+            zipped({"x.tgz": tarred("y.zip", zipped({"b.png": PICTURE}), "w:gz")}),
+        ),
+    ],
+)
+def test_a_picture_in_an_archive(opened: Open, places: list[str], content: bytes) -> None:
+    members, end = opened(content)
+    assert [member.place.decode() for member in members] == places
+    assert is_picture(members[-1])
+    assert (end.reason, {member.reason for member in members}) == (None, {None})
+
+
+def test_the_sandbox_is_as_tight_as_for_pictures(sandbox: Sandbox, opened: Open) -> None:
+    opened(zipped({"b.png": PICTURE}))
+    assert sandbox.level is not None
+    assert sandbox.level.full or os.geteuid() != 0
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "a\nb", "\x1b[31m", "", "a!b", "C:\\x", "a" * 60_000]
+)
+def test_hostile_names_are_bytes_like_others(opened: Open, name: str) -> None:
+    (member,), end = opened(zipped({name or "": PICTURE}))
+    # The library takes both slashes for the same.
+    assert member.place == name.replace("\\", "/").encode()[:PLACE_MAX]
+    assert is_picture(member)
+    assert end.reason is None
+
+
+def test_members_of_all_kinds_say_why_they_are_not_checked(opened: Open) -> None:
+    large = encoded(scene(1), "PNG").ljust(KEPT_MAX + 1, b"\0")
+    members, end = opened(
+        zipped(
+            {
+                "text": b"words",
+                "cut.webp": encoded(scene(1), "WEBP")[:1500],
+                "film.mp4": b"\0\0\0\x20ftypisom\0\0\2\0",
+                "raw.exr": b"\x76\x2f\x31\x01" + bytes(60),
+                "large.png": large,
+            },
+            zipfile.ZIP_STORED,
+        )
+    )
+    assert end.reason is None
+    found = {member.place.decode(): member for member in members}
+    assert (found["text"].reason, found["film.mp4"].reason) == (None, Reason.CONTAINER)
+    assert (found["raw.exr"].reason, found["large.png"].reason) == (Reason.UNSUPPORTED, Reason.TOO_LARGE)
+    cut = found["cut.webp"].decoded(("pdq",))
+    assert isinstance(cut, DecodedPicture)
+    assert cut.damage is Reason.TRUNCATED
+
+
+def lying(content: bytes, sizes: bytes) -> bytes:
+    """A ZIP archive whose headers state other sizes."""
+    at = content.index(b"PK\1\2")
+    return content[:18] + sizes + content[26:at] + content[at : at + 20] + sizes + content[at + 28 :]
+
+
+def encrypted() -> bytes:
+    """A ZIP archive whose member is marked as encrypted."""
+    content = bytearray(zipped({"b.png": PICTURE}, zipfile.ZIP_STORED))
+    content[6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    return bytes(content)
+
+
+def unknown_method() -> bytes:
+    content = bytearray(zipped({"b.png": PICTURE}, zipfile.ZIP_STORED))
+    at = content.index(b"PK\1\2") + 10
+    content[8:10] = content[at : at + 2] = b"\x40\0"
+    return bytes(content)
+
+
+def overlapping(times: int, content: bytes) -> bytes:
+    """A ZIP archive in which many members are the same bytes (as of zbsm.zip)."""
+    packed = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = packed.compress(content) + packed.flush()
+    crc, sizes = zlib.crc32(content), struct.pack("<II", len(data), len(content))
+    local = b"PK\3\4" + struct.pack("<HHHHHI", 20, 0, 8, 0, 0, crc) + sizes + struct.pack("<HH", 1, 0) + b"a"
+    central = b"".join(
+        b"PK\1\2"
+        + struct.pack("<HHHHHHI", 20, 20, 0, 8, 0, 0, crc)
+        + sizes
+        + struct.pack("<HHHHHII", 1, 0, 0, 0, 0, 0, 0)
+        + b"a"
+        for _ in range(times)
+    )
+    at = len(local) + len(data)
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, times, times, len(central), at, 0)
+    return local + data + central + end
+
+
+def nested(depth: int) -> bytes:
+    content = zipped({"b.png": PICTURE})
+    for _ in range(depth - 1):
+        content = zipped({"x.zip": content})
+    return content
+
+
+def bomb(levels: int, wide: int) -> bytes:
+    """A ZIP archive of ZIP archives of zeros (as 42.zip)."""
+    content = zipped({"zeros": bytes(10 << 20)})
+    for _ in range(levels):
+        content = zipped({f"{number}.zip": content for number in range(wide)})
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "reasons"),
+    [
+        pytest.param(lambda: bomb(2, 16), {Reason.CONTAINER_RATIO}, id="42.zip"),
+        # The library reads members that begin at one place once.
+        pytest.param(lambda: overlapping(4000, bytes(1 << 20)), {None}, id="overlapping"),
+        pytest.param(lambda: gzip.compress(b"x" * (100 << 20), mtime=0), {Reason.CONTAINER_RATIO}, id="gzip"),
+        pytest.param(
+            lambda: zipped({str(n): b"" for n in range(6000)}), {Reason.CONTAINER_MEMBERS}, id="members"
+        ),
+        pytest.param(lambda: nested(4), {Reason.CONTAINER_DEPTH}, id="nested"),
+        pytest.param(encrypted, {Reason.ENCRYPTED}, id="encrypted"),
+        pytest.param(unknown_method, {Reason.METHOD, Reason.CONTAINER_BROKEN}, id="unknown method"),
+        pytest.param(lambda: zipped({"b.png": PICTURE})[:-600], {Reason.CONTAINER_BROKEN}, id="truncated"),
+        pytest.param(
+            lambda: tarred("b.png", PICTURE, "w:gz")[:900], {Reason.CONTAINER_BROKEN}, id="truncated tar"
+        ),
+        pytest.param(
+            lambda: lying(zipped({"b": bytes(1000)}), struct.pack("<II", 1 << 31, 1 << 31)),
+            {Reason.CONTAINER_BROKEN},
+            id="lying sizes",
+        ),
+        pytest.param(lambda: b"Rar!\x1a\7\1\0" + bytes(1000), {Reason.CONTAINER_BROKEN}, id="no RAR"),
+        pytest.param(lambda: b"7z\xbc\xaf\x27\x1c" + bytes(1000), {Reason.CONTAINER_BROKEN}, id="no 7z"),
+        pytest.param(lambda: b"\x1f\x8b\x08" + bytes(1000), {Reason.CONTAINER_BROKEN}, id="no gzip"),
+        pytest.param(lambda: b"PK\3\4" + bytes(1000), {Reason.CONTAINER_BROKEN}, id="no ZIP"),
+    ],
+)
+def test_hostile_archives(
+    sandbox: Sandbox, opened: Open, content: Callable[[], bytes], reasons: set[Reason | None]
+) -> None:
+    members, end = opened(content())
+    given = {member.reason for member in members} | {end.reason}
+    assert given & reasons, given
+    # None of its decoders lives on.
+    assert sandbox._decoders.link is None
+
+
+def test_no_record_is_longer_than_a_message() -> None:
+    assert RECORD_MAX <= REPLY_MAX

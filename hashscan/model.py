@@ -520,6 +520,8 @@ class Match(Struct, frozen=True):
     excepted: ExceptedEntry | None = None
     withheld: str = ""
     """The reason why policy withholds the match for this file; empty if it doesn't."""
+    member: str = ""
+    """Place of the content within a container, such as `dir/pic.jpg`; empty for the file itself."""
 
     @property
     def near_miss(self) -> bool:

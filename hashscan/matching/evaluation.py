@@ -235,6 +235,8 @@ class FileTask:
     """True if it was unchanged since the listing when it was opened."""
     ctime: CtimeTrust = CtimeTrust.FILESYSTEM
     """Trust in its ctime, as determined before it was read."""
+    looked_into: bool = False
+    """True if it is a container that was opened, so that its verdict depends on its members, too."""
     confirmed: bool = False
     """True if `reply` is that of a fresh decoder, started for this file alone."""
     matches: list[Match] = field(default_factory=list)

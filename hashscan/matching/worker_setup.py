@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from hashscan.hashing.member_records import MemberLimits
 from hashscan.hashing.variants import VARIANTS, Kind
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.matching.policy import ONLY_REPORT, Policy
@@ -50,6 +51,8 @@ class WorkerSetup:
     augment: tuple[str, ...] = ()
     """Names from `AUGMENTATIONS`, whose digests are returned besides."""
     decoder: str = DECODER
+    containers: MemberLimits | None = None
+    """Limits within which containers are opened; None to open none."""
 
     @property
     def exact(self) -> tuple[str, ...]:

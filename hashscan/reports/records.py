@@ -179,6 +179,7 @@ def match_fields(match: Match) -> dict[str, Any]:
         "entry": match.entry_id,
         "algorithm": match.algorithm,
         "variant": match.variant,
+        **({"member": match.member} if match.member else {}),
         "distance": match.distance,
         "threshold": match.threshold,
         "category": match.category,

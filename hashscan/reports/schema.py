@@ -61,6 +61,7 @@ class MatchFields(Struct, kw_only=True, gc=False):
     distance: Count
     threshold: Count
     variant: Text = ""
+    member: Text = ""
     doubt: str = ""
     withheld: str = ""
     excepted: ReasonFields | UnsetType = UNSET

@@ -20,7 +20,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -299,7 +299,7 @@ class Sandbox(ClosedOnExit):
 
     def parts(
         self, descriptor: int, request: bytes, owner: int, *, seconds: float, parts_max: int
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """Have a fresh decoder reply to one file in parts, and yield each; it is ended after the last.
 
         The decoder waits while parts are not taken. Close the iterator to end the decoder earlier; use the

@@ -78,5 +78,5 @@ def test_any_bytes(record: bytes) -> None:
     ],
 )
 def test_hostile_records(record: bytes) -> None:
-    with pytest.raises(ValueError, match="record|reply"):
+    with pytest.raises(ValueError, match=r"record|reply"):
         unpack_record(record, EXACT, PICTURES)

@@ -10,14 +10,21 @@ import resource
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
+
+from msgspec import structs
 
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
+from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
+from hashscan.hashing.media.container_members import is_opened
+from hashscan.hashing.member_records import RECORD_MAX, MemberLimits
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind
 from hashscan.locking import ClosedOnExit
+from hashscan.matching.container_members import MemberMatching
 from hashscan.matching.evaluation import (
     LIMIT_REASONS,
     FileTask,
@@ -94,8 +101,9 @@ class Worker(ClosedOnExit):
                 f"memory={setup.sandbox.memory_bytes}",
                 f"variants={','.join(setup.variants)}",
                 *(("augment=crop",) if "crop" in setup.augment else ()),
+                *_container_arguments(setup),
             ),
-            REPLY_MAX,
+            REPLY_MAX if setup.containers is None else max(REPLY_MAX, RECORD_MAX),
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
         self._large_memory = usable_memory(setup.sandbox.large_memory_bytes)
@@ -248,7 +256,53 @@ class Worker(ClosedOnExit):
         for file in files:
             if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
                 self._confirm(file)
+            if file.reason is Reason.CONTAINER and self.setup.containers is not None:
+                self._look_into(file, self.setup.containers)
             file.close()
+
+    def _look_into(self, file: FileTask, limits: MemberLimits) -> None:
+        """Have a fresh decoder open a container, and match its members.
+
+        The decoder serves this file alone, so a container that takes it over can lie about itself only.
+        """
+        assert file.opened is not None
+        kind = file.kind if file.kind is not None and file.kind.container else self._container_in(file.opened)
+        if kind is None or not is_opened(kind):
+            return
+        if not self.sandbox.start().full:
+            file.detail += "; containers are opened in a full sandbox only"
+            return
+        found = MemberMatching(
+            self.matcher, file.item, self.setup.algorithms, self.setup.exact, self._pictures
+        )
+        parts = self.sandbox.parts(
+            file.opened.descriptor,
+            pack_request(kind),
+            file.opened.stat.uid,
+            seconds=limits.seconds * 2,
+            # A container within may have one record more, and there is the end.
+            parts_max=2 * limits.members + 1,
+        )
+        file.looked_into = True
+        try:
+            with closing(parts):
+                for part in parts:
+                    found.take(part)
+            reason, detail = found.finish()
+            file.opened.check_unchanged()
+        except DecoderLost as lost:
+            reason, detail = lost.reason, lost.detail
+        except ValueError as error:
+            reason, detail = Reason.DECODER_DIED, f"{error}"
+        except FileError as trouble:
+            file.fail(trouble)
+            return
+        file.reason, file.detail = reason, f"{kind.name}: {detail}" if reason else ""
+        file.matches = sorted([*file.matches, *found.matches], key=sort_key)
+
+    def _container_in(self, opened: OpenFile) -> FileFormat | None:
+        """Return the container that a picture is, too, if it is one behind the picture."""
+        return container_behind(os.pread(opened.descriptor, TAIL_SIZE, max(0, opened.stat.size - TAIL_SIZE)))
 
     def _consult(self, files: Sequence[FileTask]) -> None:
         if self.consult is not None and files:
@@ -474,6 +528,15 @@ def _free_descriptors() -> int:
         return allowed - len(os.listdir("/proc/self/fd"))
     except OSError:
         return allowed
+
+
+def _container_arguments(setup: WorkerSetup) -> tuple[str, ...]:
+    """Return the arguments with which a decoder opens containers; none if it does not."""
+    if setup.containers is None:
+        return ()
+    limits = ",".join(map(str, structs.astuple(setup.containers)))
+    exact = ",".join(EXACT_HASHES.rows[name].target for name in setup.exact)
+    return f"exact={exact}", f"container={limits}"
 
 
 def _last_bytes(opened: OpenFile, first: memoryview, length: int) -> bytes:

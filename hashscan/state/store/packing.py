@@ -341,6 +341,9 @@ def to_keep(file: FileTask, pictures: Sequence[str]) -> StoredContentData | None
     """Return the record that the state keeps of a file's content; None where the verdict depends on more."""
     if file.unreadable or not file.exact:
         return None
+    if file.looked_into:
+        # The digests of its members are not kept, so that a new entry could match one of them.
+        return None
     if file.reason is Reason.COMPRESSED:
         # The store's metadata says so, not the content.
         return None

@@ -183,9 +183,7 @@ def test_members_of_all_kinds_say_why_they_are_not_checked(opened: Open) -> None
     found = {member.place.decode(): member for member in members}
     assert (found["text"].reason, found["film.mp4"].reason) == (None, Reason.CONTAINER)
     assert (found["raw.exr"].reason, found["large.png"].reason) == (Reason.UNSUPPORTED, Reason.TOO_LARGE)
-    cut = found["cut.webp"].decoded(("pdq",))
-    assert isinstance(cut, DecodedPicture)
-    assert cut.damage is Reason.TRUNCATED
+    assert found["cut.webp"].decoded(("pdq",)) is Reason.TRUNCATED
 
 
 def lying(content: bytes, sizes: bytes) -> bytes:

@@ -17,6 +17,7 @@ import pytest
 from msgspec import structs
 from PIL import Image, ImageDraw, ImageOps
 
+from hashscan.hashing.member_records import MemberLimits
 from hashscan.hashing.records import DIGESTS_MAX
 from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.exceptions import made_exception
@@ -83,7 +84,11 @@ def digest_of(content: bytes, algorithm: str, tmp_path: Path) -> bytes:
 
 @contextmanager
 def worker_with(
-    tmp_path: Path, *entries: Entry, decoder: str | None = None, excepted: tuple[ExceptedEntry, ...] = ()
+    tmp_path: Path,
+    *entries: Entry,
+    decoder: str | None = None,
+    excepted: tuple[ExceptedEntry, ...] = (),
+    containers: MemberLimits | None = None,
 ) -> Iterator[Worker]:
     store = ListStore(tmp_path / "lists")
     store.import_entries("ours", entries, "test")
@@ -93,6 +98,7 @@ def worker_with(
             lists=opened.handles,
             algorithms=algorithms_to_compute(opened.handles),
             excepted=excepted,
+            containers=containers,
         )
         if decoder is not None:
             setup = replace(setup, decoder=decoder)
@@ -324,6 +330,46 @@ def test_a_listed_container_and_a_listed_picture_before_one_are_matches(tmp_path
         "archive": (Verdict.MATCH, "whole"),
         "both.png": (Verdict.MATCH, "picture"),
     }
+
+
+CONTAINERS = MemberLimits(members=1000, bytes=1 << 28, ratio=200, depth=3, seconds=60.0)
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "pdq"])
+def test_a_listed_picture_in_an_archive_is_found_with_its_place(
+    tmp_path: Path, files: Path, algorithm: str
+) -> None:
+    pytest.importorskip("libarchive")
+    listed, other = encoded(scene(1), "PNG"), encoded(scene(2), "PNG")
+    (files / "archive.zip").write_bytes(zip_of(zip_of(listed)))
+    (files / "both.png").write_bytes(other + zip_of(listed))
+    (files / "innocent.zip").write_bytes(zip_of(other))
+    (files / "text.zip").write_bytes(zip_of(b"text"))
+    (files / "listed.png").write_bytes(listed)
+    (files / "broken.zip").write_bytes(zip_of(listed)[:200])
+    entry = Entry("e", algorithm, digest_of(listed, algorithm, tmp_path), "A1")
+    with worker_with(tmp_path, entry, containers=CONTAINERS) as worker:
+        batch = batches(files)[0]
+        answer = worker.check(batch)
+        process = worker.sandbox._decoders.link
+    found = {os.fsdecode(result.name): result for result in answer.results}
+    assert process is None
+    places = {name: [m.member for m in result.matches] for name, result in found.items() if result.matches}
+    assert places == {"archive.zip": ["member!member"], "both.png": ["member"], "listed.png": [""]}
+    assert {name for name, r in found.items() if r.verdict is Verdict.CLEAN} == {"innocent.zip", "text.zip"}
+    broken = found["broken.zip"]
+    assert (broken.verdict, broken.reason) == (Verdict.UNDECODED, Reason.CONTAINER_BROKEN)
+
+
+def test_the_verdict_of_an_opened_archive_is_not_kept(tmp_path: Path, files: Path) -> None:
+    # A new entry could match a member, whose digests nothing holds.
+    pytest.importorskip("libarchive")
+    (files / "archive.zip").write_bytes(zip_of(b"text"))
+    (files / "text").write_bytes(b"text")
+    with Worker(replace(SETUP, keep=True, containers=CONTAINERS)) as worker:
+        archive, text = worker.check(batches(files)[0]).kept
+    assert archive is None
+    assert text is not None
 
 
 def test_the_type_is_decided_by_content(files: Path) -> None:

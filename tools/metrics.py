@@ -41,6 +41,7 @@ LATE_IMPORTS: dict[str, int] = {
     "difflib": 1,
     "distributed": 3,
     "hashscan": 344,
+    "libarchive": 1,
     "imagehash": 1,
     "importlib": 1,
     "mmap": 1,

@@ -30,8 +30,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.video.drawn import ALTERATIONS, H264, RATE, SHOT_SECONDS, shots, tenth
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.variants import is_trimmed
 from hashscan.hashing.video.frames import Sampling, VideoEnd, VideoFrame, VideoLimits, hash_video, sequences
 from hashscan.lists.formats.vpdq import VpdqFormat

@@ -30,7 +30,7 @@ NOWHERE = ["-an", "-fps_mode", "passthrough", "-f", "null", "-"]
 
 HASH = """
 import sys
-from hashscan.hashing.media.pread import PreadFile
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.video.frames import Sampling, VideoLimits, hash_video
 with open(sys.argv[1], "rb") as file:

@@ -17,7 +17,7 @@ from hashscan.hashing import pillow_internals, webp_scaled
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import Limits, UndecodedError
-from hashscan.hashing.media.pread import PreadFile
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
 from tests.hashing.browser.files.icons import Entry, dib, icon, png
 from tests.hashing.drawings import scene

@@ -24,7 +24,7 @@ from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE, MemoryFile, 
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
 from hashscan.hashing.media.partial_pictures import decoded_part
 from hashscan.hashing.media.picture_opening import check_pixels
-from hashscan.hashing.media.pread import PictureFile
+from hashscan.hashing.pread import PictureFile
 
 Plane = NDArray[np.uint8]
 

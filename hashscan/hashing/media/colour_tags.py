@@ -25,9 +25,9 @@ from hashscan.hashing.media.icc_profiles import (
     make_profile,
     tags_of,
 )
-from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.media.profile_conversion import PQ, PROFILE_MAX
 from hashscan.hashing.pillow_internals import jpeg_application_data
+from hashscan.hashing.pread import PictureFile
 
 Floats = NDArray[np.float64]
 

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, structs
 
+from hashscan.hashing.archives.library import ArchiveLibrary
+from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.containers import START_SIZE, TAIL_SIZE, container_behind, container_beside
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.member_records import MemberLimits, pack_record
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
 from hashscan.hashing.variants import (
     LONG_SECONDS,
@@ -33,7 +36,6 @@ from hashscan.model import ALGORITHMS, Reason
 if TYPE_CHECKING:
     from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
     from hashscan.hashing.media.picture_opening import Frame, Limits
-    from hashscan.hashing.media.pread import PreadFile
 
 
 _SHARES = {Kind.PREVIEW: 2}
@@ -125,7 +127,7 @@ def _within(values: tuple[int, ...], others: tuple[int, ...], limits: tuple[int,
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
 
 Decode = Callable[[int, bytes], bytes | Iterator[bytes]]
-DecodePicture = Callable[["int | PreadFile", bytes], bytes]
+DecodePicture = Callable[[int | PreadFile, bytes], bytes]
 
 
 _CLEAR = 100
@@ -198,10 +200,6 @@ def load(*arguments: str) -> Decode:
 
 def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: MemberLimits) -> Decode:
     """Return a function that opens containers, and decodes pictures by another one."""
-    from hashscan.hashing.media.archives import ArchiveLibrary
-    from hashscan.hashing.media.container_members import MemberReader
-    from hashscan.hashing.media.pread import PreadFile
-
     library = ArchiveLibrary()
     hashes: list[ExactHash] = []
     for target in targets:
@@ -232,7 +230,6 @@ def _decoder(
 ) -> DecodePicture:
     from hashscan.hashing.media.picture import decode_frames
     from hashscan.hashing.media.picture_opening import BYTES_PER_PIXEL, UndecodedError
-    from hashscan.hashing.media.pread import PreadFile
 
     names = [algorithm.name for algorithm in hashes]
     more = structs.replace(limits, seconds=limits.seconds * _PATIENT_TIME_FACTOR)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from hashscan.hashing.media.pread import PictureFile, PreadFile
+from hashscan.hashing.pread import PictureFile, PreadFile
 
 ReadAt = Callable[[int, int], bytes]
 """A function from an offset and a size to the bytes there; fewer at the end of the file."""

@@ -22,7 +22,7 @@ from msgspec import structs
 from hashscan.hashing.media.animation import AnimationFrame, Plane, compose_frames, pieces_of, png_frame
 from hashscan.hashing.media.embedded_pictures import png_chunks
 from hashscan.hashing.media.picture_opening import Limits, UndecodedError, check_pixels
-from hashscan.hashing.media.pread import PictureFile
+from hashscan.hashing.pread import PictureFile
 
 Check = Callable[[int, int], None]
 """Function of the pixels of a frame and its number that checks the limits on all frames."""

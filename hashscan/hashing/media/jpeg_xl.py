@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from hashscan.hashing.media.pread import PictureFile
+from hashscan.hashing.pread import PictureFile
 
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 32

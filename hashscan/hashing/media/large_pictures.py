@@ -27,10 +27,10 @@ from hashscan.hashing.media.luma_alpha import (
     without_transparent_colour,
 )
 from hashscan.hashing.media.picture_opening import DRAFT_SIDE, UndecodedError, check_pixels
-from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.media.profile_conversion import inverted_cmyk
 from hashscan.hashing.media.views import View, over_backgrounds
 from hashscan.hashing.pillow_internals import free_webp_decoder
+from hashscan.hashing.pread import PictureFile
 from hashscan.hashing.variants import ALPHA, APERTURE, INVERTED_CMYK
 from hashscan.hashing.webp_scaled import available, decode_scaled
 from hashscan.model import Reason

@@ -26,7 +26,6 @@ from hashscan.hashing.media.picture_opening import (
     convert_errors,
     open_picture,
 )
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.repairs import multiplication_of, patched
 from hashscan.hashing.media.views import over_backgrounds, views_of_alpha
 from hashscan.hashing.media.windows_bitmaps import (
@@ -37,6 +36,7 @@ from hashscan.hashing.media.windows_bitmaps import (
     is_read_differently,
     run_length_bitmap,
 )
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.variants import Kind, Part
 from hashscan.model import Reason
 

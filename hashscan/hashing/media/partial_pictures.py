@@ -19,8 +19,8 @@ from PIL import Image
 from hashscan.hashing.media.embedded_pictures import png_chunks
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
 from hashscan.hashing.media.picture_opening import check_size, open_picture
-from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.pillow_internals import load_over
+from hashscan.hashing.pread import PictureFile
 
 Plane = NDArray[np.uint8]
 

@@ -58,7 +58,6 @@ from hashscan.hashing.media.picture_opening import (
     set_pixel_limit,
 )
 from hashscan.hashing.media.png_data import end_of_data, ending_at, may_end_early
-from hashscan.hashing.media.pread import PictureFile, PreadFile
 from hashscan.hashing.media.repairs import patched, repaired_files, repairs_of
 from hashscan.hashing.media.views import (
     VIEW_BYTES_PER_PIXEL,
@@ -68,6 +67,7 @@ from hashscan.hashing.media.views import (
 )
 from hashscan.hashing.media.windows_bitmaps import icons_of
 from hashscan.hashing.pillow_internals import decode_jpeg, note_end
+from hashscan.hashing.pread import PictureFile, PreadFile
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
 from hashscan.hashing.media.jpeg_xl import jxl_available, open_jxl, read_jxl_header
-from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.pillow_internals import jpeg_sampling, uses_libtiff
+from hashscan.hashing.pread import PictureFile
 from hashscan.hashing.variants import WHOLE, Part
 from hashscan.model import Reason
 

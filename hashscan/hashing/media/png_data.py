@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from hashscan.hashing.media.embedded_pictures import png_chunks
-from hashscan.hashing.media.pread import PictureFile
+from hashscan.hashing.pread import PictureFile
 
 _CHUNKS_MAX = 1 << 17
 _BLOCK_BYTES = 1 << 13

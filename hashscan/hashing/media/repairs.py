@@ -22,7 +22,7 @@ from typing import cast
 
 from hashscan.hashing.media.colour_tags import boxes_of
 from hashscan.hashing.media.embedded_pictures import MemoryFile
-from hashscan.hashing.media.pread import PictureFile, PreadFile
+from hashscan.hashing.pread import PictureFile, PreadFile
 from hashscan.model import Reason
 
 Patch = tuple[int, bytes]

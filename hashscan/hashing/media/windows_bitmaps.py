@@ -22,8 +22,8 @@ from PIL import Image
 from hashscan.hashing.formats import BITMAP_HEADERS
 from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE
 from hashscan.hashing.media.picture_opening import check_pixels
-from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.pillow_internals import IconEntry, bitmap_pixels, icon_entries
+from hashscan.hashing.pread import PictureFile
 from hashscan.model import Reason
 
 _HEADER_SIZES = BITMAP_HEADERS - {12}

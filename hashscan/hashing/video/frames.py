@@ -21,8 +21,8 @@ from msgspec import Struct
 
 from hashscan.hashing.hash_algorithms import PictureHash
 from hashscan.hashing.media.picture_opening import Frame
-from hashscan.hashing.media.pread import PictureFile
 from hashscan.hashing.media.renderings import hash_frame
+from hashscan.hashing.pread import PictureFile
 from hashscan.hashing.variants import TRIMMED, TURNS, DigestRun, Kind, Part
 from hashscan.hashing.video.luma import luma_by_colours, luma_of
 

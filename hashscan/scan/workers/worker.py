@@ -15,11 +15,11 @@ from functools import partial
 
 from msgspec import structs
 
+from hashscan.hashing.archives.members import is_opened
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
-from hashscan.hashing.media.container_members import is_opened
 from hashscan.hashing.member_records import RECORD_MAX, MemberLimits
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.hashing.media.animation import compose_frames, composition_differs, pieces_of
-from hashscan.hashing.media.pread import PreadFile
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.variants import LOOKS
 from hashscan.model import Reason
 from tests.examples import examples

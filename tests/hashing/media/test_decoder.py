@@ -17,9 +17,9 @@ import hashscan
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import MISSING
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.samples import samples
 from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import DIGESTS_MAX
 from hashscan.model import Reason
 from tests.pictures import scene

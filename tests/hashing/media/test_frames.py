@@ -19,8 +19,8 @@ from hashscan.hashing.media import animation
 from hashscan.hashing.media.animation import Plane
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import MISSING, Frame, Limits, UndecodedError
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.samples import multi_picture_samples
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 from tests.hashing.drawings import checker, clouds, rings, scene, tiles

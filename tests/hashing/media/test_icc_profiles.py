@@ -19,8 +19,8 @@ from hashscan.hashing.media.icc_profiles import SRGB_COLORANTS, is_ordinary, mak
 from hashscan.hashing.media.luma_alpha import luma_of
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import Frame, UndecodedError
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.profile_conversion import apply_profile
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.variants import LOOKS, PROFILED
 from hashscan.model import Reason
 from tests.examples import examples

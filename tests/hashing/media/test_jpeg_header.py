@@ -18,7 +18,7 @@ from hashscan.hashing.media import picture
 from hashscan.hashing.media.jpeg_header import read_header, scale_of
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import Frame, Limits, UndecodedError
-from hashscan.hashing.media.pread import PreadFile
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
 from tests.examples import examples
 

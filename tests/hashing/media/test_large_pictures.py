@@ -15,8 +15,8 @@ from hashscan.hashing.media import large_pictures
 from hashscan.hashing.media.colour_tags import ColourInfo
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import MISSING, Limits, UndecodedError
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.variants import APERTURE, OVER_BLACK, OVER_WHITE
 from hashscan.model import Reason
 from tests.hashing.drawings import clouds, mirrored, scene

@@ -21,8 +21,8 @@ from hashscan.hashing.formats import FORMATS, sniff
 from hashscan.hashing.media.luma_alpha import luma_of
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import DRAFT_SIDE, MISSING, Frame, Limits, UndecodedError
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.samples import samples
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
 from tests.examples import examples
 from tests.hashing.drawings import clouds, scene

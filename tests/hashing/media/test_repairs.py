@@ -13,10 +13,10 @@ from hashscan.hashing.formats import sniff
 from hashscan.hashing.media.embedded_pictures import MemoryFile
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import Frame, UndecodedError
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.repairs import PatchedFile, patched, repairs_of
 from hashscan.hashing.media.windows_bitmaps import run_length_bitmap
 from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
 from tests import format_cases
 from tests.format_cases import DECOY, SHOWN, chunk, icon, jpeg_with, png_with, segment

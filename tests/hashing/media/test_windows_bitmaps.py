@@ -15,8 +15,8 @@ from PIL import Image
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import Frame, Limits, UndecodedError
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.media.windows_bitmaps import bitmap_luma, bitmap_size
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.variants import LOOKS
 from hashscan.model import Reason
 from tests.hashing.browser.files.drawing import grey

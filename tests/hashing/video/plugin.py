@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.video.frames import Sampling, VideoFrame, VideoLimits, hash_video
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.hashing.archives.members import KEPT_MAX
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.formats import sniff
-from hashscan.hashing.media.container_members import KEPT_MAX
 from hashscan.hashing.member_records import (
     PLACE_MAX,
     RECORD_MAX,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from hashscan.hashing.archives.library import ArchiveLibrary, MemberError
 from hashscan.hashing.containers import SEARCHED, container_behind
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.hash_algorithms import ExactHash
-from hashscan.hashing.media.archives import ArchiveLibrary, MemberError
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member, MemberLimits
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
 
 Decode = Callable[[PreadFile, FileFormat], bytes]

@@ -21,7 +21,7 @@ from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
 if TYPE_CHECKING:
-    from hashscan.hashing.media.pread import PreadFile
+    from hashscan.hashing.pread import PreadFile
 
 LIBRARY = "libarchive.so.13"
 FORMATS = ("zip", "tar", "7zip", "rar", "rar5", "cpio", "iso9660", "cab", "lha", "ar", "warc")
@@ -74,6 +74,7 @@ class ArchiveLibrary:
         ):
             ffi.ffi(name, [argument], ctypes.c_int)
         self._ffi: Any = ffi
+        self._error: type[Exception] = ffi.ArchiveError
         self._files: dict[int, PreadFile] = {}
         self._blocks: dict[int, bytes] = {}
         self._numbers = count(1)
@@ -98,8 +99,6 @@ class ArchiveLibrary:
         Raises:
             ContainerError: the rest can't be read.
         """
-        from libarchive.exception import ArchiveError
-
         try:
             with self._opened(file, compressed=compressed) as archive:
                 entry = self._ffi.entry_new()
@@ -108,7 +107,7 @@ class ArchiveLibrary:
                         yield self._member(archive, entry)
                 finally:
                     self._ffi.entry_free(entry)
-        except ArchiveError as error:
+        except self._error as error:
             raise ContainerError(_reason(error)) from None
 
     def _read_block(self, archive: int, number: int, place: Any) -> int:
@@ -154,11 +153,9 @@ class ArchiveLibrary:
             ArchiveError: the rest can't be read.
             ContainerError: the headers are encrypted, or it is no archive.
         """
-        from libarchive.exception import ArchiveError
-
         try:
             result: int = self._ffi.read_next_header2(archive, entry)
-        except ArchiveError:
+        except self._error:
             if self._ffi.read_has_encrypted_entries(archive) == 1:
                 raise ContainerError(Reason.ENCRYPTED) from None
             raise
@@ -177,8 +174,6 @@ class ArchiveLibrary:
         return ArchiveMember(name, regular, self._pieces(archive, entry))
 
     def _pieces(self, archive: int, entry: int) -> Iterator[bytes]:
-        from libarchive.exception import ArchiveError
-
         if self._ffi.entry_is_encrypted(entry):
             raise MemberError(Reason.ENCRYPTED)
         buffer = ctypes.create_string_buffer(PIECE_SIZE)
@@ -188,15 +183,15 @@ class ArchiveLibrary:
                     # The bytes that could be read have a wrong checksum, for example.
                     raise MemberError(Reason.CONTAINER_BROKEN)
                 yield ctypes.string_at(buffer, length)
-        except ArchiveError as error:
-            if error.retcode == _FAILED:
+        except self._error as error:
+            if getattr(error, "retcode", None) == _FAILED:
                 raise MemberError(_reason(error)) from None
             raise ContainerError(_reason(error)) from None
 
 
-def _reason(error: Any) -> Reason:
+def _reason(error: Exception) -> Reason:
     """Return the reason for an error of the library, whose numbers say little."""
-    text = str(error.msg).lower()
+    text = str(error).lower()
     if "encrypt" in text or "passphrase" in text:
         return Reason.ENCRYPTED
     if "unsupported" in text or "not supported" in text:

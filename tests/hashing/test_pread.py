@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.hashing.media import pread
-from hashscan.hashing.media.pread import PreadFile
+from hashscan.hashing import pread
+from hashscan.hashing.pread import PreadFile
 
 
 def test_the_size_is_known_without_a_stat(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,7 @@ class Reason(StrEnum):
     ENCRYPTED = "encrypted"
     METHOD = "compression method not supported"
     CONTAINER_BROKEN = "broken container"
+    CONTAINER_MEMBER = "member over the limit of bytes"
     CONTAINER_BYTES = "container over the limit of bytes"
     CONTAINER_RATIO = "container over the limit of compression"
     CONTAINER_MEMBERS = "container over the limit of members"
@@ -86,6 +87,22 @@ class Reason(StrEnum):
     OVER_SIZE = "over the size limit"
     OWN = "being written by this scan"
     ARCHIVED = "in a storage class that can't be read"
+
+
+CONTAINER_REASONS = frozenset(
+    {
+        Reason.CONTAINER,
+        Reason.ENCRYPTED,
+        Reason.METHOD,
+        Reason.CONTAINER_BROKEN,
+        Reason.CONTAINER_MEMBER,
+        Reason.CONTAINER_BYTES,
+        Reason.CONTAINER_RATIO,
+        Reason.CONTAINER_MEMBERS,
+        Reason.CONTAINER_DEPTH,
+    }
+)
+"""Reasons why a container was not opened, or not in full. Nearly every web space has such containers."""
 
 
 class FolderReason(StrEnum):
@@ -463,6 +480,22 @@ class Shard(Struct, frozen=True):
     index: int
     """From 1 on."""
     count: int
+
+
+class MemberLimits(Struct, frozen=True):
+    """Limits for opening one container, with all containers in it."""
+
+    members: int = 100_000
+    bytes: int = 10 << 30
+    """Unpacked bytes of all members together."""
+    member_bytes: int = 64 << 20
+    """Largest member that is decoded or opened in memory; a larger one is only digested."""
+    ratio: int = 200
+    """Unpacked bytes for each byte of the container, once 10 MiB were unpacked."""
+    depth: int = 5
+    """Containers within each other, the outermost included."""
+    seconds: float = 60.0
+    """Processor time."""
 
 
 class Batch(Struct, frozen=True):

@@ -59,6 +59,7 @@ MEMBER_REASONS: tuple[Reason, ...] = (
     Reason.ENCRYPTED,
     Reason.METHOD,
     Reason.CONTAINER_BROKEN,
+    Reason.CONTAINER_MEMBER,
     Reason.CONTAINER_BYTES,
     Reason.CONTAINER_RATIO,
     Reason.CONTAINER_MEMBERS,
@@ -72,20 +73,6 @@ _END_HEAD = struct.Struct("<BBQQ")
 
 RECORD_MAX = _MEMBER_HEAD.size + 256 + PLACE_MAX + REPLY_MAX
 """Maximum length of a record in bytes; exact digests have 256 at most."""
-
-
-class MemberLimits(Struct, frozen=True):
-    """Limits for one container, with all containers in it."""
-
-    members: int
-    bytes: int
-    """Unpacked, of all members together."""
-    ratio: int
-    """Unpacked bytes for each byte of the container, once a megabyte was unpacked."""
-    depth: int
-    """Containers within each other, the outermost included."""
-    seconds: float
-    """Processor time."""
 
 
 class Member(Struct, frozen=True):

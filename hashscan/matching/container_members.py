@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from msgspec import structs
 
 from hashscan.hashing.member_records import ContainerEnd, Member, digests_of, unpack_record
 from hashscan.hashing.records import DecodedPicture
 from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files
+from hashscan.matching.policy import matches_of_member
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Item, Match, Reason
-from hashscan.text import printable
+from hashscan.schema import TEXT_MAX
+from hashscan.text import printable, shortened
+
+UNASKED = "no matching service was asked about its members"
 
 _AT_ONCE = 64
 """Members that are matched together, since each query of the index has a cost of its own."""
 
 
+def place_text(place: bytes) -> str:
+    """Return the place of a member as reports show it, escaped and of bounded length."""
+    return shortened(printable(place.decode("utf-8", "surrogateescape")), TEXT_MAX)
+
+
 class MemberMatching:
     """The members of one container, matched as they come."""
 
-    def __init__(
-        self,
-        matcher: Matcher,
-        item: Item,
-        algorithms: Sequence[str],
-        exact: Sequence[str],
-        pictures: Sequence[str],
-    ) -> None:
+    def __init__(self, matcher: Matcher, item: Item, setup: WorkerSetup) -> None:
         """Begin with a container.
 
         Args:
-            exact, pictures: the algorithms that its decoder was asked for, in their order.
+            setup: names the algorithms that its decoder was asked for, in their order.
         """
-        self._matcher, self._item, self._algorithms = matcher, item, algorithms
-        self._exact, self._pictures = exact, pictures
+        self._matcher, self._item, self._setup = matcher, item, setup
+        self._exact, self._pictures = setup.exact, setup.pictures
         self._waiting: list[tuple[FileTask, str]] = []
         self._reasons: Counter[Reason] = Counter()
         self._members = self._bytes = 0
@@ -70,14 +72,15 @@ class MemberMatching:
             reason = reason or decoded
         if reason is not None:
             self._reasons[reason] += 1
-        self._waiting.append((task, printable(member.place.decode("utf-8", "surrogateescape"))))
+        self._waiting.append((task, place_text(member.place)))
         if len(self._waiting) >= _AT_ONCE:
             self._match()
 
     def _match(self) -> None:
-        match_files(self._matcher, self._algorithms, [task for task, _ in self._waiting])
+        match_files(self._matcher, self._setup.algorithms, [task for task, _ in self._waiting])
         for task, place in self._waiting:
-            self.matches += [structs.replace(match, member=place) for match in task.matches]
+            counted = matches_of_member(task.matches, task.exact.get("sha256"), self._setup.policy)
+            self.matches += [structs.replace(match, member=place) for match in counted]
         self._waiting.clear()
         # Thousands of copies of a listed picture are one finding.
         self.matches = closest_of_each(self.matches)
@@ -91,9 +94,12 @@ class MemberMatching:
         self._match()
         if self._end is None:
             raise ValueError("no end")
+        if self._end.reason is Reason.CONTAINER:
+            return Reason.CONTAINER, "the library libarchive can't be loaded"
         if self._end.reason is not None:
             return self._end.reason, f"{self._members} members were checked before"
         if not self._reasons:
-            return None, ""
+            unasked = self._setup.members_unasked and self._members
+            return (Reason.CONTAINER, UNASKED) if unasked else (None, "")
         counts = ", ".join(f"{reason.value} {number}" for reason, number in self._reasons.most_common())
         return self._reasons.most_common(1)[0][0], f"of {self._members} members: {counts}"

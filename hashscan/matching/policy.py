@@ -34,6 +34,7 @@ from hashscan.quarantine.store import read_lines
 from hashscan.quarantine.trust_weakness import WEAKNESS_NAMES, blocking_weakness_of
 from hashscan.sources.patterns import Patterns
 from hashscan.state_dir import StateDir
+from hashscan.text import shortened
 
 
 class Subject(NamedTuple):
@@ -319,6 +320,22 @@ def explained(matches: Sequence[Match], subject: Subject, policy: Policy) -> lis
     return sorted(results, key=lambda match: (match.excepted is not None, bool(match.withheld)))
 
 
+def matches_of_member(matches: Sequence[Match], sha256: bytes | None, policy: Policy) -> list[Match]:
+    """Return those matches of a container's member that count for the container.
+
+    Known-good content clears itself alone, or a member would clear what lies beside it; what accuses the same
+    member is for review. The same holds for excepted content.
+
+    Args:
+        sha256: of the member.
+    """
+    accusing = [match for match in matches if match.category != KNOWN_GOOD_CATEGORY]
+    if good := [match for match in matches if match.category == KNOWN_GOOD_CATEGORY and _identifies(match)]:
+        doubt = f"list {good[0].list_name} has the content of the member as known-good"
+        return [structs.replace(match, doubt=doubt) for match in accusing]
+    return list(_with_excepted_content(accusing, NO_SUBJECT._replace(sha256=sha256), policy))
+
+
 def _with_excepted_content(matches: Sequence[Match], subject: Subject, policy: Policy) -> Sequence[Match]:
     """Return the matches; if the content is excepted, each that accuses as if its entry were excepted."""
     content = policy.contents.get(subject.sha256) if subject.sha256 is not None else None
@@ -433,6 +450,10 @@ def _withheld(matches: Sequence[Match]) -> str:
     return f"{which} excepted here until {excepted.until}: {excepted.reason}"
 
 
+_PLACE_SHOWN = 200
+"""Longest place of a member in an explanation, in characters; the match has all of it."""
+
+
 def _described(matches: Sequence[Match]) -> str:
     """Return the closest match as text, with the number of further ones."""
     first = min(matches, key=sort_key)
@@ -440,7 +461,10 @@ def _described(matches: Sequence[Match]) -> str:
     if first.variant != "as stored":
         likeness += f", {first.variant}"
     more = f" and {len(matches) - 1} more" if len(matches) > 1 else ""
+    # At the end and in quotes that it can't close: a name must not read like a part of the sentence.
+    place = shortened(first.member.replace('"', r"\x22"), _PLACE_SHOWN)
+    where = f', in the member "{place}"' if first.member else ""
     return (
         f"{first.algorithm} {likeness}: entry {first.entry_id} ({first.category}) "
-        f"of list {first.list_name}{more}"
+        f"of list {first.list_name}{more}{where}"
     )

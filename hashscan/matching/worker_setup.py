@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from hashscan.hashing.member_records import MemberLimits
 from hashscan.hashing.variants import VARIANTS, Kind
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.matching.policy import ONLY_REPORT, Policy
-from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, COMPUTED, DIRECT, Access, ExceptedEntry
+from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, COMPUTED, DIRECT, Access, ExceptedEntry, MemberLimits
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.values import MAX_SPARSE
@@ -53,6 +52,9 @@ class WorkerSetup:
     decoder: str = DECODER
     containers: MemberLimits | None = None
     """Limits within which containers are opened; None to open none."""
+    members_unasked: bool = False
+    """True if matching services are asked about files: they are not asked about members, so that no container
+    is clean."""
 
     @property
     def exact(self) -> tuple[str, ...]:

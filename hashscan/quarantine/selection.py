@@ -9,6 +9,18 @@ from hashscan.model import USABLE_STATES, TrustState, Verdict, Weak
 from hashscan.quarantine.captured_file import Identity, ObjectIdentity, QuarantineRequest, is_url
 from hashscan.quarantine.items import path_of
 from hashscan.quarantine.trust_weakness import blocking_weakness_of, justifies_action, weak_list
+from hashscan.text import plural
+
+STAYS = "container"
+"""The outcome of a container that matches only by members, and is not to be moved for them."""
+
+
+def staying_message(number: int) -> str:
+    """Return the message about a number of containers that are not moved for their members."""
+    return (
+        f"{plural(number, 'container')} with listed members not moved: all that is in them would go, too; "
+        "--quarantine-containers moves them"
+    )
 
 
 def request_of(
@@ -16,12 +28,17 @@ def request_of(
     scan: Mapping[str, Any],
     act_on: Collection[Weak] = (),
     content: str | None = None,
+    *,
+    containers: bool = False,
 ) -> QuarantineRequest | None:
     """Return the move that a finding of a report justifies; None if it justifies none.
 
     A finding whose matches are all by test entries, or by local or stale lists, justifies no move unless
     `act_on` names their weakness. A finding that a baseline accepts justifies none either. `scan` is the
     first record of the report, `content` the sha256 of the content in hex, if the report lacks it.
+
+    Args:
+        containers: True if the match of a member justifies the move of its container, with all other members.
     """
     if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH or "accepted" in finding:
         return None
@@ -29,7 +46,7 @@ def request_of(
         return None
     lists = {info["name"]: info for info in scan.get("lists", ())}
     matches = [m for m in finding.get("matches", ()) if _acts(m, lists, act_on)]
-    if not matches:
+    if not matches or not (containers or any(not m.get("member") for m in matches)):
         return None
     named = {m["list"] for m in matches}
     return QuarantineRequest(
@@ -49,12 +66,23 @@ def request_of(
     )
 
 
+def stays_as_container(
+    finding: Mapping[str, Any], scan: Mapping[str, Any], act_on: Collection[Weak], content: str | None = None
+) -> bool:
+    """Return True if a finding would be moved if the matches of its members counted as its own."""
+    return (
+        request_of(finding, scan, act_on, content) is None
+        and request_of(finding, scan, act_on, content, containers=True) is not None
+    )
+
+
 def blocking_weakness(
     finding: Mapping[str, Any], scan: Mapping[str, Any], act_on: Collection[Weak]
 ) -> Weak | None:
     """Return the weakness that alone keeps a finding from being moved; None if there is no such weakness.
 
-    If there are several such matches, the first, which is the closest, counts.
+    If there are several such matches, the first, which is the closest, counts. A container that stays for its
+    members' sake is not weak.
     """
     if request_of(finding, scan, act_on) is not None or request_of(finding, scan, tuple(Weak)) is None:
         return None

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
-from hashscan.model import Reason, Verdict
+from hashscan.model import CONTAINER_REASONS, Verdict
 from hashscan.reports.common import (
     FOLDER,
     OPEN_EARLIER,
@@ -83,7 +83,7 @@ def _outcome_of(record: Record, scan: Record) -> str:
         case Verdict.REVIEW:
             return _FAILURE if scan["fail_on"] != "match" else _SKIPPED
         case Verdict.UNDECODED:
-            of_picture = record.get("reason") != Reason.CONTAINER
+            of_picture = record.get("reason") not in CONTAINER_REASONS
             return _ERROR if scan["strict"] and of_picture else _SKIPPED
         case Verdict.SKIPPED:
             return _SKIPPED

@@ -198,7 +198,7 @@ def _result(record: Record) -> dict[str, Any]:
         "ruleIndex": RULE_INDEX[rule],
         "level": _LEVELS.get(verdict, "note"),
         "message": {"text": _meant(reason_of(record))},
-        "locations": [_location(path)],
+        "locations": [_location(path, match.get("member", ""))],
         "partialFingerprints": {"primaryLocationLineHash": _fingerprint(path, record, match)},
         "properties": properties,
     }
@@ -220,9 +220,11 @@ def _suppression(record: Record, match: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "external", "status": status, "justification": printable(reason_of(record))}
 
 
-def _location(path: bytes) -> dict[str, Any]:
+def _location(path: bytes, member: str = "") -> dict[str, Any]:
     # Code scanning does not show results without a line.
-    return {"physicalLocation": {"artifactLocation": {"uri": uri_of(path)}, "region": {"startLine": 1}}}
+    physical = {"artifactLocation": {"uri": uri_of(path)}, "region": {"startLine": 1}}
+    logical = {"logicalLocations": [{"fullyQualifiedName": printable(member), "kind": "member"}]}
+    return {"physicalLocation": physical, **(logical if member else {})}
 
 
 def _invocation(report: Report) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
 from hashscan.model import (
+    CONTAINER_REASONS,
     CtimeTrust,
     FileResult,
     FolderReason,
@@ -149,7 +150,8 @@ class Summary:
             for reason, number in again.items()
             if number
         )
-        undecoded = self.verdicts[Verdict.UNDECODED] - self.reasons[Verdict.UNDECODED, Reason.CONTAINER]
+        containers = sum(self.reasons[Verdict.UNDECODED, reason] for reason in CONTAINER_REASONS)
+        undecoded = self.verdicts[Verdict.UNDECODED] - containers
         if strict and undecoded:
             short.append(f"{undecoded} undecoded pictures")
         short.extend(f"list {info.name} is {info.state.value}" for info in lists if not info.state.is_good)

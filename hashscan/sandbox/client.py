@@ -80,6 +80,9 @@ LARGE_FACTOR = 3.0
 """Time limits for a large picture, as a multiple of those for others."""
 
 
+PARTS_SECONDS, PARTS_BYTES = 1.0, 4 << 20
+
+
 class SandboxOptions(Struct, frozen=True):
     """The mode and the limits of decoders."""
 
@@ -103,6 +106,11 @@ class SandboxOptions(Struct, frozen=True):
 
     owner_large_seconds: float = 1800.0
     """Total time for which the large pictures of an owner may use such decoders."""
+
+    owner_parts_seconds: float = 1800.0
+    """Total time that the files of an owner which are replied to in parts may take, without
+    `PARTS_SECONDS` and a second for each `PARTS_BYTES` of each file: files that take longer are made for
+    that."""
 
     parked: int = 0
     """Decoders that are set aside for their owners when files of others come, at most."""
@@ -186,6 +194,7 @@ class Sandbox(ClosedOnExit):
         self._decoders = Decoders(config)
         self._budget = OwnerBudget(options.owner_losses, options.owner_seconds)
         self._large_budget = OwnerBudget(sys.maxsize, options.owner_large_seconds)
+        self._parts_budget = OwnerBudget(sys.maxsize, options.owner_parts_seconds)
         self._process = os.getpid()
         self._under_way: deque[PendingFile] = deque()
         self._settled = 0.0
@@ -319,8 +328,9 @@ class Sandbox(ClosedOnExit):
         self._check_use()
         while self._under_way:
             self._settle()
-        if self._budget.is_exhausted(owner):
+        if self._budget.is_exhausted(owner) or self._parts_budget.is_exhausted(owner):
             raise _over_budget()
+        usual = PARTS_SECONDS + os.fstat(descriptor).st_size / PARTS_BYTES
         self._decoders.drop()
         since = time.monotonic()
         try:
@@ -330,6 +340,7 @@ class Sandbox(ClosedOnExit):
             self._budget.charge(owner, time.monotonic() - since)
             raise
         finally:
+            self._parts_budget.charge(owner, max(0.0, time.monotonic() - since - usual))
             # Also where the iterator is closed or an exception comes from outside: none may live on.
             self.discard()
 
@@ -383,6 +394,7 @@ class Sandbox(ClosedOnExit):
         """Give every owner the whole budget again, in a sandbox that is used without end."""
         self._budget.renew()
         self._large_budget.renew()
+        self._parts_budget.renew()
 
     def close(self) -> None:
         """End the decoder and the zygote; the sandbox can't be used afterwards."""

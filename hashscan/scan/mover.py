@@ -20,7 +20,13 @@ from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.object_stores import Stores
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.retention import Retention, require_clock
-from hashscan.quarantine.selection import blocking_weakness, request_of
+from hashscan.quarantine.selection import (
+    STAYS,
+    blocking_weakness,
+    request_of,
+    staying_message,
+    stays_as_container,
+)
 from hashscan.quarantine.store import Quarantine, read_items
 from hashscan.quarantine.trust_weakness import weakness_messages
 from hashscan.registry import SOURCES
@@ -75,6 +81,8 @@ class Mover:
         self._note = None if settings.note is None else read_note(settings.note)
         self._by_rules = bool(policy.rules)
         self._act_on = policy.act_on
+        self._containers = settings.containers
+        self._staying = 0
         self._unbacked = Counter[Weak]()
         self._named = 0
         self._notify = notify
@@ -137,6 +145,8 @@ class Mover:
             self._notify(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.not_moved} left")
             for message in weakness_messages(self._unbacked):
                 self._notify(message)
+            if self._staying:
+                self._notify(staying_message(self._staying))
 
         return act
 
@@ -158,21 +168,32 @@ class Mover:
         # A file may have been named twice, but it is moved once.
         self.outcomes.update(answer.outcome for answer in answers.values())
         for finding, request in zip(findings, asked, strict=True):
-            yield (
-                finding
-                if request is None
-                else self._record_with_outcome(finding, request, answers[request.path, request.version])
-            )
+            if request is not None:
+                yield self._record_with_outcome(finding, request, answers[request.path, request.version])
+            else:
+                yield self._record_that_stays(finding, scan)
 
     def _request(self, finding: Record, scan: Record) -> QuarantineRequest | None:
         content = finding.get(CONTENT)
         if self._by_rules:
             allowed = finding.get("action") == Action.QUARANTINE
-            return request_of(finding, scan, self._act_on, content) if allowed else None
-        request = request_of(finding, scan, self._act_on, content)
+            return self._asked_for(finding, scan, content) if allowed else None
+        request = self._asked_for(finding, scan, content)
         if request is None and (weak := blocking_weakness(finding, scan, self._act_on)) is not None:
             self._unbacked[weak] += 1
         return request
+
+    def _asked_for(self, finding: Record, scan: Record, content: str | None) -> QuarantineRequest | None:
+        return request_of(finding, scan, self._act_on, content, containers=self._containers)
+
+    def _record_that_stays(self, finding: Record, scan: Record) -> Record:
+        """Return the record of a finding that is not to be moved; for a container, with the reason."""
+        allowed = not self._by_rules or finding.get("action") == Action.QUARANTINE
+        if self._containers or not (allowed and stays_as_container(finding, scan, self._act_on)):
+            return finding
+        self._staying += 1
+        said = {"outcome": STAYS, "detail": "only members match; --quarantine-containers moves such files"}
+        return {**finding, "action": Action.REPORT.value, "quarantine": said}
 
     def _record_with_outcome(self, finding: Record, request: QuarantineRequest, answer: MoveResult) -> Record:
         path = os.fsdecode(request.path)

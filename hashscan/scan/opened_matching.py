@@ -17,6 +17,7 @@ from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.effective_policy import effective_policy, unused_lists
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
+from hashscan.model import MemberLimits
 from hashscan.quarantine.stay_down import refresh_stay_down
 from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
 from hashscan.state.queries.overview import algorithms_taken
@@ -52,12 +53,14 @@ def open_matching(
     matching: MatchingSettings,
     policy: PolicySettings,
     tell: Callable[[str], None],
+    containers: MemberLimits | None = None,
 ) -> OpenedMatching:
     """Verify and open the lists, and read exceptions and policy.
 
     Args:
         names: names of the lists; None for all stored lists.
         tell: called with each message for the operator.
+        containers: limits within which containers are opened; None to open none.
 
     Raises:
         NoUsableListError: there is no list to match against.
@@ -91,6 +94,8 @@ def open_matching(
         policy=effective.policy,
         variants=matching.variants,
         review_threshold=matching.review_threshold,
+        containers=containers,
+        members_unasked=bool(opened.services),
     )
     return OpenedMatching(opened, exceptions, setup, effective.trouble or trouble, took)
 

@@ -13,7 +13,12 @@ from hashscan.matching.circuit_breaker import CircuitBreaker, Owner, owner_of
 from hashscan.model import Weak
 from hashscan.quarantine.captured_file import Outcome, QuarantineRequest, is_url
 from hashscan.quarantine.items import path_of
-from hashscan.quarantine.selection import blocking_weakness, request_of
+from hashscan.quarantine.selection import (
+    blocking_weakness,
+    request_of,
+    staying_message,
+    stays_as_container,
+)
 from hashscan.quarantine.trust_weakness import weakness_messages
 from hashscan.reports.records import Record, path_bytes
 from hashscan.reports.report import read_report
@@ -55,12 +60,20 @@ class QuarantineRequests:
     Each report is read twice, and nothing of it is kept in memory.
     """
 
-    def __init__(self, reports: Sequence[Path], limits: BreakerLimits, act_on: Collection[Weak] = ()) -> None:
+    def __init__(
+        self,
+        reports: Sequence[Path],
+        limits: BreakerLimits,
+        act_on: Collection[Weak] = (),
+        *,
+        containers: bool = False,
+    ) -> None:
         """Count the matches of every entry, also for reports that were made with other limits.
 
         Args:
             act_on: kinds of weakly trusted matches that are acted on, besides matches with fresh signed
                 lists.
+            containers: True if a member's match moves its container.
 
         Raises:
             UsageError: a file is not a report, is not valid, or the report is not of a whole scan that has
@@ -71,7 +84,8 @@ class QuarantineRequests:
         self._breaker = CircuitBreaker(limits)
         self._act_on = act_on
         self._unbacked = Counter[Weak]()
-        self._accepted = 0
+        self._accepted = self._staying = 0
+        self._containers = containers
         self.urls: set[bytes] = set()
         """The scans' targets that are not on this machine."""
         for report in reports:
@@ -113,9 +127,11 @@ class QuarantineRequests:
                     continue
                 self._accepted += "accepted" in record and record["type"] == "finding"
                 judged = self._with_breaker(record)
-                request = request_of(judged, scan, self._act_on)
+                request = request_of(judged, scan, self._act_on, containers=self._containers)
                 if request is not None:
                     yield request
+                elif stays_as_container(judged, scan, self._act_on):
+                    self._staying += 1
                 elif (weak := blocking_weakness(judged, scan, self._act_on)) is not None:
                     self._unbacked[weak] += 1
 
@@ -128,6 +144,8 @@ class QuarantineRequests:
         if self._accepted:
             stay = "finding stays" if self._accepted == 1 else "findings stay"
             said.append(f"{self._accepted} {stay} that a baseline accepts")
+        if self._staying:
+            said.append(staying_message(self._staying))
         return said
 
     def _with_breaker(self, record: Record) -> Record:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from msgspec import structs
+
 from hashscan import __version__
 from hashscan.attribution.customers import Customers
 from hashscan.errors import UsageError
@@ -151,6 +153,8 @@ class ScanSession:
             policy=effective.policy,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
+            containers=settings.containers,
+            members_unasked=bool(self.services),
         )
         """The settings of a worker, without those that say how files are read."""
         paths = report_paths(settings.reports, settings.state, start.started, start.identity)
@@ -262,6 +266,7 @@ def selection_fields(settings: ScanSettings, patterns: Patterns) -> Record:
         "decoder_memory": settings.decoding.memory_bytes,
         "large_decoder_memory": settings.decoding.large_memory_bytes,
         "decoder_seconds": settings.decoding.seconds,
+        "containers": None if settings.containers is None else structs.asdict(settings.containers),
     }
     return {key: value for key, value in asked.items() if value is not None}
 

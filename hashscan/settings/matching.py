@@ -111,6 +111,8 @@ class QuarantineSettings:
     """The URL for quarantined objects; None for a folder of this machine."""
     note: Path | None = None
     """The file with the text that replaces a moved file."""
+    containers: bool = False
+    """True to move a container, with all that is in it, for the match of one member."""
 
     def __post_init__(self) -> None:
         if self.destroy_by < self.retain_min:
@@ -125,6 +127,7 @@ class QuarantineSettings:
         destroy_by: float | None,
         places: tuple[str, ...] = (),
         note: Path | None = None,
+        containers: bool = False,
     ) -> QuarantineSettings:
         """Return the settings from options that may be missing.
 
@@ -142,4 +145,4 @@ class QuarantineSettings:
         if len(urls) > 1:
             raise UsageError("objects are kept in one place", advice="Name one URL with --quarantine-dir.")
         folders = tuple(Path(place) for place in places if place not in urls)
-        return cls(retain_min, destroy_by, folders, urls[0] if urls else None, note)
+        return cls(retain_min, destroy_by, folders, urls[0] if urls else None, note, containers)

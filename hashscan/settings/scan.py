@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from hashscan.errors import UsageError
-from hashscan.model import DIRECT, Access, CustomerRule, Reporter, Shard, SiteRule
+from hashscan.model import DIRECT, Access, CustomerRule, MemberLimits, Reporter, Shard, SiteRule
 from hashscan.settings.matching import (
     DEFAULT_BREAKER_LIMITS,
     DEFAULT_MATCHING,
@@ -54,6 +54,8 @@ class ScanSettings:
     decoding: DecodingLimits
     matching: MatchingSettings = DEFAULT_MATCHING
     policy: PolicySettings = NO_RULES
+    containers: MemberLimits | None = None
+    """The limits within which containers are opened; None opens none."""
     access: Access = DIRECT
     cluster: ClusterSettings | None = None
     """The cluster; None for this machine."""

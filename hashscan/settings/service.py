@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, get_args
 
+from hashscan.model import MemberLimits
 from hashscan.settings.matching import (
     DEFAULT_MATCHING,
     NO_RULES,
@@ -118,6 +119,8 @@ class ServeSettings:
     decoding: DecodingLimits
     matching: MatchingSettings = DEFAULT_MATCHING
     policy: PolicySettings = NO_RULES
+    containers: MemberLimits | None = None
+    """The limits within which containers are opened; None opens none."""
     clamd_root: Path | None = None
     """Folder beneath which clients of a Unix socket may have files scanned by path."""
     http_keys: Path | None = None

@@ -44,6 +44,7 @@ def test_every_column_is_filled_from_the_record(tmp_path: Path) -> None:
         "record": "finding", "verdict": "match", "customer": "ada", "path": "/srv/a.jpg",
         "because": "entry e-1 of national", "action": "report", "quarantine": "done", "accepted": "",
         "category": "A1", "list": "national", "entry": "e-1", "algorithm": "sha256", "variant": "as stored",
+        "member": "",
         "distance": "0",
         "threshold": "0", "matches": "1", "size": "1234", "modified": "2026-09-21T14:13:20Z",
         "changed": "2026-09-21T14:13:20Z", "uid": "1000", "links": "1", "version": "v1",

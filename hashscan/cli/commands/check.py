@@ -13,6 +13,7 @@ import click
 from hashscan.cli.options.base import (
     ANY_PATH,
     HashscanCommand,
+    container_options,
     decoding_options,
     fail_on_option,
     list_option,
@@ -24,7 +25,7 @@ from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import policy_options
 from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.cli.output.terminal import verdict_colours, verdict_line
-from hashscan.model import MATCHES_MAX, Reason
+from hashscan.model import MATCHES_MAX, MemberLimits, Reason
 from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
 from hashscan.state_dir import StateDir
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 @matching_options
 @policy_options
 @decoding_options
+@container_options
 @state_option
 def command(
     items: tuple[bytes, ...],
@@ -53,6 +55,7 @@ def command(
     strict: bool,
     state: StateDir,
     decoding: DecodingLimits,
+    containers: MemberLimits | None,
     matching: MatchingSettings,
     policy: PolicySettings,
 ) -> int:
@@ -73,7 +76,8 @@ def command(
 
     now = datetime.now(UTC)
     opened = open_matching(
-        state, lists or None, now, VerificationLevel.SIZES, decoding, matching, policy, print_message
+        *(state, lists or None, now, VerificationLevel.SIZES, decoding, matching, policy, print_message),
+        containers=containers,
     )
     print_exceptions(opened.exceptions)
     in_force, services = opened.exceptions.in_force, opened.lists.services

@@ -107,7 +107,7 @@ def add(
     settings = terms()
     note = None if settings.note is None else read_note(settings.note)
     if reason is None:
-        requests, urls = _requests_of_reports(what, breaker, act_on)
+        requests, urls = _requests_of_reports(what, breaker, act_on, containers=settings.containers)
     else:
         requests, urls = _requests_by_hand(what, reason)
     stores = open_stores(endpoint, settings.bucket)
@@ -164,7 +164,7 @@ def _requests_by_hand(paths: Iterable[str], reason: str) -> tuple[list[Quarantin
 
 
 def _requests_of_reports(
-    names: Iterable[str], breaker: BreakerLimits, act_on: tuple[Weak, ...]
+    names: Iterable[str], breaker: BreakerLimits, act_on: tuple[Weak, ...], *, containers: bool
 ) -> tuple[Iterable[QuarantineRequest], list[bytes]]:
     """Return the requests of all reports, and the URLs among their files.
 
@@ -172,7 +172,7 @@ def _requests_of_reports(
     """
     from hashscan.scan.quarantine_requests import QuarantineRequests
 
-    found = QuarantineRequests([Path(name) for name in names], breaker, act_on)
+    found = QuarantineRequests([Path(name) for name in names], breaker, act_on, containers=containers)
     for message in found.breaker_messages():
         print_message(message)
 

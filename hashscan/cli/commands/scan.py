@@ -17,6 +17,7 @@ from hashscan.cli.options.base import (
     ParsedParam,
     SettingArgument,
     SizeParam,
+    container_options,
     decoding_options,
     endpoint_option,
     fail_on_option,
@@ -277,6 +278,7 @@ class ShardParam(ParsedParam[Shard]):
 @site_option
 @reporter_option
 @decoding_options
+@container_options
 @cluster_options(
     click.option(
         "--cluster",

@@ -12,6 +12,7 @@ from hashscan.cli.options.base import (
     DurationParam,
     HashscanCommand,
     SizeParam,
+    container_options,
     decoding_options,
     list_option,
     matching_options,
@@ -51,6 +52,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @matching_options
 @policy_options
 @decoding_options
+@container_options
 @limit_options
 @click.option(
     "--keep-refused",

@@ -23,6 +23,7 @@ from hashscan.cli.options.privileges import RootRights, become_folder_owner
 from hashscan.cli.output.logs import NOTICE, print_message
 from hashscan.errors import EXIT_FOUND, EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
+from hashscan.model import MemberLimits
 from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, DecodingLimits, MatchingSettings
 from hashscan.settings.values import (
     default_workers,
@@ -146,6 +147,15 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--max-pixels",
         "--strict",
     ),
+    "Opening of containers": (
+        "--no-containers",
+        "--container-members",
+        "--container-size",
+        "--member-size",
+        "--container-ratio",
+        "--container-depth",
+        "--container-time",
+    ),
     "Findings": ("--baseline", "--accept-shrink", "--accept-cleared", "--with-digests"),
     "Customers and authorities": ("--customers", "--customer", "--site", "--reporter"),
     "Cluster": ("--cluster", "--cluster-ca", "--cluster-cert", "--cluster-key"),
@@ -156,6 +166,7 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--no-quarantine",
         "--quarantine-dir",
         "--leave-note",
+        "--quarantine-containers",
         "--breaker-owners",
         "--breaker-files",
     ),
@@ -666,5 +677,64 @@ decoding_options = gather_options(
             "Colour pictures with more pixels are decoded one at a time, with --large-decoder-memory; "
             "greyscale pictures may be larger."
         ),
+    ),
+)
+
+
+def _member_limits(no_containers: bool, *limits: Any) -> MemberLimits | None:
+    return None if no_containers else MemberLimits(*limits)
+
+
+_LIMITS = MemberLimits()
+container_options = gather_options(
+    "containers",
+    _member_limits,
+    click.option(
+        "--no-containers",
+        is_flag=True,
+        help="Don't open archives and compressed files. By default they are opened if hashscan[archive] is "
+        "installed and the sandbox has all protections.",
+    ),
+    positive_option(
+        "--container-members",
+        kind=int,
+        default=_LIMITS.members,
+        text="Open at most this many members of a container, with those of all containers in it.",
+    ),
+    positive_option(
+        "--container-size",
+        kind=SizeParam(),
+        default=_LIMITS.bytes,
+        shown="10G",
+        text="Unpack at most this many bytes of a container.",
+    ),
+    positive_option(
+        "--member-size",
+        kind=SizeParam(),
+        default=_LIMITS.member_bytes,
+        shown="64M",
+        text="Decode pictures and open containers of at most this size in a container; larger ones are only "
+        "digested.",
+    ),
+    positive_option(
+        "--container-ratio",
+        kind=int,
+        default=_LIMITS.ratio,
+        text="Unpack at most this many bytes for each byte of a container; the first 10 MiB are free.",
+    ),
+    click.option(
+        "--container-depth",
+        type=click.IntRange(1, 32),
+        default=_LIMITS.depth,
+        show_default=True,
+        metavar="NUMBER",
+        help="Open at most this many containers within each other.",
+    ),
+    positive_option(
+        "--container-time",
+        kind=DurationParam(),
+        default=_LIMITS.seconds,
+        shown="60s",
+        text="Processor time limit for opening a container; for uploads also a thirtieth of --request-time.",
     ),
 )

@@ -66,6 +66,14 @@ _terms_options = gather_options(
             "file was found."
         ),
     ),
+    _option(
+        "--quarantine-containers",
+        is_flag=True,
+        help=(
+            "Also move archives that match only by a member: a whole backup for one picture. Without this, "
+            "they are reported and stay."
+        ),
+    ),
 )
 _breaker_options = gather_options(
     "breaker",

@@ -93,8 +93,10 @@ def finding_line(finding: Record, colours: Mapping[str, str] = MappingProxyType(
     verdict, _, remark = verdict_text(finding).partition(",")
     matches = finding.get("matches", ())
     because = "{list}/{entry} ({category}), {algorithm} {distance}".format_map(matches[0]) if matches else ""
+    member = matches[0].get("member", "") if matches else ""
     about = [
         because or str(finding["because"]),
+        f" in the member {member}" if member else "",
         f" and {len(matches) - 1} more" if len(matches) > 1 else "",
         f";{remark}" if remark else "",
         f"; customer {finding['customer']}" if "customer" in finding else "",

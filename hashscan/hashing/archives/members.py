@@ -6,22 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from hashscan.hashing.archives.library import ArchiveLibrary, MemberError
-from hashscan.hashing.containers import SEARCHED, container_behind
+from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.hash_algorithms import ExactHash
-from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member, MemberLimits
+from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member
 from hashscan.hashing.pread import PreadFile
-from hashscan.model import Reason
+from hashscan.model import MemberLimits, Reason
 
 Decode = Callable[[PreadFile, FileFormat], bytes]
 """Decodes a picture, and returns the reply as `records.pack_picture` makes it."""
 
 SEPARATOR = b"!"
 """Stands in a place between a container and its member."""
-
-KEPT_MAX = 64 << 20
-"""Bytes of a member that are kept in memory, to decode or open it; a larger one is only digested."""
 
 _RATIO_FROM = 10 << 20
 """Unpacked bytes from which their ratio to the container's is checked: small ones are harmless, and an empty
@@ -105,17 +102,20 @@ class MemberReader:
 
     def _digested(self, place: bytes, pieces: Iterator[bytes], depth: int) -> Iterator[Member]:
         running = [algorithm.new() for algorithm in self._hashes]
-        kept, size, kind = bytearray(), 0, None
+        kept, tail, size, kind = bytearray(), b"", 0, None
         try:
             for piece in pieces:
                 self._take(len(piece))
                 for hasher in running:
                     hasher.update(memoryview(piece))
+                if size < SEARCHED:
+                    kind = sniff((bytes(kept) + piece)[:SEARCHED])
                 size += len(piece)
-                if size <= SEARCHED or (kind is not None and size <= KEPT_MAX):
+                if size <= self._limits.member_bytes:
                     kept += piece
-                if kind is None and kept:
-                    kind = sniff(bytes(kept))
+                else:
+                    kept.clear()
+                tail = (tail + piece)[-TAIL_SIZE:]
         except (MemberError, ContainerError) as error:
             # Programs unpack what they can, and viewers show the part of a picture.
             yield self._cut(place, size, kind, bytes(kept), error.reason)
@@ -123,8 +123,9 @@ class MemberReader:
                 raise
             return
         if kind is None:
-            kind = container_behind(bytes(kept))
-        content = bytes(kept) if len(kept) == size else b""
+            kind = container_behind(tail)
+        content = bytes(kept) if kind is not None else b""
+        kept.clear()
         member = Member(place, size, tuple(hasher.digest() for hasher in running))
         yield from self._looked_into(member, kind, content, depth)
 
@@ -132,7 +133,7 @@ class MemberReader:
         self, place: bytes, size: int, kind: FileFormat | None, content: bytes, reason: Reason
     ) -> Member:
         """Return a member whose bytes end early; if it is a picture, with its part."""
-        if kind is None or kind.pillow is None or self._decode is None or len(content) != size:
+        if kind is None or kind.pillow is None or self._decode is None or not content:
             return Member(place, size, reason=reason)
         return Member(place, size, (), kind, self._decode(PreadFile(content), kind), reason)
 
@@ -148,13 +149,13 @@ class MemberReader:
                     member.place, member.size, member.exact, kind, self._decode(PreadFile(content), kind)
                 )
             else:
-                yield Member(member.place, member.size, member.exact, reason=Reason.TOO_LARGE)
+                yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER_MEMBER)
         elif not kind.container:
             yield Member(member.place, member.size, member.exact, reason=Reason.UNSUPPORTED)
         elif not is_opened(kind):
             yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
         elif depth >= self._limits.depth or not content:
-            reason = Reason.CONTAINER_DEPTH if depth >= self._limits.depth else Reason.CONTAINER_BYTES
+            reason = Reason.CONTAINER_DEPTH if depth >= self._limits.depth else Reason.CONTAINER_MEMBER
             yield Member(member.place, member.size, member.exact, reason=reason)
         else:
             yield from self._nested(member, kind, content, depth)

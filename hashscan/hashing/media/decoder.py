@@ -17,7 +17,7 @@ from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.containers import START_SIZE, TAIL_SIZE, container_behind, container_beside
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.member_records import MemberLimits, pack_record
+from hashscan.hashing.member_records import ContainerEnd, pack_end, pack_record
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
 from hashscan.hashing.variants import (
@@ -31,7 +31,7 @@ from hashscan.hashing.variants import (
     is_basic,
     is_shown,
 )
-from hashscan.model import ALGORITHMS, Reason
+from hashscan.model import ALGORITHMS, MemberLimits, Reason
 
 if TYPE_CHECKING:
     from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
@@ -155,7 +155,7 @@ def load(*arguments: str) -> Decode:
             digests. Optional: `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes the
             decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
             compute the digests of crops, too. To have containers opened: `exact=PATH,PATH` (dotted paths of
-            exact hashes) and `container=MEMBERS,BYTES,RATIO,DEPTH,SECONDS` (see `MemberLimits`).
+            exact hashes) and `container=LIMIT,LIMIT` (the fields of `MemberLimits`, in their order).
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`), or for a container to
@@ -193,14 +193,18 @@ def load(*arguments: str) -> Decode:
     decode = _decoder(hashes, limits, wanted, augmented=options.get("augment") == "crop", memory=memory)
     if "container" not in options:
         return decode
-    members, size, ratio, depth, seconds = options["container"].split(",")
-    within = MemberLimits(int(members), int(size), int(ratio), int(depth), float(seconds))
+    *numbers, seconds = options["container"].split(",")
+    within = MemberLimits(*map(int, numbers), float(seconds))  # type: ignore[misc]
     return _container_decoder(decode, options["exact"].split(","), within)
 
 
 def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: MemberLimits) -> Decode:
     """Return a function that opens containers, and decodes pictures by another one."""
-    library = ArchiveLibrary()
+    try:
+        library: ArchiveLibrary | None = ArchiveLibrary()
+    except (ImportError, OSError):
+        # Without it, pictures are decoded all the same.
+        library = None
     hashes: list[ExactHash] = []
     for target in targets:
         module, _, name = target.partition(":")
@@ -213,6 +217,8 @@ def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: Me
         kind = unpack_request(request).picture_format
         if not kind.container:
             return decode(descriptor, request)
+        if library is None:
+            return pack_end(ContainerEnd(0, 0, Reason.CONTAINER))
         file = PreadFile(descriptor)
         records = MemberReader(library, file.size, hashes, decode_member, limits).records(file, kind)
         return map(pack_record, records)

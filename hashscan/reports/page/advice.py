@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hashscan.errors import EXIT_MEANINGS
-from hashscan.model import Reason, TrustState, Verdict
+from hashscan.model import CONTAINER_REASONS, TrustState, Verdict
 from hashscan.reports.page.frame import number
 from hashscan.reports.records import Record
 
@@ -175,7 +175,8 @@ def _of_the_rest(summary: Record | None, counts: Mapping[str, int | None]) -> It
             "folders are in the table.",
         )
     elif undecoded := counts[Verdict.UNDECODED]:
-        containers = summary.get("reasons", {}).get(Verdict.UNDECODED, {}).get(Reason.CONTAINER, 0)
+        reasons = summary.get("reasons", {}).get(Verdict.UNDECODED, {})
+        containers = sum(reasons.get(reason, 0) for reason in CONTAINER_REASONS)
         if pictures := undecoded - containers:
             yield Step(
                 f"Note that {_files(pictures)} could not be decoded completely",
@@ -183,9 +184,9 @@ def _of_the_rest(summary: Record | None, counts: Mapping[str, int | None]) -> It
             )
         if containers:
             yield Step(
-                f"Note that {number(containers)} containers were not opened",
-                "They are archives, documents, mails and videos. Their exact digests were compared; pictures "
-                "in them were not.",
+                f"Note that {number(containers)} containers were not opened, or not in full",
+                "They are documents, mails, videos, or archives that are encrypted, broken or over a limit. "
+                "Their exact digests were compared; not all that is in them was.",
             )
 
 

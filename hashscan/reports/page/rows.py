@@ -106,6 +106,7 @@ def _why(record: Record, closest: Record) -> str:
 
 def _details(record: Record, closest: Record) -> Iterator[tuple[str, str]]:
     yield "Because", record.get("because", "")
+    yield "Member", closest.get("member", "")
     others = [match for match in record.get("matches", ()) if match is not closest]
     for match in others[:_MATCHES_SHOWN]:
         yield "Also", _match_text(match)
@@ -140,6 +141,8 @@ _TO_DO = {
 
 def _match_text(match: Record) -> str:
     text = f"{distance_text(match)}: entry {match['entry']} ({match['category']}) of list {match['list']}"
+    if member := match.get("member", ""):
+        text += f", in the member {member}"
     excepted = match.get("excepted", {})
     if excepted:
         text += f"; excepted until {excepted['until']}: {excepted['reason']}"

@@ -15,12 +15,13 @@ from functools import partial
 
 from msgspec import structs
 
+from hashscan.hashing.archives.library import is_installed
 from hashscan.hashing.archives.members import is_opened
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
-from hashscan.hashing.member_records import RECORD_MAX, MemberLimits
+from hashscan.hashing.member_records import RECORD_MAX
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind
 from hashscan.locking import ClosedOnExit
@@ -36,7 +37,7 @@ from hashscan.matching.evaluation import (
 )
 from hashscan.matching.policy import NO_SUBJECT, sort_key, subject_of
 from hashscan.matching.worker_setup import AUGMENTATIONS, WorkerSetup
-from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Reason
+from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, MemberLimits, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
@@ -265,21 +266,26 @@ class Worker(ClosedOnExit):
 
         The decoder serves this file alone, so a container that takes it over can lie about itself only.
         """
-        assert file.opened is not None
-        kind = file.kind if file.kind is not None and file.kind.container else self._container_in(file.opened)
+        opened = file.opened
+        if opened is None:
+            file.detail += "; there was no room in TMPDIR to open it"
+            return
+        kind = file.kind if file.kind is not None and file.kind.container else self._container_in(opened)
         if kind is None or not is_opened(kind):
             return
-        if not self.sandbox.start().full:
+        if not is_installed():
+            file.detail += "; to have it opened, install hashscan[archive]"
+            return
+        if not (self.sandbox.level or self.sandbox.start()).full:
             file.detail += "; containers are opened in a full sandbox only"
             return
-        found = MemberMatching(
-            self.matcher, file.item, self.setup.algorithms, self.setup.exact, self._pictures
-        )
+        found = MemberMatching(self.matcher, file.item, self.setup)
         parts = self.sandbox.parts(
-            file.opened.descriptor,
+            opened.descriptor,
             pack_request(kind),
-            file.opened.stat.uid,
-            seconds=limits.seconds * 2,
+            opened.stat.uid,
+            # It stops by itself after its own limit, and the picture that it decodes then.
+            seconds=2 * limits.seconds + 1,
             # A container within may have one record more, and there is the end.
             parts_max=2 * limits.members + 1,
         )
@@ -289,7 +295,7 @@ class Worker(ClosedOnExit):
                 for part in parts:
                     found.take(part)
             reason, detail = found.finish()
-            file.opened.check_unchanged()
+            opened.check_unchanged()
         except DecoderLost as lost:
             reason, detail = lost.reason, lost.detail
         except ValueError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,10 +26,12 @@ from hashscan.model import (
     FileStat,
     ListInfo,
     Match,
+    MemberLimits,
     Reason,
     SandboxLevel,
     Verdict,
 )
+from hashscan.sandbox.client import WALL_FACTOR
 from hashscan.scan.opened_matching import OpenedMatching, open_matching
 from hashscan.service.engine.contents import Content, PassedDescriptors, Receiving, Room
 from hashscan.service.engine.messages import Check, Checked, Found, Lookup, Reply, encode
@@ -302,6 +305,7 @@ class Engine:
             settings.matching,
             settings.policy,
             _log.warning,
+            _member_limits(settings),
         )
         try:
             infos = fingerprinted(opened.lists)
@@ -330,6 +334,20 @@ class Engine:
         for _, opened in self._opened:
             opened.close()
         self._opened.clear()
+
+
+_LEAST_SECONDS = 0.5
+"""Processor time for opening a container, however short requests are."""
+
+
+def _member_limits(settings: ServeSettings) -> MemberLimits | None:
+    """Return the limits for containers; no check of one lasts longer than a request may take to arrive."""
+    if settings.containers is None:
+        return None
+    # The worker waits for a decoder `WALL_FACTOR` times this twice, and a second more.
+    patience = min((door.request_seconds for door in settings.doors), default=math.inf) / WALL_FACTOR
+    longest = max((patience - 1) / 2, _LEAST_SECONDS)
+    return structs.replace(settings.containers, seconds=min(settings.containers.seconds, longest))
 
 
 def _version_of(opened: OpenedMatching, infos: Iterable[ListInfo]) -> str:

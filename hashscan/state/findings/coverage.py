@@ -46,6 +46,8 @@ class Coverage:
     """By name, the identities of those in use; see `ListHandle.identity`."""
     services: frozenset[str] = frozenset()
     """Names of the lists that are matching services, whose distances are their own."""
+    containers: bool = False
+    """True if containers are opened, so that matches of their members are found again."""
     accepted: bool = False
     """True if the operator has said that whatever is not found again is cleared."""
 
@@ -63,6 +65,7 @@ class Coverage:
             {handle.name: handle.identity for handle in setup.lists}
             | {service.name: frozenset({service.identity}) for service in services},
             asked,
+            setup.containers is not None,
             accepted,
         )
 
@@ -77,6 +80,7 @@ class Coverage:
             usable_lists(scan["lists"]),
             _with_review(dict(scan.get("thresholds", {})), scan.get("review_threshold")),
             frozenset(VARIANTS).intersection(variants),
+            containers="containers" in scan.get("selection", {}),
         )
 
     def covers(self, match: MatchFields) -> bool:
@@ -90,6 +94,7 @@ class Coverage:
             # An algorithm of which no list in use has entries is not asked about, and has no threshold here.
             and (match["list"] in self.services or distance <= self.reach.get(match["algorithm"], distance))
             and required_by(str(match.get("variant", ""))) <= self.variants
+            and (self.containers or not match.get("member"))
         )
 
     def _is_the_same(self, match: MatchFields) -> bool:
@@ -97,9 +102,18 @@ class Coverage:
         former = match.get(FORMER)
         return former is None or bool(identity_of(former) & self.identities.get(match["list"], frozenset()))
 
-    def unanswered(self, matches: Iterable[MatchFields]) -> list[MatchFields]:
-        """Return the accusing matches that this scan cannot declare withdrawn."""
-        return [match for match in matches if accuses(match) and not self.covers(match)]
+    def unanswered(self, matches: Iterable[MatchFields], *, in_part: bool = False) -> list[MatchFields]:
+        """Return the accusing matches that this scan cannot declare withdrawn.
+
+        Args:
+            in_part: True if the file was not checked in full this time, so that members may not have been
+                reached.
+        """
+        return [
+            match
+            for match in matches
+            if accuses(match) and (not self.covers(match) or (in_part and bool(match.get("member"))))
+        ]
 
 
 def matches_of(text: str) -> list[MatchFields]:

@@ -187,7 +187,9 @@ class Findings:
         matches: list[MatchFields] = [match_fields(match) for match in result.matches]
         if place in self._open:
             kept = self._kept(place)
-            unheard = [] if self._has_changed(kept, result) else self._coverage.unanswered(kept.matches)
+            unheard = []
+            if not self._has_changed(kept, result):
+                unheard = self._coverage.unanswered(kept.matches, in_part=result.reason is not None)
             before = strength(kept.verdict, kept.matches)
             if unheard and strength(verdict, matches) < before:
                 self._add(place, joined(kept.matches, matches), scan, now if looked else None)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.hashing.archives.members import KEPT_MAX
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.member_records import (
@@ -37,7 +36,15 @@ pytest.importorskip("libarchive")
 pytestmark = pytest.mark.integration
 
 EXACT = ("md5", "sha1", "sha256")
-LIMITS = {"members": 5000, "bytes": 256 << 20, "ratio": 200, "depth": 3, "seconds": 60}
+KEPT_MAX = 16 << 20
+LIMITS = {
+    "members": 5000,
+    "bytes": 256 << 20,
+    "member_bytes": KEPT_MAX,
+    "ratio": 200,
+    "depth": 3,
+    "seconds": 60,
+}
 Opened = tuple[list[Member], ContainerEnd]
 Open = Callable[[bytes], Opened]
 
@@ -182,7 +189,10 @@ def test_members_of_all_kinds_say_why_they_are_not_checked(opened: Open) -> None
     assert end.reason is None
     found = {member.place.decode(): member for member in members}
     assert (found["text"].reason, found["film.mp4"].reason) == (None, Reason.CONTAINER)
-    assert (found["raw.exr"].reason, found["large.png"].reason) == (Reason.UNSUPPORTED, Reason.TOO_LARGE)
+    assert (found["raw.exr"].reason, found["large.png"].reason) == (
+        Reason.UNSUPPORTED,
+        Reason.CONTAINER_MEMBER,
+    )
     assert found["cut.webp"].decoded(("pdq",)) is Reason.TRUNCATED
 
 

@@ -17,7 +17,6 @@ import pytest
 from msgspec import structs
 from PIL import Image, ImageDraw, ImageOps
 
-from hashscan.hashing.member_records import MemberLimits
 from hashscan.hashing.records import DIGESTS_MAX
 from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.exceptions import made_exception
@@ -25,7 +24,16 @@ from hashscan.lists.store import ListStore
 from hashscan.matching.evaluation import FileTask
 from hashscan.matching.policy import judge
 from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute
-from hashscan.model import MATCHES_MAX, Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
+from hashscan.model import (
+    MATCHES_MAX,
+    Batch,
+    Entry,
+    ExceptedEntry,
+    FileResult,
+    MemberLimits,
+    Reason,
+    Verdict,
+)
 from hashscan.sandbox.client import PendingFile, Sandbox, SandboxOptions
 from hashscan.scan.single_checks import match_digest
 from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES

@@ -108,7 +108,7 @@ class SandboxOptions(Struct, frozen=True):
     """Total time for which the large pictures of an owner may use such decoders."""
 
     owner_parts_seconds: float = 1800.0
-    """Total time that the files of an owner which are replied to in parts may take, without
+    """Total processor time that the files of an owner which are replied to in parts may take, without
     `PARTS_SECONDS` and a second for each `PARTS_BYTES` of each file: files that take longer are made for
     that."""
 
@@ -333,6 +333,7 @@ class Sandbox(ClosedOnExit):
         usual = PARTS_SECONDS + os.fstat(descriptor).st_size / PARTS_BYTES
         self._decoders.drop()
         since = time.monotonic()
+        link: DecoderLink | None = None
         try:
             link = self._decoders.replace()
             yield from self._received_parts(link, descriptor, request, seconds, parts_max)
@@ -340,7 +341,8 @@ class Sandbox(ClosedOnExit):
             self._budget.charge(owner, time.monotonic() - since)
             raise
         finally:
-            self._parts_budget.charge(owner, max(0.0, time.monotonic() - since - usual))
+            if link is not None:
+                self._parts_budget.charge(owner, max(0.0, link.used() - usual))
             # Also where the iterator is closed or an exception comes from outside: none may live on.
             self.discard()
 

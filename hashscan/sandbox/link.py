@@ -84,10 +84,10 @@ class DecoderLink:
         except (BlockingIOError, BrokenPipeError, ConnectionResetError) as error:
             raise DecoderClosed from error
         if not self._nonces:
-            self._used_before = self._used()
+            self._used_before = self.used()
         self._nonces.append(nonce)
 
-    def _used(self) -> float:
+    def used(self) -> float:
         """Return the processor time in seconds that the decoder has used so far."""
         try:
             return time.clock_gettime(self._clock)
@@ -135,13 +135,13 @@ class DecoderLink:
         mark = bytes(self._buffer[NONCE_BYTES:REPLY_HEAD_BYTES])
         part = bytes(memoryview(self._buffer)[REPLY_HEAD_BYTES:size])
         if mark == MORE:
-            if self._used() - self._used_before >= processor_seconds:
+            if self.used() - self._used_before >= processor_seconds:
                 raise DecoderOverTime
             return part, False
         if mark != LAST:
             raise DecoderMisbehaved("its reply has an unknown mark")
         self._nonces.popleft()
-        self._used_before = self._used()
+        self._used_before = self.used()
         # If more requests are in progress, the next message is checked by the next nonce. If the decoder has
         # died since, that doesn't matter: it replied first, and gets no more requests.
         if not self._nonces and not self.idle() and self._socket.recv(1, socket.MSG_PEEK):
@@ -160,8 +160,8 @@ class DecoderLink:
         return ConfinementResult.unpack(bytes(memoryview(self._buffer)[: self._take(deadline)]))
 
     def _take(self, deadline: float, processor_limit: float = math.inf) -> int:
-        if not wait_for_message(self._poll, deadline, lambda: processor_limit - self._used()):
-            raise DecoderOverTime if self._used() >= processor_limit else DecoderTimeout
+        if not wait_for_message(self._poll, deadline, lambda: processor_limit - self.used()):
+            raise DecoderOverTime if self.used() >= processor_limit else DecoderTimeout
         try:
             size, flags = self._receive()
         except ConnectionResetError:

@@ -636,8 +636,9 @@ def test_a_decoder_that_is_lost_between_parts(
     assert ask(sandbox, file, "size") == 1234
 
 
-def test_all_parts_share_the_processor_time(impatient: Sandbox, file: int) -> None:
-    with pytest.raises(DecoderLost) as caught:
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_all_parts_share_the_processor_time(mode: Literal["auto", "off"], file: int) -> None:
+    with started(mode, SECONDS, wall_factor=1000) as impatient, pytest.raises(DecoderLost) as caught:
         list(impatient.parts(file, b"two parts and spin", 1000, seconds=0.2, parts_max=100))
     assert caught.value.reason is Reason.TIMEOUT
 
@@ -662,3 +663,15 @@ def test_an_owner_without_a_budget_gets_no_parts(file: int) -> None:
             list(parts_of(sandbox, file, "three parts"))
         assert caught.value.reason is Reason.OVER_BUDGET
         assert list(parts_of(sandbox, file, "three parts", owner=1)) == [0, 1, 2]
+
+
+def test_an_owner_whose_parts_take_too_long_gets_no_more(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hashscan.sandbox.client.PARTS_SECONDS", -1.0)
+    with Sandbox(PLUGIN, SandboxOptions("auto", seconds=PATIENT, owner_parts_seconds=1.5)) as sandbox:
+        for _ in range(2):
+            assert list(parts_of(sandbox, file, "three parts")) == [0, 1, 2]
+        with pytest.raises(DecoderLost) as caught:
+            list(parts_of(sandbox, file, "three parts"))
+        assert caught.value.reason is Reason.OVER_BUDGET
+        assert list(parts_of(sandbox, file, "three parts", owner=1)) == [0, 1, 2]
+        assert ask(sandbox, file, "size") == 1234

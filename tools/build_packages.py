@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tools.build_wheels import ROOT, module, prepare, run
 
-EXTRAS = ["alerts", "az", "export", "gs", "heif", "jxl", "publish", "s3", "serve"]
+EXTRAS = ["alerts", "archive", "az", "export", "gs", "heif", "jxl", "publish", "s3", "serve"]
 """Extras in a package. Those of clusters, exchanges and Parquet are large or must be compiled."""
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -164,8 +164,14 @@ def settings(tree: Tree, wheel: Path, python: str) -> dict[str, object]:
             "postremove": str(ROOT / "packaging/postremove.sh"),
         },
         "overrides": {
-            "deb": {"depends": [f"python{python}", "libseccomp2", "ca-certificates", "passwd"]},
-            "rpm": {"depends": [f"python{python}", "libseccomp", "ca-certificates", "shadow-utils"]},
+            "deb": {
+                "depends": [f"python{python}", "libseccomp2", "ca-certificates", "passwd"],
+                "recommends": ["libarchive13t64 | libarchive13"],
+            },
+            "rpm": {
+                "depends": [f"python{python}", "libseccomp", "ca-certificates", "shadow-utils"],
+                "recommends": ["libarchive"],
+            },
         },
     }
 

@@ -95,7 +95,8 @@ class RootGroup(HashscanGroup):
     is_eager=True,
     expose_value=False,
     callback=lambda ctx, _, asked: _show_version(ctx) if asked else None,
-    help="Show the version and the implementations that match and hash pictures, and exit.",
+    help="Show the version, the implementations that match and hash pictures, and the library that opens "
+    "archives, and exit.",
 )
 @click.option(
     "--config",
@@ -115,9 +116,11 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 def _show_version(ctx: click.Context) -> None:
     from hashscan.hashing import kernel as hashing
+    from hashscan.hashing.archives.library import installed_version
     from hashscan.lists.index import kernel as matching
 
     loops = f"matching: {matching.best_kernel().name}\nhashing: {hashing.best_kernel().name}"
+    loops += f"\narchives: {installed_version() or 'not opened'}"
     click.echo(f"hashscan, version {__version__}\n{loops}")
     if INSTALLED:
         for line in _plugin_lines():

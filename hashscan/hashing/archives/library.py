@@ -205,3 +205,11 @@ def _reason(error: Exception) -> Reason:
     if "unsupported" in text or "not supported" in text:
         return Reason.METHOD
     return Reason.CONTAINER_BROKEN
+
+
+def installed_version() -> str:
+    """Return the name and version of the library; empty if it can't be loaded."""
+    try:
+        return f"libarchive {ArchiveLibrary().version}"
+    except (ImportError, OSError, MemoryError):
+        return ""

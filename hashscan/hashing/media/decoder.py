@@ -193,8 +193,8 @@ def load(*arguments: str) -> Decode:
     decode = _decoder(hashes, limits, wanted, augmented=options.get("augment") == "crop", memory=memory)
     if "container" not in options:
         return decode
-    *numbers, seconds = options["container"].split(",")
-    within = MemberLimits(*map(int, numbers), float(seconds))  # type: ignore[misc]
+    members, size, member_size, ratio, depth, seconds = options["container"].split(",")
+    within = MemberLimits(int(members), int(size), int(member_size), int(ratio), int(depth), float(seconds))
     return _container_decoder(decode, options["exact"].split(","), within)
 
 
@@ -202,8 +202,8 @@ def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: Me
     """Return a function that opens containers, and decodes pictures by another one."""
     try:
         library: ArchiveLibrary | None = ArchiveLibrary()
-    except (ImportError, OSError):
-        # Without it, pictures are decoded all the same.
+    except (ImportError, OSError, MemoryError):
+        # Without it, or where no memory may be executable, pictures are decoded all the same.
         library = None
     hashes: list[ExactHash] = []
     for target in targets:

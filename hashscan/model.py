@@ -623,6 +623,8 @@ class StoredContentData(NamedTuple):
     """Trust in the file's ctime; objects have none."""
     other_than_listed: bool = False
     """True if the file was changed between its listing and its reading."""
+    members: bytes | None = None
+    """The members (see `state.store.members`), if it is a container that was opened."""
 
 
 class BatchResult(Struct, frozen=True):

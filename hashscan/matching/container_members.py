@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from msgspec import structs
 
 from hashscan.hashing.member_records import ContainerEnd, Member, digests_of, unpack_record
 from hashscan.hashing.records import DecodedPicture
 from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files
-from hashscan.matching.policy import matches_of_member
+from hashscan.matching.policy import matches_of_member, sort_key
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import Item, Match, Reason
+from hashscan.model import FileStat, Item, Match, Reason
 from hashscan.schema import TEXT_MAX
 from hashscan.text import printable, shortened
 
+_NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 UNASKED = "no matching service was asked about its members"
 
+_MEMBER_BYTES, _KEPT_BYTES_MAX = 200, 64 << 20
+"""Bytes that a member takes besides its place and reply; and those that a container may take, to be kept."""
 _AT_ONCE = 64
 """Members that are matched together, since each query of the index has a cost of its own."""
 
@@ -26,18 +31,43 @@ def place_text(place: bytes) -> str:
     return shortened(printable(place.decode("utf-8", "surrogateescape")), TEXT_MAX)
 
 
+class OpenedContainer(NamedTuple):
+    """The members that were found in a container."""
+
+    members: Sequence[Member]
+    reason: Reason | None
+    """The reason why the rest of it was not read."""
+
+
+def member_tasks(
+    container: OpenedContainer, exact: Sequence[str], pictures: Sequence[str]
+) -> Iterator[FileTask]:
+    """Yield each member as a file that was read and decoded, before it is matched with lists."""
+    for member in container.members:
+        decoded = member.decoded(pictures)
+        yield FileTask(
+            _NOWHERE,
+            kind=member.kind,
+            exact=dict(digests_of(member, exact)),
+            decoded=decoded if isinstance(decoded, DecodedPicture) else None,
+        )
+
+
 class MemberMatching:
     """The members of one container, matched as they come."""
 
-    def __init__(self, matcher: Matcher, item: Item, setup: WorkerSetup) -> None:
+    def __init__(self, matcher: Matcher | None, item: Item, setup: WorkerSetup) -> None:
         """Begin with a container.
 
         Args:
+            matcher: None if it is known that nothing in it matches.
             setup: names the algorithms that its decoder was asked for, in their order.
         """
         self._matcher, self._item, self._setup = matcher, item, setup
         self._exact, self._pictures = setup.exact, setup.pictures
         self._waiting: list[tuple[FileTask, str]] = []
+        self._kept: list[Member] | None = [] if setup.keep else None
+        self._kept_bytes = 0
         self._reasons: Counter[Reason] = Counter()
         self._members = self._bytes = 0
         self._end: ContainerEnd | None = None
@@ -57,7 +87,28 @@ class MemberMatching:
                 raise ValueError("totals that differ from the records")
             self._end = found
         else:
+            self._keep(found)
             self._take_member(found)
+
+    def take_all(self, container: OpenedContainer) -> None:
+        """Match all members of a container that was opened before."""
+        for member in container.members:
+            self._take_member(member)
+        self._end = ContainerEnd(self._members, self._bytes, container.reason)
+
+    @property
+    def opened(self) -> OpenedContainer | None:
+        """The members that were found, for the state; None where they are not to be kept, or are too many."""
+        if self._end is None or self._end.reason is Reason.CONTAINER or self._kept is None:
+            return None
+        return OpenedContainer(self._kept, self._end.reason)
+
+    def _keep(self, member: Member) -> None:
+        if self._kept is not None:
+            self._kept.append(member)
+            self._kept_bytes += len(member.place) + len(member.reply) + _MEMBER_BYTES
+            if self._kept_bytes > _KEPT_BYTES_MAX:
+                self._kept = None
 
     def _take_member(self, member: Member) -> None:
         self._members += 1
@@ -76,7 +127,15 @@ class MemberMatching:
         if len(self._waiting) >= _AT_ONCE:
             self._match()
 
+    def match(self) -> list[Match]:
+        """Match the members that were taken, and return all matches so far."""
+        self._match()
+        return self.matches
+
     def _match(self) -> None:
+        if self._matcher is None:
+            self._waiting.clear()
+            return
         match_files(self._matcher, self._setup.algorithms, [task for task, _ in self._waiting])
         for task, place in self._waiting:
             counted = matches_of_member(task.matches, task.exact.get("sha256"), self._setup.policy)
@@ -103,3 +162,37 @@ class MemberMatching:
             return (Reason.CONTAINER, UNASKED) if unasked else (None, "")
         counts = ", ".join(f"{reason.value} {number}" for reason, number in self._reasons.most_common())
         return self._reasons.most_common(1)[0][0], f"of {self._members} members: {counts}"
+
+
+def take_members(
+    task: FileTask, container: OpenedContainer, matcher: Matcher | None, setup: WorkerSetup
+) -> None:
+    """Match the members of a container that was opened before, as if it were opened now.
+
+    Args:
+        setup: has the algorithms that its decoder was asked for.
+    """
+    found = MemberMatching(matcher, task.item, setup)
+    found.take_all(container)
+    add_to(task, found, "" if task.kind is None else task.kind.name)
+
+
+def add_to(task: FileTask, found: MemberMatching, kind: str) -> None:
+    """Give a container what was found in it.
+
+    Raises:
+        ValueError: its end was not taken.
+    """
+    reason, detail = found.finish()
+    task.reason, task.detail = reason, f"{kind}: {detail}" if reason else ""
+    task.matches = sorted([*task.matches, *found.matches], key=sort_key)
+
+
+def add_part_to(task: FileTask, found: MemberMatching, reason: Reason, detail: str) -> None:
+    """Give a container what was found in it before its decoder was lost.
+
+    Otherwise a member that ends the decoder would hide those before it. A decoder that was taken over can
+    accuse no other file.
+    """
+    task.reason, task.detail = reason, detail
+    task.matches = sorted([*task.matches, *found.match()], key=sort_key)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from msgspec import structs
@@ -50,6 +50,9 @@ from hashscan.model import (
 )
 from hashscan.sandbox.client import PendingFile
 from hashscan.sources.base import FileError, OpenFile
+
+if TYPE_CHECKING:
+    from hashscan.matching.container_members import OpenedContainer
 
 TIGHT_THRESHOLD = 21
 """Largest distance in bits for pictures that were turned, mirrored or trimmed, for single planes and those
@@ -237,6 +240,8 @@ class FileTask:
     """Trust in its ctime, as determined before it was read."""
     looked_into: bool = False
     """True if it is a container that was opened, so that its verdict depends on its members, too."""
+    members: OpenedContainer | None = None
+    """The members of a container; None where they are not kept."""
     confirmed: bool = False
     """True if `reply` is that of a fresh decoder, started for this file alone."""
     matches: list[Match] = field(default_factory=list)
@@ -250,7 +255,7 @@ class FileTask:
         """Mark the file as unreadable, since its bytes can't be relied on, and drop what was computed."""
         self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
         self.exact = {}
-        self.decoded = None
+        self.decoded = self.members = None
         self.matches.clear()
         self.close()
 

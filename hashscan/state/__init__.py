@@ -15,6 +15,8 @@ A content is the result of reading one file or several equal ones: the digests o
 decoder's reply. Two decoders that reply differently for the same bytes make two contents, so that no owner's
 picture can influence the result of another owner's file. Contents are numbered from 0, by their row.
 
+What is in an opened container is stored as one record for its content (`members`; see `store.members`).
+
 A folder's files are stored in one blob, in the order in which they were listed (see `store.listings`):
 inode, size, times, name and number of the content. `places` leads from a content to the folders that have or
 had it.

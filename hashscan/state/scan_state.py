@@ -167,7 +167,8 @@ class ScanState(WritableState):
                     continue
                 lacking = result.reason is Reason.UNSUPPORTED
                 flags = LOW * result.low_quality | ODD * (result.reason is not None) | LACKING * lacking
-                flags |= LIMITED * (result.reason in LIMIT_REASONS)
+                limited = result.reason in LIMIT_REASONS or (result.reason and kept.members is not None)
+                flags |= LIMITED * bool(limited)
                 content = self._contents.add(kept, flags, now)
                 if result.verdict in FINDINGS:
                     self._contents.hit(content)

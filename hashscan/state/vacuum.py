@@ -275,6 +275,12 @@ def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: 
     database.execute("UPDATE objects SET content=renumbered(content)")
     database.execute("UPDATE matched SET contents=renumbered(contents)")
     _renumber_answers(database, used, below)
+    # In this order no new number is one that another container still has.
+    for (row,) in database.execute("SELECT content FROM members ORDER BY content").fetchall():
+        if used[row]:
+            database.execute("UPDATE members SET content=? WHERE content=?", (int(below[row]), row))
+        else:
+            database.execute("DELETE FROM members WHERE content=?", (row,))
     prefixes = np.concatenate(rewriting.prefixes) if rewriting.prefixes else np.zeros(0, np.int64)
     order = np.argsort(prefixes, kind="stable")
     database.execute("DELETE FROM contents")

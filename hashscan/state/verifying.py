@@ -27,7 +27,7 @@ def find_damage(reader: StateReader) -> Iterator[str]:
         if line != "ok":
             yield f"database: {line}"
     yield from _contents(reader)
-    for part in (_pictures, _tables, _folders, _index):
+    for part in (_members, _pictures, _tables, _folders, _index):
         try:
             yield from part(reader)
         except ValueError as error:
@@ -49,6 +49,16 @@ def _contents(reader: StateReader) -> Iterator[str]:
                 yield str(error)
 
 
+def _members(reader: StateReader) -> Iterator[str]:
+    for row in reader.contents.opened_rows():
+        content = load_content(reader, row)
+        try:
+            if content is not None:
+                reader.contents.members(content)
+        except ValueError as error:
+            yield f"content {row}: {error}"
+
+
 def _pictures(reader: StateReader) -> Iterator[str]:
     pictures = reader.columns["pictures"]
     for start in range(0, pictures.rows, _BLOCK):
@@ -58,7 +68,8 @@ def _pictures(reader: StateReader) -> Iterator[str]:
 
 def _tables(reader: StateReader) -> Iterator[str]:
     for table, columns in TABLES.items():
-        if table in {"folders", "pieces", "contents"}:
+        missing = table == "members" and not reader.contents.has_members
+        if missing or table in {"folders", "pieces", "contents"}:
             continue
         query = f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608 - our own names
         place = list(columns).index("content") if "content" in columns else None

@@ -157,6 +157,8 @@ def test_a_finding_in_an_archive_ends_only_when_it_is_opened(scan: Scan, archive
         _, records = scan(archives, *options)
         left = {Path(r["path"]).name for r in records if r["type"] in {"standing", "finding"}}
         assert left == {"nested.zip", "a.tar.gz"}, options
+    (archives / "nested.zip").write_bytes(zipped(text=b"other"))
+    assert counts(scan(archives)[1][-1]) == {"match": 1, "clean": 2}
 
 
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")

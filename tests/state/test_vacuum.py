@@ -25,7 +25,18 @@ from tests.state.store.test_reading import put
 
 KEPT = {b"/f/0": b"0", b"/f/3": b"3", b"/g/5": b"5", b"/g/9": b"9"}
 """Files that are there in the end, and what is in them."""
-REFERRING = {"objects", "contents", "places", "hits", "lost", "findings", "folders", "pieces", "matched"} | {
+REFERRING = {
+    "members",
+    "objects",
+    "contents",
+    "places",
+    "hits",
+    "lost",
+    "findings",
+    "folders",
+    "pieces",
+    "matched",
+} | {
     "asked",
     "answers",
 }

@@ -175,5 +175,6 @@ def _write(record: KnownRecord, *, as_json: bool) -> None:
         record.verdict or "-",
         record.path,
         *([record.customer] if record.customer else []),
+        *([f"in the member {record.member}"] if record.member else []),
     )
     write_stdout("\t".join(map(printable, fields)))

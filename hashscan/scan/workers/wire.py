@@ -38,7 +38,7 @@ PackedBatch = tuple[
     bool,
     int | None,
 ]
-PackedKept = tuple[tuple[bytes, ...], int, tuple[bytes, bytes, bytes] | None, bool, int, bool]
+PackedKept = tuple[tuple[bytes, ...], int, tuple[bytes, bytes, bytes] | None, bool, int, bool, bytes | None]
 PackedResults = tuple[
     list[FileResult | None],
     int,
@@ -83,7 +83,7 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
         if k is None
         else (
             *(k.exact, k.kind, None if k.packed is None else (*k.packed,), k.confirmed),
-            *(int(k.ctime), k.other_than_listed),
+            *(int(k.ctime), k.other_than_listed, k.members),
         )
         for k in answer.kept
     ]
@@ -110,7 +110,7 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         ),
         bytes_read,
         sandbox,
-        tuple(None if k is None else StoredContentData(*k[:-2], _CTIME_TRUST[k[-2]], k[-1]) for k in kept),
+        tuple(None if k is None else StoredContentData(*k[:4], _CTIME_TRUST[k[4]], *k[5:]) for k in kept),
         deferred,
         hole_bytes,
     )

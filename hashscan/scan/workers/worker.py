@@ -25,7 +25,7 @@ from hashscan.hashing.member_records import RECORD_MAX
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind
 from hashscan.locking import ClosedOnExit
-from hashscan.matching.container_members import MemberMatching
+from hashscan.matching.container_members import MemberMatching, add_part_to, add_to
 from hashscan.matching.evaluation import (
     LIMIT_REASONS,
     FileTask,
@@ -45,7 +45,7 @@ from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.large_memory import granted_memory, usable_memory
 from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, full_path, no_rate_limit
-from hashscan.state.store.packing import to_keep
+from hashscan.state.store.members import to_keep
 
 _DECODER_QUEUE_MAX = 16
 """The number of files that the decoder may have at a time, so that worker and decoder need not wait for
@@ -294,17 +294,15 @@ class Worker(ClosedOnExit):
             with closing(parts):
                 for part in parts:
                     found.take(part)
-            reason, detail = found.finish()
+            add_to(file, found, kind.name)
             opened.check_unchanged()
+            file.members = found.opened
         except DecoderLost as lost:
-            reason, detail = lost.reason, lost.detail
+            add_part_to(file, found, lost.reason, f"{kind.name}: {lost.detail}")
         except ValueError as error:
-            reason, detail = Reason.DECODER_DIED, f"{error}"
+            add_part_to(file, found, Reason.DECODER_DIED, f"{kind.name}: {error}")
         except FileError as trouble:
             file.fail(trouble)
-            return
-        file.reason, file.detail = reason, f"{kind.name}: {detail}" if reason else ""
-        file.matches = sorted([*file.matches, *found.matches], key=sort_key)
 
     def _container_in(self, opened: OpenFile) -> FileFormat | None:
         """Return the container that a picture is, too, if it is one behind the picture."""

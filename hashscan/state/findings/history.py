@@ -15,7 +15,7 @@ from typing import NamedTuple
 from hashscan.errors import OutputError
 from hashscan.locking import ClosedOnExit
 from hashscan.reports.records import Record
-from hashscan.state.store.database import FILE, FORMAT, checked_row, closed_on_failure, open_snapshot
+from hashscan.state.store.database import FILE, READABLE, checked_row, closed_on_failure, open_snapshot
 from hashscan.state_dir import StateDir
 
 
@@ -148,7 +148,7 @@ class History(ClosedOnExit):
 
     def _begin(self, running: bool, version: int) -> None:
         database = self._database
-        if version < FORMAT:
+        if version < READABLE:
             database.close()
             return
         database.row_factory = checked_row

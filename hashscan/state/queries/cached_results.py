@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from hashscan.matching.container_members import take_members
 from hashscan.matching.evaluation import (
     FileTask,
     Matcher,
@@ -71,6 +73,8 @@ class CachedResults:
     def flags_of(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the attention flags of contents; one that waits for an answer is not quiet."""
         known = self._contents.attention_of(contents)
+        if self._setup.members_unasked:
+            known = known | np.where(self._contents.were_opened(contents), np.uint8(HIT), np.uint8(0))
         if self._answers is None:
             return known
         return known | np.where(self._answers.waiting(contents), np.uint8(HIT), np.uint8(0))
@@ -89,6 +93,9 @@ class CachedResults:
         ]
         if near:
             match_files(self._matcher, self._setup.algorithms, near)
+        for task, (content, _, _) in zip(tasks, asked, strict=True):
+            if task is not None:
+                self._take_members(task, content)
         return [
             None if task is None else self._judged(task, content, subject, known=self._known)
             for task, (content, _, subject) in zip(tasks, asked, strict=True)
@@ -107,6 +114,18 @@ class CachedResults:
             raise
         return file_task_of(kept, item) if kept.profile.is_readable else None
 
+    def _take_members(self, task: FileTask, content: int) -> None:
+        """Derive the reason and the matches of a container from its members."""
+        if not self._contents.were_opened(np.array([content]))[0]:
+            return
+        kept = self._contents.load(content)
+        container = self._contents.members(kept)
+        assert container is not None
+        near = self._contents.attention[content] & HIT
+        names = kept.profile.exact_names + kept.profile.picture_names
+        setup = replace(self._setup, algorithms=names, keep=False)
+        take_members(task, container, self._matcher if near else None, setup)
+
     def with_answers(self, result: FileResult, subject: Subject) -> FileResult:
         """Return the result of a file, now that services were asked about its content.
 
@@ -119,6 +138,7 @@ class CachedResults:
             task = self._task(content, Item(result.name, result.stat))
             if task is not None:
                 match_files(self._matcher, self._setup.algorithms, [task])
+                self._take_members(task, content)
                 derived = self._judged(task, content, subject, known=True)
                 assert derived is not None
                 result = structs.replace(derived, ctime=result.ctime)
@@ -134,7 +154,8 @@ class CachedResults:
     def _judged(self, task: FileTask, content: int, subject: Subject, *, known: bool) -> FileResult | None:
         """Return the result of a matched file; None where a fresh decoder has to confirm a match."""
         setup = self._setup
-        exact = [match for match in task.matches if not ALGORITHMS[match.algorithm].of_picture]
+        # The decoder of a container serves it alone.
+        exact = [m for m in task.matches if m.member or not ALGORITHMS[m.algorithm].of_picture]
         unconfirmed = not task.confirmed and len(exact) < len(task.matches)
         if unconfirmed and not known:
             return None

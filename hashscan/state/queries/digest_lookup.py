@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hashscan.hashing.formats import FORMATS
 from hashscan.lists.index.base import default_threshold
 from hashscan.locking import ClosedOnExit
-from hashscan.matching.evaluation import TIGHT_THRESHOLD, FileTask, has_tight_threshold, store_reply
+from hashscan.matching.container_members import member_tasks, place_text
+from hashscan.matching.evaluation import TIGHT_THRESHOLD, FileTask, Query, has_tight_threshold, store_reply
 from hashscan.model import ALGORITHMS, StoredContentData
 from hashscan.reports.records import Record, path_bytes
 from hashscan.state.queries.checksums import rows_of
@@ -45,6 +46,8 @@ class ContentMatch(NamedTuple):
     distance: int
     variant: str = "as stored"
     """Rendering of the known picture that matched."""
+    member: str = ""
+    """Place within a container; empty for the content itself."""
 
 
 def sought_of_digest(reader: StateReader, name: str, value: bytes, distance: int | None) -> DigestQuery:
@@ -103,7 +106,31 @@ def find_contents(
             found += [ContentMatch(row, asked[number], distance) for number, row, distance in near]
         else:
             found += _in_further(reader, name, asked)
+    found += _in_members(reader, sought)
     return sorted(found, key=lambda near: (near.distance, near.content))
+
+
+def _in_members(reader: StateReader, sought: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
+    """Search the members of all containers; their pictures are compared in every variant."""
+    for row in reader.contents.opened_rows():
+        content = load_content(reader, row)
+        container = None if content is None else reader.contents.members(content)
+        if content is None or container is None or not content.profile.is_readable:
+            continue
+        tasks = member_tasks(container, content.profile.exact_names, content.profile.picture_names)
+        for member, task in zip(container.members, tasks, strict=True):
+            for near in _near_task(row, task, sought):
+                yield near._replace(member=place_text(member.place))
+
+
+def _near_task(row: int, task: FileTask, sought: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
+    for one in sought:
+        if not ALGORITHMS[one.algorithm].of_picture:
+            if task.exact.get(one.algorithm) == one.value:
+                yield ContentMatch(row, one, 0)
+            continue
+        for query in task.queries(one.algorithm):
+            yield from _near_runs(row, query, [one])
 
 
 def load_content(reader: StateReader, row: int) -> Content | None:
@@ -160,14 +187,19 @@ def _in_further(reader: StateReader, name: str, asked: Sequence[DigestQuery]) ->
             )
             continue
         for query in file_task_of(content, NOWHERE).queries(name):
-            assert query.run is not None
-            for digest in query.run.digests():
-                value = int.from_bytes(digest.value)
-                for one in asked:
-                    apart = (value ^ int.from_bytes(one.value)).bit_count()
-                    tight = has_tight_threshold(digest.rendering, digest.turn, query.run.shown)
-                    if apart <= (min(one.distance, TIGHT_THRESHOLD) if tight else one.distance):
-                        yield ContentMatch(content.row, one, apart, digest.variant)
+            yield from _near_runs(content.row, query, asked)
+
+
+def _near_runs(row: int, query: Query, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
+    """Yield a match for each digest of a picture that is near one of those that are looked up."""
+    assert query.run is not None
+    for digest in query.run.digests():
+        value = int.from_bytes(digest.value)
+        tight = has_tight_threshold(digest.rendering, digest.turn, query.run.shown)
+        for one in asked:
+            apart = (value ^ int.from_bytes(one.value)).bit_count()
+            if apart <= (min(one.distance, TIGHT_THRESHOLD) if tight else one.distance):
+                yield ContentMatch(row, one, apart, digest.variant)
 
 
 def _contents_with(reader: StateReader, profiles: Iterable[int]) -> Iterator[Content]:

@@ -52,6 +52,8 @@ class KnownRecord(_KnownFields, kw_only=True, tag_field="type", tag="known"):
     threshold: int
     variant: str
     of: str
+    member: str | UnsetType = UNSET
+    """Place of what was asked for within a container."""
     presence: Presence
     sha256: str
     customer: str | UnsetType = UNSET
@@ -87,6 +89,7 @@ def known_record(
         threshold=near.sought.distance,
         variant=near.sought.variant,
         of=near.variant,
+        member=near.member or UNSET,
         presence=file.presence,
         sha256=content.exact["sha256"].hex(),
         customer=customer or UNSET,

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.storage.columns import ColumnFiles, ListHandle
+from hashscan.matching.container_members import OpenedContainer, member_tasks
 from hashscan.matching.evaluation import FileTask, Matcher, has_tight_threshold, thresholds_of_lists
 from hashscan.model import ALGORITHMS
 from hashscan.state.store.contents import NOWHERE, OPAQUE, Contents, file_task_of
 from hashscan.state.store.profile import meaning_of
-from hashscan.state.store.stored_contents import COLUMN_DIGESTS
+from hashscan.state.store.stored_contents import COLUMN_DIGESTS, Content
 from hashscan.state.store.unpacking import Beyond, Block, Rows, Unpacked, blocks_of
 
 _BLOCK = 1 << 16
@@ -122,6 +123,18 @@ class RetroMatcher:
             for rows in self._serving(start):
                 yield from self._near_one_by_one(matcher, of_bytes, rows)
         yield from self._near_pictures(matcher, start)
+        yield from self._near_members(matcher, start)
+
+    def _near_members(self, matcher: Matcher, start: int) -> Iterator[int]:
+        """Yield the containers with a member that is near."""
+        for row in self._contents.opened_rows(start):
+            self._show(row)
+            if self._contents.attention[row] & OPAQUE:
+                continue
+            content = self._contents.load(row)
+            container = self._contents.members(content)
+            if container is not None and _has_near(matcher, content, container):
+                yield row
 
     def _near_pictures(self, matcher: Matcher, start: int) -> Iterator[int]:
         """Yield the rows that are near by digests of pictures; blocks are compared in parallel threads."""
@@ -173,6 +186,15 @@ class RetroMatcher:
         for name in names:
             asking = [(row, query) for row, file in checked for query in file.queries(name)]
             yield from (asking[place][0] for place, _ in matcher.ask(name, [q for _, q in asking]))
+
+
+def _has_near(matcher: Matcher, content: Content, container: OpenedContainer) -> bool:
+    tasks = list(member_tasks(container, content.profile.exact_names, content.profile.picture_names))
+    return any(
+        True
+        for name in matcher.algorithms
+        for _ in matcher.ask(name, [query for task in tasks for query in task.queries(name)])
+    )
 
 
 def _near_of_block(matcher: Matcher, names: frozenset[str], block: Block) -> tuple[list[Rows], list[Rows]]:

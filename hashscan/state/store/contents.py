@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.hashing.archives.members import is_opened
 from hashscan.hashing.formats import FORMATS
 from hashscan.lists.store import ListStore
 from hashscan.locking import ClosedOnExit
@@ -110,6 +111,7 @@ class Contents(StoredContents):
         if self.rows > NONE:
             raise ValueError(f"there can't be {self.rows} contents")
         self._attention = np.zeros(max(1024, self.rows), np.uint8)
+        self._opened = np.zeros(len(self._attention), bool)
         self._compute_attention()
 
     @property
@@ -131,6 +133,10 @@ class Contents(StoredContents):
         if contents.size and not 0 <= int(contents.min()) <= int(contents.max()) < self.rows:
             raise ValueError("something has a content that isn't there")
         return self._attention[contents]
+
+    def were_opened(self, contents: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of some contents are containers whose members are stored."""
+        return self._opened[contents]
 
     def load(self, row: int) -> Content:
         """Return one content; a recent one is not read, as services are asked about each new content.
@@ -177,7 +183,7 @@ class Contents(StoredContents):
         """Set the attention flags of all contents, which say how far each can be used."""
         serves = np.zeros(1 << 16, bool)
         serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
-        same_limits = serves.copy()
+        same_limits, opens_more = serves.copy(), serves.copy()
         for number, by in self._profiles.items():
             if not 0 <= number < len(serves):
                 raise ValueError(f"there is a profile {number}")
@@ -185,16 +191,26 @@ class Contents(StoredContents):
             serves_pictures[number] = by.serves_pictures(self._wanted)
             same_extras[number] = by.extras == self._wanted.extras
             same_limits[number] = by.limits == self._wanted.limits
+            opens_more[number] = self._wanted.opens not in {"", by.opens}
             meant[number] = by.means_the_same(self._wanted)
+        openable = [
+            place for place, known in enumerate(FORMATS) if known.pillow is not None or is_opened(known)
+        ]
+        rows = [row for (row,) in self._database.execute("SELECT content FROM members")]
+        self._opened[[row for row in rows if 0 <= row < self.rows]] = True
         for start in range(0, self.rows, _BLOCK):
             about = self.columns["about"].read(start, _BLOCK)
             profile, flags = about["profile"], about["flags"]
             good = np.where(about["kind"] >= 0, serves_pictures[profile], serves[profile])
             good &= same_extras[profile] | ((flags & LACKING) == 0)
             good &= same_limits[profile] | ((flags & LIMITED) == 0)
+            # It may be a container that was not opened, and can be now.
+            opened = self._opened[start : start + len(about)]
+            unopened = ((flags & ODD) != 0) & ~opened & np.isin(about["kind"], openable)
+            good &= ~(opens_more[profile] & unopened)
             apart = np.where(good, 0, STALE) | np.where(meant[profile], 0, OPAQUE)
             self._attention[start : start + len(about)] = flags | apart.astype(np.uint8)
-        for table in ("hits", "lost", "objects", "findings"):
+        for table in ("hits", "lost", "members", "objects", "findings"):
             query = f"SELECT min(content), max(content) FROM {table}"  # noqa: S608 - our own names
             for named in self._database.execute(query).fetchone():
                 if named is not None and not (isinstance(named, int) and 0 <= named < self.rows):
@@ -240,6 +256,7 @@ class Contents(StoredContents):
                 known.exact.items() >= exact.items()
                 and known.packed == kept.packed
                 and (known.flags & CONFIRMED or not kept.confirmed)
+                and kept.members in {None, self.members_record(row)}
             ):
                 return row
         row = self.rows
@@ -252,7 +269,11 @@ class Contents(StoredContents):
         self._waiting.setdefault(prefix_of(exact["sha256"]), []).append(row)
         if row >= len(self._attention):
             self._attention = np.concatenate((self._attention, np.zeros(len(self._attention), np.uint8)))
+            self._opened = np.concatenate((self._opened, np.zeros(len(self._opened), bool)))
         self._attention[row] = flags
+        if kept.members is not None:
+            self._database.execute("INSERT INTO members VALUES (?, ?)", (row, kept.members))
+            self._opened[row] = True
         self._appended[row] = kept, flags, fields[3]
         return row
 

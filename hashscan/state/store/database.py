@@ -18,12 +18,16 @@ from hashscan.state.store.columns import DamagedColumnError
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
 
-FORMAT = 4
+FORMAT = 5
 """Version of the format; raised whenever an older hashscan could misunderstand what is stored."""
 OLDEST = 2
 """The oldest format that is brought up to date; a state before it is set aside."""
+READABLE = 4
+"""The oldest format that can be read before it is brought up to date; the table `members` may be missing."""
 _WITH_ENDPOINTS = 3
 """The first format whose findings have endpoints."""
+_ADDED = {"asked": 4, "answers": 4, "members": 5}
+"""The first format with each table."""
 FILE = "state.sqlite"
 MARK = "damaged"
 _BUSY_MS = 30_000
@@ -60,6 +64,8 @@ CREATE INDEX objects_content ON objects (content);
 -- Folders whose contents are not all in places yet.
 CREATE TABLE unplaced (folder INTEGER PRIMARY KEY);
 CREATE TABLE places (content INTEGER, folder INTEGER, PRIMARY KEY (content, folder)) WITHOUT ROWID;
+-- What is in containers that were opened; see `store.members`.
+CREATE TABLE members (content INTEGER PRIMARY KEY, members BLOB NOT NULL);
 CREATE TABLE hits (content INTEGER PRIMARY KEY);
 -- Contents that were lost in a power failure before they were on the disk.
 CREATE TABLE lost (content INTEGER PRIMARY KEY);
@@ -208,7 +214,7 @@ def _upgrade(database: sqlite3.Connection, found: int) -> None:
     database.execute("BEGIN IMMEDIATE")
     if found < _WITH_ENDPOINTS:
         _add_endpoints(database)
-    for table in ("asked", "answers"):
+    for table in (table for table, first in _ADDED.items() if found < first):
         statement = re.search(rf"CREATE TABLE {table} .*?;", _SCHEMA, re.DOTALL)
         assert statement is not None
         database.execute(statement[0])

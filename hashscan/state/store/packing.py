@@ -29,10 +29,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pdq_dihedral import likely_turned
-from hashscan.matching.evaluation import FileTask
-from hashscan.model import ALGORITHMS, Reason, StoredContentData
+from hashscan.model import ALGORITHMS
 
 Bytes = NDArray[np.uint8]
 
@@ -335,24 +333,3 @@ def _difference(differ: int, value: bytes) -> bytes:
         differ ^= 1 << bit
         places.append(8 * SIZE - 1 - bit)
     return bytes((len(places), *places))
-
-
-def to_keep(file: FileTask, pictures: Sequence[str]) -> StoredContentData | None:
-    """Return the record that the state keeps of a file's content; None where the verdict depends on more."""
-    if file.unreadable or not file.exact:
-        return None
-    if file.looked_into:
-        # The digests of its members are not kept, so that a new entry could match one of them.
-        return None
-    if file.reason is Reason.COMPRESSED:
-        # The store's metadata says so, not the content.
-        return None
-    decodable = file.kind is not None and file.kind.pillow is not None and bool(pictures)
-    if decodable and not file.reply:
-        return None
-    kind = -1 if file.kind is None else FORMATS.index(file.kind)
-    # Packed in the worker, so that the one process that writes the state does less.
-    packed = pack(file.reply, pictures) if file.reply else None
-    return StoredContentData(
-        tuple(file.exact.values()), kind, packed, file.confirmed, file.ctime, not file.as_listed
-    )

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hashscan import __version__
+from hashscan.hashing.archives.library import is_installed
 from hashscan.hashing.formats import FORMATS, installed_extras
 from hashscan.hashing.variants import RENDERING_VERSION
 from hashscan.matching.worker_setup import WorkerSetup
@@ -20,7 +21,7 @@ from hashscan.model import ALGORITHMS
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.settings.values import memory_limit
 
-_LIBRARIES = ("pillow", "numpy", "imagehash", "pillow_heif", "pillow_jxl_plugin")
+_LIBRARIES = ("pillow", "numpy", "imagehash", "pillow_heif", "pillow_jxl_plugin", "libarchive_c")
 """Libraries that decode and hash pictures, by normalized names. Their wheels contain the libraries below
 them."""
 
@@ -41,6 +42,8 @@ class Profile:
     """Available extras that decode further formats."""
     limits: tuple[str, ...] = ()
     """Limits of decoders and versions of their libraries, on which the loss of a decoder depends."""
+    opens: str = ""
+    """The means to open containers: kernel and rights, on which the sandbox depends; empty without any."""
 
     def to_text(self) -> str:
         """Return the stored form."""
@@ -95,8 +98,20 @@ def profile_of(setup: WorkerSetup) -> Profile:
         max_pixels=setup.max_pixels,
         formats=tuple(f"{known.name}/{known.pillow}" for known in FORMATS),
         extras=installed_extras(),
-        limits=tuple(_limits(setup.sandbox)),
+        limits=(*_limits(setup.sandbox), *_container_limits(setup)),
+        opens=_means_of_opening(setup),
     )
+
+
+def _means_of_opening(setup: WorkerSetup) -> str:
+    if setup.containers is None or not is_installed():
+        return ""
+    return f"{platform.release()}, {'root' if os.geteuid() == 0 else 'user'}, {setup.sandbox.mode}"
+
+
+def _container_limits(setup: WorkerSetup) -> Iterator[str]:
+    if setup.containers is not None:
+        yield f"containers: {setup.containers}"
 
 
 def _limits(options: SandboxOptions) -> Iterator[str]:

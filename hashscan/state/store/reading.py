@@ -16,9 +16,9 @@ from hashscan.locking import ClosedOnExit
 from hashscan.state.store.columns import DamagedColumnError, ReadColumn
 from hashscan.state.store.database import (
     FILE,
-    FORMAT,
     MARK,
     OLDEST,
+    READABLE,
     checked_row,
     means_damage,
     open_snapshot,
@@ -83,7 +83,7 @@ class StateReader(ClosedOnExit):
     def _begin(self, version: int) -> None:
         database = self.database
         database.row_factory = checked_row
-        if OLDEST <= version < FORMAT:
+        if OLDEST <= version < READABLE:
             raise OldStateError(f"an older version of hashscan has written the state in {self.folder}")
         if 0 < version < OLDEST:
             raise _damaged(self.folder, "an older version of hashscan has written it")

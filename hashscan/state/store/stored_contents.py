@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
+from hashscan.matching.container_members import OpenedContainer
+from hashscan.state.store.members import unpack_members
 from hashscan.state.store.packing import Packed, unpack
 from hashscan.state.store.profile import Profile, from_text
 
@@ -105,6 +107,9 @@ class StoredContents:
         """Use columns together with the database that stores their numbers of valid rows."""
         self._database = database
         self.columns: Mapping[str, Any] = columns
+        tables = database.execute("SELECT count(*) FROM sqlite_master WHERE type='table' AND name='members'")
+        self.has_members = tables.fetchone() != (0,)
+        """False in a state that an older version has written."""
         self._profiles = {i: from_text(t) for i, t in database.execute("SELECT id, text FROM profiles")}
 
     @property
@@ -116,6 +121,29 @@ class StoredContents:
     def profiles(self) -> Mapping[int, Profile]:
         """The profiles by which contents were digested, by their numbers in `about`."""
         return self._profiles
+
+    def members_record(self, row: int) -> bytes | None:
+        """Return what is in a container; None if it is none, or was not opened."""
+        found = self._database.execute("SELECT members FROM members WHERE content=?", (row,)).fetchone()
+        if found is not None and not isinstance(found[0], bytes):
+            raise ValueError(f"content {row} has members of the wrong type")
+        return None if found is None else found[0]
+
+    def members(self, content: Content) -> OpenedContainer | None:
+        """Return what is in a container; None if it is none, or was not opened.
+
+        Raises:
+            ValueError: what is stored contradicts itself.
+        """
+        record = self.members_record(content.row)
+        return None if record is None else unpack_members(record, content.profile.picture_names)
+
+    def opened_rows(self, start: int = 0) -> list[int]:
+        """Return the containers whose members are stored, from a row on."""
+        if not self.has_members:
+            return []
+        query = "SELECT content FROM members WHERE content>=? ORDER BY content"
+        return [row for (row,) in self._database.execute(query, (start,))]
 
     def load(self, row: int) -> Content:
         """Return one content.

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -35,12 +36,14 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.sandbox.client import PendingFile, Sandbox, SandboxOptions
+from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.single_checks import match_digest
 from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import ListingOptions
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
+from hashscan.state.store.members import unpack_members
 from tests.pictures import encoded, scene
 from tests.scan.hostile import LIE, MARKS
 
@@ -369,15 +372,51 @@ def test_a_listed_picture_in_an_archive_is_found_with_its_place(
     assert (broken.verdict, broken.reason) == (Verdict.UNDECODED, Reason.CONTAINER_BROKEN)
 
 
-def test_the_verdict_of_an_opened_archive_is_not_kept(tmp_path: Path, files: Path) -> None:
-    # A new entry could match a member, whose digests nothing holds.
+def test_the_members_of_an_archive_are_kept_with_its_verdict(tmp_path: Path, files: Path) -> None:
     pytest.importorskip("libarchive")
-    (files / "archive.zip").write_bytes(zip_of(b"text"))
+    (files / "archive.zip").write_bytes(zip_of(encoded(scene(1), "PNG")))
     (files / "text").write_bytes(b"text")
     with Worker(replace(SETUP, keep=True, containers=CONTAINERS)) as worker:
         archive, text = worker.check(batches(files)[0]).kept
-    assert archive is None
     assert text is not None
+    assert text.members is None
+    assert archive is not None
+    assert archive.members is not None
+    (member,) = unpack_members(archive.members, SETUP.pictures).members
+    assert member.place == b"member"
+    assert member.reply
+
+
+def test_a_member_that_ends_the_decoder_does_not_hide_those_before_it(
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("libarchive")
+    listed = encoded(scene(1), "PNG")
+    (files / "archive.zip").write_bytes(zip_of(listed))
+    whole = Sandbox.parts
+
+    def cut(*arguments: Any, **options: Any) -> Iterator[bytes]:
+        yield next(whole(*arguments, **options))
+        raise DecoderLost(Reason.TIMEOUT, "over its time")
+
+    monkeypatch.setattr(Sandbox, "parts", cut)
+    entry = Entry("e", "sha256", digest_of(listed, "sha256", tmp_path), "A1")
+    with worker_with(tmp_path, entry, containers=CONTAINERS) as worker:
+        answer = worker.check(batches(files)[0])
+    (result,) = answer.results
+    assert (result.verdict, result.reason) == (Verdict.MATCH, Reason.TIMEOUT)
+    assert not any(answer.kept)
+
+
+def test_without_all_of_its_members_the_verdict_of_an_archive_is_not_kept(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A new entry could match one that is not kept.
+    pytest.importorskip("libarchive")
+    monkeypatch.setattr("hashscan.state.store.members.RECORD_MAX", 10)
+    (files / "archive.zip").write_bytes(zip_of(b"text"))
+    with Worker(replace(SETUP, keep=True, containers=CONTAINERS)) as worker:
+        assert worker.check(batches(files)[0]).kept == (None,)
 
 
 def test_the_type_is_decided_by_content(files: Path) -> None:

@@ -302,7 +302,7 @@ def test_a_finding_without_an_endpoint_gets_that_of_its_object(site: Site) -> No
     site.objects(item(b"good"), endpoint="http://other")
     with closing(sqlite3.connect(site.state / "sweep" / "state.sqlite")) as database:
         database.executescript(
-            "DROP TABLE asked; DROP TABLE answers;"
+            "DROP TABLE asked; DROP TABLE answers; DROP TABLE members;"
             "DROP INDEX findings_standing; ALTER TABLE findings DROP COLUMN endpoint;"
             "CREATE UNIQUE INDEX findings_standing ON findings (path, version) WHERE gone IS NULL;"
             "PRAGMA user_version = 2;"

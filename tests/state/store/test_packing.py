@@ -16,7 +16,8 @@ from hashscan.hashing.records import pack_failure, pack_picture
 from hashscan.hashing.variants import DigestRun, Kind, Part
 from hashscan.matching.evaluation import FileTask, result_of
 from hashscan.model import FileStat, Item, Reason
-from hashscan.state.store.packing import ALL_TURNS, Packed, pack, steps_of, to_keep, unpack
+from hashscan.state.store.members import to_keep
+from hashscan.state.store.packing import ALL_TURNS, Packed, pack, steps_of, unpack
 
 ITEM = Item(b"f", FileStat(device=0, inode=0, size=3, mtime_ns=1, ctime_ns=0, links=1, uid=1))
 

@@ -1,0 +1,128 @@
+"""Archives that are unchanged are not opened again, and new entries find what is in them all the same."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.pictures import encoded, scene
+
+pytest.importorskip("libarchive")
+
+Scan = Callable[..., tuple[int, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, age: Callable[[], None]) -> Path:
+    """Twenty archives with pictures, two of them equal, and one behind a picture."""
+    made = tmp_path / "archives"
+    made.mkdir()
+    for number in range(20):
+        with zipfile.ZipFile(made / f"{number:02}.zip", "w") as archive:
+            archive.writestr(
+                zipfile.ZipInfo("dir/picture.png"), encoded(scene(40 + number // 2, 64, 64), "PNG")
+            )
+            archive.writestr(zipfile.ZipInfo("text"), b"%d" % (number // 2))
+    (made / "both.png").write_bytes(encoded(scene(60), "PNG") + (made / "00.zip").read_bytes())
+    age()
+    return made
+
+
+@pytest.fixture
+def scan(run: Run, tmp_path: Path, local_list: str) -> Scan:
+    def scan(*arguments: object) -> tuple[int, list[dict[str, Any]]]:
+        report = tmp_path / "scan.jsonl"
+        ran = run("scan", *arguments, "--reread", "0%", "--report", report)
+        return ran.code, [json.loads(line) for line in report.read_text().splitlines()]
+
+    return scan
+
+
+def gain(run: Run, tmp_path: Path, number: int, algorithm: str) -> None:
+    """Add a picture to the list."""
+    (tmp_path / "gained.png").write_bytes(encoded(scene(40 + number, 64, 64), "PNG"))
+    (hashed,) = run("hash", tmp_path / "gained.png").lines
+    table = tmp_path / "gained.csv"
+    table.write_text(
+        f"id,algorithm,value,category\ng-{number},{algorithm},{hashed['digests'][algorithm]},A1\n"
+    )
+    assert run("lists", "import", table, "--name", "ours").code == 0
+
+
+def found(records: list[dict[str, Any]]) -> dict[str, str]:
+    return {Path(r["path"]).name: r["matches"][0]["member"] for r in records if r["type"] == "finding"}
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "pdq"])
+def test_new_entries_find_members_of_archives_that_are_not_opened_again(
+    run: Run, scan: Scan, folder: Path, tmp_path: Path, algorithm: str
+) -> None:
+    code, records = scan(folder)
+    assert (code, records[-1]["verdicts"]["clean"], records[-1]["unchanged"]) == (0, 21, 0)
+    code, records = scan(folder)
+    assert (code, records[-1]["verdicts"]["clean"], records[-1]["unchanged"]) == (0, 21, 21)
+    gain(run, tmp_path, 0, algorithm)
+    expected = dict.fromkeys(("00.zip", "01.zip", "both.png"), "dir/picture.png")
+    for arguments in (("--known",), (folder,), (folder,)):
+        code, records = scan(*arguments)
+        assert (code, found(records)) == (1, expected), arguments
+        assert arguments == ("--known",) or records[-1]["unchanged"] == 21
+    assert run("state", "check").code == 0
+    (folder / "19.zip").unlink()
+    (folder / "02.zip").unlink()
+    (folder / "03.zip").unlink()
+    scan(folder)
+    assert run("state", "vacuum").code == 0
+    code, records = scan("--known")
+    assert (code, found(records)) == (1, expected)
+    gain(run, tmp_path, 8, algorithm)
+    assert found(scan("--known")[1]) == dict.fromkeys(("16.zip", "17.zip"), "dir/picture.png")
+
+
+def test_lookup_finds_members(run: Run, scan: Scan, folder: Path, tmp_path: Path) -> None:
+    scan(folder)
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encoded(scene(44, 64, 64), "PNG"))
+    ran = run("lookup", "--format", "json", picture)
+    assert ran.code == 1
+    assert {(Path(one["path"]).name, one["member"]) for one in ran.lines} == {
+        ("08.zip", "dir/picture.png"),
+        ("09.zip", "dir/picture.png"),
+    }
+    digest = run("hash", picture).lines[0]["digests"]["pdq"]
+    assert "in the member dir/picture.png" in run("lookup", f"pdq:{digest}").out
+
+
+def test_archives_are_read_again_when_they_can_be_opened_or_further(scan: Scan, folder: Path) -> None:
+    for options, unopened in (
+        (("--no-containers",), 21),
+        (("--container-members", 1), 21),
+        ((), 0),
+        # What is known of them stays.
+        (("--no-containers",), 0),
+        (("--container-members", 1), 0),
+    ):
+        code, records = scan(folder, *options)
+        assert (code, records[-1]["verdicts"]["undecoded"]) == (0, unopened), options
+        assert records[-1]["unchanged"] == (0 if unopened or not options else 21)
+
+
+def test_a_damaged_record_of_members_is_not_believed(
+    run: Run, scan: Scan, folder: Path, tmp_path: Path, state: Path
+) -> None:
+    scan(folder)
+    with sqlite3.connect(state / "sweep" / "state.sqlite") as database:
+        database.execute("UPDATE members SET members=x'00'")
+    database.close()
+    assert run("state", "check").code != 0
+    gain(run, tmp_path, 0, "sha256")
+    assert run("scan", folder).code in {1, 12}
+    code, records = scan(folder)
+    assert (code, len(found(records))) == (1, 3)

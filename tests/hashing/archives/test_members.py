@@ -32,7 +32,7 @@ from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
 from hashscan.sandbox.protocol import REPLY_MAX
 from tests.pictures import encoded, scene
 
-pytest.importorskip("libarchive")
+libarchive = pytest.importorskip("libarchive")
 pytestmark = pytest.mark.integration
 
 EXACT = ("md5", "sha1", "sha256")
@@ -196,6 +196,34 @@ def test_members_of_all_kinds_say_why_they_are_not_checked(opened: Open) -> None
     assert found["cut.webp"].decoded(("pdq",)) is Reason.TRUNCATED
 
 
+@pytest.mark.parametrize(
+    ("kind", "packing", "places"),
+    [
+        ("7zip", None, ["dir/b.png"]),
+        ("cpio", None, ["dir/b.png"]),
+        ("cpio_newc", None, ["dir/b.png"]),
+        ("iso9660", None, ["dir/b.png"]),
+        ("ar_bsd", None, ["b.png"]),
+        ("ustar", "zstd", ["dir/b.png"]),
+        ("ustar", "compress", ["dir/b.png"]),
+        ("ustar", "lzma", ["dir/b.png"]),
+    ],
+)
+def test_a_picture_in_an_archive_that_the_library_wrote(
+    opened: Open, tmp_path: Path, kind: str, packing: str | None, places: list[str]
+) -> None:
+    members, end = opened(written(tmp_path / "made", kind, packing, places[-1]))
+    assert ([member.place.decode() for member in members], end.reason) == (places, None)
+    assert is_picture(members[-1])
+
+
+def written(path: Path, kind: str, packing: str | None, place: str) -> bytes:
+    """Return an archive with the picture, of a format that Python can't write."""
+    with libarchive.file_writer(str(path), kind, packing) as archive:
+        archive.add_file_from_memory(place, len(PICTURE), PICTURE)
+    return path.read_bytes()
+
+
 def lying(content: bytes, sizes: bytes) -> bytes:
     """A ZIP archive whose headers state other sizes."""
     at = content.index(b"PK\1\2")
@@ -236,6 +264,52 @@ def overlapping(times: int, content: bytes) -> bytes:
     return local + data + central + end
 
 
+def local_header(name: bytes, content: bytes, length: int, method: int = 8) -> bytes:
+    sizes = struct.pack("<IIIHH", zlib.crc32(content), length, len(content), len(name), 0)
+    return b"PK\3\4" + struct.pack("<HHHHH", 20, 0, method, 0, 0) + sizes + name
+
+
+def directory(headers: list[tuple[bytes, int]], at: int) -> bytes:
+    """The directory at the end, of local headers with their places."""
+    central = b"".join(
+        b"PK\1\2\x14\0" + header[4:30] + struct.pack("<HHHII", 0, 0, 0, 0, place) + header[30:]
+        for header, place in headers
+    )
+    count = min(len(headers), 0xFFFF)
+    return central + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, count, count, len(central), at, 0)
+
+
+def quoting(times: int, content: bytes) -> bytes:
+    """A ZIP archive whose members each hold all that follow, with their headers quoted in Deflate blocks."""
+    packed = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = packed.compress(content) + packed.flush()
+    headers = [local_header(b"%05d" % times, content, len(data))]
+    for number in reversed(range(times)):
+        quoted = headers[-1]
+        data = b"\0" + struct.pack("<HH", len(quoted), len(quoted) ^ 0xFFFF) + quoted + data
+        content = quoted + content
+        headers.append(local_header(b"%05d" % number, content, len(data)))
+    headers.reverse()
+    step = len(headers[0]) + 5
+    body = headers[0] + data
+    return body + directory([(header, n * step) for n, header in enumerate(headers)], len(body))
+
+
+def many_empty(number: int) -> bytes:
+    """A ZIP archive of very many empty members."""
+    names = (b"%07d" % n for n in range(number))
+    headers = [local_header(name, b"", 0, 0) for name in names]
+    body = b"".join(headers)
+    return body + directory([(header, n * len(header)) for n, header in enumerate(headers)], len(body))
+
+
+def spanned() -> bytes:
+    """The last part of a ZIP archive that is divided among several files."""
+    content = zipped({"a.png": PICTURE, "b.png": PICTURE}, zipfile.ZIP_STORED)
+    at = content.rindex(b"PK\5\6")
+    return content[len(PICTURE) : at] + b"PK\5\6\1\0\1\0" + content[at + 8 :]
+
+
 def nested(depth: int) -> bytes:
     content = zipped({"b.png": PICTURE})
     for _ in range(depth - 1):
@@ -260,6 +334,14 @@ def bomb(levels: int, wide: int) -> bytes:
         pytest.param(lambda: gzip.compress(b"x" * (100 << 20), mtime=0), {Reason.CONTAINER_RATIO}, id="gzip"),
         pytest.param(
             lambda: zipped({str(n): b"" for n in range(6000)}), {Reason.CONTAINER_MEMBERS}, id="members"
+        ),
+        pytest.param(lambda: quoting(300, bytes(1 << 20)), {Reason.CONTAINER_RATIO}, id="quoting"),
+        pytest.param(spanned, {Reason.CONTAINER_BROKEN}, id="spanned"),
+        pytest.param(
+            lambda: many_empty(1_000_000),
+            {Reason.CONTAINER_MEMBERS},
+            id="a million members",
+            marks=pytest.mark.slow,
         ),
         pytest.param(lambda: nested(4), {Reason.CONTAINER_DEPTH}, id="nested"),
         pytest.param(encrypted, {Reason.ENCRYPTED}, id="encrypted"),

@@ -20,8 +20,8 @@ from PIL import Image
 
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.media.picture import decode_frames
-from hashscan.hashing.media.pread import PreadFile
 from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pread import PreadFile
 
 LISTED = ("alice/holiday/lighthouse.jpg", "bob/shop/mug.png", "carol/blog/village.webp")
 """The uploads that the demonstration list knows."""

@@ -92,16 +92,21 @@ _FIRST_UNITS = (b"\x67", b"\x27", b"\x09\x10", b"\x09\xf0", b"\x40\1")
 _HEADER_MAX = 64 * 1024
 _FIRST_HEADER = re.compile(rb"(?:From [^\n]+\n)?(?:[!-9;-~]{1,80}:[^\n]*\n(?:[ \t][^\n]*\n)*)+")
 _CONTENT_TYPE = re.compile(rb"^content-type:\s*([^\s;]*)", re.IGNORECASE | re.MULTILINE)
+_IN_PAGE = re.compile(rb"data:image|^content-transfer-encoding:\s*\"?base64", re.IGNORECASE | re.MULTILINE)
+"""In a mail that is a page: a picture in it, or an encoding in which one can't be seen."""
 _UUENCODED = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} \S", re.MULTILINE)
 
 
 def _is_mail(prefix: bytes) -> bool:
-    # A mail of text alone shows no picture; nor does anything else that begins with "Name: value".
+    # A mail of text alone shows no picture, unless it is a page with one in it; nor does anything else that
+    # begins with "Name: value".
     header = _FIRST_HEADER.match(prefix[:_HEADER_MAX])
     if header is None:
         return False
-    kinds = _CONTENT_TYPE.findall(header[0])
-    return any(not kind.lower().startswith(b"text/") for kind in kinds) or (
+    kinds = [kind.lower() for kind in _CONTENT_TYPE.findall(header[0])]
+    if b"text/html" in kinds and _IN_PAGE.search(prefix):
+        return True
+    return any(not kind.startswith(b"text/") for kind in kinds) or (
         (bool(kinds) or header[0].count(b"\n") > 2) and _UUENCODED.search(prefix, header.end()) is not None
     )
 

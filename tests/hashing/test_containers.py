@@ -65,6 +65,9 @@ def mail(*, attached: bool) -> bytes:
     return message.as_bytes()
 
 
+PAGE = b"Subject: x\nContent-Type: Text/HTML\nContent-Transfer-Encoding: 7bit\n\n"
+"""Headers of a mail that is a page."""
+
 KINDS: list[tuple[str, bytes]] = [
     ("ZIP", zipped()),
     ("tar", tarred()),
@@ -103,6 +106,9 @@ KINDS: list[tuple[str, bytes]] = [
     ("mail", mail(attached=True)),
     ("mail", mail(attached=True).replace(b"\n", b"\r\n")),
     ("mail", b"Subject: a\nTo: b\nDate: c\n\nSee\n\nbegin 644 a.png\nM\n"),
+    ("mail", PAGE.replace(b"7bit", b"base64")),
+    ("mail", PAGE + b"<img src='data:image/png;base64,AA'>"),
+    ("mail", PAGE + b"<img src=3D'DATA:image/png;base64,AA'>"),
     ("mailbox", b"From a@example.org Sat Jan  1 00:00:00 2022\nFrom: a\nTo: b\n\ntext\n"),
     ("uuencoded file", b"begin 644 a.png\nM\n"),
     ("contact with a photo", b"BEGIN:VCARD\r\nVERSION:3.0\r\nPHOTO;ENCODING=b:AAAA\r\n"),
@@ -140,6 +146,7 @@ def test_containers(name: str, content: bytes) -> None:
         b"MZ" + bytes(1000),
         b"#!/bin/sh\necho Rar\n",
         mail(attached=False),
+        PAGE + b"<p>See the photo.",
         b"name: value\nother: value\n\ntext\n",
         b"a:hover { color: red }\nb: c\n",
         b"From here on, it is text: all of it\n\n",

@@ -64,6 +64,8 @@ MEMBER_REASONS: tuple[Reason, ...] = (
     Reason.CONTAINER_RATIO,
     Reason.CONTAINER_MEMBERS,
     Reason.CONTAINER_DEPTH,
+    Reason.PARTIAL,
+    Reason.AMBIGUOUS,
 )
 """Reasons why a member, or the rest of a container, was not checked in full."""
 

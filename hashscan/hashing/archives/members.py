@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hashscan.hashing.archives.library import ArchiveLibrary, MemberError
+from hashscan.hashing.archives.openers import DrawnPicture, Opener, separator
 from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import sniff
+from hashscan.hashing.formats import FORMATS, sniff
 from hashscan.hashing.hash_algorithms import ExactHash
 from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member
 from hashscan.hashing.pread import PreadFile
@@ -17,8 +18,7 @@ from hashscan.model import MemberLimits, Reason
 Decode = Callable[[PreadFile, FileFormat], bytes]
 """Decodes a picture, and returns the reply as `records.pack_picture` makes it."""
 
-SEPARATOR = b"!"
-"""Stands in a place between a container and its member."""
+_DRAWN = next(known for known in FORMATS if known.name == "PNM")
 
 _RATIO_FROM = 10 << 20
 """Unpacked bytes from which their ratio to the container's is checked: small ones are harmless, and an empty
@@ -41,19 +41,22 @@ class MemberReader:
 
     def __init__(
         self,
-        library: ArchiveLibrary,
+        library: ArchiveLibrary | None,
         size: int,
         hashes: Sequence[ExactHash],
         decode: Decode | None,
         limits: MemberLimits,
+        openers: Mapping[str, Opener],
     ) -> None:
         """Set the limits.
 
         Args:
+            library: None if it is not installed; archives are not opened then.
             size: length of the outermost container in bytes.
             decode: None to digest bytes alone.
+            openers: of documents, by the name of their format.
         """
-        self._library, self._size, self._hashes = library, size, hashes
+        self._library, self._size, self._hashes, self._openers = library, size, hashes, openers
         self._decode, self._limits = decode, limits
         self._members = self._bytes = self._reported = self._reported_bytes = 0
         self._deadline = time.process_time() + limits.seconds
@@ -73,6 +76,12 @@ class MemberReader:
         yield ContainerEnd(self._reported, self._reported_bytes, reason)
 
     def _members_of(self, file: PreadFile, kind: FileFormat, before: bytes, depth: int) -> Iterator[Member]:
+        opener = self._openers.get(kind.name)
+        if opener is not None:
+            yield from self._parts_of(opener, file, before, depth)
+            return
+        if self._library is None:
+            raise ContainerError(Reason.CONTAINER)
         found = False
         for member in self._library.members(file, compressed=kind.name in COMPRESSED):
             self._count()
@@ -83,6 +92,17 @@ class MemberReader:
         if not found:
             # The library passes over what it does not understand.
             raise ContainerError(Reason.CONTAINER_BROKEN)
+
+    def _parts_of(self, opener: Opener, file: PreadFile, before: bytes, depth: int) -> Iterator[Member]:
+        """Yield the members of a document, which may have none."""
+        for found in opener.members(file):
+            self._count()
+            place = before + found.name
+            if not isinstance(found, DrawnPicture):
+                yield from self._digested(place, found.pieces, depth)
+            elif self._decode is not None:
+                reply = self._decode(PreadFile(found.content), _DRAWN)
+                yield Member(place, kind=_DRAWN, reply=reply)
 
     def _count(self) -> None:
         self._members += 1
@@ -150,9 +170,9 @@ class MemberReader:
                 )
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER_MEMBER)
-        elif not kind.container:
+        elif not kind.container and kind.name not in self._openers:
             yield Member(member.place, member.size, member.exact, reason=Reason.UNSUPPORTED)
-        elif not is_opened(kind):
+        elif not is_opened(kind) and kind.name not in self._openers:
             yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
         elif depth >= self._limits.depth or not content:
             reason = Reason.CONTAINER_DEPTH if depth >= self._limits.depth else Reason.CONTAINER_MEMBER
@@ -162,14 +182,17 @@ class MemberReader:
 
     def _nested(self, member: Member, kind: FileFormat, content: bytes, depth: int) -> Iterator[Member]:
         yield member
+        before = member.place + separator(kind)
         try:
-            yield from self._members_of(PreadFile(content), kind, member.place + SEPARATOR, depth + 1)
+            yield from self._members_of(PreadFile(content), kind, before, depth + 1)
         except ContainerError as error:
             if error.reason not in _OF_ONE:
                 raise
             # The rest of the outer container can still be read.
-            yield Member(member.place + SEPARATOR, reason=error.reason)
+            yield Member(before, reason=error.reason)
 
 
-_OF_ONE = frozenset({Reason.CONTAINER_BROKEN, Reason.ENCRYPTED, Reason.METHOD})
+_OF_ONE = frozenset(
+    {Reason.CONTAINER_BROKEN, Reason.ENCRYPTED, Reason.METHOD, Reason.CONTAINER, Reason.TOO_MANY}
+)
 """Reasons that concern one container, and not the limits of all of them together."""

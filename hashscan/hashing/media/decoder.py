@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from hashscan.hashing.archives.library import ArchiveLibrary
 from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.containers import START_SIZE, TAIL_SIZE, container_behind, container_beside
+from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.member_records import ContainerEnd, pack_end, pack_record
@@ -155,7 +156,8 @@ def load(*arguments: str) -> Decode:
             digests. Optional: `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes the
             decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
             compute the digests of crops, too. To have containers opened: `exact=PATH,PATH` (dotted paths of
-            exact hashes) and `container=LIMIT,LIMIT` (the fields of `MemberLimits`, in their order).
+            exact hashes) and `container=LIMIT,LIMIT` (the fields of `MemberLimits`, in their order); `mail=1`
+            to have mails opened, too.
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`), or for a container to
@@ -195,16 +197,19 @@ def load(*arguments: str) -> Decode:
         return decode
     members, size, member_size, ratio, depth, seconds = options["container"].split(",")
     within = MemberLimits(int(members), int(size), int(member_size), int(ratio), int(depth), float(seconds))
-    return _container_decoder(decode, options["exact"].split(","), within)
+    return _container_decoder(decode, options["exact"].split(","), within, mail="mail" in options)
 
 
-def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: MemberLimits) -> Decode:
+def _container_decoder(
+    decode: DecodePicture, targets: Sequence[str], limits: MemberLimits, *, mail: bool
+) -> Decode:
     """Return a function that opens containers, and decodes pictures by another one."""
     try:
         library: ArchiveLibrary | None = ArchiveLibrary()
     except (ImportError, OSError, MemoryError):
         # Without it, or where no memory may be executable, pictures are decoded all the same.
         library = None
+    openers = load_openers(mail=mail)
     hashes: list[ExactHash] = []
     for target in targets:
         module, _, name = target.partition(":")
@@ -215,13 +220,13 @@ def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: Me
 
     def handle(descriptor: int, request: bytes) -> bytes | Iterator[bytes]:
         kind = unpack_request(request).picture_format
-        if not kind.container:
+        if not kind.container and kind.name not in openers:
             return decode(descriptor, request)
-        if library is None:
+        if library is None and kind.name not in openers:
             return pack_end(ContainerEnd(0, 0, Reason.CONTAINER))
         file = PreadFile(descriptor)
-        records = MemberReader(library, file.size, hashes, decode_member, limits).records(file, kind)
-        return map(pack_record, records)
+        reader = MemberReader(library, file.size, hashes, decode_member, limits, openers)
+        return map(pack_record, reader.records(file, kind))
 
     return handle
 

@@ -1,0 +1,69 @@
+"""Define what opens a container that is no archive, such as a document, and what it yields.
+
+An opener yields the members of a container one by one; whoever iterates digests, decodes and opens them
+(`archives.members`). Pictures that are no files, such as a page of a document, are yielded as drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember, MemberError
+from hashscan.hashing.formats import TEXT
+
+if TYPE_CHECKING:
+    from hashscan.hashing.format_signatures import FileFormat
+    from hashscan.hashing.pread import PreadFile
+    from hashscan.model import Reason
+
+READ_MAX = 64 << 20
+"""Maximum length in bytes of what an opener holds in memory: one mail, one text, one stream of a document."""
+
+_USUAL = b"!"
+_SEPARATORS: Mapping[str, bytes] = {"PDF": b"#", TEXT.name: b"#"}
+
+
+def separator(kind: FileFormat) -> bytes:
+    """Return what stands in a place between a container of this kind and its member."""
+    return _SEPARATORS.get(kind.name, _USUAL)
+
+
+class DrawnPicture(NamedTuple):
+    """A picture of a document that is no file of its own."""
+
+    name: bytes
+    """Its place in the document."""
+    content: bytes
+    """Its pixels, as a PNM file."""
+
+
+Found = ArchiveMember | DrawnPicture
+
+
+class Opener(Protocol):
+    """An object that opens containers of one format."""
+
+    def members(self, file: PreadFile) -> Iterator[Found]:
+        """Yield the members of a container, of which there may be none.
+
+        Raises:
+            ContainerError: the rest can't be read.
+        """
+
+
+def stored(name: bytes, content: bytes) -> ArchiveMember:
+    """Return a member with these bytes."""
+    pieces = (content[at : at + PIECE_SIZE] for at in range(0, len(content), PIECE_SIZE))
+    return ArchiveMember(name, True, pieces)
+
+
+def failed(name: bytes, reason: Reason) -> ArchiveMember:
+    """Return a member that can't be read, or not as all programs read it."""
+    return ArchiveMember(name, True, _failing(reason))
+
+
+def _failing(reason: Reason) -> Iterator[bytes]:
+    # A generator, so that the error comes where the bytes are read.
+    yield from ()
+    raise MemberError(reason)

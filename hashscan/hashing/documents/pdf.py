@@ -1,0 +1,568 @@
+"""Read PDF documents by PDFium: embedded pictures, pages as they are shown, attachments.
+
+A viewer shows pages, and a page is more than the pictures embedded in it: a picture may be cut into strips,
+laid behind a mask, stored inverted, or drawn by lines, patterns and letters. So these are members:
+
+- `page=3,image=2`: an embedded picture. Its bytes are digested as they are stored; for JPEG those of the file
+  that it is. It is decoded from these, or drawn by PDFium alone where they are no file.
+- `page=3`: the page, drawn with all that lies on it, annotations too.
+- `page=3,region=2`: a part of the page in which pictures, lines and shapes touch each other, such as the
+  strips of one picture; text may lie over it.
+- `page=3,attachment=1/NAME`, `attachment=1/NAME`: files in the document.
+
+A document whose members could all be read is checked in full. An embedded film, sound, or drawing in three
+dimensions is a member with `Reason.CONTAINER`. Not seen is a picture of several parts that do not touch, one
+whose shapes lie over another shape that is larger, and what a script or a form (XFA) draws; nor an earlier
+version of a changed document.
+
+PDFium reads through a function of ours; it gets no file, and no fonts of the system. It is loaded before the
+sandbox is closed, since the function needs executable memory, and started by a document of one page.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pypdfium2_raw
+
+from hashscan.hashing.archives.openers import READ_MAX, DrawnPicture, Found, failed, stored
+from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
+from hashscan.model import Reason
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+PAGES_MAX = 10_000
+OBJECTS_MAX = 20_000
+"""Objects of one page."""
+FORMS_MAX = 16
+"""Groups of objects (form XObjects) within each other."""
+ANNOTATIONS_MAX = 1000
+"""Annotations of one page, and attachments of a document."""
+REGIONS_MAX = 64
+"""Regions of one page."""
+PIXELS_MAX = 1 << 24
+"""Pixels of an embedded picture that is drawn."""
+
+_SIDE = 512
+"""Longer side of a drawn page or region in pixels: hashes are of far fewer."""
+
+_GRID = 128
+"""Cells along each side of a page, in which objects touch each other."""
+_ALL_OF_IT = 0.9
+"""Share of both sides from which a region is the page."""
+_SMALLEST = 0.03
+"""Share of both sides below which a region is left out: a bullet, a rule."""
+
+_pdfium: Any = pypdfium2_raw
+
+_JPEG, _JPEG_2000 = b"DCTDecode", b"JPXDecode"
+_SHORT_NAMES = {b"DCT": _JPEG}
+_FAULTS = {
+    _pdfium.FPDF_ERR_PASSWORD: Reason.ENCRYPTED,
+    _pdfium.FPDF_ERR_SECURITY: Reason.ENCRYPTED,
+}
+_UNOPENED = frozenset(
+    {
+        *(_pdfium.FPDF_ANNOT_MOVIE, _pdfium.FPDF_ANNOT_SOUND, _pdfium.FPDF_ANNOT_SCREEN),
+        *(_pdfium.FPDF_ANNOT_RICHMEDIA, _pdfium.FPDF_ANNOT_THREED),
+    }
+)
+
+Matrix = tuple[float, float, float, float, float, float]
+"""A matrix as in a PDF: x' = ax + cy + e, y' = bx + dy + f."""
+_IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+
+
+class Box(NamedTuple):
+    """A rectangle in shares of the page as it is shown, from its upper left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+_WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+
+
+class _Object(NamedTuple):
+    """An object on a page."""
+
+    pointer: Any
+    kind: int
+    box: Box | None
+    """None where it lies nowhere on the page."""
+
+
+class PdfOpener:
+    """Opens PDF documents by PDFium."""
+
+    def __init__(self) -> None:
+        """Start the library; do it once, before the sandbox is closed."""
+        no_fonts = (ctypes.POINTER(ctypes.c_char) * 1)()
+        config = _pdfium.FPDF_LIBRARY_CONFIG(version=2, m_pUserFontPaths=no_fonts)
+        _pdfium.FPDF_InitLibraryWithConfig(ctypes.byref(config))
+        self._files: dict[int, PreadFile] = {}
+        self._numbers = count(1)
+        # Made only once: it needs executable memory.
+        self._callback = dict(_pdfium.FPDF_FILEACCESS._fields_)["m_GetBlock"](self._read)
+        for _ in self.members(PreadFile(_sample())):
+            pass
+
+    def members(self, file: PreadFile) -> Iterator[Found]:
+        """Yield embedded pictures, pages, regions and attachments.
+
+        Raises:
+            ContainerError: the rest can't be read.
+        """
+        with self._opened(file) as document:
+            pages = _pdfium.FPDF_GetPageCount(document)
+            if pages <= 0:
+                raise ContainerError(Reason.CONTAINER_BROKEN)
+            seen: set[bytes] = set()
+            for number in range(min(pages, PAGES_MAX)):
+                yield from _page_members(document, number, seen)
+            attachments = _pdfium.FPDFDoc_GetAttachmentCount(document)
+            for number in range(min(attachments, ANNOTATIONS_MAX)):
+                name = b"attachment=%d" % (number + 1)
+                yield from _attachment(_pdfium.FPDFDoc_GetAttachment(document, number), name)
+            if pages > PAGES_MAX or attachments > ANNOTATIONS_MAX:
+                raise ContainerError(Reason.TOO_MANY)
+
+    @contextmanager
+    def _opened(self, file: PreadFile) -> Iterator[Any]:
+        number = next(self._numbers)
+        self._files[number] = file
+        access = _pdfium.FPDF_FILEACCESS(
+            m_FileLen=file.size, m_GetBlock=self._callback, m_Param=ctypes.c_void_p(number)
+        )
+        try:
+            document = _pdfium.FPDF_LoadCustomDocument(ctypes.byref(access), None)
+            if not document:
+                raise ContainerError(_FAULTS.get(_pdfium.FPDF_GetLastError(), Reason.CONTAINER_BROKEN))
+            try:
+                yield document
+            finally:
+                _pdfium.FPDF_CloseDocument(document)
+        finally:
+            del self._files[number]
+
+    def _read(self, number: int, position: int, place: Any, size: int) -> int:
+        try:
+            file = self._files[number]
+            file.seek(position)
+            block = file.read(size)
+        except (OSError, MemoryError, KeyError):
+            return 0
+        ctypes.memmove(place, block, len(block))
+        return int(len(block) == size)
+
+
+def _page_members(document: Any, number: int, seen: set[bytes]) -> Iterator[Found]:
+    """Yield what is on a page.
+
+    Args:
+        number: of the page, from 0.
+        seen: digests of the embedded pictures of earlier pages.
+    """
+    name = b"page=%d" % (number + 1)
+    page = _pdfium.FPDF_LoadPage(document, number)
+    if not page:
+        yield failed(name, Reason.BROKEN)
+        return
+    try:
+        width, height = _pdfium.FPDF_GetPageWidthF(page), _pdfium.FPDF_GetPageHeightF(page)
+        if not (math.isfinite(width) and math.isfinite(height) and width > 0 and height > 0):
+            yield failed(name, Reason.BROKEN)
+            return
+        to_page = _to_page(page, width, height)
+        boxes: list[Box] = []
+        yield from _annotations(page, name, seen, to_page, boxes)
+        images = count(1)
+        for found in _objects(page, to_page):
+            if found is None:
+                yield failed(name, Reason.TOO_MANY)
+                break
+            if found.kind == _pdfium.FPDF_PAGEOBJ_IMAGE:
+                yield from _image(page, found.pointer, name + b",image=%d" % next(images), seen)
+            if found.box is not None and found.kind != _pdfium.FPDF_PAGEOBJ_TEXT:
+                boxes.append(found.box)
+        yield _drawn(page, name, _WHOLE, width, height)
+        regions = _touching(boxes)
+        for place, box in enumerate(regions[:REGIONS_MAX], 1):
+            yield _drawn(page, name + b",region=%d" % place, box, width, height)
+        if len(regions) > REGIONS_MAX:
+            yield failed(name, Reason.TOO_MANY)
+    finally:
+        _pdfium.FPDF_ClosePage(page)
+
+
+def _objects(page: Any, to_page: Matrix) -> Iterator[_Object | None]:
+    """Yield the objects on a page, those of groups too but not the groups; None if there are too many.
+
+    Args:
+        to_page: the matrix to shares of the page.
+    """
+    left = OBJECTS_MAX
+    waiting: list[tuple[Any, Matrix, int]] = [
+        (_pdfium.FPDFPage_GetObject(page, place), to_page, 0)
+        for place in range(min(_pdfium.FPDFPage_CountObjects(page), left + 1))
+    ][::-1]
+    while waiting:
+        pointer, matrix, depth = waiting.pop()
+        left -= 1
+        if left < 0 or depth > FORMS_MAX:
+            yield None
+            return
+        if not pointer:
+            continue
+        kind = _pdfium.FPDFPageObj_GetType(pointer)
+        if kind != _pdfium.FPDF_PAGEOBJ_FORM:
+            yield _Object(pointer, kind, _box(pointer, matrix))
+            continue
+        inner = _product(_matrix(pointer), matrix)
+        members = min(max(0, _pdfium.FPDFFormObj_CountObjects(pointer)), left + 1)
+        waiting += [
+            (_pdfium.FPDFFormObj_GetObject(pointer, place), inner, depth + 1)
+            for place in reversed(range(members))
+        ]
+
+
+def _matrix(pointer: Any) -> Matrix:
+    found = _pdfium.FS_MATRIX()
+    if not _pdfium.FPDFPageObj_GetMatrix(pointer, ctypes.byref(found)):
+        return _IDENTITY
+    return found.a, found.b, found.c, found.d, found.e, found.f
+
+
+def _product(first: Matrix, second: Matrix) -> Matrix:
+    """Return the matrix that applies `first`, and then `second`."""
+    a, b, c, d, e, f = first
+    g, h, i, j, k, m = second
+    return (
+        *(a * g + b * i, a * h + b * j, c * g + d * i, c * h + d * j),
+        *(e * g + f * i + k, e * h + f * j + m),
+    )
+
+
+def _to_page(page: Any, width: float, height: float) -> Matrix:
+    """Return the matrix from the coordinates of a page to shares of it as it is shown.
+
+    Args:
+        width, height: of the page, in its own unit.
+    """
+    side = max(width, height)
+    across, down = ctypes.c_int(), ctypes.c_int()
+    found = []
+    for x, y in ((0.0, 0.0), (side, 0.0), (0.0, side)):
+        _pdfium.FPDF_PageToDevice(
+            page, 0, 0, _UNITS, _UNITS, 0, x, y, ctypes.byref(across), ctypes.byref(down)
+        )
+        found.append((across.value / _UNITS, down.value / _UNITS))
+    (e, f), (a, b), (c, d) = found
+    return (a - e) / side, (b - f) / side, (c - e) / side, (d - f) / side, e, f
+
+
+_UNITS = 1 << 20
+
+
+def _box(pointer: Any, matrix: Matrix) -> Box | None:
+    """Return the place of an object, as far as it is not cut off.
+
+    Args:
+        matrix: from its coordinates to shares of the page.
+    """
+    sides = ctypes.c_float(), ctypes.c_float(), ctypes.c_float(), ctypes.c_float()
+    if not _pdfium.FPDFPageObj_GetBounds(pointer, *map(ctypes.byref, sides)):
+        return None
+    left, bottom, right, top = (side.value for side in sides)
+    clip = _pdfium.FPDFPageObj_GetClipPath(pointer)
+    for path in range(min(_CLIPS_MAX, _pdfium.FPDFClipPath_CountPaths(clip) if clip else 0)):
+        points = _points(clip, path)
+        if points:
+            left, right = max(left, min(x for x, _ in points)), min(right, max(x for x, _ in points))
+            bottom, top = max(bottom, min(y for _, y in points)), min(top, max(y for _, y in points))
+    return _around([(x, y) for x in (left, right) for y in (bottom, top)], matrix)
+
+
+_CLIPS_MAX, _POINTS_MAX = 16, 64
+"""Paths that cut off what lies outside, and their points; one of more points is passed over."""
+
+
+def _points(clip: Any, path: int) -> list[tuple[float, float]]:
+    """Return the points of a path that cuts off what lies outside; none where there are too many."""
+    number = _pdfium.FPDFClipPath_CountPathSegments(clip, path)
+    if not 0 < number <= _POINTS_MAX:
+        return []
+    x, y = ctypes.c_float(), ctypes.c_float()
+    points = []
+    for place in range(number):
+        segment = _pdfium.FPDFClipPath_GetPathSegment(clip, path, place)
+        if not segment or not _pdfium.FPDFPathSegment_GetPoint(segment, ctypes.byref(x), ctypes.byref(y)):
+            return []
+        points.append((x.value, y.value))
+    return points
+
+
+def _around(points: list[tuple[float, float]], matrix: Matrix) -> Box | None:
+    """Return the rectangle around some points, without what lies beyond the edges of the page."""
+    a, b, c, d, e, f = matrix
+    across = [a * x + c * y + e for x, y in points]
+    down = [b * x + d * y + f for x, y in points]
+    if not all(map(math.isfinite, across + down)):
+        return None
+    box = Box(max(0.0, min(across)), max(0.0, min(down)), min(1.0, max(across)), min(1.0, max(down)))
+    return box if box.left <= box.right and box.top <= box.bottom else None
+
+
+def _touching(boxes: list[Box]) -> list[Box]:
+    """Return the rectangles around boxes that touch, in the order in which they are first met.
+
+    Boxes nearly as large as the page are left out, since all others lie in them, as are results of this size.
+    """
+    cells: npt.NDArray[np.int32] = np.zeros((_GRID, _GRID), np.int32)
+    parents = [0]
+    around: list[Box] = [_WHOLE]
+
+    def root(label: int) -> int:
+        while parents[label] != label:
+            parents[label] = label = parents[parents[label]]
+        return label
+
+    for box in boxes:
+        if _is_page(box):
+            continue
+        rows = slice(_cell(box.top), _cell(box.bottom) + 1)
+        columns = slice(_cell(box.left), _cell(box.right) + 1)
+        area = cells[rows, columns]
+        most = int(area.max())
+        # Most boxes lie within one other, or touch none.
+        labels = {most} if most == int(area.min()) else set(np.unique(area).tolist())
+        met = sorted({root(label) for label in labels} - {0})
+        if met:
+            label = met[0]
+        else:
+            label = len(parents)
+            parents.append(label)
+            around.append(box)
+        together = box
+        for other in met:
+            parents[other] = label
+            together = _union(together, around[other])
+        around[label] = together
+        area[...] = label
+    groups = [around[label] for label in range(1, len(parents)) if root(label) == label]
+    return [
+        box
+        for box in groups
+        if not _is_page(box) and min(box.right - box.left, box.bottom - box.top) >= _SMALLEST
+    ]
+
+
+def _cell(share: float) -> int:
+    return min(_GRID - 1, int(share * _GRID))
+
+
+def _union(one: Box, other: Box) -> Box:
+    return Box(
+        min(one.left, other.left),
+        min(one.top, other.top),
+        max(one.right, other.right),
+        max(one.bottom, other.bottom),
+    )
+
+
+def _is_page(box: Box) -> bool:
+    return box.right - box.left >= _ALL_OF_IT and box.bottom - box.top >= _ALL_OF_IT
+
+
+def _drawn(page: Any, name: bytes, box: Box, width: float, height: float) -> Found:
+    """Draw a part of a page.
+
+    Args:
+        width, height: of the page, in any unit.
+    """
+    across, down = (box.right - box.left) * width, (box.bottom - box.top) * height
+    scale = _SIDE / max(across, down)
+    columns, rows = max(1, round(across * scale)), max(1, round(down * scale))
+    bitmap = _pdfium.FPDFBitmap_CreateEx(columns, rows, _pdfium.FPDFBitmap_BGR, None, 0)
+    if not bitmap:
+        return failed(name, Reason.MEMORY)
+    try:
+        _pdfium.FPDFBitmap_FillRect(bitmap, 0, 0, columns, rows, 0xFFFFFFFF)
+        _pdfium.FPDF_RenderPageBitmap(
+            *(bitmap, page),
+            *(-round(box.left * width * scale), -round(box.top * height * scale)),
+            *(max(1, round(width * scale)), max(1, round(height * scale))),
+            *(0, _pdfium.FPDF_ANNOT),
+        )
+        return DrawnPicture(name, _pnm(bitmap))
+    finally:
+        _pdfium.FPDFBitmap_Destroy(bitmap)
+
+
+def _pnm(bitmap: Any) -> bytes:
+    """Return a bitmap as a PNM file; without its opacity.
+
+    Raises:
+        ValueError: it has a form that is not known.
+    """
+    width, height = _pdfium.FPDFBitmap_GetWidth(bitmap), _pdfium.FPDFBitmap_GetHeight(bitmap)
+    stride, form = _pdfium.FPDFBitmap_GetStride(bitmap), _pdfium.FPDFBitmap_GetFormat(bitmap)
+    channels = {_pdfium.FPDFBitmap_Gray: 1, _pdfium.FPDFBitmap_BGR: 3}.get(form, 4)
+    if form == _pdfium.FPDFBitmap_Unknown:
+        raise ValueError("unknown form of a bitmap")
+    buffer = ctypes.cast(
+        _pdfium.FPDFBitmap_GetBuffer(bitmap), ctypes.POINTER(ctypes.c_uint8 * (stride * height))
+    )
+    rows = np.frombuffer(buffer.contents, np.uint8).reshape(height, stride)[:, : width * channels]
+    if channels == 1:
+        return b"P5 %d %d 255\n" % (width, height) + rows.tobytes()
+    pixels = rows.reshape(height, width, channels)[:, :, 2::-1]
+    return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
+
+
+def _image(page: Any, image: Any, name: bytes, seen: set[bytes]) -> Iterator[Found]:
+    """Yield an embedded picture, unless it was on an earlier page."""
+    about = _pdfium.FPDF_IMAGEOBJ_METADATA()
+    _pdfium.FPDFImageObj_GetImageMetadata(image, page, ctypes.byref(about))
+    raw = _data(_pdfium.FPDFImageObj_GetImageDataRaw, image)
+    if raw is None:
+        yield failed(name, Reason.CONTAINER_BYTES)
+        return
+    filters = _filters(image)
+    facts = f"{about.width} {about.height} {about.bits_per_pixel} {about.colorspace} {filters}"
+    digest = hashlib.blake2b(raw, digest_size=16, key=hashlib.sha256(facts.encode()).digest()).digest()
+    if digest in seen:
+        return
+    seen.add(digest)
+    last = filters[-1] if filters else b""
+    if last in {_JPEG, _JPEG_2000} and len(filters) > 1:
+        decoded = _data(_pdfium.FPDFImageObj_GetImageDataDecoded, image)
+        if decoded is None:
+            yield failed(name, Reason.CONTAINER_BYTES)
+            return
+        raw = decoded
+    if raw:
+        yield stored(name, raw)
+    if last == _JPEG and raw:
+        return
+    if about.width * about.height > PIXELS_MAX * (3 if about.bits_per_pixel <= 8 else 1):
+        yield failed(name, Reason.TOO_LARGE)
+        return
+    bitmap = _pdfium.FPDFImageObj_GetBitmap(image)
+    if not bitmap:
+        yield failed(name, Reason.BROKEN)
+        return
+    try:
+        yield DrawnPicture(name, _pnm(bitmap))
+    finally:
+        _pdfium.FPDFBitmap_Destroy(bitmap)
+
+
+def _filters(image: Any) -> list[bytes]:
+    """Return the names of the filters that a picture is stored by."""
+    names = []
+    for place in range(min(16, max(0, _pdfium.FPDFImageObj_GetImageFilterCount(image)))):
+        buffer = ctypes.create_string_buffer(64)
+        _pdfium.FPDFImageObj_GetImageFilter(image, place, buffer, len(buffer))
+        names.append(_SHORT_NAMES.get(buffer.value, buffer.value))
+    return names
+
+
+def _data(getter: Any, owner: Any) -> bytes | None:
+    """Return bytes from a function of the library; None if they are too many."""
+    length = getter(owner, None, 0)
+    if length > READ_MAX:
+        return None
+    buffer = ctypes.create_string_buffer(length)
+    length = getter(owner, buffer, length) if length else 0
+    return buffer.raw[:length]
+
+
+def _annotations(
+    page: Any, name: bytes, seen: set[bytes], to_page: Matrix, boxes: list[Box]
+) -> Iterator[Found]:
+    """Yield the pictures and files of annotations, and add their places to `boxes`."""
+    number = _pdfium.FPDFPage_GetAnnotCount(page)
+    for place in range(min(number, ANNOTATIONS_MAX)):
+        annotation = _pdfium.FPDFPage_GetAnnot(page, place)
+        if not annotation:
+            continue
+        here = name + b",annotation=%d" % (place + 1)
+        try:
+            kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
+            if kind in _UNOPENED:
+                yield failed(here, Reason.CONTAINER)
+            elif kind == _pdfium.FPDF_ANNOT_FILEATTACHMENT:
+                attachment = _pdfium.FPDFAnnot_GetFileAttachment(annotation)
+                yield from _attachment(attachment, name + b",attachment=%d" % (place + 1))
+            rectangle = _pdfium.FS_RECTF()
+            if kind != _pdfium.FPDF_ANNOT_LINK and _pdfium.FPDFAnnot_GetRect(
+                annotation, ctypes.byref(rectangle)
+            ):
+                corners = [(rectangle.left, rectangle.bottom), (rectangle.right, rectangle.top)]
+                box = _around(corners, to_page)
+                if box is not None:
+                    boxes.append(box)
+            for index in range(min(OBJECTS_MAX, max(0, _pdfium.FPDFAnnot_GetObjectCount(annotation)))):
+                pointer = _pdfium.FPDFAnnot_GetObject(annotation, index)
+                if pointer and _pdfium.FPDFPageObj_GetType(pointer) == _pdfium.FPDF_PAGEOBJ_IMAGE:
+                    yield from _image(page, pointer, here + b",image=%d" % (index + 1), seen)
+        finally:
+            _pdfium.FPDFPage_CloseAnnot(annotation)
+    if number > ANNOTATIONS_MAX:
+        yield failed(name, Reason.TOO_MANY)
+
+
+def _attachment(attachment: Any, name: bytes) -> Iterator[Found]:
+    """Yield a file in the document."""
+    if not attachment:
+        yield failed(name, Reason.CONTAINER_BROKEN)
+        return
+    length = _pdfium.FPDFAttachment_GetName(attachment, None, 0)
+    if 2 < length <= 8192:
+        text = (ctypes.c_ushort * (length // 2))()
+        _pdfium.FPDFAttachment_GetName(attachment, text, length)
+        name += b"/" + bytes(text)[:-2].decode("utf-16-le", "replace").encode()
+    size = ctypes.c_ulong()
+    _pdfium.FPDFAttachment_GetFile(attachment, None, 0, ctypes.byref(size))
+    if size.value > READ_MAX:
+        yield failed(name, Reason.CONTAINER_BYTES)
+        return
+    buffer = ctypes.create_string_buffer(size.value)
+    if size.value and not _pdfium.FPDFAttachment_GetFile(attachment, buffer, size.value, ctypes.byref(size)):
+        yield failed(name, Reason.CONTAINER_BROKEN)
+    elif size.value:
+        yield stored(name, buffer.raw)
+
+
+def _sample() -> bytes:
+    """Return a document of one page with a letter, a line and a picture."""
+    content = b"q 9 0 0 9 9 9 cm BI /W 1 /H 1 /CS /G /BPC 8 ID \0 EI Q 0 0 m 9 9 l S BT /F 9 Tf (a) Tj ET"
+    parts = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 72 72]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%b\nendstream" % (len(content), content),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    made, places = b"%PDF-1.7\n", []
+    for number, part in enumerate(parts, 1):
+        places.append(len(made))
+        made += b"%d 0 obj\n%b\nendobj\n" % (number, part)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    size = len(parts) + 1
+    return made + (
+        b"xref\n0 %d\n0000000000 65535 f \n%btrailer\n<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n"
+        % (size, table, size, len(made))
+    )

@@ -1,0 +1,124 @@
+"""Read the pictures that pages, drawings (SVG) and style sheets contain as `data:` URLs (RFC 2397).
+
+Browsers see through the escapes of HTML, XML, CSS and JavaScript, so a text is searched as it is, with its
+character references replaced, and with its backslashes replaced. An URL may be Base64 or percent-encoded. Its
+bytes are recognised, and not the type that it states; drawings and pages in it are opened, too.
+
+All that a text contains as an URL is checked. Lines, shapes and letters are no pictures: a drawing of these
+alone is `clean`, as it is where it contains none. Not found is an URL that a script puts together.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import html
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from hashscan.hashing.archives.openers import READ_MAX, stored
+from hashscan.hashing.member_records import ContainerError
+from hashscan.model import Reason
+
+if TYPE_CHECKING:
+    from hashscan.hashing.archives.library import ArchiveMember
+    from hashscan.hashing.pread import PreadFile
+
+_WIDE = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+
+_SCHEME = re.compile(rb"(?:([\"'`(=])\s{0,256})?data:([^,]{0,512}),", re.IGNORECASE)
+"""The begin of an URL, with what precedes it."""
+
+_ENDS = {
+    b'"': re.compile(rb'"'),
+    b"'": re.compile(rb"'"),
+    b"`": re.compile(rb"`"),
+    b"(": re.compile(rb"\)"),
+    b"=": re.compile(rb"[\s>]"),
+    b"": re.compile(rb"[\s\"'`<>)]"),
+}
+"""The end of an URL, by what precedes it."""
+
+_IN_SET = re.compile(rb"\s+[0-9.]+[wxh]\s*(?:,|$)")
+"""Stands behind each URL of a `srcset`."""
+
+_IS_BASE64 = re.compile(rb";\s*base64\s*$", re.IGNORECASE)
+_DIGITS = re.compile(rb"[A-Za-z0-9+/]*")
+_REFERENCE = re.compile(rb"&(?:#|[A-Za-z])")
+_BACKSLASH = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-9a-fA-F]{1,6})\s?|(\r?\n)|(.))")
+
+
+class TextOpener:
+    """Opens texts."""
+
+    def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
+        """Yield what a text contains as URLs, each content once.
+
+        Raises:
+            ContainerError: it is longer than the limit; its begin was searched.
+        """
+        seen: set[bytes] = set()
+        for view in _views(file.read(READ_MAX)):
+            for content in _contents(view):
+                digest = hashlib.blake2b(content, digest_size=16).digest()
+                if content and digest not in seen:
+                    seen.add(digest)
+                    yield stored(b"data=%d" % len(seen), content)
+        if file.size > READ_MAX:
+            raise ContainerError(Reason.CONTAINER_BYTES)
+
+
+def _views(text: bytes) -> Iterator[bytes]:
+    """Yield a text as it is, and with its escapes replaced."""
+    if text[:2] in _WIDE:
+        text = text[2:].decode(_WIDE[text[:2]], "replace").encode("utf-8", "replace")
+    yield text
+    if _REFERENCE.search(text):
+        # All that matters is ASCII.
+        plain = html.unescape(text.decode("latin-1")).encode("utf-8", "replace")
+        yield plain
+    else:
+        plain = text
+    if b"\\" in plain:
+        yield _BACKSLASH.sub(_unescaped, plain)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    digits = found[1] or found[2] or found[3]
+    if digits is None:
+        return (found[4] and b"") or (found[5] or b"")
+    code = int(digits, 16)
+    return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
+
+
+def _contents(text: bytes) -> Iterator[bytes]:
+    """Yield the contents of all URLs in a text."""
+    at = 0
+    while (begin := _SCHEME.search(text, at)) is not None:
+        # The type may hold the begin of another URL, where this is none.
+        at = begin.start(2)
+        end = _ENDS[begin[1] or b""].search(text, begin.end())
+        body = text[begin.end() : end.start() if end else len(text)]
+        is_base64 = _IS_BASE64.search(begin[2]) is not None
+        in_set = _IN_SET.search(body)
+        if in_set is not None:
+            yield _content(body[: in_set.start()], is_base64=is_base64)
+        yield _content(body, is_base64=is_base64)
+
+
+def _content(body: bytes, *, is_base64: bool) -> bytes:
+    """Return the content of an URL by its part behind the comma, as browsers decode it."""
+    body = unquote_to_bytes(body.partition(b"#")[0].translate(None, b"\t\r\n"))
+    if not is_base64:
+        return body
+    digits = _DIGITS.match(body.translate(None, b" \f"))
+    assert digits is not None
+    # One digit more than a multiple of four is no byte.
+    kept = digits[0][: len(digits[0]) - (len(digits[0]) % 4 == 1)]
+    try:
+        return base64.b64decode(kept + b"=" * (-len(kept) % 4))
+    except binascii.Error:
+        return b""

@@ -31,6 +31,8 @@ _KNOWN = frozenset({_MAIL, "catalog", "worddocument", "workbook", "book", "power
 """Streams of the formats whose pictures are all found, in lower case."""
 _ENCRYPTED = frozenset({"encryptedpackage", "encryptedsummary", "encryptioninfo"})
 _WORKBOOKS = frozenset({"workbook", "book"})
+_SUMMARY = "\5summaryinformation"
+"""Properties, a thumbnail of the document among them."""
 _THUMBNAIL = re.compile(r"[0-9]+|(?:16|32|48|96|256|768|1024|1280)_[0-9a-f]+", re.IGNORECASE)
 
 _HEADER_MAX = 64
@@ -134,6 +136,10 @@ def _pictures(name: bytes, last: str, content: bytes) -> Iterator[ArchiveMember]
             yield from _blips(name, drawings)
     elif _THUMBNAIL.fullmatch(last):
         found = _PICTURE.search(content, 1, _HEADER_MAX)
+        if found is not None:
+            yield stored(name + b"@%d" % found.start(), content[found.start() :])
+    elif last == _SUMMARY:
+        found = _PICTURE.search(content)
         if found is not None:
             yield stored(name + b"@%d" % found.start(), content[found.start() :])
     elif last.endswith("ole10native"):

@@ -279,7 +279,7 @@ def _file_name(part: Message) -> bytes:
 
 def _doubt(part: Message) -> Reason | None:
     """Return a reason if programs may read a part differently."""
-    if part.get_content_type() in {"message/partial", "message/external-body"}:
+    if part.get_content_type() == "message/partial":
         return Reason.PARTIAL
     if any(isinstance(defect, errors.CloseBoundaryNotFoundDefect) for defect in part.defects):
         return Reason.CONTAINER_BROKEN

@@ -47,7 +47,7 @@ FORMS_MAX = 16
 """Groups of objects (form XObjects) within each other."""
 ANNOTATIONS_MAX = 1000
 """Annotations of one page, and attachments of a document."""
-REGIONS_MAX = 64
+REGIONS_MAX = 128
 """Regions of one page."""
 PIXELS_MAX = 1 << 24
 """Pixels of an embedded picture that is drawn."""

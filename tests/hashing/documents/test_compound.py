@@ -75,6 +75,12 @@ def test_a_thumbnail(opened: Open, name: str) -> None:
     assert (end.reason, reasons(members)) == (None, {})
 
 
+def test_the_thumbnail_of_a_document(opened: Open) -> None:
+    name = "\5SummaryInformation"
+    members, _ = opened(compound({"WordDocument": b"", name: bytes(300) + JPEG}))
+    assert by_place(members)[f"{name}@300"][0].exact == digests(JPEG)
+
+
 @pytest.mark.parametrize(
     ("main", "stream", "content"),
     [

@@ -482,15 +482,24 @@ class Shard(Struct, frozen=True):
     count: int
 
 
-class MemberLimits(Struct, frozen=True):
-    """Limits for opening one container, with all containers in it."""
+class ContainerKind(StrEnum):
+    """A kind of containers that operators have opened or not."""
 
+    ARCHIVE = "archive"
+    DOCUMENT = "document"
+    MAIL = "mail"
+
+
+class MemberLimits(Struct, frozen=True):
+    """What is opened, and the limits for opening one container, with all containers in it."""
+
+    kinds: tuple[ContainerKind, ...] = (ContainerKind.ARCHIVE, ContainerKind.DOCUMENT)
     members: int = 100_000
     bytes: int = 10 << 30
     """Unpacked bytes of all members together."""
     member_bytes: int = 64 << 20
     """Largest member that is decoded or opened in memory; a larger one is only digested."""
-    ratio: int = 200
+    ratio: int = 1000
     """Unpacked bytes for each byte of the container, once 10 MiB were unpacked."""
     depth: int = 5
     """Containers within each other, the outermost included."""

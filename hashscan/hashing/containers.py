@@ -15,6 +15,7 @@ The signatures are from the specifications of the formats, and from the lists of
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 
 from msgspec import structs
@@ -275,16 +276,20 @@ def container_beside(start: bytes, prefix: bytes | memoryview) -> FileFormat | N
         start: the first 4,096 bytes.
         prefix: the first 37,000 bytes or more.
     """
-    if start.find(b"%PDF-", 0, 1024) >= 0:
-        return _BY_NAME["PDF"]
+    return next(_all_beside(start, prefix), None)
+
+
+def _all_beside(start: bytes, prefix: bytes | memoryview) -> Iterator[FileFormat]:
+    # The first member of a tar archive may be a PDF document.
     if start.startswith(b"ustar", 257) or _is_old_tar(start):
-        return _BY_NAME["tar"]
+        yield _BY_NAME["tar"]
+    if start.find(b"%PDF-", 0, 1024) >= 0:
+        yield _BY_NAME["PDF"]
     # ISO 9660 and UDF: the volume descriptors begin at the 16th sector.
     if len(prefix) > 32769 and bytes(prefix[32769:32774]) in _VOLUMES:
-        return _BY_NAME["CD or DVD image"]
+        yield _BY_NAME["CD or DVD image"]
     if _is_disk(start):
-        return _BY_NAME["disk image"]
-    return None
+        yield _BY_NAME["disk image"]
 
 
 _ENDS_OF_OCTAL = frozenset({b" ", b"\0"})
@@ -328,15 +333,45 @@ def container_behind(tail: bytes) -> FileFormat | None:
     Args:
         tail: the last `TAIL_SIZE` bytes, or the whole file if it is shorter.
     """
+    return next(_all_behind(tail), None)
+
+
+def _all_behind(tail: bytes) -> Iterator[FileFormat]:
     # Texts do not have the last byte, and are searched for that in a third of the time.
     if b"\6" in tail and contains(tail, b"PK\5\6") and _has_zip(tail):
-        return _BY_NAME["ZIP"]
+        yield _BY_NAME["ZIP"]
     last = tail[-_RAR_SEARCHED:]
     if _RAR_ENDS[0] in last or _RAR_ENDS[1] in last:
-        return _BY_NAME["RAR"]
+        yield _BY_NAME["RAR"]
     if tail[-512:-508] == b"koly" or tail[-512:-504] == b"conectix":
-        return _BY_NAME["disk image"]
-    return None
+        yield _BY_NAME["disk image"]
+
+
+_PDF_END_SEARCHED = 4096
+
+
+def containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple[FileFormat, ...]:
+    """Return all containers that programs may see in a file, each once.
+
+    A PDF document that begins behind the header of another container, as the first member of an archive
+    does, counts only if its end is where readers look for it, at the end of the file.
+
+    Args:
+        known: what the file was recognised as.
+        prefix: the first `TAIL_SIZE` bytes, or the whole file if it is shorter.
+        tail: the last `TAIL_SIZE` bytes, or the whole file if it is shorter.
+    """
+    found = dict.fromkeys(
+        (
+            *([known] if known is not None and known.container else []),
+            *_all_beside(prefix[:START_SIZE], prefix),
+            *_all_behind(tail),
+        )
+    )
+    document = _BY_NAME["PDF"]
+    if next(iter(found), document) != document and not contains(tail[-_PDF_END_SEARCHED:], b"startxref"):
+        found.pop(document, None)
+    return tuple(found)
 
 
 def _has_zip(tail: bytes) -> bool:

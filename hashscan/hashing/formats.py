@@ -259,7 +259,7 @@ def sniff(prefix: bytes | memoryview) -> FileFormat | None:
     return TEXT if has_data_url(prefix, first == _MARKUP) else None
 
 
-TEXT = FileFormat("text with pictures", None)
+TEXT = FileFormat("text with pictures", None, container=True)
 """Pages, drawings (SVG) and style sheets that contain pictures."""
 _PICTURES = FORMATS
 FORMATS = (*FORMATS, TEXT, *CONTAINERS)

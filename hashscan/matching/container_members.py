@@ -99,9 +99,14 @@ class MemberMatching:
     @property
     def opened(self) -> OpenedContainer | None:
         """The members that were found, for the state; None where they are not to be kept, or are too many."""
-        if self._end is None or self._end.reason is Reason.CONTAINER or self._kept is None:
+        if self._end is None or self._kept is None or self._unopened:
             return None
         return OpenedContainer(self._kept, self._end.reason)
+
+    @property
+    def _unopened(self) -> bool:
+        """True if the decoder could not open it, and perhaps a later one can."""
+        return self._end is not None and self._end.reason is Reason.CONTAINER and not self._members
 
     def _keep(self, member: Member) -> None:
         if self._kept is not None:
@@ -153,8 +158,8 @@ class MemberMatching:
         self._match()
         if self._end is None:
             raise ValueError("no end")
-        if self._end.reason is Reason.CONTAINER:
-            return Reason.CONTAINER, "the library libarchive can't be loaded"
+        if self._unopened:
+            return Reason.CONTAINER, "the library for it can't be loaded"
         if self._end.reason is not None:
             return self._end.reason, f"{self._members} members were checked before"
         if not self._reasons:

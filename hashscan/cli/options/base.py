@@ -23,7 +23,7 @@ from hashscan.cli.options.privileges import RootRights, become_folder_owner
 from hashscan.cli.output.logs import NOTICE, print_message
 from hashscan.errors import EXIT_FOUND, EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.model import MemberLimits
+from hashscan.model import ContainerKind, MemberLimits
 from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, DecodingLimits, MatchingSettings
 from hashscan.settings.values import (
     default_workers,
@@ -149,6 +149,9 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Opening of containers": (
         "--no-containers",
+        "--no-archives",
+        "--no-documents",
+        "--mail",
         "--container-members",
         "--container-size",
         "--member-size",
@@ -681,8 +684,16 @@ decoding_options = gather_options(
 )
 
 
-def _member_limits(no_containers: bool, *limits: Any) -> MemberLimits | None:
-    return None if no_containers else MemberLimits(*limits)
+def _member_limits(
+    none: bool, no_archives: bool, no_documents: bool, mail: bool, *limits: Any
+) -> MemberLimits | None:
+    chosen = {
+        ContainerKind.ARCHIVE: not no_archives,
+        ContainerKind.DOCUMENT: not no_documents,
+        ContainerKind.MAIL: mail,
+    }
+    kinds = tuple(kind for kind, is_chosen in chosen.items() if is_chosen and not none)
+    return MemberLimits(kinds, *limits) if kinds else None
 
 
 _LIMITS = MemberLimits()
@@ -692,8 +703,25 @@ container_options = gather_options(
     click.option(
         "--no-containers",
         is_flag=True,
-        help="Don't open archives and compressed files. By default they are opened if hashscan[archive] is "
-        "installed and the sandbox has all protections.",
+        help="Open no container. By default archives and documents are opened, if the sandbox has all "
+        "protections.",
+    ),
+    click.option(
+        "--no-archives",
+        is_flag=True,
+        help="Don't open archives and compressed files, nor documents of Office and OpenDocument, which are "
+        "archives. Opening them needs hashscan[archive].",
+    ),
+    click.option(
+        "--no-documents",
+        is_flag=True,
+        help="Don't open PDF documents, older documents of Office, thumbnail stores, and pictures that pages "
+        "contain. Opening the first three needs hashscan[document].",
+    ),
+    click.option(
+        "--mail",
+        is_flag=True,
+        help="Also open mails and mailboxes. The law of your country may forbid it: see docs/containers.md.",
     ),
     positive_option(
         "--container-members",

@@ -14,8 +14,6 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib.util import find_spec
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,12 +33,6 @@ _EOF, _WARN, _FAILED, _FATAL = 1, -20, -25, -30
 _TYPE_MASK, _REGULAR = 0o170000, 0o100000
 _RAW = 0x90000
 """The library's number of the format of a compressed file that is no archive."""
-
-
-@cache
-def is_installed() -> bool:
-    """Return True if the module of the library is installed; it is not imported."""
-    return find_spec("libarchive") is not None
 
 
 class MemberError(Exception):

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hashscan.hashing.archives.library import ArchiveLibrary, MemberError
 from hashscan.hashing.archives.openers import DrawnPicture, Opener, separator
-from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind
+from hashscan.hashing.container_kinds import COMPRESSED, is_opened
+from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, containers_of
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, sniff
 from hashscan.hashing.hash_algorithms import ExactHash
 from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member
 from hashscan.hashing.pread import PreadFile
-from hashscan.model import MemberLimits, Reason
+from hashscan.model import ContainerKind, MemberLimits, Reason
 
 Decode = Callable[[PreadFile, FileFormat], bytes]
 """Decodes a picture, and returns the reply as `records.pack_picture` makes it."""
@@ -23,17 +24,6 @@ _DRAWN = next(known for known in FORMATS if known.name == "PNM")
 _RATIO_FROM = 10 << 20
 """Unpacked bytes from which their ratio to the container's is checked: small ones are harmless, and an empty
 page of text has a high ratio, too."""
-
-ARCHIVES = frozenset(
-    {"ZIP", "tar", "7z", "RAR", "CAB", "cpio", "binary cpio", "ar", "RPM", "LHA", "CD or DVD image"}
-)
-COMPRESSED = frozenset({"gzip", "bzip2", "xz", "LZMA", "Zstandard", "compress", "other compressed file"})
-"""Names of the containers that are opened; those of the second kind need not be archives when unpacked."""
-
-
-def is_opened(kind: FileFormat) -> bool:
-    """Return True if containers of this kind are opened."""
-    return kind.name in ARCHIVES or kind.name in COMPRESSED
 
 
 class MemberReader:
@@ -62,27 +52,38 @@ class MemberReader:
         self._deadline = time.process_time() + limits.seconds
 
     def records(self, file: PreadFile, kind: FileFormat) -> Iterator[Member | ContainerEnd]:
-        """Yield all members, and the end."""
-        reason = None
+        """Yield all members, and the end.
+
+        Args:
+            kind: one of the containers that the file is; it is opened as each that programs may see in it.
+        """
+        reasons: list[Reason] = []
         try:
-            for member in self._members_of(file, kind, b"", 1):
-                self._reported += 1
-                self._reported_bytes += member.size
-                yield member
+            for each in _containers_in(file, kind):
+                try:
+                    for member in self._members_of(file, each, b"", 1):
+                        self._reported += 1
+                        self._reported_bytes += member.size
+                        yield member
+                except ContainerError as error:
+                    if error.reason not in _OF_ONE:
+                        raise
+                    reasons.append(error.reason)
         except ContainerError as error:
-            reason = error.reason
+            reasons.insert(0, error.reason)
         except MemoryError:
-            reason = Reason.MEMORY
-        yield ContainerEnd(self._reported, self._reported_bytes, reason)
+            reasons.insert(0, Reason.MEMORY)
+        yield ContainerEnd(self._reported, self._reported_bytes, reasons[0] if reasons else None)
 
     def _members_of(self, file: PreadFile, kind: FileFormat, before: bytes, depth: int) -> Iterator[Member]:
         opener = self._openers.get(kind.name)
         if opener is not None:
             yield from self._parts_of(opener, file, before, depth)
             return
-        if self._library is None:
+        if self._library is None or not is_opened(kind, (ContainerKind.ARCHIVE,)):
             raise ContainerError(Reason.CONTAINER)
         found = False
+        file.seek(0)
         for member in self._library.members(file, compressed=kind.name in COMPRESSED):
             self._count()
             found = True
@@ -95,6 +96,7 @@ class MemberReader:
 
     def _parts_of(self, opener: Opener, file: PreadFile, before: bytes, depth: int) -> Iterator[Member]:
         """Yield the members of a document, which may have none."""
+        file.seek(0)
         for found in opener.members(file):
             self._count()
             place = before + found.name
@@ -170,10 +172,8 @@ class MemberReader:
                 )
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER_MEMBER)
-        elif not kind.container and kind.name not in self._openers:
+        elif not kind.container:
             yield Member(member.place, member.size, member.exact, reason=Reason.UNSUPPORTED)
-        elif not is_opened(kind) and kind.name not in self._openers:
-            yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
         elif depth >= self._limits.depth or not content:
             reason = Reason.CONTAINER_DEPTH if depth >= self._limits.depth else Reason.CONTAINER_MEMBER
             yield Member(member.place, member.size, member.exact, reason=reason)
@@ -182,14 +182,24 @@ class MemberReader:
 
     def _nested(self, member: Member, kind: FileFormat, content: bytes, depth: int) -> Iterator[Member]:
         yield member
-        before = member.place + separator(kind)
-        try:
-            yield from self._members_of(PreadFile(content), kind, before, depth + 1)
-        except ContainerError as error:
-            if error.reason not in _OF_ONE:
-                raise
-            # The rest of the outer container can still be read.
-            yield Member(before, reason=error.reason)
+        file = PreadFile(content)
+        for each in _containers_in(file, kind):
+            before = member.place + separator(each)
+            try:
+                yield from self._members_of(file, each, before, depth + 1)
+            except ContainerError as error:
+                if error.reason not in _OF_ONE:
+                    raise
+                # The rest of the outer container can still be read.
+                yield Member(before, reason=error.reason)
+
+
+def _containers_in(file: PreadFile, kind: FileFormat) -> tuple[FileFormat, ...]:
+    """Return all containers that programs may see in a file, recognised as this one."""
+    file.seek(0)
+    prefix = file.read(TAIL_SIZE)
+    file.seek(max(0, file.size - TAIL_SIZE))
+    return containers_of(kind, prefix, file.read(TAIL_SIZE))
 
 
 _OF_ONE = frozenset(

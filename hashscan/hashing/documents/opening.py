@@ -1,40 +1,17 @@
-"""Choose which documents are opened, and load what opens them.
-
-Mails are opened on request only, since the secrecy of communications differs by country; a message of Outlook
-is a mail. A mail in an archive or in a document is opened on the same terms.
-"""
+"""Load what opens documents and mails, before the sandbox is closed."""
 
 from __future__ import annotations
 
 import codecs
 import importlib
-from functools import cache
-from importlib.util import find_spec
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from hashscan.hashing.formats import TEXT
+from hashscan.hashing.container_kinds import library_installed, openers_of
 
 if TYPE_CHECKING:
     from hashscan.hashing.archives.openers import Opener
-    from hashscan.hashing.format_signatures import FileFormat
-
-_HERE = "hashscan.hashing.documents"
-_DOCUMENTS = {
-    TEXT.name: (f"{_HERE}.texts", "TextOpener"),
-    "uuencoded file": (f"{_HERE}.mail", "UuOpener"),
-    "PDF": (f"{_HERE}.pdf", "PdfOpener"),
-    "compound file": (f"{_HERE}.compound", "CompoundOpener"),
-}
-_MAILS = {
-    "mail": (f"{_HERE}.mail", "MailOpener"),
-    "mailbox": (f"{_HERE}.mail", "MailboxOpener"),
-    "compound file": (f"{_HERE}.compound", "CompoundMailOpener"),
-}
-"""Module and class of the openers, by the name of their format: those always used, and those where mails are
-opened, too."""
-
-_LIBRARIES = {"PDF": "pypdfium2_raw", "compound file": "olefile"}
-"""The modules that some formats need, of the extra `document`."""
+    from hashscan.model import ContainerKind
 
 _CODECS = (
     *("utf-16-le", "utf-16-be", "utf-7", "cp437", "cp850", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254"),
@@ -45,36 +22,15 @@ _CODECS = (
 """Encodings of names and texts; no other can be loaded in the sandbox."""
 
 
-def is_opened(kind: FileFormat, *, mail: bool) -> bool:
-    """Return True if documents of this kind are opened; the library for it may not be installed.
-
-    Args:
-        mail: True if mails are opened, too.
-    """
-    return kind.name in _wanted(mail=mail)
-
-
-def load_openers(*, mail: bool) -> dict[str, Opener]:
-    """Load the openers, by the name of the format; do it once, before the sandbox is closed.
+def load_openers(kinds: Collection[ContainerKind]) -> dict[str, Opener]:
+    """Load what opens containers of these kinds, by the name of the format.
 
     Those whose library is not installed are missing.
-
-    Args:
-        mail: True to open mails, too.
     """
     for name in _CODECS:
         codecs.lookup(name)
     return {
-        name: getattr(importlib.import_module(module), opener)()
-        for name, (module, opener) in _wanted(mail=mail).items()
-    }
-
-
-@cache
-def _wanted(*, mail: bool) -> dict[str, tuple[str, str]]:
-    """Return the rows of the openers whose library is installed."""
-    return {
-        name: row
-        for name, row in (_DOCUMENTS | (_MAILS if mail else {})).items()
-        if name not in _LIBRARIES or find_spec(_LIBRARIES[name]) is not None
+        name: getattr(importlib.import_module(opener.module), opener.name)()
+        for name, opener in openers_of(kinds).items()
+        if library_installed(opener)
     }

@@ -10,7 +10,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec import Struct, structs
+from msgspec import Struct, json, structs
 
 from hashscan.hashing.archives.library import ArchiveLibrary
 from hashscan.hashing.archives.members import MemberReader
@@ -18,7 +18,7 @@ from hashscan.hashing.containers import START_SIZE, TAIL_SIZE, container_behind,
 from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.member_records import ContainerEnd, pack_end, pack_record
+from hashscan.hashing.member_records import pack_record
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
 from hashscan.hashing.variants import (
@@ -32,7 +32,7 @@ from hashscan.hashing.variants import (
     is_basic,
     is_shown,
 )
-from hashscan.model import ALGORITHMS, MemberLimits, Reason
+from hashscan.model import ALGORITHMS, ContainerKind, MemberLimits, Reason
 
 if TYPE_CHECKING:
     from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
@@ -156,8 +156,7 @@ def load(*arguments: str) -> Decode:
             digests. Optional: `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes the
             decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
             compute the digests of crops, too. To have containers opened: `exact=PATH,PATH` (dotted paths of
-            exact hashes) and `container=LIMIT,LIMIT` (the fields of `MemberLimits`, in their order); `mail=1`
-            to have mails opened, too.
+            exact hashes) and `containers=JSON` (of `MemberLimits`).
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`), or for a container to
@@ -193,23 +192,20 @@ def load(*arguments: str) -> Decode:
     _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True), FORMATS[:1])
     memory = int(options.get("memory", 0))
     decode = _decoder(hashes, limits, wanted, augmented=options.get("augment") == "crop", memory=memory)
-    if "container" not in options:
+    if "containers" not in options:
         return decode
-    members, size, member_size, ratio, depth, seconds = options["container"].split(",")
-    within = MemberLimits(int(members), int(size), int(member_size), int(ratio), int(depth), float(seconds))
-    return _container_decoder(decode, options["exact"].split(","), within, mail="mail" in options)
+    within = json.decode(options["containers"], type=MemberLimits)
+    return _container_decoder(decode, options["exact"].split(","), within)
 
 
-def _container_decoder(
-    decode: DecodePicture, targets: Sequence[str], limits: MemberLimits, *, mail: bool
-) -> Decode:
+def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: MemberLimits) -> Decode:
     """Return a function that opens containers, and decodes pictures by another one."""
     try:
-        library: ArchiveLibrary | None = ArchiveLibrary()
+        library = ArchiveLibrary() if ContainerKind.ARCHIVE in limits.kinds else None
     except (ImportError, OSError, MemoryError):
         # Without it, or where no memory may be executable, pictures are decoded all the same.
         library = None
-    openers = load_openers(mail=mail)
+    openers = load_openers(limits.kinds)
     hashes: list[ExactHash] = []
     for target in targets:
         module, _, name = target.partition(":")
@@ -220,10 +216,8 @@ def _container_decoder(
 
     def handle(descriptor: int, request: bytes) -> bytes | Iterator[bytes]:
         kind = unpack_request(request).picture_format
-        if not kind.container and kind.name not in openers:
+        if not kind.container:
             return decode(descriptor, request)
-        if library is None and kind.name not in openers:
-            return pack_end(ContainerEnd(0, 0, Reason.CONTAINER))
         file = PreadFile(descriptor)
         reader = MemberReader(library, file.size, hashes, decode_member, limits, openers)
         return map(pack_record, reader.records(file, kind))

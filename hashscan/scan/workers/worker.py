@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 
-from msgspec import structs
+from msgspec import json
 
-from hashscan.hashing.archives.library import is_installed
-from hashscan.hashing.archives.members import is_opened
-from hashscan.hashing.containers import TAIL_SIZE, container_behind
+from hashscan.hashing.container_kinds import is_opened, missing_extra
+from hashscan.hashing.containers import TAIL_SIZE, container_behind, containers_of
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
@@ -270,11 +269,12 @@ class Worker(ClosedOnExit):
         if opened is None:
             file.detail += "; there was no room in TMPDIR to open it"
             return
-        kind = file.kind if file.kind is not None and file.kind.container else self._container_in(opened)
-        if kind is None or not is_opened(kind):
+        containers = self._containers_in(file.kind, opened)
+        kind = next((each for each in containers if is_opened(each, limits.kinds)), None)
+        if kind is None:
             return
-        if not is_installed():
-            file.detail += "; to have it opened, install hashscan[archive]"
+        if extra := missing_extra(kind):
+            file.detail += f"; to have it opened, install hashscan[{extra}]"
             return
         if not (self.sandbox.level or self.sandbox.start()).full:
             file.detail += "; containers are opened in a full sandbox only"
@@ -304,9 +304,11 @@ class Worker(ClosedOnExit):
         except FileError as trouble:
             file.fail(trouble)
 
-    def _container_in(self, opened: OpenFile) -> FileFormat | None:
-        """Return the container that a picture is, too, if it is one behind the picture."""
-        return container_behind(os.pread(opened.descriptor, TAIL_SIZE, max(0, opened.stat.size - TAIL_SIZE)))
+    def _containers_in(self, kind: FileFormat | None, opened: OpenFile) -> tuple[FileFormat, ...]:
+        """Return the containers that a file is, or that a picture is, too."""
+        first = os.pread(opened.descriptor, TAIL_SIZE, 0)
+        last = os.pread(opened.descriptor, TAIL_SIZE, max(0, opened.stat.size - TAIL_SIZE))
+        return containers_of(kind, first, last)
 
     def _consult(self, files: Sequence[FileTask]) -> None:
         if self.consult is not None and files:
@@ -538,9 +540,8 @@ def _container_arguments(setup: WorkerSetup) -> tuple[str, ...]:
     """Return the arguments with which a decoder opens containers; none if it does not."""
     if setup.containers is None:
         return ()
-    limits = ",".join(map(str, structs.astuple(setup.containers)))
     exact = ",".join(EXACT_HASHES.rows[name].target for name in setup.exact)
-    return f"exact={exact}", f"container={limits}"
+    return f"exact={exact}", f"containers={json.encode(setup.containers).decode()}"
 
 
 def _last_bytes(opened: OpenFile, first: memoryview, length: int) -> bytes:

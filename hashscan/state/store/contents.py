@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.archives.members import is_opened
+from hashscan.hashing.container_kinds import is_opened
 from hashscan.hashing.formats import FORMATS
 from hashscan.lists.store import ListStore
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import FileTask, store_reply, take_undecodable
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import FileStat, Item, StoredContentData
+from hashscan.model import ContainerKind, FileStat, Item, StoredContentData
 from hashscan.state.store.columns import AppendedColumn
 from hashscan.state.store.database import closed_on_failure, errors_explained, open_database
 from hashscan.state.store.packing import NO_REPLY, Packed
@@ -194,7 +194,9 @@ class Contents(StoredContents):
             opens_more[number] = self._wanted.opens not in {"", by.opens}
             meant[number] = by.means_the_same(self._wanted)
         openable = [
-            place for place, known in enumerate(FORMATS) if known.pillow is not None or is_opened(known)
+            place
+            for place, known in enumerate(FORMATS)
+            if known.pillow is not None or is_opened(known, tuple(ContainerKind))
         ]
         rows = [row for (row,) in self._database.execute("SELECT content FROM members")]
         self._opened[[row for row in rows if 0 <= row < self.rows]] = True

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hashscan import __version__
-from hashscan.hashing.archives.library import is_installed
 from hashscan.hashing.formats import FORMATS, installed_extras
 from hashscan.hashing.variants import RENDERING_VERSION
 from hashscan.matching.worker_setup import WorkerSetup
@@ -21,7 +20,16 @@ from hashscan.model import ALGORITHMS
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.settings.values import memory_limit
 
-_LIBRARIES = ("pillow", "numpy", "imagehash", "pillow_heif", "pillow_jxl_plugin", "libarchive_c")
+_LIBRARIES = (
+    "pillow",
+    "numpy",
+    "imagehash",
+    "pillow_heif",
+    "pillow_jxl_plugin",
+    "libarchive_c",
+    "pypdfium2",
+    "olefile",
+)
 """Libraries that decode and hash pictures, by normalized names. Their wheels contain the libraries below
 them."""
 
@@ -104,7 +112,7 @@ def profile_of(setup: WorkerSetup) -> Profile:
 
 
 def _means_of_opening(setup: WorkerSetup) -> str:
-    if setup.containers is None or not is_installed():
+    if setup.containers is None:
         return ""
     return f"{platform.release()}, {'root' if os.geteuid() == 0 else 'user'}, {setup.sandbox.mode}"
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from msgspec import structs
+from msgspec import json, structs
 
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.member_records import ContainerEnd, Member, unpack_record
 from hashscan.hashing.records import pack_request
-from hashscan.model import MemberLimits
+from hashscan.model import ContainerKind, MemberLimits
 from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
 from hashscan.sandbox.protocol import REPLY_MAX
 
@@ -24,12 +24,12 @@ Opened = tuple[list[Member], ContainerEnd]
 Open = Callable[..., Opened]
 
 
-def made(*arguments: str) -> Sandbox:
+def made(*arguments: str, kinds: tuple[ContainerKind, ...] = tuple(ContainerKind)) -> Sandbox:
     """A sandbox whose decoders open containers."""
     all_of_them = (
         "hashscan.hashing.pdq:PDQ",
         "exact=" + ",".join(f"hashscan.hashing.exact:{name.upper()}" for name in EXACT),
-        "container=" + ",".join(map(str, structs.astuple(LIMITS))),
+        f"containers={json.encode(structs.replace(LIMITS, kinds=kinds)).decode()}",
         f"memory={1 << 29}",
         *arguments,
     )
@@ -39,7 +39,7 @@ def made(*arguments: str) -> Sandbox:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    with made("mail=1") as sandbox:
+    with made() as sandbox:
         sandbox.start()
         yield sandbox
 

@@ -1,0 +1,89 @@
+"""Say which containers are opened, of which kind they are, and what must be installed for each.
+
+Operators choose the kinds (`model.ContainerKind`). Mails are a kind of their own, since the secrecy of
+communications differs by country; a message of Outlook is one. What lies in a container is opened on the same
+terms as what lies beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
+
+from hashscan.hashing.formats import TEXT
+from hashscan.model import ContainerKind
+
+if TYPE_CHECKING:
+    from hashscan.hashing.format_signatures import FileFormat
+
+COMPRESSED = frozenset({"gzip", "bzip2", "xz", "LZMA", "Zstandard", "compress", "other compressed file"})
+"""Names of the archives that need not be archives when unpacked."""
+_ARCHIVES = frozenset(
+    {"ZIP", "tar", "7z", "RAR", "CAB", "cpio", "binary cpio", "ar", "RPM", "LHA", "CD or DVD image"}
+    | {"self-extracting program"}
+    | COMPRESSED
+)
+
+
+class DocumentOpener(NamedTuple):
+    """What opens the documents of one format."""
+
+    module: str
+    name: str
+    """Name of its class."""
+    library: str = ""
+    """The module that it needs, of the extra `document`."""
+
+
+_HERE = "hashscan.hashing.documents"
+_DOCUMENTS = {
+    TEXT.name: DocumentOpener(f"{_HERE}.texts", "TextOpener"),
+    "uuencoded file": DocumentOpener(f"{_HERE}.mail", "UuOpener"),
+    "PDF": DocumentOpener(f"{_HERE}.pdf", "PdfOpener", "pypdfium2_raw"),
+    "compound file": DocumentOpener(f"{_HERE}.compound", "CompoundOpener", "olefile"),
+}
+_MAILS = {
+    "mail": DocumentOpener(f"{_HERE}.mail", "MailOpener"),
+    "mailbox": DocumentOpener(f"{_HERE}.mail", "MailboxOpener"),
+    "compound file": DocumentOpener(f"{_HERE}.compound", "CompoundMailOpener", "olefile"),
+}
+_OPENERS = {ContainerKind.DOCUMENT: _DOCUMENTS, ContainerKind.MAIL: _MAILS}
+
+
+def openers_of(kinds: Collection[ContainerKind]) -> dict[str, DocumentOpener]:
+    """Return what opens documents and mails of these kinds, by the name of the format.
+
+    Their libraries may not be installed.
+    """
+    chosen: dict[str, DocumentOpener] = {}
+    for kind, openers in _OPENERS.items():
+        if kind in kinds:
+            chosen |= openers
+    return chosen
+
+
+def is_opened(known: FileFormat, kinds: Collection[ContainerKind]) -> bool:
+    """Return True if containers of this format are opened where these kinds are; a library may be missing."""
+    if known.name in _ARCHIVES:
+        return ContainerKind.ARCHIVE in kinds
+    return known.name in openers_of(kinds)
+
+
+def missing_extra(known: FileFormat) -> str:
+    """Return the extra of this package that opens such a container and is not installed; empty if it is."""
+    if known.name in _ARCHIVES:
+        return "" if _is_installed("libarchive") else "archive"
+    opener = (_DOCUMENTS | _MAILS).get(known.name)
+    return "document" if opener is not None and not library_installed(opener) else ""
+
+
+def library_installed(opener: DocumentOpener) -> bool:
+    """Return True if the library that this needs is installed, or if it needs none."""
+    return not opener.library or _is_installed(opener.library)
+
+
+@cache
+def _is_installed(module: str) -> bool:
+    return find_spec(module) is not None

@@ -63,6 +63,7 @@ PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 OTHERS = [
     ROOT / "docs" / f"{name}.md"
     for name in (
+        "containers",
         "first-case",
         "getting-lists",
         "install",

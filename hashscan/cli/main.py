@@ -95,8 +95,8 @@ class RootGroup(HashscanGroup):
     is_eager=True,
     expose_value=False,
     callback=lambda ctx, _, asked: _show_version(ctx) if asked else None,
-    help="Show the version, the implementations that match and hash pictures, and the library that opens "
-    "archives, and exit.",
+    help="Show the version, the implementations that match and hash pictures, and the libraries that "
+    "open archives and documents, and exit.",
 )
 @click.option(
     "--config",
@@ -117,10 +117,12 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 def _show_version(ctx: click.Context) -> None:
     from hashscan.hashing import kernel as hashing
     from hashscan.hashing.archives.library import installed_version
+    from hashscan.hashing.documents.opening import installed_versions
     from hashscan.lists.index import kernel as matching
 
     loops = f"matching: {matching.best_kernel().name}\nhashing: {hashing.best_kernel().name}"
     loops += f"\narchives: {installed_version() or 'not opened'}"
+    loops += f"\ndocuments: {', '.join(installed_versions()) or 'pages and mails'}"
     click.echo(f"hashscan, version {__version__}\n{loops}")
     if INSTALLED:
         for line in _plugin_lines():

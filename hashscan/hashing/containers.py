@@ -235,7 +235,7 @@ _ZSTANDARD = {b"\xb5\x2f\xfd": range(0x22, 0x29), b"\x2a\x4d\x18": range(0x50, 0
 """Bytes at the offset 1, and which may precede them: of a frame, and of one to be skipped."""
 
 _BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp", b"sidx"})
-_OCTAL = re.compile(rb"[ 0]*[0-7]+[ \0]+")
+_OCTAL = re.compile(rb" *[0-7]+[ \0]+")
 _HEADER_LINE = re.compile(rb"[!-9;-~]{1,80}:")
 
 

@@ -23,6 +23,7 @@ from hashscan.hashing.containers import (
     container_behind,
     container_beside,
     container_of,
+    containers_of,
 )
 from hashscan.hashing.format_signatures import search_in_python
 from hashscan.hashing.formats import FORMATS, TEXT, sniff
@@ -38,12 +39,12 @@ def zipped(*, comment: bytes = b"", name: str = "a.txt") -> bytes:
     return made.getvalue()
 
 
-def tarred(name: str = "a.txt", form: int = tarfile.USTAR_FORMAT) -> bytes:
+def tarred(name: str = "a.txt", form: int = tarfile.USTAR_FORMAT, content: bytes = b"text") -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=form) as archive:
         info = tarfile.TarInfo(name)
-        info.size = 4
-        archive.addfile(info, io.BytesIO(b"text"))
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
     return made.getvalue()
 
 
@@ -157,6 +158,7 @@ def test_containers(name: str, content: bytes) -> None:
         b"\x5d\0\0 text",
         b"60\xea",
         bytes(148) + b"001234\0 " + bytes(400),
+        b"text".ljust(148) + b"0 0 612 792\0" + bytes(512),
         bytes(1080) + b"\x53\xef" + bytes(100),
         bytes(510) + b"\x55\xaa",
         b"text with PDF- in it",
@@ -222,6 +224,43 @@ def test_any_bytes(content: bytes) -> None:
     if content:
         assert container_of(content) == container_of(memoryview(content))
         container_beside(content[:START_SIZE], content)
+
+
+@given(st.text("0189 \0-_+", min_size=8, max_size=8))
+def test_any_checksum_of_an_old_archive(field: str) -> None:
+    content = bytes(148) + field.encode() + bytes(400)
+    container_of(content)
+    container_beside(content[:START_SIZE], content)
+
+
+def names(content: bytes) -> list[str]:
+    found = containers_of(sniff(content[:SEARCHED]), content[:TAIL_SIZE], content[-TAIL_SIZE:])
+    return [known.name for known in found]
+
+
+PDF = b"%PDF-1.4\n%%EOF\nstartxref\n0\n%%EOF\n"
+
+
+@pytest.mark.parametrize(
+    ("expected", "content"),
+    [
+        ([], PICTURE),
+        (["ZIP"], zipped()),
+        (["PDF", "ZIP"], PDF + zipped()),
+        (["PDF", "ZIP"], PICTURE + PDF + zipped()),
+        (["ZIP", "RAR"], zipped() + b"Rar!\x1a\7\0\xc4\x3d\x7b\0\x40\7\0"),
+        (["gzip", "ZIP"], gzip.compress(b"x", mtime=0) + zipped()),
+        (["self-extracting program", "ZIP"], b"MZ" + bytes(100) + b"7z\xbc\xaf\x27\x1c" + zipped()),
+        ([TEXT.name, "ZIP"], b"<img src='data:image/png;base64,AAAA'>" + zipped()),
+        # A document in an archive is one of its members.
+        (["tar"], tarred("a.pdf", content=b"%PDF-1.4\n")),
+        # The end of the document is behind the archive: both see what they look for.
+        (["tar", "PDF"], tarred("a.pdf", content=b"%PDF-1.4\n") + PDF),
+        (["ZIP", "PDF"], zipped(comment=PDF)),
+    ],
+)
+def test_all_containers_of_a_file(expected: list[str], content: bytes) -> None:
+    assert names(content) == expected
 
 
 def test_hostile_headers_of_mails_take_linear_time() -> None:

@@ -75,15 +75,21 @@ class MemberReader:
             reasons.insert(0, Reason.MEMORY)
         yield ContainerEnd(self._reported, self._reported_bytes, reasons[0] if reasons else None)
 
+    def _opens(self, kind: FileFormat) -> bool:
+        return kind.name in self._openers or (
+            self._library is not None and is_opened(kind, (ContainerKind.ARCHIVE,))
+        )
+
     def _members_of(self, file: PreadFile, kind: FileFormat, before: bytes, depth: int) -> Iterator[Member]:
+        if not self._opens(kind):
+            raise ContainerError(Reason.CONTAINER)
+        file.seek(0)
         opener = self._openers.get(kind.name)
         if opener is not None:
             yield from self._parts_of(opener, file, before, depth)
             return
-        if self._library is None or not is_opened(kind, (ContainerKind.ARCHIVE,)):
-            raise ContainerError(Reason.CONTAINER)
+        assert self._library is not None
         found = False
-        file.seek(0)
         for member in self._library.members(file, compressed=kind.name in COMPRESSED):
             self._count()
             found = True
@@ -96,7 +102,6 @@ class MemberReader:
 
     def _parts_of(self, opener: Opener, file: PreadFile, before: bytes, depth: int) -> Iterator[Member]:
         """Yield the members of a document, which may have none."""
-        file.seek(0)
         for found in opener.members(file):
             self._count()
             place = before + found.name
@@ -178,15 +183,22 @@ class MemberReader:
             reason = Reason.CONTAINER_DEPTH if depth >= self._limits.depth else Reason.CONTAINER_MEMBER
             yield Member(member.place, member.size, member.exact, reason=reason)
         else:
-            yield from self._nested(member, kind, content, depth)
+            file = PreadFile(content)
+            containers = _containers_in(file, kind)
+            if any(map(self._opens, containers)):
+                yield member
+                yield from self._nested(member.place, file, containers, depth)
+            else:
+                yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
 
-    def _nested(self, member: Member, kind: FileFormat, content: bytes, depth: int) -> Iterator[Member]:
-        yield member
-        file = PreadFile(content)
-        for each in _containers_in(file, kind):
-            before = member.place + separator(each)
+    def _nested(
+        self, place: bytes, file: PreadFile, containers: Sequence[FileFormat], depth: int
+    ) -> Iterator[Member]:
+        """Yield what is in a container within another one."""
+        for kind in containers:
+            before = place + separator(kind)
             try:
-                yield from self._members_of(file, each, before, depth + 1)
+                yield from self._members_of(file, kind, before, depth + 1)
             except ContainerError as error:
                 if error.reason not in _OF_ONE:
                     raise

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import json
 
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.formats import sniff
@@ -27,7 +28,7 @@ from hashscan.hashing.member_records import (
     unpack_record,
 )
 from hashscan.hashing.records import DecodedPicture, pack_request
-from hashscan.model import Reason
+from hashscan.model import MemberLimits, Reason
 from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
 from hashscan.sandbox.protocol import REPLY_MAX
 from tests.pictures import encoded, scene
@@ -37,14 +38,7 @@ pytestmark = pytest.mark.integration
 
 EXACT = ("md5", "sha1", "sha256")
 KEPT_MAX = 16 << 20
-LIMITS = {
-    "members": 5000,
-    "bytes": 256 << 20,
-    "member_bytes": KEPT_MAX,
-    "ratio": 200,
-    "depth": 3,
-    "seconds": 60,
-}
+LIMITS = MemberLimits(members=5000, bytes=256 << 20, member_bytes=KEPT_MAX, ratio=200, depth=3)
 Opened = tuple[list[Member], ContainerEnd]
 Open = Callable[[bytes], Opened]
 
@@ -54,7 +48,7 @@ def sandbox() -> Iterator[Sandbox]:
     arguments = (
         "hashscan.hashing.pdq:PDQ",
         "exact=" + ",".join(f"hashscan.hashing.exact:{name.upper()}" for name in EXACT),
-        "container=" + ",".join(map(str, LIMITS.values())),
+        f"containers={json.encode(LIMITS).decode()}",
         f"memory={1 << 29}",
     )
     plugin = Plugin("hashscan.hashing.media.decoder:load", arguments, REPLY_MAX)

@@ -20,6 +20,7 @@ from hashscan.sandbox.protocol import REPLY_MAX
 
 EXACT = ("md5", "sha1", "sha256")
 LIMITS = MemberLimits(members=5000, bytes=256 << 20, member_bytes=64 << 20, ratio=200, depth=4, seconds=60)
+WITHOUT_MAIL = (ContainerKind.ARCHIVE, ContainerKind.DOCUMENT)
 Opened = tuple[list[Member], ContainerEnd]
 Open = Callable[..., Opened]
 

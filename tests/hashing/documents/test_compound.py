@@ -10,7 +10,7 @@ import pytest
 
 from hashscan.model import Reason
 from tests.hashing.documents.compound_files import compound
-from tests.hashing.documents.conftest import Open, made, records_of
+from tests.hashing.documents.conftest import WITHOUT_MAIL, Open, made, records_of
 from tests.hashing.documents.drawn import JPEG, PNG, SCENE, by_place, digests, distance, reasons, zipped
 from tests.pictures import encoded
 
@@ -60,7 +60,7 @@ def test_an_archive_in_a_message_in_an_archive(opened: Open) -> None:
 
 
 def test_messages_are_opened_on_request_only(tmp_path: Path) -> None:
-    with made() as sandbox:
+    with made(kinds=WITHOUT_MAIL) as sandbox:
         members, end = records_of(sandbox, tmp_path / "a.msg", message(JPEG))
         assert (members, end.reason) == ([], Reason.CONTAINER)
         members, end = records_of(sandbox, tmp_path / "a.zip", zipped({"a.msg": message(JPEG)}))

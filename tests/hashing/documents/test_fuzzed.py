@@ -15,6 +15,7 @@ from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.formats import FORMATS, TEXT
 from hashscan.hashing.member_records import ContainerError
 from hashscan.hashing.pread import PreadFile
+from hashscan.model import ContainerKind
 from hashscan.sandbox.client import Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from tests.hashing.documents import test_pdf

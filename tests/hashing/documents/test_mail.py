@@ -17,7 +17,7 @@ from hashscan.hashing.documents.mail import MailboxOpener, MailOpener
 from hashscan.hashing.member_records import ContainerError
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-from tests.hashing.documents.conftest import Open, made, records_of
+from tests.hashing.documents.conftest import WITHOUT_MAIL, Open, made, records_of
 from tests.hashing.documents.drawn import JPEG, LETTER, by_place, digests, distance, reasons, zipped
 
 pytest.importorskip("libarchive")
@@ -224,7 +224,7 @@ def test_a_mail_that_is_too_large_is_not_parsed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_mails_are_opened_on_request_only(opened: Open, tmp_path: Path) -> None:
-    with made() as sandbox:
+    with made(kinds=WITHOUT_MAIL) as sandbox:
         members, _ = records_of(sandbox, tmp_path / "mails.zip", zipped({"a.eml": mail()}))
     assert reasons(members) == {"a.eml": Reason.CONTAINER}
     members, _ = opened(zipped({"a.eml": mail()}))

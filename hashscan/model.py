@@ -491,7 +491,7 @@ class ContainerKind(StrEnum):
 
 
 class MemberLimits(Struct, frozen=True):
-    """What is opened, and the limits for opening one container, with all containers in it."""
+    """The kinds of containers that are opened, and the limits for one with all containers in it."""
 
     kinds: tuple[ContainerKind, ...] = (ContainerKind.ARCHIVE, ContainerKind.DOCUMENT)
     members: int = 100_000

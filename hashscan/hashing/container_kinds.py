@@ -28,7 +28,7 @@ _ARCHIVES = frozenset(
 
 
 class DocumentOpener(NamedTuple):
-    """What opens the documents of one format."""
+    """The place of the class that opens documents of one format."""
 
     module: str
     name: str

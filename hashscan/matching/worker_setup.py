@@ -66,6 +66,11 @@ class WorkerSetup:
         """The algorithms over pictures, in the order of a decoder's reply."""
         return tuple(name for name in self.algorithms if ALGORITHMS[name].of_picture)
 
+    @property
+    def augmented(self) -> frozenset[Kind]:
+        """The kinds of pictures whose digests are returned besides."""
+        return frozenset[Kind]().union(*(AUGMENTATIONS[name] for name in self.augment))
+
     def decodes_as(self, other: WorkerSetup) -> bool:
         """Return True if the setups differ in nothing but lists, exceptions and policy."""
         like_other = replace(

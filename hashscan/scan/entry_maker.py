@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import zip_longest
 
+from hashscan.matching.container_members import member_tasks, place_text
+from hashscan.matching.evaluation import result_of
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import (
     ALGORITHMS,
     Batch,
@@ -16,10 +20,12 @@ from hashscan.model import (
     FileResult,
     FileStat,
     Reason,
+    StoredContentData,
     Verdict,
 )
 from hashscan.scan.workers.pool import Pool
 from hashscan.sources.base import Listing, SkippedFile, UnlistedFolder, UnreadableName, full_path
+from hashscan.state.store.members import unpack_members
 
 IDENTIFYING = "sha256"
 """The algorithm that entry ids are made from, so that a file gets the same ids each time it is hashed."""
@@ -34,7 +40,7 @@ _EMPTY_STAT = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=
 
 @dataclass(frozen=True, slots=True)
 class HashedFile:
-    """The result for one file or folder."""
+    """The result for one file or folder, or for a picture in a file."""
 
     path: bytes
     entries: tuple[Entry, ...] = ()
@@ -45,29 +51,74 @@ class HashedFile:
 class EntryMaker:
     """A converter from a worker's results to entries; each content gives entries once."""
 
-    def __init__(self, category: str, algorithms: Sequence[str]) -> None:
-        """Make entries of one category by these algorithms."""
+    def __init__(self, category: str, algorithms: Sequence[str], setup: WorkerSetup) -> None:
+        """Make entries of one category by these algorithms; `setup` is that of the workers."""
         self.counts: Counter[str] = Counter()
-        """Numbers of files that are `hashed`, `in part`, `repeated` or `not hashed`, and of folders that
-        are `closed`."""
+        """Numbers of files that are `hashed`, `in part`, `repeated` or `not hashed`, of `pictures` in them
+        that are hashed, and of folders that are `closed`."""
         self._category = category
         self._algorithms = frozenset(algorithms)
+        self._setup = setup
         self._seen: set[bytes] = set()
 
-    def make(self, path: bytes, result: FileResult) -> HashedFile:
-        """Return the entries of one file."""
+    def make(self, path: bytes, result: FileResult, kept: StoredContentData | None) -> Iterator[HashedFile]:
+        """Yield the entries of one file, and of each picture in it where containers are opened.
+
+        Args:
+            kept: the data to be stored for it, where the workers keep it.
+        """
         digests = {digest.algorithm: digest for digest in result.digests}
         if IDENTIFYING not in digests:
             self.counts["not hashed"] += 1
-            return HashedFile(path, problem=f"not hashed: {_why(result)}")
+            yield HashedFile(path, problem=f"not hashed: {_why(result)}")
+            return
+        if not self._is_new(digests):
+            self.counts["repeated"] += 1
+            yield HashedFile(path)
+            return
+        opened = kept is not None and kept.members is not None
+        problem = self._missing(result, digests, opened=opened)
+        if self._setup.keep and kept is None and not problem:
+            problem = "in part: it has too many members"
+        self.counts["in part" if problem else "hashed"] += 1
+        yield HashedFile(path, self._entries(result, digests), problem)
+        if kept is not None and kept.members is not None:
+            yield from self._pictures_in(path, kept.members)
+
+    def _pictures_in(self, path: bytes, record: bytes) -> Iterator[HashedFile]:
+        """Yield the entries of the pictures in a container.
+
+        What else is in it may be harmless, such as the texts beside the pictures; and pictures that are no
+        files, such as pages of a document, have nothing that identifies them.
+        """
+        setup = self._setup
+        container = unpack_members(record, setup.pictures)
+        tasks = member_tasks(container, setup.exact, setup.pictures)
+        for member, task in zip(container.members, tasks, strict=True):
+            if member.kind is None or IDENTIFYING not in task.exact:
+                continue
+            decoded = member.decoded(setup.pictures)
+            task.reason = member.reason or (decoded if isinstance(decoded, Reason) else None)
+            if task.decoded is not None:
+                task.reason = task.reason or task.decoded.damage
+            result = result_of(task, setup.algorithms, with_digests=True, augment=setup.augmented)
+            digests = {digest.algorithm: digest for digest in result.digests}
+            if self._is_new(digests):
+                self.counts["pictures"] += 1
+                problem = self._missing(result, digests)
+                place = f"in the member {place_text(member.place)}: {problem}" if problem else ""
+                yield HashedFile(path, self._entries(result, digests), place)
+
+    def _is_new(self, digests: Mapping[str, Digest]) -> bool:
+        """Return True for the digests of a content that had no entries yet."""
         content = digests[IDENTIFYING].value
         if content in self._seen:
-            self.counts["repeated"] += 1
-            return HashedFile(path)
+            return False
         self._seen.add(content)
-        problem = self._missing(result, digests)
-        self.counts["in part" if problem else "hashed"] += 1
-        name = content.hex()[:_ID_DIGITS]
+        return True
+
+    def _entries(self, result: FileResult, digests: Mapping[str, Digest]) -> tuple[Entry, ...]:
+        name = digests[IDENTIFYING].value.hex()[:_ID_DIGITS]
         kept = [
             (f"{name}-{digest.algorithm}", digest)
             for digest in digests.values()
@@ -79,23 +130,22 @@ class EntryMaker:
                 for found in result.augmented
                 if not _poor(found.digest)
             ]
-        entries = tuple(
+        return tuple(
             Entry(entry_id, digest.algorithm, digest.value, self._category)
             for entry_id, digest in kept
             if digest.algorithm in self._algorithms
         )
-        return HashedFile(path, entries, problem)
 
     def closed(self, path: bytes, closed: UnlistedFolder) -> HashedFile:
         """Record a folder that could not be entered, so that nothing is known of its files."""
         self.counts["closed"] += 1
         return HashedFile(path, problem=f"folder not entered: {closed.reason.value}")
 
-    def _missing(self, result: FileResult, digests: dict[str, Digest]) -> str:
-        if result.reason in _PARTIAL:
+    def _missing(self, result: FileResult, digests: Mapping[str, Digest], *, opened: bool = False) -> str:
+        if result.reason in _PARTIAL and not opened:
             return f"exact entries only: {_why(result)}"
         if result.reason is not None:
-            shown = any(ALGORITHMS[name].of_picture for name in digests)
+            shown = opened or any(ALGORITHMS[name].of_picture for name in digests)
             return f"{'in part' if shown else 'exact entries only'}: {_why(result)}"
         poor = [digest for digest in digests.values() if _poor(digest)]
         return "; ".join(
@@ -113,8 +163,9 @@ def make_entries(listings: Iterator[Listing], pool: Pool, maker: EntryMaker) -> 
     def finish(leave: int) -> Iterator[HashedFile]:
         while len(waiting) > leave:
             batch, future = waiting.popleft()
-            for result in future.result().results:
-                yield maker.make(full_path(batch.target, batch.folder, result.name), result)
+            done = future.result()
+            for result, kept in zip_longest(done.results, done.kept):
+                yield from maker.make(full_path(batch.target, batch.folder, result.name), result, kept)
 
     for listing in listings:
         match listing:
@@ -124,10 +175,10 @@ def make_entries(listings: Iterator[Listing], pool: Pool, maker: EntryMaker) -> 
                 yield from finish(leave=2 * pool.workers)
             case SkippedFile(target, folder, item, reason):
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
-                yield maker.make(full_path(target, folder, item.name), result)
+                yield from maker.make(full_path(target, folder, item.name), result, None)
             case UnreadableName(target, folder, name, reason, detail):
                 lost = FileResult(name, _EMPTY_STAT, Verdict.UNREADABLE, reason, detail)
-                yield maker.make(full_path(target, folder, name), lost)
+                yield from maker.make(full_path(target, folder, name), lost, None)
             case UnlistedFolder(target, folder):
                 yield maker.closed(full_path(target, folder), listing)
     yield from finish(leave=0)

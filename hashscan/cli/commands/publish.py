@@ -36,7 +36,15 @@ from hashscan.cli.options.passphrases import (
 from hashscan.cli.output.logs import print_line, print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
-from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry, ListInfo
+from hashscan.model import (
+    ALWAYS_COMPUTED,
+    CATEGORIES,
+    COMPUTED,
+    ContainerKind,
+    Entry,
+    ListInfo,
+    MemberLimits,
+)
 from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.values import default_workers
 from hashscan.text import plural
@@ -66,6 +74,12 @@ FORMATS = ("csv", "ndjson")
         "to 10 % of their width or height; frames, the further frames and pages. Repeatable."
     ),
 )
+@click.option(
+    "--members",
+    is_flag=True,
+    help="Also open archives, documents and mails, and make entries of the pictures in them; what else is in "
+    "them gets none.",
+)
 @output_format_option(FORMATS, "csv", "File format.")
 @output_option()
 @click.option(
@@ -81,6 +95,7 @@ def hash_command(
     category: str,
     algorithms: tuple[str, ...],
     augment: tuple[str, ...],
+    members: bool,
     format_name: str | None,
     output: Path | None,
     workers: int,
@@ -105,7 +120,6 @@ def hash_command(
     if output is not None:
         _require_outside(output, folders)
     source = FilesystemSource(folders, ListingOptions(exclude=Patterns.compile((), None)))
-    maker = EntryMaker(category, algorithms)
     setup = WorkerSetup(
         lists=(),
         sandbox=sandbox_options(decoding),
@@ -114,7 +128,10 @@ def hash_command(
         variants=(),
         with_digests=True,
         augment=augment,
+        keep=members,
+        containers=MemberLimits(tuple(ContainerKind)) if members else None,
     )
+    maker = EntryMaker(category, algorithms, setup)
 
     def entries(made: Iterator[HashedFile]) -> Iterator[Entry]:
         for one in made:
@@ -126,10 +143,12 @@ def hash_command(
         made = entries(make_entries(source.listings(), pool, maker))
         write_entries(made, LIST_WRITERS[chosen]("hashed"), output)
     counts = maker.counts
+    files = sum(counts[name] for name in ("hashed", "in part", "repeated", "not hashed"))
+    within = f", {plural(counts['pictures'], 'picture')} in them hashed" if members else ""
     print_message(
-        f"{plural(counts.total() - counts['closed'], 'file')}: {counts['hashed']} hashed, "
+        f"{plural(files, 'file')}: {counts['hashed']} hashed, "
         f"{counts['in part']} hashed in part, {counts['repeated']} with the content of another, "
-        f"{counts['not hashed']} not hashed; {counts['closed']} folders not entered"
+        f"{counts['not hashed']} not hashed{within}; {counts['closed']} folders not entered"
     )
     complete = not (counts["in part"] or counts["not hashed"] or counts["closed"])
     return EXIT_CLEAN if complete else EXIT_INCOMPLETE

@@ -22,7 +22,6 @@ from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.member_records import RECORD_MAX
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
-from hashscan.hashing.variants import Kind
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.container_members import MemberMatching, add_part_to, add_to
 from hashscan.matching.evaluation import (
@@ -35,7 +34,7 @@ from hashscan.matching.evaluation import (
     take_undecodable,
 )
 from hashscan.matching.policy import NO_SUBJECT, sort_key, subject_of
-from hashscan.matching.worker_setup import AUGMENTATIONS, WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, MemberLimits, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
@@ -89,7 +88,6 @@ class Worker(ClosedOnExit):
         self._spend_bytes: Callable[[int], None] | None = None
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         self._pictures = setup.pictures
-        self._augmented = frozenset[Kind]().union(*(AUGMENTATIONS[name] for name in setup.augment))
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
         plugin = Plugin(
             setup.decoder,
@@ -173,7 +171,7 @@ class Worker(ClosedOnExit):
             file,
             self.setup.algorithms,
             with_digests=self.setup.with_digests,
-            augment=self._augmented,
+            augment=self.setup.augmented,
             subject=subject,
             policy=self.setup.policy,
         )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
+import zipfile
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -122,3 +125,55 @@ def test_the_output_is_not_among_what_is_hashed(run: Run, held: Path) -> None:
 def test_what_cannot_be_read_is_named(run: Run, held: Path) -> None:
     ran = run("publish", "hash", held / "nothing", "--category", "A1")
     assert ran.code == 2
+
+
+def test_pictures_in_containers(run: Run, held: Path) -> None:
+    """Only pictures: the text beside them may be harmless, and so may a page with text of a document."""
+    pytest.importorskip("libarchive")
+    first, third = encoded(scene(1)), encoded(scene(3))
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("third.jpg", third)
+        archive.writestr("cut.tiff", encoded(scene(4), "TIFF")[:-2000])
+        archive.writestr("page.exr", b"\x76\x2f\x31\x01" + bytes(64))
+    with zipfile.ZipFile(held / "outer.zip", "w") as archive:
+        archive.writestr("one again.jpg", first)
+        archive.writestr("licence.txt", b"words")
+        archive.writestr("dir/in\x1b[31m.zip", inner.getvalue())
+    options = ("--category", "A1", "--augment", "crop")
+    without = run("publish", "hash", held, *options)
+    assert without.code == 3
+    assert "outer.zip" in without.err
+    ran = run("publish", "hash", held, *options, "--members")
+    assert ran.code == 3
+    found = {row["value"]: row["id"] for row in rows(ran.out)}
+    assert found.keys() > {row["value"] for row in rows(without.out)}
+    wanted = hashlib.sha256(third).hexdigest()
+    assert found[wanted] == f"{wanted[:32]}-sha256"
+    cut = hashlib.sha256(encoded(scene(4), "TIFF")[:-2000]).hexdigest()
+    # The third picture in full with its crops, and of the truncated one its exact digests.
+    more = sorted(name for value, name in found.items() if value not in without.out)
+    assert len(more) == 4 + 17 + 3
+    assert {name[:32] for name in more} == {wanted[:32], cut[:32]}
+    assert hashlib.sha256(b"words").hexdigest() not in found
+    assert ", 2 pictures in them hashed;" in ran.err
+    assert "in the member dir/in\\x1b[31m.zip!cut.tiff: exact entries only" in ran.err
+    # The container was not checked in full.
+    assert "outer.zip: in part" in ran.err
+
+
+def test_entries_made_of_a_mail_find_its_picture(run: Run, tmp_path: Path) -> None:
+    folder, uploads = tmp_path / "held", tmp_path / "uploads"
+    folder.mkdir()
+    uploads.mkdir()
+    mail = EmailMessage()
+    mail["Subject"], mail["From"] = "s", "a@example.org"
+    mail.set_content("words")
+    mail.add_attachment(encoded(scene(2)), maintype="image", subtype="jpeg", filename="a.jpg")
+    (folder / "mail.eml").write_bytes(bytes(mail))
+    (uploads / "copy.png").write_bytes(encoded(scene(2), "PNG"))
+    output = tmp_path / "entries.csv"
+    ran = run("publish", "hash", folder, "--category", "A1", "--members", "--output", output)
+    assert (ran.code, "1 picture in them hashed" in ran.err) == (0, True), ran.err
+    assert run("lists", "import", output, "--name", "ours").code == 0
+    assert run("scan", uploads).code == 1

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from hashscan.lists.difference import EntryChange
+from hashscan.state.queries.would_hit import files_hit, hits_of
+from hashscan.state.store.reading import StateReader
+from hashscan.state_dir import StateDir
 from tests.cli.conftest import Run
 from tests.pictures import encoded, scene
 
@@ -98,6 +104,31 @@ def test_lookup_finds_members(run: Run, scan: Scan, folder: Path, tmp_path: Path
     }
     digest = run("hash", picture).lines[0]["digests"]["pdq"]
     assert "in the member dir/picture.png" in run("lookup", f"pdq:{digest}").out
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256", "pdq"])
+@pytest.mark.parametrize("further", [0, 100])
+def test_entries_that_would_hit_members(
+    run: Run, scan: Scan, folder: Path, tmp_path: Path, state: Path, algorithm: str, further: int
+) -> None:
+    scan(folder)
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encoded(scene(44, 64, 64), "PNG"))
+    value = bytes.fromhex(run("hash", picture).lines[0]["digests"][algorithm])
+    values = b"".join((*(random.randbytes(len(value)) for _ in range(further)), value))
+    change = EntryChange(
+        came=True,
+        algorithm=algorithm,
+        category="A1",
+        raw_ids=np.array([b"e%d" % number for number in range(further + 1)]),
+        values=np.frombuffer(values, np.uint8).reshape(further + 1, -1),
+    )
+    with StateReader(StateDir(state)) as reader, reader.reading():
+        hits = hits_of(reader, [change])
+        assert {file.path.rpartition(b"/")[2] for file in files_hit(reader, hits)} == {b"08.zip", b"09.zip"}
+        assert (hits.entries, len(hits.nearest)) == (1, 1)
+        (hit,) = hits.nearest.values()
+        assert (hit.distance, hit.entry_id, hit.member) == (0, f"e{further}", "dir/picture.png")
 
 
 def test_archives_are_read_again_when_they_can_be_opened_or_further(scan: Scan, folder: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.member_records import Member, digests_of
+from hashscan.hashing.records import DecodedPicture
 from hashscan.lists.index.base import default_threshold
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.container_members import member_tasks, place_text
@@ -17,9 +21,11 @@ from hashscan.matching.evaluation import TIGHT_THRESHOLD, FileTask, Query, has_t
 from hashscan.model import ALGORITHMS, StoredContentData
 from hashscan.reports.records import Record, path_bytes
 from hashscan.state.queries.checksums import rows_of
+from hashscan.state.store.columns import Blocks, equal_rows, near_rows
 from hashscan.state.store.contents import LOW, NOWHERE, file_task_of
 from hashscan.state.store.listings import wrapped
 from hashscan.state.store.packing import Packed, unpack
+from hashscan.state.store.profile import Profile
 from hashscan.state.store.reading import NoStateError, StateReader
 from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, NOTHING, Content
 from hashscan.state_dir import StateDir
@@ -101,7 +107,7 @@ def find_contents(
         if name == "sha256":
             found += [ContentMatch(row, one, 0) for one in asked for row in reader.by_sha256(one.value)]
         elif name in COLUMN_DIGESTS or (name == "pdq" and not every_variant):
-            values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
+            values = _rows_of_bytes([one.value for one in asked])
             near = matching_contents(reader, name, values, [one.distance for one in asked])
             found += [ContentMatch(row, asked[number], distance) for number, row, distance in near]
         else:
@@ -168,6 +174,70 @@ def matching_contents(
     else:
         numbers, rows, distances = reader.columns[name].equal(values)
     yield from zip(numbers.tolist(), rows.tolist(), distances.tolist(), strict=True)
+
+
+def matching_members(
+    reader: StateReader, name: str, values: NDArray[np.uint8], limits: Sequence[int]
+) -> Iterator[tuple[int, int, int, str]]:
+    """Yield the members of containers near some digests, as `matching_contents`, each with its place."""
+    containers, numbers = array("I"), array("I")
+    blocks = _member_blocks(reader, name, containers, numbers)
+    found = (
+        near_rows(blocks, values, np.array(limits, np.int64)) if name == "pdq" else equal_rows(blocks, values)
+    )
+    places: tuple[int, Sequence[Member]] = (-1, ())
+    for asked, row, distance in sorted(
+        zip(*(part.tolist() for part in found), strict=True), key=itemgetter(1)
+    ):
+        content = containers[row]
+        if content != places[0]:
+            container = reader.contents.members(reader.contents.load(content))
+            assert container is not None
+            places = content, container.members
+        yield asked, content, distance, place_text(places[1][numbers[row]].place)
+
+
+def _member_blocks(reader: StateReader, name: str, containers: array[int], numbers: array[int]) -> Blocks:
+    """Yield the digests of all members by one algorithm, those of pictures as they are stored.
+
+    Args:
+        containers: the content of each digest's container is added to it.
+        numbers: the index of each digest's member in its container is added to it.
+    """
+    found: list[bytes] = []
+    start = 0
+    for row in reader.contents.opened_rows():
+        content = load_content(reader, row)
+        container = None if content is None else reader.contents.members(content)
+        if content is None or container is None or not content.profile.is_readable:
+            continue
+        for number, member in enumerate(container.members):
+            value = _member_digest(member, name, content.profile)
+            if value is not None:
+                found.append(value)
+                containers.append(row)
+                numbers.append(number)
+        if len(found) >= _BLOCK:
+            yield start, _rows_of_bytes(found)
+            start += len(found)
+            found = []
+    if found:
+        yield start, _rows_of_bytes(found)
+
+
+def _rows_of_bytes(values: Sequence[bytes]) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(values), np.uint8).reshape(len(values), -1)
+
+
+def _member_digest(member: Member, name: str, profile: Profile) -> bytes | None:
+    """Return a digest of a member that can be matched, of a picture as it is stored."""
+    if not ALGORITHMS[name].of_picture:
+        return digests_of(member, profile.exact_names).get(name)
+    decoded = member.decoded(profile.picture_names)
+    if not isinstance(decoded, DecodedPicture) or decoded.is_poor(name):
+        return None
+    digest = decoded.stored(profile.picture_names).get(name)
+    return None if digest is None else digest.value
 
 
 def _in_further(reader: StateReader, name: str, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:

@@ -67,6 +67,8 @@ class HitRecord(_FileFields, kw_only=True, tag_field="type", tag="would-hit"):
     algorithm: str
     category: str
     distance: int
+    member: str | UnsetType = UNSET
+    """Place of what it matches within a container."""
     presence: Presence
 
 
@@ -108,6 +110,7 @@ def hit_record(name: str, hit: Hit, file: KnownFile) -> HitRecord:
         algorithm=hit.algorithm,
         category=hit.category,
         distance=hit.distance,
+        member=hit.member or UNSET,
         presence=file.presence,
         **address_fields(file),
     )

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from hashscan.lists.difference import EntryChange
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.model import ALGORITHMS, KNOWN_GOOD_CATEGORY, TEST_CATEGORY
 from hashscan.schema import Count, InvalidDocumentError, decode_file, encode_file
-from hashscan.state.queries.digest_lookup import matching_contents
+from hashscan.state.queries.digest_lookup import matching_contents, matching_members
 from hashscan.state.queries.known_files import KnownFile, KnownFiles
 from hashscan.state.queries.overview import overview_of
 from hashscan.state.store.reading import NoStateError, StateReader
@@ -33,6 +34,8 @@ class Hit(NamedTuple):
     algorithm: str
     category: str
     entry_id: str
+    member: str = ""
+    """Place of the member that it matches; empty for the file itself."""
 
 
 @dataclass(slots=True)
@@ -49,7 +52,7 @@ def hits_of(reader: StateReader, changes: Iterable[EntryChange]) -> Hits:
     """Look up new entries.
 
     Exact digests are searched in their columns. PDQ is compared with pictures as they are stored, unless the
-    quality of their PDQ is too low.
+    quality of their PDQ is too low. Members of containers are searched in the same way.
     """
     hits = Hits()
     by_algorithm: dict[str, list[EntryChange]] = {}
@@ -75,12 +78,13 @@ def _look_up(reader: StateReader, name: str, changes: list[EntryChange], hits: H
     starts = np.cumsum([0, *map(len, changes)])
     limits = [ALGORITHMS[name].threshold] * len(values)
     met = set()
-    for number, content, distance in matching_contents(reader, name, values, limits):
+    contents = ((*near, "") for near in matching_contents(reader, name, values, limits))
+    for number, content, distance, member in chain(contents, matching_members(reader, name, values, limits)):
         met.add(number)
         place = int(np.searchsorted(starts, number, "right")) - 1
         change = changes[place]
         entry = bytes(change.raw_ids[number - starts[place]]).decode("ascii")
-        hit = Hit(distance, name, change.category, entry)
+        hit = Hit(distance, name, change.category, entry, member)
         hits.nearest[content] = min(hit, hits.nearest.get(content, hit))
     hits.entries += len(met)
 

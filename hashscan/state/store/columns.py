@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,8 @@ _TABLE_BITS = 20
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """Indices of the digests sought, rows, and distances; each of shape (hits,)."""
+Blocks = Iterable[tuple[int, NDArray[np.uint8]]]
+"""Rows as bytes, shape (rows, bytes of a row), each block with the number of its first row."""
 
 
 class ReadColumn(_OpenColumn):
@@ -146,62 +148,73 @@ class ReadColumn(_OpenColumn):
             yield start, np.frombuffer(memory, np.uint8, count * size).reshape(count, size)
 
     def equal(self, values: NDArray[np.uint8]) -> Pairs:
-        """Return all rows that are equal to one of the values, shape (n, bytes of a row)."""
-        keys = _keys(np.ascontiguousarray(values))
-        order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        table = np.zeros(1 << _TABLE_BITS, bool)
-        low = np.uint64((1 << _TABLE_BITS) - 1)
-        table[(keys & low).astype(np.int64)] = True
-        found: list[Pairs] = []
-        for start, block in self.blocks():
-            asked = _keys(block)
-            if len(keys) == 1:
-                some = np.flatnonzero(asked == keys[0])
-            else:
-                some = np.flatnonzero(table[(asked & low).astype(np.int64)])
-            if not some.size:
-                continue
-            first = np.searchsorted(ordered, asked[some], "left")
-            counts = np.searchsorted(ordered, asked[some], "right") - first
-            rows = np.repeat(some, counts)
-            places = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(rows))
-            numbers = order[places]
-            same = (block[rows] == values[numbers]).all(axis=1)
-            found.append((numbers[same], start + rows[same], np.zeros(int(same.sum()), np.int64)))
-        return _joined(found)
+        """Return all rows that are equal to one of the values, as `equal_rows`."""
+        return equal_rows(self.blocks(), values)
 
     def near(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Pairs:
-        """Return exactly the rows within the threshold of one of the values.
-
-        Args:
-            values: shape (n, bytes of a row).
-            thresholds: bits, shape (n,).
-        """
-        values = np.ascontiguousarray(values)
-        found: list[Pairs] = []
-        if len(values) <= _FEW:
-            kernel, queries = best_kernel(), words_of(values)
-            for start, block in self.blocks():
-                numbers, rows, distances = kernel.scan(words_of(block), queries, thresholds)
-                found.append((numbers, start + rows, distances))
-        else:
-            found.extend(self._near_many(values, thresholds))
-        return _joined(found)
-
-    def _near_many(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Iterator[Pairs]:
-        segment = Hamming().eager(values)
-        widest = int(thresholds.max())
-        for start, block in self.blocks():
-            rows, numbers, distances = segment.query(block, np.full(len(block), widest, np.int64))
-            near = distances <= thresholds[numbers]
-            yield numbers[near], start + rows[near], distances[near]
+        """Return exactly the rows within the threshold of one of the values, as `near_rows`."""
+        return near_rows(self.blocks(), values, thresholds)
 
     def close(self) -> None:
         """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def equal_rows(blocks: Blocks, values: NDArray[np.uint8]) -> Pairs:
+    """Return all rows that are equal to one of the values, shape (n, bytes of a row), of eight bytes each."""
+    keys = _keys(np.ascontiguousarray(values))
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    table = np.zeros(1 << _TABLE_BITS, bool)
+    low = np.uint64((1 << _TABLE_BITS) - 1)
+    table[(keys & low).astype(np.int64)] = True
+    found: list[Pairs] = []
+    for start, block in blocks:
+        asked = _keys(block)
+        if len(keys) == 1:
+            some = np.flatnonzero(asked == keys[0])
+        else:
+            some = np.flatnonzero(table[(asked & low).astype(np.int64)])
+        if not some.size:
+            continue
+        first = np.searchsorted(ordered, asked[some], "left")
+        counts = np.searchsorted(ordered, asked[some], "right") - first
+        rows = np.repeat(some, counts)
+        places = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(rows))
+        numbers = order[places]
+        same = (block[rows] == values[numbers]).all(axis=1)
+        found.append((numbers[same], start + rows[same], np.zeros(int(same.sum()), np.int64)))
+    return _joined(found)
+
+
+def near_rows(blocks: Blocks, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Pairs:
+    """Return exactly the rows within the threshold of one of the values.
+
+    Args:
+        values: shape (n, bytes of a row).
+        thresholds: bits, shape (n,).
+    """
+    values = np.ascontiguousarray(values)
+    found: list[Pairs] = []
+    if len(values) <= _FEW:
+        kernel, queries = best_kernel(), words_of(values)
+        for start, block in blocks:
+            numbers, rows, distances = kernel.scan(words_of(block), queries, thresholds)
+            found.append((numbers, start + rows, distances))
+    else:
+        found.extend(_near_many(blocks, values, thresholds))
+    return _joined(found)
+
+
+def _near_many(blocks: Blocks, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Iterator[Pairs]:
+    segment = Hamming().eager(values)
+    widest = int(thresholds.max())
+    for start, block in blocks:
+        rows, numbers, distances = segment.query(block, np.full(len(block), widest, np.int64))
+        near = distances <= thresholds[numbers]
+        yield numbers[near], start + rows[near], distances[near]
 
 
 def _keys(values: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -28,7 +28,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -48,13 +48,13 @@ for path in sys.argv[1:]:
 """
 
 
-def picture(number: int) -> bytes:
+def picture(number: int, width: int = 320, height: int = 240) -> bytes:
     """Return a drawn JPEG, another one for each number."""
     chance = random.Random(number)
-    image = Image.new("RGB", (320, 240), tuple(chance.randrange(256) for _ in range(3)))
+    image = Image.new("RGB", (width, height), tuple(chance.randrange(256) for _ in range(3)))
     draw = ImageDraw.Draw(image)
     for _ in range(40):
-        x, y, size = chance.randrange(320), chance.randrange(240), chance.randrange(5, 80)
+        x, y, size = chance.randrange(width), chance.randrange(height), chance.randrange(5, height // 3)
         draw.ellipse((x, y, x + size, y + size), tuple(chance.randrange(256) for _ in range(3)))
     made = io.BytesIO()
     image.save(made, "JPEG", quality=85)
@@ -72,15 +72,15 @@ def members(archive: int, count: int) -> Iterator[tuple[str, bytes]]:
             yield f"dir{number % 7}/{number}.jpg", picture(archive * count + number)
 
 
-def write(path: Path, archive: int, count: int) -> None:
+def write(path: Path, contents: Iterable[tuple[str, bytes]]) -> None:
     """Write one archive."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
-            for name, content in members(archive, count):
+            for name, content in contents:
                 made.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
         return
     with tarfile.open(path, f"w:{path.suffix[1:]}") as packed:  # type: ignore[call-overload]
-        for name, content in members(archive, count):
+        for name, content in contents:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             packed.addfile(info, io.BytesIO(content))
@@ -90,7 +90,7 @@ def make(folder: Path, archives: int, count: int) -> list[bytes]:
     """Write all archives, and return the listed pictures."""
     for number in range(archives):
         suffix = (".zip", ".tar.gz", ".tar.xz")[number % 3]
-        write(folder / f"{number}{suffix}", number, count)
+        write(folder / f"{number}{suffix}", members(number, count))
     return [picture(number * count) for number in range(0, archives, 10)]
 
 

@@ -1,8 +1,10 @@
 """Read archives by libarchive, member by member, in the sandbox.
 
-Formats and filters are enabled one by one. Never enabled are those that start programs (`program`, and lrzip,
-grzip, lzop where the library was built without them), that read other files (mtree) or that parse XML (xar).
-Nothing is written: the library hands over the bytes of one member after another.
+Only the formats and the filter of the kind of archive are enabled, so that the library does not see another
+archive in a file that is two of them, and of several layers of compression unpacks one. Never enabled are
+those that start programs (`program`, and lrzip, grzip, lzop where the library was built without them), that
+read other files (mtree) or that parse XML (xar). Nothing is written: the library hands over the bytes of one
+member after another.
 
 The library is loaded before the sandbox is closed: it and the functions that it calls back need executable
 memory.
@@ -10,11 +12,14 @@ memory.
 
 from __future__ import annotations
 
+import bz2
 import ctypes
+import lzma
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hashscan.hashing.member_records import ContainerError
@@ -24,15 +29,34 @@ if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
 
 LIBRARY = "libarchive.so.13"
-FORMATS = ("zip", "tar", "7zip", "rar", "rar5", "cpio", "iso9660", "cab", "lha", "ar", "warc")
-FILTERS = ("gzip", "bzip2", "xz", "lzma", "zstd", "lz4", "lzip", "compress", "rpm", "uu")
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "ZIP": ("zip",),
+    "tar": ("tar",),
+    "7z": ("7zip",),
+    "RAR": ("rar", "rar5"),
+    "CAB": ("cab",),
+    "cpio": ("cpio",),
+    "binary cpio": ("cpio",),
+    "ar": ("ar",),
+    "RPM": ("cpio",),
+    "LHA": ("lha",),
+    "CD or DVD image": ("iso9660",),
+    "self-extracting program": ("7zip", "rar", "rar5", "cab"),
+}
+"""The library's names of formats, by the name of the archive's kind."""
+STREAMED = ("zip_streamable",)
+"""The format of a ZIP archive that is read from its begin on, and not by the directory at its end."""
+_FORMATS_WITHIN = ("tar", "cpio", "raw")
+"""Formats of what is in a compressed file. Other archives are opened as its one content."""
+_FILTERS = {"gzip": 1, "bzip2": 2, "LZMA": 5, "xz": 6, "Zstandard": 14}
+_OTHER_FILTERS = {b"LZIP": 9, b"\x04\x22\x4d\x18": 13, b"\x02\x21\x4c\x18": 13}
+"""The library's numbers of filters, by the name of the kind and by a file's first bytes."""
+_RPM_FILTERS = ("rpm", "gzip", "bzip2", "xz", "lzma", "zstd")
 PIECE_SIZE = 256 * 1024
 """Bytes of a member that are read at once."""
 
 _EOF, _WARN, _FAILED, _FATAL = 1, -20, -25, -30
 _TYPE_MASK, _REGULAR = 0o170000, 0o100000
-_RAW = 0x90000
-"""The library's number of the format of a compressed file that is no archive."""
 
 
 class MemberError(Exception):
@@ -49,7 +73,8 @@ class ArchiveMember(NamedTuple):
     name: bytes
     """Its name in the archive: of any bytes, and perhaps empty or a path that leads elsewhere."""
     regular: bool
-    """False for a folder, a link or a device, which has no bytes."""
+    """False for a folder, a link or a device, which usually has no bytes; the last link to a file has them in
+    some archives (cpio)."""
     pieces: Iterator[bytes]
     """Its bytes. Iterating raises MemberError, or ContainerError where no other member can be read."""
 
@@ -68,11 +93,12 @@ class ArchiveLibrary:
         from libarchive import ffi
 
         for name, argument in (
-            ("format", ffi.c_archive_p),
             ("read_has_encrypted_entries", ffi.c_archive_p),
             ("entry_is_encrypted", ffi.c_archive_entry_p),
         ):
             ffi.ffi(name, [argument], ctypes.c_int)
+        ffi.ffi("read_append_filter", [ffi.c_archive_p, ctypes.c_int], ctypes.c_int, ffi.check_int)
+        ffi.ffi("read_set_options", [ffi.c_archive_p, ctypes.c_char_p], ctypes.c_int, ffi.check_int)
         self._ffi: Any = ffi
         self._error: type[Exception] = ffi.ArchiveError
         self._files: dict[int, PreadFile] = {}
@@ -80,9 +106,9 @@ class ArchiveLibrary:
         self._numbers = count(1)
         # Made only once: they need executable memory.
         self._read, self._seek = ffi.READ_CALLBACK(self._read_block), ffi.SEEK_CALLBACK(self._move)
-        self._formats = [ffi.get_read_format_function(name) for name in FORMATS]
-        self._raw = ffi.get_read_format_function("raw")
-        self._filters = [ffi.get_read_filter_function(name) for name in FILTERS]
+        names = {*chain(*FORMATS.values()), *STREAMED, *_FORMATS_WITHIN}
+        self._formats = {name: ffi.get_read_format_function(name) for name in names}
+        self._filters = {name: ffi.get_read_filter_function(name) for name in ("compress", *_RPM_FILTERS)}
 
     @property
     def version(self) -> str:
@@ -90,17 +116,31 @@ class ArchiveLibrary:
         number: int = self._ffi.version_number()
         return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
-    def members(self, file: PreadFile, *, compressed: bool = False) -> Iterator[ArchiveMember]:
+    def members(self, file: PreadFile, kind: str, options: bytes = b"") -> Iterator[ArchiveMember]:
         """Yield the members of an archive, or the one content of a compressed file.
 
         Args:
-            compressed: True if it need not be an archive when it is unpacked.
+            kind: name of the kind of archive: one of `FORMATS`, or of a compressed file.
+            options: of the library, for the format.
 
         Raises:
             ContainerError: the rest can't be read.
         """
+        yield from self._members(file, kind, FORMATS.get(kind, _FORMATS_WITHIN), options)
+
+    def streamed(self, file: PreadFile) -> Iterator[ArchiveMember]:
+        """Yield the members of a ZIP archive as programs do that do not read the directory at its end.
+
+        Raises:
+            ContainerError: the rest can't be read.
+        """
+        yield from self._members(file, "ZIP", STREAMED, b"")
+
+    def _members(
+        self, file: PreadFile, kind: str, formats: Sequence[str], options: bytes
+    ) -> Iterator[ArchiveMember]:
         try:
-            with self._opened(file, compressed=compressed) as archive:
+            with self._opened(file, kind, formats, options) as archive:
                 entry = self._ffi.entry_new()
                 try:
                     while self._next(archive, entry):
@@ -126,18 +166,20 @@ class ArchiveLibrary:
             return _FATAL
 
     @contextmanager
-    def _opened(self, file: PreadFile, *, compressed: bool) -> Iterator[int]:
+    def _opened(self, file: PreadFile, kind: str, formats: Sequence[str], options: bytes) -> Iterator[int]:
         number, archive = next(self._numbers), self._ffi.read_new()
         self._files[number] = file
+        file.seek(0)
         try:
-            for enable in self._formats:
-                enable(archive)
-            if compressed:
-                self._raw(archive)
-            for enable in self._filters:
-                # A warning means that the library would start a program for it.
-                if enable(archive) == _WARN:
-                    raise ContainerError(Reason.METHOD)
+            for name in formats:
+                self._formats[name](archive)
+            if kind not in FORMATS or kind == "RPM":
+                self._unpack(archive, file, kind)
+            if "tar" in formats:
+                # As programs do that are asked to go on behind the end, or whose tapes have several.
+                self._ffi.read_set_options(archive, b"tar:read_concatenated_archives")
+            if options:
+                self._ffi.read_set_options(archive, options)
             self._ffi.read_set_seek_callback(archive, self._seek)
             self._ffi.read_open(archive, number, self._ffi.NO_OPEN_CB, self._read, self._ffi.NO_CLOSE_CB)
             yield archive
@@ -145,6 +187,22 @@ class ArchiveLibrary:
             self._ffi.read_free(archive)
             del self._files[number]
             self._blocks.pop(number, None)
+
+    def _unpack(self, archive: int, file: PreadFile, kind: str) -> None:
+        """Enable the filter of a compressed file.
+
+        Raises:
+            ContainerError: the library has none for it.
+        """
+        if kind in {"RPM", "compress"}:
+            for name in _RPM_FILTERS if kind == "RPM" else ("compress",):
+                self._filters[name](archive)
+            return
+        filter_number = _FILTERS.get(kind) or _OTHER_FILTERS.get(file.read(4))
+        file.seek(0)
+        # A warning means that the library would start a program for it.
+        if filter_number is None or self._ffi.read_append_filter(archive, filter_number) == _WARN:
+            raise ContainerError(Reason.METHOD)
 
     def _next(self, archive: int, entry: int) -> bool:
         """Go to the next member; return False at the end.
@@ -159,9 +217,6 @@ class ArchiveLibrary:
             if self._ffi.read_has_encrypted_entries(archive) == 1:
                 raise ContainerError(Reason.ENCRYPTED) from None
             raise
-        if result != _EOF and self._ffi.format(archive) == _RAW and self._ffi.filter_count(archive) == 1:
-            # Neither an archive nor compressed.
-            raise ContainerError(Reason.CONTAINER_BROKEN)
         return result != _EOF
 
     def _member(self, archive: int, entry: int) -> ArchiveMember:
@@ -197,6 +252,43 @@ def _reason(error: Exception) -> Reason:
     if "unsupported" in text or "not supported" in text:
         return Reason.METHOD
     return Reason.CONTAINER_BROKEN
+
+
+_EMPTY_MAX = 512
+"""Length in bytes of an empty file, at most; a header may hold a name."""
+_ZIP = b"PK\5\6" + bytes(18)
+_7Z_SIZE, _7Z_NUMBERS = 32, 12
+
+_UNPACKERS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(zlib.MAX_WBITS + 16),
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": lzma.LZMADecompressor,
+}
+
+
+def is_empty(file: PreadFile, kind: str) -> bool:
+    """Return True if an archive has no members, or a compressed file no content, and nothing else.
+
+    The library does not tell them from broken ones.
+
+    Args:
+        kind: name of the kind of archive.
+    """
+    if file.size > _EMPTY_MAX:
+        return False
+    file.seek(0)
+    content = file.read()
+    if kind == "ZIP":
+        return content == _ZIP
+    if kind == "7z":
+        return len(content) == _7Z_SIZE and not any(content[_7Z_NUMBERS:])
+    if kind not in _UNPACKERS:
+        return False
+    unpacker = _UNPACKERS[kind]()
+    try:
+        return not unpacker.decompress(content, 1) and unpacker.eof and not unpacker.unused_data
+    except (OSError, zlib.error, lzma.LZMAError):
+        return False
 
 
 def installed_version() -> str:

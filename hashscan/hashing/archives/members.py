@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
-from hashscan.hashing.archives.library import ArchiveLibrary, MemberError
+from hashscan.hashing.archives.iso_structure import iso_doubt, readings
+from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveMember, MemberError, is_empty
 from hashscan.hashing.archives.openers import DrawnPicture, Opener, separator
-from hashscan.hashing.container_kinds import COMPRESSED, is_opened
+from hashscan.hashing.archives.zip_structure import zip_doubt
+from hashscan.hashing.container_kinds import is_opened
 from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, containers_of
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, sniff
@@ -87,18 +90,49 @@ class MemberReader:
         opener = self._openers.get(kind.name)
         if opener is not None:
             yield from self._parts_of(opener, file, before, depth)
-            return
-        assert self._library is not None
-        found = False
-        for member in self._library.members(file, compressed=kind.name in COMPRESSED):
-            self._count()
-            found = True
-            if member.regular:
-                yield from self._digested(before + member.name, member.pieces, depth)
+        elif not is_empty(file, kind.name):
+            yield from self._archive(file, kind, before, depth)
 
+    def _archive(self, file: PreadFile, kind: FileFormat, before: bytes, depth: int) -> Iterator[Member]:
+        assert self._library is not None
+        is_zip, is_disc = kind.name == "ZIP", kind.name == "CD or DVD image"
+        doubt = zip_doubt(file, self._limits.members) if is_zip else iso_doubt(file) if is_disc else None
+        if doubt is not None:
+            yield Member(before, reason=doubt)
+        found = False
+        for options in readings(file) if is_disc else (b"",):
+            for member in self._library.members(file, kind.name, options):
+                found = True
+                yield from self._of_archive(member, before, depth)
         if not found:
             # The library passes over what it does not understand.
             raise ContainerError(Reason.CONTAINER_BROKEN)
+        if doubt is not None and is_zip:
+            yield from self._streamed(file, before, depth)
+
+    def _streamed(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member]:
+        """Yield the members that are seen without the directory of a ZIP archive, if it can be read so."""
+        assert self._library is not None
+        try:
+            for member in self._library.streamed(file):
+                yield from self._of_archive(member, before, depth)
+        except ContainerError as error:
+            if error.reason not in _OF_ONE:
+                raise
+
+    def _of_archive(self, member: ArchiveMember, before: bytes, depth: int) -> Iterator[Member]:
+        self._count()
+        place = before + member.name
+        if member.regular:
+            yield from self._digested(place, member.pieces, depth)
+            return
+        try:
+            first = next(member.pieces, None)
+        except MemberError as error:
+            yield Member(place, reason=error.reason)
+            return
+        if first is not None:
+            yield from self._digested(place, chain((first,), member.pieces), depth)
 
     def _parts_of(self, opener: Opener, file: PreadFile, before: bytes, depth: int) -> Iterator[Member]:
         """Yield the members of a document, which may have none."""

@@ -1,0 +1,222 @@
+"""Check of ZIP archives: do all programs see the same members?
+
+Some programs go by the directory at the end of an archive, others by the header in front of each member, and
+others by the first of several archives in a file. An archive is read the same by all of them if its directory
+is the only one, and if the members that it names and their headers fill the archive (APPNOTE.TXT of PKWARE,
+4.3). Anything may lie before the first member, as in a self-extracting program, but no other member.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from hashscan.hashing.containers import TAIL_SIZE
+from hashscan.hashing.formats import sniff
+from hashscan.model import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hashscan.hashing.pread import PreadFile
+
+_END = struct.Struct("<4sHHHHIIH")
+_END_64 = struct.Struct("<4sQHHIIQQQQ")
+_LOCATOR = struct.Struct("<4sIQI")
+_CENTRAL = struct.Struct("<4sBBHHHHHIIIHHHHHII")
+_LOCAL = struct.Struct("<4sHHHHHIIIHH")
+
+_MEMBERS = (b"PK\3\4", b"PK\1\2", b"PK\5\6")
+_ENCRYPTED, _DESCRIBED = 1, 8
+_DESCRIPTOR_MAX = 24
+_BLOCK = 1 << 20
+_UNIX, _TYPE_MASK, _LINK, _FOLDER, _REGULAR = 3, 0o170000, 0o120000, 0o040000, 0o100000
+_LINK_MAX = 4095
+"""Length of the longest target of a link."""
+_MAX_16, _MAX_32 = 0xFFFF, 0xFFFFFFFF
+
+
+class _Entry(NamedTuple):
+    """An entry of the directory, about one member."""
+
+    offset: int
+    flags: int
+    method: int
+    packed: int
+    size: int
+    is_folder: bool
+    is_link: bool
+    is_special: bool
+
+
+class _StructureError(Exception):
+    """The error that programs may read the archive differently."""
+
+
+def zip_doubt(file: PreadFile, members_max: int) -> Reason | None:
+    """Return a reason if programs may see other members than its directory names, else None.
+
+    Args:
+        members_max: a larger directory is not checked; its members are over the limit in any case.
+    """
+    try:
+        _check(file, members_max)
+    except (_StructureError, struct.error):
+        return Reason.AMBIGUOUS
+    finally:
+        file.seek(0)
+    return None
+
+
+def _check(file: PreadFile, members_max: int) -> None:
+    begin, end, base, number = _directory(file)
+    entries = []
+    for entry in _entries(file, begin, end):
+        entries.append(entry)
+        if len(entries) > members_max:
+            return
+    _need(len(entries) == number or (number < _MAX_16 and len(entries) % (_MAX_16 + 1) == number))
+    entries.sort()
+    at, gap_max = 0, 0
+    for entry in entries:
+        place = base + entry.offset
+        _need(place >= at)
+        if place - at > gap_max:
+            _check_gap(file, at, place)
+        at = _check_member(file, place, entry)
+        gap_max = 0
+        if entry.flags & _DESCRIBED:
+            gap_max = _DESCRIPTOR_MAX
+    _need(begin >= at)
+    if begin - at > gap_max:
+        _check_gap(file, at, begin)
+
+
+def _need(condition: bool) -> None:
+    if not condition:
+        raise _StructureError
+
+
+def _read(file: PreadFile, place: int, size: int) -> bytes:
+    _need(place >= 0)
+    file.seek(place)
+    return file.read(size)
+
+
+def _directory(file: PreadFile) -> tuple[int, int, int, int]:
+    """Return where the directory begins and ends, where the archive begins, and the number of members."""
+    first = max(0, file.size - TAIL_SIZE)
+    tail = _read(file, first, TAIL_SIZE)
+    place = tail.rfind(_MEMBERS[2])
+    _need(place >= 0)
+    _, disk, begins_on, here, number, size, offset, comment = _END.unpack_from(tail, place)
+    _need(place + _END.size + comment == len(tail) and disk == begins_on == 0 and here == number)
+    end = place = first + place
+    if place >= _LOCATOR.size:
+        signature, on, at, disks = _LOCATOR.unpack(_read(file, place - _LOCATOR.size, _LOCATOR.size))
+        if signature == b"PK\6\7":
+            _need(on == 0 and disks <= 1)
+            # The record may be longer than usual, and nothing may precede the archive then.
+            usual = place - _LOCATOR.size - _END_64.size
+            record = _END_64.unpack(_read(file, usual, _END_64.size))
+            _need(record[0] == b"PK\6\6" and record[1] == _END_64.size - 12 and record[4] == record[5] == 0)
+            _need(record[6] == record[7])
+            for small, large, most in (
+                (number, record[7], _MAX_16),
+                (size, record[8], _MAX_32),
+                (offset, record[9], _MAX_32),
+            ):
+                _need(small in {large, most})
+            number, size, offset, end = record[7], record[8], record[9], usual
+            _need(at + end - size - offset == usual)
+    begin = end - size
+    base = begin - offset
+    _need(base >= 0)
+    # Programs that take the offset as it is must not find another directory there.
+    _need(base == 0 or _read(file, offset, 4) != _MEMBERS[1])
+    return begin, end, base, number
+
+
+def _entries(file: PreadFile, at: int, end: int) -> Iterator[_Entry]:
+    """Yield the entries of the directory, which must fill it."""
+    block, begin = b"", at
+    while at < end:
+        if at - begin + _CENTRAL.size + 3 * _MAX_16 > len(block) and begin + len(block) < end:
+            block, begin = _read(file, at, min(_BLOCK, end - at)), at
+        here = at - begin
+        found = _CENTRAL.unpack_from(block, here)
+        signature, _, system, _, flags, method = found[:6]
+        packed, size, name_length, extra_length, comment_length, disk = found[9:15]
+        attributes, offset = found[16], found[17]
+        here += _CENTRAL.size
+        name = block[here : here + name_length]
+        extra = block[here + name_length : here + name_length + extra_length]
+        size, packed, offset = _large(extra, size, packed, offset)
+        _need(signature == _MEMBERS[1] and disk in {0, _MAX_16})
+        mode = attributes >> 16 & _TYPE_MASK if system == _UNIX else 0
+        is_folder = name.endswith((b"/", b"\\")) or mode == _FOLDER or (system == 0 and bool(attributes & 16))
+        yield _Entry(
+            *(offset, flags, method, packed, size, is_folder, mode == _LINK),
+            mode not in {0, _LINK, _FOLDER, _REGULAR},
+        )
+        at += _CENTRAL.size + name_length + extra_length + comment_length
+    _need(at == end)
+
+
+def _large(extra: bytes, *values: int) -> list[int]:
+    """Return size, packed size and offset; from the extra field where they do not fit into 32 bits."""
+    if _MAX_32 not in values:
+        return list(values)
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, at)
+        if kind == 1:
+            rest = extra[at + 4 : at + 4 + length]
+            large = iter(struct.unpack(f"<{len(rest) // 8}Q", rest[: len(rest) // 8 * 8]))
+            return [next(large, value) if value == _MAX_32 else value for value in values]
+        at += 4 + length
+    return list(values)
+
+
+def _check_member(file: PreadFile, place: int, entry: _Entry) -> int:
+    """Compare a member's own header with the directory; return where its bytes end."""
+    header = _read(file, place, _LOCAL.size)
+    signature, _, flags, method, _, _, _, packed, size, name_length, extra_length = _LOCAL.unpack(header)
+    both = _ENCRYPTED | _DESCRIBED
+    _need(signature == _MEMBERS[0] and method == entry.method and flags & both == entry.flags & both)
+    if flags & _DESCRIBED:
+        _need(packed in {0, _MAX_32, entry.packed} and size in {0, _MAX_32, entry.size})
+    else:
+        _need(packed in {_MAX_32, entry.packed} and size in {_MAX_32, entry.size})
+    if _MAX_32 in {packed, size} and not flags & _DESCRIBED:
+        extra = _read(file, place + _LOCAL.size + name_length, extra_length)
+        _need(_large(extra, size, packed) == [entry.size, entry.packed])
+    _need(method or entry.packed == entry.size or bool(flags & _ENCRYPTED))
+    begin = place + _LOCAL.size + name_length + extra_length
+    _need(not entry.is_special and not (entry.is_folder and entry.size))
+    if entry.is_link:
+        _need(entry.size <= _LINK_MAX and not _is_file(_read(file, begin, entry.packed), method))
+    end: int = begin + entry.packed
+    return end
+
+
+def _is_file(content: bytes, method: int) -> bool:
+    """Return True if the bytes of a link are more than a path, for a program that makes a file of it."""
+    if method == 8:
+        try:
+            content = zlib.decompressobj(-15).decompress(content, _LINK_MAX)
+        except zlib.error:
+            return True
+    return b"\0" in content or sniff(content) is not None
+
+
+def _check_gap(file: PreadFile, at: int, end: int) -> None:
+    """Check that nothing between members looks like another one."""
+    last = b""
+    while at < end:
+        block = _read(file, at, min(_BLOCK, end - at))
+        _need(bool(block))
+        joined = last + block
+        _need(not any(signature in joined for signature in _MEMBERS))
+        last, at = block[-3:], at + len(block)

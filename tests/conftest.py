@@ -32,6 +32,9 @@ os.environ["HASHSCAN_REREAD"] = "0%"
 
 sync_nothing()
 
+# For the format "iri", which no schema here has, jsonschema would build a parser for seconds, in each run.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
 # A shell ignores some signals in commands that it runs in the background, and their processes would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGQUIT):

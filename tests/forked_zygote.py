@@ -16,14 +16,20 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+from msgspec import json
+
 from hashscan.hashing.media import decoder
-from hashscan.registry import PICTURE_HASHES
+from hashscan.model import ContainerKind, MemberLimits
+from hashscan.registry import EXACT_HASHES, PICTURE_HASHES
 from hashscan.sandbox import launch, zygote
 
 
 def preload() -> None:
-    """Import all that the decoder needs, and use it once."""
-    decoder.load(*(row.target for row in PICTURE_HASHES.rows.values()))
+    """Import all that the decoder needs, also for containers of all kinds, and use it once."""
+    exact = ",".join(row.target for row in EXACT_HASHES.rows.values())
+    containers = json.encode(MemberLimits(tuple(ContainerKind))).decode()
+    pictures = (row.target for row in PICTURE_HASHES.rows.values())
+    decoder.load(*pictures, f"exact={exact}", f"containers={containers}")
 
 
 def fork_zygotes() -> None:

@@ -324,6 +324,11 @@ def _around(points: list[tuple[float, float]], matrix: Matrix) -> Box | None:
     return box if box.left <= box.right and box.top <= box.bottom else None
 
 
+def _distinct(labels: npt.NDArray[np.int32]) -> set[int]:
+    """Return the distinct values; `np.unique` would have each zygote import `numpy.ma` for it."""
+    return set(np.flatnonzero(np.bincount(labels.ravel())).tolist())
+
+
 def _touching(boxes: list[Box]) -> list[Box]:
     """Return the rectangles around boxes that touch, in the order in which they are first met.
 
@@ -346,7 +351,7 @@ def _touching(boxes: list[Box]) -> list[Box]:
         area = cells[rows, columns]
         most = int(area.max())
         # Most boxes lie within one other, or touch none.
-        labels = {most} if most == int(area.min()) else set(np.unique(area).tolist())
+        labels = {most} if most == int(area.min()) else _distinct(area)
         met = sorted({root(label) for label in labels} - {0})
         if met:
             label = met[0]

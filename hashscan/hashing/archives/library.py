@@ -109,6 +109,8 @@ class ArchiveLibrary:
         names = {*chain(*FORMATS.values()), *STREAMED, *_FORMATS_WITHIN}
         self._formats = {name: ffi.get_read_format_function(name) for name in names}
         self._filters = {name: ffi.get_read_filter_function(name) for name in ("compress", *_RPM_FILTERS)}
+        # One for all members: to make one takes longer than to read a small member.
+        self._buffer = ctypes.create_string_buffer(PIECE_SIZE)
 
     @property
     def version(self) -> str:
@@ -231,13 +233,12 @@ class ArchiveLibrary:
     def _pieces(self, archive: int, entry: int) -> Iterator[bytes]:
         if self._ffi.entry_is_encrypted(entry):
             raise MemberError(Reason.ENCRYPTED)
-        buffer = ctypes.create_string_buffer(PIECE_SIZE)
         try:
-            while length := self._ffi.read_data(archive, buffer, PIECE_SIZE):
+            while length := self._ffi.read_data(archive, self._buffer, PIECE_SIZE):
                 if length < 0:
                     # The bytes that could be read have a wrong checksum, for example.
                     raise MemberError(Reason.CONTAINER_BROKEN)
-                yield ctypes.string_at(buffer, length)
+                yield ctypes.string_at(self._buffer, length)
         except self._error as error:
             if getattr(error, "retcode", None) == _FAILED:
                 raise MemberError(_reason(error)) from None

@@ -19,8 +19,9 @@ from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import ContainerKind, MemberLimits, Reason
 
-Decode = Callable[[PreadFile, FileFormat], bytes]
-"""Decodes a picture, and returns the reply as `records.pack_picture` makes it."""
+Decode = Callable[[PreadFile, FileFormat, bool], bytes]
+"""Decodes a picture, and returns the reply as `records.pack_picture` makes it. The reply says if it is a
+container, too, unless the last argument is True: then that container is opened."""
 
 _DRAWN = next(known for known in FORMATS if known.name == "PNM")
 
@@ -142,7 +143,7 @@ class MemberReader:
             if not isinstance(found, DrawnPicture):
                 yield from self._digested(place, found.pieces, depth)
             elif self._decode is not None:
-                reply = self._decode(PreadFile(found.content), _DRAWN)
+                reply = self._decode(PreadFile(found.content), _DRAWN, False)
                 yield Member(place, kind=_DRAWN, reply=reply)
 
     def _count(self) -> None:
@@ -196,7 +197,7 @@ class MemberReader:
         """Return a member whose bytes end early; if it is a picture, with its part."""
         if kind is None or kind.pillow is None or self._decode is None or not content:
             return Member(place, size, reason=reason)
-        return Member(place, size, (), kind, self._decode(PreadFile(content), kind), reason)
+        return Member(place, size, (), kind, self._decode(PreadFile(content), kind, False), reason)
 
     def _looked_into(
         self, member: Member, kind: FileFormat | None, content: bytes, depth: int
@@ -206,9 +207,7 @@ class MemberReader:
             yield member
         elif kind.pillow is not None and self._decode is not None:
             if content:
-                yield Member(
-                    member.place, member.size, member.exact, kind, self._decode(PreadFile(content), kind)
-                )
+                yield from self._picture(member, kind, PreadFile(content), depth)
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER_MEMBER)
         elif not kind.container:
@@ -224,6 +223,17 @@ class MemberReader:
                 yield from self._nested(member.place, file, containers, depth)
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
+
+    def _picture(self, member: Member, kind: FileFormat, file: PreadFile, depth: int) -> Iterator[Member]:
+        """Yield a picture, and what is in it if it is a container, too."""
+        assert self._decode is not None
+        containers = _containers_in(file, kind) if depth < self._limits.depth else ()
+        opens = any(map(self._opens, containers))
+        file.seek(0)
+        reply = self._decode(file, kind, opens)
+        yield Member(member.place, member.size, member.exact, kind, reply)
+        if opens:
+            yield from self._nested(member.place, file, containers, depth)
 
     def _nested(
         self, place: bytes, file: PreadFile, containers: Sequence[FileFormat], depth: int

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from msgspec import Struct, json, structs
 
@@ -128,7 +128,13 @@ def _within(values: tuple[int, ...], others: tuple[int, ...], limits: tuple[int,
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
 
 Decode = Callable[[int, bytes], bytes | Iterator[bytes]]
-DecodePicture = Callable[[int | PreadFile, bytes], bytes]
+
+
+class DecodePicture(Protocol):
+    """A function that decodes a picture, and returns the reply."""
+
+    def __call__(self, source: int | PreadFile, request: bytes, opened: bool = False, /) -> bytes:
+        """Decode; `opened` says that the containers that the picture is, too, are opened by the caller."""
 
 
 _CLEAR = 100
@@ -211,8 +217,8 @@ def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: Me
         module, _, name = target.partition(":")
         hashes.append(getattr(importlib.import_module(module), name)())
 
-    def decode_member(file: PreadFile, picture_format: FileFormat) -> bytes:
-        return decode(file, pack_request(picture_format))
+    def decode_member(file: PreadFile, picture_format: FileFormat, opened: bool) -> bytes:
+        return decode(file, pack_request(picture_format), opened)
 
     def handle(descriptor: int, request: bytes) -> bytes | Iterator[bytes]:
         kind = unpack_request(request).picture_format
@@ -239,7 +245,7 @@ def _decoder(
     names = [algorithm.name for algorithm in hashes]
     more = structs.replace(limits, seconds=limits.seconds * _PATIENT_TIME_FACTOR)
 
-    def decode(source: int | PreadFile, request: bytes) -> bytes:
+    def decode(source: int | PreadFile, request: bytes, opened: bool = False, /) -> bytes:
         picture_format, patient, large = unpack_request(request)
         within = more if patient else limits
         if large:
@@ -261,7 +267,7 @@ def _decoder(
             shortfall = error.reason
         except MemoryError:
             shortfall = Reason.MEMORY
-        if shortfall is None and _is_container(PreadFile(*file.place)):
+        if shortfall is None and not opened and _is_container(PreadFile(*file.place)):
             shortfall = Reason.CONTAINER
         if shortfall is Reason.MEMORY and memory:
             # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.

@@ -137,6 +137,10 @@ def is_picture(member: Member) -> bool:
         (["data"], lzma.compress(PICTURE)),
         (["x.zip", "x.zip!b.png"], zipped({"x.zip": zipped({"b.png": PICTURE})})),
         (
+            ["x.png", "x.png!b.png"],
+            zipped({"x.png": encoded(scene(2), "PNG") + zipped({"b.png": PICTURE})}),
+        ),
+        (
             ["x.tgz", "x.tgz!y.zip", "x.tgz!y.zip!b.png"],
             zipped({"x.tgz": tarred("y.zip", zipped({"b.png": PICTURE}), "w:gz")}),
         ),
@@ -147,6 +151,15 @@ def test_a_picture_in_an_archive(opened: Open, places: list[str], content: bytes
     assert [member.place.decode() for member in members] == places
     assert is_picture(members[-1])
     assert (end.reason, {member.reason for member in members}) == (None, {None})
+
+
+def test_a_picture_with_an_archive_at_the_limit_of_depth(opened: Open) -> None:
+    both = encoded(scene(2), "PNG") + zipped({"b.png": PICTURE})
+    members, _ = opened(zipped({"1.zip": zipped({"2.zip": zipped({"x.png": both})})}))
+    assert members[-1].place == b"1.zip!2.zip!x.png"
+    decoded = members[-1].decoded(("pdq",))
+    assert isinstance(decoded, DecodedPicture)
+    assert decoded.damage is Reason.CONTAINER
 
 
 def test_the_sandbox_is_as_tight_as_for_pictures(sandbox: Sandbox, opened: Open) -> None:

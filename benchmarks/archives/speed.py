@@ -2,17 +2,19 @@
 
     python -m benchmarks.archives.speed [--archives N] [--members N] [--runs N] [--work DIR]
 
-The archives are drawn by code: ZIP, tar.gz and tar.xz in turn, each with as many members as asked for: three
-of four are text, the fourth is a picture of 320x240 pixels. A list has the sha256 of one picture in a tenth
-of the archives. Each way has one process at a time:
+The archives are drawn by code: ZIP, tar.gz and tar.xz in turn, each with as many members as asked for. There
+are two sets: texts of 10 kB alone, and texts with a picture of 320x240 pixels as every fourth member. A list
+has the sha256 of one member in a tenth of the archives. Each way has one process at a time:
 
 - hashscan with one worker opens the archives, decodes the pictures and matches PDQ, too: of all variants,
-  and once of the plain pictures only.
+  and of the second set once of the plain pictures only.
 - clamscan has the same digests as signatures (.hsb), with limits that skip nothing here.
 - bsdtar unpacks one archive after another to its standard output (-xOf), and one process digests it by md5,
-  sha1 and sha256.
+  sha1 and sha256. For pictures it does less than hashscan, which decodes them.
 
-Times are those of all processes, user and system. A program that is not installed is left out.
+Times are those of all processes, user and system, and the ways take turns. A program that is not installed
+is left out. The start-up of hashscan, by scans of an empty file, is printed besides; the ratio to bsdtar is
+the median of those of each round, with and without it.
 """
 
 from __future__ import annotations
@@ -36,6 +38,15 @@ from PIL import Image, ImageDraw
 from benchmarks.lib import measure
 
 HASHSCAN = [sys.executable, "-m", "hashscan"]
+CLAMSCAN = [
+    "clamscan",
+    "--infected",
+    "--recursive",
+    "--max-filesize=2000M",
+    "--max-scansize=2000M",
+]
+CLAMSCAN += ["--max-files=1000000", "--max-recursion=100"]
+START_UP, BSDTAR = "hashscan, start-up", "bsdtar -xOf, digests"
 LOOP = """
 import hashlib, subprocess, sys
 for path in sys.argv[1:]:
@@ -61,15 +72,23 @@ def picture(number: int, width: int = 320, height: int = 240) -> bytes:
     return made.getvalue()
 
 
-def members(archive: int, count: int) -> Iterator[tuple[str, bytes]]:
+_WORDS = [str(number) for number in random.Random(2).choices(range(10_000), k=20_000)]
+
+
+def text(number: int) -> bytes:
+    """Return a text of 10 kB, another one for each number."""
+    start = random.Random(number).randrange(len(_WORDS) - 2000)
+    return f"{number} {' '.join(_WORDS[start : start + 2000])}".encode()
+
+
+def members(archive: int, count: int, *, pictures: bool) -> Iterator[tuple[str, bytes]]:
     """Yield names and contents of an archive's members."""
     for number in range(count):
-        chance = random.Random(archive * count + number)
-        if number % 4:
-            words = " ".join(str(chance.randrange(10_000)) for _ in range(2000))
-            yield f"dir{number % 7}/{number}.txt", words.encode()
+        each = archive * count + number
+        if number % 4 or not pictures:
+            yield f"dir{number % 7}/{number}.txt", text(each)
         else:
-            yield f"dir{number % 7}/{number}.jpg", picture(archive * count + number)
+            yield f"dir{number % 7}/{number}.jpg", picture(each)
 
 
 def write(path: Path, contents: Iterable[tuple[str, bytes]]) -> None:
@@ -86,36 +105,55 @@ def write(path: Path, contents: Iterable[tuple[str, bytes]]) -> None:
             packed.addfile(info, io.BytesIO(content))
 
 
-def make(folder: Path, archives: int, count: int) -> list[bytes]:
-    """Write all archives, and return the listed pictures."""
+def make(folder: Path, archives: int, count: int, *, pictures: bool) -> list[bytes]:
+    """Write all archives, and return the listed members."""
+    folder.mkdir()
     for number in range(archives):
         suffix = (".zip", ".tar.gz", ".tar.xz")[number % 3]
-        write(folder / f"{number}{suffix}", members(number, count))
-    return [picture(number * count) for number in range(0, archives, 10)]
+        write(folder / f"{number}{suffix}", members(number, count, pictures=pictures))
+    return [next(members(number, count, pictures=pictures))[1] for number in range(0, archives, 10)]
+
+
+def scan_command(folder: Path, work: Path, state: Path) -> list[str]:
+    """Return the command of a scan that reads every file."""
+    scan = [*HASHSCAN, "scan", str(folder), "--foreground", "--workers", "1", "--state", str(state)]
+    return [*scan, "--reread", "100%", "--report", str(work / "report.jsonl")]
+
+
+def import_digests(listed: list[bytes], work: Path, state: Path) -> None:
+    """Import a list of the sha256 of contents."""
+    table = work / "list.csv"
+    rows = (f"e{n},sha256,{hashlib.sha256(content).hexdigest()},A1" for n, content in enumerate(listed))
+    table.write_text("\n".join(("id,algorithm,value,category", *rows)) + "\n")
+    command = [*HASHSCAN, "lists", "import", str(table), "--name", "b", "--state", str(state)]
+    measure.run("import", command, work, {})
 
 
 def contenders(work: Path, folder: Path, listed: list[bytes]) -> Iterator[tuple[str, list[str], int]]:
     """Yield the name, the command and the expected exit code of each way."""
-    table, state = work / "list.csv", work / "state"
-    rows = (f"e{n},sha256,{hashlib.sha256(content).hexdigest()},A1" for n, content in enumerate(listed))
-    table.write_text("\n".join(("id,algorithm,value,category", *rows)) + "\n")
-    measure.run(
-        "import", [*HASHSCAN, "lists", "import", str(table), "--name", "b", "--state", str(state)], work, {}
-    )
-    scan = [*HASHSCAN, "scan", str(folder), "--foreground", "--workers", "1", "--state", str(state)]
-    scan += ["--reread", "100%", "--report", str(work / "report.jsonl")]
-    yield "hashscan", scan, 1
-    yield "hashscan, plain pictures only", [*scan, "--skip-variant", "all"], 1
+    state = work / f"state-{folder.name}"
+    import_digests(listed, work, state)
+    yield "hashscan", scan_command(folder, work, state), 1
+    if folder.name == "mixed":
+        plain = [*scan_command(folder, work, state), "--skip-variant", "all"]
+        yield "hashscan, plain pictures only", plain, 1
+    empty = work / "empty"
+    empty.mkdir(exist_ok=True)
+    (empty / "file").touch()
+    yield START_UP, scan_command(empty, work, state), 0
     if shutil.which("clamscan"):
-        signatures = work / "listed.hsb"
-        lines = (f"{hashlib.sha256(one).hexdigest()}:{len(one)}:e{n}" for n, one in enumerate(listed))
-        signatures.write_text("\n".join(lines) + "\n")
-        limits = ["--max-filesize=2000M", "--max-scansize=2000M", "--max-files=1000000"]
-        command = ["clamscan", "--quiet", "--infected", "--recursive", f"--database={signatures}", *limits]
-        yield "clamscan", [*command, str(folder)], 1
+        signatures = work / f"{folder.name}.hsb"
+        write_signatures(signatures, listed)
+        yield "clamscan", [*CLAMSCAN, f"--database={signatures}", str(folder)], 1
     if shutil.which("bsdtar"):
         paths = sorted(str(path) for path in folder.iterdir())
-        yield "bsdtar -xOf, digests", [sys.executable, "-c", LOOP, *paths], 0
+        yield BSDTAR, [sys.executable, "-c", LOOP, *paths], 0
+
+
+def write_signatures(path: Path, listed: list[bytes]) -> None:
+    """Write the digests of contents as signatures of ClamAV."""
+    lines = (f"{hashlib.sha256(one).hexdigest()}:{len(one)}:e{n}" for n, one in enumerate(listed))
+    path.write_text("\n".join(lines) + "\n")
 
 
 def found(report: Path) -> int:
@@ -124,8 +162,42 @@ def found(report: Path) -> int:
         return sum(json.loads(line).get("verdict") == "match" for line in lines)
 
 
+def ratio_text(times: dict[str, list[float]], *, without_start: bool) -> str:
+    """Return the ratio of the processor time of hashscan to that of bsdtar with digests."""
+    ratios = [
+        (ours - (start if without_start else 0.0)) / theirs
+        for ours, start, theirs in zip(times["hashscan"], times[START_UP], times[BSDTAR], strict=True)
+    ]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
+def run(work: Path, name: str, archives: int, count: int, runs: int) -> None:
+    """Time one set of archives, and print a table.
+
+    Raises:
+        MeasureError: a command fails.
+    """
+    folder = work / name
+    listed = make(folder, archives, count, pictures=name == "mixed")
+    ways = list(contenders(work, folder, listed))
+    times: dict[str, list[float]] = {way: [] for way, _, _ in ways}
+    matched = 0
+    for _ in range(runs):
+        for way, command, expected in ways:
+            times[way].append(measure.run(way, command, work, {}, expected).cpu)
+            if way == "hashscan":
+                matched = found(work / "report.jsonl")
+    print(f"{name}: {archives} archives of {count} members, {matched} of {len(listed)} listed ones found")
+    for way, seconds in times.items():
+        spread = f"({min(seconds):.2f}-{max(seconds):.2f})"
+        print(f"{way:32} {statistics.median(seconds):8.2f} s of processor time {spread}")
+    if BSDTAR in times:
+        whole, work_alone = (ratio_text(times, without_start=without) for without in (False, True))
+        print(f"hashscan to bsdtar: {whole}, without start-up {work_alone}", flush=True)
+
+
 def main() -> None:
-    """Print a table of processor times."""
+    """Print a table of processor times for each set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--archives", type=int, default=300)
     parser.add_argument("--members", type=int, default=100)
@@ -134,17 +206,8 @@ def main() -> None:
     options = parser.parse_args()
     measure.adopt_orphans()
     with tempfile.TemporaryDirectory(dir=options.work) as scratch:
-        work, folder = Path(scratch), Path(scratch) / "archives"
-        folder.mkdir()
-        listed = make(folder, options.archives, options.members)
-        ways = list(contenders(work, folder, listed))
-        times: dict[str, list[float]] = {name: [] for name, _, _ in ways}
-        for _ in range(options.runs):
-            for name, command, expected in ways:
-                times[name].append(measure.run(name, command, work, {}, expected).cpu)
-        print(f"{found(work / 'report.jsonl')} of {len(listed)} archives with a listed picture found")
-        for name, seconds in times.items():
-            print(f"{name:32} {statistics.median(seconds):8.2f} s of processor time")
+        for name in ("texts", "mixed"):
+            run(Path(scratch), name, options.archives, options.members, options.runs)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ The signatures are from the specifications of the formats, and from the lists of
 
 from __future__ import annotations
 
+import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from msgspec import structs
@@ -90,10 +91,15 @@ def _is_flash(prefix: bytes) -> bool:
 _FIRST_UNITS = (b"\x67", b"\x27", b"\x09\x10", b"\x09\xf0", b"\x40\1")
 """Begin of the first unit of an H.264 or H.265 stream: parameters, or a delimiter."""
 
-_HEADER_MAX = 64 * 1024
-_FIRST_HEADER = re.compile(rb"(?:From [^\n]+\n)?(?:[!-9;-~]{1,80}:[^\n]*\n(?:[ \t][^\n]*\n)*)+")
-_CONTENT_TYPE = re.compile(rb"^content-type:\s*([^\s;]*)", re.IGNORECASE | re.MULTILINE)
-_IN_PAGE = re.compile(rb"data:image|^content-transfer-encoding:\s*\"?base64", re.IGNORECASE | re.MULTILINE)
+_HEADER_MAX, _LINE_MAX = 64 * 1024, 1000
+_FIRST_HEADER = re.compile(rb"(?:From [^\n]+\n)?(?:[!-9;-~]{1,80}[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)+")
+_CONTENT_TYPE = re.compile(rb"^content-type[ \t]*:\s*([^\s;]*)", re.IGNORECASE | re.MULTILINE)
+_QUOTED = re.compile(rb"^content-transfer-encoding[ \t]*:\s*\"?quoted", re.IGNORECASE | re.MULTILINE)
+_IN_PAGE = re.compile(
+    rb"data:(?:image|[;,]|text/)|&#(?:0*(?:100|97|116|58)|x0*(?:64|61|74|3a))\b"
+    rb"|^content-transfer-encoding[ \t]*:\s*\"?base64",
+    re.IGNORECASE | re.MULTILINE,
+)
 """In a mail that is a page: a picture in it, or an encoding in which one can't be seen."""
 _UUENCODED = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} \S", re.MULTILINE)
 
@@ -104,9 +110,13 @@ def _is_mail(prefix: bytes) -> bool:
     header = _FIRST_HEADER.match(prefix[:_HEADER_MAX])
     if header is None:
         return False
-    kinds = [kind.lower() for kind in _CONTENT_TYPE.findall(header[0])]
-    if b"text/html" in kinds and _IN_PAGE.search(prefix):
-        return True
+    # A longer header goes on behind the bytes that were compared.
+    whole = header[0] if header.end() < _HEADER_MAX - _LINE_MAX else prefix
+    kinds = [kind.lower() for kind in _CONTENT_TYPE.findall(whole)]
+    if b"text/html" in kinds:
+        body = binascii.a2b_qp(prefix) if _QUOTED.search(whole) else prefix
+        if _IN_PAGE.search(whole) or _IN_PAGE.search(body.translate(None, b"\t\r\n")):
+            return True
     return any(not kind.startswith(b"text/") for kind in kinds) or (
         (bool(kinds) or header[0].count(b"\n") > 2) and _UUENCODED.search(prefix, header.end()) is not None
     )
@@ -236,7 +246,7 @@ _ZSTANDARD = {b"\xb5\x2f\xfd": range(0x22, 0x29), b"\x2a\x4d\x18": range(0x50, 0
 
 _BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp", b"sidx"})
 _OCTAL = re.compile(rb" *[0-7]+[ \0]+")
-_HEADER_LINE = re.compile(rb"[!-9;-~]{1,80}:")
+_HEADER_LINE = re.compile(rb"[!-9;-~]{1,80}[ \t]*:")
 
 
 def container_of(prefix: bytes | memoryview) -> FileFormat | None:
@@ -283,7 +293,8 @@ def _all_beside(start: bytes, prefix: bytes | memoryview) -> Iterator[FileFormat
     # The first member of a tar archive may be a PDF document.
     if start.startswith(b"ustar", 257) or _is_old_tar(start):
         yield _BY_NAME["tar"]
-    if start.find(b"%PDF-", 0, 1024) >= 0:
+    # The mark may begin at the byte 1,024.
+    if start.find(b"%PDF", 0, 1028) >= 0:
         yield _BY_NAME["PDF"]
     # ISO 9660 and UDF: the volume descriptors begin at the 16th sector.
     if len(prefix) > 32769 and bytes(prefix[32769:32774]) in _VOLUMES:
@@ -347,31 +358,37 @@ def _all_behind(tail: bytes) -> Iterator[FileFormat]:
         yield _BY_NAME["disk image"]
 
 
-_PDF_END_SEARCHED = 4096
-
-
 def containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple[FileFormat, ...]:
     """Return all containers that programs may see in a file, each once.
-
-    A PDF document that begins behind the header of another container, as the first member of an archive
-    does, counts only if its end is where readers look for it, at the end of the file.
 
     Args:
         known: what the file was recognised as.
         prefix: the first `TAIL_SIZE` bytes, or the whole file if it is shorter.
         tail: the last `TAIL_SIZE` bytes, or the whole file if it is shorter.
     """
-    found = dict.fromkeys(
-        (
-            *([known] if known is not None and known.container else []),
-            *_all_beside(prefix[:START_SIZE], prefix),
-            *_all_behind(tail),
+    return tuple(
+        dict.fromkeys(
+            (
+                *([known] if known is not None and known.container else []),
+                *_all_beside(prefix[:START_SIZE], prefix),
+                *_all_behind(tail),
+            )
         )
     )
-    document = _BY_NAME["PDF"]
-    if next(iter(found), document) != document and not contains(tail[-_PDF_END_SEARCHED:], b"startxref"):
-        found.pop(document, None)
-    return tuple(found)
+
+
+_PDF_END_SEARCHED = 4096
+
+
+def is_doubtful(kind: FileFormat, containers: Sequence[FileFormat], tail: bytes) -> bool:
+    """Return True if a file need not be a container of this kind, of all that programs may see in it.
+
+    So is a PDF document that begins behind the header of another container, as the first member of an archive
+    does, if its end is not where readers look for it first: they search the whole file then.
+    """
+    return (
+        kind.name == "PDF" and kind != containers[0] and not contains(tail[-_PDF_END_SEARCHED:], b"startxref")
+    )
 
 
 def _has_zip(tail: bytes) -> bool:

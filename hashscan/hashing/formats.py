@@ -1,17 +1,19 @@
 """Recognise a file's format by its content: pictures, containers, and texts that contain pictures.
 
-A page, a drawing (SVG) or a style sheet can contain pictures as `data:` URLs. They are searched for in the
-first bytes that the caller has, up to 256 KiB, and only in files that begin like text. A picture that begins
-later, or whose URL is written with escapes or in UTF-16 without a mark of the byte order, is not noticed.
+A page, a drawing (SVG) or a style sheet can contain pictures as `data:` URLs, and a document of XML as Base64
+in elements. They are searched for in files that begin like text, and only in those. Not noticed is an URL in
+UTF-16 without a mark of the byte order, or one that a script puts together.
 """
 
 from __future__ import annotations
 
+import html
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 
-from hashscan.hashing.containers import CONTAINERS, container_of
+from hashscan.hashing.containers import CONTAINERS, container_of, containers_of
 from hashscan.hashing.format_signatures import FileFormat, at, number, starting_with
 
 PREFIX_SIZE = 272
@@ -247,16 +249,84 @@ def sniff(prefix: bytes | memoryview) -> FileFormat | None:
     container = container_of(prefix)
     if container is not None:
         return container
-    if start.startswith(_WIDE):
-        # UTF-16: the characters of a URL have a byte 0 each.
-        prefix = bytes(prefix[2:]).replace(b"\0", b"") or b" "
-        start = prefix[:PREFIX_SIZE]
-    first = start[0]
+    return TEXT if contains_pictures(bytes(prefix)) else None
+
+
+def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
+    """Return True if a text contains pictures, or an URL of one.
+
+    Args:
+        text: the whole text, or a piece of it.
+        begin: the first bytes of the text, if this is another piece of it.
+    """
+    first = _first_of_text(text if begin is None else begin)
     if first in _BINARY:
-        return None
+        return False
+    if (text if begin is None else begin).startswith(_WIDE):
+        # UTF-16: the characters of a URL have a byte 0 each.
+        text = text.replace(b"\0", b"")
+    if has_data_url(text, first == _MARKUP):
+        return True
+    if first != _MARKUP:
+        return _ESCAPED.search(text) is not None and has_data_url(without_backslashes(text), False)
+    # Browsers pass over the ends of lines in an URL.
+    if has_data_url(text.translate(None, _ENDS_OF_LINES), True) or _BINARY_ELEMENT.search(text) is not None:
+        return True
+    if _REFERRED.search(text) is None:
+        return False
+    return has_data_url(html.unescape(text.decode("latin-1")).encode("latin-1", "replace"), True)
+
+
+def all_containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple[FileFormat, ...]:
+    """Return all containers that programs may see in a file, a page around another one too.
+
+    Args:
+        known, prefix, tail: as of `containers.containers_of`.
+    """
+    found = containers_of(known, prefix, tail)
+    if found and TEXT not in found and _first_of_text(prefix) == _MARKUP and contains_pictures(prefix):
+        return *found, TEXT
+    return found
+
+
+def _first_of_text(begin: bytes) -> int:
+    start = begin[:PREFIX_SIZE]
+    if start.startswith(_WIDE):
+        start = start[2:].replace(b"\0", b"")
+    first = start[0] if start else 0
     if first in _SPACES:
-        first = (start.lstrip(_SPACES) or bytes(prefix).lstrip(_SPACES) or b" ")[0]
-    return TEXT if has_data_url(prefix, first == _MARKUP) else None
+        first = (start.lstrip(_SPACES) or begin.lstrip(_SPACES) or b" ")[0]
+    return first
+
+
+def contains_pictures_later(begin: bytes, rest: Iterable[bytes]) -> bool:
+    """Return True if a text contains pictures behind its first bytes.
+
+    Args:
+        begin: the first bytes, which were searched.
+        rest: the others.
+    """
+    if not begin or _first_of_text(begin) in _BINARY:
+        return False
+    last = begin[-_OVERLAP:]
+    for piece in rest:
+        if contains_pictures(last + piece, begin):
+            return True
+        last = piece[-_OVERLAP:]
+    return False
+
+
+def without_backslashes(text: bytes) -> bytes:
+    """Return a text with the escapes of style sheets and scripts replaced."""
+    return _BACKSLASH.sub(_unescaped, text)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    digits = found[1] or found[2] or found[3]
+    if digits is None:
+        return (found[4] and b"") or (found[5] or b"")
+    code = int(digits, 16)
+    return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
 
 
 TEXT = FileFormat("text with pictures", None, container=True)
@@ -270,6 +340,18 @@ _SPACES = b"\xef\xbb\xbf \t\n\v\f\r"
 """White space, and a mark of the byte order in UTF-8."""
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _MARKUP = ord("<")
+_ENDS_OF_LINES = b"\t\r\n"
+_OVERLAP = 512
+"""Bytes of a piece of text that are searched with the next one, too."""
+
+_REFERRED = re.compile(
+    rb"&(?:#(?:0*(?:100|97|116|58|68|65|84|9|10|13)\b|[xX]0*(?:64|61|74|3[aA]|44|41|54|9|[aAdD])\b)|colon;|Tab;|Ne)"
+)
+_ESCAPED = re.compile(rb"\\(?:0{0,4}(?:64|61|74|3[aA]|44|41|54)|x(?:64|61|74|3[aA])|u00(?:64|61|74|3[aA]))")
+"""A letter of the scheme of a `data:` URL, or white space in it, as a reference or an escape."""
+_BACKSLASH = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-9a-fA-F]{1,6})\s?|(\r?\n)|(.))")
+_BINARY_ELEMENT = re.compile(rb"<(?:[\w-]+:)?(?:binary-data|binaryData|binData|binary)[\s>]")
+"""Holds a file as Base64 in XML: of OpenDocument and Office in one file, and of FictionBook."""
 
 
 def install_hint(picture_format: FileFormat) -> str:

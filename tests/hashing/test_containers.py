@@ -24,6 +24,7 @@ from hashscan.hashing.containers import (
     container_beside,
     container_of,
     containers_of,
+    is_doubtful,
 )
 from hashscan.hashing.format_signatures import search_in_python
 from hashscan.hashing.formats import FORMATS, TEXT, sniff
@@ -252,8 +253,8 @@ PDF = b"%PDF-1.4\n%%EOF\nstartxref\n0\n%%EOF\n"
         (["gzip", "ZIP"], gzip.compress(b"x", mtime=0) + zipped()),
         (["self-extracting program", "ZIP"], b"MZ" + bytes(100) + b"7z\xbc\xaf\x27\x1c" + zipped()),
         ([TEXT.name, "ZIP"], b"<img src='data:image/png;base64,AAAA'>" + zipped()),
-        # A document in an archive is one of its members.
-        (["tar"], tarred("a.pdf", content=b"%PDF-1.4\n")),
+        # A document in an archive is one of its members, and programs may take all of it for one.
+        (["tar", "PDF"], tarred("a.pdf", content=b"%PDF-1.4\n")),
         # The end of the document is behind the archive: both see what they look for.
         (["tar", "PDF"], tarred("a.pdf", content=b"%PDF-1.4\n") + PDF),
         (["ZIP", "PDF"], zipped(comment=PDF)),
@@ -261,6 +262,13 @@ PDF = b"%PDF-1.4\n%%EOF\nstartxref\n0\n%%EOF\n"
 )
 def test_all_containers_of_a_file(expected: list[str], content: bytes) -> None:
     assert names(content) == expected
+
+
+def test_a_document_behind_the_header_of_an_archive_is_in_doubt_without_its_end() -> None:
+    kinds = containers_of(None, (content := tarred("a.pdf", content=b"%PDF-1.4\n")), content)
+    assert [is_doubtful(kind, kinds, content) for kind in kinds] == [False, True]
+    assert not any(is_doubtful(kind, kinds, content + PDF) for kind in kinds)
+    assert not is_doubtful(kinds[1], kinds[1:], content)
 
 
 def test_hostile_headers_of_mails_take_linear_time() -> None:

@@ -8,12 +8,12 @@ from itertools import chain
 
 from hashscan.hashing.archives.iso_structure import iso_doubt, readings
 from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveMember, MemberError, is_empty
-from hashscan.hashing.archives.openers import DrawnPicture, Opener, separator
+from hashscan.hashing.archives.openers import READ_MAX, DrawnPicture, Opener, separator
 from hashscan.hashing.archives.zip_structure import zip_doubt
 from hashscan.hashing.container_kinds import is_opened
-from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, containers_of
+from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, is_doubtful
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import FORMATS, sniff
+from hashscan.hashing.formats import FORMATS, TEXT, all_containers_of, contains_pictures, sniff
 from hashscan.hashing.hash_algorithms import ExactHash
 from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member
 from hashscan.hashing.pread import PreadFile
@@ -63,9 +63,9 @@ class MemberReader:
         """
         reasons: list[Reason] = []
         try:
-            for each in _containers_in(file, kind):
+            for each, doubtful in _containers_in(file, kind):
                 try:
-                    for member in self._members_of(file, each, b"", 1):
+                    for member in self._members_of(file, each, b"", 1, doubtful=doubtful):
                         self._reported += 1
                         self._reported_bytes += member.size
                         yield member
@@ -84,7 +84,26 @@ class MemberReader:
             self._library is not None and is_opened(kind, (ContainerKind.ARCHIVE,))
         )
 
-    def _members_of(self, file: PreadFile, kind: FileFormat, before: bytes, depth: int) -> Iterator[Member]:
+    def _members_of(
+        self, file: PreadFile, kind: FileFormat, before: bytes, depth: int, *, doubtful: bool
+    ) -> Iterator[Member]:
+        """Yield what is in a container.
+
+        Args:
+            before: its place in the outermost one.
+            doubtful: True if it need not be such a container; that it is broken says nothing then.
+        """
+        if doubtful:
+            if file.size > READ_MAX or not self._opens(kind):
+                return
+            try:
+                for member in self._members_of(file, kind, before, depth, doubtful=False):
+                    if member.reason not in _BROKEN:
+                        yield member
+            except ContainerError as error:
+                if error.reason not in _BROKEN:
+                    raise
+            return
         if not self._opens(kind):
             raise ContainerError(Reason.CONTAINER)
         file.seek(0)
@@ -184,6 +203,8 @@ class MemberReader:
             if isinstance(error, ContainerError):
                 raise
             return
+        if kind is None and size > SEARCHED and kept and contains_pictures(bytes(kept)):
+            kind = TEXT
         if kind is None:
             kind = container_behind(tail)
         content = bytes(kept) if kind is not None else b""
@@ -218,7 +239,7 @@ class MemberReader:
         else:
             file = PreadFile(content)
             containers = _containers_in(file, kind)
-            if any(map(self._opens, containers)):
+            if any(self._opens(each) for each, _ in containers):
                 yield member
                 yield from self._nested(member.place, file, containers, depth)
             else:
@@ -228,7 +249,7 @@ class MemberReader:
         """Yield a picture, and what is in it if it is a container, too."""
         assert self._decode is not None
         containers = _containers_in(file, kind) if depth < self._limits.depth else ()
-        opens = any(map(self._opens, containers))
+        opens = any(self._opens(each) for each, _ in containers)
         file.seek(0)
         reply = self._decode(file, kind, opens)
         yield Member(member.place, member.size, member.exact, kind, reply)
@@ -236,13 +257,13 @@ class MemberReader:
             yield from self._nested(member.place, file, containers, depth)
 
     def _nested(
-        self, place: bytes, file: PreadFile, containers: Sequence[FileFormat], depth: int
+        self, place: bytes, file: PreadFile, containers: Sequence[tuple[FileFormat, bool]], depth: int
     ) -> Iterator[Member]:
         """Yield what is in a container within another one."""
-        for kind in containers:
+        for kind, doubtful in containers:
             before = place + separator(kind)
             try:
-                yield from self._members_of(file, kind, before, depth + 1)
+                yield from self._members_of(file, kind, before, depth + 1, doubtful=doubtful)
             except ContainerError as error:
                 if error.reason not in _OF_ONE:
                     raise
@@ -250,14 +271,17 @@ class MemberReader:
                 yield Member(before, reason=error.reason)
 
 
-def _containers_in(file: PreadFile, kind: FileFormat) -> tuple[FileFormat, ...]:
-    """Return all containers that programs may see in a file, recognised as this one."""
+def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, bool]]:
+    """Return all containers that programs may see in a file; True for those that it need not be."""
     file.seek(0)
     prefix = file.read(TAIL_SIZE)
     file.seek(max(0, file.size - TAIL_SIZE))
-    return containers_of(kind, prefix, file.read(TAIL_SIZE))
+    tail = file.read(TAIL_SIZE)
+    found = all_containers_of(kind, prefix, tail)
+    return [(each, is_doubtful(each, found, tail)) for each in found]
 
 
+_BROKEN = frozenset({Reason.BROKEN, Reason.CONTAINER_BROKEN})
 _OF_ONE = frozenset(
     {Reason.CONTAINER_BROKEN, Reason.ENCRYPTED, Reason.METHOD, Reason.CONTAINER, Reason.TOO_MANY}
 )

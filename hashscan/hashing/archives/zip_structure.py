@@ -111,7 +111,9 @@ def _directory(file: PreadFile) -> tuple[int, int, int, int]:
     place = tail.rfind(_MEMBERS[2])
     _need(place >= 0)
     _, disk, begins_on, here, number, size, offset, comment = _END.unpack_from(tail, place)
-    _need(place + _END.size + comment == len(tail) and disk == begins_on == 0 and here == number)
+    _need(place + _END.size + comment <= len(tail) and disk == begins_on == 0 and here == number)
+    # An archive in another file, such as a document that it is attached to.
+    _need(not any(signature in tail[place + 4 :] for signature in _MEMBERS))
     end = place = first + place
     if place >= _LOCATOR.size:
         signature, on, at, disks = _LOCATOR.unpack(_read(file, place - _LOCATOR.size, _LOCATOR.size))

@@ -10,10 +10,13 @@ laid behind a mask, stored inverted, or drawn by lines, patterns and letters. So
   strips of one picture; text may lie over it.
 - `page=3,attachment=1/NAME`, `attachment=1/NAME`: files in the document.
 
+- `page=3,thumbnail`: the small picture of the page that viewers list.
+
 A document whose members could all be read is checked in full. An embedded film, sound, or drawing in three
-dimensions is a member with `Reason.CONTAINER`. Not seen is a picture of several parts that do not touch, one
-whose shapes lie over another shape that is larger, and what a script or a form (XFA) draws; nor an earlier
-version of a changed document.
+dimensions is a member with `Reason.CONTAINER`, as is a form that draws pages (XFA). Not seen is a picture of
+several parts that do not touch, one whose shapes lie over another shape that is larger, what a script draws,
+how a button looks while it is pressed, an alternate of a picture for printers; nor an earlier version of a
+changed document.
 
 PDFium reads through a function of ours; it gets no file, and no fonts of the system. It is loaded before the
 sandbox is closed, since the function needs executable memory, and started by a document of one page.
@@ -70,6 +73,7 @@ _FAULTS = {
     _pdfium.FPDF_ERR_PASSWORD: Reason.ENCRYPTED,
     _pdfium.FPDF_ERR_SECURITY: Reason.ENCRYPTED,
 }
+_XFA = frozenset({_pdfium.FORMTYPE_XFA_FULL, _pdfium.FORMTYPE_XFA_FOREGROUND})
 _UNOPENED = frozenset(
     {
         *(_pdfium.FPDF_ANNOT_MOVIE, _pdfium.FPDF_ANNOT_SOUND, _pdfium.FPDF_ANNOT_SCREEN),
@@ -128,6 +132,8 @@ class PdfOpener:
             pages = _pdfium.FPDF_GetPageCount(document)
             if pages <= 0:
                 raise ContainerError(Reason.CONTAINER_BROKEN)
+            if _pdfium.FPDF_GetFormType(document) in _XFA:
+                yield failed(b"form", Reason.CONTAINER)
             seen: set[bytes] = set()
             for number in range(min(pages, PAGES_MAX)):
                 yield from _page_members(document, number, seen)
@@ -187,6 +193,7 @@ def _page_members(document: Any, number: int, seen: set[bytes]) -> Iterator[Foun
         to_page = _to_page(page, width, height)
         boxes: list[Box] = []
         yield from _annotations(page, name, seen, to_page, boxes)
+        yield from _thumbnail(page, name)
         images = count(1)
         for found in _objects(page, to_page):
             if found is None:
@@ -470,6 +477,17 @@ def _image(page: Any, image: Any, name: bytes, seen: set[bytes]) -> Iterator[Fou
         return
     try:
         yield DrawnPicture(name, _pnm(bitmap))
+    finally:
+        _pdfium.FPDFBitmap_Destroy(bitmap)
+
+
+def _thumbnail(page: Any, name: bytes) -> Iterator[Found]:
+    """Yield the small picture that viewers show beside a page, if it has one."""
+    bitmap = _pdfium.FPDFPage_GetThumbnailAsBitmap(page)
+    if not bitmap:
+        return
+    try:
+        yield DrawnPicture(name + b",thumbnail", _pnm(bitmap))
     finally:
         _pdfium.FPDFBitmap_Destroy(bitmap)
 

@@ -1,4 +1,5 @@
-"""Read the pictures that pages, drawings (SVG) and style sheets contain as `data:` URLs (RFC 2397).
+"""Read the pictures that texts contain: pages, drawings (SVG) and style sheets as `data:` URLs (RFC 2397),
+documents of XML as Base64 in elements.
 
 Browsers see through the escapes of HTML, XML, CSS and JavaScript, so a text is searched as it is, with its
 character references replaced, and with its backslashes replaced. An URL may be Base64 or percent-encoded. Its
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from hashscan.hashing.archives.openers import READ_MAX, stored
+from hashscan.hashing.formats import without_backslashes
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -47,8 +49,13 @@ _IN_SET = re.compile(rb"\s+[0-9.]+[wxh]\s*(?:,|$)")
 
 _IS_BASE64 = re.compile(rb";\s*base64\s*$", re.IGNORECASE)
 _DIGITS = re.compile(rb"[A-Za-z0-9+/]*")
+_ENDS_OF_LINES = b"\t\r\n"
+_ANY_SCHEME = re.compile(rb"data:", re.IGNORECASE)
+_ELEMENT = re.compile(
+    rb"<(?:[\w-]+:)?(?:binary-data|binaryData|binData|binary)(?:\s[^>]*)?>([A-Za-z0-9+/=\s]+)<"
+)
+"""Holds a file as Base64 in XML: of OpenDocument and Office in one file, and of FictionBook."""
 _REFERENCE = re.compile(rb"&(?:#|[A-Za-z])")
-_BACKSLASH = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-9a-fA-F]{1,6})\s?|(\r?\n)|(.))")
 
 
 class TextOpener:
@@ -83,15 +90,10 @@ def _views(text: bytes) -> Iterator[bytes]:
     else:
         plain = text
     if b"\\" in plain:
-        yield _BACKSLASH.sub(_unescaped, plain)
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    digits = found[1] or found[2] or found[3]
-    if digits is None:
-        return (found[4] and b"") or (found[5] or b"")
-    code = int(digits, 16)
-    return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
+        yield without_backslashes(plain)
+    joined = plain.translate(None, _ENDS_OF_LINES)
+    if len(_ANY_SCHEME.findall(joined)) > len(_ANY_SCHEME.findall(plain)):
+        yield joined
 
 
 def _contents(text: bytes) -> Iterator[bytes]:
@@ -107,6 +109,8 @@ def _contents(text: bytes) -> Iterator[bytes]:
         if in_set is not None:
             yield _content(body[: in_set.start()], is_base64=is_base64)
         yield _content(body, is_base64=is_base64)
+    for element in _ELEMENT.finditer(text):
+        yield _content(element[1], is_base64=True)
 
 
 def _content(body: bytes, *, is_base64: bool) -> bytes:

@@ -16,10 +16,10 @@ from functools import partial
 from msgspec import json
 
 from hashscan.hashing.container_kinds import is_opened, missing_extra
-from hashscan.hashing.containers import TAIL_SIZE, container_behind, containers_of
+from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import PREFIX_SIZE, sniff
+from hashscan.hashing.formats import PREFIX_SIZE, TEXT, all_containers_of, contains_pictures_later, sniff
 from hashscan.hashing.member_records import RECORD_MAX
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.locking import ClosedOnExit
@@ -306,7 +306,7 @@ class Worker(ClosedOnExit):
         """Return the containers that a file is, or that a picture is, too."""
         first = os.pread(opened.descriptor, TAIL_SIZE, 0)
         last = os.pread(opened.descriptor, TAIL_SIZE, max(0, opened.stat.size - TAIL_SIZE))
-        return containers_of(kind, first, last)
+        return all_containers_of(kind, first, last)
 
     def _consult(self, files: Sequence[FileTask]) -> None:
         if self.consult is not None and files:
@@ -350,7 +350,10 @@ class Worker(ClosedOnExit):
         Raises:
             OSError: it can't be read, or became much longer.
         """
+        begin = bytes(first) if file.kind is None and opened.stat.size > len(first) else b""
         file.exact, file.bytes_read = self._reader.finish()
+        if begin and contains_pictures_later(begin, _pieces(opened, len(begin))):
+            file.kind = TEXT
         if file.kind is None:
             # Only where nothing else was recognised: the decoder looks behind a picture.
             file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
@@ -540,6 +543,23 @@ def _container_arguments(setup: WorkerSetup) -> tuple[str, ...]:
         return ()
     exact = ",".join(EXACT_HASHES.rows[name].target for name in setup.exact)
     return f"exact={exact}", f"containers={json.encode(setup.containers).decode()}"
+
+
+_SEARCHED_MAX, _PIECE_SIZE = 64 << 20, 256 << 10
+"""Bytes of a text in which pictures are searched; and those that are searched at once."""
+
+
+def _pieces(opened: OpenFile, at: int) -> Iterator[bytes]:
+    """Yield the bytes of a file from a place on, as far as texts are searched."""
+    while at < _SEARCHED_MAX:
+        if opened.content is None:
+            piece = os.pread(opened.descriptor, _PIECE_SIZE, at)
+        else:
+            piece = bytes(opened.content[at : at + _PIECE_SIZE])
+        if not piece:
+            return
+        yield piece
+        at += len(piece)
 
 
 def _last_bytes(opened: OpenFile, first: memoryview, length: int) -> bytes:

@@ -110,6 +110,8 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
             return ["1G"]
         case DurationParam():
             return ["6h"]
+        case click.IntRange(max=int(most)):
+            return [int(most)]
         case click.types.IntParamType():
             return [1000]
         case click.types.FloatParamType():

@@ -39,5 +39,14 @@ def _pixels(seed: int, width: int, height: int) -> np.ndarray:
 def encoded(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
     """The picture as a file's content."""
     stream = io.BytesIO()
+    if form == "GIF":
+        image = _in_few_colours(image)
+        if "append_images" in options:
+            options["append_images"] = [_in_few_colours(frame) for frame in options["append_images"]]
     image.save(stream, form, **options)
     return stream.getvalue()
+
+
+def _in_few_colours(image: Image.Image) -> Image.Image:
+    """Return it with a palette, by a method that takes a hundredth of the time of Pillow's own choice."""
+    return image.quantize(method=Image.Quantize.FASTOCTREE) if image.mode == "RGB" else image

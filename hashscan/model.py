@@ -488,12 +488,13 @@ class ContainerKind(StrEnum):
     ARCHIVE = "archive"
     DOCUMENT = "document"
     MAIL = "mail"
+    VIDEO = "video"
 
 
 class MemberLimits(Struct, frozen=True):
     """The kinds of containers that are opened, and the limits for one with all containers in it."""
 
-    kinds: tuple[ContainerKind, ...] = (ContainerKind.ARCHIVE, ContainerKind.DOCUMENT)
+    kinds: tuple[ContainerKind, ...] = (ContainerKind.ARCHIVE, ContainerKind.DOCUMENT, ContainerKind.VIDEO)
     members: int = 100_000
     bytes: int = 10 << 30
     """Unpacked bytes of all members together."""
@@ -564,6 +565,8 @@ class Match(Struct, frozen=True):
     """The reason why policy withholds the match for this file; empty if it doesn't."""
     member: str = ""
     """Place of the content within a container, such as `dir/pic.jpg`; empty for the file itself."""
+    of_video: bool = False
+    """True if the file is a video and the member a frame or cover of it, so that both are one work."""
 
     @property
     def near_miss(self) -> bool:

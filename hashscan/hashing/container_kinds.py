@@ -7,8 +7,9 @@ terms as what lies beside it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,25 @@ _ARCHIVES = frozenset(
     | {"self-extracting program"}
     | COMPRESSED
 )
+VIDEOS: Mapping[str, tuple[str, ...]] = {
+    "MP4 or QuickTime": ("mov,mp4,m4a,3gp,3g2,mj2",),
+    "Matroska or WebM": ("matroska,webm",),
+    "AVI": ("avi",),
+    "MPEG": ("mpeg", "mpegvideo"),
+    "MPEG transport stream": ("mpegts",),
+    "Flash video": ("flv",),
+    "Windows Media": ("asf",),
+    "Ogg": ("ogg",),
+    "other video": (
+        *("rm", "mxf", "ivf", "yuv4mpegpipe", "h264", "hevc", "m4v", "mpegvideo", "dv", "nut", "obu"),
+    ),
+    "music with a picture": ("mp3",),
+    "FLAC": ("flac",),
+}
+"""Names of the formats of videos and music, and FFmpeg's names of each. A file that FFmpeg takes for another
+format is not opened: players differ in which of the two they show. Flash is a program, not a video."""
+VIDEO_OPENER = "hashscan.hashing.video.opening"
+"""The module that opens videos, which needs the extra `video`."""
 
 
 class DocumentOpener(NamedTuple):
@@ -52,6 +72,10 @@ _MAILS = {
 _OPENERS = {ContainerKind.DOCUMENT: _DOCUMENTS, ContainerKind.MAIL: _MAILS}
 
 
+_PACKAGES = {"olefile": "olefile", "pypdfium2_raw": "pypdfium2"}
+"""The distributions that the modules come from."""
+
+
 def openers_of(kinds: Collection[ContainerKind]) -> dict[str, DocumentOpener]:
     """Return what opens documents and mails of these kinds, by the name of the format.
 
@@ -68,6 +92,8 @@ def is_opened(known: FileFormat, kinds: Collection[ContainerKind]) -> bool:
     """Return True if containers of this format are opened where these kinds are; a library may be missing."""
     if known.name in _ARCHIVES:
         return ContainerKind.ARCHIVE in kinds
+    if known.name in VIDEOS:
+        return ContainerKind.VIDEO in kinds
     return known.name in openers_of(kinds)
 
 
@@ -75,8 +101,24 @@ def missing_extra(known: FileFormat) -> str:
     """Return the extra of this package that opens such a container and is not installed; empty if it is."""
     if known.name in _ARCHIVES:
         return "" if _is_installed("libarchive") else "archive"
+    if known.name in VIDEOS:
+        return "" if _is_installed("av") else "video"
     opener = (_DOCUMENTS | _MAILS).get(known.name)
     return "document" if opener is not None and not library_installed(opener) else ""
+
+
+def document_libraries() -> list[str]:
+    """Return the name and version of each installed library that opens documents."""
+    found = {
+        opener.library for opener in openers_of(tuple(ContainerKind)).values() if library_installed(opener)
+    }
+    names = [_PACKAGES[module] for module in sorted(found) if module]
+    return [f"{name} {version(name)}" for name in names]
+
+
+def video_version() -> str:
+    """Return the name and version of the library that opens videos; empty if it is not installed."""
+    return f"PyAV {version('av')}" if _is_installed("av") else ""
 
 
 def library_installed(opener: DocumentOpener) -> bool:

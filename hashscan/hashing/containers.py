@@ -1,9 +1,9 @@
 """Recognise containers by their content: archives, compressed files, documents, mails, videos, disk images.
 
-Their bytes are digested, and they are not opened, so that a picture in one is not seen. Programs open some of
-them although they begin with something else, and these are recognised there, too: a ZIP archive is found by
-the record at its end, whatever it is appended to; a RAR archive by its last block; a PDF document within the
-first kilobyte. So a file may be a picture and a container at once.
+`container_kinds` says which of them are opened. Programs open some of them although they begin with something
+else, and these are recognised there, too: a ZIP archive is found by the record at its end, whatever it is
+appended to; a RAR archive by its last block; a PDF document within the first kilobyte. So a file may be a
+picture and a container at once.
 
 Not recognised: formats without a signature (Brotli, raw Deflate, encrypted volumes, the video formats of
 single cameras); an archive that is neither at the start of a file nor a ZIP or RAR archive at its end, except

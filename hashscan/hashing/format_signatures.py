@@ -27,7 +27,7 @@ class FileFormat(Struct, frozen=True):
     """The extra of this package that decodes it, if the package alone doesn't."""
 
     container: bool = False
-    """True if it may contain pictures and is not opened: an archive, a document, a mail, a video."""
+    """True if it may contain pictures, and is no picture itself: an archive, a document, a mail, a video."""
 
     def recognises(self, prefix: bytes) -> bool:
         """Return True if a file with these first bytes is of this format."""

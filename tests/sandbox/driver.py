@@ -94,7 +94,8 @@ def stdio() -> list[str]:
 def work(order: dict[str, Any]) -> dict[str, Any]:
     options = SandboxOptions(order["mode"], seconds=order.get("seconds", 20.0))
     name = f"hashscan-attempt-{os.getpid()}"
-    plugin = Plugin("tests.sandbox.plugin:load", (name, *order.get("arguments", ())), REPLY.size)
+    target = order.get("plugin", "tests.sandbox.plugin:load")
+    plugin = Plugin(target, (name, *order.get("arguments", ())), REPLY.size)
     descriptor = out_of_the_way(os.open(__file__, os.O_RDONLY))
     listener = socket.socket(fileno=out_of_the_way(socket.socket(socket.AF_UNIX).detach()))
     listener.bind(f"\0{name}")

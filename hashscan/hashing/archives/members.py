@@ -6,14 +6,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
+from msgspec import structs
+
 from hashscan.hashing.archives.iso_structure import iso_doubt, readings
 from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveMember, MemberError, is_empty
-from hashscan.hashing.archives.openers import READ_MAX, DrawnPicture, Opener, separator
+from hashscan.hashing.archives.openers import (
+    DRAWN,
+    READ_MAX,
+    DrawnPicture,
+    Found,
+    HashedPicture,
+    Opener,
+    Stopped,
+    separator,
+)
 from hashscan.hashing.archives.zip_structure import zip_doubt
-from hashscan.hashing.container_kinds import is_opened
+from hashscan.hashing.container_kinds import VIDEOS, is_opened
 from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, is_doubtful
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import FORMATS, TEXT, all_containers_of, contains_pictures, sniff
+from hashscan.hashing.formats import TEXT, all_containers_of, contains_pictures, sniff
 from hashscan.hashing.hash_algorithms import ExactHash
 from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member
 from hashscan.hashing.pread import PreadFile
@@ -23,7 +34,8 @@ Decode = Callable[[PreadFile, FileFormat, bool], bytes]
 """Decodes a picture, and returns the reply as `records.pack_picture` makes it. The reply says if it is a
 container, too, unless the last argument is True: then that container is opened."""
 
-_DRAWN = next(known for known in FORMATS if known.name == "PNM")
+Frames = Callable[[PreadFile, FileFormat, MemberLimits], Iterator[Found]]
+"""Yields the frames of a video; the limits are those that are left."""
 
 _RATIO_FROM = 10 << 20
 """Unpacked bytes from which their ratio to the container's is checked: small ones are harmless, and an empty
@@ -41,6 +53,7 @@ class MemberReader:
         decode: Decode | None,
         limits: MemberLimits,
         openers: Mapping[str, Opener],
+        frames: Frames | None = None,
     ) -> None:
         """Set the limits.
 
@@ -49,7 +62,9 @@ class MemberReader:
             size: length of the outermost container in bytes.
             decode: None to digest bytes alone.
             openers: of documents, by the name of their format.
+            frames: opens videos; None to open none.
         """
+        self._frames = frames
         self._library, self._size, self._hashes, self._openers = library, size, hashes, openers
         self._decode, self._limits = decode, limits
         self._members = self._bytes = self._reported = self._reported_bytes = 0
@@ -80,6 +95,8 @@ class MemberReader:
         yield ContainerEnd(self._reported, self._reported_bytes, reasons[0] if reasons else None)
 
     def _opens(self, kind: FileFormat) -> bool:
+        if kind.name in VIDEOS:
+            return self._frames is not None
         return kind.name in self._openers or (
             self._library is not None and is_opened(kind, (ContainerKind.ARCHIVE,))
         )
@@ -107,11 +124,19 @@ class MemberReader:
         if not self._opens(kind):
             raise ContainerError(Reason.CONTAINER)
         file.seek(0)
-        opener = self._openers.get(kind.name)
-        if opener is not None:
-            yield from self._parts_of(opener, file, before, depth)
+        parts = self._parts(file, kind)
+        if parts is not None:
+            yield from self._parts_of(parts, before, depth)
         elif not is_empty(file, kind.name):
             yield from self._archive(file, kind, before, depth)
+
+    def _parts(self, file: PreadFile, kind: FileFormat) -> Iterator[Found] | None:
+        """Return the members of a document or video; None for an archive."""
+        if kind.name in VIDEOS and self._frames is not None:
+            left = structs.replace(self._limits, seconds=self._deadline - time.process_time())
+            return self._frames(file, kind, left)
+        opener = self._openers.get(kind.name)
+        return None if opener is None else opener.members(file)
 
     def _archive(self, file: PreadFile, kind: FileFormat, before: bytes, depth: int) -> Iterator[Member]:
         assert self._library is not None
@@ -154,16 +179,21 @@ class MemberReader:
         if first is not None:
             yield from self._digested(place, chain((first,), member.pieces), depth)
 
-    def _parts_of(self, opener: Opener, file: PreadFile, before: bytes, depth: int) -> Iterator[Member]:
-        """Yield the members of a document, which may have none."""
-        for found in opener.members(file):
-            self._count()
+    def _parts_of(self, parts: Iterator[Found], before: bytes, depth: int) -> Iterator[Member]:
+        """Yield the members of a document or video, which may have none."""
+        for found in parts:
             place = before + found.name
-            if not isinstance(found, DrawnPicture):
+            if isinstance(found, Stopped):
+                yield Member(place, reason=found.reason)
+                continue
+            self._count()
+            if isinstance(found, HashedPicture):
+                yield Member(place, kind=DRAWN, reply=found.reply)
+            elif not isinstance(found, DrawnPicture):
                 yield from self._digested(place, found.pieces, depth)
             elif self._decode is not None:
-                reply = self._decode(PreadFile(found.content), _DRAWN, False)
-                yield Member(place, kind=_DRAWN, reply=reply)
+                reply = self._decode(PreadFile(found.content), DRAWN, False)
+                yield Member(place, kind=DRAWN, reply=reply)
 
     def _count(self) -> None:
         self._members += 1

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember, MemberError
-from hashscan.hashing.formats import TEXT
+from hashscan.hashing.container_kinds import VIDEOS
+from hashscan.hashing.formats import FORMATS, TEXT
 
 if TYPE_CHECKING:
     from hashscan.hashing.format_signatures import FileFormat
@@ -21,7 +22,7 @@ READ_MAX = 64 << 20
 """Maximum length in bytes of what an opener holds in memory: one mail, one text, one stream of a document."""
 
 _USUAL = b"!"
-_SEPARATORS: Mapping[str, bytes] = {"PDF": b"#", TEXT.name: b"#"}
+_SEPARATORS: Mapping[str, bytes] = {"PDF": b"#", TEXT.name: b"#", **dict.fromkeys(VIDEOS, b"@")}
 
 
 def separator(kind: FileFormat) -> bytes:
@@ -38,7 +39,25 @@ class DrawnPicture(NamedTuple):
     """Its pixels, as a PNM file."""
 
 
-Found = ArchiveMember | DrawnPicture
+class HashedPicture(NamedTuple):
+    """A picture that is no file of its own, and was hashed: a frame of a video."""
+
+    name: bytes
+    reply: bytes
+    """Its digests, as a picture of the format `DRAWN`, packed by `records.pack_picture`."""
+
+
+class Stopped(NamedTuple):
+    """The place up to which a container was looked at, and the reason why not further."""
+
+    name: bytes
+    reason: Reason
+
+
+DRAWN = next(known for known in FORMATS if known.name == "PNM")
+"""The format of pictures that are no files of their own."""
+
+Found = ArchiveMember | DrawnPicture | HashedPicture | Stopped
 
 
 class Opener(Protocol):

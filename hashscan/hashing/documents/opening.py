@@ -5,17 +5,14 @@ from __future__ import annotations
 import codecs
 import importlib
 from collections.abc import Collection
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from hashscan.hashing.container_kinds import library_installed, openers_of
-from hashscan.model import ContainerKind
 
 if TYPE_CHECKING:
     from hashscan.hashing.archives.openers import Opener
+    from hashscan.model import ContainerKind
 
-_PACKAGES = {"olefile": "olefile", "pypdfium2_raw": "pypdfium2"}
-"""The distributions that the modules come from."""
 _CODECS = (
     *("utf-16-le", "utf-16-be", "utf-7", "cp437", "cp850", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254"),
     *("cp1255", "cp1256", "cp1257", "iso8859-1", "iso8859-2", "iso8859-5", "iso8859-7", "iso8859-8"),
@@ -23,15 +20,6 @@ _CODECS = (
     *("shift_jis", "cp932", "cp949", "cp950", "iso2022_jp", "hz"),
 )
 """Encodings of names and texts; no other can be loaded in the sandbox."""
-
-
-def installed_versions() -> list[str]:
-    """Return the name and version of each library that is installed."""
-    found = {
-        opener.library for opener in openers_of(tuple(ContainerKind)).values() if library_installed(opener)
-    }
-    names = [_PACKAGES[module] for module in sorted(found) if module]
-    return [f"{name} {version(name)}" for name in names]
 
 
 def load_openers(kinds: Collection[ContainerKind]) -> dict[str, Opener]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from msgspec import Struct, json, structs
 
 from hashscan.hashing.archives.library import ArchiveLibrary
-from hashscan.hashing.archives.members import MemberReader
+from hashscan.hashing.archives.members import Frames, MemberReader
+from hashscan.hashing.container_kinds import VIDEO_OPENER
 from hashscan.hashing.containers import START_SIZE, TAIL_SIZE, container_behind, container_beside
 from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
@@ -201,10 +202,24 @@ def load(*arguments: str) -> Decode:
     if "containers" not in options:
         return decode
     within = json.decode(options["containers"], type=MemberLimits)
-    return _container_decoder(decode, options["exact"].split(","), within)
+    targets = options["exact"].split(",")
+    frames = _video_frames(hashes, wanted, limits.max_pixels) if ContainerKind.VIDEO in within.kinds else None
+    return _container_decoder(decode, targets, within, frames)
 
 
-def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: MemberLimits) -> Decode:
+def _video_frames(hashes: Sequence[PictureHash], wanted: Collection[str], max_pixels: int) -> Frames | None:
+    """Load what opens videos; return None where it can't be loaded."""
+    try:
+        module = importlib.import_module(VIDEO_OPENER)
+    except (ImportError, OSError):
+        return None
+    frames: Frames = module.VideoOpener(hashes, wanted, max_pixels).frames
+    return frames
+
+
+def _container_decoder(
+    decode: DecodePicture, targets: Sequence[str], limits: MemberLimits, frames: Frames | None
+) -> Decode:
     """Return a function that opens containers, and decodes pictures by another one."""
     try:
         library = ArchiveLibrary() if ContainerKind.ARCHIVE in limits.kinds else None
@@ -225,7 +240,7 @@ def _container_decoder(decode: DecodePicture, targets: Sequence[str], limits: Me
         if not kind.container:
             return decode(descriptor, request)
         file = PreadFile(descriptor)
-        reader = MemberReader(library, file.size, hashes, decode_member, limits, openers)
+        reader = MemberReader(library, file.size, hashes, decode_member, limits, openers, frames)
         return map(pack_record, reader.records(file, kind))
 
     return handle

@@ -195,7 +195,8 @@ def test_members_of_all_kinds_say_why_they_are_not_checked(opened: Open) -> None
     )
     assert end.reason is None
     found = {member.place.decode(): member for member in members}
-    assert (found["text"].reason, found["film.mp4"].reason) == (None, Reason.CONTAINER)
+    assert (found["text"].reason, found["film.mp4"].reason) == (None, None)
+    assert found["film.mp4@00:00:00"].reason is Reason.CONTAINER_BROKEN
     assert (found["raw.exr"].reason, found["large.png"].reason) == (
         Reason.UNSUPPORTED,
         Reason.CONTAINER_MEMBER,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.video.drawn import unchanged_scheduling
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.video.frames import Sampling, VideoEnd, VideoFrame, VideoLimits, hash_video
+from hashscan.hashing.video.frames import Sampling, VideoCover, VideoEnd, VideoFrame, VideoLimits, hash_video
 from tests.pictures import scene
 
 RATE = 10
@@ -89,11 +89,12 @@ _LIMITS = VideoLimits(seconds=30)
 def read(
     content: bytes, sampling: Sampling = Sampling.KEY_FRAMES, limits: VideoLimits = _LIMITS
 ) -> tuple[list[VideoFrame], VideoEnd]:
-    """The records of a video, which always end with a `VideoEnd`."""
+    """The frames of a video, and its end."""
     *frames, end = hash_video(Content(content), [PDQ()], sampling, limits)
     assert isinstance(end, VideoEnd)
     found = [frame for frame in frames if isinstance(frame, VideoFrame)]
-    assert len(found) == len(frames) == end.hashed
+    assert len(found) == end.hashed
+    assert all(isinstance(frame, VideoFrame | VideoCover) for frame in frames)
     assert all(0 <= frame.seconds <= 1e7 for frame in found)
     assert 0 <= end.longest_gap <= 1e7
     return found, end

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.video.frames import Sampling, VideoFrame, VideoLimits, hash_video
+from hashscan.hashing.video.opening import VideoOpener
+from tests.sandbox import plugin
 
 
 def load() -> Callable[[int, bytes], bytes]:
@@ -21,3 +23,9 @@ def load() -> Callable[[int, bytes], bytes]:
         return b"".join(digests)
 
     return handle
+
+
+def load_hostile(listener: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
+    """Load what opens videos, and do then as an intruder would."""
+    VideoOpener([PDQ()], ("turned",), 1 << 20)
+    return plugin.load(listener)

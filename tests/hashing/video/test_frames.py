@@ -17,9 +17,17 @@ from PIL import Image, ImageOps
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.variants import DIHEDRAL, TURNS
 from hashscan.hashing.video import frames as frames_module
-from hashscan.hashing.video.frames import Fault, Sampling, VideoEnd, VideoLimits, hash_video, sequences
+from hashscan.hashing.video.frames import (
+    Fault,
+    Sampling,
+    VideoCover,
+    VideoEnd,
+    VideoLimits,
+    hash_video,
+    sequences,
+)
 from tests.examples import examples
-from tests.hashing.video.drawn import RATE, Content, nearest, read, scenes, video
+from tests.hashing.video.drawn import RATE, Content, digest, nearest, read, scenes, video
 from tests.pictures import scene
 
 NEAR = 31
@@ -187,10 +195,15 @@ def with_cover() -> bytes:
     return output.getvalue()
 
 
-def test_a_cover_is_a_key_frame_and_no_video() -> None:
+def test_a_cover_is_yielded_as_it_is_stored() -> None:
     content = with_cover()
+    records = hash_video(Content(content), [PDQ()], Sampling.KEY_FRAMES, VideoLimits())
+    (cover,) = [record for record in records if isinstance(record, VideoCover)]
+    assert cover.content in content
+    found = digest(Image.open(io.BytesIO(cover.content)))
+    assert (found ^ digest(scene(8, 160, 120))).bit_count() <= NEAR
     found, _ = read(content)
-    assert any(nearest(frame, scene(8, 160, 120)) <= NEAR for frame in found)
+    assert len(found) == 2
     assert any(nearest(frame, scene(9, 160, 120)) <= NEAR for frame in found)
     found, _ = read(content, Sampling.VPDQ)
     assert nearest(found[0], scene(9, 160, 120), plain=True) <= NEAR
@@ -203,7 +216,7 @@ def test_limits() -> None:
     assert end.until < 3
     found, end = read(content, limits=VideoLimits(seconds=-1))
     assert (found, end.fault) == ([], Fault.TIMEOUT)
-    for codec in ("libx264", "ffv1", "mjpeg"):
+    for codec in ("libx264", "mpeg4", "mjpeg"):
         large = video(scenes(range(2)), codec=codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p")
         found, end = read(large, limits=VideoLimits(pixels=1000))
         assert (found, end.fault) == ([], Fault.TOO_LARGE)
@@ -248,7 +261,8 @@ def test_no_video() -> None:
         frame.sample_rate, frame.pts = 44100, 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    assert read(output.getvalue())[1].fault is Fault.NO_VIDEO
+    found, end = read(output.getvalue())
+    assert (found, end.fault) == ([], None)
 
 
 @pytest.mark.parametrize("name", ["hls", "concat", "dash", "dref"])

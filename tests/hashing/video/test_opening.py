@@ -1,0 +1,300 @@
+"""Opening videos as containers: frames with their times, and what says that not all was looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import struct
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from hashscan.hashing.archives.members import MemberReader
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import sniff
+from hashscan.hashing.member_records import ContainerEnd, Member
+from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.records import DecodedPicture
+from hashscan.hashing.video.opening import VideoOpener
+from hashscan.model import MemberLimits, Reason
+from tests.hashing.documents.conftest import Open, made, opened, records_of, sandbox
+from tests.hashing.video.drawn import RATE, digest, scenes, video
+from tests.hashing.video.test_frames import of_codec, with_cover
+from tests.pictures import scene
+from tests.sandbox.attempts import ATTEMPTS
+from tests.sandbox.runner import drive
+from tests.sandbox.test_confine import refused
+
+__all__ = ["opened", "sandbox"]  # fixtures
+
+NEAR = 31
+Look = Callable[..., tuple[list[Member], Reason | None, str]]
+
+
+def bits_from(member: Member, picture: Image.Image) -> int:
+    """The least distance of the digests of a frame from a picture's, in bits."""
+    found = member.decoded(("pdq",))
+    if not isinstance(found, DecodedPicture):
+        return 256
+    wanted = digest(picture)
+    return min((int.from_bytes(each.value) ^ wanted).bit_count() for each in found.digests)
+
+
+def places_of(members: Sequence[Member], seed: int) -> list[str]:
+    """The places of the frames that show a scene."""
+    return [member.place.decode() for member in members if bits_from(member, scene(seed, 160, 120)) <= NEAR]
+
+
+@pytest.fixture(scope="module")
+def opener() -> VideoOpener:
+    return VideoOpener([PDQ()], ("as-shown", "turned", "trimmed"), 1 << 26)
+
+
+@pytest.fixture
+def look(opener: VideoOpener) -> Look:
+    """Opens a video in this process; returns its frames, why it was not looked at in full, and to when."""
+
+    def look(content: bytes, kind: FileFormat | None = None, **limits: object) -> object:
+        kind = kind or sniff(content[: 256 * 1024])
+        assert kind is not None
+        within = MemberLimits(**limits)  # type: ignore[arg-type]
+        reader = MemberReader(None, len(content), [], None, within, {}, opener.frames)
+        *members, end = reader.records(PreadFile(content), kind)
+        assert isinstance(end, ContainerEnd)
+        frames = [member for member in members if isinstance(member, Member)]
+        assert end.members == len(frames)
+        reasons = [member.reason for member in frames if member.reason]
+        return (
+            [member for member in frames if member.reply],
+            end.reason or (reasons[0] if reasons else None),
+            frames[-1].place.decode() if reasons else "",
+        )
+
+    return look
+
+
+@pytest.mark.integration
+def test_the_sandbox_is_as_tight_as_for_pictures() -> None:
+    order = {"mode": "required", "names": list(ATTEMPTS), "plugin": "tests.hashing.video.plugin:load_hostile"}
+    found = drive(order)
+    assert found["word"] == "full"
+    assert list(found["outcomes"]) == list(ATTEMPTS)
+    assert [name for name, outcome in found["outcomes"].items() if not refused(outcome)] == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "file",
+    [("mp4", "libx264", "yuv420p"), ("webm", "libvpx-vp9", "yuv420p"), ("mp4", "libsvtav1", "yuv420p")],
+)
+def test_a_still_is_found_with_its_time(opened: Open, file: tuple[str, str, str]) -> None:
+    content = of_codec(*file)
+    members, end = opened(content)
+    assert end.reason is None
+    assert not any(member.reason for member in members)
+    for number in range(3):
+        assert f"00:00:{number:02}" in places_of(members, number)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("dir/film.mp4", content)
+        archive.writestr("text", b"words")
+    members, end = opened(packed.getvalue())
+    assert end.reason is None
+    assert "dir/film.mp4@00:00:01" in places_of(members, 1)
+    (film, *_) = [member for member in members if member.place == b"dir/film.mp4"]
+    assert film.exact[2] == hashlib.sha256(content).digest()
+
+
+@pytest.mark.integration
+def test_a_cover_is_a_picture_file(opened: Open) -> None:
+    content = with_cover()
+    members, end = opened(content)
+    (cover,) = [member for member in members if member.place == b"cover=1"]
+    assert (len(cover.exact), cover.reason, end.reason) == (3, None, None)
+    assert bits_from(cover, scene(8, 160, 120)) <= NEAR
+    assert places_of(members, 9) == ["00:00:00"]
+
+
+@pytest.mark.integration
+def test_a_large_frame_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    content = of_codec("matroska", "mpeg4", "yuv420p")
+    with made("max-pixels=10000") as small:
+        members, _ = records_of(small, tmp_path / "video", content)
+    assert [(member.place, member.reason) for member in members] == [(b"00:00:00", Reason.TOO_LARGE)]
+
+
+def test_a_video_with_few_key_frames_is_decoded_in_full(look: Look) -> None:
+    options = {"sc_threshold": "0"}
+    long = video(scenes(range(7), 2 * RATE), gop=10_000, options=options)
+    members, reason, _ = look(long)
+    assert reason is None
+    assert all(places_of(members, number) for number in range(7))
+    members, reason, until = look(long, seconds=0.001)
+    assert reason is Reason.TIMEOUT
+    assert until
+    # The first frame is often black.
+    short = video([Image.new("RGB", (160, 120))] * RATE + scenes(range(3)), gop=10_000, options=options)
+    members, reason, _ = look(short)
+    assert reason is None
+    assert all(places_of(members, number) for number in range(3))
+
+
+def test_false_times_hide_no_key_frames_that_lack(look: Look) -> None:
+    pictures = [picture for seed in range(2) for picture in [scene(seed, 160, 120)] * 350]
+    content = video(
+        pictures,
+        form="nut",
+        codec="mpeg4",
+        gop=10_000,
+        options={"sc_threshold": "1000000000"},
+        times=[0] * 700,
+    )
+    members, reason, _ = look(content)
+    assert all(places_of(members, number) for number in range(2))
+    assert reason is None
+
+
+def test_frames_that_repeat_are_kept_once(look: Look) -> None:
+    members, _, _ = look(video(scenes([1, 2, 1, 2, 1, 2])))
+    assert [member.place for member in members] == [b"00:00:00", b"00:00:01"]
+    # Nothing can be matched with one that is black.
+    assert look(video([Image.new("RGB", (160, 120))] * 30))[:2] == ([], None)
+
+
+def test_frames_of_one_second_have_places_of_their_own(look: Look) -> None:
+    members, _, _ = look(video(scenes([1, 2, 3], 4), gop=4))
+    assert [member.place for member in members] == [b"00:00:00", b"00:00:00.400", b"00:00:00.800"]
+
+
+@pytest.mark.parametrize("form", ["mp4", "matroska", "avi", "mpegts"])
+def test_no_part_of_a_video_is_clean_unseen(look: Look, form: str) -> None:
+    content = video(scenes(range(20), RATE), form=form)
+    assert look(content)[1] is None
+    for share in (0.3, 0.6):
+        _, reason, _ = look(content[: int(share * len(content))])
+        # A transport stream says nowhere how long it is, and may end at a frame.
+        assert reason is Reason.CONTAINER_BROKEN or form == "mpegts"
+
+
+def test_each_limit_has_a_reason(look: Look) -> None:
+    content = video(scenes(range(6)))
+    assert look(content, members=3)[1:] == (Reason.CONTAINER_MEMBERS, "00:00:03")
+    assert look(content, seconds=-1.0)[1:] == (Reason.TIMEOUT, "00:00:00")
+    assert look(video(scenes([1], 2), tracks=12))[1] is Reason.CONTAINER_MEMBERS
+
+
+def test_a_codec_that_is_not_known(look: Look) -> None:
+    content = video(scenes([1], 2), form="mp4").replace(b"avc1", b"zzzz")
+    assert look(content) == ([], Reason.METHOD, "00:00:00")
+
+
+def test_a_file_that_players_take_for_another_format(look: Look) -> None:
+    content = video(scenes([1], 2), form="mp4")
+    assert look(content, sniff(video(scenes([1], 2), form="avi")))[:2] == ([], Reason.CONTAINER_BROKEN)
+
+
+def sound(form: str, codec: str, layout: str = "fltp") -> bytes:
+    output = io.BytesIO()
+    with av.open(output, "w", format=form) as container:
+        stream = container.add_stream(codec, rate=44100, layout="mono")
+        for number in range(400):
+            samples = np.zeros((1, stream.codec_context.frame_size or 1024), np.float32)
+            kind = np.int16 if layout.startswith("s16") else np.float32
+            frame = av.AudioFrame.from_ndarray(samples.astype(kind), format=layout, layout="mono")
+            frame.sample_rate, frame.pts = 44100, number * samples.shape[1]
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("form", "codec", "layout"),
+    [("mp4", "aac", "fltp"), ("ogg", "flac", "s16"), ("flac", "flac", "s16"), ("matroska", "aac", "fltp")],
+)
+def test_sound_alone_is_clean(look: Look, form: str, codec: str, layout: str) -> None:
+    assert look(sound(form, codec, layout)) == ([], None, "")
+
+
+PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+
+
+def replaced(content: bytes, name: bytes, body: bytes, path: tuple[bytes, ...] = PATH) -> bytes:
+    """Replace the body of a box in an MP4 of one track whose index lies at its end."""
+    changed = bytearray(content)
+    at = content.index(name, content.index(b"moov")) - 4
+    (size,) = struct.unpack_from(">I", content, at)
+    changed[at : at + size] = struct.pack(">I4s", 8 + len(body), name) + body
+    for parent in path:
+        place = content.index(parent, content.index(b"moov")) - 4
+        (before,) = struct.unpack_from(">I", content, place)
+        struct.pack_into(">I", changed, place, before + 8 + len(body) - size)
+    return bytes(changed)
+
+
+def endless(seconds_each: int = 1, frames: int = 200_000) -> bytes:
+    """A video whose index names one frame again and again."""
+    content = video(scenes([1], 3), form="mov", codec="mjpeg", pixels="yuvj420p")
+    offset = content.index(b"\xff\xd8")
+    length = content.index(b"\xff\xd9", offset) + 2 - offset
+    content = replaced(content, b"stts", struct.pack(">4I", 0, 1, frames, 10240 * seconds_each))
+    content = replaced(content, b"stsz", struct.pack(">3I", 0, length, frames))
+    content = replaced(content, b"stsc", struct.pack(">5I", 0, 1, 1, 1, 1))
+    return replaced(content, b"stco", struct.pack(">2I", 0, frames) + struct.pack(">I", offset) * frames)
+
+
+def test_an_endless_video(look: Look) -> None:
+    members, reason, until = look(endless(), seconds=0.5)
+    assert reason is Reason.TIMEOUT
+    assert places_of(members, 1) == ["00:00:00"]
+    assert until > "00:00:01"
+
+
+def test_absurd_times(look: Look) -> None:
+    for times in ([0, 1, 2**40], [2**33, 2**33 + 1, 2**33 + 2], [-5, -4, -3]):
+        content = video(scenes([1, 2, 3], 1), form="nut", codec="mpeg4", gop=1, times=times)
+        members, _, _ = look(content)
+        assert len(members) == 3
+
+
+def test_frames_that_an_edit_list_leaves_out_are_looked_at(look: Look) -> None:
+    content = video(scenes(range(3)), form="mp4")
+    at = content.index(b"elst") + 12
+    scale = struct.unpack_from(">I", content, content.index(b"mdhd") + 16)[0]
+    changed = bytearray(content)
+    struct.pack_into(">i", changed, at + 4, 2 * scale)
+    members, _, _ = look(bytes(changed))
+    assert all(places_of(members, number) for number in range(3))
+
+
+def with_subtitles(codec: str) -> bytes:
+    """A video with an empty track of subtitles."""
+    output = io.BytesIO()
+    source = av.open(io.BytesIO(video(scenes([1]))))
+    with source, av.open(output, "w", format="matroska") as container:
+        film = container.add_stream_from_template(source.streams.video[0])
+        container.add_mux_stream(codec)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = film
+                container.mux(packet)
+    return output.getvalue()
+
+
+def test_subtitles_that_are_pictures_are_not_looked_at(look: Look) -> None:
+    assert look(with_subtitles("subrip"))[1] is None
+    assert look(with_subtitles("dvd_subtitle"))[1] is Reason.METHOD
+
+
+def test_changed_bytes(look: Look) -> None:
+    content = of_codec("mp4", "libx264", "yuv420p")
+    for place in itertools.chain(range(64), range(len(content) - 600, len(content), 7)):
+        changed = bytearray(content)
+        changed[place] ^= 0xFF
+        look(bytes(changed), sniff(content))

@@ -96,7 +96,7 @@ class RootGroup(HashscanGroup):
     expose_value=False,
     callback=lambda ctx, _, asked: _show_version(ctx) if asked else None,
     help="Show the version, the implementations that match and hash pictures, and the libraries that "
-    "open archives and documents, and exit.",
+    "open archives, documents and videos, and exit.",
 )
 @click.option(
     "--config",
@@ -117,12 +117,13 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 def _show_version(ctx: click.Context) -> None:
     from hashscan.hashing import kernel as hashing
     from hashscan.hashing.archives.library import installed_version
-    from hashscan.hashing.documents.opening import installed_versions
+    from hashscan.hashing.container_kinds import document_libraries, video_version
     from hashscan.lists.index import kernel as matching
 
     loops = f"matching: {matching.best_kernel().name}\nhashing: {hashing.best_kernel().name}"
     loops += f"\narchives: {installed_version() or 'not opened'}"
-    loops += f"\ndocuments: {', '.join(installed_versions()) or 'pages and mails'}"
+    loops += f"\ndocuments: {', '.join(document_libraries()) or 'pages and mails'}"
+    loops += f"\nvideos: {video_version() or 'not opened'}"
     click.echo(f"hashscan, version {__version__}\n{loops}")
     if INSTALLED:
         for line in _plugin_lines():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
+from hashscan.hashing.container_kinds import VIDEOS
 from hashscan.hashing.member_records import ContainerEnd, Member, digests_of, unpack_record
 from hashscan.hashing.records import DecodedPicture
 from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files
@@ -56,13 +57,18 @@ def member_tasks(
 class MemberMatching:
     """The members of one container, matched as they come."""
 
-    def __init__(self, matcher: Matcher | None, item: Item, setup: WorkerSetup) -> None:
+    def __init__(self, matcher: Matcher | None, item: Item, setup: WorkerSetup, kind: str) -> None:
         """Begin with a container.
 
         Args:
             matcher: None if it is known that nothing in it matches.
             setup: names the algorithms that its decoder was asked for, in their order.
+            kind: name of its format; empty if it isn't known.
         """
+        self._kind = kind
+        self._is_video = kind in VIDEOS
+        self._last, self._stopped = "", False
+        """Place of the last member, and if it was not checked in full: a video was up to that time."""
         self._matcher, self._item, self._setup = matcher, item, setup
         self._exact, self._pictures = setup.exact, setup.pictures
         self._waiting: list[tuple[FileTask, str]] = []
@@ -105,8 +111,8 @@ class MemberMatching:
 
     @property
     def _unopened(self) -> bool:
-        """True if the decoder could not open it, and perhaps a later one can."""
-        return self._end is not None and self._end.reason is Reason.CONTAINER and not self._members
+        """True if the decoder could not open it as all that it is, and perhaps a later one can."""
+        return self._end is not None and self._end.reason is Reason.CONTAINER
 
     def _keep(self, member: Member) -> None:
         if self._kept is not None:
@@ -126,9 +132,11 @@ class MemberMatching:
             reason = reason or decoded.damage
         elif decoded is not None:
             reason = reason or decoded
+        place = place_text(member.place)
+        self._last, self._stopped = place, reason is not None
         if reason is not None:
             self._reasons[reason] += 1
-        self._waiting.append((task, place_text(member.place)))
+        self._waiting.append((task, place))
         if len(self._waiting) >= _AT_ONCE:
             self._match()
 
@@ -144,13 +152,15 @@ class MemberMatching:
         match_files(self._matcher, self._setup.algorithms, [task for task, _ in self._waiting])
         for task, place in self._waiting:
             counted = matches_of_member(task.matches, task.exact.get("sha256"), self._setup.policy)
-            self.matches += [structs.replace(match, member=place) for match in counted]
+            self.matches += [
+                structs.replace(match, member=place, of_video=self._is_video) for match in counted
+            ]
         self._waiting.clear()
         # Thousands of copies of a listed picture are one finding.
         self.matches = closest_of_each(self.matches)
 
     def finish(self) -> tuple[Reason | None, str]:
-        """Match the last members; return why not everything was checked, and how often, for people.
+        """Match the last members; return why not everything was checked, and a detail for people.
 
         Raises:
             ValueError: the end was not sent.
@@ -158,15 +168,22 @@ class MemberMatching:
         self._match()
         if self._end is None:
             raise ValueError("no end")
-        if self._unopened:
-            return Reason.CONTAINER, "the library for it can't be loaded"
-        if self._end.reason is not None:
-            return self._end.reason, f"{self._members} members were checked before"
-        if not self._reasons:
+        reason, detail = self._shortfall(self._end.reason)
+        return reason, f"{self._kind}: {detail}" if reason else ""
+
+    def _shortfall(self, ended: Reason | None) -> tuple[Reason | None, str]:
+        if self._unopened and not self._members:
+            return ended, "the library for it can't be loaded"
+        most = self._reasons.most_common()
+        if self._is_video and self._last and (ended or self._stopped):
+            return ended or most[0][0], f"video looked at to {self._last}"
+        if ended is not None:
+            return ended, f"{self._members} members were checked before"
+        if not most:
             unasked = self._setup.members_unasked and self._members
             return (Reason.CONTAINER, UNASKED) if unasked else (None, "")
-        counts = ", ".join(f"{reason.value} {number}" for reason, number in self._reasons.most_common())
-        return self._reasons.most_common(1)[0][0], f"of {self._members} members: {counts}"
+        counts = ", ".join(f"{reason.value} {number}" for reason, number in most)
+        return most[0][0], f"of {self._members} members: {counts}"
 
 
 def take_members(
@@ -177,19 +194,18 @@ def take_members(
     Args:
         setup: has the algorithms that its decoder was asked for.
     """
-    found = MemberMatching(matcher, task.item, setup)
+    found = MemberMatching(matcher, task.item, setup, "" if task.kind is None else task.kind.name)
     found.take_all(container)
-    add_to(task, found, "" if task.kind is None else task.kind.name)
+    add_to(task, found)
 
 
-def add_to(task: FileTask, found: MemberMatching, kind: str) -> None:
+def add_to(task: FileTask, found: MemberMatching) -> None:
     """Give a container what was found in it.
 
     Raises:
         ValueError: its end was not taken.
     """
-    reason, detail = found.finish()
-    task.reason, task.detail = reason, f"{kind}: {detail}" if reason else ""
+    task.reason, task.detail = found.finish()
     task.matches = sorted([*task.matches, *found.matches], key=sort_key)
 
 

@@ -38,7 +38,8 @@ def request_of(
     first record of the report, `content` the sha256 of the content in hex, if the report lacks it.
 
     Args:
-        containers: True if the match of a member justifies the move of its container, with all other members.
+        containers: True if the match of a member justifies the move of its container, with all other members;
+            that of a frame always justifies the move of its video.
     """
     if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH or "accepted" in finding:
         return None
@@ -46,7 +47,8 @@ def request_of(
         return None
     lists = {info["name"]: info for info in scan.get("lists", ())}
     matches = [m for m in finding.get("matches", ()) if _acts(m, lists, act_on)]
-    if not matches or not (containers or any(not m.get("member") for m in matches)):
+    # A video goes with its frames: there is nothing else in it.
+    if not matches or not (containers or any(not m.get("member") or m.get("of_video") for m in matches)):
         return None
     named = {m["list"] for m in matches}
     return QuarantineRequest(

@@ -180,6 +180,7 @@ def match_fields(match: Match) -> dict[str, Any]:
         "algorithm": match.algorithm,
         "variant": match.variant,
         **({"member": match.member} if match.member else {}),
+        **({"of_video": True} if match.of_video else {}),
         "distance": match.distance,
         "threshold": match.threshold,
         "category": match.category,

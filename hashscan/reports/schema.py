@@ -62,6 +62,7 @@ class MatchFields(Struct, kw_only=True, gc=False):
     threshold: Count
     variant: Text = ""
     member: Text = ""
+    of_video: bool = False
     doubt: str = ""
     withheld: str = ""
     excepted: ReasonFields | UnsetType = UNSET

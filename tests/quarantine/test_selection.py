@@ -9,7 +9,7 @@ import pytest
 
 from hashscan.model import Weak
 from hashscan.quarantine.captured_file import Identity
-from hashscan.quarantine.selection import blocking_weakness, request_of
+from hashscan.quarantine.selection import blocking_weakness, request_of, stays_as_container
 
 SCAN = {
     "type": "sweep",
@@ -96,3 +96,13 @@ def test_what_is_no_match(changes: dict[str, Any]) -> None:
 
 def test_objects_are_not_moved() -> None:
     assert request_of({k: v for k, v in FINDING.items() if k != "inode"}, SCAN) is None
+
+
+def test_a_video_goes_with_its_frame_and_an_archive_stays_with_its_member() -> None:
+    member = {**MATCH, "member": "00:01:07"}
+    archive = {**FINDING, "matches": [member]}
+    assert request_of(archive, SCAN) is None
+    assert stays_as_container(archive, SCAN, ())
+    video = {**FINDING, "matches": [{**member, "of_video": True}]}
+    assert request_of(video, SCAN) is not None
+    assert not stays_as_container(video, SCAN, ())

@@ -151,6 +151,7 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--no-containers",
         "--no-archives",
         "--no-documents",
+        "--no-videos",
         "--mail",
         "--container-members",
         "--container-size",
@@ -685,12 +686,13 @@ decoding_options = gather_options(
 
 
 def _member_limits(
-    none: bool, no_archives: bool, no_documents: bool, mail: bool, *limits: Any
+    none: bool, no_archives: bool, no_documents: bool, no_videos: bool, mail: bool, *limits: Any
 ) -> MemberLimits | None:
     chosen = {
         ContainerKind.ARCHIVE: not no_archives,
         ContainerKind.DOCUMENT: not no_documents,
         ContainerKind.MAIL: mail,
+        ContainerKind.VIDEO: not no_videos,
     }
     kinds = tuple(kind for kind, is_chosen in chosen.items() if is_chosen and not none)
     return MemberLimits(kinds, *limits) if kinds else None
@@ -703,8 +705,8 @@ container_options = gather_options(
     click.option(
         "--no-containers",
         is_flag=True,
-        help="Open no container. By default archives and documents are opened, if the sandbox has all "
-        "protections.",
+        help="Open no container. By default archives, documents and videos are opened, if the sandbox "
+        "has all protections.",
     ),
     click.option(
         "--no-archives",
@@ -717,6 +719,11 @@ container_options = gather_options(
         is_flag=True,
         help="Don't open PDF documents, older documents of Office, thumbnail stores, and pictures that pages "
         "contain. Opening the first three needs hashscan[document].",
+    ),
+    click.option(
+        "--no-videos",
+        is_flag=True,
+        help="Don't open videos, nor music with a cover. Opening them needs hashscan[video].",
     ),
     click.option(
         "--mail",

@@ -185,7 +185,7 @@ def _of_the_rest(summary: Record | None, counts: Mapping[str, int | None]) -> It
         if containers:
             yield Step(
                 f"Note that {number(containers)} containers were not opened, or not in full",
-                "They are documents, mails, videos, or archives that are encrypted, broken or over a limit. "
+                "They are mails, or other containers that are encrypted, broken or over a limit. "
                 "Their exact digests were compared; not all that is in them was.",
             )
 

@@ -268,16 +268,18 @@ class Worker(ClosedOnExit):
             file.detail += "; there was no room in TMPDIR to open it"
             return
         containers = self._containers_in(file.kind, opened)
-        kind = next((each for each in containers if is_opened(each, limits.kinds)), None)
-        if kind is None:
+        opening = [each for each in containers if is_opened(each, limits.kinds)]
+        missing = list(filter(None, map(missing_extra, opening)))
+        if len(missing) == len(opening):
+            if missing:
+                file.detail += f"; to have it opened, install hashscan[{missing[0]}]"
             return
-        if extra := missing_extra(kind):
-            file.detail += f"; to have it opened, install hashscan[{extra}]"
-            return
+        # The decoder opens what it can of them, and says if there are others.
+        kind = containers[0]
         if not (self.sandbox.level or self.sandbox.start()).full:
             file.detail += "; containers are opened in a full sandbox only"
             return
-        found = MemberMatching(self.matcher, file.item, self.setup)
+        found = MemberMatching(self.matcher, file.item, self.setup, kind.name)
         parts = self.sandbox.parts(
             opened.descriptor,
             pack_request(kind),
@@ -292,7 +294,7 @@ class Worker(ClosedOnExit):
             with closing(parts):
                 for part in parts:
                     found.take(part)
-            add_to(file, found, kind.name)
+            add_to(file, found)
             opened.check_unchanged()
             file.members = found.opened
         except DecoderLost as lost:

@@ -8,15 +8,17 @@ import platform
 import resource
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from hashscan import __version__
+from hashscan.hashing.container_kinds import is_opened, missing_extra
+from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, installed_extras
 from hashscan.hashing.variants import RENDERING_VERSION
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import ALGORITHMS
+from hashscan.model import ALGORITHMS, ContainerKind
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.settings.values import memory_limit
 
@@ -29,6 +31,7 @@ _LIBRARIES = (
     "libarchive_c",
     "pypdfium2",
     "olefile",
+    "av",
 )
 """Libraries that decode and hash pictures, by normalized names. Their wheels contain the libraries below
 them."""
@@ -114,7 +117,13 @@ def profile_of(setup: WorkerSetup) -> Profile:
 def _means_of_opening(setup: WorkerSetup) -> str:
     if setup.containers is None:
         return ""
-    return f"{platform.release()}, {'root' if os.geteuid() == 0 else 'user'}, {setup.sandbox.mode}"
+    user = "root" if os.geteuid() == 0 else "user"
+    opened = ", ".join(known.name for known in FORMATS if _opens(known, setup.containers.kinds))
+    return f"{platform.release()}, {user}, {setup.sandbox.mode}, {zlib.crc32(opened.encode()):08x}"
+
+
+def _opens(known: FileFormat, kinds: Collection[ContainerKind]) -> bool:
+    return is_opened(known, kinds) and not missing_extra(known)
 
 
 def _container_limits(setup: WorkerSetup) -> Iterator[str]:

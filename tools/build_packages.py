@@ -20,7 +20,10 @@ from pathlib import Path
 
 from tools.build_wheels import ROOT, module, prepare, run
 
-EXTRAS = ["alerts", "archive", "az", "document", "export", "gs", "heif", "jxl", "publish", "s3", "serve"]
+EXTRAS = [
+    *("alerts", "archive", "az", "document", "export", "gs", "heif", "jxl", "publish", "s3", "serve"),
+    "video",
+]
 """Extras in a package. Those of clusters, exchanges and Parquet are large or must be compiled."""
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -1,10 +1,11 @@
 """Measure a scan of archives, beside clamscan with the same hashes, and beside bsdtar with a loop of digests.
 
-    python -m benchmarks.archives.speed [--archives N] [--members N] [--runs N] [--work DIR]
+    python -m benchmarks.archives.speed [--archives N] [--members N] [--size BYTES] [--sets NAME ...]
+                                      [--runs N] [--work DIR]
 
 The archives are drawn by code: ZIP, tar.gz and tar.xz in turn, each with as many members as asked for. There
-are two sets: texts of 10 kB alone, and texts with a picture of 320x240 pixels as every fourth member. A list
-has the sha256 of one member in a tenth of the archives. Each way has one process at a time:
+are two sets: texts of 10 kB alone (--size), and texts with a picture of 320x240 pixels as every fourth
+member. A list has the sha256 of one member in a tenth of the archives. Each way has one process at a time:
 
 - hashscan with one worker opens the archives, decodes the pictures and matches PDQ, too: of all variants,
   and of the second set once of the plain pictures only.
@@ -47,6 +48,7 @@ CLAMSCAN = [
 ]
 CLAMSCAN += ["--max-files=1000000", "--max-recursion=100"]
 START_UP, BSDTAR = "hashscan, start-up", "bsdtar -xOf, digests"
+SETS = ("texts", "mixed")
 LOOP = """
 import hashlib, subprocess, sys
 for path in sys.argv[1:]:
@@ -75,18 +77,21 @@ def picture(number: int, width: int = 320, height: int = 240) -> bytes:
 _WORDS = [str(number) for number in random.Random(2).choices(range(10_000), k=20_000)]
 
 
-def text(number: int) -> bytes:
-    """Return a text of 10 kB, another one for each number."""
-    start = random.Random(number).randrange(len(_WORDS) - 2000)
-    return f"{number} {' '.join(_WORDS[start : start + 2000])}".encode()
+def text(number: int, size: int) -> bytes:
+    """Return a text of about this size in bytes, another one for each number."""
+    chance, made = random.Random(number), [str(number)]
+    for _ in range(max(1, size // 10_000)):
+        start = chance.randrange(len(_WORDS) - 2000)
+        made += _WORDS[start : start + 2000]
+    return " ".join(made).encode()
 
 
-def members(archive: int, count: int, *, pictures: bool) -> Iterator[tuple[str, bytes]]:
+def members(archive: int, count: int, size: int, *, pictures: bool) -> Iterator[tuple[str, bytes]]:
     """Yield names and contents of an archive's members."""
     for number in range(count):
         each = archive * count + number
         if number % 4 or not pictures:
-            yield f"dir{number % 7}/{number}.txt", text(each)
+            yield f"dir{number % 7}/{number}.txt", text(each, size)
         else:
             yield f"dir{number % 7}/{number}.jpg", picture(each)
 
@@ -105,13 +110,13 @@ def write(path: Path, contents: Iterable[tuple[str, bytes]]) -> None:
             packed.addfile(info, io.BytesIO(content))
 
 
-def make(folder: Path, archives: int, count: int, *, pictures: bool) -> list[bytes]:
+def make(folder: Path, archives: int, count: int, size: int, *, pictures: bool) -> list[bytes]:
     """Write all archives, and return the listed members."""
     folder.mkdir()
     for number in range(archives):
         suffix = (".zip", ".tar.gz", ".tar.xz")[number % 3]
-        write(folder / f"{number}{suffix}", members(number, count, pictures=pictures))
-    return [next(members(number, count, pictures=pictures))[1] for number in range(0, archives, 10)]
+        write(folder / f"{number}{suffix}", members(number, count, size, pictures=pictures))
+    return [next(members(number, count, size, pictures=pictures))[1] for number in range(0, archives, 10)]
 
 
 def scan_command(folder: Path, work: Path, state: Path) -> list[str]:
@@ -171,18 +176,19 @@ def ratio_text(times: dict[str, list[float]], *, without_start: bool) -> str:
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
-def run(work: Path, name: str, archives: int, count: int, runs: int) -> None:
+def run(work: Path, name: str, options: argparse.Namespace) -> None:
     """Time one set of archives, and print a table.
 
     Raises:
         MeasureError: a command fails.
     """
     folder = work / name
-    listed = make(folder, archives, count, pictures=name == "mixed")
+    archives, count = options.archives, options.members
+    listed = make(folder, archives, count, options.size, pictures=name == "mixed")
     ways = list(contenders(work, folder, listed))
     times: dict[str, list[float]] = {way: [] for way, _, _ in ways}
     matched = 0
-    for _ in range(runs):
+    for _ in range(options.runs):
         for way, command, expected in ways:
             times[way].append(measure.run(way, command, work, {}, expected).cpu)
             if way == "hashscan":
@@ -201,13 +207,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--archives", type=int, default=300)
     parser.add_argument("--members", type=int, default=100)
+    parser.add_argument("--size", type=int, default=10_000, help="bytes of a text")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--work", type=Path)
     options = parser.parse_args()
     measure.adopt_orphans()
     with tempfile.TemporaryDirectory(dir=options.work) as scratch:
-        for name in ("texts", "mixed"):
-            run(Path(scratch), name, options.archives, options.members, options.runs)
+        for name in options.sets:
+            run(Path(scratch), name, options)
 
 
 if __name__ == "__main__":

@@ -200,12 +200,14 @@ def take_members(
 
 
 def add_to(task: FileTask, found: MemberMatching) -> None:
-    """Give a container what was found in it.
+    """Give a container what was found in it; a picture that was not decoded in full stays undecoded.
 
     Raises:
         ValueError: its end was not taken.
     """
-    task.reason, task.detail = found.finish()
+    reason, detail = found.finish()
+    if task.reason in {None, Reason.CONTAINER}:
+        task.reason, task.detail = reason, detail
     task.matches = sorted([*task.matches, *found.matches], key=sort_key)
 
 

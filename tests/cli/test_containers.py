@@ -127,6 +127,24 @@ def test_each_limit_has_a_reason(
     assert reason == "decoder over its time limit" or scan(folder, "--strict", *options)[0] == 0
 
 
+def test_a_broken_picture_hides_no_archive_behind_it(
+    scan: Scan, uploads: Path, tmp_path: Path, age: Callable[[], None]
+) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    listed, other = ((uploads / name).read_bytes() for name in ("listed.jpg", "other.jpg"))
+    broken = other[: len(other) // 10]
+    (folder / "both.jpg").write_bytes(broken + zipped(photo=listed))
+    (folder / "one.jpg").write_bytes(broken + zipped(text=b"words"))
+    age()
+    for _ in range(2):
+        _, records = scan("--reread", "0%", folder)
+        (match,) = (r for r in records if r["type"] == "finding" and r["verdict"] == "match")
+        assert (match["path"], match["matches"][0]["member"]) == (str(folder / "both.jpg"), "photo")
+        assert records[-1]["reasons"] == {"undecoded": {"truncated picture": 1}}
+    assert records[-1]["unchanged"] == 2
+
+
 def test_a_known_good_member_clears_nothing_beside_it(
     run: Run, scan: Scan, uploads: Path, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ from hashscan.matching.evaluation import (
 )
 from hashscan.matching.policy import NO_SUBJECT, sort_key, subject_of
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, MemberLimits, Reason
+from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
@@ -254,16 +254,20 @@ class Worker(ClosedOnExit):
         for file in files:
             if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
                 self._confirm(file)
-            if file.reason is Reason.CONTAINER and self.setup.containers is not None:
-                self._look_into(file, self.setup.containers)
+            # A picture that can't be decoded may be a container, too.
+            undecoded = file.kind is not None and file.opened is not None and not file.unreadable
+            if file.reason is Reason.CONTAINER or (file.reason is not None and undecoded):
+                self._look_into(file)
             file.close()
 
-    def _look_into(self, file: FileTask, limits: MemberLimits) -> None:
+    def _look_into(self, file: FileTask) -> None:
         """Have a fresh decoder open a container, and match its members.
 
         The decoder serves this file alone, so a container that takes it over can lie about itself only.
         """
-        opened = file.opened
+        limits, opened = self.setup.containers, file.opened
+        if limits is None:
+            return
         if opened is None:
             file.detail += "; there was no room in TMPDIR to open it"
             return

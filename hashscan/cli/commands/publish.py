@@ -49,6 +49,8 @@ from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.values import default_workers
 from hashscan.text import plural
 
+_WITH_FILES = (ContainerKind.ARCHIVE, ContainerKind.DOCUMENT, ContainerKind.MAIL)
+"""The kinds of containers that have pictures as files in them."""
 FORMATS = ("csv", "ndjson")
 """Formats that hold all fields of an entry."""
 
@@ -129,7 +131,7 @@ def hash_command(
         with_digests=True,
         augment=augment,
         keep=members,
-        containers=MemberLimits(tuple(ContainerKind)) if members else None,
+        containers=MemberLimits(_WITH_FILES) if members else None,
     )
     maker = EntryMaker(category, algorithms, setup)
 

@@ -506,6 +506,8 @@ class MemberLimits(Struct, frozen=True):
     """Containers within each other, the outermost included."""
     seconds: float = 60.0
     """Processor time."""
+    more_seconds: float = 120.0
+    """Processor time besides, for each GiB of a video."""
 
 
 class Batch(Struct, frozen=True):

@@ -18,6 +18,7 @@ from hashscan.model import ContainerKind
 
 if TYPE_CHECKING:
     from hashscan.hashing.format_signatures import FileFormat
+    from hashscan.model import MemberLimits
 
 COMPRESSED = frozenset({"gzip", "bzip2", "xz", "LZMA", "Zstandard", "compress", "other compressed file"})
 """Names of the archives that need not be archives when unpacked."""
@@ -105,6 +106,11 @@ def missing_extra(known: FileFormat) -> str:
         return "" if _is_installed("av") else "video"
     opener = (_DOCUMENTS | _MAILS).get(known.name)
     return "document" if opener is not None and not library_installed(opener) else ""
+
+
+def seconds_to_open(known: FileFormat, size: int, limits: MemberLimits) -> float:
+    """Return the processor time in seconds in which a container of `size` bytes must have been opened."""
+    return limits.seconds + (limits.more_seconds * size / (1 << 30) if known.name in VIDEOS else 0.0)
 
 
 def document_libraries() -> list[str]:

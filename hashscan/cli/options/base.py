@@ -770,6 +770,7 @@ container_options = gather_options(
         kind=DurationParam(),
         default=_LIMITS.seconds,
         shown="60s",
-        text="Processor time limit for opening a container; for uploads also a thirtieth of --request-time.",
+        text="Processor time limit for opening a container, in scans 2 minutes more for each GiB of a video; "
+        "for uploads also a thirtieth of --request-time.",
     ),
 )

@@ -21,7 +21,7 @@ from hashscan.hashing.archives.openers import (
     separator,
 )
 from hashscan.hashing.archives.zip_structure import zip_doubt
-from hashscan.hashing.container_kinds import VIDEOS, is_opened
+from hashscan.hashing.container_kinds import VIDEOS, is_opened, seconds_to_open
 from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, is_doubtful
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import TEXT, all_containers_of, contains_pictures, sniff
@@ -68,7 +68,7 @@ class MemberReader:
         self._library, self._size, self._hashes, self._openers = library, size, hashes, openers
         self._decode, self._limits = decode, limits
         self._members = self._bytes = self._reported = self._reported_bytes = 0
-        self._deadline = time.process_time() + limits.seconds
+        self._deadline = 0.0
 
     def records(self, file: PreadFile, kind: FileFormat) -> Iterator[Member | ContainerEnd]:
         """Yield all members, and the end.
@@ -77,6 +77,7 @@ class MemberReader:
             kind: one of the containers that the file is; it is opened as each that programs may see in it.
         """
         reasons: list[Reason] = []
+        self._deadline = time.process_time() + seconds_to_open(kind, self._size, self._limits)
         try:
             for each, doubtful in _containers_in(file, kind):
                 try:

@@ -15,7 +15,7 @@ from functools import partial
 
 from msgspec import json
 
-from hashscan.hashing.container_kinds import is_opened, missing_extra
+from hashscan.hashing.container_kinds import is_opened, missing_extra, seconds_to_open
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.format_signatures import FileFormat
@@ -289,7 +289,7 @@ class Worker(ClosedOnExit):
             pack_request(kind),
             opened.stat.uid,
             # It stops by itself after its own limit, and the picture that it decodes then.
-            seconds=2 * limits.seconds + 1,
+            seconds=2 * seconds_to_open(kind, opened.stat.size, limits) + 1,
             # A container within may have one record more, and there is the end.
             parts_max=2 * limits.members + 1,
         )

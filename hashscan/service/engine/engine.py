@@ -347,7 +347,8 @@ def _member_limits(settings: ServeSettings) -> MemberLimits | None:
     # The worker waits for a decoder `WALL_FACTOR` times this twice, and a second more.
     patience = min((door.request_seconds for door in settings.doors), default=math.inf) / WALL_FACTOR
     longest = max((patience - 1) / 2, _LEAST_SECONDS)
-    return structs.replace(settings.containers, seconds=min(settings.containers.seconds, longest))
+    seconds = min(settings.containers.seconds, longest)
+    return structs.replace(settings.containers, seconds=seconds, more_seconds=0.0)
 
 
 def _version_of(opened: OpenedMatching, infos: Iterable[ListInfo]) -> str:

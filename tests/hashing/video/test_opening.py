@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from hashscan.hashing.archives.members import MemberReader
+from hashscan.hashing.container_kinds import seconds_to_open
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import sniff
+from hashscan.hashing.formats import FORMATS, sniff
 from hashscan.hashing.member_records import ContainerEnd, Member
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
@@ -188,6 +189,13 @@ def test_each_limit_has_a_reason(look: Look) -> None:
     assert look(content, members=3)[1:] == (Reason.CONTAINER_MEMBERS, "00:00:03")
     assert look(content, seconds=-1.0)[1:] == (Reason.TIMEOUT, "00:00:00")
     assert look(video(scenes([1], 2), tracks=12))[1] is Reason.CONTAINER_MEMBERS
+
+
+def test_a_large_video_has_more_time() -> None:
+    formats = {known.name: known for known in FORMATS}
+    limits = MemberLimits(seconds=10.0, more_seconds=30.0)
+    assert seconds_to_open(formats["AVI"], 2 << 30, limits) == 70.0
+    assert seconds_to_open(formats["ZIP"], 2 << 30, limits) == 10.0
 
 
 def test_a_codec_that_is_not_known(look: Look) -> None:

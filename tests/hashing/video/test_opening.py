@@ -208,10 +208,17 @@ def test_a_file_that_players_take_for_another_format(look: Look) -> None:
     assert look(content, sniff(video(scenes([1], 2), form="avi")))[:2] == ([], Reason.CONTAINER_BROKEN)
 
 
-def sound(form: str, codec: str, layout: str = "fltp") -> bytes:
+def sound(form: str, codec: str, layout: str = "fltp", cover: Image.Image | None = None) -> bytes:
+    """Music, perhaps with a cover."""
     output = io.BytesIO()
     with av.open(output, "w", format=form) as container:
         stream = container.add_stream(codec, rate=44100, layout="mono")
+        if cover is not None:
+            picture = container.add_stream("mjpeg", rate=1)
+            picture.width, picture.height, picture.pix_fmt = *cover.size, "yuvj420p"
+            picture.disposition = av.stream.Disposition.attached_pic
+            container.mux(picture.encode(av.VideoFrame.from_image(cover)))
+            container.mux(picture.encode(None))
         for number in range(400):
             samples = np.zeros((1, stream.codec_context.frame_size or 1024), np.float32)
             kind = np.int16 if layout.startswith("s16") else np.float32
@@ -220,6 +227,18 @@ def sound(form: str, codec: str, layout: str = "fltp") -> bytes:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return output.getvalue()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("form", "codec", "layout"),
+    [("mp3", "libmp3lame", "fltp"), ("flac", "flac", "s16"), ("mp4", "aac", "fltp")],
+)
+def test_the_cover_of_music(opened: Open, form: str, codec: str, layout: str) -> None:
+    members, end = opened(sound(form, codec, layout, scene(8, 160, 120)))
+    assert [(member.place, member.reason) for member in members] == [(b"cover=1", None)]
+    assert end.reason is None
+    assert bits_from(members[0], scene(8, 160, 120)) <= NEAR
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import sqlite3
@@ -143,6 +144,55 @@ def test_archives_are_read_again_when_they_can_be_opened_or_further(scan: Scan, 
         code, records = scan(folder, *options)
         assert (code, records[-1]["verdicts"]["undecoded"]) == (0, unopened), options
         assert records[-1]["unchanged"] == (0 if unopened or not options else 21)
+
+
+MAIL = b"""From: a@example.org
+Content-Type: multipart/mixed; boundary=b
+
+--b
+Content-Type: image/png
+Content-Transfer-Encoding: base64
+
+%b
+--b--
+"""
+
+
+def test_each_kind_is_opened_when_it_is_wanted_and_findings_stay_when_it_is_not(
+    run: Run, scan: Scan, tmp_path: Path, age: Callable[[], None]
+) -> None:
+    """A mail and a page, alone and in archives; what was found in them stands where they are not opened."""
+    coded = base64.b64encode(encoded(scene(40, 64, 64), "PNG"))
+    mail, page = MAIL % coded, b'<img src="data:image/png;base64,%b">' % coded
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    for name, content in {"mail": mail, "page": page}.items():
+        (folder / name).write_bytes(content)
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+            archive.writestr(zipfile.ZipInfo(name), content)
+    age()
+    gain(run, tmp_path, 0, "sha256")
+    open_now: set[str] = set()
+    for options, more in (
+        (("--no-documents",), set()),
+        ((), {"page", "page.zip"}),
+        (("--mail",), {"mail", "mail.zip"}),
+        (("--no-documents",), set()),
+        (("--no-archives", "--mail"), set()),
+        (("--no-containers",), set()),
+        ((), set()),
+    ):
+        _, records = scan(folder, *options)
+        open_now |= more
+        left = {Path(r["path"]).name for r in records if r["type"] in {"standing", "finding"}}
+        assert left == open_now, options
+    (folder / "page").write_bytes(page + b"<p>")
+    # It is not opened, so that the picture may be there still.
+    _, records = scan(folder, "--no-documents")
+    assert "page" in {Path(r["path"]).name for r in records if r["type"] in {"standing", "finding"}}
+    (folder / "page").write_bytes(b"<p>")
+    _, records = scan(folder)
+    assert "page" not in {Path(r["path"]).name for r in records if r["type"] in {"standing", "finding"}}
 
 
 def test_a_damaged_record_of_members_is_not_believed(

@@ -7,7 +7,6 @@ UTF-16 without a mark of the byte order, or one that a script puts together.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -268,13 +267,11 @@ def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
     if has_data_url(text, first == _MARKUP):
         return True
     if first != _MARKUP:
-        return _ESCAPED.search(text) is not None and has_data_url(without_backslashes(text), False)
+        return _ESCAPED.search(text) is not None and _WRITTEN.search(text) is not None
     # Browsers pass over the ends of lines in an URL.
     if has_data_url(text.translate(None, _ENDS_OF_LINES), True) or _BINARY_ELEMENT.search(text) is not None:
         return True
-    if _REFERRED.search(text) is None:
-        return False
-    return has_data_url(html.unescape(text.decode("latin-1")).encode("latin-1", "replace"), True)
+    return _REFERRED.search(text) is not None and _WRITTEN.search(text) is not None
 
 
 def all_containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple[FileFormat, ...]:
@@ -316,19 +313,6 @@ def contains_pictures_later(begin: bytes, rest: Iterable[bytes]) -> bool:
     return False
 
 
-def without_backslashes(text: bytes) -> bytes:
-    """Return a text with the escapes of style sheets and scripts replaced."""
-    return _BACKSLASH.sub(_unescaped, text)
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    digits = found[1] or found[2] or found[3]
-    if digits is None:
-        return (found[4] and b"") or (found[5] or b"")
-    code = int(digits, 16)
-    return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
-
-
 TEXT = FileFormat("text with pictures", None, container=True)
 """Pages, drawings (SVG) and style sheets that contain pictures."""
 _PICTURES = FORMATS
@@ -349,7 +333,23 @@ _REFERRED = re.compile(
 )
 _ESCAPED = re.compile(rb"\\(?:0{0,4}(?:64|61|74|3[aA]|44|41|54)|x(?:64|61|74|3[aA])|u00(?:64|61|74|3[aA]))")
 """A letter of the scheme of a `data:` URL, or white space in it, as a reference or an escape."""
-_BACKSLASH = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-9a-fA-F]{1,6})\s?|(\r?\n)|(.))")
+_BETWEEN = rb"(?:[\t\r\n]|&Tab;|&NewLine;|&#0*(?:9|10|13);?|&#x0*[9ad];?|\\\r?\n)*"
+
+
+def _written(letter: str) -> bytes:
+    small, large = ord(letter), ord(letter.upper())
+    named = b"|&colon;" if letter == ":" else b""
+    return rb"(?:%c|&#0*(?:%d|%d)\b;?|&#x0*(?:%x|%x)\b;?" % (
+        small,
+        small,
+        large,
+        small,
+        large,
+    ) + rb"|\\0{0,4}(?:%x|%x)\s?|\\(?:x|u00)(?:%x|%x)%b)" % (small, large, small, large, named)
+
+
+_WRITTEN = re.compile(_BETWEEN.join(map(_written, "data:")), re.IGNORECASE)
+"""The scheme of a `data:` URL, perhaps with references or escapes for its letters."""
 _BINARY_ELEMENT = re.compile(rb"<(?:[\w-]+:)?(?:binary-data|binaryData|binData|binary)[\s>]")
 """Holds a file as Base64 in XML: of OpenDocument and Office in one file, and of FictionBook."""
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from hashscan.hashing.archives.openers import READ_MAX, stored
-from hashscan.hashing.formats import without_backslashes
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -52,9 +51,10 @@ _DIGITS = re.compile(rb"[A-Za-z0-9+/]*")
 _ENDS_OF_LINES = b"\t\r\n"
 _ANY_SCHEME = re.compile(rb"data:", re.IGNORECASE)
 _ELEMENT = re.compile(
-    rb"<(?:[\w-]+:)?(?:binary-data|binaryData|binData|binary)(?:\s[^>]*)?>([A-Za-z0-9+/=\s]+)<"
+    rb"<(?:[\w-]+:)?(?:binary-data|binaryData|binData|binary)(?:\s[^<>]*)?>([A-Za-z0-9+/=\s]+)<"
 )
 """Holds a file as Base64 in XML: of OpenDocument and Office in one file, and of FictionBook."""
+_BACKSLASH = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-9a-fA-F]{1,6})\s?|(\r?\n)|(.))")
 _REFERENCE = re.compile(rb"&(?:#|[A-Za-z])")
 
 
@@ -90,10 +90,18 @@ def _views(text: bytes) -> Iterator[bytes]:
     else:
         plain = text
     if b"\\" in plain:
-        yield without_backslashes(plain)
+        yield _BACKSLASH.sub(_unescaped, plain)
     joined = plain.translate(None, _ENDS_OF_LINES)
     if len(_ANY_SCHEME.findall(joined)) > len(_ANY_SCHEME.findall(plain)):
         yield joined
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    digits = found[1] or found[2] or found[3]
+    if digits is None:
+        return (found[4] and b"") or (found[5] or b"")
+    code = int(digits, 16)
+    return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
 
 
 def _contents(text: bytes) -> Iterator[bytes]:

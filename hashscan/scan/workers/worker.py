@@ -290,8 +290,8 @@ class Worker(ClosedOnExit):
             opened.stat.uid,
             # It stops by itself after its own limit, and the picture that it decodes then.
             seconds=2 * seconds_to_open(kind, opened.stat.size, limits) + 1,
-            # A container within may have one record more, and there is the end.
-            parts_max=2 * limits.members + 1,
+            # A container within may have two records more, and there is the end.
+            parts_max=3 * limits.members + 3,
         )
         file.looked_into = True
         try:

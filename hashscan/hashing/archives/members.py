@@ -143,6 +143,9 @@ class MemberReader:
         assert self._library is not None
         is_zip, is_disc = kind.name == "ZIP", kind.name == "CD or DVD image"
         doubt = zip_doubt(file, self._limits.members) if is_zip else iso_doubt(file) if is_disc else None
+        if doubt is Reason.CONTAINER_MEMBERS:
+            yield from self._streamed(file, before, depth)
+            raise ContainerError(doubt)
         if doubt is not None:
             yield Member(before, reason=doubt)
         found = False

@@ -58,10 +58,11 @@ def zip_doubt(file: PreadFile, members_max: int) -> Reason | None:
     """Return a reason if programs may see other members than its directory names, else None.
 
     Args:
-        members_max: a larger directory is not checked; its members are over the limit in any case.
+        members_max: of a directory with more members this is the reason. The library would hold all of it.
     """
     try:
-        _check(file, members_max)
+        if not _check(file, members_max):
+            return Reason.CONTAINER_MEMBERS
     except (_StructureError, struct.error):
         return Reason.AMBIGUOUS
     finally:
@@ -69,13 +70,14 @@ def zip_doubt(file: PreadFile, members_max: int) -> Reason | None:
     return None
 
 
-def _check(file: PreadFile, members_max: int) -> None:
+def _check(file: PreadFile, members_max: int) -> bool:
+    """Check the archive; return False if it has too many members."""
     begin, end, base, number = _directory(file)
     entries = []
     for entry in _entries(file, begin, end):
         entries.append(entry)
         if len(entries) > members_max:
-            return
+            return False
     _need(len(entries) == number or (number < _MAX_16 and len(entries) % (_MAX_16 + 1) == number))
     entries.sort()
     at, gap_max = 0, 0
@@ -91,6 +93,7 @@ def _check(file: PreadFile, members_max: int) -> None:
     _need(begin >= at)
     if begin - at > gap_max:
         _check_gap(file, at, begin)
+    return True
 
 
 def _need(condition: bool) -> None:

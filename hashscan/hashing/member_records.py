@@ -43,6 +43,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -111,6 +112,14 @@ class ContainerEnd(Struct, frozen=True):
     """Bytes of all members together."""
     reason: Reason | None = None
     """The reason why the rest was not read."""
+
+
+class OpenedContainer(NamedTuple):
+    """The members that were found in a container."""
+
+    members: Sequence[Member]
+    reason: Reason | None
+    """The reason why the rest of it was not read."""
 
 
 class ContainerError(Exception):

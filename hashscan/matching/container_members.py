@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from msgspec import structs
 
 from hashscan.hashing.container_kinds import VIDEOS
-from hashscan.hashing.member_records import ContainerEnd, Member, digests_of, unpack_record
+from hashscan.hashing.member_records import ContainerEnd, Member, OpenedContainer, digests_of, unpack_record
 from hashscan.hashing.records import DecodedPicture
 from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files
 from hashscan.matching.policy import matches_of_member, sort_key
@@ -30,14 +29,6 @@ _AT_ONCE = 64
 def place_text(place: bytes) -> str:
     """Return the place of a member as reports show it, escaped and of bounded length."""
     return shortened(printable(place.decode("utf-8", "surrogateescape")), TEXT_MAX)
-
-
-class OpenedContainer(NamedTuple):
-    """The members that were found in a container."""
-
-    members: Sequence[Member]
-    reason: Reason | None
-    """The reason why the rest of it was not read."""
 
 
 def member_tasks(

@@ -52,7 +52,7 @@ from hashscan.sandbox.client import PendingFile
 from hashscan.sources.base import FileError, OpenFile
 
 if TYPE_CHECKING:
-    from hashscan.matching.container_members import OpenedContainer
+    from hashscan.hashing.member_records import OpenedContainer
 
 TIGHT_THRESHOLD = 21
 """Largest distance in bits for pictures that were turned, mirrored or trimmed, for single planes and those

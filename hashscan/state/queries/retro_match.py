@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.hashing.member_records import OpenedContainer
 from hashscan.lists.storage.columns import ColumnFiles, ListHandle
-from hashscan.matching.container_members import OpenedContainer, member_tasks
+from hashscan.matching.container_members import member_tasks
 from hashscan.matching.evaluation import FileTask, Matcher, has_tight_threshold, thresholds_of_lists
 from hashscan.model import ALGORITHMS
 from hashscan.state.store.contents import NOWHERE, OPAQUE, Contents, file_task_of

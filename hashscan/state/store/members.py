@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import MsgspecError, Struct, msgpack
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.member_records import Member
-from hashscan.matching.container_members import OpenedContainer
+from hashscan.hashing.member_records import Member, OpenedContainer
 from hashscan.matching.evaluation import FileTask
 from hashscan.model import Reason, StoredContentData
 from hashscan.state.store.packing import Packed, pack, unpack

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
-from hashscan.matching.container_members import OpenedContainer
+from hashscan.hashing.member_records import OpenedContainer
 from hashscan.state.store.members import unpack_members
 from hashscan.state.store.packing import Packed, unpack
 from hashscan.state.store.profile import Profile, from_text

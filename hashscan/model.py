@@ -208,7 +208,7 @@ _OWN_ALGORITHMS = {
         Algorithm("whash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
         # Its authors license it to few; lists have many entries of it.
         Algorithm("photodna", 1152, "none", of_picture=True),
-        # PDQ of a video's frames. Scans don't open videos yet.
+        # PDQ of a video's frames. Scans don't match them yet.
         Algorithm("vpdq", 256, "video", of_picture=True, threshold=31, min_quality=50),
     )
 }

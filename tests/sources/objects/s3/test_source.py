@@ -20,6 +20,7 @@ from hashscan.sources.objects.s3 import client as s3_client
 from hashscan.sources.objects.s3.source import S3Source
 from hashscan.sources.patterns import Patterns
 from tests.object_server import FAULTS, object_server, statistics
+from tests.pictures import encoded, scene
 from tests.sources.objects.buckets import KEY_ID, SECRET, TestBucket, credentials, moto_url
 from tests.sources.objects.scanning import scan, uploads
 
@@ -369,8 +370,7 @@ def test_what_is_stored_compressed_is_known(bucket: TestBucket, key: bytes) -> N
 
 def test_nothing_stored_compressed_passes_in_silence(bucket: TestBucket) -> None:
     """Its exact digests are checked as it is stored; that what viewers see isn't looked at is counted."""
-    listed_upload = next(content for path, content in uploads().items() if path.endswith("banner.jpg"))
-    bucket.put(b"hidden.jpg", gzip.compress(listed_upload), ContentEncoding="gzip")
+    bucket.put(b"hidden.jpg", gzip.compress(encoded(scene(1), "JPEG")), ContentEncoding="gzip")
     bucket.put(b"plain.txt", b"text")
     with credentials() as environment:
         for options, code in (((), 0), (("--strict",), 3)):
@@ -380,3 +380,14 @@ def test_nothing_stored_compressed_passes_in_silence(bucket: TestBucket) -> None
             assert reported[0] == "hidden.jpg"
             assert (reported[1]["verdict"], reported[1]["reason"]) == ("undecoded", Reason.COMPRESSED.value)
             assert scanned.summary["verdicts"]["clean"] == 1
+
+
+def test_what_is_stored_compressed_is_opened(bucket: TestBucket) -> None:
+    pytest.importorskip("libarchive")
+    listed_upload = next(content for path, content in uploads().items() if path.endswith("banner.jpg"))
+    bucket.put(b"hidden.jpg", gzip.compress(listed_upload), ContentEncoding="gzip")
+    with credentials() as environment:
+        scanned = scan(bucket.url, environment=environment, options=("--endpoint", moto_url()))
+    assert scanned.code == 1, scanned.messages
+    (reported,) = scanned.by_path(f"{bucket.url.decode()}/").values()
+    assert (reported["verdict"], reported["matches"][0]["member"]) == ("match", "data")

@@ -21,12 +21,22 @@ if TYPE_CHECKING:
     from hashscan.model import MemberLimits
 
 COMPRESSED = frozenset({"gzip", "bzip2", "xz", "LZMA", "Zstandard", "compress", "other compressed file"})
-"""Names of the archives that need not be archives when unpacked."""
-_ARCHIVES = frozenset(
-    {"ZIP", "tar", "7z", "RAR", "CAB", "cpio", "binary cpio", "ar", "RPM", "LHA", "CD or DVD image"}
-    | {"self-extracting program"}
-    | COMPRESSED
-)
+"""Names of the formats of compressed files, whose content need not be an archive."""
+ARCHIVES: Mapping[str, tuple[str, ...]] = {
+    "ZIP": ("zip",),
+    "tar": ("tar",),
+    "7z": ("7zip",),
+    "RAR": ("rar", "rar5"),
+    "CAB": ("cab",),
+    "cpio": ("cpio",),
+    "binary cpio": ("cpio",),
+    "ar": ("ar",),
+    "RPM": ("cpio",),
+    "LHA": ("lha",),
+    "CD or DVD image": ("iso9660",),
+    "self-extracting program": ("7zip", "rar", "rar5", "cab"),
+}
+"""Names of the formats of archives, and libarchive's names of each."""
 VIDEOS: Mapping[str, tuple[str, ...]] = {
     "MP4 or QuickTime": ("mov,mp4,m4a,3gp,3g2,mj2",),
     "Matroska or WebM": ("matroska,webm",),
@@ -91,7 +101,7 @@ def openers_of(kinds: Collection[ContainerKind]) -> dict[str, DocumentOpener]:
 
 def is_opened(known: FileFormat, kinds: Collection[ContainerKind]) -> bool:
     """Return True if containers of this format are opened where these kinds are; a library may be missing."""
-    if known.name in _ARCHIVES:
+    if known.name in ARCHIVES or known.name in COMPRESSED:
         return ContainerKind.ARCHIVE in kinds
     if known.name in VIDEOS:
         return ContainerKind.VIDEO in kinds
@@ -100,7 +110,7 @@ def is_opened(known: FileFormat, kinds: Collection[ContainerKind]) -> bool:
 
 def missing_extra(known: FileFormat) -> str:
     """Return the extra of this package that opens such a container and is not installed; empty if it is."""
-    if known.name in _ARCHIVES:
+    if known.name in ARCHIVES or known.name in COMPRESSED:
         return "" if _is_installed("libarchive") else "archive"
     if known.name in VIDEOS:
         return "" if _is_installed("av") else "video"

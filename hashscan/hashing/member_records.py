@@ -5,10 +5,10 @@ that opens containers has this form, and knows nothing of the sandbox:
 
     def members(file: PreadFile, limits: MemberLimits) -> Iterator[Member]
 
-It yields one `Member` at a time and holds no more than that in memory. Whoever iterates sends the record, and
+It yields one `Member` at a time and holds no more than that in memory. The sandbox sends the record, and
 does not ask for the next one before the socket has room: this is the back-pressure. Trouble with one member
 is the member's `reason`, trouble with the rest of the container ends the iteration by `ContainerError`; it
-raises nothing else but MemoryError. A container within a container is opened by whoever iterates, with the
+raises nothing else but MemoryError. A container within a container is opened by `archives.members`, with the
 member's bytes as its file.
 
 The decoder's answer about a container is a sequence of messages, each of one record: any number of members,
@@ -50,21 +50,14 @@ from msgspec import Struct
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import DECODE_REASONS, REPLY_MAX, DecodedPicture, unpack_reply
-from hashscan.model import ALGORITHMS, Reason
+from hashscan.model import ALGORITHMS, CONTAINER_REASONS, Reason
 
 PLACE_MAX = 4096
 """Maximum length of a place in bytes; a longer name is cut, so that a record has a bounded length."""
 
 MEMBER_REASONS: tuple[Reason, ...] = (
     *DECODE_REASONS,
-    Reason.ENCRYPTED,
-    Reason.METHOD,
-    Reason.CONTAINER_BROKEN,
-    Reason.CONTAINER_MEMBER,
-    Reason.CONTAINER_BYTES,
-    Reason.CONTAINER_RATIO,
-    Reason.CONTAINER_MEMBERS,
-    Reason.CONTAINER_DEPTH,
+    *(reason for reason in Reason if reason in CONTAINER_REASONS.difference(DECODE_REASONS)),
     Reason.PARTIAL,
     Reason.AMBIGUOUS,
 )

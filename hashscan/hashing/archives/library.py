@@ -17,11 +17,12 @@ import ctypes
 import lzma
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hashscan.hashing.container_kinds import ARCHIVES
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -29,21 +30,6 @@ if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
 
 LIBRARY = "libarchive.so.13"
-FORMATS: Mapping[str, tuple[str, ...]] = {
-    "ZIP": ("zip",),
-    "tar": ("tar",),
-    "7z": ("7zip",),
-    "RAR": ("rar", "rar5"),
-    "CAB": ("cab",),
-    "cpio": ("cpio",),
-    "binary cpio": ("cpio",),
-    "ar": ("ar",),
-    "RPM": ("cpio",),
-    "LHA": ("lha",),
-    "CD or DVD image": ("iso9660",),
-    "self-extracting program": ("7zip", "rar", "rar5", "cab"),
-}
-"""The library's names of formats, by the name of the archive's kind."""
 STREAMED = ("zip_streamable",)
 """The format of a ZIP archive that is read from its begin on, and not by the directory at its end."""
 _FORMATS_WITHIN = ("tar", "cpio", "raw")
@@ -106,7 +92,7 @@ class ArchiveLibrary:
         self._numbers = count(1)
         # Made only once: they need executable memory.
         self._read, self._seek = ffi.READ_CALLBACK(self._read_block), ffi.SEEK_CALLBACK(self._move)
-        names = {*chain(*FORMATS.values()), *STREAMED, *_FORMATS_WITHIN}
+        names = {*chain(*ARCHIVES.values()), *STREAMED, *_FORMATS_WITHIN}
         self._formats = {name: ffi.get_read_format_function(name) for name in names}
         self._filters = {name: ffi.get_read_filter_function(name) for name in ("compress", *_RPM_FILTERS)}
         # One for all members: to make one takes longer than to read a small member.
@@ -122,13 +108,13 @@ class ArchiveLibrary:
         """Yield the members of an archive, or the one content of a compressed file.
 
         Args:
-            kind: name of the kind of archive: one of `FORMATS`, or of a compressed file.
+            kind: name of the kind of archive: one of `ARCHIVES`, or of a compressed file.
             options: of the library, for the format.
 
         Raises:
             ContainerError: the rest can't be read.
         """
-        yield from self._members(file, kind, FORMATS.get(kind, _FORMATS_WITHIN), options)
+        yield from self._members(file, kind, ARCHIVES.get(kind, _FORMATS_WITHIN), options)
 
     def streamed(self, file: PreadFile) -> Iterator[ArchiveMember]:
         """Yield the members of a ZIP archive as programs do that do not read the directory at its end.
@@ -175,7 +161,7 @@ class ArchiveLibrary:
         try:
             for name in formats:
                 self._formats[name](archive)
-            if kind not in FORMATS or kind == "RPM":
+            if kind not in ARCHIVES or kind == "RPM":
                 self._unpack(archive, file, kind)
             if "tar" in formats:
                 # As programs do that are asked to go on behind the end, or whose tapes have several.

@@ -1,7 +1,7 @@
 """Define what opens a container that is no archive, such as a document, and what it yields.
 
-An opener yields the members of a container one by one; whoever iterates digests, decodes and opens them
-(`archives.members`). Pictures that are no files, such as a page of a document, are yielded as drawn.
+An opener yields the members of a container one by one; `archives.members` digests, decodes and opens them.
+Pictures that are no files, such as a page of a document, are yielded as drawn.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SEPARATORS: Mapping[str, bytes] = {"PDF": b"#", TEXT.name: b"#", **dict.fromkey
 
 
 def separator(kind: FileFormat) -> bytes:
-    """Return what stands in a place between a container of this kind and its member."""
+    """Return the separator between the name of such a container and that of its member, in a place."""
     return _SEPARATORS.get(kind.name, _USUAL)
 
 

@@ -288,7 +288,7 @@ class Worker(ClosedOnExit):
             opened.descriptor,
             pack_request(kind),
             opened.stat.uid,
-            # It stops by itself after its own limit, and the picture that it decodes then.
+            # The decoder stops itself at its own limit, when it has decoded the picture that it has begun.
             seconds=2 * seconds_to_open(kind, opened.stat.size, limits) + 1,
             # A container within may have two records more, and there is the end.
             parts_max=3 * limits.members + 3,

@@ -110,7 +110,7 @@ PICTURE = encoded(scene(1), "PNG")
 
 
 def is_picture(member: Member) -> bool:
-    """Whether it is the picture, with its exact digests and its PDQ."""
+    """Return True if it is the picture, with its exact digests and its PDQ."""
     found = member.decoded(("pdq",))
     return (
         member.exact == tuple(hashlib.new(name, PICTURE).digest() for name in EXACT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -307,6 +308,29 @@ def test_recall_from_pictures_to_a_table(tmp_path: Path) -> None:
     assert found["jpeg 50"] == found["mirrored"] == found["pad 10% orange"] == 1
     assert found["crop 20%"] == 0
     assert "copy.jpg" in said
+
+
+def test_near_copies_are_counted_on_one_half_of_the_photos(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    halves: dict[int, list[str]] = {0: [], 1: []}
+    for number in range(20):
+        content = encoded(scene(number))
+        half = halves[hashlib.sha256(content).digest()[0] >> 7]
+        if len(half) < 3:
+            half.append(f"{number}.jpg")
+            (pictures / half[-1]).write_bytes(content)
+    report = tmp_path / "report.json"
+    few = ("--photos", "1", "--longest", "96", "--processes", "1", "--json", report)
+    some = ("--only", "jpeg", "--only", "mirrored", "--only", "crop", "--only", "collage")
+    said = benchmark("recall.near_copies", pictures, *few, *some)
+    ((name, found),) = json.loads(report.read_text()).items()
+    assert name in halves[1]
+    assert {name.partition(" ")[0] for name in found} == {"unaltered", "jpeg", "mirrored", "crop", "collage"}
+    assert found["unaltered"] == found["jpeg 60"] == ["match", True, True]
+    assert found["mirrored"] == ["match", False, False]
+    assert found["crop 30 %"][:2] == ["missed", False]
+    assert "missed" in said
 
 
 class TestBillion:

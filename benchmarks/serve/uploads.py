@@ -6,8 +6,9 @@ JPEGs of 30 kB are drawn; each is sent once, since both servers remember what th
 list of the same SHA-256 digests. clamd runs with its signatures of this list alone (`.hsb`), and once more
 with its hashing of pictures, which is on by default. hashscan runs with one owner for all uploads, without
 and with a list of as many PDQ digests, with each upload as an owner of its own, and over HTTP with one owner.
-It decodes pictures and computes their PDQ digests in all cases. In a session one connection sends all of its
-uploads (IDSESSION; HTTP keeps its connection); otherwise each upload has a connection.
+It decodes pictures, and computes their PDQ digests, with the list of PDQ digests only. In a session one
+connection sends all of its uploads (IDSESSION; HTTP keeps its connection); otherwise each upload has a
+connection.
 
 Printed are, by server and kind, the median time of an upload, the rate, the server's processor time, and the
 medians over the rounds of the ratios to clamd with `.hsb`. The client is one process, with a thread for each

@@ -55,6 +55,9 @@ class WorkerSetup:
     members_unasked: bool = False
     """True if matching services are asked about files: they are not asked about members, so that no container
     is clean."""
+    pictures_compared: bool = True
+    """False if nothing compares digests of pictures, and nobody asks for them. Pictures are then checked by
+    their bytes, as other files are; only one that matches is decoded, since a finding has all digests."""
 
     @property
     def exact(self) -> tuple[str, ...]:
@@ -87,6 +90,11 @@ def algorithms_to_compute(lists: Iterable[ListHandle]) -> tuple[str, ...]:
     """Return the algorithms that a scan computes: those that are always kept, and those of its lists."""
     asked = {files.algorithm for handle in lists for files in handle.columns}
     return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)
+
+
+def compare_pictures(lists: Iterable[ListHandle]) -> bool:
+    """Return True if any of the lists has digests of pictures."""
+    return any(ALGORITHMS[files.algorithm].of_picture for handle in lists for files in handle.columns)
 
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:

@@ -60,7 +60,7 @@ class MemberReader:
         Args:
             library: None if it is not installed; archives are not opened then.
             size: length of the outermost container in bytes.
-            decode: None to digest bytes alone.
+            decode: None to check pictures by their bytes alone.
             openers: of documents, by the name of their format.
             frames: opens videos; None to open none.
         """
@@ -260,13 +260,11 @@ class MemberReader:
         """Yield a member whose bytes were digested, decoded if it is a picture; then what is in it."""
         if kind is None:
             yield member
-        elif kind.pillow is not None and self._decode is not None:
+        elif not kind.container:
             if content:
                 yield from self._picture(member, kind, PreadFile(content), depth)
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER_MEMBER)
-        elif not kind.container:
-            yield Member(member.place, member.size, member.exact, reason=Reason.UNSUPPORTED)
         elif depth >= self._limits.depth or not content:
             reason = Reason.CONTAINER_DEPTH if depth >= self._limits.depth else Reason.CONTAINER_MEMBER
             yield Member(member.place, member.size, member.exact, reason=reason)
@@ -281,12 +279,17 @@ class MemberReader:
 
     def _picture(self, member: Member, kind: FileFormat, file: PreadFile, depth: int) -> Iterator[Member]:
         """Yield a picture, and what is in it if it is a container, too."""
-        assert self._decode is not None
-        containers = _containers_in(file, kind) if depth < self._limits.depth else ()
-        opens = any(self._opens(each) for each, _ in containers)
-        file.seek(0)
-        reply = self._decode(file, kind, opens)
-        yield Member(member.place, member.size, member.exact, kind, reply)
+        containers = _containers_in(file, kind)
+        opens = depth < self._limits.depth and any(self._opens(each) for each, _ in containers)
+        if self._decode is not None and kind.pillow is not None:
+            file.seek(0)
+            reply = self._decode(file, kind, opens)
+            yield Member(member.place, member.size, member.exact, kind, reply)
+        else:
+            reason = Reason.CONTAINER if containers and not opens else None
+            if self._decode is not None:
+                reason = Reason.UNSUPPORTED
+            yield Member(member.place, member.size, member.exact, reason=reason)
         if opens:
             yield from self._nested(member.place, file, containers, depth)
 

@@ -163,7 +163,8 @@ def load(*arguments: str) -> Decode:
             digests. Optional: `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes the
             decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
             compute the digests of crops, too. To have containers opened: `exact=PATH,PATH` (dotted paths of
-            exact hashes) and `containers=JSON` (of `MemberLimits`).
+            exact hashes) and `containers=JSON` (of `MemberLimits`); `members=bytes` to decode none of the
+            pictures in them.
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`), or for a container to
@@ -204,7 +205,8 @@ def load(*arguments: str) -> Decode:
     within = json.decode(options["containers"], type=MemberLimits)
     targets = options["exact"].split(",")
     frames = _video_frames(hashes, wanted, limits.max_pixels) if ContainerKind.VIDEO in within.kinds else None
-    return _container_decoder(decode, targets, within, frames)
+    by_bytes = options.get("members") == "bytes"
+    return _container_decoder(decode, targets, within, frames, by_bytes=by_bytes)
 
 
 def _video_frames(hashes: Sequence[PictureHash], wanted: Collection[str], max_pixels: int) -> Frames | None:
@@ -218,9 +220,18 @@ def _video_frames(hashes: Sequence[PictureHash], wanted: Collection[str], max_pi
 
 
 def _container_decoder(
-    decode: DecodePicture, targets: Sequence[str], limits: MemberLimits, frames: Frames | None
+    decode: DecodePicture,
+    targets: Sequence[str],
+    limits: MemberLimits,
+    frames: Frames | None,
+    *,
+    by_bytes: bool,
 ) -> Decode:
-    """Return a function that opens containers, and decodes pictures by another one."""
+    """Return a function that opens containers, and decodes pictures by another one.
+
+    Args:
+        by_bytes: True to decode no pictures in containers, except frames of videos.
+    """
     try:
         library = ArchiveLibrary() if ContainerKind.ARCHIVE in limits.kinds else None
     except (ImportError, OSError, MemoryError):
@@ -240,7 +251,8 @@ def _container_decoder(
         if not kind.container:
             return decode(descriptor, request)
         file = PreadFile(descriptor)
-        reader = MemberReader(library, file.size, hashes, decode_member, limits, openers, frames)
+        members = None if by_bytes else decode_member
+        reader = MemberReader(library, file.size, hashes, members, limits, openers, frames)
         return map(pack_record, reader.records(file, kind))
 
     return handle

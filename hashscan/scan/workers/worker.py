@@ -88,6 +88,7 @@ class Worker(ClosedOnExit):
         self._spend_bytes: Callable[[int], None] | None = None
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         self._pictures = setup.pictures
+        self._decodes = setup.pictures_compared and bool(setup.pictures)
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
         plugin = Plugin(
             setup.decoder,
@@ -258,7 +259,18 @@ class Worker(ClosedOnExit):
             undecoded = file.kind is not None and file.opened is not None and not file.unreadable
             if file.reason is Reason.CONTAINER or (file.reason is not None and undecoded):
                 self._look_into(file)
+            if file.matches and not self.setup.pictures_compared:
+                self._decode_finding(file)
             file.close()
+
+    def _decode_finding(self, file: FileTask) -> None:
+        """Give a finding the digests of its picture, which was not decoded before; nothing if it can't be."""
+        if file.opened is None or file.kind is None or file.kind.pillow is None:
+            return
+        again = FileTask(file.item, kind=file.kind)
+        self._begin(again, file.opened, fresh=True)
+        self._finish(again, file.opened)
+        file.decoded = again.decoded
 
     def _look_into(self, file: FileTask) -> None:
         """Have a fresh decoder open a container, and match its members.
@@ -331,7 +343,7 @@ class Worker(ClosedOnExit):
             else:
                 first = self._reader.begin_content(opened.content)
             file.kind = sniff(first)
-            decoding = file.kind is not None and file.kind.pillow is not None and bool(self._pictures)
+            decoding = self._decodes and file.kind is not None and file.kind.pillow is not None
             # Decoding runs while we digest; but if the digest may make it unnecessary, the digest comes
             # first.
             waiting = decoding and self._seen_before(opened, first)
@@ -363,7 +375,13 @@ class Worker(ClosedOnExit):
         if file.kind is None:
             # Only where nothing else was recognised: the decoder looks behind a picture.
             file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
-        if file.kind is not None and file.kind.pillow is None:
+        if file.kind is None:
+            return
+        if not self.setup.pictures_compared and not file.kind.container:
+            # As the decoder does, which would have looked behind the picture.
+            if self._containers_in(file.kind, opened):
+                file.reason, file.detail = Reason.CONTAINER, file.kind.name
+        elif file.kind.pillow is None:
             take_undecodable(file)
 
     def _read_stream(self, file: FileTask, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:
@@ -548,7 +566,11 @@ def _container_arguments(setup: WorkerSetup) -> tuple[str, ...]:
     if setup.containers is None:
         return ()
     exact = ",".join(EXACT_HASHES.rows[name].target for name in setup.exact)
-    return f"exact={exact}", f"containers={json.encode(setup.containers).decode()}"
+    return (
+        f"exact={exact}",
+        f"containers={json.encode(setup.containers).decode()}",
+        *(() if setup.pictures_compared else ("members=bytes",)),
+    )
 
 
 _SEARCHED_MAX, _PIECE_SIZE = 64 << 20, 256 << 10

@@ -20,6 +20,7 @@ from msgspec import msgpack, structs
 from hashscan.errors import HashscanError
 from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import fingerprinted
+from hashscan.matching.worker_setup import compare_pictures
 from hashscan.model import (
     USABLE_STATES,
     FileResult,
@@ -124,6 +125,7 @@ class Engine:
         except BaseException:
             await self.close()
             raise
+        _log.info("%s", _decoding_text(setup))
 
     def receive(self, size: int = 0) -> Receiving:
         """Begin to receive an upload.
@@ -290,7 +292,7 @@ class Engine:
                 _log.error("the new lists can't be used, the present ones stay in use: %s", trouble)
                 return False
             self.infos = infos
-            _log.info("lists of version %s are in use", setup.version)
+            _log.info("lists of version %s are in use: %s", setup.version, _decoding_text(setup))
             return True
 
     def _open(self) -> tuple[EngineSetup, OpenedMatching, tuple[ListInfo, ...]]:
@@ -315,7 +317,9 @@ class Engine:
         sandbox = structs.replace(opened.setup.sandbox, parked=PARKED)
         # A door that shows entries shows digests, too.
         shown = any(door.show_entries for door in settings.doors)
-        worker = replace(opened.setup, sandbox=sandbox, with_digests=shown)
+        # Services may take digests of pictures, and which ones they take changes without a new list.
+        compared = shown or bool(opened.lists.services) or compare_pictures(opened.setup.lists)
+        worker = replace(opened.setup, sandbox=sandbox, with_digests=shown, pictures_compared=compared)
         setup = EngineSetup(_version_of(opened, infos), worker, opened.lists.services, opened.took)
         return setup, opened, infos
 
@@ -349,6 +353,12 @@ def _member_limits(settings: ServeSettings) -> MemberLimits | None:
     longest = max((patience - 1) / 2, _LEAST_SECONDS)
     seconds = min(settings.containers.seconds, longest)
     return structs.replace(settings.containers, seconds=seconds, more_seconds=0.0)
+
+
+def _decoding_text(setup: EngineSetup) -> str:
+    if setup.worker.pictures_compared:
+        return "pictures are decoded"
+    return "pictures are not decoded, since no list has hashes of pictures"
 
 
 def _version_of(opened: OpenedMatching, infos: Iterable[ListInfo]) -> str:

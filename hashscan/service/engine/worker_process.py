@@ -1,8 +1,12 @@
 """Run one worker of the engine in a process of its own: check uploads and match digests, one after another.
 
 The content of an upload comes as a descriptor. What others may still change is copied first, so that all
-digests are of the same bytes. In a policy, an upload has neither a path nor a user: its sender
-chooses its name. The owner's number that its decoder goes by takes the place of the user of a file.
+digests are of the same bytes. This process reads and digests it, recognises its format by signatures, and
+looks up its digests; it parses nothing more. A decoder in the sandbox gets it if it is a container, or if it
+is a picture and something compares digests of pictures (`WorkerSetup.pictures_compared`).
+
+In a policy, an upload has neither a path nor a user: its sender chooses its name. The owner's number that its
+decoder goes by takes the place of the user of a file.
 """
 
 from __future__ import annotations

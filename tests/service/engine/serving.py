@@ -39,6 +39,10 @@ def entry_of(content: bytes, number: int = 0, category: str = "A1") -> Entry:
     return Entry(f"e{number}", "sha256", hashlib.sha256(content).digest(), category)
 
 
+PDQ_ENTRY = Entry("pdq", "pdq", hashlib.sha256(b"no picture").digest(), "A1")
+"""An entry that matches none of the pictures here. With it, pictures are decoded."""
+
+
 def store_list(state: Path, *entries: Entry, name: str = "ours") -> None:
     """Store a list, in the place of an earlier one."""
     ListStore(StateDir(state).lists).import_entries(name, entries, "test")

@@ -34,6 +34,7 @@ from tests.pictures import encoded, scene
 from tests.scan.hostile import LIE, MARKS
 from tests.service.engine.serving import (
     DOOR,
+    PDQ_ENTRY,
     check,
     client,
     entry_of,
@@ -375,7 +376,7 @@ def test_new_algorithms_are_used_after_a_reload(tmp_path: Path) -> None:
 
 
 def test_a_client_that_leaves_gives_its_work_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store_list(tmp_path, entry_of(b"listed"))
+    store_list(tmp_path, entry_of(b"listed"), PDQ_ENTRY)
     looping = picture(1) + MARKS["loop"]
     monkeypatch.setattr(workers_module, "LEAVE_SECONDS", 0.3)
     # However busy the machine is, the worker gets the time to give it up.
@@ -466,7 +467,7 @@ def test_a_taken_over_decoder_changes_no_other_answer(
     """The decoder of the attacker's uploads says of every picture that it is his."""
     listed, innocent = picture(1), picture(2)
     recompressed = encoded(scene(1), quality=60)
-    store_list(tmp_path, entry_of(listed), _pdq_entry(listed, tmp_path))
+    store_list(tmp_path, entry_of(listed), pdq_entry(listed, tmp_path))
     attack = picture(3) + LIE
 
     async def test() -> None:
@@ -485,7 +486,7 @@ def test_a_taken_over_decoder_changes_no_other_answer(
         run(test)
 
 
-def _pdq_entry(content: bytes, tmp_path: Path) -> Entry:
+def pdq_entry(content: bytes, tmp_path: Path) -> Entry:
     from hashscan.matching.worker_setup import WorkerSetup
     from hashscan.sandbox.client import SandboxOptions
     from hashscan.scan.single_checks import check_file
@@ -502,7 +503,7 @@ def _pdq_entry(content: bytes, tmp_path: Path) -> Entry:
 def test_an_owner_s_lost_decoders_cost_others_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store_list(tmp_path, entry_of(b"listed"))
+    store_list(tmp_path, entry_of(b"listed"), PDQ_ENTRY)
     deadly = picture(1) + MARKS["segfault"]
 
     async def test() -> None:
@@ -573,7 +574,7 @@ def test_a_file_that_changes_all_the_time_is_one_of_its_contents(tmp_path: Path)
     listed, other = picture(1), picture(2)
     size = max(len(listed), len(other))
     listed, other = listed.ljust(size, b"\0"), other.ljust(size, b"\0")
-    store_list(tmp_path / "state", _pdq_entry(listed, tmp_path), entry_of(other))
+    store_list(tmp_path / "state", pdq_entry(listed, tmp_path), entry_of(other))
     path = tmp_path / "file.jpg"
     path.write_bytes(listed)
 

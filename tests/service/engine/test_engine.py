@@ -13,6 +13,7 @@ from hashscan.service.engine.engine import outcome_of
 from hashscan.service.engine.uploads import Outcome
 from tests.service.engine.serving import (
     DOOR,
+    PDQ_ENTRY,
     check,
     client,
     entry_of,
@@ -26,7 +27,7 @@ from tests.service.engine.serving import (
 
 def test_a_listed_upload_is_refused_and_others_pass(tmp_path: Path) -> None:
     listed, other = picture(1), picture(3)
-    store_list(tmp_path, entry_of(listed), entry_of(other, 1, "other"))
+    store_list(tmp_path, entry_of(listed), entry_of(other, 1, "other"), PDQ_ENTRY)
 
     async def test() -> None:
         async with serving(settings_of(tmp_path)) as engine:

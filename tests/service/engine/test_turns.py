@@ -19,6 +19,7 @@ from hashscan.service.engine.uploads import Client, Overloaded, Turn
 from hashscan.service.engine.waiting import Task, WaitingTasks
 from tests.scan.hostile import MARKS
 from tests.service.engine.serving import (
+    PDQ_ENTRY,
     check,
     entry_of,
     picture,
@@ -88,7 +89,7 @@ def test_customers_of_a_client_take_turns(
 def test_a_client_with_slow_uploads_leaves_the_last_worker_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store_list(tmp_path, entry_of(b"listed"))
+    store_list(tmp_path, entry_of(b"listed"), PDQ_ENTRY)
     monkeypatch.setattr(workers_module, "SLOW_SECONDS", 0.0)
     looping = picture(1) + MARKS["loop"]
 
@@ -112,7 +113,7 @@ def test_a_client_with_slow_uploads_leaves_the_last_worker_to_others(
 
 def test_a_client_that_is_alone_gets_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Probes of the service itself are no client."""
-    store_list(tmp_path, entry_of(b"listed"))
+    store_list(tmp_path, entry_of(b"listed"), PDQ_ENTRY)
     monkeypatch.setattr(workers_module, "SLOW_SECONDS", 0.0)
     looping = picture(1) + MARKS["loop"]
 

@@ -42,7 +42,7 @@ PIECE_SIZE = 256 * 1024
 """Bytes of a member that are read at once."""
 
 _EOF, _WARN, _FAILED, _FATAL = 1, -20, -25, -30
-_TYPE_MASK, _REGULAR = 0o170000, 0o100000
+_TYPE_MASK, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000
 
 
 class MemberError(Exception):
@@ -132,7 +132,7 @@ class ArchiveLibrary:
                 entry = self._ffi.entry_new()
                 try:
                     while self._next(archive, entry):
-                        yield self._member(archive, entry)
+                        yield self._member(archive, entry, kind)
                 finally:
                     self._ffi.entry_free(entry)
         except self._error as error:
@@ -207,14 +207,16 @@ class ArchiveLibrary:
             raise
         return result != _EOF
 
-    def _member(self, archive: int, entry: int) -> ArchiveMember:
+    def _member(self, archive: int, entry: int, kind: str) -> ArchiveMember:
         name = self._ffi.entry_pathname(entry)
         if name is None:
             # In characters that the locale does not have.
             name = (self._ffi.entry_pathname_w(entry) or "").encode("utf-8", "surrogatepass")
         mode = self._ffi.entry_filetype(entry) & _TYPE_MASK
         regular = mode in {0, _REGULAR} and self._ffi.entry_hardlink(entry) is None
-        return ArchiveMember(name, regular, self._pieces(archive, entry))
+        # The library refuses to read folders in RAR; no program unpacks bytes from them.
+        pieces = iter(()) if kind == "RAR" and mode == _FOLDER else self._pieces(archive, entry)
+        return ArchiveMember(name, regular, pieces)
 
     def _pieces(self, archive: int, entry: int) -> Iterator[bytes]:
         if self._ffi.entry_is_encrypted(entry):
@@ -236,7 +238,7 @@ def _reason(error: Exception) -> Reason:
     text = str(error).lower()
     if "encrypt" in text or "passphrase" in text:
         return Reason.ENCRYPTED
-    if "unsupported" in text or "not supported" in text:
+    if any(word in text for word in ("unsupported", "not supported", "unavailable")):
         return Reason.METHOD
     return Reason.CONTAINER_BROKEN
 

@@ -106,6 +106,31 @@ def tarred(name: str, content: bytes, mode: str = "w") -> bytes:
     return made.getvalue()
 
 
+def rar(name: str, content: bytes, folder: bytes = b"") -> bytes:
+    """Return a RAR 5 archive of a file, stored, and of a folder with bytes that no program unpacks."""
+
+    def block(kind: int, fields: bytes, data: bytes | None = None) -> bytes:
+        sized = number(kind) + (number(0) if data is None else number(2) + number(len(data))) + fields
+        sized = number(len(sized)) + sized
+        return struct.pack("<I", zlib.crc32(sized)) + sized + (data or b"")
+
+    def number(value: int) -> bytes:
+        made = bytearray()
+        while value > 0x7F:
+            made.append(value & 0x7F | 0x80)
+            value >>= 7
+        return bytes((*made, value))
+
+    def member(mode: int, called: bytes, data: bytes) -> bytes:
+        about = b"".join(map(number, (mode == 0o040755, len(data), mode, 0, 1, len(called))))
+        return block(2, about + called, data)
+
+    return (
+        b"Rar!\x1a\7\1\0" + block(1, number(0)) + member(0o040755, b"folder", folder)
+        + member(0o100644, name.encode(), content) + block(5, number(0))
+    )  # fmt: skip
+
+
 PICTURE = encoded(scene(1), "PNG")
 
 
@@ -132,6 +157,8 @@ def is_picture(member: Member) -> bool:
         (["b.png"], tarred("b.png", PICTURE, "w:gz")),
         (["b.png"], tarred("b.png", PICTURE, "w:bz2")),
         (["b.png"], tarred("b.png", PICTURE, "w:xz")),
+        (["b.png"], rar("b.png", PICTURE)),
+        (["b.png"], rar("b.png", PICTURE, folder=b"bytes")),
         (["data"], gzip.compress(PICTURE, mtime=0)),
         (["data"], bz2.compress(PICTURE)),
         (["data"], lzma.compress(PICTURE)),

@@ -90,7 +90,8 @@ def import_list(state: Path, scratch: Path, lines: list[str]) -> None:
 def matched(report: Path) -> set[int]:
     """Return the numbers of the archives with a match of a member."""
     with report.open("rb") as lines:
-        found = [line for line in map(json.loads, lines) if line.get("verdict") == "match"]
+        # For review is a match that no second decoder has confirmed yet.
+        found = [line for line in map(json.loads, lines) if line.get("verdict") in {"match", "review"}]
     return {int(Path(line["path"]).name.partition(".")[0]) for line in found if line["matches"][0]["member"]}
 
 
@@ -133,7 +134,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
         print(f"files opened by a further scan: {opened_files(scan, folder, scratch)}")
     wanted = dict(gained(scratch, options.archives, options.members))
     import_list(state, scratch, list(wanted.values()))
-    timed("scan --known", [*command, "--known"], scratch, report, 1)
+    timed("scan --known", [*command, "--known", "--fail-on", "review"], scratch, report, 1)
     found = matched(report)
     print(f"{len(found & wanted.keys())} of {len(wanted)} found, {len(found - wanted.keys())} others")
     if found != wanted.keys():

@@ -5,16 +5,18 @@ that opens containers has this form, and knows nothing of the sandbox:
 
     def members(file: PreadFile, limits: MemberLimits) -> Iterator[Member]
 
-It yields one `Member` at a time and holds no more than that in memory. The sandbox sends the record, and
-does not ask for the next one before the socket has room: this is the back-pressure. Trouble with one member
-is the member's `reason`, trouble with the rest of the container ends the iteration by `ContainerError`; it
-raises nothing else but MemoryError. A container within a container is opened by `archives.members`, with the
-member's bytes as its file.
+It yields one `Member` at a time and holds no more than that in memory. The sandbox sends some records
+together, and does not ask for the next ones before the socket has room: this is the back-pressure. Trouble
+with one member is the member's `reason`, trouble with the rest of the container ends the iteration by
+`ContainerError`; it raises nothing else but MemoryError. A container within a container is opened by
+`archives.members`, with the member's bytes as its file.
 
-The decoder's answer about a container is a sequence of messages, each of one record: any number of members,
-and an end with the totals. The worker takes one message after another and checks each field, since the
-container may have taken control of the decoder. It stops the decoder after too many records, and where the
-totals of the end differ from what was received. All numbers are little-endian.
+The decoder's answer about a container is a sequence of messages of one or more records: any number of
+members, and an end with the totals. What precedes a picture or a nested container is sent before that is
+decoded or opened, so that what ends the decoder hides no member before it. The worker takes one message after
+another and checks each field, since the container may have taken control of the decoder. It stops the decoder
+after too many records, and where the totals of the end differ from what was received. All numbers are
+little-endian.
 
 A member's record:
 
@@ -42,7 +44,8 @@ The record at the end:
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -68,7 +71,9 @@ _MEMBER_HEAD = struct.Struct("<BBBBHIQ")
 _END_HEAD = struct.Struct("<BBQQ")
 
 RECORD_MAX = _MEMBER_HEAD.size + 256 + PLACE_MAX + REPLY_MAX
-"""Maximum length of a record in bytes; exact digests have 256 at most."""
+"""Maximum length of a record in bytes; exact digests have 256 at most. No message is longer."""
+_SENT_FROM = 16 << 10
+"""Bytes of records from which they are sent."""
 
 
 class Member(Struct, frozen=True):
@@ -148,48 +153,83 @@ def pack_record(record: Member | ContainerEnd) -> bytes:
     return pack_member(record) if isinstance(record, Member) else pack_end(record)
 
 
-def unpack_record(record: bytes, exact: Sequence[str], pictures: Sequence[str]) -> Member | ContainerEnd:
-    """Check and unpack a record, with the reply for a picture.
+BEFORE_RISK = Member(b"")
+"""Stands before a member that may end the decoder: what precedes it is to be sent. It is no member."""
+
+
+def pack_messages(records: Iterable[Member | ContainerEnd]) -> Generator[bytes, None, bytes]:
+    """Pack records, several in a message; the last message is the generator's value."""
+    waiting = bytearray()
+    for record in records:
+        if record is BEFORE_RISK:
+            packed = b""
+        else:
+            packed = pack_record(record)
+            if len(waiting) + len(packed) <= _SENT_FROM:
+                waiting += packed
+                continue
+        if waiting:
+            yield bytes(waiting)
+        waiting[:] = packed
+    return bytes(waiting)
+
+
+def unpack_records(
+    message: bytes, exact: Sequence[str], pictures: Sequence[str]
+) -> Iterator[Member | ContainerEnd]:
+    """Check and unpack the records of a message, with the replies for pictures.
 
     Args:
-        record: the untrusted bytes from the decoder.
+        message: the untrusted bytes from the decoder.
         exact: names of the algorithms over bytes, in the decoder's order.
         pictures: names of the algorithms over pictures, in the decoder's order.
 
     Raises:
-        ValueError: our decoder could not have sent this record.
+        ValueError: our decoder could not have sent them.
     """
-    if record[:1] == bytes((_END,)) and len(record) == _END_HEAD.size:
-        _, status, members, size = _END_HEAD.unpack(record)
-        return ContainerEnd(members, size, _reason(status))
-    if record[:1] != bytes((_MEMBER,)) or len(record) < _MEMBER_HEAD.size:
-        raise ValueError("record of an unknown type")
-    _, status, kind, has_exact, place_length, reply_length, size = _MEMBER_HEAD.unpack_from(record)
-    sizes = [ALGORITHMS[name].size for name in exact] if has_exact else []
-    if has_exact > 1 or kind > len(FORMATS) or place_length > PLACE_MAX:
-        raise ValueError("record with an impossible number")
-    at = _MEMBER_HEAD.size
-    if len(record) != at + sum(sizes) + place_length + reply_length:
-        raise ValueError("record of wrong length")
-    digests = []
-    for length in sizes:
-        digests.append(record[at : at + length])
-        at += length
-    member = Member(
-        record[at : at + place_length],
-        size,
-        tuple(digests),
-        FORMATS[kind - 1] if kind else None,
-        record[at + place_length :],
-        _reason(status),
-    )
-    if member.reply and (member.kind is None or member.kind.pillow is None):
-        raise ValueError("record with a picture of no format")
-    member.decoded(pictures)
-    return member
+    split = _digests_struct(tuple(exact))
+    at = 0
+    if not message:
+        raise ValueError("no record")
+    while at < len(message):
+        left = len(message) - at
+        if message[at] == _END and left == _END_HEAD.size:
+            _, status, members, size = _END_HEAD.unpack_from(message, at)
+            yield ContainerEnd(members, size, _reason(status))
+            return
+        if message[at] != _MEMBER or left < _MEMBER_HEAD.size:
+            raise ValueError("record of an unknown type")
+        _, status, kind, has_exact, place_length, reply_length, size = _MEMBER_HEAD.unpack_from(message, at)
+        if has_exact > 1 or kind > len(FORMATS) or place_length > PLACE_MAX:
+            raise ValueError("record with an impossible number")
+        at += _MEMBER_HEAD.size
+        reply_at = at + has_exact * split.size + place_length
+        if reply_at + reply_length > len(message):
+            raise ValueError("record of wrong length")
+        digests = split.unpack_from(message, at) if has_exact else ()
+        member = Member(
+            message[reply_at - place_length : reply_at],
+            size,
+            digests,
+            FORMATS[kind - 1] if kind else None,
+            message[reply_at : reply_at + reply_length],
+            _reason(status),
+        )
+        at = reply_at + reply_length
+        if member.reply:
+            if member.kind is None or member.kind.pillow is None:
+                raise ValueError("record with a picture of no format")
+            member.decoded(pictures)
+        yield member
 
 
-def digests_of(member: Member, exact: Sequence[str]) -> Mapping[str, bytes]:
+@lru_cache(maxsize=16)
+def _digests_struct(exact: tuple[str, ...]) -> struct.Struct:
+    """Return what unpacks the digests of these algorithms."""
+    return struct.Struct("<" + "".join(f"{ALGORITHMS[name].size}s" for name in exact))
+
+
+def digests_of(member: Member, exact: Sequence[str]) -> dict[str, bytes]:
     """Return the digests of a member's bytes by algorithm; empty for a frame."""
     return dict(zip(exact, member.exact, strict=True)) if member.exact else {}
 

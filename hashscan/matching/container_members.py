@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from msgspec import structs
 
 from hashscan.hashing.container_kinds import VIDEOS
-from hashscan.hashing.member_records import ContainerEnd, Member, OpenedContainer, digests_of, unpack_record
+from hashscan.hashing.member_records import ContainerEnd, Member, OpenedContainer, digests_of, unpack_records
 from hashscan.hashing.records import DecodedPicture
 from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files
 from hashscan.matching.policy import matches_of_member, sort_key
@@ -40,7 +41,7 @@ def member_tasks(
         yield FileTask(
             _NOWHERE,
             kind=member.kind,
-            exact=dict(digests_of(member, exact)),
+            exact=digests_of(member, exact),
             decoded=decoded if isinstance(decoded, DecodedPicture) else None,
         )
 
@@ -58,37 +59,40 @@ class MemberMatching:
         """
         self._kind = kind
         self._is_video = kind in VIDEOS
-        self._last, self._stopped = "", False
+        self._last, self._stopped = b"", False
         """Place of the last member, and if it was not checked in full: a video was up to that time."""
         self._matcher, self._item, self._setup = matcher, item, setup
         self._exact, self._pictures = setup.exact, setup.pictures
-        self._waiting: list[tuple[FileTask, str]] = []
+        self._waiting: list[tuple[FileTask, bytes]] = []
         self._kept: list[Member] | None = [] if setup.keep else None
         self._kept_bytes = 0
+        # A container within may have two records more.
+        self._most = sys.maxsize if setup.containers is None else 3 * setup.containers.members + 2
         self._reasons: Counter[Reason] = Counter()
         self._members = self._bytes = 0
         self._end: ContainerEnd | None = None
         self.matches: list[Match] = []
 
-    def take(self, record: bytes) -> None:
-        """Check a record of the decoder, and match what it is about.
+    def take(self, message: bytes) -> None:
+        """Check records of the decoder, and match what they are about.
 
         Raises:
-            ValueError: our decoder could not have sent it here.
+            ValueError: our decoder could not have sent them here.
         """
         if self._end is not None:
             raise ValueError("record after the end")
-        found = unpack_record(record, self._exact, self._pictures)
-        if isinstance(found, ContainerEnd):
-            if (found.members, found.size) != (self._members, self._bytes):
-                raise ValueError("totals that differ from the records")
-            self._end = found
-        else:
-            self._keep(found)
-            self._take_member(found)
+        for found in unpack_records(message, self._exact, self._pictures):
+            if isinstance(found, ContainerEnd):
+                if (found.members, found.size) != (self._members, self._bytes):
+                    raise ValueError("totals that differ from the records")
+                self._end = found
+            else:
+                self._keep(found)
+                self._take_member(found)
 
     def take_all(self, container: OpenedContainer) -> None:
         """Match all members of a container that was opened before."""
+        self._most = sys.maxsize
         for member in container.members:
             self._take_member(member)
         self._end = ContainerEnd(self._members, self._bytes, container.reason)
@@ -99,6 +103,12 @@ class MemberMatching:
         if self._end is None or self._kept is None or self._unopened:
             return None
         return OpenedContainer(self._kept, self._end.reason)
+
+    @property
+    def lacked_memory(self) -> bool:
+        """True if its decoder lacked memory, which an earlier file may have used up."""
+        ended = self._end is not None and self._end.reason is Reason.MEMORY
+        return ended or Reason.MEMORY in self._reasons
 
     @property
     def _unopened(self) -> bool:
@@ -115,19 +125,21 @@ class MemberMatching:
     def _take_member(self, member: Member) -> None:
         self._members += 1
         self._bytes += member.size
-        task = FileTask(self._item, kind=member.kind, exact=dict(digests_of(member, self._exact)))
-        decoded = member.decoded(self._pictures)
+        if self._members > self._most:
+            raise ValueError("too many records")
+        task = FileTask(self._item, kind=member.kind, exact=digests_of(member, self._exact))
         reason = member.reason
-        if isinstance(decoded, DecodedPicture):
-            task.decoded = decoded
-            reason = reason or decoded.damage
-        elif decoded is not None:
-            reason = reason or decoded
-        place = place_text(member.place)
-        self._last, self._stopped = place, reason is not None
+        if member.reply:
+            decoded = member.decoded(self._pictures)
+            if isinstance(decoded, DecodedPicture):
+                task.decoded = decoded
+                reason = reason or decoded.damage
+            elif decoded is not None:
+                reason = reason or decoded
+        self._last, self._stopped = member.place, reason is not None
         if reason is not None:
             self._reasons[reason] += 1
-        self._waiting.append((task, place))
+        self._waiting.append((task, member.place))
         if len(self._waiting) >= _AT_ONCE:
             self._match()
 
@@ -142,10 +154,12 @@ class MemberMatching:
             return
         match_files(self._matcher, self._setup.algorithms, [task for task, _ in self._waiting])
         for task, place in self._waiting:
-            counted = matches_of_member(task.matches, task.exact.get("sha256"), self._setup.policy)
-            self.matches += [
-                structs.replace(match, member=place, of_video=self._is_video) for match in counted
-            ]
+            if task.matches:
+                counted = matches_of_member(task.matches, task.exact.get("sha256"), self._setup.policy)
+                self.matches += [
+                    structs.replace(match, member=place_text(place), of_video=self._is_video)
+                    for match in counted
+                ]
         self._waiting.clear()
         # Thousands of copies of a listed picture are one finding.
         self.matches = closest_of_each(self.matches)
@@ -167,7 +181,7 @@ class MemberMatching:
             return ended, "the library for it can't be loaded"
         most = self._reasons.most_common()
         if self._is_video and self._last and (ended or self._stopped):
-            return ended or most[0][0], f"video looked at to {self._last}"
+            return ended or most[0][0], f"video looked at to {place_text(self._last)}"
         if ended is not None:
             return ended, f"{self._members} members were checked before"
         if not most:

@@ -243,7 +243,7 @@ class FileTask:
     members: OpenedContainer | None = None
     """The members of a container; None where they are not kept."""
     confirmed: bool = False
-    """True if `reply` is that of a fresh decoder, started for this file alone."""
+    """True if `reply` or `members` is that of a decoder that had seen no other file."""
     matches: list[Match] = field(default_factory=list)
     bytes_read: int = 0
     hole_bytes: int = 0

@@ -197,7 +197,10 @@ class Sandbox(ClosedOnExit):
         self._parts_budget = OwnerBudget(sys.maxsize, options.owner_parts_seconds)
         self._process = os.getpid()
         self._under_way: deque[PendingFile] = deque()
+        self._cpu_seconds = config.cpu_seconds
         self._settled = 0.0
+        self.first = True
+        """True if the decoder that `parts` used last had received no other file before."""
         self._closed = False
 
     @property
@@ -307,9 +310,16 @@ class Sandbox(ClosedOnExit):
         return begun.outcome
 
     def parts(
-        self, descriptor: int, request: bytes, owner: int, *, seconds: float, parts_max: int
+        self,
+        descriptor: int,
+        request: bytes,
+        owner: int,
+        *,
+        seconds: float,
+        parts_max: int,
+        alone: bool = False,
     ) -> Generator[bytes, None, None]:
-        """Have a fresh decoder reply to one file in parts, and yield each; it is ended after the last.
+        """Have a decoder reply to one file in parts, and yield each.
 
         The decoder waits while parts are not taken. Close the iterator to end the decoder earlier; use the
         sandbox for nothing else before that. Files in progress are finished first.
@@ -319,6 +329,7 @@ class Sandbox(ClosedOnExit):
             seconds: processor time limit for the file. All times of waiting together are limited by
                 `wall_factor` times this.
             parts_max: a decoder that sends more parts than this is lost.
+            alone: use a decoder that has not seen any file, and for no other file; else that of the owner.
 
         Raises:
             DecoderLost: the decoder has ended before the last part; there is no second try, since earlier
@@ -326,25 +337,53 @@ class Sandbox(ClosedOnExit):
             SandboxError, ZygoteError: see `begin`.
         """
         self._check_use()
+        self.first = True
         while self._under_way:
             self._settle()
         if self._budget.is_exhausted(owner) or self._parts_budget.is_exhausted(owner):
             raise _over_budget()
         usual = PARTS_SECONDS + os.fstat(descriptor).st_size / PARTS_BYTES
-        self._decoders.drop()
-        since = time.monotonic()
+        now = self._decoders
+        if (alone and now.files) or not self._serves(owner, seconds):
+            self._leave_decoder(owner)
+        since, used, whole = time.monotonic(), 0.0, False
         link: DecoderLink | None = None
         try:
-            link = self._decoders.replace()
+            if self._options.parked and now.link is None and not alone:
+                now.resume(owner)
+            link = now.link or now.replace()
+            now.trim(self._options.parked)
+            self.first, used = not now.files, link.used()
+            now.owner = owner
+            now.files += 1
             yield from self._received_parts(link, descriptor, request, seconds, parts_max)
+            whole = True
         except DecoderLost:
             self._budget.charge(owner, time.monotonic() - since)
             raise
         finally:
             if link is not None:
-                self._parts_budget.charge(owner, max(0.0, link.used() - usual))
-            # Also where the iterator is closed or an exception comes from outside: none may live on.
-            self.discard()
+                self._parts_budget.charge(owner, max(0.0, link.used() - used - usual))
+            if not whole:
+                # Also where the iterator is closed or an exception comes from outside: none may live on.
+                self.discard()
+            elif alone:
+                now.drop()
+
+    def _serves(self, owner: int, seconds: float) -> bool:
+        """Return True if the current decoder may get one more file of an owner, to be replied to in parts.
+
+        The kernel limits the processor time of all its files together: it must not reach that limit with a
+        file that is within its own.
+        """
+        now = self._decoders
+        return (
+            now.link is not None
+            and not now.memory_bytes
+            and (not now.files or (now.owner == owner and now.files < self._options.files_per_decoder))
+            and now.link.used() + seconds < self._cpu_seconds
+            and now.link.idle()
+        )
 
     def _received_parts(
         self, link: DecoderLink, descriptor: int, request: bytes, seconds: float, parts_max: int

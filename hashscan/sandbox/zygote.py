@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import ModuleType
 from typing import NoReturn
 
@@ -55,10 +55,12 @@ from hashscan.sandbox.protocol import (
     ZygoteConfig,
 )
 
-Handle = Callable[[int, bytes], bytes | Iterator[bytes]]
+Parts = Generator[bytes, None, bytes]
+"""Parts of a reply, each no longer than `reply_max`. Each is sent at once, and the next one computed when it
+fits into the socket. The last part is the generator's value."""
+Handle = Callable[[int, bytes], bytes | Parts]
 """The function that a plug-in provides: it takes a descriptor open for reading and a request, and returns a
-reply no longer than `reply_max`, or an iterator of such parts, which has one at least. It is asked for the
-next part when the earlier ones fit into the socket."""
+reply no longer than `reply_max`, or parts of one."""
 
 
 class _Sample(Struct, frozen=True):
@@ -124,7 +126,7 @@ def run_decoder(
         os._exit(status)
 
 
-def _exhaust(reply: bytes | Iterator[bytes]) -> None:
+def _exhaust(reply: bytes | Parts) -> None:
     """Have the plug-in compute all parts of a reply."""
     if not isinstance(reply, bytes):
         for _ in reply:
@@ -152,16 +154,19 @@ def _serve(channel: socket.socket, handle: Handle, reply_max: int) -> int:
         (descriptor,) = array.array("i", passed)
         nonce = bytes(buffer[:NONCE_BYTES])
         reply = handle(descriptor, bytes(memoryview(buffer)[NONCE_BYTES:size]))
-        parts = iter((reply,)) if isinstance(reply, bytes) else reply
-        part: bytes | None = next(parts, b"")
-        while part is not None:
-            following = next(parts, None)
-            if not 0 < len(part) <= reply_max:
-                return EXIT_BAD_REPLY
-            if following is None:
-                os.close(descriptor)
-            channel.send(nonce + (LAST if following is None else MORE) + part)
-            part = following
+        while not isinstance(reply, bytes):
+            try:
+                part = next(reply)
+            except StopIteration as end:
+                reply = end.value or b""
+            else:
+                if not 0 < len(part) <= reply_max:
+                    return EXIT_BAD_REPLY
+                channel.send(nonce + MORE + part)
+        if not 0 < len(reply) <= reply_max:
+            return EXIT_BAD_REPLY
+        os.close(descriptor)
+        channel.send(nonce + LAST + reply)
 
 
 def main(worker: int, config_text: str) -> NoReturn:

@@ -179,6 +179,24 @@ def test_a_finding_in_an_archive_ends_only_when_it_is_opened(scan: Scan, archive
     assert counts(scan(archives)[1][-1]) == {"match": 1, "clean": 2}
 
 
+def test_what_new_entries_match_in_archives_is_confirmed_when_it_is_read(
+    run: Run, scan: Scan, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archives"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.zip").write_bytes(zipped(member=b"%d" % number))
+    assert counts(scan(folder, "--workers", 1)[1][-1]) == {"clean": 3}
+    table = tmp_path / "more.csv"
+    rows = (f"{number},sha256,{hashed(b'%d' % number)},A1\n" for number in range(3))
+    table.write_text("id,algorithm,value,category\n" + "".join(rows))
+    assert run("lists", "import", table, "--name", "more").code == 0
+    # One of them was the first file of its decoder.
+    assert counts(scan("--known")[1][-1]) == {"match": 1, "review": 2}
+    assert counts(scan(folder, "--workers", 1)[1][-1]) == {"match": 3}
+    assert counts(scan("--known")[1][-1]) == {"match": 3}
+
+
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -10,14 +11,17 @@ from hypothesis import strategies as st
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.member_records import (
+    BEFORE_RISK,
     MEMBER_REASONS,
     PLACE_MAX,
+    RECORD_MAX,
     ContainerEnd,
     Member,
     pack_end,
     pack_member,
+    pack_messages,
     pack_record,
-    unpack_record,
+    unpack_records,
 )
 from hashscan.hashing.records import pack_failure
 from hashscan.model import Reason
@@ -36,20 +40,46 @@ members = st.builds(
 ends = st.builds(ContainerEnd, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), reasons)
 
 
+def unpacked(message: bytes) -> list[Member | ContainerEnd]:
+    return list(unpack_records(message, EXACT, PICTURES))
+
+
+def messages(records: Sequence[Member | ContainerEnd]) -> list[bytes]:
+    packing, sent = pack_messages(records), []
+    while True:
+        try:
+            sent.append(next(packing))
+        except StopIteration as end:
+            return [*sent, end.value]
+
+
+@given(st.lists(members, max_size=20), ends)
+def test_records_are_sent_together_and_none_is_lost(found: list[Member], end: ContainerEnd) -> None:
+    sent = messages([*found, end])
+    assert all(0 < len(message) <= RECORD_MAX for message in sent)
+    assert [record for message in sent for record in unpacked(message)] == [*found, end]
+
+
+def test_records_before_a_picture_are_sent_before_it_is_decoded() -> None:
+    text, picture, end = Member(b"a.txt"), Member(b"b.jpg"), ContainerEnd(2, 0)
+    sent = messages([BEFORE_RISK, text, BEFORE_RISK, BEFORE_RISK, picture, end])
+    assert list(map(unpacked, sent)) == [[text], [picture, end]]
+
+
 @given(members | ends)
 def test_what_is_packed_is_unpacked(record: Member | ContainerEnd) -> None:
-    assert unpack_record(pack_record(record), EXACT, PICTURES) == record
+    assert unpacked(pack_record(record)) == [record]
 
 
 def test_a_picture_that_was_not_decoded() -> None:
     member = Member(b"a.png", 5, DIGESTS, FORMATS[1], pack_failure(Reason.BROKEN))
-    found = unpack_record(pack_member(member), EXACT, PICTURES)
+    (found,) = unpacked(pack_member(member))
     assert isinstance(found, Member)
     assert found.decoded(PICTURES) is Reason.BROKEN
 
 
 def test_a_long_place_is_cut() -> None:
-    found = unpack_record(pack_member(Member(b"a" * 70_000)), EXACT, PICTURES)
+    (found,) = unpacked(pack_member(Member(b"a" * 70_000)))
     assert isinstance(found, Member)
     assert found.place == b"a" * PLACE_MAX
 
@@ -57,10 +87,10 @@ def test_a_long_place_is_cut() -> None:
 @given(st.one_of(st.binary(max_size=200), st.builds(bytes.__add__, members.map(pack_member), st.binary())))
 def test_any_bytes(record: bytes) -> None:
     try:
-        found = unpack_record(record, EXACT, PICTURES)
+        found = unpacked(record)
     except ValueError:
         return
-    assert pack_record(found) == record
+    assert b"".join(map(pack_record, found)) == record
 
 
 @pytest.mark.parametrize(
@@ -79,4 +109,4 @@ def test_any_bytes(record: bytes) -> None:
 )
 def test_hostile_records(record: bytes) -> None:
     with pytest.raises(ValueError, match=r"record|reply"):
-        unpack_record(record, EXACT, PICTURES)
+        unpacked(record)

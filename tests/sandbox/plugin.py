@@ -14,9 +14,10 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from hashscan.sandbox.protocol import DECODER_SOCKET, LAST, NONCE_BYTES
+from hashscan.sandbox.zygote import Parts
 from tests.sandbox import attempts
 from tests.sandbox.attempts import ATTEMPTS, libc
 
@@ -157,28 +158,30 @@ def _print(fd: int) -> bytes:
 
 
 def _parts(
-    number: float, then: Callable[[int], object] = lambda fd: None
-) -> Callable[[int], Iterator[bytes]]:
-    """Reply in so many parts, and then act."""
+    number: float, then: Callable[[int], object] = lambda fd: None, last: bytes = b""
+) -> Callable[[int], Parts]:
+    """Reply in so many parts, act, and send the last part."""
 
-    def act(fd: int) -> Iterator[bytes]:
+    def act(fd: int) -> Parts:
         for place in itertools.count():
             if place >= number:
                 break
             yield reply(place)
         then(fd)
+        return last
 
     return act
 
 
-DEEDS: dict[str, Callable[[int], bytes | Iterator[bytes]]] = {
-    "three parts": _parts(3),
+DEEDS: dict[str, Callable[[int], bytes | Parts]] = {
+    "three parts": _parts(2, last=reply(2)),
     "parts without end": _parts(float("inf")),
     "no part": _parts(0),
     "two parts and spin": _parts(2, _spin),
     "two parts and raise": _parts(2, _raise),
     "two parts and a fault": _parts(2, lambda fd: ctypes.string_at(0)),
-    "a long part": lambda fd: iter((reply(), bytes(REPLY.size + 1))),
+    "a long part": _parts(1, last=bytes(REPLY.size + 1)),
+    "pid as a last part": lambda fd: _parts(0, last=reply(os.getpid()))(fd),
     "send an unknown mark": _send(lambda: nonce() + b"\2" + reply()),
     "pid": lambda fd: reply(os.getpid()),
     "size": lambda fd: reply(os.lseek(fd, 0, os.SEEK_END)),
@@ -216,10 +219,10 @@ DEEDS: dict[str, Callable[[int], bytes | Iterator[bytes]]] = {
 }
 
 
-def load(listener: str = "", *arguments: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
+def load(listener: str = "", *arguments: str) -> Callable[[int, bytes], bytes | Parts]:
     attempts.listener = listener
 
-    def handle(fd: int, request: bytes) -> bytes | Iterator[bytes]:
+    def handle(fd: int, request: bytes) -> bytes | Parts:
         name = request.decode()
         if name not in ATTEMPTS:
             return DEEDS[name](fd)
@@ -232,11 +235,11 @@ def load(listener: str = "", *arguments: str) -> Callable[[int, bytes], bytes | 
     return handle
 
 
-def load_broken(*arguments: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
+def load_broken(*arguments: str) -> Callable[[int, bytes], bytes | Parts]:
     raise RuntimeError("this plug-in was never any good")
 
 
-def load_killed(times: str, counted: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
+def load_killed(times: str, counted: str) -> Callable[[int, bytes], bytes | Parts]:
     """Be killed while loading, so many times; a file has a byte for each."""
     with open(counted, "ab") as file:
         file.write(b"x")
@@ -246,5 +249,5 @@ def load_killed(times: str, counted: str) -> Callable[[int, bytes], bytes | Iter
     return load()
 
 
-def load_ending(*arguments: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
+def load_ending(*arguments: str) -> Callable[[int, bytes], bytes | Parts]:
     os._exit(9)

@@ -598,8 +598,10 @@ def test_an_owner_has_a_budget_for_decoders_with_more_memory(file: int) -> None:
         assert ask(sandbox, file, "size", owner=1) == 1234
 
 
-def parts_of(sandbox: Sandbox, file: int, deed: str, owner: int = 1000, most: int = 100) -> Iterator[int]:
-    for part in sandbox.parts(file, deed.encode(), owner, seconds=PATIENT, parts_max=most):
+def parts_of(
+    sandbox: Sandbox, file: int, deed: str, owner: int = 1000, most: int = 100, *, alone: bool = False
+) -> Iterator[int]:
+    for part in sandbox.parts(file, deed.encode(), owner, seconds=PATIENT, parts_max=most, alone=alone):
         yield REPLY.unpack(part)[2]
 
 
@@ -607,12 +609,48 @@ def test_a_reply_in_parts(sandbox: Sandbox, file: int) -> None:
     before = sandbox.begin(file, b"pid", 1000)
     assert list(parts_of(sandbox, file, "three parts")) == [0, 1, 2]
     assert list(parts_of(sandbox, file, "size")) == [1234]
-    # The decoder of parts is a fresh one, and ends with them.
+    # The decoder is that of the owner's other files.
     first = REPLY.unpack(sandbox.finish(before))[2]
-    (second,) = parts_of(sandbox, file, "pid")
-    assert first != second
+    assert list(parts_of(sandbox, file, "pid")) == [first]
+    assert not sandbox.first
+    assert ask(sandbox, file, "pid") == first
+    (other,) = parts_of(sandbox, file, "pid", owner=1001)
+    assert sandbox.first
+    assert other != first
     assert not alive(first)
-    assert not alive(second)
+
+
+def test_a_decoder_that_replies_in_parts_alone(sandbox: Sandbox, file: int) -> None:
+    before = ask(sandbox, file, "pid")
+    found = [*parts_of(sandbox, file, "pid", alone=True), *parts_of(sandbox, file, "pid", alone=True)]
+    assert sandbox.first
+    assert len({before, *found, ask(sandbox, file, "pid")}) == 4
+    until(lambda: not any(map(alive, (before, *found))))
+
+
+def test_a_decoder_of_parts_is_replaced_before_the_kernel_ends_it(file: int) -> None:
+    # The kernel's limit is for all its files together.
+    with Sandbox(PLUGIN, SandboxOptions("auto", seconds=PATIENT, files_per_decoder=3)) as sandbox:
+        limit = sandbox._cpu_seconds
+
+        def pid(seconds: float) -> int:
+            (part,) = sandbox.parts(file, b"pid", 1000, seconds=seconds, parts_max=1)
+            number: int = REPLY.unpack(part)[2]
+            return number
+
+        first = pid(1.0)
+        assert pid(1.0) == first
+        second = pid(limit)
+        assert second != first
+        assert [pid(1.0), pid(1.0)] == [second] * 2
+        assert pid(1.0) != second
+
+
+def test_no_descriptor_is_left_in_a_decoder_that_replies_in_parts(sandbox: Sandbox, file: int) -> None:
+    # It may have one file open besides its socket, so that the second one would fail.
+    process = ask(sandbox, file, "pid")
+    found = [part for _ in range(3) for part in parts_of(sandbox, file, "pid as a last part")]
+    assert (found, ask(sandbox, file, "pid")) == ([process] * 3, process)
 
 
 @pytest.mark.parametrize(
@@ -620,9 +658,8 @@ def test_a_reply_in_parts(sandbox: Sandbox, file: int) -> None:
     [
         ("no part", 0, Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
         ("a long part", 1, Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
-        # A part is sent when it is known whether it is the last.
-        ("two parts and raise", 1, Reason.DECODER_DIED, "an exception escaped the plug-in"),
-        ("two parts and a fault", 1, Reason.DECODER_DIED, "signal SIGSEGV"),
+        ("two parts and raise", 2, Reason.DECODER_DIED, "an exception escaped the plug-in"),
+        ("two parts and a fault", 2, Reason.DECODER_DIED, "signal SIGSEGV"),
         ("parts without end", 100, Reason.DECODER_DIED, "it replied in too many parts"),
     ],
 )

@@ -19,6 +19,7 @@ from hashscan.hashing.records import (
 from hashscan.hashing.variants import Kind, Part
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult
+from hashscan.sandbox.zygote import Parts
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.worker import Worker
 from tests.hashing.runs import runs
@@ -125,6 +126,36 @@ def load_liar(*arguments: str) -> Callable[[int, bytes], bytes]:
         return answer
 
     return lying
+
+
+def load_container_liar(*arguments: str) -> Callable[[int, bytes], bytes | Parts]:
+    """The real decoder, until a marked container takes it over: then every container has its members."""
+    handle = decoder.load(*arguments)
+    stolen: list[bytes] = []
+
+    def lying(descriptor: int, request: bytes) -> bytes | Parts:
+        reply = handle(descriptor, request)
+        if isinstance(reply, bytes):
+            return reply
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        marked = os.pread(descriptor, len(LIE), max(0, size - len(LIE))) == LIE
+        return _stolen(reply, stolen, marked=marked)
+
+    return lying
+
+
+def _stolen(reply: Parts, stolen: list[bytes], *, marked: bool) -> Parts:
+    if not stolen and not marked:
+        return (yield from reply)
+    if not stolen:
+        while True:
+            try:
+                stolen.append(next(reply))
+            except StopIteration as end:
+                stolen.append(end.value)
+                break
+    yield from stolen[:-1]
+    return stolen[-1]
 
 
 def load_babbler(*arguments: str) -> Callable[[int, bytes], bytes]:

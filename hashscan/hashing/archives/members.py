@@ -26,7 +26,7 @@ from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, i
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import TEXT, all_containers_of, contains_pictures, sniff
 from hashscan.hashing.hash_algorithms import ExactHash
-from hashscan.hashing.member_records import ContainerEnd, ContainerError, Member
+from hashscan.hashing.member_records import BEFORE_RISK, ContainerEnd, ContainerError, Member
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import ContainerKind, MemberLimits, Reason
 
@@ -69,9 +69,11 @@ class MemberReader:
         self._decode, self._limits = decode, limits
         self._members = self._bytes = self._reported = self._reported_bytes = 0
         self._deadline = 0.0
+        self._unclocked = 0
+        """Bytes since the time was checked."""
 
     def records(self, file: PreadFile, kind: FileFormat) -> Iterator[Member | ContainerEnd]:
-        """Yield all members, and the end.
+        """Yield all members, and the end; `BEFORE_RISK` before what a parser may die of.
 
         Args:
             kind: one of the containers that the file is; it is opened as each that programs may see in it.
@@ -82,8 +84,9 @@ class MemberReader:
             for each, doubtful in _containers_in(file, kind):
                 try:
                     for member in self._members_of(file, each, b"", 1, doubtful=doubtful):
-                        self._reported += 1
-                        self._reported_bytes += member.size
+                        if member is not BEFORE_RISK:
+                            self._reported += 1
+                            self._reported_bytes += member.size
                         yield member
                 except ContainerError as error:
                     if error.reason not in _OF_ONE:
@@ -203,6 +206,10 @@ class MemberReader:
         self._members += 1
         if self._members > self._limits.members:
             raise ContainerError(Reason.CONTAINER_MEMBERS)
+        if self._members % _CLOCK_EVERY == 1:
+            self._check_time()
+
+    def _check_time(self) -> None:
         if time.process_time() > self._deadline:
             raise ContainerError(Reason.TIMEOUT)
 
@@ -212,36 +219,41 @@ class MemberReader:
             raise ContainerError(Reason.CONTAINER_BYTES)
         if self._bytes > max(_RATIO_FROM, self._limits.ratio * self._size):
             raise ContainerError(Reason.CONTAINER_RATIO)
-        if time.process_time() > self._deadline:
-            raise ContainerError(Reason.TIMEOUT)
+        self._unclocked += length
+        if self._unclocked >= _CLOCK_BYTES:
+            self._unclocked = 0
+            self._check_time()
 
     def _digested(self, place: bytes, pieces: Iterator[bytes], depth: int) -> Iterator[Member]:
         running = [algorithm.new() for algorithm in self._hashes]
-        kept, tail, size, kind = bytearray(), b"", 0, None
+        # Most members are one piece, which is not copied.
+        kept: list[bytes] = []
+        first, tail, size, kind = b"", b"", 0, None
         try:
             for piece in pieces:
                 self._take(len(piece))
                 for hasher in running:
-                    hasher.update(memoryview(piece))
+                    hasher.update(piece)  # type: ignore[arg-type]
                 if size < SEARCHED:
-                    kind = sniff((bytes(kept) + piece)[:SEARCHED])
+                    first = (first + piece)[:SEARCHED]
+                    kind = sniff(first)
                 size += len(piece)
                 if size <= self._limits.member_bytes:
-                    kept += piece
+                    kept.append(piece)
                 else:
                     kept.clear()
-                tail = (tail + piece)[-TAIL_SIZE:]
+                tail = piece if len(piece) >= TAIL_SIZE else (tail + piece)[-TAIL_SIZE:]
         except (MemberError, ContainerError) as error:
             # Programs unpack what they can, and viewers show the part of a picture.
-            yield self._cut(place, size, kind, bytes(kept), error.reason)
+            yield self._cut(place, size, kind, b"".join(kept), error.reason)
             if isinstance(error, ContainerError):
                 raise
             return
-        if kind is None and size > SEARCHED and kept and contains_pictures(bytes(kept)):
+        if kind is None and size > SEARCHED and kept and contains_pictures(b"".join(kept)):
             kind = TEXT
         if kind is None:
-            kind = container_behind(tail)
-        content = bytes(kept) if kind is not None else b""
+            kind = container_behind(tail[-TAIL_SIZE:])
+        content = b"".join(kept) if kind is not None else b""
         kept.clear()
         member = Member(place, size, tuple(hasher.digest() for hasher in running))
         yield from self._looked_into(member, kind, content, depth)
@@ -262,6 +274,7 @@ class MemberReader:
             yield member
         elif not kind.container:
             if content:
+                yield BEFORE_RISK
                 yield from self._picture(member, kind, PreadFile(content), depth)
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER_MEMBER)
@@ -273,6 +286,7 @@ class MemberReader:
             containers = _containers_in(file, kind)
             if any(self._opens(each) for each, _ in containers):
                 yield member
+                yield BEFORE_RISK
                 yield from self._nested(member.place, file, containers, depth)
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
@@ -318,6 +332,8 @@ def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, 
     return [(each, is_doubtful(each, found, tail)) for each in found]
 
 
+_CLOCK_EVERY, _CLOCK_BYTES = 16, 1 << 20
+"""Members, and bytes, after which the time is checked: asking for it is a system call."""
 _BROKEN = frozenset({Reason.BROKEN, Reason.CONTAINER_BROKEN})
 _OF_ONE = frozenset(
     {Reason.CONTAINER_BROKEN, Reason.ENCRYPTED, Reason.METHOD, Reason.CONTAINER, Reason.TOO_MANY}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import mmap
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from hashscan.hashing.containers import START_SIZE, TAIL_SIZE, container_behind,
 from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.member_records import pack_record
+from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
 from hashscan.hashing.variants import (
@@ -128,7 +128,7 @@ def _within(values: tuple[int, ...], others: tuple[int, ...], limits: tuple[int,
 
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
 
-Decode = Callable[[int, bytes], bytes | Iterator[bytes]]
+Decode = Callable[[int, bytes], bytes | Generator[bytes, None, bytes]]
 
 
 class DecodePicture(Protocol):
@@ -168,7 +168,7 @@ def load(*arguments: str) -> Decode:
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`), or for a container to
-        its records one by one (see `member_records`). No content of the file
+        messages of its records (see `member_records`). No content of the file
         makes it raise an exception; it raises MemoryError if the system has no memory left.
     """
     # A second thread of the linear algebra library would not survive the fork, and the sandbox forbids it.
@@ -246,14 +246,14 @@ def _container_decoder(
     def decode_member(file: PreadFile, picture_format: FileFormat, opened: bool) -> bytes:
         return decode(file, pack_request(picture_format), opened)
 
-    def handle(descriptor: int, request: bytes) -> bytes | Iterator[bytes]:
+    def handle(descriptor: int, request: bytes) -> bytes | Generator[bytes, None, bytes]:
         kind = unpack_request(request).picture_format
         if not kind.container:
             return decode(descriptor, request)
         file = PreadFile(descriptor)
         members = None if by_bytes else decode_member
         reader = MemberReader(library, file.size, hashes, members, limits, openers, frames)
-        return map(pack_record, reader.records(file, kind))
+        return pack_messages(reader.records(file, kind))
 
     return handle
 

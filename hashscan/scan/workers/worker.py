@@ -15,7 +15,7 @@ from functools import partial
 
 from msgspec import json
 
-from hashscan.hashing.container_kinds import is_opened, missing_extra, seconds_to_open
+from hashscan.hashing.container_kinds import VIDEOS, is_opened, missing_extra, seconds_to_open
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.format_signatures import FileFormat
@@ -35,7 +35,7 @@ from hashscan.matching.evaluation import (
 )
 from hashscan.matching.policy import NO_SUBJECT, sort_key, subject_of
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Reason
+from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Match, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
@@ -54,6 +54,10 @@ _TOO_LARGE = frozenset({Reason.TOO_LARGE, Reason.MEMORY})
 
 _LARGE_PICTURE_COST = 1 << 30
 """Decoding a large picture takes about as long as reading and digesting so many bytes."""
+
+_OPENED_ALONE = frozenset({"PDF", *VIDEOS})
+"""Names of the formats whose libraries are the largest, and known to crash: a decoder opens one such file and
+no other."""
 
 OPEN_BYTES_MAX = 64 << 20
 """The bytes of pictures that may stay open until they are matched, plus one picture more; the other files
@@ -273,10 +277,7 @@ class Worker(ClosedOnExit):
         file.decoded = again.decoded
 
     def _look_into(self, file: FileTask) -> None:
-        """Have a fresh decoder open a container, and match its members.
-
-        The decoder serves this file alone, so a container that takes it over can lie about itself only.
-        """
+        """Open a container if that is wanted and possible; else say why not."""
         limits, opened = self.setup.containers, file.opened
         if limits is None:
             return
@@ -295,6 +296,44 @@ class Worker(ClosedOnExit):
         if not (self.sandbox.level or self.sandbox.start()).full:
             file.detail += "; containers are opened in a full sandbox only"
             return
+        self._open_container(file, opened, kind)
+
+    def _open_container(self, file: FileTask, opened: OpenFile, kind: FileFormat) -> None:
+        """Have a decoder open a container, and match its members.
+
+        It may have seen other files of the same owner. One of them could have taken it over, so that any
+        match, and the loss of the decoder, is confirmed by a fresh one before it is reported.
+        """
+        file.looked_into = True
+        # What a picture was decoded to is confirmed apart from what else it is.
+        alone = kind.name in _OPENED_ALONE or (file.kind is not None and file.kind.pillow is not None)
+        found, lost = self._members_of(file, opened, kind, alone=alone)
+        before: Sequence[Match] = ()
+        if not self.sandbox.first and (found.matches or lost is not None or found.lacked_memory):
+            before = found.matches
+            found, lost = self._members_of(file, opened, kind, alone=True)
+        if file.kind is None or file.kind.pillow is None:
+            file.confirmed = self.sandbox.first
+        try:
+            if lost is None:
+                add_to(file, found)
+                file.members = found.opened
+            else:
+                add_part_to(file, found, lost.reason, f"{kind.name}: {lost.detail}")
+            opened.check_unchanged()
+        except FileError as trouble:
+            file.fail(trouble)
+            return
+        if before and not found.matches:
+            _disprove(file, before[0], None if lost is None else lost.reason)
+            file.members = None
+
+    def _members_of(
+        self, file: FileTask, opened: OpenFile, kind: FileFormat, *, alone: bool
+    ) -> tuple[MemberMatching, DecoderLost | None]:
+        """Have a decoder open a container; return what was found in it, and the loss of the decoder."""
+        limits = self.setup.containers
+        assert limits is not None
         found = MemberMatching(self.matcher, file.item, self.setup, kind.name)
         parts = self.sandbox.parts(
             opened.descriptor,
@@ -302,23 +341,22 @@ class Worker(ClosedOnExit):
             opened.stat.uid,
             # The decoder stops itself at its own limit, when it has decoded the picture that it has begun.
             seconds=2 * seconds_to_open(kind, opened.stat.size, limits) + 1,
-            # A container within may have two records more, and there is the end.
             parts_max=3 * limits.members + 3,
+            alone=alone,
         )
-        file.looked_into = True
+        lost = None
         try:
             with closing(parts):
                 for part in parts:
                     found.take(part)
-            add_to(file, found)
-            opened.check_unchanged()
-            file.members = found.opened
-        except DecoderLost as lost:
-            add_part_to(file, found, lost.reason, f"{kind.name}: {lost.detail}")
+            found.finish()
+        except DecoderLost as loss:
+            lost = loss
         except ValueError as error:
-            add_part_to(file, found, Reason.DECODER_DIED, f"{kind.name}: {error}")
-        except FileError as trouble:
-            file.fail(trouble)
+            self.sandbox.discard()
+            lost = DecoderLost(Reason.DECODER_DIED, str(error))
+        found.match()
+        return found, lost
 
     def _containers_in(self, kind: FileFormat | None, opened: OpenFile) -> tuple[FileFormat, ...]:
         """Return the containers that a file is, or that a picture is, too."""
@@ -535,12 +573,7 @@ class Worker(ClosedOnExit):
             file.reply, file.confirmed = again.reply, True
             return
         file.matches, file.reply = exact, b""
-        # The second decoder's failure is not the picture's fault: the first decoder got further.
-        blameless = again.reason in {Reason.STARVED, Reason.OVER_BUDGET}
-        file.reason = again.reason if blameless else Reason.UNCONFIRMED
-        file.detail = f"a match with entry {before[0].entry_id} was not confirmed by a second decoder"
-        if again.reason is not None:
-            file.detail += f": {again.reason.value}"
+        _disprove(file, before[0], again.reason)
 
     def close(self) -> None:
         """Stop the sandbox and close connections."""
@@ -548,6 +581,20 @@ class Worker(ClosedOnExit):
             opener.close()
         self.sandbox.close()
         self.answers.close()
+
+
+def _disprove(file: FileTask, match: Match, reason: Reason | None) -> None:
+    """Store that a second decoder has not confirmed a match.
+
+    Args:
+        reason: why it did not get as far as the first one, if it did not. Where the system is the cause, that
+            is not the file's fault.
+    """
+    blameless = reason in {Reason.STARVED, Reason.OVER_BUDGET}
+    file.reason = reason if blameless else Reason.UNCONFIRMED
+    file.detail = f"a match with entry {match.entry_id} was not confirmed by a second decoder"
+    if reason is not None:
+        file.detail += f": {reason.value}"
 
 
 def _free_descriptors() -> int:

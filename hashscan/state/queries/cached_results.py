@@ -154,8 +154,9 @@ class CachedResults:
     def _judged(self, task: FileTask, content: int, subject: Subject, *, known: bool) -> FileResult | None:
         """Return the result of a matched file; None where a fresh decoder has to confirm a match."""
         setup = self._setup
-        # The decoder of a container serves it alone.
-        exact = [m for m in task.matches if m.member or not ALGORITHMS[m.algorithm].of_picture]
+        # A picture that is a container, too, is opened by a decoder of its own.
+        alone = task.confirmed or (task.kind is not None and task.kind.pillow is not None)
+        exact = [m for m in task.matches if (alone if m.member else not ALGORITHMS[m.algorithm].of_picture)]
         unconfirmed = not task.confirmed and len(exact) < len(task.matches)
         if unconfirmed and not known:
             return None

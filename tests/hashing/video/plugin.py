@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.video.frames import Sampling, VideoFrame, VideoLimits, hash_video
 from hashscan.hashing.video.opening import VideoOpener
+from hashscan.sandbox.zygote import Parts
 from tests.sandbox import plugin
 
 
@@ -25,7 +26,7 @@ def load() -> Callable[[int, bytes], bytes]:
     return handle
 
 
-def load_hostile(listener: str) -> Callable[[int, bytes], bytes | Iterator[bytes]]:
+def load_hostile(listener: str) -> Callable[[int, bytes], bytes | Parts]:
     """Load what opens videos, and do then as an intruder would."""
     VideoOpener([PDQ()], ("turned",), 1 << 20)
     return plugin.load(listener)

@@ -62,10 +62,11 @@ LARGE = 300_000
 """More bytes than a worker reads at once."""
 
 
-def zip_of(content: bytes) -> bytes:
+def zip_of(content: bytes, mark: bytes = b"") -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
         archive.writestr(zipfile.ZipInfo("member"), content)
+        archive.comment = mark
     return made.getvalue()
 
 
@@ -362,14 +363,55 @@ def test_a_listed_picture_in_an_archive_is_found_with_its_place(
     with worker_with(tmp_path, entry, containers=CONTAINERS) as worker:
         batch = batches(files)[0]
         answer = worker.check(batch)
-        process = worker.sandbox._decoders.link
     found = {os.fsdecode(result.name): result for result in answer.results}
-    assert process is None
     places = {name: [m.member for m in result.matches] for name, result in found.items() if result.matches}
     assert places == {"archive.zip": ["member!member"], "both.png": ["member"], "listed.png": [""]}
     assert {name for name, r in found.items() if r.verdict is Verdict.CLEAN} == {"innocent.zip", "text.zip"}
     broken = found["broken.zip"]
     assert (broken.verdict, broken.reason) == (Verdict.UNDECODED, Reason.CONTAINER_BROKEN)
+
+
+def test_a_decoder_that_an_archive_has_taken_over_accuses_no_other(tmp_path: Path, files: Path) -> None:
+    pytest.importorskip("libarchive")
+    listed = encoded(scene(1), "PNG")
+    (files / "0.zip").write_bytes(zip_of(listed, LIE))
+    for name in ("1.zip", "2.zip"):
+        (files / name).write_bytes(zip_of(name.encode()))
+    entry = Entry("e", "sha256", digest_of(listed, "sha256", tmp_path), "A1")
+    liar = "tests.scan.hostile:load_container_liar"
+    with worker_with(tmp_path, entry, decoder=liar, containers=CONTAINERS) as worker:
+        results = check(worker, files).values()
+    assert [(result.verdict, result.reason) for result in results] == [
+        (Verdict.MATCH, None),
+        (Verdict.UNDECODED, Reason.UNCONFIRMED),
+        # The decoder that confirms is used for nothing else, so that this one has a new one.
+        (Verdict.CLEAN, None),
+    ]
+
+
+def test_a_decoder_that_an_archive_has_taken_over_keeps_no_other_from_being_opened(
+    tmp_path: Path, files: Path
+) -> None:
+    pytest.importorskip("libarchive")
+    listed = encoded(scene(1), "PNG")
+    (files / "0.zip").write_bytes(zip_of(b"", MARKS["poison"]))
+    (files / "1.zip").write_bytes(zip_of(listed, MARKS["victim"]))
+    entry = Entry("e", "sha256", digest_of(listed, "sha256", tmp_path), "A1")
+    with worker_with(tmp_path, entry, decoder="tests.scan.hostile:load", containers=CONTAINERS) as worker:
+        results = check(worker, files).values()
+    assert [(result.verdict, result.reason) for result in results] == [
+        (Verdict.CLEAN, None),
+        (Verdict.MATCH, None),
+    ]
+
+
+def test_it_is_kept_if_an_archive_was_opened_by_a_fresh_decoder(files: Path) -> None:
+    pytest.importorskip("libarchive")
+    for name in ("0.zip", "1.zip"):
+        (files / name).write_bytes(zip_of(name.encode()))
+    with Worker(replace(SETUP, keep=True, containers=CONTAINERS)) as worker:
+        kept = worker.check(batches(files)[0]).kept
+    assert [content is not None and content.confirmed for content in kept] == [True, False]
 
 
 def test_the_members_of_an_archive_are_kept_with_its_verdict(tmp_path: Path, files: Path) -> None:

@@ -17,6 +17,14 @@ setup(
             optional=True,
         ),
         Extension(
+            "hashscan.lists.index._euclid",
+            ["hashscan/lists/index/_euclid.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            extra_compile_args=["-O3"],
+            py_limited_api=True,
+            optional=True,
+        ),
+        Extension(
             "hashscan.state.store._unpack",
             ["hashscan/state/store/_unpack.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],

@@ -206,8 +206,9 @@ _OWN_ALGORITHMS = {
         Algorithm("dhash", 64, "hamming", of_picture=True, threshold=4, review_only=True),
         Algorithm("ahash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
         Algorithm("whash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
-        # Its authors license it to few; lists have many entries of it.
-        Algorithm("photodna", 1152, "none", of_picture=True),
+        # Its authors license it to few, and publish no threshold. This is a quarter of the 40,000 that the
+        # forensic program IPED has by default, where a person looks at each hit.
+        Algorithm("photodna", 1152, "euclidean", of_picture=True, threshold=10_000, review_only=True),
         # PDQ of a video's frames. Scans don't match them yet.
         Algorithm("vpdq", 256, "video", of_picture=True, threshold=31, min_quality=50),
     )

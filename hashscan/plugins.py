@@ -39,7 +39,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 _BITS_MAX = 1 << 13
 _REASON_MAX = 300
 
-Metric = Literal["exact", "hamming", "video", "none"]
+Metric = Literal["exact", "hamming", "euclidean", "video", "none"]
 
 
 class Algorithm(Struct, frozen=True):
@@ -54,8 +54,9 @@ class Algorithm(Struct, frozen=True):
     metric: Metric
     """The way two digests are compared; entries of metric none are only stored and counted.
 
-    With video, a digest is of one frame of a video: frames are compared by Hamming distance, and videos by
-    how many of their frames are alike.
+    With euclidean, digests are vectors of bytes, compared by their squared Euclidean distance. With video, a
+    digest is of one frame of a video: frames are compared by Hamming distance, and videos by how many of
+    their frames are alike.
     """
 
     of_picture: bool
@@ -78,6 +79,11 @@ class Algorithm(Struct, frozen=True):
     def size(self) -> int:
         """Length of a digest in bytes."""
         return self.bits // 8
+
+    @property
+    def farthest(self) -> int:
+        """Largest possible distance of two digests."""
+        return self.size * 255**2 if self.metric == "euclidean" else self.bits
 
     @property
     def matched(self) -> bool:

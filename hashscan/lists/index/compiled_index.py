@@ -82,8 +82,8 @@ class CompiledIndex:
         Args:
             algorithm: an algorithm without entries has no hits.
             values: digests, shape (queries, size) with the algorithm's size in bytes; may be empty.
-            thresholds: largest distances in bits, shape (queries,); for an exact algorithm only equal entries
-                are hits, at distance 0.
+            thresholds: largest distances, shape (queries,): bits, or squares of a Euclidean distance; for an
+                exact algorithm only equal entries are hits, at distance 0.
 
         Raises:
             DamagedIndexError: a compiled file has changed since it was opened.
@@ -99,7 +99,7 @@ class CompiledIndex:
         if not parts or not len(values):
             return joined([])
         values = np.ascontiguousarray(values)
-        limits = np.minimum(thresholds, ALGORITHMS[algorithm].bits).astype(np.int64)
+        limits = np.minimum(thresholds, ALGORITHMS[algorithm].farthest).astype(np.int64)
         found = []
         for part in parts:
             query_rows, rows, distances = part.segment.query(values, limits)

@@ -1,4 +1,7 @@
-"""The search strategy of each metric: exact digests in a sorted column, Hamming distances by chunks."""
+"""The search strategy of each metric: exact digests in a sorted column, Hamming distances by chunks.
+
+Euclidean distances have a module of their own, `euclidean`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.index.base import DamagedIndexError, Hits, Segment, Strategy, joined
+from hashscan.lists.index.euclidean import Euclidean
 from hashscan.lists.index.kernel import ChunkTables, Kernel, best_kernel, words_of
 from hashscan.lists.index.multi_index import NEIGHBOUR_TABLE_MAX, Chunks, NeighbourTable
 from hashscan.model import ALGORITHMS
@@ -242,7 +246,12 @@ def _order(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return low
 
 
-STRATEGIES: dict[Metric, Callable[[], Strategy]] = {"exact": Exact, "hamming": Hamming, "video": Hamming}
+STRATEGIES: dict[Metric, Callable[[], Strategy]] = {
+    "exact": Exact,
+    "hamming": Hamming,
+    "euclidean": Euclidean,
+    "video": Hamming,
+}
 """Returns the strategy of a metric."""
 
 

@@ -51,6 +51,17 @@ def test_withdrawn_rows_are_never_found(tmp_path: Path, algorithm: str) -> None:
     assert len(every) > 20 or algorithm == "sha256"
 
 
+def test_withdrawn_vectors_are_never_found(tmp_path: Path) -> None:
+    values = values_of(np.random.default_rng(7), "few bits", 700, 144)
+    compile_segment(tmp_path, "photodna", values, "a 1")
+    segment = open_segment(tmp_path, "photodna", values, "a 1", thorough=True)
+    limits = np.full(20, 600_000)
+    every = tuples(segment.query(values[:20], limits))
+    assert len(every) > 20
+    found = WithoutWithdrawn(segment, np.array([0, 699])).query(values[:20], limits)
+    assert tuples(found) == [hit for hit in every if hit[1] not in {0, 699}]
+
+
 def test_a_shared_segment_outlives_the_first(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     compile_segment(first, "pdq", VALUES, "a 1")

@@ -32,6 +32,17 @@ A member's record:
 | | its place |
 | | the reply for its picture, as in `records`; empty where there is none |
 
+A record of frames of a video, sampled for vPDQ; a video has many of them:
+
+| bytes | content |
+| --- | --- |
+| 1 | 3 |
+| 1 | the frames' borders, as in `Borders` |
+| 1, 1, 2 | numbers of turns and of frames, and length of the video's place |
+| | the turns, as indices in `variants.TURNS`, each once |
+| | the video's place |
+| | the digests: of each frame, those of all turns |
+
 The record at the end:
 
 | bytes | content |
@@ -45,6 +56,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -53,6 +65,7 @@ from msgspec import Struct
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import DECODE_REASONS, REPLY_MAX, DecodedPicture, unpack_reply
+from hashscan.hashing.variants import TURNS
 from hashscan.model import ALGORITHMS, CONTAINER_REASONS, Reason
 
 PLACE_MAX = 4096
@@ -66,9 +79,15 @@ MEMBER_REASONS: tuple[Reason, ...] = (
 )
 """Reasons why a member, or the rest of a container, was not checked in full."""
 
-_MEMBER, _END = 1, 2
+_MEMBER, _END, _FRAMES = 1, 2, 3
 _MEMBER_HEAD = struct.Struct("<BBBBHIQ")
+_FRAMES_HEAD = struct.Struct("<BBBBH")
 _END_HEAD = struct.Struct("<BBQQ")
+
+FRAME_SIZE = ALGORITHMS["vpdq"].size
+"""Length of a frame's digest in bytes."""
+FRAMES_MAX = 64
+"""Maximum number of frames in a record."""
 
 RECORD_MAX = _MEMBER_HEAD.size + 256 + PLACE_MAX + REPLY_MAX
 """Maximum length of a record in bytes; exact digests have 256 at most. No message is longer."""
@@ -102,6 +121,33 @@ class Member(Struct, frozen=True):
         return unpack_reply(self.reply, self.kind, pictures)
 
 
+class Borders(IntEnum):
+    """The uniform borders of frames."""
+
+    NONE = 0
+    WHOLE = 1
+    """They have borders, and are hashed with them; the same frames without them are `TRIMMED`."""
+    TRIMMED = 2
+    """They are hashed without them."""
+
+
+class SampledFrames(Struct, frozen=True):
+    """Frames of a video, sampled for vPDQ; those of too low quality to be matched are left out."""
+
+    place: bytes
+    """Place of the video in the container, with the separator behind it; empty for the container itself."""
+    borders: Borders
+    turns: bytes
+    """Indices in `variants.TURNS`."""
+    values: bytes
+    """Digests, `FRAME_SIZE` bytes each: of each frame, those of all turns."""
+
+    @property
+    def frames(self) -> int:
+        """The number of frames."""
+        return len(self.values) // (FRAME_SIZE * len(self.turns))
+
+
 class ContainerEnd(Struct, frozen=True):
     """The totals of a container."""
 
@@ -118,6 +164,8 @@ class OpenedContainer(NamedTuple):
     members: Sequence[Member]
     reason: Reason | None
     """The reason why the rest of it was not read."""
+    sampled: Sequence[SampledFrames] = ()
+    """Frames of the videos among them, or of the container itself."""
 
 
 class ContainerError(Exception):
@@ -143,13 +191,22 @@ def pack_member(member: Member) -> bytes:
     return b"".join((head, *member.exact, place, member.reply))
 
 
+def pack_frames(frames: SampledFrames) -> bytes:
+    """Pack a record of frames; a place that is too long is cut."""
+    place = frames.place[:PLACE_MAX]
+    head = _FRAMES_HEAD.pack(_FRAMES, frames.borders, len(frames.turns), frames.frames, len(place))
+    return b"".join((head, frames.turns, place, frames.values))
+
+
 def pack_end(end: ContainerEnd) -> bytes:
     """Pack the record at the end of a container."""
     return _END_HEAD.pack(_END, _status(end.reason), end.members, end.size)
 
 
-def pack_record(record: Member | ContainerEnd) -> bytes:
+def pack_record(record: Member | SampledFrames | ContainerEnd) -> bytes:
     """Pack any record."""
+    if isinstance(record, SampledFrames):
+        return pack_frames(record)
     return pack_member(record) if isinstance(record, Member) else pack_end(record)
 
 
@@ -157,7 +214,7 @@ BEFORE_RISK = Member(b"")
 """Stands before a member that may end the decoder: what precedes it is to be sent. It is no member."""
 
 
-def pack_messages(records: Iterable[Member | ContainerEnd]) -> Generator[bytes, None, bytes]:
+def pack_messages(records: Iterable[Member | SampledFrames | ContainerEnd]) -> Generator[bytes, None, bytes]:
     """Pack records, several in a message; the last message is the generator's value."""
     waiting = bytearray()
     for record in records:
@@ -176,7 +233,7 @@ def pack_messages(records: Iterable[Member | ContainerEnd]) -> Generator[bytes, 
 
 def unpack_records(
     message: bytes, exact: Sequence[str], pictures: Sequence[str]
-) -> Iterator[Member | ContainerEnd]:
+) -> Iterator[Member | SampledFrames | ContainerEnd]:
     """Check and unpack the records of a message, with the replies for pictures.
 
     Args:
@@ -197,6 +254,10 @@ def unpack_records(
             _, status, members, size = _END_HEAD.unpack_from(message, at)
             yield ContainerEnd(members, size, _reason(status))
             return
+        if message[at] == _FRAMES:
+            found, at = _unpack_frames(message, at)
+            yield found
+            continue
         if message[at] != _MEMBER or left < _MEMBER_HEAD.size:
             raise ValueError("record of an unknown type")
         _, status, kind, has_exact, place_length, reply_length, size = _MEMBER_HEAD.unpack_from(message, at)
@@ -227,6 +288,34 @@ def unpack_records(
 def _digests_struct(exact: tuple[str, ...]) -> struct.Struct:
     """Return what unpacks the digests of these algorithms."""
     return struct.Struct("<" + "".join(f"{ALGORITHMS[name].size}s" for name in exact))
+
+
+def _unpack_frames(message: bytes, at: int) -> tuple[SampledFrames, int]:
+    """Return the frames of the record at a place of a message, and the place behind it."""
+    if len(message) - at < _FRAMES_HEAD.size:
+        raise ValueError("record of wrong length")
+    _, borders, turns, frames, place_length = _FRAMES_HEAD.unpack_from(message, at)
+    start = at + _FRAMES_HEAD.size
+    place = start + turns
+    values = place + place_length
+    end = values + FRAME_SIZE * turns * frames
+    if end > len(message):
+        raise ValueError("record of wrong length")
+    found = SampledFrames(message[place:values], Borders(borders), message[start:place], message[values:end])
+    if place_length > PLACE_MAX or frames > FRAMES_MAX or not check_frames(found):
+        raise ValueError("record of frames with an impossible number")
+    return found, end
+
+
+def check_frames(frames: SampledFrames) -> bool:
+    """Return True if there are frames, and each has a digest for each of the turns."""
+    turns = frames.turns
+    return (
+        0 < len(turns) == len(set(turns))
+        and max(turns) < len(TURNS)
+        and bool(frames.values)
+        and not len(frames.values) % (FRAME_SIZE * len(turns))
+    )
 
 
 def digests_of(member: Member, exact: Sequence[str]) -> dict[str, bytes]:

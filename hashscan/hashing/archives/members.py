@@ -26,7 +26,13 @@ from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, i
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import TEXT, all_containers_of, contains_pictures, sniff
 from hashscan.hashing.hash_algorithms import ExactHash
-from hashscan.hashing.member_records import BEFORE_RISK, ContainerEnd, ContainerError, Member
+from hashscan.hashing.member_records import (
+    BEFORE_RISK,
+    ContainerEnd,
+    ContainerError,
+    Member,
+    SampledFrames,
+)
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import ContainerKind, MemberLimits, Reason
 
@@ -72,8 +78,8 @@ class MemberReader:
         self._unclocked = 0
         """Bytes since the time was checked."""
 
-    def records(self, file: PreadFile, kind: FileFormat) -> Iterator[Member | ContainerEnd]:
-        """Yield all members, and the end; `BEFORE_RISK` before what a parser may die of.
+    def records(self, file: PreadFile, kind: FileFormat) -> Iterator[Member | SampledFrames | ContainerEnd]:
+        """Yield all members and sampled frames, and the end; `BEFORE_RISK` before what a parser may die of.
 
         Args:
             kind: one of the containers that the file is; it is opened as each that programs may see in it.
@@ -84,7 +90,7 @@ class MemberReader:
             for each, doubtful in _containers_in(file, kind):
                 try:
                     for member in self._members_of(file, each, b"", 1, doubtful=doubtful):
-                        if member is not BEFORE_RISK:
+                        if isinstance(member, Member) and member is not BEFORE_RISK:
                             self._reported += 1
                             self._reported_bytes += member.size
                         yield member
@@ -107,7 +113,7 @@ class MemberReader:
 
     def _members_of(
         self, file: PreadFile, kind: FileFormat, before: bytes, depth: int, *, doubtful: bool
-    ) -> Iterator[Member]:
+    ) -> Iterator[Member | SampledFrames]:
         """Yield what is in a container.
 
         Args:
@@ -119,7 +125,7 @@ class MemberReader:
                 return
             try:
                 for member in self._members_of(file, kind, before, depth, doubtful=False):
-                    if member.reason not in _BROKEN:
+                    if isinstance(member, SampledFrames) or member.reason not in _BROKEN:
                         yield member
             except ContainerError as error:
                 if error.reason not in _BROKEN:
@@ -142,7 +148,9 @@ class MemberReader:
         opener = self._openers.get(kind.name)
         return None if opener is None else opener.members(file)
 
-    def _archive(self, file: PreadFile, kind: FileFormat, before: bytes, depth: int) -> Iterator[Member]:
+    def _archive(
+        self, file: PreadFile, kind: FileFormat, before: bytes, depth: int
+    ) -> Iterator[Member | SampledFrames]:
         assert self._library is not None
         is_zip, is_disc = kind.name == "ZIP", kind.name == "CD or DVD image"
         doubt = zip_doubt(file, self._limits.members) if is_zip else iso_doubt(file) if is_disc else None
@@ -162,7 +170,7 @@ class MemberReader:
         if doubt is not None and is_zip:
             yield from self._streamed(file, before, depth)
 
-    def _streamed(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member]:
+    def _streamed(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
         """Yield the members that are seen without the directory of a ZIP archive, if it can be read so."""
         assert self._library is not None
         try:
@@ -172,7 +180,9 @@ class MemberReader:
             if error.reason not in _OF_ONE:
                 raise
 
-    def _of_archive(self, member: ArchiveMember, before: bytes, depth: int) -> Iterator[Member]:
+    def _of_archive(
+        self, member: ArchiveMember, before: bytes, depth: int
+    ) -> Iterator[Member | SampledFrames]:
         self._count()
         place = before + member.name
         if member.regular:
@@ -186,9 +196,16 @@ class MemberReader:
         if first is not None:
             yield from self._digested(place, chain((first,), member.pieces), depth)
 
-    def _parts_of(self, parts: Iterator[Found], before: bytes, depth: int) -> Iterator[Member]:
+    def _parts_of(
+        self, parts: Iterator[Found], before: bytes, depth: int
+    ) -> Iterator[Member | SampledFrames]:
         """Yield the members of a document or video, which may have none."""
         for found in parts:
+            if isinstance(found, SampledFrames):
+                # Counted like a member, so that the number of records is bounded.
+                self._count()
+                yield structs.replace(found, place=before)
+                continue
             place = before + found.name
             if isinstance(found, Stopped):
                 yield Member(place, reason=found.reason)
@@ -224,7 +241,9 @@ class MemberReader:
             self._unclocked = 0
             self._check_time()
 
-    def _digested(self, place: bytes, pieces: Iterator[bytes], depth: int) -> Iterator[Member]:
+    def _digested(
+        self, place: bytes, pieces: Iterator[bytes], depth: int
+    ) -> Iterator[Member | SampledFrames]:
         running = [algorithm.new() for algorithm in self._hashes]
         # Most members are one piece, which is not copied.
         kept: list[bytes] = []
@@ -268,7 +287,7 @@ class MemberReader:
 
     def _looked_into(
         self, member: Member, kind: FileFormat | None, content: bytes, depth: int
-    ) -> Iterator[Member]:
+    ) -> Iterator[Member | SampledFrames]:
         """Yield a member whose bytes were digested, decoded if it is a picture; then what is in it."""
         if kind is None:
             yield member
@@ -291,7 +310,9 @@ class MemberReader:
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
 
-    def _picture(self, member: Member, kind: FileFormat, file: PreadFile, depth: int) -> Iterator[Member]:
+    def _picture(
+        self, member: Member, kind: FileFormat, file: PreadFile, depth: int
+    ) -> Iterator[Member | SampledFrames]:
         """Yield a picture, and what is in it if it is a container, too."""
         containers = _containers_in(file, kind)
         opens = depth < self._limits.depth and any(self._opens(each) for each, _ in containers)
@@ -309,7 +330,7 @@ class MemberReader:
 
     def _nested(
         self, place: bytes, file: PreadFile, containers: Sequence[tuple[FileFormat, bool]], depth: int
-    ) -> Iterator[Member]:
+    ) -> Iterator[Member | SampledFrames]:
         """Yield what is in a container within another one."""
         for kind, doubtful in containers:
             before = place + separator(kind)

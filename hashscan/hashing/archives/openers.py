@@ -7,7 +7,7 @@ Pictures that are no files, such as a page of a document, are yielded as drawn.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember, MemberError
 from hashscan.hashing.container_kinds import VIDEOS
@@ -15,6 +15,7 @@ from hashscan.hashing.formats import FORMATS, TEXT
 
 if TYPE_CHECKING:
     from hashscan.hashing.format_signatures import FileFormat
+    from hashscan.hashing.member_records import SampledFrames
     from hashscan.hashing.pread import PreadFile
     from hashscan.model import Reason
 
@@ -57,7 +58,7 @@ class Stopped(NamedTuple):
 DRAWN = next(known for known in FORMATS if known.name == "PNM")
 """The format of pictures that are no files of their own."""
 
-Found = ArchiveMember | DrawnPicture | HashedPicture | Stopped
+Found: TypeAlias = "ArchiveMember | DrawnPicture | HashedPicture | SampledFrames | Stopped"
 
 
 class Opener(Protocol):

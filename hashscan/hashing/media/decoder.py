@@ -164,7 +164,7 @@ def load(*arguments: str) -> Decode:
             decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
             compute the digests of crops, too. To have containers opened: `exact=PATH,PATH` (dotted paths of
             exact hashes) and `containers=JSON` (of `MemberLimits`); `members=bytes` to decode none of the
-            pictures in them.
+            pictures in them, and `videos=vpdq` to have videos sampled.
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`), or for a container to
@@ -204,18 +204,22 @@ def load(*arguments: str) -> Decode:
         return decode
     within = json.decode(options["containers"], type=MemberLimits)
     targets = options["exact"].split(",")
-    frames = _video_frames(hashes, wanted, limits.max_pixels) if ContainerKind.VIDEO in within.kinds else None
+    frames = None
+    if ContainerKind.VIDEO in within.kinds:
+        frames = _video_frames(hashes, wanted, limits.max_pixels, samples="videos" in options)
     by_bytes = options.get("members") == "bytes"
     return _container_decoder(decode, targets, within, frames, by_bytes=by_bytes)
 
 
-def _video_frames(hashes: Sequence[PictureHash], wanted: Collection[str], max_pixels: int) -> Frames | None:
+def _video_frames(
+    hashes: Sequence[PictureHash], wanted: Collection[str], max_pixels: int, *, samples: bool
+) -> Frames | None:
     """Load what opens videos; return None where it can't be loaded."""
     try:
         module = importlib.import_module(VIDEO_OPENER)
     except (ImportError, OSError):
         return None
-    frames: Frames = module.VideoOpener(hashes, wanted, max_pixels).frames
+    frames: Frames = module.VideoOpener(hashes, wanted, max_pixels, samples=samples).frames
     return frames
 
 

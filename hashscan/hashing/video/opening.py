@@ -1,7 +1,7 @@
 """Open a video: yield its frames, each with its digests and its time, and say if it was looked at in full.
 
 Key frames are hashed. Where there are so few that a listed scene could lie between two, all frames are
-decoded.
+decoded. For vPDQ, all frames are decoded once more, and one a second is hashed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from msgspec import structs
 
 from hashscan.hashing.archives.openers import DRAWN, Found, HashedPicture, Stopped, stored
 from hashscan.hashing.container_kinds import VIDEOS
+from hashscan.hashing.member_records import FRAMES_MAX, Borders, SampledFrames
+from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import pack_picture
-from hashscan.hashing.variants import WHOLE
+from hashscan.hashing.variants import TRIMMED, WHOLE
 from hashscan.hashing.video.frames import VARIANTS as OF_FRAMES
 from hashscan.hashing.video.frames import (
     Fault,
@@ -68,14 +70,23 @@ _COMPARED = 64
 class VideoOpener:
     """A reader of videos, with its algorithms and limits."""
 
-    def __init__(self, hashes: Sequence[PictureHash], wanted: Collection[str], max_pixels: int) -> None:
+    def __init__(
+        self,
+        hashes: Sequence[PictureHash],
+        wanted: Collection[str],
+        max_pixels: int,
+        *,
+        samples: bool = False,
+    ) -> None:
         """Load all that decoding needs, by opening a video.
 
         Args:
             hashes: the algorithms, in the order of a reply.
             wanted: some of `variants.VARIANTS`.
             max_pixels: of one frame.
+            samples: True to yield the frames of vPDQ, too.
         """
+        self._samples = samples
         self._hashes = hashes
         self._names = tuple(algorithm.name for algorithm in hashes)
         self._variants = [name for name in OF_FRAMES if name in wanted]
@@ -86,7 +97,7 @@ class VideoOpener:
                 pass
 
     def frames(self, file: PreadFile, kind: FileFormat, limits: MemberLimits) -> Iterator[Found]:
-        """Yield the covers and frames of a video, then why it was not looked at in full, if it was not.
+        """Yield the covers and frames of a video, those of vPDQ, and why it was not looked at in full.
 
         Args:
             kind: a format of `container_kinds.VIDEOS`.
@@ -98,8 +109,33 @@ class VideoOpener:
         if end.fault is None and _has_few_key_frames(end):
             left = structs.replace(limits, seconds=limits.seconds - (time.process_time() - before))
             end = yield from self._looked_at(file, kind, left, Sampling.ALL, found)
+        if self._samples:
+            left = structs.replace(limits, seconds=limits.seconds - (time.process_time() - before))
+            sampled = yield from self._sampled(file, kind, left)
+            end = sampled if end.fault is None else end
         if end.fault is not None:
             yield Stopped(time_text(end.until), _REASONS[end.fault])
+
+    def _sampled(
+        self, file: PreadFile, kind: FileFormat, limits: MemberLimits
+    ) -> Generator[Found, None, VideoEnd]:
+        """Yield the frames of vPDQ, some at a time."""
+        file.seek(0)
+        waiting: dict[tuple[Borders, tuple[int, ...]], list[bytes]] = {}
+        within = VideoLimits(seconds=limits.seconds, frames=limits.members, pixels=self._max_pixels)
+        for record in hash_video(file, [PDQ()], Sampling.VPDQ, within, self._variants, VIDEOS[kind.name]):
+            if isinstance(record, VideoEnd):
+                for (borders, turns), values in waiting.items():
+                    yield SampledFrames(b"", borders, bytes(turns), b"".join(values))
+                return record
+            assert isinstance(record, VideoFrame)
+            for borders, run in _good_runs(record):
+                values = waiting.setdefault((borders, run.turns), [])
+                values.append(run.values)
+                if len(values) == FRAMES_MAX:
+                    del waiting[borders, run.turns]
+                    yield SampledFrames(b"", borders, bytes(run.turns), b"".join(values))
+        raise AssertionError("a video has an end")
 
     def _looked_at(
         self, file: PreadFile, kind: FileFormat, limits: MemberLimits, sampling: Sampling, found: _Distinct
@@ -123,6 +159,17 @@ def _has_few_key_frames(end: VideoEnd) -> bool:
         or end.longest_run > _RUN_MAX
         or (end.decoded < _FEW and end.longest_gap > _FEW_GAP_SECONDS)
     )
+
+
+def _good_runs(frame: VideoFrame) -> Iterator[tuple[Borders, DigestRun]]:
+    """Yield the digests of a frame with and without borders, if they are good enough to be matched."""
+    whole = frame.runs[0]
+    trimmed = next((run for run in frame.runs if run.rendering == TRIMMED), None)
+    least = ALGORITHMS["vpdq"].min_quality
+    if whole.quality >= least:
+        yield Borders.NONE if trimmed is None else Borders.WHOLE, whole
+    if trimmed is not None and trimmed.quality >= least:
+        yield Borders.TRIMMED, trimmed
 
 
 class _Distinct:

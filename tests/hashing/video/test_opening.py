@@ -19,7 +19,7 @@ from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.container_kinds import seconds_to_open
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, sniff
-from hashscan.hashing.member_records import ContainerEnd, Member
+from hashscan.hashing.member_records import FRAME_SIZE, Borders, ContainerEnd, Member, SampledFrames
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import DecodedPicture
@@ -159,6 +159,34 @@ def test_false_times_hide_no_key_frames_that_lack(look: Look) -> None:
     members, reason, _ = look(content)
     assert all(places_of(members, number) for number in range(2))
     assert reason is None
+
+
+def test_the_frames_of_vpdq_are_sampled_besides() -> None:
+    boxed = [Image.new("RGB", (160, 200)) for _ in range(2)]
+    for number, picture in enumerate(boxed):
+        picture.paste(scene(number, 160, 120), (0, 40))
+    plain = [scene(number, 160, 200) for number in range(2, 74)]
+    black = [Image.new("RGB", (160, 200))]
+    content = video([picture for picture in (*boxed, *plain, *black) for _ in range(RATE)], gop=1000)
+    opener = VideoOpener([PDQ()], ("turned", "trimmed"), 1 << 26, samples=True)
+    kind = sniff(content)
+    assert kind is not None
+    for limits, reason in (MemberLimits(), None), (MemberLimits(members=70), Reason.CONTAINER_MEMBERS):
+        reader = MemberReader(None, len(content), [], None, limits, {}, opener.frames)
+        *records, end = reader.records(PreadFile(content), kind)
+        assert isinstance(end, ContainerEnd)
+        members = [record for record in records if isinstance(record, Member)]
+        assert end.members == len(members)
+        assert end.reason == reason or members[-1].reason == reason
+        sampled = [record for record in records if isinstance(record, SampledFrames)]
+        assert all((frames.place, frames.turns) == (b"", bytes(range(8))) for frames in sampled)
+        numbers = [(frames.borders, frames.frames) for frames in sampled]
+        if reason is None:
+            assert numbers == [
+                (Borders.NONE, 64), (Borders.WHOLE, 2), (Borders.TRIMMED, 2), (Borders.NONE, 8)
+            ]  # fmt: skip
+            first = int.from_bytes(sampled[0].values[:FRAME_SIZE])
+            assert (first ^ digest(plain[0])).bit_count() <= NEAR
 
 
 def test_frames_that_repeat_are_kept_once(look: Look) -> None:

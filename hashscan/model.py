@@ -209,7 +209,7 @@ _OWN_ALGORITHMS = {
         # Its authors license it to few, and publish no threshold. This is a quarter of the 40,000 that the
         # forensic program IPED has by default, where a person looks at each hit.
         Algorithm("photodna", 1152, "euclidean", of_picture=True, threshold=10_000, review_only=True),
-        # PDQ of a video's frames. Scans don't match them yet.
+        # PDQ of a video's frames, compared by the rule of `lists.index.video_matching`.
         Algorithm("vpdq", 256, "video", of_picture=True, threshold=31, min_quality=50),
     )
 }
@@ -570,6 +570,9 @@ class Match(Struct, frozen=True):
     """Place of the content within a container, such as `dir/pic.jpg`; empty for the file itself."""
     of_video: bool = False
     """True if the file is a video and the member a frame or cover of it, so that both are one work."""
+    scanned_share: int = 0
+    """The share (vpdq) in percent of the scanned video's frames that are near one of the listed video. The
+    distance of such a match is the share of the listed video's frames that are near none of the scanned."""
 
     @property
     def near_miss(self) -> bool:

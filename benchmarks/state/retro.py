@@ -37,7 +37,9 @@ from hashscan.hashing.pdq_dihedral import likely_turned
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.lists.store import ListStore
 from hashscan.matching.evaluation import TIGHT_THRESHOLD, has_tight_threshold
-from hashscan.model import ALGORITHMS
+from hashscan.matching.worker_setup import WorkerSetup
+from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED
+from hashscan.sandbox.client import SandboxOptions
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
@@ -129,7 +131,8 @@ def take(state: Path) -> None:
     with ListStore(state / "lists").open((LIST,), datetime.now(UTC)) as opened:
         database.execute("BEGIN IMMEDIATE")
         contents = Contents(database, folder, from_text(text))
-        gains = RetroMatcher(database, contents, opened.handles, None, print)
+        setup = WorkerSetup(opened.handles, SandboxOptions("auto"), ALWAYS_COMPUTED, 1 << 20)
+        gains = RetroMatcher(database, contents, setup, print)
         wall, cpu = time.perf_counter(), time.process_time()
         compared = gains.take()
         seconds, worked = time.perf_counter() - wall, time.process_time() - cpu

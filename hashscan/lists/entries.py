@@ -31,6 +31,7 @@ from hashscan.lists.storage.columns import (
 )
 from hashscan.lists.storage.layout import DEMO
 from hashscan.lists.storage.manifest import LIST_NAME
+from hashscan.lists.storage.video_frames import videos_with
 from hashscan.lists.store import ListStore
 from hashscan.model import TEST_CATEGORY, Entry
 
@@ -63,13 +64,16 @@ def find_entry(handle: ListHandle, entry_id: str) -> Entry | None:
 
 
 def entries_with(handle: ListHandle, entry_ids: Iterable[str]) -> Iterator[Entry]:
-    """Yield the active entries of a verified list that have any of the ids.
+    """Yield the active entries of a verified list that have any of the ids, and the videos that have.
+
+    A video is one entry, as `video_frames.videos_with` makes it.
 
     Iterating raises:
         ColumnError: a file is not as its handle describes it.
         OSError: a file can't be read.
     """
-    wanted = sorted({entry_id.encode("ascii") for entry_id in entry_ids if entry_id.isascii()})
+    left = {entry_id for entry_id in entry_ids if entry_id.isascii()}
+    wanted = sorted(entry_id.encode("ascii") for entry_id in left)
     for files in handle.columns:
         some = [raw for raw in wanted if 0 < len(raw) <= files.id_size]
         if not some:
@@ -78,7 +82,9 @@ def entries_with(handle: ListHandle, entry_ids: Iterable[str]) -> Iterator[Entry
         for row in _rows_with_ids(handle, files, np.array(some, dtype=id_dtype(files.id_size))):
             category = handle.categories[columns.category[row]]
             entry_id = bytes(columns.ids[row]).decode("ascii")
+            left.discard(entry_id)
             yield Entry(entry_id, files.algorithm, bytes(columns.value[row]), category)
+    yield from videos_with(handle, left)
 
 
 def _rows_with_ids(handle: ListHandle, files: ColumnFiles, wanted: NDArray[np.bytes_]) -> Iterator[int]:

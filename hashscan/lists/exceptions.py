@@ -24,6 +24,8 @@ from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file
 from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.storage.manifest import LIST_NAME
+from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
+from hashscan.lists.storage.video_frames import parse_id
 from hashscan.locking import LockFile
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedContent, ExceptedEntry
 from hashscan.schema import decode_file, encode_file
@@ -78,8 +80,15 @@ def made_exception(
         service: identity of the matching service that the entry is of; empty for a list.
 
     Raises:
-        UsageError: the reason is empty, too long, or not one printable line.
+        UsageError: the reason is empty, too long, or not one printable line; the entry is a frame of a video.
     """
+    if entry.algorithm == VPDQ and len(entry.value) == ALGORITHMS[VPDQ].size:
+        frame = parse_id(entry.id)
+        if frame is not None:
+            raise UsageError(
+                f"the entry {entry.id!r} is a frame, and matches are with whole videos",
+                advice=f"Except the video {frame.video!r}.",
+            )
     return ExceptedEntry(
         list_name,
         entry.id,

@@ -8,8 +8,17 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import structs
 
+from hashscan.hashing.archives.openers import separator
 from hashscan.hashing.container_kinds import VIDEOS
-from hashscan.hashing.member_records import ContainerEnd, Member, OpenedContainer, digests_of, unpack_records
+from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.member_records import (
+    ContainerEnd,
+    Member,
+    OpenedContainer,
+    SampledFrames,
+    digests_of,
+    unpack_records,
+)
 from hashscan.hashing.records import DecodedPicture
 from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files
 from hashscan.matching.policy import matches_of_member, sort_key
@@ -23,6 +32,9 @@ UNASKED = "no matching service was asked about its members"
 
 _MEMBER_BYTES, _KEPT_BYTES_MAX = 200, 64 << 20
 """Bytes that a member takes besides its place and reply; and those that a container may take, to be kept."""
+_FRAMES_MAX = 1 << 18
+"""Most frames of a video that are held, with and without borders: a day and a half at a frame a second."""
+_OF_VIDEO = separator(next(known for known in FORMATS if known.name in VIDEOS))
 _AT_ONCE = 64
 """Members that are matched together, since each query of the index has a cost of its own."""
 
@@ -65,11 +77,17 @@ class MemberMatching:
         self._exact, self._pictures = setup.exact, setup.pictures
         self._waiting: list[tuple[FileTask, bytes]] = []
         self._kept: list[Member] | None = [] if setup.keep else None
+        self._kept_frames: list[SampledFrames] = []
         self._kept_bytes = 0
         # A container within may have two records more.
         self._most = sys.maxsize if setup.containers is None else 3 * setup.containers.members + 2
+        self._file, self._file_digests = b"", dict[str, bytes]()
+        """Place of the last file, with the separator of a video; and its digests."""
+        self._sampled: list[SampledFrames] = []
+        """Frames of the video that is being sampled."""
+        self._sampled_frames = 0
         self._reasons: Counter[Reason] = Counter()
-        self._members = self._bytes = 0
+        self._records = self._members = self._bytes = 0
         self._end: ContainerEnd | None = None
         self.matches: list[Match] = []
 
@@ -86,6 +104,9 @@ class MemberMatching:
                 if (found.members, found.size) != (self._members, self._bytes):
                     raise ValueError("totals that differ from the records")
                 self._end = found
+            elif isinstance(found, SampledFrames):
+                self._keep_frames(found)
+                self._take_frames(found)
             else:
                 self._keep(found)
                 self._take_member(found)
@@ -95,6 +116,8 @@ class MemberMatching:
         self._most = sys.maxsize
         for member in container.members:
             self._take_member(member)
+        for frames in container.sampled:
+            self._take_frames(frames)
         self._end = ContainerEnd(self._members, self._bytes, container.reason)
 
     @property
@@ -102,7 +125,7 @@ class MemberMatching:
         """The members that were found, for the state; None where they are not to be kept, or are too many."""
         if self._end is None or self._kept is None or self._unopened:
             return None
-        return OpenedContainer(self._kept, self._end.reason)
+        return OpenedContainer(self._kept, self._end.reason, self._kept_frames)
 
     @property
     def lacked_memory(self) -> bool:
@@ -118,15 +141,57 @@ class MemberMatching:
     def _keep(self, member: Member) -> None:
         if self._kept is not None:
             self._kept.append(member)
-            self._kept_bytes += len(member.place) + len(member.reply) + _MEMBER_BYTES
-            if self._kept_bytes > _KEPT_BYTES_MAX:
-                self._kept = None
+            self._count_kept(len(member.place) + len(member.reply))
+
+    def _keep_frames(self, frames: SampledFrames) -> None:
+        if self._kept is not None:
+            self._kept_frames.append(frames)
+            self._count_kept(len(frames.place) + len(frames.values))
+
+    def _count_kept(self, length: int) -> None:
+        self._kept_bytes += length + _MEMBER_BYTES
+        if self._kept_bytes > _KEPT_BYTES_MAX:
+            self._kept = None
+            self._kept_frames.clear()
+
+    def _take_frames(self, frames: SampledFrames) -> None:
+        """Add frames to those of their video, and match the one before.
+
+        Raises:
+            ValueError: it has more frames than our decoder would send.
+        """
+        if self._sampled and self._sampled[0].place != frames.place:
+            self._match_video()
+        self._count_record()
+        self._sampled.append(frames)
+        self._sampled_frames += frames.frames
+        if self._sampled_frames > _FRAMES_MAX:
+            raise ValueError("more frames of a video than the limit")
+
+    def _count_record(self) -> None:
+        self._records += 1
+        if self._records > self._most:
+            raise ValueError("too many records")
+
+    def _match_video(self) -> None:
+        sampled, self._sampled, self._sampled_frames = self._sampled, [], 0
+        if self._matcher is None or not sampled:
+            return
+        matches = self._matcher.videos.matches(sampled)
+        place = sampled[0].place
+        if matches and place:
+            task = FileTask(self._item, exact=self._file_digests if place == self._file else {})
+            match_files(self._matcher, self._exact, [task])
+            sha256 = task.exact.get("sha256")
+            counted = matches_of_member([*task.matches, *matches], sha256, self._setup.policy)
+            name = place_text(place[:-1])
+            matches = [structs.replace(match, member=name) for match in counted]
+        self.matches += matches
 
     def _take_member(self, member: Member) -> None:
         self._members += 1
         self._bytes += member.size
-        if self._members > self._most:
-            raise ValueError("too many records")
+        self._count_record()
         task = FileTask(self._item, kind=member.kind, exact=digests_of(member, self._exact))
         reason = member.reason
         if member.reply:
@@ -139,12 +204,15 @@ class MemberMatching:
         self._last, self._stopped = member.place, reason is not None
         if reason is not None:
             self._reasons[reason] += 1
+        if member.exact and not (self._file and member.place.startswith(self._file)):
+            self._file, self._file_digests = member.place + _OF_VIDEO, task.exact
         self._waiting.append((task, member.place))
         if len(self._waiting) >= _AT_ONCE:
             self._match()
 
     def match(self) -> list[Match]:
         """Match the members that were taken, and return all matches so far."""
+        self._match_video()
         self._match()
         return self.matches
 
@@ -170,7 +238,7 @@ class MemberMatching:
         Raises:
             ValueError: the end was not sent.
         """
-        self._match()
+        self.match()
         if self._end is None:
             raise ValueError("no end")
         reason, detail = self._shortfall(self._end.reason)

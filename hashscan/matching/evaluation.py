@@ -24,7 +24,9 @@ from hashscan.hashing.variants import SIMILARITY_DOUBTS, DigestRun, Kind, is_sho
 from hashscan.lists.exceptions import fingerprint
 from hashscan.lists.index import CompiledIndex
 from hashscan.lists.index.base import default_threshold
+from hashscan.lists.index.video_matching import VideoRule
 from hashscan.lists.storage.columns import ListHandle
+from hashscan.matching.listed_videos import RULE, VideoMatcher
 from hashscan.matching.policy import (
     NO_SUBJECT,
     ONLY_REPORT,
@@ -64,13 +66,18 @@ _FEW = 16
 """Number of queries up to which it is worthwhile to ask first if none can have a match."""
 
 
-def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
-    """Return the largest distance of a match by algorithm, given the number of the lists' entries."""
+def thresholds_of_lists(lists: Iterable[ListHandle], videos: VideoRule | None = None) -> dict[str, int]:
+    """Return the largest distance of a match by algorithm, given the number of the lists' entries.
+
+    Args:
+        videos: the rule by which videos are matched.
+    """
     entries = Counter[str]()
     for handle in lists:
         for files in handle.columns:
             entries[files.algorithm] += files.entries
-    return {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
+    found = {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
+    return found | {"vpdq": (videos or RULE).threshold}
 
 
 def has_tight_threshold(rendering: int, turn: int, shown: int) -> bool:
@@ -113,6 +120,7 @@ class Matcher:
         excepted: Iterable[ExceptedEntry] = (),
         thresholds: Mapping[str, int] | None = None,
         *,
+        videos: VideoRule | None = None,
         many: bool = False,
     ) -> None:
         """Map the lists into memory.
@@ -122,8 +130,11 @@ class Matcher:
                 a near miss, for review; None leaves near misses out. Turned, trimmed and doubted pictures
                 have none.
             thresholds: by algorithm, where these lists are only a part of those they follow from.
+            videos: the rule by which videos are matched.
             many: True if so many digests will be looked up that small lists are worth an index, too.
         """
+        excepted = tuple(excepted)
+        self.videos = VideoMatcher(lists, excepted, videos or RULE)
         self._index = CompiledIndex.open(lists, many=many)
         self.algorithms = self._index.algorithms
         """The algorithms for which the lists have entries."""

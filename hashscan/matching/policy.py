@@ -450,6 +450,15 @@ def _withheld(matches: Sequence[Match]) -> str:
     return f"{which} excepted here until {excepted.until}: {excepted.reason}"
 
 
+def _likeness(match: Match) -> str:
+    if ALGORITHMS[match.algorithm].metric == "video":
+        return (
+            f"finds {100 - match.distance} % of the listed video's frames, "
+            f"and {match.scanned_share} % of this one's in it"
+        )
+    return "equal" if match.threshold == 0 else f"{match.distance} of {match.threshold} bits apart"
+
+
 _PLACE_SHOWN = 200
 """Longest place of a member in an explanation, in characters; the match has all of it."""
 
@@ -457,7 +466,7 @@ _PLACE_SHOWN = 200
 def _described(matches: Sequence[Match]) -> str:
     """Return the closest match as text, with the number of further ones."""
     first = min(matches, key=sort_key)
-    likeness = "equal" if first.threshold == 0 else f"{first.distance} of {first.threshold} bits apart"
+    likeness = _likeness(first)
     if first.variant != "as stored":
         likeness += f", {first.variant}"
     more = f" and {len(matches) - 1} more" if len(matches) > 1 else ""

@@ -6,11 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from hashscan.hashing.variants import VARIANTS, Kind
+from hashscan.lists.index.video_matching import VideoRule
 from hashscan.lists.storage.columns import ListHandle
+from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
 from hashscan.matching.policy import ONLY_REPORT, Policy
-from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, COMPUTED, DIRECT, Access, ExceptedEntry, MemberLimits
+from hashscan.model import (
+    ALGORITHMS,
+    ALWAYS_COMPUTED,
+    COMPUTED,
+    DIRECT,
+    Access,
+    ContainerKind,
+    ExceptedEntry,
+    MemberLimits,
+)
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.settings.matching import DecodingLimits
+from hashscan.settings.matching import DecodingLimits, MatchingSettings
 from hashscan.settings.values import MAX_SPARSE
 
 AUGMENTATIONS: dict[str, frozenset[Kind]] = {
@@ -52,6 +63,8 @@ class WorkerSetup:
     decoder: str = DECODER
     containers: MemberLimits | None = None
     """Limits within which containers are opened; None to open none."""
+    videos: VideoRule | None = None
+    """The rule by which videos are matched as a whole; None if they are not sampled for that."""
     members_unasked: bool = False
     """True if matching services are asked about files: they are not asked about members, so that no container
     is clean."""
@@ -82,6 +95,7 @@ class WorkerSetup:
             excepted=other.excepted,
             policy=other.policy,
             review_threshold=other.review_threshold,
+            videos=other.videos if self.videos is not None and other.videos is not None else self.videos,
         )
         return like_other == other
 
@@ -95,6 +109,17 @@ def algorithms_to_compute(lists: Iterable[ListHandle]) -> tuple[str, ...]:
 def compare_pictures(lists: Iterable[ListHandle]) -> bool:
     """Return True if any of the lists has digests of pictures."""
     return any(ALGORITHMS[files.algorithm].of_picture for handle in lists for files in handle.columns)
+
+
+def video_rule_of(
+    lists: Iterable[ListHandle], containers: MemberLimits | None, matching: MatchingSettings
+) -> VideoRule | None:
+    """Return the rule of vPDQ if lists have such entries and videos are opened, which are then sampled."""
+    opened = containers is not None and ContainerKind.VIDEO in containers.kinds
+    asked = any(files.algorithm == VPDQ for handle in lists for files in handle.columns)
+    if not (opened and asked):
+        return None
+    return VideoRule(listed_percent=matching.video_listed_share, scanned_percent=matching.video_scanned_share)
 
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:

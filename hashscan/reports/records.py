@@ -183,6 +183,7 @@ def match_fields(match: Match) -> dict[str, Any]:
         **({"of_video": True} if match.of_video else {}),
         "distance": match.distance,
         "threshold": match.threshold,
+        **({"scanned_share": match.scanned_share} if match.scanned_share else {}),
         "category": match.category,
     }
     if match.excepted is not None:

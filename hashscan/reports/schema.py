@@ -63,6 +63,7 @@ class MatchFields(Struct, kw_only=True, gc=False):
     variant: Text = ""
     member: Text = ""
     of_video: bool = False
+    scanned_share: Count = 0
     doubt: str = ""
     withheld: str = ""
     excepted: ReasonFields | UnsetType = UNSET

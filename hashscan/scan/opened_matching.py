@@ -16,7 +16,12 @@ from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.effective_policy import effective_policy, unused_lists
-from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
+from hashscan.matching.worker_setup import (
+    WorkerSetup,
+    algorithms_to_compute,
+    sandbox_options,
+    video_rule_of,
+)
 from hashscan.model import MemberLimits
 from hashscan.quarantine.stay_down import refresh_stay_down
 from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
@@ -95,6 +100,7 @@ def open_matching(
         variants=matching.variants,
         review_threshold=matching.review_threshold,
         containers=containers,
+        videos=video_rule_of(opened.handles, containers, matching),
         members_unasked=bool(opened.services),
     )
     return OpenedMatching(opened, exceptions, setup, effective.trouble or trouble, took)

@@ -30,7 +30,12 @@ from hashscan.locking import ScanLock
 from hashscan.matching.circuit_breaker import limits_fields
 from hashscan.matching.effective_policy import effective_policy, policy_fields, unused_lists
 from hashscan.matching.evaluation import thresholds_of_lists
-from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
+from hashscan.matching.worker_setup import (
+    WorkerSetup,
+    algorithms_to_compute,
+    sandbox_options,
+    video_rule_of,
+)
 from hashscan.model import ALGORITHMS
 from hashscan.quarantine.stay_down import refresh_stay_down
 from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
@@ -154,6 +159,7 @@ class ScanSession:
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
             containers=settings.containers,
+            videos=video_rule_of(opened.handles, settings.containers, settings.matching),
             members_unasked=bool(self.services),
         )
         """The settings of a worker, without those that say how files are read."""
@@ -187,7 +193,9 @@ class ScanSession:
         """
         settings, setup = self._settings, self.setup
         shard, files_from = settings.shard, settings.files_from
-        algorithms, thresholds = sorted(setup.algorithms), thresholds_of_lists(setup.lists)
+        videos = () if setup.videos is None else ("vpdq",)
+        algorithms = sorted((*setup.algorithms, *videos))
+        thresholds = thresholds_of_lists(setup.lists, setup.videos)
         record = without_none(
             type="sweep",
             schema=SCHEMA,

@@ -45,6 +45,10 @@ class MatchingSettings:
     """The variants in which pictures are compared, besides the plain one."""
     review_threshold: int | None = None
     """The distance in bits up to which a near miss of PDQ is for review."""
+    video_listed_share: int = 80
+    """The least share, in percent, of a listed video's frames that a video must have."""
+    video_scanned_share: int = 0
+    """The least share of its own frames that must be in the listed video."""
 
     def __post_init__(self) -> None:
         pdq = ALGORITHMS["pdq"]
@@ -56,10 +60,17 @@ class MatchingSettings:
             )
 
     @classmethod
-    def without(cls, skipped: Iterable[str], review_threshold: int | None) -> MatchingSettings:
+    def without(
+        cls,
+        skipped: Iterable[str],
+        review_threshold: int | None,
+        video_listed_share: int,
+        video_scanned_share: int,
+    ) -> MatchingSettings:
         """Return the settings with all variants but some."""
         left_out = frozenset(skipped)
-        return cls(tuple(name for name in VARIANTS if name not in left_out), review_threshold)
+        variants = tuple(name for name in VARIANTS if name not in left_out)
+        return cls(variants, review_threshold, video_listed_share, video_scanned_share)
 
 
 DEFAULT_MATCHING = MatchingSettings()

@@ -99,9 +99,7 @@ class ScanState(WritableState):
             known = scopes, self._deriving, self.rereading
             self._folders = ScannedFolders(self._rows, *known, weak=weak)
             self._objects = ScannedObjects(self._object_rows, *known)
-            self._gains = RetroMatcher(
-                self._database, self._contents, setup.lists, setup.review_threshold, notify
-            )
+            self._gains = RetroMatcher(self._database, self._contents, setup, notify)
             self._gains.take()
             self._commit()
 

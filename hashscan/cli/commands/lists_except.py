@@ -252,8 +252,9 @@ def _add(
                 f"{entry.id!r} is the id of all entries that {list_name} does not name",
                 advice="Except the content with --content.",
             )
-    for list_name, entry, service in found:
-        excepted = made_exception(list_name, entry, reason, end, invoking_user(), now, service)
+    user = invoking_user()
+    made = [made_exception(name, entry, reason, end, user, now, service) for name, entry, service in found]
+    for (list_name, entry, _), excepted in zip(found, made, strict=True):
         before = add_exception(state, excepted)
         print_message(
             f"entry {entry.id} ({entry.algorithm}, {entry.category}) of list {list_name} "

@@ -24,7 +24,12 @@ from hashscan.cli.output.logs import NOTICE, print_message
 from hashscan.errors import EXIT_FOUND, EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.model import ContainerKind, MemberLimits
-from hashscan.settings.matching import SUGGESTED_REVIEW_THRESHOLD, DecodingLimits, MatchingSettings
+from hashscan.settings.matching import (
+    DEFAULT_MATCHING,
+    SUGGESTED_REVIEW_THRESHOLD,
+    DecodingLimits,
+    MatchingSettings,
+)
 from hashscan.settings.values import (
     default_workers,
     max_workers,
@@ -138,7 +143,14 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Load on this machine": ("--background", "--limit-rate", "--limit-files", "--max-load"),
     "Unchanged files": ("--reread", "--trust-ctime", "--weak-change-check"),
-    "Matching": ("--skip-variant", "--review-threshold", "--policy", "--act-on"),
+    "Matching": (
+        "--skip-variant",
+        "--review-threshold",
+        "--video-listed-share",
+        "--video-scanned-share",
+        "--policy",
+        "--act-on",
+    ),
     "Decoding of pictures": (
         "--sandbox",
         "--decoder-memory",
@@ -605,8 +617,14 @@ def _useful_threshold(ctx: click.Context, param: click.Parameter, value: int | N
     return MatchingSettings(review_threshold=value).review_threshold
 
 
-def _matching_settings(skipped: tuple[str, ...], review_threshold: int | None) -> MatchingSettings:
-    return MatchingSettings.without(VARIANTS if "all" in skipped else skipped, review_threshold)
+def _matching_settings(
+    skipped: tuple[str, ...],
+    review_threshold: int | None,
+    video_listed_share: int,
+    video_scanned_share: int,
+) -> MatchingSettings:
+    left_out = VARIANTS if "all" in skipped else skipped
+    return MatchingSettings.without(left_out, review_threshold, video_listed_share, video_scanned_share)
 
 
 matching_options = gather_options(
@@ -627,6 +645,23 @@ matching_options = gather_options(
         metavar="BITS",
         help="Report pictures within this PDQ distance of an entry for review, such as slight crops "
         f"and captions; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
+    ),
+    click.option(
+        "--video-listed-share",
+        type=click.IntRange(1, 100),
+        default=DEFAULT_MATCHING.video_listed_share,
+        show_default=True,
+        metavar="PERCENT",
+        help="A video matches a listed one (vPDQ) if it has at least this share of the listed frames.",
+    ),
+    click.option(
+        "--video-scanned-share",
+        type=click.IntRange(0, 100),
+        default=DEFAULT_MATCHING.video_scanned_share,
+        show_default=True,
+        metavar="PERCENT",
+        help="A video matches a listed one (vPDQ) only if at least this share of its own frames is in it; "
+        "over 0, a video with much else in it is not found.",
     ),
 )
 

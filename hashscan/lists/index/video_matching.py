@@ -38,6 +38,11 @@ class VideoRule(Struct, frozen=True):
     scanned_percent: float = 0.0
     """Least share of the scanned video's frames; over 0, a video with much else in it is not found."""
 
+    @property
+    def threshold(self) -> int:
+        """Largest share of the listed video's frames that may be lacking, in percent, rounded down."""
+        return int(100 - self.listed_percent)
+
 
 class VideoMatch(NamedTuple):
     """A listed video that a scanned one contains."""
@@ -60,18 +65,18 @@ class VideoIndex:
         self._index = index
 
     def matches(
-        self, frames: NDArray[np.uint8], qualities: NDArray[np.int_], rule: VideoRule
+        self, frames: NDArray[np.uint8], qualities: NDArray[np.int_] | None, rule: VideoRule
     ) -> list[VideoMatch]:
         """Return the listed videos that match, those with the largest shares first.
 
         Args:
             frames: PDQ of each sampled frame of the scanned video, shape (n, 32).
-            qualities: their qualities, shape (n,).
+            qualities: their qualities, shape (n,); None if those of low quality were left out before.
 
         Raises:
             DamagedIndexError: a compiled file has changed since it was opened.
         """
-        distinct = np.unique(frames[qualities >= rule.quality], axis=0)
+        distinct = np.unique(frames if qualities is None else frames[qualities >= rule.quality], axis=0)
         found = _Hits(self._index)
         for start in range(0, len(distinct), _TOGETHER):
             some = distinct[start : start + _TOGETHER]
@@ -88,6 +93,14 @@ class VideoIndex:
             ),
             key=lambda match: (-match.listed_percent, -match.scanned_percent, *match[:3]),
         )
+
+    def near_any(self, frames: NDArray[np.uint8], distance: int) -> bool:
+        """Return True if any frame is within a distance of a listed one."""
+        for start in range(0, len(frames), _TOGETHER):
+            some = frames[start : start + _TOGETHER]
+            if len(self._index.query(ALGORITHM, some, np.full(len(some), distance))[0]):
+                return True
+        return False
 
 
 class _Hits:

@@ -262,6 +262,7 @@ def _check_match(match: Match) -> None:
         and len(match.entry_id) <= ENTRY_ID_MAX
         and 0 <= match.distance <= NUMBER_MAX
         and 0 <= match.threshold <= NUMBER_MAX
+        and 0 <= match.scanned_share <= 100
         and max(map(len, texts)) <= TEXT_MAX
     ):
         raise ValueError("a match has an unknown algorithm or category, or a value out of range")

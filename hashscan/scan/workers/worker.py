@@ -83,7 +83,7 @@ class Worker(ClosedOnExit):
         """
         self.setup = setup
         self.answers = DecodeCache() if answers is None else answers
-        self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
+        self.matcher = _matcher_of(setup)
         self.consult: Callable[[Sequence[FileTask]], None] | None = None
         """Called with matched files, and once more with those whose picture matches a second decoder has
         confirmed; may add matches, as of a matching service."""
@@ -133,7 +133,7 @@ class Worker(ClosedOnExit):
         """
         if not setup.decodes_as(self.setup):
             raise ValueError("a worker can't decode in another way")
-        self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
+        self.matcher = _matcher_of(setup)
         self.setup = setup
 
     def check(self, batch: Batch) -> BatchResult:
@@ -583,6 +583,10 @@ class Worker(ClosedOnExit):
         self.answers.close()
 
 
+def _matcher_of(setup: WorkerSetup) -> Matcher:
+    return Matcher(setup.lists, setup.review_threshold, setup.excepted, videos=setup.videos)
+
+
 def _disprove(file: FileTask, match: Match, reason: Reason | None) -> None:
     """Store that a second decoder has not confirmed a match.
 
@@ -617,6 +621,7 @@ def _container_arguments(setup: WorkerSetup) -> tuple[str, ...]:
         f"exact={exact}",
         f"containers={json.encode(setup.containers).decode()}",
         *(() if setup.pictures_compared else ("members=bytes",)),
+        *(() if setup.videos is None else ("videos=vpdq",)),
     )
 
 

@@ -56,7 +56,7 @@ class Coverage:
         cls, setup: WorkerSetup, services: Sequence[StoredService] = (), *, accepted: bool = False
     ) -> Coverage:
         """Return the coverage of a scan with these lists, matching services and options."""
-        reach = thresholds_of_lists(setup.lists)
+        reach = thresholds_of_lists(setup.lists, setup.videos)
         asked = frozenset(service.name for service in services)
         return cls(
             frozenset(handle.name for handle in setup.lists) | asked,

@@ -20,7 +20,7 @@ from hashscan.matching.evaluation import (
 from hashscan.matching.evaluation import result_of as judged
 from hashscan.matching.policy import Judgement, Subject, judge, sort_key
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import ALGORITHMS, Action, FileResult, Item, Verdict
+from hashscan.model import ALGORITHMS, Action, FileResult, Item, Match, Verdict
 from hashscan.reports.records import Record
 from hashscan.state.findings.findings import OpenFinding, open_finding_record
 from hashscan.state.queries.answers import Answers
@@ -39,6 +39,11 @@ def _reviewed(result: FileResult, certain: Judgement) -> FileResult:
     return structs.replace(
         result, verdict=Verdict.REVIEW, action=Action.REVIEW, because=f"{result.because}; {UNCONFIRMED}"
     )
+
+
+def _is_within(match: Match) -> bool:
+    """Return True if a match is with what is in a container, or with a video, which is opened as one."""
+    return bool(match.member) or ALGORITHMS[match.algorithm].metric == "video"
 
 
 class CachedResults:
@@ -103,7 +108,8 @@ class CachedResults:
 
     @cached_property
     def _matcher(self) -> Matcher:
-        return Matcher(self._setup.lists, self._setup.review_threshold, self._setup.excepted)
+        setup = self._setup
+        return Matcher(setup.lists, setup.review_threshold, setup.excepted, videos=setup.videos)
 
     def _task(self, content: int, item: Item) -> FileTask | None:
         try:
@@ -156,7 +162,9 @@ class CachedResults:
         setup = self._setup
         # A picture that is a container, too, is opened by a decoder of its own.
         alone = task.confirmed or (task.kind is not None and task.kind.pillow is not None)
-        exact = [m for m in task.matches if (alone if m.member else not ALGORITHMS[m.algorithm].of_picture)]
+        exact = [
+            m for m in task.matches if (alone if _is_within(m) else not ALGORITHMS[m.algorithm].of_picture)
+        ]
         unconfirmed = not task.confirmed and len(exact) < len(task.matches)
         if unconfirmed and not known:
             return None

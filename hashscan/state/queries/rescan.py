@@ -86,7 +86,7 @@ class KnownFiles(WritableState):
             )
             coverage = Coverage.of_setup(setup, services)
             self._findings = Findings(self._database, coverage, self._contents.sha256)
-            gains = RetroMatcher(self._database, self._contents, setup.lists, setup.review_threshold, notify)
+            gains = RetroMatcher(self._database, self._contents, setup, notify)
             gains.take()
             self._contents.commit()
             gains.commit()

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -17,6 +17,8 @@ from hashscan.hashing.member_records import OpenedContainer
 from hashscan.lists.storage.columns import ColumnFiles, ListHandle
 from hashscan.matching.container_members import member_tasks
 from hashscan.matching.evaluation import FileTask, Matcher, has_tight_threshold, thresholds_of_lists
+from hashscan.matching.listed_videos import RULE
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS
 from hashscan.state.store.contents import NOWHERE, OPAQUE, Contents, file_task_of
 from hashscan.state.store.profile import meaning_of
@@ -41,22 +43,22 @@ class RetroMatcher:
         self,
         database: sqlite3.Connection,
         contents: Contents,
-        lists: Sequence[ListHandle],
-        review: int | None,
+        setup: WorkerSetup,
         notify: Callable[[str], None],
     ) -> None:
         """Prepare the comparison of the contents with the lists.
 
         Args:
-            review: distance in bits up to which near misses are for review.
+            setup: names the lists, and the rules by which workers match.
             notify: gets a message a minute while contents are compared, which may take minutes.
         """
         self._notify = notify
         self._shown = time.monotonic()
         self._database = database
         self._contents = contents
-        self._review = review
-        self._lists = lists
+        self._review = setup.review_threshold
+        self._videos = setup.videos or RULE
+        self._lists = lists = setup.lists
         self._meaning = meaning_of(contents.wanted)
         self._thresholds = thresholds_of_lists(lists)
         self._parts = [
@@ -69,9 +71,13 @@ class RetroMatcher:
         A part with fewer withdrawn entries than before counts as another part.
         """
         name = files.algorithm
-        reach = self._thresholds[name] if ALGORITHMS[name].metric == "hamming" else 0
+        metric = ALGORITHMS[name].metric
+        reach = str(self._thresholds[name] if metric == "hamming" else 0)
         if name == "pdq" and self._review is not None:
-            reach = max(reach, self._review)
+            reach = str(max(self._thresholds[name], self._review))
+        elif metric == "video":
+            # Workers name the videos that match by this rule, and no others that are near.
+            reach = f"{self._videos.listed_percent:g}/{self._videos.scanned_percent:g}"
         part = files.content or f"{handle.name} {handle.version}"
         return f"{self._meaning} {name} {reach} {part} {files.withdrawn_rows}"
 
@@ -81,7 +87,7 @@ class RetroMatcher:
         compared = 0
         by_start: dict[int, list[tuple[ListHandle, ColumnFiles]]] = {}
         for handle, files, label in self._parts:
-            if ALGORITHMS[files.algorithm].matched and done.get(label, 0) < self._contents.rows:
+            if ALGORITHMS[files.algorithm].indexed and done.get(label, 0) < self._contents.rows:
                 by_start.setdefault(done.get(label, 0), []).append((handle, files))
         for start, parts in by_start.items():
             matcher = Matcher(
@@ -190,6 +196,8 @@ class RetroMatcher:
 
 
 def _has_near(matcher: Matcher, content: Content, container: OpenedContainer) -> bool:
+    if matcher.videos.is_near(container.sampled):
+        return True
     tasks = list(member_tasks(container, content.profile.exact_names, content.profile.picture_names))
     return any(
         True

@@ -183,7 +183,7 @@ class Contents(StoredContents):
         """Set the attention flags of all contents, which say how far each can be used."""
         serves = np.zeros(1 << 16, bool)
         serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
-        same_limits, opens_more = serves.copy(), serves.copy()
+        same_limits, opens_more, samples_more = serves.copy(), serves.copy(), serves.copy()
         for number, by in self._profiles.items():
             if not 0 <= number < len(serves):
                 raise ValueError(f"there is a profile {number}")
@@ -192,6 +192,7 @@ class Contents(StoredContents):
             same_extras[number] = by.extras == self._wanted.extras
             same_limits[number] = by.limits == self._wanted.limits
             opens_more[number] = self._wanted.opens not in {"", by.opens}
+            samples_more[number] = self._wanted.videos not in {"", by.videos}
             meant[number] = by.means_the_same(self._wanted)
         openable = [
             place
@@ -210,6 +211,8 @@ class Contents(StoredContents):
             opened = self._opened[start : start + len(about)]
             unopened = ((flags & ODD) != 0) & ~opened & np.isin(about["kind"], openable)
             good &= ~(opens_more[profile] & unopened)
+            # There may be a video in any container.
+            good &= ~(samples_more[profile] & opened)
             apart = np.where(good, 0, STALE) | np.where(meant[profile], 0, OPAQUE)
             self._attention[start : start + len(about)] = flags | apart.astype(np.uint8)
         for table in ("hits", "lost", "members", "objects", "findings"):

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from msgspec import MsgspecError, Struct, msgpack
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.member_records import Member, OpenedContainer
+from hashscan.hashing.member_records import Borders, Member, OpenedContainer, SampledFrames, check_frames
 from hashscan.matching.evaluation import FileTask
 from hashscan.model import Reason, StoredContentData
 from hashscan.state.store.packing import Packed, pack, unpack
 
-RECORD_MAX = 4 << 20
+RECORD_MAX = 16 << 20
 """Longest record in bytes."""
 _UNPACKED_MAX = 64 << 20
 
@@ -33,10 +33,18 @@ class _StoredMember(Struct, frozen=True, array_like=True):
     reason: Reason | None
 
 
+class _StoredFrames(Struct, frozen=True, array_like=True):
+    place: bytes
+    borders: int
+    turns: bytes
+    values: bytes
+
+
 class _StoredContainer(Struct, frozen=True, array_like=True):
     members: list[_StoredMember]
     reason: Reason | None
     """The reason why the rest was not read."""
+    sampled: list[_StoredFrames] = []
 
 
 def pack_members(found: OpenedContainer, pictures: Sequence[str]) -> bytes | None:
@@ -52,7 +60,8 @@ def pack_members(found: OpenedContainer, pictures: Sequence[str]) -> bytes | Non
         )
         for member in found.members
     ]
-    document = msgpack.encode(_StoredContainer(members, found.reason))
+    sampled = [_StoredFrames(some.place, some.borders, some.turns, some.values) for some in found.sampled]
+    document = msgpack.encode(_StoredContainer(members, found.reason, sampled))
     record = zlib.compress(document, 1)
     return record if len(record) <= RECORD_MAX and len(document) <= _UNPACKED_MAX else None
 
@@ -96,7 +105,15 @@ def unpack_members(record: bytes, pictures: Sequence[str]) -> OpenedContainer:
         stored = msgpack.decode(document, type=_StoredContainer)
     except (zlib.error, MsgspecError) as error:
         raise ValueError(f"a record of members is damaged: {error}") from error
-    return OpenedContainer(list(_members(stored, pictures)), stored.reason)
+    return OpenedContainer(list(_members(stored, pictures)), stored.reason, list(_sampled(stored)))
+
+
+def _sampled(stored: _StoredContainer) -> Iterator[SampledFrames]:
+    for one in stored.sampled:
+        frames = SampledFrames(one.place, Borders(one.borders), one.turns, one.values)
+        if not check_frames(frames):
+            raise ValueError("the frames of a video have an impossible number")
+        yield frames
 
 
 def _members(stored: _StoredContainer, pictures: Sequence[str]) -> Iterator[Member]:

@@ -53,6 +53,8 @@ class Profile:
     """Available extras that decode further formats."""
     limits: tuple[str, ...] = ()
     """Limits of decoders and versions of their libraries, on which the loss of a decoder depends."""
+    videos: str = ""
+    """The algorithm by which videos were sampled, with its version; empty if they were not."""
     opens: str = ""
     """The means to open containers: kernel and rights, on which the sandbox depends; empty without any."""
 
@@ -110,6 +112,7 @@ def profile_of(setup: WorkerSetup) -> Profile:
         formats=tuple(f"{known.name}/{known.pillow}" for known in FORMATS),
         extras=installed_extras(),
         limits=(*_limits(setup.sandbox), *_container_limits(setup)),
+        videos="" if setup.videos is None else _versioned(("vpdq",))[0],
         opens=_means_of_opening(setup),
     )
 

@@ -509,7 +509,7 @@ def test_photodna_is_kept_counted_and_not_scanned_for(run: Run, uploads: Path, t
     assert "photodna" not in ran.lines[0]["algorithms"]
 
 
-def test_vpdq_is_kept_counted_and_not_scanned_for(run: Run, uploads: Path, tmp_path: Path) -> None:
+def test_vpdq_is_counted_and_scanned_for(run: Run, uploads: Path, tmp_path: Path) -> None:
     file = tmp_path / "videos.txt"
     file.write_text("".join(f"{25 * n},{50 + n},{n:064x},{n}.000\n" for n in (0, 1, 2, 0, 5)))
     named = ("--name", "videos", "--format", "vpdq", "--category", "A1")
@@ -520,6 +520,8 @@ def test_vpdq_is_kept_counted_and_not_scanned_for(run: Run, uploads: Path, tmp_p
     assert len({video for video, _, _ in ids}) == 2
     ran = run("scan", uploads, "--report", "-")
     assert ran.code == 0, ran.err
+    assert "vpdq" in ran.lines[0]["algorithms"]
+    ran = run("scan", uploads, "--no-videos", "--report", "-")
     assert "vpdq" not in ran.lines[0]["algorithms"]
 
 

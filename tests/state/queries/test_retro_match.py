@@ -14,7 +14,9 @@ from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Part
 from hashscan.lists.store import ListStore
 from hashscan.matching.evaluation import TIGHT_THRESHOLD
-from hashscan.model import Entry, StoredContentData
+from hashscan.matching.worker_setup import WorkerSetup
+from hashscan.model import ALWAYS_COMPUTED, Entry, StoredContentData
+from hashscan.sandbox.client import SandboxOptions
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
@@ -71,12 +73,13 @@ def test_just_those_that_are_near_are_found(
             said: list[str] = []
             # As if each block took a minute.
             monkeypatch.setattr("hashscan.state.queries.retro_match.LINE_SECONDS", 0.0)
-            gains = RetroMatcher(database, contents, opened.handles, None, said.append)
+            setup = WorkerSetup(opened.handles, SandboxOptions("auto"), ALWAYS_COMPUTED, 1 << 20)
+            gains = RetroMatcher(database, contents, setup, said.append)
             assert gains.take() == PICTURES
             assert [message.split()[0] for message in said[-2:]] == ["192", "256"]
             said.clear()
             gains.commit()
-            assert RetroMatcher(database, contents, opened.handles, None, said.append).take() == 0
+            assert RetroMatcher(database, contents, setup, said.append).take() == 0
             assert said == []
         found = database.execute("SELECT content FROM hits ORDER BY content").fetchall()
     assert [row for (row,) in found] == wanted

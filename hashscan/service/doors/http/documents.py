@@ -94,7 +94,7 @@ class MatchAnswer(Struct, frozen=True):
     algorithm: str
     category: str
     distance: int
-    """Bits in which a perceptual digest differs from the entry."""
+    """Bits in which a perceptual digest differs from the entry; vpdq: percent of its frames that lack."""
     threshold: int
     """Largest distance at which an entry matches; one that is farther away is for review."""
     withheld: bool = False

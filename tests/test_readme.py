@@ -160,8 +160,9 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (here / "theme.jpg").write_bytes(encoded(scene(14)))
     (here / "more.csv").write_text(csv.replace("ours", "more"))
     (here / "notices.csv").write_text(f"path,reference\n{www / 'upload.jpg'},4711\n")
-    (here / "pictures").mkdir()
-    (here / "pictures" / "picture.jpg").write_bytes(encoded(scene(13)))
+    for folder in ("pictures", "videos"):
+        (here / folder).mkdir()
+        (here / folder / "picture.jpg").write_bytes(encoded(scene(13)))
     (here / "policy.toml").write_text(example_of("policy"))
     # Not every machine has these users.
     (here / "customers.toml").write_text(example_of("customers").replace('"www-bob", ', ""))

@@ -26,7 +26,7 @@ from hashscan.lists.index import CompiledIndex
 from hashscan.lists.index.base import default_threshold
 from hashscan.lists.index.video_matching import VideoRule
 from hashscan.lists.storage.columns import ListHandle
-from hashscan.matching.listed_videos import RULE, VideoMatcher
+from hashscan.matching.listed_videos import VideoMatcher
 from hashscan.matching.policy import (
     NO_SUBJECT,
     ONLY_REPORT,
@@ -37,6 +37,7 @@ from hashscan.matching.policy import (
     only_test,
     sort_key,
 )
+from hashscan.matching.worker_setup import VPDQ_RULE
 from hashscan.model import (
     ALGORITHMS,
     MATCHES_MAX,
@@ -77,7 +78,7 @@ def thresholds_of_lists(lists: Iterable[ListHandle], videos: VideoRule | None = 
         for files in handle.columns:
             entries[files.algorithm] += files.entries
     found = {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
-    return found | {"vpdq": (videos or RULE).threshold}
+    return found | {"vpdq": (videos or VPDQ_RULE).threshold}
 
 
 def has_tight_threshold(rendering: int, turn: int, shown: int) -> bool:
@@ -134,7 +135,7 @@ class Matcher:
             many: True if so many digests will be looked up that small lists are worth an index, too.
         """
         excepted = tuple(excepted)
-        self.videos = VideoMatcher(lists, excepted, videos or RULE)
+        self.videos = VideoMatcher(lists, excepted, videos or VPDQ_RULE)
         self._index = CompiledIndex.open(lists, many=many)
         self.algorithms = self._index.algorithms
         """The algorithms for which the lists have entries."""

@@ -15,17 +15,15 @@ from hashscan.lists.index import CompiledIndex
 from hashscan.lists.index.video_matching import VideoIndex, VideoMatch, VideoRule
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.lists.storage.video_frames import ALGORITHM, videos_with
+from hashscan.matching.worker_setup import VPDQ_RULE
 from hashscan.model import ExceptedEntry, Match
-
-RULE = VideoRule()
-"""The rule of vPDQ with its own numbers."""
 
 
 class VideoMatcher:
     """The videos of some lists, with a match rule."""
 
     def __init__(
-        self, lists: Sequence[ListHandle], excepted: Iterable[ExceptedEntry] = (), rule: VideoRule = RULE
+        self, lists: Sequence[ListHandle], excepted: Iterable[ExceptedEntry] = (), rule: VideoRule = VPDQ_RULE
     ) -> None:
         """Map the frames of the lists into memory."""
         index = CompiledIndex.open(lists, algorithms=[ALGORITHM])

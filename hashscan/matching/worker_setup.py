@@ -30,6 +30,9 @@ AUGMENTATIONS: dict[str, frozenset[Kind]] = {
 }
 """Additions to the entries of a file: crops of its first picture, and its further pictures."""
 
+VPDQ_RULE = VideoRule()
+"""The rule of vPDQ with its own numbers."""
+
 DECODER = "hashscan.hashing.media.decoder:load"
 
 

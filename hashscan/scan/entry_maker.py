@@ -8,6 +8,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from hashscan.hashing.container_kinds import VIDEOS
+from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.member_records import FRAME_SIZE
+from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
+from hashscan.lists.storage.video_frames import FrameId
 from hashscan.matching.container_members import member_tasks, place_text
 from hashscan.matching.evaluation import result_of
 from hashscan.matching.worker_setup import WorkerSetup
@@ -76,14 +81,35 @@ class EntryMaker:
             self.counts["repeated"] += 1
             yield HashedFile(path)
             return
-        opened = kept is not None and kept.members is not None
-        problem = self._missing(result, digests, opened=opened)
+        record = None if kept is None else kept.members
+        problem = self._missing(result, digests, opened=record is not None)
+        entries = self._entries(result, digests)
         if self._setup.keep and kept is None and not problem:
             problem = "in part: it has too many members"
+        is_video = kept is not None and kept.kind >= 0 and FORMATS[kept.kind].name in VIDEOS
+        if is_video and record is not None:
+            entries += self._frames(digests, record)
+            if entries[-1].algorithm != VPDQ and not problem:
+                problem = "no vpdq entry: no frame has enough detail to be matched"
         self.counts["in part" if problem else "hashed"] += 1
-        yield HashedFile(path, self._entries(result, digests), problem)
-        if kept is not None and kept.members is not None:
-            yield from self._pictures_in(path, kept.members)
+        yield HashedFile(path, entries, problem)
+        if record is not None and not is_video:
+            yield from self._pictures_in(path, record)
+
+    def _frames(self, digests: Mapping[str, Digest], record: bytes) -> tuple[Entry, ...]:
+        """Return the entries of a video as a whole, one for each distinct frame."""
+        sampled = unpack_members(record, self._setup.pictures).sampled
+        # The setup has no variants, so that each frame has one digest.
+        values = dict.fromkeys(
+            some.values[at : at + FRAME_SIZE]
+            for some in sampled
+            for at in range(0, len(some.values), FRAME_SIZE)
+        )
+        video = f"{digests[IDENTIFYING].value.hex()[:_ID_DIGITS]}-{VPDQ}"
+        return tuple(
+            Entry(str(FrameId(video, number, len(values))), VPDQ, value, self._category)
+            for number, value in enumerate(values)
+        )
 
     def _pictures_in(self, path: bytes, record: bytes) -> Iterator[HashedFile]:
         """Yield the entries of the pictures in a container.

@@ -62,10 +62,11 @@ FORMATS = ("csv", "ndjson")
     "--algorithm",
     "algorithms",
     multiple=True,
-    type=click.Choice(COMPUTED),
+    type=click.Choice((*COMPUTED, "vpdq")),
     default=ALWAYS_COMPUTED,
     show_default=True,
-    help="Algorithm of the entries; repeatable.",
+    help="Algorithm of the entries; repeatable. With vpdq, videos are decoded in full, and a frame a second "
+    "is an entry.",
 )
 @click.option(
     "--augment",
@@ -110,7 +111,7 @@ def hash_command(
     pictures with too little detail for a perceptual hash, are named on standard error.
     """
     from hashscan.lists.entries import write_entries
-    from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
+    from hashscan.matching.worker_setup import VPDQ_RULE, WorkerSetup, sandbox_options
     from hashscan.registry import LIST_WRITERS
     from hashscan.scan.entry_maker import IDENTIFYING, EntryMaker, HashedFile, make_entries
     from hashscan.scan.workers.pool import ProcessPool
@@ -122,16 +123,21 @@ def hash_command(
     if output is not None:
         _require_outside(output, folders)
     source = FilesystemSource(folders, ListingOptions(exclude=Patterns.compile((), None)))
+    samples = "vpdq" in algorithms
+    # The opener of videos hashes key frames, too.
+    of_videos = ("pdq",) if samples else ()
+    kinds = (_WITH_FILES if members else ()) + ((ContainerKind.VIDEO,) if samples else ())
     setup = WorkerSetup(
         lists=(),
         sandbox=sandbox_options(decoding),
-        algorithms=tuple(name for name in COMPUTED if name in {*algorithms, IDENTIFYING}),
+        algorithms=tuple(name for name in COMPUTED if name in {*algorithms, IDENTIFYING, *of_videos}),
         max_pixels=decoding.max_pixels,
         variants=(),
         with_digests=True,
         augment=augment,
-        keep=members,
-        containers=MemberLimits(_WITH_FILES) if members else None,
+        keep=bool(kinds),
+        containers=MemberLimits(kinds) if kinds else None,
+        videos=VPDQ_RULE if samples else None,
     )
     maker = EntryMaker(category, algorithms, setup)
 

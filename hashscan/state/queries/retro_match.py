@@ -17,8 +17,7 @@ from hashscan.hashing.member_records import OpenedContainer
 from hashscan.lists.storage.columns import ColumnFiles, ListHandle
 from hashscan.matching.container_members import member_tasks
 from hashscan.matching.evaluation import FileTask, Matcher, has_tight_threshold, thresholds_of_lists
-from hashscan.matching.listed_videos import RULE
-from hashscan.matching.worker_setup import WorkerSetup
+from hashscan.matching.worker_setup import VPDQ_RULE, WorkerSetup
 from hashscan.model import ALGORITHMS
 from hashscan.state.store.contents import NOWHERE, OPAQUE, Contents, file_task_of
 from hashscan.state.store.profile import meaning_of
@@ -57,7 +56,7 @@ class RetroMatcher:
         self._database = database
         self._contents = contents
         self._review = setup.review_threshold
-        self._videos = setup.videos or RULE
+        self._videos = setup.videos or VPDQ_RULE
         self._lists = lists = setup.lists
         self._meaning = meaning_of(contents.wanted)
         self._thresholds = thresholds_of_lists(lists)

@@ -11,8 +11,10 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.cli.conftest import Run
+from tests.hashing.video.drawn import scenes, video
 from tests.pictures import encoded, scene
 
 
@@ -177,3 +179,29 @@ def test_entries_made_of_a_mail_find_its_picture(run: Run, tmp_path: Path) -> No
     assert (ran.code, "1 picture in them hashed" in ran.err) == (0, True), ran.err
     assert run("lists", "import", output, "--name", "ours").code == 0
     assert run("scan", uploads).code == 1
+
+
+def test_videos_as_a_whole(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    folder = tmp_path / "films"
+    folder.mkdir()
+    film = video(scenes([1, 2, 3]), form="mp4")
+    (folder / "film.mp4").write_bytes(film)
+    (folder / "picture.jpg").write_bytes(encoded(scene(1)))
+    asked = ("--category", "A1", "--algorithm", "sha256", "--algorithm", "vpdq")
+    output = tmp_path / "entries.csv"
+    ran = run("publish", "hash", folder, *asked, "--output", output)
+    assert ran.code == 0, ran.err
+    name = hashlib.sha256(film).hexdigest()[:32]
+    found = [row["id"] for row in rows(output.read_text()) if row["algorithm"] == "vpdq"]
+    assert found == [f"{name}-vpdq@{number}/3" for number in range(3)]
+    assert len(rows(output.read_text())) == 5
+    assert run("lists", "import", output, "--name", "films").code == 0
+    (tmp_path / "longer.mp4").write_bytes(video(scenes([3, 4, 2, 1]), form="mp4"))
+    lines = run("scan", tmp_path / "longer.mp4", "--report", "-").lines
+    (match,) = next(line["matches"] for line in lines if line["type"] == "finding")
+    assert (match["entry"], match["distance"], match["scanned_share"]) == (f"{name}-vpdq", 0, 75)
+    # Without detail, nothing would ever be matched.
+    (folder / "film.mp4").write_bytes(video([Image.new("RGB", (64, 64))] * 20, form="mp4"))
+    ran = run("publish", "hash", folder, *asked)
+    assert (ran.code, "film.mp4: no vpdq entry" in ran.err) == (3, True)

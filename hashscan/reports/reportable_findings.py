@@ -55,8 +55,11 @@ class ReportableFinding:
         """The match as text, without untrusted names."""
         match = self.match
         entry = f"entry {match.get('entry')} of list {match.get('list')}"
-        if ALGORITHMS[match["algorithm"]].metric == "exact":
+        metric = ALGORITHMS[match["algorithm"]].metric
+        if metric == "exact":
             return f"{match['algorithm']} equal to {entry}"
+        if metric == "video":
+            return f"{match['algorithm']} finds {100 - match['distance']} % of the frames of {entry}"
         near = f"{match['distance']} bits of the {match['threshold']} allowed"
         return f"{match['algorithm']} of its picture is {near} from {entry}"
 

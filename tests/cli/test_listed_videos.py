@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -239,3 +240,30 @@ def test_the_shares_are_options(
             dict(zip(options[::2], options[1::2], strict=True)).get("--video-listed-share", "80")
         )
     assert run("scan", folder, "--video-listed-share", "0").code == 2
+
+
+def test_a_finding_stays_where_the_video_is_not_decoded_in_full(
+    run: Run, scan: Scan, folder: Path, tmp_path: Path
+) -> None:
+    add_list(run, tmp_path, film(1, 2, 3))
+    (folder / "film.mp4").write_bytes(film(1, 2, 3, 4, 5))
+    assert counts(scan(folder)[1]) == {"match": 1}
+    for number, options in enumerate((("--no-videos",), ("--no-containers",), ("--container-members", "1"))):
+        # As if the file had to be read again.
+        os.utime(folder / "film.mp4", (number, number))
+        code, records = scan(folder, *options)
+        assert (code, counts(records)) == (3, {"undecoded": 1})
+        (standing,) = [record for record in records if record["type"] == "standing"]
+        assert standing["matches"][0]["algorithm"] == "vpdq"
+    (folder / "film.mp4").write_bytes(film(6, 7, 8))
+    assert counts(scan(folder)[1]) == {"clean": 1}
+
+
+def test_matches_are_shown_in_reports(run: Run, scan: Scan, folder: Path, tmp_path: Path) -> None:
+    (entry,) = add_list(run, tmp_path, film(1, 2, 3))
+    (folder / "film.mp4").write_bytes(film(1, 2, 3))
+    assert scan(folder)[0] == 1
+    report = tmp_path / "scan.jsonl"
+    page = run("report", "convert", report, "--format", "html").out
+    assert "vpdq 100 % of the listed frames" in page
+    assert entry in run("report", "convert", report, "--format", "csv").out

@@ -93,7 +93,10 @@ def distance_text(match: Record) -> str:
     if not algorithm:
         return ""
     threshold = match.get("threshold") or 0
-    text = f"{algorithm} equal" if threshold == 0 else f"{algorithm} {distance} of {threshold} bits"
+    if algorithm == "vpdq":
+        text = f"{algorithm} {100 - int(distance or 0)} % of the listed frames"
+    else:
+        text = f"{algorithm} equal" if threshold == 0 else f"{algorithm} {distance} of {threshold} bits"
     variant = match.get("variant", "")
     return text if variant in {"", "as stored"} else f"{text}, {variant}"
 

@@ -94,7 +94,7 @@ class Coverage:
             # An algorithm of which no list in use has entries is not asked about, and has no threshold here.
             and (match["list"] in self.services or distance <= self.reach.get(match["algorithm"], distance))
             and required_by(str(match.get("variant", ""))) <= self.variants
-            and (self.containers or not match.get("member"))
+            and (self.containers or not _is_within(match))
         )
 
     def _is_the_same(self, match: MatchFields) -> bool:
@@ -106,14 +106,19 @@ class Coverage:
         """Return the accusing matches that this scan cannot declare withdrawn.
 
         Args:
-            in_part: True if the file was not checked in full this time, so that members may not have been
-                reached.
+            in_part: True if the file was not checked in full this time, so that members and frames may not
+                have been reached.
         """
         return [
             match
             for match in matches
-            if accuses(match) and (not self.covers(match) or (in_part and bool(match.get("member"))))
+            if accuses(match) and (not self.covers(match) or (in_part and _is_within(match)))
         ]
+
+
+def _is_within(match: MatchFields) -> bool:
+    """Return True if a match is with what is in a container, or with a video, which is opened as one."""
+    return bool(match.get("member")) or match["algorithm"] == "vpdq"
 
 
 def matches_of(text: str) -> list[MatchFields]:
